@@ -1,0 +1,59 @@
+"""What the embedded model is asked: examples of a task, and which prompts training may never see.
+
+Not here: how each task is worded (`word_problems`, `sudoku`) or how the model learns it (`dsldec.models.train`).
+"""
+
+from __future__ import annotations
+
+import random
+import zlib
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+from . import sudoku, word_problems
+from .example import Example, Score
+
+# One prompt in 32 is set aside by a hash of its text, so that no seed of the training stream can ever produce it.
+HELD_OUT_ONE_IN = 32
+
+
+@dataclass(frozen=True, slots=True)
+class Task:
+    """A task by name: `make` draws an example, `score` judges a decoded response to its prompt."""
+
+    name: str
+    make: Callable[[random.Random], Example]
+    score: Callable[[Example, str], Score]
+
+
+TASKS: Mapping[str, Task] = MappingProxyType(
+    {
+        "word_problems": Task("word_problems", word_problems.make, word_problems.score),
+        "sudoku": Task("sudoku", sudoku.make, sudoku.score),
+    }
+)
+
+
+def is_held_out(prompt: str) -> bool:
+    """Whether `prompt` belongs to the part of all prompts that training never sees."""
+    return zlib.crc32(prompt.encode()) % HELD_OUT_ONE_IN == 0
+
+
+def training_stream(make: Callable[[random.Random], Example], rng: random.Random) -> Iterator[Example]:
+    """Examples for training, without end: what `make` draws, less the held-out prompts."""
+    while True:
+        example = make(rng)
+        if not is_held_out(example.prompt):
+            yield example
+
+
+def held_out(task: str, count: int, seed: int) -> list[Example]:
+    """`count` different held-out examples of `task`."""
+    rng = random.Random(f"held-out {task} {seed}")
+    found: dict[str, Example] = {}
+    while len(found) < count:
+        example = TASKS[task].make(rng)
+        if is_held_out(example.prompt):
+            found.setdefault(example.prompt, example)
+    return list(found.values())

@@ -1,0 +1,102 @@
+"""Training batches: examples with an end-of-text tail, and which response tokens are masked.
+
+Shapes: N rows, S tokens a row (one of `SHAPES`). Every batch is a function of (seed, step, rank) alone, so a
+resumed run sees what an uninterrupted one would have seen.
+"""
+
+from __future__ import annotations
+
+import random
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedTokenizerFast
+
+from ..tasks import TASKS, Example, training_stream, word_problems
+
+TOKENS_A_BATCH = 5120
+EOS_TAIL_WEIGHT = 0.1
+ARITHMETIC_UNTIL = 0.3  # share of the run in which bare sums make up most of the word problems
+BLOCKS = (4, 8, 16, 32, 64)
+
+
+@dataclass(frozen=True, slots=True)
+class Shape:
+    """Rows of `length` tokens of the named kinds; `weight` is how often such a batch is drawn."""
+
+    length: int
+    kinds: tuple[str, ...]
+    weight: float
+
+
+# Short rows are cheap; the few long ones teach the model that a canvas may be mostly end-of-text.
+SHAPES = (
+    Shape(56, ("sudoku", "arithmetic"), 0.34),
+    Shape(72, ("word_problems",), 0.40),
+    Shape(104, ("word_problems", "word_problems", "word_problems", "sudoku"), 0.20),
+    Shape(320, ("word_problems", "word_problems", "sudoku", "arithmetic"), 0.06),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """`ids [N, S]` as the model sees them, `targets [N, S]` the true ids, `weights [N, S]` each position's part of the loss."""
+
+    ids: Tensor
+    targets: Tensor
+    weights: Tensor
+
+
+def _kinds(shape: Shape, progress: float) -> tuple[str, ...]:
+    if progress < ARITHMETIC_UNTIL:
+        return tuple(kind for kind in shape.kinds for kind in (kind, "arithmetic" if kind == "word_problems" else kind))
+    return shape.kinds
+
+
+def _fitting(tokenizer: PreTrainedTokenizerFast, shape: Shape, kinds: tuple[str, ...], rng: random.Random) -> list[tuple[list[int], list[int]]]:
+    """Prompt and response ids of enough examples to fill a batch, each short enough for a row."""
+    rows = TOKENS_A_BATCH // shape.length
+    makers = {name: task.make for name, task in TASKS.items()} | {"arithmetic": word_problems.make_arithmetic}
+    streams = {kind: training_stream(makers[kind], rng) for kind in kinds}
+    found: list[tuple[list[int], list[int]]] = []
+    while len(found) < rows:
+        examples: list[Example] = [next(streams[rng.choice(kinds)]) for _ in range(rows)]
+        prompts = tokenizer([f"<|user|>{e.prompt}<|assistant|>" for e in examples])["input_ids"]
+        responses = tokenizer([e.response for e in examples])["input_ids"]
+        pairs = zip(prompts, responses, strict=True)
+        found += [(p, r) for p, r in pairs if len(p) + len(r) < shape.length]
+    return found[:rows]
+
+
+def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[bool]:
+    """Which positions from `start` on are masked: half the rows at random, half as block decoding leaves them."""
+    span = length - start
+    if rng.random() < 0.5:
+        return [False] * start + [rng.random() < noise for _ in range(span)]
+    # A revealed prefix, then (half the time) a block that is partly written, then nothing but masks.
+    written = min(int(span * (1 - noise)), rng.randint(0, 48))
+    block = rng.choice(BLOCKS) if rng.random() < 0.5 else 0
+    share = rng.random()
+    return [False] * (start + written) + [i >= block or rng.random() < share for i in range(span - written)]
+
+
+def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int, progress: float) -> Batch:
+    """The batch of one process at one step; `progress` is the share of the run that is done."""
+    # The shape is drawn without the rank: all processes of a step work on rows of one length.
+    shape = random.Random(f"shape {seed} {step}").choices(SHAPES, [s.weight for s in SHAPES])[0]
+    rng = random.Random(f"batch {seed} {step} {rank}")
+    pairs = _fitting(tokenizer, shape, _kinds(shape, progress), rng)
+    mask, eos = tokenizer.mask_token_id, tokenizer.eos_token_id
+    ids, targets, weights = [], [], []
+    for row, (prompt, response) in enumerate(pairs):
+        tail = shape.length - len(prompt) - len(response)
+        true = prompt + response + [eos] * tail
+        noise = (row + rng.random()) / len(pairs)  # stratified: every batch holds all noise levels
+        masked = _masked(len(prompt), shape.length, noise, rng)
+        # The first end-of-text token is content: it says where the response ends. The filler after it hardly counts.
+        content = len(prompt) + len(response)
+        targets.append(true)
+        ids.append([mask if hidden else true_id for true_id, hidden in zip(true, masked, strict=True)])
+        weights.append([float(hidden) * (1.0 if i <= content else EOS_TAIL_WEIGHT) for i, hidden in enumerate(masked)])
+    return Batch(torch.tensor(ids), torch.tensor(targets), torch.tensor(weights))
