@@ -1,0 +1,42 @@
+"""Tree to checked policy: is it well formed, does it end, what can be said about it beforehand.
+
+One question a file; `CHECKS` is their order and the driver is a loop over it. Only `check` makes a `CheckedPolicy`,
+and lowering takes nothing else, so nothing unchecked can run.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..diagnostics import Diagnostic, Severity, in_order
+from ..language import parse, syntax
+from ..source import Source
+from . import facts, kinds, names, progress
+from .facts import Facts
+from .found import Check, Found
+
+CHECKS: tuple[Check, ...] = (names.check, kinds.check, progress.check, facts.check)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckedPolicy:
+    """A policy that passed every check, what was found out about its tree, and its facts."""
+
+    policy: syntax.Policy
+    found: Found
+    facts: Facts
+
+
+def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
+    """The checked policy, or `None` where a diagnostic is an error. All mistakes of the text in one call, by place."""
+    tree, diagnostics = parse.parse(source)
+    if tree is None:
+        return None, diagnostics
+    found = Found(tree.policy)
+    for one in CHECKS:
+        found, wrong = one(found)
+        diagnostics = diagnostics + wrong
+    diagnostics = in_order(diagnostics)
+    if found.facts is None or any(d.severity is Severity.ERROR for d in diagnostics):
+        return None, diagnostics
+    return CheckedPolicy(tree.policy, found, found.facts), diagnostics

@@ -1,0 +1,102 @@
+"""Every diagnostic code, once: a sentence, and for the codes of the language a bad and a good policy.
+
+Codes are for ever. E01xx syntax, E02xx names and kinds, E03xx facts, E04xx backends, models and the command line.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
+
+
+@dataclass(frozen=True, slots=True)
+class Code:
+    """What a code means in a sentence; `bad` is a policy that gets it, `good` the same policy mended."""
+
+    code: str
+    sentence: str
+    bad: str = ""
+    good: str = ""
+
+
+def _policy(*statements: str, parameters: str = "") -> str:
+    return f"policy example({parameters}):\n" + "".join(f"  {line}\n" for line in ("window blocks(32)", *statements))
+
+
+_BEST = "commit top(masked, 1, by=conf)"
+_SURE = "commit masked and conf > 0.9 at least 1 by conf"
+
+_CODES = (
+    Code(
+        "E0101",
+        "the text does not follow the grammar at this place",
+        _policy("comit top(masked, 1, by=conf)"),
+        _policy(_BEST),
+    ),
+    Code(
+        "E0102",
+        "the indentation of a line fits no block",
+        "policy example():\nwindow blocks(32)\n",
+        _policy(_BEST),
+    ),
+    Code("E0103", "the text is empty, or holds bytes that are no text", "\n", _policy(_BEST)),
+    Code("E0104", "the text is larger than a policy may be", _policy(_BEST) + "#" * 300_000, _policy(_BEST)),
+    Code("E0105", "brackets or operators are nested too deep", _policy(f"x = {'(' * 200}1{')' * 200}", _BEST), _policy(_BEST)),
+    Code("E0106", "the language has this word, but this version cannot use it yet", _policy("fill", _BEST), _policy(_BEST)),
+    Code("E0107", "a number is larger than any policy needs", _policy("commit top(masked, 99999999999999999999, by=conf)"), _policy(_BEST)),
+    Code("E0201", "nothing has this name", _policy("commit top(maskd, 1, by=conf)"), _policy(_BEST)),
+    Code("E0202", "a name is taken: words of the language and earlier names cannot be given again", _policy("conf = 1", _BEST), _policy(_BEST)),
+    Code("E0203", "a word is given too few, too many or unknown arguments", _policy("commit top(masked, 1)"), _policy(_BEST)),
+    Code("E0204", "a value of this kind cannot stand here", _policy("commit conf"), _policy("commit masked")),
+    Code(
+        "E0205",
+        "two different units meet: a probability, nats and a logit are not the same scale",
+        _policy("commit masked and conf > entropy at least 1 by conf"),
+        _policy(_SURE),
+    ),
+    Code(
+        "E0206",
+        "the score has the wrong polarity: the least sure position would go first",
+        _policy("commit top(masked, 1, by=entropy)"),
+        _policy("commit top(masked, 1, by=-entropy)"),
+    ),
+    Code(
+        "E0207",
+        "there is a value for each position where one for the row is needed",
+        _policy("commit top(masked, pos, by=conf)"),
+        _policy(_BEST),
+    ),
+    Code(
+        "E0208",
+        "a parameter's default, kind or range do not fit together",
+        _policy("commit top(masked, tokens, by=conf)", parameters="tokens: int = 0 in 1..8"),
+        _policy("commit top(masked, tokens, by=conf)", parameters="tokens: int = 1 in 1..8"),
+    ),
+    Code(
+        "E0209",
+        "this word only has a meaning inside `while=` of `prefix`",
+        _policy("commit masked and rank < 3 at least 1 by conf"),
+        _policy("commit prefix(masked, by=conf, while=rank < 3) at least 1 by conf"),
+    ),
+    Code("E0301", "a step of the policy can commit nothing, so decoding may never end", _policy("commit masked and conf > 0.9"), _policy(_SURE)),
+    Code(
+        "E0302",
+        "a policy says once, first, where a step may write",
+        f"policy example():\n  {_BEST}\n",
+        _policy(_BEST),
+    ),
+    Code("W0201", "a name or parameter is never used", _policy("sure = conf > 0.9", _BEST), _policy("sure = conf > 0.9", "commit masked and sure at least 1 by conf")),
+    # Outside a policy's text
+    Code("E0401", "no policy has this name, or its file cannot be read"),
+    Code("E0402", "a value does not fit the parameter it is given to"),
+    Code("E0403", "the policy has no parameter of this name"),
+    Code("E0404", "there is no such backend, or it cannot run here"),
+    Code("E0405", "the model cannot be loaded from this path"),
+    Code("E0406", "the denoiser gave logits that are not finite"),
+    Code("E0407", "the prompt and what is to be generated are longer than the model takes"),
+    Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
+    Code("E0409", "the prompts are not what decoding takes"),
+)
+
+CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _CODES})

@@ -1,0 +1,100 @@
+"""What is wrong, where, and what to type: a value that draws itself.
+
+Not here: the list of everything that can be wrong (`codes`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable
+from dataclasses import dataclass
+from enum import StrEnum
+
+from .source import Span
+
+
+class Severity(StrEnum):
+    """An error stops the stage after it; a warning does not."""
+
+    ERROR = "error"
+    WARNING = "warning"
+
+
+@dataclass(frozen=True, slots=True)
+class Diagnostic:
+    """One mistake of the user's.
+
+    `message` says what is wrong, `label` why it is wrong at the caret, `help` what to type; the user's own text
+    stands in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
+    """
+
+    code: str
+    message: str
+    span: Span | None = None
+    label: str = ""
+    help: str = ""
+
+    @property
+    def severity(self) -> Severity:
+        return Severity.WARNING if self.code.startswith("W") else Severity.ERROR
+
+    def __str__(self) -> str:
+        """The diagnostic as text: message, place, the line with a caret under the exact text, help."""
+        lines = [f"{self.severity}[{self.code}]: {self.message}"]
+        if self.span is not None:
+            lines += _drawn(self.span, self.label)
+        margin = "  " if self.span is None else " " * (len(str(self.span.line)) + 1)
+        if self.help:
+            lines.append(f"{margin}= help: {self.help}")
+        return "\n".join(lines)
+
+
+LONGEST_LINE_DRAWN = 160
+
+
+def _drawn(span: Span, label: str) -> list[str]:
+    number, column = span.line, span.column
+    text = span.source.line(number)
+    # A hostile line may be megabytes long: show the part around the caret.
+    skipped = max(0, column - 1 - LONGEST_LINE_DRAWN // 2) if len(text) > LONGEST_LINE_DRAWN else 0
+    shown = text[skipped : skipped + LONGEST_LINE_DRAWN].replace("\t", " ")
+    caret_at = column - 1 - skipped
+    width = max(1, min(span.end - span.start, len(shown) - caret_at))
+    gutter = " " * (len(str(number)) + 1)
+    return [
+        f"{gutter[:-1]}--> {span.source.name}:{number}:{column}",
+        f"{gutter}|",
+        f"{number} | {shown}".rstrip(),
+        f"{gutter}| {' ' * caret_at}{'^' * width} {label}".rstrip(),
+    ]
+
+
+class PolicyError(Exception):
+    """A policy, or the values given to it, cannot be used; `diagnostics` says why, one value a mistake."""
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        self.diagnostics = list(diagnostics)
+        super().__init__("\n\n".join(str(diagnostic) for diagnostic in self.diagnostics))
+
+
+class UsageError(Exception):
+    """Something around a policy is wrong: an option, a file of prompts, a model's path. `diagnostic` says what to type."""
+
+    def __init__(self, diagnostic: Diagnostic) -> None:
+        self.diagnostic = diagnostic
+        super().__init__(str(diagnostic))
+
+
+def did_you_mean(word: str, known: Iterable[str]) -> str | None:
+    """The known word closest to a misspelt one, if one is close."""
+    close = difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.6)
+    return close[0] if close else None
+
+
+def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
+    """Sorted by place, those without a place first; one at each place and code."""
+    seen: dict[tuple[int, int, str], Diagnostic] = {}
+    for diagnostic in diagnostics:
+        span = diagnostic.span
+        seen.setdefault((span.start, span.end, diagnostic.code) if span else (-1, len(seen), diagnostic.code), diagnostic)
+    return [seen[key] for key in sorted(seen)]

@@ -1,0 +1,1 @@
+"""Text to tree: the grammar's classes, the parser, and the table of words. No torch here."""

@@ -1,0 +1,207 @@
+"""The tree of a policy: one frozen class per grammar rule, a span on every node.
+
+Nodes compare by identity, so that what checks find out about a node can be kept in a dictionary beside the tree.
+Not here: how text becomes a tree (`parse`) or what a tree means (`words`, `checks`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from ..source import Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Node:
+    """Something written at a place."""
+
+    span: Span
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Identifier(Node):
+    """A name where it is written, for its own caret."""
+
+    text: str
+
+
+# --- expressions --------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Number(Node):
+    """`4` is an int, `0.5` and `1e-3` are reals."""
+
+    value: int | float
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Name(Node):
+    """A parameter, a name given by a `let`, or a word of the language without arguments."""
+
+    identifier: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Keyword(Node):
+    """`by=conf` in a call."""
+
+    identifier: Identifier
+    value: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Call(Node):
+    """A word of the language with its arguments."""
+
+    function: Identifier
+    arguments: tuple[Expression, ...]
+    keywords: tuple[Keyword, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Negation(Node):
+    """`-x`"""
+
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Arithmetic(Node):
+    """`left operator right` with one of `+ - * /`"""
+
+    left: Expression
+    operator: str
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Comparison(Node):
+    """`a < b <= c`: `operands` has one more than `operators`."""
+
+    operands: tuple[Expression, ...]
+    operators: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Inversion(Node):
+    """`not x`"""
+
+    operand: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conjunction(Node):
+    """`left and right`"""
+
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Disjunction(Node):
+    """`left or right`"""
+
+    left: Expression
+    right: Expression
+
+
+Expression = Number | Name | Call | Negation | Arithmetic | Comparison | Inversion | Conjunction | Disjunction
+
+
+# --- statements ---------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Window(Node):
+    """`window blocks(n)`: where a step may write."""
+
+    shape: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AtLeast(Node):
+    """`at least count by score`"""
+
+    count: Expression
+    score: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class AtMost(Node):
+    """`at most count by score`"""
+
+    count: Expression
+    score: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Commit(Node):
+    """`commit mask [at least ...] [at most ...]`: write the denoiser's token at these masked positions."""
+
+    mask: Expression
+    at_least: AtLeast | None
+    at_most: AtMost | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Let(Node):
+    """`name = value`, for this step."""
+
+    identifier: Identifier
+    value: Expression
+
+
+Statement = Window | Commit | Let
+
+
+# --- a file -------------------------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Literal(Node):
+    """A number with its sign, or `true` or `false`."""
+
+    value: int | float | bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Range(Node):
+    """`first..last`, both ends allowed."""
+
+    first: Literal
+    last: Literal
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Parameter(Node):
+    """`name: kind = default in range`"""
+
+    identifier: Identifier
+    kind: Identifier
+    default: Literal
+    range: Range | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Doc(Node):
+    """The policy's own description, between quotes."""
+
+    text: str
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Policy(Node):
+    """A policy's header and its statements in order."""
+
+    identifier: Identifier
+    parameters: tuple[Parameter, ...]
+    doc: Doc | None
+    statements: tuple[Statement, ...]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class PolicyFile(Node):
+    """One policy a file."""
+
+    policy: Policy
