@@ -1,0 +1,54 @@
+"""dsldec: write how a diffusion language model decodes, have it checked, compiled and run.
+
+The public names. Those that need torch are imported when first used, so that checking a policy stays instant.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from .checks.facts import Facts
+from .diagnostics import Diagnostic, PolicyError, UsageError
+from .policy import Policy, check, load
+from .resources import shipped_policies
+
+if TYPE_CHECKING:
+    from .models.denoiser import Denoiser
+    from .models.huggingface import from_pretrained
+    from .runtime.decode import Decoded, DecodingStopped, decode
+
+__all__ = [
+    "Decoded",
+    "DecodingStopped",
+    "Denoiser",
+    "Diagnostic",
+    "Facts",
+    "Policy",
+    "PolicyError",
+    "UsageError",
+    "check",
+    "decode",
+    "from_pretrained",
+    "load",
+    "shipped_policies",
+]
+
+_LAZY = {
+    "Decoded": ".runtime.decode",
+    "DecodingStopped": ".runtime.decode",
+    "Denoiser": ".models.denoiser",
+    "decode": ".runtime.decode",
+    "from_pretrained": ".models.huggingface",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    from importlib import import_module
+
+    return getattr(import_module(_LAZY[name], __name__), name)
+
+
+def __dir__() -> list[str]:
+    return sorted(__all__)

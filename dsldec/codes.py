@@ -96,7 +96,8 @@ _CODES = (
     Code("E0406", "the denoiser gave logits that are not finite"),
     Code("E0407", "the prompt and what is to be generated are longer than the model takes"),
     Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
-    Code("E0409", "the prompts are not what decoding takes"),
+    Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
+    Code("E0410", "the denoiser failed before this prompt was finished"),
 )
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _CODES})

@@ -1,0 +1,47 @@
+"""Tensor operations to a step: the same program on different machinery. Torch from here on."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from ..checks.facts import Value
+from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..ir.nodes import Program
+from . import compiled
+from .module import StepModule
+from .reference import ReferenceStep
+from .step import Function, Step, parameter_tensors
+
+BACKENDS = ("reference", "eager", "inductor")
+# Reading this many logits eagerly takes about as long as compiling the step does (measured on two CPU cores).
+LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
+
+
+def make(program: Program, backend: str, mask_id: int) -> Function:
+    """The step's function on a backend; raises `UsageError` (E0404) where there is none or it cannot run here."""
+    if backend == "reference":
+        return ReferenceStep(program, mask_id)
+    if backend == "eager":
+        return StepModule(program, mask_id)
+    if backend == "inductor":
+        if compiled.compiler() is None:
+            help_ = "install one (Debian: `apt install g++`), or use `--backend eager`"
+            raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
+        return compiled.compiled(StepModule(program, mask_id))
+    close = did_you_mean(backend, (*BACKENDS, "auto"))
+    known = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
+    raise UsageError(Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {known}"))
+
+
+def choose(logits_to_read: int) -> tuple[str, str]:
+    """The backend that `auto` stands for, and why in one line."""
+    if compiled.compiler() is None:
+        return "eager", "eager (no C++ compiler found)"
+    if logits_to_read < LOGITS_THAT_REPAY_COMPILING:
+        return "eager", "eager (too short a run to repay compiling)"
+    return "inductor", "inductor (compiling takes a moment)"
+
+
+def bound(program: Program, backend: str, mask_id: int, function: Function, values: Mapping[str, Value]) -> Step:
+    """A step with its parameters: many may share one function."""
+    return Step(program, backend, mask_id, parameter_tensors(program, values), function)

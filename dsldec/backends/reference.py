@@ -1,0 +1,207 @@
+"""The meaning of a program: loops over rows and positions, one number at a time.
+
+Slow and obvious; every other backend must equal it. Numbers with a fraction are rounded to float32 after every
+operation (a double holds the exact result long enough), ints are exact.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+import operator
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..ir.nodes import Operation, Program
+from ..language.words import Place
+from .step import State
+from .vocabulary import observe
+
+Number = Any  # int, float or bool, as the operation's kind says
+
+
+def float32(value: float) -> float:
+    """The nearest float32."""
+    return ctypes.c_float(value).value
+
+
+def _rounded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
+    def apply(a: Number, b: Number) -> Number:
+        if isinstance(a, int) and isinstance(b, int):
+            return function(a, b)
+        return float32(function(float32(a), float32(b)))
+
+    return apply
+
+
+def _divide(a: Number, b: Number) -> float:
+    a, b = float32(a), float32(b)
+    if b == 0:
+        return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1, b)
+    return float32(a / b)
+
+
+def _compared(function: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
+    def apply(a: Number, b: Number) -> bool:
+        if isinstance(a, int) and isinstance(b, int):
+            return function(a, b)
+        return function(float32(a), float32(b))
+
+    return apply
+
+
+ELEMENTWISE: Mapping[str, Callable[..., Number]] = {
+    "negate": operator.neg,
+    "add": _rounded(operator.add),
+    "subtract": _rounded(operator.sub),
+    "multiply": _rounded(operator.mul),
+    "divide": _divide,
+    "less": _compared(operator.lt),
+    "less_equal": _compared(operator.le),
+    "greater": _compared(operator.gt),
+    "greater_equal": _compared(operator.ge),
+    "equal": _compared(operator.eq),
+    "not_equal": _compared(operator.ne),
+    "not": lambda a: not a,
+    "and": lambda a, b: a and b,
+    "or": lambda a, b: a or b,
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One row of the step's inputs, as plain lists."""
+
+    observations: Mapping[str, list[Number]]
+    canvas: list[int]
+    editable: list[bool]
+    step: int
+    window_start: int
+    parameters: Mapping[str, Number]
+    mask_id: int
+
+    def masked(self, canvas: list[int]) -> list[bool]:
+        return [may and i == self.mask_id for i, may in zip(canvas, self.editable, strict=True)]
+
+
+def _order(mask: list[bool], score: list[Number]) -> list[int]:
+    """Positions of the mask, best score first; equal scores by position, no score (NaN) like the worst."""
+
+    def badness(position: int) -> tuple[Number, int]:
+        value = score[position]
+        return (math.inf if isinstance(value, float) and math.isnan(value) else -value, position)
+
+    return sorted((i for i, chosen in enumerate(mask) if chosen), key=badness)
+
+
+def _running(order: list[int], x: list[Number], combine: Callable[[Number, Number], Number]) -> list[Number]:
+    """What `combine` makes of x over each position of an order and all before it; 0 outside the order."""
+    result: list[Number] = [0] * len(x)
+    total: Number = None
+    for position in order:
+        total = x[position] if total is None else combine(total, x[position])
+        # A running sum is kept in double precision and rounded where it is read.
+        result[position] = total if isinstance(total, int) else float32(total)
+    return result
+
+
+def _larger(a: Number, b: Number) -> Number:
+    return a if a != a or a >= b else b  # NaN stays
+
+
+def _prefix(order: list[int], condition: list[bool]) -> list[bool]:
+    chosen = [False] * len(condition)
+    for position in order:
+        if not condition[position]:
+            break
+        chosen[position] = True
+    return chosen
+
+
+def _run_operation(row: Row, operation: Operation, inputs: list[Any]) -> Any:
+    """The value of one operation in one row: a number, or a list with one number a position."""
+    name, of, length = operation.name, operation.of, len(row.canvas)
+    if name in ELEMENTWISE:
+        function = ELEMENTWISE[name]
+        if operation.place is not Place.POSITION:
+            return function(*inputs)
+        columns = [x if isinstance(x, list) else [x] * length for x in inputs]
+        return [function(*values) for values in zip(*columns, strict=True)]
+    match name:
+        case "number":
+            return of if isinstance(of, int) else float32(float(of or 0))
+        case "parameter":
+            return row.parameters[str(of)]
+        case "observation":
+            return row.observations[str(of)]
+        case "canvas":
+            return row.canvas
+        case "step":
+            return row.step
+        case "pos":
+            return [row.window_start + i for i in range(length)]
+        case "masked":
+            return row.masked(inputs[0])
+        case "committed":
+            return [may and i != row.mask_id for i, may in zip(inputs[0], row.editable, strict=True)]
+        case "count":
+            return sum(inputs[0])
+        case "order":
+            return _order(inputs[0], inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length)
+        case "rank":
+            ranks = {position: rank for rank, position in enumerate(inputs[0], 1)}
+            return [ranks.get(i, 0) for i in range(length)]
+        case "cumsum" | "cummax":
+            x = inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length
+            return _running(inputs[0], x, operator.add if name == "cumsum" else _larger)
+        case "prefix":
+            return _prefix(inputs[0], inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length)
+        case "top":
+            kept = set(inputs[0][: max(0, inputs[1])])
+            return [i in kept for i in range(length)]
+        case "commit":
+            free = row.masked(inputs[0])
+            return [row.observations["token"][i] if inputs[1][i] and free[i] else old for i, old in enumerate(inputs[0])]
+    raise AssertionError(f"no such operation: {name}")
+
+
+def run_row(program: Program, row: Row) -> list[int]:
+    """The canvas of one row after one step."""
+    values: list[Any] = []
+    for operation in program.operations:
+        values.append(_run_operation(row, operation, [values[i] for i in operation.inputs]))
+    canvas: list[int] = values[program.canvas]
+    return canvas
+
+
+class ReferenceStep:
+    """A program as the slow loop; called like every step (see `step.Step`)."""
+
+    def __init__(self, program: Program, mask_id: int) -> None:
+        self.program = program
+        self.mask_id = mask_id
+
+    def __call__(
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, State]:
+        observations = {name: value.tolist() for name, value in observe(logits, self.mask_id).items()}
+        values = {name: value.item() for name, value in params.items()}
+        after, done, steps, not_finite = [], [], [], []
+        for b, ids in enumerate(canvas.tolist()):
+            seen = {name: rows[b] for name, rows in observations.items()}
+            row = Row(seen, ids, editable[b].tolist(), int(state["step"][b]), int(state["window_start"][b]), values, self.mask_id)
+            masked = row.masked(ids)
+            after.append(run_row(self.program, row))
+            done.append(not any(row.masked(after[-1])))
+            steps.append(row.step + any(masked))
+            not_finite.append([hidden and not fine for hidden, fine in zip(masked, seen["finite"], strict=True)])
+        device = canvas.device
+        moved = {
+            "step": torch.tensor(steps, dtype=torch.int64, device=device),
+            "not_finite": torch.tensor(not_finite, dtype=torch.bool, device=device),
+        }
+        return torch.tensor(after, dtype=torch.int64, device=device), torch.tensor(done, device=device), state | moved

@@ -1,0 +1,1 @@
+"""Checked policy to tensor operations. No torch here."""

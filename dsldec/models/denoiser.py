@@ -1,0 +1,59 @@
+"""What decoding needs of a model: a callable from ids to logits, with a mask id and a vocabulary size."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any, Protocol, runtime_checkable
+
+from torch import Tensor
+
+from ..diagnostics import Diagnostic, UsageError
+
+
+@runtime_checkable
+class Denoiser(Protocol):
+    """Any callable `ids [b, L] int64 -> logits [b, L, V]` with these two attributes.
+
+    Optional attributes: `eos_id` (decoding of a row stops at it); `padding = True` (rows of mixed lengths come in one
+    call, `denoiser(ids, lengths=[b])`, each padded on the right); `device`; `max_length` (prompt and generation);
+    `gen_length` (what the model is usually asked for); `encode(text) -> ids` and `decode_text(ids) -> text`.
+    A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt length together.
+    """
+
+    mask_id: int
+    vocab_size: int
+
+    def __call__(self, ids: Tensor) -> Tensor: ...
+
+
+def require_denoiser(denoiser: Any) -> None:
+    """Raise `UsageError` (E0408) for something that cannot denoise."""
+    lacking = [name for name in ("mask_id", "vocab_size") if not isinstance(getattr(denoiser, name, None), int)]
+    if not callable(denoiser):
+        message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
+        raise UsageError(Diagnostic("E0408", message, help="give a function, or `dsldec.from_pretrained()`"))
+    if lacking:
+        names = " and ".join(f"`{name}`" for name in lacking)
+        raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=f"set it: `denoiser.{lacking[0]} = ...` (an int)"))
+
+
+def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
+    """Raise `UsageError` (E0409, E0407) for prompts that the denoiser cannot take."""
+    for index, prompt in enumerate(prompts):
+        outside = next((i for i in prompt if not 0 <= i < denoiser.vocab_size), None)
+        if outside is not None:
+            message = f"prompt {index} holds the id {outside}, and the vocabulary has {denoiser.vocab_size}"
+            raise UsageError(Diagnostic("E0409", message, help="encode the text with the model's own tokenizer"))
+        if problem := too_long(denoiser, len(prompt), gen_length):
+            raise UsageError(Diagnostic("E0407", f"prompt {index} is too long: {problem.message}", help=problem.help))
+
+
+def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnostic | None:
+    """Why a prompt of this many tokens does not fit, if it does not."""
+    most: int | None = getattr(denoiser, "max_length", None)
+    if most is None or prompt_length + gen_length <= most:
+        return None
+    message = f"{prompt_length} tokens and {gen_length} to generate are more than the {most} the model takes"
+    fits = most - prompt_length
+    help_ = f"generate less: `--gen-length {fits}`" if fits > 0 else f"shorten the prompt to fewer than {most} tokens"
+    return Diagnostic("E0407", message, help=help_)

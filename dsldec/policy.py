@@ -1,0 +1,158 @@
+"""A policy in a program's hands: loaded, checked, bound to parameter values, compiled on demand.
+
+Not here: how a policy is checked (`checks`) or how a step runs (`backends`, imported when a step is asked for).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from . import checks
+from .checks.facts import Facts, Value
+from .checks.kinds import unfit
+from .diagnostics import Diagnostic, PolicyError, did_you_mean
+from .ir.lower import lower
+from .ir.nodes import Program
+from .resources import policy_file, shipped_policies
+from .source import Source
+
+if TYPE_CHECKING:
+    from .backends.step import Function, Step
+
+LARGEST_FILE = 1024 * 1024
+
+
+class Policy:
+    """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
+
+    def __init__(self, program: Program, parameters: Mapping[str, Value], functions: dict[tuple[str, int], Function]) -> None:
+        self._program = program
+        self._parameters = dict(parameters)
+        self._functions = functions  # shared by all policies bound from one: their steps differ in inputs alone
+
+    def __repr__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self._parameters.items())
+        return f"Policy({self.name}: {values})"
+
+    @property
+    def name(self) -> str:
+        return self._program.name
+
+    @property
+    def doc(self) -> str:
+        """The policy's own description."""
+        return self._program.doc
+
+    @property
+    def facts(self) -> Facts:
+        """What was proved before it runs: bound on forwards, floor, dynamic parameters, ..."""
+        return self._program.facts
+
+    @property
+    def program(self) -> Program:
+        """The operations of one step; `str()` prints them."""
+        return self._program
+
+    @property
+    def parameters(self) -> dict[str, Value]:
+        """The values the parameters are bound to."""
+        return dict(self._parameters)
+
+    @property
+    def parameter_kinds(self) -> dict[str, str]:
+        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int` or `bool`."""
+        return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
+
+    def bind(self, **parameters: Value) -> Policy:
+        """This policy with other parameter values; steps already compiled are shared.
+
+        Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
+        """
+        wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value)) is not None]
+        if wrong:
+            raise PolicyError(wrong)
+        return Policy(self._program, self._parameters | parameters, self._functions)
+
+    def _misfit(self, name: str, value: object) -> Diagnostic | None:
+        parameter = self._program.parameters.get(name)
+        if parameter is None:
+            close = did_you_mean(name, self._program.parameters)
+            known = ", ".join(f"`{known}`" for known in self._program.parameters)
+            help_ = f"did you mean `{close}`?" if close else f"its parameters are {known}" if known else "it has none"
+            return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
+        if problem := unfit(parameter.kind, value):
+            example = f"{name}={parameter.default}"
+            return Diagnostic("E0402", f"`{name}` is of kind `{parameter.kind}`, and `{value}` is {problem}", help=f"for example `{example}`")
+        assert isinstance(value, int | float)
+        low, high = parameter.smallest, parameter.largest
+        if low is not None and high is not None and not low <= value <= high:
+            return Diagnostic("E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example `{name}={parameter.default}`")
+        return None
+
+    def compile(self, backend: str = "eager", *, mask_id: int) -> Step:
+        """One step of the policy as a pure function of tensors, for models whose mask token is `mask_id`.
+
+        `backend` is `reference`, `eager` or `inductor`. Raises `UsageError` (E0404) where it cannot run.
+        """
+        from . import backends
+
+        key = (backend, mask_id)
+        if key not in self._functions:
+            self._functions[key] = backends.make(self._program, backend, mask_id)
+        return backends.bound(self._program, backend, mask_id, self._functions[key], self._parameters)
+
+
+def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
+    """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by place."""
+    checked, diagnostics = checks.check(Source(text, name))
+    if checked is None:
+        return None, diagnostics
+    program = lower(checked)
+    defaults = {name: parameter.default for name, parameter in program.parameters.items()}
+    return Policy(program, defaults, {}), diagnostics
+
+
+def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
+    """A policy ready to run, its parameters bound by name.
+
+    `policy` is source text if it holds a line break, a file if it ends in `.policy` or holds a path separator, and
+    else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` say what is wrong and what to type.
+    """
+    text, name = _text(policy)
+    found, diagnostics = check(text, name)
+    if found is None:
+        raise PolicyError(diagnostics)
+    return found.bind(**parameters)
+
+
+def _text(policy: str | os.PathLike[str]) -> tuple[str, str]:
+    if isinstance(policy, str) and "\n" in policy:
+        return policy, "<string>"
+    name = os.fspath(policy)
+    if name.endswith(".policy") or os.sep in name or "/" in name or not isinstance(policy, str):
+        return _read(Path(name)), name
+    if name in shipped_policies():
+        file = policy_file(name)
+        return _read(file), f"policies/{file.name}"
+    close = did_you_mean(name, shipped_policies())
+    known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
+    help_ = f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+    raise PolicyError([Diagnostic("E0401", f"no policy is called `{name}`", help=help_)])
+
+
+def _read(path: Path) -> str:
+    try:
+        if path.stat().st_size > LARGEST_FILE:
+            raise PolicyError([Diagnostic("E0104", f"`{path}` is larger than a policy may be", help="policies are short texts")])
+        return path.read_bytes().decode("utf-8")
+    except UnicodeDecodeError as error:
+        message = f"`{path}` is not UTF-8 text: byte {error.start} is none of it"
+        raise PolicyError([Diagnostic("E0103", message, help="save the file as UTF-8")]) from None
+    except OSError as error:
+        why = (error.strerror or "it cannot be read").lower()
+        near = did_you_mean(path.stem, shipped_policies())
+        help_ = f"for the shipped policy write `{near}`" if near else "give the path of a `.policy` file"
+        raise PolicyError([Diagnostic("E0401", f"`{path}` cannot be read: {why}", help=help_)]) from None

@@ -1,0 +1,1 @@
+"""Step to tokens: the loop that runs a policy's step over a denoiser."""

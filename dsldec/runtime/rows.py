@@ -1,0 +1,103 @@
+"""The rows of one batch: their canvases, windows and ends.
+
+Shapes: B rows, T window positions, G positions to generate. Not here: forwards and steps (`decode`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import torch
+from torch import Tensor
+
+from ..diagnostics import Diagnostic
+
+
+@dataclass(slots=True)
+class TraceStep:
+    """One step of one row, positions counted from 0 for the first generated one.
+
+    `observations` holds what the policy saw at the committed positions: `conf`, `entropy`, ... by position.
+    """
+
+    phase: str
+    committed: list[int]
+    revoked: list[int]
+    edited: list[int]
+    forward: int
+    observations: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
+
+
+@dataclass(slots=True)
+class Row:
+    """One prompt's result.
+
+    `ids` [prompt + generated] int64, what follows the end-of-text token filled with it; `forwards` the forwards the row
+    took part in, `rows` the rows fed for it; `tokens` generated before the end-of-text token; `seconds` from its first
+    forward to its end; `error` says why it stopped early, and then `ids` holds masks where nothing was written.
+    """
+
+    index: int
+    prompt_length: int
+    ids: Tensor
+    forwards: int = 0
+    rows: int = 0
+    tokens: int = 0
+    seconds: float = 0.0
+    trace: list[TraceStep] | None = None
+    error: Diagnostic | None = None
+
+    @property
+    def generated(self) -> Tensor:
+        """The generated ids alone."""
+        return self.ids[self.prompt_length :]
+
+
+class Rows:
+    """The canvases of a batch, `[B, longest + T]`: the T spare columns let every window be sliced alike."""
+
+    def __init__(self, prompts: Sequence[Sequence[int]], gen_length: int, window: int, mask_id: int, eos_id: int | None, device: torch.device) -> None:
+        self.gen_length, self.window, self.mask_id, self.eos_id = gen_length, window, mask_id, eos_id
+        self.prompt_lengths = torch.tensor([len(p) for p in prompts], device=device)
+        self.longest = int(max(len(p) for p in prompts)) + gen_length
+        self.canvas = torch.full((len(prompts), self.longest + window), mask_id, dtype=torch.int64, device=device)
+        for row, prompt in enumerate(prompts):
+            self.canvas[row, : len(prompt)] = torch.tensor(list(prompt), dtype=torch.int64)
+        self.started = time.perf_counter()
+
+    def clock(self) -> float:
+        """Seconds since the batch began."""
+        return time.perf_counter() - self.started
+
+    def window_columns(self, window_start: Tensor) -> tuple[Tensor, Tensor]:
+        """Canvas columns `[B, T]` of each row's window, and which of them the row may write (the last window is short)."""
+        offsets = window_start.unsqueeze(1) + torch.arange(self.window, device=window_start.device)
+        return self.prompt_lengths.unsqueeze(1) + offsets, offsets < self.gen_length
+
+    def generated(self, row: int) -> Tensor:
+        """A row's generation region `[G]`."""
+        begin = int(self.prompt_lengths[row])
+        return self.canvas[row, begin : begin + self.gen_length]
+
+    def ended(self) -> Tensor:
+        """`[B]` bool: the row has an end-of-text token and nothing is masked before it."""
+        if self.eos_id is None:
+            return torch.zeros(len(self.prompt_lengths), dtype=torch.bool, device=self.canvas.device)
+        columns = self.prompt_lengths.unsqueeze(1) + torch.arange(self.gen_length, device=self.canvas.device)
+        generated = self.canvas.gather(1, columns)
+        open_or_end = (generated == self.mask_id) | (generated == self.eos_id)
+        first = open_or_end.to(torch.uint8).argmax(1, keepdim=True)
+        return generated.gather(1, first).squeeze(1) == self.eos_id
+
+    def finish(self, row: int) -> tuple[Tensor, int]:
+        """A row's ids `[prompt + G]` with the end-of-text token repeated after the first, and its count of content tokens."""
+        begin = int(self.prompt_lengths[row])
+        ids = self.canvas[row, : begin + self.gen_length].clone()
+        generated = ids[begin:]
+        ends = (generated == self.eos_id).nonzero() if self.eos_id is not None else generated.new_empty(0, 1)
+        content = int(ends[0]) if len(ends) else self.gen_length
+        if not (generated[:content] == self.mask_id).any():
+            generated[content:] = torch.where(generated[content:] == self.mask_id, ids.new_tensor(self.eos_id or 0), generated[content:])
+        return ids.cpu(), content
