@@ -1,0 +1,39 @@
+"""Where the grammar, the shipped policies and the embedded model are, installed or in a checkout.
+
+Not here: reading any of them (`language.parse`, `policy`, `models`).
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+_PACKAGE = Path(__file__).resolve().parent
+# In a checkout both folders are beside the package, where people look for them; the wheel carries them inside it.
+_DATA = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
+
+
+def grammar_file() -> Path:
+    """The grammar of the language, `policy.lark`."""
+    return _DATA / "grammar" / "policy.lark"
+
+
+def policies_folder() -> Path:
+    """The folder of the shipped policies and their cases."""
+    return _DATA / "policies"
+
+
+def shipped_policies() -> list[str]:
+    """The names of the shipped policies, sorted."""
+    return sorted(file.stem for file in policies_folder().glob("*.policy"))
+
+
+def policy_file(name: str) -> Path:
+    """The file of the shipped policy `name`. Raises LookupError when `name` is none of `shipped_policies()`."""
+    if name not in shipped_policies():
+        raise LookupError(f"no policy `{name}` is shipped: {', '.join(shipped_policies()) or 'there are none'}")
+    return policies_folder() / f"{name}.policy"
+
+
+def embedded_model_folder() -> Path:
+    """The embedded model: a folder as Hugging Face's libraries read it."""
+    return _PACKAGE / "models" / "embedded"

@@ -1,0 +1,225 @@
+"""Do the imports of dsldec obey the laws: one direction, no torch before the backends, a library met in one place?
+
+Not here: what the files do. The laws are the constants below; the messages say what to do about a broken one.
+"""
+
+from __future__ import annotations
+
+import ast
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+
+import dsldec
+
+PACKAGE = Path(dsldec.__file__).parent
+
+# From the command line down: a layer imports itself and what is below it. Neighbours on a line may import each other.
+LAYERS = (
+    ("__init__", "__main__"),  # the edge: everything is in reach, nothing inside asks for it
+    ("cli",),
+    ("tools",),
+    ("engines",),
+    ("runtime", "models"),
+    ("policy",),
+    ("backends",),
+    ("ir",),
+    ("checks",),
+    ("language",),
+    ("diagnostics", "codes"),
+    ("source",),
+    ("resources",),
+)
+LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
+
+HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
+LIGHT = {"ir", "checks", "language", "diagnostics", "codes", "source", "resources"}  # no heavy import at all
+LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
+
+MET_IN_ONE_PLACE = {
+    "lark": {"language/parse.py"},
+    "argparse": {"cli.py", "models/train/__main__.py"},
+}
+
+
+@dataclass(frozen=True)
+class Import:
+    """`file` (below the package) asks for `module`; `at_import` when that happens as soon as the file is imported."""
+
+    file: str
+    line: int
+    module: str
+    at_import: bool
+
+    @property
+    def importer(self) -> str:
+        return self.file.split("/")[0].removesuffix(".py")
+
+    @property
+    def library(self) -> str:
+        return self.module.split(".")[0]
+
+    @property
+    def imported(self) -> str | None:
+        """The part of dsldec that is asked for, `__init__` for the package itself; None for a library."""
+        return f"{self.module}.__init__".split(".")[1] if self.library == "dsldec" else None
+
+    def __str__(self) -> str:
+        return f"dsldec/{self.file}:{self.line} imports {self.module}"
+
+
+def is_type_checking(test: ast.expr) -> bool:
+    return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
+
+
+def import_statements(node: ast.AST, at_import: bool = True) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+    """Every import below `node`, and whether importing the file runs it."""
+    for child in ast.iter_child_nodes(node):
+        if isinstance(child, ast.Import | ast.ImportFrom):
+            yield child, at_import
+        elif isinstance(child, ast.If) and is_type_checking(child.test):
+            yield from import_statements(ast.Module(child.body, []), False)
+            yield from import_statements(ast.Module(child.orelse, []), at_import)
+        else:
+            yield from import_statements(child, at_import and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+
+
+def modules_named(statement: ast.Import | ast.ImportFrom, package: Path, file: Path) -> list[str]:
+    """The absolute names of the modules an import asks for; names taken from the package itself count as its parts."""
+    if isinstance(statement, ast.Import):
+        return [alias.name for alias in statement.names]
+    folder = ["dsldec", *file.relative_to(package).parent.parts]
+    base = folder[: len(folder) - statement.level + 1] if statement.level else []
+    module = ".".join([*base, *(statement.module or "").split(".")]).strip(".")
+    if module != "dsldec":
+        return [module]
+    is_part = {path.stem for path in package.iterdir()}.__contains__
+    return [f"dsldec.{alias.name}" if is_part(alias.name) else "dsldec" for alias in statement.names]
+
+
+def imports_of(package: Path) -> list[Import]:
+    return [
+        Import(file.relative_to(package).as_posix(), statement.lineno, module, at_import)
+        for file in sorted(package.rglob("*.py"))
+        for statement, at_import in import_statements(ast.parse(file.read_text(encoding="utf-8")))
+        for module in modules_named(statement, package, file)
+    ]
+
+
+def parts_without_layer(package: Path) -> list[str]:
+    parts = sorted({file.relative_to(package).parts[0].removesuffix(".py") for file in package.rglob("*.py")})
+    return [f"dsldec/{part} has no layer: give it one in LAYERS" for part in parts if part not in LEVEL]
+
+
+def upward_imports(package: Path) -> list[str]:
+    return [
+        f"{found}, which is above `{found.importer}`: move what both need below both, or hand it in as an argument"
+        for found in imports_of(package)
+        if found.imported is not None and LEVEL.get(found.imported, 0) > LEVEL.get(found.importer, 0)
+    ]
+
+
+def heavy_imports(package: Path) -> list[str]:
+    found = [each for each in imports_of(package) if each.library in HEAVY]
+    never = [f"{each}: nothing before the backends may; move what needs it to `backends`" for each in found if each.importer in LIGHT]
+    later = [
+        f"{each} as soon as it is imported: move the import into the function that needs it"
+        for each in found
+        if each.importer in LIGHT_TO_IMPORT and each.at_import
+    ]
+    return never + later
+
+
+def early_backends(package: Path) -> list[str]:
+    """A policy is loaded and checked without torch, so it may reach for the backends only when asked to compile."""
+    return [
+        f"{each} as soon as it is imported: move the import into the method that needs it"
+        for each in imports_of(package)
+        if each.importer == "policy" and each.imported == "backends" and each.at_import
+    ]
+
+
+def strayed_libraries(package: Path) -> list[str]:
+    return [
+        f"{each}: only {' and '.join(f'dsldec/{file}' for file in sorted(MET_IN_ONE_PLACE[each.library]))} may; ask there for what you need"
+        for each in imports_of(package)
+        if each.file not in MET_IN_ONE_PLACE.get(each.library, {each.file})
+    ]
+
+
+LAWS = (parts_without_layer, upward_imports, heavy_imports, early_backends, strayed_libraries)
+
+
+@pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
+def test_dsldec_obeys(law):
+    broken = law(PACKAGE)
+    assert not broken, "\n" + "\n".join(broken)
+
+
+@pytest.mark.parametrize("statement", ["import dsldec, dsldec.cli", "import dsldec; dsldec.load('threshold')"])
+def test_torch_is_not_loaded_by(statement):
+    program = f"import sys; {statement}; print(*sorted({HEAVY!r} & set(sys.modules)))"
+    ran = subprocess.run([sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stderr
+    assert not ran.stdout.split(), f"`{statement}` loads {ran.stdout}: `python -X importtime -c '{statement}'` shows on which way"
+
+
+# Each law can be broken: a file of dsldec with a bad import, and the start of what must be said about it.
+BROKEN = [
+    (upward_imports, "source.py", "from .diagnostics import Diagnostic", "dsldec/source.py:1 imports dsldec.diagnostics, which is above"),
+    (upward_imports, "checks/names.py", "from ..ir import nodes", "dsldec/checks/names.py:1 imports dsldec.ir"),
+    (upward_imports, "checks/names.py", "from .. import ir", "dsldec/checks/names.py:1 imports dsldec.ir"),
+    (upward_imports, "ir/lower.py", "import dsldec.runtime.decode", "dsldec/ir/lower.py:1 imports dsldec.runtime.decode"),
+    (upward_imports, "ir/lower.py", "def lower():\n    from dsldec import tools", "dsldec/ir/lower.py:2 imports dsldec.tools"),
+    (upward_imports, "backends/a.py", "if TYPE_CHECKING:\n    from ..runtime import b", "dsldec/backends/a.py:2 imports dsldec.runtime"),
+    (upward_imports, "tools/run.py", "from dsldec import load", "dsldec/tools/run.py:1 imports dsldec, which is above `tools`"),
+    (upward_imports, "resources.py", "from . import source", "dsldec/resources.py:1 imports dsldec.source"),
+    (heavy_imports, "language/words.py", "def f():\n    import torch.nn", "dsldec/language/words.py:2 imports torch.nn: nothing before"),
+    (heavy_imports, "ir/nodes.py", "if TYPE_CHECKING:\n    from torch import Tensor", "dsldec/ir/nodes.py:2 imports torch: nothing before"),
+    (heavy_imports, "cli.py", "import numpy as np", "dsldec/cli.py:1 imports numpy as soon as"),
+    (heavy_imports, "policy.py", "class Policy:\n    import transformers", "dsldec/policy.py:2 imports transformers as soon as"),
+    (
+        early_backends,
+        "policy.py",
+        "try:\n    from .backends import module\nfinally:\n    pass",
+        "dsldec/policy.py:2 imports dsldec.backends",
+    ),
+    (strayed_libraries, "language/fmt.py", "from lark import Tree", "dsldec/language/fmt.py:1 imports lark: only dsldec/language/parse.py"),
+    (strayed_libraries, "tools/run.py", "import argparse", "dsldec/tools/run.py:1 imports argparse: only dsldec/cli.py and"),
+    (parts_without_layer, "helpers.py", "", "dsldec/helpers has no layer"),
+]
+KEPT = [
+    ("source.py", "import dataclasses"),
+    ("cli.py", "import argparse\ndef main():\n    import torch\n    from .tools import run"),
+    ("policy.py", "if TYPE_CHECKING:\n    from .backends import step\ndef compile():\n    from .backends import module"),
+    ("language/parse.py", "import lark\nfrom .. import resources, diagnostics\nfrom . import syntax"),
+    ("runtime/decode.py", "import torch\nfrom ..models.protocol import Denoiser"),
+    ("__init__.py", "from . import cli\nfrom .policy import load\ndef __getattr__(name):\n    from .runtime.decode import decode"),
+]
+
+
+def write(package: Path, file: str, text: str) -> Path:
+    for part in ("ir", "tools", "runtime", "backends", "language"):
+        (package / part).mkdir(parents=True, exist_ok=True)
+    for part in ("diagnostics", "resources", "source", "cli"):
+        (package / f"{part}.py").touch()
+    (package / file).parent.mkdir(exist_ok=True)
+    (package / file).write_text(text)
+    return package
+
+
+@pytest.mark.parametrize(("law", "file", "text", "message"), BROKEN)
+def test_a_broken_law_is_found(law, file, text, message, tmp_path):
+    broken = law(write(tmp_path / "dsldec", file, text))
+    assert len(broken) == 1
+    assert broken[0].startswith(message)
+
+
+@pytest.mark.parametrize(("file", "text"), KEPT)
+def test_a_kept_law_is_not_reported(file, text, tmp_path):
+    package = write(tmp_path / "dsldec", file, text)
+    assert [broken for law in LAWS for broken in law(package)] == []
