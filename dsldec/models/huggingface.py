@@ -110,6 +110,7 @@ def _loaded(name: str, trust_remote_code: bool) -> tuple[Any, Any, int]:
     from transformers import AutoModelForMaskedLM, AutoTokenizer, GenerationConfig
 
     try:
+        _quiet()
         tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
         model = AutoModelForMaskedLM.from_pretrained(name, trust_remote_code=trust_remote_code, dtype=torch.float32)
     # transformers raises nearly anything for a folder it cannot use; the first line says why.
@@ -122,6 +123,13 @@ def _loaded(name: str, trust_remote_code: bool) -> tuple[Any, Any, int]:
         wanted = None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     return tokenizer, model.to(device).eval(), wanted or DEFAULT_GEN_LENGTH
+
+
+def _quiet() -> None:
+    """No bar for loading weights: it would stand among a program's own lines."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
 
 
 def _mask_id(tokenizer: Any, model: Any) -> int:

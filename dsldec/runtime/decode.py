@@ -62,6 +62,10 @@ class Decoded:
     errors: list[Diagnostic | None]
 
 
+class DenoiserFailed(RuntimeError):
+    """The denoiser raised something; `__cause__` is what."""
+
+
 class DecodingStopped(RuntimeError):
     """The denoiser failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
 
@@ -101,11 +105,8 @@ def decode(
     try:
         for row in rows:
             done[row.index] = row
-    except UsageError:
-        raise
-    # Whatever a denoiser raises, what was decoded before it is kept.
-    except Exception as error:
-        raise DecodingStopped(_collected(denoiser, encoded, done), error) from error
+    except DenoiserFailed as failed:
+        raise DecodingStopped(_collected(denoiser, encoded, done), failed) from failed.__cause__
     return _collected(denoiser, encoded, done)
 
 
@@ -150,6 +151,8 @@ def stream(
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> Iterator[Row]:
     """As `decode`, on ids: each prompt's `Row` as soon as it is finished, in whatever order that is.
+
+    Raises `DenoiserFailed` when the denoiser does.
 
     `seed` and `request_ids` name the random numbers of a request; the policies of this version draw none.
     """
@@ -225,11 +228,12 @@ class _Batch:
     def _forward(self) -> Tensor:
         ids = self.rows.canvas[self.live, : self.rows.longest]
         lengths = [int(self.rows.prompt_lengths[row]) + self.rows.gen_length for row in self.live]
-        if getattr(self.denoiser, "padding", False):
-            longest = max(lengths)
-            logits = self.denoiser(ids[:, :longest], lengths=lengths)
-        else:
-            logits = self.denoiser(ids)
+        padding = getattr(self.denoiser, "padding", False)
+        try:
+            logits = self.denoiser(ids[:, : max(lengths)], lengths=lengths) if padding else self.denoiser(ids)
+        # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost.
+        except Exception as error:
+            raise DenoiserFailed(f"{type(error).__name__}: {error}") from error
         self.forwards += 1
         return _as_logits(logits, ids.shape[0], max(lengths), self.denoiser.vocab_size)
 
@@ -250,11 +254,12 @@ class _Batch:
         rows.canvas.scatter_(1, columns, torch.where(editable, after, before))
         if self.trace is not None or self.on_step is not None:
             self._tell(seen, before, after, state)
-        window_start = state["window_start"] + torch.where(done, rows.window, 0)
-        self.state = state | {"window_start": window_start}
+        window_start = state["window_start"] + torch.where(done & is_live, rows.window, 0)
         finished = window_start >= rows.gen_length
         if self.stop_at_eos:
             finished = finished | rows.ended()
+        # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
+        self.state = state | {"window_start": torch.where(finished, 0, window_start)}
         ends = torch.stack([finished, failed], 1).tolist()  # the one place where the host waits for the step
         for row in list(live):
             if ends[row][1] or ends[row][0]:
@@ -263,7 +268,7 @@ class _Batch:
 
     def _failure(self, row: int) -> Diagnostic:
         bad = int(self.state["not_finite"][row].nonzero()[0])
-        position = int(self.state["window_start"][row]) + bad
+        position = int(self.state["window_start"][row]) + bad  # a failed row has masks left: its window has not moved
         message = f"the denoiser gave logits that are not finite in step {self.forwards} at generated position {position}"
         return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")
 

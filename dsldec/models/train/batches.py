@@ -17,7 +17,6 @@ from ..tasks import TASKS, Example, training_stream, word_problems
 
 TOKENS_A_BATCH = 5120
 EOS_TAIL_WEIGHT = 0.1
-ARITHMETIC_UNTIL = 0.3  # share of the run in which bare sums make up most of the word problems
 BLOCKS = (4, 8, 16, 32, 64)
 
 
@@ -30,12 +29,14 @@ class Shape:
     weight: float
 
 
-# Short rows are cheap; the few long ones teach the model that a canvas may be mostly end-of-text.
+# Bare sums are learned fastest from short rows; the few long rows teach the model that a canvas may be
+# mostly end-of-text.
 SHAPES = (
-    Shape(56, ("sudoku", "arithmetic"), 0.34),
-    Shape(72, ("word_problems",), 0.40),
-    Shape(104, ("word_problems", "word_problems", "word_problems", "sudoku"), 0.20),
-    Shape(320, ("word_problems", "word_problems", "sudoku", "arithmetic"), 0.06),
+    Shape(32, ("arithmetic",), 0.22),
+    Shape(56, ("sudoku",), 0.22),
+    Shape(72, ("word_problems",), 0.36),
+    Shape(104, ("word_problems", "word_problems", "word_problems", "sudoku"), 0.15),
+    Shape(320, ("word_problems", "word_problems", "sudoku", "arithmetic"), 0.05),
 )
 
 
@@ -48,20 +49,14 @@ class Batch:
     weights: Tensor
 
 
-def _kinds(shape: Shape, progress: float) -> tuple[str, ...]:
-    if progress < ARITHMETIC_UNTIL:
-        return tuple(kind for kind in shape.kinds for kind in (kind, "arithmetic" if kind == "word_problems" else kind))
-    return shape.kinds
-
-
-def _fitting(tokenizer: PreTrainedTokenizerFast, shape: Shape, kinds: tuple[str, ...], rng: random.Random) -> list[tuple[list[int], list[int]]]:
+def _fitting(tokenizer: PreTrainedTokenizerFast, shape: Shape, rng: random.Random) -> list[tuple[list[int], list[int]]]:
     """Prompt and response ids of enough examples to fill a batch, each short enough for a row."""
     rows = TOKENS_A_BATCH // shape.length
     makers = {name: task.make for name, task in TASKS.items()} | {"arithmetic": word_problems.make_arithmetic}
-    streams = {kind: training_stream(makers[kind], rng) for kind in kinds}
+    streams = {kind: training_stream(makers[kind], rng) for kind in shape.kinds}
     found: list[tuple[list[int], list[int]]] = []
     while len(found) < rows:
-        examples: list[Example] = [next(streams[rng.choice(kinds)]) for _ in range(rows)]
+        examples: list[Example] = [next(streams[rng.choice(shape.kinds)]) for _ in range(rows)]
         prompts = tokenizer([f"<|user|>{e.prompt}<|assistant|>" for e in examples])["input_ids"]
         responses = tokenizer([e.response for e in examples])["input_ids"]
         pairs = zip(prompts, responses, strict=True)
@@ -81,12 +76,12 @@ def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[b
     return [False] * (start + written) + [i >= block or rng.random() < share for i in range(span - written)]
 
 
-def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int, progress: float) -> Batch:
-    """The batch of one process at one step; `progress` is the share of the run that is done."""
+def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int) -> Batch:
+    """The batch of one process at one step."""
     # The shape is drawn without the rank: all processes of a step work on rows of one length.
     shape = random.Random(f"shape {seed} {step}").choices(SHAPES, [s.weight for s in SHAPES])[0]
     rng = random.Random(f"batch {seed} {step} {rank}")
-    pairs = _fitting(tokenizer, shape, _kinds(shape, progress), rng)
+    pairs = _fitting(tokenizer, shape, rng)
     mask, eos = tokenizer.mask_token_id, tokenizer.eos_token_id
     ids, targets, weights = [], [], []
     for row, (prompt, response) in enumerate(pairs):

@@ -16,16 +16,17 @@ import torch
 import torch.distributed as dist
 from torch import Tensor, nn
 from torch.nn import functional as F
-from transformers import EuroBertConfig, EuroBertForMaskedLM, PreTrainedTokenizerFast
+from transformers import EuroBertConfig, EuroBertForMaskedLM, GenerationConfig, PreTrainedTokenizerFast
 
 from . import tokenizer as tokenizers
 from .batches import make_batch
 
 MUON_RATE, ADAMW_RATE = 0.01, 0.003
-CONSTANT_UNTIL = 0.4  # then the learning rates fall to zero in a straight line
+CONSTANT_UNTIL = 0.2  # then the learning rates fall to zero in a straight line
 WARM_UP_STEPS = 50
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 200, 50
+GEN_LENGTH = 48  # holds every response of both tasks
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,7 @@ class Run:
     layers: int
     heads: int
     feed_forward: int
+    start_from: Path | None
 
 
 def _config(run: Run, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
@@ -135,8 +137,10 @@ def work(rank: int, run: Run) -> None:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", "29511")
         dist.init_process_group("gloo", rank=rank, world_size=run.processes)
-    tokenizer = tokenizers.build(run.seed)
+    tokenizer = tokenizers.build()
     model = _new_model(run, tokenizer)
+    if run.start_from is not None:
+        model.load_state_dict(torch.load(run.start_from / "checkpoint.pt", weights_only=True)["model"])
     parameters = list(model.parameters())
     optimizers = _optimizers(model)
     average = {name: p.detach().clone() for name, p in model.named_parameters()}
@@ -150,7 +154,7 @@ def work(rank: int, run: Run) -> None:
     objective = torch.compile(_Objective(model), dynamic=False)
     began, losses = time.monotonic() - seconds, []
     for step in range(start, run.steps):
-        batch = make_batch(tokenizer, run.seed, step, rank, step / run.steps)
+        batch = make_batch(tokenizer, run.seed, step, rank)
         loss = objective(batch.ids, batch.targets, batch.weights)
         loss.backward()
         _average_gradients(parameters, run.processes)
@@ -186,6 +190,9 @@ def export(run: Run, model: EuroBertForMaskedLM, average: dict[str, Tensor], tok
     model.half().save_pretrained(folder)
     model.float()
     tokenizer.save_pretrained(folder)
+    # Where programs look for how much a model is usually asked for.
+    GenerationConfig(max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id).save_pretrained(folder)
+    (folder / "model.safetensors").chmod(0o644)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     facts = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run).items()}
     print(json.dumps({"exported": str(folder), "sha256": digest, "run": facts}), flush=True)

@@ -33,8 +33,8 @@ def _texts(seed: int, count: int) -> list[str]:
     return [text for example in examples for text in (example.prompt, example.response)]
 
 
-def build(seed: int = 0, count: int = 20_000) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on `count` examples of each kind; the same seed gives the same tokenizer."""
+def build(seed: int = 1, count: int = 20_000) -> PreTrainedTokenizerFast:
+    """Train the tokenizer on `count` examples of each kind; the same seed gives the same tokenizer, whatever the run's."""
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(NUMBERS, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]
