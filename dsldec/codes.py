@@ -46,7 +46,12 @@ _CODES = (
     Code("E0106", "the language has this word, but this version cannot use it yet", _policy("fill", _BEST), _policy(_BEST)),
     Code("E0107", "a number is larger than any policy needs", _policy("commit top(masked, 99999999999999999999, by=conf)"), _policy(_BEST)),
     Code("E0201", "nothing has this name", _policy("commit top(maskd, 1, by=conf)"), _policy(_BEST)),
-    Code("E0202", "a name is taken: words of the language and earlier names cannot be given again", _policy("conf = 1", _BEST), _policy(_BEST)),
+    Code(
+        "E0202",
+        "a name is taken: words of the language and earlier names cannot be given again",
+        _policy("conf = 1", _BEST),
+        _policy(_BEST),
+    ),
     Code("E0203", "a word is given too few, too many or unknown arguments", _policy("commit top(masked, 1)"), _policy(_BEST)),
     Code("E0204", "a value of this kind cannot stand here", _policy("commit conf"), _policy("commit masked")),
     Code(
@@ -79,14 +84,24 @@ _CODES = (
         _policy("commit masked and rank < 3 at least 1 by conf"),
         _policy("commit prefix(masked, by=conf, while=rank < 3) at least 1 by conf"),
     ),
-    Code("E0301", "a step of the policy can commit nothing, so decoding may never end", _policy("commit masked and conf > 0.9"), _policy(_SURE)),
+    Code(
+        "E0301",
+        "a step of the policy can commit nothing, so decoding may never end",
+        _policy("commit masked and conf > 0.9"),
+        _policy(_SURE),
+    ),
     Code(
         "E0302",
         "a policy says once, first, where a step may write",
         f"policy example():\n  {_BEST}\n",
         _policy(_BEST),
     ),
-    Code("W0201", "a name or parameter is never used", _policy("sure = conf > 0.9", _BEST), _policy("sure = conf > 0.9", "commit masked and sure at least 1 by conf")),
+    Code(
+        "W0201",
+        "a name or parameter is never used",
+        _policy("sure = conf > 0.9", _BEST),
+        _policy("sure = conf > 0.9", "commit masked and sure at least 1 by conf"),
+    ),
     # Outside a policy's text
     Code("E0401", "no policy has this name, or its file cannot be read"),
     Code("E0402", "a value does not fit the parameter it is given to"),

@@ -85,11 +85,15 @@ class Policy:
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
             example = f"{name}={parameter.default}"
-            return Diagnostic("E0402", f"`{name}` is of kind `{parameter.kind}`, and `{value}` is {problem}", help=f"for example `{example}`")
+            return Diagnostic(
+                "E0402", f"`{name}` is of kind `{parameter.kind}`, and `{value}` is {problem}", help=f"for example `{example}`"
+            )
         assert isinstance(value, int | float)
         low, high = parameter.smallest, parameter.largest
         if low is not None and high is not None and not low <= value <= high:
-            return Diagnostic("E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example `{name}={parameter.default}`")
+            return Diagnostic(
+                "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example `{name}={parameter.default}`"
+            )
         return None
 
     def compile(self, backend: str = "eager", *, mask_id: int) -> Step:

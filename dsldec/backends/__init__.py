@@ -30,7 +30,9 @@ def make(program: Program, backend: str, mask_id: int) -> Function:
         return compiled.compiled(StepModule(program, mask_id))
     close = did_you_mean(backend, (*BACKENDS, "auto"))
     known = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
-    raise UsageError(Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {known}"))
+    raise UsageError(
+        Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {known}")
+    )
 
 
 def choose(logits_to_read: int) -> tuple[str, str]:

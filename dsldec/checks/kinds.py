@@ -63,7 +63,9 @@ class _Checker:
         ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
         for literal in (parameter.default, *ends):
             if problem := unfit(Kind(kind.text), literal.value):
-                self.wrong("E0208", f"`{literal.span.text}` is {problem}", literal, f"`{parameter.identifier.text}` is of kind `{kind.text}`")
+                self.wrong(
+                    "E0208", f"`{literal.span.text}` is {problem}", literal, f"`{parameter.identifier.text}` is of kind `{kind.text}`"
+                )
                 return
         if parameter.range and not parameter.range.first.value <= parameter.range.last.value:
             self.wrong("E0208", "this range holds nothing", parameter.range, help="write the smaller end first")
@@ -103,7 +105,9 @@ class _Checker:
         windows = [s for s in policy.statements if isinstance(s, syntax.Window)]
         if not windows:
             where = syntax.Identifier(first.span, "")
-            self.wrong("E0302", "this policy does not say where a step may write", where, help="add a line before this one: `window blocks(32)`")
+            self.wrong(
+                "E0302", "this policy does not say where a step may write", where, help="add a line before this one: `window blocks(32)`"
+            )
         for again in windows[1:]:
             self.wrong("E0302", "a policy has one window", again, help="delete this line")
         if windows and windows[0] is not first and windows[0] in later:
@@ -127,16 +131,23 @@ class _Checker:
             return given
         if given.kind not in slot.kinds:
             if Kind.MASK in slot.kinds and given.kind is Kind.BOOL:
-                return self.wrong("E0204", f"`{expression.span.text}` is one bool for the row, not a mask", expression, why, f"write `masked and {expression.span.text}`")
+                return self.wrong(
+                    "E0204",
+                    f"`{expression.span.text}` is one bool for the row, not a mask",
+                    expression,
+                    why,
+                    f"write `masked and {expression.span.text}`",
+                )
             wanted = describe(sorted(slot.kinds)[0]) if len(slot.kinds) == 1 else "a number" if slot.kinds == NUMBERS else "a condition"
             return self.wrong("E0204", f"`{expression.span.text}` is {describe(given.kind)} where {wanted} is needed", expression, why)
         if given.place > slot.place:
-            return self.wrong("E0207", f"`{expression.span.text}` has a value for each position; one for the row is needed", expression, why)
+            return self.wrong(
+                "E0207", f"`{expression.span.text}` has a value for each position; one for the row is needed", expression, why
+            )
         if slot.score and given.polarity is Polarity.LOW:
             text = expression.span.text
-            atom = isinstance(expression, syntax.Name | syntax.Call)
-            mended = f"-{text}" if atom else f"-({text})"
-            return self.wrong("E0206", f"`{text}` is {given.polarity}", expression, "the least sure position would go first", f"write `{mended}`")
+            help_ = f"write `{_flipped(expression)}`"
+            return self.wrong("E0206", f"`{text}` is {given.polarity}", expression, "the least sure position would go first", help_)
         return given
 
     def infer(self, expression: syntax.Expression) -> Type:
@@ -176,7 +187,9 @@ class _Checker:
         if isinstance(meaning, syntax.Let):
             return self.types.get(meaning.value, UNKNOWN)
         if name.identifier in WINDOWS:
-            return self.wrong("E0204", f"`{name.identifier}` is a window, not a value", name, help=f"it stands after `window`: `window {name.identifier}`")
+            return self.wrong(
+                "E0204", f"`{name.identifier}` is a window, not a value", name, help=f"it stands after `window`: `window {name.identifier}`"
+            )
         word = WORDS.get(name.identifier)
         if word is None:
             return UNKNOWN
@@ -198,7 +211,12 @@ class _Checker:
             if word is not None:
                 return self.wrong("E0203", f"`{word.name}` takes no arguments", call, help=f"write `{word.name}`")
             if call.function.text in WINDOWS:
-                return self.wrong("E0204", f"`{call.span.text}` is a window, not a value", call, help=f"it stands after `window`: `window {call.span.text}`")
+                return self.wrong(
+                    "E0204",
+                    f"`{call.span.text}` is a window, not a value",
+                    call,
+                    help=f"it stands after `window`: `window {call.span.text}`",
+                )
             return UNKNOWN
         given = self._matched(call, word)
         if given is None:
@@ -244,7 +262,12 @@ class _Checker:
         type_ = self.infer(expression)
         if type_.kind in (Kind.MASK, Kind.BOOL, Kind.UNKNOWN):
             return type_
-        return self.wrong("E0204", f"`{expression.span.text}` is {describe(type_.kind)} where a condition is needed", expression, help=f"compare it: `{expression.span.text} > 0`")
+        return self.wrong(
+            "E0204",
+            f"`{expression.span.text}` is {describe(type_.kind)} where a condition is needed",
+            expression,
+            help=f"compare it: `{expression.span.text} > 0`",
+        )
 
     def _same_unit(self, left: syntax.Expression, right: syntax.Expression, at: syntax.Node) -> bool:
         kinds = [self.types[left].kind, self.types[right].kind]
@@ -276,7 +299,7 @@ class _Checker:
         if any(t.kind is Kind.UNKNOWN for t in types):
             return UNKNOWN
         pairs = zip(expression.operands, expression.operands[1:], strict=False)
-        if not all([self._same_unit(left, right, expression) for left, right in pairs]):
+        if not all(self._same_unit(left, right, expression) for left, right in pairs):
             return UNKNOWN
         place = max(t.place for t in types)
         return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
@@ -310,6 +333,14 @@ def unfit(kind: Kind, value: object) -> str:
     if kind is Kind.PROB:
         return "" if 0 <= value <= 1 else "not a probability: they lie between 0 and 1"
     return "" if abs(value) <= 1e30 else "not a finite number"
+
+
+def _flipped(score: syntax.Expression) -> str:
+    """A score's text with the other polarity."""
+    if isinstance(score, syntax.Negation):
+        return score.operand.span.text
+    atom = isinstance(score, syntax.Name | syntax.Call)
+    return f"-{score.span.text}" if atom else f"-({score.span.text})"
 
 
 def signature(word: Word) -> str:

@@ -22,6 +22,7 @@ from .words import RESERVED, STATEMENTS
 
 LARGEST_TEXT = 256 * 1024
 DEEPEST_NESTING = 100
+LARGEST_GAP = 100
 LARGEST_INT = 10**9
 LARGEST_REAL = 1e30
 
@@ -279,7 +280,7 @@ EXPECTED = {
 
 def _unexpected(source: Source, error: lark.UnexpectedInput) -> Diagnostic:
     if isinstance(error, lark.UnexpectedCharacters):
-        return _unexpected_character(source, error.pos_in_stream)
+        return _unexpected_character(source, error.pos_in_stream or 0)
     assert isinstance(error, lark.UnexpectedToken)
     token = error.token
     # What the parser would really take next; its tables alone also list what some other context would.
@@ -295,7 +296,9 @@ def _unexpected(source: Source, error: lark.UnexpectedInput) -> Diagnostic:
         too_early = Diagnostic("E0101", f"the line ends too early: expected {_listed(expected)}", span, "after this")
         return _not_a_statement(source, Span(source, end, end)) or too_early
     span = Span(source, start, start + len(token))
-    return _not_a_statement(source, span) or Diagnostic("E0101", f"`{_short(token)}` cannot stand here", span, f"expected {_listed(expected)}")
+    return _not_a_statement(source, span) or Diagnostic(
+        "E0101", f"`{_short(token)}` cannot stand here", span, f"expected {_listed(expected)}"
+    )
 
 
 def _short(text: str) -> str:
@@ -341,6 +344,8 @@ def _not_a_statement(source: Source, found: Span) -> Diagnostic | None:
     word = _first_word(source, found.start) or (found if found.text.isidentifier() else None)
     if word is None or word.text in STATEMENTS or word.text == "policy":
         return None
+    if re.match(r"[ \t]*=(?!=)", source.text[word.end : word.end + LARGEST_GAP]):
+        return None  # `name = ...`: the mistake is further on
     if word.text in RESERVED:
         return Diagnostic("E0106", f"`{word.text}` is a word of the language that this version cannot use yet", word)
     close = did_you_mean(word.text, {*STATEMENTS, "policy"})
@@ -378,7 +383,9 @@ def _bad_indentation(source: Source) -> Diagnostic:
                 open_columns.pop()
             if column > open_columns[-1] and (closed or not at_block_start):
                 span = Span(source, at + margin, at + len(body))
-                return Diagnostic("E0102", "this line's indentation is that of no line above it", span, help="start it where its neighbours start")
+                return Diagnostic(
+                    "E0102", "this line's indentation is that of no line above it", span, help="start it where its neighbours start"
+                )
             if column > open_columns[-1]:
                 open_columns.append(column)
             at_block_start = body.endswith(":")

@@ -87,7 +87,7 @@ def _wrong(message: str, help: str) -> UsageError:
 
 
 def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or os.sep in name and os.sep != "/"
+    return name.startswith((".", "/", "~")) or name.count("/") > 1 or (os.sep in name and os.sep != "/")
 
 
 def _require_folder(path: Path, trust_remote_code: bool) -> None:
@@ -103,7 +103,9 @@ def _require_folder(path: Path, trust_remote_code: bool) -> None:
     except (ValueError, OSError):
         raise _wrong(f"`{path / 'config.json'}` is not JSON", "give the folder that `save_pretrained` wrote") from None
     if isinstance(config, dict) and "auto_map" in config and not trust_remote_code:
-        raise _wrong(f"`{path}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)")
+        raise _wrong(
+            f"`{path}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)"
+        )
 
 
 def _loaded(name: str, trust_remote_code: bool) -> tuple[Any, Any, int]:
@@ -116,7 +118,9 @@ def _loaded(name: str, trust_remote_code: bool) -> tuple[Any, Any, int]:
     # transformers raises nearly anything for a folder it cannot use; the first line says why.
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _wrong(f"no masked language model could be loaded from `{name}`: {why}", "give a folder with a model and its tokenizer") from error
+        raise _wrong(
+            f"no masked language model could be loaded from `{name}`: {why}", "give a folder with a model and its tokenizer"
+        ) from error
     try:
         wanted = GenerationConfig.from_pretrained(name).max_new_tokens
     except (OSError, ValueError):

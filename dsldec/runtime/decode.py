@@ -113,11 +113,15 @@ def decode(
 def _ids(denoiser: Any, prompt: Prompt) -> list[int]:
     if isinstance(prompt, str):
         if not hasattr(denoiser, "encode"):
-            raise UsageError(Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids"))
+            raise UsageError(
+                Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
+            )
         return list(denoiser.encode(prompt))
     ids = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
     if not all(isinstance(i, int) for i in ids):
-        raise UsageError(Diagnostic("E0409", "a prompt is a text or a flat list of ids", help="for one prompt write `decode(denoiser, [ids], policy)`"))
+        raise UsageError(
+            Diagnostic("E0409", "a prompt is a text or a flat list of ids", help="for one prompt write `decode(denoiser, [ids], policy)`")
+        )
     return ids
 
 

@@ -58,7 +58,9 @@ class Row:
 class Rows:
     """The canvases of a batch, `[B, longest + T]`: the T spare columns let every window be sliced alike."""
 
-    def __init__(self, prompts: Sequence[Sequence[int]], gen_length: int, window: int, mask_id: int, eos_id: int | None, device: torch.device) -> None:
+    def __init__(
+        self, prompts: Sequence[Sequence[int]], gen_length: int, window: int, mask_id: int, eos_id: int | None, device: torch.device
+    ) -> None:
         self.gen_length, self.window, self.mask_id, self.eos_id = gen_length, window, mask_id, eos_id
         self.prompt_lengths = torch.tensor([len(p) for p in prompts], device=device)
         self.longest = int(max(len(p) for p in prompts)) + gen_length

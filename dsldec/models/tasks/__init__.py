@@ -14,6 +14,8 @@ from types import MappingProxyType
 from . import sudoku, word_problems
 from .example import Example, Score
 
+__all__ = ["HELD_OUT_ONE_IN", "TASKS", "Example", "Score", "Task", "held_out", "is_held_out", "training_stream"]
+
 # One prompt in 32 is set aside by a hash of its text, so that no seed of the training stream can ever produce it.
 HELD_OUT_ONE_IN = 32
 

@@ -16,10 +16,7 @@ from .example import Example, Score
 LARGEST = 60
 MOST_STEPS = 4
 
-NAMES = (
-    "Tom Mia Ben Ana Leo Eva Sam Zoe Max Ida Tim Amy Dan Lea Jon Kim Ned Pia Rob Sue Ali Ivy Gus Uma "
-    "Paul Nora Hugo Lily"
-).split()
+NAMES = ("Tom Mia Ben Ana Leo Eva Sam Zoe Max Ida Tim Amy Dan Lea Jon Kim Ned Pia Rob Sue Ali Ivy Gus Uma Paul Nora Hugo Lily").split()
 THINGS = (
     "apples pens books cards coins shells eggs stamps marbles cookies plums nuts toys beads keys stones "
     "roses stickers lemons buttons pears cups balls candles"

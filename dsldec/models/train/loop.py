@@ -115,7 +115,9 @@ def _average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
             at += p.numel()
 
 
-def _save(run: Run, step: int, model: nn.Module, average: dict[str, Tensor], optimizers: list[torch.optim.Optimizer], seconds: float) -> None:
+def _save(
+    run: Run, step: int, model: nn.Module, average: dict[str, Tensor], optimizers: list[torch.optim.Optimizer], seconds: float
+) -> None:
     state = {
         "step": step,
         "seconds": seconds,
@@ -191,7 +193,9 @@ def export(run: Run, model: EuroBertForMaskedLM, average: dict[str, Tensor], tok
     model.float()
     tokenizer.save_pretrained(folder)
     # Where programs look for how much a model is usually asked for.
-    GenerationConfig(max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id).save_pretrained(folder)
+    GenerationConfig(max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id).save_pretrained(
+        folder
+    )
     (folder / "model.safetensors").chmod(0o644)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     facts = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run).items()}

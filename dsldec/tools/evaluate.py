@@ -1,0 +1,96 @@
+"""How good and how fast is a policy on the embedded model's held-out prompts?
+
+Not here: what the prompts are and how an answer is judged (`dsldec.models.tasks`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+from ..models.denoiser import Denoiser
+from ..models.tasks import TASKS, Example
+from ..policy import Policy, load
+from ..resources import embedded_model_folder
+from ..runtime.decode import decode
+
+HELD_OUT = "held_out.jsonl"
+
+
+@dataclass(frozen=True, slots=True)
+class Setting:
+    """A policy as the table runs it: shipped name, parameters, and how many tokens are asked for."""
+
+    policy: str
+    parameters: dict[str, float | int]
+    gen_length: int
+    stop_at_eos: bool = False
+
+    def load(self) -> Policy:
+        return load(self.policy, **self.parameters)
+
+    def __str__(self) -> str:
+        values = ", ".join(f"{name}={value}" for name, value in self.parameters.items())
+        return f"{self.policy}({values})" + (", stop at end of text" if self.stop_at_eos else "")
+
+
+@dataclass(frozen=True, slots=True)
+class Measured:
+    """What a setting did on some prompts: shares of right answers and of fully right responses, means per prompt.
+
+    `tokens_per_forward` counts content tokens alone: filler after the end of text is no work done.
+    """
+
+    prompts: int
+    answer: float
+    every_step: float
+    forwards: float
+    tokens_per_forward: float
+
+
+def settings(task: str) -> Iterator[Setting]:
+    """What the table shows for a task: one and more tokens a step, then every shipped rule at its default."""
+    length = {"word_problems": 48, "sudoku": 24}[task]
+    for tokens in (1, 2, 4) if task == "word_problems" else (1, 4, length):
+        yield Setting("static", {"tokens": tokens, "block": length}, length)
+    yield Setting("static", {"tokens": 1, "block": 8}, length, stop_at_eos=True)
+    for name in ("threshold", "factor", "frechet", "entropy_bounded"):
+        yield Setting(name, {"block": length}, length)
+    yield Setting("threshold", {"block": 8}, length, stop_at_eos=True)
+
+
+def held_out(task: str, count: int | None = None) -> list[Example]:
+    """The first `count` held-out examples of a task, all 200 if not said otherwise."""
+    lines = (embedded_model_folder() / HELD_OUT).read_text(encoding="utf-8").splitlines()
+    examples = [Example(**json.loads(line)) for line in lines]
+    return [example for example in examples if example.task == task][:count]
+
+
+def measure(denoiser: Denoiser, examples: Sequence[Example], setting: Setting, batch: int = 25) -> Measured:
+    """Decode the examples' prompts and score the responses."""
+    decoded = decode(
+        denoiser, [e.prompt for e in examples], setting.load(),
+        gen_length=setting.gen_length, stop_at_eos=setting.stop_at_eos, backend="eager", batch=batch,
+    )  # fmt: skip
+    scores = [TASKS[e.task].score(e, text or "") for e, text in zip(examples, decoded.text, strict=True)]
+    forwards = decoded.forwards.double()
+    return Measured(
+        prompts=len(examples),
+        answer=sum(score.answer for score in scores) / len(scores),
+        every_step=sum(score.every_step for score in scores) / len(scores),
+        forwards=float(forwards.mean()),
+        tokens_per_forward=float(decoded.tokens.sum() / forwards.sum()),
+    )
+
+
+def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
+    """A Markdown table, line by line as it is measured."""
+    yield "| task | policy | answer right | every step right | forwards | content tokens a forward |"
+    yield "|---|---|---|---|---|---|"
+    for task in TASKS:
+        examples = held_out(task, count)
+        for setting in settings(task):
+            m = measure(denoiser, examples, setting)
+            name = task.replace("_", " ")
+            yield f"| {name} | `{setting}` | {m.answer:.3f} | {m.every_step:.3f} | {m.forwards:.1f} | {m.tokens_per_forward:.2f} |"
