@@ -70,11 +70,18 @@ def test_a_denoiser_that_knows_padding_gets_mixed_lengths() -> None:
 
 
 def test_rows_that_are_done_are_not_forwarded() -> None:
-    denoiser = ToyDenoiser(3, 2.0)
-    decoded = dsldec.decode(denoiser, [[1, 2], [3, 4], [5, 6]], dsldec.load("threshold", confidence=0.6), gen_length=12)
+    class Uneven(Plain):
+        """The larger a prompt's first id, the surer."""
+
+        def __call__(self, ids: Tensor) -> Tensor:
+            return super().__call__(ids) * ids[:, :1, None] / 8
+
+    denoiser = Uneven()
+    decoded = dsldec.decode(denoiser, [[1], [6], [9]], "threshold", gen_length=12)
     counts = decoded.forwards.tolist()
-    assert len(set(counts)) > 1
-    assert [shape[0] for shape in denoiser.calls] == [sum(n > step for n in counts) for step in range(max(counts))]
+    assert counts[0] == 12 > counts[1] > counts[2] == 1
+    assert [shape[0] for shape in denoiser.calls] == [sum(n > step for n in counts) for step in range(12)]
+    assert len({tuple(ids.tolist()[1:]) for ids in decoded.ids}) == 1
 
 
 def test_decoding_ends_at_the_end_of_text() -> None:

@@ -1,0 +1,32 @@
+"""Every example runs and says what it promises."""
+
+from __future__ import annotations
+
+import importlib.util
+from pathlib import Path
+
+import pytest
+
+EXAMPLES = Path(__file__).parent.parent / "examples"
+SAYS = {
+    "decode_prompts": ["forwards)"],
+    "own_policy": ["error[E0301]", "calm takes at most 48 forwards", "step 1 wrote ["],
+    "own_loop": ["forwards, step on "],
+}
+
+
+def test_all_examples_are_listed() -> None:
+    assert {path.stem for path in EXAMPLES.glob("*.py")} == set(SAYS)
+
+
+@pytest.mark.parametrize("name", SAYS)
+def test_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+    spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    module.main()
+    printed = capsys.readouterr().out
+    for part in SAYS[name]:
+        assert part in printed
