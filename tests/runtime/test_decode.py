@@ -77,10 +77,10 @@ def test_rows_that_are_done_are_not_forwarded() -> None:
             return super().__call__(ids) * ids[:, :1, None] / 8
 
     denoiser = Uneven()
-    decoded = dsldec.decode(denoiser, [[1], [6], [9]], "threshold", gen_length=12)
+    decoded = dsldec.decode(denoiser, [[1], [5], [9]], "threshold", gen_length=24)
     counts = decoded.forwards.tolist()
-    assert counts[0] == 12 > counts[1] > counts[2] == 1
-    assert [shape[0] for shape in denoiser.calls] == [sum(n > step for n in counts) for step in range(12)]
+    assert counts[0] == 24 > counts[1] > counts[2] == 1
+    assert [shape[0] for shape in denoiser.calls] == [sum(n > step for n in counts) for step in range(24)]
     assert len({tuple(ids.tolist()[1:]) for ids in decoded.ids}) == 1
 
 
