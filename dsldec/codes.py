@@ -113,6 +113,23 @@ _CODES = (
     Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
     Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
     Code("E0410", "the denoiser failed before this prompt was finished"),
+    # The command line
+    Code("E0420", "the command has no such option, or an option lacks its value"),
+    Code("E0421", "dsldec has no such verb"),
+    Code("E0422", "an option's value is not one it takes"),
+    Code("E0423", "options that do not go together, or one without the other it needs"),
+    Code("E0424", "`--set` is not name=value, or the value is not of the parameter's kind"),
+    Code("E0425", "no prompt was given, or the input holds none"),
+    Code("E0426", "the file of prompts cannot be read"),
+    Code("E0427", "a prompt is not valid UTF-8 or Unicode"),
+    Code("E0428", "a line of a JSONL file is not a string or an object with a `prompt`"),
+    Code("E0429", "a prompt is empty"),
+    Code("E0430", "the length to generate leaves the model no room for a prompt"),
+    Code("E0431", "two prompts have one id, and `--resume` tells them apart by it"),
+    Code("E0432", "the results file cannot be written there"),
+    Code("E0433", "the results file exists already"),
+    Code("E0434", "the file to resume was not written by `--out`"),
+    Code("E0435", "the file to resume answers another prompt under the same id"),
 )
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _CODES})

@@ -1,0 +1,205 @@
+"""How the command line is read, and which exit status a mistake gets.
+
+Not here: what a verb does (`tools`, one file a verb). Nothing here imports torch: `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+
+from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from .tools import quoted
+
+FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
+BACKENDS = ("auto", "reference", "eager", "inductor")
+# What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
+LARGEST_SEED = 2**63 - 1
+
+EXAMPLES = """\
+examples:
+  dsldec run "How many apples are left?"
+  dsldec run --policy threshold --set confidence=0.8 --prompts questions.txt
+  dsldec run --prompts questions.jsonl --out results.jsonl       (again with --resume: goes on where it stopped)
+  dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
+
+a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7}
+exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
+"""
+
+
+class _Parser(argparse.ArgumentParser):
+    """Raises our diagnostics instead of printing usage and leaving."""
+
+    def error(self, message: str) -> NoReturn:
+        raise UsageError(_misread(message, self.prog))
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard error."""
+    # A terminal that cannot show a character shows its code: better than losing the answer around it.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except UsageError as mistake:
+        return _said(str(mistake.diagnostic), WRONG_USAGE)
+    except PolicyError as mistake:
+        return _said("\n\n".join(str(diagnostic) for diagnostic in mistake.diagnostics), FAILED)
+    except KeyboardInterrupt:
+        return _said("interrupted before the first answer", INTERRUPTED)
+    except BrokenPipeError:
+        return _reader_left()
+
+
+def _said(text: str, status: int) -> int:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _reader_left()
+    return status
+
+
+def _reader_left() -> int:
+    """Whoever read our output (`head`, `less`) has gone: end without a word, also from the interpreter's own last flush."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    return PIPE_BROKEN
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help(), end="")
+        return 0 if arguments else WRONG_USAGE
+    if arguments[0] == "--version":
+        print(f"dsldec {_version()}")
+        return 0
+    if arguments[0] not in VERBS:
+        raise UsageError(_unknown_verb(arguments[0]))
+    return VERBS[arguments[0]][1](arguments[1:])
+
+
+def _run(arguments: list[str]) -> int:
+    parser = _run_parser()
+    # What stands after `--` are prompts whatever they look like; argparse forgets that when prompts stand between options.
+    end = arguments.index("--") if "--" in arguments else len(arguments)
+    try:
+        parsed, unknown = parser.parse_known_intermixed_args(arguments[:end])
+    except SystemExit as done:  # `--help` has been printed
+        return int(done.code or 0)
+    if unknown:
+        raise UsageError(_unknown_option(unknown[0], parser))
+    from .tools.run import RunOptions, run
+
+    values = vars(parsed)
+    prompts, settings = (*values.pop("prompts"), *arguments[end + 1 :]), tuple(values.pop("settings") or ())
+    return run(RunOptions(prompts=prompts, settings=settings, **values))
+
+
+# Each verb: what it is for, and the function that reads its arguments.
+VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "run": ("decode prompts under a policy", _run),
+}
+
+
+def _run_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec run",
+        description="Decode prompts with a diffusion language model under a policy.",
+        epilog=EXAMPLES,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="a prompt; `-`, or nothing, reads one a line from standard input")
+    add = parser.add_argument
+    add("--prompts", dest="file", metavar="FILE", help="one prompt a line: JSONL if the name ends in .jsonl, else text")
+    add("--policy", default="threshold", metavar="NAME|FILE", help="a shipped policy's name or a .policy file (default: threshold)")
+    add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
+    add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
+    add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
+    add("--batch", type=_count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
+    add("--seed", type=_seed, default=0, metavar="N", help="seed of policies that draw at random (default: 0)")
+    add("--backend", type=_backend, default="auto", metavar="NAME", help=f"one of {', '.join(BACKENDS)} (default: auto)")
+    add("--out", metavar="FILE", help="write one JSON object a prompt to FILE as each finishes; `-` is standard output")
+    add("--resume", action="store_true", help="continue the file of --out: answered prompts are skipped, failed ones tried again")
+    add("--live", action=argparse.BooleanOptionalAction, help="show the canvas filling in (default: when printing to a terminal)")
+    return parser
+
+
+def _count(option: str) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, 1, 2**31 - 1)
+
+
+def _seed(text: str) -> int:
+    return _whole_number("--seed", text, 0, LARGEST_SEED)
+
+
+def _whole_number(option: str, text: str, least: int, most: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise UsageError(Diagnostic("E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say")) from None
+    if not least <= number <= most:
+        message = f"`{option}` is at least {least}{f' and at most {most}' if number > most else ''}, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0422", message, help=f"`{option} 8`, say"))
+    return number
+
+
+def _backend(text: str) -> str:
+    if text in BACKENDS:
+        return text
+    near = did_you_mean(text, BACKENDS)
+    help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
+    raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
+
+
+def _unknown_verb(word: str) -> Diagnostic:
+    near = did_you_mean(word, [*VERBS, "--help", "--version"])
+    if near is not None:
+        return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help=f"did you mean `dsldec {near}`?")
+    return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help="`dsldec --help` lists the verbs; prompts go after `dsldec run`")
+
+
+def _unknown_option(option: str, parser: _Parser) -> Diagnostic:
+    known = [name for action in parser._actions for name in action.option_strings]
+    near = did_you_mean(option.partition("=")[0], known)
+    help = f"did you mean `{near}`?" if near else f"`{parser.prog} --help` lists the options; after `--` a prompt may begin with `-`"
+    return Diagnostic("E0420", f"`{parser.prog}` has no option {quoted(option)}", help=help)
+
+
+def _misread(message: str, prog: str) -> Diagnostic:
+    """What argparse says of an option, as `argument --policy: expected one argument`, in our words."""
+    option, colon, why = message.removeprefix("argument ").partition(": ")
+    if not colon:
+        return Diagnostic("E0420", quoted(message).strip("`"), help=f"`{prog} --help` lists the options")
+    why = why.replace("expected one argument", "a value is missing")
+    return Diagnostic("E0420", f"`{option}`: {why}", help=f"`{prog} --help` shows what it takes")
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {name:<10}{what}" for name, (what, _) in VERBS.items())
+    return (
+        "usage: dsldec VERB ...\n\na policy language for decoding diffusion language models\n\n"
+        f"verbs:\n{verbs}\n\n`dsldec VERB --help` shows a verb's options; `dsldec --version` the version\n"
+    )
+
+
+def _version() -> str:
+    from importlib.metadata import PackageNotFoundError, version
+
+    try:
+        return version("dsldec")
+    except PackageNotFoundError:  # a checkout that is run without being installed
+        return "(not installed)"

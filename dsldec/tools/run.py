@@ -1,0 +1,337 @@
+"""What `dsldec run` does: every prompt decoded under a policy, every result kept the moment it exists.
+
+Not here: how options are spelt (`cli`), where prompts come from (`prompts`), what a results file holds (`results`).
+"""
+
+from __future__ import annotations
+
+import logging
+import math
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Protocol, Self, TextIO
+
+from ..checks.facts import Value
+from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..policy import Policy, load
+from . import printable, quoted, quoted_path
+from .prompts import Prompt, read
+from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from ..models.huggingface import HuggingFaceDenoiser
+    from ..runtime.decode import StepEvent
+    from ..runtime.rows import Row
+
+DECODED, FAILED, INTERRUPTED = 0, 1, 130
+
+
+@dataclass(frozen=True, slots=True)
+class RunOptions:
+    """What the command line asked for; None where it left the choice to us."""
+
+    prompts: tuple[str, ...] = ()
+    file: str | None = None
+    policy: str = "threshold"
+    settings: tuple[str, ...] = ()
+    model: str | None = None
+    trust_remote_code: bool = False
+    gen_length: int | None = None
+    batch: int = 8
+    seed: int = 0
+    backend: str = "auto"
+    out: str | None = None
+    resume: bool = False
+    live: bool | None = None
+
+
+# Hears of every step of the prompt at a place.
+Watch = Callable[[int, "StepEvent"], None]
+
+
+class Display(Protocol):
+    """Something that shows a run as it goes. A place counts the prompts of this run from 0."""
+
+    def __enter__(self) -> Self: ...
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def finished(self, place: int, result: Result) -> None: ...
+
+
+def run(options: RunOptions) -> int:
+    """Decode, and return the exit status. Raises UsageError and PolicyError before the first result, if at all."""
+    with _termination_interrupts(), _log_on_stderr():
+        prompts = read(options.prompts, options.file)
+        if options.resume and options.out is None:
+            help = "name the file to continue: `--out results.jsonl --resume`"
+            raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
+        file = ResultsFile(options.out, prompts, resume=options.resume) if options.out is not None else None
+        policy = _policy(options)
+        work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
+        tally = Tally(len(work), earlier=len(prompts) - len(work))
+        if not work:
+            _say(f"nothing is left to do: {quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts")
+            return DECODED
+        if file is not None and file.retried:
+            _say(f"tried again, since they failed before: {file.retried} of {len(work)} prompts")
+        try:
+            _decode_all(work, policy, options, file, tally)
+        except KeyboardInterrupt:
+            _say(tally.interrupted(options.out))
+            return INTERRUPTED
+        for line in tally.errors():
+            _say(line)
+        _say(tally.summary())
+        return FAILED if tally.failed else DECODED
+
+
+def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally) -> None:
+    from ..models.huggingface import from_pretrained
+
+    denoiser = from_pretrained(options.model, trust_remote_code=options.trust_remote_code)
+    watch, displays = _displays(work, policy, denoiser, options)
+    results = _results(work, denoiser, policy, options, watch)
+    with ExitStack() as open_things:
+        if file is not None:
+            open_things.enter_context(file)
+        for display in displays:
+            open_things.enter_context(display)
+        tally.start()
+        for place, result in results:
+            if file is not None:
+                file.append(result)
+            tally.add(result)
+            for display in displays:
+                display.finished(place, result)
+        tally.stop()
+
+
+def _results(
+    work: Sequence[Prompt], denoiser: HuggingFaceDenoiser, policy: Policy, options: RunOptions, watch: Watch | None
+) -> Iterator[tuple[int, Result]]:
+    """Every prompt's result with its place in `work`, as each is finished; after a failure of the denoiser, the failed ones."""
+    unfinished = dict(enumerate(work))
+    try:
+        for place, result in _attempted(work, denoiser, policy, options, watch):
+            del unfinished[place]
+            yield place, result
+    except (UsageError, PolicyError, AssertionError):
+        raise
+    except Exception as failure:
+        # The one broad catch: a model is other people's code and may raise anything half-way through a long run, on an
+        # accelerator even later than where it failed. What is finished is kept already; the rest gets a line that says why
+        # there is no answer.
+        if os.environ.get("DSLDEC_DEBUG"):
+            traceback.print_exception(failure)
+        error = _denoiser_failed(failure)
+        for place, prompt in unfinished.items():
+            yield place, Result(prompt, error=error)
+
+
+def _attempted(
+    work: Sequence[Prompt], denoiser: HuggingFaceDenoiser, policy: Policy, options: RunOptions, watch: Watch | None
+) -> Iterator[tuple[int, Result]]:
+    from ..models.denoiser import too_long
+    from ..runtime.decode import stream
+
+    gen_length = _gen_length(options, denoiser)
+    fitting: list[tuple[int, list[int]]] = []
+    for place, prompt in enumerate(work):
+        ids = denoiser.encode(prompt.text)
+        if error := too_long(denoiser, len(ids), gen_length):
+            yield place, Result(prompt, error=error)
+        else:
+            fitting.append((place, ids))
+    rows = stream(
+        denoiser,
+        [ids for _, ids in fitting],
+        policy,
+        gen_length=gen_length,
+        backend=options.backend,
+        seed=options.seed,
+        request_ids=[work[place].number for place, _ in fitting],
+        batch=options.batch,
+        on_step=None if watch is None else lambda event: watch(fitting[event.index][0], event),
+    )
+    for row in rows if fitting else ():
+        place = fitting[row.index][0]
+        yield place, _result(work[place], row, denoiser)
+
+
+def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser) -> Result:
+    if row.error is not None:
+        return Result(prompt, error=row.error)
+    ids = row.ids[row.prompt_length :].tolist()
+    return Result(prompt, denoiser.decode_text(ids), tuple(ids), int(row.forwards), int(row.rows), int(row.tokens), float(row.seconds))
+
+
+def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
+    gen_length = int(denoiser.gen_length if options.gen_length is None else options.gen_length)
+    if denoiser.max_length is not None and gen_length >= denoiser.max_length:
+        message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {denoiser.max_length} tokens in all"
+        raise UsageError(Diagnostic("E0430", message, help=f"`--gen-length {max(1, denoiser.max_length // 2)}`, say"))
+    return gen_length
+
+
+def _denoiser_failed(failure: Exception) -> Diagnostic:
+    failure = failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
+    first_line = next(iter(str(failure).strip().splitlines()), "")
+    why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
+    message = f"the denoiser failed before this prompt was finished: {why}"
+    return Diagnostic("E0410", message, help="`DSLDEC_DEBUG=1` shows where; a smaller `--batch` needs less memory")
+
+
+def _policy(options: RunOptions) -> Policy:
+    policy = load(options.policy)
+    values: dict[str, Value] = {}
+    for setting in options.settings:
+        name, equals, text = setting.partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals or not name:
+            raise UsageError(Diagnostic("E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"))
+        kind = policy.parameter_kinds.get(name)
+        # A name that the policy lacks goes on: `bind` has the sentence for it.
+        values[name] = _value(name, kind, text) if kind is not None else 0
+    return policy.bind(**values) if values else policy
+
+
+def _value(name: str, kind: str, text: str) -> Value:
+    wanted = {"int": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        value = int(text) if kind == "int" else float(text)
+        if math.isnan(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        help = f"`--set {name}={ {'int': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
+        raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)) from None
+    return value
+
+
+def _displays(
+    work: Sequence[Prompt], policy: Policy, denoiser: HuggingFaceDenoiser, options: RunOptions
+) -> tuple[Watch | None, list[Display]]:
+    """What shows this run, and who of them wants to hear of every step."""
+    console = _live_console(options)
+    displays: list[Display] = []
+    answers_on_console = console is not None and console.file is sys.stdout
+    if options.out is None and not answers_on_console:
+        displays.append(PlainAnswers(sys.stdout, many=len(work) > 1))
+    if console is not None:
+        from .live import LiveDisplay
+
+        live = LiveDisplay(console, _title(policy), denoiser, work, print_answers=answers_on_console)
+        return live.step, [*displays, live]
+    # Answers printed to the same terminal would run into the bar.
+    if len(work) > 1 and sys.stderr.isatty() and not (displays and sys.stdout.isatty()):
+        displays.append(Bar(len(work)))
+    return None, displays
+
+
+def _live_console(options: RunOptions) -> Console | None:
+    on_stdout = options.out != STANDARD_OUTPUT and sys.stdout.isatty()
+    if not (on_stdout and os.environ.get("TERM") != "dumb" if options.live is None else options.live):
+        return None
+    from rich.console import Console
+
+    # Asked for while standard output goes elsewhere: the answers go there, the view to the terminal that is left.
+    return Console(file=sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout)
+
+
+def _title(policy: Policy) -> str:
+    values = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in policy.parameters.items())
+    return f"{policy.name}({values})"
+
+
+class PlainAnswers:
+    """The answers as text, in the order of the prompts; each under its prompt where there are several."""
+
+    def __init__(self, stream: TextIO, many: bool) -> None:
+        self._stream = stream
+        self._many = many
+        self._results = InOrder[Result]()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        for result in self._results.rest():
+            self._print(result)
+
+    def finished(self, place: int, result: Result) -> None:
+        self._results.put(place, result)
+        for ready in self._results.ready():
+            self._print(ready)
+
+    def _print(self, result: Result) -> None:
+        text = result.text if result.error is None else f"(no answer: {result.error.message})"
+        if self._many:
+            text = "\n".join(f"> {line}" for line in result.prompt.text.split("\n")) + f"\n{text}\n"
+        elif result.error is not None:
+            return
+        print(printable(text) if self._stream.isatty() else text, file=self._stream, flush=True)
+
+
+class Bar:
+    """A progress bar on standard error."""
+
+    def __init__(self, total: int) -> None:
+        from rich.console import Console
+        from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
+
+        columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._task = self._progress.add_task("prompts", total=total)
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+        self._progress.stop()
+
+    def finished(self, place: int, result: Result) -> None:
+        self._progress.advance(self._task)
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)
+
+
+@contextmanager
+def _termination_interrupts() -> Iterator[None]:
+    """Inside, SIGTERM is what Ctrl-C is. Only the main thread may say so; elsewhere signals stay as they are."""
+
+    def interrupt(number: int, frame: FrameType | None) -> None:
+        raise KeyboardInterrupt
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, interrupt)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+@contextmanager
+def _log_on_stderr() -> Iterator[None]:
+    """Inside, what the layers below have to say (which backend was chosen, and why) is a line on standard error."""
+    logger, handler, before = logging.getLogger("dsldec"), logging.StreamHandler(), logging.getLogger("dsldec").level
+    logger.addHandler(handler)
+    logger.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before)

@@ -1,0 +1,319 @@
+"""Does `dsldec run` answer, keep what is finished, and end as promised, however the model behaves?"""
+
+from __future__ import annotations
+
+import io
+import json
+import os
+import signal
+import sys
+
+import pytest
+import torch
+
+import dsldec.models.huggingface
+from dsldec.cli import main
+
+VOCABULARY, EOS, MASK, START = 130, 0, 128, 129
+
+
+class Echo:
+    """Answers a prompt with itself in capitals, then the end of the text; surer of some positions than of others.
+
+    `fails_at` maps the number of a call (from 1) to what happens in it.
+    """
+
+    mask_id, eos_id, vocab_size = MASK, EOS, VOCABULARY
+    tokenizer = None
+    max_length = 48
+    gen_length = 16
+
+    def __init__(self) -> None:
+        self.calls: list[torch.Size] = []
+        self.fails_at = {}
+
+    def encode(self, text: str) -> list[int]:
+        return [*text.encode("ascii"), START]
+
+    def decode_text(self, ids: list[int]) -> str:
+        ids = ids[: ids.index(EOS)] if EOS in ids else ids
+        return bytes(i for i in ids if i < 128).decode("ascii")
+
+    def __call__(self, ids: torch.Tensor) -> torch.Tensor:
+        self.calls.append(ids.shape)
+        if len(self.calls) in self.fails_at:
+            self.fails_at[len(self.calls)]()
+        logits = torch.zeros(*ids.shape, VOCABULARY)
+        for row, canvas in enumerate(ids.tolist()):
+            begin = canvas.index(START) + 1
+            answer = bytes(canvas[: begin - 1]).upper() + bytes(len(canvas))
+            for position in range(begin, len(canvas)):
+                logits[row, position, answer[position - begin]] = 4.0 + 7 * position % 5
+        return logits
+
+
+@pytest.fixture
+def model(monkeypatch, tmp_path) -> Echo:
+    denoiser = Echo()
+    monkeypatch.setattr(dsldec.models.huggingface, "from_pretrained", lambda *path, **trust: denoiser)
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "stdin", None)
+    return denoiser
+
+
+def run(*arguments: str, out: str | None = "r.jsonl") -> int:
+    return main(["run", "--backend", "eager", *(("--out", out) if out else ()), *arguments])
+
+
+def results(name: str = "r.jsonl") -> list[dict]:
+    with open(name, encoding="utf-8") as file:
+        return [json.loads(line) for line in file]
+
+
+def out_of_memory() -> None:
+    raise RuntimeError("out of memory\nTried to allocate 20 GiB")
+
+
+def control_c() -> None:
+    raise KeyboardInterrupt
+
+
+def terminate() -> None:
+    os.kill(os.getpid(), signal.SIGTERM)
+
+
+def test_one_prompt_gives_just_its_answer(model, capsys):
+    assert run("what?", out=None) == 0
+    out, err = capsys.readouterr()
+    assert out == "WHAT?\n"
+    assert err.splitlines()[-1].startswith("1 prompt, ")
+    assert err.splitlines()[-1].endswith(" tokens/s")
+
+
+def test_several_answers_come_in_order_each_under_its_prompt(model, capsys):
+    # Prompts of one length are decoded together, so the second is finished after the third.
+    assert run("a", "bb\nb", "c", out=None) == 0
+    assert capsys.readouterr().out == "> a\nA\n\n> bb\n> b\nBB\nB\n\n> c\nC\n\n"
+
+
+def test_a_result_says_what_it_cost(model):
+    assert run("abc", "--policy", "static", "--gen-length", "8") == 0
+    (line,) = results()
+    assert line["seconds"] > 0
+    ids = [*b"ABC", 0, 0, 0, 0, 0]
+    assert line == {
+        "id": 0, "prompt": "abc", "text": "ABC", "ids": ids, "forwards": len(model.calls), "rows": len(model.calls), "tokens": 3,
+        "tokens_per_forward": round(3 / len(model.calls), 4), "seconds": line["seconds"],
+    }  # fmt: skip
+    assert model.calls[0] == (1, 4 + 8)
+
+
+def test_a_parameter_reaches_the_policy(model):
+    assert run("abcdefgh", "--policy", "static", "--set", "tokens=4", "--gen-length", "8") == 0
+    assert results()[0]["forwards"] == 2
+
+
+def test_batch_bounds_the_rows_of_a_forward(model):
+    assert run("a", "b", "c", "d", "e", "--batch", "2") == 0
+    assert max(shape[0] for shape in model.calls) == 2
+    assert sorted(line["id"] for line in results()) == [0, 1, 2, 3, 4]
+
+
+def test_a_file_of_prompts_gives_its_ids(model, tmp_path):
+    (tmp_path / "p.jsonl").write_text('"a"\n\n{"prompt": "b", "id": "second"}\n')
+    assert run("--prompts", "p.jsonl") == 0
+    assert [(line["id"], line["text"]) for line in results()] == [(0, "A"), ("second", "B")]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "status", "code", "says"),
+    [
+        (("--set", "confidence"), 2, "E0424", "`--set` takes name=value, not `confidence`"),
+        (("--set", "=3"), 2, "E0424", "name=value"),
+        (("--set", "confidence=high"), 2, "E0424", "the parameter `confidence` is a number, not `high`"),
+        (("--set", "confidence=nan"), 2, "E0424", "not `nan`"),
+        (("--set", "block=1.5"), 2, "E0424", "the parameter `block` is a whole number, not `1.5`"),
+        (("--set", "confidence=1.5"), 1, "E0402", "not a probability"),
+        (("--set", "block=0"), 1, "E0402", "1..65536"),
+        (("--set", "confidnce=0.5"), 1, "E0403", "did you mean `confidence`?"),
+        (("--policy", "treshold"), 1, "E0401", "did you mean `threshold`?"),
+        (("--policy", "none.policy"), 1, "E0401", "none.policy"),
+        (("--resume", "--out", "-"), 2, "E0423", "--resume"),
+        (("--gen-length", "48"), 2, "E0430", "leaves no room for a prompt: the model takes 48 tokens in all"),
+        (("--out", "none/r.jsonl"), 2, "E0432", "mkdir -p"),
+    ],
+)
+def test_a_wrong_request_is_told_before_decoding(arguments, status, code, says, model, tmp_path, capsys):
+    assert run("a", *arguments) == status
+    err = capsys.readouterr().err
+    assert err.startswith(f"error[{code}]: ")
+    assert says in err
+    assert model.calls == []
+    assert list(tmp_path.iterdir()) == [], "a refused run leaves nothing that would stop the next"
+
+
+def test_resume_needs_a_file(model, capsys):
+    assert run("a", "--resume", out=None) == 2
+    assert "error[E0423]: `--resume` stands without `--out`" in capsys.readouterr().err
+
+
+def test_a_prompt_that_is_too_long_fails_alone(model, capsys):
+    assert run("a", "b" * 40, "c") == 1
+    assert {line["id"]: line.get("text", line.get("error", "")[:5]) for line in results()} == {0: "A", 1: "E0407", 2: "C"}
+    err = capsys.readouterr().err
+    assert "prompt `1`: error[E0407]: " in err
+    assert "2 of 3 prompts" in err
+
+
+def test_all_prompts_too_long_is_no_crash(model, capsys):
+    assert run("b" * 40, out=None) == 1
+    out, err = capsys.readouterr()
+    assert out == ""
+    assert "0 of 1 prompts" in err
+
+
+def test_logits_that_are_not_finite_fail_the_prompt(model):
+    model.__class__ = type("Broken", (Echo,), {"__call__": lambda self, ids: torch.full((*ids.shape, VOCABULARY), torch.nan)})
+    assert run("a") == 1
+    assert results()[0]["error"].startswith("E0406: ")
+
+
+def test_a_model_that_fails_half_way_keeps_what_is_finished(model, capsys):
+    model.fails_at = {3: out_of_memory}
+    assert run("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 1
+    assert [line.get("text") for line in results()] == ["A", "B", None]
+    assert "the denoiser failed before this prompt was finished: RuntimeError: out of memory (" in results()[2]["error"]
+    err = capsys.readouterr().err
+    assert "Traceback" not in err
+    assert "GiB" not in err
+    assert "DSLDEC_DEBUG=1" in err
+
+
+def test_the_traceback_is_there_for_who_asks(model, monkeypatch, capsys):
+    monkeypatch.setenv("DSLDEC_DEBUG", "1")
+    model.fails_at = {1: out_of_memory}
+    assert run("a") == 1
+    assert "in out_of_memory" in capsys.readouterr().err
+
+
+def test_a_prompt_that_cannot_be_encoded_is_a_failure_too(model):
+    assert run("caf\u00e9") == 1
+    assert "UnicodeEncodeError" in results()[0]["error"]
+
+
+def test_resume_tries_again_what_failed_and_only_that(model, capsys):
+    model.fails_at = {3: out_of_memory}
+    arguments = ("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16")
+    assert run(*arguments) == 1
+    assert run(*arguments, "--resume") == 0
+    assert len(model.calls) == 4
+    assert "tried again, since they failed before: 1 of 1 prompts" in capsys.readouterr().err
+    assert [(line["id"], line["text"]) for line in results()] == [(0, "A"), (1, "B"), (2, "C")]
+
+
+@pytest.mark.parametrize("stop", [control_c, terminate])
+def test_an_interrupted_run_keeps_what_is_finished_and_can_go_on(stop, model, capsys):
+    model.fails_at = {3: stop}
+    arguments = ("a", "b", "c", "d", "--batch", "1", "--policy", "static", "--set", "tokens=16")
+    handler = signal.getsignal(signal.SIGTERM)
+    assert run(*arguments) == 130
+    assert signal.getsignal(signal.SIGTERM) is handler
+    assert [line["text"] for line in results()] == ["A", "B"]
+    err = capsys.readouterr().err
+    assert "interrupted: 2 of 4 prompts are decoded and kept in `r.jsonl`" in err
+    assert "the same command with `--resume` decodes the other 2" in err
+    assert run(*arguments, "--resume") == 0
+    assert [line["text"] for line in results()] == ["A", "B", "C", "D"]
+
+
+def test_an_interrupted_run_prints_answers_that_waited_for_earlier_ones(model, capsys):
+    model.fails_at = {2: control_c}
+    # `c` is decoded with `a`; `bb` in the second forward, which never ends.
+    assert run("a", "bb", "c", "--policy", "static", "--set", "tokens=16", out=None) == 130
+    out, err = capsys.readouterr()
+    assert out == "> a\nA\n\n> c\nC\n\n"
+    assert "2 of 3" in err
+
+
+def test_a_finished_file_needs_no_model(model, monkeypatch, capsys):
+    assert run("a") == 0
+    monkeypatch.setattr(dsldec.models.huggingface, "from_pretrained", None)
+    assert run("a", "--resume") == 0
+    assert "nothing is left to do" in capsys.readouterr().err
+
+
+def test_a_request_keeps_its_number_when_resumed(model, monkeypatch):
+    import dsldec.runtime.decode
+
+    asked = []
+    original = dsldec.runtime.decode.stream
+    monkeypatch.setattr(dsldec.runtime.decode, "stream", lambda *a, **k: asked.append(k["request_ids"]) or original(*a, **k))
+    assert run("a", "b", "--batch", "1") == 0
+    assert run("a", "b", "c", "--resume") == 0
+    assert asked == [[0, 1], [2]]
+
+
+def test_results_on_standard_output_are_lines_of_json(model, monkeypatch):
+    out = io.TextIOWrapper(io.BytesIO(), encoding="utf-8")
+    monkeypatch.setattr(sys, "stdout", out)
+    assert run("a", out="-") == 0
+    assert json.loads(out.buffer.getvalue())["text"] == "A"
+
+
+class Terminal(io.StringIO):
+    """A stream that says it is a terminal."""
+
+    def isatty(self) -> bool:
+        return True
+
+
+def on_terminal(monkeypatch, *streams: str) -> Terminal:
+    """Put a terminal in the place of `streams`. Not a fixture: pytest's own capture begins after those."""
+    terminal = Terminal()
+    for stream in streams:
+        monkeypatch.setattr(sys, stream, terminal)
+    monkeypatch.setenv("TERM", "xterm-256color")
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setenv("LINES", "20")
+    monkeypatch.delenv("NO_COLOR", raising=False)
+    monkeypatch.setattr("dsldec.tools.live.FRAME_SECONDS", 0.0)
+    return terminal
+
+
+def test_a_terminal_gets_the_live_view(model, monkeypatch):
+    terminal = on_terminal(monkeypatch, "stdout")
+    assert run("abc", out=None) == 0
+    shown = terminal.getvalue()
+    assert "░" in shown
+    assert "threshold(confidence=0.9, block=32)" in shown
+    assert "\x1b[" in shown
+
+
+@pytest.mark.parametrize(("arguments", "env"), [(("--no-live",), {}), ((), {"TERM": "dumb"})])
+def test_the_live_view_can_be_left_out(arguments, env, model, monkeypatch):
+    terminal = on_terminal(monkeypatch, "stdout")
+    for name, value in env.items():
+        monkeypatch.setenv(name, value)
+    assert run("abc", *arguments, out=None) == 0
+    assert terminal.getvalue() == "ABC\n"
+
+
+def test_an_answer_cannot_command_the_terminal(model, monkeypatch):
+    terminal = on_terminal(monkeypatch, "stdout")
+    assert run("a\x1b[2j", "--no-live", out=None) == 0
+    assert "\x1b" not in terminal.getvalue()
+
+
+def test_live_with_piped_answers_draws_on_the_terminal_that_is_left(model, monkeypatch):
+    piped, terminal = io.StringIO(), on_terminal(monkeypatch, "stderr")
+    monkeypatch.setattr(sys, "stdout", piped)
+    assert run("abc", "--live", out=None) == 0
+    assert piped.getvalue() == "ABC\n"
+    assert "░" in terminal.getvalue()
+
+
+def test_many_prompts_get_a_bar_on_standard_error(model, monkeypatch):
+    terminal = on_terminal(monkeypatch, "stderr")
+    monkeypatch.setattr(sys, "stdout", io.StringIO())
+    assert run("a", "b", "c") == 0
+    assert "3/3" in terminal.getvalue()
