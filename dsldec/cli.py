@@ -10,7 +10,7 @@ import io
 import os
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .tools import quoted
@@ -91,25 +91,41 @@ def _dispatch(arguments: list[str]) -> int:
 
 
 def _run(arguments: list[str]) -> int:
-    parser = _run_parser()
     # What stands after `--` are prompts whatever they look like; argparse forgets that when prompts stand between options.
     end = arguments.index("--") if "--" in arguments else len(arguments)
-    try:
-        parsed, unknown = parser.parse_known_intermixed_args(arguments[:end])
-    except SystemExit as done:  # `--help` has been printed
-        return int(done.code or 0)
-    if unknown:
-        raise UsageError(_unknown_option(unknown[0], parser))
+    values = _parsed(_run_parser(), arguments[:end])
+    if values is None:
+        return 0
     from .tools.run import RunOptions, run
 
-    values = vars(parsed)
     prompts, settings = (*values.pop("prompts"), *arguments[end + 1 :]), tuple(values.pop("settings") or ())
     return run(RunOptions(prompts=prompts, settings=settings, **values))
+
+
+def _evaluate(arguments: list[str]) -> int:
+    values = _parsed(_evaluate_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.evaluate import evaluate
+
+    return evaluate(values["count"], values["model"])
+
+
+def _parsed(parser: _Parser, arguments: list[str]) -> dict[str, Any] | None:
+    """The options by name; None where help was asked for and has been printed."""
+    try:
+        parsed, unknown = parser.parse_known_intermixed_args(arguments)
+    except SystemExit:
+        return None
+    if unknown:
+        raise UsageError(_unknown_option(unknown[0], parser))
+    return vars(parsed)
 
 
 # Each verb: what it is for, and the function that reads its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", _run),
+    "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
 }
 
 
@@ -135,6 +151,17 @@ def _run_parser() -> _Parser:
     add("--out", metavar="FILE", help="write one JSON object a prompt to FILE as each finishes; `-` is standard output")
     add("--resume", action="store_true", help="continue the file of --out: answered prompts are skipped, failed ones tried again")
     add("--live", action=argparse.BooleanOptionalAction, help="show the canvas filling in (default: when printing to a terminal)")
+    return parser
+
+
+def _evaluate_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec evaluate",
+        description="Print a table: how often the shipped policies answer the held-out prompts rightly, and in how many forwards.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("--count", type=_count("--count"), metavar="N", help="prompts of each task (default: all 200)")
+    parser.add_argument("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
     return parser
 
 
@@ -189,7 +216,7 @@ def _misread(message: str, prog: str) -> Diagnostic:
 
 
 def _help() -> str:
-    verbs = "\n".join(f"  {name:<10}{what}" for name, (what, _) in VERBS.items())
+    verbs = "\n".join(f"  {name:<12}{what}" for name, (what, _) in VERBS.items())
     return (
         "usage: dsldec VERB ...\n\na policy language for decoding diffusion language models\n\n"
         f"verbs:\n{verbs}\n\n`dsldec VERB --help` shows a verb's options; `dsldec --version` the version\n"

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -72,10 +73,9 @@ def from_pretrained(name_or_path: str | os.PathLike[str] | None = None, *, trust
     Raises `UsageError` (E0405) where there is no model, no tokenizer, no mask token, or code that is not trusted.
     """
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
-    if name_or_path is None or path.exists() or _looks_like_a_path(os.fspath(name_or_path)):
+    if not _is_hub_name(str(path)) or path.exists():
         _require_folder(path, trust_remote_code)
-        name_or_path = str(path)
-    tokenizer, model, generation = _loaded(os.fspath(name_or_path), trust_remote_code)
+    tokenizer, model, generation = _loaded(str(path), trust_remote_code)
     mask_id = _mask_id(tokenizer, model)
     eos_id = model.config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     eos_id = eos_id[0] if isinstance(eos_id, list) else eos_id
@@ -86,8 +86,9 @@ def _wrong(message: str, help: str) -> UsageError:
     return UsageError(Diagnostic("E0405", message, help=help))
 
 
-def _looks_like_a_path(name: str) -> bool:
-    return name.startswith((".", "/", "~")) or name.count("/") > 1 or (os.sep in name and os.sep != "/")
+def _is_hub_name(name: str) -> bool:
+    """`owner/model`; anything else can only be a folder, and asking a hub for it would take long to fail."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
 
 
 def _require_folder(path: Path, trust_remote_code: bool) -> None:

@@ -298,7 +298,9 @@ class _Batch:
                 self.trace[row].append(TraceStep("", written, [], [], self.forwards - 1, values))
             if self.on_step is not None:
                 steps = int(state["step"][row])
-                self.on_step(StepEvent(self.group[row], steps, self.forwards, self.rows.generated(row).cpu().clone(), written, values["conf"]))
+                self.on_step(
+                    StepEvent(self.group[row], steps, self.forwards, self.rows.generated(row).cpu().clone(), written, values["conf"])
+                )
 
 
 def _as_logits(logits: Any, rows: int, length: int, vocab_size: int) -> Tensor:

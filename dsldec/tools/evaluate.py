@@ -10,12 +10,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..models.denoiser import Denoiser
+from ..models.huggingface import from_pretrained
 from ..models.tasks import TASKS, Example
 from ..policy import Policy, load
 from ..resources import embedded_model_folder
 from ..runtime.decode import decode
 
 HELD_OUT = "held_out.jsonl"
+LENGTHS = {"word_problems": 48, "sudoku": 24}  # tokens to generate: the longest response and some filler
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,7 @@ class Measured:
 
 def settings(task: str) -> Iterator[Setting]:
     """What the table shows for a task: one and more tokens a step, then every shipped rule at its default."""
-    length = {"word_problems": 48, "sudoku": 24}[task]
+    length = LENGTHS[task]
     for tokens in (1, 2, 4) if task == "word_problems" else (1, 4, length):
         yield Setting("static", {"tokens": tokens, "block": length}, length)
     yield Setting("static", {"tokens": 1, "block": 8}, length, stop_at_eos=True)
@@ -94,3 +96,11 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
             m = measure(denoiser, examples, setting)
             name = task.replace("_", " ")
             yield f"| {name} | `{setting}` | {m.answer:.3f} | {m.every_step:.3f} | {m.forwards:.1f} | {m.tokens_per_forward:.2f} |"
+
+
+def evaluate(count: int | None, model: str | None) -> int:
+    """Print the table; returns the command's exit status."""
+    denoiser = from_pretrained(model)
+    for line in table(denoiser, count):
+        print(line, flush=True)
+    return 0

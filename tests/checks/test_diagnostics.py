@@ -153,7 +153,9 @@ def test_marks(name: str) -> None:
     for diagnostic in diagnostics:
         assert diagnostic.span is not None
         if diagnostic.code.startswith("E"):
-            given.append((diagnostic.span.line, diagnostic.span.column, diagnostic.span.column + len(diagnostic.span.text) - 1, diagnostic.code))
+            given.append(
+                (diagnostic.span.line, diagnostic.span.column, diagnostic.span.column + len(diagnostic.span.text) - 1, diagnostic.code)
+            )
     assert sorted(given) == sorted(marked(text)), "\n\n".join(map(str, diagnostics))
 
 

@@ -71,7 +71,9 @@ def test_precedence(text: str, meant: str) -> None:
 
 
 def test_spans_are_exact() -> None:
-    policy = parsed("policy p(x: int = -3 in -5..5):  # a comment\n  window blocks(32)\n\n  commit top(masked, 1, by=conf) at least 2 by margin\n")
+    policy = parsed(
+        "policy p(x: int = -3 in -5..5):  # a comment\n  window blocks(32)\n\n  commit top(masked, 1, by=conf) at least 2 by margin\n"
+    )
     commit = policy.statements[1]
     assert isinstance(commit, syntax.Commit)
     assert commit.span.text == "commit top(masked, 1, by=conf) at least 2 by margin"

@@ -48,7 +48,12 @@ def test_a_plain_callable_is_called_for_each_counted_forward_and_never_padded() 
     # Prompts of length 1 in batches of two and one, the prompt of length 2 alone.
     assert sorted(set(denoiser.calls)) == [(1, 7), (1, 8), (2, 7)]
     assert len(denoiser.calls) == 18
-    assert [ids.tolist() for ids in decoded.ids] == [[1, 1, 2, 3, 4, 5, 6], [2, 3, 2, 3, 4, 5, 6, 7], [4, 1, 2, 3, 4, 5, 6], [5, 1, 2, 3, 4, 5, 6]]
+    assert [ids.tolist() for ids in decoded.ids] == [
+        [1, 1, 2, 3, 4, 5, 6],
+        [2, 3, 2, 3, 4, 5, 6, 7],
+        [4, 1, 2, 3, 4, 5, 6],
+        [5, 1, 2, 3, 4, 5, 6],
+    ]
     assert decoded.text == [None] * 4
     assert decoded.errors == [None] * 4
 

@@ -113,7 +113,7 @@ def test_help_names_the_verbs_and_nothing_at_all_is_wrong_usage(capsys):
     assert main(["--help"]) == 0
     assert main([]) == 2
     out = capsys.readouterr().out
-    assert "run       decode prompts" in out
+    assert "run         decode prompts" in out
 
 
 def test_help_and_version_do_not_load_torch():
