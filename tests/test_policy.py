@@ -8,7 +8,11 @@ import pytest
 
 import dsldec
 
-TEXT = "policy mine(level: prob = 0.9, block: int = 8 in 1..64, fast: bool = false):\n  window blocks(block)\n  commit masked and (conf > level or fast) at least 1 by conf\n"
+TEXT = """
+policy mine(level: prob = 0.9, block: int = 8 in 1..64, fast: bool = false):
+  window blocks(block)
+  commit masked and (conf > level or fast) at least 1 by conf
+"""
 
 
 def codes(error: pytest.ExceptionInfo[dsldec.PolicyError]) -> list[str]:

@@ -76,7 +76,7 @@ def test_eager_equals_reference(observed: dict[str, Tensor]) -> None:
     used: Counter[str] = Counter()
     for seed in range(400):
         used.update(compare(seed, 7 * seed + 3, observed))
-    words = {word for word in WORDS} | {"and", "or", "not", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/", "at least", "at most"}
+    words = set(WORDS) | {"and", "or", "not", "<", "<=", ">", ">=", "==", "!=", "+", "-", "*", "/", "at least", "at most"}
     assert {word: used[word] for word in words if used[word] < 20} == {}, "the generator hardly uses these"
 
 

@@ -86,7 +86,18 @@ def test_spans_are_exact() -> None:
 
 
 def test_comments_line_breaks_in_brackets_and_windows_line_ends() -> None:
-    text = 'policy p(\r\n    x: int = 1,   # one\r\n    y: prob = 0.5,\r\n):\r\n  """two\r\n  lines"""\r\n  # nothing\r\n  window all\r\n  commit masked\r\n'
+    lines = [
+        "policy p(",
+        "    x: int = 1,   # one",
+        "    y: prob = 0.5,",
+        "):",
+        '  """two',
+        '  lines"""',
+        "  # nothing",
+        "  window all",
+        "  commit masked",
+    ]
+    text = "\r\n".join([*lines, ""])
     policy = parsed(text)
     assert [p.identifier.text for p in policy.parameters] == ["x", "y"]
     assert policy.doc is not None

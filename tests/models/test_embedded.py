@@ -1,0 +1,75 @@
+"""The embedded model is the one that was measured: its bytes, its size, and how well it answers."""
+
+from __future__ import annotations
+
+import hashlib
+import re
+
+import pytest
+import transformers
+
+from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+from dsldec.resources import embedded_model_folder
+from dsldec.tools.evaluate import LENGTHS, Measured, Setting, held_out, measure
+
+FOLDER = embedded_model_folder()
+WEIGHTS_SHA256 = "0000000000000000000000000000000000000000000000000000000000000000"
+MOST_BYTES = 6 * 10**6
+
+
+@pytest.fixture(scope="module")
+def denoiser() -> HuggingFaceDenoiser:
+    return from_pretrained()
+
+
+def measured(denoiser: HuggingFaceDenoiser, task: str, tokens: int, count: int) -> Measured:
+    length = LENGTHS[task]
+    return measure(denoiser, held_out(task, count), Setting("static", {"tokens": tokens, "block": length}, length))
+
+
+def test_the_weights_are_the_pinned_ones() -> None:
+    weights = (FOLDER / "model.safetensors").read_bytes()
+    assert len(weights) <= MOST_BYTES
+    assert hashlib.sha256(weights).hexdigest() == WEIGHTS_SHA256
+
+
+def test_it_is_an_ordinary_hugging_face_folder() -> None:
+    model = transformers.AutoModelForMaskedLM.from_pretrained(FOLDER)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    assert type(model).__name__ == "EuroBertForMaskedLM"
+    assert model.config.mask_token_id == tokenizer.mask_token_id
+    assert tokenizer.chat_template
+    assert len(tokenizer) == model.config.vocab_size
+
+
+def test_numbers_up_to_60_are_one_token_and_a_sudoku_row_is_four() -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+    assert {len(tokenizer(str(number))["input_ids"]) for number in range(61)} == {1}
+    assert len(tokenizer("1234")["input_ids"]) == len(tokenizer("1030")["input_ids"]) == 4
+
+
+def test_one_token_a_step_is_right_and_many_are_not(denoiser: HuggingFaceDenoiser) -> None:
+    """Bands wide enough for another machine's last bits, on a part of the held-out prompts."""
+    one, four = (measured(denoiser, "word_problems", tokens, 50) for tokens in (1, 4))
+    assert one.answer >= 0.92
+    assert four.answer <= one.answer - 0.06
+    in_order, at_once = (measured(denoiser, "sudoku", tokens, 50) for tokens in (1, 24))
+    assert in_order.answer >= 0.96
+    assert at_once.answer <= in_order.answer - 0.1
+
+
+@pytest.mark.slow
+def test_all_held_out_prompts(denoiser: HuggingFaceDenoiser) -> None:
+    one, four = (measured(denoiser, "word_problems", tokens, 200) for tokens in (1, 4))
+    assert one.answer >= 0.97
+    assert four.answer <= one.answer - 0.12
+    in_order, at_once = (measured(denoiser, "sudoku", tokens, 200) for tokens in (1, 24))
+    assert in_order.answer >= 0.99
+    assert at_once.answer <= in_order.answer - 0.15
+
+
+def test_the_card_says_what_the_model_is() -> None:
+    card = (FOLDER / "README.md").read_text(encoding="utf-8")
+    assert WEIGHTS_SHA256 in card
+    assert "knows its templates and nothing else" in card
+    assert re.search(r"python -m dsldec\.models\.train .*--steps", card)
