@@ -122,9 +122,29 @@ def _parsed(parser: _Parser, arguments: list[str]) -> dict[str, Any] | None:
     return vars(parsed)
 
 
+def _check(arguments: list[str]) -> int:
+    values = _parsed(_check_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.check import check
+
+    return check(values["policies"], as_json=values["format"] == "json")
+
+
+def _explain(arguments: list[str]) -> int:
+    values = _parsed(_explain_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.explain import explain
+
+    return explain(values["subject"], values["gen_length"] or 256, tuple(values["settings"] or ()))
+
+
 # Each verb: what it is for, and the function that reads its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", _run),
+    "check": ("say what is wrong with policies, before anything runs", _check),
+    "explain": ("say what a policy does and what was proved of it, or what a code means", _explain),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
 }
 
@@ -151,6 +171,32 @@ def _run_parser() -> _Parser:
     add("--out", metavar="FILE", help="write one JSON object a prompt to FILE as each finishes; `-` is standard output")
     add("--resume", action="store_true", help="continue the file of --out: answered prompts are skipped, failed ones tried again")
     add("--live", action=argparse.BooleanOptionalAction, help="show the canvas filling in (default: when printing to a terminal)")
+    return parser
+
+
+def _check_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec check",
+        description="Check policies: every mistake with its place and what to type.",
+        epilog="exit status: 0 clean or warnings only, 1 errors, 2 wrong usage",
+        allow_abbrev=False,
+    )
+    parser.add_argument("policies", nargs="+", metavar="NAME|FILE", help="a .policy file, or a shipped policy's name")
+    parser.add_argument("--format", type=_format, default="human", metavar="human|json", help="json: one object on standard output")
+    return parser
+
+
+def _explain_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec explain",
+        description="Explain a policy (what it does, what was proved) or a diagnostic's code (a bad and a good policy).",
+        allow_abbrev=False,
+    )
+    parser.add_argument("subject", metavar="CODE|NAME|FILE", help="a code like E0301, a shipped policy's name or a .policy file")
+    parser.add_argument(
+        "--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated"
+    )
+    parser.add_argument("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate, for the bound (default: 256)")
     return parser
 
 
@@ -190,6 +236,12 @@ def _backend(text: str) -> str:
     near = did_you_mean(text, BACKENDS)
     help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
     raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
+
+
+def _format(text: str) -> str:
+    if text in ("human", "json"):
+        return text
+    raise UsageError(Diagnostic("E0422", f"there is no format {quoted(text)}", help="write `--format human` or `--format json`"))
 
 
 def _unknown_verb(word: str) -> Diagnostic:

@@ -125,14 +125,15 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     `policy` is source text if it holds a line break, a file if it ends in `.policy` or holds a path separator, and
     else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` say what is wrong and what to type.
     """
-    text, name = _text(policy)
+    text, name = read(policy)
     found, diagnostics = check(text, name)
     if found is None:
         raise PolicyError(diagnostics)
     return found.bind(**parameters)
 
 
-def _text(policy: str | os.PathLike[str]) -> tuple[str, str]:
+def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
+    """The text that `load` would check, and the name it is shown under. Raises `PolicyError` (E0103, E0104, E0401)."""
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
     name = os.fspath(policy)

@@ -22,10 +22,12 @@ DTYPES = {Kind.INT: torch.int64, Kind.BOOL: torch.bool}
 
 
 def parameter_tensors(program: Program, values: Mapping[str, Value], device: torch.device | str = "cpu") -> dict[str, Tensor]:
-    """The dynamic parameters as inputs of the step: changing them never compiles again."""
-    dynamic = program.facts.dynamic
-    kinds = {name: DTYPES.get(program.parameters[name].kind, torch.float32) for name in dynamic}
-    return {name: torch.tensor(values[name], dtype=kinds[name], device=device) for name in dynamic}
+    """The parameters as inputs of the step, 0-d tensors: changing one never compiles again.
+
+    A static parameter is among them too, for where the policy computes with it; what it sizes is not changed by this.
+    """
+    kinds = {name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()}
+    return {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ Value = int | float | bool
 class Facts:
     """Facts of a policy, for programs and for people. They assume finite scores.
 
-    `floor_per_step`: positions every step surely commits while the window holds that many, a number or a parameter.
+    `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name of a
+    parameter, or `all`.
     `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `rows_per_forward`: rows fed for
     one row of the batch. `state_bytes_per_position`: what the policy carries between steps. `static`: parameters that
     size something (another value compiles again); `dynamic`: those that are inputs of the compiled step.
@@ -39,8 +40,8 @@ class Facts:
 
     def forwards_bound(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
         """The most forwards that decoding `gen_length` positions can take under these parameter values."""
-        floor = int(parameters[self.floor_per_step]) if isinstance(self.floor_per_step, str) else self.floor_per_step
         block = self.block_length(gen_length, parameters)
+        floor = block if self.floor_per_step == "all" else int(parameters.get(str(self.floor_per_step), self.floor_per_step))
         full, rest = divmod(gen_length, block) if block else (0, 0)
         return full * -(-block // floor) + -(-rest // floor)
 
@@ -51,7 +52,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     if window is None or found.floor == 0:
         return found, []
     size = _block_size(found, window)
-    floor = found.floor.identifier.text if isinstance(found.floor, syntax.Parameter) else found.floor
+    floor = found.floor.identifier.text if isinstance(found.floor, syntax.Parameter) else "all" if found.floor == ALL else found.floor
     static = (size,) if isinstance(size, str) else ()
     names = tuple(parameter.identifier.text for parameter in found.policy.parameters)
     facts = Facts(
@@ -78,7 +79,7 @@ def _block_size(found: Found, window: syntax.Window) -> int | str | None:
 
 
 def _formula(size: int | str | None, floor: int | str) -> str:
-    if floor == ALL:
+    if floor == "all":
         return "1" if size is None else "number of blocks"
     if floor == 1:
         return "gen_length"

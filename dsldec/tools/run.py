@@ -6,7 +6,6 @@ Not here: how options are spelt (`cli`), where prompts come from (`prompts`), wh
 from __future__ import annotations
 
 import logging
-import math
 import os
 import signal
 import sys
@@ -18,12 +17,12 @@ from dataclasses import dataclass
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
-from ..checks.facts import Value
 from ..diagnostics import Diagnostic, PolicyError, UsageError
-from ..policy import Policy, load
-from . import printable, quoted, quoted_path
+from ..policy import Policy
+from . import printable, quoted_path
 from .prompts import Prompt, read
 from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
+from .settings import chosen
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -74,7 +73,7 @@ def run(options: RunOptions) -> int:
             help = "name the file to continue: `--out results.jsonl --resume`"
             raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
         file = ResultsFile(options.out, prompts, resume=options.resume) if options.out is not None else None
-        policy = _policy(options)
+        policy = chosen(options.policy, options.settings)
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         tally = Tally(len(work), earlier=len(prompts) - len(work))
         if not work:
@@ -187,34 +186,6 @@ def _denoiser_failed(failure: Exception) -> Diagnostic:
     why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
     message = f"the denoiser failed before this prompt was finished: {why}"
     return Diagnostic("E0410", message, help="`DSLDEC_DEBUG=1` shows where; a smaller `--batch` needs less memory")
-
-
-def _policy(options: RunOptions) -> Policy:
-    policy = load(options.policy)
-    values: dict[str, Value] = {}
-    for setting in options.settings:
-        name, equals, text = setting.partition("=")
-        name, text = name.strip(), text.strip()
-        if not equals or not name:
-            raise UsageError(Diagnostic("E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"))
-        kind = policy.parameter_kinds.get(name)
-        # A name that the policy lacks goes on: `bind` has the sentence for it.
-        values[name] = _value(name, kind, text) if kind is not None else 0
-    return policy.bind(**values) if values else policy
-
-
-def _value(name: str, kind: str, text: str) -> Value:
-    wanted = {"int": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        value = int(text) if kind == "int" else float(text)
-        if math.isnan(value):
-            raise ValueError
-    except (ValueError, KeyError):
-        help = f"`--set {name}={ {'int': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
-        raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)) from None
-    return value
 
 
 def _displays(

@@ -212,3 +212,10 @@ def test_every_row_stays_inside_the_proved_bound() -> None:
         policy = dsldec.load(name, block=5)
         decoded = dsldec.decode(ToyDenoiser(11, 0.5), [[1], [2], [MASK - 1]], policy, gen_length=13)
         assert decoded.forwards.max() <= policy.facts.forwards_bound(13, policy.parameters)
+
+
+def test_a_policy_may_compute_with_the_parameter_that_sizes_its_window() -> None:
+    text = "policy half(block: int = 4 in 2..64):\n  window blocks(block)\n  commit masked and pos < block at least 1 by conf\n"
+    for backend in ("eager", "reference"):
+        decoded = dsldec.decode(Plain(), [[1]], text, gen_length=8, backend=backend, trace=True)
+        assert [step.committed for step in decoded.trace[0]] == [[0, 1, 2, 3], [4], [5], [6], [7]]

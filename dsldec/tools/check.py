@@ -1,0 +1,64 @@
+"""What `dsldec check` does: every mistake of some policies, drawn for people or as one JSON object.
+
+Not here: what is checked (`checks`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+
+from .. import policy
+from ..diagnostics import Diagnostic, PolicyError, Severity, UsageError
+
+CLEAN, WRONG = 0, 1
+JSON_VERSION = 1
+
+
+def check(names: Sequence[str], *, as_json: bool) -> int:
+    """Check each policy, print what is wrong, return the exit status. Raises `UsageError` for what cannot be read."""
+    found = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
+    if as_json:
+        records = sorted((_record(name, d) for name, d in found), key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]))
+        print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False))
+    else:
+        errors = sum(d.severity is Severity.ERROR for _, d in found)
+        for _, diagnostic in found:
+            print(diagnostic, end="\n\n")
+        warnings = len(found) - errors
+        print(f"{_count(len(names), 'policy', 'policies')}: {_count(errors, 'error', 'errors')}, {_count(warnings, 'warning', 'warnings')}")
+    return WRONG if any(d.severity is Severity.ERROR for _, d in found) else CLEAN
+
+
+def _diagnostics(name: str) -> list[Diagnostic]:
+    try:
+        text, shown = policy.read(name)
+    except PolicyError as error:
+        (diagnostic,) = error.diagnostics
+        # Nothing to read is wrong usage; something that cannot be a policy is a mistake in it.
+        if diagnostic.code == "E0401":
+            raise UsageError(diagnostic) from None
+        return [diagnostic]
+    return policy.check(text, shown)[1]
+
+
+def _record(name: str, diagnostic: Diagnostic) -> dict[str, str | int]:
+    span = diagnostic.span
+    line, column = span.source.position(span.start) if span else (1, 1)
+    end_line, end_column = span.source.position(span.end) if span else (1, 1)
+    return {
+        "file": name,
+        "line": line,
+        "column": column,
+        "end_line": end_line,
+        "end_column": end_column,
+        "severity": str(diagnostic.severity),
+        "code": diagnostic.code,
+        "message": diagnostic.message,
+        "label": diagnostic.label,
+        "help": diagnostic.help,
+    }
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number} {one if number == 1 else many}"

@@ -1,0 +1,71 @@
+"""What `dsldec explain` prints: a policy's facts in words, or what a code means.
+
+Not here: how a fact is found out (`checks`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+
+from ..codes import CODES, Code
+from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..policy import Policy, check
+from .settings import chosen
+
+LONGEST_EXAMPLE = 400
+
+
+def explain(subject: str, gen_length: int, settings: Sequence[str]) -> int:
+    """Print the explanation; returns the exit status. Raises `PolicyError` and `UsageError` as loading does."""
+    is_code = re.fullmatch(r"[EeWw]\d{4}", subject)
+    lines = _of_code(_code(subject.upper())) if is_code else _of_policy(chosen(subject, settings), gen_length)
+    print("\n".join(lines))
+    return 0
+
+
+def _code(name: str) -> Code:
+    if name in CODES:
+        return CODES[name]
+    close = did_you_mean(name, CODES)
+    raise UsageError(
+        Diagnostic("E0422", f"there is no code `{name}`", help=f"did you mean `{close}`?" if close else "codes look like `E0301`")
+    )
+
+
+def _of_code(code: Code) -> Iterator[str]:
+    yield f"{code.code}: {code.sentence}"
+    if not code.bad:
+        return
+    if len(code.bad) > LONGEST_EXAMPLE:
+        yield from ("", "for example a text that is too large or too deep to print here")
+    else:
+        yield from ("", "this policy gets it:", "", *_indented(code.bad))
+        yield from ("", *(line for d in check(code.bad, "example.policy")[1] for line in str(d).splitlines()))
+    yield from ("", "this one does not:", "", *_indented(code.good))
+
+
+def _indented(text: str) -> Iterator[str]:
+    return (f"    {line}".rstrip() for line in text.rstrip("\n").split("\n"))
+
+
+def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
+    facts, values = policy.facts, policy.parameters
+    yield f"{policy.name}: {policy.doc}" if policy.doc else policy.name
+    yield ""
+    for name, kind in policy.parameter_kinds.items():
+        about = (
+            "static: sizes the window, another value compiles again" if name in facts.static else "dynamic: an input of the compiled step"
+        )
+        yield f"  {name}: {kind} = {values[name]}   ({about})"
+    yield ""
+    bound = facts.forwards_bound(gen_length, values)
+    block = facts.block_length(gen_length, values)
+    floor = "everything left" if facts.floor_per_step == "all" else facts.floor_per_step
+    yield f"  it ends: a step commits at least {floor} of the masked positions of its window (all of them, if fewer are left)"
+    yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} in blocks of {block}: {bound}"
+    yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward}"
+    yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
+    yield "  it writes only masked positions of its window; a row never depends on its neighbours"
+    yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"
+    yield "  assumed: the denoiser's logits are finite; a row where they are not stops with an error"

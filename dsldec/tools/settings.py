@@ -1,0 +1,43 @@
+"""Which policy did the user choose, and with which parameter values?
+
+Not here: whether a value fits its parameter (`policy`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+
+from ..checks.facts import Value
+from ..diagnostics import Diagnostic, UsageError
+from ..policy import Policy, load
+from . import quoted
+
+
+def chosen(name: str, settings: Sequence[str]) -> Policy:
+    """The policy of this name or file, with each `name=value` bound. Raises `PolicyError` and `UsageError` (E0424)."""
+    policy = load(name)
+    values: dict[str, Value] = {}
+    for setting in settings:
+        name, equals, text = setting.partition("=")
+        name, text = name.strip(), text.strip()
+        if not equals or not name:
+            raise UsageError(Diagnostic("E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"))
+        kind = policy.parameter_kinds.get(name)
+        # A name that the policy lacks goes on: `bind` has the sentence for it.
+        values[name] = _value(name, kind, text) if kind is not None else 0
+    return policy.bind(**values) if values else policy
+
+
+def _value(name: str, kind: str, text: str) -> Value:
+    wanted = {"int": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
+    try:
+        if kind == "bool":
+            return {"true": True, "false": False}[text.lower()]
+        value = int(text) if kind == "int" else float(text)
+        if math.isnan(value):
+            raise ValueError
+    except (ValueError, KeyError):
+        help = f"`--set {name}={ {'int': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
+        raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)) from None
+    return value
