@@ -71,6 +71,30 @@ def _top(order: Order, k: Tensor) -> Tensor:
     return order.unsorted((ranks <= k) & order.member)
 
 
+def _sum(x: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask, x, 0).sum(1, keepdim=True)
+
+
+def _mean(x: Tensor, mask: Tensor) -> Tensor:
+    return torch.true_divide(_sum(x, mask), mask.sum(1, keepdim=True))  # 0 / 0 over nothing: no value
+
+
+def _or_no_value(x: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask.any(1, keepdim=True), x, float("nan"))
+
+
+def _positions(inputs: Inputs) -> Tensor:
+    return inputs.state["window_start"].unsqueeze(1) + torch.arange(inputs.canvas.shape[1], device=inputs.canvas.device)
+
+
+def _first(inputs: Inputs, mask: Tensor) -> Tensor:
+    return _or_no_value(torch.where(mask, _positions(inputs).float(), float("inf")).amin(1, keepdim=True), mask)
+
+
+def _last(inputs: Inputs, mask: Tensor) -> Tensor:
+    return _or_no_value(torch.where(mask, _positions(inputs).float(), float("-inf")).amax(1, keepdim=True), mask)
+
+
 COMPUTED: Mapping[str, Callable[..., Any]] = {
     "negate": torch.neg,
     "add": torch.add,
@@ -82,7 +106,19 @@ COMPUTED: Mapping[str, Callable[..., Any]] = {
     "greater": torch.gt,
     "greater_equal": torch.ge,
     "equal": torch.eq,
-    "not_equal": torch.ne,
+    # What has no value (NaN) is not even different from anything.
+    "not_equal": lambda a, b: (a < b) | (a > b),
+    "absolute": torch.abs,
+    "minimum": torch.minimum,
+    "maximum": torch.maximum,
+    "where": torch.where,
+    "orelse": lambda a, b: torch.where(a.any(1, keepdim=True), a, b),
+    "any": lambda mask: mask.any(1, keepdim=True),
+    "sum": _sum,
+    "mean": _mean,
+    "std": lambda x, mask: _mean((x - _mean(x, mask)).square(), mask).sqrt(),
+    "least": lambda x, mask: _or_no_value(torch.where(mask, x.float(), float("inf")).amin(1, keepdim=True), mask),
+    "greatest": lambda x, mask: _or_no_value(torch.where(mask, x.float(), float("-inf")).amax(1, keepdim=True), mask),
     "not": torch.logical_not,
     "and": torch.logical_and,
     "or": torch.logical_or,
@@ -100,7 +136,13 @@ READ: Mapping[str, Callable[..., Tensor]] = {
     "observation": lambda inputs, name: inputs.observations[name],
     "canvas": lambda inputs, _: inputs.canvas,
     "step": lambda inputs, _: inputs.state["step"].unsqueeze(1),
-    "pos": lambda inputs, _: inputs.state["window_start"].unsqueeze(1) + torch.arange(inputs.canvas.shape[1], device=inputs.canvas.device),
+    "pos": lambda inputs, _: _positions(inputs),
+    "window_start": lambda inputs, _: inputs.state["window_start"].unsqueeze(1),
+    "window_length": lambda inputs, _: inputs.editable.sum(1, keepdim=True),
+    "window_end": lambda inputs, _: inputs.state["window_start"].unsqueeze(1) + inputs.editable.sum(1, keepdim=True),
+    "first": lambda inputs, _, mask: _first(inputs, mask),
+    "last": lambda inputs, _, mask: _last(inputs, mask),
+    "fraction": lambda inputs, _, mask: torch.true_divide(mask.sum(1, keepdim=True), inputs.editable.sum(1, keepdim=True).clamp(min=1)),
     "masked": lambda inputs, _, canvas: (canvas == inputs.mask_id) & inputs.editable,
     "committed": lambda inputs, _, canvas: (canvas != inputs.mask_id) & inputs.editable,
     "commit": lambda inputs, _, canvas, mask: torch.where(

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from ..ir.nodes import Operation, Program
-from ..language.words import Place
+from ..language.words import NUMBERS, Kind, Place
 from .step import State
 from .vocabulary import observe
 
@@ -65,7 +65,12 @@ ELEMENTWISE: Mapping[str, Callable[..., Number]] = {
     "greater": _compared(operator.gt),
     "greater_equal": _compared(operator.ge),
     "equal": _compared(operator.eq),
-    "not_equal": _compared(operator.ne),
+    # What has no value (NaN) is not even different from anything.
+    "not_equal": _compared(lambda a, b: a < b or a > b),
+    "absolute": abs,
+    "minimum": lambda a, b: _smaller(a, b),
+    "maximum": lambda a, b: _larger(a, b),
+    "where": lambda condition, a, b: a if condition else b,
     "not": lambda a: not a,
     "and": lambda a, b: a and b,
     "or": lambda a, b: a or b,
@@ -86,6 +91,11 @@ class Row:
 
     def masked(self, canvas: list[int]) -> list[bool]:
         return [may and i == self.mask_id for i, may in zip(canvas, self.editable, strict=True)]
+
+
+def _of_kind(operation: Operation, value: Number) -> Number:
+    """An int among reals (`x if c else 1`) becomes a real."""
+    return float32(value) if isinstance(value, int) and operation.kind in NUMBERS - {Kind.INT} else value
 
 
 def _order(mask: list[bool], score: list[Number]) -> list[int]:
@@ -113,6 +123,45 @@ def _larger(a: Number, b: Number) -> Number:
     return a if a != a or a >= b else b  # NaN stays
 
 
+def _smaller(a: Number, b: Number) -> Number:
+    return a if a != a or a <= b else b
+
+
+def _mean(x: list[Number]) -> float:
+    return _divide(_sum(x), len(x))
+
+
+def _sum(x: list[Number]) -> Number:
+    total: Number = 0
+    for value in x:
+        total = total + value if isinstance(total, int) and isinstance(value, int) else float32(total + value)
+    return total
+
+
+def _std(x: list[Number]) -> float:
+    mean = _mean(x)
+    variance = _mean([float32(float32(float32(value) - mean) ** 2) for value in x])
+    return float32(math.sqrt(variance)) if variance >= 0 else math.nan
+
+
+def _extreme(x: list[Number], better: Callable[[Number, Number], Number]) -> float:
+    if not x:
+        return math.nan
+    best = x[0]
+    for value in x[1:]:
+        best = better(best, value)
+    return float32(best)
+
+
+REDUCED: Mapping[str, Callable[[list[Number]], Number]] = {
+    "sum": _sum,
+    "mean": _mean,
+    "std": _std,
+    "least": lambda x: _extreme(x, _smaller),
+    "greatest": lambda x: _extreme(x, _larger),
+}
+
+
 def _prefix(order: list[int], condition: list[bool]) -> list[bool]:
     chosen = [False] * len(condition)
     for position in order:
@@ -128,9 +177,12 @@ def _run_operation(row: Row, operation: Operation, inputs: list[Any]) -> Any:
     if name in ELEMENTWISE:
         function = ELEMENTWISE[name]
         if operation.place is not Place.POSITION:
-            return function(*inputs)
+            return _of_kind(operation, function(*inputs))
         columns = [x if isinstance(x, list) else [x] * length for x in inputs]
-        return [function(*values) for values in zip(*columns, strict=True)]
+        return [_of_kind(operation, function(*values)) for values in zip(*columns, strict=True)]
+    if name in REDUCED:
+        x = inputs[0] if isinstance(inputs[0], list) else [inputs[0]] * length
+        return REDUCED[name]([value for value, chosen in zip(x, inputs[1], strict=True) if chosen])
     match name:
         case "number":
             return of if isinstance(of, int) else float32(float(of or 0))
@@ -148,8 +200,23 @@ def _run_operation(row: Row, operation: Operation, inputs: list[Any]) -> Any:
             return row.masked(inputs[0])
         case "committed":
             return [may and i != row.mask_id for i, may in zip(inputs[0], row.editable, strict=True)]
+        case "window_start":
+            return row.window_start
+        case "window_length":
+            return sum(row.editable)
+        case "window_end":
+            return row.window_start + sum(row.editable)
+        case "orelse":
+            return inputs[0] if any(inputs[0]) else inputs[1]
+        case "any":
+            return any(inputs[0])
         case "count":
             return sum(inputs[0])
+        case "fraction":
+            return _divide(sum(inputs[0]), max(1, sum(row.editable)))
+        case "first" | "last":
+            places = [float(row.window_start + i) for i, chosen in enumerate(inputs[0]) if chosen]
+            return (places[0] if name == "first" else places[-1]) if places else math.nan
         case "order":
             return _order(inputs[0], inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length)
         case "rank":

@@ -39,7 +39,9 @@ def children(expression: syntax.Expression) -> tuple[syntax.Expression, ...]:
             return (*expression.arguments, *(keyword.value for keyword in expression.keywords))
         case syntax.Negation() | syntax.Inversion():
             return (expression.operand,)
-        case syntax.Arithmetic() | syntax.Conjunction() | syntax.Disjunction():
+        case syntax.Conditional():
+            return (expression.then, expression.condition, expression.otherwise)
+        case syntax.Arithmetic() | syntax.Conjunction() | syntax.Disjunction() | syntax.Alternative():
             return (expression.left, expression.right)
         case syntax.Comparison():
             return expression.operands

@@ -7,6 +7,7 @@ mistake gives one diagnostic.
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import pairwise
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
@@ -173,6 +174,10 @@ class _Checker:
                 return self._comparison(expression)
             case syntax.Inversion():
                 return self._condition(expression.operand)
+            case syntax.Conditional():
+                return self._conditional(expression)
+            case syntax.Alternative():
+                return self._alternative(expression)
             case syntax.Conjunction() | syntax.Disjunction():
                 left, right = self._condition(expression.left), self._condition(expression.right)
                 if Kind.UNKNOWN in (left.kind, right.kind):
@@ -230,9 +235,50 @@ class _Checker:
             return self._within(word, call)
         if any(t.kind is Kind.UNKNOWN for t in fits):
             return UNKNOWN
-        return word.gives or replace(fits[0], place=Place.POSITION)
+        return word.gives or self._of_numbers(call, word, given, fits)
+
+    def _of_numbers(self, call: syntax.Call, word: Word, given: list[tuple[Slot, syntax.Expression]], fits: list[Type]) -> Type:
+        """What a word gives that gives numbers of the kind of its arguments."""
+        numbers = [(expression, type_) for (slot, expression), type_ in zip(given, fits, strict=True) if slot.kinds == NUMBERS]
+        whole = numbers[0][1]
+        for (left, _), (right, type_) in pairwise(numbers):
+            if not self._same_unit(left, right, call):
+                return UNKNOWN
+            whole = _joined(whole, type_)
+        if word.within is not None:
+            return replace(whole, place=Place.POSITION)
+        if len(given) == len(numbers):
+            return whole if word.name != "abs" else replace(whole, polarity=Polarity.NONE)
+        # Over nothing there is no value, and an int cannot say so.
+        kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
+        return Type(kind, Place.SEQUENCE)
+
+    def _conditional(self, expression: syntax.Conditional) -> Type:
+        condition = self._condition(expression.condition)
+        left, right = self.infer(expression.then), self.infer(expression.otherwise)
+        if Kind.UNKNOWN in (condition.kind, left.kind, right.kind):
+            return UNKNOWN
+        place = max(condition.place, left.place, right.place)
+        if left.kind in NUMBERS and right.kind in NUMBERS:
+            if not self._same_unit(expression.then, expression.otherwise, expression):
+                return UNKNOWN
+            polarity = left.polarity if left.polarity is right.polarity else Polarity.NONE
+            return Type(_joined(left, right).kind, place, polarity)
+        if left.kind in NUMBERS or right.kind in NUMBERS:
+            message = (
+                f"`{expression.then.span.text}` is {describe(left.kind)}, `{expression.otherwise.span.text}` is {describe(right.kind)}"
+            )
+            return self.wrong("E0204", message, expression, "both must be numbers, or both conditions")
+        return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+
+    def _alternative(self, expression: syntax.Alternative) -> Type:
+        slot = Slot("mask", frozenset({Kind.MASK}))
+        sides = [self.expect(side, slot, "`orelse` stands between two masks") for side in (expression.left, expression.right)]
+        return UNKNOWN if Kind.UNKNOWN in [side.kind for side in sides] else Type(Kind.MASK, Place.POSITION)
 
     def _matched(self, call: syntax.Call, word: Word) -> list[tuple[Slot, syntax.Expression]] | None:
+        if word.elementwise and len(call.arguments) == len(word.elementwise) and not call.keywords:
+            return list(zip(word.elementwise, call.arguments, strict=True))
         plain = [slot for slot in word.slots if not slot.named]
         given: dict[str, syntax.Expression] = {}
         if len(call.arguments) > len(plain):
@@ -245,12 +291,12 @@ class _Checker:
                 self.wrong("E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword, help=f"write `{signature(word)}`")
                 return None
             given[keyword.identifier.text] = keyword.value
-        missing = [slot.name for slot in word.slots if slot.name not in given]
+        missing = [slot.name for slot in word.slots if slot.name not in given and not slot.default]
         if missing:
             names = " and ".join(f"`{name}`" for name in missing)
             self.wrong("E0203", f"`{word.name}` lacks {names}", call, help=f"write `{signature(word)}`")
             return None
-        return [(slot, given[slot.name]) for slot in word.slots]
+        return [(slot, given[slot.name]) for slot in word.slots if slot.name in given or not slot.default]
 
     def _number(self, expression: syntax.Expression) -> Type:
         type_ = self.infer(expression)
@@ -283,16 +329,13 @@ class _Checker:
         if Kind.UNKNOWN in (left.kind, right.kind):
             return UNKNOWN
         place = max(left.place, right.place)
-        both_int = left.kind is right.kind is Kind.INT
         if expression.operator in "*/":
-            kind = Kind.INT if both_int and expression.operator == "*" else Kind.REAL
+            kind = Kind.INT if left.kind is right.kind is Kind.INT and expression.operator == "*" else Kind.REAL
             return Type(kind, place, _scaled(expression, left, right))
         if not self._same_unit(expression.left, expression.right, expression):
             return UNKNOWN
-        units = [t.kind for t in (left, right) if t.kind in UNITS]
-        kind = Kind.INT if both_int else units[0] if units else Kind.REAL
         minus = FLIPPED[right.polarity] if expression.operator == "-" else right.polarity
-        return Type(kind, place, _combined(left, replace(right, polarity=minus)))
+        return _joined(left, replace(right, polarity=minus))
 
     def _comparison(self, expression: syntax.Comparison) -> Type:
         types = [self._number(operand) for operand in expression.operands]
@@ -303,6 +346,13 @@ class _Checker:
             return UNKNOWN
         place = max(t.place for t in types)
         return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+
+
+def _joined(left: Type, right: Type) -> Type:
+    """Of two numbers put together: an int only of two ints, the unit that one of them has, the wider place."""
+    units = [type_.kind for type_ in (left, right) if type_.kind in UNITS]
+    kind = Kind.INT if left.kind is right.kind is Kind.INT else units[0] if units else Kind.REAL
+    return Type(kind, max(left.place, right.place), _combined(left, right))
 
 
 def _combined(left: Type, right: Type) -> Polarity:
@@ -344,8 +394,8 @@ def _flipped(score: syntax.Expression) -> str:
 
 
 def signature(word: Word) -> str:
-    """A word as it is written: `top(mask, k, by=)`."""
-    slots = ", ".join(f"{slot.name}=" if slot.named else slot.name for slot in word.slots)
+    """A word as it is written: `top(mask, k, by=)`, `max(x, over=masked)`."""
+    slots = ", ".join(f"{slot.name}={slot.default}" if slot.named else slot.name for slot in word.slots)
     return f"{word.name}({slots})" if slots else word.name
 
 

@@ -14,6 +14,7 @@ from ..language.words import WORDS, Kind
 from .found import Found
 
 Floor = int | syntax.Parameter
+SELECTORS = ("top", "prefix")  # what they select lies in their first argument
 TOP_ARGUMENTS = sum(not slot.named for slot in WORDS["top"].slots)
 ALL = 10**9  # more than any window holds: everything that is left
 
@@ -74,6 +75,12 @@ def _floor(found: Found, mask: syntax.Expression) -> Floor:
             return ALL if mask.identifier == "masked" and meaning is None else 0
         case syntax.Disjunction():
             return max(_floor(found, mask.left), _floor(found, mask.right), key=_smallest)
+        case syntax.Alternative():
+            # Where the first selects something, that something must be masks to count.
+            first = 1 if _only_masks(found, mask.left) else 0
+            return max(_floor(found, mask.left), _lower(first, _floor(found, mask.right)), key=_smallest)
+        case syntax.Conditional():
+            return _lower(_floor(found, mask.then), _floor(found, mask.otherwise))
         case syntax.Call() if mask.function.text == "top" and len(mask.arguments) == TOP_ARGUMENTS:
             # A choice from a set that also holds written positions may pick only those.
             chosen_from = mask.arguments[0]
@@ -92,9 +99,11 @@ def _only_masks(found: Found, mask: syntax.Expression) -> bool:
             return _only_masks(found, meaning.value) if isinstance(meaning, syntax.Let) else mask.identifier == "masked"
         case syntax.Conjunction():
             return _only_masks(found, mask.left) or _only_masks(found, mask.right)
-        case syntax.Disjunction():
+        case syntax.Disjunction() | syntax.Alternative():
             return _only_masks(found, mask.left) and _only_masks(found, mask.right)
-        case syntax.Call():
+        case syntax.Conditional():
+            return _only_masks(found, mask.then) and _only_masks(found, mask.otherwise)
+        case syntax.Call() if mask.function.text in SELECTORS:
             return bool(mask.arguments) and _only_masks(found, mask.arguments[0])
         case _:
             return False

@@ -7,11 +7,13 @@ from __future__ import annotations
 
 from ..checks import CheckedPolicy
 from ..language import syntax
-from ..language.words import Kind, Place
+from ..language.words import WORDS, Kind, Place
 from .nodes import Operation, Program, ProgramParameter
 
 COMPARISONS = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
 ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
+REDUCTIONS = {"sum": "sum", "mean": "mean", "std": "std", "min": "least", "max": "greatest"}
+PAIRS = {"min": "minimum", "max": "maximum"}
 OBSERVATIONS = frozenset({"conf", "doubt", "margin", "logit_margin", "entropy"})
 
 
@@ -105,6 +107,11 @@ class _Lowering:
                 return self.add("or", (self.expression(expression.left), self.expression(expression.right)), kind, place)
             case syntax.Comparison():
                 return self.comparison(expression)
+            case syntax.Alternative():
+                return self.mask("orelse", self.expression(expression.left), self.expression(expression.right))
+            case syntax.Conditional():
+                parts = (expression.condition, expression.then, expression.otherwise)
+                return self.add("where", tuple(self.expression(part) for part in parts), kind, place)
 
     def comparison(self, comparison: syntax.Comparison) -> int:
         """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""
@@ -134,11 +141,22 @@ class _Lowering:
 
     def call(self, call: syntax.Call) -> int:
         named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
-        type_ = self.found.types[call]
-        if call.function.text in ("cumsum", "cummax"):
-            return self.add(call.function.text, (self.orders[-1], self.expression(call.arguments[0])), type_.kind, type_.place)
+        word, type_ = call.function.text, self.found.types[call]
+        given = [self.expression(argument) for argument in call.arguments] if word not in ("top", "prefix") else []
+        if word in ("cumsum", "cummax"):
+            return self.add(word, (self.orders[-1], *given), type_.kind, type_.place)
+        if word == "clamp":
+            raised = self.add("maximum", (given[0], given[1]), type_.kind, type_.place)
+            return self.add("minimum", (raised, given[2]), type_.kind, type_.place)
+        if word in PAIRS and len(given) == len(WORDS[word].elementwise):
+            return self.add(PAIRS[word], (given[0], given[1]), type_.kind, type_.place)
+        if word in REDUCTIONS:
+            over = self.expression(named["over"]) if "over" in named else self.mask("masked", self.canvas)
+            return self.add(REDUCTIONS[word], (given[0], over), type_.kind, type_.place)
+        if word not in ("top", "prefix"):
+            return self.add("absolute" if word == "abs" else word, tuple(given), type_.kind, type_.place)
         order = self.mask("order", self.expression(call.arguments[0]), self.expression(named["by"]))
-        if call.function.text == "top":
+        if word == "top":
             return self.mask("top", order, self.expression(call.arguments[1]))
         self.orders.append(order)
         condition = self.expression(named["while"])

@@ -188,6 +188,12 @@ class _Builder:
 
     # Expressions
 
+    def conditional(self, span: Span, then: Any, condition: Any, otherwise: Any) -> syntax.Conditional:
+        return syntax.Conditional(span, then, condition, otherwise)
+
+    def alternative(self, span: Span, left: Any, right: Any) -> syntax.Alternative:
+        return syntax.Alternative(span, left, right)
+
     def disjunction(self, span: Span, left: Any, right: Any) -> syntax.Disjunction:
         return syntax.Disjunction(span, left, right)
 

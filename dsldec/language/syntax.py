@@ -106,7 +106,24 @@ class Disjunction(Node):
     right: Expression
 
 
-Expression = Number | Name | Call | Negation | Arithmetic | Comparison | Inversion | Conjunction | Disjunction
+@dataclass(frozen=True, slots=True, eq=False)
+class Alternative(Node):
+    """`left orelse right`: right in those rows where left selects nothing"""
+
+    left: Expression
+    right: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Conditional(Node):
+    """`then if condition else otherwise`"""
+
+    then: Expression
+    condition: Expression
+    otherwise: Expression
+
+
+Expression = Number | Name | Call | Negation | Arithmetic | Comparison | Inversion | Conjunction | Disjunction | Alternative | Conditional
 
 
 # --- statements ---------------------------------------------------------------------------------------------------

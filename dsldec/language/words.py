@@ -51,20 +51,25 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """What a word takes at one argument: a mask, a number at most at `place`, or a score (`polarity`)."""
+    """What a word takes at one argument: a mask, a number at most at `place`, or a score (`score`: not low when sure).
+
+    `named`: written `name=`; `default`: the word it stands for where it is left out.
+    """
 
     name: str
     kinds: frozenset[Kind]
     place: Place = Place.POSITION
     named: bool = False
     score: bool = False
+    default: str = ""
 
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word: its slots, what it gives (`None`: the type of its first argument), and its meaning in one line.
+    """A word: its slots, what it gives (`None`: the kind of its numbers), and its meaning in one line.
 
-    `within` names the word in whose arguments alone it may stand.
+    `within` names the word in whose arguments alone it may stand; `elementwise` are other slots it may be called with,
+    and then it gives a number wherever those have one.
     """
 
     name: str
@@ -72,6 +77,7 @@ class Word:
     gives: Type | None
     meaning: str
     within: str | None = None
+    elementwise: tuple[Slot, ...] = ()
 
 
 NUMBERS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT, Kind.REAL, Kind.INT})
@@ -82,6 +88,8 @@ _MASK = Slot("mask", frozenset({Kind.MASK}))
 _COUNT = Slot("k", frozenset({Kind.INT}), Place.SEQUENCE)
 _BY = Slot("by", NUMBERS, named=True, score=True)
 _NUMBER = Slot("x", NUMBERS)
+_PAIR = (Slot("a", NUMBERS), Slot("b", NUMBERS))
+_OVER = Slot("over", frozenset({Kind.MASK}), named=True, default="masked")
 
 
 def _per_position(name: str, kind: Kind, polarity: Polarity, meaning: str) -> Word:
@@ -101,6 +109,24 @@ _WORDS = (
     _per_position("pos", Kind.INT, Polarity.NONE, "the position, 0 for the first generated one"),
     # Sequence facts
     Word("step", (), Type(Kind.INT, Place.SEQUENCE), "the row's steps before this one"),
+    Word("window_start", (), Type(Kind.INT, Place.SEQUENCE), "the window's first position"),
+    Word("window_end", (), Type(Kind.INT, Place.SEQUENCE), "the position after the window's last one"),
+    Word("window_length", (), Type(Kind.INT, Place.SEQUENCE), "how many positions the window has"),
+    # Reductions: one value a row, of a mask over the whole window
+    Word("any", (_MASK,), Type(Kind.BOOL, Place.SEQUENCE), "whether the mask holds a position"),
+    Word("count", (_MASK,), Type(Kind.INT, Place.SEQUENCE), "how many positions the mask holds"),
+    Word("fraction", (_MASK,), Type(Kind.REAL, Place.SEQUENCE), "share of the window that the mask holds"),
+    Word("first", (_MASK,), Type(Kind.REAL, Place.SEQUENCE), "the mask's first position; no value over nothing"),
+    Word("last", (_MASK,), Type(Kind.REAL, Place.SEQUENCE), "the mask's last position; no value over nothing"),
+    # Reductions of a score over a mask
+    Word("sum", (_NUMBER, _OVER), None, "sum of x over the mask, 0 over nothing"),
+    Word("mean", (_NUMBER, _OVER), None, "mean of x over the mask; no value over nothing"),
+    Word("std", (_NUMBER, _OVER), None, "standard deviation of x over the mask (of a population); no value over nothing"),
+    Word("min", (_NUMBER, _OVER), None, "smallest x over the mask; no value over nothing; min(a, b): the smaller", elementwise=_PAIR),
+    Word("max", (_NUMBER, _OVER), None, "largest x over the mask; no value over nothing; max(a, b): the larger", elementwise=_PAIR),
+    # Arithmetic
+    Word("abs", (_NUMBER,), None, "x without its sign"),
+    Word("clamp", (_NUMBER, Slot("least", NUMBERS), Slot("most", NUMBERS)), None, "x, but not below least nor above most"),
     # Selectors
     Word("top", (_MASK, _COUNT, _BY), Type(Kind.MASK, Place.POSITION), "the k best positions of the mask"),
     Word(
@@ -119,13 +145,13 @@ WORDS: Mapping[str, Word] = MappingProxyType({word.name: word for word in _WORDS
 
 WINDOWS = frozenset({"all", "blocks"})
 STATEMENTS = frozenset({"window", "commit"})
-KEYWORDS = frozenset({"policy", "and", "or", "not", "at", "least", "most", "by", "in", "true", "false"}) | STATEMENTS
+KEYWORDS = frozenset("policy and or not orelse if else at least most by in true false".split()) | STATEMENTS
 
 # The rest of the language as designed. Using one of these is told apart from a misspelling.
 RESERVED = frozenset(
-    "state set revoke edit fill next finish phase draw logits lookahead def branch pick shadow hook orelse if else per each as when "
-    "token canvas p kl same before after_eos age window_start window_end window_length generation_length progress steps_in_window "
-    "steps_in_phase visits idle committed_before eos_closed any count fraction first last sum mean max min std thin sample chance "
-    "dilate run run_count run_length runs_holding grow trim shift distance density even linear cosine abs exp log sqrt floor ceil "
-    "int clamp sliding until gaussian".split()
+    "state set revoke edit fill next finish phase draw logits lookahead def branch pick shadow hook per each as when "
+    "token canvas p kl same before after_eos age generation_length progress steps_in_window "
+    "steps_in_phase visits idle committed_before eos_closed thin sample chance "
+    "dilate run run_count run_length runs_holding grow trim shift distance density even linear cosine exp log sqrt floor ceil "
+    "int sliding until gaussian".split()
 )

@@ -33,12 +33,33 @@ class Writer:
             return f"{self.word(kind)}({self.number(depth - 1)})"
         if pick < 0.7:
             return f"-{self.atom()}" if pick < 0.65 else f"(-{self.atom()})"
+        if pick < 0.85:
+            return self.function(depth)
         operator = self.rng.choice("+-*/")
         # Products lose their unit: `1 * x` lets any two numbers meet.
         return f"(1 * {self.number(depth - 1)} {self.word(operator)} 1 * {self.number(depth - 1)})"
 
+    def function(self, depth: int) -> str:
+        """A reduction, a pair, or a conditional."""
+        name = self.rng.choice(("sum", "mean", "std", "min", "max", "abs", "clamp", "if", "count", "fraction", "first", "last", "pair"))
+        if name == "pair":
+            return f"{self.rng.choice(('min', 'max'))}(1 * {self.number(depth - 1)}, 1 * {self.number(0)})"
+        self.used.add(name)
+        if name == "if":
+            return f"(1 * {self.number(0)} if {self.condition(1)} else 1 * {self.number(depth - 1)})"
+        if name == "clamp":
+            return f"clamp(1 * {self.number(depth - 1)}, 0.25, 1 * {self.atom()})"
+        if name == "abs":
+            return f"abs({self.number(depth - 1)})"
+        outer, self.within = self.within, False
+        mask = self.rng.choice(("masked", "committed", f"(masked and {self.condition(1)})"))
+        inner = mask if name in ("count", "fraction", "first", "last") else self.number(depth - 1)
+        self.within = outer
+        over = f", over={mask}" if name in ("sum", "mean", "std", "min", "max") and self.rng.random() < 0.7 else ""
+        return f"{name}({inner}{over})"
+
     def atom(self) -> str:
-        choices = [*OBSERVED, "pos", "step", "level", "weight", "few", "2", "0.25", "0"]
+        choices = [*OBSERVED, "pos", "step", "window_start", "window_end", "window_length", "level", "weight", "few", "2", "0.25", "0"]
         choices += ["rank"] * 4 if self.within else []
         return self.word(self.rng.choice(choices))
 
@@ -54,6 +75,8 @@ class Writer:
             return f"1 * {self.number(depth)} {operator} 1 * {self.number(1)}{chain}"
         if pick < 0.6:
             return f"{self.word('not')} ({self.condition(depth - 1)})"
+        if pick < 0.65:
+            return f"{self.word('any')}({self.rng.choice(('masked', 'committed'))})"
         if pick < 0.7:
             return "bold"
         return f"({self.condition(depth - 1)}) {self.word(self.rng.choice(('and', 'or')))} ({self.condition(depth - 1)})"
@@ -72,6 +95,8 @@ class Writer:
             condition = self.condition(2)
             self.within = outer
             return f"{self.word('prefix')}({source}, by={score}, while={condition})"
+        if pick < 0.93:
+            return f"({self.mask(depth - 1)} {self.word('orelse')} {self.mask(depth - 1)})"
         return f"({self.mask(depth - 1)} {self.rng.choice(('and', 'or'))} {self.mask(depth - 1)})"
 
 

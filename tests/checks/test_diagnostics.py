@@ -113,6 +113,44 @@ policy names(conf: real = 1.0, x: int = 1, x: int = 2):
   commit top(masked, x, by=margin)
 # ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
 """,
+    "orelse makes progress when its second mask does, and its first holds masks alone": """
+policy alternatives():
+  window all
+  commit (masked and conf > 0.9) orelse top(masked, 1, by=conf)
+""",
+    "a first mask of written positions hides the second": """
+policy hidden():
+  window all
+  commit committed orelse top(masked, 1, by=conf)
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
+""",
+    "both sides of a conditional count": """
+policy both(fast: bool = true):
+  window all
+  commit masked if fast else (masked and conf > 0.9)
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
+""",
+    "conditionals and reductions": """
+policy reductions(fast: bool = true):
+  window all
+  commit top(masked, 2 if fast else mean(conf), by=conf) or top(masked, 1, by=conf)
+#                    ^^^^^^^^^^^^^^^^^^^^^^^^^ E0204
+  commit top(masked, 1, by=conf if fast else entropy)
+#                          ^^^^^^^^^^^^^^^^^^^^^^^^^ E0205
+  commit masked and max(conf, entropy) > 0.5
+#                   ^^^^^^^^^^^^^^^^^^ E0205
+  commit masked and any(conf) and mean(conf, over=fast) > 0.1
+#                       ^^^^ E0204
+#                                                 ^^^^ E0204
+  commit masked and count(masked, over=committed) > 1
+#                                 ^^^^^^^^^^^^^^ E0203
+  commit conf orelse masked
+#        ^^^^ E0204
+  commit masked if conf else masked
+#                  ^^^^ E0204
+  commit masked and (masked if fast else conf) > 1
+#                    ^^^^^^^^^^^^^^^^^^^^^^^^ E0204
+""",
     "words that come later": """
 policy later():
   window all

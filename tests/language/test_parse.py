@@ -42,6 +42,10 @@ def shape(node: syntax.Expression) -> str:
             return f"({shape(node.left)} and {shape(node.right)})"
         case syntax.Disjunction():
             return f"({shape(node.left)} or {shape(node.right)})"
+        case syntax.Alternative():
+            return f"({shape(node.left)} orelse {shape(node.right)})"
+        case syntax.Conditional():
+            return f"({shape(node.then)} if {shape(node.condition)} else {shape(node.otherwise)})"
         case syntax.Comparison():
             parts = [shape(node.operands[0])]
             parts += [f"{o} {shape(x)}" for o, x in zip(node.operators, node.operands[1:], strict=True)]
@@ -64,6 +68,9 @@ def shape(node: syntax.Expression) -> str:
         ("top(masked, 2, by=-entropy)", "top(masked, 2, by=(-entropy))"),
         ("f(a, while=rank + 1 < 2)", "f(a, while=((rank + 1) < 2))"),
         ("1.5e-3 / .5", "(0.0015 / 0.5)"),
+        ("a orelse b or c orelse d", "((a orelse (b or c)) orelse d)"),
+        ("a if b else c if d else e", "(a if b else (c if d else e))"),
+        ("a orelse b if c and d else e + 1", "((a orelse b) if (c and d) else (e + 1))"),
     ],
 )
 def test_precedence(text: str, meant: str) -> None:
