@@ -89,6 +89,14 @@ class Row:
     parameters: Mapping[str, Number]
     mask_id: int
 
+    @property
+    def length(self) -> int:
+        return len(self.canvas)
+
+    def wide(self, x: Any) -> list[Number]:
+        """One number a position, of one for the row too."""
+        return x if isinstance(x, list) else [x] * self.length
+
     def masked(self, canvas: list[int]) -> list[bool]:
         return [may and i == self.mask_id for i, may in zip(canvas, self.editable, strict=True)]
 
@@ -171,69 +179,70 @@ def _prefix(order: list[int], condition: list[bool]) -> list[bool]:
     return chosen
 
 
+def _rank(row: Row, order: list[int]) -> list[int]:
+    ranks = {position: rank for rank, position in enumerate(order, 1)}
+    return [ranks.get(i, 0) for i in range(row.length)]
+
+
+def _top(row: Row, order: list[int], k: int) -> list[bool]:
+    kept = set(order[: max(0, k)])
+    return [i in kept for i in range(row.length)]
+
+
+def _places(row: Row, mask: list[bool]) -> list[float]:
+    return [float(row.window_start + i) for i, chosen in enumerate(mask) if chosen]
+
+
+def _commit(row: Row, canvas: list[int], mask: list[bool]) -> list[int]:
+    token, free = row.observations["token"], row.masked(canvas)
+    return [token[i] if mask[i] and free[i] else old for i, old in enumerate(canvas)]
+
+
+# What is there before the step runs, by the operation's `of`.
+READ: Mapping[str, Callable[[Row, Any], Any]] = {
+    "number": lambda row, of: of if isinstance(of, int) else float32(of),
+    "parameter": lambda row, of: row.parameters[of],
+    "observation": lambda row, of: row.observations[of],
+    "canvas": lambda row, of: row.canvas,
+    "step": lambda row, of: row.step,
+    "pos": lambda row, of: [row.window_start + i for i in range(row.length)],
+    "window_start": lambda row, of: row.window_start,
+    "window_length": lambda row, of: sum(row.editable),
+    "window_end": lambda row, of: row.window_start + sum(row.editable),
+}
+
+COMPUTED: Mapping[str, Callable[..., Any]] = {
+    "masked": lambda row, canvas: row.masked(canvas),
+    "committed": lambda row, canvas: [may and i != row.mask_id for i, may in zip(canvas, row.editable, strict=True)],
+    "orelse": lambda row, a, b: a if any(a) else b,
+    "any": lambda row, mask: any(mask),
+    "count": lambda row, mask: sum(mask),
+    "fraction": lambda row, mask: _divide(sum(mask), max(1, sum(row.editable))),
+    "first": lambda row, mask: min(_places(row, mask), default=math.nan),
+    "last": lambda row, mask: max(_places(row, mask), default=math.nan),
+    "order": lambda row, mask, score: _order(mask, row.wide(score)),
+    "rank": _rank,
+    "cumsum": lambda row, order, x: _running(order, row.wide(x), operator.add),
+    "cummax": lambda row, order, x: _running(order, row.wide(x), _larger),
+    "prefix": lambda row, order, condition: _prefix(order, row.wide(condition)),
+    "top": _top,
+    "commit": _commit,
+}
+
+
 def _run_operation(row: Row, operation: Operation, inputs: list[Any]) -> Any:
     """The value of one operation in one row: a number, or a list with one number a position."""
-    name, of, length = operation.name, operation.of, len(row.canvas)
-    if name in ELEMENTWISE:
-        function = ELEMENTWISE[name]
-        if operation.place is not Place.POSITION:
-            return _of_kind(operation, function(*inputs))
-        columns = [x if isinstance(x, list) else [x] * length for x in inputs]
-        return [_of_kind(operation, function(*values)) for values in zip(*columns, strict=True)]
+    name = operation.name
+    if name in READ:
+        return READ[name](row, operation.of)
+    if name in COMPUTED:
+        return COMPUTED[name](row, *inputs)
     if name in REDUCED:
-        x = inputs[0] if isinstance(inputs[0], list) else [inputs[0]] * length
-        return REDUCED[name]([value for value, chosen in zip(x, inputs[1], strict=True) if chosen])
-    match name:
-        case "number":
-            return of if isinstance(of, int) else float32(float(of or 0))
-        case "parameter":
-            return row.parameters[str(of)]
-        case "observation":
-            return row.observations[str(of)]
-        case "canvas":
-            return row.canvas
-        case "step":
-            return row.step
-        case "pos":
-            return [row.window_start + i for i in range(length)]
-        case "masked":
-            return row.masked(inputs[0])
-        case "committed":
-            return [may and i != row.mask_id for i, may in zip(inputs[0], row.editable, strict=True)]
-        case "window_start":
-            return row.window_start
-        case "window_length":
-            return sum(row.editable)
-        case "window_end":
-            return row.window_start + sum(row.editable)
-        case "orelse":
-            return inputs[0] if any(inputs[0]) else inputs[1]
-        case "any":
-            return any(inputs[0])
-        case "count":
-            return sum(inputs[0])
-        case "fraction":
-            return _divide(sum(inputs[0]), max(1, sum(row.editable)))
-        case "first" | "last":
-            places = [float(row.window_start + i) for i, chosen in enumerate(inputs[0]) if chosen]
-            return (places[0] if name == "first" else places[-1]) if places else math.nan
-        case "order":
-            return _order(inputs[0], inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length)
-        case "rank":
-            ranks = {position: rank for rank, position in enumerate(inputs[0], 1)}
-            return [ranks.get(i, 0) for i in range(length)]
-        case "cumsum" | "cummax":
-            x = inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length
-            return _running(inputs[0], x, operator.add if name == "cumsum" else _larger)
-        case "prefix":
-            return _prefix(inputs[0], inputs[1] if isinstance(inputs[1], list) else [inputs[1]] * length)
-        case "top":
-            kept = set(inputs[0][: max(0, inputs[1])])
-            return [i in kept for i in range(length)]
-        case "commit":
-            free = row.masked(inputs[0])
-            return [row.observations["token"][i] if inputs[1][i] and free[i] else old for i, old in enumerate(inputs[0])]
-    raise AssertionError(f"no such operation: {name}")
+        return REDUCED[name]([value for value, chosen in zip(row.wide(inputs[0]), inputs[1], strict=True) if chosen])
+    function = ELEMENTWISE[name]
+    if operation.place is not Place.POSITION:
+        return _of_kind(operation, function(*inputs))
+    return [_of_kind(operation, function(*values)) for values in zip(*map(row.wide, inputs), strict=True)]
 
 
 def run_row(program: Program, row: Row) -> list[int]:
