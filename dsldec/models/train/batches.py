@@ -32,10 +32,10 @@ class Shape:
 # Bare sums are learned fastest from short rows; the few long rows teach the model that a canvas may be
 # mostly end-of-text.
 SHAPES = (
-    Shape(32, ("arithmetic",), 0.22),
-    Shape(56, ("sudoku",), 0.22),
-    Shape(72, ("word_problems",), 0.36),
-    Shape(104, ("word_problems", "word_problems", "word_problems", "sudoku"), 0.15),
+    Shape(32, ("arithmetic",), 0.42),
+    Shape(56, ("sudoku",), 0.08),
+    Shape(72, ("word_problems",), 0.32),
+    Shape(104, ("word_problems", "word_problems", "word_problems", "sudoku"), 0.13),
     Shape(320, ("word_problems", "word_problems", "sudoku", "arithmetic"), 0.05),
 )
 
