@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from . import checks
 from .checks.facts import Facts, Value
@@ -66,11 +66,12 @@ class Policy:
         """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int` or `bool`."""
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
-    def bind(self, **parameters: Value) -> Policy:
+    def bind(self, /, **parameters: Value) -> Policy:
         """This policy with other parameter values; steps already compiled are shared.
 
         Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
         """
+        parameters = {name: _plain(value) for name, value in parameters.items()}
         wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value)) is not None]
         if wrong:
             raise PolicyError(wrong)
@@ -99,14 +100,22 @@ class Policy:
     def compile(self, backend: str = "eager", *, mask_id: int) -> Step:
         """One step of the policy as a pure function of tensors, for models whose mask token is `mask_id`.
 
-        `backend` is `reference`, `eager` or `inductor`. Raises `UsageError` (E0404) where it cannot run.
+        `backend` is `reference`, `eager`, `inductor`, or `auto`: here, for a step that runs often, `inductor` where a
+        compiler is found and else `eager`. Raises `UsageError` (E0404) where it cannot run.
         """
         from . import backends
 
+        if backend == "auto":
+            backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
         key = (backend, mask_id)
         if key not in self._functions:
             self._functions[key] = backends.make(self._program, backend, mask_id)
         return backends.bound(self._program, backend, mask_id, self._functions[key], self._parameters)
+
+
+def _plain(value: Any) -> Value:
+    """A number of numpy's or torch's as Python's own; anything else as it is."""
+    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value  # type: ignore[no-any-return]
 
 
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
@@ -152,12 +161,12 @@ def _read(path: Path) -> str:
     try:
         if path.stat().st_size > LARGEST_FILE:
             raise PolicyError([Diagnostic("E0104", f"`{path}` is larger than a policy may be", help="policies are short texts")])
-        return path.read_bytes().decode("utf-8")
+        return path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
     except UnicodeDecodeError as error:
         message = f"`{path}` is not UTF-8 text: byte {error.start} is none of it"
         raise PolicyError([Diagnostic("E0103", message, help="save the file as UTF-8")]) from None
-    except OSError as error:
-        why = (error.strerror or "it cannot be read").lower()
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        why = (getattr(error, "strerror", None) or "it cannot be read").lower()
         near = did_you_mean(path.stem, shipped_policies())
         help_ = f"for the shipped policy write `{near}`" if near else "give the path of a `.policy` file"
         raise PolicyError([Diagnostic("E0401", f"`{path}` cannot be read: {why}", help=help_)]) from None

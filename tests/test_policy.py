@@ -42,6 +42,9 @@ def test_bind_checks_and_leaves_the_first_as_it_was() -> None:
         ({"block": 0}, "E0402", "lies in 1..64"),
         ({"block": 2.5}, "E0402", "not a whole number"),
         ({"fast": 1}, "E0402", "not `true` or `false`"),
+        ({"block": 2**70}, "E0402", "too large"),
+        ({"level": float("nan")}, "E0402", "not a probability"),
+        ({"self": 1}, "E0403", "has no parameter `self`"),
         ({"levl": 0.5}, "E0403", "did you mean `level`?"),
     ],
 )
@@ -50,6 +53,20 @@ def test_values_that_do_not_fit(given: dict[str, float], code: str, says: str) -
         dsldec.load(TEXT, **given)
     assert codes(error) == [code]
     assert says in str(error.value)
+
+
+def test_numbers_of_numpy_and_torch() -> None:
+    import numpy
+    import torch
+
+    policy = dsldec.load(TEXT, level=numpy.float32(0.5), block=numpy.int64(4), fast=torch.tensor(True))
+    assert policy.parameters == {"level": 0.5, "block": 4, "fast": True}
+
+
+def test_a_file_saved_on_windows(tmp_path: Path) -> None:
+    file = tmp_path / "mine.policy"
+    file.write_bytes(b"\xef\xbb\xbf" + TEXT.lstrip().replace("\n", "\r\n").encode())
+    assert dsldec.load(file).name == "mine"
 
 
 def test_unknown_names_and_files(tmp_path: Path) -> None:
@@ -76,6 +93,11 @@ def test_facts() -> None:
     everything, _ = dsldec.check("policy p():\n  window blocks(10)\n  commit masked\n")
     assert everything is not None
     assert everything.facts.forwards_bound(25, {}) == 3
+    # Of two counts the smaller decides, and which one that is depends on their values.
+    text = "policy p(a: int = 8 in 1..8, b: int = 2 in 2..9):\n  window blocks(8)\n  commit top(masked, a, by=conf) at most {} by conf\n"
+    for most in ("2", "b"):
+        facts = dsldec.load(text.format(most) if most == "b" else text.format(most).replace("b: int = 2 in 2..9", "")).facts
+        assert facts.forwards_bound(8, {"a": 8, "b": 2}) >= 4
 
 
 def test_bound_policies_share_their_compiled_step() -> None:

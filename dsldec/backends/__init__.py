@@ -27,8 +27,8 @@ def make(program: Program, backend: str, mask_id: int) -> Function:
         if compiled.compiler() is None:
             help_ = "install one (Debian: `apt install g++`), or use `--backend eager`"
             raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
-        return compiled.compiled(StepModule(program, mask_id))
-    close = did_you_mean(backend, (*BACKENDS, "auto"))
+        return compiled.CompiledStep(StepModule(program, mask_id))
+    close = did_you_mean(str(backend), BACKENDS)
     known = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
     raise UsageError(
         Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {known}")

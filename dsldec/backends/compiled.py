@@ -1,21 +1,45 @@
-"""A step's module compiled by Inductor: one graph, static shapes; needs a C++ compiler on a CPU."""
+"""A step's module compiled by Inductor: one graph, static shapes; needs a C++ compiler on a CPU.
+
+Not here: when compiling pays (`choose` in this package).
+"""
 
 from __future__ import annotations
 
+import os
 import shutil
-from typing import cast
+from collections.abc import Mapping
 
 import torch
+from torch import Tensor
+from torch._dynamo.exc import BackendCompilerFailed
+from torch._inductor.exc import InductorError
 
+from ..diagnostics import Diagnostic, UsageError
 from .module import StepModule
-from .step import Function
+from .step import State
 
 
 def compiler() -> str | None:
     """The C++ compiler Inductor would use on this machine."""
-    return shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")
+    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++") or shutil.which("cl")
 
 
-def compiled(module: StepModule) -> Function:
-    """The module as one compiled graph; each new shape of its inputs compiles again."""
-    return cast(Function, torch.compile(module, fullgraph=True, dynamic=False))
+class CompiledStep:
+    """The module as one compiled graph, called like every step; each new shape of its inputs compiles again.
+
+    Raises `UsageError` (E0404) where this machine's compiler cannot do it.
+    """
+
+    def __init__(self, module: StepModule) -> None:
+        self.compiled = torch.compile(module, fullgraph=True, dynamic=False)
+
+    def __call__(
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, State]:
+        try:
+            result: tuple[Tensor, Tensor, State] = self.compiled(logits, canvas, editable, state, params)
+            return result
+        except (InductorError, BackendCompilerFailed) as error:
+            why = (str(error).strip().splitlines() or ["no reason given"])[0]
+            help_ = "use `--backend eager`, or mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
+            raise UsageError(Diagnostic("E0404", f"the backend `inductor` could not compile the step: {why}", help=help_)) from error

@@ -1,7 +1,7 @@
 """The meaning of a program: loops over rows and positions, one number at a time.
 
 Slow and obvious; every other backend must equal it. Numbers with a fraction are rounded to float32 after every
-operation (a double holds the exact result long enough), ints are exact.
+operation (a double holds the exact result long enough), ints are those of 64 bits.
 """
 
 from __future__ import annotations
@@ -29,10 +29,15 @@ def float32(value: float) -> float:
     return ctypes.c_float(value).value
 
 
+def int64(value: int) -> int:
+    """The int as 64 bits hold it: too large a one wraps around."""
+    return ctypes.c_int64(value).value
+
+
 def _rounded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     def apply(a: Number, b: Number) -> Number:
         if isinstance(a, int) and isinstance(b, int):
-            return function(a, b)
+            return int64(function(a, b))
         return float32(function(float32(a), float32(b)))
 
     return apply
@@ -123,7 +128,7 @@ def _running(order: list[int], x: list[Number], combine: Callable[[Number, Numbe
     for position in order:
         total = x[position] if total is None else combine(total, x[position])
         # A running sum is kept in double precision and rounded where it is read.
-        result[position] = total if isinstance(total, int) else float32(total)
+        result[position] = int64(total) if isinstance(total, int) else float32(total)
     return result
 
 
@@ -142,7 +147,7 @@ def _mean(x: list[Number]) -> float:
 def _sum(x: list[Number]) -> Number:
     total: Number = 0
     for value in x:
-        total = total + value if isinstance(total, int) and isinstance(value, int) else float32(total + value)
+        total = ELEMENTWISE["add"](total, value)
     return total
 
 

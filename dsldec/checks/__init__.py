@@ -10,10 +10,13 @@ from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic, Severity, in_order
 from ..language import parse, syntax
-from ..source import Source
+from ..source import Source, Span
 from . import facts, kinds, names, progress
 from .facts import Facts
 from .found import Check, Found
+
+# What is said of a whole statement or call, and may be true only because a part of it is wrong.
+CONSEQUENCES = frozenset({"E0203", "E0301", "E0302"})
 
 CHECKS: tuple[Check, ...] = (names.check, kinds.check, progress.check, facts.check)
 
@@ -27,6 +30,20 @@ class CheckedPolicy:
     facts: Facts
 
 
+def _causes(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    """Without what only follows from a mistake further in: of a statement or call that holds one, nothing can be said."""
+    errors = [d for d in diagnostics if d.span is not None and d.severity is Severity.ERROR]
+
+    def follows(d: Diagnostic) -> bool:
+        return d.code in CONSEQUENCES and any(d.code != e.code and _holds(d.span, e.span) for e in errors)
+
+    return [d for d in diagnostics if not follows(d)]
+
+
+def _holds(outer: Span | None, inner: Span | None) -> bool:
+    return outer is not None and inner is not None and outer.start <= inner.start and inner.end <= outer.end
+
+
 def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
     """The checked policy, or `None` where a diagnostic is an error. All mistakes of the text in one call, by place."""
     tree, diagnostics = parse.parse(source)
@@ -36,7 +53,7 @@ def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
     for one in CHECKS:
         found, wrong = one(found)
         diagnostics = diagnostics + wrong
-    diagnostics = in_order(diagnostics)
+    diagnostics = in_order(_causes(diagnostics))
     if found.facts is None or any(d.severity is Severity.ERROR for d in diagnostics):
         return None, diagnostics
     return CheckedPolicy(tree.policy, found, found.facts), diagnostics

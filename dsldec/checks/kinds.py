@@ -11,6 +11,7 @@ from itertools import pairwise
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
+from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import NUMBERS, PARAMETER_KINDS, UNITS, WINDOWS, WORDS, Kind, Place, Polarity, Slot, Type, Word
 from .found import Found
 
@@ -95,6 +96,14 @@ class _Checker:
         if isinstance(shape, syntax.Call) and shape.function.text == "blocks" and len(shape.arguments) == 1 and not shape.keywords:
             size = shape.arguments[0]
             type_ = self.expect(size, Slot("n", frozenset({Kind.INT}), Place.PARAMETER), "a block's size is an int")
+            if type_.kind is Kind.INT and not isinstance(size, syntax.Number | syntax.Name):
+                self.wrong(
+                    "E0302",
+                    "a block's size is one number or one parameter",
+                    size,
+                    help="make it a parameter: `block: int = 32 in 1..65536`",
+                )
+                return
             smallest = self.smallest(size)
             if type_.kind is Kind.INT and (smallest is None or smallest < 1):
                 self.wrong("E0302", "a block must hold at least one position", size, help=_block_help(self.found, size))
@@ -287,7 +296,7 @@ class _Checker:
             return None
         given |= {slot.name: argument for slot, argument in zip(plain, call.arguments, strict=False)}
         for keyword in call.keywords:
-            if keyword.identifier.text not in {slot.name for slot in word.slots} or keyword.identifier.text in given:
+            if keyword.identifier.text not in {slot.name for slot in word.slots if slot.named} or keyword.identifier.text in given:
                 self.wrong("E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword, help=f"write `{signature(word)}`")
                 return None
             given[keyword.identifier.text] = keyword.value
@@ -364,12 +373,19 @@ def _combined(left: Type, right: Type) -> Polarity:
 
 
 def _scaled(expression: syntax.Arithmetic, left: Type, right: Type) -> Polarity:
-    """Polarity of a product or quotient with a positive number written out; anything else could have either sign."""
-    by_positive = isinstance(expression.right, syntax.Number) and expression.right.value > 0
-    if by_positive:
-        return left.polarity
-    times_positive = expression.operator == "*" and isinstance(expression.left, syntax.Number) and expression.left.value > 0
-    return right.polarity if times_positive else Polarity.NONE
+    """Polarity of a product or quotient with a number written out; anything else could have either sign."""
+    if (sign := _sign(expression.right)) != 0:
+        return left.polarity if sign > 0 else FLIPPED[left.polarity]
+    if expression.operator == "*" and (sign := _sign(expression.left)) != 0:
+        return right.polarity if sign > 0 else FLIPPED[right.polarity]
+    return Polarity.NONE
+
+
+def _sign(factor: syntax.Expression) -> int:
+    """1 or -1 for a number written out, else 0."""
+    if isinstance(factor, syntax.Negation):
+        return -_sign(factor.operand)
+    return int(isinstance(factor, syntax.Number) and factor.value > 0)
 
 
 def unfit(kind: Kind, value: object) -> str:
@@ -379,10 +395,10 @@ def unfit(kind: Kind, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not a number"
     if kind is Kind.INT:
-        return "" if isinstance(value, int) else "not a whole number"
+        return "not a whole number" if not isinstance(value, int) else "" if abs(value) <= LARGEST_INT else "too large"
     if kind is Kind.PROB:
         return "" if 0 <= value <= 1 else "not a probability: they lie between 0 and 1"
-    return "" if abs(value) <= 1e30 else "not a finite number"
+    return "" if abs(value) <= LARGEST_REAL else "not a finite number"
 
 
 def _flipped(score: syntax.Expression) -> str:

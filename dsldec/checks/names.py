@@ -70,6 +70,10 @@ def _unknown(name: str, place: syntax.Identifier, scope: dict[str, Meaning], *, 
         return []
     if name in RESERVED:
         return [Diagnostic("E0106", f"`{name}` is a word of the language that this version cannot use yet", place.span)]
+    if name in ("true", "false"):
+        return [
+            Diagnostic("E0201", f"`{name}` is a parameter's value, and no name", place.span, help="add a parameter: `always: bool = true`")
+        ]
     if called and name in scope:
         return [Diagnostic("E0203", f"`{name}` takes no arguments", place.span, help=f"write `{name}`")]
     close = did_you_mean(name, [*scope, *WORDS, *WINDOWS])

@@ -260,7 +260,10 @@ class _Builder:
 # --- lark's errors in the user's words ----------------------------------------------------------------------------
 
 # What the user would type where lark expects a terminal; several terminals may share one answer.
+LOOKALIKES = {"≥": ">=", "≤": "<=", "≠": "!=", "−": "-", "×": "*", "&": "and", "|": "or", "!": "not", "“": '"', "”": '"'}
 EXPECTED = {
+    "TRUE": "`true`",
+    "FALSE": "`false`",
     "LPAR": "`(`",
     "RPAR": "`)`",
     "COLON": "`:`",
@@ -302,6 +305,11 @@ def _unexpected(source: Source, error: lark.UnexpectedInput) -> Diagnostic:
         too_early = Diagnostic("E0101", f"the line ends too early: expected {_listed(expected)}", span, "after this")
         return _not_a_statement(source, Span(source, end, end)) or too_early
     span = Span(source, start, start + len(token))
+    if str(token) in RESERVED:
+        return _not_yet(span)
+    operator = next((o for o in ("**", "//") if source.text.startswith(o, start - 1)), None)
+    if operator is not None:
+        return _not_yet(Span(source, start - 1, start + 1))
     return _not_a_statement(source, span) or Diagnostic(
         "E0101", f"`{_short(token)}` cannot stand here", span, f"expected {_listed(expected)}"
     )
@@ -330,6 +338,10 @@ def _listed(expected: set[str]) -> str:
 def _unexpected_character(source: Source, at: int) -> Diagnostic:
     span = Span(source, at, at + 1)
     character = source.text[at : at + 1]
+    if character == "%":
+        return _not_yet(span)
+    if character in LOOKALIKES:
+        return Diagnostic("E0101", f"`{character}` is not part of the language", span, help=f"write `{LOOKALIKES[character]}`")
     if character in "[]{}":
         return Diagnostic("E0101", f"`{character}` is not part of the language", span, help="use `(` and `)`")
     if character in "\"'":
@@ -353,10 +365,14 @@ def _not_a_statement(source: Source, found: Span) -> Diagnostic | None:
     if re.match(r"[ \t]*=(?!=)", source.text[word.end : word.end + LARGEST_GAP]):
         return None  # `name = ...`: the mistake is further on
     if word.text in RESERVED:
-        return Diagnostic("E0106", f"`{word.text}` is a word of the language that this version cannot use yet", word)
+        return _not_yet(word)
     close = did_you_mean(word.text, {*STATEMENTS, "policy"})
     hint = f"did you mean `{close}`?" if close else f"a line starts with {_words(STATEMENTS)}, or gives a value a name: `sure = conf > 0.9`"
     return Diagnostic("E0101", f"`{_short(word.text)}` is not a statement", word, help=hint)
+
+
+def _not_yet(span: Span) -> Diagnostic:
+    return Diagnostic("E0106", f"`{span.text}` is a word of the language that this version cannot use yet", span)
 
 
 def _words(words: frozenset[str]) -> str:

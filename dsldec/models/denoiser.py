@@ -28,13 +28,27 @@ class Denoiser(Protocol):
 
 def require_denoiser(denoiser: Any) -> None:
     """Raise `UsageError` (E0408) for something that cannot denoise."""
-    lacking = [name for name in ("mask_id", "vocab_size") if not isinstance(getattr(denoiser, name, None), int)]
+    lacking = [name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")]
     if not callable(denoiser):
         message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
         raise UsageError(Diagnostic("E0408", message, help="give a function, or `dsldec.from_pretrained()`"))
-    if lacking:
+    if not lacking:
+        _require_ids_that_fit(denoiser)
+    else:
         names = " and ".join(f"`{name}`" for name in lacking)
         raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=f"set it: `denoiser.{lacking[0]} = ...` (an int)"))
+
+
+def _require_ids_that_fit(denoiser: Denoiser) -> None:
+    size, eos_id = denoiser.vocab_size, getattr(denoiser, "eos_id", None)
+    wrong = ""
+    if size < 2 or not 0 <= denoiser.mask_id < size:
+        wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
+    elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
+        wrong = f"its `eos_id` is {eos_id}"
+    if wrong:
+        help_ = "`mask_id` and `eos_id` are two different ids below `vocab_size`; without an end of text, `eos_id` is None"
+        raise UsageError(Diagnostic("E0408", f"this denoiser cannot be right: {wrong}", help=help_))
 
 
 def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:

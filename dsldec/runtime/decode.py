@@ -7,7 +7,8 @@ backend or model is behind them does not matter here.
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Sequence
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -67,18 +68,18 @@ class DenoiserFailed(RuntimeError):
 
 
 class DecodingStopped(RuntimeError):
-    """The denoiser failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
+    """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
 
     def __init__(self, decoded: Decoded, cause: BaseException) -> None:
         finished = sum(error is None for error in decoded.errors)
-        super().__init__(f"the denoiser failed after {finished} of {len(decoded.errors)} prompts: {cause}")
+        super().__init__(f"decoding stopped after {finished} of {len(decoded.errors)} prompts: {cause}")
         self.decoded = decoded
 
 
 def decode(
     denoiser: Denoiser,
     prompts: Sequence[Prompt],
-    policy: Policy | str,
+    policy: Policy | str | os.PathLike[str],
     *,
     gen_length: int = 256,
     backend: str = "auto",
@@ -95,8 +96,12 @@ def decode(
     mistakes, `DecodingStopped` when the denoiser itself fails.
     """
     require_denoiser(denoiser)
+    if isinstance(prompts, str | Tensor):
+        raise UsageError(
+            Diagnostic("E0409", "the prompts are a list, and this is one prompt", help="write `decode(denoiser, [prompt], policy)`")
+        )
     encoded = [_ids(denoiser, prompt) for prompt in prompts]
-    policy = load(policy) if isinstance(policy, str) else policy
+    policy = policy if isinstance(policy, Policy) else load(policy)
     done: list[Row | None] = [None] * len(encoded)
     rows = stream(
         denoiser, encoded, policy, gen_length=gen_length, backend=backend, seed=seed, request_ids=request_ids,
@@ -107,6 +112,8 @@ def decode(
             done[row.index] = row
     except DenoiserFailed as failed:
         raise DecodingStopped(_collected(denoiser, encoded, done), failed) from failed.__cause__
+    except AssertionError as ours:
+        raise DecodingStopped(_collected(denoiser, encoded, done), ours) from ours
     return _collected(denoiser, encoded, done)
 
 
@@ -117,8 +124,8 @@ def _ids(denoiser: Any, prompt: Prompt) -> list[int]:
                 Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
             )
         return list(denoiser.encode(prompt))
-    ids = prompt.tolist() if isinstance(prompt, Tensor) else list(prompt)
-    if not all(isinstance(i, int) for i in ids):
+    ids = prompt.tolist() if hasattr(prompt, "tolist") else list(prompt) if isinstance(prompt, Iterable) else prompt
+    if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
         raise UsageError(
             Diagnostic("E0409", "a prompt is a text or a flat list of ids", help="for one prompt write `decode(denoiser, [ids], policy)`")
         )
@@ -173,7 +180,7 @@ def stream(
 
 def _require_sensible(gen_length: int, batch: int, prompts: Sequence[object], request_ids: Sequence[int] | None) -> None:
     for name, value in (("gen_length", gen_length), ("batch", batch)):
-        if not isinstance(value, int) or value < 1:
+        if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
             raise UsageError(Diagnostic("E0409", f"`{name}` is a whole number from 1 on, not `{value}`", help=f"for example `{name}=8`"))
     if request_ids is not None and len(request_ids) != len(prompts):
         message = f"there are {len(prompts)} prompts and {len(request_ids)} request ids"
@@ -234,7 +241,8 @@ class _Batch:
         lengths = [int(self.rows.prompt_lengths[row]) + self.rows.gen_length for row in self.live]
         padding = getattr(self.denoiser, "padding", False)
         try:
-            logits = self.denoiser(ids[:, : max(lengths)], lengths=lengths) if padding else self.denoiser(ids)
+            with torch.no_grad():
+                logits = self.denoiser(ids[:, : max(lengths)], lengths=lengths) if padding else self.denoiser(ids)
         # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost.
         except Exception as error:
             raise DenoiserFailed(f"{type(error).__name__}: {error}") from error
@@ -247,13 +255,14 @@ class _Batch:
         is_live = torch.zeros(len(columns), dtype=torch.bool, device=columns.device)
         is_live[live] = True
         editable = inside & is_live.unsqueeze(1)
-        logits = self._forward()
+        logits = self._forward().detach()
         seen = logits.new_zeros(*columns.shape, logits.shape[-1])
         within = columns[live].clamp(max=logits.shape[1] - 1)
         seen[live] = logits[torch.arange(len(live), device=logits.device).unsqueeze(1), within].to(seen.device)
         before = rows.canvas.gather(1, columns)
         after, done, state = self.step(seen, before, editable, self.state, self.params)
         failed = state["not_finite"].any(1)
+        done = done & ~failed  # what a failed row wrote does not count
         after = torch.where(failed.unsqueeze(1), before, after)
         rows.canvas.scatter_(1, columns, torch.where(editable, after, before))
         if self.trace is not None or self.on_step is not None:
@@ -272,7 +281,7 @@ class _Batch:
 
     def _failure(self, row: int) -> Diagnostic:
         bad = int(self.state["not_finite"][row].nonzero()[0])
-        position = int(self.state["window_start"][row]) + bad  # a failed row has masks left: its window has not moved
+        position = int(self.state["window_start"][row]) + bad
         message = f"the denoiser gave logits that are not finite in step {self.forwards} at generated position {position}"
         return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")
 

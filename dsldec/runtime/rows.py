@@ -34,7 +34,7 @@ class TraceStep:
 class Row:
     """One prompt's result.
 
-    `ids` [prompt + generated] int64, what follows the end-of-text token filled with it; `forwards` the forwards the row
+    `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the forwards the row
     took part in, `rows` the rows fed for it; `tokens` generated before the end-of-text token; `seconds` from its first
     forward to its end; `error` says why it stopped early, and then `ids` holds masks where nothing was written.
     """
@@ -94,12 +94,12 @@ class Rows:
         return generated.gather(1, first).squeeze(1) == self.eos_id
 
     def finish(self, row: int) -> tuple[Tensor, int]:
-        """A row's ids `[prompt + G]` with the end-of-text token repeated after the first, and its count of content tokens."""
+        """A row's ids `[prompt + G]` masks left after the end-of-text token filled with it, and its count of content tokens."""
         begin = int(self.prompt_lengths[row])
         ids = self.canvas[row, : begin + self.gen_length].clone()
         generated = ids[begin:]
         ends = (generated == self.eos_id).nonzero() if self.eos_id is not None else generated.new_empty(0, 1)
         content = int(ends[0]) if len(ends) else self.gen_length
-        if not (generated[:content] == self.mask_id).any():
-            generated[content:] = torch.where(generated[content:] == self.mask_id, ids.new_tensor(self.eos_id or 0), generated[content:])
+        if self.eos_id is not None and not (generated[:content] == self.mask_id).any():
+            generated[content:][generated[content:] == self.mask_id] = self.eos_id
         return ids.cpu(), content

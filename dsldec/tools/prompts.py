@@ -57,7 +57,7 @@ def _from_file(name: str) -> list[Prompt]:
         data = path.read_bytes()
     except (OSError, ValueError) as failure:
         raise UsageError(_unreadable(path, failure)) from None
-    parse = _from_jsonl if path.suffix == ".jsonl" else _from_text
+    parse = _from_jsonl if path.suffix.lower() == ".jsonl" else _from_text
     return _some(parse(data, quoted_path(name)), quoted_path(name))
 
 

@@ -130,7 +130,11 @@ class ResultsFile:
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
         if self._stream is None or self._name == STANDARD_OUTPUT:
             return
-        self._stream.close()
+        try:
+            self._stream.close()
+        except OSError:
+            if error is None:  # else what failed before is the news: closing tries the same write again
+                raise
         # An empty file left behind by a run that never began would make the same command be refused next time.
         if self._is_new and not self._written and self._path.is_file() and self._path.stat().st_size == 0:
             self._path.unlink()

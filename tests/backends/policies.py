@@ -65,7 +65,7 @@ class Writer:
 
     def score(self) -> str:
         """A score of high or unknown polarity."""
-        return self.rng.choice((self.word("conf"), f"-{self.word('entropy')}", f"{self.number(2)} * margin", "pos - few", "margin"))
+        return self.rng.choice((self.word("conf"), f"-{self.word('entropy')}", f"{self.number(2)} * margin * pos", "pos - few", "margin"))
 
     def condition(self, depth: int) -> str:
         pick = self.rng.random()

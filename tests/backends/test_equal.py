@@ -151,3 +151,12 @@ def test_every_operation_has_a_meaning_in_both() -> None:
 def test_every_observation_is_a_word() -> None:
     assert set(OBSERVED) <= set(WORDS)
     assert BACKENDS == ("reference", "eager", "inductor")
+
+
+def test_ints_are_those_of_64_bits_everywhere() -> None:
+    text = "policy p(n: int = 1000000000):\n  window blocks(8)\n  commit masked and n * n * n * pos > 5 at least 1 by conf\n"
+    policy = dsldec.load(text)
+    canvas, editable, state = inputs(1, 2, 8)
+    logits = torch.randn(2, 8, MASK + 1, generator=torch.Generator().manual_seed(0))
+    slow, fast = (policy.compile(backend, mask_id=MASK)(logits, canvas, editable, state) for backend in ("reference", "eager"))
+    assert_same(slow, fast, text)

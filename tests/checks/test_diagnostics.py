@@ -130,6 +130,35 @@ policy both(fast: bool = true):
   commit masked if fast else (masked and conf > 0.9)
 # ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
 """,
+    "a condition that differs from position to position mixes two choices": """
+policy mixed():
+  window all
+  commit top(masked, 1, by=pos) if pos < 4 else top(masked, 1, by=-pos)
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
+""",
+    "one cause, one diagnostic": """
+policy causes():
+  window sliding(4)
+#        ^^^^^^^ E0106
+  commit masked and conf > 0.9 at least tokns by conf
+#                                       ^^^^^ E0201
+""",
+    "a number with its sign decides the polarity of a product": """
+policy factors():
+  window all
+  commit top(masked, 1, by=conf * -1)
+#                          ^^^^^^^^^ E0206
+  commit top(masked, 1, by=entropy / -2)
+  commit top(masked, k=1, by=conf)
+#                    ^^^ E0203
+""",
+    "values that are no names": """
+policy constants():
+  window blocks(16 * 2)
+#               ^^^^^^ E0302
+  commit masked and true
+#                   ^^^^ E0201
+""",
     "conditionals and reductions": """
 policy reductions(fast: bool = true):
   window all

@@ -130,6 +130,10 @@ def test_shipped_policies_parse_without_the_last_line_break(name: str) -> None:
         ("finish", "`finish` is a word of the language that this version cannot use yet", "finish"),
         ("  commit masked", "this line is indented further than the one before it", "commit masked"),
         ("x = 1 ? 2", "`?` cannot stand here", "?"),
+        ("x = conf ≥ 0.9", "`≥` is not part of the language", "≥"),
+        ("x = conf ** 2", "`**` is a word of the language that this version cannot use yet", "**"),
+        ("x = pos % 2", "`%` is a word of the language that this version cannot use yet", "%"),
+        ("commit masked as canvas", "`as` is a word of the language that this version cannot use yet", "as"),
     ],
 )
 def test_syntax_errors_say_what_and_where(line: str, message: str, underlined: str) -> None:
@@ -140,7 +144,14 @@ def test_syntax_errors_say_what_and_where(line: str, message: str, underlined: s
     assert diagnostics[0].span.text == underlined
 
 
+def lets(count: int, value: str) -> str:
+    lines = [f"  x{i + 1} = {value.format(f'x{i}')}" for i in range(count)]
+    return "\n".join(["policy p():", "  window all", "  x0 = masked and conf > 0.9", *lines, f"  commit x{count}", ""])
+
+
 HOSTILE = {
+    "names that each double the last": lets(200, "{0} or {0}"),
+    "a long chain of names": lets(3_000, "{0}"),
     "deep brackets": "(" * 20_000,
     "deep not": "policy p():\n  window all\n  commit " + "not " * 5_000 + "masked\n",
     "a long chain": "policy p():\n  window all\n  x = " + "1+" * 5_000 + "1\n",

@@ -128,6 +128,40 @@ def test_bad_logits_stop_their_row_alone_and_keep_what_was_written() -> None:
     assert decoded.ids[1].tolist() == [2, 1, 2, 3, 4, 5, 6]
 
 
+@pytest.mark.parametrize("position", [3, 11, 19])
+def test_the_position_of_bad_logits_is_right_in_every_block_and_for_every_mask_id(position: int) -> None:
+    class First(Plain):
+        mask_id = 0
+
+        def __call__(self, ids: Tensor) -> Tensor:
+            logits = super().__call__(ids)
+            logits[:, 1 + position] = float("nan")
+            return logits
+
+    text = "policy p():\n  window blocks(8)\n  commit masked\n"
+    decoded = dsldec.decode(First(), [[1]], text, gen_length=24)
+    assert decoded.errors[0] is not None
+    assert f"at generated position {position}" in decoded.errors[0].message
+    assert decoded.ids[0].tolist()[1 + 8 * (position // 8) :] == [0] * (24 - 8 * (position // 8))
+
+
+def test_no_graph_is_built() -> None:
+    class Trained(Plain):
+        def __init__(self) -> None:
+            super().__init__()
+            self.weight = torch.nn.Parameter(torch.ones(()))
+            self.kept: list[bool] = []
+
+        def __call__(self, ids: Tensor) -> Tensor:
+            logits = super().__call__(ids) * self.weight
+            self.kept.append(logits.requires_grad)
+            return logits
+
+    denoiser = Trained()
+    dsldec.decode(denoiser, [[1]], "static", gen_length=4)
+    assert denoiser.kept == [False] * 4
+
+
 def test_a_denoiser_that_fails_loses_nothing() -> None:
     class Exhausted(Plain):
         def __call__(self, ids: Tensor) -> Tensor:
@@ -172,6 +206,12 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
         def __call__(self, ids: Tensor) -> Tensor:
             return torch.zeros(1, 2, 3)
 
+    class Masked(Plain):
+        mask_id = 11
+
+    class Listed(Plain):
+        eos_id = [0]  # noqa: RUF012
+
     class Short(Plain):
         max_length = 8
 
@@ -181,6 +221,11 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
         (lambda: dsldec.decode(Wrong(), [[1]], "static", gen_length=4), "E0408", "a tensor [1, 2, 3] where logits [1, 5, 11]"),
         (lambda: dsldec.decode(Plain(), ["hello"], "static"), "E0409", "no tokenizer"),
         (lambda: dsldec.decode(Plain(), [[[1]]], "static"), "E0409", "flat list of ids"),
+        (lambda: dsldec.decode(Plain(), [1, 2], "static"), "E0409", "flat list of ids"),
+        (lambda: dsldec.decode(Plain(), "hello", "static"), "E0409", "this is one prompt"),
+        (lambda: dsldec.decode(Plain(), torch.tensor([1, 2]), "static"), "E0409", "this is one prompt"),
+        (lambda: dsldec.decode(Masked(), [[1]], "static"), "E0408", "its `mask_id` is 11"),
+        (lambda: dsldec.decode(Listed(), [[1]], "static"), "E0408", "its `eos_id` is [0]"),
         (lambda: dsldec.decode(Plain(), [[11]], "static"), "E0409", "holds the id 11"),
         (lambda: dsldec.decode(Plain(), [[1]], "static", gen_length=0), "E0409", "`gen_length` is a whole number"),
         (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=[1, 2]), "E0409", "2 request ids"),

@@ -241,9 +241,20 @@ STORIES: tuple[Callable[[random.Random], Story], ...] = (_chain, _chain, _chain,
 
 # --- wording ------------------------------------------------------------------------------------------------------
 
-LEAD_INS = ("", "", "", "Let us see. ", "Step by step: ")
-JOINS = (". ", ". ", ", then ", " and ")
-CLOSINGS = ("The answer is {n}. #### {n}", "So it is {n}. #### {n}", "That makes {n}. #### {n}", "#### {n}")
+LEAD_INS = ("", "", "", "Let us see. ", "Step by step: ", "So, ", "Let us see step by step: ", "Now: ")
+JOINS = (". ", ". ", ", then ", " and ", ", so ", "; ")
+CLOSINGS = (
+    "The answer is {n}. #### {n}",
+    "So it is {n}. #### {n}",
+    "That makes {n}. #### {n}",
+    "#### {n}",
+    "So the answer is {n}. #### {n}",
+    "That makes {n} in the end. #### {n}",
+    "So there are {n} now. #### {n}",
+    "It is {n}. #### {n}",
+    "{n} is the answer. #### {n}",
+    "{n} in all. #### {n}",
+)
 
 
 def _equation(rng: random.Random, step: Step) -> str:

@@ -61,6 +61,14 @@ def _config(run: Run, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
     )
 
 
+def _tokenizer(run: Run) -> PreTrainedTokenizerFast:
+    """A run that starts from another one's weights must read as that one did."""
+    if run.start_from is None:
+        return tokenizers.build()
+    known: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(run.start_from / "tokenizer")
+    return known
+
+
 def _new_model(run: Run, tokenizer: PreTrainedTokenizerFast) -> EuroBertForMaskedLM:
     torch.manual_seed(run.seed)
     config = _config(run, tokenizer)
@@ -139,8 +147,10 @@ def work(rank: int, run: Run) -> None:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
         os.environ.setdefault("MASTER_PORT", "29511")
         dist.init_process_group("gloo", rank=rank, world_size=run.processes)
-    tokenizer = tokenizers.build()
+    tokenizer = _tokenizer(run)
     model = _new_model(run, tokenizer)
+    if rank == 0:
+        tokenizer.save_pretrained(run.folder / "tokenizer")
     if run.start_from is not None:
         model.load_state_dict(torch.load(run.start_from / "checkpoint.pt", weights_only=True)["model"])
     parameters = list(model.parameters())

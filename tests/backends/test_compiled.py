@@ -1,0 +1,59 @@
+"""The compiled step: how many graphs and compilations it takes, and what is said where it cannot be compiled."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+import dsldec
+from dsldec.backends import compiled
+from dsldec.backends.step import Step
+
+MASK = 6
+
+
+def call(step: Step, rows: int = 2) -> torch.Tensor:
+    logits = torch.randn(rows, 4, MASK + 1, generator=torch.Generator().manual_seed(0))
+    return step(logits, torch.full((rows, 4), MASK), torch.ones(rows, 4, dtype=torch.bool), step.start(rows, 4))[0]
+
+
+def test_other_parameter_values_do_not_compile_again() -> None:
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    policy = dsldec.load("factor")
+    written = [(call(policy.bind(budget=budget).compile("inductor", mask_id=MASK)) != MASK).sum().item() for budget in (0.1, 1.0, 50.0)]
+    assert written[0] < written[2]
+    counters = torch._dynamo.utils.counters
+    assert counters["stats"]["unique_graphs"] == 1
+    assert not counters["graph_break"]
+
+
+def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    with pytest.raises(dsldec.UsageError, match="needs a C\\+\\+ compiler"):
+        dsldec.load("static").compile("inductor", mask_id=MASK)
+    assert dsldec.load("static").compile("auto", mask_id=MASK).backend == "eager"
+
+
+@pytest.mark.skipif(os.name != "posix", reason="a compiler made of a shell script")
+def test_a_compiler_that_does_not_work_is_said(tmp_path: Path) -> None:
+    broken = tmp_path / "g++"
+    broken.write_text("#!/bin/sh\nexit 1\n")
+    broken.chmod(0o755)
+    code = (
+        "import torch, dsldec\n"
+        "step = dsldec.load('static').compile('inductor', mask_id=6)\n"
+        "try:\n"
+        "    step(torch.zeros(1, 4, 7), torch.full((1, 4), 6), torch.ones(1, 4, dtype=torch.bool), step.start(1, 4))\n"
+        "except dsldec.UsageError as error:\n"
+        "    print(error.diagnostic.code)\n"
+    )
+    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    environment.pop("CXX", None)
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+    assert ran.stdout.strip() == "E0404", ran.stderr[-2000:]
