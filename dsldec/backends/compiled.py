@@ -18,6 +18,8 @@ from ..diagnostics import Diagnostic, UsageError
 from .module import StepModule
 from .step import State
 
+MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past this it is refused
+
 
 def compiler() -> str | None:
     """The C++ compiler Inductor would use on this machine."""
@@ -31,7 +33,8 @@ class CompiledStep:
     """
 
     def __init__(self, module: StepModule) -> None:
-        self.compiled = torch.compile(module, fullgraph=True, dynamic=False)
+        # All policies share the module's code: without isolation the ninth of a process would be refused.
+        self.compiled = torch.compile(module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES)
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]

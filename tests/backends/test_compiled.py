@@ -33,6 +33,15 @@ def test_other_parameter_values_do_not_compile_again() -> None:
     assert not counters["graph_break"]
 
 
+def test_many_policies_and_shapes_in_one_process() -> None:
+    for tokens in range(1, 11):
+        policy = dsldec.load(f"policy p{tokens}():\n  window all\n  commit top(masked, {tokens}, by=conf)\n")
+        assert (call(policy.compile("inductor", mask_id=MASK)) != MASK).sum() == 2 * min(4, tokens)
+    step = dsldec.load("static").compile("inductor", mask_id=MASK)
+    for rows in range(1, 11):
+        assert (call(step, rows) != MASK).sum() == rows
+
+
 def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
     with pytest.raises(dsldec.UsageError, match="needs a C\\+\\+ compiler"):
