@@ -263,6 +263,8 @@ def _misread(message: str, prog: str) -> Diagnostic:
     option, colon, why = message.removeprefix("argument ").partition(": ")
     if not colon:
         return Diagnostic("E0420", quoted(message).strip("`"), help=f"`{prog} --help` lists the options")
+    if option == "the following arguments are required":
+        return Diagnostic("E0420", f"`{prog}` lacks `{why}`", help=f"`{prog} --help` shows what it takes")
     why = why.replace("expected one argument", "a value is missing")
     return Diagnostic("E0420", f"`{option}`: {why}", help=f"`{prog} --help` shows what it takes")
 

@@ -108,8 +108,8 @@ class ResultsFile:
             return
         self._is_new = not self._path.exists()
         self._check_place()
+        _check_unique(prompts)
         if resume:
-            _check_unique(prompts)
             self._take_over(prompts)
         elif self._path.is_file() and self._path.stat().st_size > 0:
             help = "`--resume` continues it; or give `--out` another name"

@@ -75,6 +75,7 @@ def test_a_missing_file_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFix
     assert main(["check", str(tmp_path / "nothing.policy")]) == 2
     assert "E0401" in capsys.readouterr().err
     assert main(["check"]) == 2
+    assert "`dsldec check` lacks `NAME|FILE`" in capsys.readouterr().err
     assert main(["check", "--format", "xml", "static"]) == 2
 
 

@@ -149,9 +149,9 @@ def test_resume_refuses_answers_to_other_prompts(path):
 
 
 def test_resume_needs_ids_that_are_unique(path):
-    diagnostic = mistake(path, resume=True, prompts=[Prompt(0, 0, "a"), Prompt(4, 0, "b")])
-    assert (diagnostic.code, diagnostic.message) == ("E0431", "the id `0` is on line 1 and on line 5")
-    ResultsFile(str(path), [Prompt(0, 0, "a"), Prompt(4, 0, "b")])  # without --resume nobody asks
+    for resume in (True, False):  # the first run asks too: its file could never be continued
+        diagnostic = mistake(path, resume=resume, prompts=[Prompt(0, 0, "a"), Prompt(4, 0, "b")])
+        assert (diagnostic.code, diagnostic.message) == ("E0431", "the id `0` is on line 1 and on line 5")
 
 
 def test_a_number_and_the_same_number_as_a_string_are_two_ids(path):
