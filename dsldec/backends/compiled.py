@@ -34,7 +34,10 @@ class CompiledStep:
 
     def __init__(self, module: StepModule) -> None:
         # All policies share the module's code: without isolation the ninth of a process would be refused.
-        self.compiled = torch.compile(module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES)
+        # (2.13 has both options, but its type hints do not know them yet.)
+        self.compiled = torch.compile(  # type: ignore[call-overload]
+            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES
+        )
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]

@@ -166,7 +166,7 @@ class StepModule(nn.Module):
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
-        observations = observe(logits, self.mask_id)
+        observations = observe(logits, self.mask_id, self.program.observations)
         inputs = Inputs(observations, canvas, editable, state, params, self.mask_id)
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):

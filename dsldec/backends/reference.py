@@ -269,7 +269,7 @@ class ReferenceStep:
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
-        observations = {name: value.tolist() for name, value in observe(logits, self.mask_id).items()}
+        observations = {name: value.tolist() for name, value in observe(logits, self.mask_id, self.program.observations).items()}
         values = {name: value.item() for name, value in params.items()}
         after, done, steps, not_finite = [], [], [], []
         for b, ids in enumerate(canvas.tolist()):

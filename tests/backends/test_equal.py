@@ -51,7 +51,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     """Both backends see what is put in here, instead of logits."""
     given: dict[str, Tensor] = {}
 
-    def observe(logits: Tensor, mask_id: int) -> Mapping[str, Tensor]:
+    def observe(logits: Tensor, mask_id: int, wanted: frozenset[str]) -> Mapping[str, Tensor]:
         return dict(given)
 
     monkeypatch.setattr(module, "observe", observe)

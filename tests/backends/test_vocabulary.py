@@ -44,6 +44,15 @@ def test_against_float64(vocabulary: int, scale: float) -> None:
         assert_agrees(logits, mask_id)
 
 
+def test_what_is_not_wanted_does_not_change_the_rest() -> None:
+    logits = torch.randn(2, 5, 300)
+    whole = observe(logits, 7)
+    for wanted in ((), ("entropy",), ("margin",)):
+        part = observe(logits, 7, wanted)
+        assert {"token", "conf", "doubt", "finite", *wanted} <= set(part)
+        assert all(torch.equal(part[name], whole[name]) for name in part)
+
+
 def test_low_precision_logits_are_cast_first() -> None:
     logits = torch.randn(2, 5, 300).bfloat16()
     assert_agrees(logits, 7)
