@@ -173,9 +173,9 @@ def stream(
     window = policy.facts.block_length(gen_length, policy.parameters)
     step = _step(denoiser, policy, backend, len(prompts), window, gen_length)
     most = policy.facts.forwards_bound(gen_length, policy.parameters)
-    width = min(batch, max(1, len(prompts)))
+    how = _How(gen_length, window, min(batch, max(1, len(prompts))), stop_at_eos, trace, on_step)
     for group in _groups(denoiser, prompts, batch):
-        yield from _Batch(denoiser, step, prompts, group, gen_length, window, width, stop_at_eos, trace, on_step).run(most)
+        yield from _Batch(denoiser, step, prompts, group, how).run(most)
 
 
 def _require_sensible(gen_length: int, batch: int, prompts: Sequence[object], request_ids: Sequence[int] | None) -> None:
@@ -208,25 +208,34 @@ def _groups(denoiser: object, prompts: Sequence[Sequence[int]], batch: int) -> I
             yield indices[begin : begin + batch]
 
 
+@dataclass(frozen=True, slots=True)
+class _How:
+    """How all batches of a run are decoded: G positions in windows of `window`, `width` rows a step."""
+
+    gen_length: int
+    window: int
+    width: int
+    stop_at_eos: bool
+    trace: bool
+    on_step: Callable[[StepEvent], None] | None
+
+
 class _Batch:
     """Some prompts decoded together. The step always sees `width` rows, so that it compiles for one shape; rows that
     are done, or were never there, have nothing to write. Only rows still decoding are forwarded."""
 
-    def __init__(
-        self, denoiser: Any, step: Step, prompts: Sequence[Sequence[int]], group: list[int], gen_length: int, window: int,
-        width: int, stop_at_eos: bool, trace: bool, on_step: Callable[[StepEvent], None] | None,
-    ) -> None:  # fmt: skip
-        self.denoiser, self.step, self.group, self.on_step = denoiser, step, group, on_step
+    def __init__(self, denoiser: Any, step: Step, prompts: Sequence[Sequence[int]], group: list[int], how: _How) -> None:
+        self.denoiser, self.step, self.group, self.on_step = denoiser, step, group, how.on_step
         device = torch.device(getattr(denoiser, "device", "cpu"))
         eos_id = getattr(denoiser, "eos_id", None)
-        padded = [prompts[i] for i in group] + [prompts[group[0]]] * (width - len(group))
-        self.rows = Rows(padded, gen_length, window, denoiser.mask_id, eos_id, device)
-        self.stop_at_eos = stop_at_eos and eos_id is not None
-        self.state = step.start(width, window, device)
+        padded = [prompts[i] for i in group] + [prompts[group[0]]] * (how.width - len(group))
+        self.rows = Rows(padded, how.gen_length, how.window, denoiser.mask_id, eos_id, device)
+        self.stop_at_eos = how.stop_at_eos and eos_id is not None
+        self.state = step.start(how.width, how.window, device)
         self.params = {name: value.to(device) for name, value in step.params.items()}
         self.live = list(range(len(group)))
         self.forwards = 0  # every live row took part in all of them
-        self.trace: list[list[TraceStep]] | None = [[] for _ in group] if trace else None
+        self.trace: list[list[TraceStep]] | None = [[] for _ in group] if how.trace else None
 
     def run(self, most: int) -> Iterator[Row]:
         """Step until no row is live; `most` is the proved bound on forwards."""
