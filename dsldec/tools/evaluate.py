@@ -56,7 +56,8 @@ def settings(task: str) -> Iterator[Setting]:
     length = LENGTHS[task]
     for tokens in (1, 2, 4) if task == "word_problems" else (1, 4, length):
         yield Setting("static", {"tokens": tokens, "block": length}, length)
-    yield Setting("static", {"tokens": 1, "block": 8}, length, stop_at_eos=True)
+    for tokens in (1, 4):
+        yield Setting("static", {"tokens": tokens, "block": 8}, length, stop_at_eos=True)
     for name in ("threshold", "factor", "frechet", "entropy_bounded"):
         yield Setting(name, {"block": length}, length)
     yield Setting("threshold", {"block": 8}, length, stop_at_eos=True)

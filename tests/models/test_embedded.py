@@ -13,7 +13,7 @@ from dsldec.resources import embedded_model_folder
 from dsldec.tools.evaluate import LENGTHS, Measured, Setting, held_out, measure
 
 FOLDER = embedded_model_folder()
-WEIGHTS_SHA256 = "0000000000000000000000000000000000000000000000000000000000000000"
+WEIGHTS_SHA256 = "17452852e2aae1d6a37f4c0908434a9b567938fe34aed5980b8e762e4a4f6c81"
 MOST_BYTES = 6 * 10**6
 
 
@@ -22,9 +22,11 @@ def denoiser() -> HuggingFaceDenoiser:
     return from_pretrained()
 
 
-def measured(denoiser: HuggingFaceDenoiser, task: str, tokens: int, count: int) -> Measured:
+def measured(denoiser: HuggingFaceDenoiser, task: str, tokens: int, count: int, block: int | None = None) -> Measured:
+    """Whole canvas at once, or in blocks to the end of the text, where no filler is among what a step writes."""
     length = LENGTHS[task]
-    return measure(denoiser, held_out(task, count), Setting("static", {"tokens": tokens, "block": length}, length))
+    setting = Setting("static", {"tokens": tokens, "block": block or length}, length, stop_at_eos=block is not None)
+    return measure(denoiser, held_out(task, count), setting)
 
 
 def test_the_weights_are_the_pinned_ones() -> None:
@@ -50,9 +52,10 @@ def test_numbers_up_to_60_are_one_token_and_a_sudoku_row_is_four() -> None:
 
 def test_one_token_a_step_is_right_and_many_are_not(denoiser: HuggingFaceDenoiser) -> None:
     """Bands wide enough for another machine's last bits, on a part of the held-out prompts."""
-    one, four = (measured(denoiser, "word_problems", tokens, 50) for tokens in (1, 4))
-    assert one.answer >= 0.92
+    one, four = (measured(denoiser, "word_problems", tokens, 50, block=8) for tokens in (1, 4))
+    assert one.answer >= 0.9
     assert four.answer <= one.answer - 0.06
+    assert four.every_step <= one.every_step - 0.25
     in_order, at_once = (measured(denoiser, "sudoku", tokens, 50) for tokens in (1, 24))
     assert in_order.answer >= 0.96
     assert at_once.answer <= in_order.answer - 0.1
@@ -60,9 +63,10 @@ def test_one_token_a_step_is_right_and_many_are_not(denoiser: HuggingFaceDenoise
 
 @pytest.mark.slow
 def test_all_held_out_prompts(denoiser: HuggingFaceDenoiser) -> None:
-    one, four = (measured(denoiser, "word_problems", tokens, 200) for tokens in (1, 4))
-    assert one.answer >= 0.97
+    assert measured(denoiser, "word_problems", 1, 200).answer >= 0.97
+    one, four = (measured(denoiser, "word_problems", tokens, 200, block=8) for tokens in (1, 4))
     assert four.answer <= one.answer - 0.12
+    assert four.every_step <= one.every_step - 0.12
     in_order, at_once = (measured(denoiser, "sudoku", tokens, 200) for tokens in (1, 24))
     assert in_order.answer >= 0.99
     assert at_once.answer <= in_order.answer - 0.15
