@@ -13,7 +13,7 @@ from dsldec.resources import embedded_model_folder
 from dsldec.tools.evaluate import LENGTHS, Measured, Setting, held_out, measure
 
 FOLDER = embedded_model_folder()
-WEIGHTS_SHA256 = "17452852e2aae1d6a37f4c0908434a9b567938fe34aed5980b8e762e4a4f6c81"
+WEIGHTS_SHA256 = "4315768887e2d9cb13df9cd5306da68a9a7d4f92f9d3245fb62d6cf4f490d298"
 MOST_BYTES = 6 * 10**6
 
 
