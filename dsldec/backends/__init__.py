@@ -13,7 +13,7 @@ from .reference import ReferenceStep
 from .step import Function, Step, parameter_tensors
 
 BACKENDS = ("reference", "eager", "inductor")
-# Reading this many logits eagerly takes about as long as compiling the step does (measured on two CPU cores).
+# Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two CPU cores).
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
 
