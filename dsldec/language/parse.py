@@ -153,8 +153,17 @@ class _Builder:
     def policy_file(self, span: Span, policy: syntax.Policy) -> syntax.PolicyFile:
         return syntax.PolicyFile(span, policy)
 
-    def policy(self, span: Span, identifier: Any, parameters: Any, doc: Any, *statements: Any) -> syntax.Policy:
-        return syntax.Policy(span, identifier, tuple(parameters or ()), doc, statements)
+    def policy(self, span: Span, identifier: Any, parameters: Any, doc: Any, *body: Any) -> syntax.Policy:
+        phases = tuple(part for part in body if isinstance(part, syntax.Phase))
+        late = next((part for part in body[body.index(phases[0]) :] if part not in phases), None) if phases else None
+        if late is not None:
+            help_ = "move it before the first phase, or into a phase"
+            raise _Refused(Diagnostic("E0101", "this statement stands after a phase", late.span, help=help_))
+        statements = tuple(part for part in body if part not in phases)
+        return syntax.Policy(span, identifier, tuple(parameters or ()), doc, statements, phases)
+
+    def phase(self, span: Span, identifier: Any, visits: Any, condition: Any, otherwise: Any, *statements: Any) -> syntax.Phase:
+        return syntax.Phase(span, identifier, visits, condition, otherwise, statements)
 
     def parameters(self, span: Span, *parameters: Any) -> tuple[Any, ...]:
         return tuple(p for p in parameters if p is not None)
@@ -174,8 +183,41 @@ class _Builder:
     def window(self, span: Span, shape: Any) -> syntax.Window:
         return syntax.Window(span, shape)
 
-    def commit(self, span: Span, mask: Any, at_least: Any, at_most: Any) -> syntax.Commit:
-        return syntax.Commit(span, mask, at_least, at_most)
+    def draw(self, span: Span, way: Any) -> syntax.Draw:
+        return syntax.Draw(span, way)
+
+    def logits(self, span: Span, transform: Any) -> syntax.Logits:
+        return syntax.Logits(span, transform)
+
+    def state(self, span: Span, identifier: Any, kind: Any, each: Any, start: Any, scope: Any) -> syntax.State:
+        return syntax.State(span, identifier, kind, each is not None, start, scope)
+
+    def function(self, span: Span, identifier: Any, names: Any, body: Any) -> syntax.Function:
+        return syntax.Function(span, identifier, names or (), body)
+
+    def names(self, span: Span, *names: Any) -> tuple[Any, ...]:
+        return tuple(name for name in names if name is not None)
+
+    def commit(self, span: Span, mask: Any, ids: Any, at_least: Any, at_most: Any) -> syntax.Commit:
+        return syntax.Commit(span, mask, ids, at_least, at_most)
+
+    def revoke(self, span: Span, mask: Any, at_most: Any) -> syntax.Revoke:
+        return syntax.Revoke(span, mask, at_most)
+
+    def edit(self, span: Span, mask: Any, ids: Any, at_most: Any) -> syntax.Edit:
+        return syntax.Edit(span, mask, ids, at_most)
+
+    def fill(self, span: Span, condition: Any) -> syntax.Fill:
+        return syntax.Fill(span, condition)
+
+    def next(self, span: Span, phase: Any, condition: Any) -> syntax.Next:
+        return syntax.Next(span, phase, condition)
+
+    def finish(self, span: Span, condition: Any) -> syntax.Finish:
+        return syntax.Finish(span, condition)
+
+    def set(self, span: Span, identifier: Any, value: Any) -> syntax.Set:
+        return syntax.Set(span, identifier, value)
 
     def at_least(self, span: Span, count: Any, score: Any) -> syntax.AtLeast:
         return syntax.AtLeast(span, count, score)
@@ -229,6 +271,9 @@ class _Builder:
 
     def name(self, span: Span, identifier: syntax.Identifier) -> syntax.Name:
         return syntax.Name(span, identifier.text)
+
+    def boolean(self, span: Span, token: lark.Token) -> syntax.Boolean:
+        return syntax.Boolean(span, token == "true")
 
     def number(self, span: Span, token: lark.Token) -> syntax.Number:
         return syntax.Number(span, self._value(token))

@@ -36,8 +36,15 @@ class Number(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Boolean(Node):
+    """`true` or `false`"""
+
+    value: bool
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Name(Node):
-    """A parameter, a name given by a `let`, or a word of the language without arguments."""
+    """A parameter, a state, a name given by a `let`, or a word of the language without arguments."""
 
     identifier: str
 
@@ -68,7 +75,7 @@ class Negation(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Arithmetic(Node):
-    """`left operator right` with one of `+ - * /`"""
+    """`left operator right` with one of `+ - * / // % **`"""
 
     left: Expression
     operator: str
@@ -123,10 +130,12 @@ class Conditional(Node):
     otherwise: Expression
 
 
-Expression = Number | Name | Call | Negation | Arithmetic | Comparison | Inversion | Conjunction | Disjunction | Alternative | Conditional
+Expression = (
+    Number | Boolean | Name | Call | Negation | Arithmetic | Comparison | Inversion | Conjunction | Disjunction | Alternative | Conditional
+)
 
 
-# --- statements ---------------------------------------------------------------------------------------------------
+# --- statements of a policy, before its phases ---------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -137,11 +146,48 @@ class Window(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Draw(Node):
+    """`draw gumbel(temperature)`: how the token is chosen."""
+
+    way: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Logits(Node):
+    """`logits ban(ids)`: what is done to the logits before anything is observed."""
+
+    transform: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class State(Node):
+    """`state identifier: kind each = start per scope`: a value carried from step to step."""
+
+    identifier: Identifier
+    kind: Identifier
+    each: bool
+    start: Expression
+    scope: Identifier
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Function(Node):
+    """`def identifier(parameters) = body`: written out wherever it is called."""
+
+    identifier: Identifier
+    parameters: tuple[Identifier, ...]
+    body: Expression
+
+
+# --- statements of a step -----------------------------------------------------------------------------------------
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class AtLeast(Node):
     """`at least count by score`"""
 
     count: Expression
-    score: Expression
+    score: Expression | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -149,16 +195,64 @@ class AtMost(Node):
     """`at most count by score`"""
 
     count: Expression
-    score: Expression
+    score: Expression | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Commit(Node):
-    """`commit mask [at least ...] [at most ...]`: write the denoiser's token at these masked positions."""
+    """`commit mask [as ids] [at least ...] [at most ...]`: write these masked positions."""
 
     mask: Expression
+    ids: Expression | None
     at_least: AtLeast | None
     at_most: AtMost | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Revoke(Node):
+    """`revoke mask at most n [by score]`: these written positions become MASK again."""
+
+    mask: Expression
+    at_most: AtMost | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Edit(Node):
+    """`edit mask as ids at most n`: write over these written positions."""
+
+    mask: Expression
+    ids: Expression | None
+    at_most: AtMost | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Fill(Node):
+    """`fill [when condition]`: write every masked position of the window now."""
+
+    condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Next(Node):
+    """`next phase [when condition]`: the phase of the step after this one."""
+
+    phase: Identifier
+    condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Finish(Node):
+    """`finish [when condition]`: the row ends with this step."""
+
+    condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Set(Node):
+    """`set state = value`"""
+
+    identifier: Identifier
+    value: Expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -169,7 +263,18 @@ class Let(Node):
     value: Expression
 
 
-Statement = Window | Commit | Let
+Statement = Window | Draw | Logits | State | Function | Commit | Revoke | Edit | Fill | Next | Finish | Set | Let
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Phase(Node):
+    """`phase identifier [at most visits visits] [when condition] [else otherwise]:` and the statements of its steps."""
+
+    identifier: Identifier
+    visits: Expression | None
+    condition: Expression | None
+    otherwise: Identifier | None
+    statements: tuple[Statement, ...]
 
 
 # --- a file -------------------------------------------------------------------------------------------------------
@@ -209,12 +314,13 @@ class Doc(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Policy(Node):
-    """A policy's header and its statements in order."""
+    """A policy's header, its statements in order, and its phases; without any the statements are those of every step."""
 
     identifier: Identifier
     parameters: tuple[Parameter, ...]
     doc: Doc | None
     statements: tuple[Statement, ...]
+    phases: tuple[Phase, ...]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
