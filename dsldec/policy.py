@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import checks
 from .checks.facts import Facts, Value
-from .checks.kinds import unfit
+from .checks.parameters import unfit
 from .diagnostics import Diagnostic, PolicyError, did_you_mean
 from .ir.lower import lower
 from .ir.nodes import Program
@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 1024 * 1024
 
+# What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
+Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
+
 
 class Policy:
     """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
 
-    def __init__(self, program: Program, parameters: Mapping[str, Value], functions: dict[tuple[str, int], Function]) -> None:
+    def __init__(self, program: Program, parameters: Mapping[str, Value], functions: dict[Compiled, Function]) -> None:
         self._program = program
         self._parameters = dict(parameters)
-        self._functions = functions  # shared by all policies bound from one: their steps differ in inputs alone
+        self._functions = functions  # shared by all policies bound from one: with equal static values, steps differ in inputs alone
 
     def __repr__(self) -> str:
         values = ", ".join(f"{name}={value}" for name, value in self._parameters.items())
@@ -67,7 +70,7 @@ class Policy:
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
     def bind(self, /, **parameters: Value) -> Policy:
-        """This policy with other parameter values; steps already compiled are shared.
+        """This policy with other parameter values; steps already compiled are shared where the static ones are the same.
 
         Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
         """
@@ -97,8 +100,8 @@ class Policy:
             )
         return None
 
-    def compile(self, backend: str = "eager", *, mask_id: int) -> Step:
-        """One step of the policy as a pure function of tensors, for models whose mask token is `mask_id`.
+    def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
+        """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.
 
         `backend` is `reference`, `eager`, `inductor`, or `auto`: here, for a step that runs often, `inductor` where a
         compiler is found and else `eager`. Raises `UsageError` (E0404) where it cannot run.
@@ -107,10 +110,11 @@ class Policy:
 
         if backend == "auto":
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
-        key = (backend, mask_id)
+        static = {name: self._parameters[name] for name in self.facts.static}
+        key = (backend, mask_id, eos_id, tuple(static.items()))
         if key not in self._functions:
-            self._functions[key] = backends.make(self._program, backend, mask_id)
-        return backends.bound(self._program, backend, mask_id, self._functions[key], self._parameters)
+            self._functions[key] = backends.make(self._program, backend, mask_id, eos_id, static)
+        return backends.bound(self._program, backend, mask_id, eos_id, self._functions[key], self._parameters)
 
 
 def _plain(value: Any) -> Value:

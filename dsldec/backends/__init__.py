@@ -17,17 +17,20 @@ BACKENDS = ("reference", "eager", "inductor")
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
 
-def make(program: Program, backend: str, mask_id: int) -> Function:
-    """The step's function on a backend; raises `UsageError` (E0404) where there is none or it cannot run here."""
+def make(program: Program, backend: str, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Function:
+    """The step's function on a backend, for the values of its static parameters.
+
+    Raises `UsageError` (E0404) where there is no such backend or it cannot run here.
+    """
     if backend == "reference":
-        return ReferenceStep(program, mask_id)
+        return ReferenceStep(program, mask_id, eos_id, static)
     if backend == "eager":
-        return StepModule(program, mask_id)
+        return StepModule(program, mask_id, eos_id, static)
     if backend == "inductor":
         if compiled.compiler() is None:
             help_ = "install one (Debian: `apt install g++`), or use `--backend eager`"
             raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
-        return compiled.CompiledStep(StepModule(program, mask_id))
+        return compiled.CompiledStep(StepModule(program, mask_id, eos_id, static))
     close = did_you_mean(str(backend), BACKENDS)
     known = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
     raise UsageError(
@@ -44,6 +47,6 @@ def choose(logits_to_read: int) -> tuple[str, str]:
     return "inductor", "inductor (compiling takes a moment)"
 
 
-def bound(program: Program, backend: str, mask_id: int, function: Function, values: Mapping[str, Value]) -> Step:
+def bound(program: Program, backend: str, mask_id: int, eos_id: int | None, function: Function, values: Mapping[str, Value]) -> Step:
     """A step with its parameters: many may share one function."""
-    return Step(program, backend, mask_id, parameter_tensors(program, values), function)
+    return Step(program, backend, mask_id, eos_id, parameter_tensors(program, values), function)

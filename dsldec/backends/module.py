@@ -1,7 +1,8 @@
 """A program as an `nn.Module`: one torch expression an operation, over all rows and positions at once.
 
-Shapes: B rows, T window positions. A value per row is held as `[B, 1]`, one per run as a 0-d tensor, so that every
-value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step compiles to one graph.
+Shapes: B rows, T window positions, V vocabulary. A value per row is held as `[B, 1]`, one per run as a 0-d tensor, so that
+every value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step compiles to one graph.
+Not here: what the operations on numbers, orders and places do (`module_numbers`, ...).
 """
 
 from __future__ import annotations
@@ -13,177 +14,149 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..ir.nodes import Operation, Program
-from ..language.words import Kind
+from ..checks.facts import Value
+from ..ir.nodes import Carried, Operation, Program
+from ..language.words import Place
+from .module_geometry import GEOMETRY
+from .module_numbers import ELEMENTWISE, ROWS
+from .module_orders import ORDERS, thin, thin_by_kernel
+from .noise import uniform
+from .operands import OVER_POSITIONS, wanted
 from .step import DTYPES, State
-from .vocabulary import observe
-
-
-@dataclass(frozen=True, slots=True)
-class Order:
-    """Positions `[B, T]` from best to worst, those of the mask first; `member [B, T]`: which of them are in it."""
-
-    positions: Tensor
-    member: Tensor
-
-    def sorted(self, x: Tensor) -> Tensor:
-        """x in this order."""
-        return x.expand_as(self.positions).gather(1, self.positions)
-
-    def unsorted(self, x: Tensor) -> Tensor:
-        """x, given in this order, back at its positions."""
-        return torch.empty_like(x).scatter(1, self.positions, x)
+from .vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What operations without inputs read."""
+    """What operations read besides their own inputs."""
 
-    observations: Mapping[str, Tensor]
+    logits: Tensor
     canvas: Tensor
     editable: Tensor
     state: State
     params: Mapping[str, Tensor]
     mask_id: int
+    eos_id: int | None
+    static: Mapping[str, Value]
+
+    def wide(self, x: Tensor) -> Tensor:
+        """One number a position, `[B, T]`, of a lower place too."""
+        return x.expand(self.canvas.shape)
+
+    def of_row(self, x: Tensor) -> Tensor:
+        """One number a row, `[B]`, of `[B, 1]` or 0-d."""
+        return x.expand(len(self.canvas), 1).squeeze(1)
+
+    def size(self, of: Any) -> int:
+        """A static size: a number, or the parameter of that name."""
+        return int(self.static[of]) if isinstance(of, str) else int(of)
 
 
-def _order(mask: Tensor, score: Tensor) -> Order:
-    if score.is_floating_point():
-        score = torch.where(score.isnan(), float("-inf"), score)
-    by_score = score.expand_as(mask).argsort(dim=1, descending=True, stable=True)
-    # A second stable sort puts the mask's positions first, whatever score the others have.
-    member, first = mask.gather(1, by_score).to(torch.uint8).sort(dim=1, descending=True, stable=True)
-    return Order(by_score.gather(1, first), member.bool())
+def _state(inputs: Inputs, name: str) -> Tensor:
+    value = inputs.state[name]
+    return value.unsqueeze(1) if value.dim() == 1 else value
 
 
-def _rank(order: Order) -> Tensor:
-    ranks = torch.arange(1, order.positions.shape[1] + 1, device=order.positions.device)
-    return order.unsorted(ranks.expand_as(order.positions))
+def _observe(inputs: Inputs, way: str, wanted: frozenset[str], logits: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    if way == "argmax":
+        return observe(logits, inputs.mask_id, wanted)
+    temperature, *limits, key, step, pos = given
+    top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
+    place = (inputs.of_row(key), inputs.of_row(step), inputs.wide(pos))
+    return observe(logits, inputs.mask_id, wanted, drawn(logits, inputs.mask_id, way, temperature, top_p, top_k, *place))
 
 
-def _prefix(order: Order, condition: Tensor) -> Tensor:
-    fails = ~(order.sorted(condition) & order.member)
-    return order.unsorted(fails.cumsum(1) == 0)
+def _is_end(inputs: Inputs, canvas: Tensor) -> Tensor:
+    return torch.zeros_like(canvas, dtype=torch.bool) if inputs.eos_id is None else canvas == inputs.eos_id
 
 
-def _top(order: Order, k: Tensor) -> Tensor:
-    ranks = torch.arange(1, order.positions.shape[1] + 1, device=order.positions.device)
-    return order.unsorted((ranks <= k) & order.member)
+def _is_word(inputs: Inputs, ids: Tensor) -> Tensor:
+    return (ids >= 0) & (ids < inputs.logits.shape[-1]) & (ids != inputs.mask_id)
 
 
-def _sum(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, x, 0).sum(1, keepdim=True)
+def _offset(inputs: Inputs) -> Tensor:
+    return inputs.wide(torch.arange(inputs.canvas.shape[1], device=inputs.canvas.device))
 
 
-def _mean(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.true_divide(_sum(x, mask), mask.sum(1, keepdim=True))  # 0 / 0 over nothing: no value
-
-
-def _or_no_value(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask.any(1, keepdim=True), x, float("nan"))
-
-
-def _positions(inputs: Inputs) -> Tensor:
-    return inputs.state["window_start"].unsqueeze(1) + torch.arange(inputs.canvas.shape[1], device=inputs.canvas.device)
-
-
-def _first(inputs: Inputs, mask: Tensor) -> Tensor:
-    return _or_no_value(torch.where(mask, _positions(inputs).float(), float("inf")).amin(1, keepdim=True), mask)
-
-
-def _last(inputs: Inputs, mask: Tensor) -> Tensor:
-    return _or_no_value(torch.where(mask, _positions(inputs).float(), float("-inf")).amax(1, keepdim=True), mask)
-
-
-COMPUTED: Mapping[str, Callable[..., Any]] = {
-    "negate": torch.neg,
-    "add": torch.add,
-    "subtract": torch.sub,
-    "multiply": torch.mul,
-    "divide": torch.true_divide,
-    "less": torch.lt,
-    "less_equal": torch.le,
-    "greater": torch.gt,
-    "greater_equal": torch.ge,
-    "equal": torch.eq,
-    # What has no value (NaN) is not even different from anything.
-    "not_equal": lambda a, b: (a < b) | (a > b),
-    "absolute": torch.abs,
-    "minimum": torch.minimum,
-    "maximum": torch.maximum,
-    "where": torch.where,
-    "orelse": lambda a, b: torch.where(a.any(1, keepdim=True), a, b),
-    "any": lambda mask: mask.any(1, keepdim=True),
-    "sum": _sum,
-    "mean": _mean,
-    "std": lambda x, mask: _mean((x - _mean(x, mask)).square(), mask).sqrt(),
-    "least": lambda x, mask: _or_no_value(torch.where(mask, x.float(), float("inf")).amin(1, keepdim=True), mask),
-    "greatest": lambda x, mask: _or_no_value(torch.where(mask, x.float(), float("-inf")).amax(1, keepdim=True), mask),
-    "not": torch.logical_not,
-    "and": torch.logical_and,
-    "or": torch.logical_or,
-    "count": lambda mask: mask.sum(1, keepdim=True),
-    "order": _order,
-    "rank": _rank,
-    "cumsum": lambda order, x: order.unsorted(torch.where(order.member, order.sorted(x), 0).cumsum(1)),
-    "cummax": lambda order, x: order.unsorted(order.sorted(x).cummax(1).values),
-    "prefix": _prefix,
-    "top": _top,
+# By operation; called with what it may read, its `of`, and its inputs.
+IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
+    "parameter": lambda inputs, of: inputs.params[of],
+    "state": _state,
+    "logits": lambda inputs, of: inputs.logits,
+    "canvas": lambda inputs, of: inputs.canvas,
+    "editable": lambda inputs, of: inputs.editable,
+    "offset": lambda inputs, of: _offset(inputs),
+    "ban": lambda inputs, of, logits, *ids: banned(logits, ids),
+    "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
+    "observation": lambda inputs, of, seen: seen[of],
+    "probability": lambda inputs, of, logits, ids: probability(logits, ids),
+    "log_probabilities": lambda inputs, of, logits: log_probabilities(logits),
+    "kl": lambda inputs, of, logits, before: divergence(logits, before),
+    "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
+    "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),
+    "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(*operands, at_most=inputs.size(of)),
+    "is_mask": lambda inputs, of, canvas: canvas == inputs.mask_id,
+    "is_end": lambda inputs, of, canvas: _is_end(inputs, canvas),
+    "is_word": lambda inputs, of, ids: _is_word(inputs, ids),
+    "write": lambda inputs, of, canvas, mask, ids: torch.where(mask, ids, canvas),
+    "erase": lambda inputs, of, canvas, mask: torch.where(mask, inputs.mask_id, canvas),
 }
-
-READ: Mapping[str, Callable[..., Tensor]] = {
-    "parameter": lambda inputs, name: inputs.params[name],
-    "observation": lambda inputs, name: inputs.observations[name],
-    "canvas": lambda inputs, _: inputs.canvas,
-    "step": lambda inputs, _: inputs.state["step"].unsqueeze(1),
-    "pos": lambda inputs, _: _positions(inputs),
-    "window_start": lambda inputs, _: inputs.state["window_start"].unsqueeze(1),
-    "window_length": lambda inputs, _: inputs.editable.sum(1, keepdim=True),
-    "window_end": lambda inputs, _: inputs.state["window_start"].unsqueeze(1) + inputs.editable.sum(1, keepdim=True),
-    "first": lambda inputs, _, mask: _first(inputs, mask),
-    "last": lambda inputs, _, mask: _last(inputs, mask),
-    "fraction": lambda inputs, _, mask: torch.true_divide(mask.sum(1, keepdim=True), inputs.editable.sum(1, keepdim=True).clamp(min=1)),
-    "masked": lambda inputs, _, canvas: (canvas == inputs.mask_id) & inputs.editable,
-    "committed": lambda inputs, _, canvas: (canvas != inputs.mask_id) & inputs.editable,
-    "commit": lambda inputs, _, canvas, mask: torch.where(
-        mask & (canvas == inputs.mask_id) & inputs.editable, inputs.observations["token"], canvas
-    ),
-}
+ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
+IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ELEMENTWISE, "number", "observe")
 
 
 class StepModule(nn.Module):
     """A program as a module; called like every step (see `step.Step`)."""
 
-    def __init__(self, program: Program, mask_id: int) -> None:
+    def __init__(self, program: Program, mask_id: int, eos_id: int | None = None, static: Mapping[str, Value] | None = None) -> None:
         super().__init__()
         self.program = program
         self.mask_id = mask_id
+        self.eos_id = eos_id
+        self.static = dict(static or {})
+        self.wanted: dict[int, frozenset[str]] = {}
         for index, operation in enumerate(program.operations):
+            if operation.name == "observe":
+                self.wanted[index] = wanted(program, index)
             if operation.name == "number":
-                dtype = torch.int64 if operation.kind is Kind.INT else DTYPES.get(operation.kind, torch.float32)
-                self.register_buffer(f"number_{index}", torch.tensor(operation.of, dtype=dtype), persistent=False)
+                number = torch.tensor(operation.of, dtype=DTYPES.get(operation.kind, torch.float32))
+                self.register_buffer(f"number_{index}", number, persistent=False)
 
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
-        observations = observe(logits, self.mask_id, self.program.observations)
-        inputs = Inputs(observations, canvas, editable, state, params, self.mask_id)
+        inputs = Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static)
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
             values.append(self._value(index, operation, inputs, [values[i] for i in operation.inputs]))
-        masked = (canvas == self.mask_id) & editable
-        after = values[self.program.canvas]
-        done = ~((after == self.mask_id) & editable).any(1)
-        moved = {
-            "step": state["step"] + masked.any(1).long(),
-            "window_start": state["window_start"].clone(),
-            "not_finite": masked & ~observations["finite"],
-        }
-        return after, done, moved
+        moved = {name: value.clone() for name, value in state.items() if name not in self.program.next}
+        for name, index in self.program.next.items():
+            moved[name] = _carried(values[index], self.program.carried[name], inputs)
+        waiting = (canvas == self.mask_id) & editable
+        moved["not_finite"] = waiting & ~values[self.program.finite]
+        # Copies: what a compiled step gives back must not be what it was given.
+        return values[self.program.canvas].clone(), inputs.of_row(values[self.program.done]).clone(), moved
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
-        if operation.name == "number":
+        name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
+        operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
+        if name == "number":
             return getattr(self, f"number_{index}")
-        if operation.name in READ:
-            return READ[operation.name](inputs, operation.of, *operands)
-        return COMPUTED[operation.name](*operands)
+        if name == "observe":
+            return _observe(inputs, str(operation.of), self.wanted[index], *operands)
+        if name in IN_CONTEXT:
+            return IN_CONTEXT[name](inputs, operation.of, *operands)
+        if name in ON_VALUES:
+            return ON_VALUES[name](*operands)
+        dtype = DTYPES.get(operation.kind, torch.float32)
+        if name == "where":  # an int among reals (`x if c else 1`) becomes a real
+            operands = [operands[0], *(operand.to(dtype) for operand in operands[1:])]
+        return ELEMENTWISE[name](*operands).to(dtype)
+
+
+def _carried(value: Tensor, carried: Carried, inputs: Inputs) -> Tensor:
+    """A value as the state holds it: `[B]`, `[B, T]`, or `[B, T, V]`."""
+    if carried.vocabulary:
+        return value.float().clone()
+    value = inputs.wide(value) if carried.place is Place.POSITION else inputs.of_row(value)
+    return value.to(DTYPES.get(carried.kind, torch.float32)).clone(memory_format=torch.contiguous_format)

@@ -1,98 +1,100 @@
-"""The meaning of a program: loops over rows and positions, one number at a time.
+"""The meaning of a program: one row after the other, one operation after the other, one number at a time.
 
-Slow and obvious; every other backend must equal it. Numbers with a fraction are rounded to float32 after every
-operation (a double holds the exact result long enough), ints are those of 64 bits.
+Shapes: T window positions. Slow and obvious; every other backend must equal it. A value is a number, or a list of one
+number a position. Not here: what the operations on numbers, orders and places do (`reference_numbers`, ...).
 """
 
 from __future__ import annotations
 
-import ctypes
-import math
-import operator
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from ..ir.nodes import Operation, Program
+from ..checks.facts import Value
+from ..ir.nodes import Carried, Operation, Program
 from ..language.words import NUMBERS, Kind, Place
-from .step import State
-from .vocabulary import observe
-
-Number = Any  # int, float or bool, as the operation's kind says
-
-
-def float32(value: float) -> float:
-    """The nearest float32."""
-    return ctypes.c_float(value).value
+from .noise import uniform_float
+from .operands import OVER_POSITIONS, wanted
+from .reference_geometry import GEOMETRY
+from .reference_numbers import ELEMENTWISE, ROWS, Number, float32
+from .reference_orders import ORDERS, thin, thin_by_kernel
+from .step import DTYPES, State
+from .vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability
 
 
-def int64(value: int) -> int:
-    """The int as 64 bits hold it: too large a one wraps around."""
-    return ctypes.c_int64(value).value
+class Sight(Protocol):
+    """What the denoiser gave for one row, as far as a policy may see it."""
+
+    def banned(self, ids: list[int]) -> Sight:
+        """The same without these ids."""
+
+    def biased(self, id_: int, amount: float) -> Sight:
+        """The same with an amount added to the logit of an id."""
+
+    def observe(self, wanted: Collection[str], way: str, *given: Any) -> Mapping[str, list[Number]]:
+        """The wanted observations by name, one number a position; `given`: what the way of drawing takes, see `nodes.LOGITS`."""
+
+    def probability(self, ids: list[int]) -> list[float]:
+        """The probability of an id at each position."""
+
+    def log_probabilities(self) -> Any:
+        """What `divergence` takes in the next step."""
+
+    def divergence(self, before: Any) -> list[float]:
+        """KL divergence from what was seen before."""
 
 
-def _rounded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def apply(a: Number, b: Number) -> Number:
-        if isinstance(a, int) and isinstance(b, int):
-            return int64(function(a, b))
-        return float32(function(float32(a), float32(b)))
+@dataclass(frozen=True, slots=True)
+class LogitsSight:
+    """What is seen in `logits [1, T, V]`."""
 
-    return apply
+    logits: Tensor
+    mask_id: int
 
+    def banned(self, ids: list[int]) -> LogitsSight:
+        return LogitsSight(banned(self.logits, [torch.tensor(id_) for id_ in ids]), self.mask_id)
 
-def _divide(a: Number, b: Number) -> float:
-    a, b = float32(a), float32(b)
-    if b == 0:
-        return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1, b)
-    return float32(a / b)
+    def biased(self, id_: int, amount: float) -> LogitsSight:
+        return LogitsSight(biased(self.logits, torch.tensor(id_), torch.tensor(float(amount))), self.mask_id)
 
+    def observe(self, wanted: Collection[str], way: str, *given: Any) -> Mapping[str, list[Number]]:
+        if way == "argmax":
+            seen = observe(self.logits, self.mask_id, wanted)
+        else:
+            seen = observe(self.logits, self.mask_id, wanted, self._drawn(way, *given))
+        return {name: value[0].tolist() for name, value in seen.items()}
 
-def _compared(function: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
-    def apply(a: Number, b: Number) -> bool:
-        if isinstance(a, int) and isinstance(b, int):
-            return function(a, b)
-        return function(float32(a), float32(b))
+    def _drawn(self, way: str, temperature: float, *given: Any) -> Tensor:
+        *limits, key, step, pos = given
+        top_p, top_k = limits or (1.0, 0)
+        numbers = (torch.tensor(float(temperature)), torch.tensor(float(top_p)), torch.tensor(int(top_k)))
+        return drawn(self.logits, self.mask_id, way, *numbers, torch.tensor([key]), torch.tensor([step]), torch.tensor([pos]))
 
-    return apply
+    def probability(self, ids: list[int]) -> list[float]:
+        return probability(self.logits, torch.tensor([ids]))[0].tolist()
 
+    def log_probabilities(self) -> Tensor:
+        return log_probabilities(self.logits)[0]
 
-ELEMENTWISE: Mapping[str, Callable[..., Number]] = {
-    "negate": operator.neg,
-    "add": _rounded(operator.add),
-    "subtract": _rounded(operator.sub),
-    "multiply": _rounded(operator.mul),
-    "divide": _divide,
-    "less": _compared(operator.lt),
-    "less_equal": _compared(operator.le),
-    "greater": _compared(operator.gt),
-    "greater_equal": _compared(operator.ge),
-    "equal": _compared(operator.eq),
-    # What has no value (NaN) is not even different from anything.
-    "not_equal": _compared(lambda a, b: a < b or a > b),
-    "absolute": abs,
-    "minimum": lambda a, b: _smaller(a, b),
-    "maximum": lambda a, b: _larger(a, b),
-    "where": lambda condition, a, b: a if condition else b,
-    "not": lambda a: not a,
-    "and": lambda a, b: a and b,
-    "or": lambda a, b: a or b,
-}
+    def divergence(self, before: Tensor) -> list[float]:
+        return divergence(self.logits, before.unsqueeze(0))[0].tolist()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the step's inputs, as plain lists."""
+    """One row of the step's inputs. `state` and `parameters` hold numbers or lists by name, a `vocabulary` state what the sight gave."""
 
-    observations: Mapping[str, list[Number]]
+    sight: Sight
     canvas: list[int]
     editable: list[bool]
-    step: int
-    window_start: int
+    state: Mapping[str, Any]
     parameters: Mapping[str, Number]
     mask_id: int
+    vocab_size: int
+    eos_id: int | None = None
 
     @property
     def length(self) -> int:
@@ -102,187 +104,138 @@ class Row:
         """One number a position, of one for the row too."""
         return x if isinstance(x, list) else [x] * self.length
 
-    def masked(self, canvas: list[int]) -> list[bool]:
-        return [may and i == self.mask_id for i, may in zip(canvas, self.editable, strict=True)]
+    def size(self, of: Any) -> int:
+        """A static size: a number, or the parameter of that name."""
+        return int(self.parameters[of]) if isinstance(of, str) else int(of)
 
 
-def _of_kind(operation: Operation, value: Number) -> Number:
+@dataclass(frozen=True, slots=True)
+class After:
+    """A row after the step; `state` as `Row` has it, `not_finite`: was masked, and what was seen there are no numbers."""
+
+    canvas: list[int]
+    done: bool
+    state: Mapping[str, Any]
+    not_finite: list[bool]
+
+
+def _number(row: Row, of: Any, kind: Kind) -> Number:
+    return bool(of) if kind in (Kind.BOOL, Kind.MASK) else float32(of) if kind in NUMBERS - {Kind.INT} else int(of)
+
+
+# By operation; called with the row, the operation, and its inputs.
+IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
+    "number": lambda row, self: _number(row, self.of, self.kind),
+    "parameter": lambda row, self: row.parameters[self.of],
+    "state": lambda row, self: row.state[self.of],
+    "logits": lambda row, self: row.sight,
+    "canvas": lambda row, self: row.canvas,
+    "editable": lambda row, self: row.editable,
+    "offset": lambda row, self: list(range(row.length)),
+    "ban": lambda row, self, sight, *ids: sight.banned(list(ids)),
+    "bias": lambda row, self, sight, id_, amount: sight.biased(id_, amount),
+    "observation": lambda row, self, seen: seen[self.of],
+    "probability": lambda row, self, sight, ids: sight.probability(ids),
+    "log_probabilities": lambda row, self, sight: sight.log_probabilities(),
+    "kl": lambda row, self, sight, before: sight.divergence(before),
+    "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.of)),
+    "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.of)),
+    "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],
+    "is_end": lambda row, self, canvas: [row.eos_id is not None and id_ == row.eos_id for id_ in canvas],
+    "is_word": lambda row, self, ids: [0 <= id_ < row.vocab_size and id_ != row.mask_id for id_ in ids],
+    "write": lambda row, self, canvas, mask, ids: [new if chosen else old for old, chosen, new in zip(canvas, mask, ids, strict=True)],
+    "erase": lambda row, self, canvas, mask: [row.mask_id if chosen else old for old, chosen in zip(canvas, mask, strict=True)],
+}
+ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
+IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ELEMENTWISE, "random", "observe")
+
+
+def _of_kind(operation: Operation, value: Any) -> Any:
     """An int among reals (`x if c else 1`) becomes a real."""
     return float32(value) if isinstance(value, int) and operation.kind in NUMBERS - {Kind.INT} else value
 
 
-def _order(mask: list[bool], score: list[Number]) -> list[int]:
-    """Positions of the mask, best score first; equal scores by position, no score (NaN) like the worst."""
-
-    def badness(position: int) -> tuple[Number, int]:
-        value = score[position]
-        return (math.inf if isinstance(value, float) and math.isnan(value) else -value, position)
-
-    return sorted((i for i, chosen in enumerate(mask) if chosen), key=badness)
-
-
-def _running(order: list[int], x: list[Number], combine: Callable[[Number, Number], Number]) -> list[Number]:
-    """What `combine` makes of x over each position of an order and all before it; 0 outside the order."""
-    result: list[Number] = [0] * len(x)
-    total: Number = None
-    for position in order:
-        total = x[position] if total is None else combine(total, x[position])
-        # A running sum is kept in double precision and rounded where it is read.
-        result[position] = int64(total) if isinstance(total, int) else float32(total)
-    return result
+def _run_operation(program: Program, row: Row, index: int, values: list[Any]) -> Any:
+    operation = program.operations[index]
+    name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
+    inputs: list[Any] = [row.wide(values[i]) if n in wide else values[i] for n, i in enumerate(operation.inputs)]
+    if name == "observe":
+        sight, *given = inputs
+        if given:
+            given[-1] = row.wide(given[-1])
+        return sight.observe(wanted(program, index), operation.of, *given)
+    if name in IN_CONTEXT:
+        return IN_CONTEXT[name](row, operation, *inputs)
+    if name in ON_VALUES:
+        return _of_kind(operation, ON_VALUES[name](*inputs))
+    return _elementwise(row, operation, inputs)
 
 
-def _larger(a: Number, b: Number) -> Number:
-    return a if a != a or a >= b else b  # NaN stays
-
-
-def _smaller(a: Number, b: Number) -> Number:
-    return a if a != a or a <= b else b
-
-
-def _mean(x: list[Number]) -> float:
-    return _divide(_sum(x), len(x))
-
-
-def _sum(x: list[Number]) -> Number:
-    total: Number = 0
-    for value in x:
-        total = ELEMENTWISE["add"](total, value)
-    return total
-
-
-def _std(x: list[Number]) -> float:
-    mean = _mean(x)
-    variance = _mean([float32(float32(float32(value) - mean) ** 2) for value in x])
-    return float32(math.sqrt(variance)) if variance >= 0 else math.nan
-
-
-def _extreme(x: list[Number], better: Callable[[Number, Number], Number]) -> float:
-    if not x:
-        return math.nan
-    best = x[0]
-    for value in x[1:]:
-        best = better(best, value)
-    return float32(best)
-
-
-REDUCED: Mapping[str, Callable[[list[Number]], Number]] = {
-    "sum": _sum,
-    "mean": _mean,
-    "std": _std,
-    "least": lambda x: _extreme(x, _smaller),
-    "greatest": lambda x: _extreme(x, _larger),
-}
-
-
-def _prefix(order: list[int], condition: list[bool]) -> list[bool]:
-    chosen = [False] * len(condition)
-    for position in order:
-        if not condition[position]:
-            break
-        chosen[position] = True
-    return chosen
-
-
-def _rank(row: Row, order: list[int]) -> list[int]:
-    ranks = {position: rank for rank, position in enumerate(order, 1)}
-    return [ranks.get(i, 0) for i in range(row.length)]
-
-
-def _top(row: Row, order: list[int], k: int) -> list[bool]:
-    kept = set(order[: max(0, k)])
-    return [i in kept for i in range(row.length)]
-
-
-def _places(row: Row, mask: list[bool]) -> list[float]:
-    return [float(row.window_start + i) for i, chosen in enumerate(mask) if chosen]
-
-
-def _commit(row: Row, canvas: list[int], mask: list[bool]) -> list[int]:
-    token, free = row.observations["token"], row.masked(canvas)
-    return [token[i] if mask[i] and free[i] else old for i, old in enumerate(canvas)]
-
-
-# What is there before the step runs, by the operation's `of`.
-READ: Mapping[str, Callable[[Row, Any], Any]] = {
-    "number": lambda row, of: of if isinstance(of, int) else float32(of),
-    "parameter": lambda row, of: row.parameters[of],
-    "observation": lambda row, of: row.observations[of],
-    "canvas": lambda row, of: row.canvas,
-    "step": lambda row, of: row.step,
-    "pos": lambda row, of: [row.window_start + i for i in range(row.length)],
-    "window_start": lambda row, of: row.window_start,
-    "window_length": lambda row, of: sum(row.editable),
-    "window_end": lambda row, of: row.window_start + sum(row.editable),
-}
-
-COMPUTED: Mapping[str, Callable[..., Any]] = {
-    "masked": lambda row, canvas: row.masked(canvas),
-    "committed": lambda row, canvas: [may and i != row.mask_id for i, may in zip(canvas, row.editable, strict=True)],
-    "orelse": lambda row, a, b: a if any(a) else b,
-    "any": lambda row, mask: any(mask),
-    "count": lambda row, mask: sum(mask),
-    "fraction": lambda row, mask: _divide(sum(mask), max(1, sum(row.editable))),
-    "first": lambda row, mask: min(_places(row, mask), default=math.nan),
-    "last": lambda row, mask: max(_places(row, mask), default=math.nan),
-    "order": lambda row, mask, score: _order(mask, row.wide(score)),
-    "rank": _rank,
-    "cumsum": lambda row, order, x: _running(order, row.wide(x), operator.add),
-    "cummax": lambda row, order, x: _running(order, row.wide(x), _larger),
-    "prefix": lambda row, order, condition: _prefix(order, row.wide(condition)),
-    "top": _top,
-    "commit": _commit,
-}
-
-
-def _run_operation(row: Row, operation: Operation, inputs: list[Any]) -> Any:
-    """The value of one operation in one row: a number, or a list with one number a position."""
-    name = operation.name
-    if name in READ:
-        return READ[name](row, operation.of)
-    if name in COMPUTED:
-        return COMPUTED[name](row, *inputs)
-    if name in REDUCED:
-        return REDUCED[name]([value for value, chosen in zip(row.wide(inputs[0]), inputs[1], strict=True) if chosen])
-    function = ELEMENTWISE[name]
+def _elementwise(row: Row, operation: Operation, inputs: list[Any]) -> Any:
+    if operation.name == "random":
+        size = row.size(operation.of)
+        function: Callable[..., Number] = lambda *parts: uniform_float(*parts, size)  # noqa: E731
+    else:
+        function = ELEMENTWISE[operation.name]
     if operation.place is not Place.POSITION:
         return _of_kind(operation, function(*inputs))
-    return [_of_kind(operation, function(*values)) for values in zip(*map(row.wide, inputs), strict=True)]
+    return [_of_kind(operation, function(*numbers)) for numbers in zip(*map(row.wide, inputs), strict=True)]
 
 
-def run_row(program: Program, row: Row) -> list[int]:
-    """The canvas of one row after one step."""
+def run_row(program: Program, row: Row) -> After:
+    """One row after one step."""
     values: list[Any] = []
-    for operation in program.operations:
-        values.append(_run_operation(row, operation, [values[i] for i in operation.inputs]))
-    canvas: list[int] = values[program.canvas]
-    return canvas
+    for index in range(len(program.operations)):
+        values.append(_run_operation(program, row, index, values))
+    finite = row.wide(values[program.finite])
+    waiting = [may and id_ == row.mask_id for may, id_ in zip(row.editable, row.canvas, strict=True)]
+    return After(
+        canvas=values[program.canvas],
+        done=bool(values[program.done]),
+        state={**row.state, **{name: values[index] for name, index in program.next.items()}},
+        not_finite=[hidden and not fine for hidden, fine in zip(waiting, finite, strict=True)],
+    )
 
 
 class ReferenceStep:
     """A program as the slow loop; called like every step (see `step.Step`)."""
 
-    def __init__(self, program: Program, mask_id: int) -> None:
+    def __init__(self, program: Program, mask_id: int, eos_id: int | None = None, static: Mapping[str, Value] | None = None) -> None:
         self.program = program
         self.mask_id = mask_id
+        self.eos_id = eos_id
+        self.static = dict(static or {})
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
-        observations = {name: value.tolist() for name, value in observe(logits, self.mask_id, self.program.observations).items()}
-        values = {name: value.item() for name, value in params.items()}
-        after, done, steps, not_finite = [], [], [], []
-        for b, ids in enumerate(canvas.tolist()):
-            seen = {name: rows[b] for name, rows in observations.items()}
-            row = Row(seen, ids, editable[b].tolist(), int(state["step"][b]), int(state["window_start"][b]), values, self.mask_id)
-            masked = row.masked(ids)
-            after.append(run_row(self.program, row))
-            done.append(not any(row.masked(after[-1])))
-            steps.append(row.step + any(masked))
-            not_finite.append([hidden and not fine for hidden, fine in zip(masked, seen["finite"], strict=True)])
-        device = canvas.device
-        moved = {
-            "step": torch.tensor(steps, dtype=torch.int64, device=device),
-            "not_finite": torch.tensor(not_finite, dtype=torch.bool, device=device),
+        after = [run_row(self.program, self._row(b, logits, canvas, editable, state, params)) for b in range(len(canvas))]
+        device, length = canvas.device, canvas.shape[1]
+        carried = {
+            name: _as_tensor([row.state[name] for row in after], carried, length).to(device)
+            for name, carried in self.program.carried.items()
         }
-        return torch.tensor(after, dtype=torch.int64, device=device), torch.tensor(done, device=device), state | moved
+        carried["not_finite"] = torch.tensor([row.not_finite for row in after], dtype=torch.bool, device=device)
+        written = torch.tensor([row.canvas for row in after], dtype=torch.int64, device=device)
+        return written, torch.tensor([row.done for row in after], device=device), state | carried
+
+    def _row(self, b: int, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]) -> Row:
+        carried = self.program.carried
+        return Row(
+            sight=LogitsSight(logits[b : b + 1].cpu(), self.mask_id),
+            canvas=canvas[b].tolist(),
+            editable=editable[b].tolist(),
+            state={name: state[name][b].cpu() if carried[name].vocabulary else state[name][b].tolist() for name in carried},
+            parameters={name: value.item() for name, value in params.items()} | self.static,
+            mask_id=self.mask_id,
+            vocab_size=logits.shape[-1],
+            eos_id=self.eos_id,
+        )
+
+
+def _as_tensor(rows: list[Any], carried: Carried, length: int) -> Tensor:
+    if carried.vocabulary:
+        return torch.stack(rows)
+    if carried.place is Place.POSITION:
+        rows = [row if isinstance(row, list) else [row] * length for row in rows]
+    return torch.tensor(rows, dtype=DTYPES.get(carried.kind, torch.float32))

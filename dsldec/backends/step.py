@@ -12,13 +12,15 @@ import torch
 from torch import Tensor
 
 from ..checks.facts import Value
-from ..ir.nodes import Program
-from ..language.words import Kind
+from ..diagnostics import Diagnostic, UsageError
+from ..ir.nodes import Carried, Program
+from ..language.words import Kind, Place
 
 State = dict[str, Tensor]
 Function = Callable[[Tensor, Tensor, Tensor, State, Mapping[str, Tensor]], tuple[Tensor, Tensor, State]]
 
-DTYPES = {Kind.INT: torch.int64, Kind.BOOL: torch.bool}
+# Every other kind is held as float32.
+DTYPES = {Kind.INT: torch.int64, Kind.TOKEN: torch.int64, Kind.GROUP: torch.int64, Kind.BOOL: torch.bool, Kind.MASK: torch.bool}
 
 
 def parameter_tensors(program: Program, values: Mapping[str, Value], device: torch.device | str = "cpu") -> dict[str, Tensor]:
@@ -40,25 +42,49 @@ class Step:
     program: Program
     backend: str
     mask_id: int
+    eos_id: int | None
     params: Mapping[str, Tensor]
     function: Function
 
-    def start(self, batch: int, window_length: int, device: torch.device | str = "cpu") -> State:
+    def start(
+        self,
+        batch: int,
+        window_length: int,
+        device: torch.device | str = "cpu",
+        *,
+        generation_length: int | None = None,
+        vocab_size: int | None = None,
+    ) -> State:
         """The state of `batch` rows at the start of their first window of `window_length` positions.
 
-        `step [B]`: the row's steps so far. `window_start [B]`: first position of its window, 0 for the first generated
-        one; the caller moves it on. `not_finite [B, T]`: masked positions whose logits of the last step were no numbers;
-        what that step wrote in such a row must not be used.
+        All that the program carries, `[B]`, `[B, T]` or `[B, T, V]`: 0 or false, but for `generation_length [B]`, one
+        window long unless given. The caller moves `window_start [B]` on, 0 for the first generated position, and sets
+        `key [B]` where random numbers are used. `not_finite [B, T]`: masked positions whose logits of the last step were
+        no numbers; what that step wrote in such a row must not be used. `vocab_size` is needed by a policy that compares
+        distributions of two steps; raises `UsageError` (E0408) where it is missing.
         """
-        rows = torch.zeros(batch, dtype=torch.int64, device=device)
-        unusable = torch.zeros(batch, window_length, dtype=torch.bool, device=device)
-        return {"step": rows, "window_start": rows.clone(), "not_finite": unusable}
+        shape = (batch, window_length)
+        state = {name: _zeros(self.program, carried, shape, vocab_size, device) for name, carried in self.program.carried.items()}
+        state["not_finite"] = torch.zeros(shape, dtype=torch.bool, device=device)
+        if "generation_length" in state:
+            state["generation_length"] += window_length if generation_length is None else generation_length
+        return state
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor] | None = None
     ) -> tuple[Tensor, Tensor, State]:
-        """One step: the next canvas `[B, T]` int64, `done [B]` bool (no mask left in the window), the next state.
+        """One step: the next canvas `[B, T]` int64, `done [B]` bool (nothing left to do in the window), the next state.
 
         `logits [B, T, V]` of any float dtype, `canvas [B, T]` int64, `editable [B, T]` bool: where the policy may write.
         """
         return self.function(logits, canvas, editable, state, self.params if params is None else params)
+
+
+def _zeros(program: Program, carried: Carried, shape: tuple[int, int], vocab_size: int | None, device: torch.device | str) -> Tensor:
+    size: tuple[int, ...] = shape if carried.place is Place.POSITION else shape[:1]
+    if carried.vocabulary:
+        if vocab_size is None:
+            message = f"the policy `{program.name}` remembers whole distributions, and the size of the vocabulary is not known"
+            raise UsageError(Diagnostic("E0408", message, help="write `step.start(batch, window_length, vocab_size=denoiser.vocab_size)`"))
+        size = (*shape, vocab_size)
+    return torch.zeros(size, dtype=DTYPES.get(carried.kind, torch.float32), device=device)

@@ -1,54 +1,162 @@
-"""The pass over the vocabulary: from logits to what a policy may observe at each position.
+"""The passes over the vocabulary: from logits to what a policy may observe at each position.
 
-Shapes: B rows, T window positions, V vocabulary. The only place that reads logits. Written so that a compiler makes
-two passes of it: the maximum, then everything else at once.
+Shapes: B rows, T window positions, V vocabulary. The only place that reads logits; all are cast to float32 first. Written
+so that a compiler makes two passes of `observe`: the maximum, then everything else at once.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
+from . import noise
+
 OBSERVATIONS = ("conf", "doubt", "margin", "logit_margin", "entropy")
 
+FOR_DRAWS = -1  # keeps what is drawn apart from the numbers of `random`, which are numbered from 0 on
 
-def observe(logits: Tensor, mask_id: int, wanted: Collection[str] = OBSERVATIONS) -> dict[str, Tensor]:
-    """Observations of `logits [B, T, V]`, cast to float32 first; every result is `[B, T]`.
 
-    `token` (int64) is the best id other than `mask_id`, ties to the lower id. Over the whole vocabulary, MASK included:
-    `conf` = p(token), `doubt` = 1 - conf without cancellation, `margin` and `logit_margin` = best less second best as
-    probability and as logit, `entropy` in nats. `finite` (bool): the logits are neither NaN nor +inf nor all -inf.
-    What is not `wanted` may be left out; `token`, `conf`, `doubt` and `finite` never are.
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """exp(score - best) of every id, but for the best ones: next to their 1.0, float32 would lose the tail that 1 - conf is made of.
+
+    `best [B, T, 1]`, `distance` (score - best) and `weight [B, T, V]`, `wins [B, T, V]`: is best, `ties [B, T]`: how many are,
+    `others [B, T]`: the sum of all weights less one winner's.
     """
-    scores = logits.float()
-    ids = torch.arange(scores.shape[-1], device=scores.device, dtype=torch.int32)
-    is_mask = ids == mask_id
+
+    best: Tensor
+    distance: Tensor
+    weight: Tensor
+    wins: Tensor
+    ties: Tensor
+    others: Tensor
+
+
+def _weights(scores: Tensor) -> _Weights:
     best = scores.amax(-1, keepdim=True)
-    best_token = torch.where(is_mask, float("-inf"), scores).amax(-1, keepdim=True)
     wins = scores == best
     ties = wins.sum(-1)
-    last = scores.shape[-1] - 1
-    token = torch.where((scores == best_token) & ~is_mask, ids, last).amin(-1).long()
-    # The winner stays out of the sum: next to its 1.0, float32 would lose the tail that 1 - conf is made of.
     distance = scores - best
     weight = torch.where(wins, 0.0, distance.exp())
-    others = weight.sum(-1) + (ties - 1)
-    total = 1 + others
-    head = (best_token - best).squeeze(-1).exp()
-    token_wins = (best_token == best).squeeze(-1)
+    return _Weights(best, distance, weight, wins, ties, weight.sum(-1) + (ties - 1))
+
+
+def _ids(scores: Tensor) -> Tensor:
+    return torch.arange(scores.shape[-1], device=scores.device, dtype=torch.int32)
+
+
+def _likeliest(scores: Tensor, mask_id: int) -> tuple[Tensor, Tensor]:
+    """The best id other than MASK `[B, T]`, ties to the lower one, and its score `[B, T, 1]`."""
+    ids = _ids(scores)
+    is_mask = ids == mask_id
+    best = torch.where(is_mask, float("-inf"), scores).amax(-1, keepdim=True)
+    last = scores.shape[-1] - 1
+    return torch.where((scores == best) & ~is_mask, ids, last).amin(-1).long(), best
+
+
+def observe(logits: Tensor, mask_id: int, wanted: Collection[str] = OBSERVATIONS, token: Tensor | None = None) -> dict[str, Tensor]:
+    """Observations of `logits [B, T, V]`; every result is `[B, T]`.
+
+    `token` (int64) is the best id other than `mask_id`, ties to the lower id, unless a drawn one is given. Over the whole
+    vocabulary, MASK included: `conf` = p(token), `doubt` = 1 - conf without cancellation, `margin` and `logit_margin` =
+    best less second best as probability and as logit, `entropy` in nats. `finite` (bool): the logits are neither NaN nor
+    +inf nor all -inf. What is not `wanted` may be left out; `token`, `conf`, `doubt` and `finite` never are.
+    """
+    scores = logits.float()
+    if token is None:
+        token, score = _likeliest(scores, mask_id)
+    else:
+        score = scores.gather(-1, token.unsqueeze(-1))
+    of = _weights(scores)
+    best, others, total = of.best.squeeze(-1), of.others, 1 + of.others
+    head = (score - of.best).squeeze(-1).exp()
     seen = {
         "token": token,
         "conf": head / total,
-        "doubt": torch.where(token_wins, others, total - head) / total,
-        "finite": best.squeeze(-1).isfinite(),
+        "doubt": torch.where(score.squeeze(-1) == best, others, total - head) / total,
+        "finite": best.isfinite(),
     }
     if "entropy" in wanted:
-        spread = torch.where(weight > 0, weight * distance, 0.0).sum(-1)
+        spread = torch.where(of.weight > 0, of.weight * of.distance, 0.0).sum(-1)
         seen["entropy"] = torch.log1p(others) - spread / total
     if "margin" in wanted or "logit_margin" in wanted:
-        below = torch.where(wins, float("-inf"), scores).amax(-1)
-        seen["logit_margin"] = best.squeeze(-1) - torch.where(ties > 1, best.squeeze(-1), below)
+        below = torch.where(of.wins, float("-inf"), scores).amax(-1)
+        seen["logit_margin"] = best - torch.where(of.ties > 1, best, below)
         seen["margin"] = -torch.expm1(-seen["logit_margin"]) / total
     return seen
+
+
+def banned(logits: Tensor, ids: Sequence[Tensor]) -> Tensor:
+    """`logits [B, T, V]` with -inf at some ids (0-d int tensors); one that is no id of the vocabulary changes nothing."""
+    there = _ids(logits)
+    is_banned = torch.zeros_like(there, dtype=torch.bool)
+    for id_ in ids:
+        is_banned = is_banned | (there == id_)
+    return torch.where(is_banned, float("-inf"), logits)
+
+
+def biased(logits: Tensor, id_: Tensor, amount: Tensor) -> Tensor:
+    """`logits [B, T, V]` as float32 with `amount` added at an id (both 0-d); one that is no id changes nothing."""
+    scores = logits.float()
+    return torch.where(_ids(scores) == id_, scores + amount, scores)
+
+
+def probability(logits: Tensor, ids: Tensor) -> Tensor:
+    """Probability `[B, T]` of an id at each position, `ids [B, T]`; 0 for what is no id of the vocabulary."""
+    scores = logits.float()
+    size = scores.shape[-1]
+    of = _weights(scores)
+    score = scores.gather(-1, ids.clamp(0, size - 1).unsqueeze(-1))
+    p = (score - of.best).squeeze(-1).exp() / (1 + of.others)
+    return torch.where((ids >= 0) & (ids < size), p, 0.0)
+
+
+def log_probabilities(logits: Tensor) -> Tensor:
+    """Logarithms `[B, T, V]`, in nats, of the probabilities."""
+    of = _weights(logits.float())
+    return of.distance - torch.log1p(of.others).unsqueeze(-1)
+
+
+def divergence(logits: Tensor, before: Tensor) -> Tensor:
+    """KL divergence `[B, T]` in nats from `before [B, T, V]`, log probabilities.
+
+    The sum of p (log p - log q): 0 for what has no probability now, +inf for what had none before and has some now.
+    """
+    log_p = log_probabilities(logits)
+    p = log_p.exp()
+    return torch.where(p > 0, p * (log_p - before), 0.0).sum(-1)
+
+
+def drawn(
+    logits: Tensor, mask_id: int, way: str, temperature: Tensor, top_p: Tensor, top_k: Tensor, key: Tensor, step: Tensor, pos: Tensor
+) -> Tensor:
+    """A token `[B, T]` drawn at random, never MASK; the likeliest where the temperature is not above 0.
+
+    `way` is gumbel (all ids) or nucleus (see `_nucleus`), `temperature`, `top_p` and `top_k` are 0-d. What is drawn depends
+    on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row or the batch.
+    """
+    scores = logits.float()
+    likeliest, _ = _likeliest(scores, mask_id)
+    warm = torch.where(temperature > 0, temperature, 1.0).double()
+    # A sum of noise and score is largest at an id with just its probability (Gumbel 1954).
+    heated = torch.where(_ids(scores) == mask_id, float("-inf"), scores.double() / warm)
+    if way == "nucleus":
+        heated = torch.where(_nucleus(heated, top_p, top_k), heated, float("-inf"))
+    place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
+    noisy = heated + noise.gumbel(place.unsqueeze(-1), _ids(scores).long())
+    token, best = _likeliest(noisy, mask_id)
+    return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, likeliest)
+
+
+def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
+    """The fewest likeliest ids that hold `top_p` of the probability, at most `top_k` (all for 0 or less), at least one."""
+    sorted_, ids = heated.sort(dim=-1, descending=True, stable=True)
+    p = sorted_.softmax(-1)
+    better = p.cumsum(-1) - p  # what the ids before this one hold
+    rank = _ids(heated)
+    few = (rank < top_k) | (top_k <= 0)
+    kept = (((better < top_p) | (top_p >= 1)) & few) | (rank == 0)
+    return torch.zeros_like(kept).scatter(-1, ids, kept)

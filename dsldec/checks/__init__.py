@@ -11,14 +11,24 @@ from dataclasses import dataclass
 from ..diagnostics import Diagnostic, Severity, in_order
 from ..language import parse, syntax
 from ..source import Source, Span
-from . import facts, kinds, names, progress
+from . import budgets, facts, functions, monotone, names, parameters, phases, progress, statements
 from .facts import Facts
 from .found import Check, Found
 
 # What is said of a whole statement or call, and may be true only because a part of it is wrong.
 CONSEQUENCES = frozenset({"E0203", "E0301", "E0302"})
 
-CHECKS: tuple[Check, ...] = (names.check, kinds.check, progress.check, facts.check)
+CHECKS: tuple[Check, ...] = (
+    parameters.check,
+    names.check,
+    functions.check,
+    statements.check,
+    phases.check,
+    progress.check,
+    budgets.check,
+    monotone.check,
+    facts.check,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,4 +66,4 @@ def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
     diagnostics = in_order(_causes(diagnostics))
     if found.facts is None or any(d.severity is Severity.ERROR for d in diagnostics):
         return None, diagnostics
-    return CheckedPolicy(tree.policy, found, found.facts), diagnostics
+    return CheckedPolicy(found.policy, found, found.facts), diagnostics

@@ -1,88 +1,144 @@
-"""What can be said about a checked policy before it runs."""
+"""What can be said about a checked policy before it runs.
+
+Not here: why it ends (`progress`), which this puts into numbers.
+"""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from .found import Found
-from .progress import ALL
+from ..language.words import Kind, Place
+from .bounds import Bound, block_length
+from .floors import ALL, smallest
+from .found import Found, alike, bodies, expressions, parts, statements
+from .kinds import of_state
+from .values import Value
 
-Value = int | float | bool
+BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
+RANDOM_WORDS = frozenset({"sample", "chance"})
+# Passes over the vocabulary: the maximum and everything else at once; more for what reads the logits once more.
+PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 1, "nucleus": 3}, 2
+ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops with an error",)
 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of a policy, for programs and for people. They assume finite scores.
+    """Facts of a policy, for programs and for people; `assumptions` says under what.
 
     `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name of a
-    parameter, or `all`.
-    `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `rows_per_forward`: rows fed for
-    one row of the batch. `state_bytes_per_position`: what the policy carries between steps. `static`: parameters that
-    size something (another value compiles again); `dynamic`: those that are inputs of the compiled step.
+    parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end, in words.
+    `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`, `window_size`: the shape a
+    policy writes in and the number or parameter that sizes it. `rows_per_forward`: rows fed for one row of the batch.
+    `state_bytes_per_position` and `_per_id` (of the vocabulary, at each position): what the policy carries between steps.
+    `vocabulary_passes`: how often a step reads all logits. `static`: parameters that size something (another value compiles
+    again); `dynamic`: those that are inputs of the compiled step. `lossless`: with respect to what the output is exact.
     """
 
     floor_per_step: int | str
+    reasons: Mapping[str, str]
     forwards_formula: str
-    window: int | str | None
+    window: str
+    window_size: int | str | None
     rows_per_forward: int
     state_bytes_per_position: int
+    state_bytes_per_id: int
+    vocabulary_passes: int
     deterministic: bool
+    lossless: str
     static: tuple[str, ...]
     dynamic: tuple[str, ...]
+    assumptions: tuple[str, ...]
+    bound: Bound = field(repr=False)
 
     def block_length(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
         """Positions of a full window under these parameter values."""
-        size = parameters[self.window] if isinstance(self.window, str) else self.window
-        return gen_length if size is None else min(int(size), gen_length)
+        return block_length(self.window_size, gen_length, parameters)
 
     def forwards_bound(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
         """The most forwards that decoding `gen_length` positions can take under these parameter values."""
-        block = self.block_length(gen_length, parameters)
-        floor = block if self.floor_per_step == "all" else int(parameters.get(str(self.floor_per_step), self.floor_per_step))
-        full, rest = divmod(gen_length, block) if block else (0, 0)
-        return full * -(-block // floor) + -(-rest // floor)
+        return self.bound.forwards(gen_length, parameters)
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     """Fills `facts`, where the checks before it left nothing open."""
     window = next((s for s in found.policy.statements if isinstance(s, syntax.Window)), None)
-    if window is None or found.floor == 0:
+    if window is None or found.progress is None:
         return found, []
-    size = _block_size(found, window)
-    floor = found.floor.identifier.text if isinstance(found.floor, syntax.Parameter) else "all" if found.floor == ALL else found.floor
-    static = (size,) if isinstance(size, str) else ()
+    bound = Bound(found, found.progress, window.shape)
+    floors = [phase.floor for phase in found.progress.phases]
+    lowest = min(floors, key=smallest)
+    static = _static(found)
     names = tuple(parameter.identifier.text for parameter in found.policy.parameters)
+    transforms = [_word(s.transform) for s in found.policy.statements if isinstance(s, syntax.Logits)]
+    deterministic = _draw(found) == "argmax" and not any(_words(found) & RANDOM_WORDS)
     facts = Facts(
-        floor_per_step=floor,
-        forwards_formula=_formula(size, floor),
-        window=size,
-        rows_per_forward=1,
-        state_bytes_per_position=0,
-        deterministic=True,
+        floor_per_step=lowest.identifier.text if isinstance(lowest, syntax.Parameter) else "all" if lowest == ALL else lowest,
+        reasons=bound.reasons(),
+        forwards_formula=bound.formula(),
+        window=bound.shape,
+        window_size=bound.size,
+        rows_per_forward=2 if "cfg" in transforms else 1,
+        state_bytes_per_position=_bytes(found),
+        state_bytes_per_id=4 if "kl" in _words(found) else 0,
+        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * ("kl" in _words(found)),
+        deterministic=deterministic,
+        lossless="nothing is drafted: every step is one of this policy's own",
         static=static,
         dynamic=tuple(name for name in names if name not in static),
+        assumptions=ASSUMPTIONS,
+        bound=bound,
     )
     return replace(found, facts=facts), []
 
 
-def _block_size(found: Found, window: syntax.Window) -> int | str | None:
-    if not isinstance(window.shape, syntax.Call) or not window.shape.arguments:
-        return None
-    size = window.shape.arguments[0]
-    if isinstance(size, syntax.Number):
-        return int(size.value)
-    meaning = found.meanings.get(size) if isinstance(size, syntax.Name) else None
-    return meaning.identifier.text if isinstance(meaning, syntax.Parameter) else None
+def _all_expressions(found: Found) -> list[syntax.Expression]:
+    nodes = [*statements(found.policy), *found.policy.phases]
+    outer = [e for node in nodes if not isinstance(node, syntax.Function) for e in expressions(node)]
+    return [part for expression in outer for part in parts(expression)]
 
 
-def _formula(size: int | str | None, floor: int | str) -> str:
-    if floor == "all":
-        return "1" if size is None else "number of blocks"
-    if floor == 1:
-        return "gen_length"
-    if size is None:
-        return f"ceil(gen_length / {floor})"
-    return f"sum over blocks of ceil(length / {floor}), blocks of {size}"
+def _word(shape: syntax.Expression) -> str:
+    return shape.function.text if isinstance(shape, syntax.Call) else shape.identifier if isinstance(shape, syntax.Name) else ""
+
+
+def _words(found: Found) -> set[str]:
+    """The words of the language that a policy uses."""
+    return {_word(part) for part in _all_expressions(found) if not isinstance(part, syntax.Name) or part not in found.meanings}
+
+
+def _draw(found: Found) -> str:
+    return next((_word(s.way) for s in found.policy.statements if isinstance(s, syntax.Draw)), "argmax")
+
+
+def _static(found: Found) -> tuple[str, ...]:
+    """Parameters that size the compiled step: the window's length and the picks of `thin`."""
+    sizes: list[syntax.Expression] = []
+    for part in _all_expressions(found):
+        if isinstance(part, syntax.Call):
+            wanted = {"blocks": None, "sliding": "max_length", "until": "max", "thin": "at_most"}
+            if part.function.text in wanted:
+                name = wanted[part.function.text]
+                sizes += part.arguments[:1] if name is None else [k.value for k in part.keywords if k.identifier.text == name]
+    names = (size.identifier for size in sizes if isinstance(size, syntax.Name) and isinstance(found.meanings.get(size), syntax.Parameter))
+    return tuple(dict.fromkeys(names))
+
+
+def _bytes(found: Found) -> int:
+    """Bytes carried for each position: states, the written ages, and what `before` looks back at."""
+    states = [of_state(state) for state in found.states.values()]
+    total = sum(BYTES.get(type_.kind, 4) for type_ in states if type_.place is Place.POSITION)
+    kept: list[syntax.Expression] = []
+    for part in _all_expressions(found):
+        if isinstance(part, syntax.Call) and part.function.text == "before" and not any(alike(part, other) for other in kept):
+            kept.append(part)
+    total += sum(BYTES.get(found.types[part].kind, 4) for part in kept if found.types[part].place is Place.POSITION)
+    words = _words(found)
+    return total + 8 * ("age" in words) + 8 * ("same" in words)
+
+
+def phases(found: Found) -> tuple[str, ...]:
+    """The names of a policy's phases in order; one without a name where it has none."""
+    return tuple(body.name for body in bodies(found.policy))

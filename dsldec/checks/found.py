@@ -1,10 +1,14 @@
-"""What the checks have found out about a tree so far; the tree itself is never written on."""
+"""What the checks have found out about a tree so far; the tree itself is never written on.
+
+Also here: the ways through a tree that several checks take.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, TypeVar
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
@@ -12,24 +16,67 @@ from ..language.words import Type
 
 if TYPE_CHECKING:
     from .facts import Facts
+    from .progress import Progress
+
+Meaning = syntax.Parameter | syntax.State | syntax.Let
+HEAD = (syntax.Window, syntax.Draw, syntax.Logits, syntax.State, syntax.Function)
 
 
 @dataclass(frozen=True, slots=True)
 class Found:
-    """`meanings`: what each name stands for, a parameter, a let, or (absent) a word of the language.
+    """`policy`: the tree with own functions written out.
 
-    `types`: kind, place and polarity of each expression. `floor`: how many positions each step surely commits, an int
-    or the parameter that says it. `facts`: the summary for programs and people.
+    `meanings`: what each name stands for, a parameter, a state or a let; a word of the language is absent. `states` and
+    `phases`: those declared, by name. `types`: kind, place and polarity of each expression. `progress`: why it ends.
+    `facts`: the summary for programs and people.
     """
 
     policy: syntax.Policy
-    meanings: Mapping[syntax.Name, syntax.Parameter | syntax.Let] = field(default_factory=dict)
+    meanings: Mapping[syntax.Name, Meaning] = field(default_factory=dict)
     types: Mapping[syntax.Expression, Type] = field(default_factory=dict)
-    floor: int | syntax.Parameter = 0
+    progress: Progress | None = None
     facts: Facts | None = None
+
+    @property
+    def states(self) -> Mapping[str, syntax.State]:
+        return {s.identifier.text: s for s in self.policy.statements if isinstance(s, syntax.State)}
+
+    @property
+    def phases(self) -> Mapping[str, syntax.Phase]:
+        return {phase.identifier.text: phase for phase in self.policy.phases}
 
 
 Check = Callable[[Found], tuple[Found, list[Diagnostic]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Body:
+    """The statements of a step in one phase (`None`: the policy has no phases), names shared by all phases first."""
+
+    phase: syntax.Phase | None
+    statements: tuple[syntax.Statement, ...]
+
+    @property
+    def name(self) -> str:
+        return self.phase.identifier.text if self.phase else ""
+
+    @property
+    def header(self) -> syntax.Node:
+        """Where to mark what is true of the whole body."""
+        return self.phase.identifier if self.phase else self.statements[-1]
+
+
+def bodies(policy: syntax.Policy) -> tuple[Body, ...]:
+    """The steps a policy can make, one body a phase."""
+    shared = tuple(s for s in policy.statements if not isinstance(s, HEAD))
+    if not policy.phases:
+        return (Body(None, shared),)
+    return tuple(Body(phase, shared + phase.statements) for phase in policy.phases)
+
+
+def statements(policy: syntax.Policy) -> tuple[syntax.Statement, ...]:
+    """Every statement once, in the order they are written."""
+    return policy.statements + tuple(s for phase in policy.phases for s in phase.statements)
 
 
 def children(expression: syntax.Expression) -> tuple[syntax.Expression, ...]:
@@ -49,13 +96,89 @@ def children(expression: syntax.Expression) -> tuple[syntax.Expression, ...]:
             return ()
 
 
-def expressions(statement: syntax.Statement) -> tuple[syntax.Expression, ...]:
-    """The expressions a statement is made of, outermost only, in the order they are written."""
-    match statement:
-        case syntax.Window():
-            return (statement.shape,)
-        case syntax.Let():
-            return (statement.value,)
-        case syntax.Commit():
-            bounds = [bound for bound in (statement.at_least, statement.at_most) if bound is not None]
-            return (statement.mask, *(part for bound in bounds for part in (bound.count, bound.score)))
+def parts(expression: syntax.Expression) -> Iterator[syntax.Expression]:
+    """An expression and every one inside it."""
+    waiting = [expression]
+    while waiting:
+        part = waiting.pop()
+        waiting += children(part)
+        yield part
+
+
+def mapped(expression: syntax.Expression, change: Callable[[syntax.Expression], syntax.Expression]) -> syntax.Expression:
+    """The same expression with every direct child changed."""
+    match expression:
+        case syntax.Call():
+            keywords = tuple(replace(keyword, value=change(keyword.value)) for keyword in expression.keywords)
+            return replace(expression, arguments=tuple(map(change, expression.arguments)), keywords=keywords)
+        case syntax.Negation() | syntax.Inversion():
+            return replace(expression, operand=change(expression.operand))
+        case syntax.Conditional():
+            then, condition = change(expression.then), change(expression.condition)
+            return replace(expression, then=then, condition=condition, otherwise=change(expression.otherwise))
+        case syntax.Arithmetic() | syntax.Conjunction() | syntax.Disjunction() | syntax.Alternative():
+            return replace(expression, left=change(expression.left), right=change(expression.right))
+        case syntax.Comparison():
+            return replace(expression, operands=tuple(map(change, expression.operands)))
+        case _:
+            return expression
+
+
+def alike(left: object, right: object) -> bool:
+    """Whether two trees say the same, wherever they are written."""
+    if isinstance(left, tuple) and isinstance(right, tuple):
+        return len(left) == len(right) and all(map(alike, left, right))
+    if not isinstance(left, syntax.Node) or not isinstance(right, syntax.Node):
+        return type(left) is type(right) and left == right
+    names = [each.name for each in fields(left) if each.name != "span"]
+    return type(left) is type(right) and all(alike(getattr(left, name), getattr(right, name)) for name in names)
+
+
+# The fields of each statement that hold an expression, in the order they are written.
+FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
+    {
+        syntax.Window: ("shape",),
+        syntax.Draw: ("way",),
+        syntax.Logits: ("transform",),
+        syntax.State: ("start",),
+        syntax.Function: ("body",),
+        syntax.Commit: ("mask", "ids", "at_least", "at_most"),
+        syntax.Revoke: ("mask", "at_most"),
+        syntax.Edit: ("mask", "ids", "at_most"),
+        syntax.Fill: ("condition",),
+        syntax.Next: ("condition",),
+        syntax.Finish: ("condition",),
+        syntax.Set: ("value",),
+        syntax.Let: ("value",),
+        syntax.AtLeast: ("count", "score"),
+        syntax.AtMost: ("count", "score"),
+        syntax.Phase: ("visits", "condition"),
+    }
+)
+
+
+def expressions(node: syntax.Statement | syntax.Phase | syntax.AtLeast | syntax.AtMost) -> tuple[syntax.Expression, ...]:
+    """The expressions a statement or a phase's header is made of, outermost only, in the order they are written."""
+    found: list[syntax.Expression] = []
+    for name in FIELDS[type(node)]:
+        value = getattr(node, name)
+        if isinstance(value, syntax.AtLeast | syntax.AtMost):
+            found += expressions(value)
+        elif value is not None:
+            found.append(value)
+    return tuple(found)
+
+
+N = TypeVar("N", bound=syntax.Node)
+
+
+def rewritten(node: N, change: Callable[[syntax.Expression], syntax.Expression]) -> N:
+    """The same statement or header with its outermost expressions changed."""
+    changed: dict[str, object] = {}
+    for name in FIELDS[type(node)]:
+        value = getattr(node, name)
+        if value is not None:
+            changed[name] = rewritten(value, change) if isinstance(value, syntax.AtLeast | syntax.AtMost) else change(value)
+    if isinstance(node, syntax.Phase):
+        changed["statements"] = tuple(rewritten(s, change) for s in node.statements)
+    return replace(node, **changed)

@@ -1,164 +1,160 @@
 """Does every value fit where it stands: its kind, its unit, its place, its polarity?
 
 Works from the leaves up and goes on after a mistake: a value whose kind is not known any more fits everywhere, so one
-mistake gives one diagnostic.
+mistake gives one diagnostic. Not here: parameters (`parameters`), what may stand in which statement (`statements`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import replace
 from itertools import pairwise
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.parse import LARGEST_INT, LARGEST_REAL
-from ..language.words import NUMBERS, PARAMETER_KINDS, UNITS, WINDOWS, WORDS, Kind, Place, Polarity, Slot, Type, Word
-from .found import Found
+from ..language.words import (
+    CONDITIONS,
+    DRAWS,
+    IDS,
+    NUMBERS,
+    PARAMETER_KINDS,
+    STATE_KINDS,
+    TRANSFORMS,
+    UNITS,
+    WINDOWS,
+    WORDS,
+    Kind,
+    Place,
+    Polarity,
+    Slot,
+    Type,
+    Word,
+)
+from . import polarity
+from .arguments import Given, matched, signature
+from .found import Found, parts
 
+MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
+MOST_POSITIONS = 65536
 UNKNOWN = Type(Kind.UNKNOWN, Place.PARAMETER)
-FLIPPED = {Polarity.HIGH: Polarity.LOW, Polarity.LOW: Polarity.HIGH, Polarity.NONE: Polarity.NONE}
 CONVERSIONS = {
-    (Kind.PROB, Kind.NATS): "compare like with like: `entropy` with nats, `conf` with a probability",
+    (Kind.PROB, Kind.NATS): "compare like with like: `entropy` or `-log(conf)` with nats, `conf` with a probability",
     (Kind.PROB, Kind.LOGIT): "compare like with like: `logit_margin` with a logit, `margin` with a probability",
     (Kind.NATS, Kind.LOGIT): "compare like with like: `entropy` with nats, `logit_margin` with a logit",
 }
-
-
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
-    """Fills `types`; reports parameters, expressions and statements whose parts do not fit."""
-    checker = _Checker(found)
-    for parameter in found.policy.parameters:
-        checker.parameter(parameter)
-    for statement in found.policy.statements:
-        checker.statement(statement)
-    checker.windows(found.policy)
-    return replace(found, types=checker.types), checker.diagnostics
+DESCRIBED = {
+    Kind.MASK: "a mask",
+    Kind.BOOL: "a bool",
+    Kind.INT: "an int",
+    Kind.TOKEN: "an id",
+    Kind.GROUP: "runs",
+    Kind.KERNEL: "a kernel",
+    Kind.PREVIOUS: "the step before",
+}
+WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id", frozenset({Kind.GROUP}): "`run(mask)`"}
+WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
+SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
+# Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the step began.
+NOT_BEFORE = frozenset({"idle", "committed_now", "rank", "cumsum", "cummax", "sample", "chance"})
 
 
 def describe(kind: Kind) -> str:
     """A kind as it is called in messages."""
-    return {Kind.MASK: "a mask", Kind.BOOL: "a bool", Kind.INT: "an int"}.get(kind, f"a number ({kind})")
+    return DESCRIBED.get(kind, f"a number ({kind})")
 
 
-class _Checker:
+def of_condition(place: Place) -> Type:
+    """The type of something that holds or not."""
+    return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+
+
+def of_state(state: syntax.State) -> Type:
+    """What a state holds: one value a row, or one a position."""
+    if state.kind.text not in STATE_KINDS:
+        return UNKNOWN
+    kind = Kind(state.kind.text)
+    return Type(kind, Place.POSITION if state.each or kind is Kind.MASK else Place.SEQUENCE)
+
+
+class Typing:
+    """Finds the type of expressions, notes it in `types`, and what does not fit in `diagnostics`."""
+
     def __init__(self, found: Found) -> None:
         self.found = found
         self.types: dict[syntax.Expression, Type] = {}
         self.diagnostics: list[Diagnostic] = []
-        self.parameters: dict[syntax.Parameter, Type] = {}
         self.within: list[str] = []
 
     def wrong(self, code: str, message: str, node: syntax.Node, label: str = "", help: str = "") -> Type:
         self.diagnostics.append(Diagnostic(code, message, node.span, label, help))
         return UNKNOWN
 
-    # --- parameters
-
-    def parameter(self, parameter: syntax.Parameter) -> None:
-        kind = parameter.kind
-        if kind.text not in PARAMETER_KINDS:
-            known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS))
-            self.wrong("E0208", f"`{kind.text}` is not a kind of parameter", kind, help=f"the kinds are {known}")
-            self.parameters[parameter] = UNKNOWN
-            return
-        self.parameters[parameter] = Type(Kind(kind.text), Place.PARAMETER)
-        ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
-        for literal in (parameter.default, *ends):
-            if problem := unfit(Kind(kind.text), literal.value):
-                self.wrong(
-                    "E0208", f"`{literal.span.text}` is {problem}", literal, f"`{parameter.identifier.text}` is of kind `{kind.text}`"
-                )
-                return
-        if parameter.range and not parameter.range.first.value <= parameter.range.last.value:
-            self.wrong("E0208", "this range holds nothing", parameter.range, help="write the smaller end first")
-        elif parameter.range and not parameter.range.first.value <= parameter.default.value <= parameter.range.last.value:
-            self.wrong("E0208", f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`", parameter.default)
-
-    # --- statements
-
-    def statement(self, statement: syntax.Statement) -> None:
-        match statement:
-            case syntax.Window():
-                self.window(statement)
-            case syntax.Let():
-                self.infer(statement.value)
-            case syntax.Commit():
-                self.expect(statement.mask, Slot("mask", frozenset({Kind.MASK})), "`commit` takes the positions to write")
-                for bound in (statement.at_least, statement.at_most):
-                    if bound is not None:
-                        self.expect(bound.count, Slot("count", frozenset({Kind.INT}), Place.SEQUENCE), "a count is an int")
-                        self.expect(bound.score, Slot("by", NUMBERS, score=True), "positions are ranked by a score")
-
-    def window(self, statement: syntax.Window) -> None:
-        shape = statement.shape
-        if isinstance(shape, syntax.Name) and shape.identifier == "all":
-            return
-        if isinstance(shape, syntax.Call) and shape.function.text == "blocks" and len(shape.arguments) == 1 and not shape.keywords:
-            size = shape.arguments[0]
-            type_ = self.expect(size, Slot("n", frozenset({Kind.INT}), Place.PARAMETER), "a block's size is an int")
-            if type_.kind is Kind.INT and not isinstance(size, syntax.Number | syntax.Name):
-                self.wrong(
-                    "E0302",
-                    "a block's size is one number or one parameter",
-                    size,
-                    help="make it a parameter: `block: int = 32 in 1..65536`",
-                )
-                return
-            smallest = self.smallest(size)
-            if type_.kind is Kind.INT and (smallest is None or smallest < 1):
-                self.wrong("E0302", "a block must hold at least one position", size, help=_block_help(self.found, size))
-            return
-        self.wrong("E0302", f"`{shape.span.text}` is not a window", shape, help="write `window blocks(32)` or `window all`")
-
-    def windows(self, policy: syntax.Policy) -> None:
-        first, *later = policy.statements
-        windows = [s for s in policy.statements if isinstance(s, syntax.Window)]
-        if not windows:
-            where = syntax.Identifier(first.span, "")
-            self.wrong(
-                "E0302", "this policy does not say where a step may write", where, help="add a line before this one: `window blocks(32)`"
-            )
-        for again in windows[1:]:
-            self.wrong("E0302", "a policy has one window", again, help="delete this line")
-        if windows and windows[0] is not first and windows[0] in later:
-            self.wrong("E0302", "the window comes first", windows[0], help="move this line to the top of the policy")
-
-    def smallest(self, size: syntax.Expression) -> int | None:
-        """The smallest value an int at parameter place can have, where that is plain to see."""
-        if isinstance(size, syntax.Number):
-            return int(size.value)
-        meaning = self.found.meanings.get(size) if isinstance(size, syntax.Name) else None
-        if isinstance(meaning, syntax.Parameter) and meaning.range is not None:
-            return int(meaning.range.first.value)
-        return None
-
-    # --- expressions
+    # --- what is expected
 
     def expect(self, expression: syntax.Expression, slot: Slot, why: str) -> Type:
         """The type of an expression that must fit a slot."""
         given = self.infer(expression)
+        text = expression.span.text
         if given.kind is Kind.UNKNOWN:
             return given
         if given.kind not in slot.kinds:
             if Kind.MASK in slot.kinds and given.kind is Kind.BOOL:
-                return self.wrong(
-                    "E0204",
-                    f"`{expression.span.text}` is one bool for the row, not a mask",
-                    expression,
-                    why,
-                    f"write `masked and {expression.span.text}`",
-                )
-            wanted = describe(sorted(slot.kinds)[0]) if len(slot.kinds) == 1 else "a number" if slot.kinds == NUMBERS else "a condition"
-            return self.wrong("E0204", f"`{expression.span.text}` is {describe(given.kind)} where {wanted} is needed", expression, why)
+                message = f"`{text}` is one bool for the row, not a mask"
+                return self.wrong("E0204", message, expression, why, f"write `masked and {text}`")
+            wanted = WANTED.get(slot.kinds) or " or ".join(describe(kind) for kind in sorted(slot.kinds))
+            return self.wrong("E0204", f"`{text}` is {describe(given.kind)} where {wanted} is needed", expression, why)
         if given.place > slot.place:
-            return self.wrong(
-                "E0207", f"`{expression.span.text}` has a value for each position; one for the row is needed", expression, why
-            )
+            return self.wrong("E0207", *_too_wide(text, given, slot.place), expression, why, _narrower(expression, given))
         if slot.score and given.polarity is Polarity.LOW:
-            text = expression.span.text
-            help_ = f"write `{_flipped(expression)}`"
+            help_ = f"write `{polarity.flipped(expression)}`"
             return self.wrong("E0206", f"`{text}` is {given.polarity}", expression, "the least sure position would go first", help_)
         return given
+
+    def expect_condition(self, expression: syntax.Expression, why: str) -> Type:
+        """A condition that holds or not for the whole row."""
+        given = self.infer(expression)
+        if given.kind is Kind.MASK:
+            help_ = f"write `any({expression.span.text})`"
+            return self.wrong(
+                "E0207", f"`{expression.span.text}` is a mask where one yes or no for the row is needed", expression, why, help_
+            )
+        return given if given.kind in (Kind.BOOL, Kind.UNKNOWN) else self._no_condition(expression, given)
+
+    def expect_unsure(self, expression: syntax.Expression) -> Type:
+        """The score of `revoke`: what is least sure goes first."""
+        given = self.expect(expression, Slot("by", NUMBERS), "positions are ranked by a score")
+        if given.polarity is Polarity.HIGH:
+            help_ = f"write `{polarity.flipped(expression)}`"
+            return self.wrong(
+                "E0206", f"`{expression.span.text}` is {given.polarity}", expression, "the surest position would go first", help_
+            )
+        return given
+
+    def expect_value(self, expression: syntax.Expression, wanted: Type, why: str) -> Type:
+        """What is given to a state: a bare number fits any unit, an int any number, a bool a mask."""
+        given = self.infer(expression)
+        if Kind.UNKNOWN in (given.kind, wanted.kind):
+            return UNKNOWN
+        text = expression.span.text
+        numbers = given.kind in NUMBERS and wanted.kind in NUMBERS - {Kind.INT}
+        if numbers and {given.kind, wanted.kind} <= UNITS and given.kind is not wanted.kind:
+            return self.wrong("E0205", f"`{text}` is in {given.kind}, the state in {wanted.kind}", expression, why)
+        alike = {Kind.MASK: CONDITIONS, Kind.TOKEN: IDS}.get(wanted.kind, frozenset({wanted.kind}))
+        if not numbers and given.kind not in alike:
+            if given.kind is Kind.MASK and wanted.kind is Kind.BOOL:
+                return self.wrong(
+                    "E0207", f"`{text}` is a mask where one yes or no for the row is needed", expression, why, f"write `any({text})`"
+                )
+            help_ = f"write `int({text})`" if wanted.kind is Kind.INT and given.kind in NUMBERS else ""
+            return self.wrong(
+                "E0204", f"`{text}` is {describe(given.kind)} where {describe(wanted.kind)} is needed", expression, why, help_
+            )
+        if given.place > wanted.place:
+            help_ = "reduce it, as in `mean(x)`, or declare the state with `each`"
+            return self.wrong("E0207", f"`{text}` has a value for each position; the state has one for the row", expression, why, help_)
+        return given
+
+    # --- expressions
 
     def infer(self, expression: syntax.Expression) -> Type:
         """The type of an expression, noted in `types`."""
@@ -170,13 +166,15 @@ class _Checker:
         match expression:
             case syntax.Number():
                 return Type(Kind.INT if isinstance(expression.value, int) else Kind.REAL, Place.PARAMETER)
+            case syntax.Boolean():
+                return Type(Kind.BOOL, Place.PARAMETER)
             case syntax.Name():
                 return self._name(expression)
             case syntax.Call():
                 return self._call(expression)
             case syntax.Negation():
                 operand = self._number(expression.operand)
-                return replace(operand, polarity=FLIPPED[operand.polarity])
+                return replace(operand, polarity=polarity.FLIPPED[operand.polarity])
             case syntax.Arithmetic():
                 return self._arithmetic(expression)
             case syntax.Comparison():
@@ -189,27 +187,32 @@ class _Checker:
                 return self._alternative(expression)
             case syntax.Conjunction() | syntax.Disjunction():
                 left, right = self._condition(expression.left), self._condition(expression.right)
-                if Kind.UNKNOWN in (left.kind, right.kind):
-                    return UNKNOWN
-                place = max(left.place, right.place)
-                return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+                return UNKNOWN if Kind.UNKNOWN in (left.kind, right.kind) else of_condition(max(left.place, right.place))
 
     def _name(self, name: syntax.Name) -> Type:
         meaning = self.found.meanings.get(name)
         if isinstance(meaning, syntax.Parameter):
-            return self.parameters[meaning]
+            known = meaning.kind.text in PARAMETER_KINDS
+            return Type(Kind(meaning.kind.text), Place.PARAMETER) if known else UNKNOWN
+        if isinstance(meaning, syntax.State):
+            return of_state(meaning)
         if isinstance(meaning, syntax.Let):
             return self.types.get(meaning.value, UNKNOWN)
-        if name.identifier in WINDOWS:
-            return self.wrong(
-                "E0204", f"`{name.identifier}` is a window, not a value", name, help=f"it stands after `window`: `window {name.identifier}`"
-            )
+        if name.identifier == "before":
+            return Type(Kind.PREVIOUS, Place.POSITION)
         word = WORDS.get(name.identifier)
         if word is None:
-            return UNKNOWN
+            return self._no_value(name, name.identifier)
         if word.slots:
             return self.wrong("E0203", f"`{word.name}` needs arguments", name, help=f"write `{signature(word)}`")
         return self._within(word, name)
+
+    def _no_value(self, node: syntax.Expression, name: str) -> Type:
+        for statement, shapes in SHAPES.items():
+            if name in shapes:
+                help_ = f"it stands after `{statement}`: `{statement} {node.span.text}`"
+                return self.wrong("E0204", f"`{node.span.text}` is no value", node, help=help_)
+        return UNKNOWN
 
     def _within(self, word: Word, node: syntax.Node) -> Type:
         if word.within is not None and word.within not in self.within:
@@ -224,31 +227,73 @@ class _Checker:
                 self.infer(value)
             if word is not None:
                 return self.wrong("E0203", f"`{word.name}` takes no arguments", call, help=f"write `{word.name}`")
-            if call.function.text in WINDOWS:
-                return self.wrong(
-                    "E0204",
-                    f"`{call.span.text}` is a window, not a value",
-                    call,
-                    help=f"it stands after `window`: `window {call.span.text}`",
-                )
+            return self._no_value(call, call.function.text)
+        fits = self.arguments(call, word)
+        if fits is None:
             return UNKNOWN
-        given = self._matched(call, word)
-        if given is None:
-            return UNKNOWN
-        fits = []
-        for slot, expression in given:
-            self.within += [word.name] if slot.name == "while" else []
-            fits.append(self.expect(expression, slot, f"`{signature(word)}`"))
-            self.within = self.within[:-1] if slot.name == "while" else self.within
         if word.within is not None and word.within not in self.within:
             return self._within(word, call)
-        if any(t.kind is Kind.UNKNOWN for t in fits):
+        if any(type_.kind is Kind.UNKNOWN for _, type_ in fits):
             return UNKNOWN
-        return word.gives or self._of_numbers(call, word, given, fits)
+        if word.name == "before":
+            return self._before(call, fits[0][1])
+        return self._spread(word, fits[0][1]) if word.spread else word.gives or self._of_numbers(call, word, fits)
 
-    def _of_numbers(self, call: syntax.Call, word: Word, given: list[tuple[Slot, syntax.Expression]], fits: list[Type]) -> Type:
+    def arguments(self, call: syntax.Call, word: Word) -> list[tuple[Given, Type]] | None:
+        """Each argument with its slot and type; `None` where they are not those of the word."""
+        given, mistake = matched(call, word)
+        if mistake is not None:
+            self.diagnostics.append(mistake)
+            return None
+        fits = []
+        for one in given:
+            # `while=` of another word inside hides the order of the one around it.
+            outer, self.within = self.within, [*self.within, word.name] if one.slot.name == "while" else self.within
+            fits.append((one, self.expect(one.expression, one.slot, f"`{signature(word)}`")))
+            self.within = outer
+            if one.slot.static and fits[-1][1].kind is Kind.INT:
+                self.size(one.expression, MOST_POSITIONS if word.name in WINDOWS else MOST_PICKS)
+        return fits
+
+    def size(self, expression: syntax.Expression, most: int) -> None:
+        """What sizes the compiled step is a number, or a parameter that says how large it gets."""
+        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        if isinstance(expression, syntax.Number):
+            if expression.value > most:
+                self.wrong("E0211", f"`{expression.span.text}` is more than the step is compiled for", expression, help=f"at most {most}")
+            return
+        if not isinstance(meaning, syntax.Parameter):
+            help_ = f"make it a parameter: `size: int = 8 in 1..{most}`"
+            self.wrong("E0211", f"`{expression.span.text}` sizes the step, and must be one number or one parameter", expression, help=help_)
+        elif meaning.range is None:
+            name, default = meaning.identifier.text, max(1, int(meaning.default.value))
+            help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
+            self.wrong("E0211", f"`{name}` sizes the step, and nothing says how large it gets", expression, help=help_)
+        elif meaning.range.last.value > most:
+            message = f"`{meaning.identifier.text}` may be more than the step is compiled for"
+            self.wrong("E0211", message, expression, help=f"let its range end at {most} or before")
+
+    def _spread(self, word: Word, argument: Type) -> Type:
+        assert word.gives is not None
+        kind = Kind.NATS if word.name == "log" and argument.kind is Kind.PROB else word.gives.kind
+        return Type(kind, argument.place, argument.polarity if word.keeps_polarity else Polarity.NONE)
+
+    def _before(self, call: syntax.Call, argument: Type) -> Type:
+        for part in parts(call.arguments[0]):
+            name = part.function.text if isinstance(part, syntax.Call) else part.identifier if isinstance(part, syntax.Name) else ""
+            if isinstance(part, syntax.Name) and isinstance(self.found.meanings.get(part), syntax.Let):
+                help_ = f"write out what `{name}` stands for, or keep it in a state"
+                return self.wrong("E0212", f"`{name}` has a value only later in the step", part, "`before(x)` is x as a step begins", help_)
+            if name in NOT_BEFORE and part not in self.found.meanings:
+                help_ = f"keep it in a state: `set last = {name}`"
+                return self.wrong("E0212", f"`{name}` has no value as a step begins", part, "`before(x)` is x as a step begins", help_)
+        # An int cannot say that it has no value yet.
+        kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
+        return Type(kind, max(argument.place, Place.SEQUENCE), argument.polarity)
+
+    def _of_numbers(self, call: syntax.Call, word: Word, fits: list[tuple[Given, Type]]) -> Type:
         """What a word gives that gives numbers of the kind of its arguments."""
-        numbers = [(expression, type_) for (slot, expression), type_ in zip(given, fits, strict=True) if slot.kinds == NUMBERS]
+        numbers = [(given.expression, type_) for given, type_ in fits if given.slot.kinds == NUMBERS]
         whole = numbers[0][1]
         for (left, _), (right, type_) in pairwise(numbers):
             if not self._same_unit(left, right, call):
@@ -256,7 +301,8 @@ class _Checker:
             whole = _joined(whole, type_)
         if word.within is not None:
             return replace(whole, place=Place.POSITION)
-        if len(given) == len(numbers):
+        reduces = any(slot.name == "over" for slot in word.slots) and fits[0][0].slot is word.slots[0]
+        if not reduces:
             return whole if word.name != "abs" else replace(whole, polarity=Polarity.NONE)
         # Over nothing there is no value, and an int cannot say so.
         kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
@@ -265,47 +311,26 @@ class _Checker:
     def _conditional(self, expression: syntax.Conditional) -> Type:
         condition = self._condition(expression.condition)
         left, right = self.infer(expression.then), self.infer(expression.otherwise)
-        if Kind.UNKNOWN in (condition.kind, left.kind, right.kind):
+        kinds = {left.kind, right.kind}
+        if Kind.UNKNOWN in (condition.kind, *kinds):
             return UNKNOWN
         place = max(condition.place, left.place, right.place)
-        if left.kind in NUMBERS and right.kind in NUMBERS:
+        if kinds <= CONDITIONS:
+            return of_condition(place)
+        if Kind.TOKEN in kinds and kinds <= IDS:
+            return Type(Kind.TOKEN, place)
+        if kinds <= NUMBERS:
             if not self._same_unit(expression.then, expression.otherwise, expression):
                 return UNKNOWN
-            polarity = left.polarity if left.polarity is right.polarity else Polarity.NONE
-            return Type(_joined(left, right).kind, place, polarity)
-        if left.kind in NUMBERS or right.kind in NUMBERS:
-            message = (
-                f"`{expression.then.span.text}` is {describe(left.kind)}, `{expression.otherwise.span.text}` is {describe(right.kind)}"
-            )
-            return self.wrong("E0204", message, expression, "both must be numbers, or both conditions")
-        return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+            sure = left.polarity if left.polarity is right.polarity else Polarity.NONE
+            return Type(_joined(left, right).kind, place, sure)
+        message = f"`{expression.then.span.text}` is {describe(left.kind)}, `{expression.otherwise.span.text}` is {describe(right.kind)}"
+        return self.wrong("E0204", message, expression, "both must be numbers, or both conditions")
 
     def _alternative(self, expression: syntax.Alternative) -> Type:
         slot = Slot("mask", frozenset({Kind.MASK}))
         sides = [self.expect(side, slot, "`orelse` stands between two masks") for side in (expression.left, expression.right)]
         return UNKNOWN if Kind.UNKNOWN in [side.kind for side in sides] else Type(Kind.MASK, Place.POSITION)
-
-    def _matched(self, call: syntax.Call, word: Word) -> list[tuple[Slot, syntax.Expression]] | None:
-        if word.elementwise and len(call.arguments) == len(word.elementwise) and not call.keywords:
-            return list(zip(word.elementwise, call.arguments, strict=True))
-        plain = [slot for slot in word.slots if not slot.named]
-        given: dict[str, syntax.Expression] = {}
-        if len(call.arguments) > len(plain):
-            extra = call.arguments[len(plain)]
-            self.wrong("E0203", f"`{word.name}` has no place for `{extra.span.text}`", extra, help=f"write `{signature(word)}`")
-            return None
-        given |= {slot.name: argument for slot, argument in zip(plain, call.arguments, strict=False)}
-        for keyword in call.keywords:
-            if keyword.identifier.text not in {slot.name for slot in word.slots if slot.named} or keyword.identifier.text in given:
-                self.wrong("E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword, help=f"write `{signature(word)}`")
-                return None
-            given[keyword.identifier.text] = keyword.value
-        missing = [slot.name for slot in word.slots if slot.name not in given and not slot.default]
-        if missing:
-            names = " and ".join(f"`{name}`" for name in missing)
-            self.wrong("E0203", f"`{word.name}` lacks {names}", call, help=f"write `{signature(word)}`")
-            return None
-        return [(slot, given[slot.name]) for slot in word.slots if slot.name in given or not slot.default]
 
     def _number(self, expression: syntax.Expression) -> Type:
         type_ = self.infer(expression)
@@ -315,14 +340,12 @@ class _Checker:
 
     def _condition(self, expression: syntax.Expression) -> Type:
         type_ = self.infer(expression)
-        if type_.kind in (Kind.MASK, Kind.BOOL, Kind.UNKNOWN):
-            return type_
-        return self.wrong(
-            "E0204",
-            f"`{expression.span.text}` is {describe(type_.kind)} where a condition is needed",
-            expression,
-            help=f"compare it: `{expression.span.text} > 0`",
-        )
+        return type_ if type_.kind in (Kind.MASK, Kind.BOOL, Kind.UNKNOWN) else self._no_condition(expression, type_)
+
+    def _no_condition(self, expression: syntax.Expression, given: Type) -> Type:
+        text = expression.span.text
+        help_ = f"compare it: `{text} > 0`" if given.kind in NUMBERS else ""
+        return self.wrong("E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_)
 
     def _same_unit(self, left: syntax.Expression, right: syntax.Expression, at: syntax.Node) -> bool:
         kinds = [self.types[left].kind, self.types[right].kind]
@@ -338,86 +361,59 @@ class _Checker:
         if Kind.UNKNOWN in (left.kind, right.kind):
             return UNKNOWN
         place = max(left.place, right.place)
-        if expression.operator in "*/":
-            kind = Kind.INT if left.kind is right.kind is Kind.INT and expression.operator == "*" else Kind.REAL
-            return Type(kind, place, _scaled(expression, left, right))
+        if expression.operator not in "+-":
+            whole = left.kind is right.kind is Kind.INT and expression.operator in ("*", "//", "%")
+            return Type(Kind.INT if whole else Kind.REAL, place, polarity.of_product(expression, left, right))
         if not self._same_unit(expression.left, expression.right, expression):
             return UNKNOWN
-        minus = FLIPPED[right.polarity] if expression.operator == "-" else right.polarity
-        return _joined(left, replace(right, polarity=minus))
+        self._lint_doubt(expression)
+        sure = polarity.FLIPPED[right.polarity] if expression.operator == "-" else right.polarity
+        return _joined(left, replace(right, polarity=sure))
+
+    def _lint_doubt(self, expression: syntax.Arithmetic) -> None:
+        left, right = expression.left, expression.right
+        is_one = isinstance(left, syntax.Number) and left.value == 1
+        if expression.operator == "-" and is_one and isinstance(right, syntax.Name) and right.identifier == "conf":
+            message = "`1 - conf` is 0 wherever conf is close to 1: float32 has no digits left for it"
+            self.wrong("W0203", message, expression, help="write `doubt`")
 
     def _comparison(self, expression: syntax.Comparison) -> Type:
-        types = [self._number(operand) for operand in expression.operands]
+        types = [self.infer(operand) for operand in expression.operands]
         if any(t.kind is Kind.UNKNOWN for t in types):
             return UNKNOWN
-        pairs = zip(expression.operands, expression.operands[1:], strict=False)
-        if not all(self._same_unit(left, right, expression) for left, right in pairs):
-            return UNKNOWN
         place = max(t.place for t in types)
-        return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+        if any(t.kind is Kind.TOKEN for t in types):
+            return self._comparison_of_ids(expression, types) or of_condition(place)
+        for operand, type_ in zip(expression.operands, types, strict=True):
+            if type_.kind not in NUMBERS:
+                message = f"`{operand.span.text}` is {describe(type_.kind)} where a number is needed"
+                return self.wrong("E0204", message, operand)
+        if not all(self._same_unit(left, right, expression) for left, right in pairwise(expression.operands)):
+            return UNKNOWN
+        return of_condition(place)
+
+    def _comparison_of_ids(self, expression: syntax.Comparison, types: list[Type]) -> Type | None:
+        for operand, type_ in zip(expression.operands, types, strict=True):
+            if type_.kind not in IDS:
+                message = f"`{operand.span.text}` is {describe(type_.kind)} where an id is needed"
+                return self.wrong("E0204", message, operand, "ids are compared with ids")
+        if not set(expression.operators) <= {"==", "!="}:
+            return self.wrong("E0204", "ids have no order", expression, "one id is not more than another", "compare them by `==` or `!=`")
+        return None
+
+
+def _too_wide(text: str, given: Type, most: Place) -> tuple[str]:
+    wide = "for each position" if given.place is Place.POSITION else "for each row"
+    narrow = "for the row" if most is Place.SEQUENCE else "for the whole run"
+    return (f"`{text}` has a value {wide}; one {narrow} is needed",)
+
+
+def _narrower(expression: syntax.Expression, given: Type) -> str:
+    return f"reduce it, as in `mean({expression.span.text})`" if given.place is Place.POSITION and given.kind in NUMBERS else ""
 
 
 def _joined(left: Type, right: Type) -> Type:
     """Of two numbers put together: an int only of two ints, the unit that one of them has, the wider place."""
     units = [type_.kind for type_ in (left, right) if type_.kind in UNITS]
     kind = Kind.INT if left.kind is right.kind is Kind.INT else units[0] if units else Kind.REAL
-    return Type(kind, max(left.place, right.place), _combined(left, right))
-
-
-def _combined(left: Type, right: Type) -> Polarity:
-    """Polarity of a sum: what is the same for all positions does not matter."""
-    varying = [t.polarity for t in (left, right) if t.place is Place.POSITION]
-    if not varying or any(p is not varying[0] for p in varying):
-        return Polarity.NONE
-    return varying[0]
-
-
-def _scaled(expression: syntax.Arithmetic, left: Type, right: Type) -> Polarity:
-    """Polarity of a product or quotient with a number written out; anything else could have either sign."""
-    if (sign := _sign(expression.right)) != 0:
-        return left.polarity if sign > 0 else FLIPPED[left.polarity]
-    if expression.operator == "*" and (sign := _sign(expression.left)) != 0:
-        return right.polarity if sign > 0 else FLIPPED[right.polarity]
-    return Polarity.NONE
-
-
-def _sign(factor: syntax.Expression) -> int:
-    """1 or -1 for a number written out, else 0."""
-    if isinstance(factor, syntax.Negation):
-        return -_sign(factor.operand)
-    return int(isinstance(factor, syntax.Number) and factor.value > 0)
-
-
-def unfit(kind: Kind, value: object) -> str:
-    """Why a value cannot be of a parameter's kind; empty where it can."""
-    if kind is Kind.BOOL:
-        return "" if isinstance(value, bool) else "not `true` or `false`"
-    if isinstance(value, bool) or not isinstance(value, int | float):
-        return "not a number"
-    if kind is Kind.INT:
-        return "not a whole number" if not isinstance(value, int) else "" if abs(value) <= LARGEST_INT else "too large"
-    if kind is Kind.PROB:
-        return "" if 0 <= value <= 1 else "not a probability: they lie between 0 and 1"
-    return "" if abs(value) <= LARGEST_REAL else "not a finite number"
-
-
-def _flipped(score: syntax.Expression) -> str:
-    """A score's text with the other polarity."""
-    if isinstance(score, syntax.Negation):
-        return score.operand.span.text
-    atom = isinstance(score, syntax.Name | syntax.Call)
-    return f"-{score.span.text}" if atom else f"-({score.span.text})"
-
-
-def signature(word: Word) -> str:
-    """A word as it is written: `top(mask, k, by=)`, `max(x, over=masked)`."""
-    slots = ", ".join(f"{slot.name}={slot.default}" if slot.named else slot.name for slot in word.slots)
-    return f"{word.name}({slots})" if slots else word.name
-
-
-def _block_help(found: Found, size: syntax.Expression) -> str:
-    meaning = found.meanings.get(size) if isinstance(size, syntax.Name) else None
-    if isinstance(meaning, syntax.Parameter):
-        default = max(1, int(meaning.default.value))
-        return f"give the parameter a range: `{meaning.identifier.text}: int = {default} in 1..65536`"
-    return "write a number from 1 on, or an int parameter with a range: `block: int = 32 in 1..65536`"
+    return Type(kind, max(left.place, right.place), polarity.of_sum(left, right))

@@ -1,87 +1,197 @@
 """What does every name stand for?
 
-Parameters are known everywhere, a let from the line after it. Not here: whether the named thing fits its place (`kinds`).
+Parameters and states are known everywhere, a let from the line after it to the end of its phase (or, above all phases, in
+each of them). Not here: whether the named thing fits its place (`kinds`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
-from ..language.words import KEYWORDS, RESERVED, WINDOWS, WORDS
-from .found import Found, children, expressions
+from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
+from .found import HEAD, Found, Meaning, expressions, parts
 
-Meaning = syntax.Parameter | syntax.Let
-TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *WINDOWS})
+SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
+TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
+SCOPES = ("block", "sequence")
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     """Fills `meanings`; reports names that stand for nothing, are taken, or are never used."""
-    scope: dict[str, Meaning] = {}
-    diagnostics: list[Diagnostic] = []
-    meanings: dict[syntax.Name, Meaning] = {}
-    for parameter in found.policy.parameters:
-        diagnostics += _introduce(scope, parameter)
-    for statement in found.policy.statements:
-        for expression in expressions(statement):
-            diagnostics += _resolve(expression, scope, meanings)
-        if isinstance(statement, syntax.Let):
-            diagnostics += _introduce(scope, statement)
-    used = set(meanings.values())
+    reader = _Reader(found.policy)
+    diagnostics = reader.read()
     # A misspelt or refused name would make what it stood for look unused.
-    unused = [] if diagnostics else [_unused(m) for m in _introduced(found.policy) if m not in used]
-    return replace(found, meanings=meanings), diagnostics + unused
+    unused = [] if diagnostics else reader.unused()
+    return replace(found, meanings=reader.meanings), diagnostics + unused
 
 
-def _introduced(policy: syntax.Policy) -> list[Meaning]:
-    return [*policy.parameters, *(s for s in policy.statements if isinstance(s, syntax.Let))]
+class _Reader:
+    def __init__(self, policy: syntax.Policy) -> None:
+        self.policy = policy
+        self.meanings: dict[syntax.Name, Meaning] = {}
+        self.diagnostics: list[Diagnostic] = []
+        self.functions = {s.identifier.text: s for s in policy.statements if isinstance(s, syntax.Function)}
+        self.states = {s.identifier.text: s for s in policy.statements if isinstance(s, syntax.State)}
+        self.phases = {phase.identifier.text: phase for phase in policy.phases}
+        self.called: set[str] = set()
+        self.set: set[str] = set()
+        self.lets: list[syntax.Let] = []
+
+    def read(self) -> list[Diagnostic]:
+        scope: dict[str, Meaning] = {}
+        declared: dict[str, syntax.Node] = {}
+        for parameter in self.policy.parameters:
+            self._introduce(parameter.identifier, parameter, declared, scope)
+        for statement in self.policy.statements:
+            if isinstance(statement, syntax.Function):
+                self._function(statement, declared, scope)
+            elif isinstance(statement, syntax.State):
+                self._statement(statement, scope)
+                self._introduce(statement.identifier, statement, declared, scope)
+                self._scope(statement)
+        self._phases(declared)
+        for statement in self.policy.statements:
+            if not isinstance(statement, syntax.Function | syntax.State):
+                # What stands at the top of a policy is written before any name of a step.
+                outer = {k: v for k, v in scope.items() if not isinstance(v, syntax.Let)} if isinstance(statement, HEAD) else scope
+                self._statement(statement, outer, declared)
+        for phase in self.policy.phases:
+            self._phase(phase, dict(scope), dict(declared))
+        return self.diagnostics
+
+    def _introduce(
+        self, identifier: syntax.Identifier, meaning: syntax.Node, declared: dict[str, syntax.Node], scope: dict[str, Meaning]
+    ) -> None:
+        if identifier.text in TAKEN:
+            why = "a word of the language"
+        elif identifier.text in declared:
+            why = f"the name of something on line {declared[identifier.text].span.line}"
+        else:
+            declared[identifier.text] = meaning
+            if isinstance(meaning, syntax.Parameter | syntax.State | syntax.Let):
+                scope[identifier.text] = meaning
+            return
+        help_ = f"take another name: `my_{identifier.text}`"
+        self.diagnostics.append(Diagnostic("E0202", f"`{identifier.text}` is {why}", identifier.span, help=help_))
+
+    # --- parts of a policy
+
+    def _function(self, function: syntax.Function, declared: dict[str, syntax.Node], scope: Mapping[str, Meaning]) -> None:
+        self._introduce(function.identifier, function, declared, {})
+        own: dict[str, syntax.Node] = {}
+        for parameter in function.parameters:
+            # A parameter may share its name with nothing that the body could mean.
+            self._introduce(parameter, parameter, {**declared, **own}, {})
+            own[parameter.text] = parameter
+        states: dict[str, Meaning] = {**scope, **self.states}
+        self._expression(function.body, states, set(own))
+
+    def _phases(self, declared: dict[str, syntax.Node]) -> None:
+        for phase in self.policy.phases:
+            if phase.identifier.text in SCOPES:
+                message = f"`{phase.identifier.text}` is a word of the language"
+                help_ = f"take another name: `my_{phase.identifier.text}`"
+                self.diagnostics.append(Diagnostic("E0202", message, phase.identifier.span, help=help_))
+            self._introduce(phase.identifier, phase, declared, {})
+
+    def _phase(self, phase: syntax.Phase, scope: dict[str, Meaning], declared: dict[str, syntax.Node]) -> None:
+        outer = {name: meaning for name, meaning in scope.items() if not isinstance(meaning, syntax.Let)}
+        for expression in expressions(phase):
+            self._expression(expression, outer)
+        if phase.otherwise is not None:
+            self._target(phase.otherwise)
+        for statement in phase.statements:
+            self._statement(statement, scope, declared)
+
+    def _statement(self, statement: syntax.Statement, scope: dict[str, Meaning], declared: dict[str, syntax.Node] | None = None) -> None:
+        for expression in expressions(statement):
+            self._expression(expression, scope)
+        match statement:
+            case syntax.Let() if declared is not None:
+                self._introduce(statement.identifier, statement, declared, scope)
+                self.lets.append(statement)
+            case syntax.Next():
+                self._target(statement.phase)
+            case syntax.Set():
+                self._set(statement.identifier)
+
+    def _scope(self, state: syntax.State) -> None:
+        if state.scope.text not in SCOPES and state.scope.text not in self.phases:
+            self._unknown(state.scope, "neither `block`, `sequence` nor a phase", (*SCOPES, *self.phases), "per block")
+
+    def _target(self, identifier: syntax.Identifier) -> None:
+        if identifier.text not in self.phases:
+            self._unknown(identifier, "no phase", self.phases, f"add `phase {identifier.text}:`")
+
+    def _set(self, identifier: syntax.Identifier) -> None:
+        self.set.add(identifier.text)
+        if identifier.text not in self.states:
+            self._unknown(identifier, "no state", self.states, f"declare it above: `state {identifier.text}: int = 0 per block`")
+
+    def _unknown(self, identifier: syntax.Identifier, what: str, known: Iterable[str], help_: str) -> None:
+        close = did_you_mean(identifier.text, known)
+        hint = f"did you mean `{close}`?" if close else help_
+        self.diagnostics.append(Diagnostic("E0201", f"`{identifier.text}` is {what}", identifier.span, help=hint))
+
+    # --- expressions
+
+    def _expression(self, expression: syntax.Expression, scope: Mapping[str, Meaning], own: Iterable[str] = ()) -> None:
+        for part in parts(expression):
+            if isinstance(part, syntax.Name) and part.identifier in scope:
+                self.meanings[part] = scope[part.identifier]
+            elif isinstance(part, syntax.Name) and part.identifier not in own:
+                self._name(syntax.Identifier(part.span, part.identifier), scope)
+            elif isinstance(part, syntax.Call):
+                self._called(part.function, scope)
+
+    def _called(self, function: syntax.Identifier, scope: Mapping[str, Meaning]) -> None:
+        self.called.add(function.text)
+        if function.text in self.functions or function.text in WORDS or function.text in SHAPES:
+            return
+        if function.text in scope:
+            what = f"`{function.text}` takes no arguments"
+            self.diagnostics.append(Diagnostic("E0203", what, function.span, help=f"write `{function.text}`"))
+            return
+        self._name(function, [*scope, *self.functions])
+
+    def _name(self, name: syntax.Identifier, scope: Iterable[str]) -> None:
+        if name.text in WORDS or name.text in SHAPES:
+            return
+        if name.text in RESERVED:
+            message = f"`{name.text}` is a word of the language that this version cannot use yet"
+            self.diagnostics.append(Diagnostic("E0106", message, name.span))
+            return
+        if name.text in self.functions:
+            wanted = ", ".join(p.text for p in self.functions[name.text].parameters)
+            message = f"`{name.text}` is a function"
+            self.diagnostics.append(Diagnostic("E0203", message, name.span, help=f"write `{name.text}({wanted})`"))
+            return
+        close = did_you_mean(name.text, [*scope, *WORDS, *SHAPES])
+        hint = f"did you mean `{close}`?" if close else "add it as a parameter, or give it a value on a line above: `NAME = ...`"
+        self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
+
+    # --- what nobody uses
+
+    def unused(self) -> list[Diagnostic]:
+        used = set(self.meanings.values())
+        lists: tuple[tuple[str, Iterable[syntax.Parameter | syntax.State | syntax.Let]], ...] = (
+            ("parameter", self.policy.parameters),
+            ("state", self.states.values()),
+            ("name", self.lets),
+        )
+        found = [_unused(what, node.identifier) for what, nodes in lists for node in nodes if node not in used]
+        found += [_unused("function", f.identifier) for f in self.functions.values() if f.identifier.text not in self.called]
+        return found + [self._never_set(state) for state in self.states.values() if state in used and state.identifier.text not in self.set]
+
+    def _never_set(self, state: syntax.State) -> Diagnostic:
+        name = state.identifier.text
+        return Diagnostic(
+            "W0202", f"the state `{name}` never changes", state.identifier.span, help=f"add `set {name} = ...` or make it a parameter"
+        )
 
 
-def _introduce(scope: dict[str, Meaning], meaning: Meaning) -> list[Diagnostic]:
-    identifier = meaning.identifier
-    if identifier.text in TAKEN:
-        why = "a word of the language"
-    elif identifier.text in scope:
-        why = f"the name of something on line {scope[identifier.text].span.line}"
-    else:
-        scope[identifier.text] = meaning
-        return []
-    return [Diagnostic("E0202", f"`{identifier.text}` is {why}", identifier.span, help=f"take another name: `my_{identifier.text}`")]
-
-
-def _resolve(expression: syntax.Expression, scope: dict[str, Meaning], meanings: dict[syntax.Name, Meaning]) -> list[Diagnostic]:
-    diagnostics: list[Diagnostic] = []
-    waiting = [expression]
-    while waiting:
-        part = waiting.pop()
-        waiting += children(part)
-        if isinstance(part, syntax.Name) and part.identifier in scope:
-            meanings[part] = scope[part.identifier]
-        elif isinstance(part, syntax.Name):
-            diagnostics += _unknown(part.identifier, syntax.Identifier(part.span, part.identifier), scope, called=False)
-        elif isinstance(part, syntax.Call):
-            diagnostics += _unknown(part.function.text, part.function, scope, called=True)
-    return diagnostics
-
-
-def _unknown(name: str, place: syntax.Identifier, scope: dict[str, Meaning], *, called: bool) -> list[Diagnostic]:
-    if name in WORDS or name in WINDOWS:
-        return []
-    if name in RESERVED:
-        return [Diagnostic("E0106", f"`{name}` is a word of the language that this version cannot use yet", place.span)]
-    if name in ("true", "false"):
-        return [
-            Diagnostic("E0201", f"`{name}` is a parameter's value, and no name", place.span, help="add a parameter: `always: bool = true`")
-        ]
-    if called and name in scope:
-        return [Diagnostic("E0203", f"`{name}` takes no arguments", place.span, help=f"write `{name}`")]
-    close = did_you_mean(name, [*scope, *WORDS, *WINDOWS])
-    hint = f"did you mean `{close}`?" if close else "add it as a parameter, or give it a value on a line above: `NAME = ...`"
-    return [Diagnostic("E0201", f"nothing is called `{name}`", place.span, help=hint)]
-
-
-def _unused(meaning: Meaning) -> Diagnostic:
-    what = "parameter" if isinstance(meaning, syntax.Parameter) else "name"
-    identifier = meaning.identifier
+def _unused(what: str, identifier: syntax.Identifier) -> Diagnostic:
     return Diagnostic("W0201", f"the {what} `{identifier.text}` is never used", identifier.span, help="use it or delete it")

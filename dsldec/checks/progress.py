@@ -1,176 +1,218 @@
-"""Does every step commit something, so that decoding ends?
+"""Why does decoding end?
 
-A step is only run while its window holds a mask, so it is enough that one commit surely selects one of the masks left.
-Not here: how many forwards that makes (`facts`).
+Each phase commits something in every step, or is left by a step that commits nothing, or fills its window after some steps.
+What is sent round a circle of phases that may commit nothing must be held up by a bound on visits.
+Not here: how many forwards that makes (`facts`), what a step may take back (`budgets`).
 """
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import WORDS, Kind, Place
-from .found import Found
-
-Floor = int | syntax.Parameter
-SELECTORS = ("top", "prefix")  # what they select lies in their first argument
-TOP_ARGUMENTS = sum(not slot.named for slot in WORDS["top"].slots)
-ALL = 10**9  # more than any window holds: everything that is left
-
-
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
-    """Fills `floor`; reports a policy of which a step can commit nothing."""
-    commits = [s for s in found.policy.statements if isinstance(s, syntax.Commit)]
-    if not commits:
-        help_ = "add a line: `commit top(masked, 1, by=conf)`"
-        return found, [Diagnostic("E0301", "this policy commits nothing, so decoding never ends", found.policy.identifier.span, help=help_)]
-    prover = _Prover(found)
-    floors: list[Floor] = []
-    for statement in found.policy.statements:
-        if isinstance(statement, syntax.Let):
-            prover.learn(statement)
-        elif isinstance(statement, syntax.Commit):
-            floors.append(prover.floor_of_commit(statement))
-    surest = max(floors, key=_smallest)
-    if _smallest(surest) >= 1:
-        return replace(found, floor=surest), []
-    if any(commit.mask not in found.types or found.types[commit.mask].kind is not Kind.MASK for commit in commits):
-        return found, []  # reported already as something that is no mask
-    return found, [prover.may_hang(commits[-1])]
-
-
-def _smallest(floor: Floor) -> int:
-    """The least number a floor stands for, whatever value its parameter has."""
-    if isinstance(floor, int):
-        return floor
-    if floor.range is None or floor.kind.text != "int":
-        return 0
-    return int(floor.range.first.value)
-
-
-def _lower(left: Floor, right: Floor) -> Floor:
-    """A number that is below both, whatever values the parameters have."""
-    if left is right or right == ALL:
-        return left
-    return right if left == ALL else min(_smallest(left), _smallest(right))
-
-
-def _surer(left: Floor, right: Floor) -> Floor:
-    """The one of two true floors that promises more."""
-    return max(left, right, key=_smallest)
+from ..language.words import Kind
+from .floors import TOP_ARGUMENTS, Floor, Prover, keeps_schedules, smallest
+from .found import Body, Found, bodies
+from .implied import StepLimit, follows_from_idle, is_word, plain, step_limit
+from .phases import entered, targets
+from .values import worth
 
 
 @dataclass(frozen=True, slots=True)
-class _Sure:
-    """What is known of a let's value: its floor and whether it holds masks alone (a mask), the number it stands for (a count)."""
+class PhaseProgress:
+    """Why a phase comes to an end.
 
+    `floor`: masks that each of its steps surely commits. `fills_after`: the window's step limit at which it fills it.
+    `idle_steps`: how many steps that commit nothing it can make in a visit (a step limit of the phase, or 1: it is left when
+    idle). `visits`: the bound on how often it is entered in a window. `leads_to`: the phases that
+    may be entered from it.
+    """
+
+    name: str
     floor: Floor
-    only_masks: bool
-    count: Floor
+    fills_after: StepLimit | None
+    idle_steps: StepLimit | int | None
+    visits: syntax.Expression | None
+    leads_to: tuple[str, ...]
+
+    @property
+    def may_idle(self) -> bool:
+        """Whether a step of this phase can commit nothing without filling the window at a limit."""
+        return smallest(self.floor) < 1 and self.fills_after is None
 
 
-class _Prover:
-    """Reads the statements in order and remembers what is known of each let, so that no value is looked into twice."""
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """Why a policy ends, phase by phase; the first phase comes first."""
 
-    def __init__(self, found: Found) -> None:
-        self.found = found
-        self.lets: dict[syntax.Let, _Sure] = {}
+    phases: tuple[PhaseProgress, ...]
 
-    def learn(self, let: syntax.Let) -> None:
-        self.lets[let] = _Sure(self.floor(let.value), self.only_masks(let.value), self.count(let.value))
+    def __getitem__(self, name: str) -> PhaseProgress:
+        return next(phase for phase in self.phases if phase.name == name)
 
-    def let(self, expression: syntax.Expression) -> _Sure | None:
-        """What is known of a let's name."""
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
-        return self.lets.get(meaning) if isinstance(meaning, syntax.Let) else None
 
-    def count(self, expression: syntax.Expression) -> Floor:
-        if isinstance(expression, syntax.Number) and isinstance(expression.value, int):
-            return expression.value
-        if (known := self.let(expression)) is not None:
-            return known.count
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
-        return meaning if isinstance(meaning, syntax.Parameter) else 0
+def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+    """Fills `progress`; reports phases of which nothing shows that they end."""
+    phases = [_of_body(body, found) for body in bodies(found.policy)]
+    wrong = [_may_hang(body, found) for body, phase in zip(bodies(found.policy), phases, strict=True) if _unproved(phase)]
+    diagnostics = [diagnostic for diagnostic in wrong if diagnostic is not None]
+    diagnostics += _bounds_without_a_value(found)
+    if not wrong and not diagnostics:
+        diagnostics += _circles(found, phases)
+    return (found if wrong or diagnostics else replace(found, progress=Progress(tuple(phases)))), diagnostics
 
-    def floor_of_commit(self, commit: syntax.Commit) -> Floor:
-        floor = self.floor(commit.mask)
-        if commit.at_least is not None:
-            floor = _surer(floor, self.count(commit.at_least.count))
-        if commit.at_most is not None:
-            floor = _lower(floor, self.count(commit.at_most.count))
-        return floor
 
-    def floor(self, mask: syntax.Expression) -> Floor:
-        """How many masks a selection surely holds while at least that many are left; 0 where nothing is sure."""
-        if (known := self.let(mask)) is not None:
-            return known.floor
-        match mask:
-            case syntax.Name():
-                return ALL if mask.identifier == "masked" else 0
-            case syntax.Disjunction():
-                return _surer(self.floor(mask.left), self.floor(mask.right))
-            case syntax.Alternative():
-                # Where the first selects something, that something must be masks to count.
-                first = 1 if self.only_masks(mask.left) else 0
-                return _surer(self.floor(mask.left), _lower(first, self.floor(mask.right)))
-            case syntax.Conditional():
-                return self.floor_of_either(mask)
-            case syntax.Call() if mask.function.text == "top" and len(mask.arguments) == TOP_ARGUMENTS:
-                # A choice from a set that also holds written positions may pick only those.
-                chosen_from = mask.arguments[0]
-                sure = self.floor(chosen_from) if self.only_masks(chosen_from) else 0
-                return _lower(sure, self.count(mask.arguments[1]))
-            case _:
-                return 0
+def _of_body(body: Body, found: Found) -> PhaseProgress:
+    fills = [_fill_limit(s, found) for s in body.statements]
+    ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
+    leaves_idle = any(follows_from_idle(way.condition, found.meanings) for way in ways)
+    limits = [step_limit(way.condition, found.meanings) for way in ways]
+    leaves_after = next((limit for limit in [*fills, *limits] if limit is not None and limit.counter == "steps_in_phase"), None)
+    return PhaseProgress(
+        name=body.name,
+        floor=Prover(found).read(body),
+        fills_after=next((limit for limit in fills if limit is not None and limit.counter == "steps_in_window"), None),
+        idle_steps=1 if leaves_idle else leaves_after,
+        visits=body.phase.visits if body.phase is not None else None,
+        leads_to=tuple(dict.fromkeys(name for target in targets(body.statements) for name in entered(target, found.phases))),
+    )
 
-    def floor_of_either(self, mask: syntax.Conditional) -> Floor:
-        lower = _lower(self.floor(mask.then), self.floor(mask.otherwise))
-        condition = self.found.types.get(mask.condition)
-        # A condition that differs from position to position mixes the two: each may lie where the other is taken.
-        mixed = condition is None or condition.place is Place.POSITION
-        return 0 if mixed and lower != ALL else lower
 
-    def only_masks(self, mask: syntax.Expression) -> bool:
-        """Whether a selection surely holds no written position."""
-        # A let may have been given its value before a commit of this step; that commit then made progress itself.
-        if (known := self.let(mask)) is not None:
-            return known.only_masks
-        match mask:
-            case syntax.Name():
-                return mask.identifier == "masked"
-            case syntax.Conjunction():
-                return self.only_masks(mask.left) or self.only_masks(mask.right)
-            case syntax.Disjunction() | syntax.Alternative():
-                return self.only_masks(mask.left) and self.only_masks(mask.right)
-            case syntax.Conditional():
-                return self.only_masks(mask.then) and self.only_masks(mask.otherwise)
-            case syntax.Call() if mask.function.text in SELECTORS:
-                return bool(mask.arguments) and self.only_masks(mask.arguments[0])
-            case _:
-                return False
+def _fill_limit(statement: syntax.Statement, found: Found) -> StepLimit | None:
+    """The step at which a statement surely fills the window: `fill` at a step limit, or a schedule's last step."""
+    if isinstance(statement, syntax.Fill):
+        return step_limit(statement.condition, found.meanings)
+    if not isinstance(statement, syntax.Commit) or statement.at_most is not None or statement.ids is not None:
+        return None
+    mask = plain(statement.mask, found.meanings)
+    if not isinstance(mask, syntax.Call) or mask.function.text != "top" or len(mask.arguments) != TOP_ARGUMENTS:
+        return None
+    source, count = (plain(argument, found.meanings) for argument in mask.arguments)
+    scheduled = isinstance(count, syntax.Call) and count.function.text in ("linear", "cosine") and len(count.arguments) == 1
+    everything = is_word(source, "masked", found.meanings) and not any(k.identifier.text == "each" for k in mask.keywords)
+    if scheduled and everything and keeps_schedules(found.policy):
+        assert isinstance(count, syntax.Call)
+        return StepLimit("steps_in_window", count.arguments[0], 0)
+    return None
 
-    # --- saying so
 
-    def may_hang(self, commit: syntax.Commit) -> Diagnostic:
-        message = "a step of this policy can commit nothing, so decoding may never end"
-        counts = [bound.count for bound in (commit.at_least, commit.at_most) if bound is not None]
-        if isinstance(commit.mask, syntax.Call) and commit.mask.function.text == "top":
-            counts += commit.mask.arguments[1:2]
-        for count in counts:
-            floor = self.count(count)
-            if isinstance(floor, syntax.Parameter) and _smallest(floor) < 1:
-                name, default = floor.identifier.text, max(1, int(floor.default.value))
-                help_ = f"give the parameter a range: `{name}: int = {default} in 1..65536`"
-                return Diagnostic("E0301", message, commit.span, f"`{name}` may be 0", help_)
-            if isinstance(count, syntax.Number) and floor == 0:
-                return Diagnostic("E0301", message, commit.span, "a count here is 0", "write 1 or more")
-        unsure = commit.mask
-        while isinstance(unsure, syntax.Conjunction):
-            unsure = unsure.left if self.floor(unsure.left) == 0 else unsure.right
-        help_ = "add `at least 1 by conf`: the best position is then always committed"
-        if commit.at_most is not None and commit.at_least is None:
-            help_ = f"write `at least 1 by conf` before `{commit.at_most.span.text}`: the best position is then always committed"
-        elif commit.at_least is not None:
-            help_ = "write `at least 1 by ...`: a plain number, or a parameter whose range begins at 1"
-        return Diagnostic("E0301", message, commit.span, f"no position is sure to pass `{unsure.span.text}`", help_)
+def _unproved(phase: PhaseProgress) -> bool:
+    return phase.may_idle and phase.idle_steps is None
+
+
+def known_lengths(found: Found) -> dict[str, int | float | bool]:
+    """Values under which a bound can be worked out: defaults, and lengths of 1."""
+    values = {p.identifier.text: p.default.value for p in found.policy.parameters}
+    return values | {"window_length": 1, "generation_length": 1}
+
+
+def _bounds_without_a_value(found: Found) -> list[Diagnostic]:
+    wrong = []
+    bounds: list[tuple[syntax.Expression, str]] = [(p.visits, "a bound on visits") for p in found.policy.phases if p.visits is not None]
+    for body in bodies(found.policy):
+        for statement in body.statements:
+            limit = _fill_limit(statement, found)
+            if isinstance(statement, syntax.Next | syntax.Finish):
+                limit = step_limit(statement.condition, found.meanings)
+            relied_on = limit is not None and limit.counter == ("steps_in_phase" if isinstance(statement, syntax.Next) else limit.counter)
+            if limit is not None and relied_on and limit.counter != "step":
+                bounds.append((limit.most, "a step limit"))
+    for bound, what in bounds:
+        type_ = found.types.get(bound)
+        if type_ is not None and type_.kind is not Kind.UNKNOWN and worth(bound, found.meanings, known_lengths(found)) is None:
+            help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
+            wrong.append(Diagnostic("E0307", f"{what} must be known before anything runs", bound.span, help=help_))
+    return wrong
+
+
+def _circles(found: Found, phases: Iterable[PhaseProgress]) -> list[Diagnostic]:
+    """Circles of phases that may idle, none of which has a bound on visits."""
+    idle = {phase.name: phase for phase in phases if phase.may_idle and phase.visits is None}
+    circle = _circle({name: [t for t in phase.leads_to if t in idle] for name, phase in idle.items()})
+    if circle is None:
+        return []
+    way = " to ".join(f"`{name}`" for name in (*circle, circle[0]))
+    message = f"a row may go round from {way} without ever committing anything"
+    others = [name for name in found.phases if name not in circle] or ["PHASE"]
+    help_ = f"bound one of them: `phase {circle[0]} at most 8 visits else {others[0]}:`"
+    return [Diagnostic("E0301", message, found.phases[circle[0]].identifier.span, help=help_)]
+
+
+def _circle(edges: Mapping[str, list[str]]) -> list[str] | None:
+    done: set[str] = set()
+
+    def walk(name: str, way: list[str]) -> list[str] | None:
+        if name in way:
+            return way[way.index(name) :]
+        if name in done:
+            return None
+        for target in edges[name]:
+            if (found := walk(target, [*way, name])) is not None:
+                return found
+        done.add(name)
+        return None
+
+    return next((circle for name in edges if (circle := walk(name, [])) is not None), None)
+
+
+# --- saying so ----------------------------------------------------------------------------------------------------
+
+
+def _may_hang(body: Body, found: Found) -> Diagnostic | None:
+    commits = [s for s in body.statements if isinstance(s, syntax.Commit)]
+    if not commits:
+        return _commits_nothing(body, found)
+    if any(commit.mask not in found.types or found.types[commit.mask].kind is not Kind.MASK for commit in commits):
+        return None  # reported already as something that is no mask
+    what = f"the phase `{body.name}`" if body.name else "this policy"
+    message = f"a step of {what} can commit nothing, so decoding may never end"
+    return _of_commit(commits[-1], message, found, body)
+
+
+def _commits_nothing(body: Body, found: Found) -> Diagnostic:
+    leaves = any(isinstance(s, syntax.Next) for s in body.statements)
+    if body.phase is None:
+        span = body.statements[-1].span if body.statements else found.policy.identifier.span
+        at = found.policy.identifier.span if not any(isinstance(s, syntax.Fill) for s in body.statements) else span
+        help_ = "add a line: `commit top(masked, 1, by=conf)`"
+        return Diagnostic("E0301", "this policy commits nothing, so decoding never ends", at, help=help_)
+    message = f"the phase `{body.name}` commits nothing and may never be left"
+    help_ = "leave it by `next PHASE`, or commit something in every step" if not leaves else "add `idle or` to the condition of a `next`"
+    return Diagnostic("E0301", message, body.phase.identifier.span, help=help_)
+
+
+def _of_commit(commit: syntax.Commit, message: str, found: Found, body: Body) -> Diagnostic:
+    prover = Prover(found)
+    prover.read(body)
+    counts = [bound.count for bound in (commit.at_least, commit.at_most) if bound is not None]
+    if isinstance(commit.mask, syntax.Call) and commit.mask.function.text == "top":
+        counts += commit.mask.arguments[1:2]
+    for count in counts:
+        floor = prover.count(count)
+        if isinstance(floor, syntax.Parameter) and smallest(floor) < 1:
+            name, default = floor.identifier.text, max(1, int(floor.default.value))
+            help_ = f"give the parameter a range: `{name}: int = {default} in 1..65536`"
+            return Diagnostic("E0301", message, commit.span, f"`{name}` may be 0", help_)
+        if isinstance(count, syntax.Number) and floor == 0:
+            return Diagnostic("E0301", message, commit.span, "a count here is 0", "write 1 or more")
+    if commit.ids is not None:
+        help_ = "add a line that surely writes: `commit top(masked, 1, by=conf)`"
+        return Diagnostic("E0301", message, commit.span, f"`{commit.ids.span.text}` may be MASK, which is not written", help_)
+    unsure = commit.mask
+    while isinstance(unsure, syntax.Conjunction):
+        unsure = unsure.left if prover.floor(unsure.left) == 0 else unsure.right
+    return Diagnostic("E0301", message, commit.span, f"no position is sure to pass `{unsure.span.text}`", _help(commit, body))
+
+
+def _help(commit: syntax.Commit, body: Body) -> str:
+    help_ = "add `at least 1 by conf`: the best position is then always committed"
+    if commit.at_most is not None and commit.at_least is None:
+        help_ = f"write `at least 1 by conf` before `{commit.at_most.span.text}`: the best position is then always committed"
+    elif commit.at_least is not None:
+        help_ = "write `at least 1 by ...`: a plain number, or a parameter whose range begins at 1"
+    way = next((s for s in body.statements if isinstance(s, syntax.Next) and s.condition is not None), None)
+    if way is not None and way.condition is not None:
+        help_ += f"; or leave the phase then: `next {way.phase.text} when idle or {way.condition.span.text}`"
+    return help_

@@ -182,7 +182,7 @@ _WORDS = (
     _per_row("visits", Kind.INT, "how often this phase was entered in this window, this time included"),
     _per_row("idle", Kind.BOOL, "whether this step has committed nothing so far"),
     _per_row("committed_now", Kind.INT, "how many positions this step has committed so far"),
-    _per_row("committed_before", Kind.INT, "how many positions the step before committed"),
+    _per_row("committed_before", Kind.INT, "how many positions this window's step before committed"),
     _per_row("eos_closed", Kind.BOOL, "whether an end-of-text token is written and nothing before it is masked"),
     # Reductions: one value a row, of a mask over the whole window
     Word("any", (_MASK,), Type(Kind.BOOL, Place.SEQUENCE), "whether the mask holds a position"),

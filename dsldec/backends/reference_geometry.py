@@ -1,0 +1,115 @@
+"""The meaning of operations on where positions lie: runs of adjacent ones, distances, shifts."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
+
+from .reference_numbers import Number, are_ints, float32, quotient
+
+Mask = Sequence[bool]
+
+
+def spans(mask: Mask) -> list[tuple[int, int]]:
+    """First and last position of each run."""
+    firsts = [i for i, chosen in enumerate(mask) if chosen and not (i > 0 and mask[i - 1])]
+    lasts = [i for i, chosen in enumerate(mask) if chosen and not (i + 1 < len(mask) and mask[i + 1])]
+    return list(zip(firsts, lasts, strict=True))
+
+
+def _filled(length: int, runs: Iterable[tuple[int, int]]) -> list[bool]:
+    """The union of some runs."""
+    mask = [False] * length
+    for first, last in runs:
+        for i in range(first, last + 1):
+            mask[i] = True
+    return mask
+
+
+def _cut_back(first: int, last: int, to: Mask) -> list[tuple[int, int]]:
+    """The run with both ends cut back to `to`; none if it holds nothing of that."""
+    kept = [i for i in range(first, last + 1) if to[i]]
+    return [(kept[0], kept[-1])] if kept else []
+
+
+def _runs(mask: Mask) -> list[int]:
+    result = [-1] * len(mask)
+    for first, last in spans(mask):
+        for i in range(first, last + 1):
+            result[i] = first
+    return result
+
+
+def _run_length(mask: Mask) -> list[int]:
+    result = [0] * len(mask)
+    for first, last in spans(mask):
+        for i in range(first, last + 1):
+            result[i] = last - first + 1
+    return result
+
+
+def _runs_holding(mask: Mask, seed: Mask) -> list[bool]:
+    return _filled(len(mask), [(first, last) for first, last in spans(mask) if any(seed[first : last + 1])])
+
+
+def _walk(end: int, ahead: Iterable[int], over: Mask, gap: int) -> int:
+    """The last pass before more than `gap` misses in a row."""
+    misses = 0
+    for position in ahead:
+        if over[position]:
+            end, misses = position, 0
+        else:
+            misses += 1
+            if misses > gap:
+                break
+    return end
+
+
+def _grow(mask: Mask, left: Mask, right: Mask, gap: int, apart: bool, trim: Mask) -> list[bool]:
+    runs = spans(mask)
+    grown: list[tuple[int, int]] = []
+    for n, (first, last) in enumerate(runs):
+        lowest = runs[n - 1][1] + 1 if apart and n > 0 else 0
+        highest = runs[n + 1][0] - 1 if apart and n + 1 < len(runs) else len(mask) - 1
+        begin = _walk(first, range(first - 1, lowest - 1, -1), left, gap)
+        end = _walk(last, range(last + 1, highest + 1), right, gap)
+        grown += _cut_back(begin, end, trim)
+    return _filled(len(mask), grown)
+
+
+def _trim(mask: Mask, to: Mask) -> list[bool]:
+    return _filled(len(mask), [kept for first, last in spans(mask) for kept in _cut_back(first, last, to)])
+
+
+def _shift(x: Sequence[Number], n: int) -> list[Number]:
+    nothing = False if isinstance(x[0], bool) else 0 if are_ints(x[0]) else math.nan
+    return [x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))]
+
+
+def _distance(mask: Mask) -> list[float]:
+    members = [i for i, chosen in enumerate(mask) if chosen]
+    return [float(min((abs(i - member) for member in members), default=math.nan)) for i in range(len(mask))]
+
+
+def _density(mask: Mask, sigma: Number) -> list[float]:
+    sigma = float32(sigma)
+    members = [i for i, chosen in enumerate(mask) if chosen]
+
+    def normal(distance: int) -> float:
+        return quotient(math.exp(-quotient(distance**2, 2 * sigma**2)), sigma * math.sqrt(2 * math.pi))
+
+    return [float32(sum((normal(i - member) for member in members), 0.0)) for i in range(len(mask))]
+
+
+GEOMETRY: Mapping[str, Callable[..., Any]] = {
+    "runs": _runs,
+    "run_count": lambda mask: len(spans(mask)),
+    "run_length": _run_length,
+    "runs_holding": _runs_holding,
+    "grow": _grow,
+    "trim": _trim,
+    "shift": _shift,
+    "distance": _distance,
+    "density": _density,
+}

@@ -1,0 +1,70 @@
+"""Which argument of a call stands for which of a word's slots?
+
+Not here: whether the argument's value fits the slot (`kinds`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from ..diagnostics import Diagnostic, did_you_mean
+from ..language import syntax
+from ..language.words import Slot, Word
+
+ONE_OF = {"thin": ("gap", "kernel")}  # words of which exactly one of some slots is given
+
+
+class Given(NamedTuple):
+    """A slot and what is given for it."""
+
+    slot: Slot
+    expression: syntax.Expression
+
+
+def signature(word: Word) -> str:
+    """A word as it is written: `top(mask, k, by=, [each=])`, `max(x, over=masked)`."""
+    slots = [_slot(slot) for slot in word.slots]
+    return f"{word.name}({', '.join(slots)})" if slots else word.name
+
+
+def _slot(slot: Slot) -> str:
+    plain = f"{slot.name}, ..." if slot.many else slot.name
+    text = f"{slot.name}={slot.default}" if slot.named else plain
+    return f"[{text}]" if slot.optional and not slot.default else text
+
+
+def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | None]:
+    """Each slot that is given, with what is given; or what is wrong with the arguments."""
+    if word.elementwise and len(call.arguments) == len(word.elementwise) and not call.keywords:
+        return [Given(slot, value) for slot, value in zip(word.elementwise, call.arguments, strict=True)], None
+    help_ = f"write `{signature(word)}`"
+    plain = [slot for slot in word.slots if not slot.named]
+    if plain and plain[-1].many:
+        plain += [plain[-1]] * (len(call.arguments) - len(plain))
+    if len(call.arguments) > len(plain):
+        extra = call.arguments[len(plain)]
+        return [], Diagnostic("E0203", f"`{word.name}` has no place for `{extra.span.text}`", extra.span, help=help_)
+    given = [Given(slot, value) for slot, value in zip(plain, call.arguments, strict=False)]
+    named = {slot.name: slot for slot in word.slots if slot.named}
+    for keyword in call.keywords:
+        slot = named.pop(keyword.identifier.text, None)
+        if slot is None:
+            close = did_you_mean(keyword.identifier.text, named)
+            hint = f"did you mean `{close}=`?" if close else help_
+            return [], Diagnostic("E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword.span, help=hint)
+        given.append(Given(slot, keyword.value))
+    return given, _lacking(call, word, [slot.name for slot, _ in given])
+
+
+def _lacking(call: syntax.Call, word: Word, given: Sequence[str]) -> Diagnostic | None:
+    help_ = f"write `{signature(word)}`"
+    missing = [slot.name for slot in word.slots if slot.name not in given and not slot.optional]
+    if missing:
+        names = " and ".join(f"`{name}`" for name in missing)
+        return Diagnostic("E0203", f"`{word.name}` lacks {names}", call.span, help=help_)
+    choice = ONE_OF.get(word.name, ())
+    if choice and sum(name in given for name in choice) != 1:
+        names = " or ".join(f"`{name}=`" for name in choice)
+        return Diagnostic("E0203", f"`{word.name}` takes one of {names}", call.span, help=help_)
+    return None

@@ -1,0 +1,192 @@
+"""How many forwards can decoding take at most: as a number for given lengths and parameters, and as a formula.
+
+In a window of W positions every step commits something, except the idle steps: those of a phase that is left when it commits
+nothing, at most so many a visit. A phase is entered at most as often as its bound on visits says, or as the phases that lead to it
+are left. A step limit that fills the window bounds all of it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from ..language import syntax
+from .budgets import has_step_limit
+from .floors import ALL, smallest
+from .found import Found, statements
+from .implied import StepLimit
+from .progress import PhaseProgress, Progress
+from .values import Value, worth
+
+SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
+MOST_LENGTHS = 4096  # lengths of a window whose length is not known beforehand that are tried for its bound
+
+
+def block_length(size: int | str | None, gen_length: int, parameters: Mapping[str, Value]) -> int:
+    """Positions of a full window."""
+    length = parameters[size] if isinstance(size, str) else size
+    return gen_length if length is None else min(int(length), gen_length)
+
+
+@dataclass(frozen=True, slots=True)
+class Bound:
+    """The bound on forwards of a policy whose window has a shape."""
+
+    found: Found
+    progress: Progress
+    window: syntax.Expression
+
+    @property
+    def shape(self) -> str:
+        return self.window.function.text if isinstance(self.window, syntax.Call) else "all"
+
+    @property
+    def size(self) -> int | str | None:
+        """The number, or the parameter's name, that sizes the window; `None` for everything that is generated."""
+        return self._given(SIZES.get(self.shape, ""))
+
+    def _given(self, name: str) -> int | str | None:
+        if not isinstance(self.window, syntax.Call):
+            return None
+        values = [k.value for k in self.window.keywords if k.identifier.text == name]
+        values += self.window.arguments[:1] if name == "n" else []
+        value = values[0] if values else None
+        if isinstance(value, syntax.Number):
+            return int(value.value)
+        return value.identifier if isinstance(value, syntax.Name) else None
+
+    @property
+    def takes_back(self) -> bool:
+        return any(isinstance(s, syntax.Revoke) for s in statements(self.found.policy))
+
+    # --- the number
+
+    def forwards(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
+        """The most forwards that decoding `gen_length` positions can take under these parameter values."""
+        length = block_length(self.size, gen_length, parameters)
+        if not length:
+            return 0
+        if self.shape in ("all", "blocks"):
+            full, rest = divmod(gen_length, length)
+            whole = full * self._of_window(length, gen_length, parameters)
+            return whole + (self._of_window(rest, gen_length, parameters) if rest else 0)
+        lengths = range(1, min(length, MOST_LENGTHS) + 1)
+        extra = max(self._of_window(n, gen_length, parameters) - self._steps(n) for n in lengths)
+        least = self._given("min")
+        smallest_window = int(parameters[least] if isinstance(least, str) else least or 1)
+        windows = -(-gen_length // max(1, min(smallest_window, length))) if self.shape == "until" else 1
+        return gen_length + windows * max(0, extra)
+
+    def _steps(self, length: int) -> int:
+        """Steps of a window that commit something."""
+        floor = min(smallest(phase.floor) for phase in self.progress.phases)
+        return length if floor < 1 or self.takes_back else -(-length // floor)
+
+    def _of_window(self, length: int, gen_length: int, parameters: Mapping[str, Value]) -> int:
+        known = {**parameters, "window_length": length, "generation_length": gen_length}
+        floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
+        steps = length if min(floors) < 1 or self.takes_back else -(-length // min(floors))
+        counted = _Counted(self, length, known)
+        whole = steps + sum(counted.idle(phase) for phase in self.progress.phases)
+        if not has_step_limit(self.found) and not all(phase.fills_after for phase in self.progress.phases):
+            return whole
+        limit = max(counted.limit(phase.fills_after) for phase in self.progress.phases if phase.fills_after is not None)
+        limit += length if self.shape == "sliding" else 0  # there a filled window moves on
+        return limit if self.takes_back else min(limit, whole)
+
+    def _floor(self, phase: PhaseProgress, length: int, parameters: Mapping[str, Value]) -> int:
+        if isinstance(phase.floor, syntax.Parameter):
+            return int(parameters[phase.floor.identifier.text])
+        return length if phase.floor == ALL else phase.floor
+
+    # --- the words
+
+    def formula(self) -> str:
+        """The bound in words."""
+        limits = [phase.fills_after for phase in self.progress.phases]
+        if all(limits):
+            texts = dict.fromkeys(_limit_text(limit) for limit in limits if limit is not None)
+            return f"{' or '.join(texts)} a window" + (", or gen_length if that is less" if not self.takes_back else "")
+        idle = [phase for phase in self.progress.phases if phase.may_idle]
+        more = [f"{self._visits_text(phase)} idle steps of `{phase.name}`" for phase in idle]
+        more += [
+            f"{_limit_text(p.fills_after)} steps of `{p.name}`" for p in self.progress.phases if p.fills_after and smallest(p.floor) < 1
+        ]
+        if more:
+            return f"gen_length, and in each window {' and '.join(more)}"
+        floors = [phase.floor for phase in self.progress.phases]
+        lowest = min(floors, key=smallest)
+        if self.takes_back or lowest == 1 or self.shape in ("sliding", "until"):
+            return "gen_length"
+        floor = lowest.identifier.text if isinstance(lowest, syntax.Parameter) else lowest
+        if floor == ALL:
+            return "1" if self.size is None else "number of blocks"
+        return f"ceil(gen_length / {floor})" if self.size is None else f"sum over blocks of ceil(length / {floor}), blocks of {self.size}"
+
+    def _visits_text(self, phase: PhaseProgress, seen: tuple[str, ...] = ()) -> str:
+        if phase.visits is not None:
+            visits = phase.visits.span.text
+        elif phase.name in seen or not phase.may_idle:
+            visits = "window_length"
+        else:
+            ways = [self._visits_text(other, (*seen, phase.name)) for other in self.progress.phases if phase.name in other.leads_to]
+            ways += ["1"] if phase is self.progress.phases[0] else []
+            visits = " + ".join(ways)
+        steps = f" * {_limit_text(phase.idle_steps)}" if isinstance(phase.idle_steps, StepLimit) and not seen else ""
+        return visits + steps
+
+    def reasons(self) -> dict[str, str]:
+        """Why each phase comes to an end."""
+        return {phase.name: self._reason(phase) for phase in self.progress.phases}
+
+    def _reason(self, phase: PhaseProgress) -> str:
+        floor = phase.floor.identifier.text if isinstance(phase.floor, syntax.Parameter) else phase.floor
+        if smallest(phase.floor) >= 1:
+            most = "all masked positions" if floor == ALL else f"at least {floor} of the masked positions"
+            return f"every step commits {most} of its window" + ("" if floor in (1, ALL) else " (all of them, if fewer are left)")
+        if phase.fills_after is not None:
+            return f"step {_limit_text(phase.fills_after)} of a window fills it"
+        after = "a step that commits nothing" if phase.idle_steps == 1 else f"{_limit_text(phase.idle_steps)} steps"
+        visits = f"; it is entered at most {phase.visits.span.text} times a window" if phase.visits is not None else ""
+        return f"it is left after {after}{visits}"
+
+
+def _limit_text(limit: StepLimit | int | None) -> str:
+    if not isinstance(limit, StepLimit):
+        return str(limit or 1)
+    more = f" {'+' if limit.more > 0 else '-'} {abs(limit.more)}" if limit.more else ""
+    return limit.most.span.text + more
+
+
+@dataclass(slots=True)
+class _Counted:
+    """Visits and idle steps in one window of `length` positions, with all values known."""
+
+    bound: Bound
+    length: int
+    known: Mapping[str, Value]
+
+    def limit(self, limit: StepLimit) -> int:
+        value = worth(limit.most, self.bound.found.meanings, self.known)
+        return max(1, int(value or 0) + limit.more)
+
+    def idle(self, phase: PhaseProgress) -> int:
+        """Steps in a phase that may commit nothing."""
+        if smallest(phase.floor) >= 1:
+            return 0
+        if phase.fills_after is not None:
+            return self.limit(phase.fills_after)
+        steps = self.limit(phase.idle_steps) if isinstance(phase.idle_steps, StepLimit) else 1
+        return self.visits(phase) * steps
+
+    def visits(self, phase: PhaseProgress) -> int:
+        """How often a phase can be entered."""
+        if phase.visits is not None:
+            return max(0, int(worth(phase.visits, self.bound.found.meanings, self.known) or 0))
+        if smallest(phase.floor) >= 1:
+            return self.length
+        if phase.fills_after is not None:
+            return self.limit(phase.fills_after)
+        # The checks saw to it that this comes to an end: no circle of such phases is without a bound on visits.
+        phases = self.bound.progress.phases
+        return (phase is phases[0]) + sum(self.visits(other) for other in phases if phase.name in other.leads_to)

@@ -1,0 +1,102 @@
+"""Is less taken back than is written?
+
+`revoke` must leave a step's gain: at most one position less than this step or the one before committed, counted in one way in
+all phases and once in each; or any number under a step limit that fills the window. `edit` makes no masks: any budget will do.
+"""
+
+from __future__ import annotations
+
+from ..diagnostics import Diagnostic
+from ..language import syntax
+from .floors import smallest
+from .found import Found, bodies
+from .implied import Meanings, is_word, plain, step_limit
+
+GAINS = ("committed_now", "committed_before")
+HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
+
+
+def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+    """Reports revokes and edits without a budget, and revokes that may undo all that is gained."""
+    wrong: list[Diagnostic] = []
+    revokes: list[tuple[syntax.Revoke, str | None]] = []
+    limited = has_step_limit(found)
+    for body in bodies(found.policy):
+        first = None
+        for statement in body.statements:
+            if isinstance(statement, syntax.Revoke | syntax.Edit) and statement.at_most is None:
+                what = "revoke" if isinstance(statement, syntax.Revoke) else "edit"
+                help_ = f"add `at most committed_before - 1 by doubt` to the {what}" if what == "revoke" else "add `at most 1`"
+                wrong.append(Diagnostic("E0308", f"this {what} has no budget", statement.span, help=help_))
+            elif isinstance(statement, syntax.Revoke) and statement.at_most is not None:
+                revokes.append((statement, spared(statement.at_most.count, found.meanings)))
+                if first is not None and not limited:
+                    message = "a second revoke in one step may undo what the first one left"
+                    wrong.append(Diagnostic("E0308", message, statement.span, help="join the two: `revoke A or B at most ...`"))
+                first = statement
+    if not limited:
+        wrong += _undoing(revokes)
+    return found, wrong
+
+
+def _undoing(revokes: list[tuple[syntax.Revoke, str | None]]) -> list[Diagnostic]:
+    wrong = []
+    for revoke, gain in revokes:
+        assert revoke.at_most is not None
+        if gain is None:
+            message = f"nothing shows that `{revoke.at_most.count.span.text}` is less than what is gained, so decoding may never end"
+            wrong.append(Diagnostic("E0308", message, revoke.at_most.span, "as much may be taken back as is written", HELP))
+    gains = {gain for _, gain in revokes if gain is not None}
+    if len(gains) > 1:
+        last = revokes[-1][0]
+        message = "what one step commits is counted twice: once in it and once in the step after it"
+        wrong.append(Diagnostic("E0308", message, last.span, help=f"count the same in all phases: `{revokes[0][1]}`"))
+    return wrong
+
+
+def has_step_limit(found: Found) -> bool:
+    """Whether every phase fills its window at a step limit of the window."""
+    limits = (
+        any(
+            isinstance(s, syntax.Fill)
+            and (limit := step_limit(s.condition, found.meanings)) is not None
+            and limit.counter == "steps_in_window"
+            for s in body.statements
+        )
+        for body in bodies(found.policy)
+    )
+    return all(limits)
+
+
+def spared(count: syntax.Expression, meanings: Meanings) -> str | None:
+    """The gain that a budget stays at least one below (or at 0), if that is plain to see; `committed_before` for a budget of 0."""
+    count = plain(count, meanings)
+    match count:
+        case syntax.Number():
+            return GAINS[1] if count.value == 0 else None
+        case syntax.Arithmetic() if count.operator == "-":
+            gain = next((gain for gain in GAINS if is_word(count.left, gain, meanings)), None)
+            return gain if _at_least_one(count.right, meanings) else None
+        case syntax.Conditional():
+            return _both(spared(count.then, meanings), spared(count.otherwise, meanings))
+        case syntax.Call() if count.function.text == "min" and len(count.arguments) > 1:
+            left, right = (spared(argument, meanings) for argument in count.arguments[:2])
+            return left or right
+        case syntax.Call() if count.function.text == "max" and len(count.arguments) > 1:
+            return _both(*(spared(argument, meanings) for argument in count.arguments[:2]))
+        case syntax.Call() if count.function.text == "clamp" and len(count.arguments) > 2:
+            return spared(count.arguments[2], meanings)
+        case _:
+            return None
+
+
+def _both(left: str | None, right: str | None) -> str | None:
+    """A bound that holds whichever of the two is taken: both count the same gain."""
+    return left if left == right else None
+
+
+def _at_least_one(expression: syntax.Expression, meanings: Meanings) -> bool:
+    if isinstance(expression, syntax.Number):
+        return expression.value >= 1
+    meaning = meanings.get(expression) if isinstance(expression, syntax.Name) else None
+    return isinstance(meaning, syntax.Parameter) and smallest(meaning) >= 1

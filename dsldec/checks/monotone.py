@@ -1,0 +1,191 @@
+"""Does `while=` of `prefix`, once it has failed, stay false for all worse positions?
+
+Then the prefix holds every position that passes; else it stops at the first failure with passing positions behind it, which is
+what the last-rank mistakes in published code come from. Proved from how values run along the sort, or reported.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from ..diagnostics import Diagnostic
+from ..language import syntax
+from ..language.words import Kind, Place
+from .found import Found, alike, expressions, parts, statements
+from .implied import is_word, plain
+
+NEVER_NEGATIVE = frozenset("conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction".split())
+RUNNING = ("cumsum", "cummax")
+
+
+class Run(StrEnum):
+    """How a value runs along the sort, from the best position to the worst."""
+
+    SAME = "stays the same"
+    RISES = "rises or stays"
+    FALLS = "falls or stays"
+    UNKNOWN = "unknown"
+
+
+OPPOSITE = {Run.SAME: Run.SAME, Run.RISES: Run.FALLS, Run.FALLS: Run.RISES, Run.UNKNOWN: Run.UNKNOWN}
+
+
+def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+    """Warns of every `while` that is not proved to stay false."""
+    wrong = []
+    for statement in statements(found.policy):
+        for expression in () if isinstance(statement, syntax.Function) else expressions(statement):
+            for call in parts(expression):
+                if isinstance(call, syntax.Call) and call.function.text == "prefix":
+                    wrong += _prefix(call, found)
+    return found, wrong
+
+
+def _prefix(call: syntax.Call, found: Found) -> list[Diagnostic]:
+    named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
+    if "by" not in named or "while" not in named or found.types.get(named["while"]) is None:
+        return []
+    if _Sort(found, named["by"]).condition(named["while"]) in (Run.SAME, Run.FALLS):
+        return []
+    text = named["while"].span.text
+    message = f"nothing shows that `{text}` stays false once it has failed"
+    label = "the prefix ends at the first failure, whatever comes after"
+    help_ = "if that is meant, it is well defined; else compare what falls along the sort with what does not"
+    return [Diagnostic("W0301", message, named["while"].span, label, help_)]
+
+
+@dataclass(frozen=True, slots=True)
+class _Sort:
+    """Positions sorted by a score; conditions are seen as 0 and 1."""
+
+    found: Found
+    by: syntax.Expression
+
+    def condition(self, condition: syntax.Expression) -> Run:
+        condition = plain(condition, self.found.meanings)
+        if self.same_everywhere(condition):
+            return Run.SAME
+        match condition:
+            case syntax.Conjunction() | syntax.Disjunction():
+                return _joined(self.condition(condition.left), self.condition(condition.right))
+            case syntax.Inversion():
+                return OPPOSITE[self.condition(condition.operand)]
+            case syntax.Comparison() if set(condition.operators) <= {">", ">="} or set(condition.operators) <= {"<", "<="}:
+                falling = [
+                    _joined(self.run(a), OPPOSITE[self.run(b)]) for a, b in zip(condition.operands, condition.operands[1:], strict=False)
+                ]
+                whole = falling[0] if len(falling) == 1 else Run.UNKNOWN if any(f is not falling[0] for f in falling) else falling[0]
+                return whole if condition.operators[0] in (">", ">=") else OPPOSITE[whole]
+            case _:
+                return Run.UNKNOWN
+
+    def same_everywhere(self, expression: syntax.Expression) -> bool:
+        return self.found.types[expression].place is not Place.POSITION
+
+    def run(self, expression: syntax.Expression) -> Run:
+        expression = plain(expression, self.found.meanings)
+        if self.same_everywhere(expression):
+            return Run.SAME
+        if (sorted_by := self.sorted_by(expression)) is not None:
+            return sorted_by
+        match expression:
+            case syntax.Negation():
+                return OPPOSITE[self.run(expression.operand)]
+            case syntax.Arithmetic() if expression.operator in "+-":
+                return self.of_sum(expression)
+            case syntax.Arithmetic() if expression.operator in "*/":
+                return self.of_product(expression)
+            case syntax.Call() if expression.function.text == "cummax":
+                return Run.RISES
+            case syntax.Call() if expression.function.text == "cumsum":
+                return Run.RISES if self.not_negative(expression.arguments[0]) else Run.UNKNOWN
+            case syntax.Call() if expression.function.text in ("log", "exp", "sqrt", "floor", "ceil", "int"):
+                return self.run(expression.arguments[0])
+            case syntax.Call() if expression.function.text in ("min", "max") and len(expression.arguments) > 1:
+                return _joined(*(self.run(argument) for argument in expression.arguments[:2]))
+            case _:
+                return Run.RISES if is_word(expression, "rank", self.found.meanings) else Run.UNKNOWN
+
+    def sorted_by(self, expression: syntax.Expression) -> Run | None:
+        """How a value runs that the sort is by, or its opposite."""
+        by, sign = plain(self.by, self.found.meanings), Run.FALLS
+        while isinstance(by, syntax.Negation):
+            by, sign = plain(by.operand, self.found.meanings), OPPOSITE[sign]
+        if alike(expression, by):
+            return sign
+        pair = {"conf": "doubt", "doubt": "conf"}
+        if isinstance(expression, syntax.Name) and isinstance(by, syntax.Name) and pair.get(expression.identifier) == by.identifier:
+            return OPPOSITE[sign]
+        return None
+
+    def of_sum(self, expression: syntax.Arithmetic) -> Run:
+        terms = self.terms(expression, positive=True)
+        for i, (plus, first) in enumerate(terms):
+            for j, (other, second) in enumerate(terms):
+                if i != j and plus != other and (pair := self.pair(first, second)) is not None:
+                    rest = [term for k, term in enumerate(terms) if k not in (i, j)]
+                    return _all([pair if plus else OPPOSITE[pair], *(self.term(term) for term in rest)])
+        return _all([self.term(term) for term in terms])
+
+    def term(self, term: tuple[bool, syntax.Expression]) -> Run:
+        return self.run(term[1]) if term[0] else OPPOSITE[self.run(term[1])]
+
+    def pair(self, plus: syntax.Expression, minus: syntax.Expression) -> Run | None:
+        """How `plus - minus` runs where that is known of the two together: each position adds x to the sum."""
+        if not isinstance(plus, syntax.Call) or plus.function.text != "cumsum":
+            return None
+        x = plus.arguments[0]
+        if is_word(minus, "rank", self.found.meanings) and self.found.types[x].kind is Kind.PROB:
+            return Run.FALLS  # a probability is at most the 1 that the rank grows by
+        largest = isinstance(minus, syntax.Call) and minus.function.text == "cummax" and alike(minus.arguments[0], x)
+        return Run.RISES if largest and self.not_negative(x) else None
+
+    def terms(self, expression: syntax.Expression, *, positive: bool) -> list[tuple[bool, syntax.Expression]]:
+        """A sum as its terms, each with whether it is added."""
+        expression = plain(expression, self.found.meanings)
+        if isinstance(expression, syntax.Negation):
+            return self.terms(expression.operand, positive=not positive)
+        if isinstance(expression, syntax.Arithmetic) and expression.operator in "+-":
+            right = positive if expression.operator == "+" else not positive
+            return self.terms(expression.left, positive=positive) + self.terms(expression.right, positive=right)
+        return [(positive, expression)]
+
+    def of_product(self, expression: syntax.Arithmetic) -> Run:
+        left, right = self.run(expression.left), self.run(expression.right)
+        if not (self.not_negative(expression.left) and self.not_negative(expression.right)):
+            return Run.UNKNOWN
+        return _joined(left, right if expression.operator == "*" else OPPOSITE[right])
+
+    def not_negative(self, expression: syntax.Expression) -> bool:
+        expression = plain(expression, self.found.meanings)
+        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        if isinstance(meaning, syntax.Parameter):
+            return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
+        match expression:
+            case syntax.Number():
+                return True
+            case syntax.Name():
+                return meaning is None and expression.identifier in NEVER_NEGATIVE
+            case syntax.Call() if expression.function.text in (*RUNNING, "sqrt", "sum", "mean"):
+                return self.not_negative(expression.arguments[0])
+            case syntax.Call():
+                return expression.function.text in NEVER_NEGATIVE or expression.function.text in ("abs", "exp", "std")
+            case syntax.Arithmetic() if expression.operator in ("+", "*", "/"):
+                return self.not_negative(expression.left) and self.not_negative(expression.right)
+            case _:
+                return False
+
+
+def _joined(left: Run, right: Run) -> Run:
+    """How a sum of two values runs."""
+    if Run.SAME in (left, right):
+        return right if left is Run.SAME else left
+    return left if left is right else Run.UNKNOWN
+
+
+def _all(runs: list[Run]) -> Run:
+    whole = Run.SAME
+    for run in runs:
+        whole = _joined(whole, run)
+    return whole

@@ -1,0 +1,52 @@
+"""Do a parameter's kind, default and range fit together?
+
+Also here: whether a value given later is one that a parameter can have.
+"""
+
+from __future__ import annotations
+
+from ..diagnostics import Diagnostic
+from ..language import syntax
+from ..language.parse import LARGEST_INT, LARGEST_REAL
+from ..language.words import PARAMETER_KINDS, Kind
+from .found import Found
+
+
+def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+    """Reports parameters of no kind, and defaults and ranges that do not fit."""
+    wrong = (_wrong(parameter) for parameter in found.policy.parameters)
+    return found, [diagnostic for diagnostic in wrong if diagnostic is not None]
+
+
+def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
+    kind = parameter.kind
+    if kind.text not in PARAMETER_KINDS:
+        known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS))
+        return Diagnostic("E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}")
+    ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
+    for literal in (parameter.default, *ends):
+        if problem := unfit(Kind(kind.text), literal.value):
+            label = f"`{parameter.identifier.text}` is of kind `{kind.text}`"
+            return Diagnostic("E0208", f"`{literal.span.text}` is {problem}", literal.span, label)
+    if parameter.range is None:
+        return None
+    first, last = parameter.range.first.value, parameter.range.last.value
+    if not first <= last:
+        return Diagnostic("E0208", "this range holds nothing", parameter.range.span, help="write the smaller end first")
+    if not first <= parameter.default.value <= last:
+        message = f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`"
+        return Diagnostic("E0208", message, parameter.default.span, help="widen the range or take another default")
+    return None
+
+
+def unfit(kind: Kind, value: object) -> str:
+    """Why a value cannot be of a parameter's kind; empty where it can."""
+    if kind is Kind.BOOL:
+        return "" if isinstance(value, bool) else "not `true` or `false`"
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return "not a number"
+    if kind in (Kind.INT, Kind.TOKEN):
+        return "not a whole number" if not isinstance(value, int) else "" if abs(value) <= LARGEST_INT else "too large"
+    if kind is Kind.PROB:
+        return "" if 0 <= value <= 1 else "not a probability: they lie between 0 and 1"
+    return "" if abs(value) <= LARGEST_REAL else "not a finite number"

@@ -1,0 +1,99 @@
+"""Can every phase be reached, and does every way out of one lead somewhere?
+
+Not here: whether a phase makes progress (`progress`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from ..diagnostics import Diagnostic
+from ..language import syntax
+from .found import Found, bodies
+from .implied import requires
+
+
+def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+    """Reports phases that are never entered, headers without a way out, and rows that would end with masks left."""
+    policy = found.policy
+    wrong = [diagnostic for phase in policy.phases for diagnostic in _header(phase)]
+    circle = _circle(found.phases)
+    if circle is not None:
+        names = ", ".join(f"`{name}`" for name in circle)
+        help_ = "let one of them have no bound and no condition"
+        wrong.append(Diagnostic("E0304", f"{names} send a row round in a circle", found.phases[circle[0]].identifier.span, help=help_))
+    reached = _reached(policy.phases)
+    for phase in policy.phases:
+        if phase.identifier.text not in reached:
+            message = f"no step ever enters the phase `{phase.identifier.text}`"
+            help_ = f"lead there: `next {phase.identifier.text} when ...`, or delete it"
+            wrong.append(Diagnostic("E0305", message, phase.identifier.span, help=help_))
+    return found, wrong + _finishes(found)
+
+
+def targets(statements: Iterable[syntax.Statement]) -> list[str]:
+    """The phases that `next` leads to."""
+    return [s.phase.text for s in statements if isinstance(s, syntax.Next)]
+
+
+def entered(name: str, phases: Mapping[str, syntax.Phase]) -> list[str]:
+    """The phases a row may find itself in that is sent to one: that one, or where its `else` leads."""
+    found: list[str] = []
+    phase = phases.get(name)
+    while phase is not None and phase.identifier.text not in found:
+        found.append(phase.identifier.text)
+        phase = phases.get(phase.otherwise.text) if phase.otherwise is not None else None
+    return found
+
+
+def _header(phase: syntax.Phase) -> list[Diagnostic]:
+    limited = phase.visits is not None or phase.condition is not None
+    if limited and phase.otherwise is None:
+        what = "may not be entered any more" if phase.visits is not None else "is not entered where its condition fails"
+        message = f"`{phase.identifier.text}` {what}, and nothing says what comes instead"
+        return [Diagnostic("E0304", message, phase.identifier.span, help="add `else PHASE` before the `:`")]
+    if phase.otherwise is not None and not limited:
+        message = f"`{phase.identifier.text}` is always entered: its `else` is never taken"
+        return [Diagnostic("E0304", message, phase.otherwise.span, help="add `at most N visits` or `when COND`, or delete the `else`")]
+    return []
+
+
+def _circle(phases: Mapping[str, syntax.Phase]) -> list[str] | None:
+    for name in phases:
+        way: list[str] = []
+        at: str | None = name
+        while at is not None and at in phases:
+            if at in way:
+                return way[way.index(at) :]
+            way.append(at)
+            otherwise = phases[at].otherwise
+            at = otherwise.text if otherwise is not None else None
+    return None
+
+
+def _reached(phases: Sequence[syntax.Phase]) -> set[str]:
+    by_name = {phase.identifier.text: phase for phase in phases}
+    reached: set[str] = set()
+    waiting = [phases[0].identifier.text] if phases else []
+    while waiting:
+        name = waiting.pop()
+        if name in reached or name not in by_name:
+            continue
+        reached.add(name)
+        phase = by_name[name]
+        waiting += targets(phase.statements) + ([phase.otherwise.text] if phase.otherwise is not None else [])
+    return reached
+
+
+def _finishes(found: Found) -> list[Diagnostic]:
+    wrong = []
+    for body in bodies(found.policy):
+        for statement in body.statements:
+            if isinstance(statement, syntax.Finish) and not (
+                statement.condition is not None and requires(statement.condition, "eos_closed", found.meanings)
+            ):
+                condition = "eos_closed" if statement.condition is None else f"eos_closed and ({statement.condition.span.text})"
+                message = "a row may end here with masks left in its text"
+                help_ = f"write `finish when {condition}`"
+                wrong.append(Diagnostic("E0306", message, statement.span, "only what follows the end of the text may stay masked", help_))
+    return wrong

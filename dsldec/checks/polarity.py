@@ -1,0 +1,44 @@
+"""Is a score high where the denoiser is sure, or low: what arithmetic makes of it.
+
+Sign analysis stays simple: only a number written out has a sign; where nothing can be said the polarity is unknown, and an
+unknown one may rank.
+"""
+
+from __future__ import annotations
+
+from ..language import syntax
+from ..language.words import Place, Polarity, Type
+
+FLIPPED = {Polarity.HIGH: Polarity.LOW, Polarity.LOW: Polarity.HIGH, Polarity.NONE: Polarity.NONE}
+
+
+def of_sum(left: Type, right: Type) -> Polarity:
+    """Polarity of a sum: what is the same for all positions does not matter."""
+    varying = [t.polarity for t in (left, right) if t.place is Place.POSITION]
+    if not varying or any(p is not varying[0] for p in varying):
+        return Polarity.NONE
+    return varying[0]
+
+
+def of_product(expression: syntax.Arithmetic, left: Type, right: Type) -> Polarity:
+    """Polarity of a product or quotient with a number written out; anything else could have either sign."""
+    if expression.operator in ("*", "/") and (sign := _sign(expression.right)) != 0:
+        return left.polarity if sign > 0 else FLIPPED[left.polarity]
+    if expression.operator == "*" and (sign := _sign(expression.left)) != 0:
+        return right.polarity if sign > 0 else FLIPPED[right.polarity]
+    return Polarity.NONE
+
+
+def _sign(factor: syntax.Expression) -> int:
+    """1 or -1 for a number written out, else 0."""
+    if isinstance(factor, syntax.Negation):
+        return -_sign(factor.operand)
+    return int(isinstance(factor, syntax.Number) and factor.value > 0)
+
+
+def flipped(score: syntax.Expression) -> str:
+    """A score's text with the other polarity."""
+    if isinstance(score, syntax.Negation):
+        return score.operand.span.text
+    atom = isinstance(score, syntax.Name | syntax.Call)
+    return f"-{score.span.text}" if atom else f"-({score.span.text})"

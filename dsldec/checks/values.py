@@ -1,0 +1,85 @@
+"""What is an expression worth before anything runs: parameters, numbers, lengths, and arithmetic on them.
+
+Computes as a step does: what has a fraction is rounded to float32 after every operation.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import math
+from collections.abc import Callable, Mapping
+
+from ..language import syntax
+from .implied import Meanings, plain
+
+Value = int | float | bool
+
+
+def float32(value: float) -> float:
+    """The nearest float32."""
+    return ctypes.c_float(value).value
+
+
+def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str, Value]) -> Value | None:
+    """The value, with parameters and words as in `known`; `None` where it depends on more, or there is none."""
+    expression = plain(expression, meanings)
+    match expression:
+        case syntax.Number():
+            return expression.value if isinstance(expression.value, int) else float32(expression.value)
+        case syntax.Name():
+            return known.get(expression.identifier)
+        case syntax.Negation():
+            operand = worth(expression.operand, meanings, known)
+            return None if operand is None else -operand
+        case syntax.Arithmetic():
+            return _of_two(_arithmetic(expression.operator), expression.left, expression.right, meanings, known)
+        case syntax.Call() if expression.function.text in FUNCTIONS and not expression.keywords:
+            values = [worth(argument, meanings, known) for argument in expression.arguments]
+            return None if None in values else _defined(FUNCTIONS[expression.function.text], *values)
+        case _:
+            return None
+
+
+def _of_two(
+    function: Callable[[float, float], Value],
+    left: syntax.Expression,
+    right: syntax.Expression,
+    meanings: Meanings,
+    known: Mapping[str, Value],
+) -> Value | None:
+    a, b = worth(left, meanings, known), worth(right, meanings, known)
+    return None if a is None or b is None else _defined(function, a, b)
+
+
+def _defined(function: Callable[..., Value], *values: Value | None) -> Value | None:
+    try:
+        value = function(*values)
+        return value if isinstance(value, int) else float32(value) if math.isfinite(value) else None
+    except (ArithmeticError, ValueError):
+        return None
+
+
+def _arithmetic(operator: str) -> Callable[[float, float], Value]:
+    return {
+        "+": lambda a, b: a + b,
+        "-": lambda a, b: a - b,
+        "*": lambda a, b: a * b,
+        "/": lambda a, b: a / b,
+        "//": lambda a, b: a // b,
+        "%": lambda a, b: a % b,
+        "**": lambda a, b: math.pow(a, b),
+    }[operator]
+
+
+FUNCTIONS: Mapping[str, Callable[..., Value]] = {
+    "int": int,
+    "floor": math.floor,
+    "ceil": math.ceil,
+    "min": min,
+    "max": max,
+    "abs": abs,
+    "sqrt": math.sqrt,
+    "log": math.log,
+    "exp": math.exp,
+    "clamp": lambda x, least, most: min(max(x, least), most),
+}

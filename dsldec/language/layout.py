@@ -1,0 +1,180 @@
+"""Are the lines of a policy indented as its blocks, and in the order a policy has: header, description, statements, phases?
+
+Told here, before any grammar, because a grammar notices a wrong indentation late and somewhere else.
+Not here: whether a line is a statement (`parse`, `mistakes`), how a file is laid out best (`fmt`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..diagnostics import Diagnostic
+from .lines import Line
+from .scan import Sort
+
+_HEADERS = frozenset({"policy", "phase"})
+# A line that ends in one of these goes on; one that begins with one of the second continues the line before it.
+_UNFINISHED = frozenset("and or not orelse if else when by as at per in = == != < > <= >= + - * / // % ** ,".split())
+_CONTINUING = frozenset("and or orelse if else when by as at == != < > <= >= + - * / // % ** , )".split())
+_AS_NEIGHBOURS = "start it where its neighbours start"
+
+
+def layout_mistakes(lines: Sequence[Line]) -> list[Diagnostic]:
+    """What is wrong with indentation and order, one diagnostic a cause. A line about which nothing more can be said is no longer `sound`."""
+    if mixed := _mixed_indentation(lines):
+        return [mixed]  # columns mean nothing then
+    return _Blocks(lines).mistakes
+
+
+def _mixed_indentation(lines: Sequence[Line]) -> Diagnostic | None:
+    first = ""
+    for line in lines:
+        first = first or line.indent[:1]
+        if line.indent.strip(first):
+            span, style = line.part(line.start, line.end), {" ": "spaces", "\t": "tabs"}
+            both = len(set(line.indent)) > 1
+            how = "both tabs and spaces" if both else f"{style[line.indent[0]]}, the lines above with {style[first]}"
+            return Diagnostic("E0102", f"this line is indented with {how}", line.span if span else span, help="indent every line with spaces, two a block")
+    return None
+
+
+def _opens(line: Line) -> bool:
+    """Whether lines indented further belong under this one."""
+    return line.pieces[-1].text == ":" or (line.head in _HEADERS and not _goes_on(line))
+
+
+def _goes_on(line: Line) -> bool:
+    """Whether something stands behind a header's colon."""
+    depth = 0
+    for piece in line.pieces[:-1]:
+        depth += (piece.text == "(") - (piece.text == ")")
+        if piece.text == ":" and depth == 0:
+            return True
+    return False
+
+
+class _Blocks:
+    """Walks over the lines; `columns` are those of the blocks that are open, outermost first."""
+
+    def __init__(self, lines: Sequence[Line]) -> None:
+        self.mistakes: list[Diagnostic] = []
+        self.columns = [0]
+        self.before: Line | None = None
+        self.wrong_column: int | None = None  # a block that is indented wrongly is one mistake, not one a line
+        self.policy: Line | None = None
+        self.has_statements = self.has_phases = self.has_late = self.is_over = False
+        for line in lines:
+            self._line(line)
+        self._end()
+
+    def _say(self, line: Line, code: str, message: str, help: str) -> None:
+        self.mistakes.append(Diagnostic(code, message, line.span, help=help))
+
+    def _line(self, line: Line) -> None:
+        if self.is_over:
+            line.sound = False
+        elif line.head == "policy":
+            self._policy(line)
+        elif self.policy is None and self.before is None:
+            self._headless(line)
+        else:
+            self._place(line)
+            self._order(line)
+        self.before = line
+
+    # --- headers
+
+    def _policy(self, line: Line) -> None:
+        if self.policy is not None:
+            self._say(line, "E0101", "a file holds one policy", "move this one to a file of its own")
+            line.sound, self.is_over = False, True
+            return
+        if line.column:
+            self._say(line, "E0102", "a policy starts at the beginning of a line", "remove the blanks before it")
+        self.policy, self.columns = line, [line.column]
+
+    def _headless(self, line: Line) -> None:
+        """The first line is no policy's header: a misspelt one is told when it is parsed."""
+        if _opens(line) and line.head != "phase":
+            self.columns = [line.column]
+            return
+        first = line.pieces[0]
+        span = line.part(first.start, min(first.end, line.span.end))
+        help_ = "write `policy NAME():` above it, and indent what belongs to the policy"
+        self.mistakes.append(Diagnostic("E0101", "a policy starts with its header", span, help=help_))
+        self.columns = [-1, line.column]
+        self.has_phases = line.head == "phase"
+
+    # --- indentation
+
+    def _place(self, line: Line) -> None:
+        column, header = line.column, self.before
+        assert header is not None
+        if _opens(header) and column > self.columns[-1]:
+            self.columns.append(column)
+        elif header.sound and header.head in _HEADERS and _opens(header) and not self._is_empty(header, line):
+            self._say(line, "E0102", "this line should be indented", "put two more spaces before it")
+            self.columns.append(column)  # its neighbours are told with it
+        elif column > self.columns[-1]:
+            self._further(line)
+        elif column in self.columns[1:]:
+            del self.columns[self.columns.index(column) + 1 :]
+            self.wrong_column = None
+        else:
+            self._nowhere(line)
+
+    def _is_empty(self, header: Line, line: Line) -> bool:
+        """Whether `line` is no line of the block that `header` opens, but the next of the block around it."""
+        if header.head == "policy" or not (line.head == "phase" or line.column < header.column):
+            return False
+        self._say(header, "E0101", "this phase has no statements", "add what a step does in it, indented: `commit masked`")
+        return True
+
+    def _further(self, line: Line) -> None:
+        assert self.before is not None
+        continues = line.head in _CONTINUING
+        if line.column != self.wrong_column and self.before.pieces[-1].text not in _UNFINISHED:
+            help_ = "put brackets round what spans lines: `( ... )`" if continues else _AS_NEIGHBOURS
+            self._say(line, "E0102", "this line is indented further than the one before it", help_)
+        # Otherwise the line before ends too early, which is told there.
+        line.sound = line.sound and not continues and self.before.pieces[-1].text not in _UNFINISHED
+        self.wrong_column = line.column
+
+    def _nowhere(self, line: Line) -> None:
+        if line.column == self.wrong_column:
+            return
+        self.wrong_column = line.column
+        if line.column == self.columns[0] or len(self.columns) == 1:
+            self._say(line, "E0102", "this line should be indented", "put two spaces before it: a policy is one block")
+        else:
+            self._say(line, "E0102", "this line's indentation is that of no line above it", _AS_NEIGHBOURS)
+
+    # --- order
+
+    def _order(self, line: Line) -> None:
+        body = self.columns[1] if len(self.columns) > 1 else None
+        if line.pieces[0].sort is Sort.QUOTED:
+            if self.before is not self.policy or self.policy is None:
+                self._say(line, "E0101", "a text in quotes cannot stand here", "a policy's description is the first line under its header")
+                line.sound = False
+            return
+        self.has_statements = True
+        if line.head == "phase":
+            self._phase(line, body)
+        elif self.has_phases and not self.has_late and len(self.columns) == 2 and line.column == body:
+            self.has_late = True
+            self._say(line, "E0101", "this statement stands after a phase", "move it before the first phase, or into a phase")
+
+    def _phase(self, line: Line, body: int | None) -> None:
+        self.has_phases = True
+        if body is not None and line.column > body and line.column == self.columns[-1]:
+            self._say(line, "E0101", "a phase cannot stand inside another", f"start it where the phases before it start: at column {body + 1}")
+        elif line.column == body:
+            del self.columns[2:]
+
+    def _end(self) -> None:
+        last = self.before
+        if last is not None and last.head == "phase" and last.sound and _opens(last) and not self.is_over:
+            self._say(last, "E0101", "this phase has no statements", "add what a step does in it, indented: `commit masked`")
+        elif self.policy is not None and not self.has_statements and self.policy.sound and not _goes_on(self.policy):
+            self._say(self.policy, "E0101", "this policy has no statements", "add them below it, indented: `window blocks(32)`")
