@@ -10,7 +10,8 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from .floors import smallest
 from .found import Found, bodies
-from .implied import Meanings, is_word, plain, step_limit
+from .implied import Meanings, is_word, plain
+from .values import known_limit
 
 GAINS = ("committed_now", "committed_before")
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
@@ -59,7 +60,7 @@ def has_step_limit(found: Found) -> bool:
     limits = (
         any(
             isinstance(s, syntax.Fill)
-            and (limit := step_limit(s.condition, found.meanings)) is not None
+            and (limit := known_limit(s.condition, found.policy, found.meanings)) is not None
             and limit.counter == "steps_in_window"
             for s in body.statements
         )

@@ -15,7 +15,7 @@ from .bounds import Bound, block_length
 from .floors import ALL, smallest
 from .found import Found, alike, bodies, expressions, parts, statements
 from .kinds import of_state
-from .values import Value
+from .values import Value, worth
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 RANDOM_WORDS = frozenset({"sample", "chance"})
@@ -52,6 +52,11 @@ class Facts:
     dynamic: tuple[str, ...]
     assumptions: tuple[str, ...]
     bound: Bound = field(repr=False)
+    guided_by: syntax.Expression | None = field(repr=False, default=None)
+
+    def guidance(self, parameters: Mapping[str, Value]) -> float | None:
+        """The scale of classifier-free guidance; `None` for a policy without."""
+        return None if self.guided_by is None else float(worth(self.guided_by, {}, parameters) or 0)
 
     def block_length(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
         """Positions of a full window under these parameter values."""
@@ -90,8 +95,15 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         dynamic=tuple(name for name in names if name not in static),
         assumptions=ASSUMPTIONS,
         bound=bound,
+        guided_by=_guided_by(found),
     )
     return replace(found, facts=facts), []
+
+
+def _guided_by(found: Found) -> syntax.Expression | None:
+    transforms = [s.transform for s in found.policy.statements if isinstance(s, syntax.Logits)]
+    calls = [t for t in transforms if isinstance(t, syntax.Call) and t.function.text == "cfg" and t.arguments]
+    return calls[0].arguments[0] if calls else None
 
 
 def _all_expressions(found: Found) -> list[syntax.Expression]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
 from types import MappingProxyType
-from typing import TYPE_CHECKING, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
@@ -174,7 +174,7 @@ N = TypeVar("N", bound=syntax.Node)
 
 def rewritten(node: N, change: Callable[[syntax.Expression], syntax.Expression]) -> N:
     """The same statement or header with its outermost expressions changed."""
-    changed: dict[str, object] = {}
+    changed: dict[str, Any] = {}
     for name in FIELDS[type(node)]:
         value = getattr(node, name)
         if value is not None:

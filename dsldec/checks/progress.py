@@ -15,9 +15,9 @@ from ..language import syntax
 from ..language.words import Kind
 from .floors import TOP_ARGUMENTS, Floor, Prover, keeps_schedules, smallest
 from .found import Body, Found, bodies
-from .implied import StepLimit, follows_from_idle, is_word, plain, step_limit
+from .implied import StepLimit, follows_from_idle, is_word, plain
 from .phases import entered, targets
-from .values import worth
+from .values import defaults, known_limit, worth
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +58,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     phases = [_of_body(body, found) for body in bodies(found.policy)]
     wrong = [_may_hang(body, found) for body, phase in zip(bodies(found.policy), phases, strict=True) if _unproved(phase)]
     diagnostics = [diagnostic for diagnostic in wrong if diagnostic is not None]
-    diagnostics += _bounds_without_a_value(found)
+    diagnostics += _visits_without_a_value(found)
     if not wrong and not diagnostics:
         diagnostics += _circles(found, phases)
     return (found if wrong or diagnostics else replace(found, progress=Progress(tuple(phases)))), diagnostics
@@ -68,7 +68,7 @@ def _of_body(body: Body, found: Found) -> PhaseProgress:
     fills = [_fill_limit(s, found) for s in body.statements]
     ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
     leaves_idle = any(follows_from_idle(way.condition, found.meanings) for way in ways)
-    limits = [step_limit(way.condition, found.meanings) for way in ways]
+    limits = [known_limit(way.condition, found.policy, found.meanings) for way in ways]
     leaves_after = next((limit for limit in [*fills, *limits] if limit is not None and limit.counter == "steps_in_phase"), None)
     return PhaseProgress(
         name=body.name,
@@ -83,7 +83,7 @@ def _of_body(body: Body, found: Found) -> PhaseProgress:
 def _fill_limit(statement: syntax.Statement, found: Found) -> StepLimit | None:
     """The step at which a statement surely fills the window: `fill` at a step limit, or a schedule's last step."""
     if isinstance(statement, syntax.Fill):
-        return step_limit(statement.condition, found.meanings)
+        return known_limit(statement.condition, found.policy, found.meanings)
     if not isinstance(statement, syntax.Commit) or statement.at_most is not None or statement.ids is not None:
         return None
     mask = plain(statement.mask, found.meanings)
@@ -94,6 +94,8 @@ def _fill_limit(statement: syntax.Statement, found: Found) -> StepLimit | None:
     everything = is_word(source, "masked", found.meanings) and not any(k.identifier.text == "each" for k in mask.keywords)
     if scheduled and everything and keeps_schedules(found.policy):
         assert isinstance(count, syntax.Call)
+        if worth(count.arguments[0], found.meanings, defaults(found.policy)) is None:
+            return None
         return StepLimit("steps_in_window", count.arguments[0], 0)
     return None
 
@@ -102,28 +104,15 @@ def _unproved(phase: PhaseProgress) -> bool:
     return phase.may_idle and phase.idle_steps is None
 
 
-def known_lengths(found: Found) -> dict[str, int | float | bool]:
-    """Values under which a bound can be worked out: defaults, and lengths of 1."""
-    values = {p.identifier.text: p.default.value for p in found.policy.parameters}
-    return values | {"window_length": 1, "generation_length": 1}
-
-
-def _bounds_without_a_value(found: Found) -> list[Diagnostic]:
+def _visits_without_a_value(found: Found) -> list[Diagnostic]:
     wrong = []
-    bounds: list[tuple[syntax.Expression, str]] = [(p.visits, "a bound on visits") for p in found.policy.phases if p.visits is not None]
-    for body in bodies(found.policy):
-        for statement in body.statements:
-            limit = _fill_limit(statement, found)
-            if isinstance(statement, syntax.Next | syntax.Finish):
-                limit = step_limit(statement.condition, found.meanings)
-            relied_on = limit is not None and limit.counter == ("steps_in_phase" if isinstance(statement, syntax.Next) else limit.counter)
-            if limit is not None and relied_on and limit.counter != "step":
-                bounds.append((limit.most, "a step limit"))
-    for bound, what in bounds:
-        type_ = found.types.get(bound)
-        if type_ is not None and type_.kind is not Kind.UNKNOWN and worth(bound, found.meanings, known_lengths(found)) is None:
+    for phase in found.policy.phases:
+        type_ = found.types.get(phase.visits) if phase.visits is not None else None
+        if phase.visits is None or type_ is None or type_.kind is Kind.UNKNOWN:
+            continue
+        if worth(phase.visits, found.meanings, defaults(found.policy)) is None:
             help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
-            wrong.append(Diagnostic("E0307", f"{what} must be known before anything runs", bound.span, help=help_))
+            wrong.append(Diagnostic("E0307", "a bound on visits must be known before anything runs", phase.visits.span, help=help_))
     return wrong
 
 

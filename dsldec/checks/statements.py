@@ -67,8 +67,8 @@ class _Checker(Typing):
             self.wrong("E0302", "a policy has one window", again, help="delete this line")
         if windows and windows[0] is not policy.statements[0]:
             self.wrong("E0302", "the window comes first", windows[0], help="move this line to the top of the policy")
-        for again in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
-            self.wrong("E0302", "a policy draws in one way", again, help="delete this line")
+        for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
+            self.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
 
     def stray(self, phase: syntax.Phase) -> None:
         for statement in phase.statements:

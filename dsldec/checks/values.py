@@ -10,7 +10,7 @@ import math
 from collections.abc import Callable, Mapping
 
 from ..language import syntax
-from .implied import Meanings, plain
+from .implied import Meanings, StepLimit, plain, step_limit
 
 Value = int | float | bool
 
@@ -38,6 +38,18 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
             return None if None in values else _defined(FUNCTIONS[expression.function.text], *values)
         case _:
             return None
+
+
+def known_limit(condition: syntax.Expression | None, policy: syntax.Policy, meanings: Meanings) -> StepLimit | None:
+    """The step limit that a condition sets, if its number is known before anything runs."""
+    limit = step_limit(condition, meanings)
+    return limit if limit is not None and worth(limit.most, meanings, defaults(policy)) is not None else None
+
+
+def defaults(policy: syntax.Policy) -> dict[str, Value]:
+    """Values under which it shows whether a bound can be worked out: defaults, and lengths of 1."""
+    values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
+    return values | {"window_length": 1, "generation_length": 1}
 
 
 def _of_two(

@@ -1,36 +1,26 @@
-"""Checked policy to program: every statement and expression as operations, equal ones once.
+"""Checked policy to program: the statements of every phase, the phase each row is in, and what is carried on.
 
-Not here: any decision about whether a policy may run; `CheckedPolicy` is the proof of that.
+All phases are computed for all rows, and each row takes what its own phase gives: rows of one batch may be in different phases.
+Not here: any decision about whether a policy may run (`CheckedPolicy` is the proof of that), expressions (`expressions`).
 """
 
 from __future__ import annotations
 
-from ..checks import CheckedPolicy
-from ..language import syntax
-from ..language.words import WORDS, Kind, Place
-from .nodes import Operation, Program, ProgramParameter
+from dataclasses import replace
 
-COMPARISONS = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
-ARITHMETIC = {"+": "add", "-": "subtract", "*": "multiply", "/": "divide"}
-REDUCTIONS = {"sum": "sum", "mean": "mean", "std": "std", "min": "least", "max": "greatest"}
-PAIRS = {"min": "minimum", "max": "maximum"}
-OBSERVATIONS = frozenset({"conf", "doubt", "margin", "logit_margin", "entropy"})
+from ..checks import CheckedPolicy
+from ..checks.found import Body, bodies
+from ..checks.kinds import of_state
+from ..checks.phases import entered
+from ..language import syntax
+from ..language.words import Kind, Place
+from .expressions import Expressions, Scope
+from .nodes import Program, ProgramParameter
 
 
 def lower(checked: CheckedPolicy) -> Program:
     """The program of one step of a checked policy."""
-    lowering = _Lowering(checked)
-    for statement in checked.policy.statements:
-        lowering.statement(statement)
-    policy = checked.policy
-    return Program(
-        name=policy.identifier.text,
-        doc=policy.doc.text if policy.doc else "",
-        parameters={p.identifier.text: _parameter(p) for p in policy.parameters},
-        operations=tuple(lowering.operations),
-        canvas=lowering.canvas,
-        facts=checked.facts,
-    )
+    return _Lowering(checked).program()
 
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
@@ -38,127 +28,342 @@ def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
     return ProgramParameter(Kind(parameter.kind.text), parameter.default.value, *ends)
 
 
-class _Lowering:
+class _After:
+    """What a phase's statements leave: its scope, the phase that comes next, whether that is entered anew, and whether the row ends."""
+
+    def __init__(self, scope: Scope, target: int, moves: int, finishes: int) -> None:
+        self.scope, self.target, self.moves, self.finishes = scope, target, moves, finishes
+
+
+class _Lowering(Expressions):
     def __init__(self, checked: CheckedPolicy) -> None:
-        self.found = checked.found
-        self.operations: list[Operation] = []
-        self.known: dict[Operation, int] = {}
-        self.lets: dict[syntax.Let, int] = {}
-        self.orders: list[int] = []  # the order that `rank`, `cumsum` and `cummax` speak of, innermost last
-        self.canvas = self.add("canvas", (), Kind.INT, Place.POSITION)
+        super().__init__(checked.found)
+        self.checked = checked
+        self.policy = checked.policy
+        self.names = tuple(body.name for body in bodies(self.policy))
+        self.visits: dict[str, int] = {}
+        self.canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
+        self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False))
 
-    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: str | int | float | bool | None = None) -> int:
-        operation = Operation(name, inputs, kind, place, of)
-        # 1 and 1.0 and true are equal in Python, but not as constants of a program: `kind` tells them apart.
-        if operation not in self.known:
-            self.known[operation] = len(self.operations)
-            self.operations.append(operation)
-        return self.known[operation]
+    def start_scope(self, scope: Scope) -> Scope:
+        return self.start
 
-    def mask(self, name: str, *inputs: int) -> int:
-        return self.add(name, inputs, Kind.MASK, Place.POSITION)
+    def program(self) -> Program:
+        self._see()
+        self._place_window()
+        phase = self._enter() if self.policy.phases else self.number(0)
+        self._begin_states(phase)
+        afters = [self._body(body, index, phase) for index, body in enumerate(bodies(self.policy))]
+        after = self._merged(afters, phase)
+        canvas, done, following = self._carried_on(after, phase)
+        finite = self.observation("finite")
+        number = self.needed([canvas, done, finite, *following.values()])
+        kept = [self.operations[old] for old in number]
+        return Program(
+            name=self.policy.identifier.text,
+            doc=self.policy.doc.text if self.policy.doc else "",
+            parameters={p.identifier.text: _parameter(p) for p in self.policy.parameters},
+            operations=tuple(replace(one, inputs=tuple(number[i] for i in one.inputs)) for one in kept),
+            canvas=number[canvas],
+            done=number[done],
+            finite=number[finite],
+            carried=self.carried,
+            next={name: number[value] for name, value in following.items()},
+            phases=self.names,
+            facts=self.checked.facts,
+        )
 
-    # --- statements
+    # --- before the phases
 
-    def statement(self, statement: syntax.Statement) -> None:
+    def _see(self) -> None:
+        self.logits = self.add("logits", (), Kind.LOGIT, Place.POSITION)
+        way, arguments = "argmax", list[int]()
+        for statement in self.policy.statements:
+            shape = getattr(statement, "transform", getattr(statement, "way", None))
+            if isinstance(shape, syntax.Call):
+                values = [self.expression(argument, self.start) for argument in shape.arguments]
+                if isinstance(statement, syntax.Logits) and shape.function.text != "cfg":  # guidance is a matter of the forward
+                    self.logits = self.add(shape.function.text, (self.logits, *values), Kind.LOGIT, Place.POSITION)
+                elif isinstance(statement, syntax.Draw):
+                    way, arguments = shape.function.text, values
+        if way != "argmax":
+            arguments += [self.number(0)] if way == "nucleus" and len(arguments) == 2 else []
+            arguments += [self.state("key", Kind.INT), self.step, self.pos]
+        self.seen = self.add("observe", (self.logits, *arguments), Kind.LOGIT, Place.POSITION, way)
+        self.observation("finite")
+
+    def _place_window(self) -> None:
+        window = next(s.shape for s in self.policy.statements if isinstance(s, syntax.Window))
+        if not isinstance(window, syntax.Call):
+            return
+        if window.function.text == "sliding":
+            moved = self.int_("subtract", self.window_start, self.state("placed_at", Kind.INT))
+            inside = self.state("inside", Kind.MASK, Place.POSITION)
+            self.stayed = self.mask("shift", inside, self.int_("negate", moved))
+            self.slides = moved
+        elif window.function.text == "until":
+            length = self._length_until(window)
+            self.window_length = self.where(self.begins, length, self.state("window_length", Kind.INT), Kind.INT)
+            self.start.window = self.all_of(self.editable, self.holds("less", self.offset, self.window_length))
+
+    def _length_until(self, window: syntax.Call) -> int:
+        """Up to the proposal of one of the ids: the first, or the best by a score; all of the window if none is proposed."""
+        named = {keyword.identifier.text: keyword.value for keyword in window.keywords}
+        token = self.observation("token")
+        first, *more = [self.holds("equal", token, self.expression(id_, self.start)) for id_ in window.arguments]
+        for one in more:
+            first = self.holds("or", first, one)
+        least = self.expression(named["min"], self.start) if "min" in named else self.number(1)
+        long = self.holds("greater_equal", self.int_("add", self.offset, self.number(1)), least)
+        hits = self.all_of(self.editable, first, long)
+        if "when" in named:
+            hits = self.all_of(hits, self.expression(named["when"], self.start))
+        if "by" in named:
+            hits = self.mask("top", self.mask("order", hits, self.expression(named["by"], self.start)), self.number(1))
+        end = self.add("truncate", (self.reduced("least", Kind.REAL, self.offset, hits),), Kind.INT, Place.SEQUENCE)
+        found = self.reduced("any", Kind.BOOL, hits)
+        return self.where(found, self.int_("add", end, self.number(1)), self.length(self.start), Kind.INT)
+
+    # --- the phase of each row
+
+    @property
+    def _enters(self) -> int:
+        return self.holds("equal", self.state("steps_in_phase", Kind.INT), self.number(0))
+
+    def _is(self, phase: int, name: str) -> int:
+        return self.holds("equal", phase, self.number(self.names.index(name)))
+
+    def _enter(self) -> int:
+        """The phase this step runs: the one a row was sent to, or where its `else` leads."""
+        phase = self.state("phase", Kind.INT)
+        # A phase comes before the one its `else` leads to; the checks saw to it that there is no circle.
+        for name in sorted(self.found.phases, key=lambda name: -len(entered(name, self.found.phases))):
+            header = self.found.phases[name]
+            open_ = []
+            if header.visits is not None:
+                so_far = self.state(f"visits_{name}", Kind.INT)
+                open_.append(self.holds("less", so_far, self.expression(header.visits, self._header_scope(name))))
+            if header.condition is not None:
+                open_.append(self.expression(header.condition, self._header_scope(name)))
+            if header.otherwise is not None and open_:
+                refused = self.all_of(self._enters, self._is(phase, name), self.holds("not", self.all_of(*open_)))
+                phase = self.where(refused, self.number(self.names.index(header.otherwise.text)), phase, Kind.INT)
+        for name in self.found.phases:
+            entered_now = self.where(self.all_of(self._enters, self._is(phase, name)), self.number(1), self.number(0), Kind.INT)
+            self.visits[name] = self.int_("add", self.state(f"visits_{name}", Kind.INT), entered_now)
+        return phase
+
+    def _header_scope(self, name: str) -> Scope:
+        scope = self.start.copy()
+        scope.visits = self.state(f"visits_{name}", Kind.INT)
+        scope.states = {state.identifier.text: self._kept(state) for state in self.found.states.values()}
+        return scope
+
+    # --- states
+
+    def _kept(self, state: syntax.State) -> int:
+        type_, name = of_state(state), f"state_{state.identifier.text}"
+        return self.kept_at_positions(name, type_.kind) if type_.place is Place.POSITION else self.state(name, type_.kind)
+
+    def _begin_states(self, phase: int) -> None:
+        """States as the step begins: at their start value where their scope does."""
+        first = self.holds("equal", self.step, self.number(0))
+        for state in self.found.states.values():
+            type_ = of_state(state)
+            if state.scope.text == "block":
+                anew = self.begins
+            elif state.scope.text == "sequence":
+                anew = first
+            else:
+                anew = self.holds("or", first, self.all_of(self._enters, self._is(phase, state.scope.text)))
+            if type_.place is Place.POSITION:  # a position that enters the window starts anew, whatever the scope
+                fresh = self.holds("not", self.stayed) if self.slides >= 0 else self.begins
+                anew = self.holds("or", anew, fresh)
+            start = self.of_kind(self.expression(state.start, self.start), type_.kind)
+            self.start.states[state.identifier.text] = self.where(anew, start, self._kept(state), type_.kind)
+
+    # --- the statements of a phase
+
+    def _body(self, body: Body, index: int, phase: int) -> _After:
+        scope = self.start.copy()
+        scope.visits = self.visits.get(body.name)
+        after = _After(scope, self.number(index), self.number(False), self.number(False))
+        for statement in body.statements:
+            self._statement(statement, after)
+        return after
+
+    def _statement(self, statement: syntax.Statement, after: _After) -> None:
+        scope = after.scope
         match statement:
             case syntax.Let():
-                self.lets[statement] = self.expression(statement.value)
+                scope.lets[statement] = self.expression(statement.value, scope)
+            case syntax.Set():
+                self._set(statement, scope)
             case syntax.Commit():
-                self.commit(statement)
-            case syntax.Window():
-                pass  # the window is a fact: the runtime places it
+                self._commit(statement, scope)
+            case syntax.Revoke():
+                self._revoke(statement, scope)
+            case syntax.Edit():
+                self._edit(statement, scope)
+            case syntax.Fill():
+                masked = self.masked(scope)
+                self._write(masked if statement.condition is None else self.mask("and", masked, self._when(statement, scope)), None, scope)
+            case syntax.Next():
+                wins = self.all_of(self._when(statement, scope), self.holds("not", self._leaves(after)))
+                target = self.number(self.names.index(statement.phase.text))
+                after.target = self.where(wins, target, after.target, Kind.INT)
+                after.moves = self.holds("or", after.moves, wins)
+            case syntax.Finish():
+                wins = self.all_of(self._when(statement, scope), self.holds("not", self._leaves(after)))
+                after.finishes = self.holds("or", after.finishes, wins)
 
-    def commit(self, commit: syntax.Commit) -> None:
-        masked = self.mask("masked", self.canvas)
-        chosen = self.mask("and", self.expression(commit.mask), masked)
-        if commit.at_least is not None:
-            score, least = self.expression(commit.at_least.score), self.expression(commit.at_least.count)
-            rest = self.mask("and", masked, self.mask("not", chosen))
-            lacking = self.add("subtract", (least, self.add("count", (chosen,), Kind.INT, Place.SEQUENCE)), Kind.INT, Place.SEQUENCE)
+    def _leaves(self, after: _After) -> int:
+        return self.holds("or", after.moves, after.finishes)
+
+    def _when(self, statement: syntax.Fill | syntax.Next | syntax.Finish, scope: Scope) -> int:
+        return self.number(True) if statement.condition is None else self.expression(statement.condition, scope)
+
+    def _set(self, statement: syntax.Set, scope: Scope) -> None:
+        name = statement.identifier.text
+        value, type_ = self.expression(statement.value, scope), of_state(self.found.states[name])
+        if type_.kind is Kind.MASK:
+            value = self.mask("and", value, scope.window)
+        scope.states[name] = self.of_kind(value, type_.kind)
+
+    def _commit(self, commit: syntax.Commit, scope: Scope) -> None:
+        free, ids = self.masked(scope), None
+        if commit.ids is not None:
+            ids = self.expression(commit.ids, scope)
+            free = self.mask("and", free, self.holds("is_word", ids))
+        chosen = self.mask("and", self.expression(commit.mask, scope), free)
+        if commit.at_least is not None and commit.at_least.score is not None:
+            score, least = self.expression(commit.at_least.score, scope), self.expression(commit.at_least.count, scope)
+            rest = self.mask("and", free, self.mask("not", chosen))
+            lacking = self.int_("subtract", least, self.reduced("count", Kind.INT, chosen))
             chosen = self.mask("or", chosen, self.mask("top", self.mask("order", rest, score), lacking))
-        if commit.at_most is not None:
-            score, most = self.expression(commit.at_most.score), self.expression(commit.at_most.count)
-            chosen = self.mask("top", self.mask("order", chosen, score), most)
-        self.canvas = self.add("commit", (self.canvas, chosen), Kind.INT, Place.POSITION)
+        self._write(self._at_most(chosen, commit.at_most, scope), ids, scope)
 
-    # --- expressions
+    def _at_most(self, chosen: int, bound: syntax.AtMost | None, scope: Scope) -> int:
+        """The best of some positions; without a score the lowest."""
+        if bound is None:
+            return chosen
+        score = self.int_("negate", self.pos) if bound.score is None else self.expression(bound.score, scope)
+        return self.mask("top", self.mask("order", chosen, score), self.expression(bound.count, scope))
 
-    def expression(self, expression: syntax.Expression) -> int:
-        type_ = self.found.types[expression]
-        kind, place = type_.kind, type_.place
-        match expression:
-            case syntax.Number():
-                return self.add("number", (), kind, place, expression.value)
-            case syntax.Name():
-                return self.name(expression)
-            case syntax.Call():
-                return self.call(expression)
-            case syntax.Negation():
-                return self.add("negate", (self.expression(expression.operand),), kind, place)
-            case syntax.Inversion():
-                return self.add("not", (self.expression(expression.operand),), kind, place)
-            case syntax.Arithmetic():
-                pair = (self.expression(expression.left), self.expression(expression.right))
-                return self.add(ARITHMETIC[expression.operator], pair, kind, place)
-            case syntax.Conjunction():
-                return self.add("and", (self.expression(expression.left), self.expression(expression.right)), kind, place)
-            case syntax.Disjunction():
-                return self.add("or", (self.expression(expression.left), self.expression(expression.right)), kind, place)
-            case syntax.Comparison():
-                return self.comparison(expression)
-            case syntax.Alternative():
-                return self.mask("orelse", self.expression(expression.left), self.expression(expression.right))
-            case syntax.Conditional():
-                parts = (expression.condition, expression.then, expression.otherwise)
-                return self.add("where", tuple(self.expression(part) for part in parts), kind, place)
+    def _write(self, chosen: int, ids: int | None, scope: Scope) -> None:
+        token = self.observation("token") if ids is None else ids
+        scope.canvas = self.add("write", (scope.canvas, chosen, token), Kind.TOKEN, Place.POSITION)
+        scope.committed = self.int_("add", scope.committed, self.reduced("count", Kind.INT, chosen))
+        scope.touched = self.holds("or", scope.touched, chosen)
 
-    def comparison(self, comparison: syntax.Comparison) -> int:
-        """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""
-        type_ = self.found.types[comparison]
-        operands = [self.expression(operand) for operand in comparison.operands]
-        pairs = zip(operands, operands[1:], comparison.operators, strict=False)
-        links = [self.add(COMPARISONS[operator], (a, b), type_.kind, type_.place) for a, b, operator in pairs]
-        whole = links[0]
-        for link in links[1:]:
-            whole = self.add("and", (whole, link), type_.kind, type_.place)
+    def _revoke(self, revoke: syntax.Revoke, scope: Scope) -> None:
+        chosen = self._at_most(self.mask("and", self.expression(revoke.mask, scope), self.written(scope)), revoke.at_most, scope)
+        scope.canvas = self.add("erase", (scope.canvas, chosen), Kind.TOKEN, Place.POSITION)
+        scope.touched = self.holds("or", scope.touched, chosen)
+
+    def _edit(self, edit: syntax.Edit, scope: Scope) -> None:
+        assert edit.ids is not None
+        ids = self.expression(edit.ids, scope)
+        other = self.all_of(self.written(scope), self.holds("is_word", ids), self.holds("not_equal", ids, scope.canvas))
+        chosen = self._at_most(self.mask("and", self.expression(edit.mask, scope), other), edit.at_most, scope)
+        scope.canvas = self.add("write", (scope.canvas, chosen, ids), Kind.TOKEN, Place.POSITION)
+        scope.touched = self.holds("or", scope.touched, chosen)
+
+    # --- after the phases
+
+    def _merged(self, afters: list[_After], phase: int) -> _After:
+        """What each row's own phase left."""
+        whole = afters[-1]
+        for index in range(len(afters) - 2, -1, -1):
+            here, one = self.holds("equal", phase, self.number(index)), afters[index]
+            states = {
+                name: self.where(here, value, whole.scope.states[name], of_state(self.found.states[name]).kind)
+                for name, value in one.scope.states.items()
+            }
+            scope = Scope(
+                canvas=self.where(here, one.scope.canvas, whole.scope.canvas, Kind.TOKEN),
+                window=one.scope.window,
+                committed=self.where(here, one.scope.committed, whole.scope.committed, Kind.INT),
+                touched=self.where(here, one.scope.touched, whole.scope.touched, Kind.MASK),
+                states=states,
+            )
+            moves = self.where(here, one.moves, whole.moves, Kind.BOOL)
+            finishes = self.where(here, one.finishes, whole.finishes, Kind.BOOL)
+            whole = _After(scope, self.where(here, one.target, whole.target, Kind.INT), moves, finishes)
         return whole
 
-    def name(self, name: syntax.Name) -> int:
-        meaning = self.found.meanings.get(name)
-        type_ = self.found.types[name]
-        if isinstance(meaning, syntax.Let):
-            return self.lets[meaning]
-        if isinstance(meaning, syntax.Parameter):
-            return self.add("parameter", (), type_.kind, Place.PARAMETER, name.identifier)
-        if name.identifier in OBSERVATIONS:
-            return self.add("observation", (), type_.kind, type_.place, name.identifier)
-        if name.identifier in ("masked", "committed"):
-            return self.mask(name.identifier, self.canvas)
-        if name.identifier == "rank":
-            return self.add("rank", (self.orders[-1],), type_.kind, type_.place)
-        return self.add(name.identifier, (), type_.kind, type_.place)
+    def _carried_on(self, after: _After, phase: int) -> tuple[int, int, dict[str, int]]:
+        """The canvas after the step, whether the window is done, and the next value of everything carried."""
+        scope = after.scope
+        active = self.reduced("any", Kind.BOOL, self.masked(self.start))
+        canvas = self.where(active, scope.canvas, self.canvas, Kind.TOKEN)
+        scope.canvas = canvas
+        full = self.holds("not", self.reduced("any", Kind.BOOL, self.masked(scope)))
+        finished = self.all_of(active, after.finishes)
+        # A sliding window that is full moves on; it is one window until everything is written.
+        over = full if self.slides < 0 else self.number(False)
+        following: dict[str, int] = {}
+        for name in list(self.carried):
+            following.update(self._next_of(name, after, phase, over, full))
+        following["step"] = self.int_("add", self.step, self.where(active, self.number(1), self.number(0), Kind.INT))
+        if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
+            self.state("finished", Kind.BOOL)
+            following["finished"] = finished
+        if self.policy.phases:
+            self.state("ran", Kind.INT)
+            following["ran"] = phase
+        kept = ("step", "ran", "finished")
+        for name, value in following.items():
+            if name not in kept:
+                type_ = self.carried[name]
+                old = self.add("state", (), type_.kind, type_.place, name)
+                following[name] = value if type_.vocabulary else self.where(active, value, old, type_.kind)
+        return canvas, self.holds("or", full, finished), following
 
-    def call(self, call: syntax.Call) -> int:
-        named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
-        word, type_ = call.function.text, self.found.types[call]
-        given = [self.expression(argument) for argument in call.arguments] if word not in ("top", "prefix") else []
-        if word in ("cumsum", "cummax"):
-            return self.add(word, (self.orders[-1], *given), type_.kind, type_.place)
-        if word == "clamp":
-            raised = self.add("maximum", (given[0], given[1]), type_.kind, type_.place)
-            return self.add("minimum", (raised, given[2]), type_.kind, type_.place)
-        if word in PAIRS and len(given) == len(WORDS[word].elementwise):
-            return self.add(PAIRS[word], (given[0], given[1]), type_.kind, type_.place)
-        if word in REDUCTIONS:
-            over = self.expression(named["over"]) if "over" in named else self.mask("masked", self.canvas)
-            return self.add(REDUCTIONS[word], (given[0], over), type_.kind, type_.place)
-        if word not in ("top", "prefix"):
-            return self.add("absolute" if word == "abs" else word, tuple(given), type_.kind, type_.place)
-        order = self.mask("order", self.expression(call.arguments[0]), self.expression(named["by"]))
-        if word == "top":
-            return self.mask("top", order, self.expression(call.arguments[1]))
-        self.orders.append(order)
-        condition = self.expression(named["while"])
-        self.orders.pop()
-        return self.mask("prefix", order, condition)
+    def _next_of(self, name: str, after: _After, phase: int, over: int, full: int) -> dict[str, int]:
+        zero, one, scope = self.number(0), self.number(1), after.scope
+        if name == "steps_in_window":
+            return {name: self.where(over, zero, self.int_("add", self.steps_in_window, one), Kind.INT)}
+        if name == "first_masks":
+            return {name: self.first_masks(self.start)}
+        if name == "phase":
+            return {name: self.where(over, zero, after.target, Kind.INT)}
+        if name == "steps_in_phase":
+            stays = self.holds("not", self.holds("or", over, after.moves))
+            more = self.int_("add", self.state("steps_in_phase", Kind.INT), one)
+            return {name: self.where(stays, more, zero, Kind.INT)}
+        if name.startswith("visits_"):
+            return {name: self.where(over, zero, self.visits[name.removeprefix("visits_")], Kind.INT)}
+        if name == "committed_before":
+            return {name: scope.committed}
+        if name.startswith("state_"):
+            return {name: scope.states[name.removeprefix("state_")]}
+        if name.startswith("before_"):
+            index = int(name.removeprefix("before_"))
+            return {name: next(value for value, known in self.befores.items() if known == index)}
+        return self._next_of_window(name, scope, full)
+
+    def _next_of_window(self, name: str, scope: Scope, full: int) -> dict[str, int]:
+        if name == "age":
+            new = self.mask("is_mask", scope.canvas)
+            older = self.int_(
+                "add", self.where(scope.touched, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT), self.number(1)
+            )
+            return {name: self.where(new, self.number(0), older, Kind.INT)}
+        if name == "eos_before":
+            ends = self.reduced("any", Kind.BOOL, self.ends(scope))
+            if self.slides >= 0:  # what lies before the first mask leaves the window
+                gone = self.holds("less", self.offset, self.reduced("least", Kind.REAL, self.offset, self.masked(scope)))
+                left = self.reduced("any", Kind.BOOL, self.mask("and", self.ends(scope), gone))
+                ends = self.where(full, ends, left, Kind.BOOL)
+                full = self.number(True)
+            return {name: self.holds("or", self.state("eos_before", Kind.BOOL), self.all_of(full, ends))}
+        if name == "window_length":
+            return {name: self.window_length}
+        if name == "placed_at":
+            return {name: self.window_start}
+        if name == "inside":
+            return {name: scope.window}
+        if name == "log_probabilities_before":
+            return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Place.POSITION)}
+        return {}  # the caller's: window_start, generation_length, key

@@ -10,7 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from types import MappingProxyType
 
-from ..checks.facts import Facts, Value
+from ..checks.facts import Facts
+from ..checks.values import Value
 from ..language.words import Kind, Place
 
 # What each operation does with its inputs. Both backends implement every one of them; a test compares the lists.
@@ -119,9 +120,7 @@ CANVAS: Mapping[str, str] = MappingProxyType(
         "erase": "(canvas, mask): the canvas with MASK where a mask holds",
     }
 )
-OPERATIONS: Mapping[str, str] = MappingProxyType(
-    {**READS, **LOGITS, **ELEMENTWISE, **ROWS, **ORDERS, **GEOMETRY, **CANVAS}
-)
+OPERATIONS: Mapping[str, str] = MappingProxyType({**READS, **LOGITS, **ELEMENTWISE, **ROWS, **ORDERS, **GEOMETRY, **CANVAS})
 
 
 @dataclass(frozen=True, slots=True)

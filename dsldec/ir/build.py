@@ -1,0 +1,97 @@
+"""A program as it is being put together: operations in order, equal ones once.
+
+Not here: which operations a policy comes to (`expressions`, `lower`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from ..checks.values import Value
+from ..language.words import NUMBERS, Kind, Place
+from .nodes import Carried, Operation
+
+NO_VALUE = float("nan")  # one object: as a constant it must equal itself
+
+
+class Builder:
+    """The operations so far and the values they carry from step to step."""
+
+    def __init__(self) -> None:
+        self.operations: list[Operation] = []
+        self.known: dict[Operation, int] = {}
+        self.carried: dict[str, Carried] = {}
+        self.sites = 0  # of random numbers: each place in a policy draws its own
+
+    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: str | Value | None = None) -> int:
+        operation = Operation(name, inputs, kind, place, of)
+        # 1 and 1.0 and true are equal in Python, but not as constants of a program: `kind` tells them apart.
+        if operation not in self.known:
+            self.known[operation] = len(self.operations)
+            self.operations.append(operation)
+        return self.known[operation]
+
+    def place(self, *inputs: int) -> Place:
+        """The widest place of some values."""
+        return max((self.operations[i].place for i in inputs), default=Place.PARAMETER)
+
+    def kind(self, value: int) -> Kind:
+        return self.operations[value].kind
+
+    def state(self, name: str, kind: Kind, place: Place = Place.SEQUENCE, *, vocabulary: bool = False) -> int:
+        """What the step before left under a name."""
+        self.carried[name] = Carried(kind, place, vocabulary)
+        return self.add("state", (), kind, place, name)
+
+    def number(self, value: Value) -> int:
+        kind = Kind.BOOL if isinstance(value, bool) else Kind.INT if isinstance(value, int) else Kind.REAL
+        return self.add("number", (), kind, Place.PARAMETER, value)
+
+    def of_kind(self, value: int, kind: Kind) -> int:
+        """An int as a real, where a real is wanted."""
+        wanted = kind in NUMBERS - {Kind.INT} and self.kind(value) is Kind.INT
+        return self.add("real", (value,), kind, self.place(value)) if wanted else value
+
+    def int_(self, name: str, *inputs: int) -> int:
+        return self.add(name, inputs, Kind.INT, self.place(*inputs))
+
+    def real(self, name: str, *inputs: int) -> int:
+        return self.add(name, inputs, Kind.REAL, self.place(*inputs))
+
+    def holds(self, name: str, *inputs: int) -> int:
+        """A condition or mask, at the widest place of its inputs; what is decided already is left out."""
+        if name in ("and", "or"):
+            neutral = self.number(name == "and")
+            inputs = tuple(dict.fromkeys(i for i in inputs if i != neutral)) or (neutral,)
+            if len(inputs) == 1:
+                return inputs[0]
+        place = self.place(*inputs)
+        return self.add(name, inputs, Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+
+    def mask(self, name: str, *inputs: int, of: str | Value | None = None) -> int:
+        return self.add(name, inputs, Kind.MASK, Place.POSITION, of)
+
+    def reduced(self, name: str, kind: Kind, *inputs: int) -> int:
+        return self.add(name, inputs, kind, Place.SEQUENCE)
+
+    def where(self, condition: int, then: int, otherwise: int, kind: Kind) -> int:
+        return self.add("where", (condition, then, otherwise), kind, self.place(condition, then, otherwise))
+
+    def needed(self, roots: Iterable[int]) -> dict[int, int]:
+        """The operations that some results need, each with its number once all others are left out."""
+        wanted, waiting = set[int](), list(roots)
+        while waiting:
+            index = waiting.pop()
+            if index not in wanted:
+                wanted.add(index)
+                waiting += self.operations[index].inputs
+        return {old: new for new, old in enumerate(sorted(wanted))}
+
+    def all_of(self, first: int, *more: int) -> int:
+        for one in more:
+            first = self.holds("and", first, one)
+        return first
+
+    def random(self, key: int, step: int, pos: int) -> int:
+        self.sites += 1
+        return self.add("random", (key, step, pos), Kind.REAL, Place.POSITION, self.sites)

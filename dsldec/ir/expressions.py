@@ -1,0 +1,404 @@
+"""What each expression of a checked policy comes to, in operations.
+
+Not here: statements and what is carried from step to step (`lower`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from ..checks.found import Found
+from ..language import syntax
+from ..language.words import WORDS, Kind, Place
+from .build import NO_VALUE, Builder
+
+COMPARISONS = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
+ARITHMETIC = {
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
+}  # fmt: skip
+REDUCTIONS = {"sum": "sum", "mean": "mean", "std": "std", "min": "least", "max": "greatest"}
+PAIRS = {"min": "minimum", "max": "maximum"}
+FUNCTIONS = {
+    "abs": "absolute", "exp": "exp", "log": "log", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "int": "truncate",
+}  # fmt: skip
+OBSERVATIONS = frozenset({"token", "conf", "doubt", "margin", "logit_margin", "entropy"})
+ORDERS = frozenset({"rank", "cumsum", "cummax"})
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where an expression stands: the canvas as it is by then, what is known under which name, the phase.
+
+    `committed`: how many positions the step has committed so far; `touched`: those written, edited or masked again in it.
+    `orders`: the sorted positions that `rank`, `cumsum` and `cummax` speak of, innermost last.
+    """
+
+    canvas: int
+    window: int
+    committed: int
+    touched: int
+    visits: int | None = None
+    states: dict[str, int] = field(default_factory=dict)
+    lets: dict[syntax.Let, int] = field(default_factory=dict)
+    orders: list[int] = field(default_factory=list)
+
+    def copy(self) -> Scope:
+        """The same, to go on from independently."""
+        return replace(self, states=dict(self.states), lets=dict(self.lets), orders=[])
+
+
+class Expressions(Builder):
+    """Lowers expressions. `logits` and `seen` are set before the first one that needs them."""
+
+    def __init__(self, found: Found) -> None:
+        super().__init__()
+        self.found = found
+        self.logits = self.seen = -1
+        self.befores: dict[int, int] = {}
+        self.step = self.state("step", Kind.INT)
+        self.window_start = self.state("window_start", Kind.INT)
+        self.generation_length = self.state("generation_length", Kind.INT)
+        self.editable = self.mask("editable")
+        self.offset = self.add("offset", (), Kind.INT, Place.POSITION)
+        self.pos = self.int_("add", self.offset, self.window_start)
+        self.slides = -1  # how far a sliding window moved since the step before, where it is one
+        self.stayed = -1  # positions that were in it then
+
+    # --- the tree
+
+    def expression(self, expression: syntax.Expression, scope: Scope) -> int:
+        type_ = self.found.types[expression]
+        match expression:
+            case syntax.Number() | syntax.Boolean():
+                return self.add("number", (), type_.kind, type_.place, expression.value)
+            case syntax.Name():
+                return self.name(expression, scope)
+            case syntax.Call():
+                return self.call(expression, scope)
+            case syntax.Comparison():
+                return self.comparison(expression, scope)
+            case syntax.Negation():
+                return self.add("negate", (self.expression(expression.operand, scope),), type_.kind, type_.place)
+            case syntax.Inversion():
+                return self.holds("not", self.expression(expression.operand, scope))
+            case syntax.Arithmetic():
+                pair = (self.expression(expression.left, scope), self.expression(expression.right, scope))
+                return self.add(ARITHMETIC[expression.operator], pair, type_.kind, type_.place)
+            case syntax.Conjunction():
+                return self.holds("and", self.expression(expression.left, scope), self.expression(expression.right, scope))
+            case syntax.Disjunction():
+                return self.holds("or", self.expression(expression.left, scope), self.expression(expression.right, scope))
+            case syntax.Alternative():
+                return self.mask("orelse", self.set(expression.left, scope), self.set(expression.right, scope))
+            case syntax.Conditional():
+                parts = (expression.condition, expression.then, expression.otherwise)
+                return self.add("where", tuple(self.expression(part, scope) for part in parts), type_.kind, type_.place)
+
+    def set(self, expression: syntax.Expression, scope: Scope) -> int:
+        """A mask as a set of positions: cut to the window."""
+        return self.mask("and", self.expression(expression, scope), scope.window)
+
+    def comparison(self, comparison: syntax.Comparison, scope: Scope) -> int:
+        """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""
+        operands = [self.expression(operand, scope) for operand in comparison.operands]
+        pairs = zip(operands, operands[1:], comparison.operators, strict=False)
+        first, *more = [self.holds(COMPARISONS[operator], a, b) for a, b, operator in pairs]
+        return self.all_of(first, *more)
+
+    def name(self, name: syntax.Name, scope: Scope) -> int:
+        meaning = self.found.meanings.get(name)
+        if isinstance(meaning, syntax.Let):
+            return scope.lets[meaning]
+        if isinstance(meaning, syntax.State):
+            return scope.states[meaning.identifier.text]
+        if isinstance(meaning, syntax.Parameter):
+            return self.add("parameter", (), self.found.types[name].kind, Place.PARAMETER, name.identifier)
+        if name.identifier in OBSERVATIONS:
+            return self.observation(name.identifier)
+        return WITHOUT_ARGUMENTS[name.identifier](self, scope)
+
+    def observation(self, name: str) -> int:
+        word = WORDS.get(name)
+        kind = word.gives.kind if word is not None and word.gives is not None else Kind.MASK
+        return self.add("observation", (self.seen,), kind, Place.POSITION, name)
+
+    # --- the canvas
+
+    def masked(self, scope: Scope) -> int:
+        return self.mask("and", self.mask("is_mask", scope.canvas), scope.window)
+
+    def written(self, scope: Scope) -> int:
+        return self.mask("and", self.holds("not", self.mask("is_mask", scope.canvas)), scope.window)
+
+    def ends(self, scope: Scope) -> int:
+        return self.mask("and", self.mask("is_end", scope.canvas), scope.window)
+
+    def age(self, scope: Scope) -> int:
+        new = self.mask("or", self.mask("is_mask", scope.canvas), scope.touched)
+        return self.where(new, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT)
+
+    def kept_at_positions(self, name: str, kind: Kind) -> int:
+        """A value carried at each position; in a sliding window it stays with its position."""
+        kept = self.state(name, kind, Place.POSITION)
+        if self.slides < 0:
+            return kept
+        return self.add("shift", (kept, self.int_("negate", self.slides)), kind, Place.POSITION)
+
+    # --- counts and lengths
+
+    def length(self, scope: Scope) -> int:
+        return self.reduced("count", Kind.INT, scope.window)
+
+    @property
+    def steps_in_window(self) -> int:
+        return self.state("steps_in_window", Kind.INT)
+
+    @property
+    def begins(self) -> int:
+        """Whether this is the window's first step."""
+        return self.holds("equal", self.steps_in_window, self.number(0))
+
+    def first_masks(self, scope: Scope) -> int:
+        """How many masks the window began with."""
+        now = self.reduced("count", Kind.INT, self.masked(replace(scope, canvas=self.add("canvas", (), Kind.TOKEN, Place.POSITION))))
+        return self.where(self.begins, now, self.state("first_masks", Kind.INT), Kind.INT)
+
+    def even(self, steps: int, scope: Scope) -> int:
+        """Quotient and, in the first steps, one of the remainder; nothing once all steps are over."""
+        n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks(scope)
+        more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
+        share = self.int_("add", self.int_("floor_divide", masks, n), self.where(more, self.number(1), self.number(0), Kind.INT))
+        return self.where(self.holds("less", self.steps_in_window, n), share, self.number(0), Kind.INT)
+
+    def due(self, steps: int, scope: Scope, left: Callable[[int], int]) -> int:
+        """What must be written so that the share `left` of the first masks is left after this step."""
+        n = self.int_("maximum", steps, self.number(1))
+        done = self.int_("minimum", self.int_("add", self.steps_in_window, self.number(1)), n)
+        share = left(self.real("divide", done, n))
+        target = self.int_("floor", self.real("multiply", self.first_masks(scope), share))
+        masks = self.reduced("count", Kind.INT, self.masked(scope))
+        return self.int_("maximum", self.int_("subtract", masks, target), self.number(0))
+
+    def cosine(self, share: int) -> int:
+        """cos(pi / 2 * share), and exactly 0 at the end."""
+        wave = self.real("cos", self.real("multiply", share, self.number(1.5707963267948966)))
+        return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
+
+    # --- calls
+
+    def call(self, call: syntax.Call, scope: Scope) -> int:
+        word, type_ = call.function.text, self.found.types[call]
+        named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
+        if word in WITH_ARGUMENTS:
+            return WITH_ARGUMENTS[word](self, call, named, scope)
+        given = [self.expression(argument, scope) for argument in call.arguments]
+        if word in ORDERS:
+            return self.add(word, (scope.orders[-1], *given), type_.kind, Place.POSITION)
+        if word in PAIRS and len(given) == len(WORDS[word].elementwise):
+            return self.add(PAIRS[word], tuple(given), type_.kind, type_.place)
+        if word in REDUCTIONS:
+            over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
+            return self.add(REDUCTIONS[word], (given[0], over), type_.kind, Place.SEQUENCE)
+        return self.add(FUNCTIONS[word], tuple(given), type_.kind, type_.place)
+
+    def order(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
+        inputs = [self.set(call.arguments[0], scope), self.expression(named["by"], scope)]
+        if "each" in named:
+            inputs.append(self.expression(named["each"], scope))
+        return self.mask("order", *inputs)
+
+    def clamp(self, call: syntax.Call, scope: Scope) -> int:
+        x, least, most = (self.expression(argument, scope) for argument in call.arguments)
+        type_ = self.found.types[call]
+        raised = self.add("maximum", (x, least), type_.kind, self.place(x, least))
+        return self.add("minimum", (raised, most), type_.kind, type_.place)
+
+    def prefix(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
+        order = self.order(call, named, scope)
+        scope.orders.append(order)
+        condition = self.expression(named["while"], scope)
+        scope.orders.pop()
+        return self.mask("prefix", order, condition)
+
+    def thin(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
+        condition = self.expression(named["while"], scope) if "while" in named else self.number(True)
+        width = self.expression(named["kernel" if "kernel" in named else "gap"], scope)
+        most = named["at_most"]
+        assert isinstance(most, syntax.Number | syntax.Name)
+        picks = most.value if isinstance(most, syntax.Number) else most.identifier
+        inputs = (self.set(call.arguments[0], scope), self.expression(named["by"], scope), condition, width)
+        return self.mask("thin_by_kernel" if "kernel" in named else "thin", *inputs, of=picks)
+
+    def sample(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
+        """The k largest of log weight + Gumbel noise: a draw without replacement in proportion to the weights."""
+        weight = self.expression(named["by"], scope)
+        noise = self.real("log", self.real("negate", self.real("log", self.uniform())))
+        key = self.real("subtract", self.real("log", weight), noise)
+        some = self.all_of(self.set(call.arguments[0], scope), self.holds("greater", weight, self.number(0)))
+        return self.mask("top", self.mask("order", some, key), self.expression(call.arguments[1], scope))
+
+    def uniform(self) -> int:
+        return self.random(self.state("key", Kind.INT), self.step, self.pos)
+
+    def grow(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
+        left = self.set(named["over"], scope)
+        right = self.set(named["right"], scope) if "right" in named else left
+        gap = self.expression(named["gap"], scope) if "gap" in named else self.number(0)
+        apart = self.expression(named["apart"], scope) if "apart" in named else self.number(False)
+        trim = self.set(named["trim"], scope) if "trim" in named else scope.window
+        return self.mask("grow", self.set(call.arguments[0], scope), left, right, gap, apart, trim)
+
+    # --- the step before
+
+    def kl(self) -> int:
+        before = self.state("log_probabilities_before", Kind.REAL, Place.POSITION, vocabulary=True)
+        divergence = self.add("kl", (self.logits, before), Kind.NATS, Place.POSITION)
+        first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
+        return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
+
+    def same(self) -> int:
+        token = self.observation("token")
+        return self.holds("equal", token, self.value_before(token))
+
+    def value_before(self, value: int) -> int:
+        """What a value was one step before; no value in a window's first step."""
+        index = self.befores.setdefault(value, len(self.befores))
+        kind, place = self.kind(value), self.place(value)
+        wide = place is Place.POSITION
+        kind = Kind.REAL if kind is Kind.INT else kind
+        name = f"before_{index}"
+        old = self.kept_at_positions(name, kind) if wide else self.state(name, kind)
+        none = self.number(False) if kind in (Kind.MASK, Kind.BOOL) else self.number(-1 if kind is Kind.TOKEN else NO_VALUE)
+        first = self.holds("not", self.stayed) if wide and self.slides >= 0 else self.begins
+        return self.where(first, none, old, kind)
+
+    def start_scope(self, scope: Scope) -> Scope:
+        """The scope as the step began, for what `before` keeps."""
+        raise NotImplementedError
+
+
+def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
+    return lambda lower, scope: getattr(lower, name)
+
+
+WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
+    "canvas": lambda lower, scope: scope.canvas,
+    "masked": lambda lower, scope: lower.masked(scope),
+    "committed": lambda lower, scope: lower.written(scope),
+    "after_eos": lambda lower, scope: lower.mask(
+        "and",
+        lower.holds(
+            "or",
+            lower.state("eos_before", Kind.BOOL),
+            lower.holds("greater", lower.offset, lower.reduced("least", Kind.REAL, lower.offset, lower.ends(scope))),
+        ),
+        scope.window,
+    ),
+    "eos_closed": lambda lower, scope: lower.holds(
+        "or",
+        lower.state("eos_before", Kind.BOOL),
+        lower.all_of(
+            lower.reduced("any", Kind.BOOL, lower.ends(scope)),
+            lower.holds(
+                "not",
+                lower.holds(
+                    "less",
+                    lower.reduced("least", Kind.REAL, lower.offset, lower.masked(scope)),
+                    lower.reduced("least", Kind.REAL, lower.offset, lower.ends(scope)),
+                ),
+            ),
+        ),
+    ),
+    "pos": _fixed("pos"),
+    "age": lambda lower, scope: lower.age(scope),
+    "window_start": _fixed("window_start"),
+    "window_end": lambda lower, scope: lower.int_("add", lower.window_start, lower.length(scope)),
+    "window_length": lambda lower, scope: lower.length(scope),
+    "generation_length": _fixed("generation_length"),
+    "progress": lambda lower, scope: lower.real(
+        "divide",
+        lower.int_("add", lower.window_start, lower.reduced("count", Kind.INT, lower.written(scope))),
+        lower.int_("maximum", lower.generation_length, lower.number(1)),
+    ),
+    "step": _fixed("step"),
+    "steps_in_window": _fixed("steps_in_window"),
+    "steps_in_phase": lambda lower, scope: lower.state("steps_in_phase", Kind.INT) if lower.found.policy.phases else lower.steps_in_window,
+    "visits": lambda lower, scope: scope.visits if scope.visits is not None else lower.number(1),
+    "idle": lambda lower, scope: lower.holds("equal", scope.committed, lower.number(0)),
+    "committed_now": lambda lower, scope: scope.committed,
+    "committed_before": lambda lower, scope: lower.where(
+        lower.begins, lower.number(0), lower.state("committed_before", Kind.INT), Kind.INT
+    ),
+    "rank": lambda lower, scope: lower.int_("rank", scope.orders[-1]),
+}
+
+Named = Mapping[str, syntax.Expression]
+Lowered = Callable[[Expressions, syntax.Call, Named, Scope], int]
+
+
+def _of_mask(name: str, kind: Kind, place: Place) -> Lowered:
+    """A word of one mask and perhaps numbers, under the operation's name."""
+
+    def lowered(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+        first, *more = call.arguments
+        return lower.add(name, (lower.set(first, scope), *(lower.expression(value, scope) for value in more)), kind, place)
+
+    return lowered
+
+
+def _at(position: str) -> Lowered:
+    return lambda lower, call, named, scope: lower.reduced(position, Kind.REAL, lower.pos, lower.set(call.arguments[0], scope))
+
+
+# Words whose arguments are more than numbers that go into one operation.
+WITH_ARGUMENTS: Mapping[str, Lowered] = {
+    "any": _of_mask("any", Kind.BOOL, Place.SEQUENCE),
+    "count": _of_mask("count", Kind.INT, Place.SEQUENCE),
+    "first": _at("least"),
+    "last": _at("greatest"),
+    "fraction": lambda lower, call, named, scope: lower.real(
+        "divide",
+        lower.reduced("count", Kind.INT, lower.set(call.arguments[0], scope)),
+        lower.int_("maximum", lower.length(scope), lower.number(1)),
+    ),
+    "p": lambda lower, call, named, scope: lower.add(
+        "probability", (lower.logits, lower.expression(call.arguments[0], scope)), Kind.PROB, Place.POSITION
+    ),
+    "kl": lambda lower, call, named, scope: lower.kl(),
+    "same": lambda lower, call, named, scope: lower.same(),
+    "before": lambda lower, call, named, scope: lower.value_before(lower.expression(call.arguments[0], lower.start_scope(scope))),
+    "clamp": lambda lower, call, named, scope: lower.clamp(call, scope),
+    "top": lambda lower, call, named, scope: lower.mask("top", lower.order(call, named, scope), lower.expression(call.arguments[1], scope)),
+    "prefix": lambda lower, call, named, scope: lower.prefix(call, named, scope),
+    "thin": lambda lower, call, named, scope: lower.thin(call, named, scope),
+    "sample": lambda lower, call, named, scope: lower.sample(call, named, scope),
+    "chance": lambda lower, call, named, scope: lower.all_of(
+        lower.set(call.arguments[0], scope), lower.holds("less", lower.uniform(), lower.expression(call.arguments[1], scope))
+    ),
+    "dilate": lambda lower, call, named, scope: lower.all_of(
+        lower.holds(
+            "less_equal",
+            lower.add("distance", (lower.set(call.arguments[0], scope),), Kind.REAL, Place.POSITION),
+            lower.expression(call.arguments[1], scope),
+        ),
+        scope.window,
+    ),
+    "run": _of_mask("runs", Kind.GROUP, Place.POSITION),
+    "run_count": _of_mask("run_count", Kind.INT, Place.SEQUENCE),
+    "run_length": _of_mask("run_length", Kind.INT, Place.POSITION),
+    "runs_holding": lambda lower, call, named, scope: lower.mask("runs_holding", *(lower.set(a, scope) for a in call.arguments)),
+    "grow": lambda lower, call, named, scope: lower.grow(call, named, scope),
+    "trim": lambda lower, call, named, scope: lower.mask("trim", lower.set(call.arguments[0], scope), lower.set(named["to"], scope)),
+    "shift": lambda lower, call, named, scope: lower.mask(
+        "and", _of_mask("shift", Kind.MASK, Place.POSITION)(lower, call, named, scope), scope.window
+    ),
+    "distance": _of_mask("distance", Kind.REAL, Place.POSITION),
+    "density": _of_mask("density", Kind.REAL, Place.POSITION),
+    "gaussian": lambda lower, call, named, scope: lower.expression(call.arguments[0], scope),
+    "even": lambda lower, call, named, scope: lower.even(lower.expression(call.arguments[0], scope), scope),
+    "linear": lambda lower, call, named, scope: lower.due(
+        lower.expression(call.arguments[0], scope), scope, lambda share: lower.real("subtract", lower.number(1.0), share)
+    ),
+    "cosine": lambda lower, call, named, scope: lower.due(lower.expression(call.arguments[0], scope), scope, lower.cosine),
+}
