@@ -43,9 +43,10 @@ class Bound:
     @property
     def size(self) -> int | str | None:
         """The number, or the parameter's name, that sizes the window; `None` for everything that is generated."""
-        return self._given(SIZES.get(self.shape, ""))
+        return self.given(SIZES.get(self.shape, ""))
 
-    def _given(self, name: str) -> int | str | None:
+    def given(self, name: str) -> int | str | None:
+        """What a window's shape is given under a name."""
         if not isinstance(self.window, syntax.Call):
             return None
         values = [k.value for k in self.window.keywords if k.identifier.text == name]
@@ -72,7 +73,7 @@ class Bound:
             return whole + (self._of_window(rest, gen_length, parameters) if rest else 0)
         lengths = range(1, min(length, MOST_LENGTHS) + 1)
         extra = max(self._of_window(n, gen_length, parameters) - self._steps(n) for n in lengths)
-        least = self._given("min")
+        least = self.given("min")
         smallest_window = int(parameters[least] if isinstance(least, str) else least or 1)
         windows = -(-gen_length // max(1, min(smallest_window, length))) if self.shape == "until" else 1
         return gen_length + windows * max(0, extra)

@@ -31,7 +31,7 @@ class Facts:
     `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name of a
     parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end, in words.
     `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`, `window_size`: the shape a
-    policy writes in and the number or parameter that sizes it. `rows_per_forward`: rows fed for one row of the batch.
+    policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds). `rows_per_forward`: rows fed for one row of the batch.
     `state_bytes_per_position` and `_per_id` (of the vocabulary, at each position): what the policy carries between steps.
     `vocabulary_passes`: how often a step reads all logits. `static`: parameters that size something (another value compiles
     again); `dynamic`: those that are inputs of the compiled step. `lossless`: with respect to what the output is exact.
@@ -42,6 +42,7 @@ class Facts:
     forwards_formula: str
     window: str
     window_size: int | str | None
+    window_masks: int | str | None
     rows_per_forward: int
     state_bytes_per_position: int
     state_bytes_per_id: int
@@ -85,6 +86,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         forwards_formula=bound.formula(),
         window=bound.shape,
         window_size=bound.size,
+        window_masks=bound.given("max_masks"),
         rows_per_forward=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         state_bytes_per_id=4 if "kl" in _words(found) else 0,

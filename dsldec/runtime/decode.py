@@ -16,12 +16,14 @@ import torch
 from torch import Tensor
 
 from .. import backends
-from ..backends.step import Step
+from ..backends import noise
+from ..backends.step import State, Step
 from ..backends.vocabulary import OBSERVATIONS, observe
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
 from .rows import Row, Rows, TraceStep
+from .windows import Place, placing
 
 log = logging.getLogger("dsldec")
 
@@ -165,7 +167,8 @@ def stream(
 
     Raises `DenoiserFailed` when the denoiser does.
 
-    `seed` and `request_ids` name the random numbers of a request; the policies of this version draw none.
+    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a request: it gets the
+    same ones alone and in any batch.
     """
     _require_sensible(gen_length, batch, prompts, request_ids)
     require_denoiser(denoiser)
@@ -173,7 +176,10 @@ def stream(
     window = policy.facts.block_length(gen_length, policy.parameters)
     step = _step(denoiser, policy, backend, len(prompts), window, gen_length)
     most = policy.facts.forwards_bound(gen_length, policy.parameters)
-    how = _How(gen_length, window, min(batch, max(1, len(prompts))), stop_at_eos, trace, on_step)
+    keys = [noise.key(seed, request) for request in (request_ids if request_ids is not None else range(len(prompts)))]
+    width = min(batch, max(1, len(prompts)))
+    guidance = policy.facts.guidance(policy.parameters)
+    how = _How(gen_length, window, width, stop_at_eos, trace, on_step, placing(policy.facts, policy.parameters), guidance, keys)
     for group in _groups(denoiser, prompts, batch):
         yield from _Batch(denoiser, step, prompts, group, how).run(most)
 
@@ -192,7 +198,7 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: 
         forwards = policy.facts.forwards_bound(gen_length, policy.parameters)
         backend, why = backends.choose(count * forwards * window * denoiser.vocab_size)
         log.info("backend: %s", why)
-    return policy.compile(backend, mask_id=denoiser.mask_id)
+    return policy.compile(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
 
 
 def _groups(denoiser: object, prompts: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
@@ -210,7 +216,10 @@ def _groups(denoiser: object, prompts: Sequence[Sequence[int]], batch: int) -> I
 
 @dataclass(frozen=True, slots=True)
 class _How:
-    """How all batches of a run are decoded: G positions in windows of `window`, `width` rows a step."""
+    """How all batches of a run are decoded: G positions in windows of `window`, `width` rows a step.
+
+    `guidance` is the scale of classifier-free guidance, `keys` what each prompt's random numbers start from.
+    """
 
     gen_length: int
     window: int
@@ -218,6 +227,9 @@ class _How:
     stop_at_eos: bool
     trace: bool
     on_step: Callable[[StepEvent], None] | None
+    place: Place
+    guidance: float | None
+    keys: Sequence[int]
 
 
 class _Batch:
@@ -225,13 +237,17 @@ class _Batch:
     are done, or were never there, have nothing to write. Only rows still decoding are forwarded."""
 
     def __init__(self, denoiser: Any, step: Step, prompts: Sequence[Sequence[int]], group: list[int], how: _How) -> None:
-        self.denoiser, self.step, self.group, self.on_step = denoiser, step, group, how.on_step
+        self.denoiser, self.step, self.group, self.how = denoiser, step, group, how
         device = torch.device(getattr(denoiser, "device", "cpu"))
         eos_id = getattr(denoiser, "eos_id", None)
         padded = [prompts[i] for i in group] + [prompts[group[0]]] * (how.width - len(group))
         self.rows = Rows(padded, how.gen_length, how.window, denoiser.mask_id, eos_id, device)
         self.stop_at_eos = how.stop_at_eos and eos_id is not None
-        self.state = step.start(how.width, how.window, device)
+        state = step.start(how.width, how.window, device, generation_length=how.gen_length, vocab_size=denoiser.vocab_size)
+        if "key" in state:
+            state["key"][: len(group)] = torch.tensor([how.keys[i] for i in group], device=device)
+        self.state = state
+        self.window_end = torch.zeros_like(state["window_start"])
         self.params = {name: value.to(device) for name, value in step.params.items()}
         self.live = list(range(len(group)))
         self.forwards = 0  # every live row took part in all of them
@@ -246,12 +262,23 @@ class _Batch:
             yield from self._one_step()
 
     def _forward(self) -> Tensor:
+        """Logits `[live, L, V]` of the live rows, steered away from what they would be without the prompt where guidance is asked for."""
         ids = self.rows.canvas[self.live, : self.rows.longest]
         lengths = [int(self.rows.prompt_lengths[row]) + self.rows.gen_length for row in self.live]
+        ids = ids[:, : max(lengths)]
+        scale = self.how.guidance
+        if scale is None:
+            return self._logits(ids, lengths)
+        prompt = torch.arange(ids.shape[1], device=ids.device) < self.rows.prompt_lengths[self.live].unsqueeze(1)
+        without = torch.where(prompt, self.rows.mask_id, ids)
+        with_prompt, without_prompt = self._logits(torch.cat([ids, without]), lengths * 2).chunk(2)
+        return without_prompt + (scale + 1) * (with_prompt - without_prompt)
+
+    def _logits(self, ids: Tensor, lengths: list[int]) -> Tensor:
         padding = getattr(self.denoiser, "padding", False)
         try:
             with torch.no_grad():
-                logits = self.denoiser(ids[:, : max(lengths)], lengths=lengths) if padding else self.denoiser(ids)
+                logits = self.denoiser(ids, lengths=lengths) if padding else self.denoiser(ids)
         # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost.
         except Exception as error:
             raise DenoiserFailed(f"{type(error).__name__}: {error}") from error
@@ -260,7 +287,8 @@ class _Batch:
 
     def _one_step(self) -> Iterator[Row]:
         rows, live = self.rows, self.live
-        columns, inside = rows.window_columns(self.state["window_start"])
+        self.state["window_start"], self.window_end = self.how.place(rows, self.state["window_start"], self.window_end)
+        columns, inside = rows.window_columns(self.state["window_start"], self.window_end)
         is_live = torch.zeros(len(columns), dtype=torch.bool, device=columns.device)
         is_live[live] = True
         editable = inside & is_live.unsqueeze(1)
@@ -274,19 +302,29 @@ class _Batch:
         done = done & ~failed  # what a failed row wrote does not count
         after = torch.where(failed.unsqueeze(1), before, after)
         rows.canvas.scatter_(1, columns, torch.where(editable, after, before))
-        if self.trace is not None or self.on_step is not None:
+        if self.trace is not None or self.how.on_step is not None:
             self._tell(seen, before, after, state)
-        window_start = state["window_start"] + torch.where(done & is_live, rows.window, 0)
-        finished = window_start >= rows.gen_length
-        if self.stop_at_eos:
-            finished = finished | rows.ended()
-        # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
-        self.state = state | {"window_start": torch.where(finished, 0, window_start)}
+        finished = self._moved_on(state, done & is_live)
         ends = torch.stack([finished, failed], 1).tolist()  # the one place where the host waits for the step
         for row in list(live):
             if ends[row][1] or ends[row][0]:
                 self.live.remove(row)
                 yield self._finish(row, self._failure(row) if ends[row][1] else None)
+
+    def _moved_on(self, state: State, done: Tensor) -> Tensor:
+        """Moves the windows that are done; which rows have nothing left to do, `[B]`."""
+        rows = self.rows
+        length = state.get("window_length", torch.full_like(state["window_start"], rows.window))
+        window_start = state["window_start"] + torch.where(done, length, 0)
+        # A sliding window is placed anew before every step: it is done when everything is written.
+        finished = ~rows.masks().any(1) if "inside" in state else window_start >= rows.gen_length
+        if "finished" in state:
+            finished = finished | (state["finished"] & done)
+        if self.stop_at_eos:
+            finished = finished | rows.ended()
+        # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
+        self.state = state | {"window_start": torch.where(finished, 0, window_start)}
+        return finished
 
     def _failure(self, row: int) -> Diagnostic:
         bad = int(self.state["not_finite"][row].nonzero()[0])
@@ -301,23 +339,33 @@ class _Batch:
         if error is not None:
             content = int((ids[begin:] != self.rows.mask_id).sum())
         seconds = self.rows.clock()
-        return Row(self.group[row], begin, ids, self.forwards, self.forwards, content, seconds, trace, error)
+        fed = self.forwards * self.step.program.facts.rows_per_forward
+        return Row(self.group[row], begin, ids, self.forwards, fed, content, seconds, trace, error)
 
-    def _tell(self, seen: Tensor, before: Tensor, after: Tensor, state: dict[str, Tensor]) -> None:
+    def _tell(self, seen: Tensor, before: Tensor, after: Tensor, state: State) -> None:
         """Note what a step wrote, and what the denoiser had said there."""
-        observed = observe(seen, self.rows.mask_id)
-        changed = (before != after).tolist()
-        starts = state["window_start"].tolist()
+        mask_id, program = self.rows.mask_id, self.step.program
+        token = None if program.facts.deterministic else torch.where(after == mask_id, before, after)
+        observed = observe(seen, mask_id, OBSERVATIONS, token)
+        starts = self.state["window_start"].tolist()
+        phases = state["ran"].tolist() if "ran" in state else [0] * len(starts)
+        was, is_, changed = (x.tolist() for x in (before == mask_id, after == mask_id, before != after))
         for row in self.live:
             places = [i for i, new in enumerate(changed[row]) if new]
-            written = [starts[row] + i for i in places]
-            values = {name: dict(zip(written, observed[name][row, places].tolist(), strict=True)) for name in OBSERVATIONS}
+            kinds: dict[tuple[bool, bool], list[int]] = {(True, False): [], (False, True): [], (False, False): []}
+            for place in places:
+                kinds[was[row][place], is_[row][place]].append(starts[row] + place)
+            values = {
+                name: dict(zip([starts[row] + i for i in places], observed[name][row, places].tolist(), strict=True))
+                for name in OBSERVATIONS
+            }
+            written, revoked, edited = kinds.values()
             if self.trace is not None:
-                self.trace[row].append(TraceStep("", written, [], [], self.forwards - 1, values))
-            if self.on_step is not None:
-                steps = int(state["step"][row])
-                self.on_step(
-                    StepEvent(self.group[row], steps, self.forwards, self.rows.generated(row).cpu().clone(), written, values["conf"])
+                self.trace[row].append(TraceStep(program.phases[phases[row]], written, revoked, edited, self.forwards - 1, values))
+            if self.how.on_step is not None:
+                generated = self.rows.generated(row).cpu().clone()
+                self.how.on_step(
+                    StepEvent(self.group[row], int(state["step"][row]), self.forwards, generated, sorted(written + edited), values["conf"])
                 )
 
 

@@ -73,10 +73,15 @@ class Rows:
         """Seconds since the batch began."""
         return time.perf_counter() - self.started
 
-    def window_columns(self, window_start: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvas columns `[B, T]` of each row's window, and which of them the row may write (the last window is short)."""
+    def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
+        """Canvas columns `[B, T]` of each row's window, and which of them lie in it (the last window is short)."""
         offsets = window_start.unsqueeze(1) + torch.arange(self.window, device=window_start.device)
-        return self.prompt_lengths.unsqueeze(1) + offsets, offsets < self.gen_length
+        return self.prompt_lengths.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
+
+    def masks(self) -> Tensor:
+        """`[B, G]` bool: which generated positions are not written yet."""
+        columns = self.prompt_lengths.unsqueeze(1) + torch.arange(self.gen_length, device=self.canvas.device)
+        return self.canvas.gather(1, columns) == self.mask_id
 
     def generated(self, row: int) -> Tensor:
         """A row's generation region `[G]`."""
