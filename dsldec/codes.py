@@ -43,8 +43,16 @@ _CODES = (
     Code("E0103", "the text is empty, or holds bytes that are no text", "\n", _policy(_BEST)),
     Code("E0104", "the text is larger than a policy may be", _policy(_BEST) + "#" * 300_000, _policy(_BEST)),
     Code("E0105", "brackets or operators are nested too deep", _policy(f"x = {'(' * 200}1{')' * 200}", _BEST), _policy(_BEST)),
-    Code("E0106", "the language has this word, but this version cannot use it yet", _policy("fill", _BEST), _policy(_BEST)),
+    Code("E0106", "the language has this word, but this version cannot use it yet", _policy("lookahead 4", _BEST), _policy(_BEST)),
     Code("E0107", "a number is larger than any policy needs", _policy("commit top(masked, 99999999999999999999, by=conf)"), _policy(_BEST)),
+    Code(
+        "E0108",
+        "the policy, with its own functions written out, has more parts than a policy may",
+        _policy(
+            *(f"def f{i}(x) = " + (f"f{i - 1}(x) + f{i - 1}(x)" if i else "x + 1") for i in range(20)), "commit masked and f19(conf) > 1"
+        ),
+        _policy("def twice(x) = x + x", "commit masked and twice(conf) > 1 at least 1 by conf"),
+    ),
     Code("E0201", "nothing has this name", _policy("commit top(maskd, 1, by=conf)"), _policy(_BEST)),
     Code(
         "E0202",
@@ -85,6 +93,24 @@ _CODES = (
         _policy("commit prefix(masked, by=conf, while=rank < 3) at least 1 by conf"),
     ),
     Code(
+        "E0210",
+        "a function calls itself, or one that stands further down",
+        _policy("def deep(m) = deep(m) or m", "commit deep(masked)"),
+        _policy("def deep(m) = dilate(m, 2) or m", "commit deep(masked) at least 1 by conf"),
+    ),
+    Code(
+        "E0211",
+        "what sizes the compiled step is no number or parameter, or nothing says how large it gets",
+        _policy("commit thin(masked, by=conf, gap=2, at_most=2 * 2) at least 1 by conf"),
+        _policy("commit thin(masked, by=conf, gap=2, at_most=4) at least 1 by conf"),
+    ),
+    Code(
+        "E0212",
+        "`before(x)` is x as a step begins, and this has a value only later in the step",
+        _policy("commit masked and not before(idle) at least 1 by conf"),
+        _policy("commit masked and before(conf) > 0.5 at least 1 by conf"),
+    ),
+    Code(
         "E0301",
         "a step of the policy can commit nothing, so decoding may never end",
         _policy("commit masked and conf > 0.9"),
@@ -92,15 +118,69 @@ _CODES = (
     ),
     Code(
         "E0302",
-        "a policy says once, first, where a step may write",
+        "a policy says once, first, where a step may write, in one of the shapes that a window has",
         f"policy example():\n  {_BEST}\n",
         _policy(_BEST),
     ),
     Code(
+        "E0303",
+        "a statement stands in a phase and belongs to the whole policy, or the other way round",
+        _policy(_BEST, "phase opening:", f"  {_BEST}"),
+        _policy("phase opening:", f"  {_BEST}"),
+    ),
+    Code(
+        "E0304",
+        "a phase that may not be entered does not say what comes instead, or the ways that `else` leads are a circle",
+        _policy("phase opening at most 3 visits:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
+        _policy("phase opening at most 3 visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
+    ),
+    Code(
+        "E0305",
+        "no step ever enters a phase",
+        _policy("phase opening:", f"  {_BEST}", "phase ending:", f"  {_BEST}"),
+        _policy("phase opening:", f"  {_BEST}", "  next ending when step > 3", "phase ending:", f"  {_BEST}"),
+    ),
+    Code(
+        "E0306",
+        "a row may finish with masks left before the end of its text",
+        _policy(_BEST, "finish when progress > 0.5"),
+        _policy(_BEST, "finish when eos_closed"),
+    ),
+    Code(
+        "E0307",
+        "a bound on visits depends on what is only known while decoding",
+        _policy("phase opening at most count(masked) visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
+        _policy("phase opening at most window_length visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
+    ),
+    Code(
+        "E0308",
+        "as much may be taken back as is written: `revoke` and `edit` need a budget, that of `revoke` below what is gained",
+        _policy(_BEST, "revoke committed and p(canvas) < 0.1 at most 4 by doubt"),
+        _policy(_BEST, "revoke committed and p(canvas) < 0.1 at most committed_before - 1 by doubt"),
+    ),
+    Code(
         "W0201",
-        "a name or parameter is never used",
+        "a name, parameter, state or function is never used",
         _policy("sure = conf > 0.9", _BEST),
         _policy("sure = conf > 0.9", "commit masked and sure at least 1 by conf"),
+    ),
+    Code(
+        "W0202",
+        "a state never changes",
+        _policy("state calm: int = 2 per block", "commit masked and conf > 0.1 * calm at least 1 by conf"),
+        _policy("state calm: int = 2 per block", "set calm = calm + 1", "commit masked and conf > 0.1 * calm at least 1 by conf"),
+    ),
+    Code(
+        "W0203",
+        "`1 - conf` loses what `doubt` keeps",
+        _policy("commit masked and 1 - conf < 0.001 at least 1 by conf"),
+        _policy("commit masked and doubt < 0.001 at least 1 by conf"),
+    ),
+    Code(
+        "W0301",
+        "nothing shows that the `while` of a prefix stays false once it has failed",
+        _policy("commit prefix(masked, by=conf, while=entropy < 1) at least 1 by conf"),
+        _policy("commit prefix(masked, by=conf, while=conf > 0.5) at least 1 by conf"),
     ),
     # Outside a policy's text
     Code("E0401", "no policy has this name, or its file cannot be read"),

@@ -120,6 +120,10 @@ class Prover:
         match mask:
             case syntax.Name():
                 return ALL if is_word(mask, "masked", self.found.meanings) else 0
+            case syntax.Boolean():
+                return ALL if mask.value else 0
+            case syntax.Conjunction() if self.floor(mask.left) == ALL == self.floor(mask.right):
+                return ALL  # both hold everything that is masked
             case syntax.Disjunction():
                 return _surer(self.floor(mask.left), self.floor(mask.right))
             case syntax.Alternative():

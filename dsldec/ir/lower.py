@@ -253,7 +253,8 @@ class _Lowering(Expressions):
     def _write(self, chosen: int, ids: int | None, scope: Scope) -> None:
         token = self.observation("token") if ids is None else ids
         scope.canvas = self.add("write", (scope.canvas, chosen, token), Kind.TOKEN, Place.POSITION)
-        scope.committed = self.int_("add", scope.committed, self.reduced("count", Kind.INT, chosen))
+        count = self.reduced("count", Kind.INT, chosen)
+        scope.committed = count if scope.committed == self.number(0) else self.int_("add", scope.committed, count)
         scope.touched = self.holds("or", scope.touched, chosen)
 
     def _revoke(self, revoke: syntax.Revoke, scope: Scope) -> None:

@@ -180,6 +180,11 @@ class Program:
     phases: tuple[str, ...]
     facts: Facts = field(repr=False)
 
+    @property
+    def observations(self) -> frozenset[str]:
+        """The observations that the step reads."""
+        return frozenset(str(operation.of) for operation in self.operations if operation.name == "observation") - {"finite"}
+
     def __str__(self) -> str:
         lines = [f"program {self.name}"]
         lines += [f"  {name}: {p.kind} = {p.default}" for name, p in self.parameters.items()]

@@ -48,7 +48,7 @@ policy idle():
 policy several(level: probability = 0.9, block: int = 32):
 #                     ^^^^^^^^^^^ E0208
   window blocks(block)
-#               ^^^^^ E0302
+#               ^^^^^ E0211
   sure = cnf > level
 #        ^^^ E0201
   commit masked and sure at least 1 by entropy
@@ -139,7 +139,7 @@ policy mixed():
     "one cause, one diagnostic": """
 policy causes():
   window sliding(4)
-#        ^^^^^^^ E0106
+#                ^ E0203
   commit masked and conf > 0.9 at least tokns by conf
 #                                       ^^^^^ E0201
 """,
@@ -155,9 +155,8 @@ policy factors():
     "values that are no names": """
 policy constants():
   window blocks(16 * 2)
-#               ^^^^^^ E0302
+#               ^^^^^^ E0211
   commit masked and true
-#                   ^^^^ E0201
 """,
     "conditionals and reductions": """
 policy reductions(fast: bool = true):
@@ -183,8 +182,8 @@ policy reductions(fast: bool = true):
     "words that come later": """
 policy later():
   window all
-  commit masked and idle
-#                   ^^^^ E0106
+  commit masked and draft
+#                   ^^^^^ E0106
 """,
     "defaults": """
 policy defaults(a: int = 0.5, b: prob = 2, c: int = 9 in 1..8, d: int = 1 in 8..1, e: bool = 1):

@@ -19,30 +19,70 @@ def test_a_program_as_text() -> None:
     assert str(program("commit top(masked, n, by=conf)", parameters="n: int = 2 in 1..8")) == (
         "program p\n"
         "  n: int = 2\n"
-        "  %0 = canvas(): int per position\n"
-        "  %1 = masked(%0): mask per position\n"
-        "  %2 = observation conf(): prob per position\n"
-        "  %3 = order(%1, %2): mask per position\n"
-        "  %4 = parameter n(): int per parameter\n"
-        "  %5 = top(%3, %4): mask per position\n"
-        "  %6 = and(%5, %1): mask per position\n"
-        "  %7 = commit(%0, %6): int per position\n"
-        "  canvas %7"
+        "  carries step: int per sequence\n"
+        "  carries window_start: int per sequence\n"
+        "  carries generation_length: int per sequence\n"
+        "  %0 = state step(): int per sequence\n"
+        "  %1 = editable(): mask per position\n"
+        "  %2 = canvas(): token per position\n"
+        "  %3 = number 0(): int per parameter\n"
+        "  %4 = logits(): logit per position\n"
+        "  %5 = observe argmax(%4): logit per position\n"
+        "  %6 = observation finite(%5): mask per position\n"
+        "  %7 = is_mask(%2): mask per position\n"
+        "  %8 = and(%7, %1): mask per position\n"
+        "  %9 = observation conf(%5): prob per position\n"
+        "  %10 = order(%8, %9): mask per position\n"
+        "  %11 = parameter n(): int per parameter\n"
+        "  %12 = top(%10, %11): mask per position\n"
+        "  %13 = and(%12, %8): mask per position\n"
+        "  %14 = observation token(%5): token per position\n"
+        "  %15 = write(%2, %13, %14): token per position\n"
+        "  %16 = any(%8): bool per sequence\n"
+        "  %17 = where(%16, %15, %2): token per position\n"
+        "  %18 = is_mask(%17): mask per position\n"
+        "  %19 = and(%18, %1): mask per position\n"
+        "  %20 = any(%19): bool per sequence\n"
+        "  %21 = not(%20): bool per sequence\n"
+        "  %22 = number 1(): int per parameter\n"
+        "  %23 = where(%16, %22, %3): int per sequence\n"
+        "  %24 = add(%0, %23): int per sequence\n"
+        "  next step = %24\n"
+        "  canvas %17\n"
+        "  done %21"
     )
 
 
 def test_masked_after_a_commit_is_another_mask() -> None:
     lowered = program("first_half = masked and pos < 4", "commit first_half", "commit top(masked, 1, by=conf)")
-    masked = [operation for operation in lowered.operations if operation.name == "masked"]
-    assert len(masked) == 2
-    assert lowered.operations[masked[1].inputs[0]].name == "commit"
+    read = [lowered.operations[o.inputs[0]].name for o in lowered.operations if o.name == "is_mask"]
+    assert read == ["canvas", "write", "where"]
 
 
 def test_equal_operations_stand_once_and_unequal_constants_do_not_meet() -> None:
     lowered = program("x = conf + margin", "y = conf + margin", "commit masked and x * 1 > 1.0 - y at least 1 by conf")
-    assert names(lowered).count("add") == 1
-    numbers = [(o.of, str(o.kind)) for o in lowered.operations if o.name == "number"]
-    assert numbers == [(1, "int"), (1.0, "real")]
+    adds = [o for o in lowered.operations if o.name == "add" and lowered.operations[o.inputs[0]].of == "conf"]
+    assert len(adds) == 1
+    numbers = {(o.of, str(o.kind)) for o in lowered.operations if o.name == "number"}
+    assert {(1, "int"), (1.0, "real")} <= numbers
+
+
+def test_only_what_a_result_needs_is_kept() -> None:
+    lowered = program("unread = entropy * margin", "commit masked")
+    assert lowered.observations == {"token"}
+    assert "multiply" not in names(lowered)
+
+
+def test_a_policy_carries_only_what_it_reads() -> None:
+    always = {"step", "window_start", "generation_length"}
+    assert set(program("commit masked").carried) == always
+    assert set(program("commit masked and committed_before > 1 at least 1 by conf").carried) == always | {"committed_before", "steps_in_window"}
+    assert program("commit masked and kl(before) < 1 at least 1 by conf").carried["log_probabilities_before"].vocabulary
+
+
+def test_a_row_with_nothing_masked_changes_nothing() -> None:
+    lowered = program("edit committed as token at most 3", "commit masked")
+    assert lowered.operations[lowered.canvas].name == "where"
 
 
 def test_a_chain_computes_its_middle_once() -> None:
@@ -58,5 +98,5 @@ def test_inputs_come_first_and_every_operation_is_known() -> None:
 
 
 def test_a_program_says_what_it_observes() -> None:
-    assert dsldec.load("frechet").program.observations == {"conf", "doubt"}
-    assert dsldec.load("entropy_bounded").program.observations == {"entropy"}
+    assert dsldec.load("frechet").program.observations == {"token", "conf", "doubt"}
+    assert dsldec.load("entropy_bounded").program.observations == {"token", "entropy"}
