@@ -61,7 +61,9 @@ class Builder:
     def holds(self, name: str, *inputs: int) -> int:
         """A condition or mask, at the widest place of its inputs; what is decided already is left out."""
         if name in ("and", "or"):
-            neutral = self.number(name == "and")
+            neutral, decides = self.number(name == "and"), self.number(name == "or")
+            if decides in inputs:
+                return decides
             inputs = tuple(dict.fromkeys(i for i in inputs if i != neutral)) or (neutral,)
             if len(inputs) == 1:
                 return inputs[0]

@@ -96,8 +96,15 @@ class Expressions(Builder):
                 return self.add("where", tuple(self.expression(part, scope) for part in parts), type_.kind, type_.place)
 
     def set(self, expression: syntax.Expression, scope: Scope) -> int:
-        """A mask as a set of positions: cut to the window."""
-        return self.mask("and", self.expression(expression, scope), scope.window)
+        """A mask as a set of positions: cut to the window, unless it lies in it by construction."""
+        value = self.expression(expression, scope)
+        return value if self._lies_in(scope.window, value) else self.mask("and", value, scope.window)
+
+    def _lies_in(self, window: int, value: int) -> bool:
+        operation = self.operations[value]
+        if operation.name == "and":
+            return window in operation.inputs or any(self._lies_in(window, i) for i in operation.inputs)
+        return operation.name in ("top", "prefix", "thin", "thin_by_kernel", "trim", "runs_holding")
 
     def comparison(self, comparison: syntax.Comparison, scope: Scope) -> int:
         """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""
