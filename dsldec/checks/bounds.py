@@ -11,9 +11,9 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from ..language import syntax
-from .budgets import has_step_limit
+from .budgets import finite, has_step_limit
 from .floors import ALL, smallest
-from .found import Found, statements
+from .found import Found, bodies, statements
 from .implied import StepLimit
 from .progress import PhaseProgress, Progress
 from .values import Value, worth
@@ -88,7 +88,7 @@ class Bound:
         floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
         steps = length if min(floors) < 1 or self.takes_back else -(-length // min(floors))
         counted = _Counted(self, length, known)
-        whole = steps + sum(counted.idle(phase) for phase in self.progress.phases)
+        whole = steps + sum(counted.idle(phase) + counted.taken_back(phase) for phase in self.progress.phases)
         if not has_step_limit(self.found) and not all(phase.fills_after for phase in self.progress.phases):
             return whole
         limit = max(counted.limit(phase.fills_after) for phase in self.progress.phases if phase.fills_after is not None)
@@ -124,6 +124,10 @@ class Bound:
             return "1" if self.size is None else "number of blocks"
         return f"ceil(gen_length / {floor})" if self.size is None else f"sum over blocks of ceil(length / {floor}), blocks of {self.size}"
 
+    def _numbered_revokes(self, phase: PhaseProgress) -> bool:
+        body = next(body for body in bodies(self.found.policy) if body.name == phase.name)
+        return any(isinstance(s, syntax.Revoke) and finite(s, phase.name, self.found) for s in body.statements)
+
     def _visits_text(self, phase: PhaseProgress, seen: tuple[str, ...] = ()) -> str:
         if phase.visits is not None:
             visits = phase.visits.span.text
@@ -147,6 +151,8 @@ class Bound:
             return f"every step commits {most} of its window" + ("" if floor in (1, ALL) else " (all of them, if fewer are left)")
         if phase.fills_after is not None:
             return f"step {_limit_text(phase.fills_after)} of a window fills it"
+        if phase.slow_until is not None:
+            return f"from step {_limit_text(phase.slow_until)} of a window on, every step commits something"
         after = "a step that commits nothing" if phase.idle_steps == 1 else f"{_limit_text(phase.idle_steps)} steps"
         visits = f"; it is entered at most {phase.visits.span.text} times a window" if phase.visits is not None else ""
         return f"it is left after {after}{visits}"
@@ -168,26 +174,38 @@ class _Counted:
     known: Mapping[str, Value]
 
     def limit(self, limit: StepLimit) -> int:
-        value = worth(limit.most, self.bound.found.meanings, self.known)
+        value = worth(limit.most, self.bound.found.through, self.known)
         return max(1, int(value or 0) + limit.more)
 
     def idle(self, phase: PhaseProgress) -> int:
         """Steps in a phase that may commit nothing."""
         if smallest(phase.floor) >= 1:
             return 0
-        if phase.fills_after is not None:
-            return self.limit(phase.fills_after)
+        if (end := phase.fills_after or phase.slow_until) is not None:
+            return self.limit(end)
         steps = self.limit(phase.idle_steps) if isinstance(phase.idle_steps, StepLimit) else 1
         return self.visits(phase) * steps
+
+    def taken_back(self, phase: PhaseProgress) -> int:
+        """Positions that a phase of a known number of steps may mask again: each may cost a step more."""
+        body = next(body for body in bodies(self.bound.found.policy) if body.name == phase.name)
+        counts = [
+            s.at_most.count
+            for s in body.statements
+            if isinstance(s, syntax.Revoke) and s.at_most and finite(s, phase.name, self.bound.found)
+        ]
+        steps = self.limit(phase.steps) if isinstance(phase.steps, StepLimit) else phase.steps or 0
+        values = [max(0, int(worth(count, self.bound.found.through, self.known) or 0)) for count in counts]
+        return self.visits(phase) * steps * sum(values) if values else 0
 
     def visits(self, phase: PhaseProgress) -> int:
         """How often a phase can be entered."""
         if phase.visits is not None:
-            return max(0, int(worth(phase.visits, self.bound.found.meanings, self.known) or 0))
+            return max(0, int(worth(phase.visits, self.bound.found.through, self.known) or 0))
         if smallest(phase.floor) >= 1:
             return self.length
-        if phase.fills_after is not None:
-            return self.limit(phase.fills_after)
+        if (end := phase.fills_after or phase.slow_until) is not None:
+            return self.limit(end) + self.length
         # The checks saw to it that this comes to an end: no circle of such phases is without a bound on visits.
         phases = self.bound.progress.phases
         return (phase is phases[0]) + sum(self.visits(other) for other in phases if phase.name in other.leads_to)

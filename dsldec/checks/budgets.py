@@ -1,7 +1,8 @@
 """Is less taken back than is written?
 
 `revoke` must leave a step's gain: at most one position less than this step or the one before committed, counted in one way in
-all phases and once in each; or any number under a step limit that fills the window. `edit` makes no masks: any budget will do.
+all phases and once in each; or any number under a step limit that fills the window, or in a phase whose steps are numbered.
+`edit` makes no masks: any budget will do.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from ..language import syntax
 from .floors import smallest
 from .found import Found, bodies
 from .implied import Meanings, is_word, plain
-from .values import known_limit
+from .values import defaults, worth
 
 GAINS = ("committed_now", "committed_before")
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
@@ -30,7 +31,9 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
                 help_ = f"add `at most committed_before - 1 by doubt` to the {what}" if what == "revoke" else "add `at most 1`"
                 wrong.append(Diagnostic("E0308", f"this {what} has no budget", statement.span, help=help_))
             elif isinstance(statement, syntax.Revoke) and statement.at_most is not None:
-                revokes.append((statement, spared(statement.at_most.count, found.meanings)))
+                if finite(statement, body.name, found):
+                    continue
+                revokes.append((statement, spared(statement.at_most.count, found.through)))
                 if first is not None and not limited:
                     message = "a second revoke in one step may undo what the first one left"
                     wrong.append(Diagnostic("E0308", message, statement.span, help="join the two: `revoke A or B at most ...`"))
@@ -38,6 +41,14 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     if not limited:
         wrong += _undoing(revokes)
     return found, wrong
+
+
+def finite(revoke: syntax.Revoke, name: str, found: Found) -> bool:
+    """Whether a phase, entered so often and left after so many steps, can take back no more than a number known beforehand."""
+    phase = found.progress[name] if found.progress is not None else None
+    if phase is None or phase.visits is None or phase.steps is None or revoke.at_most is None:
+        return False
+    return worth(revoke.at_most.count, found.through, defaults(found.policy)) is not None
 
 
 def _undoing(revokes: list[tuple[syntax.Revoke, str | None]]) -> list[Diagnostic]:
@@ -56,17 +67,8 @@ def _undoing(revokes: list[tuple[syntax.Revoke, str | None]]) -> list[Diagnostic
 
 
 def has_step_limit(found: Found) -> bool:
-    """Whether every phase fills its window at a step limit of the window."""
-    limits = (
-        any(
-            isinstance(s, syntax.Fill)
-            and (limit := known_limit(s.condition, found.policy, found.meanings)) is not None
-            and limit.counter == "steps_in_window"
-            for s in body.statements
-        )
-        for body in bodies(found.policy)
-    )
-    return all(limits)
+    """Whether every phase fills its window at a step limit of the window, and leaves it full."""
+    return found.progress is not None and all(phase.fills_after is not None for phase in found.progress.phases)
 
 
 def spared(count: syntax.Expression, meanings: Meanings) -> str | None:

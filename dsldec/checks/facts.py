@@ -31,10 +31,11 @@ class Facts:
     `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name of a
     parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end, in words.
     `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`, `window_size`: the shape a
-    policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds). `rows_per_forward`: rows fed for one row of the batch.
-    `state_bytes_per_position` and `_per_id` (of the vocabulary, at each position): what the policy carries between steps.
-    `vocabulary_passes`: how often a step reads all logits. `static`: parameters that size something (another value compiles
-    again); `dynamic`: those that are inputs of the compiled step. `lossless`: with respect to what the output is exact.
+    policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds).
+    `rows_per_forward`: rows fed for one row of the batch. `state_bytes_per_position` and `_per_id` (of the vocabulary, at each
+    position): what the policy carries between steps. `vocabulary_passes`: how often a step reads all logits. `static`:
+    parameters that size something (another value compiles again); `dynamic`: those that are inputs of the compiled step.
+    `lossless`: with respect to what the output is exact.
     """
 
     floor_per_step: int | str

@@ -9,12 +9,14 @@ from dataclasses import dataclass
 
 from ..language import syntax
 from ..language.words import WORDS, Place
-from .found import Body, Found, statements
-from .implied import is_word
+from .found import Body, Found, alike
+from .implied import is_word, plain
+from .signs import never_negative
 
 Floor = int | syntax.Parameter
 SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
 TOP_ARGUMENTS = sum(not slot.named for slot in WORDS["top"].slots)
+CLAMPED = 2  # `clamp(x, least, most)` has more arguments than this
 ALL = 10**9  # more than any window holds: everything that is left
 
 
@@ -48,19 +50,12 @@ class _Sure:
     count: Floor
 
 
-def keeps_schedules(policy: syntax.Policy) -> bool:
-    """Whether `even`, `linear` and `cosine` come to an end: nothing is masked again, and the window stays where it is."""
-    slides = any(isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding") for s in policy.statements)
-    return not slides and not any(isinstance(s, syntax.Revoke) for s in statements(policy))
-
-
 class Prover:
     """Reads the statements in order and remembers what is known of each let, so that no value is looked into twice."""
 
     def __init__(self, found: Found) -> None:
         self.found = found
         self.lets: dict[syntax.Let, _Sure] = {}
-        self.schedules = keeps_schedules(found.policy)
 
     def read(self, body: Body) -> Floor:
         """The floor of a phase's steps: that of the commit that promises most."""
@@ -94,14 +89,32 @@ class Prover:
         return meaning if isinstance(meaning, syntax.Parameter) else 0
 
     def count_of_call(self, call: syntax.Call) -> Floor:
-        """A number that the value of `min`, `max` or `even` is surely not below."""
+        """A number that the value of a word is surely not below, while masks are left."""
         word, inner = call.function.text, [self.count(argument) for argument in call.arguments]
         if word == "max" and len(inner) > 1:
             return _surer(*inner[:2])
         if word == "min" and len(inner) > 1:
             return _lower(*inner[:2])
-        # The shares fall from step to step and their sum is all masks: while one is left, this step's share is not 0.
-        return 1 if word == "even" and self.schedules and inner and smallest(inner[0]) >= 1 else 0
+        if word == "clamp" and len(inner) > CLAMPED:
+            return _lower(_surer(inner[0], inner[1]), inner[2])
+        if word == "count" and call.arguments and self.floor(call.arguments[0]) == ALL:
+            return 1
+        return 1 if word == "ceil" and call.arguments and self.positive(call.arguments[0]) else 0
+
+    def positive(self, x: syntax.Expression) -> bool:
+        """Whether a number is surely above 0, while masks are left."""
+        meaning = self.found.meanings.get(x) if isinstance(x, syntax.Name) else None
+        match x:
+            case syntax.Number():
+                return x.value > 0
+            case syntax.Arithmetic() if x.operator in ("*", "/"):
+                return self.positive(x.left) and self.positive(x.right)
+            case syntax.Call() if x.function.text == "exp" and x.arguments:
+                return never_negative(x.arguments[0], self.found)  # elsewhere it may round to 0
+            case syntax.Name() if isinstance(meaning, syntax.Parameter):
+                return meaning.range is not None and meaning.range.first.value > 0
+            case _:
+                return smallest(self.count(x)) >= 1
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
         if commit.ids is not None and not is_word(commit.ids, "token", self.found.meanings):
@@ -122,8 +135,8 @@ class Prover:
                 return ALL if is_word(mask, "masked", self.found.meanings) else 0
             case syntax.Boolean():
                 return ALL if mask.value else 0
-            case syntax.Conjunction() if self.floor(mask.left) == ALL == self.floor(mask.right):
-                return ALL  # both hold everything that is masked
+            case syntax.Conjunction():
+                return self.floor_of_both(mask)
             case syntax.Disjunction():
                 return _surer(self.floor(mask.left), self.floor(mask.right))
             case syntax.Alternative():
@@ -132,18 +145,67 @@ class Prover:
                 return _surer(self.floor(mask.left), _lower(first, self.floor(mask.right)))
             case syntax.Conditional():
                 return self.floor_of_either(mask)
-            case syntax.Call() if mask.function.text == "top" and len(mask.arguments) == TOP_ARGUMENTS:
-                if any(keyword.identifier.text == "each" for keyword in mask.keywords):
-                    return 0  # there may be no run
-                # A choice from a set that also holds written positions may pick only those.
-                chosen_from = mask.arguments[0]
-                sure = self.floor(chosen_from) if self.only_masks(chosen_from) else 0
-                return _lower(sure, self.count(mask.arguments[1]))
+            case syntax.Call() if mask.function.text in ("top", "sample") and len(mask.arguments) == TOP_ARGUMENTS:
+                return self.floor_of_choice(mask)
             case _:
                 return 0
 
+    def floor_of_both(self, mask: syntax.Conjunction) -> Floor:
+        left, right = self.floor(mask.left), self.floor(mask.right)
+        if left == ALL == right:
+            return ALL  # both hold everything that is masked
+        best = (left == ALL and self.holds_for_the_best(mask.right)) or (right == ALL and self.holds_for_the_best(mask.left))
+        return int(best)
+
+    def holds_for_the_best(self, condition: syntax.Expression) -> bool:
+        """Whether `x >= max(x)` or something weaker is asked for: what is best of all masks passes."""
+        condition = plain(condition, self.found.through)
+        if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
+            return False
+        (left, right), operator = condition.operands, condition.operators[0]
+        if operator == ">=":
+            return self.reaches(right, left, "max", "-") or self.reaches(left, right, "min", "+")
+        return operator == "<=" and (self.reaches(right, left, "min", "+") or self.reaches(left, right, "max", "-"))
+
+    def reaches(self, bound: syntax.Expression, x: syntax.Expression, best: str, eased: str) -> bool:
+        """Whether a bound is the best x of all masks or eases that: `min(c, max(x) - 0.1)` is never above it."""
+        bound = plain(bound, self.found.through)
+        if isinstance(bound, syntax.Arithmetic) and bound.operator == eased and never_negative(bound.right, self.found):
+            return self.reaches(bound.left, x, best, eased)
+        if not isinstance(bound, syntax.Call):
+            return False
+        eases = {"max": "min", "min": "max"}[best]
+        if bound.function.text == eases and len(bound.arguments) > 1:
+            return any(self.reaches(argument, x, best, eased) for argument in bound.arguments[:2])
+        over = [keyword.value for keyword in bound.keywords if keyword.identifier.text == "over"]
+        everything = not over or is_word(over[0], "masked", self.found.meanings)
+        return bound.function.text == best and len(bound.arguments) == 1 and everything and alike(bound.arguments[0], x)
+
+    def floor_of_choice(self, call: syntax.Call) -> Floor:
+        named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
+        if "each" in named:
+            return 0  # there may be no run
+        if call.function.text == "sample" and not ("by" in named and self.positive(named["by"])):
+            return 0  # what has no weight is never drawn
+        # A choice from a set that also holds written positions may pick only those.
+        chosen_from = call.arguments[0]
+        sure = self.floor(chosen_from) if self.only_masks(chosen_from) else 0
+        return _lower(sure, self.count(call.arguments[1]))
+
+    def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
+        """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
+        more: Floor = 0
+        if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
+            left, right = condition.operands
+            strict = condition.operators[0] == ">"
+            if _is_of(left, "count", mask) and isinstance(right, syntax.Number):
+                more = int(right.value) + strict
+        elif _is_of(condition, "any", mask):
+            more = 1
+        return _surer(self.floor(mask), more if self.only_masks(mask) else 0)
+
     def floor_of_either(self, mask: syntax.Conditional) -> Floor:
-        lower = _lower(self.floor(mask.then), self.floor(mask.otherwise))
+        lower = _lower(self.floor_if(mask.then, mask.condition), self.floor(mask.otherwise))
         condition = self.found.types.get(mask.condition)
         # A condition that differs from position to position mixes the two: each may lie where the other is taken.
         mixed = condition is None or condition.place is Place.POSITION
@@ -167,3 +229,7 @@ class Prover:
                 return bool(mask.arguments) and self.only_masks(mask.arguments[0])
             case _:
                 return False
+
+
+def _is_of(expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:
+    return isinstance(expression, syntax.Call) and expression.function.text == word and alike(expression.arguments, (mask,))

@@ -26,13 +26,15 @@ HEAD = (syntax.Window, syntax.Draw, syntax.Logits, syntax.State, syntax.Function
 class Found:
     """`policy`: the tree with own functions written out.
 
-    `meanings`: what each name stands for, a parameter, a state or a let; a word of the language is absent. `states` and
-    `phases`: those declared, by name. `types`: kind, place and polarity of each expression. `progress`: why it ends.
+    `meanings`: what each name stands for, a parameter, a state or a let; a word of the language is absent. `through`: the
+    same without the lets that proofs do not look into, because so much would have to be read. `states` and `phases`: those
+    declared, by name. `types`: kind, place and polarity of each expression. `progress`: why it ends.
     `facts`: the summary for programs and people.
     """
 
     policy: syntax.Policy
     meanings: Mapping[syntax.Name, Meaning] = field(default_factory=dict)
+    through: Mapping[syntax.Name, Meaning] = field(default_factory=dict)
     types: Mapping[syntax.Expression, Type] = field(default_factory=dict)
     progress: Progress | None = None
     facts: Facts | None = None

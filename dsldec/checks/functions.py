@@ -13,9 +13,10 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.parse import DEEPEST_NESTING
 from ..language.words import WORDS
-from .found import Found, children, expressions, mapped, parts, rewritten, statements
+from .found import Found, Meaning, bodies, children, expressions, mapped, parts, rewritten, statements
 
 LARGEST_POLICY = 10_000
+LARGEST_PROOF = 1_000
 Size = tuple[int, int]  # nodes, and how deep they are nested
 
 
@@ -25,11 +26,31 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     if writer.diagnostics or (too_large := writer.too_large()):
         return found, writer.diagnostics or too_large
     if not writer.functions:
-        return found, []
+        return replace(found, through=_through(found)), []
     policy = found.policy
     head = tuple(s if isinstance(s, syntax.Function) else rewritten(s, writer.written_out) for s in policy.statements)
     phases = tuple(rewritten(phase, writer.written_out) for phase in policy.phases)
-    return replace(found, policy=replace(policy, statements=head, phases=phases)), []
+    found = replace(found, policy=replace(policy, statements=head, phases=phases))
+    return replace(found, through=_through(found)), []
+
+
+def _through(found: Found) -> dict[syntax.Name, Meaning]:
+    """The meanings without lets that, with all names in them written out, are more than a proof should read."""
+    sizes: dict[syntax.Let, Size] = {}
+    for body in bodies(found.policy):
+        for statement in body.statements:
+            if isinstance(statement, syntax.Let) and statement not in sizes:
+                sizes[statement] = _size_through(statement.value, found, sizes)
+    few = {let for let, (nodes, depth) in sizes.items() if nodes <= LARGEST_PROOF and depth <= DEEPEST_NESTING}
+    return {name: meaning for name, meaning in found.meanings.items() if not isinstance(meaning, syntax.Let) or meaning in few}
+
+
+def _size_through(expression: syntax.Expression, found: Found, sizes: Mapping[syntax.Let, Size]) -> Size:
+    inside = [_size_through(child, found, sizes) for child in children(expression)]
+    meaning = found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+    if isinstance(meaning, syntax.Let):
+        inside.append(sizes.get(meaning, (LARGEST_POLICY, 1)))
+    return 1 + sum(nodes for nodes, _ in inside), 1 + max((depth for _, depth in inside), default=0)
 
 
 class _Writer:

@@ -14,9 +14,7 @@ from ..language import syntax
 from ..language.words import Kind, Place
 from .found import Found, alike, expressions, parts, statements
 from .implied import is_word, plain
-
-NEVER_NEGATIVE = frozenset("conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction".split())
-RUNNING = ("cumsum", "cummax")
+from .signs import never_negative
 
 
 class Run(StrEnum):
@@ -63,7 +61,7 @@ class _Sort:
     by: syntax.Expression
 
     def condition(self, condition: syntax.Expression) -> Run:
-        condition = plain(condition, self.found.meanings)
+        condition = plain(condition, self.found.through)
         if self.same_everywhere(condition):
             return Run.SAME
         match condition:
@@ -84,7 +82,7 @@ class _Sort:
         return self.found.types[expression].place is not Place.POSITION
 
     def run(self, expression: syntax.Expression) -> Run:
-        expression = plain(expression, self.found.meanings)
+        expression = plain(expression, self.found.through)
         if self.same_everywhere(expression):
             return Run.SAME
         if (sorted_by := self.sorted_by(expression)) is not None:
@@ -99,19 +97,19 @@ class _Sort:
             case syntax.Call() if expression.function.text == "cummax":
                 return Run.RISES
             case syntax.Call() if expression.function.text == "cumsum":
-                return Run.RISES if self.not_negative(expression.arguments[0]) else Run.UNKNOWN
+                return Run.RISES if never_negative(expression.arguments[0], self.found) else Run.UNKNOWN
             case syntax.Call() if expression.function.text in ("log", "exp", "sqrt", "floor", "ceil", "int"):
                 return self.run(expression.arguments[0])
             case syntax.Call() if expression.function.text in ("min", "max") and len(expression.arguments) > 1:
                 return _joined(*(self.run(argument) for argument in expression.arguments[:2]))
             case _:
-                return Run.RISES if is_word(expression, "rank", self.found.meanings) else Run.UNKNOWN
+                return Run.RISES if is_word(expression, "rank", self.found.through) else Run.UNKNOWN
 
     def sorted_by(self, expression: syntax.Expression) -> Run | None:
         """How a value runs that the sort is by, or its opposite."""
-        by, sign = plain(self.by, self.found.meanings), Run.FALLS
+        by, sign = plain(self.by, self.found.through), Run.FALLS
         while isinstance(by, syntax.Negation):
-            by, sign = plain(by.operand, self.found.meanings), OPPOSITE[sign]
+            by, sign = plain(by.operand, self.found.through), OPPOSITE[sign]
         if alike(expression, by):
             return sign
         pair = {"conf": "doubt", "doubt": "conf"}
@@ -136,14 +134,14 @@ class _Sort:
         if not isinstance(plus, syntax.Call) or plus.function.text != "cumsum":
             return None
         x = plus.arguments[0]
-        if is_word(minus, "rank", self.found.meanings) and self.found.types[x].kind is Kind.PROB:
+        if is_word(minus, "rank", self.found.through) and self.found.types[x].kind is Kind.PROB:
             return Run.FALLS  # a probability is at most the 1 that the rank grows by
         largest = isinstance(minus, syntax.Call) and minus.function.text == "cummax" and alike(minus.arguments[0], x)
-        return Run.RISES if largest and self.not_negative(x) else None
+        return Run.RISES if largest and never_negative(x, self.found) else None
 
     def terms(self, expression: syntax.Expression, *, positive: bool) -> list[tuple[bool, syntax.Expression]]:
         """A sum as its terms, each with whether it is added."""
-        expression = plain(expression, self.found.meanings)
+        expression = plain(expression, self.found.through)
         if isinstance(expression, syntax.Negation):
             return self.terms(expression.operand, positive=not positive)
         if isinstance(expression, syntax.Arithmetic) and expression.operator in "+-":
@@ -153,28 +151,9 @@ class _Sort:
 
     def of_product(self, expression: syntax.Arithmetic) -> Run:
         left, right = self.run(expression.left), self.run(expression.right)
-        if not (self.not_negative(expression.left) and self.not_negative(expression.right)):
+        if not (never_negative(expression.left, self.found) and never_negative(expression.right, self.found)):
             return Run.UNKNOWN
         return _joined(left, right if expression.operator == "*" else OPPOSITE[right])
-
-    def not_negative(self, expression: syntax.Expression) -> bool:
-        expression = plain(expression, self.found.meanings)
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
-        if isinstance(meaning, syntax.Parameter):
-            return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
-        match expression:
-            case syntax.Number():
-                return True
-            case syntax.Name():
-                return meaning is None and expression.identifier in NEVER_NEGATIVE
-            case syntax.Call() if expression.function.text in (*RUNNING, "sqrt", "sum", "mean"):
-                return self.not_negative(expression.arguments[0])
-            case syntax.Call():
-                return expression.function.text in NEVER_NEGATIVE or expression.function.text in ("abs", "exp", "std")
-            case syntax.Arithmetic() if expression.operator in ("+", "*", "/"):
-                return self.not_negative(expression.left) and self.not_negative(expression.right)
-            case _:
-                return False
 
 
 def _joined(left: Run, right: Run) -> Run:

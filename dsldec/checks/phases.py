@@ -90,7 +90,7 @@ def _finishes(found: Found) -> list[Diagnostic]:
     for body in bodies(found.policy):
         for statement in body.statements:
             if isinstance(statement, syntax.Finish) and not (
-                statement.condition is not None and requires(statement.condition, "eos_closed", found.meanings)
+                statement.condition is not None and requires(statement.condition, "eos_closed", found.through)
             ):
                 condition = "eos_closed" if statement.condition is None else f"eos_closed and ({statement.condition.span.text})"
                 message = "a row may end here with masks left in its text"

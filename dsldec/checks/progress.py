@@ -7,40 +7,46 @@ Not here: how many forwards that makes (`facts`), what a step may take back (`bu
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from typing import TypeGuard
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.words import Kind
-from .floors import TOP_ARGUMENTS, Floor, Prover, keeps_schedules, smallest
-from .found import Body, Found, bodies
+from .floors import TOP_ARGUMENTS, Floor, Prover, smallest
+from .found import Body, Found, bodies, parts
 from .implied import StepLimit, follows_from_idle, is_word, plain
 from .phases import entered, targets
 from .values import defaults, known_limit, worth
+
+SCHEDULES = ("even", "linear", "cosine")
 
 
 @dataclass(frozen=True, slots=True)
 class PhaseProgress:
     """Why a phase comes to an end.
 
-    `floor`: masks that each of its steps surely commits. `fills_after`: the window's step limit at which it fills it.
-    `idle_steps`: how many steps that commit nothing it can make in a visit (a step limit of the phase, or 1: it is left when
-    idle). `visits`: the bound on how often it is entered in a window. `leads_to`: the phases that
-    may be entered from it.
+    `floor`: masks that each of its steps surely commits. `fills_after`: the window's step limit at which it fills it;
+    `slow_until`: the one after which each of its steps surely commits something. `idle_steps`: how many steps that commit
+    nothing it can make in a visit (a step limit of the phase, or 1: it is left when idle). `steps`: how many steps a visit has
+    at most, where that is known. `visits`: the bound on how often it is entered in a window. `leads_to`: the phases that may be
+    entered from it.
     """
 
     name: str
     floor: Floor
     fills_after: StepLimit | None
+    slow_until: StepLimit | None
     idle_steps: StepLimit | int | None
+    steps: StepLimit | int | None
     visits: syntax.Expression | None
     leads_to: tuple[str, ...]
 
     @property
     def may_idle(self) -> bool:
-        """Whether a step of this phase can commit nothing without filling the window at a limit."""
-        return smallest(self.floor) < 1 and self.fills_after is None
+        """Whether a step of this phase can commit nothing, and no step of the window puts an end to that."""
+        return smallest(self.floor) < 1 and self.fills_after is None and self.slow_until is None
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,39 +71,92 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
 
 
 def _of_body(body: Body, found: Found) -> PhaseProgress:
-    fills = [_fill_limit(s, found) for s in body.statements]
+    fills = [_fill_limit(s, found) for s in _after_revokes(body)]
+    slow = [_slow_until(s, found) for s in body.statements]
     ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
-    leaves_idle = any(follows_from_idle(way.condition, found.meanings) for way in ways)
-    limits = [known_limit(way.condition, found.policy, found.meanings) for way in ways]
+    leaves_idle = any(follows_from_idle(way.condition, found.through) for way in ways)
+    limits = [known_limit(way.condition, found.policy, found.through) for way in ways]
     leaves_after = next((limit for limit in [*fills, *limits] if limit is not None and limit.counter == "steps_in_phase"), None)
     return PhaseProgress(
         name=body.name,
-        floor=Prover(found).read(body),
+        floor=_floor(body, found),
         fills_after=next((limit for limit in fills if limit is not None and limit.counter == "steps_in_window"), None),
+        slow_until=next((limit for limit in slow if limit is not None), None),
         idle_steps=1 if leaves_idle else leaves_after,
+        steps=1 if any(way.condition is None for way in ways) else leaves_after,
         visits=body.phase.visits if body.phase is not None else None,
         leads_to=tuple(dict.fromkeys(name for target in targets(body.statements) for name in entered(target, found.phases))),
     )
 
 
+def _after_revokes(body: Body) -> list[syntax.Statement]:
+    """The statements after which nothing is masked again in the same step."""
+    last = max((i for i, s in enumerate(body.statements) if isinstance(s, syntax.Revoke)), default=-1)
+    return list(body.statements[last + 1 :])
+
+
 def _fill_limit(statement: syntax.Statement, found: Found) -> StepLimit | None:
     """The step at which a statement surely fills the window: `fill` at a step limit, or a schedule's last step."""
     if isinstance(statement, syntax.Fill):
-        return known_limit(statement.condition, found.policy, found.meanings)
+        return known_limit(statement.condition, found.policy, found.through)
     if not isinstance(statement, syntax.Commit) or statement.at_most is not None or statement.ids is not None:
         return None
-    mask = plain(statement.mask, found.meanings)
-    if not isinstance(mask, syntax.Call) or mask.function.text != "top" or len(mask.arguments) != TOP_ARGUMENTS:
+    return _schedule_end(statement.mask, found)
+
+
+def _slow_until(statement: syntax.Statement, found: Found) -> StepLimit | None:
+    """The step from which a statement surely commits something, because a schedule in it has ended."""
+    if not isinstance(statement, syntax.Commit) or statement.ids is not None:
         return None
-    source, count = (plain(argument, found.meanings) for argument in mask.arguments)
-    scheduled = isinstance(count, syntax.Call) and count.function.text in ("linear", "cosine") and len(count.arguments) == 1
-    everything = is_word(source, "masked", found.meanings) and not any(k.identifier.text == "each" for k in mask.keywords)
-    if scheduled and everything and keeps_schedules(found.policy):
-        assert isinstance(count, syntax.Call)
-        if worth(count.arguments[0], found.meanings, defaults(found.policy)) is None:
-            return None
-        return StepLimit("steps_in_window", count.arguments[0], 0)
-    return None
+    if statement.at_most is not None and smallest(Prover(found).count(statement.at_most.count)) < 1:
+        return None
+    return _ends_in(statement.mask, found)
+
+
+def _ends_in(mask: syntax.Expression, found: Found) -> StepLimit | None:
+    mask = plain(mask, found.through)
+    if isinstance(mask, syntax.Disjunction):
+        return _ends_in(mask.left, found) or _ends_in(mask.right, found)
+    if isinstance(mask, syntax.Alternative):
+        return _ends_in(mask.right, found) if Prover(found).only_masks(plain(mask.left, found.through)) else None
+    return _schedule_end(mask, found)
+
+
+def _schedule_end(mask: syntax.Expression, found: Found) -> StepLimit | None:
+    """The step in which a schedule such as `top(masked, even(n), by=...)` selects all that is left."""
+    schedule = _schedule(mask, found)
+    if schedule is None or worth(schedule.arguments[0], found.through, defaults(found.policy)) is None:
+        return None
+    return StepLimit("steps_in_window", schedule.arguments[0], int(schedule.function.text == "even"))
+
+
+def _schedule(mask: syntax.Expression, found: Found) -> syntax.Call | None:
+    """The schedule of `top(masked, even(n), by=...)`, where it is asked of everything that is masked."""
+    if any(isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding") for s in found.policy.statements):
+        return None  # a schedule is that of the masks a window began with
+    choice = plain(mask, found.through)
+    if not isinstance(choice, syntax.Call) or choice.function.text not in ("top", "sample") or len(choice.arguments) != TOP_ARGUMENTS:
+        return None
+    source, count = (plain(argument, found.through) for argument in choice.arguments)
+    named = {keyword.identifier.text: keyword.value for keyword in choice.keywords}
+    drawn = choice.function.text == "top" or ("by" in named and Prover(found).positive(named["by"]))
+    whole = is_word(source, "masked", found.through) and "each" not in named and drawn
+    scheduled = isinstance(count, syntax.Call) and count.function.text in SCHEDULES and len(count.arguments) == 1
+    return count if whole and scheduled and isinstance(count, syntax.Call) else None
+
+
+def _floor(body: Body, found: Found) -> Floor:
+    """The floor of a phase's steps, that of a schedule included."""
+    prover = Prover(found)
+    floor = prover.read(body)
+    if body.phase is not None or any(isinstance(s, syntax.Revoke) for s in body.statements):
+        return floor
+    # Shares fall from step to step and their sum is all masks: while one is left, this step's share is not 0, as long as every
+    # step has written its share.
+    direct = (s.mask for s in body.statements if isinstance(s, syntax.Commit) and s.at_most is None and s.ids is None)
+    shares = [schedule for mask in direct if (schedule := _schedule(mask, found)) is not None and schedule.function.text == "even"]
+    even = any(smallest(prover.count(schedule.arguments[0])) >= 1 for schedule in shares)
+    return max(floor, int(even), key=smallest)
 
 
 def _unproved(phase: PhaseProgress) -> bool:
@@ -110,7 +169,7 @@ def _visits_without_a_value(found: Found) -> list[Diagnostic]:
         type_ = found.types.get(phase.visits) if phase.visits is not None else None
         if phase.visits is None or type_ is None or type_.kind is Kind.UNKNOWN:
             continue
-        if worth(phase.visits, found.meanings, defaults(found.policy)) is None:
+        if worth(phase.visits, found.through, defaults(found.policy)) is None:
             help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
             wrong.append(Diagnostic("E0307", "a bound on visits must be known before anything runs", phase.visits.span, help=help_))
     return wrong
@@ -176,8 +235,8 @@ def _of_commit(commit: syntax.Commit, message: str, found: Found, body: Body) ->
     prover = Prover(found)
     prover.read(body)
     counts = [bound.count for bound in (commit.at_least, commit.at_most) if bound is not None]
-    if isinstance(commit.mask, syntax.Call) and commit.mask.function.text == "top":
-        counts += commit.mask.arguments[1:2]
+    counts += [call.arguments[1] for call in parts(commit.mask) if _is_call(call, ("top", "sample"), TOP_ARGUMENTS)]
+    counts += [call.arguments[0] for call in parts(commit.mask) if _is_call(call, SCHEDULES, 1)]
     for count in counts:
         floor = prover.count(count)
         if isinstance(floor, syntax.Parameter) and smallest(floor) < 1:
@@ -189,14 +248,22 @@ def _of_commit(commit: syntax.Commit, message: str, found: Found, body: Body) ->
     if commit.ids is not None:
         help_ = "add a line that surely writes: `commit top(masked, 1, by=conf)`"
         return Diagnostic("E0301", message, commit.span, f"`{commit.ids.span.text}` may be MASK, which is not written", help_)
+    if commit.at_most is not None and smallest(prover.count(commit.at_most.count)) < 1 and commit.at_least is not None:
+        text = commit.at_most.count.span.text
+        return Diagnostic("E0301", message, commit.span, f"`{text}` may be 0", f"write `at most max(1, {text})`")
     unsure = commit.mask
     while isinstance(unsure, syntax.Conjunction):
         unsure = unsure.left if prover.floor(unsure.left) == 0 else unsure.right
     return Diagnostic("E0301", message, commit.span, f"no position is sure to pass `{unsure.span.text}`", _help(commit, body))
 
 
+def _is_call(expression: syntax.Expression, words: Sequence[str], arguments: int) -> TypeGuard[syntax.Call]:
+    return isinstance(expression, syntax.Call) and expression.function.text in words and len(expression.arguments) == arguments
+
+
 def _help(commit: syntax.Commit, body: Body) -> str:
-    help_ = "add `at least 1 by conf`: the best position is then always committed"
+    help_ = "add `at least 1 by conf`: the best position is then always committed; or fill the window after some steps: "
+    help_ += "`fill when steps_in_window + 1 >= n`"
     if commit.at_most is not None and commit.at_least is None:
         help_ = f"write `at least 1 by conf` before `{commit.at_most.span.text}`: the best position is then always committed"
     elif commit.at_least is not None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import ctypes
 import math
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 
 from ..language import syntax
 from .implied import Meanings, StepLimit, plain, step_limit
@@ -43,7 +44,13 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
 def known_limit(condition: syntax.Expression | None, policy: syntax.Policy, meanings: Meanings) -> StepLimit | None:
     """The step limit that a condition sets, if its number is known before anything runs."""
     limit = step_limit(condition, meanings)
+    if limit is not None and limit.counter == "step" and _is_one_window(policy):
+        limit = replace(limit, counter="steps_in_window")
     return limit if limit is not None and worth(limit.most, meanings, defaults(policy)) is not None else None
+
+
+def _is_one_window(policy: syntax.Policy) -> bool:
+    return any(isinstance(s, syntax.Window) and isinstance(s.shape, syntax.Name) and s.shape.identifier == "all" for s in policy.statements)
 
 
 def defaults(policy: syntax.Policy) -> dict[str, Value]:

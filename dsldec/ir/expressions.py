@@ -100,10 +100,10 @@ class Expressions(Builder):
         value = self.expression(expression, scope)
         return value if self._lies_in(scope.window, value) else self.mask("and", value, scope.window)
 
-    def _lies_in(self, window: int, value: int) -> bool:
+    def _lies_in(self, window: int, value: int, depth: int = 4) -> bool:
         operation = self.operations[value]
         if operation.name == "and":
-            return window in operation.inputs or any(self._lies_in(window, i) for i in operation.inputs)
+            return window in operation.inputs or (depth > 0 and any(self._lies_in(window, i, depth - 1) for i in operation.inputs))
         return operation.name in ("top", "prefix", "thin", "thin_by_kernel", "trim", "runs_holding")
 
     def comparison(self, comparison: syntax.Comparison, scope: Scope) -> int:
@@ -172,11 +172,12 @@ class Expressions(Builder):
         return self.where(self.begins, now, self.state("first_masks", Kind.INT), Kind.INT)
 
     def even(self, steps: int, scope: Scope) -> int:
-        """Quotient and, in the first steps, one of the remainder; nothing once all steps are over."""
+        """Quotient and, in the first steps, one of the remainder; all that is left once the steps are over."""
         n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks(scope)
         more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
         share = self.int_("add", self.int_("floor_divide", masks, n), self.where(more, self.number(1), self.number(0), Kind.INT))
-        return self.where(self.holds("less", self.steps_in_window, n), share, self.number(0), Kind.INT)
+        left = self.reduced("count", Kind.INT, self.masked(scope))
+        return self.where(self.holds("less", self.steps_in_window, n), share, left, Kind.INT)
 
     def due(self, steps: int, scope: Scope, left: Callable[[int], int]) -> int:
         """What must be written so that the share `left` of the first masks is left after this step."""

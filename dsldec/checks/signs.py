@@ -1,0 +1,32 @@
+"""Is a number surely not below 0?"""
+
+from __future__ import annotations
+
+from ..language import syntax
+from .found import Found
+from .implied import plain
+
+NEVER_NEGATIVE = frozenset(
+    "conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction progress".split()
+)
+
+
+def never_negative(expression: syntax.Expression, found: Found) -> bool:
+    """Whether that is plain to see: from what a word means, a parameter's kind or range, and arithmetic on such."""
+    expression = plain(expression, found.through)
+    meaning = found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+    if isinstance(meaning, syntax.Parameter):
+        return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
+    match expression:
+        case syntax.Number():
+            return True
+        case syntax.Name():
+            return meaning is None and expression.identifier in NEVER_NEGATIVE
+        case syntax.Call() if expression.function.text in ("cumsum", "cummax", "sqrt", "sum", "mean"):
+            return never_negative(expression.arguments[0], found)
+        case syntax.Call():
+            return expression.function.text in NEVER_NEGATIVE or expression.function.text in ("abs", "exp", "std")
+        case syntax.Arithmetic() if expression.operator in ("+", "*", "/"):
+            return never_negative(expression.left, found) and never_negative(expression.right, found)
+        case _:
+            return False
