@@ -131,6 +131,33 @@ def _check(arguments: list[str]) -> int:
     return check(values["policies"], as_json=values["format"] == "json")
 
 
+def _fmt(arguments: list[str]) -> int:
+    values = _parsed(_fmt_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.fmt import fmt
+
+    return fmt(values["files"], check=values["check"], diff=values["diff"])
+
+
+def _test(arguments: list[str]) -> int:
+    values = _parsed(_test_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.test import test
+
+    return test(values["names"], as_json=values["format"] == "json")
+
+
+def _show(arguments: list[str]) -> int:
+    values = _parsed(_show_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.show import show
+
+    return show(values["policy"], values["stage"], tuple(values["settings"] or ()))
+
+
 def _explain(arguments: list[str]) -> int:
     values = _parsed(_explain_parser(), arguments)
     if values is None:
@@ -144,7 +171,10 @@ def _explain(arguments: list[str]) -> int:
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", _run),
     "check": ("say what is wrong with policies, before anything runs", _check),
+    "fmt": ("write policies in their one form", _fmt),
+    "test": ("run the cases that stand beside policies", _test),
     "explain": ("say what a policy does and what was proved of it, or what a code means", _explain),
+    "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", _show),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
 }
 
@@ -183,6 +213,47 @@ def _check_parser() -> _Parser:
     )
     parser.add_argument("policies", nargs="+", metavar="NAME|FILE", help="a .policy file, or a shipped policy's name")
     parser.add_argument("--format", type=_format, default="human", metavar="human|json", help="json: one object on standard output")
+    return parser
+
+
+def _fmt_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec fmt",
+        description="Write policies in their one form: spaces, brackets, line breaks and blank lines. Comments stay.",
+        epilog="exit status: 0 done, 1 errors in a policy or, with --check, a policy in another form, 2 wrong usage",
+        allow_abbrev=False,
+    )
+    parser.add_argument("files", nargs="+", metavar="FILE", help="a .policy file, a folder of them, or `-` for standard input to output")
+    parser.add_argument(
+        "--check", action="store_true", help="write nothing; print the names of files in another form, and fail if there are any"
+    )
+    parser.add_argument("--diff", action="store_true", help="write nothing; print what would change")
+    return parser
+
+
+def _test_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec test",
+        description="Run cases: what is observed, forward by forward, and what a policy must write. Those of x.policy stand in x.cases.",
+        epilog="exit status: 0 all pass, 1 a case fails or a file has errors, 2 wrong usage",
+        allow_abbrev=False,
+    )
+    parser.add_argument("names", nargs="+", metavar="NAME|FILE", help="a .policy file, its .cases file, or a shipped policy's name")
+    parser.add_argument("--format", type=_format, default="human", metavar="human|json", help="json: one object on standard output")
+    return parser
+
+
+def _show_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec show",
+        description="Print what a stage makes of a policy, as text that stays the same.",
+        allow_abbrev=False,
+    )
+    parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
+    parser.add_argument("--stage", required=True, metavar="STAGE", help="tree, facts, ir (the operations of a step) or torch (their graph)")
+    parser.add_argument(
+        "--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated"
+    )
     return parser
 
 

@@ -210,6 +210,14 @@ _CODES = (
     Code("E0433", "the results file exists already"),
     Code("E0434", "the file to resume was not written by `--out`"),
     Code("E0435", "the file to resume answers another prompt under the same id"),
+    # Files of cases
+    Code("E0440", "the cases of a policy cannot be read"),
+    Code("E0441", "a line of a case begins with no word it may begin with"),
+    Code("E0442", "a line of a case stands at the wrong place, or one is missing"),
+    Code("E0443", "a row of a case has too few or too many values, or one that it cannot have"),
+    Code("E0444", "the policy reads an observation that a case does not give"),
+    Code("E0445", "a file of cases is larger than it may be"),
+    Code("E0446", "the policy does something else than a case says"),
 )
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _CODES})

@@ -30,7 +30,14 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     policy = found.policy
     head = tuple(s if isinstance(s, syntax.Function) else rewritten(s, writer.written_out) for s in policy.statements)
     phases = tuple(rewritten(phase, writer.written_out) for phase in policy.phases)
-    found = replace(found, policy=replace(policy, statements=head, phases=phases))
+    written = replace(policy, statements=head, phases=phases)
+    # What a name stands for is a node of the new tree.
+    new: dict[Meaning, Meaning] = {}
+    for old, statement in zip(statements(policy), statements(written), strict=True):
+        if isinstance(old, syntax.State | syntax.Let) and isinstance(statement, syntax.State | syntax.Let):
+            new[old] = statement
+    meanings = {name: new.get(meaning, meaning) for name, meaning in found.meanings.items()}
+    found = replace(found, policy=written, meanings=meanings)
     return replace(found, through=_through(found)), []
 
 

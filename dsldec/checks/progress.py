@@ -101,7 +101,7 @@ def _fill_limit(statement: syntax.Statement, found: Found) -> StepLimit | None:
         return known_limit(statement.condition, found.policy, found.through)
     if not isinstance(statement, syntax.Commit) or statement.at_most is not None or statement.ids is not None:
         return None
-    return _schedule_end(statement.mask, found)
+    return _schedule_end(statement.mask, found) or (_end(statement.at_least.count, found) if statement.at_least is not None else None)
 
 
 def _slow_until(statement: syntax.Statement, found: Found) -> StepLimit | None:
@@ -124,25 +124,35 @@ def _ends_in(mask: syntax.Expression, found: Found) -> StepLimit | None:
 
 def _schedule_end(mask: syntax.Expression, found: Found) -> StepLimit | None:
     """The step in which a schedule such as `top(masked, even(n), by=...)` selects all that is left."""
-    schedule = _schedule(mask, found)
+    choice = _choice(mask, found)
+    return _end(choice, found) if choice is not None else None
+
+
+def _end(count: syntax.Expression, found: Found) -> StepLimit | None:
+    """The step from which a schedule counts all that is left."""
+    schedule = _schedule(count, found)
     if schedule is None or worth(schedule.arguments[0], found.through, defaults(found.policy)) is None:
         return None
     return StepLimit("steps_in_window", schedule.arguments[0], int(schedule.function.text == "even"))
 
 
-def _schedule(mask: syntax.Expression, found: Found) -> syntax.Call | None:
-    """The schedule of `top(masked, even(n), by=...)`, where it is asked of everything that is masked."""
-    if any(isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding") for s in found.policy.statements):
-        return None  # a schedule is that of the masks a window began with
+def _choice(mask: syntax.Expression, found: Found) -> syntax.Expression | None:
+    """The count of `top(masked, count, by=...)`, where it is asked of everything that is masked."""
     choice = plain(mask, found.through)
-    if not isinstance(choice, syntax.Call) or choice.function.text not in ("top", "sample") or len(choice.arguments) != TOP_ARGUMENTS:
+    if not _is_call(choice, ("top", "sample"), TOP_ARGUMENTS):
         return None
-    source, count = (plain(argument, found.through) for argument in choice.arguments)
     named = {keyword.identifier.text: keyword.value for keyword in choice.keywords}
     drawn = choice.function.text == "top" or ("by" in named and Prover(found).positive(named["by"]))
-    whole = is_word(source, "masked", found.through) and "each" not in named and drawn
-    scheduled = isinstance(count, syntax.Call) and count.function.text in SCHEDULES and len(count.arguments) == 1
-    return count if whole and scheduled and isinstance(count, syntax.Call) else None
+    whole = is_word(plain(choice.arguments[0], found.through), "masked", found.through) and "each" not in named and drawn
+    return choice.arguments[1] if whole else None
+
+
+def _schedule(count: syntax.Expression, found: Found) -> syntax.Call | None:
+    """A count that is a schedule."""
+    if any(isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding") for s in found.policy.statements):
+        return None  # a schedule is that of the masks a window began with
+    count = plain(count, found.through)
+    return count if _is_call(count, SCHEDULES, 1) else None
 
 
 def _floor(body: Body, found: Found) -> Floor:
@@ -153,8 +163,10 @@ def _floor(body: Body, found: Found) -> Floor:
         return floor
     # Shares fall from step to step and their sum is all masks: while one is left, this step's share is not 0, as long as every
     # step has written its share.
-    direct = (s.mask for s in body.statements if isinstance(s, syntax.Commit) and s.at_most is None and s.ids is None)
-    shares = [schedule for mask in direct if (schedule := _schedule(mask, found)) is not None and schedule.function.text == "even"]
+    direct = [s for s in body.statements if isinstance(s, syntax.Commit) and s.at_most is None and s.ids is None]
+    counts = [choice for s in direct if (choice := _choice(s.mask, found)) is not None]
+    counts += [s.at_least.count for s in direct if s.at_least is not None]
+    shares = [schedule for count in counts if (schedule := _schedule(count, found)) is not None and schedule.function.text == "even"]
     even = any(smallest(prover.count(schedule.arguments[0])) >= 1 for schedule in shares)
     return max(floor, int(even), key=smallest)
 

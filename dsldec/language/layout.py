@@ -8,8 +8,8 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from ..diagnostics import Diagnostic
-from .lines import Line
+from ..diagnostics import Diagnostic, did_you_mean
+from .lines import BEGINNERS, Line
 from .scan import Sort
 
 _HEADERS = frozenset({"policy", "phase"})
@@ -20,7 +20,7 @@ _AS_NEIGHBOURS = "start it where its neighbours start"
 
 
 def layout_mistakes(lines: Sequence[Line]) -> list[Diagnostic]:
-    """What is wrong with indentation and order, one diagnostic a cause. A line about which nothing more can be said is no longer `sound`."""
+    """What is wrong with indentation and order, one diagnostic a cause; a line that needs no more said is no longer `sound`."""
     if mixed := _mixed_indentation(lines):
         return [mixed]  # columns mean nothing then
     return _Blocks(lines).mistakes
@@ -31,10 +31,10 @@ def _mixed_indentation(lines: Sequence[Line]) -> Diagnostic | None:
     for line in lines:
         first = first or line.indent[:1]
         if line.indent.strip(first):
-            span, style = line.part(line.start, line.end), {" ": "spaces", "\t": "tabs"}
+            style = {" ": "spaces", "\t": "tabs"}
             both = len(set(line.indent)) > 1
             how = "both tabs and spaces" if both else f"{style[line.indent[0]]}, the lines above with {style[first]}"
-            return Diagnostic("E0102", f"this line is indented with {how}", line.span if span else span, help="indent every line with spaces, two a block")
+            return Diagnostic("E0102", f"this line is indented with {how}", line.span, help="indent every line with spaces, two a block")
     return None
 
 
@@ -95,7 +95,9 @@ class _Blocks:
 
     def _headless(self, line: Line) -> None:
         """The first line is no policy's header: a misspelt one is told when it is parsed."""
-        if _opens(line) and line.head != "phase":
+        if did_you_mean(line.head, BEGINNERS) == "policy":
+            self.policy = line
+        if line.head != "phase" and (_opens(line) or self.policy is line):
             self.columns = [line.column]
             return
         first = line.pieces[0]
@@ -110,7 +112,8 @@ class _Blocks:
     def _place(self, line: Line) -> None:
         column, header = line.column, self.before
         assert header is not None
-        if _opens(header) and column > self.columns[-1]:
+        may_open = _opens(header) or header.head in _HEADERS or len(self.columns) == 1
+        if may_open and column > self.columns[-1]:
             self.columns.append(column)
         elif header.sound and header.head in _HEADERS and _opens(header) and not self._is_empty(header, line):
             self._say(line, "E0102", "this line should be indented", "put two more spaces before it")
@@ -118,7 +121,8 @@ class _Blocks:
         elif column > self.columns[-1]:
             self._further(line)
         elif column in self.columns[1:]:
-            del self.columns[self.columns.index(column) + 1 :]
+            while self.columns[-1] != column:
+                self.columns.pop()
             self.wrong_column = None
         else:
             self._nowhere(line)
@@ -168,7 +172,9 @@ class _Blocks:
     def _phase(self, line: Line, body: int | None) -> None:
         self.has_phases = True
         if body is not None and line.column > body and line.column == self.columns[-1]:
-            self._say(line, "E0101", "a phase cannot stand inside another", f"start it where the phases before it start: at column {body + 1}")
+            self._say(
+                line, "E0101", "a phase cannot stand inside another", f"start it where the phases before it start: at column {body + 1}"
+            )
         elif line.column == body:
             del self.columns[2:]
 

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 from ..diagnostics import Diagnostic
 from ..source import Source, Span
-from .scan import Piece, Sort, pieces
+from .scan import Piece, Sort
 from .words import STATEMENTS
 
 TAB = 8
@@ -73,19 +73,19 @@ class Line:
         return Span(self.source, start, start + len(self.source.text[start:end].rstrip()))
 
 
-def logical_lines(source: Source) -> tuple[list[Line], list[Diagnostic]]:
-    """The lines of a text in order, and what is wrong with its characters, quotes and brackets."""
-    reader = _Reader(source)
+def logical_lines(source: Source, pieces: list[Piece]) -> tuple[list[Line], list[Diagnostic]]:
+    """The lines that the pieces of a text make, and what is wrong with its characters, quotes and brackets."""
+    reader = _Reader(source, pieces)
     return reader.lines, reader.mistakes
 
 
 class _Reader:
-    def __init__(self, source: Source) -> None:
+    def __init__(self, source: Source, pieces: list[Piece]) -> None:
         self.source = source
         self.lines: list[Line] = []
         self.mistakes: list[Diagnostic] = []
         self.open: list[Piece] = []
-        self.pieces = [piece for piece in pieces(source.text) if piece.sort is not Sort.COMMENT]
+        self.pieces = pieces
         self.never_closed = _never_closed(self.pieces)
         self.line: Line | None = None
         for at, piece in enumerate(self.pieces):

@@ -14,7 +14,10 @@ from typing import NamedTuple
 
 
 class Sort(StrEnum):
-    """What a piece of text is; `OPEN_QUOTE` runs to where its closing quote was looked for, `FOREIGN` is in no policy."""
+    """What a piece of text is. `BREAK` holds empty lines too; `OPEN_QUOTE` runs to where its closing quote was looked for.
+
+    `FOREIGN` is in no policy.
+    """
 
     WORD = "word"
     NUMBER = "number"
@@ -45,7 +48,7 @@ _ELSEWHERE = r"&&|\|\||<>|=<|=>|===|!==|:=|[-+*/%]=|->"
 _PIECES = re.compile(
     rf"""
     (?P<comment> \#[^\n]* )
-  | (?P<break> \r?\n )
+  | (?P<break> \r?\n (?:[ \t]*\r?\n)* )
   | (?P<quoted> \"\"\"(?:[^\\]|\\.)*?\"\"\" | "(?!"")[^"\n]*" )
   | (?P<open_quote> \"\"\".* | "[^\n]* )
   | (?P<number> (?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)? )
@@ -57,10 +60,10 @@ _PIECES = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
+_SORTS = {sort.value: sort for sort in Sort} | {"unknown": Sort.FOREIGN}
+
 
 def pieces(text: str) -> Iterator[Piece]:
     """The pieces of a text in order, without the blanks between them. Lazy: whoever counts may stop early."""
     for found in _PIECES.finditer(text):
-        sort = found.lastgroup
-        assert sort is not None
-        yield Piece(Sort.FOREIGN if sort == "unknown" else Sort(sort), found.group(), found.start())
+        yield Piece(_SORTS[found.lastgroup or ""], found.group(), found.start())

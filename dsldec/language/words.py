@@ -266,7 +266,12 @@ _WORDS = (
     ),
     Word("gaussian", (_SIGMA,), Type(Kind.KERNEL, Place.SEQUENCE), "the kernel 1 - exp(-d² / sigma²) of the distance d, for `kernel=`"),
     # Counts
-    Word("even", (_STEPS,), _AN_INT, "this step's share of the masks the window began with, split over n steps, larger shares first; after them all that is left"),
+    Word(
+        "even",
+        (_STEPS,),
+        _AN_INT,
+        "this step's share of the masks the window began with, split over n steps, larger shares first; after them all that is left",
+    ),
     Word("linear", (_STEPS,), _AN_INT, "how many masks are due so that, of those the window began with, 1 - s / n are left after s steps"),
     Word(
         "cosine",

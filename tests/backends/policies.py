@@ -1,123 +1,371 @@
-"""Random well-typed policies of every word, and random observations with many ties, for tests that compare backends."""
+"""Random well-typed policies of every word and statement, and random observations with many ties, for tests that compare backends."""
 
 from __future__ import annotations
 
 import random
+from collections import Counter
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import torch
 from torch import Tensor
 
 OBSERVED = ("conf", "doubt", "margin", "logit_margin", "entropy")
-PARAMETERS = "level: prob = 0.5, weight: real = 1.5, few: int = 2 in 1..9, bold: bool = true"
+PARAMETERS = "level: prob = 0.5, weight: real = 1.5, few: int = 2 in 1..9, bold: bool = true, word: token = 7, picks: int = 3 in 1..5"
+STATES = {
+    "still": "state still: int each = 0 per {}",
+    "turns": "state turns: int = few per {}",
+    "level_then": "state level_then: prob each = level per {}",
+    "best_so_far": "state best_so_far: real = 0 per {}",
+    "spots": "state spots: mask = false per {}",
+    "flag": "state flag: bool = bold per {}",
+    "last_word": "state last_word: token each = word per {}",
+}
+WINDOWS = (
+    "blocks(8)",
+    "all",
+    "sliding(max_masks=3, max_length=8)",
+    "until(3, word, min=2, max=8)",
+    "until(4, max=8, by=conf, when=conf > 0.25)",
+)
+DRAWS = ("argmax", "gumbel(weight)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
+TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "cfg(0.5)")
+ROW_NUMBERS = (
+    "step", "window_start", "window_end", "window_length", "generation_length", "progress", "steps_in_window", "steps_in_phase", "visits",
+    "committed_before",
+)  # fmt: skip
+OPERATORS = ("+", "-", "*", "/", "//", "%", "**")
 
 
 class Writer:
-    """Writes expressions of a wanted type; notes the words it used."""
+    """Writes expressions of a wanted type; notes the words it used.
+
+    `within`: in a `while`; `early`: in `before(x)`, where only what a step begins with may stand.
+    """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.within = False
-        self.used: set[str] = set()
+        self.within = self.early = False
+        self.used: Counter[str] = Counter()
+        self.states: list[str] = []
 
     def word(self, name: str) -> str:
-        self.used.add(name)
+        self.used[name.split("(")[0]] += 1
         return name
 
-    def number(self, depth: int) -> str:
-        """A number a position, of no unit that could clash."""
-        pick = self.rng.random()
-        if depth <= 0 or pick < 0.3:
-            return self.atom()
-        if self.within and pick < 0.6:
-            kind = self.rng.choice(("cumsum", "cummax"))
-            return f"{self.word(kind)}({self.number(depth - 1)})"
-        if pick < 0.7:
-            return f"-{self.atom()}" if pick < 0.65 else f"(-{self.atom()})"
-        if pick < 0.85:
-            return self.function(depth)
-        operator = self.rng.choice("+-*/")
-        # Products lose their unit: `1 * x` lets any two numbers meet.
-        return f"(1 * {self.number(depth - 1)} {self.word(operator)} 1 * {self.number(depth - 1)})"
+    def one_of(self, *choices: str) -> str:
+        return self.word(self.rng.choice(choices))
 
-    def function(self, depth: int) -> str:
-        """A reduction, a pair, or a conditional."""
-        name = self.rng.choice(("sum", "mean", "std", "min", "max", "abs", "clamp", "if", "count", "fraction", "first", "last", "pair"))
-        if name == "pair":
-            return f"{self.rng.choice(('min', 'max'))}(1 * {self.number(depth - 1)}, 1 * {self.number(0)})"
-        self.used.add(name)
-        if name == "if":
-            return f"(1 * {self.number(0)} if {self.condition(1)} else 1 * {self.number(depth - 1)})"
-        if name == "clamp":
-            return f"clamp(1 * {self.number(depth - 1)}, 0.25, 1 * {self.atom()})"
-        if name == "abs":
-            return f"abs({self.number(depth - 1)})"
-        outer, self.within = self.within, False
-        mask = self.rng.choice(("masked", "committed", f"(masked and {self.condition(1)})"))
-        inner = mask if name in ("count", "fraction", "first", "last") else self.number(depth - 1)
-        self.within = outer
-        over = f", over={mask}" if name in ("sum", "mean", "std", "min", "max") and self.rng.random() < 0.7 else ""
-        return f"{name}({inner}{over})"
+    def has(self, *states: str) -> list[str]:
+        return [state for state in states if state in self.states]
+
+    @contextmanager
+    def where(self, *, within: bool | None = None, early: bool | None = None) -> Iterator[None]:
+        before = self.within, self.early
+        self.within = self.within if within is None else within
+        self.early = self.early if early is None else early
+        yield
+        self.within, self.early = before
+
+    # --- one number a position, of no unit that could clash
+
+    def number(self, depth: int) -> str:
+        pick = self.rng.random()
+        if depth <= 0 or pick < 0.25:
+            return self.atom()
+        if self.within and pick < 0.5:
+            return f"{self.one_of('cumsum', 'cummax')}({self.number(depth - 1)})"
+        if pick < 0.6:
+            return f"(-{self.atom()})"
+        if pick < 0.85:
+            return self.rng.choice(self.functions())(depth - 1)
+        operator = self.one_of(*OPERATORS)
+        # Products lose their unit: `1 * x` lets any two numbers meet.
+        right = self.rng.choice(("2", "0.5", "few")) if operator == "**" else f"(1 * {self.number(depth - 1)})"
+        return f"((1 * {self.number(depth - 1)}) {operator} {right})"
+
+    def functions(self) -> list[Callable[[int], str]]:
+        own = [self.reduced, self.function, self.conditional, self.pair, self.clamped, self.place]
+        return own if self.early else [*own, self.before]
 
     def atom(self) -> str:
-        choices = [*OBSERVED, "pos", "step", "window_start", "window_end", "window_length", "level", "weight", "few", "2", "0.25", "0"]
-        choices += ["rank"] * 4 if self.within else []
-        return self.word(self.rng.choice(choices))
+        choices = [
+            *OBSERVED,
+            "pos",
+            "age",
+            *ROW_NUMBERS,
+            "level",
+            "weight",
+            "few",
+            "2",
+            "0.25",
+            "0",
+            "p(canvas)",
+            "p(token)",
+            "p(word)",
+            "kl(before)",
+        ]
+        choices += ["rank"] * 12 if self.within else []
+        choices += [] if self.early else ["committed_now"] * 2
+        return self.one_of(*choices, *self.has("still", "turns", "level_then", "best_so_far"))
+
+    def function(self, depth: int) -> str:
+        name = self.one_of("exp", "log", "sqrt", "floor", "ceil", "int", "abs")
+        return f"{name}({self.number(depth)})"
+
+    def conditional(self, depth: int) -> str:
+        self.word("if")
+        return f"(1 * {self.number(0)} if {self.condition(1)} else 1 * {self.number(depth)})"
+
+    def pair(self, depth: int) -> str:
+        return f"{self.one_of('min', 'max')}(1 * {self.number(depth)}, 1 * {self.number(0)})"
+
+    def clamped(self, depth: int) -> str:
+        return f"{self.word('clamp')}(1 * {self.number(depth)}, 0.25, 1 * {self.atom()})"
+
+    def before(self, depth: int) -> str:
+        with self.where(within=False, early=True):
+            return f"{self.word('before')}({self.number(depth)})"
+
+    def reduced(self, depth: int) -> str:
+        name = self.one_of("sum", "mean", "std", "min", "max", "count", "fraction", "first", "last", "run_count")
+        with self.where(within=False):
+            if name in ("count", "fraction", "first", "last", "run_count"):
+                return f"{name}({self.mask(depth)})"
+            over = f", over={self.mask(1)}" if self.rng.random() < 0.7 else ""
+            return f"{name}({self.number(depth)}{over})"
+
+    def place(self, depth: int) -> str:
+        name = self.one_of("run_length", "distance", "density")
+        with self.where(within=False):
+            more = f", {self.rng.choice(('2', 'weight', 'window_length / 4'))}" if name == "density" else ""
+            return f"{name}({self.mask(depth)}{more})"
+
+    # --- one number a row
+
+    def count(self) -> str:
+        choices = (
+            "1",
+            "few",
+            "3",
+            "step",
+            "0",
+            "even(few)",
+            "linear(4)",
+            "cosine(few)",
+            "even(3)",
+            "visits",
+            "min(few, window_length)",
+            "linear(2)",
+            "cosine(3)",
+        )
+        return self.one_of(*choices, *self.has("turns"))
+
+    def flag(self, depth: int = 1) -> str:
+        pick = self.rng.random()
+        if pick < 0.3:
+            return self.one_of("eos_closed", "bold", "true", *self.has("flag"), *([] if self.early else ["idle", "idle"]))
+        if pick < 0.5:
+            return f"{self.word('any')}({self.mask(1)})"
+        if depth > 0 and pick < 0.7:
+            return f"({self.flag(0)} {self.one_of('and', 'or')} {self.flag(0)})"
+        return f"{self.one_of(*ROW_NUMBERS)} {self.one_of('<', '<=', '>', '>=', '==', '!=')} {self.rng.choice(('2', 'few', '0.5'))}"
 
     def score(self) -> str:
         """A score of high or unknown polarity."""
-        return self.rng.choice((self.word("conf"), f"-{self.word('entropy')}", f"{self.number(2)} * margin * pos", "pos - few", "margin"))
+        product = f"{self.number(2)} * margin * pos"
+        return self.rng.choice((self.word("conf"), f"-{self.word('entropy')}", product, "pos - few", "margin", "p(canvas) - 0.5"))
+
+    # --- conditions and masks
 
     def condition(self, depth: int) -> str:
         pick = self.rng.random()
         if depth <= 0 or pick < 0.5:
-            operator = self.word(self.rng.choice(("<", "<=", ">", ">=", "==", "!=")))
+            operator = self.one_of("<", "<=", ">", ">=", "==", "!=")
             chain = f" {self.rng.choice(('<', '>='))} 1 * {self.number(0)}" if self.rng.random() < 0.2 else ""
             return f"1 * {self.number(depth)} {operator} 1 * {self.number(1)}{chain}"
-        if pick < 0.6:
+        if pick < 0.58:
             return f"{self.word('not')} ({self.condition(depth - 1)})"
-        if pick < 0.65:
-            return f"{self.word('any')}({self.rng.choice(('masked', 'committed'))})"
-        if pick < 0.7:
-            return "bold"
-        return f"({self.condition(depth - 1)}) {self.word(self.rng.choice(('and', 'or')))} ({self.condition(depth - 1)})"
+        if pick < 0.66:
+            return self.flag(0)
+        if pick < 0.74:
+            return f"{self.ids()} {self.one_of('==', '!=')} {self.ids()}"
+        if pick < 0.8:
+            return self.one_of("same(before)", "after_eos", "committed")
+        return f"({self.condition(depth - 1)}) {self.one_of('and', 'or')} ({self.condition(depth - 1)})"
+
+    def ids(self) -> str:
+        choices = ["token", "canvas", "word", *self.has("last_word")]
+        return (
+            self.one_of(*choices) if self.early or self.rng.random() < 0.8 else f"{self.word('before')}({self.one_of('token', 'canvas')})"
+        )
 
     def mask(self, depth: int) -> str:
         pick = self.rng.random()
         if depth <= 0 or pick < 0.2:
-            return self.word(self.rng.choice(("masked", "masked", "committed")))
-        if pick < 0.4:
+            return self.one_of("masked", "masked", "committed", "after_eos", *self.has("spots"))
+        if pick < 0.35:
             return f"({self.word('masked')} and ({self.condition(2)}))"
         if pick < 0.6:
-            return f"{self.word('top')}({self.mask(depth - 1)}, {self.rng.choice(('1', 'few', '3', 'step', '0'))}, by={self.score()})"
+            return self.rng.choice(
+                (self.top, self.prefix, self.thin, self.top) if self.early else (self.top, self.prefix, self.thin, self.drawn)
+            )(depth - 1)
         if pick < 0.85:
-            source, score = self.mask(depth - 1), self.score()
-            outer, self.within = self.within, True
-            condition = self.condition(2)
-            self.within = outer
-            return f"{self.word('prefix')}({source}, by={score}, while={condition})"
+            return self.rng.choice((self.grown, self.moved, self.held, self.trimmed))(depth - 1)
         if pick < 0.93:
             return f"({self.mask(depth - 1)} {self.word('orelse')} {self.mask(depth - 1)})"
-        return f"({self.mask(depth - 1)} {self.rng.choice(('and', 'or'))} {self.mask(depth - 1)})"
+        return f"({self.mask(depth - 1)} {self.rng.choice(('and', 'or', 'and not'))} {self.mask(depth - 1)})"
+
+    def each(self) -> str:
+        with self.where(within=False):
+            return f", each={self.word('run')}({self.mask(1)})" if self.rng.random() < 0.4 else ""
+
+    def top(self, depth: int) -> str:
+        return f"{self.word('top')}({self.mask(depth)}, {self.count()}, by={self.score()}{self.each()})"
+
+    def prefix(self, depth: int) -> str:
+        source, score = self.mask(depth), self.score()
+        with self.where(within=True):
+            condition = self.condition(2)
+        return f"{self.word('prefix')}({source}, by={score}, while={condition}{self.each()})"
+
+    def thin(self, depth: int) -> str:
+        how = self.rng.choice(("gap=few", "gap=1.5", f"kernel={self.word('gaussian')}(window_length / 3)", "kernel=gaussian(weight)"))
+        condition = f", while={self.condition(1)}" if self.rng.random() < 0.5 else ""
+        return f"{self.word('thin')}({self.mask(depth)}, by={self.score()}{condition}, {how}, at_most={self.rng.choice(('2', 'picks'))})"
+
+    def drawn(self, depth: int) -> str:
+        if self.rng.random() < 0.5:
+            return f"{self.word('chance')}({self.mask(depth)}, {self.number(0)})"
+        return f"{self.word('sample')}({self.mask(depth)}, {self.count()}, by={self.score()})"
+
+    def grown(self, depth: int) -> str:
+        right = f", right={self.mask(1)}" if self.rng.random() < 0.4 else ""
+        more = self.rng.choice(("", ", apart=true", ", apart=bold")) + (f", trim={self.mask(1)}" if self.rng.random() < 0.4 else "")
+        return f"{self.word('grow')}({self.mask(depth)}, over={self.mask(1)}{right}, gap={self.rng.choice(('0', '1', 'few'))}{more})"
+
+    def moved(self, depth: int) -> str:
+        name, by = self.one_of("shift", "dilate"), self.rng.choice(("1", "-1", "2", "few"))
+        return f"{name}({self.mask(depth)}, {by})"
+
+    def held(self, depth: int) -> str:
+        return f"{self.word('runs_holding')}({self.mask(depth)}, {self.mask(1)})"
+
+    def trimmed(self, depth: int) -> str:
+        return f"{self.word('trim')}({self.mask(depth)}, to={self.mask(1)})"
 
 
-def random_policy(seed: int) -> tuple[str, set[str]]:
+class PolicyWriter(Writer):
+    """Writes whole policies that pass every check."""
+
+    def policy(self, seed: int) -> str:
+        window = self.rng.choice(WINDOWS) if self.rng.random() < 0.5 else "blocks(8)"
+        lines = [f"policy random_{seed}({PARAMETERS}):", f"  {self.word('window')} {self.shape(window)}"]
+        if self.rng.random() < 0.2:
+            lines.append(f"  {self.word('draw')} {self.shape(self.rng.choice(DRAWS))}")
+        if self.rng.random() < 0.2:
+            lines.append(f"  {self.word('logits')} {self.shape(self.rng.choice(TRANSFORMS))}")
+        phases = ["alpha", "beta", "gamma"][: self.rng.choice((0, 0, 2, 3))]
+        self.gain = self.rng.choice(("committed_now - 1", "min(few, committed_before - 1)"))
+        lines += self.declared(phases)
+        if self.rng.random() < 0.3:
+            lines.append(f"  {self.word('def')} near(m, n) = dilate(m, n) and not m")
+            lines.append(f"  nearby = near({self.mask(1)}, few)")
+        if not phases:
+            return "\n".join([*lines, *self.body("  ", None, [])]) + "\n"
+        for index, name in enumerate(phases):
+            lines += self.phase(index, name, phases)
+        return "\n".join(lines) + "\n"
+
+    def shape(self, text: str) -> str:
+        return self.word(text)
+
+    def declared(self, phases: list[str]) -> list[str]:
+        names = self.rng.sample(sorted(STATES), self.rng.choice((0, 1, 2, 3)))
+        lines = []
+        for name in names:
+            self.word("state")
+            lines.append("  " + STATES[name].format(self.rng.choice(["block", "sequence", *phases])))
+        self.states = names
+        return lines
+
+    def phase(self, index: int, name: str, phases: list[str]) -> list[str]:
+        self.word("phase")
+        header, last = "", index == len(phases) - 1
+        if not last and self.rng.random() < 0.6:
+            bound = f" at most {self.rng.choice(('few', '2', 'window_length // 2', '0'))} visits"
+            condition = f" when ({self.flag()})" if self.rng.random() < 0.4 else ""
+            header = f"{bound}{condition} else {phases[-1]}"
+        # A phase that may idle is entered a limited number of times.
+        idles = "visits" in header and self.rng.random() < 0.5
+        lines = [f"  phase {name}{header}:", *self.body("    ", None if not idles else name, phases)]
+        if last:
+            return lines
+        self.word("next")
+        condition = f"idle or {self.flag()}" if idles else self.flag()
+        lines.append(f"    next {phases[index + 1]} when {condition}")
+        if self.rng.random() < 0.3:
+            lines.append(f"    next {self.rng.choice(phases)} when {self.flag()}")
+        return lines
+
+    def body(self, margin: str, idle_phase: str | None, phases: list[str]) -> list[str]:
+        lines: list[str] = []
+        for number in range(self.rng.randint(1, 3)):
+            lines += self.statements(number)
+        if idle_phase is None:
+            self.word("commit")
+            lines.append(
+                "commit masked at least 1 by conf at most 2 by margin" if self.rng.random() < 0.1 else "commit top(masked, 1, by=conf)"
+            )
+        if self.rng.random() < 0.3:
+            self.word("revoke")
+            by = f" by {self.rng.choice(('doubt', 'entropy', '-p(canvas)'))}" if self.rng.random() < 0.6 else ""
+            lines.append(f"revoke {self.mask(2)} at most {self.gain}{by}")
+        lines += [f"set {name} = {self.value(name)}" for name in self.states if self.rng.random() < 0.7 and self.word("set")]
+        if self.rng.random() < 0.15:
+            self.word("finish")
+            lines.append(f"finish when eos_closed and {self.flag()}")
+        return [margin + line for line in lines]
+
+    def statements(self, number: int) -> list[str]:
+        if self.rng.random() < 0.15:
+            self.word("edit")
+            by = f" by {self.score()}" if self.rng.random() < 0.5 else ""
+            return [f"edit {self.mask(2)} as {self.ids()} at most {self.count()}{by}"]
+        if self.rng.random() < 0.1:
+            self.word("fill")
+            return [f"fill when {self.flag()}"]
+        lines = []
+        chosen = self.mask(3)
+        if self.rng.random() < 0.4:
+            lines.append(f"part_{number} = {self.mask(2)}")
+            chosen = f"part_{number} or {self.mask(1)}"
+        line = f"{self.word('commit')} {chosen}"
+        if self.rng.random() < 0.2:
+            line += f" {self.word('as')} {self.ids()}"
+        if self.rng.random() < 0.4:
+            line += f" {self.word('at least')} {self.rng.choice(('1', '2', 'few'))} by {self.score()}"
+        if self.rng.random() < 0.3:
+            line += f" {self.word('at most')} {self.rng.choice(('1', '3', 'few'))} by {self.score()}"
+        return [*lines, line]
+
+    def value(self, name: str) -> str:
+        values = {
+            "still": lambda: f"still + 1 if {self.condition(1)} else 0",
+            "turns": lambda: f"turns + count({self.mask(1)})",
+            "level_then": lambda: f"conf if {self.mask(1)} else level_then",
+            "best_so_far": lambda: f"max(best_so_far, 1 * {self.reduced(1)})",
+            "spots": lambda: self.mask(2),
+            "flag": lambda: self.flag(),
+            "last_word": lambda: f"token if {self.mask(1)} else last_word",
+        }
+        return values[name]()
+
+
+def random_policy(seed: int) -> tuple[str, Counter[str]]:
     """A policy's text and the words it uses; it passes every check."""
-    rng = random.Random(seed)
-    writer = Writer(rng)
-    lines = [f"policy random_{seed}({PARAMETERS}):", "  window blocks(8)"]
-    for number in range(rng.randint(1, 3)):
-        if rng.random() < 0.4:
-            lines.append(f"  part_{number} = {writer.mask(2)}")
-            chosen = f"part_{number} or {writer.mask(1)}"
-        else:
-            chosen = writer.mask(3)
-        lines.append(f"  commit {chosen}")
-        if rng.random() < 0.4:
-            lines[-1] += f" {writer.word('at least')} {rng.choice(('1', '2', 'few'))} by {writer.score()}"
-        if rng.random() < 0.3:
-            lines[-1] += f" {writer.word('at most')} {rng.choice(('1', '3', 'few'))} by {writer.score()}"
-    lines.append("  commit masked at least 1 by conf at most 2 by margin" if rng.random() < 0.1 else "  commit top(masked, 1, by=conf)")
-    return "\n".join(lines) + "\n", writer.used
+    writer = PolicyWriter(random.Random(seed))
+    return writer.policy(seed), writer.used
 
 
 def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:
@@ -136,4 +384,5 @@ def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:
         "logit_margin": grid(12, 1 / 2),
         "entropy": grid(8, 1 / 4),
         "finite": torch.ones(rows, length, dtype=torch.bool),
+        "kl": torch.where(grid(7, 1.0) == 0, float("inf"), grid(8, 1 / 8)),
     }

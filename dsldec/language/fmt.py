@@ -1,0 +1,256 @@
+"""The one way a policy's text is laid out: blocks, blank lines, and where comments stay.
+
+A comment at the end of a line stays there, one on a line of its own stays before the statement it precedes, one in a
+list stays with what it follows. The result is parsed again and its tree compared before it is given away.
+Not here: how a statement is written on its line (`spell`), files (`tools.fmt`).
+"""
+
+from __future__ import annotations
+
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, fields
+
+from ..diagnostics import Diagnostic
+from ..source import Source
+from . import syntax
+from .lines import TAB, Line, logical_lines
+from .parse import BYTE_ORDER_MARK, parse
+from .scan import Piece, Sort, pieces
+from .spell import INSIDE, LONGEST_LINE, Operand, Part, Pieces, placed, spelled
+
+STEP = 2
+_CONDITION = 1  # in a phase's header a choice keeps its brackets: the level of `orelse`
+
+
+def formatted(source: Source) -> tuple[str | None, list[Diagnostic]]:
+    """The text in its canonical form, or why it is no policy."""
+    if source.text.startswith(BYTE_ORDER_MARK):
+        source = Source(source.text[1:], source.name)
+    tree, diagnostics = parse(source)
+    if tree is None:
+        return None, diagnostics
+    text = _Formatter(source, tree).text()
+    again, diagnostics = parse(Source(text, source.name))
+    if again is None and {diagnostic.code for diagnostic in diagnostics} <= {"E0104", "E0108"}:
+        return None, diagnostics  # it was just within the limits
+    if again is None or skeleton(again) != skeleton(tree) or _comments(text) != _comments(source.text):
+        raise AssertionError(f"formatting `{source.name}` would change it: this is a mistake of dsldec's, please report it")
+    return text, []
+
+
+def skeleton(node: object) -> object:
+    """A tree without its places, to be compared."""
+    if isinstance(node, syntax.Node):
+        return (type(node).__name__, *(skeleton(getattr(node, each.name)) for each in fields(node) if each.name != "span"))
+    return tuple(map(skeleton, node)) if isinstance(node, tuple) else (type(node).__name__, node)
+
+
+def _comments(text: str) -> Counter[str]:
+    return Counter(piece.text.rstrip() for piece in pieces(text) if piece.sort is Sort.COMMENT)
+
+
+@dataclass(slots=True)
+class _Written:
+    """A line of the result before comments: its statement's parts, how deep it stands, and whether a block begins under it."""
+
+    parts: Sequence[Part]
+    level: int = 1
+    node: syntax.Node | None = None
+
+    @property
+    def opens(self) -> bool:
+        return isinstance(self.node, syntax.Policy | syntax.Phase)
+
+
+class _Formatter:
+    """Goes through the lines of a text and its tree side by side, and takes the comments along."""
+
+    def __init__(self, source: Source, tree: syntax.PolicyFile) -> None:
+        everything = [*pieces(source.text)]
+        self.source, self.policy = source, tree.policy
+        self.pieces = Pieces(source.text, everything)
+        self.comments = deque(piece for piece in everything if piece.sort is Sort.COMMENT)
+        self.lines, _ = logical_lines(source, [piece for piece in everything if piece.sort is not Sort.COMMENT])
+        self.out: list[str] = []
+        self.level = 0  # of what was written last
+        self.read_to = 0  # where that ended in the source
+        self.is_block_start = True
+
+    def text(self) -> str:
+        for line, written in zip(self.lines, self._all(), strict=True):
+            self._comments_above(line, written)
+            self._line(line, written)
+        self._comments_below()
+        first_break = self.source.text.find("\n")
+        line_break = "\r\n" if first_break > 0 and self.source.text[first_break - 1] == "\r" else "\n"
+        return line_break.join(self.out) + line_break
+
+    def _all(self) -> Iterator[_Written]:
+        yield _Written([], 0, self.policy)
+        if self.policy.doc is not None:
+            yield _Written([self.policy.doc.span.text])
+        for statement in self.policy.statements:
+            yield _Written(_parts(statement))
+        for phase in self.policy.phases:
+            yield _Written(_phase_parts(phase), 1, phase)
+            for statement in phase.statements:
+                yield _Written(_parts(statement), 2)
+
+    # --- lines
+
+    def _line(self, line: Line, written: _Written) -> None:
+        inside, beside = self._comments_of(line)
+        if isinstance(written.node, syntax.Policy):
+            lines, beside = self._header(inside, beside)
+        else:
+            lines, homeless = spelled(written.parts, self.pieces, inside, written.level * STEP)
+            lines = [" " * written.level * STEP + comment.text.rstrip() for comment in homeless] + lines
+        if beside is not None:
+            lines[-1] += f"  {beside.text.rstrip()}"
+        self._write(lines, written.level, line.start, line.end if beside is None else max(line.end, beside.end))
+        self.is_block_start = written.opens
+
+    def _header(self, inside: Sequence[Piece], beside: Piece | None) -> tuple[list[str], Piece | None]:
+        """The policy's header, on one line if it fits and nothing stands in it; and the comment that goes beside its end."""
+        parameters = [self._parameter(parameter) for parameter in self.policy.parameters]
+        starts = [parameter.span.start for parameter in self.policy.parameters]
+        name = self.policy.identifier.text
+        last = inside[-1] if inside else None
+        # `):` stands behind the last parameter, so a comment beside that one is beside the header.
+        if (
+            last
+            and beside is None
+            and starts
+            and starts[-1] < last.start
+            and self.pieces.shares_its_line(last)
+            and _is_first(inside, starts[-1])
+        ):
+            inside, beside = inside[:-1], last
+        flat = f"policy {name}({', '.join(parameters)}):"
+        if not inside and (len(flat) <= LONGEST_LINE or not parameters):
+            return [flat], beside
+        above, sides = placed(starts, inside, self.pieces)
+        lines, margin = [f"policy {name}("], " " * INSIDE
+        for at, parameter in enumerate(parameters):
+            lines += [margin + comment for comment in above[at]]
+            lines.append(f"{margin}{parameter},{sides[at]}")
+        if above[-1] or not parameters or sides[-1]:
+            return [*lines, *(margin + comment for comment in above[-1]), "):"], beside
+        lines[-1] = f"{margin}{parameters[-1]}):"
+        return lines, beside
+
+    def _parameter(self, parameter: syntax.Parameter) -> str:
+        text = f"{parameter.identifier.text}: {parameter.kind.text} = {self._literal(parameter.default)}"
+        if parameter.range is None:
+            return text
+        return f"{text} in {self._literal(parameter.range.first)}..{self._literal(parameter.range.last)}"
+
+    def _literal(self, literal: syntax.Literal) -> str:
+        last = self.pieces.solid[self.pieces.ending[literal.span.end]].text
+        return f"-{last}" if literal.span.text.startswith("-") else last
+
+    # --- comments
+
+    def _comments_of(self, line: Line) -> tuple[list[Piece], Piece | None]:
+        inside = self._comments_before(line.end)
+        if self.comments and "\n" not in self.source.text[line.end : self.comments[0].start]:
+            return inside, self.comments.popleft()
+        return inside, None
+
+    def _comments_before(self, place: int) -> list[Piece]:
+        found = []
+        while self.comments and self.comments[0].start < place:
+            found.append(self.comments.popleft())
+        return found
+
+    def _comments_above(self, line: Line, written: _Written) -> None:
+        comments = deque(self._comments_before(line.start))
+        is_phase = isinstance(written.node, syntax.Phase)
+        while is_phase and comments and self._level_of(comments[0]) == 2:
+            self._comment(comments.popleft(), 2)  # still in the phase before
+        if is_phase and not self.is_block_start:
+            self.out.append("")
+            self.is_block_start = True  # what follows needs no other empty line
+        for comment in comments:
+            self._comment(comment, written.level)
+
+    def _comments_below(self) -> None:
+        for comment in self.comments:
+            self._comment(comment, self._level_of(comment))
+
+    def _level_of(self, comment: Piece) -> int:
+        """How deep a comment stands that no statement follows: as deep as it is written, but no deeper than what it follows."""
+        column = len(self.source.text[self.source.text.rfind("\n", 0, comment.start) + 1 : comment.start].expandtabs(TAB))
+        body = self.lines[1].column
+        return min(self.level, 2 if column > body else 1 if column else 0)
+
+    def _comment(self, comment: Piece, level: int) -> None:
+        self._write([" " * level * STEP + comment.text.rstrip()], level, comment.start, comment.end)
+        self.is_block_start = False
+
+    def _write(self, lines: Sequence[str], level: int, start: int, end: int) -> None:
+        if not self.is_block_start and self.source.text.count("\n", self.read_to, start) > 1:
+            self.out.append("")
+        self.out += lines
+        self.level, self.read_to = level, end
+
+
+def _is_first(comments: Sequence[Piece], start: int) -> bool:
+    return sum(comment.start > start for comment in comments) == 1
+
+
+# --- statements ---------------------------------------------------------------------------------------------------
+
+
+def _value(node: syntax.Expression, level: int = 0) -> Operand:
+    return Operand("", node, level)
+
+
+def _optional(before: str, node: syntax.Expression | None, level: int = 0) -> list[Part]:
+    return [] if node is None else [before, _value(node, level)]
+
+
+def _bound(word: str, bound: syntax.AtLeast | syntax.AtMost | None) -> list[Part]:
+    return [] if bound is None else [f" at {word} ", _value(bound.count), *_optional(" by ", bound.score)]
+
+
+def _phase_parts(phase: syntax.Phase) -> list[Part]:
+    visits = _optional(" at most ", phase.visits, _CONDITION)
+    condition = _optional(" when ", phase.condition, _CONDITION)
+    otherwise = "" if phase.otherwise is None else f" else {phase.otherwise.text}"
+    return [f"phase {phase.identifier.text}", *visits, " visits" if visits else "", *condition, f"{otherwise}:"]
+
+
+def _parts(statement: syntax.Statement) -> list[Part]:
+    match statement:
+        case syntax.Window(shape=value):
+            return ["window ", _value(value)]
+        case syntax.Draw(way=value):
+            return ["draw ", _value(value)]
+        case syntax.Logits(transform=value):
+            return ["logits ", _value(value)]
+        case syntax.State():
+            each = " each" if statement.each else ""
+            name = f"state {statement.identifier.text}: {statement.kind.text}{each} = "
+            return [name, _value(statement.start), f" per {statement.scope.text}"]
+        case syntax.Function():
+            names = ", ".join(parameter.text for parameter in statement.parameters)
+            return [f"def {statement.identifier.text}({names}) = ", _value(statement.body)]
+        case syntax.Commit():
+            bounds = _bound("least", statement.at_least) + _bound("most", statement.at_most)
+            return ["commit ", _value(statement.mask), *_optional(" as ", statement.ids), *bounds]
+        case syntax.Revoke():
+            return ["revoke ", _value(statement.mask), *_bound("most", statement.at_most)]
+        case syntax.Edit():
+            return ["edit ", _value(statement.mask), *_optional(" as ", statement.ids), *_bound("most", statement.at_most)]
+        case syntax.Fill():
+            return ["fill", *_optional(" when ", statement.condition)]
+        case syntax.Next():
+            return [f"next {statement.phase.text}", *_optional(" when ", statement.condition)]
+        case syntax.Finish():
+            return ["finish", *_optional(" when ", statement.condition)]
+        case syntax.Set():
+            return [f"set {statement.identifier.text} = ", _value(statement.value)]
+        case syntax.Let():
+            return [f"{statement.identifier.text} = ", _value(statement.value)]

@@ -1,0 +1,134 @@
+"""`dsldec fmt`: write policies in their one form, or say which are not written so.
+
+Not here: what that form is (`language.fmt`).
+"""
+
+from __future__ import annotations
+
+import difflib
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from .. import policy
+from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..language.fmt import formatted
+from ..resources import policy_file, shipped_policies
+from ..source import Source
+from . import quoted, quoted_path
+
+DONE, FAILED = 0, 1
+STANDARD_INPUT = "-"
+
+
+@dataclass(frozen=True, slots=True)
+class _Text:
+    """A policy's text before and after; `after` is None where `diagnostics` say why it has no other."""
+
+    name: str
+    before: str
+    after: str | None
+    diagnostics: list[Diagnostic]
+
+
+def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int:
+    """Rewrite each file in its canonical form; with `check` or `diff` only say what would change. Returns the exit status.
+
+    A folder stands for the policies in it, `-` for standard input. A file with errors is left alone and told. Raises
+    `UsageError` for what cannot be read or written, before anything is written where it can be known by then.
+    """
+    files = [file for name in names for file in _files(name)]
+    for name in files:
+        if name in shipped_policies() and not (check or diff):
+            raise UsageError(_is_shipped(name))
+    texts = [_read(name) for name in files]
+    for text in texts:
+        for diagnostic in text.diagnostics:
+            print(diagnostic, end="\n\n", file=sys.stderr)
+    changed = [text for text in texts if text.after not in (None, text.before)]
+    if diff:
+        for text in changed:
+            sys.stdout.writelines(_difference(text))
+    if check and not diff:
+        for text in changed:
+            print(text.name)
+    if not (check or diff):
+        _write_all(texts)
+    return FAILED if any(text.after is None for text in texts) or (check and changed) else DONE
+
+
+def _files(name: str) -> list[str]:
+    if name == STANDARD_INPUT or name in shipped_policies() or not os.path.isdir(name):
+        return [name]
+    found = sorted(str(path) for path in Path(name).rglob("*.policy") if path.is_file())
+    if not found:
+        raise UsageError(Diagnostic("E0401", f"the folder {quoted_path(name)} holds no policy", help="a policy's file ends in `.policy`"))
+    return found
+
+
+def _is_shipped(name: str) -> Diagnostic:
+    message = f"{quoted(name)} is a shipped policy, and those are not rewritten"
+    return Diagnostic("E0423", message, help=f"copy it first: `cp {policy_file(name)} {name}.policy`; or add `--check` or `--diff`")
+
+
+def _read(name: str) -> _Text:
+    try:
+        before, shown = (_standard_input(), "<stdin>") if name == STANDARD_INPUT else policy.read(name)
+    except PolicyError as error:
+        if any(diagnostic.code == "E0401" for diagnostic in error.diagnostics):
+            raise UsageError(error.diagnostics[0]) from None
+        return _Text(name, "", None, error.diagnostics)
+    after, diagnostics = formatted(Source(before, shown))
+    return _Text(name, before, after, diagnostics)
+
+
+def _standard_input() -> str:
+    try:
+        return sys.stdin.buffer.read(policy.LARGEST_FILE).decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"standard input is not UTF-8 text: byte {error.start} is none of it"
+        raise PolicyError([Diagnostic("E0103", message, help="save the text as UTF-8")]) from None
+
+
+def _difference(text: _Text) -> list[str]:
+    lines = difflib.unified_diff(_lines(text.before), _lines(text.after or ""), text.name, f"{text.name} (formatted)")
+    # A last line without its line break would run into what is printed next.
+    return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
+
+
+def _lines(text: str) -> list[str]:
+    """Lines as a file has them; `str.splitlines` knows many more line breaks."""
+    return [f"{line}\n" for line in text.split("\n")[:-1]] + [last for last in text.split("\n")[-1:] if last]
+
+
+def _write_all(texts: Sequence[_Text]) -> None:
+    for text in texts:
+        if text.name == STANDARD_INPUT and text.after is not None:
+            sys.stdout.flush()
+            sys.stdout.buffer.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the terminal is
+        elif text.after not in (None, text.before):
+            assert text.after is not None
+            _replace(text.name, text.after)
+            print(f"formatted {text.name}")
+
+
+def _replace(name: str, text: str) -> None:
+    """Put a text into a file at once: whoever reads it meanwhile gets the old or the new, and so does whoever pulls the plug."""
+    path = os.path.realpath(name)  # through a link: the file changes, the link stays
+    new = None
+    try:
+        handle, new = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+        with os.fdopen(handle, "wb") as file:
+            file.write(text.encode("utf-8"))
+            file.flush()
+            os.fsync(file.fileno())
+        os.chmod(new, os.stat(path).st_mode & 0o7777)
+        os.replace(new, path)
+    except OSError as error:
+        if new is not None and os.path.exists(new):
+            os.unlink(new)
+        why = (error.strerror or "it cannot be written").lower()
+        raise UsageError(Diagnostic("E0432", f"{quoted_path(name)} cannot be written: {why}", help="it is as it was")) from None
