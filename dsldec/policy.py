@@ -11,7 +11,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks
-from .checks.facts import Facts, Value
+from .checks.facts import Facts
+from .checks.values import Value
 from .checks.parameters import unfit
 from .diagnostics import Diagnostic, PolicyError, did_you_mean
 from .ir.lower import lower

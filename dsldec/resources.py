@@ -34,6 +34,11 @@ def policy_file(name: str) -> Path:
     return policies_folder() / f"{name}.policy"
 
 
+def cases_file(name: str) -> Path:
+    """The file of cases of the shipped policy `name`. Raises LookupError as `policy_file` does."""
+    return policy_file(name).with_suffix(".cases")
+
+
 def embedded_model_folder() -> Path:
     """The embedded model: a folder as Hugging Face's libraries read it."""
     return _PACKAGE / "models" / "embedded"

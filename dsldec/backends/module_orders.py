@@ -42,7 +42,9 @@ class Order:
 
     def unsorted(self, x: Tensor) -> Tensor:
         """x, given in this order, back at its positions; 0 where there is no member."""
-        return torch.zeros_like(x).scatter(1, self.positions, torch.where(self.member, x, torch.zeros_like(x)))
+        # A sort of a permutation is its inverse. Scattering would do as well, but Inductor 2.13 lets what comes after a
+        # scatter read the memory before it (seen as `rank` times 1 that was 0).
+        return torch.where(self.member, x, torch.zeros_like(x)).gather(1, self.positions.argsort(dim=1))
 
     def scanned(self, x: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """x, given in this order, combined with all before it in its run, in log2(T) doublings: a run never meets another's numbers."""

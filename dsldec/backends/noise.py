@@ -6,10 +6,9 @@ A request's numbers are the same in any batch and on any machine. `mixed` and `u
 
 from __future__ import annotations
 
-import torch
 from torch import Tensor
 
-# The finaliser of splitmix64 (Steele, Lea, Flood 2014), its constants as 64-bit ints with a sign.
+# splitmix64 (Steele, Lea, Flood 2014), its constants as 64-bit ints with a sign.
 STEP = 0x9E3779B97F4A7C15 - 2**64
 FIRST = 0xBF58476D1CE4E5B9 - 2**64
 SECOND = 0x94D049BB133111EB - 2**64
@@ -26,10 +25,11 @@ def mixed_int(*parts: int) -> int:
     """A hash of some ints, itself an int of 64 bits with a sign."""
     h = 0
     for part in parts:
-        h = (h + STEP + part) % 2**64
-        h = (h ^ (h >> 30)) * FIRST % 2**64
-        h = (h ^ (h >> 27)) * SECOND % 2**64
-        h ^= h >> 31
+        h = ((h ^ (h >> 32)) * SECOND + part) % 2**64
+    h = (h + STEP) % 2**64
+    h = (h ^ (h >> 30)) * FIRST % 2**64
+    h = (h ^ (h >> 27)) * SECOND % 2**64
+    h ^= h >> 31
     return h - 2**64 if h >= 2**63 else h
 
 
@@ -45,13 +45,13 @@ def _shifted(h: Tensor, by: int) -> Tensor:
 
 def mixed(first: Tensor, *parts: Tensor | int) -> Tensor:
     """`mixed_int` of int64 tensors, broadcast against each other."""
-    h = torch.zeros_like(first)
-    for part in (first, *parts):
-        h = h + STEP + part
-        h = (h ^ _shifted(h, 30)) * FIRST
-        h = (h ^ _shifted(h, 27)) * SECOND
-        h = h ^ _shifted(h, 31)
-    return h
+    h = first
+    for part in parts:
+        h = (h ^ _shifted(h, 32)) * SECOND + part
+    h = h + STEP
+    h = (h ^ _shifted(h, 30)) * FIRST
+    h = (h ^ _shifted(h, 27)) * SECOND
+    return h ^ _shifted(h, 31)
 
 
 def uniform(first: Tensor, *parts: Tensor | int) -> Tensor:

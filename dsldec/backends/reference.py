@@ -6,7 +6,7 @@ number a position. Not here: what the operations on numbers, orders and places d
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -155,7 +155,8 @@ def _of_kind(operation: Operation, value: Any) -> Any:
     return float32(value) if isinstance(value, int) and operation.kind in NUMBERS - {Kind.INT} else value
 
 
-def _run_operation(program: Program, row: Row, index: int, values: list[Any]) -> Any:
+def run_operation(program: Program, row: Row, index: int, values: Sequence[Any] | Mapping[int, Any]) -> Any:
+    """What the operation at `index` gives; `values` are those of the operations before it that it needs."""
     operation = program.operations[index]
     name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
     inputs: list[Any] = [row.wide(values[i]) if n in wide else values[i] for n, i in enumerate(operation.inputs)]
@@ -186,7 +187,7 @@ def run_row(program: Program, row: Row) -> After:
     """One row after one step."""
     values: list[Any] = []
     for index in range(len(program.operations)):
-        values.append(_run_operation(program, row, index, values))
+        values.append(run_operation(program, row, index, values))
     finite = row.wide(values[program.finite])
     waiting = [may and id_ == row.mask_id for may, id_ in zip(row.editable, row.canvas, strict=True)]
     return After(

@@ -19,7 +19,7 @@ def check(names: Sequence[str], *, as_json: bool) -> int:
     """Check each policy, print what is wrong, return the exit status. Raises `UsageError` for what cannot be read."""
     found = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
     if as_json:
-        records = sorted((_record(name, d) for name, d in found), key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]))
+        records = sorted((record(name, d) for name, d in found), key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]))
         print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False))
     else:
         errors = sum(d.severity is Severity.ERROR for _, d in found)
@@ -42,7 +42,8 @@ def _diagnostics(name: str) -> list[Diagnostic]:
     return policy.check(text, shown)[1]
 
 
-def _record(name: str, diagnostic: Diagnostic) -> dict[str, str | int]:
+def record(name: str, diagnostic: Diagnostic) -> dict[str, str | int]:
+    """A diagnostic as an object of JSON; `name` is the file's as the user wrote it."""
     span = diagnostic.span
     line, column = span.source.position(span.start) if span else (1, 1)
     end_line, end_column = span.source.position(span.end) if span else (1, 1)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections.abc import Sequence
 
-from ..checks.facts import Value
+from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy, load
 from . import quoted
@@ -16,7 +16,11 @@ from . import quoted
 
 def chosen(name: str, settings: Sequence[str]) -> Policy:
     """The policy of this name or file, with each `name=value` bound. Raises `PolicyError` and `UsageError` (E0424)."""
-    policy = load(name)
+    return with_settings(load(name), settings)
+
+
+def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
+    """The policy with each `name=value` bound; raises as `chosen` does."""
     values: dict[str, Value] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")

@@ -6,7 +6,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsldec.backends.vocabulary import observe
+from dsldec.backends import noise
+from dsldec.backends.vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability
 
 
 def plainly(logits: Tensor, mask_id: int) -> dict[str, Tensor]:
@@ -92,3 +93,125 @@ def test_what_is_finite(value: float, finite: bool) -> None:
     logits[0, 1, 3] = value
     assert observe(logits, 5)["finite"].tolist() == [[True, finite]]
     assert observe(torch.full((1, 1, 6), float("-inf")), 5)["finite"].tolist() == [[False]]
+
+
+@pytest.mark.parametrize("scale", [0.1, 1.0, 8.0])
+def test_probabilities_against_float64(scale: float) -> None:
+    torch.manual_seed(0)
+    logits, before = scale * torch.randn(2, 3, 7, 500)
+    log_p, log_q = logits.double().log_softmax(-1), before.double().log_softmax(-1)
+    torch.testing.assert_close(log_probabilities(logits).double(), log_p, rtol=1e-6, atol=2e-6)
+    wanted = (log_p.exp() * (log_p - log_q)).sum(-1)
+    torch.testing.assert_close(divergence(logits, log_probabilities(before)).double(), wanted, rtol=1e-5, atol=2e-6)
+    ids = torch.randint(500, (3, 7))
+    wanted = log_p.exp().gather(-1, ids.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(probability(logits, ids).double(), wanted, rtol=2e-6, atol=0)
+
+
+def test_probability_of_the_token_is_conf_and_of_no_id_is_0() -> None:
+    logits = 5 * torch.randn(2, 5, 300)
+    seen = observe(logits, 7)
+    assert torch.equal(probability(logits, seen["token"]), seen["conf"])
+    assert not probability(logits, torch.tensor([[-1, 300, 2**62, -(2**63), -7]] * 2)).any()
+
+
+def test_divergence_from_itself_and_from_what_was_ruled_out() -> None:
+    logits = torch.tensor([[[0.0, 1.0, float("-inf")], [0.0, 1.0, 2.0]]])
+    log_p = log_probabilities(logits)
+    assert not divergence(logits, log_p).any()
+    assert divergence(logits, log_p.flip(1)).isinf().tolist() == [[False, True]]
+
+
+def test_banned_and_biased_logits() -> None:
+    logits = torch.zeros(1, 1, 5, dtype=torch.bfloat16)
+    few = banned(logits, [torch.tensor(3), torch.tensor(0), torch.tensor(3), torch.tensor(-1), torch.tensor(5)])
+    assert few.isinf().tolist() == [[[True, False, False, True, False]]]
+    more = biased(logits, torch.tensor(2), torch.tensor(0.1))
+    assert torch.equal(more, torch.tensor([[[0, 0, 0.1, 0, 0]]]))
+    for id_ in (-1, 5, 2**62):
+        assert not biased(logits, torch.tensor(id_), torch.tensor(0.1)).any()
+
+
+def test_conf_and_doubt_are_those_of_a_given_token() -> None:
+    logits = 4 * torch.randn(2, 6, 50)
+    p = logits.double().softmax(-1)
+    for token in (torch.randint(50, (2, 6)), logits.argmax(-1)):
+        seen = observe(logits, 7, (), token)
+        conf = p.gather(-1, token.unsqueeze(-1)).squeeze(-1)
+        torch.testing.assert_close(seen["conf"].double(), conf, rtol=2e-6, atol=0)
+        torch.testing.assert_close(seen["doubt"].double(), 1 - conf, rtol=2e-6, atol=1e-12)
+        assert torch.equal(seen["token"], token)
+
+
+def draw(
+    logits: Tensor, way: str, temperature: float, top_p: float = 1, top_k: int = 0, keys: Tensor | None = None, step: int = 0
+) -> Tensor:
+    """Tokens drawn at positions 0, 1, ... of rows with these keys (0, 1, ...); MASK is 3."""
+    rows, length, _ = logits.shape
+    numbers = (torch.tensor(temperature), torch.tensor(float(top_p)), torch.tensor(top_k))
+    keys = torch.arange(rows) if keys is None else keys
+    return drawn(logits, 3, way, *numbers, keys, torch.full((rows,), step), torch.arange(length).expand(rows, length))
+
+
+def shares(tokens: Tensor, vocabulary: int) -> Tensor:
+    return torch.bincount(tokens.flatten(), minlength=vocabulary) / tokens.numel()
+
+
+LOGITS = torch.tensor([2.0, 0.5, 1.0, 5.0, 1.0, -1.0])
+
+
+@pytest.mark.parametrize("temperature", [0.5, 1.0, 2.0])
+def test_gumbel_draws_have_the_probabilities(temperature: float) -> None:
+    tokens = draw(LOGITS.expand(5_000, 4, 6), "gumbel", temperature)
+    others = LOGITS.clone()
+    others[3] = float("-inf")
+    assert (shares(tokens, 6) - (others / temperature).softmax(-1)).abs().max() < 0.012  # 3.4 standard errors at most
+
+
+@pytest.mark.parametrize(
+    ("top_p", "top_k", "kept"),
+    [
+        (0.6, 0, [0, 2]),
+        (0.7, 0, [0, 2, 4]),
+        (1.0, 0, [0, 1, 2, 4, 5]),
+        (1.0, 2, [0, 2]),
+        (0.0, 0, [0]),
+        (0.6, 1, [0]),
+        (2.0, -1, [0, 1, 2, 4, 5]),
+        (1.0, 2**40, [0, 1, 2, 4, 5]),
+    ],
+)
+def test_nucleus_draws_from_the_fewest_likeliest(top_p: float, top_k: int, kept: list[int]) -> None:
+    """Without MASK the probabilities are .50, .18, .18, .11, .02: 2 and 4 are a tie, which the lower id wins."""
+    tokens = draw(LOGITS.expand(5_000, 4, 6), "nucleus", 1.0, top_p, top_k)
+    assert sorted(set(tokens.flatten().tolist())) == kept
+    some = torch.full_like(LOGITS, float("-inf"))
+    some[kept] = LOGITS[kept]
+    assert (shares(tokens, 6) - some.softmax(-1)).abs().max() < 0.012
+
+
+@pytest.mark.parametrize("way", ["gumbel", "nucleus"])
+def test_temperature_0_is_argmax(way: str) -> None:
+    logits = torch.randn(20, 4, 30)
+    logits[..., 3] = 9
+    for temperature in (0.0, -1.0, 1e-4):
+        assert torch.equal(draw(logits, way, temperature, 0.9), observe(logits, 3)["token"])
+    nothing = torch.full((1, 2, 6), float("-inf"))
+    assert draw(nothing, way, 1.0).tolist() == [[0, 0]]
+
+
+@pytest.mark.parametrize("way", ["gumbel", "nucleus"])
+def test_a_request_draws_the_same_in_any_batch(way: str) -> None:
+    logits, keys = torch.randn(8, 5, 30), torch.tensor([noise.key(0, request) for request in range(8)])
+    whole = draw(logits, way, 1.0, 0.9, keys=keys)
+    for rows in (slice(0, 1), slice(3, 7), torch.tensor([7, 2, 2])):
+        assert torch.equal(draw(logits[rows], way, 1.0, 0.9, keys=keys[rows]), whole[rows])
+
+
+def test_draws_of_other_requests_steps_and_positions_are_others() -> None:
+    flat = torch.zeros(400, 4, 1000)
+    tokens, later = draw(flat, "gumbel", 1.0), draw(flat, "gumbel", 1.0, step=1)
+    assert (tokens == later).float().mean() < 0.01
+    assert (tokens[:, 1:] == tokens[:, :-1]).float().mean() < 0.01
+    assert (tokens[1:] == tokens[:-1]).float().mean() < 0.01
+    assert len(tokens.unique()) > 700

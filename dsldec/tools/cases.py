@@ -1,0 +1,287 @@
+"""What a file of cases says: for each case what is observed, forward by forward, and what the policy must do with it.
+
+Never an exception, whatever the text: mistakes are diagnostics. Not here: what a policy does with a case (`replay`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+from ..diagnostics import Diagnostic, did_you_mean, in_order
+from ..source import Source, Span
+from . import quoted
+
+LARGEST_TEXT = 256 * 1024
+MOST_FORWARDS = 10_000
+MOST_POSITIONS = 1024
+MOST_DIAGNOSTICS = 100
+SHARES, AMOUNTS = ("conf", "doubt", "margin", "p"), ("logit_margin", "entropy", "kl")
+OBSERVATIONS = ("token", *SHARES, *AMOUNTS)
+POSITIONS = ("commit", "revoke", "edit")
+EXPECTED = (*POSITIONS, "canvas", "phase", "done")
+SETTINGS = ("set", "gen", "start")
+ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
+
+# What stands for no number: an observation that is not needed, a position without a token, no position, the end-of-text token.
+NOT_NEEDED, MASKED, NONE, END = ".", "_", "-", "eos"
+EXAMPLES = {"token": "7", "canvas": "7", "start": "_"} | dict.fromkeys((*SHARES, *AMOUNTS), "0.5")
+
+_WORD = re.compile(r"[^\s#]+")
+_INT = re.compile(r"[0-9]{1,9}")
+_REAL = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf")
+
+Cell = int | float | str | None
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """A line: its first word, and the places of the others. `cells`: what these say, None for `.`, a str for `_` and `eos`."""
+
+    name: str
+    span: Span
+    words: tuple[Span, ...]
+    cells: tuple[Cell, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Forward:
+    """One forward: rows of what is observed by name, and rows of what the policy must do."""
+
+    observed: Mapping[str, Row]
+    expected: Mapping[str, Row]
+
+    @property
+    def span(self) -> Span:
+        return next(iter(self.observed.values())).span
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """A case of so many positions: parameter values as they are written, the canvas it starts with, its forwards."""
+
+    title: str
+    span: Span
+    settings: tuple[Span, ...]
+    length: int
+    start: Row | None
+    forwards: tuple[Forward, ...]
+
+
+@dataclass(slots=True)
+class _Draft:
+    """A case as it is being read."""
+
+    header: Row
+    settings: list[Span] = field(default_factory=list)
+    length: int | None = None
+    start: Row | None = None
+    forwards: list[Forward] = field(default_factory=list)
+    observed: dict[str, Row] = field(default_factory=dict)
+    expected: dict[str, Row] = field(default_factory=dict)
+    unclear: bool = False  # a line of it is unknown: what seems to lack may be there
+
+    def close(self) -> None:
+        """Ends the forward being read."""
+        if self.observed:
+            self.forwards.append(Forward(self.observed, self.expected))
+        self.observed, self.expected = {}, {}
+
+
+def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
+    """The cases of a text in order, and everything that is wrong with it by place. A case with a mistake is not among them."""
+    if len(source.text) > LARGEST_TEXT:
+        message = f"this text has {len(source.text)} characters; a file of cases has at most {LARGEST_TEXT}"
+        return [], [Diagnostic("E0445", message, Span(source, 0, 1), help="split it: a case is small enough to follow on paper")]
+    reader = _Reader()
+    offset = 0
+    for text in source.text.split("\n"):
+        words = [Span(source, offset + word.start(), offset + word.end()) for word in _WORD.finditer(text.partition("#")[0])]
+        offset += len(text) + 1
+        if words and len(reader.wrong) < MOST_DIAGNOSTICS:
+            reader.line(words)
+    reader.end()
+    if not reader.drafts and not reader.wrong:
+        span, help = Span(source, 0, 0), "begin with a line `case NAME`, then what is observed and what the policy must do"
+        reader.wrong.append(Diagnostic("E0442", "this file holds no case", span, help=help))
+    return reader.cases, in_order(reader.wrong)[:MOST_DIAGNOSTICS]
+
+
+class _Reader:
+    """Reads a text line by line."""
+
+    def __init__(self) -> None:
+        self.wrong: list[Diagnostic] = []
+        self.drafts: list[_Draft] = []
+        self.cases: list[Case] = []
+        self.forwards = 0
+        self.mistakes_before = 0  # of the case being read
+
+    def say(self, code: str, message: str, span: Span, label: str = "", help: str = "") -> None:
+        self.wrong.append(Diagnostic(code, message, span, label, help))
+
+    def line(self, words: list[Span]) -> None:
+        name, row = words[0].text, Row(words[0].text, words[0].to(words[-1]), tuple(words[1:]))
+        if name not in ROWS:
+            near = did_you_mean(name, ROWS)
+            help = f"did you mean `{near}`?" if near else f"a line begins with one of {', '.join(f'`{row}`' for row in ROWS)}"
+            self.say("E0441", f"no line of a case begins with {quoted(name)}", words[0], help=help)
+            if self.drafts:
+                self.drafts[-1].unclear = True
+        elif name == "case":
+            self.begin(row)
+        elif not self.drafts:
+            self.say("E0442", f"`{name}` stands before the first case", words[0], help="begin with a line `case NAME`")
+        elif name in SETTINGS:
+            self.setting(row, self.drafts[-1])
+        elif name in OBSERVATIONS:
+            self.observation(row, self.drafts[-1])
+        else:
+            self.expectation(row, self.drafts[-1])
+
+    def begin(self, row: Row) -> None:
+        self.end()
+        self.mistakes_before = len(self.wrong)
+        self.drafts.append(_Draft(row))
+        if not row.words:
+            self.say("E0442", "this case has no name", row.span, help="say what it shows: `case a tie goes to the lower position`")
+
+    def end(self) -> None:
+        """Ends the case being read."""
+        if not self.drafts:
+            return
+        draft = self.drafts[-1]
+        span = draft.header.span
+        if draft.observed and not draft.expected and not draft.unclear:
+            help = "add a line `commit` with the positions that must be written; with none if nothing must"
+            self.say("E0442", "this forward does not say what the policy must do", next(iter(draft.observed.values())).span, help=help)
+        draft.close()
+        if not draft.forwards and len(self.wrong) == self.mistakes_before:
+            self.say("E0442", "this case has no forward", span, help="add a row of what is observed: `conf .9 .5`, and `commit 0` below it")
+        if len(self.wrong) == self.mistakes_before:
+            assert draft.length is not None
+            title = span.source.text[draft.header.words[0].start : span.end]
+            self.cases.append(Case(title, span, tuple(draft.settings), draft.length, draft.start, tuple(draft.forwards)))
+
+    # --- the lines of a case
+
+    def setting(self, row: Row, draft: _Draft) -> None:
+        if draft.observed or draft.forwards:
+            self.say("E0442", f"`{row.name}` stands after a forward of this case", row.span, help="move it up, below `case`")
+        elif row.name == "set":
+            for word in row.words:
+                if not re.fullmatch("[^=]+=[^=]+", word.text):
+                    self.say("E0443", f"`set` takes name=value, not {quoted(word.text)}", word, help="write `set confidence=0.9`")
+            draft.settings += row.words
+        elif row.name == "gen":
+            self.length(row, draft)
+        elif draft.start is not None:
+            self.say("E0442", "this case starts twice", row.span, help="leave one `start` row")
+        elif (cells := self.cells(row, draft)) is not None:
+            draft.start = Row(row.name, row.span, row.words, cells)
+
+    def length(self, row: Row, draft: _Draft) -> None:
+        texts = [word.text for word in row.words]
+        if draft.length is not None:
+            self.say("E0442", "how many positions there are is known already", row.span, help="let one `gen` stand first, or none")
+        elif len(texts) != 1 or not _INT.fullmatch(texts[0]) or not 1 <= int(texts[0]) <= MOST_POSITIONS:
+            self.say("E0443", f"`gen` takes one number from 1 to {MOST_POSITIONS}", row.span, help="write `gen 8`, or leave the line out")
+        else:
+            draft.length = int(texts[0])
+
+    def observation(self, row: Row, draft: _Draft) -> None:
+        if draft.expected:
+            if "done" in draft.expected:
+                help = "leave `done` to the last forward of the case"
+                self.say("E0442", "this forward comes after `done`", row.span, help=help)
+            draft.close()
+        if not draft.observed:
+            self.forwards += 1
+            if self.forwards == MOST_FORWARDS + 1:
+                self.say("E0445", f"this file has more than {MOST_FORWARDS} forwards", row.span, help="split it")
+        if row.name in draft.observed and not draft.unclear:
+            help = "write what the policy must do between two forwards: a line `commit`"
+            self.say("E0442", f"this forward has two `{row.name}` rows", row.span, help=help)
+        cells = self.cells(row, draft)
+        draft.observed.setdefault(row.name, Row(row.name, row.span, row.words, cells or ()))
+
+    def expectation(self, row: Row, draft: _Draft) -> None:
+        if not draft.observed:
+            if not draft.unclear:
+                help = "write what is observed first: a row like `conf .9 .5`"
+                self.say("E0442", f"`{row.name}` stands before the first forward of this case", row.span, help=help)
+            return
+        if row.name in draft.expected:
+            help = "write them in one row" if row.name in POSITIONS else "leave one of them"
+            self.say("E0442", f"this forward has two `{row.name}` rows", row.span, help=help)
+        cells: Sequence[Cell] | None = ()
+        if row.name in POSITIONS:
+            cells = self.positions(row, draft)
+        elif row.name == "canvas":
+            cells = self.cells(row, draft)
+        elif len(row.words) != (row.name == "phase"):
+            help = "write `phase` and the name of one" if row.name == "phase" else "write `done` alone: decoding is over with this step"
+            self.say("E0443", f"`{row.name}` takes {'one name' if row.name == 'phase' else 'nothing'}", row.span, help=help)
+        draft.expected.setdefault(row.name, Row(row.name, row.span, row.words, tuple(cells or ())))
+
+    # --- their values
+
+    def cells(self, row: Row, draft: _Draft) -> tuple[Cell, ...] | None:
+        """One value for each position; None where something is wrong."""
+        if draft.length is None and 1 <= len(row.words) <= MOST_POSITIONS:
+            draft.length = len(row.words)
+        before = len(self.wrong)
+        if len(row.words) > MOST_POSITIONS:
+            self.say(
+                "E0445", f"this row has {len(row.words)} values; a case has at most {MOST_POSITIONS} positions", row.words[MOST_POSITIONS]
+            )
+        elif draft.length is None or len(row.words) != draft.length:
+            self.miscounted(row, draft.length)
+        cells = tuple(self.cell(row.name, word) for word in row.words[:MOST_POSITIONS])
+        return cells if len(self.wrong) == before else None
+
+    def miscounted(self, row: Row, length: int | None) -> None:
+        has = f"this row has {len(row.words)} value{'s' * (len(row.words) != 1)}"
+        if length is None:
+            self.say("E0443", has, row.span, "it has one for each position", f"write `{row.name} {EXAMPLES[row.name]}`, say")
+            return
+        filler = MASKED if row.name == "start" else NOT_NEEDED
+        help = f"write one for each position, `{filler}` where there is nothing to say"
+        at = row.words[length] if len(row.words) > length else row.span
+        self.say("E0443", f"{has}, and the case has {length} position{'s' * (length != 1)}", at, help=help)
+
+    def cell(self, name: str, word: Span) -> Cell:
+        text = word.text
+        if name in SHARES or name in AMOUNTS:
+            if text == NOT_NEEDED:
+                return None
+            most, amount = (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number from 0 on")
+            if _REAL.fullmatch(text) and float(text) <= most:
+                return float(text)
+            help = f"write `{EXAMPLES[name]}`, say, or `.` where the position is written already"
+            self.say("E0443", f"`{name}` is {amount}, not {quoted(text)}", word, help=help)
+            return None
+        if _INT.fullmatch(text):
+            return int(text)
+        if text == END or (text == MASKED and name != "token"):
+            return text
+        if text != NOT_NEEDED or name == "start":
+            more = {"token": "`.`", "start": "`_` for a masked position", "canvas": "`_` for a masked position or `.` for any"}[name]
+            self.say("E0443", f"{quoted(text)} is no token", word, help=f"write an id like `7`, `eos`, or {more}")
+        return None
+
+    def positions(self, row: Row, draft: _Draft) -> tuple[int, ...]:
+        """A list of positions; empty for `-` alone, or nothing."""
+        if [word.text for word in row.words] == [NONE]:
+            return ()
+        found: list[int] = []
+        for word in row.words:
+            if not _INT.fullmatch(word.text) or int(word.text) >= (draft.length or 0):
+                help = f"write positions from 0 to {(draft.length or 1) - 1}, as in `{row.name} 0`, or `{row.name} -` for none"
+                self.say("E0443", f"{quoted(word.text)} is no position of this case", word, help=help)
+            elif int(word.text) in found:
+                self.say("E0443", f"position {word.text} stands here twice", word, help="leave it once")
+            else:
+                found.append(int(word.text))
+        return tuple(sorted(found))

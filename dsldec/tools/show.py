@@ -1,0 +1,134 @@
+"""What `dsldec show` prints: what one stage of a policy's way made of it, in text that stays the same from run to run.
+
+`STAGES` is their order. Only the last one needs torch. Not here: the same in words for a policy's author (`explain`).
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import fields, replace
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
+
+from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from ..language import parse, syntax
+from ..policy import read
+from ..source import Source
+from . import printable, quoted
+from .settings import chosen
+
+if TYPE_CHECKING:
+    import torch
+
+# The shapes a step is shown for: B rows, T window positions, V vocabulary. The last ids are the special ones.
+B, T, V = 2, 4, 8
+GEN_LENGTH = 256  # for facts that depend on it
+
+
+def show(name: str, stage: str, settings: Sequence[str]) -> int:
+    """Print a stage of a policy; returns the exit status. Raises `PolicyError` and `UsageError` as loading does."""
+    if stage not in STAGES:
+        near = did_you_mean(stage, STAGES)
+        help = f"did you mean `--stage {near}`?" if near else f"the stages are {', '.join(f'`{one}`' for one in STAGES)}"
+        raise UsageError(Diagnostic("E0422", f"there is no stage {quoted(stage)}", help=help))
+    for line in STAGES[stage](name, settings):
+        print(printable(line))
+    return 0
+
+
+def _tree(name: str, settings: Sequence[str]) -> Iterator[str]:
+    """The syntax tree; a policy need not be right for it, if it can be parsed."""
+    if settings:
+        message, help = "`--set` has no meaning for a tree: it shows a policy's text", "leave `--set` out, or show another stage"
+        raise UsageError(Diagnostic("E0423", message, help=help))
+    text, shown = read(name)
+    tree, diagnostics = parse.parse(Source(text, shown))
+    if tree is None:
+        raise PolicyError(diagnostics)
+    yield from _node("", tree)
+
+
+def _node(label: str, node: syntax.Node, depth: int = 0) -> Iterator[str]:
+    """A node's class, place and what is no node, then the nodes below it, each on a line."""
+    parts = [(field.name, getattr(node, field.name)) for field in fields(node) if field.name != "span"]
+    plain = [f"{name}={value!r}" for name, value in parts if not _nodes(value) and value not in (None, ())]
+    place = f"{node.span.line}:{node.span.column}"
+    yield f"{'  ' * depth}{label}{' '.join([type(node).__name__, place, *plain])}"
+    for name, value in parts:
+        for index, child in enumerate(_nodes(value)):
+            yield from _node(f"{name}[{index}]: " if isinstance(value, tuple) else f"{name}: ", child, depth + 1)
+
+
+def _nodes(value: object) -> list[syntax.Node]:
+    some = value if isinstance(value, tuple) else (value,)
+    return [one for one in some if isinstance(one, syntax.Node)]
+
+
+def _facts(name: str, settings: Sequence[str]) -> Iterator[str]:
+    policy = chosen(name, settings)
+    for field in fields(policy.facts):
+        value = getattr(policy.facts, field.name)
+        if not field.repr:
+            continue
+        if isinstance(value, Mapping):
+            yield from (f"{field.name}[{key!r}]: {each}" for key, each in value.items())
+        else:
+            yield f"{field.name}: {', '.join(map(str, value)) or 'none' if isinstance(value, tuple) else value}"
+    yield f"block_length({GEN_LENGTH}): {policy.facts.block_length(GEN_LENGTH, policy.parameters)}"
+    yield f"forwards_bound({GEN_LENGTH}): {policy.facts.forwards_bound(GEN_LENGTH, policy.parameters)}"
+
+
+def _ir(name: str, settings: Sequence[str]) -> Iterator[str]:
+    policy = chosen(name, settings)
+    values = {name: replace(parameter, default=policy.parameters[name]) for name, parameter in policy.program.parameters.items()}
+    yield from str(replace(policy.program, parameters=values)).split("\n")
+
+
+def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
+    """The step as `torch.export` writes it down for small shapes."""
+    policy = chosen(name, settings)
+    import torch
+
+    step = policy.compile("eager", mask_id=V - 1, eos_id=V - 2)
+    assert isinstance(step.function, torch.nn.Module)
+    state = step.start(B, T, vocab_size=V)
+    inputs = (torch.zeros(B, T, V), torch.full((B, T), V - 1), torch.ones(B, T, dtype=torch.bool), state, dict(step.params))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # of torch's own about its own
+        # With no decomposition asked for, this leaves out what changes nothing.
+        exported = torch.export.export(step.function, inputs, strict=False).run_decompositions({})
+    names = ["canvas", "done", *step.function(*inputs)[2]]
+    constants = exported.graph_signature.inputs_to_buffers
+    yield f"step {policy.name}, B={B} T={T} V={V}, mask {V - 1}, end of text {V - 2}"
+    for node in exported.graph.nodes:
+        if node.op == "output":
+            yield from (f"  gives {name} = {value}" for name, value in zip(names, node.args[0], strict=True))
+        elif node.name in constants:
+            yield f"  {_operation(node)} = {getattr(step.function, constants[node.name]).item()}"
+        elif "val" in node.meta:  # an export's notes to itself have none
+            yield f"  {_operation(node)}"
+
+
+def _operation(node: torch.fx.Node) -> str:
+    named = f"{node.name}: {_shape(node.meta['val'])}"
+    if node.op == "placeholder":
+        return named
+    given = [str(each) for each in node.args] + [f"{name}={value}" for name, value in node.kwargs.items()]
+    return f"{named} = {_function(node.target)}({', '.join(given)})"
+
+
+def _function(target: Any) -> str:
+    return str(getattr(target, "__name__", target)).removesuffix(".default")
+
+
+def _shape(value: Any) -> str:
+    """As `float32[2, 4]`; of an operation that gives several, those of all."""
+    if isinstance(value, list | tuple):
+        return f"({', '.join(map(_shape, value))})"
+    return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"
+
+
+STAGES: Mapping[str, Callable[[str, Sequence[str]], Iterator[str]]] = MappingProxyType(
+    {"tree": _tree, "facts": _facts, "ir": _ir, "torch": _torch}
+)

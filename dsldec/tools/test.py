@@ -1,0 +1,96 @@
+"""What `dsldec test` does: the cases beside some policies, each run, and whatever fails told with its step.
+
+Not here: what a file of cases says (`cases`), whether a policy does what a case says (`verdict`).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+
+from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..policy import load
+from ..resources import cases_file, shipped_policies
+from ..source import Source
+from . import printable, quoted_path
+from .cases import LARGEST_TEXT, read_cases
+from .check import JSON_VERSION, record
+from .verdict import Outcome, outcome_of
+
+PASSED, FAILED = 0, 1
+
+
+def test(names: Sequence[str], *, as_json: bool) -> int:
+    """Run the cases of policies or files of cases, print what fails, return the exit status.
+
+    Raises `UsageError` for what cannot be read.
+    """
+    outcomes = [outcome for name in names for outcome in outcomes_of(name)]
+    if as_json:
+        _print_json(outcomes)
+    else:
+        for outcome in outcomes:
+            if outcome.diagnostics:
+                print(printable(str(outcome)), end="\n\n")
+        print(_summary(outcomes))
+    return FAILED if any(outcome.diagnostics for outcome in outcomes) else PASSED
+
+
+def _summary(outcomes: Sequence[Outcome]) -> str:
+    cases = [outcome for outcome in outcomes if outcome.case is not None]
+    failed = sum(bool(outcome.diagnostics) for outcome in cases)
+    errors = sum(len(outcome.diagnostics) for outcome in outcomes if outcome.case is None)
+    said = [f"{len(cases) - failed} pass"] + [f"{failed} fail"] * bool(failed) + [f"{errors} error{'s' * (errors > 1)}"] * bool(errors)
+    return f"{len(cases)} case{'s' * (len(cases) != 1)}: {', '.join(said)}"
+
+
+def _print_json(outcomes: Sequence[Outcome]) -> None:
+    cases = [
+        {"file": o.file, "line": o.case.span.line, "case": o.case.title, "passes": not o.diagnostics, "trace": o.trace}
+        for o in outcomes
+        if o.case is not None
+    ]
+    diagnostics = [record(d.span.source.name if d.span else o.file, d) for o in outcomes for d in o.diagnostics]
+    print(json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False))
+
+
+def outcomes_of(name: str) -> Iterator[Outcome]:
+    """Every case of a policy, or of a file of cases, with what is wrong with it. Raises `UsageError` for what cannot be read."""
+    is_shipped, is_cases = name in shipped_policies(), name.endswith(".cases")
+    stem = name.removesuffix(".cases" if is_cases else ".policy")
+    file = cases_file(name) if is_shipped else Path(f"{stem}.cases")
+    shown = f"policies/{file.name}" if is_shipped else str(file)
+    try:
+        # What was named is read first, so that what is said is said of it.
+        text = _read(file, is_cases) if is_cases else None
+        policy = load(f"{stem}.policy" if is_cases else name)
+        cases, wrong = read_cases(Source(_read(file, is_cases) if text is None else text, shown))
+    except PolicyError as error:
+        if error.diagnostics[0].code == "E0401":
+            raise UsageError(error.diagnostics[0]) from None
+        yield Outcome(shown, None, tuple(error.diagnostics))
+        return
+    if wrong:
+        yield Outcome(shown, None, tuple(wrong))
+    for case in cases:
+        yield outcome_of(case, policy, shown)
+
+
+def _read(file: Path, is_named: bool) -> str:
+    try:
+        with file.open("rb") as opened:
+            text = opened.read(4 * LARGEST_TEXT + 1)  # a character takes up to four bytes
+        return text.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        message = f"{quoted_path(file)} is not UTF-8 text: byte {error.start} is none of it"
+        raise PolicyError([Diagnostic("E0440", message, help="save the file as UTF-8")]) from None
+    except FileNotFoundError:
+        why = "there is no such file" if is_named else "the cases of a policy stand in a file beside it"
+        help = "begin that file with a line `case NAME`, a row `conf .9 .5` and a row `commit 0`"
+        raise UsageError(Diagnostic("E0440", f"{quoted_path(file)} cannot be read: {why}", help=help)) from None
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        why = (getattr(error, "strerror", None) or "it cannot be read").lower()
+        raise UsageError(
+            Diagnostic("E0440", f"{quoted_path(file)} cannot be read: {why}", help="give the path of a `.cases` file")
+        ) from None

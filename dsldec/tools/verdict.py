@@ -1,0 +1,143 @@
+"""Does a policy do what a case says? And where it does not: what it saw, what it did, what was expected.
+
+Not here: how the policy is stepped (`replay`, which needs torch and is imported when a case is run).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from ..policy import Policy
+from . import quoted
+from .cases import END, MASKED, NONE, NOT_NEEDED, POSITIONS, Case, Cell, Forward
+from .settings import with_settings
+
+if TYPE_CHECKING:
+    from .replay import Replayed
+
+COLUMNS_SHOWN = 16
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a case of a file; `case` is None for what is wrong outside of any. `trace`: the step that went wrong."""
+
+    file: str
+    case: Case | None
+    diagnostics: tuple[Diagnostic, ...] = ()
+    trace: str = ""
+
+    def __str__(self) -> str:
+        return "\n\n".join([*map(str, self.diagnostics), *([self.trace] if self.trace else [])])
+
+
+def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
+    """What becomes of one case."""
+    policy, wrong = _with_values(case, policy)
+    wrong += [diagnostic for forward in case.forwards for diagnostic in _unknown_phase(forward, policy)]
+    if wrong:
+        return Outcome(file, case, tuple(wrong))
+    from .replay import Missing, replay
+
+    number = 0
+    try:
+        for number, step in enumerate(replay(policy, case), 1):
+            if wrong := list(_mistakes(step, f"forward {number} of {quoted(case.title)}")):
+                return Outcome(file, case, tuple(wrong), "\n".join(_trace(step, number)))
+    except Missing as missing:
+        return Outcome(file, case, (missing.diagnostic,))
+    if number == len(case.forwards):
+        return Outcome(file, case)
+    span, label = case.forwards[number].span, f"forward {number + 1} of {quoted(case.title)}"
+    help = "end the case with the forward before this one, and say `done` there" if number else "leave a position masked: `start _ 7`"
+    return Outcome(file, case, (Diagnostic("E0446", "decoding is over before this forward", span, label, help),))
+
+
+def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
+    """The policy bound to the case's values, and which of these do not fit."""
+    wrong: list[Diagnostic] = []
+    for setting in case.settings:
+        try:
+            policy = with_settings(policy, [setting.text])
+        except UsageError as error:
+            found = error.diagnostic
+            wrong.append(replace(found, span=setting, help=found.help.replace("`--set ", "`set ")))
+        except PolicyError as error:
+            wrong += [replace(found, span=setting) for found in error.diagnostics]
+    return policy, wrong
+
+
+def _unknown_phase(forward: Forward, policy: Policy) -> Iterator[Diagnostic]:
+    row, phases = forward.expected.get("phase"), policy.program.phases
+    if row is None or row.words[0].text in phases:
+        return
+    near = did_you_mean(row.words[0].text, phases)
+    known = ", ".join(f"`{phase}`" for phase in phases if phase)
+    help = f"did you mean `{near}`?" if near else f"its phases are {known}" if known else "it has none: leave this line out"
+    yield Diagnostic("E0443", f"the policy `{policy.name}` has no phase {quoted(row.words[0].text)}", row.words[0], help=help)
+
+
+def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:
+    """Where a step is not what its rows say: what no row names must not be written."""
+    rows = step.forward.expected
+    anywhere = list(rows.values())[-1]
+    for kind in POSITIONS:
+        row, written = rows.get(kind), step.written(kind)
+        wanted = row.cells if row else ()
+        if written != wanted:
+            message = f"the policy {kind}s {_listed(written)} where {_listed(wanted)} is expected"
+            help = f"if the policy is right, {'write' if row else 'add'} `{kind} {' '.join(map(str, written)) or NONE}`"
+            yield Diagnostic("E0446", message, (row or anywhere).span, label, help)
+    if (row := rows.get("phase")) and row.words[0].text != step.phase:
+        message = f"the policy is in phase `{step.phase}` where `{row.words[0].text}` is expected"
+        yield Diagnostic("E0446", message, row.span, label, f"if the policy is right, write `phase {step.phase}`")
+    cells = _cells(step.after)
+    if (row := rows.get("canvas")) and any(want not in (None, got) for want, got in zip(row.cells, cells, strict=True)):
+        help = f"if the policy is right, write `canvas {' '.join(map(str, cells))}`"
+        yield Diagnostic("E0446", "the policy leaves another canvas than is expected", row.span, label, help)
+    if (row := rows.get("done")) and not step.over:
+        help = "if the policy is right, leave `done` out"
+        yield Diagnostic("E0446", "the policy goes on where decoding is expected to be over", row.span, label, help)
+
+
+def _listed(positions: Sequence[Cell]) -> str:
+    return ", ".join(map(str, positions)) or "nothing"
+
+
+def _cells(ids: Sequence[int | None]) -> list[int | str]:
+    from .replay import END_ID
+
+    return [MASKED if id_ is None else END if id_ == END_ID else id_ for id_ in ids]
+
+
+# --- the step that went wrong
+
+
+def _trace(step: Replayed, number: int) -> Iterator[str]:
+    """The window's positions in columns: the canvas before the step, what the policy read, what was expected, what it wrote."""
+    phase = f" in phase `{step.phase}`" if step.phase else ""
+    yield f"forward {number}{phase}, window of positions {step.start} to {step.end - 1}:"
+    expected = {kind: set(row.cells) for kind in POSITIONS if (row := step.forward.expected.get(kind))}
+    written = {kind: set(step.written(kind)) for kind in POSITIONS}
+    for begin in range(step.start, step.end, COLUMNS_SHOWN):
+        shown = range(begin, min(begin + COLUMNS_SHOWN, step.end))
+        table = {"position": [str(i) for i in shown], "canvas": [str(_cells(step.before[i : i + 1])[0]) for i in shown]}
+        table |= {name: [_number(name, values[i - step.start]) for i in shown] for name, values in step.read.items()}
+        table |= {"expected": [_done_at(i, expected) for i in shown], "policy": [_done_at(i, written) for i in shown]}
+        width = max(len(cell) for cells in table.values() for cell in cells) + 2
+        yield ""
+        yield from (f"  {name:<12}{''.join(cell.rjust(width) for cell in cells)}" for name, cells in table.items())
+
+
+def _done_at(position: int, positions: Mapping[str, Collection[Cell]]) -> str:
+    return next((kind for kind, where in positions.items() if position in where), NOT_NEEDED)
+
+
+def _number(name: str, value: float) -> str:
+    if name == "token":
+        return NOT_NEEDED if value < 0 else str(_cells([int(value)])[0])
+    return NOT_NEEDED if math.isnan(value) else f"{value:.6g}"

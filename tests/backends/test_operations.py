@@ -1,0 +1,414 @@
+"""Every operation alone: the backends equal the reference on random inputs, the odd ones (NaN, ties, 64 bits) among them."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, cast
+
+import pytest
+import torch
+from torch import Generator, Tensor
+
+from dsldec.backends import make, module, reference
+from dsldec.backends.reference import LogitsSight, Row, run_row
+from dsldec.backends.step import DTYPES, Step, parameter_tensors
+from dsldec.diagnostics import UsageError
+from dsldec.ir.nodes import OPERATIONS, Carried, Operation, Program, ProgramParameter
+from dsldec.language.words import Kind, Place
+
+MASK, EOS, VOCABULARY = 6, 5, 8
+LENGTHS = (1, 2, 5, 8, 13)
+
+# How each operation can be called: its inputs and what it gives. `kind.place`, of places T (position), B (row) and 1 (run);
+# without a place any will do. `order` is an order of any kind. A letter after the kind says which numbers are given to it:
+# `w` of all magnitudes, `s` none that is odd or large, `p` mostly above 0.
+CALLS: Mapping[str, tuple[str, ...]] = {
+    **dict.fromkeys(("negate", "absolute"), ("realw -> real", "int -> int")),
+    **dict.fromkeys(
+        ("add", "subtract", "multiply", "minimum", "maximum", "floor_divide", "remainder"),
+        ("realw realw -> real", "int int -> int", "int realw -> real", "real int -> real"),
+    ),
+    **dict.fromkeys(("divide", "power"), ("realw realw -> real", "real real -> real", "int int -> real", "reals ints -> real")),
+    **dict.fromkeys(
+        ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
+        ("real real -> mask", "int int -> mask", "int real -> mask", "realw realw -> mask", "token int -> mask"),
+    ),
+    "not": ("mask -> mask",),
+    **dict.fromkeys(("and", "or"), ("mask mask -> mask",)),
+    "where": ("mask real real -> real", "mask int int -> int", "mask int real -> real", "mask mask mask -> mask", "bool token int -> int"),
+    **dict.fromkeys(("exp", "log", "sqrt", "cos"), ("realw -> real", "real -> real", "ints -> real")),
+    **dict.fromkeys(("floor", "ceil", "truncate"), ("realw -> int", "real -> int", "int -> int")),
+    "real": ("int -> real",),
+    "random": ("int.B int.B int.T -> real.T", "int.B int.B int.B -> real.B"),
+    "orelse": ("mask.T mask.T -> mask.T", "bool.B mask.T -> mask.T"),
+    "any": ("mask.T -> bool.B", "bool.1 -> bool.B"),
+    "count": ("mask.T -> int.B", "bool.B -> int.B"),
+    "sum": ("real mask.T -> real.B", "int mask.T -> int.B", "reals bool -> real.B"),
+    **dict.fromkeys(("mean", "std"), ("real mask.T -> real.B", "ints mask.T -> real.B", "reals mask.T -> real.B")),
+    **dict.fromkeys(("least", "greatest"), ("realw mask.T -> real.B", "int mask.T -> real.B")),
+    "order": (),  # seen through those that follow
+    "rank": ("order -> int.T",),
+    "cumsum": ("order reals -> real.T", "order real -> real.T", "order int -> int.T"),
+    "cummax": ("order realw -> real.T", "order int -> int.T"),
+    "prefix": ("order mask -> mask.T",),
+    "top": ("order int.B -> mask.T", "order int.1 -> mask.T"),
+    **dict.fromkeys(
+        ("thin", "thin_by_kernel"),
+        ("mask.T realp mask realp.B -> mask.T", "mask.T realp bool.1 realp.1 -> mask.T", "mask.T ints mask ints.B -> mask.T"),
+    ),
+    **dict.fromkeys(("runs", "run_length"), ("mask.T -> int.T",)),
+    "run_count": ("mask.T -> int.B",),
+    **dict.fromkeys(("runs_holding", "trim"), ("mask.T mask -> mask.T",)),
+    "grow": ("mask.T mask mask ints.B bool.B mask -> mask.T", "mask.T mask mask int.1 bool.1 bool.1 -> mask.T"),
+    "shift": ("mask.T ints.B -> mask.T", "real ints.B -> real.T", "int int.1 -> int.T"),
+    "distance": ("mask.T -> real.T",),
+    "density": ("mask.T realp.B -> real.T", "mask.T ints.1 -> real.T"),
+    **dict.fromkeys(("is_mask", "is_end", "is_word"), ("token.T -> mask.T", "int -> mask.T")),
+    "write": ("token.T mask token -> token.T",),
+    "erase": ("token.T mask -> token.T",),
+}
+# Those that read the step's inputs or the logits have tests of their own below.
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "observe"} | {
+    "observation", "probability", "log_probabilities", "kl",
+}  # fmt: skip
+PLACES = {"T": Place.POSITION, "B": Place.SEQUENCE, "1": Place.PARAMETER}
+
+
+@dataclass
+class Builder:
+    """Puts a program together; `given` says what kinds of numbers each of its inputs is given."""
+
+    choices: Generator
+    operations: list[Operation] = field(default_factory=list)
+    parameters: dict[str, ProgramParameter] = field(default_factory=dict)
+    carried: dict[str, Carried] = field(default_factory=dict)
+    next: dict[str, int] = field(default_factory=dict)
+    given: dict[str, str] = field(default_factory=dict)
+
+    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: Any = None) -> int:
+        self.operations.append(Operation(name, inputs, kind, place, of))
+        return len(self.operations) - 1
+
+    def choose(self, *of: Any) -> Any:
+        return of[int(torch.randint(len(of), (), generator=self.choices))]
+
+    def input(self, text: str, length_of: Place = Place.POSITION) -> int:
+        """An input of this type, carried by the state or (one a run) a parameter."""
+        kind_text, _, place_text = text.partition(".")
+        place = PLACES[place_text] if place_text else self.choose(*(place for place in Place if place <= length_of))
+        kind = Kind(kind_text.rstrip("wsp")) if kind_text not in ("mask", "bool") else Kind(kind_text)
+        kind = Kind.BOOL if kind is Kind.MASK and place is not Place.POSITION else kind
+        name = f"in_{len(self.given)}"
+        self.given[name] = kind_text
+        if place is Place.PARAMETER:
+            self.parameters[name] = ProgramParameter(kind, 0)
+            return self.add("parameter", (), kind, place, name)
+        self.carried[name] = Carried(kind, place)
+        return self.add("state", (), kind, place, name)
+
+    def order(self) -> int:
+        inputs = [self.input("mask.T"), self.input(self.choose("real", "real", "int"))]
+        if self.choose(True, False):
+            inputs.append(self.add("runs", (self.input("mask.T"),), Kind.GROUP, Place.POSITION))
+        return self.add("order", tuple(inputs), Kind.MASK, Place.POSITION)
+
+    def result(self, index: int, kind: Kind, place: Place) -> None:
+        name = f"out_{len(self.next)}"
+        self.carried[name] = Carried(kind, max(place, Place.SEQUENCE))
+        self.next[name] = index
+
+    def call(self, name: str, text: str) -> None:
+        """An operation on inputs of these types, its result to be carried."""
+        inputs_text, gives = text.split(" -> ")
+        inputs = tuple(self.order() if word == "order" else self.input(word) for word in inputs_text.split())
+        kind_text, _, place_text = gives.partition(".")
+        places = [self.operations[i].place for i in inputs]
+        place = PLACES[place_text] if place_text else max(places)
+        kind = Kind.BOOL if kind_text == "mask" and place is not Place.POSITION else Kind(kind_text)
+        of = self.choose(0, 1, 3, "static") if name.startswith("thin") else self.choose(0, 7) if name == "random" else None
+        self.result(self.add(name, inputs, kind, place, of), kind, place)
+
+    def program(self, canvas: int | None = None, finite: int | None = None) -> Program:
+        if canvas is None:
+            canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
+        if finite is None:
+            finite = self.add("number", (), Kind.BOOL, Place.PARAMETER, True)
+        done = self.add("number", (), Kind.BOOL, Place.PARAMETER, False)
+        return Program(
+            "made", "", self.parameters, tuple(self.operations), canvas, done, finite, self.carried, self.next, ("",), cast(Any, None)
+        )
+
+
+def numbers(text: str, shape: tuple[int, ...], generator: Generator) -> Tensor:
+    """Random numbers of a kind as `CALLS` writes it."""
+
+    def some(share: float) -> Tensor:
+        return torch.rand(shape, generator=generator) < share
+
+    def of(values: list[Any], dtype: torch.dtype) -> Tensor:
+        return torch.tensor(values, dtype=dtype)[torch.randint(len(values), shape, generator=generator)]
+
+    if text in ("mask", "bool"):
+        return some(float(of([0.0, 0.3, 0.5, 0.8, 1.0], torch.float32).flatten()[0]))
+    if text == "token":
+        return of([*range(VOCABULARY), MASK, MASK, -1, VOCABULARY, 2**63 - 1], torch.int64)
+    if text.startswith("int"):
+        small = torch.randint(-3, 9, shape, generator=generator)
+        odd = of([2**63 - 1, -(2**63), -(2**63) + 1, 2**24 + 1, 2**40 + 7, -1, 0], torch.int64)
+        return small if text == "ints" else torch.where(some(0.3), odd, small)
+    grid = torch.randint(-16, 17, shape, generator=generator) / 8
+    real = torch.where(some(0.5), grid, torch.randn(shape, generator=generator))
+    if text == "realp":
+        real = torch.where(some(0.9), real.abs(), real)
+    if text == "realw":
+        real = torch.where(some(0.5), real, real * 10.0 ** torch.randint(-30, 31, shape, generator=generator))
+    odd = of([math.inf, -math.inf, math.nan, 0.0, -0.0], torch.float32)
+    return real if text == "reals" else torch.where(some(0.2), odd, real)
+
+
+def inputs(builder: Builder, program: Program, rows: int, length: int, seed: int) -> tuple[Any, ...]:
+    """What a step of the program is called with."""
+    generator = torch.Generator().manual_seed(seed)
+    shapes = {Place.SEQUENCE: (rows,), Place.POSITION: (rows, length)}
+    state = {
+        name: numbers(builder.given[name], shapes[carried.place], generator)
+        if name in builder.given
+        else torch.zeros(shapes[carried.place], dtype=DTYPES.get(carried.kind, torch.float32))
+        for name, carried in program.carried.items()
+    }
+    params = {name: numbers(builder.given[name], (), generator) for name in program.parameters}
+    canvas = numbers("token", (rows, length), generator)
+    editable = numbers("mask", (rows, length), generator)
+    return torch.randn(rows, length, VOCABULARY, generator=generator), canvas, editable, state, params
+
+
+def assert_same(one: Any, other: Any, about: str) -> None:
+    """Canvas, done and state are equal, NaN to NaN."""
+    assert one[2].keys() == other[2].keys()
+    for name in ("canvas", "done", *one[2]):
+        pair = [result[2][name] if name in result[2] else result[("canvas", "done").index(name)] for result in (one, other)]
+        torch.testing.assert_close(*pair, rtol=0, atol=0, equal_nan=True, msg=lambda text, name=name: f"{name} of {about}\n{text}")
+
+
+def steps(program: Program, *backends: str) -> list[Any]:
+    return [make(program, backend, MASK, EOS, {"static": 2}) for backend in backends]
+
+
+def test_both_backends_implement_every_operation_once() -> None:
+    for backend in (module, reference):
+        assert sorted(backend.IMPLEMENTED) == sorted(OPERATIONS)
+    assert set(CALLS) | ELSEWHERE == set(OPERATIONS)
+
+
+@pytest.mark.parametrize("name", CALLS)
+def test_eager_equals_reference(name: str) -> None:
+    for call, text in enumerate(CALLS[name]):
+        for seed in range(100 * call, 100 * call + 50):
+            builder = Builder(torch.Generator().manual_seed(seed))
+            builder.call(name, text)
+            program = builder.program()
+            given = inputs(builder, program, 1 + seed % 4, LENGTHS[seed % 5], seed)
+            slow, fast = (step(*given) for step in steps(program, "reference", "eager"))
+            assert_same(slow, fast, f"{program}\n{given}")
+
+
+def together(calls: Mapping[str, tuple[str, ...]]) -> tuple[Builder, Program]:
+    """A program of all these calls."""
+    builder = Builder(torch.Generator().manual_seed(1))
+    for name, texts in calls.items():
+        for text in texts:
+            builder.call(name, text)
+    return builder, builder.program()
+
+
+# What a compiler could get wrong: 64 bits, doubles, scans. The rest are single torch functions.
+WORTH_COMPILING = ("floor_divide", "power", "floor", "sum", "std", "cumsum", "prefix", "thin_by_kernel", "grow", "shift")
+
+
+@pytest.mark.parametrize("names", [WORTH_COMPILING, pytest.param(tuple(CALLS), marks=pytest.mark.slow)], ids=["some", "all"])
+def test_inductor_equals_reference(names: tuple[str, ...]) -> None:
+    """Many operations in one graph."""
+    builder, program = together({name: CALLS[name][: None if len(names) == len(CALLS) else 1] for name in names})
+    slow, fast = steps(program, "reference", "inductor")
+    for seed in range(10):
+        given = inputs(builder, program, 3, 8, seed)
+        assert_same(slow(*given), fast(*given), f"seed {seed}\n{program}")
+
+
+def test_a_row_does_not_depend_on_its_neighbours() -> None:
+    builder, program = together(CALLS)
+    (step,) = steps(program, "eager")
+    for seed in range(5):
+        logits, canvas, editable, state, params = inputs(builder, program, 4, 8, seed)
+        canvas_after, done, state_after = step(logits, canvas, editable, state, params)
+        for row in (slice(0, 1), slice(2, 4)):
+            alone = step(logits[row], canvas[row], editable[row], {name: value[row] for name, value in state.items()}, params)
+            assert_same(alone, (canvas_after[row], done[row], {name: value[row] for name, value in state_after.items()}), f"row {row}")
+
+
+def test_reads() -> None:
+    builder = Builder(torch.Generator().manual_seed(0))
+    for name, kind in (("canvas", Kind.TOKEN), ("editable", Kind.MASK), ("offset", Kind.INT)):
+        builder.result(builder.add(name, (), kind, Place.POSITION), kind, Place.POSITION)
+    constants = ((Kind.INT, -(2**63)), (Kind.REAL, 0.1), (Kind.REAL, math.inf), (Kind.BOOL, True), (Kind.TOKEN, 3), (Kind.PROB, 1))
+    for kind, of in constants:
+        builder.result(builder.add("number", (), kind, Place.PARAMETER, of), kind, Place.PARAMETER)
+    builder.input("int.B")  # carried, and never given a next value
+    program = builder.program(finite=builder.input("mask.T"))
+    given = inputs(builder, program, 3, 5, 4)
+    slow, fast = (step(*given) for step in steps(program, "reference", "eager"))
+    assert_same(slow, fast, str(program))
+    waiting = (given[1] == MASK) & given[2]
+    assert torch.equal(fast[2]["not_finite"], waiting & ~given[3]["in_1"])
+    assert torch.equal(fast[2]["in_0"], given[3]["in_0"])
+    assert fast[2]["in_0"] is not given[3]["in_0"]
+    assert fast[2]["out_2"].tolist() == [list(range(5))] * 3
+    assert fast[2]["out_3"].tolist() == [-(2**63)] * 3
+
+
+def of_logits(*ways: str) -> tuple[Builder, Program]:
+    """A program of all that is done with logits, tokens chosen in these ways."""
+    builder = Builder(torch.Generator().manual_seed(0))
+    logits = builder.add("logits", (), Kind.UNKNOWN, Place.POSITION)
+    ids = [builder.input("token.1"), builder.input("token.1")]
+    fewer = builder.add("ban", (logits, *ids), Kind.UNKNOWN, Place.POSITION)
+    other = builder.add("bias", (fewer, ids[0], builder.input("realp.1")), Kind.UNKNOWN, Place.POSITION)
+    temperature, top_p, top_k = builder.input("realp.1"), builder.input("realp.1"), builder.input("ints.1")
+    place = (builder.input("int.B"), builder.input("int.B"), builder.add("offset", (), Kind.INT, Place.POSITION))
+    before = builder.add("state", (), Kind.UNKNOWN, Place.POSITION, "distribution")
+    builder.carried["distribution"] = Carried(Kind.REAL, Place.POSITION, vocabulary=True)
+    for scores in (logits, other) if len(ways) > 1 else (other,):
+        takes = {"argmax": (), "gumbel": (temperature, *place), "nucleus": (temperature, top_p, top_k, *place)}
+        for way in ways:
+            seen = builder.add("observe", (scores, *takes[way]), Kind.UNKNOWN, Place.POSITION, way)
+            for name in ("token", "conf", "doubt", "margin", "logit_margin", "entropy", "finite"):
+                kind = {"token": Kind.TOKEN, "finite": Kind.MASK}.get(name, Kind.REAL)
+                builder.result(builder.add("observation", (seen,), kind, Place.POSITION, name), kind, Place.POSITION)
+        p = builder.add("probability", (scores, builder.input("token")), Kind.PROB, Place.POSITION)
+        builder.result(p, Kind.PROB, Place.POSITION)
+        builder.result(builder.add("kl", (scores, before), Kind.NATS, Place.POSITION), Kind.NATS, Place.POSITION)
+    builder.next["distribution"] = builder.add("log_probabilities", (logits,), Kind.UNKNOWN, Place.POSITION)
+    return builder, builder.program()
+
+
+def of_logits_inputs(builder: Builder, program: Program, seed: int) -> tuple[Any, ...]:
+    """Logits of 1, 2 or 4 equally likely ids a position: what is seen is the same in any order of additions."""
+    logits, canvas, editable, state, params = inputs(builder, program, 2 + seed % 2, 5, seed)
+    generator = torch.Generator().manual_seed(seed)
+    rank = torch.rand(logits.shape, generator=generator).argsort(-1)
+    few = 2 ** torch.randint(0, 3, logits.shape[:2], generator=generator).unsqueeze(-1)
+    logits = torch.where(rank < few, 1.0, -math.inf)
+    return logits, canvas, editable, state | {"distribution": logits.log_softmax(-1).roll(seed % 3, -1)}, params
+
+
+def test_what_is_done_with_logits() -> None:
+    builder, program = of_logits("argmax", "gumbel", "nucleus")
+    slow, fast = steps(program, "reference", "eager")
+    for seed in range(40):
+        given = of_logits_inputs(builder, program, seed)
+        assert_same(slow(*given), fast(*given), f"seed {seed}\n{program}\n{given}")
+
+
+@pytest.mark.parametrize("way", ["argmax", pytest.param("gumbel", marks=pytest.mark.slow), "nucleus"])
+def test_inductor_does_the_same_with_logits(way: str) -> None:
+    builder, program = of_logits(way)
+    slow, fast = steps(program, "reference", "inductor")
+    for seed in range(0, 20, 2):
+        given = of_logits_inputs(builder, program, seed)
+        one, other = slow(*given), fast(*given)
+        for name, value in one[2].items():  # its logarithm differs in the last bit
+            torch.testing.assert_close(other[2][name], value, rtol=1e-6, atol=1e-6, equal_nan=True)
+
+
+def test_a_row_on_a_written_table() -> None:
+    """The reference runs without logits: what is seen may come from anywhere."""
+
+    class Table:
+        def observe(self, wanted: Any, way: str, *given: Any) -> Mapping[str, list[Any]]:
+            assert wanted == {"conf"}
+            return {"conf": [0.5, 0.75]}
+
+    builder = Builder(torch.Generator().manual_seed(0))
+    seen = builder.add("observe", (builder.add("logits", (), Kind.UNKNOWN, Place.POSITION),), Kind.UNKNOWN, Place.POSITION, "argmax")
+    builder.result(builder.add("observation", (seen,), Kind.PROB, Place.POSITION, "conf"), Kind.PROB, Place.POSITION)
+    row = Row(cast(Any, Table()), [MASK, MASK], [True, False], {"step": 3}, {}, MASK, VOCABULARY)
+    after = run_row(builder.program(), row)
+    assert after.state == {"step": 3, "out_0": [0.5, 0.75]}
+    assert (after.canvas, after.done, after.not_finite) == ([MASK, MASK], False, [False, False])
+    assert isinstance(LogitsSight(torch.zeros(1, 2, 4), 3).log_probabilities(), Tensor)
+
+
+def grown(mask: str, over: str, gap: int, *, right: str = "", apart: bool = False, trim: str = "") -> str:
+    """`grow` on masks written as dots and crosses."""
+    masks = [[sign == "x" for sign in text] for text in (mask, over, right or over)]
+    cut = [sign == "x" for sign in trim] if trim else [True] * len(mask)
+    return "".join("x" if chosen else "." for chosen in reference.GEOMETRY["grow"](*masks, gap, apart, cut))
+
+
+def test_what_grow_means() -> None:
+    assert grown("...x...", ".xx.xx.", 0) == ".xxxxx."
+    assert grown("..x......", "...x.x..x", 0) == "..xx....."
+    assert grown("..x......", "...x.x..x", 1) == "..xxxx..."
+    assert grown("..x......", "...x.x..x", 2) == "..xxxxxxx"
+    assert grown("..x.....", "........", 2) == "..x....."
+    assert grown("...x...", "xx.....", 1, right="....x.x") == "xxxxxxx"
+    # Apart: the left run may not walk through the right one, nor over what lies beyond it.
+    nowhere = "........"
+    assert grown("x...x...", nowhere, 3, right=".x...xx.") == "xxxxxxx."
+    assert grown("x...x...", nowhere, 3, right=".x...xx.", apart=True) == "xx..xxx."
+    # Trimmed before the runs are united: what neither keeps stays out.
+    assert grown("x....x", ".x..x.", 0, trim="xx..xx") == "xx..xx"
+    assert grown("x....x", ".x..x.", 0, trim="......") == "......"
+
+
+def test_what_thin_means() -> None:
+    score = [0.9, 0.8, 0.9, 0.5, 0.0, math.nan]
+    every = [True] * 6
+
+    def thin(condition: list[bool] = every, width: int = 1, at_most: int = 9) -> list[int]:
+        chosen = reference.IN_CONTEXT["thin"](
+            Row(cast(Any, None), [], [], {}, {}, MASK, VOCABULARY),
+            Operation("thin", (), Kind.MASK, Place.POSITION, at_most),
+            every, score, condition, width,
+        )  # fmt: skip
+        return [i for i, is_chosen in enumerate(chosen) if is_chosen]
+
+    assert thin() == [0, 1, 2, 3]  # what has no score, or one of 0, is never picked
+    assert thin(width=2) == [0, 2]
+    assert thin(width=3) == [0, 3]
+    assert thin(at_most=1) == [0]
+    assert thin([True, False, True, True, True, True]) == [0, 2]  # it stops at the first pick that fails
+
+
+def test_ints_become_reals_in_one_rounding() -> None:
+    tie = 2**62 + 2**38  # half-way between two float32: the lower one is even
+    values = [tie, tie + 1, tie - 1, -tie - 1, 2**63 - 1, 2**53 + 1, 2**24 + 1]
+    assert [reference.float32(value) for value in values] == torch.tensor(values).float().tolist()
+
+
+def test_start() -> None:
+    builder = Builder(torch.Generator().manual_seed(0))
+    builder.carried |= {
+        "window_start": Carried(Kind.INT, Place.SEQUENCE),
+        "generation_length": Carried(Kind.INT, Place.SEQUENCE),
+        "clusters": Carried(Kind.MASK, Place.POSITION),
+        "level": Carried(Kind.PROB, Place.SEQUENCE),
+    }
+    program = builder.program()
+    step = Step(program, "eager", MASK, EOS, parameter_tensors(program, {}), steps(program, "eager")[0])
+    state = step.start(2, 4)
+    assert {name: (value.dtype, tuple(value.shape)) for name, value in state.items()} == {
+        "window_start": (torch.int64, (2,)),
+        "generation_length": (torch.int64, (2,)),
+        "clusters": (torch.bool, (2, 4)),
+        "level": (torch.float32, (2,)),
+        "not_finite": (torch.bool, (2, 4)),
+    }
+    assert state["generation_length"].tolist() == [4, 4]
+    assert step.start(2, 4, generation_length=12)["generation_length"].tolist() == [12, 12]
+    builder.carried["before"] = Carried(Kind.REAL, Place.POSITION, vocabulary=True)
+    with pytest.raises(UsageError, match=r"vocab_size=denoiser\.vocab_size"):
+        step.start(2, 4)
+    assert step.start(2, 4, vocab_size=9)["before"].shape == (2, 4, 9)

@@ -1,0 +1,1 @@
+"""Published decoding rules, each as a policy and as a naive loop."""

@@ -1,0 +1,498 @@
+"""Published decoding rules as naive loops over one row, straight from the papers and the released code.
+
+Each rule is a generator: it is given `see` (canvas to what the denoiser says of it: one forward), the empty canvas, and its
+parameters, and gives the canvas after every forward. Positions count from 0 for the first generated one. Shapes: L
+generated positions, V vocabulary. Not here: the same rules as policies (the `.policy` files), nor anything of dsldec but its
+random numbers.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Canvas = list[int | None]  # None is MASK
+Steps = Iterator[Canvas]
+
+
+@dataclass
+class Seen:
+    """What one forward says of each position: `p [L, V]` float32, and lists of L numbers."""
+
+    p: Tensor
+    token: list[int]
+    conf: list[float]
+    margin: list[float]
+    logit_margin: list[float]
+    entropy: list[float]
+
+    def of(self, canvas: Canvas, i: int) -> float:
+        """Probability of what stands at a written position."""
+        return float(self.p[i, canvas[i]])
+
+
+See = Callable[[Canvas], Seen]
+
+
+def seen(logits: Tensor, mask_id: int) -> Seen:
+    """What `logits [L, V]` say."""
+    p = torch.softmax(logits.float(), -1)
+    allowed = logits.clone()
+    allowed[:, mask_id] = -math.inf
+    token = allowed.argmax(-1)
+    two = logits.topk(2, -1).values
+    two_p = p.topk(2, -1).values
+    return Seen(
+        p,
+        token.tolist(),
+        p.gather(-1, token.unsqueeze(-1)).squeeze(-1).tolist(),
+        (two_p[:, 0] - two_p[:, 1]).tolist(),
+        (two[:, 0] - two[:, 1]).tolist(),
+        (-(p * p.clamp(min=1e-30).log()).sum(-1)).tolist(),
+    )
+
+
+def best(places: Iterable[int], score: Sequence[float], k: int = 1) -> list[int]:
+    """The k places with the largest score, the lower one where scores are equal."""
+    return sorted(places, key=lambda i: (-score[i], i))[: max(0, k)]
+
+
+def blocks(length: int, size: int) -> Iterator[range]:
+    for start in range(0, length, size):
+        yield range(start, min(start + size, length))
+
+
+def masks(canvas: Canvas, window: Iterable[int]) -> list[int]:
+    return [i for i in window if canvas[i] is None]
+
+
+def written(canvas: Canvas, window: Iterable[int]) -> list[int]:
+    return [i for i in window if canvas[i] is not None]
+
+
+def write(canvas: Canvas, places: Iterable[int], token: Sequence[int]) -> None:
+    for i in places:
+        canvas[i] = token[i]
+
+
+def by_set(see: See, canvas: Canvas, block: int, rule: Callable[[Seen, list[int]], Iterable[int]]) -> Steps:
+    """Block after block, write what a rule selects from the masks of the block."""
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            write(canvas, rule(s, m), s.token)
+            yield list(canvas)
+
+
+def split_evenly(n: int, steps: int) -> list[int]:
+    """LLaDA's get_num_transfer_tokens."""
+    return [n // steps + (s < n % steps) for s in range(steps)]
+
+
+# One row, no state
+
+
+def llada(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        for k in split_evenly(len(window), steps):
+            if m := masks(canvas, window):
+                s = see(canvas)
+                write(canvas, best(m, s.conf, k), s.token)
+                yield list(canvas)
+
+
+def llada_random(see: See, canvas: Canvas, steps: int, block: int, drawn: Iterator[list[int]]) -> Steps:
+    for window in blocks(len(canvas), block):
+        for k in split_evenly(len(window), steps):
+            if m := masks(canvas, window):
+                s = see(canvas)
+                places = next(drawn)
+                assert len(set(places)) == len(places) == min(k, len(m))
+                assert set(places) <= set(m)
+                write(canvas, places, s.token)
+                yield list(canvas)
+
+
+def dream(see: See, canvas: Canvas, steps: int, last_time: float, score: Callable[[Seen], Sequence[float]]) -> Steps:
+    times = torch.linspace(1, last_time, steps + 1)
+    for step in range(steps):
+        if m := masks(canvas, range(len(canvas))):
+            s = see(canvas)
+            k = len(m) if step == steps - 1 else int(len(m) * (1 - times[step + 1] / times[step]))
+            write(canvas, best(m, score(s), k), s.token)
+            yield list(canvas)
+
+
+def dream_maskgit_plus(see: See, canvas: Canvas, steps: int, last_time: float) -> Steps:
+    return dream(see, canvas, steps, last_time, lambda s: s.conf)
+
+
+def dream_topk_margin(see: See, canvas: Canvas, steps: int, last_time: float) -> Steps:
+    return dream(see, canvas, steps, last_time, lambda s: s.margin)
+
+
+def dream_entropy(see: See, canvas: Canvas, steps: int, last_time: float) -> Steps:
+    return dream(see, canvas, steps, last_time, lambda s: [-h for h in s.entropy])
+
+
+def dream_origin(see: See, canvas: Canvas, steps: int, last_time: float, uniform: Callable[[int, int], float]) -> Steps:
+    times = torch.linspace(1, last_time, steps + 1)
+    for step in range(steps):
+        if m := masks(canvas, range(len(canvas))):
+            s = see(canvas)
+            chance = 1.0 if step == steps - 1 else float(1 - times[step + 1] / times[step])
+            write(canvas, [i for i in m if uniform(step, i) < chance], s.token)
+            yield list(canvas)
+
+
+def sdar_dynamic(see: See, canvas: Canvas, confidence: float, steps: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        for k in split_evenly(len(window), steps):
+            if m := masks(canvas, window):
+                s = see(canvas)
+                sure = [i for i in m if s.conf[i] >= confidence]
+                write(canvas, sure if len(sure) >= k else best(m, s.conf, k), s.token)
+                yield list(canvas)
+
+
+def sdar_entropy_bounded(see: See, canvas: Canvas, budget: float, block: int) -> Steps:
+    def rule(s: Seen, m: list[int]) -> list[int]:
+        order = best(m, [-h for h in s.entropy], len(m))
+        sums = torch.tensor([s.entropy[i] for i in order]).cumsum(0)
+        return order[: max(1, int(torch.searchsorted(sums, budget)))]
+
+    return by_set(see, canvas, block, rule)
+
+
+def sglang_low_confidence(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
+    return by_set(see, canvas, block, lambda s, m: [i for i in m if s.conf[i] > confidence] or best(m, s.conf))
+
+
+def threshold(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
+    return by_set(see, canvas, block, lambda s, m: [i for i in m if s.conf[i] >= confidence] or best(m, s.conf))
+
+
+def factor(see: See, canvas: Canvas, budget: float, block: int) -> Steps:
+    def rule(s: Seen, m: list[int]) -> list[int]:
+        order = best(m, s.conf, len(m))
+        n = max((n for n in range(1, len(m) + 1) if (n + 1) * (1 - s.conf[order[n - 1]]) < budget), default=1)
+        return order[:n]
+
+    return by_set(see, canvas, block, rule)
+
+
+def frechet(see: See, canvas: Canvas, delta: float, block: int) -> Steps:
+    def rule(s: Seen, m: list[int]) -> list[int]:
+        order = best(m, s.conf, len(m))
+        c = [s.conf[i] for i in order]
+        profile = [sum(c[:n]) - (n - 1) - (1 - c[n - 1]) for n in range(1, len(c) + 1)]
+        return order[: max((n for n, g in enumerate(profile, 1) if g > delta), default=1)]
+
+    return by_set(see, canvas, block, rule)
+
+
+def entropy_bounded(see: See, canvas: Canvas, gamma: float, block: int) -> Steps:
+    def rule(s: Seen, m: list[int]) -> list[int]:
+        order = best(m, [-h for h in s.entropy], len(m))
+        h = [s.entropy[i] for i in order]
+        return order[: max((n for n in range(1, len(h) + 1) if sum(h[:n]) - max(h[:n]) <= gamma), default=1)]
+
+    return by_set(see, canvas, block, rule)
+
+
+def entropy_threshold(see: See, canvas: Canvas, calm: float, block: int) -> Steps:
+    return by_set(see, canvas, block, lambda s, m: [i for i in m if s.entropy[i] <= calm] or best(m, [-h for h in s.entropy]))
+
+
+def vllm_ceil(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        for left in range(steps, 0, -1):
+            if m := masks(canvas, window):
+                s = see(canvas)
+                write(canvas, best(m, s.conf, math.ceil(len(m) / left)), s.token)
+                yield list(canvas)
+
+
+def leftmost(see: See, canvas: Canvas, tokens: int, block: int) -> Steps:
+    return by_set(see, canvas, block, lambda s, m: m[:tokens])
+
+
+# State, segments, weights, windows
+
+
+def dinfer_threshold(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
+    def rule(s: Seen, m: list[int]) -> list[int]:
+        least = min(max(s.conf[i] for i in m) - 1e-5, confidence)
+        return [i for i in m if s.conf[i] >= least]
+
+    return by_set(see, canvas, block, rule)
+
+
+def runs(places: Sequence[int]) -> list[list[int]]:
+    """Maximal runs of adjacent places."""
+    found: list[list[int]] = []
+    for i in places:
+        if found and found[-1][-1] == i - 1:
+            found[-1].append(i)
+        else:
+            found.append([i])
+    return found
+
+
+def hierarchy(s: Seen, m: list[int], confidence: float, low: float) -> set[int]:
+    chosen = {i for i in m if s.conf[i] > confidence}
+    for run in runs(m):
+        (top,) = best(run, s.conf)
+        if s.conf[top] > low:
+            chosen.add(top)
+    return chosen | set(best(m, s.conf))
+
+
+def dinfer_hierarchy(see: See, canvas: Canvas, confidence: float, low: float, block: int) -> Steps:
+    return by_set(see, canvas, block, lambda s, m: hierarchy(s, m, confidence, low))
+
+
+def hierarchy_remask(see: See, canvas: Canvas, confidence: float, low: float, keep: float, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            chosen = hierarchy(s, m, confidence, low)
+            p = {i: s.of(canvas, i) for i in written(canvas, window)}
+            doubtful = sorted((i for i in p if p[i] < keep), key=lambda i: (p[i], i))
+            write(canvas, chosen, s.token)
+            for i in doubtful[: len(chosen) - 1]:
+                canvas[i] = None
+            yield list(canvas)
+
+
+def local_leap(see: See, canvas: Canvas, anchor: float, near: float, radius: int, block: int, eos: int | None = None) -> Steps:
+    def rule(s: Seen, m: list[int]) -> list[int]:
+        anchors = [i for i in m if s.conf[i] >= anchor]
+        close = [i for i in m if s.conf[i] >= near and any(abs(i - a) <= radius for a in anchors)]
+        return anchors + close or best(m, s.conf)
+
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            write(canvas, rule(s, m), s.token)
+            yield list(canvas)
+        if eos in canvas[window.start : window.stop]:
+            return
+
+
+def klass(see: See, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        before: Tensor | None = None
+        history: list[Tensor] = []
+        step = 0
+        shares = split_evenly(len(window), steps)
+        while m := masks(canvas, window):
+            s = see(canvas)
+            if before is not None:
+                history.append((s.p * (s.p.log() - before.log())).sum(-1))
+            before = s.p
+            still = torch.zeros(len(canvas), dtype=torch.bool)
+            if len(history) >= patience:
+                still = torch.stack([kl < calm for kl in history[-patience:]]).all(0)
+            chosen = [i for i in m if s.conf[i] > confidence and still[i]]
+            # Where the schedule has run out, the release leaves masks; here the rest goes.
+            share = max(1, shares[step]) if step < steps else len(m)
+            write(canvas, chosen or best(m, s.conf, share), s.token)
+            step += 1
+            yield list(canvas)
+
+
+def slowfast(see: See, canvas: Canvas, sure: float, likely: float, tries: int, wobble: float) -> Steps:
+    everything = range(len(canvas))
+    while masks(canvas, everything):
+        ends: list[int] = []
+        while (m := masks(canvas, everything)) and len(ends) < tries:
+            s = see(canvas)
+            ends.append(max((i + 1 for i in m if s.conf[i] >= likely), default=len(canvas)))
+            bright = [i for i in m if s.conf[i] >= sure]
+            write(canvas, bright if len(bright) > 1 else best(m, s.conf), s.token)
+            yield list(canvas)
+            if len(ends) > 1 and torch.tensor(ends[-2:]).float().std(unbiased=False) < wobble:
+                break
+        while m := masks(canvas, range(ends[-1])):
+            s = see(canvas)
+            write(canvas, [i for i in m if s.conf[i] >= sure] or best(m, s.conf), s.token)
+            yield list(canvas)
+
+
+def dus(see: See, canvas: Canvas, base: int, levels: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        for level in range(levels, -1, -1):
+            opened = [i for i in masks(canvas, window) if (i - window.start) % base**level == 0]
+            if masks(canvas, window):
+                s = see(canvas)
+                write(canvas, opened, s.token)
+                yield list(canvas)
+
+
+def certainty_prior(see: See, canvas: Canvas, tokens: int, sigma: float, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            known = written(canvas, window)
+            height = 1 / (sigma * math.sqrt(2 * math.pi))
+            density = {i: sum(height * math.exp(-((i - j) ** 2) / (2 * sigma**2)) for j in known) for i in m}
+            score = [s.conf[i] * density.get(i, 0.0) for i in range(len(canvas))]
+            write(canvas, best(m, score, tokens), s.token)
+            yield list(canvas)
+
+
+def closed(canvas: Canvas, eos: int | None) -> bool:
+    """Whether the end of the text is written and no mask is left of it."""
+    return eos is not None and eos in canvas and None not in canvas[: canvas.index(eos)]
+
+
+def dcd(see: See, canvas: Canvas, confidence: float, masks_: int, length: int, eos: int | None = None) -> Steps:
+    right = 0
+    while everything := masks(canvas, range(len(canvas))):
+        left = everything[0]
+        while right < len(canvas) and right - left < length and len(masks(canvas, range(left, right))) < masks_:
+            right += 1
+        m = masks(canvas, range(left, right))
+        s = see(canvas)
+        least = min(confidence, max(s.conf[i] for i in m))
+        write(canvas, [i for i in m if s.conf[i] >= least], s.token)
+        yield list(canvas)
+        if closed(canvas, eos):
+            return
+
+
+def adablock(see: See, canvas: Canvas, confidence: float, delimiter: int, trust: float, block: int) -> Steps:
+    start = 0
+    while start < len(canvas):
+        ahead = range(start, min(start + block, len(canvas)))
+        s = see(canvas)  # the release looks here, and forwards the same canvas once more for the block's first step
+        found = best([i for i in ahead if s.token[i] == delimiter], s.conf)
+        end = found[0] + 1 if found and s.conf[found[0]] >= trust else ahead.stop
+        while m := masks(canvas, range(start, end)):
+            s = see(canvas)
+            write(canvas, [i for i in m if s.conf[i] >= confidence] or best(m, s.conf), s.token)
+            yield list(canvas)
+        start = end
+
+
+def prophet(see: See, canvas: Canvas, tokens: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            everything = masks(canvas, range(len(canvas)))
+            progress = 1 - len(everything) / len(canvas)
+            needed = 7.5 if progress < 1 / 3 else 5.0 if progress < 2 / 3 else 2.5
+            decided = sum(s.logit_margin[i] for i in everything) / len(everything) >= needed
+            write(canvas, everything if decided else best(m, s.conf, tokens), s.token)
+            yield list(canvas)
+
+
+def early_eos(see: See, canvas: Canvas, tokens: int, block: int, eos: int | None = None) -> Steps:
+    for after in by_set(see, canvas, block, lambda s, m: best(m, s.conf, tokens)):
+        yield after
+        if closed(after, eos):
+            return
+
+
+# Taking back and writing over
+
+
+def wino_plain(see: See, canvas: Canvas, sure: float, keep: float, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        last = 0
+        while m := masks(canvas, window):
+            s = see(canvas)
+            most = min(max(int(0.7 * len(m)), 5), 20)
+            chosen = best([i for i in m if s.conf[i] > sure], s.conf, most) or best(m, s.conf)
+            p = {i: s.of(canvas, i) for i in written(canvas, window)}
+            doubtful = sorted((i for i in p if p[i] < keep), key=lambda i: (p[i], i))
+            if last > 1:
+                for i in doubtful[: last - 1]:
+                    canvas[i] = None
+            write(canvas, chosen, s.token)
+            last = len(chosen)
+            yield list(canvas)
+
+
+def saber(see: See, canvas: Canvas, share: float, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        at_commit: dict[int, float] = {}
+        last: dict[int, float] = {}
+        while m := masks(canvas, window):
+            s = see(canvas)
+            old = written(canvas, window)
+            usual = sum(at_commit[i] for i in old) / len(old) if old else math.inf
+            chosen = [i for i in m if s.conf[i] > usual] or best(m, s.conf, 2)
+            drop = {i: last[i] - s.of(canvas, i) for i in old}
+            most = min(max(1, math.ceil(len(chosen) / share)), len(chosen) - 1)
+            for i in sorted(old, key=lambda i: (-drop[i], i))[:most]:
+                canvas[i] = None
+            write(canvas, chosen, s.token)
+            at_commit |= {i: s.conf[i] for i in chosen}
+            last = {i: s.of(canvas, i) for i in written(canvas, window)}
+            yield list(canvas)
+
+
+def p2(see: See, canvas: Canvas, steps: int, eta: float) -> Steps:
+    length = len(canvas)
+    for step in range(steps):
+        if not masks(canvas, range(length)):
+            return
+        s = see(canvas)
+        score = [math.log(s.conf[i]) if canvas[i] is None else eta * math.log(s.of(canvas, i)) for i in range(length)]
+        kept = best(range(length), score, length * (step + 1) // steps)
+        for i in range(length):
+            if i not in kept:
+                canvas[i] = None
+            elif canvas[i] is None:
+                canvas[i] = s.token[i]
+        yield list(canvas)
+
+
+def rcr(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        at_commit: dict[int, float] = {}
+        for step in range(steps):
+            if m := masks(canvas, window):
+                s = see(canvas)
+                write(canvas, m, s.token)
+                at_commit |= {i: s.conf[i] for i in m}
+                left = len(window) - len(window) * (step + 1) // steps
+                for i in sorted(window, key=lambda i: (at_commit[i], i))[:left]:
+                    canvas[i] = None
+                yield list(canvas)
+
+
+def remdm_loop(see: See, canvas: Canvas, tokens: int, again: int, rounds: int, begin: float) -> Steps:
+    everything = range(len(canvas))
+    while len(written(canvas, everything)) / len(canvas) < begin:
+        s = see(canvas)
+        write(canvas, best(masks(canvas, everything), s.conf, tokens), s.token)
+        yield list(canvas)
+    for _ in range(rounds):
+        s = see(canvas)
+        p = {i: s.of(canvas, i) for i in written(canvas, everything)}
+        for i in sorted(p, key=lambda i: (p[i], i))[:again]:
+            canvas[i] = None
+        yield list(canvas)
+        s = see(canvas)
+        write(canvas, best(masks(canvas, everything), s.conf, again), s.token)
+        yield list(canvas)
+    while m := masks(canvas, everything):
+        s = see(canvas)
+        write(canvas, best(m, s.conf, tokens), s.token)
+        yield list(canvas)
+
+
+def joint_threshold(see: See, canvas: Canvas, confidence: float, change: float, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            wrong = [i for i in written(canvas, window) if s.token[i] != canvas[i] and s.conf[i] > change]
+            write(canvas, [*wrong, *([i for i in m if s.conf[i] > confidence] or best(m, s.conf))], s.token)
+            yield list(canvas)
