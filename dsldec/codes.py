@@ -148,7 +148,7 @@ _CODES = (
     ),
     Code(
         "E0307",
-        "a bound on visits depends on what is only known while decoding",
+        "a bound on visits or stays depends on what is only known while decoding",
         _policy("phase opening at most count(masked) visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
         _policy("phase opening at most window_length visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
     ),
@@ -181,6 +181,12 @@ _CODES = (
         "nothing shows that the `while` of a prefix stays false once it has failed",
         _policy("commit prefix(masked, by=conf, while=entropy < 1) at least 1 by conf"),
         _policy("commit prefix(masked, by=conf, while=conf > 0.5) at least 1 by conf"),
+    ),
+    Code(
+        "W0302",
+        "a `next` is never taken: it asks for a full window, and that moves on",
+        _policy("phase opening:", f"  {_BEST}", "  next ending when not any(masked)", "phase ending:", f"  {_BEST}"),
+        _policy("phase opening:", f"  {_BEST}", "  next ending when progress > 0.5", "phase ending:", f"  {_BEST}"),
     ),
     # Outside a policy's text
     Code("E0401", "no policy has this name, or its file cannot be read"),

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any
 
 from . import checks
 from .checks.facts import Facts
-from .checks.values import Value
 from .checks.parameters import unfit
+from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, did_you_mean
 from .ir.lower import lower
 from .ir.nodes import Program

@@ -6,6 +6,9 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
+import torch
+from torch import Tensor
+
 from .reference_numbers import Number, are_ints, float32, quotient
 
 Mask = Sequence[bool]
@@ -87,6 +90,14 @@ def _shift(x: Sequence[Number], n: int) -> list[Number]:
     return [x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))]
 
 
+def _shift_distributions(x: Tensor | None, n: int) -> Tensor | None:
+    """As `_shift`, of what a sight keeps: `x [T, V]`, or nothing where divergences are written down."""
+    if x is None:
+        return None
+    nothing = torch.full_like(x[0], math.nan)
+    return torch.stack([x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))])
+
+
 def _distance(mask: Mask) -> list[float]:
     members = [i for i, chosen in enumerate(mask) if chosen]
     return [float(min((abs(i - member) for member in members), default=math.nan)) for i in range(len(mask))]
@@ -110,6 +121,7 @@ GEOMETRY: Mapping[str, Callable[..., Any]] = {
     "grow": _grow,
     "trim": _trim,
     "shift": _shift,
+    "shift_distributions": _shift_distributions,
     "distance": _distance,
     "density": _density,
 }

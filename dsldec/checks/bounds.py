@@ -87,13 +87,19 @@ class Bound:
         known = {**parameters, "window_length": length, "generation_length": gen_length}
         floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
         steps = length if min(floors) < 1 or self.takes_back else -(-length // min(floors))
-        counted = _Counted(self, length, known)
+        counted = _Counted(self, length, known, self._stays(known))
         whole = steps + sum(counted.idle(phase) + counted.taken_back(phase) for phase in self.progress.phases)
-        if not has_step_limit(self.found) and not all(phase.fills_after for phase in self.progress.phases):
+        whole += counted.stays
+        if not has_step_limit(self.found):
             return whole
         limit = max(counted.limit(phase.fills_after) for phase in self.progress.phases if phase.fills_after is not None)
         limit += length if self.shape == "sliding" else 0  # there a filled window moves on
-        return limit if self.takes_back else min(limit, whole)
+        return limit + counted.stays if self.takes_back else min(limit + counted.stays, whole)
+
+    def _stays(self, known: Mapping[str, Value]) -> int:
+        """How often a full window is kept."""
+        counts = [s.count for s in statements(self.found.policy) if isinstance(s, syntax.Stay)]
+        return max((int(worth(count, self.found.through, known) or 0) for count in counts), default=0)
 
     def _floor(self, phase: PhaseProgress, length: int, parameters: Mapping[str, Value]) -> int:
         if isinstance(phase.floor, syntax.Parameter):
@@ -104,6 +110,10 @@ class Bound:
 
     def formula(self) -> str:
         """The bound in words."""
+        stays = dict.fromkeys(s.count.span.text for s in statements(self.found.policy) if isinstance(s, syntax.Stay))
+        return self._formula() + (f", and {' or '.join(stays)} steps in which a full window stays" if stays else "")
+
+    def _formula(self) -> str:
         limits = [phase.fills_after for phase in self.progress.phases]
         if all(limits):
             texts = dict.fromkeys(_limit_text(limit) for limit in limits if limit is not None)
@@ -172,6 +182,7 @@ class _Counted:
     bound: Bound
     length: int
     known: Mapping[str, Value]
+    stays: int
 
     def limit(self, limit: StepLimit) -> int:
         value = worth(limit.most, self.bound.found.through, self.known)
@@ -203,9 +214,9 @@ class _Counted:
         if phase.visits is not None:
             return max(0, int(worth(phase.visits, self.bound.found.through, self.known) or 0))
         if smallest(phase.floor) >= 1:
-            return self.length
+            return self.length + self.stays
         if (end := phase.fills_after or phase.slow_until) is not None:
-            return self.limit(end) + self.length
+            return self.limit(end) + self.length + self.stays
         # The checks saw to it that this comes to an end: no circle of such phases is without a bound on visits.
         phases = self.bound.progress.phases
         return (phase is phases[0]) + sum(self.visits(other) for other in phases if phase.name in other.leads_to)

@@ -148,6 +148,7 @@ FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
         syntax.Revoke: ("mask", "at_most"),
         syntax.Edit: ("mask", "ids", "at_most"),
         syntax.Fill: ("condition",),
+        syntax.Stay: ("count", "condition"),
         syntax.Next: ("condition",),
         syntax.Finish: ("condition",),
         syntax.Set: ("value",),

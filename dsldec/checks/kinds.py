@@ -51,11 +51,12 @@ DESCRIBED = {
     Kind.KERNEL: "a kernel",
     Kind.PREVIOUS: "the step before",
 }
-WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id", frozenset({Kind.GROUP}): "`run(mask)`"}
+WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id"}
+WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each position,"}
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
 # Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the step began.
-NOT_BEFORE = frozenset({"idle", "committed_now", "rank", "cumsum", "cummax", "sample", "chance"})
+NOT_BEFORE = frozenset({"idle", "committed_now", "edited_now", "rank", "cumsum", "cummax", "sample", "chance"})
 
 
 def describe(kind: Kind) -> str:

@@ -97,13 +97,21 @@ class _Sort:
             case syntax.Call() if expression.function.text == "cummax":
                 return Run.RISES
             case syntax.Call() if expression.function.text == "cumsum":
-                return Run.RISES if never_negative(expression.arguments[0], self.found) else Run.UNKNOWN
+                return self.of_running_sum(expression.arguments[0])
             case syntax.Call() if expression.function.text in ("log", "exp", "sqrt", "floor", "ceil", "int"):
                 return self.run(expression.arguments[0])
             case syntax.Call() if expression.function.text in ("min", "max") and len(expression.arguments) > 1:
                 return _joined(*(self.run(argument) for argument in expression.arguments[:2]))
             case _:
                 return Run.RISES if is_word(expression, "rank", self.found.through) else Run.UNKNOWN
+
+    def of_running_sum(self, x: syntax.Expression) -> Run:
+        if never_negative(x, self.found):
+            return Run.RISES
+        x = plain(x, self.found.through)
+        logarithm = isinstance(x, syntax.Call) and x.function.text == "log" and self.found.types[x].kind is Kind.NATS
+        opposite = isinstance(x, syntax.Negation) and never_negative(x.operand, self.found)
+        return Run.FALLS if logarithm or opposite else Run.UNKNOWN
 
     def sorted_by(self, expression: syntax.Expression) -> Run | None:
         """How a value runs that the sort is by, or its opposite."""

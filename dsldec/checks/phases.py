@@ -9,8 +9,8 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from .found import Found, bodies
-from .implied import requires
+from .found import Found, bodies, parts
+from .implied import is_word, plain, requires
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
@@ -28,7 +28,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
             message = f"no step ever enters the phase `{phase.identifier.text}`"
             help_ = f"lead there: `next {phase.identifier.text} when ...`, or delete it"
             wrong.append(Diagnostic("E0305", message, phase.identifier.span, help=help_))
-    return found, wrong + _finishes(found)
+    return found, wrong + _finishes(found) + _never_taken(found)
 
 
 def targets(statements: Iterable[syntax.Statement]) -> list[str]:
@@ -85,6 +85,46 @@ def _reached(phases: Sequence[syntax.Phase]) -> set[str]:
     return reached
 
 
+def _never_taken(found: Found) -> list[Diagnostic]:
+    """`next` where nothing is masked any more: a full window moves on, unless it stays."""
+    wrong = []
+    for body in bodies(found.policy):
+        stays = any(isinstance(s, syntax.Stay) for s in body.statements)
+        for statement in body.statements:
+            if (
+                isinstance(statement, syntax.Next)
+                and statement.condition is not None
+                and not stays
+                and _only_when_full(statement.condition, found)
+            ):
+                message = "a full window moves on to the next one, and this is never taken"
+                help_ = "to go on with a full window, write `stay at most N` above this line"
+                wrong.append(Diagnostic("W0302", message, statement.span, help=help_))
+    return wrong
+
+
+def _only_when_full(condition: syntax.Expression, found: Found) -> bool:
+    condition = plain(condition, found.through)
+    match condition:
+        case syntax.Conjunction():
+            return _only_when_full(condition.left, found) or _only_when_full(condition.right, found)
+        case syntax.Disjunction():
+            return _only_when_full(condition.left, found) and _only_when_full(condition.right, found)
+        case syntax.Inversion():
+            return _is_of_masks(condition.operand, "any", found)
+        case syntax.Comparison() if condition.operators == ("==",):
+            left, right = condition.operands
+            return _is_of_masks(left, "count", found) and isinstance(right, syntax.Number) and right.value == 0
+        case _:
+            return False
+
+
+def _is_of_masks(expression: syntax.Expression, word: str, found: Found) -> bool:
+    expression = plain(expression, found.through)
+    is_call = isinstance(expression, syntax.Call) and expression.function.text == word and len(expression.arguments) == 1
+    return is_call and is_word(expression.arguments[0], "masked", found.through)  # type: ignore[union-attr]
+
+
 def _finishes(found: Found) -> list[Diagnostic]:
     wrong = []
     for body in bodies(found.policy):
@@ -92,7 +132,11 @@ def _finishes(found: Found) -> list[Diagnostic]:
             if isinstance(statement, syntax.Finish) and not (
                 statement.condition is not None and requires(statement.condition, "eos_closed", found.through)
             ):
-                condition = "eos_closed" if statement.condition is None else f"eos_closed and ({statement.condition.span.text})"
+                condition = "eos_closed"
+                if statement.condition is not None and not any(
+                    is_word(part, "eos_closed", found.through) for part in parts(statement.condition)
+                ):
+                    condition += f" and ({statement.condition.span.text})"
                 message = "a row may end here with masks left in its text"
                 help_ = f"write `finish when {condition}`"
                 wrong.append(Diagnostic("E0306", message, statement.span, "only what follows the end of the text may stay masked", help_))

@@ -15,7 +15,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.words import Kind
 from .floors import TOP_ARGUMENTS, Floor, Prover, smallest
-from .found import Body, Found, bodies, parts
+from .found import Body, Found, bodies, parts, statements
 from .implied import StepLimit, follows_from_idle, is_word, plain
 from .phases import entered, targets
 from .values import defaults, known_limit, worth
@@ -177,6 +177,10 @@ def _unproved(phase: PhaseProgress) -> bool:
 
 def _visits_without_a_value(found: Found) -> list[Diagnostic]:
     wrong = []
+    for stay in (s for s in statements(found.policy) if isinstance(s, syntax.Stay)):
+        if found.types[stay.count].kind is not Kind.UNKNOWN and worth(stay.count, found.through, defaults(found.policy)) is None:
+            help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
+            wrong.append(Diagnostic("E0307", "how often a window stays must be known before anything runs", stay.count.span, help=help_))
     for phase in found.policy.phases:
         type_ = found.types.get(phase.visits) if phase.visits is not None else None
         if phase.visits is None or type_ is None or type_.kind is Kind.UNKNOWN:

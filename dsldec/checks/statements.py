@@ -12,7 +12,7 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.words import DRAWS, IDS, NUMBERS, STATE_KINDS, TRANSFORMS, WINDOWS, WORDS, Kind, Place, Slot, Word
 from .arguments import signature
-from .found import HEAD, Body, Found, bodies
+from .found import HEAD, Body, Found, bodies, statements
 from .kinds import SHAPES, UNKNOWN, Typing, of_state
 
 MASK = Slot("mask", frozenset({Kind.MASK}))
@@ -48,6 +48,7 @@ class _Checker(Typing):
                 case syntax.State():
                     self.state(statement)
         self.once(policy)
+        self.slides(policy)
         for phase in policy.phases:
             if phase.visits is not None:
                 self.expect(phase.visits, COUNT, "a bound on visits is an int")
@@ -69,6 +70,12 @@ class _Checker(Typing):
             self.wrong("E0302", "the window comes first", windows[0], help="move this line to the top of the policy")
         for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
             self.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
+
+    def slides(self, policy: syntax.Policy) -> None:
+        """A sliding window is never full before everything is written: nothing can stay."""
+        if any(isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding") for s in policy.statements):
+            for stay in (s for s in statements(policy) if isinstance(s, syntax.Stay)):
+                self.wrong("E0302", "a sliding window moves on with its first mask, and cannot stay", stay, help="delete this line")
 
     def stray(self, phase: syntax.Phase) -> None:
         for statement in phase.statements:
@@ -160,6 +167,10 @@ class _Checker(Typing):
                 self.at_most(statement.at_most, revokes=True)
             case syntax.Edit():
                 self.edit(statement)
+            case syntax.Stay():
+                self.expect(statement.count, COUNT, "a bound on steps is an int")
+                if statement.condition is not None:
+                    self.expect_condition(statement.condition, "a row does it or not")
             case syntax.Fill() | syntax.Next() | syntax.Finish() if statement.condition is not None:
                 self.expect_condition(statement.condition, "a row does it or not")
 

@@ -60,6 +60,8 @@ class Builder:
 
     def holds(self, name: str, *inputs: int) -> int:
         """A condition or mask, at the widest place of its inputs; what is decided already is left out."""
+        if name == "not" and (constant := self.operations[inputs[0]]).name == "number":
+            return self.number(not constant.of)
         if name in ("and", "or"):
             neutral, decides = self.number(name == "and"), self.number(name == "or")
             if decides in inputs:

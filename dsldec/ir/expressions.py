@@ -30,7 +30,8 @@ ORDERS = frozenset({"rank", "cumsum", "cummax"})
 class Scope:
     """Where an expression stands: the canvas as it is by then, what is known under which name, the phase.
 
-    `committed`: how many positions the step has committed so far; `touched`: those written, edited or masked again in it.
+    `committed`, `edited`: how many positions the step has committed and edited so far; `touched`: those written, edited or
+    masked again in it.
     `orders`: the sorted positions that `rank`, `cumsum` and `cummax` speak of, innermost last.
     """
 
@@ -38,6 +39,7 @@ class Scope:
     window: int
     committed: int
     touched: int
+    edited: int
     visits: int | None = None
     states: dict[str, int] = field(default_factory=dict)
     lets: dict[syntax.Let, int] = field(default_factory=dict)
@@ -145,12 +147,13 @@ class Expressions(Builder):
         new = self.mask("or", self.mask("is_mask", scope.canvas), scope.touched)
         return self.where(new, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT)
 
-    def kept_at_positions(self, name: str, kind: Kind) -> int:
+    def kept_at_positions(self, name: str, kind: Kind, *, vocabulary: bool = False) -> int:
         """A value carried at each position; in a sliding window it stays with its position."""
-        kept = self.state(name, kind, Place.POSITION)
+        kept = self.state(name, kind, Place.POSITION, vocabulary=vocabulary)
         if self.slides < 0:
             return kept
-        return self.add("shift", (kept, self.int_("negate", self.slides)), kind, Place.POSITION)
+        back = self.int_("negate", self.slides)
+        return self.add("shift_distributions" if vocabulary else "shift", (kept, back), kind, Place.POSITION)
 
     # --- counts and lengths
 
@@ -260,7 +263,7 @@ class Expressions(Builder):
     # --- the step before
 
     def kl(self) -> int:
-        before = self.state("log_probabilities_before", Kind.REAL, Place.POSITION, vocabulary=True)
+        before = self.kept_at_positions("log_probabilities_before", Kind.REAL, vocabulary=True)
         divergence = self.add("kl", (self.logits, before), Kind.NATS, Place.POSITION)
         first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
         return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
@@ -334,6 +337,7 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "steps_in_phase": lambda lower, scope: lower.state("steps_in_phase", Kind.INT) if lower.found.policy.phases else lower.steps_in_window,
     "visits": lambda lower, scope: scope.visits if scope.visits is not None else lower.number(1),
     "idle": lambda lower, scope: lower.holds("equal", scope.committed, lower.number(0)),
+    "edited_now": lambda lower, scope: scope.edited,
     "committed_now": lambda lower, scope: scope.committed,
     "committed_before": lambda lower, scope: lower.where(
         lower.begins, lower.number(0), lower.state("committed_before", Kind.INT), Kind.INT

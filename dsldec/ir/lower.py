@@ -29,10 +29,13 @@ def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
 
 
 class _After:
-    """What a phase's statements leave: its scope, the phase that comes next, whether that is entered anew, and whether the row ends."""
+    """What a phase's statements leave.
 
-    def __init__(self, scope: Scope, target: int, moves: int, finishes: int) -> None:
-        self.scope, self.target, self.moves, self.finishes = scope, target, moves, finishes
+    Its scope, the phase that comes next, whether that is entered anew, whether the row ends, whether a full window is kept.
+    """
+
+    def __init__(self, scope: Scope, target: int, moves: int, finishes: int, stays: int) -> None:
+        self.scope, self.target, self.moves, self.finishes, self.stays = scope, target, moves, finishes, stays
 
 
 class _Lowering(Expressions):
@@ -43,7 +46,7 @@ class _Lowering(Expressions):
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
         self.canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
-        self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False))
+        self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
 
     def start_scope(self, scope: Scope) -> Scope:
         return self.start
@@ -187,7 +190,7 @@ class _Lowering(Expressions):
     def _body(self, body: Body, index: int, phase: int) -> _After:
         scope = self.start.copy()
         scope.visits = self.visits.get(body.name)
-        after = _After(scope, self.number(index), self.number(False), self.number(False))
+        after = _After(scope, self.number(index), self.number(False), self.number(False), self.number(False))
         for statement in body.statements:
             self._statement(statement, after)
         return after
@@ -208,6 +211,9 @@ class _Lowering(Expressions):
             case syntax.Fill():
                 masked = self.masked(scope)
                 self._write(masked if statement.condition is None else self.mask("and", masked, self._when(statement, scope)), None, scope)
+            case syntax.Stay():
+                more = self.holds("less", self.state("stays", Kind.INT), self.expression(statement.count, scope))
+                after.stays = self.holds("or", after.stays, self.all_of(more, self._when(statement, scope)))
             case syntax.Next():
                 wins = self.all_of(self._when(statement, scope), self.holds("not", self._leaves(after)))
                 target = self.number(self.names.index(statement.phase.text))
@@ -220,7 +226,7 @@ class _Lowering(Expressions):
     def _leaves(self, after: _After) -> int:
         return self.holds("or", after.moves, after.finishes)
 
-    def _when(self, statement: syntax.Fill | syntax.Next | syntax.Finish, scope: Scope) -> int:
+    def _when(self, statement: syntax.Fill | syntax.Stay | syntax.Next | syntax.Finish, scope: Scope) -> int:
         return self.number(True) if statement.condition is None else self.expression(statement.condition, scope)
 
     def _set(self, statement: syntax.Set, scope: Scope) -> None:
@@ -268,6 +274,8 @@ class _Lowering(Expressions):
         other = self.all_of(self.written(scope), self.holds("is_word", ids), self.holds("not_equal", ids, scope.canvas))
         chosen = self._at_most(self.mask("and", self.expression(edit.mask, scope), other), edit.at_most, scope)
         scope.canvas = self.add("write", (scope.canvas, chosen, ids), Kind.TOKEN, Place.POSITION)
+        count = self.reduced("count", Kind.INT, chosen)
+        scope.edited = count if scope.edited == self.number(0) else self.int_("add", scope.edited, count)
         scope.touched = self.holds("or", scope.touched, chosen)
 
     # --- after the phases
@@ -286,26 +294,35 @@ class _Lowering(Expressions):
                 window=one.scope.window,
                 committed=self.where(here, one.scope.committed, whole.scope.committed, Kind.INT),
                 touched=self.where(here, one.scope.touched, whole.scope.touched, Kind.MASK),
+                edited=self.number(0),
                 states=states,
             )
             moves = self.where(here, one.moves, whole.moves, Kind.BOOL)
             finishes = self.where(here, one.finishes, whole.finishes, Kind.BOOL)
-            whole = _After(scope, self.where(here, one.target, whole.target, Kind.INT), moves, finishes)
+            stays = self.where(here, one.stays, whole.stays, Kind.BOOL)
+            whole = _After(scope, self.where(here, one.target, whole.target, Kind.INT), moves, finishes, stays)
         return whole
 
     def _carried_on(self, after: _After, phase: int) -> tuple[int, int, dict[str, int]]:
         """The canvas after the step, whether the window is done, and the next value of everything carried."""
         scope = after.scope
         active = self.reduced("any", Kind.BOOL, self.masked(self.start))
+        if "stays" in self.carried:  # a full window that was kept has steps of its own
+            active = self.holds("or", active, self.holds("greater", self.state("stays", Kind.INT), self.number(0)))
         canvas = self.where(active, scope.canvas, self.canvas, Kind.TOKEN)
         scope.canvas = canvas
         full = self.holds("not", self.reduced("any", Kind.BOOL, self.masked(scope)))
+        kept = self.all_of(full, active, after.stays)
+        full = self.all_of(full, self.holds("not", kept))
         finished = self.all_of(active, after.finishes)
         # A sliding window that is full moves on; it is one window until everything is written.
         over = full if self.slides < 0 else self.number(False)
         following: dict[str, int] = {}
         for name in list(self.carried):
             following.update(self._next_of(name, after, phase, over, full))
+        if "stays" in self.carried:
+            more = self.int_("add", self.state("stays", Kind.INT), self.where(kept, self.number(1), self.number(0), Kind.INT))
+            following["stays"] = self.where(over, self.number(0), more, Kind.INT)
         following["step"] = self.int_("add", self.step, self.where(active, self.number(1), self.number(0), Kind.INT))
         if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
             self.state("finished", Kind.BOOL)
@@ -313,9 +330,8 @@ class _Lowering(Expressions):
         if self.policy.phases:
             self.state("ran", Kind.INT)
             following["ran"] = phase
-        kept = ("step", "ran", "finished")
         for name, value in following.items():
-            if name not in kept:
+            if name not in ("step", "ran", "finished"):
                 type_ = self.carried[name]
                 old = self.add("state", (), type_.kind, type_.place, name)
                 following[name] = value if type_.vocabulary else self.where(active, value, old, type_.kind)

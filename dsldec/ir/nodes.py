@@ -107,6 +107,7 @@ GEOMETRY: Mapping[str, str] = MappingProxyType(
         "grow": "(mask, left, right, gap, apart, trim): see `words.grow`; runs that nothing of `trim` is left of go",
         "trim": "(mask, to): both ends of every run cut back to `to`; runs without any go",
         "shift": "(x, n): x moved n positions to the right; what comes in is false, 0 or no value",
+        "shift_distributions": "(log probabilities, n): those of a position n positions to the left; what comes in has no value",
         "distance": "(mask): positions to the nearest one of a mask; no value over nothing",
         "density": "(mask, sigma): sum over a mask of the normal density at a position's distance",
     }

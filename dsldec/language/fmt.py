@@ -248,6 +248,8 @@ def _parts(statement: syntax.Statement) -> list[Part]:
             return ["fill", *_optional(" when ", statement.condition)]
         case syntax.Next():
             return [f"next {statement.phase.text}", *_optional(" when ", statement.condition)]
+        case syntax.Stay():
+            return ["stay at most ", _value(statement.count), *_optional(" when ", statement.condition)]
         case syntax.Finish():
             return ["finish", *_optional(" when ", statement.condition)]
         case syntax.Set():

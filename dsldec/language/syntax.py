@@ -233,6 +233,14 @@ class Fill(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Stay(Node):
+    """`stay at most count [when condition]`: a full window is kept for one more step, at most so many times."""
+
+    count: Expression
+    condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class Next(Node):
     """`next phase [when condition]`: the phase of the step after this one."""
 
@@ -263,7 +271,7 @@ class Let(Node):
     value: Expression
 
 
-Statement = Window | Draw | Logits | State | Function | Commit | Revoke | Edit | Fill | Next | Finish | Set | Let
+Statement = Window | Draw | Logits | State | Function | Commit | Revoke | Edit | Fill | Stay | Next | Finish | Set | Let
 
 
 @dataclass(frozen=True, slots=True, eq=False)

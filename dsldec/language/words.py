@@ -106,7 +106,7 @@ _INT = frozenset({Kind.INT})
 _MASK = Slot("mask", frozenset({Kind.MASK}))
 _COUNT = Slot("k", _INT, Place.SEQUENCE)
 _BY = Slot("by", NUMBERS, named=True, score=True)
-_EACH = Slot("each", frozenset({Kind.GROUP}), named=True, optional=True)
+_EACH = Slot("each", frozenset({Kind.GROUP, Kind.INT}), named=True, optional=True)
 _WHILE = Slot("while", CONDITIONS, named=True)
 _NUMBER = Slot("x", NUMBERS)
 _PAIR = (Slot("a", NUMBERS), Slot("b", NUMBERS))
@@ -182,6 +182,7 @@ _WORDS = (
     _per_row("visits", Kind.INT, "how often this phase was entered in this window, this time included"),
     _per_row("idle", Kind.BOOL, "whether this step has committed nothing so far"),
     _per_row("committed_now", Kind.INT, "how many positions this step has committed so far"),
+    _per_row("edited_now", Kind.INT, "how many positions this step has edited so far"),
     _per_row("committed_before", Kind.INT, "how many positions this window's step before committed"),
     _per_row("eos_closed", Kind.BOOL, "whether an end-of-text token is written and nothing before it is masked"),
     # Reductions: one value a row, of a mask over the whole window
@@ -206,7 +207,12 @@ _WORDS = (
     _function("ceil", Kind.INT, "the smallest int that is not below x"),
     _function("int", Kind.INT, "x without its fraction"),
     # Selectors
-    Word("top", (_MASK, _COUNT, _BY, _EACH), _A_MASK, "the k best positions of the mask, of each run with `each=run(m)`"),
+    Word(
+        "top",
+        (_MASK, _COUNT, _BY, _EACH),
+        _A_MASK,
+        "the k best positions of the mask; of each run with `each=run(m)`, of each block with `each=pos // 16`",
+    ),
     Word(
         "prefix",
         (_MASK, _BY, _WHILE, _EACH),
@@ -227,7 +233,12 @@ _WORDS = (
         "picks the best again and again, until `while` fails at the pick; a pick drives out what is nearer than the gap, or weakens "
         "all scores around it by the kernel",
     ),
-    Word("sample", (_MASK, _COUNT, _BY), _A_MASK, "k positions of the mask drawn at random, each with a chance in proportion to its score"),
+    Word(
+        "sample",
+        (_MASK, _COUNT, Slot("by", NUMBERS, named=True)),
+        _A_MASK,
+        "k positions of the mask drawn at random, each with a chance in proportion to its score",
+    ),
     Word("chance", (_MASK, Slot("p", NUMBERS)), _A_MASK, "positions of the mask, each kept with probability p"),
     # Inside `while`
     Word("rank", (), Type(Kind.INT, Place.POSITION), "1 for the best position, 2 for the next", within="prefix"),
@@ -364,6 +375,7 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "revoke": ("revoke MASK at most N [by SCORE]", "these written positions become MASK again, what is least sure first"),
         "edit": ("edit MASK as IDS at most N [by SCORE]", "write over these written positions"),
         "fill": ("fill [when COND]", "write every masked position of the window now"),
+        "stay": ("stay at most N [when COND]", "a full window is kept for one more step, at most N times: for edits, and for revoking"),
         "next": ("next PHASE [when COND]", "the phase of the next step; the first that holds wins"),
         "finish": ("finish [when COND]", "the row ends with this step"),
         "phase": ("phase NAME [at most N visits] [when COND] [else PHASE]:", "statements of the steps in this phase"),

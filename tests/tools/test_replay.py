@@ -89,11 +89,7 @@ def assert_passes(policy: dsldec.Policy, gen_length: int, seed: int) -> None:
     assert outcome.diagnostics == (), str(outcome)
 
 
-WRONG = pytest.mark.xfail(reason="`kl` in a sliding window compares with what was said of another position")
-MARKS = {"sliding calm": WRONG}
-
-
-@pytest.mark.parametrize("name", [pytest.param(name, marks=MARKS.get(name, ())) for name in OWN])
+@pytest.mark.parametrize("name", OWN)
 def test_a_run_written_down_passes(name: str) -> None:
     text = f"policy own():\n{''.join(f'  {line}{chr(10)}' for line in OWN[name].splitlines())}"
     policy, diagnostics = dsldec.check(text)
