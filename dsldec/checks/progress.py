@@ -278,8 +278,9 @@ def _is_call(expression: syntax.Expression, words: Sequence[str], arguments: int
 
 
 def _help(commit: syntax.Commit, body: Body) -> str:
-    help_ = "add `at least 1 by conf`: the best position is then always committed; or fill the window after some steps: "
-    help_ += "`fill when steps_in_window + 1 >= n`"
+    help_ = "add `at least 1 by conf`: the best position is then always committed"
+    if any(isinstance(s, syntax.Fill) for s in body.statements):
+        help_ += "; or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
     if commit.at_most is not None and commit.at_least is None:
         help_ = f"write `at least 1 by conf` before `{commit.at_most.span.text}`: the best position is then always committed"
     elif commit.at_least is not None:

@@ -233,8 +233,7 @@ def test_a_diagnostic_draws_itself() -> None:
         "  |\n"
         "3 |   commit masked and conf > 0.9\n"
         "  |   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ no position is sure to pass `conf > 0.9`\n"
-        "  = help: add `at least 1 by conf`: the best position is then always committed; "
-        "or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
+        "  = help: add `at least 1 by conf`: the best position is then always committed"
     )
 
 
