@@ -1,20 +1,19 @@
 """dsldec: write how a diffusion language model decodes, have it checked, compiled and run.
 
-The public names. Those that need torch are imported when first used, so that checking a policy stays instant.
+The public names, each imported when it is first used: `--help` needs none of them, checking a policy needs no torch.
 """
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from .checks.facts import Facts
-from .diagnostics import Diagnostic, PolicyError, UsageError
-from .policy import Policy, check, load
-from .resources import shipped_policies
-
 if TYPE_CHECKING:
+    from .checks.facts import Facts
+    from .diagnostics import Diagnostic, PolicyError, UsageError
     from .models.denoiser import Denoiser
     from .models.huggingface import from_pretrained
+    from .policy import Policy, check, load
+    from .resources import shipped_policies
     from .runtime.decode import Decoded, DecodingStopped, decode
 
 __all__ = [
@@ -37,8 +36,16 @@ _LAZY = {
     "Decoded": ".runtime.decode",
     "DecodingStopped": ".runtime.decode",
     "Denoiser": ".models.denoiser",
+    "Diagnostic": ".diagnostics",
+    "Facts": ".checks.facts",
+    "Policy": ".policy",
+    "PolicyError": ".diagnostics",
+    "UsageError": ".diagnostics",
+    "check": ".policy",
     "decode": ".runtime.decode",
     "from_pretrained": ".models.huggingface",
+    "load": ".policy",
+    "shipped_policies": ".resources",
 }
 
 

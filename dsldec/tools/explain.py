@@ -14,6 +14,7 @@ from ..policy import Policy, check
 from .settings import chosen
 
 LONGEST_EXAMPLE = 400
+WINDOWS = {"blocks": "blocks of", "sliding": "a sliding window of at most", "until": "windows of at most"}
 
 
 def explain(subject: str, gen_length: int, settings: Sequence[str]) -> int:
@@ -54,18 +55,20 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     yield f"{policy.name}: {policy.doc}" if policy.doc else policy.name
     yield ""
     for name, kind in policy.parameter_kinds.items():
-        about = (
-            "static: sizes the window, another value compiles again" if name in facts.static else "dynamic: an input of the compiled step"
-        )
+        about = "static: sizes the step, another value compiles again" if name in facts.static else "dynamic: an input of the compiled step"
         yield f"  {name}: {kind} = {values[name]}   ({about})"
     yield ""
-    bound = facts.forwards_bound(gen_length, values)
-    block = facts.block_length(gen_length, values)
-    floor = "everything left" if facts.floor_per_step == "all" else facts.floor_per_step
-    yield f"  it ends: a step commits at least {floor} of the masked positions of its window (all of them, if fewer are left)"
-    yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} in blocks of {block}: {bound}"
+    for phase, reason in facts.reasons.items():
+        yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
+    bound, block = facts.forwards_bound(gen_length, values), facts.block_length(gen_length, values)
+    window = "all at once" if facts.window == "all" else f"in {WINDOWS[facts.window]} {block}"
+    yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} {window}: {bound}"
     yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward}"
-    yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
-    yield "  it writes only masked positions of its window; a row never depends on its neighbours"
+    per_id = f" and {facts.state_bytes_per_id} for each id of the vocabulary" if facts.state_bytes_per_id else ""
+    yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position{per_id}"
+    yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
+    yield "  it writes only in its window, and a row never depends on its neighbours"
     yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"
-    yield "  assumed: the denoiser's logits are finite; a row where they are not stops with an error"
+    yield f"  lossless: {facts.lossless}"
+    for assumption in facts.assumptions:
+        yield f"  assumed: {assumption}"
