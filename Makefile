@@ -21,10 +21,12 @@ run: $(SET_UP) ## decode three prompts with the embedded model under the policy 
 test: $(SET_UP) ## the tests, less those marked slow
 	$(BIN)/python -m pytest
 
-check: $(SET_UP) ## format, lint, types, import arrows, tests
+check: $(SET_UP) ## format, lint, types, policies and their cases, import arrows, tests
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
+	$(BIN)/dsldec fmt --check policies/
+	$(BIN)/dsldec test $$(ls policies/*.policy)
 	$(BIN)/python -m pytest tests/test_architecture.py
 	$(BIN)/python -m pytest
 
