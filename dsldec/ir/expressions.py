@@ -64,6 +64,9 @@ class Expressions(Builder):
         self.editable = self.mask("editable")
         self.offset = self.add("offset", (), Kind.INT, Place.POSITION)
         self.pos = self.int_("add", self.offset, self.window_start)
+        self.canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
+        # As a step begins; `before` keeps what things were then.
+        self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
         self.slides = -1  # how far a sliding window moved since the step before, where it is one
         self.stayed = -1  # positions that were in it then
 
@@ -169,14 +172,14 @@ class Expressions(Builder):
         """Whether this is the window's first step."""
         return self.holds("equal", self.steps_in_window, self.number(0))
 
-    def first_masks(self, scope: Scope) -> int:
+    def first_masks(self) -> int:
         """How many masks the window began with."""
-        now = self.reduced("count", Kind.INT, self.masked(replace(scope, canvas=self.add("canvas", (), Kind.TOKEN, Place.POSITION))))
+        now = self.reduced("count", Kind.INT, self.masked(self.start))
         return self.where(self.begins, now, self.state("first_masks", Kind.INT), Kind.INT)
 
     def even(self, steps: int, scope: Scope) -> int:
         """Quotient and, in the first steps, one of the remainder; all that is left once the steps are over."""
-        n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks(scope)
+        n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks()
         more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
         share = self.int_("add", self.int_("floor_divide", masks, n), self.where(more, self.number(1), self.number(0), Kind.INT))
         left = self.reduced("count", Kind.INT, self.masked(scope))
@@ -187,7 +190,7 @@ class Expressions(Builder):
         n = self.int_("maximum", steps, self.number(1))
         done = self.int_("minimum", self.int_("add", self.steps_in_window, self.number(1)), n)
         share = left(self.real("divide", done, n))
-        target = self.int_("floor", self.real("multiply", self.first_masks(scope), share))
+        target = self.int_("floor", self.real("multiply", self.first_masks(), share))
         masks = self.reduced("count", Kind.INT, self.masked(scope))
         return self.int_("maximum", self.int_("subtract", masks, target), self.number(0))
 
@@ -284,10 +287,6 @@ class Expressions(Builder):
         first = self.holds("not", self.stayed) if wide and self.slides >= 0 else self.begins
         return self.where(first, none, old, kind)
 
-    def start_scope(self, scope: Scope) -> Scope:
-        """The scope as the step began, for what `before` keeps."""
-        raise NotImplementedError
-
 
 def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
     return lambda lower, scope: getattr(lower, name)
@@ -379,7 +378,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     ),
     "kl": lambda lower, call, named, scope: lower.kl(),
     "same": lambda lower, call, named, scope: lower.same(),
-    "before": lambda lower, call, named, scope: lower.value_before(lower.expression(call.arguments[0], lower.start_scope(scope))),
+    "before": lambda lower, call, named, scope: lower.value_before(lower.expression(call.arguments[0], lower.start)),
     "clamp": lambda lower, call, named, scope: lower.clamp(call, scope),
     "top": lambda lower, call, named, scope: lower.mask("top", lower.order(call, named, scope), lower.expression(call.arguments[1], scope)),
     "prefix": lambda lower, call, named, scope: lower.prefix(call, named, scope),

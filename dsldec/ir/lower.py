@@ -45,11 +45,6 @@ class _Lowering(Expressions):
         self.policy = checked.policy
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
-        self.canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
-        self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
-
-    def start_scope(self, scope: Scope) -> Scope:
-        return self.start
 
     def program(self) -> Program:
         self._see()
@@ -342,7 +337,7 @@ class _Lowering(Expressions):
         if name == "steps_in_window":
             return {name: self.where(over, zero, self.int_("add", self.steps_in_window, one), Kind.INT)}
         if name == "first_masks":
-            return {name: self.first_masks(self.start)}
+            return {name: self.first_masks()}
         if name == "phase":
             return {name: self.where(over, zero, after.target, Kind.INT)}
         if name == "steps_in_phase":
