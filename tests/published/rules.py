@@ -489,10 +489,14 @@ def remdm_loop(see: See, canvas: Canvas, tokens: int, again: int, rounds: int, b
         yield list(canvas)
 
 
-def joint_threshold(see: See, canvas: Canvas, confidence: float, change: float, block: int) -> Steps:
+def joint_threshold(see: See, canvas: Canvas, confidence: float, change: float, extra: int, block: int) -> Steps:
     for window in blocks(len(canvas), block):
-        while m := masks(canvas, window):
+        more, changed = extra, True
+        while (m := masks(canvas, window)) or (changed and more > 0):
+            more -= not m
             s = see(canvas)
             wrong = [i for i in written(canvas, window) if s.token[i] != canvas[i] and s.conf[i] > change]
-            write(canvas, [*wrong, *([i for i in m if s.conf[i] > confidence] or best(m, s.conf))], s.token)
+            sure = [i for i in m if s.conf[i] > confidence] or best(m, s.conf) if m else []
+            changed = bool(wrong or sure)
+            write(canvas, [*wrong, *sure], s.token)
             yield list(canvas)

@@ -54,7 +54,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "p2": [{}, {"steps": 30, "eta": 2.0}, {"eta": 0.0}],
     "rcr": [{}, {"steps": 20, "block": 64}],
     "remdm_loop": [{}, {"tokens": 32, "again": 9, "rounds": 6, "begin": 0.4}],
-    "joint_threshold": [{"confidence": 0.3}, {"confidence": 0.1, "block": 64}],
+    "joint_threshold": [{"confidence": 0.3}, {"confidence": 0.1, "block": 64}, {"change": 0.2, "extra": 3, "block": 8}],
     "hierarchy_remask": [{}, {"low": 0.2, "keep": 0.8, "block": 64}],
 }
 ENDINGS = ("early_eos", "local_leap", "dcd")
