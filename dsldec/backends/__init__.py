@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from ..checks.facts import Value
+from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..ir.nodes import Program
 from . import compiled

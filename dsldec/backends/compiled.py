@@ -19,8 +19,6 @@ from .module import StepModule
 from .step import State
 
 MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past this it is refused
-# 2.13 writes over a buffer that a sort still needs (seen in the step of a `nucleus` draw, which then fails).
-OPTIONS = {"inplace_buffers": False}
 
 
 def compiler() -> str | None:
@@ -38,7 +36,7 @@ class CompiledStep:
         # All policies share the module's code: without isolation the ninth of a process would be refused.
         # (2.13 has both options, but its type hints do not know them yet.)
         self.compiled = torch.compile(  # type: ignore[call-overload]
-            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES, options=OPTIONS
+            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES
         )
 
     def __call__(

@@ -1,7 +1,8 @@
 """A program as an `nn.Module`: one torch expression an operation, over all rows and positions at once.
 
 Shapes: B rows, T window positions, V vocabulary. A value per row is held as `[B, 1]`, one per run as a 0-d tensor, so that
-every value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step compiles to one graph.
+every value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step compiles to one graph. Nothing is
+written into a tensor (`scatter` and its like): torch 2.13's Inductor may compute what reads it before it is written.
 Not here: what the operations on numbers, orders and places do (`module_numbers`, ...).
 """
 
@@ -14,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..checks.facts import Value
+from ..checks.values import Value
 from ..ir.nodes import Carried, Operation, Program
 from ..language.words import Place
 from .module_geometry import GEOMETRY

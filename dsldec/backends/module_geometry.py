@@ -65,7 +65,7 @@ def _reach(mask: Tensor, over: Tensor, gap: Tensor, apart: Tensor) -> Tensor:
 
 
 def _grow(mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, apart: Tensor, trim: Tensor) -> Tensor:
-    """Both ends walk, the cut-back ends are counted as they open and close, and what is inside any of them is grown."""
+    """Both ends of each run walk and are cut back; what is inside any of them is grown."""
     length = mask.shape[1]
     # One walk for both ends, the left one's on a mirrored window: half the scans.
     masks, over = torch.cat([mask.flip(1), mask]), torch.cat([left.flip(1), right])
@@ -73,11 +73,8 @@ def _grow(mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, apart: Tensor,
     to_left, to_right = _reach(masks, over, gap, apart).chunk(2)
     begin, end = length - 1 - to_left.flip(1), to_right.gather(1, _end(mask).clamp(max=length - 1))
     first, last = _next_at(trim).gather(1, begin), _last_at(trim).gather(1, end)
-    kept = _firsts(mask) & (first <= last)
-    nowhere = torch.zeros_like(torch.nn.functional.pad(first, (0, 1)))
-    opening = nowhere.scatter_add(1, torch.where(kept, first, length), kept.long())
-    closing = nowhere.scatter_add(1, torch.where(kept, last + 1, length), kept.long())
-    return (opening - closing).cumsum(1)[:, :length] > 0
+    inside = (first.unsqueeze(2) <= _places(mask)) & (_places(mask) <= last.unsqueeze(2))  # [B, T, T]: of each run's first position
+    return (_firsts(mask).unsqueeze(2) & inside).any(1)
 
 
 def _trim(mask: Tensor, to: Tensor) -> Tensor:
@@ -94,6 +91,14 @@ def _shift(x: Tensor, n: Tensor) -> Tensor:
     nothing = float("nan") if x.is_floating_point() else 0
     moved = x.gather(1, source.clamp(0, length - 1).expand_as(x))
     return torch.where((source >= 0) & (source < length), moved, torch.full_like(x, nothing))
+
+
+def _shift_distributions(x: Tensor, n: Tensor) -> Tensor:
+    """As `_shift`, of `x [B, T, V]`."""
+    rows, length, ids = x.shape
+    source = torch.arange(length, device=x.device) - n.clamp(-length, length).expand(rows, 1)
+    moved = x.gather(1, source.clamp(0, length - 1).unsqueeze(2).expand(rows, length, ids))
+    return torch.where(((source >= 0) & (source < length)).unsqueeze(2), moved, float("nan"))
 
 
 def _distance(mask: Tensor) -> Tensor:
@@ -121,6 +126,7 @@ GEOMETRY: Mapping[str, Callable[..., Tensor]] = {
     "grow": _grow,
     "trim": _trim,
     "shift": _shift,
+    "shift_distributions": _shift_distributions,
     "distance": _distance,
     "density": _density,
 }

@@ -12,18 +12,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
-NO_RUN = 2**62
+NO_RUN = -1
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Positions `[B, T]` from best to worst, run after run, what is in no order last.
+    """Positions `[B, T]` from best to worst, run after run, what is in no order last; `place [B, T]`: where each stands in it.
 
     In this order: `member [B, T]`, which are in it; `start [B, T]`, the place where the run begins, or `None` where all
     are one.
     """
 
     positions: Tensor
+    place: Tensor
     member: Tensor
     start: Tensor | None
 
@@ -61,12 +62,11 @@ def _order(mask: Tensor, score: Tensor, run: Tensor | None = None) -> Order:
         score = torch.where(score.isnan(), float("-inf"), score)
     by_score = score.argsort(dim=1, descending=True, stable=True)
     # A second stable sort puts the positions together that belong together, whatever score the others have.
-    in_runs = run is not None
-    belongs = mask if run is None else mask & (run >= 0)
-    run = torch.where(belongs, torch.zeros_like(mask, dtype=torch.int64) if run is None else run, NO_RUN)
-    sorted_run, together = run.gather(1, by_score).sort(dim=1, stable=True)
-    positions, member = by_score.gather(1, together), sorted_run != NO_RUN
-    return Order(positions, member, _starts(sorted_run) if in_runs else None)
+    run_of = torch.zeros_like(score, dtype=torch.int64) if run is None else run
+    run_of = torch.where(mask & (run_of >= 0), run_of, NO_RUN)
+    sorted_run, together = run_of.gather(1, by_score).sort(dim=1, descending=True, stable=True)
+    positions = by_score.gather(1, together)
+    return Order(positions, positions.argsort(1), sorted_run != NO_RUN, None if run is None else _starts(sorted_run))
 
 
 def _starts(run: Tensor) -> Tensor:

@@ -13,13 +13,14 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-from ..checks.facts import Value
+from ..checks.values import Value
 from ..ir.nodes import Carried, Operation, Program
+from ..language.arithmetic import ELEMENTWISE, Number, float32
 from ..language.words import NUMBERS, Kind, Place
 from .noise import uniform_float
 from .operands import OVER_POSITIONS, wanted
 from .reference_geometry import GEOMETRY
-from .reference_numbers import ELEMENTWISE, ROWS, Number, float32
+from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
 from .step import DTYPES, State
 from .vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability

@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .reference_numbers import Number, are_ints, float32, quotient
+from ..language.arithmetic import Number, are_ints, float32, quotient
 
 Mask = Sequence[bool]
 

@@ -8,7 +8,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from .reference_numbers import Number, are_ints, float32, int64, larger, less, quotient
+from ..language.arithmetic import Number, are_ints, float32, int64, larger, less, quotient
 
 
 @dataclass(frozen=True, slots=True)

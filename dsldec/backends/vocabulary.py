@@ -158,5 +158,7 @@ def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
     better = p.cumsum(-1) - p  # what the ids before this one hold
     rank = _ids(heated)
     few = (rank < top_k) | (top_k <= 0)
-    kept = (((better < top_p) | (top_p >= 1)) & few) | (rank == 0)
-    return torch.zeros_like(kept).scatter(-1, ids, kept)
+    kept = ((better < top_p) | (top_p >= 1)) & few
+    last = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
+    least, last_id = sorted_.gather(-1, last), ids.gather(-1, last)
+    return (heated > least) | ((heated == least) & (rank <= last_id))

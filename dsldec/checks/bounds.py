@@ -7,7 +7,7 @@ are left. A step limit that fills the window bounds all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ..language import syntax
@@ -15,8 +15,9 @@ from .budgets import finite, has_step_limit
 from .floors import ALL, smallest
 from .found import Found, bodies, statements
 from .implied import StepLimit
+from .phases import entered
 from .progress import PhaseProgress, Progress
-from .values import Value, worth
+from .values import Value, whole, worth
 
 SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
 MOST_LENGTHS = 4096  # lengths of a window whose length is not known beforehand that are tried for its bound
@@ -69,8 +70,8 @@ class Bound:
             return 0
         if self.shape in ("all", "blocks"):
             full, rest = divmod(gen_length, length)
-            whole = full * self._of_window(length, gen_length, parameters)
-            return whole + (self._of_window(rest, gen_length, parameters) if rest else 0)
+            of_full = full * self._of_window(length, gen_length, parameters)
+            return of_full + (self._of_window(rest, gen_length, parameters) if rest else 0)
         lengths = range(1, min(length, MOST_LENGTHS) + 1)
         extra = max(self._of_window(n, gen_length, parameters) - self._steps(n) for n in lengths)
         least = self.given("min")
@@ -87,19 +88,15 @@ class Bound:
         known = {**parameters, "window_length": length, "generation_length": gen_length}
         floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
         steps = length if min(floors) < 1 or self.takes_back else -(-length // min(floors))
-        counted = _Counted(self, length, known, self._stays(known))
-        whole = steps + sum(counted.idle(phase) + counted.taken_back(phase) for phase in self.progress.phases)
-        whole += counted.stays
+        lengths = range(1, min(length, MOST_LENGTHS) + 1) if self.shape == "sliding" else (length,)
+        counted = _Counted(self, length, known, lengths)
+        total = steps + sum(counted.idle(phase) + counted.taken_back(phase) for phase in self.progress.phases)
+        total += counted.stays
         if not has_step_limit(self.found):
-            return whole
+            return total
         limit = max(counted.limit(phase.fills_after) for phase in self.progress.phases if phase.fills_after is not None)
         limit += length if self.shape == "sliding" else 0  # there a filled window moves on
-        return limit + counted.stays if self.takes_back else min(limit + counted.stays, whole)
-
-    def _stays(self, known: Mapping[str, Value]) -> int:
-        """How often a full window is kept."""
-        counts = [s.count for s in statements(self.found.policy) if isinstance(s, syntax.Stay)]
-        return max((int(worth(count, self.found.through, known) or 0) for count in counts), default=0)
+        return limit + counted.stays if self.takes_back else min(limit + counted.stays, total)
 
     def _floor(self, phase: PhaseProgress, length: int, parameters: Mapping[str, Value]) -> int:
         if isinstance(phase.floor, syntax.Parameter):
@@ -182,11 +179,25 @@ class _Counted:
     bound: Bound
     length: int
     known: Mapping[str, Value]
-    stays: int
+    lengths: Sequence[int]
+
+    @property
+    def stays(self) -> int:
+        """How often a full window is kept."""
+        counts = [s.count for s in statements(self.bound.found.policy) if isinstance(s, syntax.Stay)]
+        return max([0, *map(self.most, counts)])
+
+    @property
+    def steps(self) -> int:
+        """Steps that are not idle: that commit something, of what is masked or masked again, or in which a full window stays."""
+        return self.length + self.stays + sum(self.taken_back(phase) for phase in self.bound.progress.phases)
 
     def limit(self, limit: StepLimit) -> int:
-        value = worth(limit.most, self.bound.found.through, self.known)
-        return max(1, int(value or 0) + limit.more)
+        return max(1, self.most(limit.most) + limit.more)
+
+    def most(self, expression: syntax.Expression) -> int:
+        """What an expression can be at most, whatever length its window has when it is evaluated."""
+        return max(whole(worth(expression, self.bound.found.through, {**self.known, "window_length": n})) for n in self.lengths)
 
     def idle(self, phase: PhaseProgress) -> int:
         """Steps in a phase that may commit nothing."""
@@ -206,17 +217,18 @@ class _Counted:
             if isinstance(s, syntax.Revoke) and s.at_most and finite(s, phase.name, self.bound.found)
         ]
         steps = self.limit(phase.steps) if isinstance(phase.steps, StepLimit) else phase.steps or 0
-        values = [max(0, int(worth(count, self.bound.found.through, self.known) or 0)) for count in counts]
+        values = [max(0, self.most(count)) for count in counts]
         return self.visits(phase) * steps * sum(values) if values else 0
 
     def visits(self, phase: PhaseProgress) -> int:
         """How often a phase can be entered."""
         if phase.visits is not None:
-            return max(0, int(worth(phase.visits, self.bound.found.through, self.known) or 0))
+            return max(0, self.most(phase.visits))
         if smallest(phase.floor) >= 1:
-            return self.length + self.stays
+            return self.steps
         if (end := phase.fills_after or phase.slow_until) is not None:
-            return self.limit(end) + self.length + self.stays
+            return self.limit(end) + self.steps
         # The checks saw to it that this comes to an end: no circle of such phases is without a bound on visits.
         phases = self.bound.progress.phases
-        return (phase is phases[0]) + sum(self.visits(other) for other in phases if phase.name in other.leads_to)
+        begins = phase.name in entered(phases[0].name, self.bound.found.phases) or phase is phases[0]
+        return begins + sum(self.visits(other) for other in phases if phase.name in other.leads_to)

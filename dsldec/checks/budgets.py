@@ -14,14 +14,14 @@ from .found import Found, bodies
 from .implied import Meanings, is_word, plain
 from .values import defaults, worth
 
-GAINS = ("committed_now", "committed_before")
+GAINS = frozenset({"committed_now", "committed_before"})
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     """Reports revokes and edits without a budget, and revokes that may undo all that is gained."""
     wrong: list[Diagnostic] = []
-    revokes: list[tuple[syntax.Revoke, str | None]] = []
+    revokes: list[tuple[syntax.Revoke, frozenset[str]]] = []
     limited = has_step_limit(found)
     for body in bodies(found.policy):
         first = None
@@ -51,18 +51,17 @@ def finite(revoke: syntax.Revoke, name: str, found: Found) -> bool:
     return worth(revoke.at_most.count, found.through, defaults(found.policy)) is not None
 
 
-def _undoing(revokes: list[tuple[syntax.Revoke, str | None]]) -> list[Diagnostic]:
+def _undoing(revokes: list[tuple[syntax.Revoke, frozenset[str]]]) -> list[Diagnostic]:
     wrong = []
-    for revoke, gain in revokes:
-        assert revoke.at_most is not None
-        if gain is None:
+    for revoke, gains in revokes:
+        if not gains and revoke.at_most is not None:
             message = f"nothing shows that `{revoke.at_most.count.span.text}` is less than what is gained, so decoding may never end"
             wrong.append(Diagnostic("E0308", message, revoke.at_most.span, "as much may be taken back as is written", HELP))
-    gains = {gain for _, gain in revokes if gain is not None}
-    if len(gains) > 1:
-        last = revokes[-1][0]
+    counted = [gains for _, gains in revokes if gains]
+    if counted and not frozenset.intersection(*counted):
+        last, first = revokes[-1][0], min(counted[0])
         message = "what one step commits is counted twice: once in it and once in the step after it"
-        wrong.append(Diagnostic("E0308", message, last.span, help=f"count the same in all phases: `{revokes[0][1]}`"))
+        wrong.append(Diagnostic("E0308", message, last.span, help=f"count the same in all phases: `{first}`"))
     return wrong
 
 
@@ -71,31 +70,26 @@ def has_step_limit(found: Found) -> bool:
     return found.progress is not None and all(phase.fills_after is not None for phase in found.progress.phases)
 
 
-def spared(count: syntax.Expression, meanings: Meanings) -> str | None:
-    """The gain that a budget stays at least one below (or at 0), if that is plain to see; `committed_before` for a budget of 0."""
+def spared(count: syntax.Expression, meanings: Meanings) -> frozenset[str]:
+    """The gains that a budget surely stays at least one below, or at 0."""
     count = plain(count, meanings)
     match count:
         case syntax.Number():
-            return GAINS[1] if count.value == 0 else None
+            return GAINS if count.value == 0 else frozenset()
+        case syntax.Negation() if isinstance(count.operand, syntax.Number):
+            return GAINS
         case syntax.Arithmetic() if count.operator == "-":
-            gain = next((gain for gain in GAINS if is_word(count.left, gain, meanings)), None)
-            return gain if _at_least_one(count.right, meanings) else None
+            below = {gain for gain in GAINS if is_word(count.left, gain, meanings)}
+            return frozenset(below) if _at_least_one(count.right, meanings) else frozenset()
         case syntax.Conditional():
-            return _both(spared(count.then, meanings), spared(count.otherwise, meanings))
-        case syntax.Call() if count.function.text == "min" and len(count.arguments) > 1:
+            return spared(count.then, meanings) & spared(count.otherwise, meanings)
+        case syntax.Call() if count.function.text in ("min", "max") and len(count.arguments) > 1:
             left, right = (spared(argument, meanings) for argument in count.arguments[:2])
-            return left or right
-        case syntax.Call() if count.function.text == "max" and len(count.arguments) > 1:
-            return _both(*(spared(argument, meanings) for argument in count.arguments[:2]))
+            return left | right if count.function.text == "min" else left & right
         case syntax.Call() if count.function.text == "clamp" and len(count.arguments) > 2:
             return spared(count.arguments[2], meanings)
         case _:
-            return None
-
-
-def _both(left: str | None, right: str | None) -> str | None:
-    """A bound that holds whichever of the two is taken: both count the same gain."""
-    return left if left == right else None
+            return frozenset()
 
 
 def _at_least_one(expression: syntax.Expression, meanings: Meanings) -> bool:

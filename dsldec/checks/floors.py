@@ -8,10 +8,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..language import syntax
-from ..language.words import WORDS, Place
-from .found import Body, Found, alike
+from ..language.arithmetic import float32
+from ..language.words import WORDS, Kind, Place
+from .found import Body, Found, alike, parts
 from .implied import is_word, plain
-from .signs import never_negative
 
 Floor = int | syntax.Parameter
 SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
@@ -91,6 +91,8 @@ class Prover:
     def count_of_call(self, call: syntax.Call) -> Floor:
         """A number that the value of a word is surely not below, while masks are left."""
         word, inner = call.function.text, [self.count(argument) for argument in call.arguments]
+        if not all(self.found.types[argument].kind in (Kind.INT, Kind.MASK) for argument in call.arguments):
+            return 1 if word == "ceil" and self.is_share(call.arguments) else 0  # a real may have no value
         if word == "max" and len(inner) > 1:
             return _surer(*inner[:2])
         if word == "min" and len(inner) > 1:
@@ -99,22 +101,34 @@ class Prover:
             return _lower(_surer(inner[0], inner[1]), inner[2])
         if word == "count" and call.arguments and self.floor(call.arguments[0]) == ALL:
             return 1
-        return 1 if word == "ceil" and call.arguments and self.positive(call.arguments[0]) else 0
+        return 0
+
+    def is_share(self, arguments: tuple[syntax.Expression, ...]) -> bool:
+        """Whether this is `count(masked) / n` with n an int from 1 on."""
+        x = plain(arguments[0], self.found.through) if arguments else None
+        if not isinstance(x, syntax.Arithmetic) or x.operator != "/" or self.found.types[x.right].kind is not Kind.INT:
+            return False
+        counts = isinstance(x.left, syntax.Call) and x.left.function.text == "count"
+        return counts and smallest(self.count(x.left)) >= 1 and smallest(self.count(x.right)) >= 1
 
     def positive(self, x: syntax.Expression) -> bool:
-        """Whether a number is surely above 0, while masks are left."""
+        """Whether a weight is surely above 0: a number written out, a parameter, or e to the power of something never below 0."""
         meaning = self.found.meanings.get(x) if isinstance(x, syntax.Name) else None
         match x:
             case syntax.Number():
                 return x.value > 0
-            case syntax.Arithmetic() if x.operator in ("*", "/"):
-                return self.positive(x.left) and self.positive(x.right)
-            case syntax.Call() if x.function.text == "exp" and x.arguments:
-                return never_negative(x.arguments[0], self.found)  # elsewhere it may round to 0
+            case syntax.Call() if x.function.text == "exp" and len(x.arguments) == 1:
+                return self.scaled_observation(x.arguments[0])  # of something negative it may round to 0
             case syntax.Name() if isinstance(meaning, syntax.Parameter):
-                return meaning.range is not None and meaning.range.first.value > 0
+                return meaning.range is not None and float32(meaning.range.first.value) > 0
             case _:
-                return smallest(self.count(x)) >= 1
+                return False
+
+    def scaled_observation(self, x: syntax.Expression) -> bool:
+        """Whether this is `conf`, `conf * c` or `conf / c` with c above 0 (or another observation): it has a value, from 0 on."""
+        if isinstance(x, syntax.Arithmetic) and x.operator in ("*", "/"):
+            return is_observation(x.left, self.found) and not isinstance(x.right, syntax.Call) and self.positive(x.right)
+        return is_observation(x, self.found)
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
         if commit.ids is not None and not is_word(commit.ids, "token", self.found.meanings):
@@ -170,20 +184,33 @@ class Prover:
     def reaches(self, bound: syntax.Expression, x: syntax.Expression, best: str, eased: str) -> bool:
         """Whether a bound is the best x of all masks or eases that: `min(c, max(x) - 0.1)` is never above it."""
         bound = plain(bound, self.found.through)
-        if isinstance(bound, syntax.Arithmetic) and bound.operator == eased and never_negative(bound.right, self.found):
-            return self.reaches(bound.left, x, best, eased)
+        if not is_observation(x, self.found):
+            return False  # it may have no value, or another one by now
+        if isinstance(bound, syntax.Arithmetic) and bound.operator == eased:
+            return self.is_from_0_on(bound.right) and self.reaches(bound.left, x, best, eased)
         if not isinstance(bound, syntax.Call):
             return False
         eases = {"max": "min", "min": "max"}[best]
         if bound.function.text == eases and len(bound.arguments) > 1:
-            return any(self.reaches(argument, x, best, eased) for argument in bound.arguments[:2])
+            pairs = (bound.arguments[:2], bound.arguments[1::-1])
+            return any(self.reaches(one, x, best, eased) and self.has_value(other) for one, other in pairs)
         over = [keyword.value for keyword in bound.keywords if keyword.identifier.text == "over"]
         everything = not over or is_word(over[0], "masked", self.found.meanings)
         return bound.function.text == best and len(bound.arguments) == 1 and everything and alike(bound.arguments[0], x)
 
+    def is_from_0_on(self, expression: syntax.Expression) -> bool:
+        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        if isinstance(meaning, syntax.Parameter):
+            return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
+        return isinstance(expression, syntax.Number)
+
+    def has_value(self, expression: syntax.Expression) -> bool:
+        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        return isinstance(expression, syntax.Number) or isinstance(meaning, syntax.Parameter) or is_observation(expression, self.found)
+
     def floor_of_choice(self, call: syntax.Call) -> Floor:
         named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
-        if "each" in named:
+        if "each" in named and not self.is_of_blocks(named["each"]):
             return 0  # there may be no run
         if call.function.text == "sample" and not ("by" in named and self.positive(named["by"])):
             return 0  # what has no weight is never drawn
@@ -192,9 +219,17 @@ class Prover:
         sure = self.floor(chosen_from) if self.only_masks(chosen_from) else 0
         return _lower(sure, self.count(call.arguments[1]))
 
+    def is_of_blocks(self, each: syntax.Expression) -> bool:
+        """Whether this is `pos // n`: every position is in a group."""
+        each = plain(each, self.found.through)
+        divides = isinstance(each, syntax.Arithmetic) and each.operator == "//" and is_word(each.left, "pos", self.found.meanings)
+        return divides and isinstance(each, syntax.Arithmetic) and smallest(self.count(each.right)) >= 1
+
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
         """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
         more: Floor = 0
+        if any(isinstance(part, syntax.Call) and part.function.text in ("sample", "chance") for part in parts(mask)):
+            return self.floor(mask)  # each place draws its own
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
             strict = condition.operators[0] == ">"
@@ -229,6 +264,11 @@ class Prover:
                 return bool(mask.arguments) and self.only_masks(mask.arguments[0])
             case _:
                 return False
+
+
+def is_observation(expression: syntax.Expression, found: Found) -> bool:
+    """Whether this is a word that has a value at every position, the same all through a step."""
+    return any(is_word(expression, word, found.meanings) for word in ("conf", "doubt", "margin", "logit_margin", "entropy"))
 
 
 def _is_of(expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:

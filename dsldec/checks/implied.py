@@ -82,13 +82,18 @@ def _follows(condition: syntax.Expression, holds: Callable[[syntax.Expression], 
             return holds(condition)
 
 
-def step_limit(condition: syntax.Expression | None, meanings: Meanings) -> StepLimit | None:
-    """The step limit that a condition such as `steps_in_window + 1 >= n` sets, if it sets one."""
+def step_limits(condition: syntax.Expression | None, meanings: Meanings) -> list[StepLimit]:
+    """The step limits that a condition such as `steps_in_window + 1 >= n or ...` sets."""
     if condition is None:
-        return None
+        return []
     condition = plain(condition, meanings)
     if isinstance(condition, syntax.Disjunction):
-        return step_limit(condition.left, meanings) or step_limit(condition.right, meanings)
+        return step_limits(condition.left, meanings) + step_limits(condition.right, meanings)
+    limit = _step_limit(condition, meanings)
+    return [limit] if limit is not None else []
+
+
+def _step_limit(condition: syntax.Expression, meanings: Meanings) -> StepLimit | None:
     if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
         return None
     (left, right), operator = condition.operands, condition.operators[0]

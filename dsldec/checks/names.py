@@ -56,7 +56,7 @@ class _Reader:
         for statement in self.policy.statements:
             if not isinstance(statement, syntax.Function | syntax.State):
                 # What stands at the top of a policy is written before any name of a step.
-                outer: dict[str, Meaning] = {k: v for k, v in scope.items() if not isinstance(v, syntax.Let)}
+                outer: dict[str, Meaning] = {k: v for k, v in scope.items() if isinstance(v, syntax.Parameter)}
                 outer = outer if isinstance(statement, HEAD) else scope
                 self._statement(statement, outer, declared)
         for phase in self.policy.phases:

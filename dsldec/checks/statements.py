@@ -20,7 +20,7 @@ COUNT = Slot("count", frozenset({Kind.INT}), Place.SEQUENCE)
 SCORE = Slot("by", NUMBERS, score=True)
 ID = Slot("ids", IDS)
 # What a window must at least hold, by the name of what says it.
-AT_LEAST_ONE = ("n", "max_masks", "max_length", "min", "max")
+AT_LEAST_ONE = ("n", "max_masks", "max_length", "max")
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
@@ -119,6 +119,8 @@ class _Checker(Typing):
         for slot, size in plain:
             if slot.name in AT_LEAST_ONE and self.types.get(size, UNKNOWN).kind is Kind.INT:
                 smallest = self.smallest(size)
+                if smallest is None and not slot.static and slot.name == "max_masks":
+                    smallest = 0
                 if smallest is not None and smallest < 1:
                     self.wrong("E0302", "a window must hold at least one position", size, help=self.help_of_size(size))
 

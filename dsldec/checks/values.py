@@ -1,52 +1,81 @@
 """What is an expression worth before anything runs: parameters, numbers, lengths, and arithmetic on them.
 
-Computes as a step does: what has a fraction is rounded to float32 after every operation.
+Computes as a step does (`language.arithmetic`), so that a bound and the step that it bounds agree.
 """
 
 from __future__ import annotations
 
-import ctypes
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from dataclasses import replace
 
 from ..language import syntax
-from .implied import Meanings, StepLimit, plain, step_limit
+from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
+from .implied import Meanings, StepLimit, plain, step_limits
 
 Value = int | float | bool
 
-
-def float32(value: float) -> float:
-    """The nearest float32."""
-    return ctypes.c_float(value).value
+ARITHMETIC = {
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
+}  # fmt: skip
+FUNCTIONS = {
+    "int": "truncate", "floor": "floor", "ceil": "ceil", "min": "minimum", "max": "maximum", "abs": "absolute", "sqrt": "sqrt",
+    "log": "log", "exp": "exp",
+}  # fmt: skip
 
 
 def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str, Value]) -> Value | None:
-    """The value, with parameters and words as in `known`; `None` where it depends on more, or there is none."""
+    """The value, with parameters and words as in `known`; `None` where it depends on more."""
     expression = plain(expression, meanings)
     match expression:
         case syntax.Number():
-            return expression.value if isinstance(expression.value, int) else float32(expression.value)
+            return _as_held(expression.value)
         case syntax.Name():
-            return known.get(expression.identifier)
+            value = known.get(expression.identifier)
+            return None if value is None else _as_held(value)
         case syntax.Negation():
-            operand = worth(expression.operand, meanings, known)
-            return None if operand is None else -operand
+            return _applied("negate", (expression.operand,), meanings, known)
         case syntax.Arithmetic():
-            return _of_two(_arithmetic(expression.operator), expression.left, expression.right, meanings, known)
+            return _applied(ARITHMETIC[expression.operator], (expression.left, expression.right), meanings, known)
+        case syntax.Call() if expression.function.text == "clamp" and len(expression.arguments) > len(ARGUMENTS_OF_MIN):
+            x, least, most = (worth(argument, meanings, known) for argument in expression.arguments)
+            return None if x is None or least is None or most is None else _computed("minimum", _computed("maximum", x, least), most)
         case syntax.Call() if expression.function.text in FUNCTIONS and not expression.keywords:
-            values = [worth(argument, meanings, known) for argument in expression.arguments]
-            return None if None in values else _defined(FUNCTIONS[expression.function.text], *values)
+            return _applied(FUNCTIONS[expression.function.text], expression.arguments, meanings, known)
         case _:
             return None
 
 
+ARGUMENTS_OF_MIN = ("a", "b")
+
+
+def whole(value: Value | None) -> int:
+    """The smallest int that is not below a value; no value, as of 0 / 0, is never reached."""
+    if value is None or math.isnan(value):
+        return LARGEST_INT
+    return math.ceil(max(-LARGEST_INT, min(LARGEST_INT, value)))
+
+
+def _as_held(value: Value) -> Value:
+    return value if isinstance(value, int) else float32(value)
+
+
+def _applied(name: str, inputs: tuple[syntax.Expression, ...], meanings: Meanings, known: Mapping[str, Value]) -> Value | None:
+    values = [worth(one, meanings, known) for one in inputs]
+    return None if any(value is None for value in values) else _computed(name, *values)
+
+
+def _computed(name: str, *values: Value | None) -> Value:
+    value: Value = ELEMENTWISE[name](*values)
+    return value
+
+
 def known_limit(condition: syntax.Expression | None, policy: syntax.Policy, meanings: Meanings) -> StepLimit | None:
-    """The step limit that a condition sets, if its number is known before anything runs."""
-    limit = step_limit(condition, meanings)
-    if limit is not None and limit.counter == "step" and _is_one_window(policy):
-        limit = replace(limit, counter="steps_in_window")
-    return limit if limit is not None and worth(limit.most, meanings, defaults(policy)) is not None else None
+    """The step limit of a window or a phase that a condition sets, if its number is known before anything runs."""
+    limits = [limit for limit in step_limits(condition, meanings) if worth(limit.most, meanings, defaults(policy)) is not None]
+    if _is_one_window(policy):
+        limits = [replace(limit, counter="steps_in_window") if limit.counter == "step" else limit for limit in limits]
+    return next((limit for limit in limits if limit.counter != "step"), None)
 
 
 def _is_one_window(policy: syntax.Policy) -> bool:
@@ -57,48 +86,3 @@ def defaults(policy: syntax.Policy) -> dict[str, Value]:
     """Values under which it shows whether a bound can be worked out: defaults, and lengths of 1."""
     values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
     return values | {"window_length": 1, "generation_length": 1}
-
-
-def _of_two(
-    function: Callable[[float, float], Value],
-    left: syntax.Expression,
-    right: syntax.Expression,
-    meanings: Meanings,
-    known: Mapping[str, Value],
-) -> Value | None:
-    a, b = worth(left, meanings, known), worth(right, meanings, known)
-    return None if a is None or b is None else _defined(function, a, b)
-
-
-def _defined(function: Callable[..., Value], *values: Value | None) -> Value | None:
-    try:
-        value = function(*values)
-        return value if isinstance(value, int) else float32(value) if math.isfinite(value) else None
-    except (ArithmeticError, ValueError):
-        return None
-
-
-def _arithmetic(operator: str) -> Callable[[float, float], Value]:
-    return {
-        "+": lambda a, b: a + b,
-        "-": lambda a, b: a - b,
-        "*": lambda a, b: a * b,
-        "/": lambda a, b: a / b,
-        "//": lambda a, b: a // b,
-        "%": lambda a, b: a % b,
-        "**": lambda a, b: math.pow(a, b),
-    }[operator]
-
-
-FUNCTIONS: Mapping[str, Callable[..., Value]] = {
-    "int": int,
-    "floor": math.floor,
-    "ceil": math.ceil,
-    "min": min,
-    "max": max,
-    "abs": abs,
-    "sqrt": math.sqrt,
-    "log": math.log,
-    "exp": math.exp,
-    "clamp": lambda x, least, most: min(max(x, least), most),
-}

@@ -49,8 +49,9 @@ class _Lowering(Expressions):
     def program(self) -> Program:
         self._see()
         self._place_window()
+        self._begin_states()
         phase = self._enter() if self.policy.phases else self.number(0)
-        self._begin_states(phase)
+        self._enter_states(phase)
         afters = [self._body(body, index, phase) for index, body in enumerate(bodies(self.policy))]
         after = self._merged(afters, phase)
         canvas, done, following = self._carried_on(after, phase)
@@ -154,7 +155,6 @@ class _Lowering(Expressions):
     def _header_scope(self, name: str) -> Scope:
         scope = self.start.copy()
         scope.visits = self.state(f"visits_{name}", Kind.INT)
-        scope.states = {state.identifier.text: self._kept(state) for state in self.found.states.values()}
         return scope
 
     # --- states
@@ -163,22 +163,26 @@ class _Lowering(Expressions):
         type_, name = of_state(state), f"state_{state.identifier.text}"
         return self.kept_at_positions(name, type_.kind) if type_.place is Place.POSITION else self.state(name, type_.kind)
 
-    def _begin_states(self, phase: int) -> None:
-        """States as the step begins: at their start value where their scope does."""
+    def _begin_states(self) -> None:
+        """States as the step begins, before it is known which phase it is in: at their start value in a new block or sequence."""
         first = self.holds("equal", self.step, self.number(0))
         for state in self.found.states.values():
             type_ = of_state(state)
-            if state.scope.text == "block":
-                anew = self.begins
-            elif state.scope.text == "sequence":
-                anew = first
-            else:
-                anew = self.holds("or", first, self.all_of(self._enters, self._is(phase, state.scope.text)))
+            anew = self.holds("or", first, self.begins) if state.scope.text == "block" else first
             if type_.place is Place.POSITION:  # a position that enters the window starts anew, whatever the scope
-                fresh = self.holds("not", self.stayed) if self.slides >= 0 else self.begins
-                anew = self.holds("or", anew, fresh)
-            start = self.of_kind(self.expression(state.start, self.start), type_.kind)
-            self.start.states[state.identifier.text] = self.where(anew, start, self._kept(state), type_.kind)
+                anew = self.holds("or", anew, self.holds("not", self.stayed) if self.slides >= 0 else self.begins)
+            self.start.states[state.identifier.text] = self.where(anew, self._start(state), self._kept(state), type_.kind)
+
+    def _enter_states(self, phase: int) -> None:
+        """States that return to their start value when a phase is entered."""
+        for state in self.found.states.values():
+            name, type_ = state.identifier.text, of_state(state)
+            if state.scope.text in self.found.phases:
+                anew = self.all_of(self._enters, self._is(phase, state.scope.text))
+                self.start.states[name] = self.where(anew, self._start(state), self.start.states[name], type_.kind)
+
+    def _start(self, state: syntax.State) -> int:
+        return self.of_kind(self.expression(state.start, self.start), of_state(state).kind)
 
     # --- the statements of a phase
 

@@ -211,7 +211,7 @@ _WORDS = (
         "top",
         (_MASK, _COUNT, _BY, _EACH),
         _A_MASK,
-        "the k best positions of the mask; of each run with `each=run(m)`, of each block with `each=pos // 16`",
+        "the k best positions of the mask; of each run with `each=run(m)`, of each block with `each=pos // 16` (ints below 0 are left out)",
     ),
     Word(
         "prefix",

@@ -15,10 +15,10 @@ import torch
 
 from ..backends import noise
 from ..backends.reference import Row, run_operation
-from ..backends.reference_numbers import float32
 from ..backends.step import DTYPES, parameter_tensors
 from ..diagnostics import Diagnostic
 from ..ir.nodes import Carried, Program
+from ..language.arithmetic import float32
 from ..language.words import Place
 from ..policy import Policy
 from ..runtime.rows import Rows

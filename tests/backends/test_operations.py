@@ -5,11 +5,12 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, cast
+from typing import Any, ClassVar, cast
 
 import pytest
 import torch
 from torch import Generator, Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from dsldec.backends import make, module, reference
 from dsldec.backends.reference import LogitsSight, Row, run_row
@@ -71,7 +72,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 }
 # Those that read the step's inputs or the logits have tests of their own below.
 ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "observe"} | {
-    "observation", "probability", "log_probabilities", "kl",
+    "observation", "probability", "log_probabilities", "kl", "shift_distributions",
 }  # fmt: skip
 PLACES = {"T": Place.POSITION, "B": Place.SEQUENCE, "1": Place.PARAMETER}
 
@@ -110,8 +111,11 @@ class Builder:
 
     def order(self) -> int:
         inputs = [self.input("mask.T"), self.input(self.choose("real", "real", "int"))]
-        if self.choose(True, False):
-            inputs.append(self.add("runs", (self.input("mask.T"),), Kind.GROUP, Place.POSITION))
+        match self.choose("one", "runs", "ints"):
+            case "runs":
+                inputs.append(self.add("runs", (self.input("mask.T"),), Kind.GROUP, Place.POSITION))
+            case "ints":
+                inputs.append(self.input(self.choose("int", "ints")))
         return self.add("order", tuple(inputs), Kind.MASK, Place.POSITION)
 
     def result(self, index: int, kind: Kind, place: Place) -> None:
@@ -278,6 +282,7 @@ def of_logits(*ways: str) -> tuple[Builder, Program]:
     temperature, top_p, top_k = builder.input("realp.1"), builder.input("realp.1"), builder.input("ints.1")
     place = (builder.input("int.B"), builder.input("int.B"), builder.add("offset", (), Kind.INT, Place.POSITION))
     before = builder.add("state", (), Kind.UNKNOWN, Place.POSITION, "distribution")
+    moved = builder.add("shift_distributions", (before, builder.input("ints.B")), Kind.UNKNOWN, Place.POSITION)
     builder.carried["distribution"] = Carried(Kind.REAL, Place.POSITION, vocabulary=True)
     for scores in (logits, other) if len(ways) > 1 else (other,):
         takes = {"argmax": (), "gumbel": (temperature, *place), "nucleus": (temperature, top_p, top_k, *place)}
@@ -288,7 +293,8 @@ def of_logits(*ways: str) -> tuple[Builder, Program]:
                 builder.result(builder.add("observation", (seen,), kind, Place.POSITION, name), kind, Place.POSITION)
         p = builder.add("probability", (scores, builder.input("token")), Kind.PROB, Place.POSITION)
         builder.result(p, Kind.PROB, Place.POSITION)
-        builder.result(builder.add("kl", (scores, before), Kind.NATS, Place.POSITION), Kind.NATS, Place.POSITION)
+        for given in (before, moved):
+            builder.result(builder.add("kl", (scores, given), Kind.NATS, Place.POSITION), Kind.NATS, Place.POSITION)
     builder.next["distribution"] = builder.add("log_probabilities", (logits,), Kind.UNKNOWN, Place.POSITION)
     return builder, builder.program()
 
@@ -309,6 +315,24 @@ def test_what_is_done_with_logits() -> None:
     for seed in range(40):
         given = of_logits_inputs(builder, program, seed)
         assert_same(slow(*given), fast(*given), f"seed {seed}\n{program}\n{given}")
+
+
+def test_nothing_is_written_into_a_tensor() -> None:
+    """Inductor 2.13 may compute what reads a scatter's result before the scatter."""
+
+    class Calls(TorchDispatchMode):
+        names: ClassVar[set[str]] = set()
+
+        def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+            self.names.add(f"mutable {function}" if function._schema.is_mutable else str(function))
+            return function(*args, **(kwargs or {}))
+
+    (numbers, program), (sights, of_sights) = together(CALLS), of_logits("argmax", "gumbel", "nucleus")
+    with Calls():
+        steps(program, "eager")[0](*inputs(numbers, program, 2, 5, 0))
+        steps(of_sights, "eager")[0](*of_logits_inputs(sights, of_sights, 0))
+    assert "aten.gather.default" in Calls.names
+    assert not {name for name in Calls.names if "mutable" in name or "scatter" in name or "index_" in name}
 
 
 @pytest.mark.parametrize("way", ["argmax", pytest.param("gumbel", marks=pytest.mark.slow), "nucleus"])

@@ -196,6 +196,251 @@ policy defaults(a: int = 0.5, b: prob = 2, c: int = 9 in 1..8, d: int = 1 in 8..
   commit masked and conf > a + b + c + d and e
 # ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
 """,
+    "phases that are never entered, and ways that lead nowhere": """
+policy ways():
+  window all
+  phase opening at most 3 visits:
+#       ^^^^^^^ E0304
+    commit top(masked, 1, by=conf)
+    next endng
+#        ^^^^^ E0201
+  phase ending else opening:
+#       ^^^^^^ E0305
+#                   ^^^^^^^ E0304
+    commit top(masked, 1, by=conf)
+  phase lost:
+#       ^^^^ E0305
+    commit top(masked, 1, by=conf)
+""",
+    "else in a circle": """
+policy rounds():
+  window all
+  phase one at most 1 visits else two:
+#       ^^^ E0304
+    commit top(masked, 1, by=conf)
+    next two
+  phase two at most 1 visits else one:
+    commit top(masked, 1, by=conf)
+    next one
+""",
+    "a phase that may commit nothing is left when idle": """
+policy stuck():
+  window all
+  phase look:
+    commit masked and conf > 0.9
+#   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
+    next write when conf > 0.5
+#                   ^^^^^^^^^^ E0207
+  phase write:
+    commit top(masked, 1, by=conf)
+    next look
+""",
+    "seen through names": """
+policy through():
+  window all
+  phase look:
+    commit masked and conf > 0.9
+    done = count(masked) < 3
+    leaving = idle or done
+    next write when leaving and done
+    next write when leaving
+  phase write:
+    commit top(masked, 1, by=conf)
+    next look
+""",
+    "two phases that may send a row round for ever": """
+policy round_and_round():
+  window all
+  phase one:
+#       ^^^ E0301
+    commit masked and conf > 0.9
+    next two when idle
+  phase two:
+    commit masked and margin > 0.9
+    next one when idle
+    next three when step > 5
+  phase three:
+    commit masked
+""",
+    "a bound on visits opens the circle": """
+policy bounded():
+  window all
+  phase one at most 4 visits else three:
+    commit masked and conf > 0.9
+    next two when idle
+  phase two:
+    commit masked and margin > 0.9
+    next one when idle
+  phase three:
+    commit masked
+""",
+    "a step limit that fills the window is enough, whatever is revoked": """
+policy limited(steps: int = 8 in 1..64):
+  window blocks(32)
+  commit masked and conf > 0.9
+  revoke committed and p(canvas) < 0.1 at most 5
+  fill when step > 100 or steps_in_window + 1 >= steps
+""",
+    "a fill before a revoke leaves masks": """
+policy unfilled(steps: int = 8 in 1..64):
+  window blocks(32)
+  commit masked and conf > 0.9
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
+  fill when steps_in_window + 1 >= steps
+  revoke committed and p(canvas) < 0.1 at most 5
+#                                      ^^^^^^^^^ E0308
+""",
+    "budgets": """
+policy budgets(few: int = 2 in 1..4):
+  window blocks(32)
+  commit top(masked, 3, by=conf)
+  revoke committed and p(canvas) < 0.1
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0308
+  edit committed as token
+# ^^^^^^^^^^^^^^^^^^^^^^^ E0308
+  revoke committed at most min(few, committed_before - few) by conf
+#                                                              ^^^^ E0206
+  revoke committed at most few
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0308
+#                  ^^^^^^^^^^^ E0308
+""",
+    "one gain is counted in one way": """
+policy twice():
+  window all
+  phase one:
+    commit top(masked, 2, by=conf)
+    revoke committed at most committed_now - 1
+    next two
+  phase two:
+    commit top(masked, 2, by=conf)
+    revoke committed at most committed_before - 1
+#   ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0308
+    next one
+""",
+    "states": """
+policy states():
+  window all
+  state a: integer = 0 per block
+#          ^^^^^^^ E0208
+  state b: int = 0.5 per block
+#                ^^^ E0204
+  state c: prob = 0.5 per phse
+#                         ^^^^ E0201
+  state d: real = conf per block
+#                 ^^^^ E0207
+  state e: nats each = conf per block
+#                      ^^^^ E0205
+  set b = conf
+#         ^^^^ E0204
+  set c = 1
+  set f = 1
+#     ^ E0201
+  commit masked and conf > a + b + c + d
+""",
+    "statements in their places": """
+policy places():
+  window all
+  commit top(masked, 1, by=conf)
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0303
+  phase one:
+    window blocks(4)
+#   ^^^^^^^^^^^^^^^^ E0303
+    commit top(masked, 1, by=conf)
+""",
+    "ids have no order and no sum": """
+policy ids(newline: token = 5):
+  window all
+  commit masked and token < newline at least 1 by conf
+#                   ^^^^^^^^^^^^^^^ E0204
+  commit masked and token + 1 == newline
+#                   ^^^^^ E0204
+  commit masked and token == conf
+#                            ^^^^ E0204
+  commit masked as conf at least 1 by conf
+#                  ^^^^ E0204
+""",
+    "what is sized by what": """
+policy sizes(many: int = 4, big: int = 4 in 1..1000000):
+  window blocks(big)
+#               ^^^ E0211
+  commit thin(masked, by=conf, gap=2, at_most=many) or top(masked, 1, by=conf)
+#                                             ^^^^ E0211
+  commit thin(masked, by=conf, at_most=4)
+#        ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0203
+""",
+    "functions": """
+policy functions():
+  window all
+  def twice(x) = x + x
+  def later(x) = sooner(x)
+#                ^^^^^^ E0210
+  def sooner(x) = x
+  commit masked and twice(conf, 2) > 1
+#                   ^^^^^^^^^^^^^^ E0203
+  commit masked and twice > 1
+#                   ^^^^^ E0203
+""",
+    "a name of the step means nothing in a function": """
+policy hygiene():
+  window all
+  low = 0.5
+  def high(x) = x > low
+#                   ^^^ E0201
+  commit masked and high(conf) at least 1 by conf
+""",
+    "before": """
+policy earlier():
+  window all
+  level = conf
+  commit masked and before(level) > 0.5 at least 1 by conf
+#                          ^^^^^ E0212
+  commit masked and kl(conf) > 1
+#                      ^^^^ E0204
+  commit masked and before > 1
+#                   ^^^^^^ E0204
+""",
+    "ends": """
+policy ends():
+  window all
+  closed = eos_closed and step > 3
+  commit top(masked, 1, by=conf)
+  finish
+# ^^^^^^ E0306
+  finish when eos_closed or step > 3
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0306
+  finish when closed
+""",
+    "schedules come to an end": """
+policy schedules(n: int = 8 in 1..64):
+  window blocks(32)
+  commit (masked and conf > 0.9) orelse top(masked, linear(n), by=conf)
+""",
+    "a schedule of some positions alone does not": """
+policy partly(n: int = 8 in 1..64):
+  window blocks(32)
+  commit top(masked and conf > 0.9, linear(n), by=conf)
+# ^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^^ E0301
+""",
+    "the best of all masks passes a test against itself": """
+policy against_itself(level: prob = 0.9):
+  window blocks(32)
+  commit masked and conf >= min(level, max(conf) - 0.00001)
+""",
+    "a window that stays": """
+policy stays(more: int = 4 in 0..16):
+  window blocks(32)
+  commit top(masked, 1, by=conf)
+  stay at most count(committed) when edited_now > 0
+#              ^^^^^^^^^^^^^^^^ E0307
+  stay at most more when edited_now > 0
+""",
+    "a sliding window cannot stay": """
+policy slides():
+  window sliding(max_masks=8, max_length=32)
+  commit top(masked, 1, by=conf)
+  stay at most 3
+# ^^^^^^^^^^^^^^ E0302
+""",
 }
 MARK = re.compile(r"^#? *(\^+) ([EW]\d{4})$")
 
@@ -252,3 +497,33 @@ def test_an_unused_name_is_only_a_warning() -> None:
     policy, diagnostics = dsldec.check("policy p(x: int = 1):\n  window all\n  y = conf\n  commit masked\n")
     assert policy is not None
     assert [d.code for d in diagnostics] == ["W0201", "W0201"]
+
+
+def test_a_while_that_is_not_proved_to_stay_false_is_reported() -> None:
+    def warnings(condition: str, by: str = "conf") -> list[str]:
+        text = f"policy p(c: prob = 0.5):\n  window all\n  commit prefix(masked, by={by}, while={condition}) at least 1 by conf\n"
+        return [d.code for d in dsldec.check(text)[1] if d.code != "W0201"]
+
+    proved = {
+        "conf": (
+            "conf > c",
+            "(rank + 1) * doubt < c",
+            "cumsum(conf) - (rank - 1) - doubt > c",
+            "cumsum(log(conf)) > -0.5",
+            "rank <= 3 and conf > c",
+        ),
+        "-entropy": ("entropy < c * 2", "cumsum(entropy) - cummax(entropy) <= 0.1", "not cumsum(entropy) > 1", "c > 0.1"),
+    }
+    for by, conditions in proved.items():
+        for condition in conditions:
+            assert warnings(condition, by) == [], condition
+    for condition in ("entropy < 1", "conf - margin > c", "cumsum(conf) - cummax(margin) < c", "rank > 2", "conf > 0.2 and rank > 1"):
+        assert warnings(condition) == ["W0301"], condition
+
+
+def test_a_next_that_is_never_taken_is_reported() -> None:
+    text = (
+        "policy p():\n  window all\n  phase one:\n    commit top(masked, 1, by=conf)\n    next two when count(masked) == 0\n  phase two:\n"
+    )
+    text += "    commit masked\n"
+    assert [d.code for d in dsldec.check(text)[1]] == ["W0302"]

@@ -76,7 +76,10 @@ def test_only_what_a_result_needs_is_kept() -> None:
 def test_a_policy_carries_only_what_it_reads() -> None:
     always = {"step", "window_start", "generation_length"}
     assert set(program("commit masked").carried) == always
-    assert set(program("commit masked and committed_before > 1 at least 1 by conf").carried) == always | {"committed_before", "steps_in_window"}
+    assert set(program("commit masked and committed_before > 1 at least 1 by conf").carried) == always | {
+        "committed_before",
+        "steps_in_window",
+    }
     assert program("commit masked and kl(before) < 1 at least 1 by conf").carried["log_probabilities_before"].vocabulary
 
 

@@ -38,7 +38,9 @@ def shapes(words: Mapping[str, Word]) -> list[str]:
 
 
 TABLES = {
-    "| statement | meaning |\n|---|---|": [f"| `{form.replace('|', chr(92) + '|')}` | {meaning} |" for form, meaning in STATEMENTS.values()],
+    "| statement | meaning |\n|---|---|": [
+        f"| `{form.replace('|', chr(92) + '|')}` | {meaning} |" for form, meaning in STATEMENTS.values()
+    ],
     "| after `window` | meaning |\n|---|---|": shapes(WINDOWS),
     "| after `draw` | meaning |\n|---|---|": shapes(DRAWS),
     "| after `logits` | meaning |\n|---|---|": shapes(TRANSFORMS),

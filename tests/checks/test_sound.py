@@ -1,0 +1,145 @@
+"""What the checker accepts ends within its bound: random policies, and those that once slipped through."""
+
+from __future__ import annotations
+
+import pytest
+
+import dsldec
+
+from ..backends.policies import random_policy
+from ..toy import ToyDenoiser
+
+
+class WithEnd(ToyDenoiser):
+    eos_id = 4
+
+
+def decoded_within_bound(text: str, gen_length: int = 12, **parameters: float) -> bool:
+    """Whether a policy is accepted, and then ran within its bound on some denoisers and left no mask (the loop asserts the bound)."""
+    policy, _ = dsldec.check(text)
+    if policy is None:
+        return False
+    policy = policy.bind(**parameters)
+    for seed, gain in ((0, 0.5), (1, 2.0), (2, 5.0)):
+        denoiser = WithEnd(seed, gain)
+        decoded = dsldec.decode(denoiser, [[1, 2, 3], [5]], policy, gen_length=gen_length, backend="eager", stop_at_eos=seed == 1)
+        assert decoded.forwards.max() <= policy.facts.forwards_bound(gen_length, policy.parameters)
+        assert all(denoiser.mask_id not in ids for ids in decoded.ids)
+    return True
+
+
+@pytest.mark.parametrize("begin", range(0, 40, 10))
+def test_random_policies_end_within_their_bound(begin: int) -> None:
+    for seed in range(begin, begin + 10):
+        assert decoded_within_bound(random_policy(seed)[0], gen_length=20)
+
+
+@pytest.mark.slow
+def test_many_random_policies_end_within_their_bound() -> None:
+    for seed in range(1_000, 3_000):
+        assert decoded_within_bound(random_policy(seed)[0], gen_length=20)
+
+
+def one_phase(*statements: str, window: str = "blocks(8)", parameters: str = "n: int = 4 in 1..9, share: real = 0.3") -> str:
+    return f"policy p({parameters}):\n  window {window}\n" + "".join(f"  {s}\n" for s in statements)
+
+
+# Each of these commits nothing in some step for ever.
+REFUSED = {
+    "a distance to nothing has no value": ["commit masked and distance(committed) <= min(distance(committed))"],
+    "what was before has no value at first": ["commit masked and before(conf) >= max(before(conf))"],
+    "eased by no value": ["commit masked and conf >= max(conf) - std(conf, over=committed)"],
+    "the smaller of no value and the best": ["commit masked and conf >= min(mean(conf, over=committed), max(conf))"],
+    "infinity less infinity": ["commit masked and kl(before) <= max(kl(before)) - kl(before)"],
+    "rounded up from no value": ["commit top(masked, ceil(max(1, 4 * mean(conf, over=committed))), by=conf)"],
+    "rounded up from what is too small": ["commit top(masked, ceil(count(masked) / exp(100 * sum(entropy))), by=conf)"],
+    "a product that wraps around": ["commit top(masked, ceil(n * n * n), by=conf)"],
+    "a state set in between": ["state s: real each = 0 per block", "m = max(s)", "set s = s - 1", "commit masked and s >= m"],
+    "two draws are not one": ["commit chance(masked, 0.2) if any(chance(masked, 0.2)) else masked"],
+    "weights that may be nothing": ["commit sample(masked, 1, by=exp(-1000 * conf))"],
+    "as much back as written": ["commit top(masked, 2, by=conf)", "revoke committed at most 2"],
+    "an empty window": ["commit top(masked, 1, by=conf)"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_refused(name: str) -> None:
+    window = "sliding(max_masks=m, max_length=8)" if name == "an empty window" else "blocks(8)"
+    policy, diagnostics = dsldec.check(one_phase(*REFUSED[name], window=window, parameters="n: int = 4 in 1..1000000000, m: int = 4"))
+    assert policy is None
+    assert diagnostics
+
+
+# Each of these once ran past its bound.
+ACCEPTED = {
+    "a limit with a fraction": (one_phase("commit masked and conf > 0.9999", "fill when steps_in_window + 1 >= share * window_length"), {}),
+    "staying less than never": (one_phase("commit top(masked, 1, by=conf)", "stay at most few", parameters="few: int = 0"), {"few": -5}),
+    "the way through the first else": (
+        one_phase(
+            "phase a when progress > 2 else b:", "  commit top(masked, 1, by=conf)", "  next c", "phase b:", "  next c",
+            "phase c:", "  commit top(masked, 1, by=conf)", window="all",
+        ),
+        {},
+    ),
+    "numbered revokes behind a phase that commits": (
+        one_phase(
+            "phase extend:", "  commit top(masked, 1, by=conf)", "  next look",
+            "phase look:", "  next shake when count(masked) <= 1", "  next extend",
+            "phase shake at most 3 visits else extend:", "  revoke committed at most 9", "  next extend", window="all",
+        ),
+        {},
+    ),
+    "many lengths of one sliding window": (
+        one_phase(
+            "phase a at most window_length visits else b:", "  next b",
+            "phase b at most 9 - window_length visits else c:", "  next a",
+            "phase c:", "  commit top(masked, 1, by=conf)", "  next a", window="sliding(max_masks=8, max_length=8)",
+        ),
+        {},
+    ),
+    "visits of a rounded quotient": (
+        one_phase(
+            "phase a at most int(1 // share) visits else b:", "  next b", "phase b:", "  commit top(masked, 1, by=conf)", "  next a",
+        ),
+        {"share": 0.1},
+    ),
+    "visits of a float32": (
+        one_phase(
+            "phase a at most floor(share - 0.1) + 3 visits else b:", "  next b", "phase b:", "  commit top(masked, 1, by=conf)", "  next a",
+        ),
+        {"share": 0.1},
+    ),
+    "a schedule after a schedule": (
+        one_phase("commit (masked and pos == steps_in_window) orelse top(masked, even(n), by=conf)", window="blocks(32)"),
+        {},
+    ),
+    "blocks in a block": (one_phase("commit top(masked, 1, by=conf, each=pos // 4)"), {}),
+    "no budget beyond a step": (
+        one_phase("commit top(masked, 2, by=conf)", "revoke committed at most (committed_now - 1 if steps_in_window > 2 else 0) by pos"),
+        {},
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", ACCEPTED)
+def test_accepted_and_within_the_bound(name: str) -> None:
+    text, parameters = ACCEPTED[name]
+    assert decoded_within_bound(text, **parameters)
+
+
+def test_a_visit_bound_without_a_value_is_none() -> None:
+    text = one_phase("phase a at most int(8 / few) visits else b:", "  next b", "phase b:", "  commit top(masked, 1, by=conf)", "  next a",
+                     parameters="few: int = 4")  # fmt: skip
+    policy = dsldec.load(text, few=0)
+    assert policy.facts.forwards_bound(8, policy.parameters) > 10**15
+    assert dsldec.load(text).facts.forwards_bound(8, {"few": 4}) == 8 + 2
+
+
+def test_bounds_as_numbers() -> None:
+    for name in dsldec.shipped_policies():
+        policy = dsldec.load(name)
+        assert policy.facts.forwards_bound(64, policy.parameters) == 64
+    assert dsldec.load("static", tokens=4).facts.forwards_bound(30, {"tokens": 4, "block": 16}) == 4 + 4
+    limited = dsldec.load(one_phase("commit masked and conf > 0.9", "fill when steps_in_window + 1 >= n"))
+    assert limited.facts.forwards_bound(20, {"n": 3, "share": 0.5}) == 3 * 3
+    assert limited.facts.forwards_formula == "n a window, or gen_length if that is less"
