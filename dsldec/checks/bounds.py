@@ -7,20 +7,19 @@ are left. A step limit that fills the window bounds all of it.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 
 from ..language import syntax
 from .budgets import finite, has_step_limit
 from .floors import ALL, smallest
-from .found import Found, bodies, statements
-from .implied import StepLimit
+from .found import Found, bodies, expressions, parts, statements
+from .implied import StepLimit, is_word
 from .phases import entered
 from .progress import PhaseProgress, Progress
 from .values import Value, whole, worth
 
 SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
-MOST_LENGTHS = 4096  # lengths of a window whose length is not known beforehand that are tried for its bound
 
 
 def block_length(size: int | str | None, gen_length: int, parameters: Mapping[str, Value]) -> int:
@@ -72,12 +71,24 @@ class Bound:
             full, rest = divmod(gen_length, length)
             of_full = full * self._of_window(length, gen_length, parameters)
             return of_full + (self._of_window(rest, gen_length, parameters) if rest else 0)
-        lengths = range(1, min(length, MOST_LENGTHS) + 1)
+        lengths = self._lengths(length)
         extra = max(self._of_window(n, gen_length, parameters) - self._steps(n) for n in lengths)
         least = self.given("min")
         smallest_window = int(parameters[least] if isinstance(least, str) else least or 1)
         windows = -(-gen_length // max(1, min(smallest_window, length))) if self.shape == "until" else 1
         return gen_length + windows * max(0, extra)
+
+    def _lengths(self, length: int) -> Sequence[int]:
+        """Lengths that a window may have on its way: only a bound that speaks of them can be larger for a smaller one."""
+        spoken_of = any(is_word(part, "window_length", self.found.through) for outer in self._bounds() for part in parts(outer))
+        return range(1, length + 1) if spoken_of else (length,)
+
+    def _bounds(self) -> Iterator[syntax.Expression]:
+        """The expressions that the bound is made of, names looked through."""
+        for statement in statements(self.found.policy):
+            yield from () if isinstance(statement, syntax.Function) else expressions(statement)
+        for phase in self.found.policy.phases:
+            yield from expressions(phase)
 
     def _steps(self, length: int) -> int:
         """Steps of a window that commit something."""
@@ -88,7 +99,7 @@ class Bound:
         known = {**parameters, "window_length": length, "generation_length": gen_length}
         floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
         steps = length if min(floors) < 1 or self.takes_back else -(-length // min(floors))
-        lengths = range(1, min(length, MOST_LENGTHS) + 1) if self.shape == "sliding" else (length,)
+        lengths = self._lengths(length) if self.shape == "sliding" else (length,)
         counted = _Counted(self, length, known, lengths)
         total = steps + sum(counted.idle(phase) + counted.taken_back(phase) for phase in self.progress.phases)
         total += counted.stays
@@ -135,17 +146,36 @@ class Bound:
         body = next(body for body in bodies(self.found.policy) if body.name == phase.name)
         return any(isinstance(s, syntax.Revoke) and finite(s, phase.name, self.found) for s in body.statements)
 
-    def _visits_text(self, phase: PhaseProgress, seen: tuple[str, ...] = ()) -> str:
+    def _visits_text(self, phase: PhaseProgress) -> str:
         if phase.visits is not None:
             visits = phase.visits.span.text
-        elif phase.name in seen or not phase.may_idle:
-            visits = "window_length"
         else:
-            ways = [self._visits_text(other, (*seen, phase.name)) for other in self.progress.phases if phase.name in other.leads_to]
-            ways += ["1"] if phase is self.progress.phases[0] else []
-            visits = " + ".join(ways)
-        steps = f" * {_limit_text(phase.idle_steps)}" if isinstance(phase.idle_steps, StepLimit) and not seen else ""
-        return visits + steps
+            ways = [other.visits.span.text if other.visits is not None else "window_length" for other in self.sources(phase)]
+            visits = " + ".join(dict.fromkeys([*ways, *(["1"] if self.begins(phase) else [])]))
+        return visits + (f" * {_limit_text(phase.idle_steps)}" if isinstance(phase.idle_steps, StepLimit) else "")
+
+    def sources(self, phase: PhaseProgress) -> list[PhaseProgress]:
+        """The phases with a bound of their own from which a row may come to this one, through phases without.
+
+        These make no circle, so that each visit of a source leads to at most one of this phase.
+        """
+        through = self._passed(phase)
+        return [p for p in self.progress.phases if p.name not in through and any(target in through for target in p.leads_to)]
+
+    def begins(self, phase: PhaseProgress) -> bool:
+        """Whether a window's first step may lead to this phase, through phases without a bound of their own."""
+        first = self.progress.phases[0].name
+        return any(name in self._passed(phase) for name in (first, *entered(first, self.found.phases)))
+
+    def _passed(self, phase: PhaseProgress) -> set[str]:
+        """This phase and those without a bound of their own that lead to it."""
+        passed, waiting = {phase.name}, [phase.name]
+        while waiting:
+            target = waiting.pop()
+            before = [p.name for p in self.progress.phases if p.may_idle and p.visits is None and target in p.leads_to]
+            waiting += [name for name in before if name not in passed]
+            passed |= set(before)
+        return passed
 
     def reasons(self) -> dict[str, str]:
         """Why each phase comes to an end."""
@@ -228,7 +258,4 @@ class _Counted:
             return self.steps
         if (end := phase.fills_after or phase.slow_until) is not None:
             return self.limit(end) + self.steps
-        # The checks saw to it that this comes to an end: no circle of such phases is without a bound on visits.
-        phases = self.bound.progress.phases
-        begins = phase.name in entered(phases[0].name, self.bound.found.phases) or phase is phases[0]
-        return begins + sum(self.visits(other) for other in phases if phase.name in other.leads_to)
+        return sum(self.visits(source) for source in self.bound.sources(phase)) + self.bound.begins(phase)

@@ -199,8 +199,10 @@ def _circles(found: Found, phases: Iterable[PhaseProgress]) -> list[Diagnostic]:
         return []
     way = " to ".join(f"`{name}`" for name in (*circle, circle[0]))
     message = f"a row may go round from {way} without ever committing anything"
-    others = [name for name in found.phases if name not in circle] or ["PHASE"]
-    help_ = f"bound one of them: `phase {circle[0]} at most 8 visits else {others[0]}:`"
+    ways_out = [name for name in found.phases if not set(entered(name, found.phases)) & set(circle)]
+    help_ = "let one of them commit something in every step: `at least 1 by conf`"
+    if ways_out:
+        help_ = f"bound one of them: `phase {circle[0]} at most 8 visits else {ways_out[-1]}:`"
     return [Diagnostic("E0301", message, found.phases[circle[0]].identifier.span, help=help_)]
 
 

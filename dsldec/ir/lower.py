@@ -14,7 +14,7 @@ from ..checks.kinds import of_state
 from ..checks.phases import entered
 from ..language import syntax
 from ..language.words import Kind, Place
-from .expressions import Expressions, Scope
+from .expressions import WITHOUT_ARGUMENTS, Expressions, Scope
 from .nodes import Program, ProgramParameter
 
 
@@ -313,7 +313,9 @@ class _Lowering(Expressions):
         full = self.holds("not", self.reduced("any", Kind.BOOL, self.masked(scope)))
         kept = self.all_of(full, active, after.stays)
         full = self.all_of(full, self.holds("not", kept))
-        finished = self.all_of(active, after.finishes)
+        # What stood below `finish` may have opened the text again.
+        closed = WITHOUT_ARGUMENTS["eos_closed"](self, scope) if after.finishes != self.number(False) else after.finishes
+        finished = self.all_of(active, after.finishes, closed)
         # A sliding window that is full moves on; it is one window until everything is written.
         over = full if self.slides < 0 else self.number(False)
         following: dict[str, int] = {}

@@ -321,7 +321,8 @@ class _Batch:
         if "finished" in state:
             finished = finished | (state["finished"] & done)
         if self.stop_at_eos:
-            finished = finished | rows.ended()
+            kept = state["stays"] > 0 if "stays" in state else torch.zeros_like(finished)
+            finished = finished | (rows.ended() & ~kept)
         # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
         self.state = state | {"window_start": torch.where(finished, 0, window_start)}
         return finished

@@ -106,7 +106,7 @@ class Writer:
             "kl(before)",
         ]
         choices += ["rank"] * 12 if self.within else []
-        choices += [] if self.early else ["committed_now"] * 2
+        choices += [] if self.early else ["committed_now", "edited_now"] * 2
         return self.one_of(*choices, *self.has("still", "turns", "level_then", "best_so_far"))
 
     def function(self, depth: int) -> str:
@@ -265,6 +265,7 @@ class PolicyWriter(Writer):
             lines.append(f"  {self.word('draw')} {self.shape(self.rng.choice(DRAWS))}")
         if self.rng.random() < 0.2:
             lines.append(f"  {self.word('logits')} {self.shape(self.rng.choice(TRANSFORMS))}")
+        self.slides = window.startswith("sliding")
         phases = ["alpha", "beta", "gamma"][: self.rng.choice((0, 0, 2, 3))]
         self.gain = self.rng.choice(("committed_now - 1", "min(few, committed_before - 1)"))
         lines += self.declared(phases)
@@ -322,6 +323,9 @@ class PolicyWriter(Writer):
             by = f" by {self.rng.choice(('doubt', 'entropy', '-p(canvas)'))}" if self.rng.random() < 0.6 else ""
             lines.append(f"revoke {self.mask(2)} at most {self.gain}{by}")
         lines += [f"set {name} = {self.value(name)}" for name in self.states if self.rng.random() < 0.7 and self.word("set")]
+        if not self.slides and self.rng.random() < 0.15:
+            self.word("stay")
+            lines.append(f"stay at most {self.rng.choice(('few', '2', 'window_length // 4'))} when {self.flag()}")
         if self.rng.random() < 0.15:
             self.word("finish")
             lines.append(f"finish when eos_closed and {self.flag()}")

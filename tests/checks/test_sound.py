@@ -114,6 +114,13 @@ ACCEPTED = {
         {},
     ),
     "blocks in a block": (one_phase("commit top(masked, 1, by=conf, each=pos // 4)"), {}),
+    "a finish that a revoke opens again": (
+        one_phase(
+            "commit masked and pos == 3 as 4", "commit top(masked, 4, by=-pos)", "finish when eos_closed",
+            "revoke committed at most committed_now - 1 by -pos",
+        ),
+        {},
+    ),
     "no budget beyond a step": (
         one_phase("commit top(masked, 2, by=conf)", "revoke committed at most (committed_now - 1 if steps_in_window > 2 else 0) by pos"),
         {},
