@@ -276,4 +276,6 @@ class _Replaying:
         if done:
             self.start = self.start + int(self.state.get("window_length", self.window))
         self.over = not bool(self.rows.masks().any()) if self.slides else int(self.start) >= self.length
-        self.over = self.over or (bool(self.state.get("finished", False)) and done) or bool(self.rows.ended())
+        self.over = self.over or (bool(self.state.get("finished", False)) and done)
+        stays = int(self.state.get("stays", 0)) > 0
+        self.over = self.over or (bool(self.rows.ended()) and not stays)
