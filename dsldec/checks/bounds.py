@@ -67,16 +67,16 @@ class Bound:
         length = block_length(self.size, gen_length, parameters)
         if not length:
             return 0
-        if self.shape in ("all", "blocks"):
-            full, rest = divmod(gen_length, length)
-            of_full = full * self._of_window(length, gen_length, parameters)
-            return of_full + (self._of_window(rest, gen_length, parameters) if rest else 0)
-        lengths = self._lengths(length)
-        extra = max(self._of_window(n, gen_length, parameters) - self._steps(n) for n in lengths)
-        least = self.given("min")
-        smallest_window = int(parameters[least] if isinstance(least, str) else least or 1)
-        windows = -(-gen_length // max(1, min(smallest_window, length))) if self.shape == "until" else 1
-        return gen_length + windows * max(0, extra)
+        if self.shape == "sliding":  # one window until everything is written
+            return self._of_window(gen_length, gen_length, parameters, self._lengths(length))
+        if self.shape == "until":
+            more = max(self._more(n, gen_length, parameters) for n in self._lengths(length))
+            least = self.given("min")
+            shortest = int(parameters[least] if isinstance(least, str) else least or 1)
+            return gen_length + more * -(-gen_length // max(1, min(shortest, length)))
+        full, rest = divmod(gen_length, length)
+        of_full = full * self._of_window(length, gen_length, parameters, (length,))
+        return of_full + (self._of_window(rest, gen_length, parameters, (rest,)) if rest else 0)
 
     def _lengths(self, length: int) -> Sequence[int]:
         """Lengths that a window may have on its way: only a bound that speaks of them can be larger for a smaller one."""
@@ -90,24 +90,28 @@ class Bound:
         for phase in self.found.policy.phases:
             yield from expressions(phase)
 
-    def _steps(self, length: int) -> int:
-        """Steps of a window that commit something."""
-        floor = min(smallest(phase.floor) for phase in self.progress.phases)
-        return length if floor < 1 or self.takes_back else -(-length // floor)
+    def _counted(self, length: int, gen_length: int, parameters: Mapping[str, Value], lengths: Sequence[int]) -> _Counted:
+        return _Counted(self, length, {**parameters, "window_length": length, "generation_length": gen_length}, lengths)
 
-    def _of_window(self, length: int, gen_length: int, parameters: Mapping[str, Value]) -> int:
-        known = {**parameters, "window_length": length, "generation_length": gen_length}
+    def _of_window(self, length: int, gen_length: int, parameters: Mapping[str, Value], lengths: Sequence[int]) -> int:
+        """Forwards of one window of a known length."""
+        counted = self._counted(length, gen_length, parameters, lengths)
         floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
-        steps = length if min(floors) < 1 or self.takes_back else -(-length // min(floors))
-        lengths = self._lengths(length) if self.shape == "sliding" else (length,)
-        counted = _Counted(self, length, known, lengths)
-        total = steps + sum(counted.idle(phase) + counted.taken_back(phase) for phase in self.progress.phases)
-        total += counted.stays
-        if not has_step_limit(self.found):
+        one_each = min(floors) < 1 or self.takes_back or self.shape == "sliding"
+        total = (length if one_each else -(-length // min(floors))) + counted.more()
+        limit = counted.last_step()
+        if limit is None:
             return total
-        limit = max(counted.limit(phase.fills_after) for phase in self.progress.phases if phase.fills_after is not None)
         limit += length if self.shape == "sliding" else 0  # there a filled window moves on
-        return limit + counted.stays if self.takes_back else min(limit + counted.stays, total)
+        return limit if self.takes_back else min(limit, total)
+
+    def _more(self, length: int, gen_length: int, parameters: Mapping[str, Value]) -> int:
+        """Forwards of a window of at most this length beyond one a position."""
+        counted = self._counted(length, gen_length, parameters, (length,))
+        limit = counted.last_step()
+        if limit is None:
+            return counted.more()
+        return limit if self.takes_back else min(limit, counted.more())
 
     def _floor(self, phase: PhaseProgress, length: int, parameters: Mapping[str, Value]) -> int:
         if isinstance(phase.floor, syntax.Parameter):
@@ -210,6 +214,17 @@ class _Counted:
     length: int
     known: Mapping[str, Value]
     lengths: Sequence[int]
+
+    def more(self) -> int:
+        """Steps besides those that write what the window began with."""
+        return self.stays + sum(self.idle(phase) + self.taken_back(phase) for phase in self.bound.progress.phases)
+
+    def last_step(self) -> int | None:
+        """The number of the step after which no window goes on, where every phase has a step limit."""
+        if not has_step_limit(self.bound.found):
+            return None
+        ends = [phase.fills_after for phase in self.bound.progress.phases if phase.fills_after is not None]
+        return max(map(self.limit, ends)) + self.stays
 
     @property
     def stays(self) -> int:

@@ -121,6 +121,19 @@ ACCEPTED = {
         ),
         {},
     ),
+    "idle steps all along a sliding window": (
+        one_phase(
+            "phase a:", "  commit masked and conf > 2", "  next b", "phase b:", "  commit top(masked, 1, by=conf)", "  next a",
+            window="sliding(max_masks=3, max_length=5)",
+        ),
+        {},
+    ),
+    "short windows with a step limit": (
+        one_phase(
+            "commit masked and conf > 0.9999", "fill when steps_in_window + 1 >= 6", window="until(1, 2, 3, 5, 6, 7, min=2, max=8)",
+        ),
+        {},
+    ),
     "no budget beyond a step": (
         one_phase("commit top(masked, 2, by=conf)", "revoke committed at most (committed_now - 1 if steps_in_window > 2 else 0) by pos"),
         {},
