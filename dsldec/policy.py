@@ -38,7 +38,8 @@ class Policy:
         self._functions = functions  # shared by all policies bound from one: with equal static values, steps differ in inputs alone
 
     def __repr__(self) -> str:
-        values = ", ".join(f"{name}={value}" for name, value in self._parameters.items())
+        shown = {name: "..." if isinstance(value, tuple) else value for name, value in self._parameters.items()}
+        values = ", ".join(f"{name}={value}" for name, value in shown.items())
         return f"Policy({self.name}: {values})"
 
     @property
@@ -67,7 +68,7 @@ class Policy:
 
     @property
     def parameter_kinds(self) -> dict[str, str]:
-        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int` or `bool`."""
+        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
     def bind(self, /, **parameters: Value) -> Policy:
@@ -90,9 +91,11 @@ class Policy:
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
             example = f"{name}={parameter.default}"
-            return Diagnostic(
-                "E0402", f"`{name}` is of kind `{parameter.kind}`, and `{value}` is {problem}", help=f"for example `{example}`"
-            )
+            shown = "this" if isinstance(value, tuple) else f"`{value}`"
+            message = f"`{name}` is of kind `{parameter.kind}`, and {shown} is {problem}"
+            return Diagnostic("E0402", message, help=f"for example `{example}`")
+        if isinstance(value, tuple):
+            return None
         assert isinstance(value, int | float)
         low, high = parameter.smallest, parameter.largest
         if low is not None and high is not None and not low <= value <= high:
@@ -119,8 +122,10 @@ class Policy:
 
 
 def _plain(value: Any) -> Value:
-    """A number of numpy's or torch's as Python's own; anything else as it is."""
-    return value.item() if hasattr(value, "item") and getattr(value, "shape", None) == () else value  # type: ignore[no-any-return]
+    """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is."""
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        return value.item()  # type: ignore[no-any-return]
+    return tuple(value.tolist() if hasattr(value, "tolist") else value) if hasattr(value, "tolist") or isinstance(value, list) else value
 
 
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:

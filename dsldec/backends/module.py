@@ -24,7 +24,17 @@ from .module_orders import ORDERS, thin, thin_by_kernel
 from .noise import uniform
 from .operands import OVER_POSITIONS, wanted
 from .step import DTYPES, State
-from .vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability
+from .vocabulary import (
+    banned,
+    biased,
+    biased_everywhere,
+    divergence,
+    drawn,
+    log_probabilities,
+    looked_up,
+    observe,
+    probability,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +60,9 @@ class Inputs:
 
     def size(self, of: Any) -> int:
         """A static size: a number, or the parameter of that name."""
-        return int(self.static[of]) if isinstance(of, str) else int(of)
+        size = self.static[of] if isinstance(of, str) else of
+        assert not isinstance(size, tuple)
+        return int(size)
 
 
 def _state(inputs: Inputs, name: str) -> Tensor:
@@ -89,6 +101,8 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "offset": lambda inputs, of: _offset(inputs),
     "ban": lambda inputs, of, logits, *ids: banned(logits, ids),
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
+    "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
+    "lookup": lambda inputs, of, table, ids: looked_up(table, inputs.wide(ids)),
     "observation": lambda inputs, of, seen: seen[of],
     "probability": lambda inputs, of, logits, ids: probability(logits, ids),
     "log_probabilities": lambda inputs, of, logits: log_probabilities(logits),

@@ -6,6 +6,7 @@ number a position. Not here: what the operations on numbers, orders and places d
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
@@ -23,7 +24,7 @@ from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
 from .step import DTYPES, State
-from .vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability
+from .vocabulary import banned, biased, biased_everywhere, divergence, drawn, log_probabilities, observe, probability
 
 
 class Sight(Protocol):
@@ -34,6 +35,9 @@ class Sight(Protocol):
 
     def biased(self, id_: int, amount: float) -> Sight:
         """The same with an amount added to the logit of an id."""
+
+    def biased_everywhere(self, table: Any) -> Sight:
+        """The same with a table added to the logits."""
 
     def observe(self, wanted: Collection[str], way: str, *given: Any) -> Mapping[str, list[Number]]:
         """The wanted observations by name, one number a position; `given`: what the way of drawing takes, see `nodes.LOGITS`."""
@@ -60,6 +64,9 @@ class LogitsSight:
 
     def biased(self, id_: int, amount: float) -> LogitsSight:
         return LogitsSight(biased(self.logits, torch.tensor(id_), torch.tensor(float(amount))), self.mask_id)
+
+    def biased_everywhere(self, table: Any) -> LogitsSight:
+        return LogitsSight(biased_everywhere(self.logits, torch.tensor(table, dtype=torch.float32)), self.mask_id)
 
     def observe(self, wanted: Collection[str], way: str, *given: Any) -> Mapping[str, list[Number]]:
         if way == "argmax":
@@ -124,6 +131,13 @@ def _number(row: Row, of: Any, kind: Kind) -> Number:
     return bool(of) if kind in (Kind.BOOL, Kind.MASK) else float32(of) if kind in NUMBERS - {Kind.INT} else int(of)
 
 
+def _looked_up(table: Any, id_: int) -> Number:
+    """One number for all ids, or a list with one each."""
+    if not isinstance(table, list):
+        return table if id_ >= 0 else math.nan
+    return table[id_] if 0 <= id_ < len(table) else math.nan
+
+
 # By operation; called with the row, the operation, and its inputs.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "number": lambda row, self: _number(row, self.of, self.kind),
@@ -135,6 +149,8 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "offset": lambda row, self: list(range(row.length)),
     "ban": lambda row, self, sight, *ids: sight.banned(list(ids)),
     "bias": lambda row, self, sight, id_, amount: sight.biased(id_, amount),
+    "bias_all": lambda row, self, sight, table: sight.biased_everywhere(table),
+    "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in row.wide(ids)],
     "observation": lambda row, self, seen: seen[self.of],
     "probability": lambda row, self, sight, ids: sight.probability(ids),
     "log_probabilities": lambda row, self, sight: sight.log_probabilities(),
@@ -228,7 +244,7 @@ class ReferenceStep:
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
             state={name: state[name][b].cpu() if carried[name].vocabulary else state[name][b].tolist() for name in carried},
-            parameters={name: value.item() for name, value in params.items()} | self.static,
+            parameters={name: value.tolist() for name, value in params.items()} | self.static,
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
             eos_id=self.eos_id,

@@ -104,6 +104,22 @@ def biased(logits: Tensor, id_: Tensor, amount: Tensor) -> Tensor:
     return torch.where(_ids(scores) == id_, scores + amount, scores)
 
 
+def biased_everywhere(logits: Tensor, table: Tensor) -> Tensor:
+    """`logits [B, T, V]` as float32 with a table added: `[V]`, or 0-d where all ids have one number; 0 where it is too short."""
+    scores = logits.float()
+    size = scores.shape[-1]
+    if table.dim():
+        table = torch.nn.functional.pad(table[:size], (0, max(0, size - len(table))))
+    return scores + table
+
+
+def looked_up(table: Tensor, ids: Tensor) -> Tensor:
+    """A table's numbers `[B, T]` of `ids [B, T]`; NaN for what is no id of it. A 0-d table has one number for every id."""
+    if not table.dim():
+        return torch.where(ids >= 0, table, float("nan"))
+    return torch.where((ids >= 0) & (ids < len(table)), table[ids.clamp(0, len(table) - 1)], float("nan"))
+
+
 def probability(logits: Tensor, ids: Tensor) -> Tensor:
     """Probability `[B, T]` of an id at each position, `ids [B, T]`; 0 for what is no id of the vocabulary."""
     scores = logits.float()

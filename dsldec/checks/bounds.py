@@ -17,15 +17,15 @@ from .found import Found, bodies, expressions, parts, statements
 from .implied import StepLimit, is_word
 from .phases import entered
 from .progress import PhaseProgress, Progress
-from .values import Value, whole, worth
+from .values import Value, int_of, whole, worth
 
 SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
 
 
 def block_length(size: int | str | None, gen_length: int, parameters: Mapping[str, Value]) -> int:
     """Positions of a full window."""
-    length = parameters[size] if isinstance(size, str) else size
-    return gen_length if length is None else min(int(length), gen_length)
+    length = int_of(size, parameters)
+    return gen_length if length is None else min(length, gen_length)
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +71,7 @@ class Bound:
             return self._of_window(gen_length, gen_length, parameters, self._lengths(length))
         if self.shape == "until":
             more = max(self._more(n, gen_length, parameters) for n in self._lengths(length))
-            least = self.given("min")
-            shortest = int(parameters[least] if isinstance(least, str) else least or 1)
+            shortest = int_of(self.given("min"), parameters) or 1
             return gen_length + more * -(-gen_length // max(1, min(shortest, length)))
         full, rest = divmod(gen_length, length)
         of_full = full * self._of_window(length, gen_length, parameters, (length,))
@@ -115,7 +114,7 @@ class Bound:
 
     def _floor(self, phase: PhaseProgress, length: int, parameters: Mapping[str, Value]) -> int:
         if isinstance(phase.floor, syntax.Parameter):
-            return int(parameters[phase.floor.identifier.text])
+            return int_of(phase.floor.identifier.text, parameters) or 0
         return length if phase.floor == ALL else phase.floor
 
     # --- the words

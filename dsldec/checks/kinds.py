@@ -47,6 +47,7 @@ DESCRIBED = {
     Kind.BOOL: "a bool",
     Kind.INT: "an int",
     Kind.TOKEN: "an id",
+    Kind.TABLE: "a table",
     Kind.GROUP: "runs",
     Kind.KERNEL: "a kernel",
     Kind.PREVIOUS: "the step before",

@@ -23,6 +23,8 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     if kind.text not in PARAMETER_KINDS:
         known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS))
         return Diagnostic("E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}")
+    if kind.text == Kind.TABLE and parameter.range is not None:
+        return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
     ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
     for literal in (parameter.default, *ends):
         if problem := unfit(Kind(kind.text), literal.value):
@@ -43,6 +45,8 @@ def unfit(kind: Kind, value: object) -> str:
     """Why a value cannot be of a parameter's kind; empty where it can."""
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
+    if kind is Kind.TABLE and isinstance(value, tuple):
+        return next((f"a table of which one is {problem}" for one in value if (problem := unfit(Kind.REAL, one))), "")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not a number"
     if kind in (Kind.INT, Kind.TOKEN):

@@ -13,7 +13,8 @@ from ..language import syntax
 from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
 from .implied import Meanings, StepLimit, plain, step_limits
 
-Value = int | float | bool
+Number = int | float | bool
+Value = Number | tuple[float, ...]  # what a parameter is bound to; a tuple is a table, one number for each id of the vocabulary
 
 ARITHMETIC = {
     "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
@@ -24,7 +25,7 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str, Value]) -> Value | None:
+def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str, Value]) -> Number | None:
     """The value, with parameters and words as in `known`; `None` where it depends on more."""
     expression = plain(expression, meanings)
     match expression:
@@ -32,7 +33,7 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
             return _as_held(expression.value)
         case syntax.Name():
             value = known.get(expression.identifier)
-            return None if value is None else _as_held(value)
+            return None if value is None or isinstance(value, tuple) else _as_held(value)
         case syntax.Negation():
             return _applied("negate", (expression.operand,), meanings, known)
         case syntax.Arithmetic():
@@ -49,24 +50,31 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
 ARGUMENTS_OF_MIN = ("a", "b")
 
 
-def whole(value: Value | None) -> int:
+def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
+    """A number, or the value of the int parameter of that name."""
+    value = parameters[size] if isinstance(size, str) else size
+    assert not isinstance(value, tuple)
+    return None if value is None else int(value)
+
+
+def whole(value: Number | None) -> int:
     """The smallest int that is not below a value; no value, as of 0 / 0, is never reached."""
     if value is None or math.isnan(value):
         return LARGEST_INT
     return math.ceil(max(-LARGEST_INT, min(LARGEST_INT, value)))
 
 
-def _as_held(value: Value) -> Value:
+def _as_held(value: Number) -> Number:
     return value if isinstance(value, int) else float32(value)
 
 
-def _applied(name: str, inputs: tuple[syntax.Expression, ...], meanings: Meanings, known: Mapping[str, Value]) -> Value | None:
+def _applied(name: str, inputs: tuple[syntax.Expression, ...], meanings: Meanings, known: Mapping[str, Value]) -> Number | None:
     values = [worth(one, meanings, known) for one in inputs]
     return None if any(value is None for value in values) else _computed(name, *values)
 
 
-def _computed(name: str, *values: Value | None) -> Value:
-    value: Value = ELEMENTWISE[name](*values)
+def _computed(name: str, *values: Number | None) -> Number:
+    value: Number = ELEMENTWISE[name](*values)
     return value
 
 

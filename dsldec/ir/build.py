@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..checks.values import Value
+from ..checks.values import Number
 from ..language.words import NUMBERS, Kind, Place
 from .nodes import Carried, Operation
 
@@ -23,7 +23,7 @@ class Builder:
         self.carried: dict[str, Carried] = {}
         self.sites = 0  # of random numbers: each place in a policy draws its own
 
-    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: str | Value | None = None) -> int:
+    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: str | Number | None = None) -> int:
         operation = Operation(name, inputs, kind, place, of)
         # 1 and 1.0 and true are equal in Python, but not as constants of a program: `kind` tells them apart.
         if operation not in self.known:
@@ -43,7 +43,7 @@ class Builder:
         self.carried[name] = Carried(kind, place, vocabulary)
         return self.add("state", (), kind, place, name)
 
-    def number(self, value: Value) -> int:
+    def number(self, value: Number) -> int:
         kind = Kind.BOOL if isinstance(value, bool) else Kind.INT if isinstance(value, int) else Kind.REAL
         return self.add("number", (), kind, Place.PARAMETER, value)
 
@@ -72,7 +72,7 @@ class Builder:
         place = self.place(*inputs)
         return self.add(name, inputs, Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
 
-    def mask(self, name: str, *inputs: int, of: str | Value | None = None) -> int:
+    def mask(self, name: str, *inputs: int, of: str | Number | None = None) -> int:
         return self.add(name, inputs, Kind.MASK, Place.POSITION, of)
 
     def reduced(self, name: str, kind: Kind, *inputs: int) -> int:

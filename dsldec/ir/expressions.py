@@ -376,6 +376,9 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "p": lambda lower, call, named, scope: lower.add(
         "probability", (lower.logits, lower.expression(call.arguments[0], scope)), Kind.PROB, Place.POSITION
     ),
+    "of": lambda lower, call, named, scope: lower.add(
+        "lookup", tuple(lower.expression(argument, scope) for argument in call.arguments), Kind.REAL, Place.POSITION
+    ),
     "kl": lambda lower, call, named, scope: lower.kl(),
     "same": lambda lower, call, named, scope: lower.same(),
     "before": lambda lower, call, named, scope: lower.value_before(lower.expression(call.arguments[0], lower.start)),

@@ -82,7 +82,8 @@ class _Lowering(Expressions):
             if isinstance(shape, syntax.Call):
                 values = [self.expression(argument, self.start) for argument in shape.arguments]
                 if isinstance(statement, syntax.Logits) and shape.function.text != "cfg":  # guidance is a matter of the forward
-                    self.logits = self.add(shape.function.text, (self.logits, *values), Kind.LOGIT, Place.POSITION)
+                    name = "bias_all" if shape.function.text == "bias" and len(values) == 1 else shape.function.text
+                    self.logits = self.add(name, (self.logits, *values), Kind.LOGIT, Place.POSITION)
                 elif isinstance(statement, syntax.Draw):
                     way, arguments = shape.function.text, values
         if way != "argmax":

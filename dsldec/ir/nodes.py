@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..checks.facts import Facts
-from ..checks.values import Value
+from ..checks.values import Number
 from ..language.words import Kind, Place
 
 # What each operation does with its inputs. Both backends implement every one of them; a test compares the lists.
@@ -30,9 +30,11 @@ LOGITS: Mapping[str, str] = MappingProxyType(
     {
         "ban": "logits with -inf at the ids given after them",
         "bias": "logits with an amount added at an id: (logits, id, amount)",
+        "bias_all": "(logits, table): logits with a table's number added at every id",
         "observe": "everything seen in logits; the token chosen by `of`: argmax (logits), gumbel (logits, temperature, key, step, pos), "
         "nucleus (logits, temperature, top_p, top_k, key, step, pos)",
         "observation": "the part `of` of what was seen: token, conf, doubt, margin, logit_margin, entropy, finite",
+        "lookup": "(table, ids): a table's number of an id at each position; no value for what is no id",
         "probability": "(logits, ids): probability of an id at each position; 0 for what is no id",
         "log_probabilities": "logits as log probabilities, to be carried to the next step",
         "kl": "(logits, log probabilities of the step before): KL divergence in nats, by position",
@@ -132,7 +134,7 @@ class Operation:
     inputs: tuple[int, ...]
     kind: Kind
     place: Place
-    of: str | Value | None = None
+    of: str | Number | None = None
 
     def __str__(self) -> str:
         inputs = ", ".join(f"%{i}" for i in self.inputs)
@@ -145,9 +147,9 @@ class ProgramParameter:
     """A parameter of the program: its kind, its value where none is given, and the values it may take."""
 
     kind: Kind
-    default: Value
-    smallest: Value | None = None
-    largest: Value | None = None
+    default: Number
+    smallest: Number | None = None
+    largest: Number | None = None
 
 
 @dataclass(frozen=True, slots=True)

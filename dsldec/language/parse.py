@@ -9,6 +9,7 @@ Not here: what is said of a line that is no statement (`mistakes`).
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -23,8 +24,8 @@ from .limits import LARGEST_REAL as LARGEST_REAL
 from .limits import nested_too_deep, number, number_too_large, pieces_within, unusable
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
-from .scan import Sort
-from .words import KEYWORDS
+from .scan import Piece, Sort
+from .words import KEYWORDS, PARAMETER_KINDS, STATE_KINDS
 
 if TYPE_CHECKING:
     import lark
@@ -50,14 +51,26 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
     if not mistakes:
         read = _read(source.text)
         if not isinstance(read, _Stopped):
-            return _built(source, read)
+            tree, wrong = _built(source, read)
+            return tree, in_order(_by_their_names(source, pieces, wrong))[:MOST_DIAGNOSTICS] if wrong else []
         stopped = read
     for line in lines:
         if line.sound and len(mistakes) < MOST_DIAGNOSTICS:
             mistakes += _alone(line)
     if stopped is not None and not mistakes:  # every line is right, but not where it stands
         mistakes = [_misplaced(lines, stopped)]
-    return None, in_order(mistakes)[:MOST_DIAGNOSTICS]
+    return None, in_order(_by_their_names(source, pieces, mistakes))[:MOST_DIAGNOSTICS]
+
+
+def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diagnostic]) -> list[Diagnostic]:
+    """A parameter or state that is called like a word of the grammar is the mistake, not every place where it is used."""
+    kinds = {str(kind) for kind in STATE_KINDS | PARAMETER_KINDS}
+    named = [a for a, b, c in zip(pieces, pieces[1:], pieces[2:], strict=False) if a.text in KEYWORDS and b.text == ":" and c.text in kinds]
+    words = {piece.text for piece in named}
+    rest = [mistake for mistake in mistakes if mistake.span is None or mistake.span.text not in words]
+    spans = [Span(source, piece.start, piece.start + len(piece.text)) for piece in named]
+    taken = [Diagnostic("E0202", f"`{s.text}` is a word of the language", s, help=f"take another name: `my_{s.text}`") for s in spans]
+    return rest + taken
 
 
 def _empty(source: Source) -> Diagnostic:
@@ -68,7 +81,7 @@ def _empty(source: Source) -> Diagnostic:
 def _built(source: Source, tree: lark.Tree[Any]) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
     builder = _Builder(source)
     policy = builder.build(tree)
-    return (None, in_order(builder.mistakes)[:MOST_DIAGNOSTICS]) if builder.mistakes else (policy, [])
+    return (None, builder.mistakes) if builder.mistakes else (policy, [])
 
 
 def _alone(line: Line) -> list[Diagnostic]:

@@ -14,7 +14,8 @@ from types import MappingProxyType
 class Kind(StrEnum):
     """What a value is.
 
-    `MASK` is a bool for each window position; `GROUP`, `KERNEL` and `PREVIOUS` are what `run(mask)`, `gaussian(sigma)` and a
+    `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary; `GROUP`, `KERNEL` and
+    `PREVIOUS` are what `run(mask)`, `gaussian(sigma)` and a
     bare `before` are, and fit in no other place; `UNKNOWN` follows a mistake already reported.
     """
 
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     REAL = "real"
     INT = "int"
     TOKEN = "token"
+    TABLE = "table"
     BOOL = "bool"
     MASK = "mask"
     GROUP = "group"
@@ -98,8 +100,8 @@ class Word:
 NUMBERS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT, Kind.REAL, Kind.INT})
 CONDITIONS = frozenset({Kind.BOOL, Kind.MASK})
 IDS = frozenset({Kind.TOKEN, Kind.INT})
-PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL})
-STATE_KINDS = frozenset({*PARAMETER_KINDS, Kind.MASK})
+STATE_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.MASK})
+PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.TABLE})
 UNITS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT})
 
 _INT = frozenset({Kind.INT})
@@ -149,6 +151,12 @@ _WORDS = (
         (Slot("ids", IDS),),
         Type(Kind.PROB, Place.POSITION, Polarity.HIGH),
         "probability of an id: `p(canvas)` judges what stands there",
+    ),
+    Word(
+        "of",
+        (Slot("table", frozenset({Kind.TABLE}), Place.PARAMETER), Slot("ids", IDS)),
+        Type(Kind.REAL, Place.POSITION),
+        "the table's number of an id, as in `of(frequency, token)`; no value for what is no id",
     ),
     Word(
         "kl",
@@ -348,9 +356,10 @@ TRANSFORMS: Mapping[str, Word] = MappingProxyType(
             Word("ban", (Slot("ids", IDS, Place.PARAMETER, many=True),), None, "these ids have no probability"),
             Word(
                 "bias",
-                (Slot("id", IDS, Place.PARAMETER), Slot("amount", NUMBERS, Place.PARAMETER)),
+                (Slot("table", frozenset({Kind.TABLE}), Place.PARAMETER),),
                 None,
-                "adds an amount to the logit of an id",
+                "adds a table's numbers to the logits of all ids; bias(id, amount): an amount to that of one",
+                elementwise=(Slot("id", IDS, Place.PARAMETER), Slot("amount", NUMBERS, Place.PARAMETER)),
             ),
             Word(
                 "cfg",
@@ -367,7 +376,7 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "window": ("window all | blocks(n) | sliding(...) | until(...)", "where a step may write; once, first"),
         "draw": ("draw argmax | gumbel(temperature) | nucleus(temperature, top_p, top_k)", "how `token` is chosen; argmax if left out"),
-        "logits": ("logits ban(ids) | bias(id, amount) | cfg(scale)", "what is done to the logits before anything is observed"),
+        "logits": ("logits ban(ids) | bias(table) | cfg(scale)", "what is done to the logits before anything is observed"),
         "state": ("state NAME: KIND [each] = EXPR per block | sequence | PHASE", "a value carried from step to step"),
         "def": ("def NAME(a, b) = EXPR", "a function of your own, written out wherever it is called"),
         "set": ("set NAME = EXPR", "a state's new value"),

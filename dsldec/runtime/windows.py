@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from ..checks.facts import Facts
-from ..checks.values import Value
+from ..checks.values import Value, int_of
 from .rows import Rows
 
 Place = Callable[[Rows, Tensor, Tensor], tuple[Tensor, Tensor]]
@@ -21,8 +21,7 @@ def placing(facts: Facts, parameters: Mapping[str, Value]) -> Place:
     """How a policy's windows are placed: from the rows, where each window was and ended, to where it is and ends, `[B]` each."""
     if facts.window != "sliding":
         return _where_it_was
-    size = facts.window_masks
-    most = int(parameters[size] if isinstance(size, str) else size or 1)
+    most = int_of(facts.window_masks, parameters) or 1
     return lambda rows, start, end: _sliding(rows, end, most)
 
 

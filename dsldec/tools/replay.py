@@ -86,6 +86,9 @@ class Table:
     def biased(self, id_: int, amount: float) -> Table:
         return self
 
+    def biased_everywhere(self, table: Any) -> Table:
+        return self
+
     def observe(self, wanted: Collection[str], way: str, *given: Any) -> Observed:
         return Observed(self)
 
@@ -220,7 +223,7 @@ class _Replaying:
 
     def __init__(self, policy: Policy, case: Case) -> None:
         self.policy, self.program, self.length = policy, policy.program, case.length
-        self.parameters = {name: value.item() for name, value in parameter_tensors(policy.program, policy.parameters).items()}
+        self.parameters = {name: value.tolist() for name, value in parameter_tensors(policy.program, policy.parameters).items()}
         self.window = policy.facts.block_length(case.length, policy.parameters)
         self.slides = policy.facts.window == "sliding"
         self.rows = Rows([[]], case.length, self.window, MASK_ID, END_ID, torch.device("cpu"))

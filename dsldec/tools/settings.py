@@ -5,8 +5,10 @@ Not here: whether a value fits its parameter (`policy`).
 
 from __future__ import annotations
 
+import json
 import math
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
@@ -29,19 +31,31 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
             raise UsageError(Diagnostic("E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"))
         kind = policy.parameter_kinds.get(name)
         # A name that the policy lacks goes on: `bind` has the sentence for it.
-        values[name] = _value(name, kind, text) if kind is not None else 0
+        is_file = kind == "table" and text.startswith("@")
+        values[name] = 0 if kind is None else _table(name, text[1:]) if is_file else _value(name, kind, text)
     return policy.bind(**values) if values else policy
 
 
+def _table(name: str, file: str) -> Value:
+    """The numbers of a JSON file, one for each id."""
+    try:
+        table = json.loads(Path(file).read_text(encoding="utf-8"))
+        return tuple(float(number) for number in table)
+    except (OSError, ValueError, TypeError) as error:
+        why = getattr(error, "strerror", None) or "it is no list of numbers in JSON"
+        help_ = f"`--set {name}=@frequency.json`, a file such as `[0.1, 0.02]` with a number for each id"
+        raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} cannot be read: {why.lower()}", help=help_)) from None
+
+
 def _value(name: str, kind: str, text: str) -> Value:
-    wanted = {"int": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
+    wanted = {"int": "a whole number", "token": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
     try:
         if kind == "bool":
             return {"true": True, "false": False}[text.lower()]
-        value = int(text) if kind == "int" else float(text)
+        value = int(text) if kind in ("int", "token") else float(text)
         if math.isnan(value):
             raise ValueError
     except (ValueError, KeyError):
-        help = f"`--set {name}={ {'int': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
+        help = f"`--set {name}={ {'int': '4', 'token': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
         raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)) from None
     return value

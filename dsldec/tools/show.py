@@ -81,7 +81,10 @@ def _facts(name: str, settings: Sequence[str]) -> Iterator[str]:
 
 def _ir(name: str, settings: Sequence[str]) -> Iterator[str]:
     policy = chosen(name, settings)
-    values = {name: replace(parameter, default=policy.parameters[name]) for name, parameter in policy.program.parameters.items()}
+    values = dict(policy.program.parameters)
+    for name, value in policy.parameters.items():
+        if not isinstance(value, tuple):  # a table is too long to be shown
+            values[name] = replace(values[name], default=value)
     yield from str(replace(policy.program, parameters=values)).split("\n")
 
 

@@ -12,6 +12,7 @@ from torch import Tensor
 
 OBSERVED = ("conf", "doubt", "margin", "logit_margin", "entropy")
 PARAMETERS = "level: prob = 0.5, weight: real = 1.5, few: int = 2 in 1..9, bold: bool = true, word: token = 7, picks: int = 3 in 1..5"
+PARAMETERS += ", lore: table = 0.5"
 STATES = {
     "still": "state still: int each = 0 per {}",
     "turns": "state turns: int = few per {}",
@@ -29,7 +30,7 @@ WINDOWS = (
     "until(4, max=8, by=conf, when=conf > 0.25)",
 )
 DRAWS = ("argmax", "gumbel(weight)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
-TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "cfg(0.5)")
+TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)")
 ROW_NUMBERS = (
     "step", "window_start", "window_end", "window_length", "generation_length", "progress", "steps_in_window", "steps_in_phase", "visits",
     "committed_before",
@@ -104,6 +105,8 @@ class Writer:
             "p(token)",
             "p(word)",
             "kl(before)",
+            "of(lore, token)",
+            "of(lore, canvas)",
         ]
         choices += ["rank"] * 12 if self.within else []
         choices += [] if self.early else ["committed_now", "edited_now"] * 2

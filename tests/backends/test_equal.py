@@ -21,7 +21,7 @@ from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from .policies import OBSERVED, OPERATORS, random_observations, random_policy
 
 MASK, EOS = 30, 4
-PARAMETERS = {"level": 0.25, "weight": -0.5, "few": 3, "bold": False, "word": 4, "picks": 1}
+PARAMETERS = {"level": 0.25, "weight": -0.5, "few": 3, "bold": False, "word": 4, "picks": 1, "lore": [i % 9 / 8 for i in range(MASK)]}
 OTHERS = {"and", "or", "not", "<", "<=", ">", ">=", "==", "!=", "at least", "at most", "as", "orelse", "if", "true", *OPERATORS}
 
 

@@ -71,7 +71,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "erase": ("token.T mask -> token.T",),
 }
 # Those that read the step's inputs or the logits have tests of their own below.
-ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "observe"} | {
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe"} | {
     "observation", "probability", "log_probabilities", "kl", "shift_distributions",
 }  # fmt: skip
 PLACES = {"T": Place.POSITION, "B": Place.SEQUENCE, "1": Place.PARAMETER}

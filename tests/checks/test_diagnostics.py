@@ -388,6 +388,23 @@ policy hygiene():
 #                   ^^^ E0201
   commit masked and high(conf) at least 1 by conf
 """,
+    "a parameter called like a word of the grammar is told where it is named": """
+policy keyword(most: nats = 0.5):
+#              ^^^^ E0202
+  window all
+  commit masked and entropy <= most at least 1 by -entropy
+""",
+    "tables": """
+policy tables(frequency: table = 0.1 in 0..1):
+#                                       ^^^^ E0208
+  window all
+  commit masked and frequency > 1
+#                   ^^^^^^^^^ E0204
+  commit masked and of(token, frequency) > 1
+#                      ^^^^^ E0204
+#                             ^^^^^^^^^ E0204
+  commit top(masked, 1, by=-of(frequency, token))
+""",
     "before": """
 policy earlier():
   window all

@@ -33,7 +33,11 @@ CASES = {
         """,
     ),
     "a state per sequence goes on": (
-        policy("state n: int = 0 per sequence", "set n = n + 1", "commit top(masked, n, by=conf) at least 1 by conf", window="blocks(3)"),
+        policy(
+            "state n: int = 0 per sequence",
+            "set n = n + 1",
+            "commit top(masked, n, by=conf) at least 1 by conf", window="blocks(3)",
+        ),
         """
         gen 6
         conf .3 .2 .1 .6 .5 .4
@@ -46,7 +50,10 @@ CASES = {
         """,
     ),
     "a state of each position, and what was one step before": (
-        policy("state up: int each = 0 per block", "set up = up + 1 if conf > before(conf) else 0", "commit masked and up >= 2 at least 1 by -pos"),
+        policy(
+            "state up: int each = 0 per block",
+            "set up = up + 1 if conf > before(conf) else 0",
+            "commit masked and up >= 2 at least 1 by -pos"),
         """
         conf .1 .2 .3 .4
         commit 0
@@ -147,7 +154,10 @@ CASES = {
     "a state per phase returns to its start when the phase is entered": (
         policy(
             "state seen: mask = false per look",
-            "phase look:", "  commit top(masked and not seen, 1, by=conf) at least 1 by -pos", "  set seen = seen or pos < 2", "  next rest when step == 1",
+            "phase look:",
+            "  commit top(masked and not seen, 1, by=conf) at least 1 by -pos",
+            "  set seen = seen or pos < 2",
+            "  next rest when step == 1",
             "phase rest:", "  commit masked and seen at least 1 by conf", "  next look",
         ),
         """
@@ -179,7 +189,10 @@ CASES = {
         """,
     ),
     "revoke takes the least sure first, at most its budget": (
-        policy("commit masked and conf > 0.5 at least 1 by conf", "revoke committed and p(canvas) < 0.5 at most committed_before - 1 by -p(canvas)"),
+        policy(
+            "commit masked and conf > 0.5 at least 1 by conf",
+            "revoke committed and p(canvas) < 0.5 at most committed_before - 1 by -p(canvas)",
+        ),
         """
         conf .9 .8 .7 .1
         p     0  0  0  0
@@ -209,7 +222,11 @@ CASES = {
         """,
     ),
     "a full window stays while it is edited": (
-        policy("edit committed as token at most 4", "commit masked", "stay at most 3 when edited_now + committed_now > 0", window="blocks(2)"),
+        policy(
+            "edit committed as token at most 4",
+            "commit masked",
+            "stay at most 3 when edited_now + committed_now > 0", window="blocks(2)",
+        ),
         """
         conf  .1 .1
         token 4  5
@@ -235,7 +252,11 @@ CASES = {
         """,
     ),
     "age counts the steps since a position was written": (
-        policy("commit top(masked, 1, by=-pos)", "revoke committed and age >= 2 at most committed_now - 1", "commit top(masked, 1, by=pos + sum(age, over=committed))"),
+        policy(
+            "commit top(masked, 1, by=-pos)",
+            "revoke committed and age >= 2 at most committed_now - 1",
+            "commit top(masked, 1, by=pos + sum(age, over=committed))",
+        ),
         """
         conf .1 .1 .1 .1
         commit 0 3

@@ -489,6 +489,15 @@ def remdm_loop(see: See, canvas: Canvas, tokens: int, again: int, rounds: int, b
         yield list(canvas)
 
 
+def pc_sampler(see: See, canvas: Canvas, frequency: Sequence[float], slope: float, cap: float, tokens: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = see(canvas)
+            said = [min(-s.conf[i] * math.log(frequency[s.token[i]]), cap) for i in range(len(canvas))]
+            write(canvas, best(m, [math.exp(-slope * i) * x for i, x in enumerate(said)], tokens), s.token)
+            yield list(canvas)
+
+
 def joint_threshold(see: See, canvas: Canvas, confidence: float, change: float, extra: int, block: int) -> Steps:
     for window in blocks(len(canvas), block):
         more, changed = extra, True

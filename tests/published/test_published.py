@@ -21,6 +21,7 @@ from . import rules
 HERE = Path(__file__).parent
 PROMPTS = [[3, 7, 11, 2], [25, 0, 8, 19]]
 
+LORE = [(1 + 7 * id_ % 40) / 820 for id_ in range(40)]  # how often each id is met
 # Rule, and the settings it is compared with; those of the policy's own defaults where none are given.
 CASES: dict[str, list[dict[str, Any]]] = {
     "llada": [{"steps": 8, "block": 16}, {"steps": 5, "block": 32}, {"steps": 20, "block": 13}],
@@ -54,6 +55,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "p2": [{}, {"steps": 30, "eta": 2.0}, {"eta": 0.0}],
     "rcr": [{}, {"steps": 20, "block": 64}],
     "remdm_loop": [{}, {"tokens": 32, "again": 9, "rounds": 6, "begin": 0.4}],
+    "pc_sampler": [{"frequency": LORE}, {"frequency": LORE, "slope": 0.0, "tokens": 3, "cap": 2.0}, {"frequency": LORE, "block": 8}],
     "joint_threshold": [{"confidence": 0.3}, {"confidence": 0.1, "block": 64}, {"change": 0.2, "extra": 3, "block": 8}],
     "hierarchy_remask": [{}, {"low": 0.2, "keep": 0.8, "block": 64}],
 }
