@@ -150,8 +150,9 @@ def compare_compiled(seed: int, tables: int) -> None:
         assert_same(slow(logits, canvas, editable, state), fast(logits, canvas, editable, state), f"seed {seed}, table {table}\n{text}")
 
 
-@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize("seed", [0, 3])
 def test_inductor_equals_reference(seed: int) -> None:
+    """Both once found a miscompilation: one of scatters, one of memory used twice."""
     compare_compiled(seed, 10)
 
 
