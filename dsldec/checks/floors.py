@@ -11,7 +11,7 @@ from ..language import syntax
 from ..language.arithmetic import float32
 from ..language.words import WORDS, Kind, Place
 from .found import Body, Found, alike, parts
-from .implied import is_word, plain
+from .implied import follows_from_idle, is_word, plain
 
 Floor = int | syntax.Parameter
 SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
@@ -68,6 +68,8 @@ class Prover:
                     floors.append(self.floor_of_commit(statement))
                 case syntax.Fill() if statement.condition is None:
                     floors.append(ALL)
+                case syntax.Fill() if follows_from_idle(statement.condition, self.found.through):
+                    floors.append(1)  # either something was committed before, or everything is now
         return max(floors, key=smallest)
 
     def learn(self, let: syntax.Let) -> None:
@@ -116,7 +118,7 @@ class Prover:
         meaning = self.found.meanings.get(x) if isinstance(x, syntax.Name) else None
         match x:
             case syntax.Number():
-                return x.value > 0
+                return float32(x.value) > 0
             case syntax.Call() if x.function.text == "exp" and len(x.arguments) == 1:
                 return self.scaled_observation(x.arguments[0])  # of something negative it may round to 0
             case syntax.Name() if isinstance(meaning, syntax.Parameter):

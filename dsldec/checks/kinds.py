@@ -246,6 +246,8 @@ class Typing:
         given, mistake = matched(call, word)
         if mistake is not None:
             self.diagnostics.append(mistake)
+            for part in parts(call):  # of which nothing can be said
+                self.types.setdefault(part, UNKNOWN)
             return None
         fits = []
         for one in given:

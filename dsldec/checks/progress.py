@@ -18,7 +18,7 @@ from .floors import TOP_ARGUMENTS, Floor, Prover, smallest
 from .found import Body, Found, bodies, parts, statements
 from .implied import StepLimit, follows_from_idle, is_word, plain
 from .phases import entered, targets
-from .values import defaults, known_limit, worth
+from .values import defaults, known_limits, worth
 
 SCHEDULES = ("even", "linear", "cosine")
 
@@ -71,16 +71,16 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
 
 
 def _of_body(body: Body, found: Found) -> PhaseProgress:
-    fills = [_fill_limit(s, found) for s in _after_revokes(body)]
+    fills = [limit for s in _after_revokes(body) for limit in _fill_limits(s, found)]
     slow = [_slow_until(s, found) for s in body.statements]
     ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
     leaves_idle = any(follows_from_idle(way.condition, found.through) for way in ways)
-    limits = [known_limit(way.condition, found.policy, found.through) for way in ways]
-    leaves_after = next((limit for limit in [*fills, *limits] if limit is not None and limit.counter == "steps_in_phase"), None)
+    limits = [limit for way in ways for limit in known_limits(way.condition, found.policy, found.through)]
+    leaves_after = next((limit for limit in [*fills, *limits] if limit.counter == "steps_in_phase"), None)
     return PhaseProgress(
         name=body.name,
         floor=_floor(body, found),
-        fills_after=next((limit for limit in fills if limit is not None and limit.counter == "steps_in_window"), None),
+        fills_after=next((limit for limit in fills if limit.counter == "steps_in_window"), None),
         slow_until=next((limit for limit in slow if limit is not None), None),
         idle_steps=1 if leaves_idle else leaves_after,
         steps=1 if any(way.condition is None for way in ways) else leaves_after,
@@ -95,13 +95,14 @@ def _after_revokes(body: Body) -> list[syntax.Statement]:
     return list(body.statements[last + 1 :])
 
 
-def _fill_limit(statement: syntax.Statement, found: Found) -> StepLimit | None:
+def _fill_limits(statement: syntax.Statement, found: Found) -> list[StepLimit]:
     """The step at which a statement surely fills the window: `fill` at a step limit, or a schedule's last step."""
     if isinstance(statement, syntax.Fill):
-        return known_limit(statement.condition, found.policy, found.through)
+        return known_limits(statement.condition, found.policy, found.through)
     if not isinstance(statement, syntax.Commit) or statement.at_most is not None or statement.ids is not None:
-        return None
-    return _schedule_end(statement.mask, found) or (_end(statement.at_least.count, found) if statement.at_least is not None else None)
+        return []
+    end = _schedule_end(statement.mask, found) or (_end(statement.at_least.count, found) if statement.at_least is not None else None)
+    return [end] if end is not None else []
 
 
 def _slow_until(statement: syntax.Statement, found: Found) -> StepLimit | None:

@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..language import syntax
 from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
+from ..language.words import NUMBERS, Kind
 from .implied import Meanings, StepLimit, plain, step_limits
 
 Number = int | float | bool
@@ -32,8 +33,12 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
         case syntax.Number():
             return _as_held(expression.value)
         case syntax.Name():
-            value = known.get(expression.identifier)
-            return None if value is None or isinstance(value, tuple) else _as_held(value)
+            value, meaning = known.get(expression.identifier), meanings.get(expression)
+            if value is None or isinstance(value, tuple):
+                return None
+            # `share: real = 1` is a real in the step.
+            is_real = isinstance(meaning, syntax.Parameter) and Kind(meaning.kind.text) in NUMBERS - {Kind.INT}
+            return float32(value) if is_real else _as_held(value)
         case syntax.Negation():
             return _applied("negate", (expression.operand,), meanings, known)
         case syntax.Arithmetic():
@@ -78,12 +83,12 @@ def _computed(name: str, *values: Number | None) -> Number:
     return value
 
 
-def known_limit(condition: syntax.Expression | None, policy: syntax.Policy, meanings: Meanings) -> StepLimit | None:
-    """The step limit of a window or a phase that a condition sets, if its number is known before anything runs."""
+def known_limits(condition: syntax.Expression | None, policy: syntax.Policy, meanings: Meanings) -> list[StepLimit]:
+    """The step limits of a window or a phase that a condition sets and whose number is known before anything runs."""
     limits = [limit for limit in step_limits(condition, meanings) if worth(limit.most, meanings, defaults(policy)) is not None]
     if _is_one_window(policy):
         limits = [replace(limit, counter="steps_in_window") if limit.counter == "step" else limit for limit in limits]
-    return next((limit for limit in limits if limit.counter != "step"), None)
+    return [limit for limit in limits if limit.counter != "step"]
 
 
 def _is_one_window(policy: syntax.Policy) -> bool:

@@ -215,16 +215,14 @@ class _Lowering(Expressions):
                 more = self.holds("less", self.state("stays", Kind.INT), self.expression(statement.count, scope))
                 after.stays = self.holds("or", after.stays, self.all_of(more, self._when(statement, scope)))
             case syntax.Next():
-                wins = self.all_of(self._when(statement, scope), self.holds("not", self._leaves(after)))
+                # A `finish` above may yet be undone: where the row goes then is decided all the same.
+                wins = self.all_of(self._when(statement, scope), self.holds("not", after.moves))
                 target = self.number(self.names.index(statement.phase.text))
                 after.target = self.where(wins, target, after.target, Kind.INT)
                 after.moves = self.holds("or", after.moves, wins)
             case syntax.Finish():
-                wins = self.all_of(self._when(statement, scope), self.holds("not", self._leaves(after)))
+                wins = self.all_of(self._when(statement, scope), self.holds("not", after.moves))
                 after.finishes = self.holds("or", after.finishes, wins)
-
-    def _leaves(self, after: _After) -> int:
-        return self.holds("or", after.moves, after.finishes)
 
     def _when(self, statement: syntax.Fill | syntax.Stay | syntax.Next | syntax.Finish, scope: Scope) -> int:
         return self.number(True) if statement.condition is None else self.expression(statement.condition, scope)

@@ -405,6 +405,15 @@ policy tables(frequency: table = 0.1 in 0..1):
 #                             ^^^^^^^^^ E0204
   commit top(masked, 1, by=-of(frequency, token))
 """,
+    "calls inside calls": """
+policy calls():
+  window all
+  commit top(masked, max(1, 2, 3), by=conf) or top(masked, 1, by=conf, each=pos // clamp(1, 2))
+#                           ^ E0203
+#                                                                                  ^^^^^^^^^^^ E0203
+  commit prefix(masked, by=conf, while=mean(conf, masked) > 1)
+#                                                 ^^^^^^ E0203
+""",
     "before": """
 policy earlier():
   window all

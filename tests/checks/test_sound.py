@@ -57,6 +57,7 @@ REFUSED = {
     "a state set in between": ["state s: real each = 0 per block", "m = max(s)", "set s = s - 1", "commit masked and s >= m"],
     "two draws are not one": ["commit chance(masked, 0.2) if any(chance(masked, 0.2)) else masked"],
     "weights that may be nothing": ["commit sample(masked, 1, by=exp(-1000 * conf))"],
+    "a weight that rounds to 0": ["commit sample(masked, 1, by=1e-30 * 1e-30)"],
     "as much back as written": ["commit top(masked, 2, by=conf)", "revoke committed at most 2"],
     "an empty window": ["commit top(masked, 1, by=conf)"],
 }
@@ -131,6 +132,27 @@ ACCEPTED = {
     "short windows with a step limit": (
         one_phase(
             "commit masked and conf > 0.9999", "fill when steps_in_window + 1 >= 6", window="until(1, 2, 3, 5, 6, 7, min=2, max=8)",
+        ),
+        {},
+    ),
+    "a finish that was undone does not keep a row in its phase": (
+        one_phase(
+            "phase a at most 2 visits else c:", "  commit masked and pos == 1 as 4", "  commit top(masked, 4, by=conf)",
+            "  finish when eos_closed", "  revoke committed at most 4 by -pos", "  next c",
+            "phase c:", "  commit top(masked, 1, by=conf)", window="all",
+        ),
+        {},
+    ),
+    "a real given as an int": (
+        one_phase("phase a at most int(8 // share) visits else b:", "  next b", "phase b:", "  commit top(masked, 1, by=conf)", "  next a"),
+        {"share": 1},
+    ),
+    "everything where nothing was sure": (one_phase("commit masked and conf > 0.9", "fill when idle"), {}),
+    "the limit of the phase among others": (
+        one_phase(
+            "phase a at most 2 visits else c:", "  commit masked and conf > 0.9",
+            "  next c when steps_in_window >= 40 or steps_in_phase >= 2",
+            "phase c:", "  commit top(masked, 1, by=conf)",
         ),
         {},
     ),
