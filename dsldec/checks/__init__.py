@@ -16,7 +16,7 @@ from .facts import Facts
 from .found import Check, Found
 
 # What is said of a whole statement or call, and may be true only because a part of it is wrong.
-CONSEQUENCES = frozenset({"E0203", "E0301", "E0302", "E0308", "W0301"})
+CONSEQUENCES = frozenset({"E0203", "E0301", "E0302", "E0306", "E0308", "W0301"})
 
 CHECKS: tuple[Check, ...] = (
     parameters.check,

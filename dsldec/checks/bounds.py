@@ -131,6 +131,7 @@ class Bound:
             return f"{' or '.join(texts)} a window" + (", or gen_length if that is less" if not self.takes_back else "")
         idle = [phase for phase in self.progress.phases if phase.may_idle]
         more = [f"{self._visits_text(phase)} idle steps of `{phase.name}`" for phase in idle]
+        more += [f"what `{phase.name}` masks again" for phase in self.progress.phases if self._numbered_revokes(phase)]
         more += [
             f"{_limit_text(p.fills_after)} steps of `{p.name}`" for p in self.progress.phases if p.fills_after and smallest(p.floor) < 1
         ]

@@ -12,11 +12,13 @@ from ..language.arithmetic import float32
 from ..language.words import WORDS, Kind, Place
 from .found import Body, Found, alike, parts
 from .implied import follows_from_idle, is_word, plain
+from .signs import never_negative
 
 Floor = int | syntax.Parameter
 SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
 TOP_ARGUMENTS = sum(not slot.named for slot in WORDS["top"].slots)
 CLAMPED = 2  # `clamp(x, least, most)` has more arguments than this
+SMALLEST_SHARE = 1e-30  # a float32 holds it
 ALL = 10**9  # more than any window holds: everything that is left
 
 
@@ -85,6 +87,11 @@ class Prover:
             return expression.value
         if (known := self.let(expression)) is not None:
             return known.count
+        if isinstance(expression, syntax.Conditional):
+            return _lower(self.count(expression.then), self.count(expression.otherwise))
+        if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
+            is_int = self.found.types[expression].kind is Kind.INT
+            return self.count(expression.right) if is_int and never_negative(expression.left, self.found) else 0
         meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(expression, syntax.Call) and not expression.keywords:
             return self.count_of_call(expression)
@@ -106,8 +113,11 @@ class Prover:
         return 0
 
     def is_share(self, arguments: tuple[syntax.Expression, ...]) -> bool:
-        """Whether this is `count(masked) / n` with n an int from 1 on."""
+        """Whether this is `count(masked) / n` with n an int from 1 on, or `share * count(masked)`."""
         x = plain(arguments[0], self.found.through) if arguments else None
+        if isinstance(x, syntax.Arithmetic) and x.operator == "*" and isinstance(x.left, syntax.Number):
+            is_count = isinstance(x.right, syntax.Call) and x.right.function.text == "count"
+            return is_count and x.left.value > SMALLEST_SHARE and smallest(self.count(x.right)) >= 1
         if not isinstance(x, syntax.Arithmetic) or x.operator != "/" or self.found.types[x.right].kind is not Kind.INT:
             return False
         counts = isinstance(x.left, syntax.Call) and x.left.function.text == "count"
@@ -163,6 +173,8 @@ class Prover:
                 return self.floor_of_either(mask)
             case syntax.Call() if mask.function.text in ("top", "sample") and len(mask.arguments) == TOP_ARGUMENTS:
                 return self.floor_of_choice(mask)
+            case syntax.Call() if mask.function.text == "prefix":
+                return self.floor_of_prefix(mask)
             case _:
                 return 0
 
@@ -179,21 +191,29 @@ class Prover:
         if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
             return False
         (left, right), operator = condition.operands, condition.operators[0]
-        if operator == ">=":
-            return self.reaches(right, left, "max", "-") or self.reaches(left, right, "min", "+")
-        return operator == "<=" and (self.reaches(right, left, "min", "+") or self.reaches(left, right, "max", "-"))
+        ways = {
+            ">=": ((right, left, "max", "-"), (left, right, "min", "+")),
+            "<=": ((right, left, "min", "+"), (left, right, "max", "-")),
+            "==": tuple((bound, x, best, "") for bound, x in ((left, right), (right, left)) for best in ("min", "max")),
+        }
+        return any(self.reaches(*way) for way in ways.get(operator, ()))
 
     def reaches(self, bound: syntax.Expression, x: syntax.Expression, best: str, eased: str) -> bool:
         """Whether a bound is the best x of all masks or eases that: `min(c, max(x) - 0.1)` is never above it."""
         bound = plain(bound, self.found.through)
         if not is_observation(x, self.found):
             return False  # it may have no value, or another one by now
+        if isinstance(bound, syntax.Arithmetic) and bound.operator == "*" and best == "max" and eased:
+            infinite = is_word(x, "logit_margin", self.found.meanings)  # 0 times that has no value
+            return not infinite and self.is_share_of_one(bound.left) and self.reaches(bound.right, x, best, eased)
         if isinstance(bound, syntax.Arithmetic) and bound.operator == eased:
             return self.is_from_0_on(bound.right) and self.reaches(bound.left, x, best, eased)
         if not isinstance(bound, syntax.Call):
             return False
         eases = {"max": "min", "min": "max"}[best]
-        if bound.function.text == eases and len(bound.arguments) > 1:
+        if bound.function.text == {"min": "first", "max": "last"}[best] and len(bound.arguments) == 1:
+            return is_word(x, "pos", self.found.meanings) and is_word(bound.arguments[0], "masked", self.found.meanings)
+        if eased and bound.function.text == eases and len(bound.arguments) > 1:
             pairs = (bound.arguments[:2], bound.arguments[1::-1])
             return any(self.reaches(one, x, best, eased) and self.has_value(other) for one, other in pairs)
         over = [keyword.value for keyword in bound.keywords if keyword.identifier.text == "over"]
@@ -206,13 +226,19 @@ class Prover:
             return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
         return isinstance(expression, syntax.Number)
 
+    def is_share_of_one(self, expression: syntax.Expression) -> bool:
+        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        if isinstance(meaning, syntax.Parameter):
+            return meaning.kind.text == "prob"
+        return isinstance(expression, syntax.Number) and expression.value <= 1
+
     def has_value(self, expression: syntax.Expression) -> bool:
         meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
         return isinstance(expression, syntax.Number) or isinstance(meaning, syntax.Parameter) or is_observation(expression, self.found)
 
     def floor_of_choice(self, call: syntax.Call) -> Floor:
         named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
-        if "each" in named and not self.is_of_blocks(named["each"]):
+        if "each" in named and not self.is_of_blocks(named["each"]) and not self.is_of_masks(named["each"]):
             return 0  # there may be no run
         if call.function.text == "sample" and not ("by" in named and self.positive(named["by"])):
             return 0  # what has no weight is never drawn
@@ -226,6 +252,33 @@ class Prover:
         each = plain(each, self.found.through)
         divides = isinstance(each, syntax.Arithmetic) and each.operator == "//" and is_word(each.left, "pos", self.found.meanings)
         return divides and isinstance(each, syntax.Arithmetic) and smallest(self.count(each.right)) >= 1
+
+    def is_of_masks(self, each: syntax.Expression) -> bool:
+        """Whether this is `run(masked)`: every mask is in a run."""
+        each = plain(each, self.found.through)
+        is_run = isinstance(each, syntax.Call) and each.function.text == "run" and len(each.arguments) == 1
+        return is_run and isinstance(each, syntax.Call) and is_word(each.arguments[0], "masked", self.found.meanings)
+
+    def holds_first(self, condition: syntax.Expression) -> bool:
+        """Whether a `while` surely holds for the best position: `rank <= 2`, or one of several."""
+        condition = plain(condition, self.found.through)
+        if isinstance(condition, syntax.Disjunction):
+            return self.holds_first(condition.left) or self.holds_first(condition.right)
+        if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
+            return False
+        (left, right), operator = condition.operands, condition.operators[0]
+        if not is_word(left, "rank", self.found.meanings):
+            return False
+        if operator == "==":
+            return isinstance(right, syntax.Number) and right.value == 1
+        return (operator == "<=" and smallest(self.count(right)) >= 1) or (operator == "<" and smallest(self.count(right)) > 1)
+
+    def floor_of_prefix(self, call: syntax.Call) -> Floor:
+        named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
+        source = call.arguments[0] if call.arguments else None
+        if source is None or "each" in named or "while" not in named or not self.only_masks(source):
+            return 0
+        return 1 if smallest(self.floor(source)) >= 1 and self.holds_first(named["while"]) else 0
 
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
         """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
@@ -270,7 +323,7 @@ class Prover:
 
 def is_observation(expression: syntax.Expression, found: Found) -> bool:
     """Whether this is a word that has a value at every position, the same all through a step."""
-    return any(is_word(expression, word, found.meanings) for word in ("conf", "doubt", "margin", "logit_margin", "entropy"))
+    return any(is_word(expression, word, found.meanings) for word in ("conf", "doubt", "margin", "logit_margin", "entropy", "pos"))
 
 
 def _is_of(expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:

@@ -104,7 +104,8 @@ class Typing:
                 message = f"`{text}` is one bool for the row, not a mask"
                 return self.wrong("E0204", message, expression, why, f"write `masked and {text}`")
             wanted = WANTED.get(slot.kinds) or " or ".join(describe(kind) for kind in sorted(slot.kinds))
-            return self.wrong("E0204", f"`{text}` is {describe(given.kind)} where {wanted} is needed", expression, why)
+            help_ = f"write `int({text})`" if Kind.INT in slot.kinds and given.kind in NUMBERS else ""
+            return self.wrong("E0204", f"`{text}` is {describe(given.kind)} where {wanted} is needed", expression, why, help_)
         if given.place > slot.place:
             return self.wrong("E0207", *_too_wide(text, given, slot.place), expression, why, _narrower(expression, given))
         if slot.score and given.polarity is Polarity.LOW:

@@ -7,7 +7,10 @@ from .found import Found
 from .implied import plain
 
 NEVER_NEGATIVE = frozenset(
-    "conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction progress".split()
+    (
+        "conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction progress pos step "
+        "steps_in_window steps_in_phase visits committed_now committed_before edited_now window_length"
+    ).split()
 )
 
 
@@ -26,7 +29,7 @@ def never_negative(expression: syntax.Expression, found: Found) -> bool:
             return never_negative(expression.arguments[0], found)
         case syntax.Call():
             return expression.function.text in NEVER_NEGATIVE or expression.function.text in ("abs", "exp", "std")
-        case syntax.Arithmetic() if expression.operator in ("+", "*", "/"):
+        case syntax.Arithmetic() if expression.operator in ("+", "*", "/", "//"):
             return never_negative(expression.left, found) and never_negative(expression.right, found)
         case _:
             return False

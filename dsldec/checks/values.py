@@ -37,7 +37,7 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
             if value is None or isinstance(value, tuple):
                 return None
             # `share: real = 1` is a real in the step.
-            is_real = isinstance(meaning, syntax.Parameter) and Kind(meaning.kind.text) in NUMBERS - {Kind.INT}
+            is_real = isinstance(meaning, syntax.Parameter) and meaning.kind.text in NUMBERS - {Kind.INT}
             return float32(value) if is_real else _as_held(value)
         case syntax.Negation():
             return _applied("negate", (expression.operand,), meanings, known)

@@ -405,6 +405,13 @@ policy tables(frequency: table = 0.1 in 0..1):
 #                             ^^^^^^^^^ E0204
   commit top(masked, 1, by=-of(frequency, token))
 """,
+    "a bound of a kind that is none": """
+policy unknown_kind(n: sure = 4):
+#                      ^^^^ E0208
+  window all
+  commit masked and conf > 0.9
+  fill when steps_in_window >= n
+""",
     "calls inside calls": """
 policy calls():
   window all
