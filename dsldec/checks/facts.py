@@ -13,7 +13,7 @@ from ..language import syntax
 from ..language.words import Kind, Place
 from .bounds import Bound, block_length
 from .floors import ALL, smallest
-from .found import Found, alike, bodies, expressions, parts, statements
+from .found import Found, alike, expressions, parts, statements
 from .kinds import of_state
 from .values import Value, worth
 
@@ -152,8 +152,3 @@ def _bytes(found: Found) -> int:
     total += sum(BYTES.get(found.types[part].kind, 4) for part in kept if found.types[part].place is Place.POSITION)
     words = _words(found)
     return total + 8 * ("age" in words) + 8 * ("same" in words)
-
-
-def phases(found: Found) -> tuple[str, ...]:
-    """The names of a policy's phases in order; one without a name where it has none."""
-    return tuple(body.name for body in bodies(found.policy))
