@@ -194,6 +194,7 @@ def _run_parser() -> _Parser:
     add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
     add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
     add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
+    add("--shift-logits", action="store_true", help="the model's logits at a position speak of the next one (Dream)")
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=_count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
     add("--seed", type=_seed, default=0, metavar="N", help="seed of policies that draw at random (default: 0)")

@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
+from .shifted import shifted
 
 DEFAULT_GEN_LENGTH = 256
 
@@ -25,17 +26,20 @@ class HuggingFaceDenoiser:
     """A model with a masked-language-model head and its tokenizer, as a denoiser.
 
     `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right and hidden by the attention mask,
-    so that every row keeps its own positions.
+    so that every row keeps its own positions. `shift_logits`: the model's logits at a position speak of the next one.
     """
 
     padding = True
 
-    def __init__(self, model: Any, tokenizer: Any, mask_id: int, eos_id: int | None, gen_length: int) -> None:
+    def __init__(
+        self, model: Any, tokenizer: Any, mask_id: int, eos_id: int | None, gen_length: int, *, shift_logits: bool = False
+    ) -> None:
         self.model = model
         self.tokenizer = tokenizer
         self.mask_id = mask_id
         self.eos_id = eos_id
         self.gen_length = gen_length
+        self.shift_logits = shift_logits
         self.vocab_size: int = model.config.vocab_size
         self.max_length: int | None = getattr(model.config, "max_position_embeddings", None)
         self.device: torch.device = next(model.parameters()).device
@@ -43,13 +47,12 @@ class HuggingFaceDenoiser:
     @torch.inference_mode()
     def __call__(self, ids: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """Logits `[b, L, V]` of `ids [b, L]`; row i has `lengths[i]` tokens (all of them, if not given)."""
-        longest = ids.shape[1]
-        if lengths is None or all(length == longest for length in lengths):
-            logits: Tensor = self.model(input_ids=ids).logits
-            return logits
-        filled = torch.arange(longest, device=ids.device) < torch.tensor(list(lengths), device=ids.device).unsqueeze(1)
-        padded: Tensor = self.model(input_ids=ids, attention_mask=filled.long()).logits
-        return padded
+        longest, hidden = ids.shape[1], {}
+        if lengths is not None and any(length != longest for length in lengths):
+            filled = torch.arange(longest, device=ids.device) < torch.tensor(list(lengths), device=ids.device).unsqueeze(1)
+            hidden = {"attention_mask": filled.long()}
+        logits: Tensor = self.model(input_ids=ids, **hidden).logits
+        return shifted(logits) if self.shift_logits else logits
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one."""
@@ -67,9 +70,12 @@ class HuggingFaceDenoiser:
         return str(self.tokenizer.decode(content, skip_special_tokens=True)).strip()
 
 
-def from_pretrained(name_or_path: str | os.PathLike[str] | None = None, *, trust_remote_code: bool = False) -> HuggingFaceDenoiser:
+def from_pretrained(
+    name_or_path: str | os.PathLike[str] | None = None, *, trust_remote_code: bool = False, shift_logits: bool = False
+) -> HuggingFaceDenoiser:
     """A denoiser from a Hugging Face folder or name; the embedded model by default.
 
+    `shift_logits` is for models made from autoregressive ones (Dream): their logits at a position speak of the next.
     Raises `UsageError` (E0405) where there is no model, no tokenizer, no mask token, or code that is not trusted.
     """
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
@@ -79,7 +85,7 @@ def from_pretrained(name_or_path: str | os.PathLike[str] | None = None, *, trust
     mask_id = _mask_id(tokenizer, model)
     eos_id = model.config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
     eos_id = eos_id[0] if isinstance(eos_id, list) else eos_id
-    return HuggingFaceDenoiser(model, tokenizer, mask_id, eos_id, generation)
+    return HuggingFaceDenoiser(model, tokenizer, mask_id, eos_id, generation, shift_logits=shift_logits)
 
 
 def _wrong(message: str, help: str) -> UsageError:

@@ -44,6 +44,7 @@ class RunOptions:
     settings: tuple[str, ...] = ()
     model: str | None = None
     trust_remote_code: bool = False
+    shift_logits: bool = False
     gen_length: int | None = None
     batch: int = 8
     seed: int = 0
@@ -95,7 +96,7 @@ def run(options: RunOptions) -> int:
 def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally) -> None:
     from ..models.huggingface import from_pretrained
 
-    denoiser = from_pretrained(options.model, trust_remote_code=options.trust_remote_code)
+    denoiser = from_pretrained(options.model, trust_remote_code=options.trust_remote_code, shift_logits=options.shift_logits)
     watch, displays = _displays(work, policy, denoiser, options)
     results = _results(work, denoiser, policy, options, watch)
     with ExitStack() as open_things:

@@ -1,0 +1,30 @@
+"""Models whose logits at a position speak of the next one (Dream and others made from autoregressive models), as denoisers.
+
+Shapes: b rows, L positions, V vocabulary. A policy never sees the shift: it is a matter of the model.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+
+def shifted(logits: Tensor) -> Tensor:
+    """Logits `[b, L, V]` of each position itself, from logits of the position after each; the first keeps what it has."""
+    return torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
+
+
+class Shifted:
+    """A denoiser from one whose logits at a position speak of the next; everything else is the other's."""
+
+    def __init__(self, denoiser: Any) -> None:
+        self.denoiser = denoiser
+
+    def __call__(self, ids: Tensor, **how: Any) -> Tensor:
+        """Logits `[b, L, V]` of `ids [b, L]`."""
+        return shifted(self.denoiser(ids, **how))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.denoiser, name)
