@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+import dsldec
 from dsldec.cli import main
 from dsldec.codes import CODES
 from dsldec.resources import shipped_policies
@@ -24,7 +25,15 @@ def test_every_policy_is_explained(name: str, capsys: pytest.CaptureFixture[str]
     assert main(["explain", name, "--gen-length", "100"]) == 0
     out = capsys.readouterr().out
     assert out.startswith(f"{name}: ")
-    assert "for gen_length 100 in blocks of 32: 100\n" in out
+    policy = dsldec.load(name)
+    block = policy.facts.block_length(100, policy.parameters)
+    assert f"for gen_length 100 in blocks of {block}: {policy.facts.forwards_bound(100, policy.parameters)}\n" in out
+
+
+def test_the_bounds_of_two_shipped_policies(capsys: pytest.CaptureFixture[str]) -> None:
+    for name, bound in (("static", "in blocks of 32: 100"), ("dico", "in blocks of 100: 260")):
+        assert main(["explain", name, "--gen-length", "100"]) == 0
+        assert f"for gen_length 100 {bound}\n" in capsys.readouterr().out
 
 
 def test_values_change_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
