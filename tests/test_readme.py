@@ -19,6 +19,7 @@ from dsldec.tools.evaluate import settings
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+POLICIES = (ROOT / "policies" / "README.md").read_text(encoding="utf-8")
 
 
 def blocks(language: str) -> list[str]:
@@ -91,15 +92,22 @@ def test_ci_runs_the_test_command() -> None:
 
 
 def test_the_tables_are_of_what_ships() -> None:
-    named = re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)
-    assert sorted(named) == shipped_policies()
-    measured = re.findall(r"^\| (word problems|sudoku) \| `(.+?)` \|", README, re.MULTILINE)
+    assert sorted(re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)) == shipped_policies()
+    assert sorted(re.findall(r"^\| \[`(\w+)`\]", POLICIES, re.MULTILINE)) == shipped_policies()
+    measured = re.findall(r"^\| (word problems|sudoku) \| `(.+?)` \|", POLICIES, re.MULTILINE)
     assert measured == [(task.replace("_", " "), str(setting)) for task in TASKS for setting in settings(task)]
 
 
+def test_the_short_table_is_of_the_long_one() -> None:
+    rows = re.findall(r"^\| (?:word problems|sudoku) \| .*$", README, re.MULTILINE)
+    assert rows
+    assert set(rows) <= set(POLICIES.splitlines())
+
+
 def test_links_lead_somewhere() -> None:
-    for target in re.findall(r"\]\(([^)#]+)\)", README):
-        assert (ROOT / target).exists(), target
+    for folder, text in ((ROOT, README), (ROOT / "policies", POLICIES)):
+        for target in re.findall(r"\]\(([^)#]+)\)", text):
+            assert (folder / target).exists(), target
 
 
 def test_the_picture_is_of_the_live_view() -> None:

@@ -54,12 +54,14 @@ class Measured:
 def settings(task: str) -> Iterator[Setting]:
     """What the table shows for a task: one and more tokens a step, then every shipped rule at its default."""
     length = LENGTHS[task]
-    for tokens in (1, 2, 4) if task == "word_problems" else (1, 4, length):
+    for tokens in (1, 2, 4) if task == "word_problems" else (1, 2, 4, length):
         yield Setting("static", {"tokens": tokens, "block": length}, length)
     for tokens in (1, 4):
         yield Setting("static", {"tokens": tokens, "block": 8}, length, stop_at_eos=True)
     for name in ("threshold", "factor", "frechet", "entropy_bounded"):
         yield Setting(name, {"block": length}, length)
+    yield Setting("dico", {"block": length}, length)
+    yield Setting("dico", {"seeds": 4, "block": length // 2}, length)  # the paper's number of seeds for parts of the text
     yield Setting("threshold", {"block": 8}, length, stop_at_eos=True)
 
 
