@@ -43,7 +43,7 @@ _CODES = (
     Code("E0103", "the text is empty, or holds bytes that are no text", "\n", _policy(_BEST)),
     Code("E0104", "the text is larger than a policy may be", _policy(_BEST) + "#" * 300_000, _policy(_BEST)),
     Code("E0105", "brackets or operators are nested too deep", _policy(f"x = {'(' * 200}1{')' * 200}", _BEST), _policy(_BEST)),
-    Code("E0106", "the language has this word, but this version cannot use it yet", _policy("lookahead 4", _BEST), _policy(_BEST)),
+    Code("E0106", "the language has this word, but this version cannot use it yet", _policy("shadow window", _BEST), _policy(_BEST)),
     Code("E0107", "a number is larger than any policy needs", _policy("commit top(masked, 99999999999999999999, by=conf)"), _policy(_BEST)),
     Code(
         "E0108",
@@ -199,6 +199,7 @@ _CODES = (
     Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
     Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
     Code("E0410", "the denoiser failed before this prompt was finished"),
+    Code("E0411", "drafts are asked for, and the policy says itself how many it makes"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),

@@ -15,12 +15,16 @@ from .bounds import Bound, block_length
 from .floors import ALL, smallest
 from .found import Found, alike, expressions, parts, statements
 from .kinds import of_state
-from .values import Value, worth
+from .values import Value, int_of, worth
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 RANDOM_WORDS = frozenset({"sample", "chance"})
 # Passes over the vocabulary: the maximum and everything else at once; more for what reads the logits once more.
 PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 1, "nucleus": 3}, 2
+ASSUMPTIONS_OF_DRAFTS = (
+    "a row of a forward has the logits that it has alone (`--verify-rows sequential` forwards each alone)",
+    "a cache of the model's is none, or the same with drafts and without",
+)
 ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops with an error",)
 
 
@@ -32,7 +36,9 @@ class Facts:
     parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end, in words.
     `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`, `window_size`: the shape a
     policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds).
-    `rows_per_forward`: rows fed for one row of the batch. `state_bytes_per_position` and `_per_id` (of the vocabulary, at each
+    `drafts`: how many are verified in one forward, a number or the name of a parameter; 1 where nothing is drafted; `exact`:
+    whether what is accepted is what the policy alone would write. `rows_per_draft`: rows fed for each, 2 with guidance.
+    `state_bytes_per_position` and `_per_id` (of the vocabulary, at each
     position): what the policy carries between steps. `vocabulary_passes`: how often a step reads all logits. `static`:
     parameters that size something (another value compiles again); `dynamic`: those that are inputs of the compiled step.
     `lossless`: with respect to what the output is exact.
@@ -44,7 +50,9 @@ class Facts:
     window: str
     window_size: int | str | None
     window_masks: int | str | None
-    rows_per_forward: int
+    drafts: int | str
+    exact: bool
+    rows_per_draft: int
     state_bytes_per_position: int
     state_bytes_per_id: int
     vocabulary_passes: int
@@ -59,6 +67,14 @@ class Facts:
     def guidance(self, parameters: Mapping[str, Value]) -> float | None:
         """The scale of classifier-free guidance; `None` for a policy without."""
         return None if self.guided_by is None else float(worth(self.guided_by, {}, parameters) or 0)
+
+    def lookahead(self, parameters: Mapping[str, Value]) -> int:
+        """How many drafts are verified in one forward under these parameter values, the next step itself among them."""
+        return int_of(self.drafts, parameters) or 1
+
+    def rows_per_forward(self, parameters: Mapping[str, Value]) -> int:
+        """The most rows that are fed for one row of the batch in a forward."""
+        return self.lookahead(parameters) * self.rows_per_draft
 
     def block_length(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
         """Positions of a full window under these parameter values."""
@@ -88,19 +104,48 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         window=bound.shape,
         window_size=bound.size,
         window_masks=bound.given("max_masks"),
-        rows_per_forward=2 if "cfg" in transforms else 1,
+        drafts=_drafts(found),
+        exact=_exact(found),
+        rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         state_bytes_per_id=4 if "kl" in _words(found) else 0,
         vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * ("kl" in _words(found)),
         deterministic=deterministic,
-        lossless="nothing is drafted: every step is one of this policy's own",
+        lossless=_lossless(found, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=ASSUMPTIONS,
+        assumptions=(*ASSUMPTIONS, *ASSUMPTIONS_OF_DRAFTS) if _drafts(found) != 1 and _exact(found) else ASSUMPTIONS,
         bound=bound,
         guided_by=_guided_by(found),
     )
     return replace(found, facts=facts), []
+
+
+def _lookahead(found: Found) -> syntax.Lookahead | None:
+    return next((s for s in found.policy.statements if isinstance(s, syntax.Lookahead)), None)
+
+
+def _drafts(found: Found) -> int | str:
+    lookahead = _lookahead(found)
+    if lookahead is None:
+        return 1
+    drafts = lookahead.drafts
+    return drafts.identifier if isinstance(drafts, syntax.Name) else int(drafts.value) if isinstance(drafts, syntax.Number) else 1
+
+
+def _exact(found: Found) -> bool:
+    lookahead = _lookahead(found)
+    return lookahead is None or lookahead.condition is None
+
+
+def _lossless(found: Found, deterministic: bool) -> str:
+    """With respect to what the output is exact, in words."""
+    if _drafts(found) == 1:
+        return "nothing is drafted: every step is one of this policy's own"
+    if not _exact(found):
+        return "no: what `accept` lets pass may differ from what the policy writes without drafts"
+    same = "" if deterministic else " with the same seed"
+    return f"token for token what the policy writes without drafts{same}"
 
 
 def _guided_by(found: Found) -> syntax.Expression | None:

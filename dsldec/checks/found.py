@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from .progress import Progress
 
 Meaning = syntax.Parameter | syntax.State | syntax.Let
-HEAD = (syntax.Window, syntax.Draw, syntax.Logits, syntax.State, syntax.Function)
+HEAD = (syntax.Window, syntax.Draw, syntax.Logits, syntax.Lookahead, syntax.State, syntax.Function)
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,6 +142,7 @@ FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
         syntax.Window: ("shape",),
         syntax.Draw: ("way",),
         syntax.Logits: ("transform",),
+        syntax.Lookahead: ("drafts", "condition"),
         syntax.State: ("start",),
         syntax.Function: ("body",),
         syntax.Commit: ("mask", "ids", "at_least", "at_most"),

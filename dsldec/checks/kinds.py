@@ -36,6 +36,7 @@ from .found import Found, parts
 
 MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
 MOST_POSITIONS = 65536
+MOST_DRAFTS = 1024  # each is a row of the forward
 UNKNOWN = Type(Kind.UNKNOWN, Place.PARAMETER)
 CONVERSIONS = {
     (Kind.PROB, Kind.NATS): "compare like with like: `entropy` or `-log(conf)` with nats, `conf` with a probability",
@@ -57,7 +58,7 @@ WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each p
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
 # Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the step began.
-NOT_BEFORE = frozenset({"idle", "committed_now", "edited_now", "rank", "cumsum", "cummax", "sample", "chance"})
+NOT_BEFORE = frozenset({"idle", "committed_now", "edited_now", "rank", "cumsum", "cummax", "sample", "chance", "draft"})
 
 
 def describe(kind: Kind) -> str:
@@ -218,6 +219,9 @@ class Typing:
         return UNKNOWN
 
     def _within(self, word: Word, node: syntax.Node) -> Type:
+        if word.within == "accept" and "accept" not in self.within:
+            help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"
+            return self.wrong("E0209", f"`{word.name}` has no meaning outside `accept`", node, help=help_)
         if word.within is not None and word.within not in self.within:
             help_ = f"write `{word.within}(masked, by=conf, while=...)` and use `{word.name}` there"
             return self.wrong("E0209", f"`{word.name}` has no meaning outside `while=` of `{word.within}`", node, help=help_)

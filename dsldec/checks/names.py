@@ -55,13 +55,17 @@ class _Reader:
         self._phases(declared)
         for statement in self.policy.statements:
             if not isinstance(statement, syntax.Function | syntax.State):
-                # What stands at the top of a policy is written before any name of a step.
-                outer: dict[str, Meaning] = {k: v for k, v in scope.items() if isinstance(v, syntax.Parameter)}
-                outer = outer if isinstance(statement, HEAD) else scope
-                self._statement(statement, outer, declared)
+                self._statement(statement, self._known_to(statement, scope), declared)
         for phase in self.policy.phases:
             self._phase(phase, dict(scope), dict(declared))
         return self.diagnostics
+
+    def _known_to(self, statement: syntax.Statement, scope: dict[str, Meaning]) -> dict[str, Meaning]:
+        """What stands at the top of a policy is written before any name of a step; `accept` may look at states."""
+        if not isinstance(statement, HEAD):
+            return scope
+        kinds = (syntax.Parameter, syntax.State) if isinstance(statement, syntax.Lookahead) else (syntax.Parameter,)
+        return {name: meaning for name, meaning in scope.items() if isinstance(meaning, kinds)}
 
     def _introduce(
         self, identifier: syntax.Identifier, meaning: syntax.Node, declared: dict[str, syntax.Node], scope: dict[str, Meaning]

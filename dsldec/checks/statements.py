@@ -13,12 +13,13 @@ from ..language import syntax
 from ..language.words import DRAWS, IDS, NUMBERS, STATE_KINDS, TRANSFORMS, WINDOWS, WORDS, Kind, Place, Slot, Word
 from .arguments import signature
 from .found import HEAD, Body, Found, bodies, statements
-from .kinds import SHAPES, UNKNOWN, Typing, of_state
+from .kinds import MOST_DRAFTS, SHAPES, UNKNOWN, Typing, of_state
 
 MASK = Slot("mask", frozenset({Kind.MASK}))
 COUNT = Slot("count", frozenset({Kind.INT}), Place.SEQUENCE)
 SCORE = Slot("by", NUMBERS, score=True)
 ID = Slot("ids", IDS)
+DRAFTS = Slot("drafts", frozenset({Kind.INT}), Place.PARAMETER)
 # What a window must at least hold, by the name of what says it.
 AT_LEAST_ONE = ("n", "max_masks", "max_length", "max")
 
@@ -45,6 +46,8 @@ class _Checker(Typing):
                     self.shape(statement.way, "draw", DRAWS)
                 case syntax.Logits():
                     self.shape(statement.transform, "logits", TRANSFORMS)
+                case syntax.Lookahead():
+                    self.lookahead(statement)
                 case syntax.State():
                     self.state(statement)
         self.once(policy)
@@ -70,6 +73,8 @@ class _Checker(Typing):
             self.wrong("E0302", "the window comes first", windows[0], help="move this line to the top of the policy")
         for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
             self.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
+        for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
+            self.wrong("E0302", "a policy drafts in one way", lookahead, help="delete this line")
 
     def slides(self, policy: syntax.Policy) -> None:
         """A sliding window is never full before everything is written: nothing can stay."""
@@ -139,6 +144,20 @@ class _Checker(Typing):
             default = max(1, int(meaning.default.value))
             return f"give the parameter a range: `{meaning.identifier.text}: int = {default} in 1..65536`"
         return "write a number from 1 on, or an int parameter with a range: `block: int = 32 in 1..65536`"
+
+    def lookahead(self, lookahead: syntax.Lookahead) -> None:
+        """A number of drafts that is known before the run, and a condition on what a draft writes."""
+        drafts = lookahead.drafts
+        if self.expect(drafts, DRAFTS, "how many steps are drafted ahead").kind is Kind.INT:
+            self.size(drafts, MOST_DRAFTS)
+            smallest = self.smallest(drafts)
+            if smallest is not None and smallest < 1:
+                help_ = "write a number from 1 on (1: nothing is drafted), or an int parameter with a range: `drafts: int = 4 in 1..32`"
+                self.wrong("E0302", "at least one draft is made: the next step itself", drafts, help=help_)
+        if lookahead.condition is not None:
+            self.within = ["accept"]
+            self._condition(lookahead.condition)
+            self.within = []
 
     def state(self, state: syntax.State) -> None:
         if state.kind.text not in STATE_KINDS:

@@ -294,6 +294,7 @@ def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
 
 WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "canvas": lambda lower, scope: scope.canvas,
+    "draft": lambda lower, scope: lower.state("draft", Kind.TOKEN, Place.POSITION),
     "masked": lambda lower, scope: lower.masked(scope),
     "committed": lambda lower, scope: lower.written(scope),
     "after_eos": lambda lower, scope: lower.mask(

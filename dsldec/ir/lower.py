@@ -52,9 +52,13 @@ class _Lowering(Expressions):
         self._begin_states()
         phase = self._enter() if self.policy.phases else self.number(0)
         self._enter_states(phase)
+        accepted = self._accepted()
         afters = [self._body(body, index, phase) for index, body in enumerate(bodies(self.policy))]
         after = self._merged(afters, phase)
         canvas, done, following = self._carried_on(after, phase)
+        if accepted is not None:
+            self.state("accepted", Kind.BOOL)
+            following["accepted"] = accepted
         finite = self.observation("finite")
         number = self.needed([canvas, done, finite, *following.values()])
         kept = [self.operations[old] for old in number]
@@ -184,6 +188,17 @@ class _Lowering(Expressions):
 
     def _start(self, state: syntax.State) -> int:
         return self.of_kind(self.expression(state.start, self.start), of_state(state).kind)
+
+    # --- drafts
+
+    def _accepted(self) -> int | None:
+        """Whether `accept COND` holds wherever the draft after this canvas writes; `None` where acceptance is exact."""
+        lookahead = next((s for s in self.policy.statements if isinstance(s, syntax.Lookahead)), None)
+        if lookahead is None or lookahead.condition is None:
+            return None
+        writes = self.all_of(self.holds("not_equal", WITHOUT_ARGUMENTS["draft"](self, self.start), self.canvas), self.start.window)
+        fails = self.holds("not", self.expression(lookahead.condition, self.start))
+        return self.holds("not", self.reduced("any", Kind.BOOL, self.mask("and", writes, fails)))
 
     # --- the statements of a phase
 

@@ -230,6 +230,8 @@ def _parts(statement: syntax.Statement) -> list[Part]:
             return ["draw ", _value(value)]
         case syntax.Logits(transform=value):
             return ["logits ", _value(value)]
+        case syntax.Lookahead(drafts=drafts, condition=condition):
+            return ["lookahead ", _value(drafts), " accept ", "exact" if condition is None else _value(condition)]
         case syntax.State():
             each = " each" if statement.each else ""
             name = f"state {statement.identifier.text}: {statement.kind.text}{each} = "

@@ -30,6 +30,7 @@ _TYPED = {
     "NAME": "a name", "NUMBER": "a number", "TRUE": "`true`", "FALSE": "`false`", "STRING": "a text in quotes", "MINUS": "`-`",
     "AS": "`as IDS`", "AT": "`at least N by SCORE`", "LEAST": "`least`", "MOST": "`most`", "BY": "`by SCORE`", "WHEN": "`when COND`",
     "PER": "`per block`", "VISITS": "`visits`", "IN": "`in 0..8`", "EACH": "`each`", "ELSE": "`else`", "POLICY": "`policy`",
+    "ACCEPT": "`accept exact`", "EXACT": "`exact`",
 }  # fmt: skip
 
 

@@ -218,6 +218,9 @@ class _Builder:
     def function(self, span: Span, identifier: Any, names: Any, body: Any) -> syntax.Function:
         return syntax.Function(span, identifier, names or (), body)
 
+    def lookahead(self, span: Span, drafts: Any, acceptance: Any) -> syntax.Lookahead:
+        return syntax.Lookahead(span, drafts, acceptance if isinstance(acceptance, syntax.Expression) else None)
+
     # Expressions
 
     def comparison(self, span: Span, *parts: Any) -> syntax.Comparison:

@@ -160,6 +160,14 @@ class Logits(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
+class Lookahead(Node):
+    """`lookahead drafts accept condition`: so many drafts are verified in one forward; without a condition, exactly."""
+
+    drafts: Expression
+    condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False)
 class State(Node):
     """`state identifier: kind each = start per scope`: a value carried from step to step."""
 
@@ -271,7 +279,7 @@ class Let(Node):
     value: Expression
 
 
-Statement = Window | Draw | Logits | State | Function | Commit | Revoke | Edit | Fill | Stay | Next | Finish | Set | Let
+Statement = Window | Draw | Logits | Lookahead | State | Function | Commit | Revoke | Edit | Fill | Stay | Next | Finish | Set | Let
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -173,6 +173,13 @@ _WORDS = (
     ),
     # Canvas
     _per_position("canvas", Kind.TOKEN, Polarity.NONE, "the id that stands there, MASK where nothing is written"),
+    Word(
+        "draft",
+        (),
+        Type(Kind.TOKEN, Place.POSITION),
+        "in `accept`: the id that the draft to be accepted holds there, as in `p(draft) >= 0.9`",
+        within="accept",
+    ),
     Word("masked", (), _A_MASK, "positions of the window that are not written yet"),
     Word("committed", (), _A_MASK, "positions of the window that are written"),
     Word("after_eos", (), _A_MASK, "positions right of the first end-of-text token written"),
@@ -377,6 +384,10 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "window": ("window all | blocks(n) | sliding(...) | until(...)", "where a step may write; once, first"),
         "draw": ("draw argmax | gumbel(temperature) | nucleus(temperature, top_p, top_k)", "how `token` is chosen; argmax if left out"),
         "logits": ("logits ban(ids) | bias(table) | cfg(scale)", "what is done to the logits before anything is observed"),
+        "lookahead": (
+            "lookahead N [accept exact | accept COND]",
+            "draft N steps ahead and verify them in one forward: `exact` gives what the policy without it gives",
+        ),
         "state": ("state NAME: KIND [each] = EXPR per block | sequence | PHASE", "a value carried from step to step"),
         "def": ("def NAME(a, b) = EXPR", "a function of your own, written out wherever it is called"),
         "set": ("set NAME = EXPR", "a state's new value"),
@@ -390,7 +401,9 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "phase": ("phase NAME [at most N visits] [when COND] [else PHASE]:", "statements of the steps in this phase"),
     }
 )
-KEYWORDS = frozenset("policy and or not orelse if else at least most by in true false as when per each".split()) | frozenset(STATEMENTS)
+KEYWORDS = frozenset("policy and or not orelse if else at least most by in true false as when per each accept exact".split()) | frozenset(
+    STATEMENTS
+)
 
 # The rest of the language as designed. Using one of these is told apart from a misspelling.
-RESERVED = frozenset("lookahead accept draft branch pick shadow shadow_p hook".split())
+RESERVED = frozenset("branch pick shadow shadow_p hook".split())

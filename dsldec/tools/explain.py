@@ -63,7 +63,7 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     bound, block = facts.forwards_bound(gen_length, values), facts.block_length(gen_length, values)
     window = "all at once" if facts.window == "all" else f"in {WINDOWS[facts.window]} {block}"
     yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} {window}: {bound}"
-    yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward}"
+    yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward(values)}"
     per_id = f" and {facts.state_bytes_per_id} for each id of the vocabulary" if facts.state_bytes_per_id else ""
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position{per_id}"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"

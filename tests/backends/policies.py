@@ -41,12 +41,12 @@ OPERATORS = ("+", "-", "*", "/", "//", "%", "**")
 class Writer:
     """Writes expressions of a wanted type; notes the words it used.
 
-    `within`: in a `while`; `early`: in `before(x)`, where only what a step begins with may stand.
+    `within`: in a `while`; `early`: in `before(x)`, where only what a step begins with may stand; `accepts`: in `accept`.
     """
 
     def __init__(self, rng: random.Random) -> None:
         self.rng = rng
-        self.within = self.early = False
+        self.within = self.early = self.accepts = False
         self.used: Counter[str] = Counter()
         self.states: list[str] = []
 
@@ -198,7 +198,7 @@ class Writer:
         return f"({self.condition(depth - 1)}) {self.one_of('and', 'or')} ({self.condition(depth - 1)})"
 
     def ids(self) -> str:
-        choices = ["token", "canvas", "word", *self.has("last_word")]
+        choices = ["token", "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts and not self.early)]
         return (
             self.one_of(*choices) if self.early or self.rng.random() < 0.8 else f"{self.word('before')}({self.one_of('token', 'canvas')})"
         )
@@ -272,6 +272,7 @@ class PolicyWriter(Writer):
         phases = ["alpha", "beta", "gamma"][: self.rng.choice((0, 0, 2, 3))]
         self.gain = self.rng.choice(("committed_now - 1", "min(few, committed_before - 1)"))
         lines += self.declared(phases)
+        lines += self.drafts(seed)
         if self.rng.random() < 0.3:
             lines.append(f"  {self.word('def')} near(m, n) = dilate(m, n) and not m")
             lines.append(f"  nearby = near({self.mask(1)}, few)")
@@ -292,6 +293,20 @@ class PolicyWriter(Writer):
             lines.append("  " + STATES[name].format(self.rng.choice(["block", "sequence", *phases])))
         self.states = names
         return lines
+
+    def drafts(self, seed: int) -> list[str]:
+        """Some policies draft, by numbers of their own: the other lines stay what they are."""
+        rng = random.Random(f"drafts {seed}")
+        if rng.random() > 0.3:
+            return []
+        writer = Writer(rng)
+        writer.states, writer.accepts = self.states, True
+        compared = writer.word("draft") + rng.choice((" == token", " != before(token)"))
+        condition = rng.choice(
+            ("exact", compared, f"{compared} and {writer.mask(2)}", f"{writer.condition(2)} or {compared}", writer.flag())
+        )
+        self.used.update(writer.used)
+        return [f"  {self.word('lookahead')} {rng.choice(('1', '4', 'few'))} {self.word('accept')} {condition}"]
 
     def phase(self, index: int, name: str, phases: list[str]) -> list[str]:
         self.word("phase")

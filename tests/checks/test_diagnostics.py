@@ -179,11 +179,36 @@ policy reductions(fast: bool = true):
   commit masked and (masked if fast else conf) > 1
 #                    ^^^^^^^^^^^^^^^^^^^^^^^^ E0204
 """,
+    "drafts": """
+policy drafts(few: int = 4, none: int = 1 in 0..8, twice: int = 2 in 1..9999):
+  window all
+  lookahead few accept exact
+#           ^^^ E0211
+  lookahead none
+# ^^^^^^^^^^^^^^ E0302
+#           ^^^^ E0302
+  lookahead twice accept draft
+#           ^^^^^ E0211
+#                        ^^^^^ E0204
+  lookahead conf accept p(draft) > entropy
+#           ^^^^ E0204
+#                       ^^^^^^^^^^^^^^^^^^ E0205
+  commit masked and token == draft
+#                            ^^^^^ E0209
+""",
+    "drafts in a phase": """
+policy drafts():
+  window all
+  phase only:
+    lookahead 4
+#   ^^^^^^^^^^^ E0303
+    commit top(masked, 1, by=conf)
+""",
     "words that come later": """
 policy later():
   window all
-  commit masked and draft
-#                   ^^^^^ E0106
+  commit masked and hook
+#                   ^^^^ E0106
 """,
     "defaults": """
 policy defaults(a: int = 0.5, b: prob = 2, c: int = 9 in 1..8, d: int = 1 in 8..1, e: bool = 1):

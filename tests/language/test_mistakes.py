@@ -20,7 +20,9 @@ def mistakes(text: str) -> list[Diagnostic]:
 ONE_LINE = [
     # the first word
     ("comit masked", "`comit` is not a statement", "comit", "did you mean `commit`?"),
-    ("lookahead 4", "`lookahead` is a word of the language that this version cannot use yet", "lookahead", ""),
+    ("lookahead 4 accept", "the line ends too early: expected a value or `exact`", "accept", "`lookahead N [accept exact | accept COND]`"),
+    ("lookahead 4 accept exact and masked", "`and` cannot stand here", "and", "`lookahead N [accept exact | accept COND]`"),
+    ("shadow window", "`shadow` is a word of the language that this version cannot use yet", "shadow", ""),
     ("branch 3 pick best", "`branch` is a word of the language that this version cannot use yet", "branch", ""),
     ("let x = 3", "`let` is not a statement", "let", "`x = conf > 0.9`"),
     ("for x in y:", "`for` is not a statement", "for", "no loops"),
