@@ -14,7 +14,7 @@ from . import checks
 from .checks.facts import Facts
 from .checks.parameters import unfit
 from .checks.values import Value
-from .diagnostics import Diagnostic, PolicyError, did_you_mean
+from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .ir.lower import lower
 from .ir.nodes import Program
 from .resources import policy_file, shipped_policies
@@ -103,6 +103,26 @@ class Policy:
                 "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example `{name}={parameter.default}`"
             )
         return None
+
+    def drafts(self, lookahead: int | None = None) -> int:
+        """How many drafts a forward verifies: what the policy says or, where it says nothing, what is asked for; 1 drafts nothing.
+
+        Raises `UsageError` (E0409, E0411) for what is no such number, or where both say one.
+        """
+        if lookahead is None:
+            return self.facts.lookahead(self._parameters)
+        if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or lookahead < 1:
+            message = f"`lookahead` is a whole number from 1 on, not `{lookahead}`"
+            raise UsageError(Diagnostic("E0409", message, help="for example `lookahead=4`; 1 drafts nothing"))
+        drafts = self.facts.drafts
+        if drafts != 1:
+            help_ = (
+                f"set its parameter: `--set {drafts}={lookahead}`, in Python `{drafts}={lookahead}`"
+                if isinstance(drafts, str)
+                else "ask for none, or delete that line"
+            )
+            raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
+        return lookahead
 
     def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.

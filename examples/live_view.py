@@ -1,7 +1,8 @@
 """Draw the README's picture, one prompt at three moments of its decoding: `python examples/live_view.py > live_view.svg`."""
 
 import dsldec
-from dsldec.runtime.decode import StepEvent, stream
+from dsldec.runtime.decode import stream
+from dsldec.runtime.lookahead import StepEvent
 from dsldec.tools.live import Board, View, snapshot_svg
 
 PROMPT = "Uma has 20 eggs. Then the number of eggs doubles. How many eggs are there now?"

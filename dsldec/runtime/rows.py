@@ -19,6 +19,8 @@ from ..diagnostics import Diagnostic
 class TraceStep:
     """One step of one row, positions counted from 0 for the first generated one.
 
+    `forward` counts from 0; steps that were drafted and accepted share one.
+
     `observations` holds what the policy saw at the committed positions: `conf`, `entropy`, ... by position.
     """
 
@@ -35,7 +37,8 @@ class Row:
     """One prompt's result.
 
     `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the forwards the row
-    took part in, `rows` the rows fed for it; `tokens` generated before the end-of-text token; `seconds` from its first
+    took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were made and how many accepted one step
+    ahead of the next one, two steps, ...; `tokens` generated before the end-of-text token; `seconds` from its first
     forward to its end; `error` says why it stopped early, and then `ids` holds masks where nothing was written.
     """
 
@@ -44,6 +47,8 @@ class Row:
     ids: Tensor
     forwards: int = 0
     rows: int = 0
+    proposed: tuple[int, ...] = ()
+    accepted: tuple[int, ...] = ()
     tokens: int = 0
     seconds: float = 0.0
     trace: list[TraceStep] | None = None
@@ -56,7 +61,10 @@ class Row:
 
 
 class Rows:
-    """The canvases of a batch, `[B, longest + T]`: the T spare columns let every window be sliced alike."""
+    """How the canvases of a batch are laid out, `[B, longest + T]`: the T spare columns let every window be sliced alike.
+
+    `start` is what they hold before the first step.
+    """
 
     def __init__(
         self, prompts: Sequence[Sequence[int]], gen_length: int, window: int, mask_id: int, eos_id: int | None, device: torch.device
@@ -64,9 +72,9 @@ class Rows:
         self.gen_length, self.window, self.mask_id, self.eos_id = gen_length, window, mask_id, eos_id
         self.prompt_lengths = torch.tensor([len(p) for p in prompts], device=device)
         self.longest = int(max(len(p) for p in prompts)) + gen_length
-        self.canvas = torch.full((len(prompts), self.longest + window), mask_id, dtype=torch.int64, device=device)
+        self.start = torch.full((len(prompts), self.longest + window), mask_id, dtype=torch.int64, device=device)
         for row, prompt in enumerate(prompts):
-            self.canvas[row, : len(prompt)] = torch.tensor(list(prompt), dtype=torch.int64)
+            self.start[row, : len(prompt)] = torch.tensor(list(prompt), dtype=torch.int64)
         self.started = time.perf_counter()
 
     def clock(self) -> float:
@@ -78,30 +86,27 @@ class Rows:
         offsets = window_start.unsqueeze(1) + torch.arange(self.window, device=window_start.device)
         return self.prompt_lengths.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
 
-    def masks(self) -> Tensor:
+    def generated(self, canvas: Tensor) -> Tensor:
+        """The generation regions `[B, G]`."""
+        return canvas.gather(1, self.prompt_lengths.unsqueeze(1) + torch.arange(self.gen_length, device=canvas.device))
+
+    def masks(self, canvas: Tensor) -> Tensor:
         """`[B, G]` bool: which generated positions are not written yet."""
-        columns = self.prompt_lengths.unsqueeze(1) + torch.arange(self.gen_length, device=self.canvas.device)
-        return self.canvas.gather(1, columns) == self.mask_id
+        return self.generated(canvas) == self.mask_id
 
-    def generated(self, row: int) -> Tensor:
-        """A row's generation region `[G]`."""
-        begin = int(self.prompt_lengths[row])
-        return self.canvas[row, begin : begin + self.gen_length]
-
-    def ended(self) -> Tensor:
+    def ended(self, canvas: Tensor) -> Tensor:
         """`[B]` bool: the row has an end-of-text token and nothing is masked before it."""
         if self.eos_id is None:
-            return torch.zeros(len(self.prompt_lengths), dtype=torch.bool, device=self.canvas.device)
-        columns = self.prompt_lengths.unsqueeze(1) + torch.arange(self.gen_length, device=self.canvas.device)
-        generated = self.canvas.gather(1, columns)
+            return torch.zeros(len(self.prompt_lengths), dtype=torch.bool, device=canvas.device)
+        generated = self.generated(canvas)
         open_or_end = (generated == self.mask_id) | (generated == self.eos_id)
         first = open_or_end.to(torch.uint8).argmax(1, keepdim=True)
         return generated.gather(1, first).squeeze(1) == self.eos_id
 
-    def finish(self, row: int) -> tuple[Tensor, int]:
+    def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
         """A row's ids `[prompt + G]` masks left after the end-of-text token filled with it, and its count of content tokens."""
         begin = int(self.prompt_lengths[row])
-        ids = self.canvas[row, : begin + self.gen_length].clone()
+        ids = canvas[row, : begin + self.gen_length].clone()
         generated = ids[begin:]
         ends = (generated == self.eos_id).nonzero() if self.eos_id is not None else generated.new_empty(0, 1)
         content = int(ends[0]) if len(ends) else self.gen_length

@@ -227,42 +227,43 @@ class _Replaying:
         self.window = policy.facts.block_length(case.length, policy.parameters)
         self.slides = policy.facts.window == "sliding"
         self.rows = Rows([[]], case.length, self.window, MASK_ID, END_ID, torch.device("cpu"))
+        self.canvas = self.rows.start
         if case.start is not None:
-            self.rows.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
+            self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
         self.place = placing(policy.facts, policy.parameters)
         self.state = {name: _nothing(carried, self.window) for name, carried in self.program.carried.items()}
         self.state |= {"generation_length": case.length, "key": noise.key(0, 0)}
         self.start, self.end = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
         self.seen: set[int] = set()  # positions that the step before saw, if this one goes on with its window
-        self.over = bool(self.rows.ended()) or not bool(self.rows.masks().any())
+        self.over = bool(self.rows.ended(self.canvas)) or not bool(self.rows.masks(self.canvas).any())
         if not self.over:
             self.skip_written()
 
     def skip_written(self) -> None:
         """Moves on from windows that the case starts with written: a run has none of these."""
-        first = int(self.rows.masks()[0].to(torch.uint8).argmax())
+        first = int(self.rows.masks(self.canvas)[0].to(torch.uint8).argmax())
         before = first if self.policy.facts.window in ("sliding", "until") else first - first % self.window
         if not self.slides:
             self.start = self.start + before
         if "eos_before" in self.state:
-            self.state["eos_before"] = END_ID in self.rows.canvas[0, :before].tolist()
+            self.state["eos_before"] = END_ID in self.canvas[0, :before].tolist()
 
     def ids(self) -> tuple[int | None, ...]:
-        return tuple(None if id_ == MASK_ID else id_ for id_ in self.rows.generated(0).tolist())
+        return tuple(None if id_ == MASK_ID else id_ for id_ in self.rows.generated(self.canvas)[0].tolist())
 
     def step(self, forward: Forward) -> Replayed:
         rows, before = self.rows, self.ids()
-        self.start, self.end = self.place(rows, self.start, self.end)
+        self.start, self.end = self.place(rows, self.canvas, self.start, self.end)
         start, end = int(self.start), int(self.end)
         columns, inside = rows.window_columns(self.start, self.end)
-        canvas, editable = rows.canvas.gather(1, columns)[0].tolist(), inside[0].tolist()
+        canvas, editable = self.canvas.gather(1, columns)[0].tolist(), inside[0].tolist()
         masked = [may and id_ == MASK_ID for may, id_ in zip(editable, canvas, strict=True)]
         known = [start + offset in self.seen for offset in range(self.window)]
         table = Table(forward, self.length, start, editable, masked, known, {})
         state = {**self.state, "window_start": start}
         written, done, state = step_after(self.program, Row(table, canvas, editable, state, self.parameters, MASK_ID, VOCAB_SIZE, END_ID))
         written = [new if may else old for may, old, new in zip(editable, canvas, written, strict=True)]
-        rows.canvas.scatter_(1, columns, torch.tensor([written]))
+        self.canvas.scatter_(1, columns, torch.tensor([written]))
         self.state = {name: self.wide(name, value) for name, value in state.items()}
         phase = self.program.phases[int(self.state.get("ran", 0))]
         self.move(start, end, done)
@@ -278,7 +279,7 @@ class _Replaying:
         self.seen = set(range(start, end)) if self.slides or not done else set()
         if done:
             self.start = self.start + int(self.state.get("window_length", self.window))
-        self.over = not bool(self.rows.masks().any()) if self.slides else int(self.start) >= self.length
+        self.over = not bool(self.rows.masks(self.canvas).any()) if self.slides else int(self.start) >= self.length
         self.over = self.over or (bool(self.state.get("finished", False)) and done)
         stays = int(self.state.get("stays", 0)) > 0
-        self.over = self.over or (bool(self.rows.ended()) and not stays)
+        self.over = self.over or (bool(self.rows.ended(self.canvas)) and not stays)

@@ -31,7 +31,10 @@ LINE_START = b'{"id": '
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One prompt's answer, or why there is none. `ids` are the generated ones; `seconds` from its first forward to its end."""
+    """One prompt's answer, or why there is none. `ids` are the generated ones; `seconds` from its first forward to its end.
+
+    `proposed`, `accepted`: drafts one step ahead of the next one, two steps, ...; empty where nothing is drafted.
+    """
 
     prompt: Prompt
     text: str = ""
@@ -40,6 +43,8 @@ class Result:
     rows: int = 0
     tokens: int = 0
     seconds: float = 0.0
+    proposed: tuple[int, ...] = ()
+    accepted: tuple[int, ...] = ()
     error: Diagnostic | None = None
 
     @property
@@ -61,6 +66,7 @@ class Result:
             "tokens": self.tokens,
             "tokens_per_forward": round(self.tokens_per_forward, 4),
             "seconds": round(self.seconds, 4),
+            **({"proposed": list(self.proposed), "accepted": list(self.accepted)} if self.proposed else {}),
         }
 
 
@@ -253,7 +259,8 @@ class Tally:
 
     def __init__(self, prompts: int, earlier: int = 0) -> None:
         self._prompts, self._earlier = prompts, earlier
-        self._decoded = self._forwards = self._tokens = 0
+        self._decoded = self._forwards = self._rows = self._tokens = 0
+        self._drafts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
         self._failures: list[Result] = []
         self._started = self._stopped = 0.0
 
@@ -273,6 +280,8 @@ class Tally:
             return
         self._decoded += 1
         self._forwards += result.forwards
+        self._rows += result.rows
+        self._drafts += [(result.proposed, result.accepted)] if result.proposed else []
         self._tokens += result.tokens
 
     def errors(self) -> Iterator[str]:
@@ -290,8 +299,16 @@ class Tally:
         seconds = max(1e-9, self._stopped - self._started)
         return (
             f"{decoded}, {self._forwards / max(1, self._decoded):.1f} forwards per prompt, "
-            f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {self._tokens / seconds:.0f} tokens/s"
+            f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {self._tokens / seconds:.0f} tokens/s{self._of_drafts()}"
         )
+
+    def _of_drafts(self) -> str:
+        """How many rows drafts cost, and what share of them was accepted one step ahead, two steps, ..."""
+        if not self._drafts:
+            return ""
+        proposed, accepted = ([sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self._drafts, strict=True))
+        shares = [f"{100 * some / all_:.0f} %" for some, all_ in zip(accepted, proposed, strict=True) if all_]
+        return f", {self._rows / self._decoded:.1f} rows per prompt, drafts accepted by depth: {' '.join(shares)}"
 
     def interrupted(self, out: str | None) -> str:
         done, total = self._decoded + self._earlier, self._prompts + self._earlier

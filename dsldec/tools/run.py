@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..models.huggingface import HuggingFaceDenoiser
-    from ..runtime.decode import StepEvent
+    from ..runtime.lookahead import StepEvent
     from ..runtime.rows import Row
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
@@ -47,6 +47,8 @@ class RunOptions:
     shift_logits: bool = False
     gen_length: int | None = None
     batch: int = 8
+    lookahead: int | None = None
+    verify_rows: str = "batch"
     seed: int = 0
     backend: str = "auto"
     out: str | None = None
@@ -75,6 +77,7 @@ def run(options: RunOptions) -> int:
             raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
         file = ResultsFile(options.out, prompts, resume=options.resume) if options.out is not None else None
         policy = chosen(options.policy, options.settings)
+        policy.drafts(options.lookahead)  # told before anything is loaded
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         tally = Tally(len(work), earlier=len(prompts) - len(work))
         if not work:
@@ -159,6 +162,8 @@ def _attempted(
         seed=options.seed,
         request_ids=[work[place].number for place, _ in fitting],
         batch=options.batch,
+        lookahead=options.lookahead,
+        verify_rows=options.verify_rows,
         on_step=None if watch is None else lambda event: watch(fitting[event.index][0], event),
     )
     for row in rows if fitting else ():
@@ -170,7 +175,8 @@ def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser) -> Result:
     if row.error is not None:
         return Result(prompt, error=row.error)
     ids = row.ids[row.prompt_length :].tolist()
-    return Result(prompt, denoiser.decode_text(ids), tuple(ids), int(row.forwards), int(row.rows), int(row.tokens), float(row.seconds))
+    text, drafts = denoiser.decode_text(ids), (row.proposed, row.accepted)
+    return Result(prompt, text, tuple(ids), int(row.forwards), int(row.rows), int(row.tokens), float(row.seconds), *drafts)
 
 
 def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:

@@ -7,7 +7,8 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.runtime.decode import StepEvent, stream
+from dsldec.runtime.decode import stream
+from dsldec.runtime.lookahead import StepEvent
 
 from ..toy import MASK, ToyDenoiser
 

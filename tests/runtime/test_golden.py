@@ -51,12 +51,16 @@ def test_every_golden(backend: str) -> None:
 
 
 def test_goldens_cover_the_shipped_policies() -> None:
-    assert {case["policy"] for case in CASES} == set(dsldec.shipped_policies())
+    elsewhere = {"dico", "freedave", "freedave_plus", "klass"}  # in `tests/published` and `test_lookahead`
+    assert {case["policy"] for case in CASES} == set(dsldec.shipped_policies()) - elsewhere
 
 
 def compiled_sample() -> list[dict[str, Any]]:
     """A case of every policy, all of one block size: one compilation a policy."""
-    return [next(case for case in CASES if case["policy"] == name and case["block"] == 16) for name in dsldec.shipped_policies()]
+    return [
+        next(case for case in CASES if case["policy"] == name and case["block"] == 16)
+        for name in sorted({case["policy"] for case in CASES})
+    ]
 
 
 @pytest.mark.parametrize("case", compiled_sample(), ids=lambda case: case["policy"])

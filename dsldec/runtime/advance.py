@@ -1,0 +1,124 @@
+"""One step of the policy in every row of a batch: from a moment and logits to the next moment.
+
+Shapes: B rows, L canvas length, T window positions, V vocabulary, R rows fed to the denoiser. Pure: nothing given is changed, so that a
+step can be made as if (a draft) and made again. Not here: where logits come from (`forward`), which moments are kept (`lookahead`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..backends.step import State, Step
+from .rows import Rows
+from .windows import Place
+
+
+@dataclass(frozen=True, slots=True)
+class Moment:
+    """Where the rows of a batch stand between two steps.
+
+    `canvas [B, L + T]` int64 (see `Rows`), `window_end [B]` of the window before it is placed anew, `state` what the step carries,
+    `finished [B]` bool: nothing is left to do, `failed [B]` bool: the last logits were no numbers, and nothing was written.
+    """
+
+    canvas: Tensor
+    window_end: Tensor
+    state: State
+    finished: Tensor
+    failed: Tensor
+
+    @property
+    def over(self) -> Tensor:
+        """`[B]` bool: no step follows."""
+        return self.finished | self.failed
+
+    def same(self, other: Moment) -> Tensor:
+        """`[B]` bool: equal canvases, and both are over or neither is. A forward sees no more than the canvas."""
+        return (self.canvas == other.canvas).all(1) & (self.over == other.over)
+
+    def where(self, rows: Tensor, other: Moment) -> Moment:
+        """This moment in the rows `[B]` bool, the other one in the rest."""
+        state = {name: _where(rows, value, other.state[name]) for name, value in self.state.items()}
+        canvas, window_end = _where(rows, self.canvas, other.canvas), _where(rows, self.window_end, other.window_end)
+        return Moment(canvas, window_end, state, _where(rows, self.finished, other.finished), _where(rows, self.failed, other.failed))
+
+
+def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
+    return torch.where(rows.view(-1, *[1] * (this.dim() - 1)), this, other)
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the denoiser said: `logits [R, L, V]`, and which of its rows each row of the batch looks at, `source [B]`."""
+
+    logits: Tensor
+    source: Tensor
+
+    def at(self, columns: Tensor) -> Tensor:
+        """Logits `[B, T, V]` at columns `[B, T]` of each row; the last column's for those beyond the end."""
+        return self.logits[self.source.unsqueeze(1), columns.clamp(max=self.logits.shape[1] - 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Stepped:
+    """The moment after a step, and what the step looked at: columns and logits of its window, `[B, T]` and `[B, T, V]`."""
+
+    moment: Moment
+    window_start: Tensor
+    columns: Tensor
+    logits: Tensor
+
+
+class Advance:
+    """Steps of one policy on one batch, called with a moment and what was seen of its canvas (or of an older one: a draft)."""
+
+    def __init__(self, step: Step, rows: Rows, place: Place, *, stop_at_eos: bool) -> None:
+        self.step, self.rows, self.place = step, rows, place
+        self.stop_at_eos = stop_at_eos and rows.eos_id is not None
+        self.params: Mapping[str, Tensor] = {name: value.to(rows.start.device) for name, value in step.params.items()}
+
+    def first(self, keys: Tensor, vocab_size: int) -> Moment:
+        """Before the first step; `keys [B]`: what each row's random numbers start from."""
+        batch, device = len(self.rows.start), self.rows.start.device
+        state = self.step.start(batch, self.rows.window, device, generation_length=self.rows.gen_length, vocab_size=vocab_size)
+        if "key" in state:
+            state["key"] = keys
+        nothing = torch.zeros(batch, dtype=torch.bool, device=device)
+        return Moment(self.rows.start, torch.zeros_like(state["window_start"]), state, nothing, nothing)
+
+    def __call__(self, moment: Moment, seen: Seen, rows: Tensor, draft: Moment | None = None) -> Stepped:
+        """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with, where the policy says it."""
+        start, end = self.place(self.rows, moment.canvas, moment.state["window_start"], moment.window_end)
+        columns, inside = self.rows.window_columns(start, end)
+        editable = inside & rows.unsqueeze(1)
+        logits = seen.at(columns).to(moment.canvas.device)
+        before = moment.canvas.gather(1, columns)
+        state = moment.state | {"window_start": start}
+        if "draft" in state:
+            state["draft"] = (moment if draft is None else draft).canvas.gather(1, columns)
+        after, done, state = self.step(logits, before, editable, state, self.params)
+        failed = state["not_finite"].any(1)
+        after = torch.where(editable & ~failed.unsqueeze(1), after, before)  # what a failed row wrote does not count
+        canvas = moment.canvas.scatter(1, columns, after)
+        moved = self._moved_on(Moment(canvas, end, state, moment.finished, failed), done & rows & ~failed)
+        return Stepped(moved, start, columns, logits)
+
+    def _moved_on(self, moment: Moment, done: Tensor) -> Moment:
+        """Windows that are done move on; rows with nothing left to do are finished."""
+        rows, state = self.rows, moment.state
+        length = state.get("window_length", torch.full_like(state["window_start"], rows.window))
+        window_start = state["window_start"] + torch.where(done, length, 0)
+        # A sliding window is placed anew before every step: it is done when everything is written.
+        finished = ~rows.masks(moment.canvas).any(1) if "inside" in state else window_start >= rows.gen_length
+        if "finished" in state:
+            finished = finished | (state["finished"] & done)
+        if self.stop_at_eos:
+            kept = state["stays"] > 0 if "stays" in state else torch.zeros_like(finished)
+            finished = finished | (rows.ended(moment.canvas) & ~kept)
+        # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
+        state = state | {"window_start": torch.where(finished, 0, window_start)}
+        return replace(moment, state=state, finished=finished & ~moment.failed)
