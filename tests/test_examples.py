@@ -12,6 +12,7 @@ SAYS = {
     "decode_prompts": ["forwards)"],
     "own_policy": ["error[E0301]", "calm takes at most 48 forwards", "step 1 wrote ["],
     "own_loop": ["forwards, step on "],
+    "draft_cost": ["| `static` | 8 | 4 | ", "| `dico` | 1 | 2 | "],
     "live_view": ["<svg", "</svg>"],
 }
 
