@@ -41,13 +41,14 @@ class Setting:
 class Measured:
     """What a setting did on some prompts: shares of right answers and of fully right responses, means per prompt.
 
-    `tokens_per_forward` counts content tokens alone: filler after the end of text is no work done.
+    `rows` are those fed to the denoiser, drafts included. `tokens_per_forward` counts content tokens alone: filler after the end of text is no work done.
     """
 
     prompts: int
     answer: float
     every_step: float
     forwards: float
+    rows: float
     tokens_per_forward: float
 
 
@@ -60,9 +61,12 @@ def settings(task: str) -> Iterator[Setting]:
         yield Setting("static", {"tokens": tokens, "block": 8}, length, stop_at_eos=True)
     for name in ("threshold", "factor", "frechet", "entropy_bounded"):
         yield Setting(name, {"block": length}, length)
+    yield Setting("klass", {"block": length}, length)
     yield Setting("dico", {"block": length}, length)
     yield Setting("dico", {"seeds": 4, "block": length // 2}, length)  # the paper's number of seeds for parts of the text
     yield Setting("threshold", {"block": 8}, length, stop_at_eos=True)
+    yield Setting("freedave", {"drafts": 4, "block": length}, length)
+    yield Setting("freedave_plus", {"drafts": 4, "block": length}, length)
 
 
 def held_out(task: str, count: int | None = None) -> list[Example]:
@@ -85,20 +89,21 @@ def measure(denoiser: Denoiser, examples: Sequence[Example], setting: Setting, b
         answer=sum(score.answer for score in scores) / len(scores),
         every_step=sum(score.every_step for score in scores) / len(scores),
         forwards=float(forwards.mean()),
+        rows=float(decoded.rows.double().mean()),
         tokens_per_forward=float(decoded.tokens.sum() / forwards.sum()),
     )
 
 
 def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
     """A Markdown table, line by line as it is measured."""
-    yield "| task | policy | answer right | every step right | forwards | content tokens a forward |"
-    yield "|---|---|---|---|---|---|"
+    yield "| task | policy | answer right | every step right | forwards | rows | content tokens a forward |"
+    yield "|---|---|---|---|---|---|---|"
     for task in TASKS:
         examples = held_out(task, count)
         for setting in settings(task):
             m = measure(denoiser, examples, setting)
             name = task.replace("_", " ")
-            yield f"| {name} | `{setting}` | {m.answer:.3f} | {m.every_step:.3f} | {m.forwards:.1f} | {m.tokens_per_forward:.2f} |"
+            yield f"| {name} | `{setting}` | {m.answer:.3f} | {m.every_step:.3f} | {m.forwards:.1f} | {m.rows:.1f} | {m.tokens_per_forward:.2f} |"
 
 
 def evaluate(count: int | None, model: str | None) -> int:
