@@ -137,7 +137,7 @@ class Batch:
             open_ = [row for row in open_ if flags[row][2] and row in self.live]
             if not open_:
                 return
-            self.moment = self._kept(following, open_, self.moment)
+            self.moment = following  # of the rows that go on; no step of this round starts in another
 
     # --- draft
 
