@@ -12,7 +12,7 @@ Shapes: B rows, T window positions, V vocabulary, R rows fed.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
@@ -143,13 +143,14 @@ class Batch:
 
     def _drafted(self) -> list[Moment]:
         """The next moment and steps from it as if the logits stayed those seen last; none where they cannot go on."""
-        drafts = [self.next]
+        drafts, last = [self.next], self.next
         for depth in range(self.drafts - 1):
-            open_ = self._open(drafts[-1])
+            open_ = self._open(last)
             if not open_:
                 break
-            ahead = self.advance(drafts[-1], self.seen, self._mask(open_)).moment
-            drafts.append(self._kept(ahead, open_, drafts[-1]))
+            last = self._kept(self.advance(last, self.seen, self._mask(open_)).moment, open_, last)
+            # The state of a draft is of use only to a condition that lets it pass; it may be as large as the logits.
+            drafts.append(last if "accepted" in last.state else replace(last, state={}))
             for row in open_:
                 self.counts[row].proposed[depth] += 1
         return drafts
