@@ -41,7 +41,8 @@ class Setting:
 class Measured:
     """What a setting did on some prompts: shares of right answers and of fully right responses, means per prompt.
 
-    `rows` are those fed to the denoiser, drafts included. `tokens_per_forward` counts content tokens alone: filler after the end of text is no work done.
+    `rows` are those fed to the denoiser, drafts included. `tokens_per_forward` counts content tokens alone: filler after the end
+    of text is no work done.
     """
 
     prompts: int
@@ -103,7 +104,8 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
         for setting in settings(task):
             m = measure(denoiser, examples, setting)
             name = task.replace("_", " ")
-            yield f"| {name} | `{setting}` | {m.answer:.3f} | {m.every_step:.3f} | {m.forwards:.1f} | {m.rows:.1f} | {m.tokens_per_forward:.2f} |"
+            cells = f"{m.answer:.3f} | {m.every_step:.3f} | {m.forwards:.1f} | {m.rows:.1f} | {m.tokens_per_forward:.2f}"
+            yield f"| {name} | `{setting}` | {cells} |"
 
 
 def evaluate(count: int | None, model: str | None) -> int:
