@@ -197,7 +197,7 @@ def _run_parser() -> _Parser:
     add("--shift-logits", action="store_true", help="the model's logits at a position speak of the next one (Dream)")
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=_count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
-    add("--lookahead", type=_count("--lookahead"), metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
+    add("--lookahead", type=_drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
     add("--verify-rows", type=_packing, default="batch", metavar="WAY", help="feed drafts `batch` (at once, the default) or `sequential`ly")
     add("--seed", type=_seed, default=0, metavar="N", help="seed of policies that draw at random (default: 0)")
     add("--backend", type=_backend, default="auto", metavar="NAME", help=f"one of {', '.join(BACKENDS)} (default: auto)")
@@ -310,6 +310,12 @@ def _backend(text: str) -> str:
     near = did_you_mean(text, BACKENDS)
     help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
     raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
+
+
+def _drafts(text: str) -> int:
+    from .checks.kinds import MOST_DRAFTS
+
+    return _whole_number("--lookahead", text, 1, MOST_DRAFTS)
 
 
 def _packing(text: str) -> str:

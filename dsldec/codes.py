@@ -88,7 +88,7 @@ _CODES = (
     ),
     Code(
         "E0209",
-        "this word only has a meaning inside `while=` of `prefix`",
+        "this word only has a meaning inside `while=` of `prefix`, or `draft` inside `accept`",
         _policy("commit masked and rank < 3 at least 1 by conf"),
         _policy("commit prefix(masked, by=conf, while=rank < 3) at least 1 by conf"),
     ),

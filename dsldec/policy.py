@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import checks
 from .checks.facts import Facts
+from .checks.kinds import MOST_DRAFTS
 from .checks.parameters import unfit
 from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
@@ -111,16 +112,16 @@ class Policy:
         """
         if lookahead is None:
             return self.facts.lookahead(self._parameters)
-        if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or lookahead < 1:
-            message = f"`lookahead` is a whole number from 1 on, not `{lookahead}`"
+        if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or not 1 <= lookahead <= MOST_DRAFTS:
+            message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not `{lookahead}`"
             raise UsageError(Diagnostic("E0409", message, help="for example `lookahead=4`; 1 drafts nothing"))
         drafts = self.facts.drafts
-        if drafts != 1:
-            help_ = (
-                f"set its parameter: `--set {drafts}={lookahead}`, in Python `{drafts}={lookahead}`"
-                if isinstance(drafts, str)
-                else "ask for none, or delete that line"
-            )
+        if drafts is not None:
+            help_ = "ask for none, or delete that line"
+            if isinstance(drafts, str):
+                most = self._program.parameters[drafts].largest
+                fits = lookahead if most is None else min(lookahead, int(most))
+                help_ = f"set its parameter: `--set {drafts}={fits}`, in Python `{drafts}={fits}`"
             raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
         return lookahead
 

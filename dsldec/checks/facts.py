@@ -36,7 +36,7 @@ class Facts:
     parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end, in words.
     `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`, `window_size`: the shape a
     policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds).
-    `drafts`: how many are verified in one forward, a number or the name of a parameter; 1 where nothing is drafted; `exact`:
+    `drafts`: how many are verified in one forward, a number or the name of a parameter, `None` where nothing is said; `exact`:
     whether what is accepted is what the policy alone would write. `rows_per_draft`: rows fed for each, 2 with guidance.
     `state_bytes_per_position` and `_per_id` (of the vocabulary, at each
     position): what the policy carries between steps. `vocabulary_passes`: how often a step reads all logits. `static`:
@@ -50,7 +50,7 @@ class Facts:
     window: str
     window_size: int | str | None
     window_masks: int | str | None
-    drafts: int | str
+    drafts: int | str | None
     exact: bool
     rows_per_draft: int
     state_bytes_per_position: int
@@ -114,7 +114,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         lossless=_lossless(found, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=(*ASSUMPTIONS, *ASSUMPTIONS_OF_DRAFTS) if _drafts(found) != 1 and _exact(found) else ASSUMPTIONS,
+        assumptions=(*ASSUMPTIONS, *ASSUMPTIONS_OF_DRAFTS) if _drafts(found) not in (None, 1) and _exact(found) else ASSUMPTIONS,
         bound=bound,
         guided_by=_guided_by(found),
     )
@@ -125,12 +125,10 @@ def _lookahead(found: Found) -> syntax.Lookahead | None:
     return next((s for s in found.policy.statements if isinstance(s, syntax.Lookahead)), None)
 
 
-def _drafts(found: Found) -> int | str:
+def _drafts(found: Found) -> int | str | None:
     lookahead = _lookahead(found)
-    if lookahead is None:
-        return 1
-    drafts = lookahead.drafts
-    return drafts.identifier if isinstance(drafts, syntax.Name) else int(drafts.value) if isinstance(drafts, syntax.Number) else 1
+    drafts = lookahead.drafts if lookahead is not None else None
+    return drafts.identifier if isinstance(drafts, syntax.Name) else int(drafts.value) if isinstance(drafts, syntax.Number) else None
 
 
 def _exact(found: Found) -> bool:
@@ -140,7 +138,7 @@ def _exact(found: Found) -> bool:
 
 def _lossless(found: Found, deterministic: bool) -> str:
     """With respect to what the output is exact, in words."""
-    if _drafts(found) == 1:
+    if _drafts(found) in (None, 1):
         return "nothing is drafted: every step is one of this policy's own"
     if not _exact(found):
         return "no: what `accept` lets pass may differ from what the policy writes without drafts"
@@ -196,4 +194,4 @@ def _bytes(found: Found) -> int:
             kept.append(part)
     total += sum(BYTES.get(found.types[part].kind, 4) for part in kept if found.types[part].place is Place.POSITION)
     words = _words(found)
-    return total + 8 * ("age" in words) + 8 * ("same" in words)
+    return total + 8 * ("age" in words) + 8 * ("same" in words) + 8 * ("draft" in words)

@@ -58,7 +58,8 @@ WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each p
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
 # Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the step began.
-NOT_BEFORE = frozenset({"idle", "committed_now", "edited_now", "rank", "cumsum", "cummax", "sample", "chance", "draft"})
+NOT_YET = frozenset({"idle", "committed_now", "edited_now"})
+NOT_BEFORE = NOT_YET | frozenset({"rank", "cumsum", "cummax", "sample", "chance", "draft"})
 
 
 def describe(kind: Kind) -> str:
@@ -219,6 +220,8 @@ class Typing:
         return UNKNOWN
 
     def _within(self, word: Word, node: syntax.Node) -> Type:
+        if "accept" in self.within and word.name in NOT_YET:
+            return self.wrong("E0212", f"`{word.name}` has no value yet where drafts are accepted", node, "nothing of the step has run")
         if word.within == "accept" and "accept" not in self.within:
             help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"
             return self.wrong("E0209", f"`{word.name}` has no meaning outside `accept`", node, help=help_)

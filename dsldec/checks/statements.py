@@ -118,7 +118,8 @@ class _Checker(Typing):
         """A window holds at least one position."""
         if not isinstance(shape, syntax.Call) or shape.function.text not in WINDOWS:
             return
-        plain = [(slot, value) for slot, value in zip(WINDOWS[shape.function.text].slots, shape.arguments, strict=False) if not slot.many]
+        plain = [(slot, value) for slot, value in zip(WINDOWS[shape.function.text].slots, shape.arguments, strict=False)]
+        plain = [] if any(slot.many for slot, _ in plain) else plain
         named = {slot.name: slot for slot in WINDOWS[shape.function.text].slots}
         plain += [(named[k.identifier.text], k.value) for k in shape.keywords if k.identifier.text in named]
         for slot, size in plain:

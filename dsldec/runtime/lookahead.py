@@ -87,6 +87,9 @@ class Batch:
             logits, places = self._forwarded(drafts)
             yield from self._verified(drafts, logits, places)
             drafts = self._drafted()
+            # What was seen is as large as all logits, and not read again: it need not lie beside those of the next forward.
+            del logits
+            self.moment, self.seen = self.next, Seen(torch.empty(0), torch.empty(0))
 
     # --- forward
 
@@ -122,10 +125,9 @@ class Batch:
             self.seen = Seen(logits, source.to(logits.device))
             ahead = drafts[depth + 1] if depth + 1 < len(drafts) else None
             stepped = self.advance(self.moment, self.seen, self._mask(open_), ahead)
-            following, passes = _accepted(stepped.moment, ahead)
+            following, passes = _accepted(self.moment, stepped, ahead)
             self._tell(stepped, following, open_)
             self.next = self._kept(following, open_, self.next)
-            # The one place where the host waits for the step.
             flags = torch.stack([following.finished, following.failed, passes], 1).tolist()
             for row in open_:
                 finished, failed, accepted = flags[row]
@@ -211,12 +213,23 @@ class Batch:
                 self.on_step(StepEvent(self.group[row], steps[row], self.forwards, generated, sorted(written + edited), values["conf"]))
 
 
-def _accepted(following: Moment, ahead: Moment | None) -> tuple[Moment, Tensor]:
-    """The true next moment, or the draft ahead where a condition lets it pass; and the rows `[B]` bool that go on from what is ahead."""
+def _accepted(moment: Moment, stepped: Stepped, ahead: Moment | None) -> tuple[Moment, Tensor]:
+    """The moment after a step, or the draft ahead where a condition lets it pass; and the rows `[B]` bool that go on from what is ahead.
+
+    A draft let pass brings its own state: so each moment is one that steps of the policy lead to, and the bound on forwards holds.
+    """
+    following = stepped.moment
     if ahead is None:
         return following, torch.zeros_like(following.finished)
     exact = following.same(ahead) & ~following.failed
     if "accepted" not in following.state:
         return following, exact
-    lenient = following.state["accepted"] & ~exact & ~following.failed & ~ahead.failed
+    # The condition was asked in the step's window; a draft may have had another, and then nothing was asked of what it wrote there.
+    # A draft that writes nothing was not asked anything either.
+    written = moment.canvas != ahead.canvas
+    length = following.state.get("window_length", torch.full_like(stepped.window_start, stepped.columns.shape[1]))
+    places = torch.arange(stepped.columns.shape[1], device=length.device) < length.unsqueeze(1)
+    asked = torch.zeros_like(written).scatter(1, stepped.columns, places)
+    lenient = following.state["accepted"] & written.any(1) & ~(written & ~asked).any(1)
+    lenient = lenient & ~exact & ~following.failed & ~ahead.failed
     return ahead.where(lenient, following), exact | lenient

@@ -184,7 +184,8 @@ def step_after(program: Program, row: Row) -> tuple[list[int], bool, dict[str, A
     What only another phase needs is not computed: a case gives just what its own steps read.
     """
     values: dict[int, Any] = {}
-    waiting = [program.canvas, program.done, *program.next.values()]
+    following = {name: index for name, index in program.next.items() if name != "accepted"}  # a case drafts nothing
+    waiting = [program.canvas, program.done, *following.values()]
     while waiting:
         index = waiting[-1]
         needed = _needed(program, index, values)
@@ -196,7 +197,7 @@ def step_after(program: Program, row: Row) -> tuple[list[int], bool, dict[str, A
             # In the place of a branch that is not taken stands the other one.
             inputs = {i: values.get(i, values[needed[-1]]) for i in program.operations[index].inputs}
             values[index] = run_operation(program, row, index, inputs)
-    state = {**row.state, **{name: values[index] for name, index in program.next.items()}}
+    state = {**row.state, **{name: values[index] for name, index in following.items()}}
     return values[program.canvas], bool(values[program.done]), state
 
 

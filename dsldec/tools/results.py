@@ -23,6 +23,7 @@ from .prompts import Prompt
 
 T = TypeVar("T")
 ERRORS_SHOWN = 5
+DEPTHS_SHOWN = 8
 
 STANDARD_OUTPUT = "-"
 # Every line starts so: what a last line without its end must agree with before it may be cut.
@@ -308,7 +309,8 @@ class Tally:
             return ""
         proposed, accepted = ([sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self._drafts, strict=True))
         shares = [f"{100 * some / all_:.0f} %" for some, all_ in zip(accepted, proposed, strict=True) if all_]
-        return f", {self._rows / self._decoded:.1f} rows per prompt, drafts accepted by depth: {' '.join(shares)}"
+        by_depth = f", drafts accepted by depth: {' '.join(shares[:DEPTHS_SHOWN])}" if shares else ""
+        return f", {self._rows / self._decoded:.1f} rows per prompt{by_depth}"
 
     def interrupted(self, out: str | None) -> str:
         done, total = self._decoded + self._earlier, self._prompts + self._earlier

@@ -196,6 +196,14 @@ policy drafts(few: int = 4, none: int = 1 in 0..8, twice: int = 2 in 1..9999):
   commit masked and token == draft
 #                            ^^^^^ E0209
 """,
+    "drafts accepted by what has no value yet": """
+policy later():
+  window until(30, 0, 13, min=2, max=9)
+  lookahead 4 accept idle or committed_now > 2
+#                    ^^^^ E0212
+#                            ^^^^^^^^^^^^^ E0212
+  commit top(masked, 1, by=conf)
+""",
     "drafts in a phase": """
 policy drafts():
   window all

@@ -181,6 +181,50 @@ def test_a_condition_is_asked_only_of_what_the_draft_writes() -> None:
                 canvas[3 + place] = int(decoded.ids[row][3 + place])
 
 
+WINDOW_FROM_LOGITS = "until(30, 24, 18, 9, 12, 1, 22, 17, 15, 29, min=1, max=9)"
+IDLE = """policy idling():
+  window blocks(8)
+  lookahead 4 accept {}
+  phase look at most 3 visits else write:
+    commit masked and conf > 0.25
+    next write when idle or steps_in_phase >= 1
+
+  phase write:
+    commit top(masked, 1, by=conf)
+    next look
+"""
+STAYING = """policy staying():
+  window blocks(6)
+  lookahead 6 accept {}
+  draw gumbel(1.0)
+  commit top(masked, 2, by=conf)
+  edit committed and conf > 0.05 as token at most 2 by conf
+  stay at most 3 when mean(conf, over=committed) < 0.3
+"""
+
+
+@pytest.mark.parametrize("text", [relaxed("{}", WINDOW_FROM_LOGITS), IDLE, STAYING])
+def test_an_impossible_condition_is_exact(text: str) -> None:
+    """Whatever a draft writes elsewhere, or if it writes nothing, it has not been asked, and does not pass."""
+    for seed in range(8):
+        exact, never = (decode(text.format(how), Vague(), seed=seed) for how in ("exact", "p(draft) > 2"))
+        assert (ids(never), written(never)) == (ids(exact), written(exact))
+        assert never.forwards.tolist() == exact.forwards.tolist()
+
+
+def test_everything_written_is_told() -> None:
+    for text in (relaxed("p(draft) > 0.05", WINDOW_FROM_LOGITS), STAYING.format("p(draft) > 0.05")):
+        events: list[StepEvent] = []
+        before = [[39] * 24 for _ in PROMPTS]
+        for _ in stream(Vague(), PROMPTS, dsldec.load(text), gen_length=24, backend="eager", on_step=events.append):
+            pass
+        for event in events:
+            now = event.generated.tolist()
+            changed = [place for place, (old, new) in enumerate(zip(before[event.index], now, strict=True)) if old != new]
+            assert changed == event.written
+            before[event.index] = now
+
+
 def test_conditions_and_states() -> None:
     text = """policy counting():
   window blocks(8)
@@ -232,6 +276,9 @@ def test_where_nothing_is_confident_freedave_plus_is_freedave() -> None:
     [
         ("freedave", {"lookahead": 2}, "E0411", "drafts=2"),
         (relaxed("exact"), {"lookahead": 2}, "E0411", "delete that line"),
+        (relaxed("exact").replace("lookahead 4", "lookahead 1"), {"lookahead": 2}, "E0411", "delete that line"),
+        ("freedave", {"lookahead": 99}, "E0411", "drafts=32"),
+        ("static", {"lookahead": 10**9}, "E0409", "lookahead=4"),
         ("static", {"lookahead": 0}, "E0409", "lookahead=4"),
         ("static", {"lookahead": 2.5}, "E0409", "lookahead=4"),
         ("static", {"verify_rows": "sequentially"}, "E0409", "did you mean `sequential`?"),
