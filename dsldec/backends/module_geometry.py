@@ -11,83 +11,98 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+# The longest windows whose positions are compared pair by pair: compiled, that is a loop among others, where every sort and
+# scan is the call of a library; eager, it writes T * T numbers.
+LONGEST_PAIRED, LONGEST_PAIRED_EAGER = 256, 64
+
+
+def in_pairs(length: int) -> bool:
+    """Whether positions of a window of this length are compared pair by pair."""
+    return length <= (LONGEST_PAIRED if torch.compiler.is_compiling() else LONGEST_PAIRED_EAGER)
+
 
 def _places(mask: Tensor) -> Tensor:
-    """0, 1, ... `[T]`."""
-    return torch.arange(mask.shape[1], device=mask.device)
+    """0, 1, ... `[T]`; int32, of which a register holds more."""
+    return torch.arange(mask.shape[-1], device=mask.device, dtype=torch.int32)
 
 
 def _last_at(mask: Tensor) -> Tensor:
-    """The nearest position of the mask at or left of each, -1 if none."""
-    return torch.where(mask, _places(mask), -1).cummax(1).values
+    """The nearest position of the mask at or left of each, -1 if none; of masks `[..., T]`."""
+    places = _places(mask)
+    if not in_pairs(mask.shape[-1]):
+        return torch.where(mask, places, -1).cummax(-1).values
+    return torch.where(mask.unsqueeze(-2) & (places <= places.unsqueeze(1)), places, -1).amax(-1)
 
 
 def _next_at(mask: Tensor) -> Tensor:
-    """The nearest position of the mask at or right of each, T if none."""
-    return torch.where(mask, _places(mask), mask.shape[1]).flip(1).cummin(1).values.flip(1)
+    """The nearest position of the mask at or right of each, T if none; of masks `[..., T]`."""
+    places, length = _places(mask), mask.shape[-1]
+    if not in_pairs(length):
+        return torch.where(mask, places, length).flip(-1).cummin(-1).values.flip(-1)
+    return torch.where(mask.unsqueeze(-2) & (places >= places.unsqueeze(1)), places, length).amin(-1)
 
 
-def _next_after(mask: Tensor) -> Tensor:
-    """The nearest position of the mask right of each, T if none."""
-    return torch.nn.functional.pad(_next_at(mask)[:, 1:], (0, 1), value=mask.shape[1])
+def _before(last: Tensor) -> Tensor:
+    """Of what is at or left of each position, what is left of it."""
+    return torch.nn.functional.pad(last[:, :-1], (1, 0), value=-1)
 
 
-def _neighbour(mask: Tensor, right: int) -> Tensor:
-    """Whether the position `right` of each (1 or -1) is in the mask."""
-    there = _places(mask) + right
-    return mask.roll(-right, 1) & (there >= 0) & (there < mask.shape[1])
+def _after(ahead: Tensor) -> Tensor:
+    """Of what is at or right of each position, what is right of it."""
+    return torch.nn.functional.pad(ahead[:, 1:], (0, 1), value=ahead.shape[1])
 
 
-def _firsts(mask: Tensor) -> Tensor:
-    return mask & ~_neighbour(mask, -1)
+def _run_count(mask: Tensor) -> Tensor:
+    starts = mask & ~(mask.roll(1, 1) & (_places(mask) > 0))
+    return starts.sum(1, keepdim=True)
 
 
-def _begin(mask: Tensor) -> Tensor:
-    """Where the run of each of the mask's positions begins."""
-    return _last_at(_firsts(mask))
-
-
-def _end(mask: Tensor) -> Tensor:
-    """Where it ends: its last position."""
-    return _next_at(mask & ~_neighbour(mask, 1))
-
-
-def _reach(mask: Tensor, over: Tensor, gap: Tensor, apart: Tensor) -> Tensor:
-    """Where a walk to the right ends that starts at each position; only those of the runs' last positions mean anything."""
-    places, length = _places(mask), mask.shape[1]
-    ahead = _next_after(over)
-    stuck = (ahead == length) | (ahead - places > gap.clamp(0, length) + 1)
-    free = torch.where(stuck, places, _next_after(over & stuck))
-    # Kept apart, a walk that would have gone on ends on the last pass before the next run.
-    fence = torch.where(apart, _next_after(_firsts(mask)) - 1, length - 1)
-    before_fence = torch.maximum(_last_at(over).gather(1, fence), places)
-    return torch.where(free > fence, before_fence, free)
+def _run_length(mask: Tensor) -> Tensor:
+    return torch.where(mask, _next_at(~mask) - _last_at(~mask) - 1, 0).long()
 
 
 def _grow(mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, apart: Tensor, trim: Tensor) -> Tensor:
-    """Both ends of each run walk and are cut back; what is inside any of them is grown."""
-    length = mask.shape[1]
-    # One walk for both ends, the left one's on a mirrored window: half the scans.
-    masks, over = torch.cat([mask.flip(1), mask]), torch.cat([left.flip(1), right])
-    gap, apart = (x.expand(len(mask), 1).repeat(2, 1) for x in (gap, apart))
-    to_left, to_right = _reach(masks, over, gap, apart).chunk(2)
-    begin, end = length - 1 - to_left.flip(1), to_right.gather(1, _end(mask).clamp(max=length - 1))
-    first, last = _next_at(trim).gather(1, begin), _last_at(trim).gather(1, end)
-    inside = (first.unsqueeze(2) <= _places(mask)) & (_places(mask) <= last.unsqueeze(2))  # [B, T, T]: of each run's first position
-    return (_firsts(mask).unsqueeze(2) & inside).any(1)
+    """Both ends of each run walk, from its first and its last position, and are cut back; what is inside any of them is grown."""
+    places, length, most = _places(mask), mask.shape[1], gap.clamp(0, mask.shape[1]).int() + 1
+    masks = torch.stack([left, right, mask, ~mask, trim])
+    last_left, last_right, last, last_outside, last_trim = _last_at(masks).unbind()
+    next_left, next_right, ahead, next_outside, next_trim = _next_at(masks).unbind()
+    behind_left, ahead_right = _before(last_left), _after(next_right)
+    # Where the next pass is too far, or there is none. Stacked, so that a compiler computes it once and not for every pair.
+    stuck_left = (behind_left < 0) | (places - behind_left > most)
+    stuck_right = (ahead_right == length) | (ahead_right - places > most)
+    stuck_left, stuck_right = torch.stack([stuck_left, stuck_right]).unbind()
+    # Kept apart, a walk that would have gone on ends on the last pass before the next run.
+    to_left = torch.maximum(_last_at(stuck_left), torch.where(apart, _before(last) + 1, 0))
+    to_right = torch.minimum(_next_at(stuck_right), torch.where(apart, _after(ahead) - 1, length - 1))
+    begin = torch.minimum(next_left.gather(1, to_left.long()), places)
+    end = torch.maximum(last_right.gather(1, to_right.long()), places).gather(1, (next_outside - 1).clamp(min=0).long())
+    begins = mask & (last_outside == places - 1)
+    begin, end = torch.stack([torch.where(begins, begin, length), end]).unsqueeze(2).unbind()
+    # [B, T, T]: whether each position is in what grew of the run that begins at another.
+    return ((begin <= last_trim.unsqueeze(2)) & (next_trim.unsqueeze(2) <= end)).any(2)
+
+
+def _in_run_of(mask: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
+    """Whether there is one of `of` in the mask's run at or left of each position, and at or right."""
+    masks = torch.stack([of, ~mask])
+    (last, last_outside), (ahead, next_outside) = _last_at(masks).unbind(), _next_at(masks).unbind()
+    return last > last_outside, ahead < next_outside
 
 
 def _trim(mask: Tensor, to: Tensor) -> Tensor:
-    return mask & (_last_at(to) >= _begin(mask)) & (_next_at(to) <= _end(mask))
+    left, right = _in_run_of(mask, to)
+    return mask & left & right
 
 
 def _runs_holding(mask: Tensor, seed: Tensor) -> Tensor:
-    return mask & ((_last_at(seed) >= _begin(mask)) | (_next_at(seed) <= _end(mask)))
+    left, right = _in_run_of(mask, seed)
+    return mask & (left | right)
 
 
 def _shift(x: Tensor, n: Tensor) -> Tensor:
     length = x.shape[1]
-    source = _places(x) - n.clamp(-length, length)
+    source = _places(x).long() - n.clamp(-length, length)
     nothing = float("nan") if x.is_floating_point() else 0
     moved = x.gather(1, source.clamp(0, length - 1).expand_as(x))
     return torch.where((source >= 0) & (source < length), moved, torch.full_like(x, nothing))
@@ -113,15 +128,15 @@ def _density(mask: Tensor, sigma: Tensor) -> Tensor:
     places, sigma = _places(mask), sigma.float().double()
     distance = places.double()  # of T kinds only: the exponential is not computed for each pair
     normal = torch.exp(-(distance.square() / (2 * sigma.square()))) / (sigma * math.sqrt(2 * math.pi))
-    apart = (places.unsqueeze(1) - places).abs()
+    apart = (places.unsqueeze(1) - places).abs().long()
     of_pair = normal.expand_as(mask)[:, apart]  # [B, T, T]
     return torch.where(mask.unsqueeze(1), of_pair, 0.0).sum(2).float()
 
 
 GEOMETRY: Mapping[str, Callable[..., Tensor]] = {
-    "runs": lambda mask: torch.where(mask, _begin(mask), -1),
-    "run_count": lambda mask: _firsts(mask).sum(1, keepdim=True),
-    "run_length": lambda mask: torch.where(mask, _end(mask) - _begin(mask) + 1, 0),
+    "runs": lambda mask: torch.where(mask, _last_at(~mask) + 1, -1).long(),
+    "run_count": _run_count,
+    "run_length": _run_length,
     "runs_holding": _runs_holding,
     "grow": _grow,
     "trim": _trim,

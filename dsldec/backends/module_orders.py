@@ -1,4 +1,4 @@
-"""Operations on orders as torch expressions: sorts, ranks and scans instead of loops over positions.
+"""Operations on orders as torch expressions: ranks and comparisons of pairs; sorts and scans where a window is long.
 
 Shapes: B rows, T window positions; masks, scores and conditions are `[B, T]`.
 """
@@ -12,11 +12,73 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .module_geometry import in_pairs
+
 NO_RUN = -1
 
 
 @dataclass(frozen=True, slots=True)
-class Order:
+class Ranked:
+    """An order in which nothing is moved: each position is compared with every other.
+
+    `place [B, T]`: 1 for the best of all runs, and on, 0 for what is in no order; `run [B, T]`: which one it is in, or `None`
+    where all are one.
+    """
+
+    place: Tensor
+    run: Tensor | None
+
+    def _until(self, x: Tensor) -> tuple[Tensor, Tensor]:
+        """x `[B, 1, T]`, and `[B, T, T]`: for each position those of its run that come no later, itself among them."""
+        # Stacked, x is computed once; else a compiler would do so again for every pair.
+        x, place = torch.stack([x, self.place.to(x.dtype)]).unsqueeze(2).unbind()
+        until = (place > 0) & (place <= place.transpose(1, 2))
+        return x, until if self.run is None else until & (self.run.unsqueeze(1) == self.run.unsqueeze(2))
+
+    @property
+    def rank(self) -> Tensor:
+        return self.place.long() if self.run is None else self._until(self.place)[1].sum(2)
+
+    def cumsum(self, x: Tensor) -> Tensor:
+        if x.is_floating_point():
+            return self._cumsum_of_reals(x)
+        x, until = self._until(x)
+        return torch.where(until, x, 0).sum(2)
+
+    def _cumsum_of_reals(self, x: Tensor) -> Tensor:
+        """Added one after the other, from the best on: in another order the last bits may differ."""
+        at, ordered = (self.place.long() - 1).clamp(min=0), self._in_order(x).double()
+        if self.run is None:
+            total = ordered.cumsum(1).gather(1, at)
+        else:
+            of_run = self._in_order(self.run).unsqueeze(1) == self.run.unsqueeze(2)
+            total = torch.where(of_run, ordered.unsqueeze(1), 0).cumsum(2).gather(2, at.unsqueeze(2)).squeeze(2)
+        return torch.where(self.place > 0, total, 0).to(x.dtype)
+
+    def _in_order(self, x: Tensor) -> Tensor:
+        """x from the best place to the worst, 0 after it."""
+        x, place = torch.stack([x, self.place.to(x.dtype)]).unsqueeze(2).unbind()
+        places = torch.arange(1, x.shape[2] + 1, device=x.device, dtype=x.dtype)
+        return torch.where(place == places.unsqueeze(1), x, 0).sum(2)
+
+    def cummax(self, x: Tensor) -> Tensor:
+        x, until = self._until(x)
+        lowest = float("-inf") if x.is_floating_point() else torch.iinfo(x.dtype).min
+        return torch.where(self.place > 0, torch.where(until, x, lowest).amax(2), 0)
+
+    def prefix(self, condition: Tensor) -> Tensor:
+        if self.run is not None:
+            failed, until = self._until((~condition).int())
+            return (self.place > 0) & ~(until & (failed > 0)).any(2)
+        failed = torch.where((self.place > 0) & ~condition, self.place, condition.shape[1] + 1)
+        return (self.place > 0) & (self.place < failed.amin(1, keepdim=True))
+
+    def top(self, k: Tensor) -> Tensor:
+        return (self.place > 0) & (self.rank <= k)
+
+
+@dataclass(frozen=True, slots=True)
+class Sorted:
     """Positions `[B, T]` from best to worst, run after run, what is in no order last; `place [B, T]`: where each stands in it.
 
     In this order: `member [B, T]`, which are in it; `start [B, T]`, the place where the run begins, or `None` where all
@@ -33,7 +95,11 @@ class Order:
         """0, 1, ... `[T]`."""
         return torch.arange(self.positions.shape[1], device=self.positions.device)
 
+    @property
     def rank(self) -> Tensor:
+        return self.unsorted(self._sorted_rank())
+
+    def _sorted_rank(self) -> Tensor:
         """In this order: 1 for the first of each run, and on."""
         return (self.places + 1 if self.start is None else self.places + 1 - self.start).expand_as(self.positions)
 
@@ -43,9 +109,9 @@ class Order:
 
     def unsorted(self, x: Tensor) -> Tensor:
         """x, given in this order, back at its positions; 0 where there is no member."""
-        # A sort of a permutation is its inverse. Scattering would do as well, but Inductor 2.13 lets what comes after a
-        # scatter read the memory before it (seen as `rank` times 1 that was 0).
-        return torch.where(self.member, x, torch.zeros_like(x)).gather(1, self.positions.argsort(dim=1))
+        # `place` comes of a sort, which inverts a permutation. Scattering would do as well, but Inductor 2.13 lets what comes
+        # after a scatter read the memory before it (seen as `rank` times 1 that was 0).
+        return torch.where(self.member, x, torch.zeros_like(x)).gather(1, self.place)
 
     def scanned(self, x: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
         """x, given in this order, combined with all before it in its run, in log2(T) doublings: a run never meets another's numbers."""
@@ -56,17 +122,51 @@ class Order:
             reach *= 2
         return x
 
+    def cumsum(self, x: Tensor) -> Tensor:
+        x = torch.where(self.member, self.sorted(x), torch.zeros_like(x))
+        wide = x.double() if x.is_floating_point() else x
+        total = wide.cumsum(1) if self.start is None else self.scanned(wide, torch.add)
+        return self.unsorted(total.to(x.dtype))
 
-def _order(mask: Tensor, score: Tensor, run: Tensor | None = None) -> Order:
+    def cummax(self, x: Tensor) -> Tensor:
+        x = self.sorted(x)
+        return self.unsorted(x.cummax(1).values if self.start is None else self.scanned(x, torch.maximum))
+
+    def prefix(self, condition: Tensor) -> Tensor:
+        failed = (~self.sorted(condition)).long()
+        so_far = failed.cumsum(1)
+        if self.start is not None:
+            so_far = so_far - (so_far - failed).gather(1, self.start)
+        return self.unsorted(so_far == 0)
+
+    def top(self, k: Tensor) -> Tensor:
+        return self.unsorted(self._sorted_rank() <= k)
+
+
+def _order(mask: Tensor, score: Tensor, run: Tensor | None = None) -> Ranked | Sorted:
     if score.is_floating_point():
-        score = torch.where(score.isnan(), float("-inf"), score)
+        score = torch.where(score == score, score, float("-inf"))
+    if run is not None:
+        mask = mask & (run >= 0)
+    return _ranked(mask, score, run) if in_pairs(mask.shape[1]) else _sorted(mask, score, run)
+
+
+def _ranked(mask: Tensor, score: Tensor, run: Tensor | None) -> Ranked:
+    places = torch.arange(mask.shape[1], device=mask.device, dtype=torch.int32)
+    score, member = torch.stack([score, mask.to(score.dtype)]).unsqueeze(2).unbind()  # stacked: see `_until`
+    mine = score.transpose(1, 2)
+    until = (score > mine) | ((score == mine) & (places <= places.unsqueeze(1)))
+    until = until & (member * member.transpose(1, 2) > 0)
+    return Ranked(until.sum(2, dtype=torch.int32), run)
+
+
+def _sorted(mask: Tensor, score: Tensor, run: Tensor | None) -> Sorted:
     by_score = score.argsort(dim=1, descending=True, stable=True)
     # A second stable sort puts the positions together that belong together, whatever score the others have.
-    run_of = torch.zeros_like(score, dtype=torch.int64) if run is None else run
-    run_of = torch.where(mask & (run_of >= 0), run_of, NO_RUN)
+    run_of = torch.where(mask, 0 if run is None else run, NO_RUN)
     sorted_run, together = run_of.gather(1, by_score).sort(dim=1, descending=True, stable=True)
     positions = by_score.gather(1, together)
-    return Order(positions, positions.argsort(1), sorted_run != NO_RUN, None if run is None else _starts(sorted_run))
+    return Sorted(positions, positions.argsort(1), sorted_run != NO_RUN, None if run is None else _starts(sorted_run))
 
 
 def _starts(run: Tensor) -> Tensor:
@@ -76,75 +176,44 @@ def _starts(run: Tensor) -> Tensor:
     return torch.where(begins, places, 0).cummax(1).values
 
 
-def _cumsum(order: Order, x: Tensor) -> Tensor:
-    x = torch.where(order.member, order.sorted(x), torch.zeros_like(x))
-    wide = x.double() if x.is_floating_point() else x
-    total = wide.cumsum(1) if order.start is None else order.scanned(wide, torch.add)
-    return order.unsorted(total.to(x.dtype))
+def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> Tensor:
+    """One round a pick; a round without a pick changes nothing, and so no later one has a pick.
 
-
-def _cummax(order: Order, x: Tensor) -> Tensor:
-    x = order.sorted(x)
-    return order.unsorted(x.cummax(1).values if order.start is None else order.scanned(x, torch.maximum))
-
-
-def _prefix(order: Order, condition: Tensor) -> Tensor:
-    failed = (~order.sorted(condition)).long()
-    so_far = failed.cumsum(1)
-    if order.start is not None:
-        so_far = so_far - (so_far - failed).gather(1, order.start)
-    return order.unsorted(so_far == 0)
-
-
-def _thin(
-    mask: Tensor,
-    score: Tensor,
-    condition: Tensor,
-    width: Tensor,
-    at_most: int,
-    after_pick: Callable[[Tensor, Tensor, Tensor], tuple[Tensor, Tensor]],
-) -> Tensor:
-    """One round a pick; a round without a pick changes nothing, and so no later one has a pick."""
-    places = torch.arange(mask.shape[1], device=mask.device)
+    A pick multiplies scores by the weight of their distance, `[B, T]`; a score that is not above 0 is never picked.
+    """
+    places, last = torch.arange(mask.shape[1], device=mask.device), mask.shape[1] - 1
     chosen = torch.zeros_like(mask)
-    left = mask
+    score = torch.where(mask, score, 0)
     for _ in range(min(at_most, mask.shape[1])):
-        hopeful = left & (score > 0)
+        hopeful = score > 0
         best = torch.where(hopeful, score, 0).amax(1, keepdim=True)
-        pick = torch.where(hopeful & (score == best), places, mask.shape[1]).amin(1, keepdim=True)
-        picked = (places == pick) & condition
-        stays, weaker = after_pick((places - pick).abs(), score, width)
-        goes_on = picked.any(1, keepdim=True)
-        chosen, left = chosen | picked, left & ~picked & (stays | ~goes_on)
-        score = torch.where(goes_on, weaker, score)
+        pick = torch.where(hopeful & (score == best), places, last).amin(1, keepdim=True)
+        goes_on = (hopeful & condition).gather(1, pick)
+        chosen = chosen | (goes_on & (places == pick))
+        score = torch.where(goes_on, score * weight.gather(1, (places - pick).abs()), score)
     return chosen
 
 
-def _driven_out(distance: Tensor, score: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    return ~(distance < width), score
-
-
-def _weakened(distance: Tensor, score: Tensor, width: Tensor) -> tuple[Tensor, Tensor]:
-    # 1 - exp(-d² / width²), without cancellation far inside the width.
-    kernel = -torch.expm1(-(distance.double().square() / width.double().square()))
-    return torch.ones_like(distance, dtype=torch.bool), score * kernel.float()
-
-
 def thin(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
-    """See `words.thin`; a pick drives out what is nearer than the width."""
-    return _thin(mask, score, condition, width, at_most, _driven_out)
+    """See `words.thin`; a pick drives out what is nearer than the width, and itself."""
+    distance = torch.arange(mask.shape[1], device=mask.device)
+    stays = (distance > 0) & ~(distance < width)
+    return _thin(mask, score, condition, stays.expand_as(mask).to(score.dtype), at_most)
 
 
 def thin_by_kernel(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
-    """The same; a pick weakens the scores around it."""
-    return _thin(mask, score.float(), condition, width.float(), at_most, _weakened)
+    """The same; a pick weakens the scores around it, its own to 0."""
+    distance = torch.arange(mask.shape[1], device=mask.device).double()
+    # 1 - exp(-d² / width²), without cancellation far inside the width.
+    weight = -torch.expm1(-(distance.square() / width.float().double().square()))
+    return _thin(mask, score.float(), condition, weight.float().expand_as(mask), at_most)
 
 
 ORDERS: Mapping[str, Callable[..., Any]] = {
     "order": _order,
-    "rank": lambda order: order.unsorted(order.rank()),
-    "cumsum": _cumsum,
-    "cummax": _cummax,
-    "prefix": _prefix,
-    "top": lambda order, k: order.unsorted(order.rank() <= k),
+    "rank": lambda order: order.rank,
+    "cumsum": lambda order, x: order.cumsum(x),
+    "cummax": lambda order, x: order.cummax(x),
+    "prefix": lambda order, condition: order.prefix(condition),
+    "top": lambda order, k: order.top(k),
 }
