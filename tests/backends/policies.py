@@ -198,7 +198,7 @@ class Writer:
         return f"({self.condition(depth - 1)}) {self.one_of('and', 'or')} ({self.condition(depth - 1)})"
 
     def ids(self) -> str:
-        choices = ["token", "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts and not self.early)]
+        choices = ["token", "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts)]
         return (
             self.one_of(*choices) if self.early or self.rng.random() < 0.8 else f"{self.word('before')}({self.one_of('token', 'canvas')})"
         )
@@ -300,7 +300,7 @@ class PolicyWriter(Writer):
         if rng.random() > 0.3:
             return []
         writer = Writer(rng)
-        writer.states, writer.accepts = self.states, True
+        writer.states, writer.accepts, writer.early = self.states, True, True
         compared = writer.word("draft") + rng.choice((" == token", " != before(token)"))
         condition = rng.choice(
             ("exact", compared, f"{compared} and {writer.mask(2)}", f"{writer.condition(2)} or {compared}", writer.flag())

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dsldec
-from dsldec.backends import BACKENDS, module, reference
+from dsldec.backends import BACKENDS, module, module_geometry, reference
 from dsldec.backends.step import State, Step
 from dsldec.ir.nodes import OPERATIONS
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
@@ -116,6 +116,13 @@ def test_eager_equals_reference(observed: dict[str, Tensor]) -> None:
     words = {*WORDS, *STATEMENTS, *OTHERS}
     assert {word: used[word] for word in words if used[word] < 20} == {}, "the generator hardly uses these"
     assert {word for word in (*WINDOWS, *DRAWS, *TRANSFORMS) if used[word] < 10} == set()
+
+
+def test_eager_equals_reference_where_windows_are_sorted(observed: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+    """As in windows longer than these."""
+    monkeypatch.setattr(module_geometry, "LONGEST_PAIRED_EAGER", 0)
+    for seed in range(100):
+        compare(seed, 11 * seed + 5, observed)
 
 
 @pytest.mark.slow

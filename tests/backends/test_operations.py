@@ -12,7 +12,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dsldec.backends import make, module, reference
+from dsldec.backends import make, module, module_geometry, reference
 from dsldec.backends.reference import LogitsSight, Row, run_row
 from dsldec.backends.step import DTYPES, Step, parameter_tensors
 from dsldec.diagnostics import UsageError
@@ -206,8 +206,11 @@ def test_both_backends_implement_every_operation_once() -> None:
     assert set(CALLS) | ELSEWHERE == set(OPERATIONS)
 
 
+@pytest.mark.parametrize("longest_paired", [0, 10**6], ids=["sorted", "in pairs"])
 @pytest.mark.parametrize("name", CALLS)
-def test_eager_equals_reference(name: str) -> None:
+def test_eager_equals_reference(name: str, longest_paired: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both forms that operations on orders and places have, whatever the length of the window."""
+    monkeypatch.setattr(module_geometry, "LONGEST_PAIRED_EAGER", longest_paired)
     for call, text in enumerate(CALLS[name]):
         for seed in range(100 * call, 100 * call + 50):
             builder = Builder(torch.Generator().manual_seed(seed))
@@ -216,6 +219,31 @@ def test_eager_equals_reference(name: str) -> None:
             given = inputs(builder, program, 1 + seed % 4, LENGTHS[seed % 5], seed)
             slow, fast = (step(*given) for step in steps(program, "reference", "eager"))
             assert_same(slow, fast, f"{program}\n{given}")
+
+
+# Those that compare positions pair by pair where a window is short, and sort or scan a long one.
+BY_LENGTH = ("rank", "cumsum", "cummax", "prefix", "top", "runs", "run_length", "runs_holding", "trim", "grow", "distance")
+
+
+def sort_from(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Windows of this length and longer are sorted and scanned."""
+    for name in ("LONGEST_PAIRED", "LONGEST_PAIRED_EAGER"):
+        monkeypatch.setattr(module_geometry, name, length - 1)
+
+
+@pytest.mark.parametrize("pairs", [True, False])
+def test_reals_are_added_from_the_best_on(pairs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of all magnitudes: added in another order, even doubles would give something else."""
+    sort_from(99 if pairs else 1, monkeypatch)
+    for seed in range(60):
+        builder = Builder(torch.Generator().manual_seed(seed))
+        builder.call("cumsum", "order realw -> real.T")
+        program = builder.program()
+        if not pairs and len(next(operation for operation in program.operations if operation.name == "order").inputs) == 3:
+            continue  # the runs of a long window are added by halves
+        given = inputs(builder, program, 3, 40, seed)
+        slow, fast = (step(*given) for step in steps(program, "reference", "eager"))
+        assert_same(slow, fast, f"{program}\n{given}")
 
 
 def together(calls: Mapping[str, tuple[str, ...]]) -> tuple[Builder, Program]:
@@ -231,10 +259,35 @@ def together(calls: Mapping[str, tuple[str, ...]]) -> tuple[Builder, Program]:
 WORTH_COMPILING = ("floor_divide", "power", "floor", "sum", "std", "cumsum", "prefix", "thin_by_kernel", "grow", "shift")
 
 
+@pytest.mark.parametrize("longest", [8, 7])
+def test_a_compiled_step_sorts_and_scans_only_long_windows(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where it does, a compiler must call a library; some compilers cannot."""
+    sort_from(longest + 1, monkeypatch)
+    builder, program = together({name: CALLS[name] for name in BY_LENGTH})
+    called: set[str] = set()
+
+    def compiler(graph: torch.fx.GraphModule, examples: Any) -> Any:
+        called.update(str(getattr(node.target, "__name__", node.target)) for node in graph.graph.nodes)
+        return graph.forward
+
+    torch.compile(steps(program, "eager")[0], backend=compiler, fullgraph=True)(*inputs(builder, program, 3, 8, 0))
+    assert bool(called & {"sort", "argsort", "cummax", "cummin"}) == (longest < 8)
+    assert {"amax", "amin", "cumsum"} <= called
+
+
 @pytest.mark.parametrize("names", [WORTH_COMPILING, pytest.param(tuple(CALLS), marks=pytest.mark.slow)], ids=["some", "all"])
 def test_inductor_equals_reference(names: tuple[str, ...]) -> None:
     """Many operations in one graph."""
     builder, program = together({name: CALLS[name][: None if len(names) == len(CALLS) else 1] for name in names})
+    slow, fast = steps(program, "reference", "inductor")
+    for seed in range(10):
+        given = inputs(builder, program, 3, 8, seed)
+        assert_same(slow(*given), fast(*given), f"seed {seed}\n{program}")
+
+
+def test_inductor_equals_reference_on_long_windows(monkeypatch: pytest.MonkeyPatch) -> None:
+    sort_from(1, monkeypatch)
+    builder, program = together({name: CALLS[name][:1] for name in ("rank", "cumsum", "prefix", "grow")})
     slow, fast = steps(program, "reference", "inductor")
     for seed in range(10):
         given = inputs(builder, program, 3, 8, seed)
@@ -315,6 +368,11 @@ def test_what_is_done_with_logits() -> None:
     for seed in range(40):
         given = of_logits_inputs(builder, program, seed)
         assert_same(slow(*given), fast(*given), f"seed {seed}\n{program}\n{given}")
+
+
+def test_windows_of_both_forms_are_met() -> None:
+    """The random policies' windows are short; longer ones are sorted, eager and compiled each from another length on."""
+    assert max(LENGTHS) <= module_geometry.LONGEST_PAIRED_EAGER < module_geometry.LONGEST_PAIRED
 
 
 def test_nothing_is_written_into_a_tensor() -> None:
