@@ -105,8 +105,8 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "lookup": lambda inputs, of, table, ids: looked_up(table, inputs.wide(ids)),
     "observation": lambda inputs, of, seen: seen[of],
     "probability": lambda inputs, of, logits, ids: probability(logits, ids),
-    "log_probabilities": lambda inputs, of, logits: log_probabilities(logits),
-    "kl": lambda inputs, of, logits, before: divergence(logits, before),
+    "log_probabilities": lambda inputs, of, logits: log_probabilities(logits, inputs.size(of)),
+    "kl": lambda inputs, of, logits, before: divergence(logits, before, inputs.size(of)),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
     "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),
     "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(*operands, at_most=inputs.size(of)),
@@ -170,8 +170,8 @@ class StepModule(nn.Module):
 
 
 def _carried(value: Tensor, carried: Carried, inputs: Inputs) -> Tensor:
-    """A value as the state holds it: `[B]`, `[B, T]`, or `[B, T, V]`."""
-    if carried.vocabulary:
+    """A value as the state holds it: `[B]`, `[B, T]`, or `[B, T, N]` of a distribution."""
+    if carried.distribution:
         return value.float().clone()
     value = inputs.wide(value) if carried.place is Place.POSITION else inputs.of_row(value)
     return value.to(DTYPES.get(carried.kind, torch.float32)).clone(memory_format=torch.contiguous_format)

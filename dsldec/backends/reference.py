@@ -45,11 +45,11 @@ class Sight(Protocol):
     def probability(self, ids: list[int]) -> list[float]:
         """The probability of an id at each position."""
 
-    def log_probabilities(self) -> Any:
-        """What `divergence` takes in the next step."""
+    def log_probabilities(self, keep: int) -> Any:
+        """What `divergence` takes in the next step, of so many ids."""
 
-    def divergence(self, before: Any) -> list[float]:
-        """KL divergence from what was seen before."""
+    def divergence(self, before: Any, keep: int) -> list[float]:
+        """KL divergence from what was seen before, of which so many ids were kept."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,16 +84,16 @@ class LogitsSight:
     def probability(self, ids: list[int]) -> list[float]:
         return probability(self.logits, torch.tensor([ids]))[0].tolist()
 
-    def log_probabilities(self) -> Tensor:
-        return log_probabilities(self.logits)[0]
+    def log_probabilities(self, keep: int) -> Tensor:
+        return log_probabilities(self.logits, keep)[0]
 
-    def divergence(self, before: Tensor) -> list[float]:
-        return divergence(self.logits, before.unsqueeze(0))[0].tolist()
+    def divergence(self, before: Tensor, keep: int) -> list[float]:
+        return divergence(self.logits, before.unsqueeze(0), keep)[0].tolist()
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One row of the step's inputs. `state` and `parameters` hold numbers or lists by name, a `vocabulary` state what the sight gave."""
+    """One row of the step's inputs. `state` and `parameters` hold numbers or lists by name, a distribution what the sight gave."""
 
     sight: Sight
     canvas: list[int]
@@ -153,8 +153,8 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in row.wide(ids)],
     "observation": lambda row, self, seen: seen[self.of],
     "probability": lambda row, self, sight, ids: sight.probability(ids),
-    "log_probabilities": lambda row, self, sight: sight.log_probabilities(),
-    "kl": lambda row, self, sight, before: sight.divergence(before),
+    "log_probabilities": lambda row, self, sight: sight.log_probabilities(row.size(self.of)),
+    "kl": lambda row, self, sight, before: sight.divergence(before, row.size(self.of)),
     "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.of)),
     "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.of)),
     "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],
@@ -243,7 +243,7 @@ class ReferenceStep:
             sight=LogitsSight(logits[b : b + 1].cpu(), self.mask_id),
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
-            state={name: state[name][b].cpu() if carried[name].vocabulary else state[name][b].tolist() for name in carried},
+            state={name: state[name][b].cpu() if carried[name].distribution else state[name][b].tolist() for name in carried},
             parameters={name: value.tolist() for name, value in params.items()} | self.static,
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
@@ -252,7 +252,7 @@ class ReferenceStep:
 
 
 def _as_tensor(rows: list[Any], carried: Carried, length: int) -> Tensor:
-    if carried.vocabulary:
+    if carried.distribution:
         return torch.stack(rows)
     if carried.place is Place.POSITION:
         rows = [row if isinstance(row, list) else [row] * length for row in rows]

@@ -15,6 +15,7 @@ from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Carried, Program
 from ..language.words import Kind, Place
+from .vocabulary import numbers_kept
 
 State = dict[str, Tensor]
 Function = Callable[[Tensor, Tensor, Tensor, State, Mapping[str, Tensor]], tuple[Tensor, Tensor, State]]
@@ -57,14 +58,14 @@ class Step:
     ) -> State:
         """The state of `batch` rows at the start of their first window of `window_length` positions.
 
-        All that the program carries, `[B]`, `[B, T]` or `[B, T, V]`: 0 or false, but for `generation_length [B]`, one
+        All that the program carries, `[B]`, `[B, T]` or, of distributions, `[B, T, N]`: 0 or false, but for `generation_length [B]`, one
         window long unless given. The caller moves `window_start [B]` on, 0 for the first generated position, and sets
         `key [B]` where random numbers are used. `not_finite [B, T]`: masked positions whose logits of the last step were
         no numbers; what that step wrote in such a row must not be used. `vocab_size` is needed by a policy that compares
         distributions of two steps; raises `UsageError` (E0408) where it is missing.
         """
         shape = (batch, window_length)
-        state = {name: _zeros(self.program, carried, shape, vocab_size, device) for name, carried in self.program.carried.items()}
+        state = {name: self._zeros(carried, shape, vocab_size, device) for name, carried in self.program.carried.items()}
         state["not_finite"] = torch.zeros(shape, dtype=torch.bool, device=device)
         if "generation_length" in state:
             state["generation_length"] += window_length if generation_length is None else generation_length
@@ -79,12 +80,13 @@ class Step:
         """
         return self.function(logits, canvas, editable, state, self.params if params is None else params)
 
-
-def _zeros(program: Program, carried: Carried, shape: tuple[int, int], vocab_size: int | None, device: torch.device | str) -> Tensor:
-    size: tuple[int, ...] = shape if carried.place is Place.POSITION else shape[:1]
-    if carried.vocabulary:
-        if vocab_size is None:
-            message = f"the policy `{program.name}` remembers whole distributions, and the size of the vocabulary is not known"
-            raise UsageError(Diagnostic("E0408", message, help="write `step.start(batch, window_length, vocab_size=denoiser.vocab_size)`"))
-        size = (*shape, vocab_size)
-    return torch.zeros(size, dtype=DTYPES.get(carried.kind, torch.float32), device=device)
+    def _zeros(self, carried: Carried, shape: tuple[int, int], vocab_size: int | None, device: torch.device | str) -> Tensor:
+        size: tuple[int, ...] = shape if carried.place is Place.POSITION else shape[:1]
+        if carried.keep is not None:
+            if vocab_size is None:
+                message = f"the policy `{self.program.name}` remembers distributions, and the size of the vocabulary is not known"
+                help_ = "write `step.start(batch, window_length, vocab_size=denoiser.vocab_size)`"
+                raise UsageError(Diagnostic("E0408", message, help=help_))
+            keep = int(self.params[carried.keep]) if isinstance(carried.keep, str) else carried.keep
+            size = (*shape, numbers_kept(vocab_size, keep))
+        return torch.zeros(size, dtype=DTYPES.get(carried.kind, torch.float32), device=device)

@@ -16,6 +16,9 @@ from . import noise
 
 OBSERVATIONS = ("conf", "doubt", "margin", "logit_margin", "entropy")
 
+NO_ID = -1
+LEAST_REST = 2.0**-20  # below that, float32 sums beside 1 leave too little of it
+
 FOR_DRAWS = -1  # keeps what is drawn apart from the numbers of `random`, which are numbered from 0 on
 
 
@@ -130,18 +133,53 @@ def probability(logits: Tensor, ids: Tensor) -> Tensor:
     return torch.where((ids >= 0) & (ids < size), p, 0.0)
 
 
-def log_probabilities(logits: Tensor) -> Tensor:
-    """Logarithms `[B, T, V]`, in nats, of the probabilities."""
-    of = _weights(logits.float())
-    return of.distance - torch.log1p(of.others).unsqueeze(-1)
+def numbers_kept(vocab_size: int, keep: int) -> int:
+    """N, how many numbers `log_probabilities` has for a position."""
+    return vocab_size if keep >= vocab_size else 2 * (max(0, keep) + 1)
 
 
-def divergence(logits: Tensor, before: Tensor) -> Tensor:
-    """KL divergence `[B, T]` in nats from `before [B, T, V]`, log probabilities.
+def log_probabilities(logits: Tensor, keep: int) -> Tensor:
+    """Logarithms `[B, T, N]` float32, in nats, of the probabilities, for `divergence` from a later step.
 
-    The sum of p (log p - log q): 0 for what has no probability now, +inf for what had none before and has some now.
+    Of all ids in order where `keep` are no fewer. Else of the likeliest, at most `keep`, and of all others together; and then
+    what these are: the ids (a float32 holds them exactly up to 2^24) and `NO_ID`. Ids that tie with the first one not kept are
+    not kept either, so that nothing depends on how a machine orders what is equal.
     """
-    log_p = log_probabilities(logits)
+    if keep >= logits.shape[-1]:
+        of = _weights(logits.float())
+        return of.distance - torch.log1p(of.others).unsqueeze(-1)
+    keep = max(0, keep)
+    scores, ids = logits.topk(keep + 1)
+    kept = torch.where(scores[..., :keep] > scores[..., keep:], ids[..., :keep], NO_ID)
+    ids = torch.nn.functional.pad(kept, (0, 1), value=NO_ID)
+    return torch.cat([_with_rest(logits, kept), ids.float()], -1)
+
+
+def _with_rest(logits: Tensor, ids: Tensor) -> Tensor:
+    """Log probabilities `[B, T, K + 1]` of `ids [B, T, K]`, -inf for `NO_ID`, and of all others together, at least `LEAST_REST`."""
+    scores = logits.float()
+    of = _weights(scores)
+    others = of.others.unsqueeze(-1)
+    distance = torch.where(ids >= 0, scores.gather(-1, ids.clamp(min=0)) - of.best, float("-inf"))
+    wins = distance == 0
+    # As in `_weights`, one best id is kept out of the sums.
+    best_kept = wins.sum(-1, keepdim=True).clamp(max=1)
+    kept = torch.where(wins, 0.0, distance.exp()).sum(-1, keepdim=True) + (wins.sum(-1, keepdim=True) - best_kept)
+    rest = (others + (1 - best_kept) - kept) / (1 + others)
+    return torch.cat([distance - torch.log1p(others), rest.clamp(min=LEAST_REST).log()], -1)
+
+
+def divergence(logits: Tensor, before: Tensor, keep: int) -> Tensor:
+    """KL divergence `[B, T]` in nats from `before [B, T, N]`, what `log_probabilities` gave for as many ids to keep.
+
+    The sum of p (log p - log q): 0 for what has no probability now, +inf for what had none before and has some now. With all
+    others taken together it is never more than the sum over all ids (log sum inequality).
+    """
+    if keep >= logits.shape[-1]:
+        log_p = log_probabilities(logits, keep)
+    else:
+        before, ids = before.chunk(2, -1)
+        log_p = _with_rest(logits, ids[..., :-1].nan_to_num(NO_ID).long())
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - before), 0.0).sum(-1)
 

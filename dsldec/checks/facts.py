@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import Kind, Place
+from ..language.words import KEPT_IDS, Kind, Place
 from .bounds import Bound, block_length
 from .floors import ALL, smallest
 from .found import Found, alike, expressions, parts, statements
@@ -38,8 +38,8 @@ class Facts:
     policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds).
     `drafts`: how many are verified in one forward, a number or the name of a parameter, `None` where nothing is said; `exact`:
     whether what is accepted is what the policy alone would write. `rows_per_draft`: rows fed for each, 2 with guidance.
-    `state_bytes_per_position` and `_per_id` (of the vocabulary, at each
-    position): what the policy carries between steps. `vocabulary_passes`: how often a step reads all logits. `static`:
+    `state_bytes_per_position`: what the policy carries between steps; and of distributions the `kept_ids` likeliest ids,
+    numbers or names of parameters (`kept_bytes`: what they take). `vocabulary_passes`: how often a step reads all logits. `static`:
     parameters that size something (another value compiles again); `dynamic`: those that are inputs of the compiled step.
     `lossless`: with respect to what the output is exact.
     """
@@ -54,7 +54,7 @@ class Facts:
     exact: bool
     rows_per_draft: int
     state_bytes_per_position: int
-    state_bytes_per_id: int
+    kept_ids: tuple[int | str, ...]
     vocabulary_passes: int
     deterministic: bool
     lossless: str
@@ -75,6 +75,11 @@ class Facts:
     def rows_per_forward(self, parameters: Mapping[str, Value]) -> int:
         """The most rows that are fed for one row of the batch in a forward."""
         return self.lookahead(parameters) * self.rows_per_draft
+
+    def kept_bytes(self, vocab_size: int, parameters: Mapping[str, Value]) -> int:
+        """Bytes of the distributions carried for each position under these parameter values."""
+        keeps = [int_of(keep, parameters) or 0 for keep in self.kept_ids]
+        return sum(4 * (vocab_size if keep >= vocab_size else 2 * (keep + 1)) for keep in keeps)
 
     def block_length(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
         """Positions of a full window under these parameter values."""
@@ -108,7 +113,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         exact=_exact(found),
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
-        state_bytes_per_id=4 if "kl" in _words(found) else 0,
+        kept_ids=_kept_ids(found),
         vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * ("kl" in _words(found)),
         deterministic=deterministic,
         lossless=_lossless(found, deterministic),
@@ -176,12 +181,19 @@ def _static(found: Found) -> tuple[str, ...]:
     sizes: list[syntax.Expression] = []
     for part in _all_expressions(found):
         if isinstance(part, syntax.Call):
-            wanted = {"blocks": None, "sliding": "max_length", "until": "max", "thin": "at_most"}
+            wanted = {"blocks": None, "sliding": "max_length", "until": "max", "thin": "at_most", "kl": "keep"}
             if part.function.text in wanted:
                 name = wanted[part.function.text]
                 sizes += part.arguments[:1] if name is None else [k.value for k in part.keywords if k.identifier.text == name]
     names = (size.identifier for size in sizes if isinstance(size, syntax.Name) and isinstance(found.meanings.get(size), syntax.Parameter))
     return tuple(dict.fromkeys(names))
+
+
+def _kept_ids(found: Found) -> tuple[int | str, ...]:
+    calls = [p for p in _all_expressions(found) if isinstance(p, syntax.Call) and p.function.text == "kl"]
+    given = [next((k.value for k in call.keywords if k.identifier.text == "keep"), None) for call in calls]
+    keeps = [g.identifier if isinstance(g, syntax.Name) else int(g.value) if isinstance(g, syntax.Number) else KEPT_IDS for g in given]
+    return tuple(dict.fromkeys(keeps))
 
 
 def _bytes(found: Found) -> int:

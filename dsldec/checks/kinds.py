@@ -35,6 +35,7 @@ from .arguments import Given, matched, signature
 from .found import Found, parts
 
 MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
+MOST_KEPT = 2**20  # `keep=` of `kl`: more ids than any vocabulary has
 MOST_POSITIONS = 65536
 MOST_DRAFTS = 1024  # each is a row of the forward
 UNKNOWN = Type(Kind.UNKNOWN, Place.PARAMETER)
@@ -264,7 +265,8 @@ class Typing:
             fits.append((one, self.expect(one.expression, one.slot, f"`{signature(word)}`")))
             self.within = outer
             if one.slot.static and fits[-1][1].kind is Kind.INT:
-                self.size(one.expression, MOST_POSITIONS if word.name in WINDOWS else MOST_PICKS)
+                most = MOST_POSITIONS if word.name in WINDOWS else MOST_KEPT if word.name == "kl" else MOST_PICKS
+                self.size(one.expression, most)
         return fits
 
     def size(self, expression: syntax.Expression, most: int) -> None:

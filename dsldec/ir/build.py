@@ -38,9 +38,9 @@ class Builder:
     def kind(self, value: int) -> Kind:
         return self.operations[value].kind
 
-    def state(self, name: str, kind: Kind, place: Place = Place.SEQUENCE, *, vocabulary: bool = False) -> int:
+    def state(self, name: str, kind: Kind, place: Place = Place.SEQUENCE, *, keep: int | str | None = None) -> int:
         """What the step before left under a name."""
-        self.carried[name] = Carried(kind, place, vocabulary)
+        self.carried[name] = Carried(kind, place, keep)
         return self.add("state", (), kind, place, name)
 
     def number(self, value: Number) -> int:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field, replace
 
 from ..checks.found import Found
 from ..language import syntax
-from ..language.words import WORDS, Kind, Place
+from ..language.words import KEPT_IDS, WORDS, Kind, Place
 from .build import NO_VALUE, Builder
 
 COMPARISONS = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
@@ -22,6 +22,7 @@ PAIRS = {"min": "minimum", "max": "maximum"}
 FUNCTIONS = {
     "abs": "absolute", "exp": "exp", "log": "log", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "int": "truncate",
 }  # fmt: skip
+DISTRIBUTION = "distribution_before_"
 OBSERVATIONS = frozenset({"token", "conf", "doubt", "margin", "logit_margin", "entropy"})
 ORDERS = frozenset({"rank", "cumsum", "cummax"})
 
@@ -150,13 +151,13 @@ class Expressions(Builder):
         new = self.mask("or", self.mask("is_mask", scope.canvas), scope.touched)
         return self.where(new, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT)
 
-    def kept_at_positions(self, name: str, kind: Kind, *, vocabulary: bool = False) -> int:
+    def kept_at_positions(self, name: str, kind: Kind, *, keep: int | str | None = None) -> int:
         """A value carried at each position; in a sliding window it stays with its position."""
-        kept = self.state(name, kind, Place.POSITION, vocabulary=vocabulary)
+        kept = self.state(name, kind, Place.POSITION, keep=keep)
         if self.slides < 0:
             return kept
         back = self.int_("negate", self.slides)
-        return self.add("shift_distributions" if vocabulary else "shift", (kept, back), kind, Place.POSITION)
+        return self.add("shift" if keep is None else "shift_distributions", (kept, back), kind, Place.POSITION)
 
     # --- counts and lengths
 
@@ -265,9 +266,11 @@ class Expressions(Builder):
 
     # --- the step before
 
-    def kl(self) -> int:
-        before = self.kept_at_positions("log_probabilities_before", Kind.REAL, vocabulary=True)
-        divergence = self.add("kl", (self.logits, before), Kind.NATS, Place.POSITION)
+    def kl(self, named: Mapping[str, syntax.Expression]) -> int:
+        given = named.get("keep")
+        keep = given.identifier if isinstance(given, syntax.Name) else int(given.value) if isinstance(given, syntax.Number) else KEPT_IDS
+        before = self.kept_at_positions(f"{DISTRIBUTION}{keep}", Kind.REAL, keep=keep)
+        divergence = self.add("kl", (self.logits, before), Kind.NATS, Place.POSITION, keep)
         first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
         return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
 
@@ -380,7 +383,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "of": lambda lower, call, named, scope: lower.add(
         "lookup", tuple(lower.expression(argument, scope) for argument in call.arguments), Kind.REAL, Place.POSITION
     ),
-    "kl": lambda lower, call, named, scope: lower.kl(),
+    "kl": lambda lower, call, named, scope: lower.kl(named),
     "same": lambda lower, call, named, scope: lower.same(),
     "before": lambda lower, call, named, scope: lower.value_before(lower.expression(call.arguments[0], lower.start)),
     "clamp": lambda lower, call, named, scope: lower.clamp(call, scope),

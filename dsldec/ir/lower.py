@@ -349,7 +349,7 @@ class _Lowering(Expressions):
             if name not in ("step", "ran", "finished"):
                 type_ = self.carried[name]
                 old = self.add("state", (), type_.kind, type_.place, name)
-                following[name] = value if type_.vocabulary else self.where(active, value, old, type_.kind)
+                following[name] = value if type_.distribution else self.where(active, value, old, type_.kind)
         return canvas, self.holds("or", full, finished), following
 
     def _next_of(self, name: str, after: _After, phase: int, over: int, full: int) -> dict[str, int]:
@@ -396,6 +396,6 @@ class _Lowering(Expressions):
             return {name: self.window_start}
         if name == "inside":
             return {name: scope.window}
-        if name == "log_probabilities_before":
-            return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Place.POSITION)}
+        if (keep := self.carried[name].keep) is not None:
+            return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Place.POSITION, keep)}
         return {}  # the caller's: window_start, generation_length, key

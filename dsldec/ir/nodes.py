@@ -36,8 +36,8 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "observation": "the part `of` of what was seen: token, conf, doubt, margin, logit_margin, entropy, finite",
         "lookup": "(table, ids): a table's number of an id at each position; no value for what is no id",
         "probability": "(logits, ids): probability of an id at each position; 0 for what is no id",
-        "log_probabilities": "logits as log probabilities, to be carried to the next step",
-        "kl": "(logits, log probabilities of the step before): KL divergence in nats, by position",
+        "log_probabilities": "logits as log probabilities of the `of` (number or parameter) likeliest ids, to be carried to the next step",
+        "kl": "(logits, log probabilities of the step before, of as many ids): KL divergence in nats, by position",
     }
 )
 ELEMENTWISE: Mapping[str, str] = MappingProxyType(
@@ -154,11 +154,23 @@ class ProgramParameter:
 
 @dataclass(frozen=True, slots=True)
 class Carried:
-    """A value carried from step to step: one a row or one a position; `vocabulary`: a real for each id of the vocabulary."""
+    """A value carried from step to step: one a row or one a position; `keep`: a distribution's log probabilities of so many ids.
+
+    `keep` is a number or the name of a parameter.
+    """
 
     kind: Kind
     place: Place
-    vocabulary: bool = False
+    keep: int | str | None = None
+
+    @property
+    def distribution(self) -> bool:
+        return self.keep is not None
+
+    @property
+    def each(self) -> str:
+        """What there is one of."""
+        return f"{self.keep} ids" if self.distribution else self.place.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
@@ -191,7 +203,7 @@ class Program:
     def __str__(self) -> str:
         lines = [f"program {self.name}"]
         lines += [f"  {name}: {p.kind} = {p.default}" for name, p in self.parameters.items()]
-        lines += [f"  carries {name}: {c.kind} per {'id' if c.vocabulary else c.place.name.lower()}" for name, c in self.carried.items()]
+        lines += [f"  carries {name}: {c.kind} per {c.each}" for name, c in self.carried.items()]
         lines += [f"  %{i} = {operation}" for i, operation in enumerate(self.operations)]
         lines += [f"  next {name} = %{index}" for name, index in self.next.items()]
         return "\n".join([*lines, f"  canvas %{self.canvas}", f"  done %{self.done}"])

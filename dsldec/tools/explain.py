@@ -14,6 +14,7 @@ from ..policy import Policy, check
 from .settings import chosen
 
 LONGEST_EXAMPLE = 400
+LARGE_VOCABULARY = 126_464  # of LLaDA
 WINDOWS = {"blocks": "blocks of", "sliding": "a sliding window of at most", "until": "windows of at most"}
 
 
@@ -64,8 +65,11 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     window = "all at once" if facts.window == "all" else f"in {WINDOWS[facts.window]} {block}"
     yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} {window}: {bound}"
     yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward(values)}"
-    per_id = f" and {facts.state_bytes_per_id} for each id of the vocabulary" if facts.state_bytes_per_id else ""
-    yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position{per_id}"
+    yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
+    if facts.kept_ids:
+        ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)
+        size = facts.kept_bytes(LARGE_VOCABULARY, values)
+        yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
     yield "  it writes only in its window, and a row never depends on its neighbours"
     yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"

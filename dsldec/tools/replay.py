@@ -103,10 +103,10 @@ class Table:
         given = self.given("p", [lacks and need for lacks, need in zip(unknown, self.masked, strict=True)])
         return [other if math.isnan(p) else p for p, other in zip(given, derived, strict=True)]
 
-    def log_probabilities(self) -> None:
+    def log_probabilities(self, keep: int) -> None:
         return None
 
-    def divergence(self, before: Any) -> list[float]:
+    def divergence(self, before: Any, keep: int) -> list[float]:
         return self.given("kl", [need and known for need, known in zip(self.masked, self.known, strict=True)])
 
     def observed(self, name: str) -> list[Any]:
@@ -171,7 +171,7 @@ def _id(cell: Cell) -> int:
 
 def _nothing(carried: Carried, length: int) -> Any:
     """A carried value as a run starts."""
-    if carried.vocabulary:
+    if carried.distribution:
         return None
     dtype = DTYPES.get(carried.kind, torch.float32)
     zero: Any = False if dtype == torch.bool else 0 if dtype == torch.int64 else 0.0
@@ -272,7 +272,7 @@ class _Replaying:
 
     def wide(self, name: str, value: Any) -> Any:
         carried = self.program.carried.get(name)
-        is_one = carried is not None and carried.place is Place.POSITION and not carried.vocabulary and not isinstance(value, list)
+        is_one = carried is not None and carried.place is Place.POSITION and not carried.distribution and not isinstance(value, list)
         return [value] * self.window if is_one else value
 
     def move(self, start: int, end: int, done: bool) -> None:

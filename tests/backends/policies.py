@@ -105,6 +105,7 @@ class Writer:
             "p(token)",
             "p(word)",
             "kl(before)",
+            "kl(before, keep=2)",
             "of(lore, token)",
             "of(lore, canvas)",
         ]

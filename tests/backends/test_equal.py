@@ -15,6 +15,7 @@ from torch import Tensor
 import dsldec
 from dsldec.backends import BACKENDS, module, module_geometry, reference
 from dsldec.backends.step import State, Step
+from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 
@@ -37,7 +38,7 @@ def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tenso
     editable = torch.rand(rows, length, generator=generator) < 0.9
     state = step.start(rows, length, generation_length=32, vocab_size=MASK + 1)
     for name, value in state.items():
-        if name in ("not_finite", "generation_length", "log_probabilities_before"):
+        if name in ("not_finite", "generation_length") or name.startswith("distribution_before"):
             continue
         if value.dtype == torch.bool:
             state[name] = ints(2, *value.shape).bool()
@@ -85,8 +86,8 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         "observe": observe,
         "probability": probability,
         "drawn": drawn,
-        "divergence": lambda logits, before: given["kl"][row(logits)],
-        "log_probabilities": lambda logits: torch.zeros_like(logits),
+        "divergence": lambda logits, before, keep: given["kl"][row(logits)],
+        "log_probabilities": lambda logits, keep: torch.zeros(*logits.shape[:2], numbers_kept(logits.shape[2], keep)),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(module, name, fake)

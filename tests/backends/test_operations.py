@@ -15,6 +15,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from dsldec.backends import make, module, module_geometry, reference
 from dsldec.backends.reference import LogitsSight, Row, run_row
 from dsldec.backends.step import DTYPES, Step, parameter_tensors
+from dsldec.backends.vocabulary import log_probabilities
 from dsldec.diagnostics import UsageError
 from dsldec.ir.nodes import OPERATIONS, Carried, Operation, Program, ProgramParameter
 from dsldec.language.words import Kind, Place
@@ -325,8 +326,8 @@ def test_reads() -> None:
     assert fast[2]["out_3"].tolist() == [-(2**63)] * 3
 
 
-def of_logits(*ways: str) -> tuple[Builder, Program]:
-    """A program of all that is done with logits, tokens chosen in these ways."""
+def of_logits(*ways: str, keep: int = 256) -> tuple[Builder, Program]:
+    """A program of all that is done with logits, tokens chosen in these ways; `keep` ids of the distribution of the step before."""
     builder = Builder(torch.Generator().manual_seed(0))
     logits = builder.add("logits", (), Kind.UNKNOWN, Place.POSITION)
     ids = [builder.input("token.1"), builder.input("token.1")]
@@ -336,7 +337,7 @@ def of_logits(*ways: str) -> tuple[Builder, Program]:
     place = (builder.input("int.B"), builder.input("int.B"), builder.add("offset", (), Kind.INT, Place.POSITION))
     before = builder.add("state", (), Kind.UNKNOWN, Place.POSITION, "distribution")
     moved = builder.add("shift_distributions", (before, builder.input("ints.B")), Kind.UNKNOWN, Place.POSITION)
-    builder.carried["distribution"] = Carried(Kind.REAL, Place.POSITION, vocabulary=True)
+    builder.carried["distribution"] = Carried(Kind.REAL, Place.POSITION, keep=keep)
     for scores in (logits, other) if len(ways) > 1 else (other,):
         takes = {"argmax": (), "gumbel": (temperature, *place), "nucleus": (temperature, top_p, top_k, *place)}
         for way in ways:
@@ -347,8 +348,8 @@ def of_logits(*ways: str) -> tuple[Builder, Program]:
         p = builder.add("probability", (scores, builder.input("token")), Kind.PROB, Place.POSITION)
         builder.result(p, Kind.PROB, Place.POSITION)
         for given in (before, moved):
-            builder.result(builder.add("kl", (scores, given), Kind.NATS, Place.POSITION), Kind.NATS, Place.POSITION)
-    builder.next["distribution"] = builder.add("log_probabilities", (logits,), Kind.UNKNOWN, Place.POSITION)
+            builder.result(builder.add("kl", (scores, given), Kind.NATS, Place.POSITION, keep), Kind.NATS, Place.POSITION)
+    builder.next["distribution"] = builder.add("log_probabilities", (logits,), Kind.UNKNOWN, Place.POSITION, keep)
     return builder, builder.program()
 
 
@@ -359,11 +360,13 @@ def of_logits_inputs(builder: Builder, program: Program, seed: int) -> tuple[Any
     rank = torch.rand(logits.shape, generator=generator).argsort(-1)
     few = 2 ** torch.randint(0, 3, logits.shape[:2], generator=generator).unsqueeze(-1)
     logits = torch.where(rank < few, 1.0, -math.inf)
-    return logits, canvas, editable, state | {"distribution": logits.log_softmax(-1).roll(seed % 3, -1)}, params
+    keep = int(str(program.carried["distribution"].keep))
+    return logits, canvas, editable, state | {"distribution": log_probabilities(logits.roll(seed % 3, -1), keep)}, params
 
 
-def test_what_is_done_with_logits() -> None:
-    builder, program = of_logits("argmax", "gumbel", "nucleus")
+@pytest.mark.parametrize("keep", [256, 2])
+def test_what_is_done_with_logits(keep: int) -> None:
+    builder, program = of_logits("argmax", "gumbel", "nucleus", keep=keep)
     slow, fast = steps(program, "reference", "eager")
     for seed in range(40):
         given = of_logits_inputs(builder, program, seed)
@@ -395,7 +398,7 @@ def test_nothing_is_written_into_a_tensor() -> None:
 
 @pytest.mark.parametrize("way", ["argmax", pytest.param("gumbel", marks=pytest.mark.slow), "nucleus"])
 def test_inductor_does_the_same_with_logits(way: str) -> None:
-    builder, program = of_logits(way)
+    builder, program = of_logits(way, keep=2 if way == "nucleus" else 256)
     slow, fast = steps(program, "reference", "inductor")
     for seed in range(0, 20, 2):
         given = of_logits_inputs(builder, program, seed)
@@ -419,7 +422,7 @@ def test_a_row_on_a_written_table() -> None:
     after = run_row(builder.program(), row)
     assert after.state == {"step": 3, "out_0": [0.5, 0.75]}
     assert (after.canvas, after.done, after.not_finite) == ([MASK, MASK], False, [False, False])
-    assert isinstance(LogitsSight(torch.zeros(1, 2, 4), 3).log_probabilities(), Tensor)
+    assert isinstance(LogitsSight(torch.zeros(1, 2, 4), 3).log_probabilities(2), Tensor)
 
 
 def grown(mask: str, over: str, gap: int, *, right: str = "", apart: bool = False, trim: str = "") -> str:
@@ -490,7 +493,8 @@ def test_start() -> None:
     }
     assert state["generation_length"].tolist() == [4, 4]
     assert step.start(2, 4, generation_length=12)["generation_length"].tolist() == [12, 12]
-    builder.carried["before"] = Carried(Kind.REAL, Place.POSITION, vocabulary=True)
+    builder.carried["before"] = Carried(Kind.REAL, Place.POSITION, keep=9)
     with pytest.raises(UsageError, match=r"vocab_size=denoiser\.vocab_size"):
         step.start(2, 4)
     assert step.start(2, 4, vocab_size=9)["before"].shape == (2, 4, 9)
+    assert step.start(2, 4, vocab_size=100)["before"].shape == (2, 4, 20)

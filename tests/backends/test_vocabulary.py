@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import math
+
 import pytest
 import torch
 from torch import Tensor
 
 from dsldec.backends import noise
-from dsldec.backends.vocabulary import banned, biased, divergence, drawn, log_probabilities, observe, probability
+from dsldec.backends.vocabulary import LEAST_REST, banned, biased, divergence, drawn, log_probabilities, numbers_kept, observe, probability
 
 
 def plainly(logits: Tensor, mask_id: int) -> dict[str, Tensor]:
@@ -100,9 +102,9 @@ def test_probabilities_against_float64(scale: float) -> None:
     torch.manual_seed(0)
     logits, before = scale * torch.randn(2, 3, 7, 500)
     log_p, log_q = logits.double().log_softmax(-1), before.double().log_softmax(-1)
-    torch.testing.assert_close(log_probabilities(logits).double(), log_p, rtol=1e-6, atol=2e-6)
+    torch.testing.assert_close(log_probabilities(logits, 500).double(), log_p, rtol=1e-6, atol=2e-6)
     wanted = (log_p.exp() * (log_p - log_q)).sum(-1)
-    torch.testing.assert_close(divergence(logits, log_probabilities(before)).double(), wanted, rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(divergence(logits, log_probabilities(before, 500), 500).double(), wanted, rtol=1e-5, atol=2e-6)
     ids = torch.randint(500, (3, 7))
     wanted = log_p.exp().gather(-1, ids.unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(probability(logits, ids).double(), wanted, rtol=2e-6, atol=0)
@@ -117,9 +119,38 @@ def test_probability_of_the_token_is_conf_and_of_no_id_is_0() -> None:
 
 def test_divergence_from_itself_and_from_what_was_ruled_out() -> None:
     logits = torch.tensor([[[0.0, 1.0, float("-inf")], [0.0, 1.0, 2.0]]])
-    log_p = log_probabilities(logits)
-    assert not divergence(logits, log_p).any()
-    assert divergence(logits, log_p.flip(1)).isinf().tolist() == [[False, True]]
+    log_p = log_probabilities(logits, 3)
+    assert not divergence(logits, log_p, 3).any()
+    assert divergence(logits, log_p.flip(1), 3).isinf().tolist() == [[False, True]]
+
+
+def lumped(now: list[float], before: list[float], keep: int) -> float:
+    """The divergence of two distributions of which the `keep` likeliest ids before are told apart, less those that tie with the next."""
+    p, q = (torch.tensor(logits).double().softmax(0).tolist() for logits in (now, before))
+    ordered = sorted(before, reverse=True)
+    kept = [i for i, logit in enumerate(before) if keep >= len(before) or logit > ordered[keep]]
+    terms = [(p[i], q[i]) for i in kept]
+    if len(kept) < len(p):
+        terms.append((max(1 - sum(p[i] for i in kept), LEAST_REST), max(1 - sum(q[i] for i in kept), LEAST_REST)))
+    return sum(0 if a == 0 else math.inf if b == 0 else a * math.log(a / b) for a, b in terms)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("keep", [0, 1, 2, 5, 11, 12, 13, 256])
+def test_divergence_of_the_ids_kept(keep: int, dtype: torch.dtype) -> None:
+    torch.manual_seed(keep)
+    for scale in (0.5, 2, 4):
+        now, before = (scale * torch.randn(2, 2, 40, 12)).to(dtype)
+        before[1] = before[1].round()  # ties
+        before[0, :5, 3:] = float("-inf")
+        kept = log_probabilities(before, keep)
+        assert kept.shape == (2, 40, numbers_kept(12, keep))
+        got = divergence(now, kept, keep)
+        wanted = [[lumped(*both, keep) for both in zip(*rows, strict=True)] for rows in zip(now.tolist(), before.tolist(), strict=True)]
+        # The logarithm of a small rest is known to fewer places.
+        torch.testing.assert_close(got, torch.tensor(wanted), rtol=2e-3, atol=4e-6)
+        assert (got <= 1.002 * divergence(now, log_probabilities(before, 12), 12) + 4e-6).all()
+        assert (divergence(before, kept, keep).abs() < 4e-6).all()
 
 
 def test_banned_and_biased_logits() -> None:

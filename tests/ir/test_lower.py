@@ -80,7 +80,7 @@ def test_a_policy_carries_only_what_it_reads() -> None:
         "committed_before",
         "steps_in_window",
     }
-    assert program("commit masked and kl(before) < 1 at least 1 by conf").carried["log_probabilities_before"].vocabulary
+    assert program("commit masked and kl(before) < 1 at least 1 by conf").carried["distribution_before_256"].keep == 256
 
 
 def test_a_row_with_nothing_masked_changes_nothing() -> None:

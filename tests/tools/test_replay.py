@@ -64,7 +64,7 @@ def forward_rows(said: list[tuple[Tensor, Tensor]], forward: int) -> list[str]:
     seen = observe(logits, MASK)
     rows = [row(name, seen[name]) for name in ("token", "conf", "doubt", "margin", "logit_margin", "entropy")]
     rows.append(row("p", probability(logits, torch.where(canvas == MASK, seen["token"], canvas))))
-    return rows + ([row("kl", divergence(logits, log_probabilities(said[forward - 1][1])))] if forward else [])
+    return rows + ([row("kl", divergence(logits, log_probabilities(said[forward - 1][1], 256), 256))] if forward else [])
 
 
 def case_of(policy: dsldec.Policy, gen_length: int, seed: int) -> str:
