@@ -39,6 +39,7 @@ class Decoded:
 
     `ids`: 1-D int64 tensors, prompt and generated; `text`: the generated texts where the denoiser has a tokenizer, else
     `None` each; `forwards` (all drafts of a row in one), `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64;
+    `surplus` `[prompts]` int64: rows fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU);
     `proposed`, `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two steps, ...;
     `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it stopped early, or `None`.
     """
@@ -47,6 +48,7 @@ class Decoded:
     text: list[str | None]
     forwards: Tensor
     rows: Tensor
+    surplus: Tensor
     proposed: list[list[int]]
     accepted: list[list[int]]
     tokens: Tensor
@@ -132,6 +134,7 @@ def _collected(denoiser: Any, prompts: list[list[int]], done: list[Row | None]) 
         text=[reader(row.generated.tolist()) if reader and row.error is None else None for row in rows],
         forwards=torch.tensor([row.forwards for row in rows], dtype=torch.int64),
         rows=torch.tensor([row.rows for row in rows], dtype=torch.int64),
+        surplus=torch.tensor([row.surplus for row in rows], dtype=torch.int64),
         proposed=[list(row.proposed) for row in rows],
         accepted=[list(row.accepted) for row in rows],
         tokens=torch.tensor([row.tokens for row in rows], dtype=torch.int64),

@@ -31,20 +31,23 @@ class Forward:
         self.denoiser, self.rows, self.guidance, self.packing = denoiser, rows, guidance, packing
         self.rows_per_draft = 1 if guidance is None else 2
 
-    def __call__(self, canvases: Tensor, which: Sequence[int]) -> Tensor:
-        """Logits `[R, L, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on. Raises `DenoiserFailed`."""
-        lengths = [int(self.rows.prompt_lengths[row]) + self.rows.gen_length for row in which]
+    def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor) -> Tensor:
+        """Logits `[R, L, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on. Raises `DenoiserFailed`.
+
+        `index [R]` is `which` as a tensor where the canvases are.
+        """
+        lengths = [self.rows.prompt_lengths[row] + self.rows.gen_length for row in which]
         if self.packing == "batch":
-            return self._guided(canvases, which, lengths)
-        alone = [self._guided(canvases[i : i + 1], which[i : i + 1], lengths[i : i + 1]) for i in range(len(which))]
+            return self._guided(canvases, index, lengths)
+        alone = [self._guided(canvases[i : i + 1], index[i : i + 1], lengths[i : i + 1]) for i in range(len(which))]
         longest = max(lengths)
         return torch.cat([torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in alone])
 
-    def _guided(self, canvases: Tensor, which: Sequence[int], lengths: list[int]) -> Tensor:
+    def _guided(self, canvases: Tensor, index: Tensor, lengths: list[int]) -> Tensor:
         ids = canvases[:, : max(lengths)]
         if self.guidance is None:
             return self._logits(ids, lengths)
-        prompt = torch.arange(ids.shape[1], device=ids.device) < self.rows.prompt_lengths[list(which)].unsqueeze(1)
+        prompt = torch.arange(ids.shape[1], device=ids.device) < self.rows.begin[index].unsqueeze(1)
         without = torch.where(prompt, self.rows.mask_id, ids)
         with_prompt, without_prompt = self._logits(torch.cat([ids, without]), lengths * 2).chunk(2)
         return without_prompt + (self.guidance + 1) * (with_prompt - without_prompt)

@@ -11,8 +11,9 @@ Shapes: B rows, T window positions, V vocabulary, R rows fed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,6 +22,7 @@ from ..backends.vocabulary import OBSERVATIONS, observe
 from ..diagnostics import Diagnostic
 from .advance import Advance, Moment, Seen, Stepped
 from .forward import Forward
+from .poll import AtOnce, Poll, polling
 from .rows import Row, Rows, TraceStep
 
 
@@ -40,18 +42,19 @@ class StepEvent:
     confidence: dict[int, float]
 
 
-@dataclass(slots=True)
-class _Count:
-    """What one row has cost so far: rows fed, drafts made and accepted by how far they were ahead."""
+@dataclass(frozen=True, slots=True)
+class Draft:
+    """A moment that steps may lead to, and the rows of the batch that it is forwarded for: those that, as far as the host has heard,
+    are not over in it."""
 
-    fed: int
-    proposed: list[int]
-    accepted: list[int]
+    moment: Moment
+    rows: list[int]
 
 
 class Batch:
     """Some prompts decoded together. The step always sees all rows, so that it compiles for one shape; rows that are over,
-    or were never there, have nothing to write. Only rows still decoding are forwarded, and only drafts that are not over.
+    or were never there, have nothing to write. Only rows still decoding are forwarded, and only drafts that are not over;
+    where the host hears of a row's end later than it came, the row stays as it was then, and what was forwarded for it is surplus.
 
     `group`: the prompts' places in the run; `drafts`: how many are verified in one forward.
     """
@@ -66,107 +69,149 @@ class Batch:
         *,
         trace: bool = False,
         on_step: Callable[[StepEvent], None] | None = None,
+        poll: Poll | None = None,
     ) -> None:
         self.advance, self.forward, self.group, self.drafts = advance, forward, group, drafts
         self.rows: Rows = advance.rows
-        self.moment = self.next = first  # the last one that was forwarded, and what its step gave
+        device = self.rows.start.device
+        self.poll = poll or polling(device, watched=trace or on_step is not None)
+        self.next = first  # what the last true step of each row gave
         self.seen = Seen(torch.empty(0), torch.empty(0))
-        self.live = list(range(len(group)))
-        self.forwards = 0  # every live row took part in all of them
-        self.counts = [_Count(0, [0] * (drafts - 1), [0] * (drafts - 1)) for _ in group]
+        self.real = torch.arange(len(self.rows.start), device=device) < len(group)
+        self.live = list(range(len(group)))  # as far as the host has heard
+        self.forwards = 0
+        self.launched = [0] * len(group)  # rows fed for each
+        # What each row has cost while it was not over: forwards, rows fed, drafts made and drafts accepted by how far they were ahead.
+        self.took, self.fed = torch.zeros(2, len(self.rows.start), dtype=torch.int64, device=device)
+        self.proposed, self.accepted = torch.zeros(2, max(1, drafts - 1), len(self.rows.start), dtype=torch.int64, device=device)
+        self.indices: tuple[Any, list[Tensor], list[Tensor]] = ((), [], [])
         self.trace: list[list[TraceStep]] | None = [[] for _ in group] if trace else None
         self.on_step = on_step
 
     def run(self, most: int) -> Iterator[Row]:
         """Decode until no row is live; `most` is the proved bound on forwards."""
-        drafts = [self.next]
+        drafts = [Draft(self.next, list(self.live))]
         while self.live:
-            # The checker proved this bound: passing it is a mistake of ours, and must not become an endless loop.
             if self.forwards >= most:
-                raise AssertionError(f"more than the proved {most} forwards: please report this policy")
-            logits, places = self._forwarded(drafts)
-            yield from self._verified(drafts, logits, places)
+                yield from self._ended(self.poll.wait())
+                # The checker proved this bound: passing it is a mistake of ours, and must not become an endless loop.
+                if self.live:
+                    raise AssertionError(f"more than the proved {most} forwards: please report this policy")
+                return
+            logits, sources = self._forwarded(drafts)
+            yield from self._verified(drafts, logits, sources)
             drafts = self._drafted()
             # What was seen is as large as all logits, and not read again: it need not lie beside those of the next forward.
             del logits
-            self.moment, self.seen = self.next, Seen(torch.empty(0), torch.empty(0))
+            self.seen = Seen(torch.empty(0), torch.empty(0))
+
+    def _open(self, moment: Moment) -> Tensor:
+        """`[B]` bool: rows of prompts that a moment is not the last of."""
+        return self.real & ~moment.over
 
     # --- forward
 
-    def _forwarded(self, drafts: Sequence[Moment]) -> tuple[Tensor, list[dict[int, int]]]:
-        """Logits `[R, L, V]` of all drafts that are not over, and of each draft, by row of the batch, which of them are its."""
-        places: list[dict[int, int]] = []
-        canvases: list[Tensor] = []
-        which: list[int] = []
-        for draft in drafts:
-            feed = self._open(draft)
-            places.append({row: len(which) + n for n, row in enumerate(feed)})
-            canvases.append(draft.canvas[feed])
-            which += feed
-        logits = self.forward(torch.cat(canvases), which)
+    def _forwarded(self, drafts: Sequence[Draft]) -> tuple[Tensor, list[Tensor]]:
+        """Logits `[R, L, V]` of all drafts, and of each draft which of them each row looks at, `[B]`."""
+        key = [draft.rows for draft in drafts]
+        if key != self.indices[0]:
+            self.indices = (key, *self._indexed(key))
+        _, fed, sources = self.indices
+        canvases = [draft.moment.canvas[index] for draft, index in zip(drafts, fed, strict=True)]
+        which = [row for rows in key for row in rows]
+        logits = self.forward(torch.cat(canvases), which, torch.cat(fed))
         self.forwards += 1
+        self.took = self.took + self._open(drafts[0].moment)
+        for draft in drafts:
+            self.fed = self.fed + self.forward.rows_per_draft * self._open(draft.moment)
         for row in which:
-            self.counts[row].fed += self.forward.rows_per_draft
-        return logits, places
+            self.launched[row] += self.forward.rows_per_draft
+        return logits, sources
 
-    def _open(self, moment: Moment) -> list[int]:
-        """The live rows that a moment is not the last of."""
-        over = moment.over.tolist()
-        return [row for row in self.live if not over[row]]
+    def _indexed(self, rows_of_drafts: Sequence[Sequence[int]]) -> tuple[list[Tensor], list[Tensor]]:
+        """As tensors: the rows fed for each draft, and where in all that is fed each row of the batch finds its own."""
+        device, fed, sources, before = self.rows.start.device, [], [], 0
+        for rows in rows_of_drafts:
+            source = [0] * len(self.rows.start)
+            for n, row in enumerate(rows):
+                source[row] = before + n
+            before += len(rows)
+            fed.append(torch.tensor(rows, dtype=torch.int64, device=device))
+            sources.append(torch.tensor(source, device=device))
+        return fed, sources
 
     # --- verify
 
-    def _verified(self, drafts: Sequence[Moment], logits: Tensor, places: Sequence[Mapping[int, int]]) -> Iterator[Row]:
+    def _verified(self, drafts: Sequence[Draft], logits: Tensor, sources: Sequence[Tensor]) -> Iterator[Row]:
         """Makes true steps along the drafts, gives the rows that are over, and notes the last true moments and what was seen of them."""
-        source = torch.zeros(len(self.rows.start), dtype=torch.int64)
-        self.moment, open_ = drafts[0], list(self.live)
-        for depth, place in enumerate(places):
-            source[open_] = torch.tensor([place[row] for row in open_])
-            self.seen = Seen(logits, source.to(logits.device))
-            ahead = drafts[depth + 1] if depth + 1 < len(drafts) else None
-            stepped = self.advance(self.moment, self.seen, self._mask(open_), ahead)
-            following, passes = _accepted(self.moment, stepped, ahead)
-            self._tell(stepped, following, open_)
-            self.next = self._kept(following, open_, self.next)
-            flags = torch.stack([following.finished, following.failed, passes], 1).tolist()
-            for row in open_:
-                finished, failed, accepted = flags[row]
-                if ahead is not None:
-                    self.counts[row].accepted[depth] += accepted
-                if finished or failed:
-                    self.live.remove(row)
-                    yield self._finish(row, following, self._failure(row, following) if failed else None)
-            open_ = [row for row in open_ if flags[row][2] and row in self.live]
-            if not open_:
-                return
-            self.moment = following  # of the rows that go on; no step of this round starts in another
+        moment, rows, source = drafts[0].moment, drafts[0].rows, sources[0]
+        open_ = self._open(moment)
+        for depth, at in enumerate(sources):
+            source = torch.where(open_, at, source)
+            self.seen = Seen(logits, source)
+            ahead = drafts[depth + 1].moment if depth + 1 < len(drafts) else None
+            stepped = self.advance(moment, self.seen, open_, ahead)
+            following, passes = _accepted(moment, stepped, ahead)
+            self._tell(moment, stepped, following, rows)
+            self.next = self._kept(following, open_, rows, self.next)
+            if ahead is not None:
+                self.accepted[depth] += passes & open_
+            open_ = passes & open_ & ~following.over
+            known = self.poll.now(torch.stack([following.over, open_]))
+            if known is not None:
+                over, goes_on = known
+                yield from self._ended([over[row] and row in rows for row in range(len(over))])
+                rows = [row for row in rows if goes_on[row]]
+                if not rows:
+                    return
+            moment = following  # of the rows that go on; no step of this round starts in another
+        yield from self._ended(self.poll.later(self.next.over))
 
     # --- draft
 
-    def _drafted(self) -> list[Moment]:
+    def _drafted(self) -> list[Draft]:
         """The next moment and steps from it as if the logits stayed those seen last; none where they cannot go on."""
-        drafts, last = [self.next], self.next
+        drafts = [Draft(self.next, list(self.live))]
+        last = self.next
         for depth in range(self.drafts - 1):
-            open_ = self._open(last)
-            if not open_:
+            rows, open_ = drafts[-1].rows, self._open(last)
+            if not rows:
                 break
-            last = self._kept(self.advance(last, self.seen, self._mask(open_)).moment, open_, last)
+            last = self._kept(self.advance(last, self.seen, open_).moment, open_, rows, last)
+            self.proposed[depth] += open_
+            known = self.poll.now(last.over)
             # The state of a draft is of use only to a condition that lets it pass; it may be as large as the logits.
-            drafts.append(last if "accepted" in last.state else replace(last, state={}))
-            for row in open_:
-                self.counts[row].proposed[depth] += 1
+            kept = last if "accepted" in last.state else replace(last, state={})
+            drafts.append(Draft(kept, [row for row in self.live if not (known and known[row])]))
         return drafts
 
     # --- rows
 
-    def _mask(self, rows: Sequence[int]) -> Tensor:
-        mask = torch.zeros(len(self.rows.start), dtype=torch.bool)
-        mask[list(rows)] = True
-        return mask.to(self.rows.start.device)
+    def _kept(self, new: Moment, open_: Tensor, rows: Sequence[int], old: Moment) -> Moment:
+        """The new moment in the open rows, the old one in the others; of rows that are not live either will do."""
+        all_open = isinstance(self.poll, AtOnce) and len(rows) == len(self.live)
+        return new if all_open else new.where(open_, old)
 
-    def _kept(self, new: Moment, rows: Sequence[int], old: Moment) -> Moment:
-        """The new moment in some rows, the old one in the others; of rows that are not live either will do."""
-        return new if set(self.live) <= set(rows) else new.where(self._mask(rows), old)
+    def _ended(self, over: Sequence[bool] | None) -> Iterator[Row]:
+        """The rows that are heard to be over."""
+        for row in [row for row in self.live if over and over[row]]:
+            self.live.remove(row)
+            yield self._finish(row)
+
+    def _finish(self, row: int) -> Row:
+        moment, begin = self.next, self.rows.prompt_lengths[row]
+        costs = [self.took[row], self.fed[row], moment.failed[row], *self.proposed[:, row], *self.accepted[:, row]]
+        took, fed, failed, *drafts = torch.stack(costs).tolist()
+        proposed, accepted = drafts[: len(drafts) // 2][: self.drafts - 1], drafts[len(drafts) // 2 :][: self.drafts - 1]
+        ids, content = self.rows.finish(moment.canvas, row)
+        error = self._failure(row, moment) if failed else None
+        if error is not None:
+            content = int((ids[begin:] != self.rows.mask_id).sum())
+        trace, seconds = self.trace[row] if self.trace is not None else None, self.rows.clock()
+        return Row(
+            self.group[row], begin, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,
+            surplus=self.launched[row] - fed,
+        )  # fmt: skip
 
     def _failure(self, row: int, moment: Moment) -> Diagnostic:
         bad = int(moment.state["not_finite"][row].nonzero()[0])
@@ -175,25 +220,14 @@ class Batch:
         message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
         return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")
 
-    def _finish(self, row: int, moment: Moment, error: Diagnostic | None) -> Row:
-        ids, content = self.rows.finish(moment.canvas, row)
-        begin = int(self.rows.prompt_lengths[row])
-        if error is not None:
-            content = int((ids[begin:] != self.rows.mask_id).sum())
-        count, seconds = self.counts[row], self.rows.clock()
-        return Row(
-            self.group[row], begin, ids, self.forwards, count.fed, tuple(count.proposed), tuple(count.accepted), content, seconds,
-            self.trace[row] if self.trace is not None else None, error,
-        )  # fmt: skip
-
     # --- what is told
 
-    def _tell(self, stepped: Stepped, following: Moment, rows: Sequence[int]) -> None:
+    def _tell(self, moment: Moment, stepped: Stepped, following: Moment, rows: Sequence[int]) -> None:
         """Note what a step wrote, and what the denoiser had said there."""
         if self.trace is None and self.on_step is None:
             return
         mask_id, program = self.rows.mask_id, self.advance.step.program
-        before, after = (moment.canvas.gather(1, stepped.columns) for moment in (self.moment, following))
+        before, after = (moment.canvas.gather(1, stepped.columns) for moment in (moment, following))
         token = None if program.facts.deterministic else torch.where(after == mask_id, before, after)
         observed = {name: value.tolist() for name, value in observe(stepped.logits, mask_id, OBSERVATIONS, token).items()}
         starts, steps = stepped.window_start.tolist(), following.state["step"].tolist()

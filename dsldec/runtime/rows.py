@@ -39,7 +39,8 @@ class Row:
     `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the forwards the row
     took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were made and how many accepted one step
     ahead of the next one, two steps, ...; `tokens` generated before the end-of-text token; `seconds` from its first
-    forward to its end; `error` says why it stopped early, and then `ids` holds masks where nothing was written.
+    forward to its end; `error` says why it stopped early, and then `ids` holds masks where nothing was written. `surplus`: rows fed for
+    it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
     """
 
     index: int
@@ -53,6 +54,7 @@ class Row:
     seconds: float = 0.0
     trace: list[TraceStep] | None = None
     error: Diagnostic | None = None
+    surplus: int = 0
 
     @property
     def generated(self) -> Tensor:
@@ -63,15 +65,16 @@ class Row:
 class Rows:
     """How the canvases of a batch are laid out, `[B, longest + T]`: the T spare columns let every window be sliced alike.
 
-    `start` is what they hold before the first step.
+    `start` is what they hold before the first step; `prompt_lengths` are known to the host, and `begin [B]` to the device.
     """
 
     def __init__(
         self, prompts: Sequence[Sequence[int]], gen_length: int, window: int, mask_id: int, eos_id: int | None, device: torch.device
     ) -> None:
         self.gen_length, self.window, self.mask_id, self.eos_id = gen_length, window, mask_id, eos_id
-        self.prompt_lengths = torch.tensor([len(p) for p in prompts], device=device)
-        self.longest = int(max(len(p) for p in prompts)) + gen_length
+        self.prompt_lengths = [len(p) for p in prompts]
+        self.begin = torch.tensor(self.prompt_lengths, device=device)
+        self.longest = max(self.prompt_lengths) + gen_length
         self.start = torch.full((len(prompts), self.longest + window), mask_id, dtype=torch.int64, device=device)
         for row, prompt in enumerate(prompts):
             self.start[row, : len(prompt)] = torch.tensor(list(prompt), dtype=torch.int64)
@@ -84,11 +87,11 @@ class Rows:
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
         """Canvas columns `[B, T]` of each row's window, and which of them lie in it (the last window is short)."""
         offsets = window_start.unsqueeze(1) + torch.arange(self.window, device=window_start.device)
-        return self.prompt_lengths.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
+        return self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
 
     def generated(self, canvas: Tensor) -> Tensor:
         """The generation regions `[B, G]`."""
-        return canvas.gather(1, self.prompt_lengths.unsqueeze(1) + torch.arange(self.gen_length, device=canvas.device))
+        return canvas.gather(1, self.begin.unsqueeze(1) + torch.arange(self.gen_length, device=canvas.device))
 
     def masks(self, canvas: Tensor) -> Tensor:
         """`[B, G]` bool: which generated positions are not written yet."""
@@ -97,7 +100,7 @@ class Rows:
     def ended(self, canvas: Tensor) -> Tensor:
         """`[B]` bool: the row has an end-of-text token and nothing is masked before it."""
         if self.eos_id is None:
-            return torch.zeros(len(self.prompt_lengths), dtype=torch.bool, device=canvas.device)
+            return torch.zeros(len(self.begin), dtype=torch.bool, device=canvas.device)
         generated = self.generated(canvas)
         open_or_end = (generated == self.mask_id) | (generated == self.eos_id)
         first = open_or_end.to(torch.uint8).argmax(1, keepdim=True)
@@ -105,11 +108,10 @@ class Rows:
 
     def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
         """A row's ids `[prompt + G]` masks left after the end-of-text token filled with it, and its count of content tokens."""
-        begin = int(self.prompt_lengths[row])
-        ids = canvas[row, : begin + self.gen_length].clone()
+        begin, mask_id, eos_id = self.prompt_lengths[row], self.mask_id, self.eos_id
+        ids = canvas[row, : begin + self.gen_length].tolist()
         generated = ids[begin:]
-        ends = (generated == self.eos_id).nonzero() if self.eos_id is not None else generated.new_empty(0, 1)
-        content = int(ends[0]) if len(ends) else self.gen_length
-        if self.eos_id is not None and not (generated[:content] == self.mask_id).any():
-            generated[content:][generated[content:] == self.mask_id] = self.eos_id
-        return ids.cpu(), content
+        content = generated.index(eos_id) if eos_id in generated else self.gen_length
+        if content < self.gen_length and mask_id not in generated[:content]:
+            generated = [eos_id if id_ == mask_id else id_ for id_ in generated]
+        return torch.tensor(ids[:begin] + generated), content
