@@ -284,7 +284,15 @@ def local_leap(see: See, canvas: Canvas, anchor: float, near: float, radius: int
             return
 
 
-def klass(see: See, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int) -> Steps:
+def moved(now: Tensor, before: Tensor, keep: int) -> float:
+    """KL divergence of two distributions; of those before, the likeliest ids are told apart (what ties with the next one is not)."""
+    if keep < len(before):
+        apart = before > before.sort(descending=True).values[keep]
+        now, before = (torch.cat([p[apart], p[~apart].sum().view(1)]) for p in (now, before))
+    return float((now * (now.log() - before.log())).sum())
+
+
+def klass(see: See, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int, keep: int) -> Steps:
     for window in blocks(len(canvas), block):
         before: Tensor | None = None
         history: list[Tensor] = []
@@ -293,7 +301,7 @@ def klass(see: See, canvas: Canvas, confidence: float, calm: float, patience: in
         while m := masks(canvas, window):
             s = see(canvas)
             if before is not None:
-                history.append((s.p * (s.p.log() - before.log())).sum(-1))
+                history.append(torch.tensor([moved(*both, keep) for both in zip(s.p, before, strict=True)]))
             before = s.p
             still = torch.zeros(len(canvas), dtype=torch.bool)
             if len(history) >= patience:

@@ -42,7 +42,7 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "dinfer_threshold": [{}, {"confidence": 1.0}],
     "dinfer_hierarchy": [{}, {"confidence": 0.7, "low": 0.2, "block": 64}],
     "local_leap": [{}, {"anchor": 0.7, "near": 0.4, "radius": 2, "block": 64}],
-    "klass": [{}, {"steps": 10, "calm": 0.5, "confidence": 0.4, "block": 64}, {"patience": 1, "steps": 5}],
+    "klass": [{}, {"steps": 10, "calm": 0.5, "confidence": 0.4, "block": 64}, {"patience": 1, "steps": 5}, {"calm": 0.05, "keep": 6}],
     "slowfast": [{}, {"likely": 0.5}],
     "dus": [{}, {"base": 3, "levels": 3, "block": 30}],
     "certainty_prior": [{}, {"tokens": 3, "sigma": 3.0, "block": 64}],
