@@ -5,8 +5,10 @@ Not here: when compiling pays (`choose` in this package).
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
+import time
 from collections.abc import Mapping
 
 import torch
@@ -17,6 +19,8 @@ from torch._inductor.exc import InductorError
 from ..diagnostics import Diagnostic, UsageError
 from .module import StepModule
 from .step import State
+
+log = logging.getLogger("dsldec")
 
 MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past this it is refused
 
@@ -38,11 +42,27 @@ class CompiledStep:
     def __init__(self, module: StepModule) -> None:
         # All policies share the module's code: without isolation the ninth of a process would be refused.
         # (2.13 has both options, but its type hints do not know them yet.)
+        self.name, self.shapes = module.program.name, set[object]()
         self.compiled = torch.compile(  # type: ignore[call-overload]
             module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES, options=OPTIONS
         )
 
     def __call__(
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, State]:
+        shape = (logits.shape, logits.dtype, logits.device)
+        if shape in self.shapes:
+            return self._called(logits, canvas, editable, state, params)
+        rows, positions, _ = logits.shape
+        log.info("compiling the step of `%s` for %d rows of %d positions: up to a minute or two the first time, less from "
+                 "the cache afterwards; the backend `eager` starts at once", self.name, rows, positions)  # fmt: skip
+        began = time.perf_counter()
+        result = self._called(logits, canvas, editable, state, params)
+        self.shapes.add(shape)
+        log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.shapes))
+        return result
+
+    def _called(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
         try:

@@ -65,11 +65,12 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Stepped:
-    """The moment after a step, and what the step looked at: columns and logits of its window, `[B, T]` and `[B, T, V]`."""
+    """The moment after a step, and what the step looked at: columns `[B, T]`, which of them are its window's, and logits `[B, T, V]`."""
 
     moment: Moment
     window_start: Tensor
     columns: Tensor
+    inside: Tensor
     logits: Tensor
 
 
@@ -84,7 +85,7 @@ class Advance:
     def first(self, keys: Tensor, vocab_size: int) -> Moment:
         """Before the first step; `keys [B]`: what each row's random numbers start from."""
         batch, device = len(self.rows.start), self.rows.start.device
-        state = self.step.start(batch, self.rows.window, device, generation_length=self.rows.gen_length, vocab_size=vocab_size)
+        state = self.step.start(batch, self.rows.positions, device, generation_length=self.rows.gen_length, vocab_size=vocab_size)
         if "key" in state:
             state["key"] = keys
         nothing = torch.zeros(batch, dtype=torch.bool, device=device)
@@ -105,7 +106,7 @@ class Advance:
         after = torch.where(editable & ~failed.unsqueeze(1), after, before)  # what a failed row wrote does not count
         canvas = moment.canvas.scatter(1, columns, after)
         moved = self._moved_on(Moment(canvas, end, state, moment.finished, failed), done & rows & ~failed)
-        return Stepped(moved, start, columns, logits)
+        return Stepped(moved, start, columns, inside, logits)
 
     def _moved_on(self, moment: Moment, done: Tensor) -> Moment:
         """Windows that are done move on; rows with nothing left to do are finished."""

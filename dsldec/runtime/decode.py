@@ -25,6 +25,7 @@ from .advance import Advance
 from .forward import PACKINGS, DenoiserFailed, Forward
 from .lookahead import Batch, StepEvent
 from .rows import Row, Rows, TraceStep
+from .shapes import positions_compiled, rows_compiled
 from .windows import placing
 
 log = logging.getLogger("dsldec")
@@ -175,12 +176,15 @@ def stream(
     step = _step(denoiser, policy, backend, len(prompts), window, gen_length)
     most = policy.facts.forwards_bound(gen_length, policy.parameters)
     keys = torch.tensor([noise.key(seed, request) for request in (request_ids if request_ids is not None else range(len(prompts)))])
-    width = min(batch, max(1, len(prompts)))
+    width, positions = min(batch, max(1, len(prompts))), window
+    if step.backend in backends.COMPILED:
+        width, positions = rows_compiled(width, batch), positions_compiled(window, gen_length)
     place, guidance = placing(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
     device = torch.device(getattr(denoiser, "device", "cpu"))
     for group in _groups(denoiser, prompts, batch):
         filled = group + group[:1] * (width - len(group))  # rows that are never decoded: the step compiles for one shape
-        rows = Rows([prompts[i] for i in filled], gen_length, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device)
+        canvases, eos_id = [prompts[i] for i in filled], getattr(denoiser, "eos_id", None)
+        rows = Rows(canvases, gen_length, window, denoiser.mask_id, eos_id, device, positions)
         advance = Advance(step, rows, place, stop_at_eos=stop_at_eos)
         first = advance.first(keys[filled].to(device), denoiser.vocab_size)
         forward = Forward(denoiser, rows, guidance, verify_rows)

@@ -261,8 +261,9 @@ def _accepted(moment: Moment, stepped: Stepped, ahead: Moment | None) -> tuple[M
     # The condition was asked in the step's window; a draft may have had another, and then nothing was asked of what it wrote there.
     # A draft that writes nothing was not asked anything either.
     written = moment.canvas != ahead.canvas
-    length = following.state.get("window_length", torch.full_like(stepped.window_start, stepped.columns.shape[1]))
-    places = torch.arange(stepped.columns.shape[1], device=length.device) < length.unsqueeze(1)
+    places = stepped.inside
+    if "window_length" in following.state:
+        places = places & (torch.arange(places.shape[1], device=places.device) < following.state["window_length"].unsqueeze(1))
     asked = torch.zeros_like(written).scatter(1, stepped.columns, places)
     lenient = following.state["accepted"] & written.any(1) & ~(written & ~asked).any(1)
     lenient = lenient & ~exact & ~following.failed & ~ahead.failed

@@ -65,17 +65,26 @@ class Row:
 class Rows:
     """How the canvases of a batch are laid out, `[B, longest + T]`: the T spare columns let every window be sliced alike.
 
-    `start` is what they hold before the first step; `prompt_lengths` are known to the host, and `begin [B]` to the device.
+    A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. `start` is what the
+    canvases hold before the first step; `prompt_lengths` are known to the host, and `begin [B]` to the device.
     """
 
     def __init__(
-        self, prompts: Sequence[Sequence[int]], gen_length: int, window: int, mask_id: int, eos_id: int | None, device: torch.device
+        self,
+        prompts: Sequence[Sequence[int]],
+        gen_length: int,
+        window: int,
+        mask_id: int,
+        eos_id: int | None,
+        device: torch.device,
+        positions: int | None = None,
     ) -> None:
-        self.gen_length, self.window, self.mask_id, self.eos_id = gen_length, window, mask_id, eos_id
+        positions = positions or window
+        self.gen_length, self.window, self.positions, self.mask_id, self.eos_id = gen_length, window, positions, mask_id, eos_id
         self.prompt_lengths = [len(p) for p in prompts]
         self.begin = torch.tensor(self.prompt_lengths, device=device)
         self.longest = max(self.prompt_lengths) + gen_length
-        self.start = torch.full((len(prompts), self.longest + window), mask_id, dtype=torch.int64, device=device)
+        self.start = torch.full((len(prompts), self.longest + positions), mask_id, dtype=torch.int64, device=device)
         for row, prompt in enumerate(prompts):
             self.start[row, : len(prompt)] = torch.tensor(list(prompt), dtype=torch.int64)
         self.started = time.perf_counter()
@@ -86,7 +95,7 @@ class Rows:
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
         """Canvas columns `[B, T]` of each row's window, and which of them lie in it (the last window is short)."""
-        offsets = window_start.unsqueeze(1) + torch.arange(self.window, device=window_start.device)
+        offsets = window_start.unsqueeze(1) + torch.arange(self.positions, device=window_start.device)
         return self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
 
     def generated(self, canvas: Tensor) -> Tensor:
