@@ -50,6 +50,8 @@ class CompiledStep:
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
+        # In one order: with another order of names it would be compiled again.
+        state, params = dict(sorted(state.items())), dict(sorted(params.items()))
         shape = (logits.shape, logits.dtype, logits.device)
         if shape in self.shapes:
             return self._called(logits, canvas, editable, state, params)

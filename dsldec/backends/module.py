@@ -150,7 +150,9 @@ class StepModule(nn.Module):
         waiting = (canvas == self.mask_id) & editable
         moved["not_finite"] = waiting & ~values[self.program.finite]
         # Copies: what a compiled step gives back must not be what it was given.
-        return values[self.program.canvas].clone(), inputs.of_row(values[self.program.done]).clone(), moved
+        # In the order they came in: a compiler takes another order of names for another program.
+        following = {name: moved[name] for name in state}
+        return values[self.program.canvas].clone(), inputs.of_row(values[self.program.done]).clone(), following
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
