@@ -17,6 +17,7 @@ from torch._dynamo.exc import BackendCompilerFailed
 from torch._inductor.exc import InductorError
 
 from ..diagnostics import Diagnostic, UsageError
+from ..ir.nodes import Program
 from .module import StepModule
 from .step import State
 
@@ -26,6 +27,14 @@ MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past 
 
 # Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it.
 OPTIONS = {"inplace_buffers": False}
+# With the threshold it has, Inductor would keep the noise of every id, twice as large as the logits.
+OPTIONS_OF_DRAWS = {"realize_opcount_threshold": 200}
+
+
+def options(program: Program) -> dict[str, int | bool]:
+    """What Inductor is told for a program."""
+    draws = any(operation.name == "observe" and operation.of != "argmax" for operation in program.operations)
+    return OPTIONS | (OPTIONS_OF_DRAWS if draws else {})
 
 
 def compiler() -> str | None:
@@ -44,7 +53,7 @@ class CompiledStep:
         # (2.13 has both options, but its type hints do not know them yet.)
         self.name, self.shapes = module.program.name, set[object]()
         self.compiled = torch.compile(  # type: ignore[call-overload]
-            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES, options=OPTIONS
+            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES, options=options(module.program)
         )
 
     def __call__(

@@ -193,15 +193,15 @@ def drawn(
     on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row or the batch.
     """
     scores = logits.float()
-    likeliest, _ = _likeliest(scores, mask_id)
+    likeliest, best = _likeliest(scores, mask_id)
     warm = torch.where(temperature > 0, temperature, 1.0).double()
     # A sum of noise and score is largest at an id with just its probability (Gumbel 1954).
     heated = torch.where(_ids(scores) == mask_id, float("-inf"), scores.double() / warm)
     if way == "nucleus":
         heated = torch.where(_nucleus(heated, top_p, top_k), heated, float("-inf"))
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
-    noisy = heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))
-    token, best = _likeliest(noisy, mask_id)
+    # The index at once, the first of equal ones: looking for it in a second pass, a compiler would keep the noise of all ids.
+    token = (heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))).argmax(-1)
     return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, likeliest)
 
 
