@@ -18,9 +18,10 @@ from torch import Tensor, nn
 from ..checks.values import Value
 from ..ir.nodes import Carried, Operation, Program
 from ..language.words import Place
-from .module_geometry import GEOMETRY
-from .module_numbers import ELEMENTWISE, ROWS
-from .module_orders import ORDERS, thin, thin_by_kernel
+from .form import EXACT, Form
+from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
+from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
+from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
 from .operands import OVER_POSITIONS, wanted
 from .step import DTYPES, State
@@ -49,6 +50,7 @@ class Inputs:
     mask_id: int
     eos_id: int | None
     static: Mapping[str, Value]
+    form: Form
 
     def wide(self, x: Tensor) -> Tensor:
         """One number a position, `[B, T]`, of a lower place too."""
@@ -109,7 +111,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "kl": lambda inputs, of, logits, before: divergence(logits, before, inputs.size(of)),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
     "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),
-    "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(*operands, at_most=inputs.size(of)),
+    "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(inputs.form, *operands, at_most=inputs.size(of)),
     "is_mask": lambda inputs, of, canvas: canvas == inputs.mask_id,
     "is_end": lambda inputs, of, canvas: _is_end(inputs, canvas),
     "is_word": lambda inputs, of, ids: _is_word(inputs, ids),
@@ -117,18 +119,27 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "erase": lambda inputs, of, canvas, mask: torch.where(mask, inputs.mask_id, canvas),
 }
 ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
-IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ELEMENTWISE, "number", "observe")
+ON_VALUES_IN_FORM: Mapping[str, Callable[..., Any]] = {**ROWS_IN_FORM, **ORDERS_IN_FORM, **GEOMETRY_IN_FORM}
+IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ON_VALUES_IN_FORM, *ELEMENTWISE, *ELEMENTWISE_IN_FORM, "number", "observe")
 
 
 class StepModule(nn.Module):
-    """A program as a module; called like every step (see `step.Step`)."""
+    """A program as a module; called like every step (see `step.Step`). `form`: see `form.Form`."""
 
-    def __init__(self, program: Program, mask_id: int, eos_id: int | None = None, static: Mapping[str, Value] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        mask_id: int,
+        eos_id: int | None = None,
+        static: Mapping[str, Value] | None = None,
+        form: Form = EXACT,
+    ) -> None:
         super().__init__()
         self.program = program
         self.mask_id = mask_id
         self.eos_id = eos_id
         self.static = dict(static or {})
+        self.form = form
         self.wanted: dict[int, frozenset[str]] = {}
         for index, operation in enumerate(program.operations):
             if operation.name == "observe":
@@ -140,7 +151,7 @@ class StepModule(nn.Module):
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
-        inputs = Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static)
+        inputs = Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form)
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
             values.append(self._value(index, operation, inputs, [values[i] for i in operation.inputs]))
@@ -165,9 +176,13 @@ class StepModule(nn.Module):
             return IN_CONTEXT[name](inputs, operation.of, *operands)
         if name in ON_VALUES:
             return ON_VALUES[name](*operands)
+        if name in ON_VALUES_IN_FORM:
+            return ON_VALUES_IN_FORM[name](self.form, *operands)
         dtype = DTYPES.get(operation.kind, torch.float32)
         if name == "where":  # an int among reals (`x if c else 1`) becomes a real
             operands = [operands[0], *(operand.to(dtype) for operand in operands[1:])]
+        if name in ELEMENTWISE_IN_FORM:
+            return ELEMENTWISE_IN_FORM[name](self.form, *operands).to(dtype)
         return ELEMENTWISE[name](*operands).to(dtype)
 
 

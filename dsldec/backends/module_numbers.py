@@ -10,6 +10,8 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from .form import Form
+
 LARGEST_INT = 1e18  # of a real made an int; as a double it is exact
 
 
@@ -17,9 +19,9 @@ def _real(x: Tensor) -> Tensor:
     return x if x.is_floating_point() else x.float()
 
 
-def _in_double(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Computed in double precision and rounded once: float32 functions differ from one machine to the next."""
-    return lambda *inputs: function(*(_real(x).double() for x in inputs)).float()
+def _widely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
+    """Computed in double precision and rounded once, where the form has it: float32 functions differ from one machine to the next."""
+    return lambda form, *inputs: function(*(_real(x).to(form.wide) for x in inputs)).float()
 
 
 def _are_ints(a: Tensor, b: Tensor) -> bool:
@@ -45,11 +47,11 @@ def _remainder(a: Tensor, b: Tensor) -> Tensor:
     return a - b * _floor_divide(a, b)
 
 
-def _whole(rounding: Callable[[Tensor], Tensor]) -> Callable[[Tensor], Tensor]:
-    def apply(a: Tensor) -> Tensor:
+def _whole(rounding: Callable[[Tensor], Tensor]) -> Callable[[Form, Tensor], Tensor]:
+    def apply(form: Form, a: Tensor) -> Tensor:
         if not a.is_floating_point():
             return a
-        within = torch.where(a.isnan(), 0.0, a).double().clamp(-LARGEST_INT, LARGEST_INT)
+        within = torch.where(a.isnan(), 0.0, a).to(form.wide).clamp(-LARGEST_INT, LARGEST_INT)
         return rounding(within).long()
 
     return apply
@@ -63,7 +65,6 @@ ELEMENTWISE: Mapping[str, Callable[..., Tensor]] = {
     "divide": torch.true_divide,
     "floor_divide": _floor_divide,
     "remainder": _remainder,
-    "power": _in_double(torch.pow),
     "less": torch.lt,
     "less_equal": torch.le,
     "greater": torch.gt,
@@ -78,33 +79,37 @@ ELEMENTWISE: Mapping[str, Callable[..., Tensor]] = {
     "minimum": torch.minimum,
     "maximum": torch.maximum,
     "where": torch.where,
-    "exp": _in_double(torch.exp),
-    "log": _in_double(torch.log),
-    "sqrt": _in_double(torch.sqrt),
-    "cos": _in_double(torch.cos),
+    "real": _real,
+}
+# Called with the form before their inputs.
+ELEMENTWISE_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
+    "power": _widely(torch.pow),
+    "exp": _widely(torch.exp),
+    "log": _widely(torch.log),
+    "sqrt": _widely(torch.sqrt),
+    "cos": _widely(torch.cos),
     "floor": _whole(torch.floor),
     "ceil": _whole(torch.ceil),
     "truncate": _whole(torch.trunc),
-    "real": _real,
 }
 
 
-def _double_sum(x: Tensor, mask: Tensor) -> Tensor:
-    return torch.where(mask, x.double(), 0.0).sum(1, keepdim=True)
+def _wide_sum(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+    return torch.where(mask, x.to(form.wide), 0.0).sum(1, keepdim=True)
 
 
-def _double_mean(x: Tensor, mask: Tensor) -> Tensor:
-    return _double_sum(x, mask) / mask.sum(1, keepdim=True)  # 0 / 0 over nothing: no value
+def _wide_mean(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+    return _wide_sum(form, x, mask) / mask.sum(1, keepdim=True)  # 0 / 0 over nothing: no value
 
 
-def _sum(x: Tensor, mask: Tensor) -> Tensor:
+def _sum(form: Form, x: Tensor, mask: Tensor) -> Tensor:
     if x.is_floating_point():
-        return _double_sum(x, mask).float()
+        return _wide_sum(form, x, mask).float()
     return torch.where(mask, x, 0).sum(1, keepdim=True)
 
 
-def _std(x: Tensor, mask: Tensor) -> Tensor:
-    return _double_mean((x.double() - _double_mean(x, mask)).square(), mask).sqrt().float()
+def _std(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+    return _wide_mean(form, (x.to(form.wide) - _wide_mean(form, x, mask)).square(), mask).sqrt().float()
 
 
 def _or_no_value(x: Tensor, mask: Tensor) -> Tensor:
@@ -116,9 +121,12 @@ ROWS: Mapping[str, Callable[..., Tensor]] = {
     "orelse": lambda a, b: torch.where(a.any(1, keepdim=True), a, b),
     "any": lambda mask: mask.any(1, keepdim=True),
     "count": lambda mask: mask.sum(1, keepdim=True),
-    "sum": _sum,
-    "mean": lambda x, mask: _double_mean(x, mask).float(),
-    "std": _std,
     "least": lambda x, mask: _or_no_value(torch.where(mask, _real(x), float("inf")).amin(1, keepdim=True), mask),
     "greatest": lambda x, mask: _or_no_value(torch.where(mask, _real(x), float("-inf")).amax(1, keepdim=True), mask),
+}
+# Called with the form before their inputs.
+ROWS_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
+    "sum": _sum,
+    "mean": lambda form, x, mask: _wide_mean(form, x, mask).float(),
+    "std": _std,
 }

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .form import Form
 from .module_geometry import in_pairs
 
 NO_RUN = -1
@@ -25,6 +26,7 @@ class Ranked:
     where all are one.
     """
 
+    form: Form
     place: Tensor
     run: Tensor | None
 
@@ -40,7 +42,7 @@ class Ranked:
         return self.place.long() if self.run is None else self._until(self.place)[1].sum(2)
 
     def cumsum(self, x: Tensor) -> Tensor:
-        if x.is_floating_point():
+        if x.is_floating_point() and not self.form.pairs_only:
             return self._cumsum_of_reals(x)
         x, until = self._until(x)
         return torch.where(until, x, 0).sum(2)
@@ -143,21 +145,21 @@ class Sorted:
         return self.unsorted(self._sorted_rank() <= k)
 
 
-def _order(mask: Tensor, score: Tensor, run: Tensor | None = None) -> Ranked | Sorted:
+def _order(form: Form, mask: Tensor, score: Tensor, run: Tensor | None = None) -> Ranked | Sorted:
     if score.is_floating_point():
         score = torch.where(score == score, score, float("-inf"))
     if run is not None:
         mask = mask & (run >= 0)
-    return _ranked(mask, score, run) if in_pairs(mask.shape[1]) else _sorted(mask, score, run)
+    return _ranked(form, mask, score, run) if in_pairs(form, mask.shape[1]) else _sorted(mask, score, run)
 
 
-def _ranked(mask: Tensor, score: Tensor, run: Tensor | None) -> Ranked:
+def _ranked(form: Form, mask: Tensor, score: Tensor, run: Tensor | None) -> Ranked:
     places = torch.arange(mask.shape[1], device=mask.device, dtype=torch.int32)
     score, member = torch.stack([score, mask.to(score.dtype)]).unsqueeze(2).unbind()  # stacked: see `_until`
     mine = score.transpose(1, 2)
     until = (score > mine) | ((score == mine) & (places <= places.unsqueeze(1)))
     until = until & (member * member.transpose(1, 2) > 0)
-    return Ranked(until.sum(2, dtype=torch.int32), run)
+    return Ranked(form, until.sum(2, dtype=torch.int32), run)
 
 
 def _sorted(mask: Tensor, score: Tensor, run: Tensor | None) -> Sorted:
@@ -201,19 +203,20 @@ def thin(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_mo
     return _thin(mask, score, condition, stays.expand_as(mask).to(score.dtype), at_most)
 
 
-def thin_by_kernel(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
+def thin_by_kernel(form: Form, mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
     """The same; a pick weakens the scores around it, its own to 0."""
-    distance = torch.arange(mask.shape[1], device=mask.device).double()
+    distance = torch.arange(mask.shape[1], device=mask.device).to(form.wide)
     # 1 - exp(-d² / width²), without cancellation far inside the width.
-    weight = -torch.expm1(-(distance.square() / width.float().double().square()))
+    weight = -torch.expm1(-(distance.square() / width.float().to(form.wide).square()))
     return _thin(mask, score.float(), condition, weight.float().expand_as(mask), at_most)
 
 
 ORDERS: Mapping[str, Callable[..., Any]] = {
-    "order": _order,
     "rank": lambda order: order.rank,
     "cumsum": lambda order, x: order.cumsum(x),
     "cummax": lambda order, x: order.cummax(x),
     "prefix": lambda order, condition: order.prefix(condition),
     "top": lambda order, k: order.top(k),
 }
+# Called with the form before their inputs.
+ORDERS_IN_FORM: Mapping[str, Callable[..., Any]] = {"order": _order}
