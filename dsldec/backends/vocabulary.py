@@ -80,7 +80,7 @@ def observe(logits: Tensor, mask_id: int, wanted: Collection[str] = OBSERVATIONS
         "token": token,
         "conf": head / total,
         "doubt": torch.where(score.squeeze(-1) == best, others, total - head) / total,
-        "finite": best.isfinite(),
+        "finite": best.abs() < float("inf"),
     }
     if "entropy" in wanted:
         spread = torch.where(of.weight > 0, of.weight * of.distance, 0.0).sum(-1)
