@@ -16,7 +16,7 @@ from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .tools import quoted
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
-BACKENDS = ("auto", "reference", "eager", "inductor")
+BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
 # What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 

@@ -128,8 +128,9 @@ class Policy:
     def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.
 
-        `backend` is `reference`, `eager`, `inductor`, or `auto`: here, for a step that runs often, `inductor` where a
-        compiler is found and else `eager`. Raises `UsageError` (E0404) where it cannot run.
+        `backend` is `reference`, `eager`, `inductor`, `tensorrt` (needs the extra of that name and an NVIDIA GPU), or `auto`:
+        here, for a step that runs often, `inductor` where a compiler is found and else `eager`. Raises `UsageError` (E0404)
+        where it cannot run.
         """
         from . import backends
 

@@ -7,13 +7,13 @@ from collections.abc import Mapping
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..ir.nodes import Program
-from . import compiled
+from . import compiled, tensorrt
 from .module import StepModule
 from .reference import ReferenceStep
 from .step import Function, Step, parameter_tensors
 
-BACKENDS = ("reference", "eager", "inductor")
-COMPILED = frozenset({"inductor"})  # once for each shape of a step's inputs
+BACKENDS = ("reference", "eager", "inductor", "tensorrt")
+COMPILED = frozenset({"inductor", "tensorrt"})  # once for each shape of a step's inputs
 # Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two CPU cores).
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
@@ -32,6 +32,8 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
             help_ = "install one (Debian: `apt install g++`), or use `--backend eager`"
             raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
         return compiled.CompiledStep(StepModule(program, mask_id, eos_id, static))
+    if backend == "tensorrt":
+        return tensorrt.step(program, mask_id, eos_id, static)
     close = did_you_mean(str(backend), BACKENDS)
     known = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
     raise UsageError(
@@ -40,7 +42,7 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
 
 
 def choose(logits_to_read: int) -> tuple[str, str]:
-    """The backend that `auto` stands for, and why in one line."""
+    """The backend that `auto` stands for, and why in one line; never `tensorrt`, which has to be asked for."""
     if compiled.compiler() is None:
         return "eager", "eager (no C++ compiler found)"
     if logits_to_read < LOGITS_THAT_REPAY_COMPILING:

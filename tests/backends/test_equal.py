@@ -221,7 +221,7 @@ def test_every_operation_has_a_meaning_in_both() -> None:
 
 def test_every_observation_is_a_word() -> None:
     assert set(OBSERVED) <= set(WORDS)
-    assert BACKENDS == ("reference", "eager", "inductor")
+    assert BACKENDS == ("reference", "eager", "inductor", "tensorrt")
 
 
 def test_ints_are_those_of_64_bits_everywhere() -> None:

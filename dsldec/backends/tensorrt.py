@@ -1,0 +1,195 @@
+"""A step's module as one TensorRT engine for each shape of its inputs, by way of Torch-TensorRT. Not measured on a GPU.
+
+Sums, products and functions such as `exp` are float32 here, where the other backends round once from float64 (TensorRT has none):
+numbers may differ from theirs in the last bits, and so may decisions that hang on them. What draws at random is declined: TensorRT
+lacks the arithmetic on 64 bits that the numbers are made of. Shapes: B rows, L columns of the canvas, T window positions, V vocabulary.
+Not here: where engines are kept (`engine_cache`), what a step computes (`module`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import importlib.util
+import io
+import tempfile
+from collections.abc import Mapping, Sequence
+from typing import Any, NoReturn
+
+import torch
+from torch import Tensor, nn
+
+from ..checks.values import Value
+from ..diagnostics import Diagnostic, UsageError
+from ..ir.nodes import Program
+from . import engine_cache
+from .engine_cache import Engine
+from .form import FOR_ENGINES
+from .module import StepModule
+from .step import State, Step
+
+LIBRARY = "torch_tensorrt"
+INSTALL = '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`'
+OTHERWISE = "use `--backend inductor` or `--backend eager`"
+
+# Positions are compared pair by pair, which writes several [B, T, T].
+LONGEST_WINDOW = 1024
+
+
+def library() -> Any:
+    """Torch-TensorRT, imported here and nowhere else. Raises `UsageError` (E0404) where it cannot work."""
+    if importlib.util.find_spec(LIBRARY) is None:
+        _declined(
+            "the backend `tensorrt` needs Torch-TensorRT and an NVIDIA GPU, and Torch-TensorRT is not installed",
+            f"{INSTALL}, or {OTHERWISE}",
+        )
+    if not torch.cuda.is_available():
+        _declined("the backend `tensorrt` needs an NVIDIA GPU, and torch finds none", OTHERWISE)
+    try:
+        # It prints to both before it raises, as on a machine without TensorRT's own libraries.
+        with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
+            return importlib.import_module(LIBRARY)
+    except Exception as error:  # the package raises bare exceptions, and its extensions what they like
+        _declined(
+            f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}", f"{INSTALL} brings what it needs; or {OTHERWISE}"
+        )
+
+
+def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Engines:
+    """The step's function for these values of its static parameters. Raises `UsageError` (E0404) where it cannot run."""
+    _require_no_draws(program)
+    found = library()
+    versions = (torch.__version__, torch.version.cuda, found.__version__, importlib.import_module("tensorrt").__version__)
+    made_of = (program, mask_id, eos_id, sorted(static.items()), versions, sorted(_settings().items()))
+    return Engines(StepModule(program, mask_id, eos_id, static, FOR_ENGINES), found, made_of)
+
+
+def with_model(denoiser: nn.Module, step: Step) -> Engines:
+    """A denoiser and a step in one engine: one call a forward, and the logits never leave it.
+
+    `denoiser`: a module of ids `[B, L]` int64 to logits `[B, L, V]`, in evaluation mode, on the device of its inputs; `step`: what
+    `policy.compile("tensorrt", ...)` gives. The result is called as `ModelAndStep.forward` says, and holds a copy of the weights in
+    each engine. These engines are built anew at every start: a name for one would have to hold all weights. Raises `UsageError`
+    (E0404) where the two cannot become one engine.
+    """
+    if not isinstance(step.function, Engines):
+        _declined(
+            f"a denoiser can share an engine with a step of the backend `tensorrt`, not of `{step.backend}`",
+            'write `policy.compile("tensorrt", ...)`',
+        )
+    return Engines(ModelAndStep(denoiser, step.function.module), step.function.library)
+
+
+class ModelAndStep(nn.Module):
+    """A forward of a denoiser and the step of a window after it, as one module."""
+
+    def __init__(self, denoiser: nn.Module, step: nn.Module) -> None:
+        super().__init__()
+        self.denoiser = denoiser
+        self.step = step
+
+    def forward(
+        self, ids: Tensor, columns: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, State]:
+        """What a step gives (`canvas [B, T]`, `done`, `state`) for the window at `columns [B, T]` int64 of `ids [B, L]`."""
+        rows = torch.arange(ids.shape[0], device=ids.device).unsqueeze(1)
+        logits = self.denoiser(ids)[rows, columns]
+        result: tuple[Tensor, Tensor, State] = self.step(logits, ids.gather(1, columns), editable, state, params)
+        return result
+
+
+class Flat(nn.Module):
+    """A module of three tensors, a state and parameters as one of tensors alone: neither an engine nor a file knows dicts."""
+
+    def __init__(self, module: nn.Module, state: Sequence[str], params: Sequence[str]) -> None:
+        super().__init__()
+        self.module = module
+        self.state, self.params = tuple(state), tuple(params)
+
+    def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
+        at = 3 + len(self.state)
+        state, params = dict(zip(self.state, tensors[3:at], strict=True)), dict(zip(self.params, tensors[at:], strict=True))
+        canvas, done, moved = self.module(*tensors[:3], state, params)
+        return canvas, done, *(moved[name] for name in self.state)
+
+
+class Engines:
+    """A module as one engine for each shape of its inputs, called like every step; `made_of`: see `engine_cache.key`, None keeps nothing.
+
+    Inputs may lie on any device and results come back to that of the first; what does not lie on a GPU is copied there.
+    Raises `UsageError` (E0404) where an engine cannot be built.
+    """
+
+    def __init__(self, module: nn.Module, library: Any, made_of: Sequence[object] | None = None) -> None:
+        self.module, self.library, self.made_of = module, library, made_of
+        self.engines: dict[tuple[object, ...], Engine] = {}
+        self.timings = tempfile.TemporaryDirectory(prefix="dsldec-")  # the default place is shared by all users of a machine
+
+    def __call__(
+        self, first: Tensor, second: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, State]:
+        home = first.device
+        device = home if first.is_cuda else torch.device("cuda", torch.cuda.current_device())
+        named = {"first": first, "second": second, "editable": editable}
+        named |= {f"state {name}": value for name, value in state.items()} | {f"parameter {name}": value for name, value in params.items()}
+        inputs = {name: value.to(device).contiguous() for name, value in named.items()}
+        shapes = (device, *((name, value.shape, value.dtype) for name, value in inputs.items()))
+        if shapes not in self.engines:
+            flat = Flat(self.module, list(state), list(params)).to(device)
+            self.engines[shapes] = self._engine(flat, inputs)
+        canvas, done, *moved = (result.to(home) for result in self.engines[shapes](*inputs.values()))
+        return canvas, done, dict(zip(state, moved, strict=True))
+
+    def _engine(self, flat: Flat, inputs: Mapping[str, Tensor]) -> Engine:
+        length, tensors = inputs["editable"].shape[1], tuple(inputs.values())
+        if length > LONGEST_WINDOW:
+            message = f"the backend `tensorrt` takes windows of up to {LONGEST_WINDOW} positions, and this one has {length}"
+            _declined(message, f"choose a shorter block, or {OTHERWISE}")
+        if self.made_of is None:
+            return self._built(flat, tensors)
+        name = engine_cache.key(self.made_of, inputs, self.library)
+        engine = engine_cache.load(name, tensors, self.library)
+        if engine is None:
+            engine = self._built(flat, tensors)
+            engine_cache.save(name, engine, tensors, self.library)
+        return engine
+
+    def _built(self, flat: Flat, inputs: tuple[Tensor, ...]) -> Engine:
+        try:
+            with torch.no_grad():
+                program = torch.export.export(flat, inputs)
+            return build(self.library, program, inputs, self.timings.name)
+        except Exception as error:  # TensorRT's failures have no class of their own
+            _declined(f"the backend `tensorrt` could not build an engine for the step: {_first_line(error)}", OTHERWISE)
+
+
+def build(library: Any, program: torch.export.ExportedProgram, inputs: Sequence[Tensor], timings: str, **settings: object) -> Engine:
+    """An exported program as a module that runs one engine, by Torch-TensorRT's own compiler; `settings`: more of its options."""
+    given = _settings() | {"device": inputs[0].device, "timing_cache_path": f"{timings}/timings.bin"} | settings
+    engine: Engine = library.dynamo.compile(program, arg_inputs=list(inputs), **given)
+    return engine
+
+
+def _settings() -> dict[str, object]:
+    """What of the compiler's options changes an engine."""
+    return {
+        # One engine or none: pieces that go back and forth between TensorRT and torch would be slower than either.
+        "min_block_size": 1,
+        "require_full_compilation": True,
+        "disable_tf32": torch.get_float32_matmul_precision() == "highest",
+    }
+
+
+def _require_no_draws(program: Program) -> None:
+    for operation in program.operations:
+        if operation.name == "random" or (operation.name == "observe" and operation.of != "argmax"):
+            _declined(f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot", OTHERWISE)
+
+
+def _first_line(error: BaseException) -> str:
+    first = next(iter(str(error).strip().splitlines()), "no reason given")
+    return f"{type(error).__name__}: {first[:300]}"
+
+
+def _declined(message: str, help_: str) -> NoReturn:
+    raise UsageError(Diagnostic("E0404", message, help=help_))
