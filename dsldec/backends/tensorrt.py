@@ -147,7 +147,7 @@ class Engines:
             _declined(message, f"choose a shorter block, or {OTHERWISE}")
         if self.made_of is None:
             return self._built(flat, tensors)
-        name = engine_cache.key(self.made_of, inputs, self.library)
+        name = engine_cache.key(self.made_of, inputs)
         engine = engine_cache.load(name, tensors, self.library)
         if engine is None:
             engine = self._built(flat, tensors)
