@@ -1,8 +1,9 @@
 """A step's module as one TensorRT engine for each shape of its inputs, by way of Torch-TensorRT. Not measured on a GPU.
 
 Sums, products and functions such as `exp` are float32 here, where the other backends round once from float64 (TensorRT has none):
-numbers may differ from theirs in the last bits, and so may decisions that hang on them. What draws at random is declined: TensorRT
-lacks the arithmetic on 64 bits that the numbers are made of. Shapes: B rows, L columns of the canvas, T window positions, V vocabulary.
+numbers may differ from theirs in the last bits, and so may decisions that hang on them. What draws at random is declined: random
+numbers are made by shifting and mixing bits, which TensorRT does not do.
+Shapes: B rows, L columns of the canvas, T window positions, V vocabulary.
 Not here: where engines are kept (`engine_cache`), what a step computes (`module`).
 """
 
@@ -43,7 +44,7 @@ def library() -> Any:
             "the backend `tensorrt` needs Torch-TensorRT and an NVIDIA GPU, and Torch-TensorRT is not installed",
             f"{INSTALL}, or {OTHERWISE}",
         )
-    if not torch.cuda.is_available():
+    if gpu() is None:
         _declined("the backend `tensorrt` needs an NVIDIA GPU, and torch finds none", OTHERWISE)
     try:
         # It prints to both before it raises, as on a machine without TensorRT's own libraries.
@@ -53,6 +54,11 @@ def library() -> Any:
         _declined(
             f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}", f"{INSTALL} brings what it needs; or {OTHERWISE}"
         )
+
+
+def gpu() -> torch.device | None:
+    """The GPU that torch works on now, if there is one."""
+    return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
 
 
 def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Engines:
@@ -129,7 +135,7 @@ class Engines:
         self, first: Tensor, second: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
         home = first.device
-        device = home if first.is_cuda else torch.device("cuda", torch.cuda.current_device())
+        device = home if first.is_cuda else gpu()
         named = {"first": first, "second": second, "editable": editable}
         named |= {f"state {name}": value for name, value in state.items()} | {f"parameter {name}": value for name, value in params.items()}
         inputs = {name: value.to(device).contiguous() for name, value in named.items()}

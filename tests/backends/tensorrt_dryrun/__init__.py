@@ -42,7 +42,8 @@ class Unavailable(Exception):
 class Report:
     """Of one graph: `operations` by name, how many of them are `supported`, `unsupported` ones by name, `engines`.
 
-    `layers` and `size` in bytes of each engine that was built, empty for a dry run.
+    Of a dry run: whether torch gets the same from what is left of the graph before it would be converted (`alike`), and from a
+    file of it (`kept`). Of a build: `layers` of each engine, and its `size` in bytes.
     """
 
     operations: dict[str, int]
@@ -50,6 +51,8 @@ class Report:
     total: int
     unsupported: dict[str, int]
     engines: int
+    alike: bool
+    kept: bool
     layers: list[int]
     size: list[int]
 

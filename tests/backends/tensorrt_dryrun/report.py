@@ -14,6 +14,8 @@ import operator
 import sys
 import tempfile
 from collections import Counter
+from collections.abc import Sequence
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
@@ -88,6 +90,21 @@ def operations(module: torch.fx.GraphModule) -> Counter[str]:
     return Counter(str(node.target) for node in nodes)
 
 
+def alike(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> bool:
+    """To the last bits of reals: lowering writes some functions out."""
+    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) for a, b in zip(left, right, strict=True))
+
+
+def kept(compiled: torch.nn.Module, inputs: Sequence[torch.Tensor], library: Any) -> bool:
+    """Whether a file that the backend writes can be read back and run."""
+    cache = importlib.import_module("dsldec.backends.engine_cache")
+    with tempfile.TemporaryDirectory() as folder:
+        cache.folder = lambda: Path(folder)
+        cache.save("engine", compiled, inputs, library)
+        loaded = cache.load("engine", inputs, library)
+        return loaded is not None and alike(compiled(*inputs), loaded(*inputs))
+
+
 def main(mode: str, names: list[str]) -> None:
     pretend()
     name_bindings(mode)
@@ -113,6 +130,8 @@ def main(mode: str, names: list[str]) -> None:
             "total": noted.total_ops_in_graph,
             "unsupported": noted.unsupported_ops,
             "engines": noted.tensorrt_graph_count,
+            "alike": mode == "dryrun" and alike(module(*inputs), compiled(*inputs)),
+            "kept": mode == "dryrun" and kept(compiled, inputs, library),
             "layers": watched.layers,
             "size": watched.size,
         }
