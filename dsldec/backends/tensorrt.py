@@ -13,6 +13,7 @@ import contextlib
 import importlib
 import importlib.util
 import io
+import logging
 import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
@@ -49,11 +50,15 @@ def library() -> Any:
     try:
         # It prints to both before it raises, as on a machine without TensorRT's own libraries.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            return importlib.import_module(LIBRARY)
+            found = importlib.import_module(LIBRARY)
     except Exception as error:  # the package raises bare exceptions, and its extensions what they like
         _declined(
             f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}", f"{INSTALL} brings what it needs; or {OTHERWISE}"
         )
+    notes = logging.getLogger(LIBRARY)
+    if notes.level == logging.NOTSET:  # warnings about settings, on every build; errors say why one fails
+        notes.setLevel(logging.ERROR)
+    return found
 
 
 def gpu() -> torch.device | None:
