@@ -1,8 +1,9 @@
 """A step's module as one TensorRT engine for each shape of its inputs, by way of Torch-TensorRT. Not measured on a GPU.
 
 Sums, products and functions such as `exp` are float32 here, where the other backends round once from float64 (TensorRT has none):
-numbers may differ from theirs in the last bits, and so may decisions that hang on them. What draws at random is declined: random
-numbers are made by shifting and mixing bits, which TensorRT does not do.
+numbers may differ from theirs in the last bits, and so may decisions that hang on them. Nor has it `log1p` and `expm1`, which
+Torch-TensorRT writes out: entropies and margins near 0 are right to about 1e-7, not to as many digits. What draws at random is
+declined: random numbers are made by shifting and mixing bits, which TensorRT does not do.
 Shapes: B rows, L columns of the canvas, T window positions, V vocabulary.
 Not here: where engines are kept (`engine_cache`), what a step computes (`module`).
 """
