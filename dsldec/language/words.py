@@ -355,7 +355,8 @@ DRAWS: Mapping[str, Word] = MappingProxyType(
                 "nucleus",
                 (_TEMPERATURE, Slot("top_p", NUMBERS, Place.PARAMETER), Slot("top_k", _INT, Place.PARAMETER, optional=True)),
                 None,
-                "drawn from the fewest likeliest ids that hold `top_p` of the probability, at most `top_k` of them",
+                "drawn from the fewest likeliest ids that hold `top_p` of the probability, at most `top_k` of them; sorts the vocabulary, "
+                "which takes ten times the memory of the logits",
             ),
         )
     }

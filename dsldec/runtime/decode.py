@@ -87,7 +87,8 @@ def decode(
     `batch` rows; a row's result does not depend on the others. `lookahead` verifies so many drafts of any policy in one
     forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
     (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
-    Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails.
+    Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
+    mistake shows after some rows are finished.
     """
     require_denoiser(denoiser)
     if isinstance(prompts, str | Tensor):
@@ -106,6 +107,10 @@ def decode(
             done[row.index] = row
     except DenoiserFailed as failed:
         raise DecodingStopped(_collected(denoiser, encoded, done), failed) from failed.__cause__
+    except UsageError as mistake:
+        if not any(done):
+            raise
+        raise DecodingStopped(_collected(denoiser, encoded, done), mistake) from mistake
     except AssertionError as ours:
         raise DecodingStopped(_collected(denoiser, encoded, done), ours) from ours
     return _collected(denoiser, encoded, done)

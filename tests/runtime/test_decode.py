@@ -178,6 +178,19 @@ def test_a_denoiser_that_fails_loses_nothing() -> None:
     assert [error is None for error in decoded.errors] == [True, False, False]
 
 
+def test_a_mistake_that_shows_late_loses_nothing() -> None:
+    class Narrowing(Plain):
+        def __call__(self, ids: Tensor) -> Tensor:
+            logits = super().__call__(ids)
+            return logits if len(self.calls) <= 6 else logits[..., 1:]
+
+    with pytest.raises(dsldec.DecodingStopped, match=r"after 1 of 2 prompts: .*E0408") as stopped:
+        dsldec.decode(Narrowing(), [[1], [2]], "static", gen_length=6, batch=1)
+    assert stopped.value.decoded.ids[0].tolist() == [1, 1, 2, 3, 4, 5, 6]
+    with pytest.raises(dsldec.UsageError, match="E0408"):
+        dsldec.decode(Narrowing(), [[1], [2]], "static", gen_length=8, batch=1)
+
+
 def test_trace_holds_the_numbers_behind_a_step() -> None:
     decoded = dsldec.decode(Plain(), [[1]], dsldec.load("static", tokens=2, block=4), gen_length=6, trace=True)
     steps = decoded.trace[0]
