@@ -25,8 +25,9 @@ log = logging.getLogger("dsldec")
 
 MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past this it is refused
 
-# Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it.
-OPTIONS = {"inplace_buffers": False}
+# Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it. Moved beside
+# their uses, the reductions over the vocabulary would come to stand too far apart to be made one loop.
+OPTIONS = {"inplace_buffers": False, "reorder_for_locality": False}
 # With the threshold it has, Inductor would keep the noise of every id, twice as large as the logits.
 OPTIONS_OF_DRAWS = {"realize_opcount_threshold": 200}
 

@@ -26,6 +26,7 @@ from .noise import uniform
 from .operands import OVER_POSITIONS, wanted
 from .step import DTYPES, State
 from .vocabulary import (
+    Reader,
     banned,
     biased,
     biased_everywhere,
@@ -35,6 +36,7 @@ from .vocabulary import (
     looked_up,
     observe,
     probability,
+    reader,
 )
 
 
@@ -72,13 +74,13 @@ def _state(inputs: Inputs, name: str) -> Tensor:
     return value.unsqueeze(1) if value.dim() == 1 else value
 
 
-def _observe(inputs: Inputs, way: str, wanted: frozenset[str], logits: Tensor, *given: Tensor) -> dict[str, Tensor]:
+def _observe(inputs: Inputs, way: str, wanted: frozenset[str], read: Reader, logits: Tensor, *given: Tensor) -> dict[str, Tensor]:
     if way == "argmax":
-        return observe(logits, inputs.mask_id, wanted)
+        return observe(logits, inputs.mask_id, wanted, read=read)
     temperature, *limits, key, step, pos = given
     top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
     place = (inputs.of_row(key), inputs.of_row(step), inputs.wide(pos))
-    return observe(logits, inputs.mask_id, wanted, drawn(logits, inputs.mask_id, way, temperature, top_p, top_k, *place))
+    return observe(logits, inputs.mask_id, wanted, drawn(logits, inputs.mask_id, way, temperature, top_p, top_k, *place), read)
 
 
 def _is_end(inputs: Inputs, canvas: Tensor) -> Tensor:
@@ -106,9 +108,9 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
     "lookup": lambda inputs, of, table, ids: looked_up(table, inputs.wide(ids)),
     "observation": lambda inputs, of, seen: seen[of],
-    "probability": lambda inputs, of, logits, ids: probability(logits, ids),
-    "log_probabilities": lambda inputs, of, logits: log_probabilities(logits, inputs.size(of)),
-    "kl": lambda inputs, of, logits, before: divergence(logits, before, inputs.size(of)),
+    "probability": lambda inputs, of, logits, ids, *seen: probability(logits, ids, *seen),
+    "log_probabilities": lambda inputs, of, logits, *seen: log_probabilities(logits, inputs.size(of), *seen),
+    "kl": lambda inputs, of, logits, before, *seen: divergence(logits, before, inputs.size(of), *seen),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
     "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),
     "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(inputs.form, *operands, at_most=inputs.size(of)),
@@ -140,10 +142,13 @@ class StepModule(nn.Module):
         self.eos_id = eos_id
         self.static = dict(static or {})
         self.form = form
+        self.operands = [_operands(program, index) for index in range(len(program.operations))]
         self.wanted: dict[int, frozenset[str]] = {}
+        self.readers: dict[int, Reader] = {}
         for index, operation in enumerate(program.operations):
             if operation.name == "observe":
                 self.wanted[index] = wanted(program, index)
+                self.readers[index] = reader(kernels=form.kernels, raw=program.operations[operation.inputs[0]].name == "logits")
             if operation.name == "number":
                 number = torch.tensor(operation.of, dtype=DTYPES.get(operation.kind, torch.float32))
                 self.register_buffer(f"number_{index}", number, persistent=False)
@@ -154,7 +159,7 @@ class StepModule(nn.Module):
         inputs = Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form)
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
-            values.append(self._value(index, operation, inputs, [values[i] for i in operation.inputs]))
+            values.append(self._value(index, operation, inputs, [values[i] for i in self.operands[index]]))
         moved = {name: value.clone() for name, value in state.items() if name not in self.program.next}
         for name, index in self.program.next.items():
             moved[name] = _carried(values[index], self.program.carried[name], inputs)
@@ -171,7 +176,7 @@ class StepModule(nn.Module):
         if name == "number":
             return getattr(self, f"number_{index}")
         if name == "observe":
-            return _observe(inputs, str(operation.of), self.wanted[index], *operands)
+            return _observe(inputs, str(operation.of), self.wanted[index], self.readers[index], *operands)
         if name in IN_CONTEXT:
             return IN_CONTEXT[name](inputs, operation.of, *operands)
         if name in ON_VALUES:
@@ -184,6 +189,16 @@ class StepModule(nn.Module):
         if name in ELEMENTWISE_IN_FORM:
             return ELEMENTWISE_IN_FORM[name](self.form, *operands).to(dtype)
         return ELEMENTWISE[name](*operands).to(dtype)
+
+
+def _operands(program: Program, index: int) -> tuple[int, ...]:
+    """The inputs of an operation; what is made of probabilities is also given what was observed in the same logits before it."""
+    operation = program.operations[index]
+    if operation.name not in ("probability", "log_probabilities", "kl"):
+        return operation.inputs
+    before = range(index)
+    sights = [i for i in before if program.operations[i].name == "observe" and program.operations[i].inputs[0] == operation.inputs[0]]
+    return (*operation.inputs, *sights[:1])
 
 
 def _carried(value: Tensor, carried: Carried, inputs: Inputs) -> Tensor:

@@ -6,8 +6,9 @@ so that a compiler makes two passes of `observe`: the maximum, then everything e
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
@@ -23,11 +24,34 @@ FOR_DRAWS = -1  # keeps what is drawn apart from the numbers of `random`, which 
 
 
 @dataclass(frozen=True, slots=True)
-class _Weights:
-    """exp(score - best) of every id, but for the best ones: next to their 1.0, float32 would lose the tail that 1 - conf is made of.
+class Statistics:
+    """What one read of `logits [B, T, V]` gives, all `[B, T]`; with [B, T] arithmetic the observations follow from it.
 
-    `best [B, T, 1]`, `distance` (score - best) and `weight [B, T, V]`, `wins [B, T, V]`: is best, `ties [B, T]`: how many are,
-    `others [B, T]`: the sum of all weights less one winner's.
+    `best` (float32): the highest score of all ids, `ties` (int): how many have it, `others`: the sum of exp(score - best) less
+    one winner's 1.0, next to which float32 would lose the tail that 1 - conf is made of. Only where wanted, `None` else:
+    `token` (int64): the best id other than MASK, ties to the lower one, and `score`, its own; `spread`: the sum of
+    exp(score - best) * (score - best); `below`: the highest score below the best, -inf if there is none.
+    """
+
+    best: Tensor
+    ties: Tensor
+    others: Tensor
+    token: Tensor | None = None
+    score: Tensor | None = None
+    spread: Tensor | None = None
+    below: Tensor | None = None
+
+
+WANTED = ("token", "spread", "below")
+Reader = Callable[[Tensor, int, Collection[str]], Statistics]
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """exp(score - best) of every id, but for the best ones.
+
+    `best [B, T, 1]`, `distance` (score - best) and `weight [B, T, V]`, `wins [B, T, V]`: is best, `ties` and `others [B, T]` as
+    in `Statistics`.
     """
 
     best: Tensor
@@ -38,13 +62,22 @@ class _Weights:
     others: Tensor
 
 
-def _weights(scores: Tensor) -> _Weights:
-    best = scores.amax(-1, keepdim=True)
+def _sum(x: Tensor, *, plain: bool = False) -> Tensor:
+    """The sum over the vocabulary as float32.
+
+    Compiled for a CPU, thousands of numbers are added in a row: in float32 many small ones are lost, and the fifth digit with
+    them. A GPU adds them up as a tree.
+    """
+    return x.sum(-1) if plain or x.device.type != "cpu" else x.sum(-1, dtype=torch.float64).float()
+
+
+def _weights(scores: Tensor, best: Tensor | None = None, *, plain: bool = False) -> _Weights:
+    best = scores.amax(-1, keepdim=True) if best is None else best
     wins = scores == best
-    ties = wins.sum(-1)
+    ties = wins.sum(-1, dtype=torch.int32)
     distance = scores - best
     weight = torch.where(wins, 0.0, distance.exp())
-    return _Weights(best, distance, weight, wins, ties, weight.sum(-1) + (ties - 1))
+    return _Weights(best, distance, weight, wins, ties, _sum(weight, plain=plain) + (ties - 1))
 
 
 def _ids(scores: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
@@ -60,36 +93,81 @@ def _likeliest(scores: Tensor, mask_id: int) -> tuple[Tensor, Tensor]:
     return torch.where((scores == best) & ~is_mask, ids, last).amin(-1).long(), best
 
 
-def observe(logits: Tensor, mask_id: int, wanted: Collection[str] = OBSERVATIONS, token: Tensor | None = None) -> dict[str, Tensor]:
+def statistics(logits: Tensor, mask_id: int, wanted: Collection[str] = WANTED, *, plain: bool = False) -> Statistics:
+    """The statistics of `logits [B, T, V]` by torch, those of `WANTED` only where they are `wanted`; `plain`: without float64."""
+    scores = logits.float()
+    token = score = best = None
+    if "token" in wanted:
+        token, score = _likeliest(scores, mask_id)
+        # Not a maximum of its own, which Inductor would read all logits a third time for.
+        best = torch.maximum(score, scores[..., mask_id : mask_id + 1]) if 0 <= mask_id < scores.shape[-1] else score
+    of = _weights(scores, best, plain=plain)
+    spread = _sum(torch.where(of.weight > 0, of.weight * of.distance, 0.0), plain=plain) if "spread" in wanted else None
+    below = torch.where(of.wins, float("-inf"), scores).amax(-1) if "below" in wanted else None
+    return Statistics(of.best.squeeze(-1), of.ties, of.others, token, None if score is None else score.squeeze(-1), spread, below)
+
+
+def plain_statistics(logits: Tensor, mask_id: int, wanted: Collection[str] = WANTED) -> Statistics:
+    """The same in nothing but float32 and ints."""
+    return statistics(logits, mask_id, wanted, plain=True)
+
+
+def reader(*, kernels: bool, raw: bool) -> Reader:
+    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it, else `statistics`.
+
+    `kernels`: whether it may; without, it is `plain_statistics`, for engines that know neither kernels nor float64. `raw`: the
+    logits are what the denoiser gave. Made of others (`ban`, `bias`), a compiler computes them as `statistics` reads them, while
+    a kernel would need them written down first.
+    """
+    if not kernels:
+        return plain_statistics
+    if not (raw and torch.cuda.is_available() and find_spec("triton")):
+        return statistics
+    from .vocabulary_triton import statistics as by_kernel  # needs triton
+
+    return by_kernel
+
+
+def observe(
+    logits: Tensor, mask_id: int, wanted: Collection[str] = OBSERVATIONS, token: Tensor | None = None, read: Reader = statistics
+) -> dict[str, Tensor]:
     """Observations of `logits [B, T, V]`; every result is `[B, T]`.
 
     `token` (int64) is the best id other than `mask_id`, ties to the lower id, unless a drawn one is given. Over the whole
     vocabulary, MASK included: `conf` = p(token), `doubt` = 1 - conf without cancellation, `margin` and `logit_margin` =
     best less second best as probability and as logit, `entropy` in nats. `finite` (bool): the logits are neither NaN nor
     +inf nor all -inf. What is not `wanted` may be left out; `token`, `conf`, `doubt` and `finite` never are.
+    `read` makes the statistics; `best` and `others` are handed on from them, for `probability`.
     """
-    scores = logits.float()
+    of = read(logits, mask_id, _wanted_statistics(wanted, token))
     if token is None:
-        token, score = _likeliest(scores, mask_id)
+        token, score = of.token, of.score
     else:
-        score = scores.gather(-1, token.unsqueeze(-1))
-    of = _weights(scores)
-    best, others, total = of.best.squeeze(-1), of.others, 1 + of.others
-    head = (score - of.best).squeeze(-1).exp()
+        score = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1).float()
+    assert token is not None
+    assert score is not None
+    total = 1 + of.others
+    head = (score - of.best).exp()
     seen = {
         "token": token,
         "conf": head / total,
-        "doubt": torch.where(score.squeeze(-1) == best, others, total - head) / total,
-        "finite": best.abs() < float("inf"),
+        "doubt": torch.where(score == of.best, of.others, total - head) / total,
+        "finite": of.best.abs() < float("inf"),
+        "best": of.best,
+        "others": of.others,
     }
-    if "entropy" in wanted:
-        spread = torch.where(of.weight > 0, of.weight * of.distance, 0.0).sum(-1)
-        seen["entropy"] = torch.log1p(others) - spread / total
-    if "margin" in wanted or "logit_margin" in wanted:
-        below = torch.where(of.wins, float("-inf"), scores).amax(-1)
-        seen["logit_margin"] = best - torch.where(of.ties > 1, best, below)
+    if of.spread is not None:
+        seen["entropy"] = torch.log1p(of.others) - of.spread / total
+    if of.below is not None:
+        seen["logit_margin"] = of.best - torch.where(of.ties > 1, of.best, of.below)
         seen["margin"] = -torch.expm1(-seen["logit_margin"]) / total
     return seen
+
+
+def _wanted_statistics(wanted: Collection[str], token: Tensor | None) -> frozenset[str]:
+    """Which of the statistics that can be left out the wanted observations are made of."""
+    uses = {"token": token is None, "spread": "entropy" in wanted, "below": "margin" in wanted or "logit_margin" in wanted}
+    return frozenset(name for name in WANTED if uses[name])
 
 
 def banned(logits: Tensor, ids: Sequence[Tensor]) -> Tensor:
@@ -123,14 +201,24 @@ def looked_up(table: Tensor, ids: Tensor) -> Tensor:
     return torch.where((ids >= 0) & (ids < len(table)), table[ids.clamp(0, len(table) - 1)], float("nan"))
 
 
-def probability(logits: Tensor, ids: Tensor) -> Tensor:
-    """Probability `[B, T]` of an id at each position, `ids [B, T]`; 0 for what is no id of the vocabulary."""
-    scores = logits.float()
-    size = scores.shape[-1]
-    of = _weights(scores)
-    score = scores.gather(-1, ids.clamp(0, size - 1).unsqueeze(-1))
-    p = (score - of.best).squeeze(-1).exp() / (1 + of.others)
+def probability(logits: Tensor, ids: Tensor, seen: Mapping[str, Tensor] | None = None) -> Tensor:
+    """Probability `[B, T]` of an id at each position, `ids [B, T]`; 0 for what is no id of the vocabulary.
+
+    `seen`: what `observe` gave for the same logits, where that is known: it spares reading them all again.
+    """
+    size = logits.shape[-1]
+    best, others = _best_and_others(logits, seen)
+    score = logits.gather(-1, ids.clamp(0, size - 1).unsqueeze(-1)).squeeze(-1).float()
+    p = (score - best).exp() / (1 + others)
     return torch.where((ids >= 0) & (ids < size), p, 0.0)
+
+
+def _best_and_others(logits: Tensor, seen: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """See `Statistics`."""
+    if seen is not None:
+        return seen["best"], seen["others"]
+    of = _weights(logits.float())
+    return of.best.squeeze(-1), of.others
 
 
 def numbers_kept(vocab_size: int, keep: int) -> int:
@@ -138,29 +226,27 @@ def numbers_kept(vocab_size: int, keep: int) -> int:
     return vocab_size if keep >= vocab_size else 2 * (max(0, keep) + 1)
 
 
-def log_probabilities(logits: Tensor, keep: int) -> Tensor:
+def log_probabilities(logits: Tensor, keep: int, seen: Mapping[str, Tensor] | None = None) -> Tensor:
     """Logarithms `[B, T, N]` float32, in nats, of the probabilities, for `divergence` from a later step.
 
     Of all ids in order where `keep` are no fewer. Else of the likeliest, at most `keep`, and of all others together; and then
     what these are: the ids (a float32 holds them exactly up to 2^24) and `NO_ID`. Ids that tie with the first one not kept are
-    not kept either, so that nothing depends on how a machine orders what is equal.
+    not kept either, so that nothing depends on how a machine orders what is equal. `seen` as in `probability`.
     """
     if keep >= logits.shape[-1]:
-        of = _weights(logits.float())
-        return of.distance - torch.log1p(of.others).unsqueeze(-1)
+        best, others = _best_and_others(logits, seen)
+        return logits.float() - best.unsqueeze(-1) - torch.log1p(others).unsqueeze(-1)
     keep = max(0, keep)
     scores, ids = logits.topk(keep + 1)
     kept = torch.where(scores[..., :keep] > scores[..., keep:], ids[..., :keep], NO_ID)
     ids = torch.nn.functional.pad(kept, (0, 1), value=NO_ID)
-    return torch.cat([_with_rest(logits, kept), ids.float()], -1)
+    return torch.cat([_with_rest(logits, kept, seen), ids.float()], -1)
 
 
-def _with_rest(logits: Tensor, ids: Tensor) -> Tensor:
+def _with_rest(logits: Tensor, ids: Tensor, seen: Mapping[str, Tensor] | None) -> Tensor:
     """Log probabilities `[B, T, K + 1]` of `ids [B, T, K]`, -inf for `NO_ID`, and of all others together, at least `LEAST_REST`."""
-    scores = logits.float()
-    of = _weights(scores)
-    others = of.others.unsqueeze(-1)
-    distance = torch.where(ids >= 0, scores.gather(-1, ids.clamp(min=0)) - of.best, float("-inf"))
+    best, others = (x.unsqueeze(-1) for x in _best_and_others(logits, seen))
+    distance = torch.where(ids >= 0, logits.gather(-1, ids.clamp(min=0)).float() - best, float("-inf"))
     wins = distance == 0
     # As in `_weights`, one best id is kept out of the sums.
     best_kept = wins.sum(-1, keepdim=True).clamp(max=1)
@@ -169,17 +255,17 @@ def _with_rest(logits: Tensor, ids: Tensor) -> Tensor:
     return torch.cat([distance - torch.log1p(others), rest.clamp(min=LEAST_REST).log()], -1)
 
 
-def divergence(logits: Tensor, before: Tensor, keep: int) -> Tensor:
+def divergence(logits: Tensor, before: Tensor, keep: int, seen: Mapping[str, Tensor] | None = None) -> Tensor:
     """KL divergence `[B, T]` in nats from `before [B, T, N]`, what `log_probabilities` gave for as many ids to keep.
 
     The sum of p (log p - log q): 0 for what has no probability now, +inf for what had none before and has some now. With all
-    others taken together it is never more than the sum over all ids (log sum inequality).
+    others taken together it is never more than the sum over all ids (log sum inequality). `seen` as in `probability`.
     """
     if keep >= logits.shape[-1]:
-        log_p = log_probabilities(logits, keep)
+        log_p = log_probabilities(logits, keep, seen)
     else:
         before, ids = before.chunk(2, -1)
-        log_p = _with_rest(logits, ids[..., :-1].nan_to_num(NO_ID).long())
+        log_p = _with_rest(logits, ids[..., :-1].nan_to_num(NO_ID).long(), seen)
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - before), 0.0).sum(-1)
 

@@ -19,8 +19,9 @@ from .values import Value, int_of, worth
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 RANDOM_WORDS = frozenset({"sample", "chance"})
-# Passes over the vocabulary: the maximum and everything else at once; more for what reads the logits once more.
-PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 1, "nucleus": 3}, 2
+# Loops over the vocabulary in a compiled step (a test counts them): the maximum, then all else that is observed, `p` among it, at
+# once. More for what makes as many numbers as there are logits; a sort, or the likeliest ids, count as one.
+PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
 ASSUMPTIONS_OF_DRAFTS = (
     "a row of a forward has the logits that it has alone (`--verify-rows sequential` forwards each alone)",
     "a cache of the model's is none, or the same with drafts and without",
@@ -39,9 +40,9 @@ class Facts:
     `drafts`: how many are verified in one forward, a number or the name of a parameter, `None` where nothing is said; `exact`:
     whether what is accepted is what the policy alone would write. `rows_per_draft`: rows fed for each, 2 with guidance.
     `state_bytes_per_position`: what the policy carries between steps; and of distributions the `kept_ids` likeliest ids,
-    numbers or names of parameters (`kept_bytes`: what they take). `vocabulary_passes`: how often a step reads all logits. `static`:
-    parameters that size something (another value compiles again); `dynamic`: those that are inputs of the compiled step.
-    `lossless`: with respect to what the output is exact.
+    numbers or names of parameters (`kept_bytes`: what they take). `vocabulary_passes`: how often, at most, a compiled step on a CPU
+    goes over all logits or as many numbers. `static`: parameters that size something (another value compiles again);
+    `dynamic`: those that are inputs of the compiled step. `lossless`: with respect to what the output is exact.
     """
 
     floor_per_step: int | str
@@ -114,7 +115,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         kept_ids=_kept_ids(found),
-        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * ("kl" in _words(found)),
+        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * len(_kept_ids(found)),
         deterministic=deterministic,
         lossless=_lossless(found, deterministic),
         static=static,

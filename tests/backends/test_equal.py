@@ -86,8 +86,8 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         "observe": observe,
         "probability": probability,
         "drawn": drawn,
-        "divergence": lambda logits, before, keep: given["kl"][row(logits)],
-        "log_probabilities": lambda logits, keep: torch.zeros(*logits.shape[:2], numbers_kept(logits.shape[2], keep)),
+        "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
+        "log_probabilities": lambda logits, keep, seen=None: torch.zeros(*logits.shape[:2], numbers_kept(logits.shape[2], keep)),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(module, name, fake)

@@ -9,7 +9,21 @@ import torch
 from torch import Tensor
 
 from dsldec.backends import noise
-from dsldec.backends.vocabulary import LEAST_REST, banned, biased, divergence, drawn, log_probabilities, numbers_kept, observe, probability
+from dsldec.backends.vocabulary import (
+    LEAST_REST,
+    banned,
+    biased,
+    divergence,
+    drawn,
+    log_probabilities,
+    numbers_kept,
+    observe,
+    plain_statistics,
+    probability,
+    statistics,
+)
+
+BASIC = {"token", "conf", "doubt", "finite", "best", "others"}
 
 
 def plainly(logits: Tensor, mask_id: int) -> dict[str, Tensor]:
@@ -79,14 +93,77 @@ def test_nothing_but_mask_is_likely() -> None:
     assert seen["finite"].item()
 
 
-def test_doubt_keeps_the_tail_of_a_large_vocabulary() -> None:
-    """1 - conf in float32 would be wrong in the second digit here."""
-    torch.manual_seed(0)
-    logits = torch.randn(1, 4, 126_464)
-    logits[..., 5] = 24.0
-    wanted = plainly(logits, 0)["doubt"]
-    assert (wanted < 1e-4).all()
-    assert ((observe(logits, 0)["doubt"].double() - wanted).abs() / wanted).max() < 2e-6
+LARGE = 126_464
+DTYPES = (torch.float32, torch.bfloat16, torch.float16)
+
+
+def tall_logits(peak: float, scale: float, dtype: torch.dtype) -> Tensor:
+    """Two positions over a large vocabulary, rounded to `dtype`: id 5 stands out at both, MASK (7) still more at the second."""
+    logits = scale * torch.randn(1, 2, LARGE, generator=torch.Generator().manual_seed(0))
+    logits[..., 5] = peak
+    logits[0, 1, 7] = peak + 2
+    logits[..., 100:200] = float("-inf")
+    return logits.to(dtype)
+
+
+def relative_errors(given: dict[str, Tensor], logits: Tensor) -> dict[str, float]:
+    wanted = plainly(logits, 7)
+    # Of the best, float64 too has only a few digits of -p log p = -log(1 - (1 - p)).
+    p = logits.double().softmax(-1)
+    p, others = p.amax(-1), p.scatter(-1, p.argmax(-1, keepdim=True), 0)
+    wanted["entropy"] = torch.special.entr(others).sum(-1) - p * torch.log1p(-others.sum(-1))
+    assert torch.equal(given["token"], wanted["token"])
+    assert all(given[name].dtype == torch.float32 for name in wanted if name != "token")
+    return {name: ((given[name].double() - wanted[name]).abs() / wanted[name]).max().item() for name in ("conf", "doubt", "entropy")}
+
+
+CASES = [(0.0, 0.0), (0.0, 1.0), (12.0, 1.0), (24.0, 1.0), (30.0, 4.0), (60.0, 3.0)]
+
+
+@pytest.mark.parametrize("dtype", DTYPES)
+@pytest.mark.parametrize(("peak", "scale"), CASES)
+def test_doubt_keeps_the_tail_of_a_large_vocabulary(peak: float, scale: float, dtype: torch.dtype) -> None:
+    """1 - conf in float32 would be wrong in the second digit where the peak is 24, and 0 where it is 60."""
+    logits = tall_logits(peak, scale, dtype)
+    for read in (statistics, plain_statistics):
+        errors = relative_errors(observe(logits, 7, read=read), logits)
+        assert max(errors.values()) <= 1e-6, errors
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, pytest.param(torch.bfloat16, marks=pytest.mark.slow)])
+def test_doubt_keeps_the_tail_when_compiled(dtype: torch.dtype) -> None:
+    compiled = torch.compile(observe, fullgraph=True, dynamic=False)
+    for peak, scale in CASES:
+        logits = tall_logits(peak, scale, dtype)
+        errors = relative_errors(compiled(logits, 7), logits)
+        assert max(errors.values()) <= 1e-6, errors
+
+
+def test_the_best_is_kept_out_of_the_sum() -> None:
+    logits = torch.full((1, 3, 1000), -30.0)
+    logits[0, 0, 4] = logits[0, 1, 4] = logits[0, 1, 9] = 0
+    of = statistics(logits, 0)
+    torch.testing.assert_close(of.others[0, 0].double(), torch.tensor(-30.0).double().exp() * 999, rtol=1e-6, atol=0)
+    assert of.others[0, 1:].tolist() == [1.0, 999.0]  # of ties all but one stay in it
+    assert of.ties.tolist() == [[1, 2, 1000]]
+    assert of.below is not None
+    assert of.below.tolist() == [[-30, -30, -math.inf]]
+
+
+def test_only_what_is_wanted_is_computed() -> None:
+    of = statistics(torch.randn(1, 2, 50), 3, ())
+    assert (of.token, of.score, of.spread, of.below) == (None, None, None, None)
+    assert set(observe(torch.randn(1, 2, 50), 3, ("margin",))) == BASIC | {"margin", "logit_margin"}
+    assert set(observe(torch.randn(1, 2, 50), 3, ("entropy", "conf"))) == BASIC | {"entropy"}
+
+
+def test_mask_may_be_no_id_of_the_vocabulary() -> None:
+    logits = torch.randn(2, 3, 40)
+    for mask_id in (-1, 40, 126_336):
+        seen = observe(logits, mask_id)
+        assert torch.equal(seen["token"], logits.argmax(-1))
+        assert torch.equal(seen["finite"], torch.ones(2, 3, dtype=torch.bool))
+        torch.testing.assert_close(seen["conf"], logits.softmax(-1).amax(-1))
 
 
 @pytest.mark.parametrize(("value", "finite"), [(float("nan"), False), (float("inf"), False), (float("-inf"), True)])
@@ -114,6 +191,7 @@ def test_probability_of_the_token_is_conf_and_of_no_id_is_0() -> None:
     logits = 5 * torch.randn(2, 5, 300)
     seen = observe(logits, 7)
     assert torch.equal(probability(logits, seen["token"]), seen["conf"])
+    assert torch.equal(probability(logits, seen["token"], seen), seen["conf"])
     assert not probability(logits, torch.tensor([[-1, 300, 2**62, -(2**63), -7]] * 2)).any()
 
 

@@ -1,0 +1,211 @@
+"""The Triton kernel against the torch form, run by Triton's interpreter on a CPU, and compiled for GPUs that are not here.
+
+Skipped where triton is not installed (`pip install triton`; CUDA builds of torch bring it). Not measured on a GPU.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+import tempfile
+from itertools import product
+from pathlib import Path
+
+import pytest
+
+pytest.importorskip("triton", reason="triton is not installed: `pip install triton`")
+
+INTERPRETED = "TRITON_INTERPRET"
+
+# In a process of their own: the variable has to be set before triton is imported.
+COMPARISON = """
+import math, sys
+import torch
+from dsldec.backends.vocabulary import OBSERVATIONS, observe
+from dsldec.backends.vocabulary_triton import by_kernel
+
+INF = math.inf
+
+def compare(name, logits, mask_id, wanted=OBSERVATIONS, token=None):
+    slow, fast = observe(logits, mask_id, wanted, token), observe(logits, mask_id, wanted, token, read=by_kernel)
+    assert slow.keys() == fast.keys(), name
+    for key, value in slow.items():
+        about = lambda text: f"{name}, {key}: {text}"
+        assert fast[key].dtype == value.dtype, about("dtype")
+        if value.dtype == torch.float32:
+            torch.testing.assert_close(fast[key], value, rtol=1e-6, atol=1e-37, equal_nan=True, msg=about)
+        else:
+            assert torch.equal(fast[key], value), about(f"{fast[key]} and not {value}")
+
+torch.manual_seed(0)
+for size in (1, 2, 17, 4095, 4096, 4097, 9000):
+    for mask_id in (0, size - 1, -1, size + 3):
+        compare(f"V = {size}", torch.randn(1, 3, size), mask_id)
+for dtype in (torch.float32, torch.bfloat16, torch.float16):
+    logits = 8 * torch.randn(2, 3, 5003)
+    logits[0, :, 4500] = 40.0
+    compare(f"MASK the best, {dtype}", logits.to(dtype), 4500)
+    compare(f"peaked, {dtype}", logits.to(dtype), 7)
+    compare(f"many ties, {dtype}", torch.randint(0, 3, (2, 2, 5003)).to(dtype), 0)
+    compare(f"all equal, {dtype}", torch.zeros(1, 2, 5003, dtype=dtype), 0)
+for wanted in ((), ("entropy",), ("margin",)):
+    compare(f"wanted {wanted}", torch.randn(1, 2, 5003), 3, wanted)
+    compare(f"drawn, wanted {wanted}", torch.randn(1, 2, 5003), 3, wanted, torch.tensor([[3, 5002]]))
+ends = torch.randn(1, 9, 5003)
+ends[0, 0] = -INF
+ends[0, 1, 100:] = -INF
+ends[0, 2, 4200] = ends[0, 2, 4300] = INF
+ends[0, 3, 4200] = math.nan
+ends[0, 4, 7] = math.nan  # at MASK
+ends[0, 5, 7] = INF
+ends[0, 6] = -INF
+ends[0, 6, 7] = 0.0  # nothing but MASK
+ends[0, 7] = math.nan
+ends[0, 8, :7] = ends[0, 8, 8:] = -200.0  # too far to weigh anything
+ends[0, 8, 7] = 0.0
+compare("the ends of the numbers", ends, 7)
+compare("the ends of the numbers, MASK elsewhere", ends, 5000)
+for spread in (1.0, 24.0, 80.0):  # where an error of exp would not average out
+    alike = torch.full((1, 1, 5003), -spread)
+    alike[..., 11] = 0.0
+    compare(f"alike {spread}", alike, 7)
+wide = torch.randn(3, 8, 6000)
+compare("every second row and position", wide[::2, 1::3, :5003], 7)
+compare("rows and positions exchanged", wide[..., 900:5903].transpose(0, 1), 7)
+compare("one row for all", wide[:1].expand(2, 8, 6000), 7)
+print("alike")
+"""
+
+
+def test_it_gives_what_torch_gives() -> None:
+    environment = os.environ | {INTERPRETED: "1", "PYTHONWARNINGS": "ignore"}
+    ran = subprocess.run([sys.executable, "-c", COMPARISON], capture_output=True, text=True, env=environment)
+    assert ran.stdout == "alike\n", ran.stderr[-3000:]
+
+
+def test_it_is_chosen_for_raw_logits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    import torch
+
+    from dsldec.backends import vocabulary, vocabulary_triton
+
+    assert vocabulary.reader(kernels=True, raw=True) is vocabulary.statistics or torch.cuda.is_available()
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    assert vocabulary.reader(kernels=True, raw=True) is vocabulary_triton.statistics
+    assert vocabulary.reader(kernels=True, raw=False) is vocabulary.statistics
+    assert vocabulary.reader(kernels=False, raw=True) is vocabulary.plain_statistics
+    logits = torch.randn(1, 2, 30)
+    of, plain = vocabulary_triton.statistics(logits, 3), vocabulary.statistics(logits, 3)
+    assert torch.equal(of.others, plain.others)  # logits on a CPU are left to torch
+
+
+# As torch.compile sees it for a GPU that is not here: what a compiler must know of the kernel is read from its code.
+TRACED = """
+import torch
+import triton
+from torch._dynamo.backends.common import aot_autograd
+from torch._subclasses import FakeTensorMode
+from triton.backends.compiler import GPUTarget
+from dsldec.backends.vocabulary import observe
+from dsldec.backends.vocabulary_triton import statistics
+
+class Driver:
+    def get_current_target(self):
+        return GPUTarget("cuda", 90, 32)
+
+triton.runtime.driver.set_active(Driver())
+
+def shown(graph, inputs):
+    for node in graph.graph.nodes:
+        if "triton_kernel" in str(node.target):
+            print(*node.kwargs["tensors_to_clone"], *node.kwargs["grid"][0])
+    return graph.forward
+
+with FakeTensorMode():
+    logits = torch.empty(1, 32, 126464, device="cuda", dtype=torch.bfloat16)
+    compiled = torch.compile(lambda x: observe(x, 7, read=statistics), fullgraph=True, backend=aot_autograd(fw_compiler=shown))
+    try:
+        compiled(logits)
+    except RuntimeError as error:
+        assert "not linked with support for cuda" in str(error), error  # only running it takes a GPU
+"""
+
+
+def test_it_is_traced_whole_and_writes_into_nothing_of_the_callers() -> None:
+    import torch
+
+    if torch.cuda.is_available():
+        pytest.skip("pretends to have a GPU, and there is one")
+    environment = {name: value for name, value in os.environ.items() if name != INTERPRETED}
+    ran = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, env=environment)
+    assert ran.stdout == "floats ints 32 31 1\nfloats_out ints_out 32 1 1\n", ran.stdout + ran.stderr[-3000:]
+
+
+ARCHITECTURES = (80, 90, 100, 120)
+FLAGS = ((True, True, True), (True, True, False), (True, False, True), (True, False, False), (False, True, True), (False, False, False))
+WIDE = "ld.global.v4"
+
+
+def compiled_for(kernel, dtype: str, architecture: int, flags: tuple[bool, ...], *, aligned: bool = True, ones: tuple[str, ...] = ()):
+    """The kernel as a launch of this kind compiles it. `aligned`: pointers, V and strides are multiples of 16; `ones`: sizes of 1."""
+    import triton
+    from triton.backends.compiler import GPUTarget
+    from triton.compiler import ASTSource
+
+    from dsldec.backends.vocabulary_triton import PIECE, WARPS, WARPS_OF_WHOLE
+
+    is_whole = "floats_out" in kernel.arg_names
+    constants = dict(zip(("has_token", "has_spread", "has_below"), flags, strict=True)) | dict.fromkeys(ones, 1)
+    constants |= {"has_mask": flags[0], "PIECES": 32} if is_whole else {"PIECE": PIECE}
+    pointers = {"logits": f"*{dtype}", "floats": "*fp32", "ints": "*i32", "floats_out": "*fp32", "ints_out": "*i64"}
+    numbers = {"row_stride": "i64"}
+    signature = {n: "constexpr" if n in constants else pointers.get(n) or numbers.get(n, "i32") for n in kernel.arg_names}
+    even = {*pointers, "size", "row_stride", "position_stride"} if aligned else {*pointers} - {"logits"}
+    divisible = [(i,) for i, n in enumerate(kernel.arg_names) if n in even and signature[n] != "constexpr"]
+    source = ASTSource(kernel, signature=signature, constexprs=constants, attrs={key: [["tt.divisibility", 16]] for key in divisible})
+    options = {"num_warps": WARPS_OF_WHOLE if is_whole else WARPS}
+    return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
+
+
+def resources(cubin: bytes) -> dict[str, int]:
+    """Registers a thread, and bytes of stack and local memory, which is where spilled ones go."""
+    import triton
+
+    tool = Path(triton.__file__).parent / "backends/nvidia/bin/cuobjdump"
+    with tempfile.TemporaryDirectory() as folder:
+        file = Path(folder) / "kernel.cubin"
+        file.write_bytes(cubin)
+        told = subprocess.run([tool, "-res-usage", file], capture_output=True, text=True, check=True).stdout
+    return {name: int(number) for name, number in re.findall(r"(REG|STACK|LOCAL):(\d+)", told)}
+
+
+def assert_compiles(kernel, dtype: str, architecture: int, flags: tuple[bool, ...], **how) -> str:
+    compiled = compiled_for(kernel, dtype, architecture, flags, **how)
+    used = resources(compiled.asm["cubin"])
+    assert used["STACK"] == used["LOCAL"] == 0, f"{dtype} sm_{architecture} {flags} {how}: {used}"
+    print(kernel.__name__, dtype, f"sm_{architecture}", flags, how, used)
+    return compiled.asm["ptx"]
+
+
+@pytest.mark.skipif(INTERPRETED in os.environ, reason="an interpreted kernel is not compiled")
+def test_it_compiles_for_a_gpu_that_is_not_here() -> None:
+    from dsldec.backends.vocabulary_triton import put_together, read_piece
+
+    assert WIDE in assert_compiles(read_piece, "bf16", 90, FLAGS[0])
+    assert WIDE not in assert_compiles(read_piece, "bf16", 90, FLAGS[0], aligned=False)
+    assert_compiles(read_piece, "bf16", 90, FLAGS[0], ones=("length", "pieces", "mask_id"))
+    assert_compiles(put_together, "bf16", 90, FLAGS[0])
+    assert_compiles(put_together, "bf16", 90, FLAGS[0], ones=("length", "pieces", "mask_id", "size"))
+
+
+@pytest.mark.slow
+@pytest.mark.skipif(INTERPRETED in os.environ, reason="an interpreted kernel is not compiled")
+@pytest.mark.parametrize("architecture", ARCHITECTURES)
+def test_it_spills_nothing(architecture: int) -> None:
+    from dsldec.backends.vocabulary_triton import put_together, read_piece
+
+    for dtype, flags in product(("fp32", "bf16", "fp16"), FLAGS):
+        assert WIDE in assert_compiles(read_piece, dtype, architecture, flags)
+        assert_compiles(read_piece, dtype, architecture, flags, aligned=False)
+        assert_compiles(put_together, dtype, architecture, flags)
