@@ -13,6 +13,7 @@ from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from .resources import version
 from .tools import quoted
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
@@ -83,7 +84,7 @@ def _dispatch(arguments: list[str]) -> int:
         print(_help(), end="")
         return 0 if arguments else WRONG_USAGE
     if arguments[0] == "--version":
-        print(f"dsldec {_version()}")
+        print(f"dsldec {version()}")
         return 0
     if arguments[0] not in VERBS:
         raise UsageError(_unknown_verb(arguments[0]))
@@ -167,6 +168,16 @@ def _explain(arguments: list[str]) -> int:
     return explain(values["subject"], values["gen_length"] or 256, tuple(values["settings"] or ()))
 
 
+def _build(arguments: list[str]) -> int:
+    values = _parsed(_build_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.build import BuildOptions, build
+
+    settings = tuple(values.pop("settings") or ())
+    return build(BuildOptions(settings=settings, **values))
+
+
 # Each verb: what it is for, and the function that reads its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", _run),
@@ -175,6 +186,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "test": ("run the cases that stand beside policies", _test),
     "explain": ("say what a policy does and what was proved of it, or what a code means", _explain),
     "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", _show),
+    "build": ("compile a policy's step into a file that torch alone can run", _build),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
 }
 
@@ -274,6 +286,31 @@ def _explain_parser() -> _Parser:
     return parser
 
 
+def _build_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec build",
+        description="Compile one step of a policy into a package (.pt2) that runs with torch alone, for any model of that vocabulary.",
+        epilog="exit status: 0 built, 1 errors in the policy, 2 wrong usage or no compiler, 130 interrupted",
+        allow_abbrev=False,
+    )
+    parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
+    add = parser.add_argument
+    add("-o", "--out", metavar="FILE", help="the package to write, a name that ends in .pt2; one that exists is replaced")
+    add("--vocab", type=_count("--vocab"), metavar="V", help="size of the model's vocabulary: the last dimension of its logits")
+    add("--window", type=_count("--window"), metavar="T", help="positions of a step's window (default: as many as the policy says)")
+    add("--batch", type=_count("--batch"), default=1, metavar="B", help="rows of a step (default: 1)")
+    add("--dtype", default="float32", metavar="NAME", help="of the logits: float32 (the default), bfloat16 or float16")
+    add("--device", default="cpu", metavar="NAME", help="cpu (the default) or cuda (not measured on a GPU)")
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set a parameter: for good if it is static, else the value that the package names as its default; may be repeated",
+    )
+    return parser
+
+
 def _evaluate_parser() -> _Parser:
     parser = _Parser(
         prog="dsldec evaluate",
@@ -362,12 +399,3 @@ def _help() -> str:
         "usage: dsldec VERB ...\n\na policy language for decoding diffusion language models\n\n"
         f"verbs:\n{verbs}\n\n`dsldec VERB --help` shows a verb's options; `dsldec --version` the version\n"
     )
-
-
-def _version() -> str:
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("dsldec")
-    except PackageNotFoundError:  # a checkout that is run without being installed
-        return "(not installed)"

@@ -200,6 +200,8 @@ _CODES = (
     Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
     Code("E0410", "the denoiser failed before this prompt was finished"),
     Code("E0411", "drafts are asked for, and the policy says itself how many it makes"),
+    Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
+    Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),
@@ -213,7 +215,7 @@ _CODES = (
     Code("E0429", "a prompt is empty"),
     Code("E0430", "the length to generate leaves the model no room for a prompt"),
     Code("E0431", "two prompts have one id, and `--resume` tells them apart by it"),
-    Code("E0432", "the results file cannot be written there"),
+    Code("E0432", "a file cannot be written there"),
     Code("E0433", "the results file exists already"),
     Code("E0434", "the file to resume was not written by `--out`"),
     Code("E0435", "the file to resume answers another prompt under the same id"),

@@ -1,4 +1,4 @@
-"""Where the grammar, the shipped policies and the embedded model are, installed or in a checkout.
+"""Where the grammar, the shipped policies and the embedded model are, installed or in a checkout, and which version this is.
 
 Not here: reading any of them (`language.parse`, `policy`, `models`).
 """
@@ -42,3 +42,14 @@ def cases_file(name: str) -> Path:
 def embedded_model_folder() -> Path:
     """The embedded model: a folder as Hugging Face's libraries read it."""
     return _PACKAGE / "models" / "embedded"
+
+
+def version() -> str:
+    """The version of dsldec, `(not installed)` for a checkout that is run as it is."""
+    from importlib.metadata import PackageNotFoundError
+    from importlib.metadata import version as version_of
+
+    try:
+        return version_of("dsldec")
+    except PackageNotFoundError:
+        return "(not installed)"

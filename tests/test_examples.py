@@ -14,6 +14,7 @@ SAYS = {
     "own_loop": ["forwards, step on "],
     "draft_cost": ["| `static` | 8 | 4 | ", "| `dico` | 1 | 2 | "],
     "live_view": ["<svg", "</svg>"],
+    "own_artefact": ["policy threshold(", "2 rows of 32 positions in "],
 }
 
 
@@ -22,7 +23,9 @@ def test_all_examples_are_listed() -> None:
 
 
 @pytest.mark.parametrize("name", SAYS)
-def test_example(name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    if name == "own_artefact":
+        monkeypatch.chdir(request.getfixturevalue("built").file.parent)
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")
     assert spec is not None
     assert spec.loader is not None

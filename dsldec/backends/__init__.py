@@ -10,7 +10,7 @@ from ..ir.nodes import Program
 from . import compiled, tensorrt
 from .module import StepModule
 from .reference import ReferenceStep
-from .step import Function, Step, parameter_tensors
+from .step import Function, Step, parameter_tensors, static_of
 
 BACKENDS = ("reference", "eager", "inductor", "tensorrt")
 COMPILED = frozenset({"inductor", "tensorrt"})  # once for each shape of a step's inputs
@@ -52,4 +52,4 @@ def choose(logits_to_read: int) -> tuple[str, str]:
 
 def bound(program: Program, backend: str, mask_id: int, eos_id: int | None, function: Function, values: Mapping[str, Value]) -> Step:
     """A step with its parameters: many may share one function."""
-    return Step(program, backend, mask_id, eos_id, parameter_tensors(program, values), function)
+    return Step(program, backend, mask_id, eos_id, parameter_tensors(program, values), function, static_of(program, values))

@@ -37,20 +37,21 @@ from .vocabulary import (
     observe,
     probability,
     reader,
+    statistics,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What operations read besides their own inputs."""
+    """What operations read besides their own inputs. Either id may be a 0-d int64 tensor, so that one graph serves all models."""
 
     logits: Tensor
     canvas: Tensor
     editable: Tensor
     state: State
     params: Mapping[str, Tensor]
-    mask_id: int
-    eos_id: int | None
+    mask_id: int | Tensor
+    eos_id: int | Tensor | None
     static: Mapping[str, Value]
     form: Form
 
@@ -75,6 +76,8 @@ def _state(inputs: Inputs, name: str) -> Tensor:
 
 
 def _observe(inputs: Inputs, way: str, wanted: frozenset[str], read: Reader, logits: Tensor, *given: Tensor) -> dict[str, Tensor]:
+    if isinstance(inputs.mask_id, Tensor):  # the kernel takes an int
+        read = statistics
     if way == "argmax":
         return observe(logits, inputs.mask_id, wanted, read=read)
     temperature, *limits, key, step, pos = given
@@ -156,18 +159,21 @@ class StepModule(nn.Module):
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
-        inputs = Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form)
+        return self.computed(Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form))
+
+    def computed(self, inputs: Inputs) -> tuple[Tensor, Tensor, State]:
+        """All operations on these inputs: what `forward` gives."""
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
             values.append(self._value(index, operation, inputs, [values[i] for i in self.operands[index]]))
-        moved = {name: value.clone() for name, value in state.items() if name not in self.program.next}
+        moved = {name: value.clone() for name, value in inputs.state.items() if name not in self.program.next}
         for name, index in self.program.next.items():
             moved[name] = _carried(values[index], self.program.carried[name], inputs)
-        waiting = (canvas == self.mask_id) & editable
+        waiting = (inputs.canvas == inputs.mask_id) & inputs.editable
         moved["not_finite"] = waiting & ~values[self.program.finite]
         # Copies: what a compiled step gives back must not be what it was given.
         # In the order they came in: a compiler takes another order of names for another program.
-        following = {name: moved[name] for name in state}
+        following = {name: moved[name] for name in inputs.state}
         return values[self.program.canvas].clone(), inputs.of_row(values[self.program.done]).clone(), following
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:

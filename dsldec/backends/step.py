@@ -6,12 +6,12 @@ Shapes: B rows, T window positions, V vocabulary.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
 
-from ..checks.values import Value
+from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Carried, Program
 from ..language.words import Kind, Place
@@ -33,11 +33,17 @@ def parameter_tensors(program: Program, values: Mapping[str, Value], device: tor
     return {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
 
 
+def static_of(program: Program, values: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of the parameters that size the step."""
+    return {name: values[name] for name in program.facts.static}
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A policy's step on one backend.
 
-    `params` holds the parameter values the policy was bound to; a caller may pass others of the same names.
+    `params` holds the parameter values the policy was bound to; a caller may pass others of the same names. `static` are those that
+    size the step, which no other values change.
     """
 
     program: Program
@@ -46,6 +52,7 @@ class Step:
     eos_id: int | None
     params: Mapping[str, Tensor]
     function: Function
+    static: Mapping[str, Value] = field(default_factory=dict)
 
     def start(
         self,
@@ -87,6 +94,6 @@ class Step:
                 message = f"the policy `{self.program.name}` remembers distributions, and the size of the vocabulary is not known"
                 help_ = "write `step.start(batch, window_length, vocab_size=denoiser.vocab_size)`"
                 raise UsageError(Diagnostic("E0408", message, help=help_))
-            keep = int(self.params[carried.keep]) if isinstance(carried.keep, str) else carried.keep
+            keep = int_of(carried.keep, self.static) or 0
             size = (*shape, numbers_kept(vocab_size, keep))
         return torch.zeros(size, dtype=DTYPES.get(carried.kind, torch.float32), device=device)

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from importlib.util import find_spec
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -43,7 +44,7 @@ class Statistics:
 
 
 WANTED = ("token", "spread", "below")
-Reader = Callable[[Tensor, int, Collection[str]], Statistics]
+Reader = Callable[[Tensor, Any, Collection[str]], Statistics]
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,7 +85,7 @@ def _ids(scores: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
     return torch.arange(scores.shape[-1], device=scores.device, dtype=dtype)
 
 
-def _likeliest(scores: Tensor, mask_id: int) -> tuple[Tensor, Tensor]:
+def _likeliest(scores: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
     """The best id other than MASK `[B, T]`, ties to the lower one, and its score `[B, T, 1]`."""
     ids = _ids(scores, torch.int32)  # half the memory, and not compared with ids of the caller's
     is_mask = ids == mask_id
@@ -93,21 +94,30 @@ def _likeliest(scores: Tensor, mask_id: int) -> tuple[Tensor, Tensor]:
     return torch.where((scores == best) & ~is_mask, ids, last).amin(-1).long(), best
 
 
-def statistics(logits: Tensor, mask_id: int, wanted: Collection[str] = WANTED, *, plain: bool = False) -> Statistics:
+def _score_of(scores: Tensor, id_: int | Tensor) -> Tensor:
+    """The score `[B, T, 1]` of one id everywhere, -inf if it is none of the vocabulary."""
+    size = scores.shape[-1]
+    if isinstance(id_, Tensor):
+        there = scores.index_select(-1, id_.clamp(0, size - 1).view(1))
+        return torch.where((id_ >= 0) & (id_ < size), there, float("-inf"))
+    return scores[..., id_ : id_ + 1] if 0 <= id_ < size else torch.full_like(scores[..., :1], float("-inf"))
+
+
+def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED, *, plain: bool = False) -> Statistics:
     """The statistics of `logits [B, T, V]` by torch, those of `WANTED` only where they are `wanted`; `plain`: without float64."""
     scores = logits.float()
     token = score = best = None
     if "token" in wanted:
         token, score = _likeliest(scores, mask_id)
         # Not a maximum of its own, which Inductor would read all logits a third time for.
-        best = torch.maximum(score, scores[..., mask_id : mask_id + 1]) if 0 <= mask_id < scores.shape[-1] else score
+        best = torch.maximum(score, _score_of(scores, mask_id))
     of = _weights(scores, best, plain=plain)
     spread = _sum(torch.where(of.weight > 0, of.weight * of.distance, 0.0), plain=plain) if "spread" in wanted else None
     below = torch.where(of.wins, float("-inf"), scores).amax(-1) if "below" in wanted else None
     return Statistics(of.best.squeeze(-1), of.ties, of.others, token, None if score is None else score.squeeze(-1), spread, below)
 
 
-def plain_statistics(logits: Tensor, mask_id: int, wanted: Collection[str] = WANTED) -> Statistics:
+def plain_statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
     """The same in nothing but float32 and ints."""
     return statistics(logits, mask_id, wanted, plain=True)
 
@@ -129,7 +139,11 @@ def reader(*, kernels: bool, raw: bool) -> Reader:
 
 
 def observe(
-    logits: Tensor, mask_id: int, wanted: Collection[str] = OBSERVATIONS, token: Tensor | None = None, read: Reader = statistics
+    logits: Tensor,
+    mask_id: int | Tensor,
+    wanted: Collection[str] = OBSERVATIONS,
+    token: Tensor | None = None,
+    read: Reader = statistics,
 ) -> dict[str, Tensor]:
     """Observations of `logits [B, T, V]`; every result is `[B, T]`.
 
@@ -271,7 +285,15 @@ def divergence(logits: Tensor, before: Tensor, keep: int, seen: Mapping[str, Ten
 
 
 def drawn(
-    logits: Tensor, mask_id: int, way: str, temperature: Tensor, top_p: Tensor, top_k: Tensor, key: Tensor, step: Tensor, pos: Tensor
+    logits: Tensor,
+    mask_id: int | Tensor,
+    way: str,
+    temperature: Tensor,
+    top_p: Tensor,
+    top_k: Tensor,
+    key: Tensor,
+    step: Tensor,
+    pos: Tensor,
 ) -> Tensor:
     """A token `[B, T]` drawn at random, never MASK; the likeliest where the temperature is not above 0.
 

@@ -296,6 +296,6 @@ def test_the_form_for_engines_decides_alike(sorts: bool, monkeypatch: pytest.Mon
         assert policy is not None
         step, static = policy.compile("eager", mask_id=MASK, eos_id=EOS), {name: policy.parameters[name] for name in policy.facts.static}
         function = StepModule(policy.program, MASK, EOS, static, FOR_ENGINES)
-        other = Step(step.program, "eager", MASK, EOS, step.params, function)
+        other = Step(step.program, "eager", MASK, EOS, step.params, function, step.static)
         for left, right in zip(walk(step, 2), walk(other, 2), strict=True):
             assert_alike(left, right)

@@ -1,0 +1,71 @@
+"""What a built step says of itself, as JSON holds it: all that somebody without dsldec needs to call it and to trust it.
+
+Shapes: B rows, T window positions, V vocabulary. Not here: how a kind of file carries it (`aot`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import fields, replace
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks.facts import Facts
+from ..checks.values import Value
+from ..ir.nodes import Program
+from ..resources import version
+from .exported import EOS_ID, NO_EOS, Sizes, example, start
+
+
+def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> dict[str, Any]:
+    """The inputs with their first values, the facts and the policy itself.
+
+    Of `state`: `first` fills it, and what is `yours` no step changes. Of `params`: `value` is the one it was built with, `None`
+    for MASK's id; what is `fixed` sizes the step, so that another value needs another build.
+    """
+    logits, canvas, editable, state, params = example(program, values, sizes)
+    first = start(program, values, replace(sizes, batch=1, vocab_size=1, device="cpu"))
+    yours = program.carried.keys() - program.next.keys()
+    return {
+        "dsldec": version(),
+        "torch": torch.__version__,
+        "device": sizes.device,
+        "sizes": {"B": sizes.batch, "T": sizes.window, "V": sizes.vocab_size},
+        "logits": form(logits),
+        "canvas": form(canvas),
+        "editable": form(editable),
+        "state": {name: form(x) | {"first": first[name].flatten()[0].item(), "yours": name in yours} for name, x in state.items()},
+        "params": {name: form(x) | _parameter(program, values, name) for name, x in params.items()},
+        "policy": {"name": program.name, "doc": program.doc, "text": program.facts.bound.found.policy.span.source.text},
+        "facts": _facts(program.facts, values, sizes.window),
+    }
+
+
+def form(x: Tensor) -> dict[str, Any]:
+    """A tensor's dtype and shape."""
+    return {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
+
+
+def shown(of: Mapping[str, Any]) -> str:
+    """A form as `float32[2, 4]`."""
+    return f"{of['dtype']}{of['shape']}"
+
+
+def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict[str, Any]:
+    if name not in program.parameters:
+        return {"kind": "token", "value": NO_EOS if name == EOS_ID else None, "fixed": False}
+    of = program.parameters[name]
+    smallest, largest = of.smallest, of.largest
+    return {"kind": str(of.kind), "value": values[name], "smallest": smallest, "largest": largest, "fixed": name in program.facts.static}
+
+
+def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, Any]:
+    """The facts that are plain values, and under these parameter values: the bound for one window, rows, guidance."""
+    plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.repr}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()} | {
+        "forwards_bound_of_a_window": facts.forwards_bound(window, values),
+        "rows_per_forward": facts.rows_per_forward(values),
+        "guidance": facts.guidance(values),
+    }
