@@ -112,7 +112,10 @@ def assert_alike(one: tuple[Tensor, Tensor, State], other: tuple[Tensor, Tensor,
     assert torch.equal(one[1], other[1])
     assert one[2].keys() == other[2].keys()
     for name, value in one[2].items():
-        torch.testing.assert_close(value, other[2][name], rtol=1e-5, atol=1e-6, equal_nan=True)
+        values = [value, other[2][name]]
+        if name.startswith("distribution_before"):  # the logarithm of a small rest is known to fewer places than the rest
+            values = [logarithms.clamp(max=0).exp() for logarithms in values]
+        torch.testing.assert_close(*values, rtol=1e-5, atol=1e-6, equal_nan=True)
 
 
 def test_it_declines_where_it_is_not_installed() -> None:
