@@ -173,7 +173,7 @@ class StepModule(nn.Module):
         moved["not_finite"] = waiting & ~values[self.program.finite]
         # Copies: what a compiled step gives back must not be what it was given.
         # In the order they came in: a compiler takes another order of names for another program.
-        following = {name: moved[name] for name in inputs.state}
+        following = {name: moved[name] for name in (*inputs.state, *moved)}
         return values[self.program.canvas].clone(), inputs.of_row(values[self.program.done]).clone(), following
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
