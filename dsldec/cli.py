@@ -18,6 +18,7 @@ from .tools import quoted
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
+DTYPES = ("float32", "bfloat16")
 # What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 
@@ -30,6 +31,16 @@ examples:
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7}
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
+"""
+
+
+BENCH_HELP = """\
+usage: dsldec bench step|loop ...
+
+  step   the step of a policy on random logits, as a multiple of one read of them
+  loop   whole decodes with the small model inside dsldec, as a multiple of a plain loop
+
+`dsldec bench step --help` and `dsldec bench loop --help` show the options
 """
 
 
@@ -159,6 +170,41 @@ def _show(arguments: list[str]) -> int:
     return show(values["policy"], values["stage"], tuple(values["settings"] or ()))
 
 
+def _bench(arguments: list[str]) -> int:
+    if arguments and arguments[0] in BENCHES:
+        return BENCHES[arguments[0]](arguments[1:])
+    if arguments and arguments[0] in ("-h", "--help"):
+        print(BENCH_HELP, end="")
+        return 0
+    lacking = "`dsldec bench` lacks what to measure" if not arguments else f"`dsldec bench` cannot measure {quoted(arguments[0])}"
+    near = did_you_mean(arguments[0], BENCHES) if arguments else None
+    help = f"did you mean `dsldec bench {near}`?" if near else "write `dsldec bench step` or `dsldec bench loop`"
+    raise UsageError(Diagnostic("E0421" if arguments else "E0420", lacking, help=help))
+
+
+def _bench_step(arguments: list[str]) -> int:
+    values = _parsed(_bench_step_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.bench_step import StepOptions, bench_step
+
+    several: dict[str, Any] = {name: tuple(values.pop(name) or ()) for name in ("shapes", "dtypes", "policies", "backends")}
+    return bench_step(StepOptions(**several, **values))
+
+
+def _bench_loop(arguments: list[str]) -> int:
+    values = _parsed(_bench_loop_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.bench_loop import LoopOptions, bench_loop
+
+    several: dict[str, Any] = {name: tuple(values.pop(name) or ()) for name in ("policies", "backends")}
+    return bench_loop(LoopOptions(**several, **values))
+
+
+BENCHES: dict[str, Callable[[list[str]], int]] = {"step": _bench_step, "loop": _bench_loop}
+
+
 def _explain(arguments: list[str]) -> int:
     values = _parsed(_explain_parser(), arguments)
     if values is None:
@@ -187,6 +233,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "explain": ("say what a policy does and what was proved of it, or what a code means", _explain),
     "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", _show),
     "build": ("compile a policy's step into a file that torch alone can run", _build),
+    "bench": ("measure how long steps and whole decodes take, as ratios", _bench),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
 }
 
@@ -320,6 +367,72 @@ def _evaluate_parser() -> _Parser:
     parser.add_argument("--count", type=_count("--count"), metavar="N", help="prompts of each task (default: all 200)")
     parser.add_argument("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
     return parser
+
+
+def _bench_step_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec bench step",
+        description="Measure the step of policies on random logits, in multiples of one read of the logits, side by side with what "
+        "published decoders compute. Everything there is takes most of an hour; progress is told on standard error.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--shape", dest="shapes", type=_shape, action="append", metavar="BxTxV", help="rows, positions, vocabulary; may be repeated")
+    add("--dtype", dest="dtypes", type=_one_of("--dtype", DTYPES), action="append", metavar="NAME", help=_may_repeat(DTYPES))
+    add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: all shipped)")
+    known = ("eager", "inductor", "aot")
+    add("--backend", dest="backends", type=_one_of("--backend", known), action="append", metavar="NAME", help=_may_repeat(known))
+    add("--rounds", type=_count("--rounds"), default=10, metavar="N", help="how often everything is timed (default: 10)")
+    add("--threads", type=_count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
+    add("--device", type=_one_of("--device", ("cpu", "cuda")), default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    add("--json", metavar="FILE", help="write everything measured, seconds too")
+    add("--plot", metavar="FILE.svg", help="draw the table")
+    return parser
+
+
+def _bench_loop_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec bench loop",
+        description="Measure whole decodes with the small model inside dsldec, in multiples of a plain loop's tokens a second.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: static and threshold)")
+    known = ("eager", "inductor")
+    add("--backend", dest="backends", type=_one_of("--backend", known), action="append", metavar="NAME", help=_may_repeat(known))
+    add("--prompts", type=_count("--prompts"), default=4, metavar="N", help="held-out prompts (default: 4)")
+    add("--gen-length", type=_count("--gen-length"), default=48, metavar="N", help="tokens to generate (default: 48)")
+    add("--rounds", type=_count("--rounds"), default=5, metavar="N", help="how often everything is timed (default: 5)")
+    add("--threads", type=_count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
+    add("--json", metavar="FILE", help="write everything measured, seconds too")
+    return parser
+
+
+def _may_repeat(known: Sequence[str]) -> str:
+    return f"one of {', '.join(known)}; may be repeated (default: all)"
+
+
+def _one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
+    def chosen(text: str) -> str:
+        if text in known:
+            return text
+        near = did_you_mean(text, known)
+        help = f"did you mean `{option} {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in known)}"
+        raise UsageError(Diagnostic("E0422", f"`{option}` takes no {quoted(text)}", help=help))
+
+    return chosen
+
+
+def _shape(text: str) -> tuple[int, int, int]:
+    numbers = text.split("x")
+    if len(numbers) != 3 or not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
+        message = f"`--shape` is rows x positions x vocabulary, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+    B, T, V = map(int, numbers)
+    if B < 1 or T < 1 or V < 8:
+        message = f"`--shape` has at least 1 row, 1 position and 8 ids, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+    return B, T, V
 
 
 def _count(option: str) -> Callable[[str], int]:

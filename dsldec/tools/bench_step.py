@@ -1,0 +1,236 @@
+"""`dsldec bench step`: how long a policy's step takes, as a multiple of one read of its logits.
+
+Shapes: B rows, T window positions, V vocabulary; logits are random, every position is masked and editable, and the window is T long.
+Not here: timing (`rounds`), what steps are compared with (`baselines`), the table, goals and plot (`bench_report`).
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import tempfile
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from torch import Tensor, nn
+
+from ..backends import compiled
+from ..backends.module import StepModule
+from ..backends.step import Step
+from ..backends.vocabulary import observe
+from ..diagnostics import Diagnostic, UsageError
+from ..policy import Policy
+from ..resources import shipped_policies
+from . import baselines, bench, bench_report
+from .rounds import measured
+from .rule import Rule, found
+
+BACKENDS = ("eager", "inductor", "aot")
+SHAPES = ((1, 32, 126464), (1, 256, 126464), (8, 256, 32000))
+DTYPES = ("float32", "bfloat16")
+
+READ = "one read"
+FLOAT64 = "float64 softmax, argmax, gather"
+BASELINES: Mapping[str, Callable[[Tensor], object]] = {
+    READ: baselines.one_read,
+    FLOAT64: baselines.float64_softmax,
+    "softmax, topk(2)": baselines.softmax_topk,
+    "softmax, entropy": baselines.softmax_entropy,
+}
+STATISTICS = "conf, token, margin, entropy"
+BYTES_A_LOGIT = 40  # logits, and what the float64 softmax or an eager step makes of them at once
+
+
+class Key(NamedTuple):
+    """What is timed: a baseline, the statistics, or a policy's step or its rule, and on which backend."""
+
+    what: str
+    backend: str = "eager"
+    part: str = "whole"  # or "rule"
+
+    def __str__(self) -> str:
+        return f"{self.what}{' (rule alone)' if self.part == 'rule' else ''}, {self.backend}"
+
+
+@dataclass(frozen=True, slots=True)
+class StepOptions:
+    """What is measured, and where it goes; empty tuples stand for all there is."""
+
+    shapes: tuple[tuple[int, int, int], ...] = ()
+    dtypes: tuple[str, ...] = ()
+    policies: tuple[str, ...] = ()
+    backends: tuple[str, ...] = ()
+    rounds: int = 10
+    threads: int | None = None
+    device: str = "cpu"
+    json: str | None = None
+    plot: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Case:
+    """One shape and dtype: seconds a call, by round. `phases` and `conf_only` (it observes no more than that) of each policy."""
+
+    shape: tuple[int, int, int]
+    dtype: str
+    seconds: dict[Key, list[float]] = field(repr=False)
+    phases: dict[str, int]
+    conf_only: frozenset[str]
+
+    @property
+    def name(self) -> str:
+        return f"{'x'.join(map(str, self.shape))} {self.dtype}"
+
+
+@dataclass(frozen=True, slots=True)
+class _Inputs:
+    """Those of a step, on its device."""
+
+    logits: Tensor
+    canvas: Tensor
+    editable: Tensor
+
+    @property
+    def mask_id(self) -> int:
+        return self.logits.shape[-1] - 1
+
+    @property
+    def eos_id(self) -> int:
+        return self.logits.shape[-1] - 2
+
+
+class _Statistics(nn.Module):
+    def __init__(self, mask_id: int) -> None:
+        super().__init__()
+        self.mask_id = mask_id
+
+    def forward(self, logits: Tensor) -> dict[str, Tensor]:
+        return observe(logits, self.mask_id)
+
+
+def bench_step(options: StepOptions) -> int:
+    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's mistakes."""
+    bench.require_svg(options.plot)
+    bench.require_writable(options.json, options.plot)
+    device = bench.device_here(options.device)
+    policies = bench.policies(options.policies or shipped_policies())
+    backends = bench.backends_here(options.backends, BACKENDS)
+    shapes = options.shapes or SHAPES
+    for shape in shapes:
+        _require_memory(shape)
+    bench.use_threads(options.threads)
+    print(f"multiples of one read of the logits (their maximum): median and quartiles of {options.rounds} rounds")
+    print(f"{bench.machine_line(device)}\n")
+    cases = []
+    for shape in shapes:
+        for dtype in options.dtypes or DTYPES:
+            cases.append(_case(shape, dtype, policies, backends, options.rounds, device))
+            print(*bench_report.table(cases[-1], backends), "", sep="\n", flush=True)
+    print(*bench_report.notes(backends), sep="\n")
+    print(*bench_report.goal_lines(bench_report.goals(cases)), sep="\n")
+    if options.json is not None:
+        bench.write_json(options.json, bench_report.results(cases, options.rounds, bench.machine(device)))
+    if options.plot is not None:
+        Path(options.plot).write_text(bench_report.plot(cases, backends), encoding="utf-8")
+    return 0
+
+
+def _require_memory(shape: tuple[int, int, int]) -> None:
+    B, T, V = shape
+    try:
+        there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    except (AttributeError, ValueError, OSError):  # a system that does not say
+        return
+    needed = B * T * V * BYTES_A_LOGIT
+    if needed > there:
+        message = (
+            f"the shape `{B}x{T}x{V}` needs about {B * T * V * BYTES_A_LOGIT / 2**30:.0f} GiB of memory, and there are {there / 2**30:.0f}"
+        )
+        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+
+
+def _case(
+    shape: tuple[int, int, int], dtype: str, policies: Mapping[str, Policy], backends: list[str], rounds: int, device: torch.device
+) -> Case:
+    B, T, V = shape
+    generator = torch.Generator(device).manual_seed(0)
+    logits = torch.randn(B, T, V, generator=generator, device=device).mul_(3).to(getattr(torch, dtype))
+    everywhere = torch.ones(B, T, dtype=torch.bool, device=device)
+    inputs = _Inputs(logits, torch.full((B, T), V - 1, device=device), everywhere)
+    name = f"{'x'.join(map(str, shape))} {dtype}"
+    tell = bench.progress(name)
+    with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+        calls: dict[Key, Callable[[], object]] = {Key(what): partial(call, logits) for what, call in BASELINES.items()}
+        calls |= _statistics(inputs, backends)
+        for called, policy in policies.items():
+            tell(f"making the steps of {called}")
+            calls |= _policy_calls(called, policy, inputs, backends, Path(folder))
+        seconds = measured(calls, rounds, device, tell, often=Key(READ))
+    conf_only = frozenset(
+        called
+        for called, policy in policies.items()
+        if policy.program.observations <= {"token", "conf", "doubt"} and len(policy.program.phases) == 1 and not _reads_more(policy)
+    )
+    return Case(shape, dtype, seconds, {called: len(policy.program.phases) for called, policy in policies.items()}, conf_only)
+
+
+def _reads_more(policy: Policy) -> bool:
+    return any(operation.name in ("probability", "log_probabilities", "kl") for operation in policy.program.operations)
+
+
+def _statistics(inputs: _Inputs, backends: list[str]) -> dict[Key, Callable[[], object]]:
+    module = _Statistics(inputs.mask_id)
+    made: dict[str, Callable[[Tensor], object]] = {"eager": module}
+    if "inductor" in backends:
+        made["inductor"] = torch.compile(module, fullgraph=True, dynamic=False, options=dict(compiled.OPTIONS))
+    return {Key(STATISTICS, backend): partial(made[backend], inputs.logits) for backend in backends if backend in made}
+
+
+def _policy_calls(called: str, policy: Policy, inputs: _Inputs, backends: list[str], folder: Path) -> dict[Key, Callable[[], object]]:
+    """The step on each backend and, but for `aot`, its rule: the step with all that it would read out of the logits handed in."""
+    B, T, V = inputs.logits.shape
+    policy = _with_block(policy, T)
+    first = policy.compile("eager", mask_id=inputs.mask_id, eos_id=inputs.eos_id)
+    module = first.function
+    assert isinstance(module, StepModule)
+    state = first.start(B, T, inputs.logits.device, vocab_size=V)
+    known = found(module, first, inputs.logits, inputs.canvas, inputs.editable, state)
+    calls: dict[Key, Callable[[], object]] = {}
+    for backend in backends:
+        step = _aot(policy, inputs, folder / f"{len(list(folder.iterdir()))}.pt2") if backend == "aot" else _step(policy, backend, inputs)
+        params = {name: value.to(inputs.logits.device) for name, value in step.params.items()}
+        calls[Key(called, backend)] = partial(step, inputs.logits, inputs.canvas, inputs.editable, state, params)
+        if backend != "aot":
+            rule: Callable[..., object] = Rule(module.program, module.mask_id, module.eos_id, module.static).to(inputs.logits.device)
+            rule = compiled.CompiledStep(rule) if backend == "inductor" and isinstance(rule, Rule) else rule
+            calls[Key(called, backend, "rule")] = partial(rule, inputs.logits, inputs.canvas, inputs.editable, state, known)
+    return calls
+
+
+def _with_block(policy: Policy, length: int) -> Policy:
+    """The policy with blocks as long as the window, where `block` is what it calls them."""
+    parameter = policy.program.parameters.get("block")
+    if parameter is None or policy.parameter_kinds["block"] != "int":
+        return policy
+    return policy.bind(block=length) if parameter.largest is None or length <= parameter.largest else policy
+
+
+def _step(policy: Policy, backend: str, inputs: _Inputs) -> Step:
+    step = policy.compile(backend, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
+    module = step.function.compiled if isinstance(step.function, compiled.CompiledStep) else step.function
+    if isinstance(module, nn.Module):
+        module.to(inputs.logits.device)
+    return step
+
+
+def _aot(policy: Policy, inputs: _Inputs, file: Path) -> Step:
+    aot: Any = importlib.import_module("dsldec.backends.aot")
+    exported: Any = importlib.import_module("dsldec.backends.exported")
+    logits = inputs.logits
+    aot.build(policy.program, policy.parameters, exported.Sizes(*logits.shape, logits.dtype, logits.device.type), file)
+    step: Step = aot.load(file, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
+    return step
