@@ -74,12 +74,9 @@ def bench_loop(options: LoopOptions) -> int:
     require_same(answers)
     seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
     tokens = len(prompts) * options.gen_length
-    print(
-        f"{len(prompts)} prompts one at a time, {options.gen_length} tokens each, embedded model; tokens a second as a multiple of those of"
-    )
-    print(
-        f"a plain loop of the rule of `{SAME_RULE}`: median and quartiles of {options.rounds} rounds; {bench.machine_line(denoiser.device)}\n"
-    )
+    print(f"tokens a second as a multiple of those of a plain loop of the rule of `{SAME_RULE}`, with the embedded model:")
+    print(f"{len(prompts)} prompts one at a time, {options.gen_length} tokens each; median and quartiles of {options.rounds} rounds")
+    print(f"{bench.machine_line(denoiser.device)}\n")
     print(*table(seconds, answers), sep="\n")
     if SAME_RULE in policies:
         print(f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in as many forwards, and so did every policy on each backend")
