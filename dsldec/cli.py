@@ -373,7 +373,7 @@ def _bench_step_parser() -> _Parser:
     parser = _Parser(
         prog="dsldec bench step",
         description="Measure the step of policies on random logits, in multiples of one read of the logits, side by side with what "
-        "published decoders compute. Everything there is takes most of an hour; progress is told on standard error.",
+        "published decoders compute. With nothing said it may take an hour, mostly to compile; standard error tells how far it is.",
         allow_abbrev=False,
     )
     add = parser.add_argument
@@ -381,7 +381,8 @@ def _bench_step_parser() -> _Parser:
     add("--dtype", dest="dtypes", type=_one_of("--dtype", DTYPES), action="append", metavar="NAME", help=_may_repeat(DTYPES))
     add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: all shipped)")
     known = ("eager", "inductor", "aot")
-    add("--backend", dest="backends", type=_one_of("--backend", known), action="append", metavar="NAME", help=_may_repeat(known))
+    help = "one of eager, inductor, aot (a minute a step to build); may be repeated (default: eager and inductor)"
+    add("--backend", dest="backends", type=_one_of("--backend", known), action="append", metavar="NAME", help=help)
     add("--rounds", type=_count("--rounds"), default=10, metavar="N", help="how often everything is timed (default: 10)")
     add("--threads", type=_count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
     add("--device", type=_one_of("--device", ("cpu", "cuda")), default="cpu", metavar="NAME", help="cpu (default) or cuda")

@@ -24,8 +24,12 @@ from . import printable, quoted, quoted_path
 DEVICES = ("cpu", "cuda")
 
 
+# What is measured if nothing is said. Not `aot`: each package takes a minute to build, and there is one for each policy, shape and dtype.
+USUAL = ("eager", "inductor")
+
+
 def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The backends asked for, in the order of the table; without any, those of `known` that can run here, and a line on the others.
+    """The backends asked for, in the order of the table; without any, the usual ones that can run here, and a line on the others.
 
     Raises `UsageError` (E0404) for one asked for that cannot run here.
     """
@@ -36,9 +40,9 @@ def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
                 Diagnostic("E0404", f"the backend `{name}` {lacking[name]}", help="leave it out, or measure `--backend eager`")
             )
     if not asked:
-        for name, why in lacking.items():
-            print(f"left out: the backend `{name}` {why}", file=sys.stderr)
-    return [name for name in known if name in asked or (not asked and name not in lacking)]
+        for name in [name for name in USUAL if name in lacking]:
+            print(f"left out: the backend `{name}` {lacking[name]}", file=sys.stderr)
+    return [name for name in known if name in asked or (not asked and name in USUAL and name not in lacking)]
 
 
 def _lacking(backend: str) -> str | None:

@@ -58,7 +58,7 @@ class Key(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """What is measured, and where it goes; empty tuples stand for all there is."""
+    """What is measured, and where it goes; empty tuples stand for what is usual."""
 
     shapes: tuple[tuple[int, int, int], ...] = ()
     dtypes: tuple[str, ...] = ()
