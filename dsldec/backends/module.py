@@ -76,7 +76,7 @@ def _state(inputs: Inputs, name: str) -> Tensor:
 
 
 def _observe(inputs: Inputs, way: str, wanted: frozenset[str], read: Reader, logits: Tensor, *given: Tensor) -> dict[str, Tensor]:
-    if isinstance(inputs.mask_id, Tensor):  # the kernel takes an int
+    if isinstance(inputs.mask_id, Tensor) and logits.device.type != "cpu":  # the kernel takes an int
         read = statistics
     if way == "argmax":
         return observe(logits, inputs.mask_id, wanted, read=read)

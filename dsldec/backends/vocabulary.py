@@ -28,10 +28,10 @@ FOR_DRAWS = -1  # keeps what is drawn apart from the numbers of `random`, which 
 class Statistics:
     """What one read of `logits [B, T, V]` gives, all `[B, T]`; with [B, T] arithmetic the observations follow from it.
 
-    `best` (float32): the highest score of all ids, `ties` (int): how many have it, `others`: the sum of exp(score - best) less
-    one winner's 1.0, next to which float32 would lose the tail that 1 - conf is made of. Only where wanted, `None` else:
-    `token` (int64): the best id other than MASK, ties to the lower one, and `score`, its own; `spread`: the sum of
-    exp(score - best) * (score - best); `below`: the highest score below the best, -inf if there is none.
+    `best` (float32): the highest score of all ids, `ties` (int): how many have it (of more than one, perhaps not all), `others`:
+    the sum of exp(score - best) less one winner's 1.0, next to which float32 would lose the tail that 1 - conf is made of. Only
+    where wanted, `None` else: `token` (int64): the best id other than MASK, ties to the lower one, and `score`, its own; `spread`:
+    the sum of exp(score - best) * (score - best); `below`: the highest score below the best, -inf if there is none.
     """
 
     best: Tensor
@@ -123,7 +123,8 @@ def plain_statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[s
 
 
 def reader(*, kernels: bool, raw: bool) -> Reader:
-    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it, else `statistics`.
+    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it; compiled for a CPU, chunks where
+    they pay; else `statistics`.
 
     `kernels`: whether it may; without, it is `plain_statistics`, for engines that know neither kernels nor float64. `raw`: the
     logits are what the denoiser gave. Made of others (`ban`, `bias`), a compiler computes them as `statistics` reads them, while
@@ -131,11 +132,20 @@ def reader(*, kernels: bool, raw: bool) -> Reader:
     """
     if not kernels:
         return plain_statistics
-    if not (raw and torch.cuda.is_available() and find_spec("triton")):
+    if not raw:
         return statistics
+    if not (torch.cuda.is_available() and find_spec("triton")):
+        return _on_cpu
     from .vocabulary_triton import statistics as by_kernel  # needs triton
 
     return by_kernel
+
+
+def _on_cpu(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
+    from . import vocabulary_chunks  # is made of what is here
+
+    read = vocabulary_chunks.statistics if vocabulary_chunks.pay(logits) else statistics
+    return read(logits, mask_id, wanted)
 
 
 def observe(

@@ -21,7 +21,7 @@ from torch import Tensor, nn
 from ..backends import compiled
 from ..backends.module import StepModule
 from ..backends.step import Step
-from ..backends.vocabulary import observe
+from ..backends.vocabulary import observe, reader
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
 from ..resources import shipped_policies
@@ -109,7 +109,7 @@ class _Statistics(nn.Module):
         self.mask_id = mask_id
 
     def forward(self, logits: Tensor) -> dict[str, Tensor]:
-        return observe(logits, self.mask_id)
+        return observe(logits, self.mask_id, read=reader(kernels=True, raw=True))
 
 
 def bench_step(options: StepOptions) -> int:
