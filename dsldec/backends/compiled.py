@@ -28,14 +28,15 @@ MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past 
 # Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it. Moved beside
 # their uses, the reductions over the vocabulary would come to stand too far apart to be made one loop.
 OPTIONS = {"inplace_buffers": False, "reorder_for_locality": False}
-# With the threshold it has, Inductor would keep the noise of every id, twice as large as the logits.
-OPTIONS_OF_DRAWS = {"realize_opcount_threshold": 200}
+# With the thresholds it has, Inductor would keep the noise of every id, or logits made of others: twice as large as the logits.
+OPTIONS_OF_MADE = {"realize_opcount_threshold": 200, "realize_reads_threshold": 200}
+MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
 
 
 def options(program: Program) -> dict[str, int | bool]:
     """What Inductor is told for a program."""
-    draws = any(operation.name == "observe" and operation.of != "argmax" for operation in program.operations)
-    return OPTIONS | (OPTIONS_OF_DRAWS if draws else {})
+    made = any(o.name in MAKES_LOGITS or (o.name == "observe" and o.of != "argmax") for o in program.operations)
+    return OPTIONS | (OPTIONS_OF_MADE if made else {})
 
 
 def compiler() -> str | None:

@@ -83,7 +83,14 @@ def _observe(inputs: Inputs, way: str, wanted: frozenset[str], read: Reader, log
     temperature, *limits, key, step, pos = given
     top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
     place = (inputs.of_row(key), inputs.of_row(step), inputs.wide(pos))
-    return observe(logits, inputs.mask_id, wanted, drawn(logits, inputs.mask_id, way, temperature, top_p, top_k, *place), read)
+    return observe(
+        logits,
+        inputs.mask_id,
+        wanted,
+        drawn(logits, inputs.mask_id, way, temperature, top_p, top_k, *place),
+        read,
+        raw=logits is inputs.logits,
+    )
 
 
 def _is_end(inputs: Inputs, canvas: Tensor) -> Tensor:
@@ -111,7 +118,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
     "lookup": lambda inputs, of, table, ids: looked_up(table, inputs.wide(ids)),
     "observation": lambda inputs, of, seen: seen[of],
-    "probability": lambda inputs, of, logits, ids, *seen: probability(logits, ids, *seen),
+    "probability": lambda inputs, of, logits, ids, *seen: probability(logits, ids, *seen, raw=logits is inputs.logits),
     "log_probabilities": lambda inputs, of, logits, *seen: log_probabilities(logits, inputs.size(of), *seen),
     "kl": lambda inputs, of, logits, before, *seen: divergence(logits, before, inputs.size(of), *seen),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),

@@ -154,6 +154,8 @@ def observe(
     wanted: Collection[str] = OBSERVATIONS,
     token: Tensor | None = None,
     read: Reader = statistics,
+    *,
+    raw: bool = True,
 ) -> dict[str, Tensor]:
     """Observations of `logits [B, T, V]`; every result is `[B, T]`.
 
@@ -161,13 +163,13 @@ def observe(
     vocabulary, MASK included: `conf` = p(token), `doubt` = 1 - conf without cancellation, `margin` and `logit_margin` =
     best less second best as probability and as logit, `entropy` in nats. `finite` (bool): the logits are neither NaN nor
     +inf nor all -inf. What is not `wanted` may be left out; `token`, `conf`, `doubt` and `finite` never are.
-    `read` makes the statistics; `best` and `others` are handed on from them, for `probability`.
+    `read` makes the statistics; `best` and `others` are handed on from them, for `probability`. `raw`: see `_score_at`.
     """
     of = read(logits, mask_id, _wanted_statistics(wanted, token))
     if token is None:
         token, score = of.token, of.score
     else:
-        score = logits.gather(-1, token.unsqueeze(-1)).squeeze(-1).float()
+        score = _score_at(logits, token, raw)
     assert token is not None
     assert score is not None
     total = 1 + of.others
@@ -225,14 +227,24 @@ def looked_up(table: Tensor, ids: Tensor) -> Tensor:
     return torch.where((ids >= 0) & (ids < len(table)), table[ids.clamp(0, len(table) - 1)], float("nan"))
 
 
-def probability(logits: Tensor, ids: Tensor, seen: Mapping[str, Tensor] | None = None) -> Tensor:
+def _score_at(logits: Tensor, ids: Tensor, raw: bool) -> Tensor:
+    """The scores `[B, T]` of ids `[B, T]` of the vocabulary.
+
+    `raw`: the logits are what the denoiser gave. Made of others, they would be written down only for the sake of a gather.
+    """
+    if raw:
+        return logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1).float()
+    return torch.where(_ids(logits) == ids.unsqueeze(-1), logits.float(), float("-inf")).amax(-1)
+
+
+def probability(logits: Tensor, ids: Tensor, seen: Mapping[str, Tensor] | None = None, *, raw: bool = True) -> Tensor:
     """Probability `[B, T]` of an id at each position, `ids [B, T]`; 0 for what is no id of the vocabulary.
 
-    `seen`: what `observe` gave for the same logits, where that is known: it spares reading them all again.
+    `seen`: what `observe` gave for the same logits, where that is known: it spares reading them all again. `raw`: see `_score_at`.
     """
     size = logits.shape[-1]
     best, others = _best_and_others(logits, seen)
-    score = logits.gather(-1, ids.clamp(0, size - 1).unsqueeze(-1)).squeeze(-1).float()
+    score = _score_at(logits, ids.clamp(0, size - 1), raw)
     p = (score - best).exp() / (1 + others)
     return torch.where((ids >= 0) & (ids < size), p, 0.0)
 

@@ -70,11 +70,13 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     def row(logits: Tensor) -> Tensor:
         return logits[:, 0, 0].long()
 
-    def observe(logits: Tensor, mask_id: int, wanted: frozenset[str], token: Tensor | None = None, read: Any = None) -> dict[str, Tensor]:
+    def observe(
+        logits: Tensor, mask_id: int, wanted: frozenset[str], token: Tensor | None = None, *read: Any, **how: Any
+    ) -> dict[str, Tensor]:
         seen = {name: value[row(logits)] for name, value in given.items()}
         return seen if token is None else seen | {"token": token}
 
-    def probability(logits: Tensor, ids: Tensor, seen: Any = None) -> Tensor:
+    def probability(logits: Tensor, ids: Tensor, *seen: Any, **how: Any) -> Tensor:
         places = torch.arange(logits.shape[1])
         hashed = (5 * ids + 3 * places + row(logits).unsqueeze(1)) % 9 / 8
         return torch.where((ids >= 0) & (ids <= MASK), hashed, 0.0)
