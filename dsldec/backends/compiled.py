@@ -28,15 +28,18 @@ MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past 
 # Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it. Moved beside
 # their uses, the reductions over the vocabulary would come to stand too far apart to be made one loop.
 OPTIONS = {"inplace_buffers": False, "reorder_for_locality": False}
-# With the thresholds it has, Inductor would keep the noise of every id, or logits made of others: twice as large as the logits.
-OPTIONS_OF_MADE = {"realize_opcount_threshold": 200, "realize_reads_threshold": 200}
+# With the thresholds it has, Inductor would keep the noise of every id, and logits made of others: both twice as large as the
+# logits. Far larger ones take it long to compile: what is not kept is written out wherever it is used.
+OPTIONS_OF_DRAWS = {"realize_opcount_threshold": 100}
+OPTIONS_OF_MADE = {"realize_reads_threshold": 20}
 MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
 
 
 def options(program: Program) -> dict[str, int | bool]:
     """What Inductor is told for a program."""
-    made = any(o.name in MAKES_LOGITS or (o.name == "observe" and o.of != "argmax") for o in program.operations)
-    return OPTIONS | (OPTIONS_OF_MADE if made else {})
+    draws = any(operation.name == "observe" and operation.of != "argmax" for operation in program.operations)
+    made = any(operation.name in MAKES_LOGITS for operation in program.operations)
+    return OPTIONS | (OPTIONS_OF_DRAWS if draws else {}) | (OPTIONS_OF_MADE if made else {})
 
 
 def compiler() -> str | None:
