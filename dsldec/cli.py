@@ -253,7 +253,13 @@ def _run_parser() -> _Parser:
     add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
     add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
     add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
-    add("--shift-logits", action="store_true", help="the model's logits at a position speak of the next one (Dream)")
+    add("--mask-id", type=_id("--mask-id"), metavar="N", help="the id of the model's mask token (default: found in its files)")
+    add("--eos-id", type=_id("--eos-id"), metavar="N", help="the id that ends a text (default: found in its files)")
+    add(
+        "--shift-logits",
+        action=argparse.BooleanOptionalAction,
+        help="the model's logits at a position speak of the next one (default: so they do for Dream)",
+    )
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=_count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
     add("--lookahead", type=_drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
@@ -438,6 +444,10 @@ def _shape(text: str) -> tuple[int, int, int]:
 
 def _count(option: str) -> Callable[[str], int]:
     return lambda text: _whole_number(option, text, 1, 2**31 - 1)
+
+
+def _id(option: str) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, 0, 2**31 - 1)
 
 
 def _seed(text: str) -> int:

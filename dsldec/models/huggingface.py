@@ -1,38 +1,51 @@
-"""A Hugging Face masked language model as a denoiser; the embedded model is one like any other.
+"""A Hugging Face model that sees the whole canvas as a denoiser; the embedded model is one like any other.
 
-Not here: how decoding uses a denoiser (`runtime`). Remote code runs only when the caller says so.
+Not here: how decoding uses a denoiser (`runtime`), what a model is and how it is loaded (`families`, `loading`), what is asked of it
+(`probe`). Remote code runs only when the caller says so.
 """
 
 from __future__ import annotations
 
-import json
+import logging
 import os
-import re
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from ..diagnostics import Diagnostic, UsageError
-from ..resources import embedded_model_folder
+from .denoiser import require_denoiser
+from .loading import Opened, device_of, dtype_of, opened, with_weights, wrong
+from .probe import Mask, Probed, keys_mask, probe
 from .shifted import shifted
+from .traits import Asked, Traits, require_mask, traits_of
 
-DEFAULT_GEN_LENGTH = 256
+log = logging.getLogger("dsldec")
 
 
 class HuggingFaceDenoiser:
-    """A model with a masked-language-model head and its tokenizer, as a denoiser.
+    """A model that gives a logit for every id at every position, and its tokenizer, as a denoiser.
 
     `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right and hidden by the attention mask,
-    so that every row keeps its own positions. `shift_logits`: the model's logits at a position speak of the next one.
+    so that every row keeps its own positions; `mask=None` is for a model that heeds none, whose rows come by length.
+    `shift_logits`: the model's logits at a position speak of the next one. An answer ends at `eos_id`, and at any of `ends`.
+    `raw`: prompts are not put into the chat template.
     """
 
-    padding = True
-
     def __init__(
-        self, model: Any, tokenizer: Any, mask_id: int, eos_id: int | None, gen_length: int, *, shift_logits: bool = False
+        self,
+        model: Any,
+        tokenizer: Any,
+        mask_id: int,
+        eos_id: int | None,
+        gen_length: int,
+        *,
+        shift_logits: bool = False,
+        vocab_size: int | None = None,
+        max_length: int | None = None,
+        ends: Sequence[int] = (),
+        mask: Mask | None = keys_mask,
+        raw: bool = False,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -40,111 +53,99 @@ class HuggingFaceDenoiser:
         self.eos_id = eos_id
         self.gen_length = gen_length
         self.shift_logits = shift_logits
-        self.vocab_size: int = model.config.vocab_size
-        self.max_length: int | None = getattr(model.config, "max_position_embeddings", None)
+        self.vocab_size: int = model.config.vocab_size if vocab_size is None else vocab_size
+        self.max_length = getattr(model.config, "max_position_embeddings", None) if max_length is None else max_length
+        self.ends = frozenset(ends) | ({eos_id} if eos_id is not None else frozenset())
+        self.mask = mask
+        self.padding = mask is not None
+        self.raw = raw
         self.device: torch.device = next(model.parameters()).device
 
     @torch.inference_mode()
     def __call__(self, ids: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
         """Logits `[b, L, V]` of `ids [b, L]`; row i has `lengths[i]` tokens (all of them, if not given)."""
         longest, hidden = ids.shape[1], {}
-        if lengths is not None and any(length != longest for length in lengths):
+        if self.mask is not None and lengths is not None and any(length != longest for length in lengths):
             filled = torch.arange(longest, device=ids.device) < torch.tensor(list(lengths), device=ids.device).unsqueeze(1)
-            hidden = {"attention_mask": filled.long()}
+            hidden = {"attention_mask": self.mask(filled)}
         logits: Tensor = self.model(input_ids=ids, **hidden).logits
         return shifted(logits) if self.shift_logits else logits
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one."""
-        if getattr(self.tokenizer, "chat_template", None):
+        if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             said = [{"role": "user", "content": text}]
             whole: str = self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
             return list(self.tokenizer(whole, add_special_tokens=False)["input_ids"])
-        return list(self.tokenizer(text)["input_ids"])
+        ids = list(self.tokenizer(text)["input_ids"])
+        # Tokenizers of encoders close a text, and nothing is to be said after its end.
+        closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
+        return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
 
     def decode_text(self, ids: Sequence[int]) -> str:
-        """Generated ids as text: up to the first end-of-text token, without special tokens."""
+        """Generated ids as text: up to the first end of text or of turn, without special tokens."""
         content = list(ids)
-        if self.eos_id is not None and self.eos_id in content:
-            content = content[: content.index(self.eos_id)]
-        return str(self.tokenizer.decode(content, skip_special_tokens=True)).strip()
+        end = next((at for at, one in enumerate(content) if one in self.ends), len(content))
+        return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
 
 
 def from_pretrained(
-    name_or_path: str | os.PathLike[str] | None = None, *, trust_remote_code: bool = False, shift_logits: bool = False
+    name_or_path: str | os.PathLike[str] | None = None,
+    *,
+    trust_remote_code: bool = False,
+    mask_id: int | None = None,
+    eos_id: int | None = None,
+    shift_logits: bool | None = None,
+    dtype: str | torch.dtype = "float32",
+    device: str | torch.device | None = None,
+    raw: bool = False,
 ) -> HuggingFaceDenoiser:
     """A denoiser from a Hugging Face folder or name; the embedded model by default.
 
-    `shift_logits` is for models made from autoregressive ones (Dream): their logits at a position speak of the next.
-    Raises `UsageError` (E0405) where there is no model, no tokenizer, no mask token, or code that is not trusted.
+    Ids, and whether logits at a position speak of the next one (`shift_logits`; so they do in Dream), are found from the model's
+    files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is one; `raw`: no chat template.
+    Raises `UsageError`: E0405 where there is no model that sees both sides, no tokenizer, no mask token, or code that is not
+    trusted; E0408 for ids that cannot be right.
     """
-    path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
-    if not _is_hub_name(str(path)) or path.exists():
-        _require_folder(path, trust_remote_code)
-    tokenizer, model, generation = _loaded(str(path), trust_remote_code)
-    mask_id = _mask_id(tokenizer, model)
-    eos_id = model.config.eos_token_id if tokenizer.eos_token_id is None else tokenizer.eos_token_id
-    eos_id = eos_id[0] if isinstance(eos_id, list) else eos_id
-    return HuggingFaceDenoiser(model, tokenizer, mask_id, eos_id, generation, shift_logits=shift_logits)
+    kind, place = dtype_of(dtype), device_of(device)
+    found = opened(name_or_path, trust_remote_code)
+    traits = traits_of(found.family, found.config, found.generation, found.tokenizer, Asked(mask_id, eos_id, shift_logits))
+    the_mask = require_mask(traits, found.name)
+    model = with_weights(found, kind, place)
+    probed = _probed(found, model, traits, place)
+    denoiser = HuggingFaceDenoiser(
+        model,
+        found.tokenizer,
+        the_mask,
+        None if traits.eos_id is None else traits.eos_id.value,
+        traits.gen_length.value,
+        shift_logits=traits.shift_logits.value,
+        vocab_size=probed.vocab_size,
+        max_length=None if traits.context is None else traits.context.value,
+        ends=traits.ends,
+        mask=probed.mask,
+        raw=raw,
+    )
+    require_denoiser(denoiser)
+    if not (raw or getattr(found.tokenizer, "chat_template", None)):
+        log.info("the tokenizer has no chat template: prompts are given as they are")
+    return denoiser
 
 
-def _wrong(message: str, help: str) -> UsageError:
-    return UsageError(Diagnostic("E0405", message, help=help))
-
-
-def _is_hub_name(name: str) -> bool:
-    """`owner/model`; anything else can only be a folder, and asking a hub for it would take long to fail."""
-    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
-
-
-def _require_folder(path: Path, trust_remote_code: bool) -> None:
-    """Tell apart what is wrong with a local path before anything is imported for it."""
-    if not path.exists():
-        raise _wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
-    if not path.is_dir():
-        raise _wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
-    if not (path / "config.json").is_file():
-        raise _wrong(f"`{path}` is no Hugging Face model: it has no `config.json`", "give the folder that `save_pretrained` wrote")
+def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
+    avoid = {one.value for one in (traits.mask_id, traits.eos_id, traits.pad_id) if one is not None} | set(traits.ends)
+    context = None if traits.context is None else traits.context.value
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        raise _wrong(f"`{path / 'config.json'}` is not JSON", "give the folder that `save_pretrained` wrote") from None
-    if isinstance(config, dict) and "auto_map" in config and not trust_remote_code:
-        raise _wrong(
-            f"`{path}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)"
-        )
-
-
-def _loaded(name: str, trust_remote_code: bool) -> tuple[Any, Any, int]:
-    from transformers import AutoModelForMaskedLM, AutoTokenizer, GenerationConfig
-
-    try:
-        _quiet()
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
-        model = AutoModelForMaskedLM.from_pretrained(name, trust_remote_code=trust_remote_code, dtype=torch.float32)
-    # transformers raises nearly anything for a folder it cannot use; the first line says why.
+        probed = probe(model, found.config.vocab_size, sorted(avoid), context, device)
+    # A model's own code may raise anything; better now, and in words, than in the middle of a run.
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-        raise _wrong(
-            f"no masked language model could be loaded from `{name}`: {why}", "give a folder with a model and its tokenizer"
+        help = "a denoiser is called `model(input_ids=ids, attention_mask=mask)` and returns something with `.logits`"
+        raise wrong(
+            f"`{found.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}", help
         ) from error
-    try:
-        wanted = GenerationConfig.from_pretrained(name).max_new_tokens
-    except (OSError, ValueError):
-        wanted = None
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    return tokenizer, model.to(device).eval(), wanted or DEFAULT_GEN_LENGTH
-
-
-def _quiet() -> None:
-    """No bar for loading weights: it would stand among a program's own lines."""
-    from transformers.utils import logging
-
-    logging.disable_progress_bar()
-
-
-def _mask_id(tokenizer: Any, model: Any) -> int:
-    for found in (tokenizer.mask_token_id, getattr(model.config, "mask_token_id", None)):
-        if isinstance(found, int):
-            return found
-    raise _wrong("this model has no mask token", 'give one whose tokenizer has it: `tokenizer.mask_token = "..."`, saved again')
+    if probed.sees_both_sides:
+        return probed
+    help = "a model that sees the whole canvas is needed: LLaDA, Dream, any masked language model"
+    message = f"`{found.name}` ({type(model).__name__}) is causal: what stands last in a canvas changes nothing at its start"
+    raise wrong(message, help)

@@ -44,7 +44,9 @@ class RunOptions:
     settings: tuple[str, ...] = ()
     model: str | None = None
     trust_remote_code: bool = False
-    shift_logits: bool = False
+    mask_id: int | None = None
+    eos_id: int | None = None
+    shift_logits: bool | None = None
     gen_length: int | None = None
     batch: int = 8
     lookahead: int | None = None
@@ -99,7 +101,13 @@ def run(options: RunOptions) -> int:
 def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally) -> None:
     from ..models.huggingface import from_pretrained
 
-    denoiser = from_pretrained(options.model, trust_remote_code=options.trust_remote_code, shift_logits=options.shift_logits)
+    denoiser = from_pretrained(
+        options.model,
+        trust_remote_code=options.trust_remote_code,
+        mask_id=options.mask_id,
+        eos_id=options.eos_id,
+        shift_logits=options.shift_logits,
+    )
     watch, displays = _displays(work, policy, denoiser, options)
     results = _results(work, denoiser, policy, options, watch)
     with ExitStack() as open_things:

@@ -87,7 +87,7 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
         "empty": "it has no `config.json`",
         "broken": "is not JSON",
         "code": "--trust-remote-code",
-        "bare": "no masked language model could be loaded",
+        "bare": "has no tokenizer",
     }
     for name, part in says.items():
         with pytest.raises(dsldec.UsageError) as error:

@@ -317,3 +317,12 @@ def test_many_prompts_get_a_bar_on_standard_error(model, monkeypatch):
     monkeypatch.setattr(sys, "stdout", io.StringIO())
     assert run("a", "b", "c") == 0
     assert "3/3" in terminal.getvalue()
+
+
+def test_what_is_said_of_the_model_reaches_it(model, monkeypatch):
+    heard = []
+    monkeypatch.setattr(dsldec.models.huggingface, "from_pretrained", lambda path, **given: heard.append((path, given)) or model)
+    assert run("a", "--model", "m", "--mask-id", "128", "--eos-id", "0", "--no-shift-logits") == 0
+    ((path, given),) = heard
+    assert path == "m"
+    assert {"mask_id": 128, "eos_id": 0, "shift_logits": False}.items() <= given.items()

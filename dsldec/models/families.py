@@ -1,0 +1,110 @@
+"""Which families of models there are: how a configuration tells them, how each is loaded, what its logits speak of.
+
+Not here: loading (`loading`), ids and lengths (`traits`). A configuration says all this; no code of a model runs for it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+
+Config = Mapping[str, Any]  # what `config.json` holds
+
+
+@dataclass(frozen=True, slots=True)
+class Family:
+    """A kind of model that can denoise. `auto`: the Auto classes it may be loaded by, the best first.
+
+    `shift_logits`: its logits at a position speak of the next one. `masks`: MASK ids by size of the vocabulary, for models
+    whose files do not say theirs.
+    """
+
+    name: str
+    is_one: Callable[[Config], bool]
+    auto: tuple[str, ...]
+    shift_logits: bool = False
+    masks: tuple[tuple[int, int], ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Declined:
+    """A kind of model that would be decoded wrongly, or not at all, and what to say of it."""
+
+    is_one: Callable[[Config], bool]
+    what: str
+    help: str
+
+
+def _names(config: Config) -> list[str]:
+    """The class that the weights were saved from; where none is named, the one transformers has for the model type."""
+    if names := config.get("architectures"):
+        return list(names)
+    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+
+    tables = (MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
+    known: list[str] = [table[config["model_type"]] for table in tables if config.get("model_type") in table]
+    return known[:1]
+
+
+def _named(pattern: str) -> Callable[[Config], bool]:
+    """Whether the model type, or a class, has such a name."""
+    return lambda config: any(re.search(pattern, word, re.IGNORECASE) for word in (str(config.get("model_type", "")), *_names(config)))
+
+
+def _own_code(config: Config) -> bool:
+    return any(name.startswith("AutoModel") for name in config.get("auto_map") or {})
+
+
+def _has_masked_head(config: Config) -> bool:
+    return not config.get("is_decoder") and any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in _names(config))
+
+
+def _has_causal_head(config: Config) -> bool:
+    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in _names(config)) or bool(config.get("is_decoder"))
+
+
+# The first that fits is told. SDAR, TraDo and LLaDA2 see their own block both ways and only what stands left of it.
+DECLINED = (
+    Declined(
+        _named(r"sdar|trado|llada2|fast_?dllm|bd3_?lm|block_?diffusion"),
+        "is block-causal: it sees its own block both ways and nothing to the right of it, and dsldec feeds whole canvases",
+        "give a model that sees the whole canvas (LLaDA, Dream, any masked language model)",
+    ),
+    Declined(
+        lambda config: bool(config.get("is_encoder_decoder")),
+        "is sequence-to-sequence: it writes with a decoder, from left to right",
+        "give a masked language model: one network that fills in masks",
+    ),
+    Declined(
+        lambda config: _has_causal_head(config) and not _own_code(config) and config.get("is_causal") is not False,
+        "is causal: a position sees only what stands left of it, and a denoiser has to see both sides",
+        'give a diffusion language model; one trained from this class says so in its `config.json`: `"is_causal": false`',
+    ),
+    Declined(
+        lambda config: not (_own_code(config) or _has_masked_head(config) or _has_causal_head(config)),
+        "has no language-model head: it gives no logits over a vocabulary",
+        "give a model saved with its head: `AutoModelForMaskedLM`, say",
+    ),
+)
+
+# Recognised from the top; the ids are those of the published configurations and of their authors' programs.
+FAMILIES = (
+    Family("Dream", _named(r"^dream"), ("AutoModel", "AutoModelForCausalLM"), shift_logits=True, masks=((152064, 151666),)),
+    Family("LLaDA", _named(r"^llada"), ("AutoModel", "AutoModelForCausalLM"), masks=((126464, 126336), (157184, 156895))),
+    Family("own code", _own_code, ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")),
+    Family("masked language model", _has_masked_head, ("AutoModelForMaskedLM",)),
+    Family("decoder that sees both sides", _has_causal_head, ("AutoModelForCausalLM",)),
+)
+
+
+def family_of(config: Config, name: str) -> Family:
+    """The family of the model with this configuration. Raises `UsageError` (E0405) for what cannot denoise."""
+    for declined in DECLINED:
+        if declined.is_one(config):
+            is_a = next(iter(_names(config)), config.get("model_type") or "no known class")
+            raise UsageError(Diagnostic("E0405", f"`{name}` ({is_a}) {declined.what}", help=declined.help))
+    return next(family for family in FAMILIES if family.is_one(config))

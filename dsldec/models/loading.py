@@ -1,0 +1,178 @@
+"""A folder or a hub's name to transformers' objects: configuration, tokenizer, model; and what is wrong where there are none.
+
+Not here: which models can denoise (`families`), how code of a model's own is run (`remote`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from ..diagnostics import Diagnostic, UsageError
+from ..resources import embedded_model_folder
+from .families import Family, family_of
+
+DTYPES = ("float32", "bfloat16", "float16")
+TOKENIZER_FILES = (
+    "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    """A model before its weights. `name` is a folder or a hub's name, `raw` what `config.json` holds, `generation` may be None."""
+
+    name: str
+    family: Family
+    raw: dict[str, Any]
+    config: Any
+    generation: Any
+    tokenizer: Any
+
+    @property
+    def own_code(self) -> str | None:
+        """The Auto class that the model brings code of its own for."""
+        return next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None)
+
+
+def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool) -> Opened:
+    """Read everything but the weights. Raises `UsageError` (E0405)."""
+    path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
+    name = str(path)
+    if not _is_hub_name(name) or path.exists():
+        _require_folder(path)
+    from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+
+    _quiet()
+    with _told(
+        f"no configuration could be read from `{name}`", "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
+    ):
+        raw = PreTrainedConfig.get_config_dict(name)[0]
+    if raw.get("auto_map") and not trust_remote_code:
+        raise wrong(f"`{name}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)")
+    family = family_of(raw, name)
+    with _told(f"the configuration of `{name}` does not load", "see whether its `model_type` is one that the installed transformers knows"):
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+    if path.is_dir() and not any((path / file).is_file() for file in TOKENIZER_FILES):
+        raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
+    with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
+        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+    return Opened(name, family, raw, config, _generation(name), tokenizer)
+
+
+def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any:
+    """The model, ready to be called. Raises `UsageError` (E0405)."""
+    import transformers
+
+    with _told(f"`{model.name}` does not load", "give a folder with a whole model: configuration, weights and tokenizer"):
+        if model.own_code:
+            from .remote import built
+
+            found = built(model.name, model.config, model.family.auto, dtype)
+        else:
+            auto = getattr(transformers, model.family.auto[0])
+            found, report = auto.from_pretrained(model.name, dtype=dtype, output_loading_info=True)
+            if lacking := sorted(report["missing_keys"]):
+                raise ValueError(f"its files hold no weights for `{lacking[0]}`: it was saved without its language-model head")
+    # A canvas is read anew each time; keys and values kept from it would only fill memory.
+    found.config.use_cache = False
+    try:
+        return found.to(device).eval()
+    except torch.OutOfMemoryError:
+        raise wrong(f"`{model.name}` does not fit into the memory of `{device}`", "load it smaller: `--dtype bfloat16`") from None
+
+
+def without_weights(model: Opened) -> Any:
+    """The model's class with shapes and no numbers: nothing is read, and nothing takes memory. Raises what the model's code raises."""
+    import transformers
+
+    with torch.device("meta"):
+        if model.own_code:
+            from .remote import remote_class
+
+            return remote_class(model.name, model.config, model.family.auto)(model.config)
+        return getattr(transformers, model.family.auto[0]).from_config(model.config)
+
+
+def dtype_of(given: str | torch.dtype) -> torch.dtype:
+    """`float32`, `bfloat16` or `float16`. Raises `UsageError` (E0405)."""
+    name = str(given).removeprefix("torch.")
+    if name in DTYPES:
+        found: torch.dtype = getattr(torch, name)
+        return found
+    raise wrong(f"a model cannot be loaded as `{name}`", f"one of {', '.join(f'`{one}`' for one in DTYPES)}")
+
+
+def device_of(given: str | torch.device | None) -> torch.device:
+    """Where the model goes: an NVIDIA GPU if there is one, unless said otherwise. Raises `UsageError` (E0405)."""
+    if given is None:
+        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    try:
+        device = torch.device(given)
+    except RuntimeError:
+        raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
+    if there <= (device.index or 0):
+        raise wrong(f"there is no device `{given}` on this machine", "leave `--device` out for the best there is, or `--device cpu`")
+    return device
+
+
+def wrong(message: str, help: str) -> UsageError:
+    return UsageError(Diagnostic("E0405", message, help=help))
+
+
+@contextmanager
+def _told(message: str, help: str) -> Iterator[None]:
+    """transformers, and a model's own code, raise nearly anything for what they cannot use; the first line says why."""
+    try:
+        yield
+    except UsageError:
+        raise
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        raise wrong(f"{message}: {why}", help) from error
+
+
+def _is_hub_name(name: str) -> bool:
+    """`owner/model`; anything else can only be a folder, and asking a hub for it would take long to fail."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
+
+
+def _require_folder(path: Path) -> None:
+    """Tell apart what is wrong with a local path before anything is imported for it."""
+    if not path.exists():
+        raise wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
+    if not path.is_dir():
+        raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
+    if not (path / "config.json").is_file():
+        raise wrong(f"`{path}` is no Hugging Face model: it has no `config.json`", "give the folder that `save_pretrained` wrote")
+    try:
+        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
+    except (ValueError, OSError):
+        config = None
+    if not isinstance(config, dict):
+        raise wrong(f"`{path / 'config.json'}` is not JSON", "give the folder that `save_pretrained` wrote")
+
+
+def _generation(name: str) -> Any:
+    from transformers import GenerationConfig
+
+    try:
+        return GenerationConfig.from_pretrained(name)
+    except (OSError, ValueError, TypeError):
+        return None
+
+
+def _quiet() -> None:
+    """No bar for loading weights: it would stand among a program's own lines."""
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()

@@ -1,0 +1,80 @@
+"""What a model does, asked of the model itself: does it see both sides, does it hide padding, how many logits does it give.
+
+A configuration may say what it likes, and a model's own code may drop the attention mask it is given, as LLaDA's first release did.
+Some forwards of a few dozen tokens tell, once, when a model is loaded.
+
+Shapes: b rows, L positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+LENGTH, PADDED = 48, 8  # more than the blocks of 4 to 32 that block-causal models have
+# Rounding, as a share of what padding does when it is seen.
+ROUNDING = 0.05
+
+
+def keys_mask(filled: Tensor) -> Tensor:
+    """`filled [b, L]` as most models want it."""
+    return filled.long()
+
+
+def square_mask(filled: Tensor) -> Tensor:
+    """`filled [b, L]` as `[b, 1, L, L]`: for code that hands its mask to torch as it is (Dream). No row of it is empty."""
+    return filled[:, None, None, :].expand(-1, 1, filled.shape[1], -1)
+
+
+Mask = Callable[[Tensor], Tensor]
+MASKS: tuple[Mask, ...] = (keys_mask, square_mask)
+
+
+@dataclass(frozen=True, slots=True)
+class Probed:
+    """What a model was seen to do. `mask`: how padding is hidden from it, None where it cannot be."""
+
+    vocab_size: int
+    sees_both_sides: bool
+    mask: Mask | None
+
+
+@torch.inference_mode()
+def probe(model: Any, vocab_size: int, avoid: Sequence[int], context: int | None, device: torch.device) -> Probed:
+    """Feed the model some rows of ordinary ids, none of them in `avoid`. Raises whatever the model raises."""
+    room = LENGTH + PADDED if context is None else min(context, LENGTH + PADDED)
+    length = max(2, room - PADDED)
+    ordinary = [one for one in range(min(vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
+    ids = torch.tensor([[ordinary[at * 7 % len(ordinary)] for at in range(room)]], device=device)
+    row, other = ids[:, :length], ids[:, :length].clone()
+    other[:, -1] = next((one for one in ordinary if one != int(row[0, -1])), 0)
+    alone = model(input_ids=row).logits
+    # One shape, one kernel: what cannot see the last position gives the same bits at the first.
+    sees = not torch.equal(alone[:, 0], model(input_ids=other).logits[:, 0])
+    return Probed(int(alone.shape[-1]), sees, _mask(model, ids, alone))
+
+
+def _mask(model: Any, ids: Tensor, alone: Tensor) -> Mask | None:
+    """The first form of mask that hides what stands after `alone`'s positions, in a batch with a row that has none to hide."""
+    length = alone.shape[1]
+    if ids.shape[1] == length:
+        return None
+    both = ids.expand(2, -1)
+    filled = torch.arange(ids.shape[1], device=ids.device) < torch.tensor([[length], [ids.shape[1]]], device=ids.device)
+    seen = _distance(model(input_ids=both).logits[:1, :length], alone)
+    for mask in MASKS:
+        try:
+            hidden = _distance(model(input_ids=both, attention_mask=mask(filled)).logits[:1, :length], alone)
+        except (TypeError, ValueError, RuntimeError, IndexError):
+            continue  # not a form this code takes
+        if not hidden > ROUNDING * seen:
+            return mask
+    return None
+
+
+def _distance(a: Tensor, b: Tensor) -> float:
+    return float((a.float() - b.float()).abs().max())

@@ -1,0 +1,102 @@
+"""Models of a folder's own code, built and filled here: such code is older than the transformers it runs on.
+
+Loading by transformers 5 builds a model without memory and asks things of it that older code cannot answer (`tie_weights` with
+arguments, `all_tied_weights_keys`), and what such code computes when it is built, as rotary frequencies, would be lost without a
+word. So the class is called as plain Python calls it, and its weights are put in one file at a time.
+
+Not here: whether the code may run (`loading` has asked).
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+WEIGHTS = ("model.safetensors", "pytorch_model.bin")
+# What every configuration had up to transformers 4, and code of that time reads.
+ALWAYS_THERE = {
+    "tie_word_embeddings": True, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None,
+    "torchscript": False, "is_decoder": False, "add_cross_attention": False,
+}  # fmt: skip
+
+
+def remote_class(name: str, config: Any, auto: tuple[str, ...]) -> Any:
+    """The class that the model's own code gives for the first of these Auto classes. This runs that code."""
+    from transformers.dynamic_module_utils import get_class_from_dynamic_module
+
+    reference = next(config.auto_map[one] for one in auto if one in config.auto_map)
+    found: Any = get_class_from_dynamic_module(reference, name)
+    # Up to transformers 4 a list; tying is done below, from what the configuration says.
+    if isinstance(getattr(found, "_tied_weights_keys", None), list):
+        found._tied_weights_keys = None
+    for attribute, value in ALWAYS_THERE.items():
+        if not hasattr(config, attribute):
+            setattr(config, attribute, value)
+    return found
+
+
+def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> Any:
+    """The model with its weights, on the CPU. Raises `ValueError` where weights are missing, and what the code raises."""
+    from transformers.initialization import no_init_weights
+
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        with no_init_weights():
+            model = remote_class(name, config, auto)(config)
+    finally:
+        torch.set_default_dtype(before)
+    _fill(model, name)
+    # Buffers that are computed, not loaded, keep the precision that the code chose for them.
+    for parameter in model.parameters():
+        parameter.data = parameter.data.to(dtype)
+    return model
+
+
+def _fill(model: Any, name: str) -> None:
+    missing = set(model.state_dict())
+    for file in _weight_files(name):
+        weights = _read(file)
+        model.load_state_dict(weights, strict=False)
+        missing -= weights.keys()
+    state = model.state_dict(keep_vars=True)
+    head = model.get_output_embeddings() if model.config.tie_word_embeddings else None
+    if head is not None and any(state[key] is head.weight for key in missing):
+        head.weight = model.get_input_embeddings().weight
+        state = model.state_dict(keep_vars=True)
+    # One tensor under two names is there if it is there under one.
+    there = {id(tensor) for key, tensor in state.items() if key not in missing}
+    lacking = sorted(key for key in missing & state.keys() if id(state[key]) not in there)
+    if lacking:
+        raise ValueError(f"its files hold no weights for `{lacking[0]}`{f' and {len(lacking) - 1} more' * (len(lacking) > 1)}")
+
+
+def _weight_files(name: str) -> Iterator[Path]:
+    from transformers.utils.hub import cached_file
+
+    def found(file: str) -> str | None:
+        return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
+
+    for file in WEIGHTS:
+        if whole := found(file):
+            yield Path(whole)
+            return
+        if index := found(f"{file}.index.json"):
+            for shard in sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())):
+                yield Path(str(cached_file(name, shard)))
+            return
+    raise ValueError(f"it has no weights: no `{WEIGHTS[0]}`")
+
+
+def _read(file: Path) -> dict[str, Tensor]:
+    if file.suffix == ".safetensors":
+        from safetensors.torch import load_file
+
+        return load_file(file)
+    read: dict[str, Tensor] = torch.load(file, map_location="cpu", weights_only=True, mmap=True)
+    return read

@@ -1,0 +1,123 @@
+"""What decoding has to know of a model beside its logits, and where each of it was found: ids, shift, lengths.
+
+Not here: which family a model is of (`families`). What the caller gives goes before all that is found.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+from .families import Family
+
+DEFAULT_GEN_LENGTH = 256
+MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>")
+# Ends of a turn: an answer ends there as it does at the end of text.
+TURN_NAMES = ("<|eot_id|>", "<|im_end|>", "<|role_end|>", "<end_of_turn>")
+# Their position embeddings begin after the one of padding, so that many fewer tokens fit.
+POSITIONS_AFTER_PADDING = frozenset("roberta xlm-roberta xlm-roberta-xl camembert data2vec-text longformer luke ibert mpnet xmod".split())
+
+
+@dataclass(frozen=True, slots=True)
+class Found:
+    """A value and where it stands, in words that can follow "from"."""
+
+    value: Any
+    where: str
+
+
+@dataclass(frozen=True, slots=True)
+class Asked:
+    """What the caller gave; None where it is to be found."""
+
+    mask_id: int | None = None
+    eos_id: int | None = None
+    shift_logits: bool | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Traits:
+    """What was found; None where there is none. `ends`: every id an answer ends at, `eos_id` among them. `context` in tokens."""
+
+    mask_id: Found | None
+    eos_id: Found | None
+    pad_id: Found | None
+    ends: tuple[int, ...]
+    shift_logits: Found
+    context: Found | None
+    gen_length: Found
+
+
+def traits_of(family: Family, config: Any, generation: Any, tokenizer: Any, asked: Asked) -> Traits:
+    """Look everything up. `config`, `generation` and `tokenizer` are transformers' own."""
+    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    sources = (("the tokenizer", tokenizer), ("config.json", config), ("generation_config.json", generation))
+    turns = [Found(vocabulary[name], f"the token `{name}`") for name in TURN_NAMES if name in vocabulary]
+    size = getattr(config, "vocab_size", None)
+    ends = [*_ids(sources, "eos_token_id", size), *turns]
+    masks = [*_ids(sources, "mask_token_id", size), *_named_masks(vocabulary), *_known_mask(family, size)]
+    eos_id = _first(asked.eos_id, "--eos-id", ends)
+    context = _context(config, tokenizer)
+    return Traits(
+        mask_id=_first(asked.mask_id, "--mask-id", masks),
+        eos_id=eos_id,
+        pad_id=_first(None, "", list(_ids(sources, "pad_token_id", size))),
+        ends=tuple(dict.fromkeys(one.value for one in ends)) if asked.eos_id is None else (asked.eos_id,),
+        shift_logits=Found(family.shift_logits, f"the family, {family.name}") if asked.shift_logits is None else _shift(asked.shift_logits),
+        context=context,
+        gen_length=_gen_length(generation, context),
+    )
+
+
+def require_mask(traits: Traits, name: str) -> int:
+    """The MASK id. Raises `UsageError` (E0405) where none was found."""
+    if traits.mask_id is not None:
+        return int(traits.mask_id.value)
+    message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one"
+    raise UsageError(Diagnostic("E0405", message, help="say which id it is: `--mask-id N` (`from_pretrained(..., mask_id=N)`)"))
+
+
+def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Found]:
+    """Every id under this name. Configuration classes bring defaults of some other vocabulary: what is outside this one is none."""
+    for where, source in sources:
+        given = getattr(source, name, None)
+        for one in given if isinstance(given, list | tuple) else [given]:
+            if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < (vocab_size or one + 1):
+                yield Found(one, where)
+
+
+def _named_masks(vocabulary: dict[str, int]) -> Iterator[Found]:
+    return (Found(vocabulary[name], f"the token `{name}`") for name in MASK_NAMES if name in vocabulary)
+
+
+def _known_mask(family: Family, vocab_size: int | None) -> Iterator[Found]:
+    return (Found(mask_id, f"what is known of {family.name}") for size, mask_id in family.masks if size == vocab_size)
+
+
+def _first(given: int | None, flag: str, found: list[Found]) -> Found | None:
+    return Found(given, flag) if given is not None else next(iter(found), None)
+
+
+def _shift(given: bool) -> Found:
+    return Found(given, "--shift-logits" if given else "--no-shift-logits")
+
+
+def _context(config: Any, tokenizer: Any) -> Found | None:
+    for name in ("max_position_embeddings", "max_sequence_length", "n_positions"):
+        most = getattr(config, name, None)
+        # -1: positions without a table, as DeBERTa has them.
+        if isinstance(most, int) and most > 0:
+            after = 1 + (config.pad_token_id or 0) if getattr(config, "model_type", "") in POSITIONS_AFTER_PADDING else 0
+            return Found(most - after, f"`{name}` of config.json")
+    most = getattr(tokenizer, "model_max_length", None)
+    # A tokenizer that does not know says 10^30.
+    return Found(most, "the tokenizer") if isinstance(most, int) and most < 10**9 else None
+
+
+def _gen_length(generation: Any, context: Found | None) -> Found:
+    wanted = getattr(generation, "max_new_tokens", None)
+    if isinstance(wanted, int) and wanted > 0:
+        return Found(wanted, "generation_config.json")
+    return Found(DEFAULT_GEN_LENGTH if context is None else max(1, min(DEFAULT_GEN_LENGTH, context.value // 2)), "dsldec's default")

@@ -1,0 +1,186 @@
+"""Every family from its folder: found out, loaded, padded, decoded; and what is said of models that cannot denoise."""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import transformers
+from transformers import dynamic_module_utils
+
+import dsldec
+from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+
+from . import tiny
+from .tiny import EOS, MASK, NATIVE, OWN_CODE, SIZE
+
+FAMILIES = (*NATIVE, *OWN_CODE)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def modules(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """Code of a model's own is copied before it is imported: not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
+        yield
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    root = tmp_path_factory.mktemp("models")
+    return {family: tiny.saved(root / family.replace(" ", "_"), family) for family in FAMILIES}
+
+
+def trusted(folder: Path, **given: Any) -> HuggingFaceDenoiser:
+    return from_pretrained(folder, trust_remote_code=True, device="cpu", **given)
+
+
+def declined(folder: Path, code: str = "E0405", **given: Any) -> str:
+    with pytest.raises(dsldec.UsageError) as error:
+        from_pretrained(folder, device="cpu", **({"trust_remote_code": True} | given))
+    assert error.value.diagnostic.code == code
+    assert error.value.diagnostic.help
+    return str(error.value)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_folder_becomes_a_denoiser(family: str, folders: dict[str, Path]) -> None:
+    denoiser = trusted(folders[family])
+    assert (denoiser.mask_id, denoiser.eos_id, denoiser.vocab_size, denoiser.max_length) == (
+        MASK, EOS, SIZE, {"roberta": 65}.get(family, 66 if family in NATIVE else 64)
+    )  # fmt: skip
+    assert denoiser.shift_logits == (family == "dream")
+    decoded = dsldec.decode(denoiser, [[5, 6, 7], [8, 9]], "static", gen_length=4, backend="eager", stop_at_eos=False)
+    assert [len(ids) for ids in decoded.ids] == [7, 6]
+    assert all(MASK not in ids.tolist() for ids in decoded.ids)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_logits_are_those_of_the_model_that_was_saved(family: str, folders: dict[str, Path]) -> None:
+    original = tiny.model(*NATIVE[family]) if family in NATIVE else tiny.own_code_model(*OWN_CODE[family])
+    ids = torch.tensor([[5, 6, 7, MASK, MASK, 8]])
+    with torch.inference_mode():
+        expected = original(input_ids=ids).logits
+    given = trusted(folders[family])(ids)
+    torch.testing.assert_close(given[:, 1:], expected[:, :-1] if family == "dream" else expected[:, 1:], rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_padded_row_equals_the_row_alone(family: str, folders: dict[str, Path]) -> None:
+    denoiser = trusted(folders[family])
+    assert denoiser.padding
+    rows = [[5 + at % 40 for at in range(length)] + [MASK] * 4 for length in (20, 3, 11)]
+    ids = torch.tensor([row + [MASK] * (24 - len(row)) for row in rows])
+    together = denoiser(ids, lengths=[len(row) for row in rows])
+    for index, row in enumerate(rows):
+        alone = denoiser(torch.tensor([row]))[0]
+        torch.testing.assert_close(together[index, : len(row)], alone, rtol=1e-5, atol=1e-5)
+    assert (denoiser(ids)[1, :7] - together[1, :7]).abs().max() > 1e-3  # what is hidden would have been heard
+
+
+def test_a_model_that_heeds_no_mask_gets_rows_of_one_length(tmp_path: Path) -> None:
+    denoiser = trusted(tiny.saved(tmp_path, "llada", vary={"heeds": "nothing"}))
+    assert not denoiser.padding
+    prompts = [[5, 6, 7], [8, 9]]
+    together = dsldec.decode(denoiser, prompts, "static", gen_length=4, backend="eager", stop_at_eos=False)
+    alone = [dsldec.decode(denoiser, [prompt], "static", gen_length=4, backend="eager", stop_at_eos=False) for prompt in prompts]
+    assert [ids.tolist() for ids in together.ids] == [one.ids[0].tolist() for one in alone]
+
+
+def test_own_code_may_tie_its_head_and_come_in_shards(tmp_path: Path) -> None:
+    folder = tiny.saved(tmp_path, "own code", vary={"tie_word_embeddings": True})
+    weights = transformers.modeling_utils.load_state_dict(str(folder / "model.safetensors"))
+    shards = {name: f"part-{at % 2}.safetensors" for at, name in enumerate(sorted(weights))}
+    for shard in set(shards.values()):
+        tiny.save_file({name: weights[name].clone() for name in weights if shards[name] == shard}, folder / shard)
+    os.remove(folder / "model.safetensors")
+    (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": shards}))
+    model = trusted(folder).model
+    assert model.model.head.weight is model.model.embedding.weight
+    assert torch.equal(model.model.mix.weight, weights["model.mix.weight"])
+
+
+def test_own_code_runs_only_when_trusted(folders: dict[str, Path]) -> None:
+    assert "--trust-remote-code" in declined(folders["llada"], trust_remote_code=False)
+
+
+@pytest.mark.parametrize(("vocab_size", "mask_id"), [(126464, 126336), (157184, 156895)])
+def test_the_mask_of_llada_is_known_by_its_vocabulary(vocab_size: int, mask_id: int, tmp_path: Path) -> None:
+    denoiser = trusted(tiny.saved(tmp_path, "llada", vary={"vocab_size": vocab_size, "d_model": 4}, mask=False))
+    assert (denoiser.mask_id, denoiser.vocab_size) == (mask_id, vocab_size)
+
+
+def test_a_mask_is_found_in_every_place_and_what_is_given_goes_before(tmp_path: Path) -> None:
+    named = tiny.saved(tmp_path / "named", "llama", mask=False, extra=("<|mask|>", "<|im_end|>"))
+    denoiser = trusted(named)
+    assert (denoiser.mask_id, denoiser.eos_id, denoiser.ends) == (3, EOS, {EOS, 4})
+    assert denoiser.decode_text([7, 4, 8]) == "w2"
+    assert trusted(tiny.saved(tmp_path / "config", "llama", mask=False, vary={"mask_token_id": 9})).mask_id == 9
+    (named / "generation_config.json").write_text(json.dumps({"mask_token_id": 8, "max_new_tokens": 7}))
+    assert (trusted(named).mask_id, trusted(named).gen_length) == (8, 7)
+    given = trusted(named, mask_id=11, eos_id=12, shift_logits=True)
+    assert (given.mask_id, given.eos_id, given.ends, given.shift_logits) == (11, 12, {12}, True)
+    assert "its `mask_id` is 50 and its `vocab_size` 50" in declined(named, "E0408", mask_id=50)
+
+
+def test_no_mask_says_which_flag_to_pass(tmp_path: Path) -> None:
+    said = declined(tiny.saved(tmp_path, "llama", mask=False))
+    assert "has no mask token" in said
+    assert "--mask-id N" in said
+
+
+def test_a_shift_can_be_taken_back(folders: dict[str, Path]) -> None:
+    ids = torch.tensor([[5, 6, 7, MASK]])
+    moved, plain = trusted(folders["dream"])(ids), trusted(folders["dream"], shift_logits=False)(ids)
+    assert torch.equal(moved[:, 1:], plain[:, :-1])
+
+
+@pytest.mark.parametrize(
+    ("family", "vary", "says"),
+    [
+        ("llama", {"is_causal": True}, "(LlamaForCausalLM) is causal: a position sees only what stands left of it"),
+        ("bert", {"is_decoder": True}, "is causal"),
+        ("own code", {"causal": True}, "is causal: what stands last in a canvas changes nothing at its start"),
+        ("own code", {"gives": "hidden_states"}, "cannot be called as a denoiser"),
+        ("bert", {"architectures": ["BertModel"]}, "(BertModel) has no language-model head"),
+        ("bert", {"architectures": ["BertForSequenceClassification"]}, "has no language-model head"),
+        (
+            "bert",
+            {"model_type": "t5", "architectures": ["T5ForConditionalGeneration"], "is_encoder_decoder": True},
+            "is sequence-to-sequence",
+        ),
+        ("own code", {"model_type": "sdar", "architectures": ["SDARForCausalLM"]}, "(SDARForCausalLM) is block-causal"),
+        ("own code", {"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"]}, "is block-causal"),
+        ("own code", {"model_type": "Fast_dLLM_Qwen"}, "is block-causal"),
+        ("bert", {"model_type": "no_such_type"}, "the configuration of"),
+    ],
+)
+def test_what_cannot_denoise_is_declined_in_words(
+    family: str, vary: dict[str, Any], says: str, folders: dict[str, Path], tmp_path: Path
+) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders[family], folder)
+    config = json.loads((folder / "config.json").read_text())
+    (folder / "config.json").write_text(json.dumps(config | vary))
+    assert says in declined(folder)
+
+
+def test_weights_without_a_head_are_not_filled_up_at_random(folders: dict[str, Path], tmp_path: Path) -> None:
+    for family, part in (("bert", "cls."), ("own code", "model.head")):
+        folder = tmp_path / family.replace(" ", "_")
+        shutil.copytree(folders[family], folder)
+        weights = transformers.modeling_utils.load_state_dict(str(folder / "model.safetensors"))
+        kept = {name: tensor.clone() for name, tensor in weights.items() if not name.startswith(part)}
+        tiny.save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
+        assert "its files hold no weights for `" in declined(folder)
+
+
+def test_a_missing_tokenizer_is_said(folders: dict[str, Path], tmp_path: Path) -> None:
+    folder = tmp_path / "model"
+    shutil.copytree(folders["bert"], folder, ignore=shutil.ignore_patterns("tokenizer*"))
+    assert "has no tokenizer" in declined(folder)
