@@ -8,6 +8,7 @@ from __future__ import annotations
 import argparse
 import io
 import os
+import re
 import sys
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
@@ -18,7 +19,8 @@ from .tools import quoted
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
-DTYPES = ("float32", "bfloat16")
+DTYPES = ("float32", "bfloat16", "float16")
+MEASURED_DTYPES = ("float32", "bfloat16")
 # What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 
@@ -120,7 +122,7 @@ def _evaluate(arguments: list[str]) -> int:
         return 0
     from .tools.evaluate import evaluate
 
-    return evaluate(values["count"], values["model"])
+    return evaluate(values["count"], values["model"], values["dtype"], values["device"])
 
 
 def _parsed(parser: _Parser, arguments: list[str]) -> dict[str, Any] | None:
@@ -260,6 +262,8 @@ def _run_parser() -> _Parser:
         action=argparse.BooleanOptionalAction,
         help="the model's logits at a position speak of the next one (default: so they do for Dream)",
     )
+    _add_placing(parser)
+    add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=_count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
     add("--lookahead", type=_drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
@@ -372,6 +376,7 @@ def _evaluate_parser() -> _Parser:
     )
     parser.add_argument("--count", type=_count("--count"), metavar="N", help="prompts of each task (default: all 200)")
     parser.add_argument("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    _add_placing(parser)
     return parser
 
 
@@ -384,7 +389,7 @@ def _bench_step_parser() -> _Parser:
     )
     add = parser.add_argument
     add("--shape", dest="shapes", type=_shape, action="append", metavar="BxTxV", help="rows, positions, vocabulary; may be repeated")
-    add("--dtype", dest="dtypes", type=_one_of("--dtype", DTYPES), action="append", metavar="NAME", help=_may_repeat(DTYPES))
+    add("--dtype", dest="dtypes", type=_one_of("--dtype", MEASURED_DTYPES), action="append", metavar="NAME", help=_may_repeat(MEASURED_DTYPES))
     add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: all shipped)")
     known = ("eager", "inductor", "aot")
     help = "one of eager, inductor, aot (a minute a step to build); may be repeated (default: eager and inductor)"
@@ -442,6 +447,15 @@ def _shape(text: str) -> tuple[int, int, int]:
     return B, T, V
 
 
+def _add_placing(parser: _Parser) -> None:
+    parser.add_argument(
+        "--dtype", type=_dtype, default="float32", metavar="NAME", help=f"of the model: {', '.join(DTYPES)} (default: float32)"
+    )
+    parser.add_argument(
+        "--device", type=_device, metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)"
+    )
+
+
 def _count(option: str) -> Callable[[str], int]:
     return lambda text: _whole_number(option, text, 1, 2**31 - 1)
 
@@ -471,6 +485,20 @@ def _backend(text: str) -> str:
     near = did_you_mean(text, BACKENDS)
     help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
     raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
+
+
+def _dtype(text: str) -> str:
+    if text in DTYPES:
+        return text
+    near = did_you_mean(text, DTYPES)
+    help = f"did you mean `--dtype {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in DTYPES)}"
+    raise UsageError(Diagnostic("E0422", f"`--dtype` knows no {quoted(text)}", help=help))
+
+
+def _device(text: str) -> str:
+    if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
+        return text
+    raise UsageError(Diagnostic("E0422", f"`--device` knows no {quoted(text)}", help="`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"))
 
 
 def _drafts(text: str) -> int:

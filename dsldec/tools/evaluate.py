@@ -108,9 +108,9 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
             yield f"| {name} | `{setting}` | {cells} |"
 
 
-def evaluate(count: int | None, model: str | None) -> int:
+def evaluate(count: int | None, model: str | None, dtype: str = "float32", device: str | None = None) -> int:
     """Print the table; returns the command's exit status."""
-    denoiser = from_pretrained(model)
+    denoiser = from_pretrained(model, dtype=dtype, device=device)
     for line in table(denoiser, count):
         print(line, flush=True)
     return 0

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import re
 import signal
 import sys
 import threading
@@ -47,6 +48,9 @@ class RunOptions:
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
+    dtype: str = "float32"
+    device: str | None = None
+    raw: bool = False
     gen_length: int | None = None
     batch: int = 8
     lookahead: int | None = None
@@ -107,6 +111,9 @@ def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, fil
         mask_id=options.mask_id,
         eos_id=options.eos_id,
         shift_logits=options.shift_logits,
+        dtype=options.dtype,
+        device=options.device,
+        raw=options.raw,
     )
     watch, displays = _displays(work, policy, denoiser, options)
     results = _results(work, denoiser, policy, options, watch)
@@ -142,7 +149,7 @@ def _results(
         # there is no answer.
         if os.environ.get("DSLDEC_DEBUG"):
             traceback.print_exception(failure)
-        error = _denoiser_failed(failure)
+        error = _denoiser_failed(failure, options)
         for place, prompt in unfinished.items():
             yield place, Result(prompt, error=error)
 
@@ -195,12 +202,22 @@ def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
     return gen_length
 
 
-def _denoiser_failed(failure: Exception) -> Diagnostic:
+def _denoiser_failed(failure: Exception, options: RunOptions) -> Diagnostic:
     failure = failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
     first_line = next(iter(str(failure).strip().splitlines()), "")
     why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
     message = f"the denoiser failed before this prompt was finished: {why}"
-    return Diagnostic("E0410", message, help="`DSLDEC_DEBUG=1` shows where; a smaller `--batch` needs less memory")
+    help = "`DSLDEC_DEBUG=1` shows where"
+    if isinstance(failure, MemoryError) or re.search(r"out of memory|not enough memory|can't allocate memory", str(failure), re.IGNORECASE):
+        help = f"{_less_memory(options)}; {help}"
+    return Diagnostic("E0410", message, help=help)
+
+
+def _less_memory(options: RunOptions) -> str:
+    if options.batch > 1:
+        return f"fewer prompts side by side need less memory: `--batch {options.batch // 2}`"
+    halved = " and `--dtype bfloat16` halves the model" if options.dtype == "float32" else ""
+    return f"a smaller `--gen-length` makes the canvas shorter{halved}"
 
 
 def _displays(

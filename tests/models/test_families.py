@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 import transformers
+from tokenizers import processors
 from transformers import dynamic_module_utils
 
 import dsldec
@@ -42,7 +43,7 @@ def trusted(folder: Path, **given: Any) -> HuggingFaceDenoiser:
 
 def declined(folder: Path, code: str = "E0405", **given: Any) -> str:
     with pytest.raises(dsldec.UsageError) as error:
-        from_pretrained(folder, device="cpu", **({"trust_remote_code": True} | given))
+        from_pretrained(folder, **({"trust_remote_code": True, "device": "cpu"} | given))
     assert error.value.diagnostic.code == code
     assert error.value.diagnostic.help
     return str(error.value)
@@ -184,3 +185,93 @@ def test_a_missing_tokenizer_is_said(folders: dict[str, Path], tmp_path: Path) -
     folder = tmp_path / "model"
     shutil.copytree(folders["bert"], folder, ignore=shutil.ignore_patterns("tokenizer*"))
     assert "has no tokenizer" in declined(folder)
+
+
+@pytest.mark.parametrize("family", ["bert", "qwen3", "llada", "dream"])
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_weights_in_half_precision_give_logits_near_those_of_float32(family: str, dtype: torch.dtype, folders: dict[str, Path]) -> None:
+    exact, near = trusted(folders[family]), trusted(folders[family], dtype=str(dtype).removeprefix("torch."))
+    ids = torch.tensor([[5, 6, 7, MASK, MASK, 8]])
+    assert near(ids).dtype == dtype
+    assert {parameter.dtype for parameter in near.model.parameters()} == {dtype}
+    torch.testing.assert_close(near(ids).float(), exact(ids), rtol=0.1, atol=0.1)
+    assert near.padding
+
+
+class InFloat32:
+    """Another denoiser's logits, widened before anything is done with them."""
+
+    padding = True
+
+    def __init__(self, denoiser: HuggingFaceDenoiser) -> None:
+        self.denoiser, self.mask_id, self.vocab_size = denoiser, denoiser.mask_id, denoiser.vocab_size
+
+    def __call__(self, ids: torch.Tensor, lengths: list[int]) -> torch.Tensor:
+        return self.denoiser(ids, lengths).float()
+
+
+@pytest.mark.parametrize("backend", ["eager", "reference"])
+def test_scores_of_half_precision_logits_are_taken_in_float32(backend: str, folders: dict[str, Path]) -> None:
+    near = trusted(folders["qwen3"], dtype="bfloat16")
+    given, widened = (
+        dsldec.decode(one, [[5, 6, 7], [8, 9]], "factor", gen_length=12, backend=backend, stop_at_eos=False, trace=True)
+        for one in (near, InFloat32(near))
+    )
+    assert given.trace == widened.trace
+    assert [ids.tolist() for ids in given.ids] == [ids.tolist() for ids in widened.ids]
+
+
+def test_what_own_code_computes_keeps_its_precision(folders: dict[str, Path]) -> None:
+    body = trusted(folders["llada"], dtype="bfloat16").model.model
+    assert torch.equal(body.frequencies, 100.0 ** (-torch.arange(8, dtype=torch.float32) / 8))
+
+
+def test_a_template_is_used_unless_raw_and_its_lack_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level("INFO", logger="dsldec")
+    chat, plain = tiny.saved(tmp_path / "chat", "bert", chat=True), tiny.saved(tmp_path / "plain", "bert")
+    assert trusted(chat).encode("w1 w2") == [12, 4, 5, 11]
+    assert trusted(chat, raw=True).encode("w1 w2") == [4, 5]
+    assert not caplog.messages
+    assert trusted(plain).encode("w1 w2") == [4, 5]
+    assert caplog.messages == ["the tokenizer has no chat template: prompts are given as they are"]
+
+
+def test_what_a_tokenizer_closes_a_text_with_is_left_out(tmp_path: Path) -> None:
+    denoiser = trusted(tiny.saved(tmp_path, "bert"))
+    closing = processors.TemplateProcessing(single="$A <eos>", special_tokens=[("<eos>", EOS)])
+    denoiser.tokenizer.backend_tokenizer.post_processor = closing
+    assert denoiser.tokenizer("w1 w2")["input_ids"] == [4, 5, EOS]
+    assert denoiser.encode("w1 w2") == [4, 5]
+
+
+def test_a_device_that_is_not_there_is_said(folders: dict[str, Path]) -> None:
+    for device in (f"cuda:{torch.cuda.device_count()}", "nonsense", "xla"):
+        assert f"there is no device `{device}`" in declined(folders["bert"], device=device)
+    assert "cannot be loaded as `int8`" in declined(folders["bert"], dtype="int8")
+
+
+def test_memory_that_does_not_suffice_for_weights_names_the_flag(folders: dict[str, Path], monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*arguments: Any, **given: Any) -> None:
+        raise torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+
+    monkeypatch.setattr(transformers.PreTrainedModel, "to", full)
+    said = declined(folders["bert"])
+    assert "does not fit into the memory of `cpu`" in said
+    assert "--dtype bfloat16" in said
+
+
+def test_the_context_of_llada_bounds_what_fits(folders: dict[str, Path]) -> None:
+    denoiser = trusted(folders["llada"])
+    assert denoiser.gen_length == 32  # half of the 64 there are: the usual 256 would leave no prompt any room
+    with pytest.raises(dsldec.UsageError, match="60 tokens and 5 to generate are more than the 64 the model takes") as error:
+        dsldec.decode(denoiser, [[5] * 60], "static", gen_length=5)
+    assert error.value.diagnostic.code == "E0407"
+
+
+def test_weights_that_are_not_numbers_load_and_are_told_when_they_show(tmp_path: Path) -> None:
+    folder = tiny.saved(tmp_path, "bert")
+    weights = transformers.modeling_utils.load_state_dict(str(folder / "model.safetensors"))
+    broken = {name: torch.full_like(tensor, torch.nan) if "intermediate" in name else tensor.clone() for name, tensor in weights.items()}
+    tiny.save_file(broken, folder / "model.safetensors", metadata={"format": "pt"})
+    decoded = dsldec.decode(trusted(folder), [[5, 6], [7]], "static", gen_length=4, backend="eager")
+    assert [error.code if error else None for error in decoded.errors] == ["E0406", "E0406"]

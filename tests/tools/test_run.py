@@ -189,6 +189,27 @@ def test_a_model_that_fails_half_way_keeps_what_is_finished(model, capsys):
     assert "DSLDEC_DEBUG=1" in err
 
 
+@pytest.mark.parametrize(
+    ("failure", "arguments", "says"),
+    [
+        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "--batch 6", "need less memory: `--batch 3`; "),
+        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "", "need less memory: `--batch 4`; "),
+        (MemoryError(), "--batch 1", "a smaller `--gen-length` makes the canvas shorter and `--dtype bfloat16` halves the model; "),
+        (MemoryError(), "--batch 1 --dtype float16", "a smaller `--gen-length` makes the canvas shorter; "),
+        (RuntimeError("shapes differ"), "", "= help: `DSLDEC_DEBUG=1` shows where"),
+    ],
+)
+def test_memory_that_does_not_suffice_names_the_flag_that_needs_less(failure, arguments, says, model, capsys):
+    def fail():
+        raise failure
+
+    model.fails_at = {1: fail}
+    assert run("a", *arguments.split()) == 1
+    err = capsys.readouterr().err
+    assert "error[E0410]: the denoiser failed" in err
+    assert says in err
+
+
 def test_the_traceback_is_there_for_who_asks(model, monkeypatch, capsys):
     monkeypatch.setenv("DSLDEC_DEBUG", "1")
     model.fails_at = {1: out_of_memory}
@@ -325,4 +346,23 @@ def test_what_is_said_of_the_model_reaches_it(model, monkeypatch):
     assert run("a", "--model", "m", "--mask-id", "128", "--eos-id", "0", "--no-shift-logits") == 0
     ((path, given),) = heard
     assert path == "m"
-    assert {"mask_id": 128, "eos_id": 0, "shift_logits": False}.items() <= given.items()
+    assert {"mask_id": 128, "eos_id": 0, "shift_logits": False, "dtype": "float32", "device": None, "raw": False}.items() <= given.items()
+    assert run("a", "--dtype", "bfloat16", "--device", "cuda:1", "--raw", "--shift-logits", out="other.jsonl") == 0
+    assert {"mask_id": None, "shift_logits": True, "dtype": "bfloat16", "device": "cuda:1", "raw": True}.items() <= heard[1][1].items()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        ("--dtype floot16", "did you mean `--dtype float16`?"),
+        ("--dtype int8", "one of `float32`, `bfloat16`, `float16`"),
+        ("--device gpu", "`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"),
+        ("--mask-id -1", "`--mask-id` is at least 0"),
+        ("--eos-id x", "`--eos-id` is a whole number"),
+    ],
+)
+def test_a_wrong_word_about_the_model_is_told(arguments, says, model, capsys):
+    assert run("a", *arguments.split()) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error[E0422]: ")
+    assert says in err
