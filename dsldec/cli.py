@@ -226,6 +226,15 @@ def _build(arguments: list[str]) -> int:
     return build(BuildOptions(settings=settings, **values))
 
 
+def _model(arguments: list[str]) -> int:
+    values = _parsed(_model_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.model import ModelOptions, model
+
+    return model(ModelOptions(as_json=values.pop("format") == "json", **values))
+
+
 # Each verb: what it is for, and the function that reads its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", _run),
@@ -236,6 +245,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", _show),
     "build": ("compile a policy's step into a file that torch alone can run", _build),
     "bench": ("measure how long steps and whole decodes take, as ratios", _bench),
+    "model": ("say what a model is to decoding, and where each of its ids was found", _model),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
 }
 
@@ -254,14 +264,7 @@ def _run_parser() -> _Parser:
     add("--policy", default="threshold", metavar="NAME|FILE", help="a shipped policy's name or a .policy file (default: threshold)")
     add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
     add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
-    add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
-    add("--mask-id", type=_id("--mask-id"), metavar="N", help="the id of the model's mask token (default: found in its files)")
-    add("--eos-id", type=_id("--eos-id"), metavar="N", help="the id that ends a text (default: found in its files)")
-    add(
-        "--shift-logits",
-        action=argparse.BooleanOptionalAction,
-        help="the model's logits at a position speak of the next one (default: so they do for Dream)",
-    )
+    _add_reading(parser)
     _add_placing(parser)
     add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
@@ -389,7 +392,14 @@ def _bench_step_parser() -> _Parser:
     )
     add = parser.add_argument
     add("--shape", dest="shapes", type=_shape, action="append", metavar="BxTxV", help="rows, positions, vocabulary; may be repeated")
-    add("--dtype", dest="dtypes", type=_one_of("--dtype", MEASURED_DTYPES), action="append", metavar="NAME", help=_may_repeat(MEASURED_DTYPES))
+    add(
+        "--dtype",
+        dest="dtypes",
+        type=_one_of("--dtype", MEASURED_DTYPES),
+        action="append",
+        metavar="NAME",
+        help=_may_repeat(MEASURED_DTYPES),
+    )
     add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: all shipped)")
     known = ("eager", "inductor", "aot")
     help = "one of eager, inductor, aot (a minute a step to build); may be repeated (default: eager and inductor)"
@@ -447,7 +457,37 @@ def _shape(text: str) -> tuple[int, int, int]:
     return B, T, V
 
 
+def _model_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec model",
+        description="Say what a model is to decoding: its family, ids, lengths, and where each was found. No weight is loaded.",
+        epilog="exit status: 0 shown, 1 shown, but it has no mask that can be found, 2 wrong usage or no model that can be decoded",
+        allow_abbrev=False,
+    )
+    parser.add_argument("path", nargs="?", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    _add_reading(parser)
+    parser.add_argument(
+        "--device", type=_device, metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)"
+    )
+    parser.add_argument("--format", type=_format, default="human", metavar="human|json", help="json: one object on standard output")
+    return parser
+
+
+def _add_reading(parser: _Parser) -> None:
+    """How a model's files are read."""
+    add = parser.add_argument
+    add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
+    add("--mask-id", type=_id("--mask-id"), metavar="N", help="the id of the model's mask token (default: found in its files)")
+    add("--eos-id", type=_id("--eos-id"), metavar="N", help="the id that ends a text (default: found in its files)")
+    add(
+        "--shift-logits",
+        action=argparse.BooleanOptionalAction,
+        help="the model's logits at a position speak of the next one (default: so they do for Dream)",
+    )
+
+
 def _add_placing(parser: _Parser) -> None:
+    """How a model is loaded."""
     parser.add_argument(
         "--dtype", type=_dtype, default="float32", metavar="NAME", help=f"of the model: {', '.join(DTYPES)} (default: float32)"
     )

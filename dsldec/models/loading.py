@@ -91,14 +91,10 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
 
 
 def without_weights(model: Opened) -> Any:
-    """The model's class with shapes and no numbers: nothing is read, and nothing takes memory. Raises what the model's code raises."""
+    """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes memory."""
     import transformers
 
     with torch.device("meta"):
-        if model.own_code:
-            from .remote import remote_class
-
-            return remote_class(model.name, model.config, model.family.auto)(model.config)
         return getattr(transformers, model.family.auto[0]).from_config(model.config)
 
 

@@ -12,7 +12,6 @@ import pytest
 import torch
 import transformers
 from tokenizers import processors
-from transformers import dynamic_module_utils
 
 import dsldec
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
@@ -21,14 +20,6 @@ from . import tiny
 from .tiny import EOS, MASK, NATIVE, OWN_CODE, SIZE
 
 FAMILIES = (*NATIVE, *OWN_CODE)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def modules(tmp_path_factory: pytest.TempPathFactory) -> Any:
-    """Code of a model's own is copied before it is imported: not into the user's cache."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(tmp_path_factory.mktemp("modules")))
-        yield
 
 
 @pytest.fixture(scope="module")

@@ -5,14 +5,17 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
-from collections.abc import Callable
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 import transformers
 from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
+from transformers import dynamic_module_utils
 
 CODE = Path(__file__).parent / "own_code" / "modeling_tiny.py"
 PAD, EOS, MASK, SIZE = 0, 1, 2, 50
@@ -49,7 +52,14 @@ OWN_CODE = {
     "llada": ("LladaModel", {"heeds": "keys"}),
     "dream": ("DreamModel", {"heeds": "square"}),
 }
-Vary = Callable[[dict[str, Any]], None]
+
+
+@contextmanager
+def code_copied_to(folder: Path) -> Iterator[None]:
+    """Code of a model's own is copied before it is imported: inside, not into the user's cache."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(dynamic_module_utils, "HF_MODULES_CACHE", str(folder))
+        yield
 
 
 def tokenizer(folder: Path, *, mask: bool = True, chat: bool = False, extra: tuple[str, ...] = ()) -> None:

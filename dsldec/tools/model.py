@@ -1,0 +1,153 @@
+"""What `dsldec model` does: what a model is to decoding, where each part of it was found, and the command that runs it.
+
+Not here: finding it (`models.loading`, `models.traits`). No weight is loaded: a class is built without numbers, or files tell their
+sizes.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+from collections.abc import Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from . import printable
+
+if TYPE_CHECKING:
+    from ..models.loading import Opened
+    from ..models.traits import Found, Traits
+
+SHOWN, NOT_RUNNABLE = 0, 1
+LONGEST_HEADER = 100_000_000  # the format's own bound
+
+
+@dataclass(frozen=True, slots=True)
+class ModelOptions:
+    """What the command line asked for; None where it left the choice to us."""
+
+    path: str | None = None
+    trust_remote_code: bool = False
+    mask_id: int | None = None
+    eos_id: int | None = None
+    shift_logits: bool | None = None
+    device: str | None = None
+    as_json: bool = False
+
+
+def model(options: ModelOptions) -> int:
+    """Print what is found, and return the exit status: 1 where `dsldec run` would need more. Raises `UsageError` (E0405)."""
+    from ..models.loading import device_of, opened
+    from ..models.traits import Asked, traits_of
+
+    device = device_of(options.device)
+    found = opened(options.path, options.trust_remote_code)
+    traits = traits_of(
+        found.family, found.config, found.generation, found.tokenizer, Asked(options.mask_id, options.eos_id, options.shift_logits)
+    )
+    about = _about(found, traits, str(device), options)
+    print(json.dumps(about, indent=2) if options.as_json else "\n".join(_lines(about)))
+    return SHOWN if traits.mask_id is not None else NOT_RUNNABLE
+
+
+def _about(found: Opened, traits: Traits, device: str, options: ModelOptions) -> dict[str, Any]:
+    """Everything, in the order it is shown."""
+    stored = _stored(Path(found.name))
+    return {
+        "path": found.name,
+        "family": found.family.name,
+        "class": next(iter(found.raw.get("architectures") or ()), None) or found.own_code or type(found.config).__name__,
+        "own_code": found.own_code is not None,
+        "parameters": _parameters(found, stored),
+        "vocab_size": found.config.vocab_size,
+        "mask_id": _said(traits.mask_id),
+        "eos_id": _said(traits.eos_id),
+        "ends": list(traits.ends),
+        "pad_id": _said(traits.pad_id),
+        "shift_logits": _said(traits.shift_logits),
+        "context": _said(traits.context),
+        "gen_length": _said(traits.gen_length),
+        "chat_template": bool(getattr(found.tokenizer, "chat_template", None)),
+        "saved_as": _saved_as(found, stored),
+        "device": device,
+        "run": _command(found, traits, options, _saved_as(found, stored)),
+    }
+
+
+def _said(found: Found | None) -> dict[str, Any] | None:
+    return None if found is None else {"value": found.value, "from": found.where}
+
+
+def _stored(folder: Path) -> list[Mapping[str, Any]]:
+    """What the headers of the weights' files say of each tensor; nothing else of the files is read."""
+    tensors: list[Mapping[str, Any]] = []
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        with suppress(ValueError), file.open("rb") as stream:
+            length = int.from_bytes(stream.read(8), "little")
+            # A file that is cut off, or no such file at all, is told when it is loaded.
+            header = json.loads(stream.read(length)) if length <= LONGEST_HEADER else {}
+            tensors += [about for name, about in header.items() if name != "__metadata__"]
+    return tensors
+
+
+def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:
+    """Parameters of the class; of a class that the model brings itself, the numbers in its files: its code is not run for this."""
+    if found.own_code:
+        return sum(math.prod(about["shape"]) for about in stored) or None
+    from ..models.loading import without_weights
+
+    return int(sum(parameter.numel() for parameter in without_weights(found).parameters()))
+
+
+def _saved_as(found: Opened, stored: list[Mapping[str, Any]]) -> str | None:
+    names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
+    kinds = [names[about["dtype"]] for about in stored if about["dtype"] in names]
+    said = found.raw.get("dtype") or found.raw.get("torch_dtype")
+    return max(set(kinds), key=kinds.count) if kinds else said
+
+
+def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str | None) -> str:
+    """The line that runs this model as it was shown; what only a person knows stands in it as a capital."""
+    words = ["dsldec", "run"]
+    words += ["--model", shlex.quote(found.name)] if options.path is not None else []
+    words += ["--trust-remote-code"] if found.raw.get("auto_map") else []
+    if traits.mask_id is None or options.mask_id is not None:
+        words += ["--mask-id", "N" if options.mask_id is None else str(options.mask_id)]
+    words += ["--eos-id", str(options.eos_id)] if options.eos_id is not None else []
+    words += [traits.shift_logits.where] if options.shift_logits is not None else []
+    words += ["--dtype", "bfloat16"] if saved_as == "bfloat16" else []
+    words += ["--device", options.device] if options.device is not None else []
+    return " ".join([*words, '"..."'])
+
+
+def _lines(about: Mapping[str, Any]) -> Iterator[str]:
+    yield printable(f"{about['path']}: {about['family']}")
+    for name, value in _rows(about):
+        yield f"  {name:<13}{printable(value)}"
+    yield ""
+    yield f"  {printable(about['run'])}"
+
+
+def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    yield "class", f"{about['class']}{', code of its own' * about['own_code']}"
+    yield "parameters", "unknown" if about["parameters"] is None else f"{about['parameters']:,}"
+    yield "vocabulary", f"{about['vocab_size']:,} ids"
+    yield "mask", _from(about["mask_id"]) or "none found: `--mask-id N` says which id it is"
+    others = [str(one) for one in about["ends"] if one != (about["eos_id"] or {}).get("value")]
+    also = f"; an answer ends at {', '.join(others)} too" if others else ""
+    yield "end of text", (_from(about["eos_id"]) or "none found: every answer fills its length") + also
+    yield "padding", _from(about["pad_id"]) or "none found, none needed"
+    shift = about["shift_logits"]
+    yield "logits", f"of {'the next position' if shift['value'] else 'each position itself'}, from {shift['from']}"
+    yield "context", _from(about["context"], " tokens") or "unknown"
+    yield "generates", f"{_from(about['gen_length'], ' tokens')}, unless told otherwise"
+    yield "chat", "a template" if about["chat_template"] else "no template: prompts are given as they are"
+    yield "saved as", about["saved_as"] or "unknown"
+    yield "device", about["device"]
+
+
+def _from(found: Mapping[str, Any] | None, unit: str = "") -> str:
+    return "" if found is None else f"{found['value']:,}{unit}, from {found['from']}" if unit else f"{found['value']}, from {found['from']}"
