@@ -13,6 +13,7 @@ from typing import Any
 from ..diagnostics import Diagnostic, UsageError
 
 Config = Mapping[str, Any]  # what `config.json` holds
+MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last of XLM and FlauBERT
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,11 +61,12 @@ def _own_code(config: Config) -> bool:
 
 
 def _has_masked_head(config: Config) -> bool:
-    return not config.get("is_decoder") and any(name.endswith(("ForMaskedLM", "ForPreTraining")) for name in _names(config))
+    return not config.get("is_decoder") and any(name.endswith(MASKED_HEADS) for name in _names(config))
 
 
 def _has_causal_head(config: Config) -> bool:
-    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in _names(config)) or bool(config.get("is_decoder"))
+    names = [name for name in _names(config) if not name.endswith(MASKED_HEADS)]
+    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or bool(config.get("is_decoder"))
 
 
 # The first that fits is told. SDAR, TraDo and LLaDA2 see their own block both ways and only what stands left of it.

@@ -147,5 +147,5 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
     if probed.sees_both_sides:
         return probed
     help = "a model that sees the whole canvas is needed: LLaDA, Dream, any masked language model"
-    message = f"`{found.name}` ({type(model).__name__}) is causal: what stands last in a canvas changes nothing at its start"
+    message = f"`{found.name}` ({type(model).__name__}) is causal, or causal between blocks: what stands last changes nothing at the start"
     raise wrong(message, help)

@@ -50,12 +50,26 @@ def probe(model: Any, vocab_size: int, avoid: Sequence[int], context: int | None
     length = max(2, room - PADDED)
     ordinary = [one for one in range(min(vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
     ids = torch.tensor([[ordinary[at * 7 % len(ordinary)] for at in range(room)]], device=device)
-    row, other = ids[:, :length], ids[:, :length].clone()
-    other[:, -1] = next((one for one in ordinary if one != int(row[0, -1])), 0)
-    alone = model(input_ids=row).logits
-    # One shape, one kernel: what cannot see the last position gives the same bits at the first.
-    sees = not torch.equal(alone[:, 0], model(input_ids=other).logits[:, 0])
-    return Probed(int(alone.shape[-1]), sees, _mask(model, ids, alone))
+    alone = model(input_ids=ids[:, :length]).logits
+    return Probed(int(alone.shape[-1]), _sees_both_sides(model, ids[:, :length], alone, ordinary), _mask(model, ids, alone))
+
+
+def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[int]) -> bool:
+    """Whether the last position is heard of at the first one; or, by models with a sliding window, as far left as the one before it.
+
+    In a model that is causal between blocks, the one before it is heard of one position less far: as far as its block begins.
+    """
+    last = row.shape[1] - 1
+    far = _reach(model, row, alone, last, ordinary)
+    return far == last or (far > 0 and far == _reach(model, row, alone, last - 1, ordinary))
+
+
+def _reach(model: Any, row: Tensor, alone: Tensor, at: int, ordinary: Sequence[int]) -> int:
+    """How many positions to the left the id at this one is heard of. One shape, one kernel: what does not hear gives the same bits."""
+    other = row.clone()
+    other[:, at] = next((one for one in ordinary if one != int(row[0, at])), 0)
+    heard = (model(input_ids=other).logits != alone).any(-1)[0, : at + 1]
+    return at - int(heard.int().argmax()) if heard.any() else 0
 
 
 def _mask(model: Any, ids: Tensor, alone: Tensor) -> Mask | None:

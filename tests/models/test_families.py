@@ -14,6 +14,7 @@ import transformers
 from tokenizers import processors
 
 import dsldec
+from dsldec.models.families import family_of
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 
 from . import tiny
@@ -97,6 +98,23 @@ def test_own_code_may_tie_its_head_and_come_in_shards(tmp_path: Path) -> None:
     assert torch.equal(model.model.mix.weight, weights["model.mix.weight"])
 
 
+@pytest.mark.parametrize(
+    ("config", "family"),
+    [
+        ({"architectures": ["FlaubertWithLMHeadModel"]}, "masked language model"),
+        ({"architectures": ["BertForPreTraining"]}, "masked language model"),
+        ({"model_type": "modernbert"}, "masked language model"),
+        ({"model_type": "qwen2", "is_causal": False}, "decoder that sees both sides"),
+        ({"architectures": ["GPT2LMHeadModel"], "is_causal": False}, "decoder that sees both sides"),
+        ({"model_type": "llada", "auto_map": {"AutoModel": "a.B"}}, "LLaDA"),
+        ({"model_type": "Dream", "auto_map": {"AutoModel": "a.B"}}, "Dream"),
+        ({"model_type": "other", "auto_map": {"AutoModelForMaskedLM": "a.B"}}, "own code"),
+    ],
+)
+def test_a_family_is_told_by_its_configuration(config: dict[str, Any], family: str) -> None:
+    assert family_of(config, "x").name == family
+
+
 def test_own_code_runs_only_when_trusted(folders: dict[str, Path]) -> None:
     assert "--trust-remote-code" in declined(folders["llada"], trust_remote_code=False)
 
@@ -137,7 +155,7 @@ def test_a_shift_can_be_taken_back(folders: dict[str, Path]) -> None:
     [
         ("llama", {"is_causal": True}, "(LlamaForCausalLM) is causal: a position sees only what stands left of it"),
         ("bert", {"is_decoder": True}, "is causal"),
-        ("own code", {"causal": True}, "is causal: what stands last in a canvas changes nothing at its start"),
+        ("own code", {"causal": True}, "is causal, or causal between blocks: what stands last changes nothing at the start"),
         ("own code", {"gives": "hidden_states"}, "cannot be called as a denoiser"),
         ("bert", {"architectures": ["BertModel"]}, "(BertModel) has no language-model head"),
         ("bert", {"architectures": ["BertForSequenceClassification"]}, "has no language-model head"),

@@ -45,6 +45,7 @@ NATIVE: dict[str, tuple[str, dict[str, Any]]] = {
     "albert": ("AlbertForMaskedLM", BERT_SIZES | {"embedding_size": 16}),
     "llama": ("LlamaForCausalLM", BOTH_SIDES),
     "qwen2": ("Qwen2ForCausalLM", BOTH_SIDES),
+    "gemma3": ("Gemma3ForCausalLM", BOTH_SIDES | {"head_dim": 8, "sliding_window": 8}),
     "qwen3": ("Qwen3ForCausalLM", BOTH_SIDES | {"head_dim": 8}),
 }
 OWN_CODE = {
