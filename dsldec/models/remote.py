@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,7 @@ WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # What every configuration had up to transformers 4, and code of that time reads.
 ALWAYS_THERE = {
     "tie_word_embeddings": True, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None,
-    "torchscript": False, "is_decoder": False, "add_cross_attention": False,
+    "torchscript": False, "is_decoder": False, "add_cross_attention": False, "use_cache": False,
 }  # fmt: skip
 
 
@@ -47,7 +48,7 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with no_init_weights():
+        with no_init_weights(), rotary_by_default():
             model = remote_class(name, config, auto)(config)
     finally:
         torch.set_default_dtype(before)
@@ -56,6 +57,29 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model
+
+
+@contextmanager
+def rotary_by_default() -> Iterator[None]:
+    """Inside, transformers' table of rotary frequencies has its plain entry, as it had up to version 4 (Dream reads it)."""
+    from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+
+    lacking = "default" not in ROPE_INIT_FUNCTIONS
+    ROPE_INIT_FUNCTIONS.setdefault("default", plain_frequencies)
+    try:
+        yield
+    finally:
+        if lacking:
+            del ROPE_INIT_FUNCTIONS["default"]
+
+
+def plain_frequencies(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[Tensor, float]:
+    """Rotary frequencies `theta ** (-2 i / d)`, d/2 of them, and the factor 1 for what is turned by them (RoFormer, arXiv:2104.09864)."""
+    theta = getattr(config, "rope_theta", None) or config.rope_parameters["rope_theta"]
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
+    size = int(size * (getattr(config, "partial_rotary_factor", None) or 1.0))
+    powers = torch.arange(0, size, 2, dtype=torch.int64).to(device=device, dtype=torch.float32) / size
+    return 1.0 / (theta**powers), 1.0
 
 
 def _fill(model: Any, name: str) -> None:

@@ -16,6 +16,7 @@ from tokenizers import processors
 import dsldec
 from dsldec.models.families import family_of
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+from dsldec.models.remote import plain_frequencies
 
 from . import tiny
 from .tiny import EOS, MASK, NATIVE, OWN_CODE, SIZE
@@ -230,9 +231,18 @@ def test_scores_of_half_precision_logits_are_taken_in_float32(backend: str, fold
     assert [ids.tolist() for ids in given.ids] == [ids.tolist() for ids in widened.ids]
 
 
-def test_what_own_code_computes_keeps_its_precision(folders: dict[str, Path]) -> None:
-    body = trusted(folders["llada"], dtype="bfloat16").model.model
-    assert torch.equal(body.frequencies, 100.0 ** (-torch.arange(8, dtype=torch.float32) / 8))
+@pytest.mark.parametrize("family", ["llada", "dream"])
+def test_what_own_code_computes_when_built_is_there_and_keeps_its_precision(family: str, folders: dict[str, Path]) -> None:
+    body = trusted(folders[family], dtype="bfloat16").model.model
+    torch.testing.assert_close(body.frequencies, 100.0 ** (-torch.arange(8, dtype=torch.float32) / 8), rtol=1e-6, atol=0)
+
+
+def test_plain_frequencies_are_those_of_transformers_own_models() -> None:
+    config = transformers.LlamaConfig(**tiny.SIZES)
+    expected = transformers.models.llama.modeling_llama.LlamaRotaryEmbedding(config).inv_freq
+    given, factor = plain_frequencies(config)
+    assert torch.equal(given, expected)
+    assert factor == 1.0
 
 
 def test_a_template_is_used_unless_raw_and_its_lack_is_said(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

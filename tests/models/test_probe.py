@@ -25,7 +25,7 @@ class Hears:
         heard = self.may(at[:, None], at[None, :]).expand(len(input_ids), -1, -1)
         if attention_mask is not None and self.form:
             if attention_mask.dim() != self.form:
-                raise RuntimeError("a mask of another form")
+                raise AssertionError("a mask of another form")
             heard = heard & (attention_mask.bool()[:, None, :] if self.form == 2 else attention_mask.bool()[:, 0])
         return SimpleNamespace(logits=heard.float() @ torch.nn.functional.one_hot(input_ids, SIZE).float())
 

@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import dynamic_module_utils
 
+from dsldec.models.remote import rotary_by_default
+
 CODE = Path(__file__).parent / "own_code" / "modeling_tiny.py"
 PAD, EOS, MASK, SIZE = 0, 1, 2, 50
 SIZES = {
@@ -112,7 +114,8 @@ def own_code_model(class_name: str, settings: dict[str, Any]) -> Any:
     spec.loader.exec_module(code)
     made = getattr(code, class_name)
     torch.manual_seed(0)
-    return shaken(made(made.config_class(**settings)).eval())
+    with rotary_by_default():
+        return shaken(made(made.config_class(**settings)).eval())
 
 
 def save_own_code(folder: Path, class_name: str, settings: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@ from torch import nn
 from torch.nn import functional as F
 from transformers import PretrainedConfig, PreTrainedModel
 from transformers.modeling_outputs import MaskedLMOutput
+from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 
 
 class TinyConfig(PretrainedConfig):
@@ -22,8 +23,9 @@ class TinyConfig(PretrainedConfig):
 class DreamConfig(TinyConfig):
     model_type = "Dream"
 
-    def __init__(self, **settings):
+    def __init__(self, rope_theta=100.0, **settings):
         super().__init__(**settings)
+        self.rope_theta, self.hidden_size, self.num_attention_heads = rope_theta, self.d_model, 1
 
 
 class LladaConfig(TinyConfig):
@@ -42,7 +44,10 @@ class TinyBody(nn.Module):
         self.back = nn.Linear(config.d_model, config.d_model)
         self.head = nn.Linear(config.d_model, config.vocab_size, bias=False)
         half = config.d_model // 2
-        self.register_buffer("frequencies", 100.0 ** (-torch.arange(half, dtype=torch.float32) / half), persistent=False)
+        frequencies = 100.0 ** (-torch.arange(half, dtype=torch.float32) / half)
+        if config.model_type == "Dream":
+            frequencies, _ = ROPE_INIT_FUNCTIONS["default"](config, None)
+        self.register_buffer("frequencies", frequencies, persistent=False)
 
     def turned(self, x):
         angles = torch.arange(x.shape[1], device=x.device).unsqueeze(1) * self.frequencies
