@@ -24,6 +24,7 @@ from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
 from .operands import OVER_POSITIONS, wanted
+from .reading import reader
 from .step import DTYPES, State
 from .vocabulary import (
     Reader,
@@ -36,7 +37,6 @@ from .vocabulary import (
     looked_up,
     observe,
     probability,
-    reader,
     statistics,
 )
 

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
-from importlib.util import find_spec
 from typing import Any
 
 import torch
@@ -120,32 +119,6 @@ def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = 
 def plain_statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
     """The same in nothing but float32 and ints."""
     return statistics(logits, mask_id, wanted, plain=True)
-
-
-def reader(*, kernels: bool, raw: bool) -> Reader:
-    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it; compiled for a CPU, chunks where
-    they pay; else `statistics`.
-
-    `kernels`: whether it may; without, it is `plain_statistics`, for engines that know neither kernels nor float64. `raw`: the
-    logits are what the denoiser gave. Made of others (`ban`, `bias`), a compiler computes them as `statistics` reads them, while
-    a kernel would need them written down first.
-    """
-    if not kernels:
-        return plain_statistics
-    if not raw:
-        return statistics
-    if not (torch.cuda.is_available() and find_spec("triton")):
-        return _on_cpu
-    from .vocabulary_triton import statistics as by_kernel  # needs triton
-
-    return by_kernel
-
-
-def _on_cpu(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
-    from . import vocabulary_chunks  # is made of what is here
-
-    read = vocabulary_chunks.statistics if vocabulary_chunks.pay(logits) else statistics
-    return read(logits, mask_id, wanted)
 
 
 def observe(

@@ -20,8 +20,9 @@ from torch import Tensor, nn
 
 from ..backends import compiled
 from ..backends.module import StepModule
+from ..backends.reading import reader
 from ..backends.step import Step
-from ..backends.vocabulary import observe, reader
+from ..backends.vocabulary import observe
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
 from ..resources import shipped_policies

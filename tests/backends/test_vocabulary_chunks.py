@@ -9,7 +9,8 @@ import torch
 
 from dsldec.backends import vocabulary, vocabulary_chunks
 from dsldec.backends.compiled import OPTIONS
-from dsldec.backends.vocabulary import Statistics, observe, reader
+from dsldec.backends.reading import reader
+from dsldec.backends.vocabulary import Statistics, observe
 
 WORST = 3e-7  # relative; both forms are this close to float64
 

@@ -88,13 +88,13 @@ def test_it_gives_what_torch_gives() -> None:
 def test_it_is_chosen_for_raw_logits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from dsldec.backends import vocabulary, vocabulary_triton
+    from dsldec.backends import reading, vocabulary, vocabulary_triton
 
-    assert vocabulary.reader(kernels=True, raw=True) is vocabulary._on_cpu or torch.cuda.is_available()
+    assert reading.reader(kernels=True, raw=True) is reading.on_cpu or torch.cuda.is_available()
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert vocabulary.reader(kernels=True, raw=True) is vocabulary_triton.statistics
-    assert vocabulary.reader(kernels=True, raw=False) is vocabulary.statistics
-    assert vocabulary.reader(kernels=False, raw=True) is vocabulary.plain_statistics
+    assert reading.reader(kernels=True, raw=True) is vocabulary_triton.statistics
+    assert reading.reader(kernels=True, raw=False) is vocabulary.statistics
+    assert reading.reader(kernels=False, raw=True) is vocabulary.plain_statistics
     logits = torch.randn(1, 2, 30)
     of, plain = vocabulary_triton.statistics(logits, 3), vocabulary.statistics(logits, 3)
     assert torch.equal(of.others, plain.others)  # logits on a CPU are left to torch
