@@ -70,8 +70,9 @@ class CompiledStep:
         if shape in self.shapes:
             return self._called(logits, canvas, editable, state, params)
         rows, positions, _ = logits.shape
-        log.info("compiling the step of `%s` for %d rows of %d positions: up to a minute or two the first time, less from "
-                 "the cache afterwards; the backend `eager` starts at once", self.name, rows, positions)  # fmt: skip
+        batch = "1 row" if rows == 1 else f"{rows} rows"
+        log.info("compiling the step of `%s` for %s of %d positions: up to a minute or two the first time, less from "
+                 "the cache afterwards; the backend `eager` starts at once", self.name, batch, positions)  # fmt: skip
         began = time.perf_counter()
         result = self._called(logits, canvas, editable, state, params)
         self.shapes.add(shape)
