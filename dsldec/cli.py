@@ -489,7 +489,11 @@ def _add_reading(parser: _Parser) -> None:
 def _add_placing(parser: _Parser) -> None:
     """How a model is loaded."""
     parser.add_argument(
-        "--dtype", type=_dtype, default="float32", metavar="NAME", help=f"of the model: {', '.join(DTYPES)} (default: float32)"
+        "--dtype",
+        type=_one_of("--dtype", DTYPES),
+        default="float32",
+        metavar="NAME",
+        help=f"of the model: {', '.join(DTYPES)} (default: float32)",
     )
     parser.add_argument(
         "--device", type=_device, metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)"
@@ -525,14 +529,6 @@ def _backend(text: str) -> str:
     near = did_you_mean(text, BACKENDS)
     help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
     raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
-
-
-def _dtype(text: str) -> str:
-    if text in DTYPES:
-        return text
-    near = did_you_mean(text, DTYPES)
-    help = f"did you mean `--dtype {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in DTYPES)}"
-    raise UsageError(Diagnostic("E0422", f"`--dtype` knows no {quoted(text)}", help=help))
 
 
 def _device(text: str) -> str:
