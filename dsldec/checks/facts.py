@@ -65,6 +65,11 @@ class Facts:
     bound: Bound = field(repr=False)
     guided_by: syntax.Expression | None = field(repr=False, default=None)
 
+    @property
+    def caches(self) -> tuple[str, ...]:
+        """The caches of keys and values that the policy may run with: it writes only in its window, and what is kept lies outside."""
+        return ("none", "exact") if self.window == "sliding" else ("none", "exact", "prefix", "dual")
+
     def guidance(self, parameters: Mapping[str, Value]) -> float | None:
         """The scale of classifier-free guidance; `None` for a policy without."""
         return None if self.guided_by is None else float(worth(self.guided_by, {}, parameters) or 0)

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from ..backends.step import State, Step
 from .rows import Rows
-from .windows import Place
+from .windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,14 +53,17 @@ def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class Seen:
-    """What the denoiser said: `logits [R, L, V]`, and which of its rows each row of the batch looks at, `source [B]`."""
+    """What the denoiser said: `logits [R, W, V]` of W columns from `first [R]` on, and which of its rows each row of the batch looks at,
+    `source [B]`. `first` is `None` where all rows begin at column 0."""
 
     logits: Tensor
     source: Tensor
+    first: Tensor | None = None
 
     def at(self, columns: Tensor) -> Tensor:
         """Logits `[B, T, V]` at columns `[B, T]` of each row; the last column's for those beyond the end."""
-        return self.logits[self.source.unsqueeze(1), columns.clamp(max=self.logits.shape[1] - 1)]
+        places = columns if self.first is None else columns - self.first[self.source].unsqueeze(1)
+        return self.logits[self.source.unsqueeze(1), places.clamp(0, self.logits.shape[1] - 1)]
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,23 +80,24 @@ class Stepped:
 class Advance:
     """Steps of one policy on one batch, called with a moment and what was seen of its canvas (or of an older one: a draft)."""
 
-    def __init__(self, step: Step, rows: Rows, place: Place, *, stop_at_eos: bool) -> None:
-        self.step, self.rows, self.place = step, rows, place
+    def __init__(self, step: Step, rows: Rows, windows: Windows, *, stop_at_eos: bool) -> None:
+        self.step, self.rows, self.windows = step, rows, windows
         self.stop_at_eos = stop_at_eos and rows.eos_id is not None
         self.params: Mapping[str, Tensor] = {name: value.to(rows.start.device) for name, value in step.params.items()}
 
     def first(self, keys: Tensor, vocab_size: int) -> Moment:
         """Before the first step; `keys [B]`: what each row's random numbers start from."""
         batch, device = len(self.rows.start), self.rows.start.device
-        state = self.step.start(batch, self.rows.positions, device, generation_length=self.rows.gen_length, vocab_size=vocab_size)
-        if "key" in state:
-            state["key"] = keys
+        state = self.step.start(batch, self.rows.positions, device, vocab_size=vocab_size)
+        own = {"key": keys, "generation_length": self.rows.lengths}
+        state |= {name: value for name, value in own.items() if name in state}
+        state["window_start"] = self.windows.skip(self.rows, self.rows.start, state["window_start"])
         nothing = torch.zeros(batch, dtype=torch.bool, device=device)
         return Moment(self.rows.start, torch.zeros_like(state["window_start"]), state, nothing, nothing)
 
     def __call__(self, moment: Moment, seen: Seen, rows: Tensor, draft: Moment | None = None) -> Stepped:
         """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with, where the policy says it."""
-        start, end = self.place(self.rows, moment.canvas, moment.state["window_start"], moment.window_end)
+        start, end = self.placed(moment)
         columns, inside = self.rows.window_columns(start, end)
         editable = inside & rows.unsqueeze(1)
         logits = seen.at(columns).to(moment.canvas.device)
@@ -108,13 +112,18 @@ class Advance:
         moved = self._moved_on(Moment(canvas, end, state, moment.finished, failed), done & rows & ~failed)
         return Stepped(moved, start, columns, inside, logits)
 
+    def placed(self, moment: Moment) -> tuple[Tensor, Tensor]:
+        """Where the windows of the next step are and end, `[B]` each."""
+        return self.windows.place(self.rows, moment.canvas, moment.state["window_start"], moment.window_end)
+
     def _moved_on(self, moment: Moment, done: Tensor) -> Moment:
         """Windows that are done move on; rows with nothing left to do are finished."""
         rows, state = self.rows, moment.state
         length = state.get("window_length", torch.full_like(state["window_start"], rows.window))
         window_start = state["window_start"] + torch.where(done, length, 0)
+        window_start = torch.where(done, self.windows.skip(rows, moment.canvas, window_start), window_start)
         # A sliding window is placed anew before every step: it is done when everything is written.
-        finished = ~rows.masks(moment.canvas).any(1) if "inside" in state else window_start >= rows.gen_length
+        finished = ~rows.masks(moment.canvas).any(1) if "inside" in state else window_start >= rows.lengths
         if "finished" in state:
             finished = finished | (state["finished"] & done)
         if self.stop_at_eos:

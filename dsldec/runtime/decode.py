@@ -6,6 +6,7 @@ Knows steps and denoisers only by their shape: which backend or model is behind 
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -21,12 +22,14 @@ from ..backends.step import Step
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
-from .advance import Advance
-from .forward import PACKINGS, DenoiserFailed, Forward
+from .advance import Advance, Moment
+from .cache import chosen, forwarding
+from .forward import PACKINGS, DenoiserFailed
 from .lookahead import Batch, StepEvent
+from .requests import Request, continued, infilled
 from .rows import Row, Rows, TraceStep
 from .shapes import positions_compiled, rows_compiled
-from .windows import placing
+from .windows import windows_of
 
 log = logging.getLogger("dsldec")
 
@@ -80,13 +83,19 @@ def decode(
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
     verify_rows: str = "batch",
+    infill: bool = False,
+    cache: str = "auto",
 ) -> Decoded:
     """Decode prompts under a policy.
 
     `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer. A batch holds at most
-    `batch` rows; a row's result does not depend on the others. `lookahead` verifies so many drafts of any policy in one
+    `batch` rows, and a prompt that waits takes the row of one that is finished; a row's result does not depend on the others.
+    `infill`: the prompts are texts with masks in them, which are decoded in place; all else stays, `gen_length` has no meaning, and an
+    end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
     forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
     (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
+    `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
+    `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
     Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
     mistake shows after some rows are finished.
     """
@@ -101,6 +110,7 @@ def decode(
     rows = stream(
         denoiser, encoded, policy, gen_length=gen_length, backend=backend, seed=seed, request_ids=request_ids,
         stop_at_eos=stop_at_eos, trace=trace, batch=batch, lookahead=lookahead, verify_rows=verify_rows,
+        infill=infill, cache=cache,
     )  # fmt: skip
     try:
         for row in rows:
@@ -163,6 +173,8 @@ def stream(
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
     verify_rows: str = "batch",
+    infill: bool = False,
+    cache: str = "auto",
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> Iterator[Row]:
     """As `decode`, on ids: each prompt's `Row` as soon as it is finished, in whatever order that is.
@@ -176,24 +188,43 @@ def stream(
     _require_packing(verify_rows)
     drafts = policy.drafts(lookahead)
     require_denoiser(denoiser)
-    require_ids(denoiser, prompts, gen_length)
-    window = policy.facts.block_length(gen_length, policy.parameters)
-    step = _step(denoiser, policy, backend, len(prompts), window, gen_length)
-    most = policy.facts.forwards_bound(gen_length, policy.parameters)
+    cache = chosen(cache, denoiser, policy.facts, verify_rows)
+    requests = _requests(denoiser, prompts, gen_length, infill)
+    if not requests:
+        return
+    longest = max(request.length for request in requests)
+    window = policy.facts.block_length(longest, policy.parameters)
+    step = _step(denoiser, policy, backend, len(prompts), window, longest)
     keys = torch.tensor([noise.key(seed, request) for request in (request_ids if request_ids is not None else range(len(prompts)))])
-    width, positions = min(batch, max(1, len(prompts))), window
+    width, positions = min(batch, len(prompts)), window
     if step.backend in backends.COMPILED:
-        width, positions = rows_compiled(width, batch), positions_compiled(window, gen_length)
-    place, guidance = placing(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
+        width, positions = rows_compiled(width, batch), positions_compiled(window, longest)
+    windows, guidance = windows_of(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
+    most = functools.cache(lambda length: policy.facts.forwards_bound(length, policy.parameters))
     device = torch.device(getattr(denoiser, "device", "cpu"))
-    for group in _groups(denoiser, prompts, batch):
-        filled = group + group[:1] * (width - len(group))  # rows that are never decoded: the step compiles for one shape
-        canvases, eos_id = [prompts[i] for i in filled], getattr(denoiser, "eos_id", None)
-        rows = Rows(canvases, gen_length, window, denoiser.mask_id, eos_id, device, positions)
-        advance = Advance(step, rows, place, stop_at_eos=stop_at_eos)
-        first = advance.first(keys[filled].to(device), denoiser.vocab_size)
-        forward = Forward(denoiser, rows, guidance, verify_rows)
-        yield from Batch(advance, forward, first, group, drafts, trace=trace, on_step=on_step).run(most)
+    for group in _groups(denoiser, requests):
+        here, waiting = group[:width], group[width:]
+        filled = here + here[:1] * (width - len(here))  # rows that are never decoded: the step compiles for one shape
+        rows = Rows(filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group)
+        advance = Advance(step, rows, windows, stop_at_eos=stop_at_eos)
+        first = functools.partial(_first, advance, keys, denoiser.vocab_size)
+        forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
+        yield from Batch(
+            advance, forward, first, len(here), waiting, drafts, lambda request: most(request.length), trace=trace, on_step=on_step
+        ).run()
+
+
+def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:
+    rows = advance.rows
+    return advance.first(keys[[request.index for request in rows.requests]].to(rows.device), vocab_size)
+
+
+def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int, infill: bool) -> list[Request]:
+    mask_id, block_length = denoiser.mask_id, getattr(denoiser, "block_length", None)
+    require_ids(denoiser, prompts, 0 if infill else gen_length)
+    if infill:
+        return [infilled(index, text, mask_id, block_length) for index, text in enumerate(prompts)]
+    return [continued(index, prompt, gen_length, mask_id, block_length) for index, prompt in enumerate(prompts)]
 
 
 def _require_sensible(gen_length: int, batch: int, prompts: Sequence[object], request_ids: Sequence[int] | None) -> None:
@@ -220,14 +251,12 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: 
     return policy.compile(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
 
 
-def _groups(denoiser: object, prompts: Sequence[Sequence[int]], batch: int) -> Iterator[list[int]]:
-    """Indices of the prompts that are decoded together: mixed lengths only where the denoiser knows padding."""
+def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Request]]:
+    """The requests that may be decoded together: mixed lengths only where the denoiser knows padding."""
     if getattr(denoiser, "padding", False):
-        by_length = {0: list(range(len(prompts)))}
-    else:
-        by_length = {}
-        for index, prompt in enumerate(prompts):
-            by_length.setdefault(len(prompt), []).append(index)
-    for indices in by_length.values():
-        for begin in range(0, len(indices), batch):
-            yield indices[begin : begin + batch]
+        yield list(requests)
+        return
+    by_length: dict[int, list[Request]] = {}
+    for request in requests:
+        by_length.setdefault(len(request.canvas), []).append(request)
+    yield from by_length.values()

@@ -1,11 +1,11 @@
 """Canvases to logits: which rows are fed to the denoiser, in how many calls, and whether what it gives can be right.
 
-Shapes: B rows, L canvas length, V vocabulary, R rows fed. Not here: what is done with the logits.
+Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here: what is done with the logits.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import torch
@@ -15,6 +15,7 @@ from ..diagnostics import Diagnostic, UsageError
 from .rows import Rows
 
 PACKINGS = ("batch", "sequential")
+Windows = Callable[[], tuple[Tensor, Tensor]]
 
 
 class DenoiserFailed(RuntimeError):
@@ -24,48 +25,87 @@ class DenoiserFailed(RuntimeError):
 class Forward:
     """Feeds canvases of a batch's rows to the denoiser, steered away from what it says without the prompt where guidance is asked for.
 
-    `packing`: all rows in one call (`batch`), or a call for each (`sequential`).
+    `packing`: all rows in one call (`batch`), or a call for each (`sequential`); `drafts`: how many windows further than a row's own
+    may be looked at. Every call is for whole canvases: nothing is kept from one to the next (see `cache`).
     """
 
-    def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch") -> None:
+    waits = False  # does the host have to know where windows are before each call?
+
+    def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch", drafts: int = 1) -> None:
         self.denoiser, self.rows, self.guidance, self.packing = denoiser, rows, guidance, packing
         self.rows_per_draft = 1 if guidance is None else 2
+        # How many columns' logits are asked for, from each window's first: its own, and what drafts may go on to.
+        reach = rows.region if rows.given_inside and drafts > 1 else rows.positions * drafts
+        self.reach: int | None = reach if getattr(denoiser, "chooses", False) and reach < rows.longest else None
 
-    def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor) -> Tensor:
-        """Logits `[R, L, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on. Raises `DenoiserFailed`.
+    def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: Windows) -> tuple[Tensor, Tensor | None]:
+        """Logits `[R, W, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on, and the column `[R]` that each
+        begins at (`None`: at the first). Raises `DenoiserFailed`.
 
-        `index [R]` is `which` as a tensor where the canvases are.
+        `index [R]` is `which` as a tensor where the canvases are; `windows()` gives the windows' first column and the column after the
+        last, `[R]` each.
         """
-        lengths = [self.rows.prompt_lengths[row] + self.rows.gen_length for row in which]
+        lengths = [len(self.rows.requests[row].canvas) for row in which]
+        if self.reach is None:
+            first = at = None
+        else:
+            first = windows()[0]
+            at = first.unsqueeze(1) + torch.arange(self.reach, device=first.device)
         if self.packing == "batch":
-            return self._guided(canvases, index, lengths)
-        alone = [self._guided(canvases[i : i + 1], index[i : i + 1], lengths[i : i + 1]) for i in range(len(which))]
-        longest = max(lengths)
-        return torch.cat([torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in alone])
+            return self._guided(canvases, index, lengths, at), first
+        one_row = [slice(i, i + 1) for i in range(len(which))]
+        alone = [self._guided(canvases[i], index[i], lengths[i], None if at is None else at[i]) for i in one_row]
+        longest = max(logits.shape[1] for logits in alone)
+        return torch.cat([torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in alone]), first
 
-    def _guided(self, canvases: Tensor, index: Tensor, lengths: list[int]) -> Tensor:
+    def may_draft(self, start: Tensor) -> Tensor | None:
+        """`[B]` bool: rows for which something can be drafted in windows that start there, `[B]`; `None`: in all."""
+        return None
+
+    def keep(self, source: Tensor) -> None:
+        """Hears which of the rows that were fed last each row of the batch goes on from, `source [B]`."""
+
+    def admit(self, rows: Sequence[int]) -> None:
+        """Hears of rows that hold other requests now. Raises `DenoiserFailed`."""
+
+    def without_prompt(self, canvases: Tensor, index: Tensor) -> Tensor:
+        """Canvases with a MASK wherever something was given."""
+        given = self.rows.start[index] != self.rows.mask_id
+        return torch.where(given[:, : canvases.shape[1]], self.rows.mask_id, canvases)
+
+    def guided(self, with_prompt: Tensor, without_prompt: Tensor) -> Tensor:
+        """Classifier-free guidance: away from what is said without the prompt."""
+        return without_prompt + ((self.guidance or 0) + 1) * (with_prompt - without_prompt)
+
+    def _guided(self, canvases: Tensor, index: Tensor, lengths: list[int], at: Tensor | None) -> Tensor:
         ids = canvases[:, : max(lengths)]
         if self.guidance is None:
-            return self._logits(ids, lengths)
-        prompt = torch.arange(ids.shape[1], device=ids.device) < self.rows.begin[index].unsqueeze(1)
-        without = torch.where(prompt, self.rows.mask_id, ids)
-        with_prompt, without_prompt = self._logits(torch.cat([ids, without]), lengths * 2).chunk(2)
-        return without_prompt + (self.guidance + 1) * (with_prompt - without_prompt)
+            return self._logits(ids, lengths, at)
+        twice = None if at is None else torch.cat([at, at])
+        return self.guided(*self._logits(torch.cat([ids, self.without_prompt(ids, index)]), lengths * 2, twice).chunk(2))
 
-    def _logits(self, ids: Tensor, lengths: list[int]) -> Tensor:
-        padding = getattr(self.denoiser, "padding", False)
-        try:
-            with torch.no_grad():
-                logits = self.denoiser(ids, lengths=lengths) if padding else self.denoiser(ids)
-        # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost.
-        except Exception as error:
-            raise DenoiserFailed(f"{type(error).__name__}: {error}") from error
-        return _as_logits(logits, ids.shape[0], max(lengths), self.denoiser.vocab_size).detach()
+    def _logits(self, ids: Tensor, lengths: list[int], at: Tensor | None) -> Tensor:
+        how: dict[str, Any] = {"lengths": lengths} if getattr(self.denoiser, "padding", False) else {}
+        if at is not None:
+            how["at"] = at.clamp(max=ids.shape[1] - 1)
+        columns = max(lengths) if at is None else at.shape[1]
+        return as_logits(called(self.denoiser, ids, **how), ids.shape[0], columns, self.denoiser.vocab_size)
 
 
-def _as_logits(logits: Any, rows: int, length: int, vocab_size: int) -> Tensor:
+def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
+    """What a denoiser gives. Raises `DenoiserFailed`."""
+    try:
+        with torch.no_grad():
+            return denoiser(*arguments, **how)
+    # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost.
+    except Exception as error:
+        raise DenoiserFailed(f"{type(error).__name__}: {error}") from error
+
+
+def as_logits(logits: Any, rows: int, length: int, vocab_size: int) -> Tensor:
+    """What a denoiser gave, if it is logits of this shape. Raises `UsageError` (E0408)."""
     if isinstance(logits, Tensor) and logits.shape == (rows, length, vocab_size):
-        return logits
+        return logits.detach()
     given = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else f"a `{type(logits).__name__}`"
     message = f"the denoiser gave {given} where logits [{rows}, {length}, {vocab_size}] are needed"
     raise UsageError(Diagnostic("E0408", message, help="return logits of shape [rows, length, vocab_size]"))

@@ -11,7 +11,10 @@ Shapes: B rows, T window positions, V vocabulary, R rows fed.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+import functools
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -23,14 +26,18 @@ from ..diagnostics import Diagnostic
 from .advance import Advance, Moment, Seen, Stepped
 from .forward import Forward
 from .poll import AtOnce, Poll, polling
+from .requests import Request
 from .rows import Row, Rows, TraceStep
+
+NOTHING_SEEN = Seen(torch.empty(0), torch.empty(0))
+NOT_OVER = -2  # where a request's index would be
 
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
     """What one step did in one row, for those who watch.
 
-    `index` is the prompt's, `step` and `forwards` the row's counts so far, `generated` [G] the generation region now,
+    `index` is the prompt's, `step` and `forwards` the row's counts so far, `generated` what stands after the prompt now,
     `written` the positions this step wrote and `confidence` how sure the denoiser was of each.
     """
 
@@ -45,65 +52,114 @@ class StepEvent:
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A moment that steps may lead to, and the rows of the batch that it is forwarded for: those that, as far as the host has heard,
-    are not over in it."""
+    are not over in it; and which rows it was drafted for at all, `[B]` bool (`None`: for all that are open)."""
 
     moment: Moment
     rows: list[int]
+    made: Tensor | None = None
+
+    def of(self, open_: Tensor) -> Tensor:
+        """Those of the open rows, `[B]` bool, that it was drafted for."""
+        return open_ if self.made is None else open_ & self.made
 
 
 class Batch:
-    """Some prompts decoded together. The step always sees all rows, so that it compiles for one shape; rows that are over,
-    or were never there, have nothing to write. Only rows still decoding are forwarded, and only drafts that are not over;
-    where the host hears of a row's end later than it came, the row stays as it was then, and what was forwarded for it is surplus.
+    """Some prompts decoded together, and in the place of each that is over one that waits. The step always sees all rows, so that it
+    compiles for one shape; rows that are over, or were never there, have nothing to write. Only rows still decoding are forwarded, and
+    only drafts that are not over; where the host hears of a row's end later than it came, the row stays as it was then, and what was
+    forwarded for it is surplus.
 
-    `group`: the prompts' places in the run; `drafts`: how many are verified in one forward.
+    `rows`: of those, the first `count` hold requests; `waiting`: those that take their places; `drafts`: how many are verified in
+    one forward; `most`: the proved bound on forwards of a request.
     """
 
     def __init__(
         self,
         advance: Advance,
         forward: Forward,
-        first: Moment,
-        group: Sequence[int],
+        first: Callable[[], Moment],
+        count: int,
+        waiting: Iterable[Request],
         drafts: int,
+        most: Callable[[Request], int],
         *,
         trace: bool = False,
         on_step: Callable[[StepEvent], None] | None = None,
         poll: Poll | None = None,
     ) -> None:
-        self.advance, self.forward, self.group, self.drafts = advance, forward, group, drafts
+        self.advance, self.forward, self.first, self.drafts, self.most = advance, forward, first, drafts, most
+        self.waiting = deque(waiting)
         self.rows: Rows = advance.rows
-        device = self.rows.start.device
-        self.poll = poll or polling(device, watched=trace or on_step is not None)
-        self.next = first  # what the last true step of each row gave
-        self.seen = Seen(torch.empty(0), torch.empty(0))
-        self.real = torch.arange(len(self.rows.start), device=device) < len(group)
-        self.live = list(range(len(group)))  # as far as the host has heard
+        slots, device = len(self.rows.start), self.rows.start.device
+        self.poll = poll or polling(device, watched=trace or on_step is not None or forward.waits)
+        self.on_step, self.traced = on_step, trace
+        self.seen = NOTHING_SEEN
+        self.live = list(range(count))  # as far as the host has heard
+        self.fresh = list(self.live)  # of those, the ones that nothing was forwarded for yet: nothing can be drafted for them
         self.forwards = 0
-        self.launched = [0] * len(group)  # rows fed for each
+        self.is_fresh = torch.ones(slots, dtype=torch.bool, device=device)
+        self.next = first()  # what the last true step of each row gave
         # What each row has cost while it was not over: forwards, rows fed, drafts made and drafts accepted by how far they were ahead.
-        self.took, self.fed = torch.zeros(2, len(self.rows.start), dtype=torch.int64, device=device)
-        self.proposed, self.accepted = torch.zeros(2, max(1, drafts - 1), len(self.rows.start), dtype=torch.int64, device=device)
+        self.took, self.fed = torch.zeros(2, slots, dtype=torch.int64, device=device)
+        self.proposed, self.accepted = torch.zeros(2, max(1, drafts - 1), slots, dtype=torch.int64, device=device)
+        self.launched, self.since, self.began = [0] * slots, [0] * slots, [time.perf_counter()] * slots  # rows fed, first forward, when
+        self.trace: list[list[TraceStep]] = [[] for _ in range(slots)]
         self.indices: tuple[Any, list[Tensor], list[Tensor]] = ((), [], [])
-        self.trace: list[list[TraceStep]] | None = [[] for _ in group] if trace else None
-        self.on_step = on_step
+        self._occupied()
 
-    def run(self, most: int) -> Iterator[Row]:
-        """Decode until no row is live; `most` is the proved bound on forwards."""
-        drafts = [Draft(self.next, list(self.live))]
-        while self.live:
-            if self.forwards >= most:
-                yield from self._ended(self.poll.wait())
-                # The checker proved this bound: passing it is a mistake of ours, and must not become an endless loop.
-                if self.live:
-                    raise AssertionError(f"more than the proved {most} forwards: please report this policy")
+    def run(self) -> Iterator[Row]:
+        """Decode until no row is live and no request waits."""
+        self.forward.admit(self.live)
+        while True:
+            yield from self._overdue()
+            self._admit()
+            if not self.live:
                 return
-            logits, sources = self._forwarded(drafts)
-            yield from self._verified(drafts, logits, sources)
             drafts = self._drafted()
             # What was seen is as large as all logits, and not read again: it need not lie beside those of the next forward.
-            del logits
-            self.seen = Seen(torch.empty(0), torch.empty(0))
+            self.seen = NOTHING_SEEN
+            yield from self._verified(drafts, *self._forwarded(drafts))
+            self.forward.keep(self.seen.source)
+            self.fresh = []
+
+    def _overdue(self) -> Iterator[Row]:
+        if any(self._late(row) for row in self.live):
+            yield from self._ended(self._heard(self.poll.wait()))
+        for row in self.live:
+            # The checker proved this bound: passing it is a mistake of ours, and must not become an endless loop.
+            if self._late(row):
+                most = self.most(self.rows.requests[row])
+                raise AssertionError(f"more than the proved {most} forwards: please report this policy")
+
+    def _late(self, row: int) -> bool:
+        return self.forwards - self.since[row] >= self.most(self.rows.requests[row])
+
+    # --- who is here
+
+    def _admit(self) -> None:
+        """Requests that wait take the rows of those that are over."""
+        free = [row for row in range(len(self.rows.start)) if row not in self.live] if self.waiting else []
+        come = {row: self.waiting.popleft() for row, _ in zip(free, list(self.waiting), strict=False)}
+        if not come:
+            return
+        self.rows.put(come)
+        new = torch.tensor([row in come for row in range(len(self.rows.start))], device=self.rows.device)
+        self.next = self.first().where(new, self.next)
+        self.took, self.fed, self.proposed, self.accepted = (
+            torch.where(new, 0, count) for count in (self.took, self.fed, self.proposed, self.accepted)
+        )
+        for row in come:
+            self.launched[row], self.since[row], self.began[row], self.trace[row] = 0, self.forwards, time.perf_counter(), []
+        self.fresh, self.is_fresh = list(come), new
+        self.live = sorted([*self.live, *come])
+        self._occupied()
+        self.forward.admit(self.fresh)
+
+    def _occupied(self) -> None:
+        """Notes for the device which request each row is decoding, as -1 where there is none."""
+        indices = [self.rows.requests[row].index if row in self.live else -1 for row in range(len(self.rows.start))]
+        self.occupant = torch.tensor(indices, device=self.rows.device)
+        self.real = self.occupant >= 0
 
     def _open(self, moment: Moment) -> Tensor:
         """`[B]` bool: rows of prompts that a moment is not the last of."""
@@ -111,22 +167,30 @@ class Batch:
 
     # --- forward
 
-    def _forwarded(self, drafts: Sequence[Draft]) -> tuple[Tensor, list[Tensor]]:
-        """Logits `[R, L, V]` of all drafts, and of each draft which of them each row looks at, `[B]`."""
+    def _forwarded(self, drafts: Sequence[Draft]) -> tuple[Seen, list[Tensor]]:
+        """What was seen of all drafts, and of each draft which of its rows each row of the batch looks at, `[B]`."""
         key = [draft.rows for draft in drafts]
         if key != self.indices[0]:
             self.indices = (key, *self._indexed(key))
         _, fed, sources = self.indices
         canvases = [draft.moment.canvas[index] for draft, index in zip(drafts, fed, strict=True)]
         which = [row for rows in key for row in rows]
-        logits = self.forward(torch.cat(canvases), which, torch.cat(fed))
+        windows = functools.partial(self._windows, drafts, fed)
+        logits, first = self.forward(torch.cat(canvases), which, torch.cat(fed), windows)
         self.forwards += 1
         self.took = self.took + self._open(drafts[0].moment)
         for draft in drafts:
-            self.fed = self.fed + self.forward.rows_per_draft * self._open(draft.moment)
+            self.fed = self.fed + self.forward.rows_per_draft * draft.of(self._open(draft.moment))
         for row in which:
             self.launched[row] += self.forward.rows_per_draft
-        return logits, sources
+        return Seen(logits, sources[0], first), sources
+
+    def _windows(self, drafts: Sequence[Draft], fed: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
+        """The first column of the window of each row that is fed, and the column after its last, `[R]` each."""
+        placed = [self.advance.placed(draft.moment) for draft in drafts]
+        start, end = (torch.cat([one[side][index] for one, index in zip(placed, fed, strict=True)]) for side in (0, 1))
+        begin = self.rows.begin[torch.cat(list(fed))]
+        return begin + start, begin + end
 
     def _indexed(self, rows_of_drafts: Sequence[Sequence[int]]) -> tuple[list[Tensor], list[Tensor]]:
         """As tensors: the rows fed for each draft, and where in all that is fed each row of the batch finds its own."""
@@ -142,16 +206,17 @@ class Batch:
 
     # --- verify
 
-    def _verified(self, drafts: Sequence[Draft], logits: Tensor, sources: Sequence[Tensor]) -> Iterator[Row]:
+    def _verified(self, drafts: Sequence[Draft], seen: Seen, sources: Sequence[Tensor]) -> Iterator[Row]:
         """Makes true steps along the drafts, gives the rows that are over, and notes the last true moments and what was seen of them."""
         moment, rows, source = drafts[0].moment, drafts[0].rows, sources[0]
         open_ = self._open(moment)
         for depth, at in enumerate(sources):
             source = torch.where(open_, at, source)
-            self.seen = Seen(logits, source)
+            self.seen = replace(seen, source=source)
             ahead = drafts[depth + 1].moment if depth + 1 < len(drafts) else None
             stepped = self.advance(moment, self.seen, open_, ahead)
             following, passes = _accepted(moment, stepped, ahead)
+            passes = passes if ahead is None else drafts[depth + 1].of(passes)
             self._tell(moment, stepped, following, rows)
             self.next = self._kept(following, open_, rows, self.next)
             if ahead is not None:
@@ -160,12 +225,12 @@ class Batch:
             known = self.poll.now(torch.stack([following.over, open_]))
             if known is not None:
                 over, goes_on = known
-                yield from self._ended([over[row] and row in rows for row in range(len(over))])
+                yield from self._ended([row for row in rows if over[row]])
                 rows = [row for row in rows if goes_on[row]]
                 if not rows:
                     return
             moment = following  # of the rows that go on; no step of this round starts in another
-        yield from self._ended(self.poll.later(self.next.over))
+        yield from self._ended(self._heard(self.poll.later(self._flags())))
 
     # --- draft
 
@@ -174,16 +239,26 @@ class Batch:
         drafts = [Draft(self.next, list(self.live))]
         last = self.next
         for depth in range(self.drafts - 1):
-            rows, open_ = drafts[-1].rows, self._open(last)
+            rows, open_, made = self._may_draft(drafts[-1].rows, last)
             if not rows:
                 break
             last = self._kept(self.advance(last, self.seen, open_).moment, open_, rows, last)
             self.proposed[depth] += open_
             known = self.poll.now(last.over)
             # The state of a draft is of use only to a condition that lets it pass; it may be as large as the logits.
-            kept = last if "accepted" in last.state else replace(last, state={})
-            drafts.append(Draft(kept, [row for row in self.live if not (known and known[row])]))
+            kept = last if "accepted" in last.state else replace(last, state={"window_start": last.state["window_start"]})
+            drafts.append(Draft(kept, [row for row in rows if not (known and known[row])], made))
         return drafts
+
+    def _may_draft(self, rows: Sequence[int], moment: Moment) -> tuple[list[int], Tensor, Tensor | None]:
+        """Of some rows, those for which the next draft can be made from a moment; the same as `[B]` bool; and that if it is not all."""
+        may, rows = self.forward.may_draft(self.advance.placed(moment)[0]), [row for row in rows if row not in self.fresh]
+        if may is not None:
+            rows = [row for row, able in enumerate(may.tolist()) if able and row in rows]
+        if self.fresh:
+            may = ~self.is_fresh if may is None else may & ~self.is_fresh
+        open_ = self._open(moment)
+        return rows, open_ if may is None else open_ & may, may
 
     # --- rows
 
@@ -192,30 +267,38 @@ class Batch:
         all_open = isinstance(self.poll, AtOnce) and len(rows) == len(self.live)
         return new if all_open else new.where(open_, old)
 
-    def _ended(self, over: Sequence[bool] | None) -> Iterator[Row]:
-        """The rows that are heard to be over."""
-        for row in [row for row in self.live if over and over[row]]:
+    def _flags(self) -> Tensor:
+        """`[B]` int64: the index of each row's request that is over. By the time that it is heard another may be there."""
+        return torch.where(self.next.over, self.occupant, NOT_OVER)
+
+    def _heard(self, flags: Sequence[int] | None) -> list[int]:
+        """The rows whose requests are over, as far as flags tell."""
+        return [row for row in self.live if flags and flags[row] == self.rows.requests[row].index]
+
+    def _ended(self, rows: Iterable[int]) -> Iterator[Row]:
+        for row in rows:
             self.live.remove(row)
             yield self._finish(row)
 
     def _finish(self, row: int) -> Row:
-        moment, begin = self.next, self.rows.prompt_lengths[row]
+        moment, request = self.next, self.rows.requests[row]
         costs = [self.took[row], self.fed[row], moment.failed[row], *self.proposed[:, row], *self.accepted[:, row]]
         took, fed, failed, *drafts = torch.stack(costs).tolist()
         proposed, accepted = drafts[: len(drafts) // 2][: self.drafts - 1], drafts[len(drafts) // 2 :][: self.drafts - 1]
         ids, content = self.rows.finish(moment.canvas, row)
         error = self._failure(row, moment) if failed else None
         if error is not None:
-            content = int((ids[begin:] != self.rows.mask_id).sum())
-        trace, seconds = self.trace[row] if self.trace is not None else None, self.rows.clock()
+            content = int((ids[request.region] != self.rows.mask_id).sum()) - self.rows.given(row)
+        trace, seconds = self.trace[row] if self.traced else None, time.perf_counter() - self.began[row]
         return Row(
-            self.group[row], begin, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,
+            request.index, request.prompt_length, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,
             surplus=self.launched[row] - fed,
         )  # fmt: skip
 
     def _failure(self, row: int, moment: Moment) -> Diagnostic:
         bad = int(moment.state["not_finite"][row].nonzero()[0])
-        position = int(moment.state["window_start"][row]) + bad
+        request = self.rows.requests[row]
+        position = int(moment.state["window_start"][row]) + bad + request.begin - request.prompt_length
         step = int(moment.state["step"][row])
         message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
         return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")
@@ -224,27 +307,32 @@ class Batch:
 
     def _tell(self, moment: Moment, stepped: Stepped, following: Moment, rows: Sequence[int]) -> None:
         """Note what a step wrote, and what the denoiser had said there."""
-        if self.trace is None and self.on_step is None:
+        if not self.traced and self.on_step is None:
             return
         mask_id, program = self.rows.mask_id, self.advance.step.program
         before, after = (moment.canvas.gather(1, stepped.columns) for moment in (moment, following))
         token = None if program.facts.deterministic else torch.where(after == mask_id, before, after)
         observed = {name: value.tolist() for name, value in observe(stepped.logits, mask_id, OBSERVATIONS, token).items()}
-        starts, steps = stepped.window_start.tolist(), following.state["step"].tolist()
-        phases = following.state["ran"].tolist() if "ran" in following.state else [0] * len(starts)
+        steps = following.state["step"].tolist()
+        phases = following.state["ran"].tolist() if "ran" in following.state else [0] * len(steps)
+        # Positions are told from the first one after the prompt.
+        requests = self.rows.requests
+        first = [start + one.begin - one.prompt_length for start, one in zip(stepped.window_start.tolist(), requests, strict=True)]
         was, is_, changed = (x.tolist() for x in (before == mask_id, after == mask_id, before != after))
         for row in rows:
+            forwards = self.forwards - self.since[row]
             places = [i for i, new in enumerate(changed[row]) if new]
             kinds: dict[tuple[bool, bool], list[int]] = {(True, False): [], (False, True): [], (False, False): []}
             for place in places:
-                kinds[was[row][place], is_[row][place]].append(starts[row] + place)
-            values = {name: {starts[row] + i: observed[name][row][i] for i in places} for name in OBSERVATIONS}
+                kinds[was[row][place], is_[row][place]].append(first[row] + place)
+            values = {name: {first[row] + i: observed[name][row][i] for i in places} for name in OBSERVATIONS}
             written, revoked, edited = kinds.values()
-            if self.trace is not None:
-                self.trace[row].append(TraceStep(program.phases[phases[row]], written, revoked, edited, self.forwards - 1, values))
+            if self.traced:
+                self.trace[row].append(TraceStep(program.phases[phases[row]], written, revoked, edited, forwards - 1, values))
             if self.on_step is not None:
-                generated = self.rows.generated(following.canvas)[row].cpu().clone()
-                self.on_step(StepEvent(self.group[row], steps[row], self.forwards, generated, sorted(written + edited), values["conf"]))
+                request = requests[row]
+                generated = following.canvas[row, request.prompt_length : len(request.canvas)].cpu().clone()
+                self.on_step(StepEvent(request.index, steps[row], forwards, generated, sorted(written + edited), values["conf"]))
 
 
 def _accepted(moment: Moment, stepped: Stepped, ahead: Moment | None) -> tuple[Moment, Tensor]:

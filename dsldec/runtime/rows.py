@@ -1,11 +1,11 @@
 """The rows of one batch: their canvases, windows and ends.
 
-Shapes: B rows, T window positions, G positions to generate. Not here: forwards and steps (`decode`).
+Shapes: B rows, L canvas length, T window positions, G positions of the longest generation region. Not here: forwards and steps
+(`lookahead`), which prompts there are (`requests`).
 """
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -13,11 +13,12 @@ import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic
+from .requests import Request
 
 
 @dataclass(slots=True)
 class TraceStep:
-    """One step of one row, positions counted from 0 for the first generated one.
+    """One step of one row, positions counted from 0 for the first one after the prompt.
 
     `forward` counts from 0; steps that were drafted and accepted share one.
 
@@ -38,9 +39,9 @@ class Row:
 
     `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the forwards the row
     took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were made and how many accepted one step
-    ahead of the next one, two steps, ...; `tokens` generated before the end-of-text token; `seconds` from its first
-    forward to its end; `error` says why it stopped early, and then `ids` holds masks where nothing was written. `surplus`: rows fed for
-    it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
+    ahead of the next one, two steps, ...; `tokens` generated before the end-of-text token (of an infilling: masks that were
+    written); `seconds` from its first forward to its end; `error` says why it stopped early, and then `ids` holds masks where
+    nothing was written. `surplus`: rows fed for it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
     """
 
     index: int
@@ -58,69 +59,99 @@ class Row:
 
     @property
     def generated(self) -> Tensor:
-        """The generated ids alone."""
+        """The ids after the prompt alone; of an infilling, those from its first mask on."""
         return self.ids[self.prompt_length :]
 
 
 class Rows:
-    """How the canvases of a batch are laid out, `[B, longest + T]`: the T spare columns let every window be sliced alike.
+    """How the canvases of a batch are laid out, `[B, L + T]`: the T spare columns let every window be sliced alike.
 
-    A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. `start` is what the
-    canvases hold before the first step; `prompt_lengths` are known to the host, and `begin [B]` to the device.
+    A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. A row is a request's until
+    another takes its place: `requests` are known to the host; `begin [B]` and `lengths [B]` of the generation regions, `infills [B]` and
+    `start`, what the canvases hold before the first step, to the device. `all_requests`: those that may ever be here, which
+    size the canvases; `given_inside`: in some of them text is given between masks.
     """
 
     def __init__(
         self,
-        prompts: Sequence[Sequence[int]],
-        gen_length: int,
+        requests: Sequence[Request],
         window: int,
         mask_id: int,
         eos_id: int | None,
         device: torch.device,
         positions: int | None = None,
+        all_requests: Sequence[Request] | None = None,
     ) -> None:
-        positions = positions or window
-        self.gen_length, self.window, self.positions, self.mask_id, self.eos_id = gen_length, window, positions, mask_id, eos_id
-        self.prompt_lengths = [len(p) for p in prompts]
-        self.begin = torch.tensor(self.prompt_lengths, device=device)
-        self.longest = max(self.prompt_lengths) + gen_length
-        self.start = torch.full((len(prompts), self.longest + positions), mask_id, dtype=torch.int64, device=device)
-        for row, prompt in enumerate(prompts):
-            self.start[row, : len(prompt)] = torch.tensor(list(prompt), dtype=torch.int64)
-        self.started = time.perf_counter()
+        ever = requests if all_requests is None else all_requests
+        self.window, self.positions, self.mask_id, self.eos_id = window, positions or window, mask_id, eos_id
+        self.device = device
+        self.longest = max(len(request.canvas) for request in ever)
+        self.region = max(request.length for request in ever)
+        self.given_inside = any(id_ != mask_id for request in ever for id_ in request.canvas[request.region])
+        self.requests = list(requests)
+        self.start = torch.full((len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device)
+        self._lay_out(range(len(requests)))
 
-    def clock(self) -> float:
-        """Seconds since the batch began."""
-        return time.perf_counter() - self.started
+    def put(self, requests: Mapping[int, Request]) -> None:
+        """Other requests in some rows."""
+        for row, request in requests.items():
+            self.requests[row] = request
+        self.start = self.start.clone()  # moments of the rows that stay share it
+        self._lay_out(requests)
+
+    def _lay_out(self, changed: Sequence[int] | Mapping[int, Request]) -> None:
+        for row in changed:
+            canvas = self.requests[row].canvas
+            self.start[row] = self.mask_id
+            self.start[row, : len(canvas)] = torch.tensor(canvas, dtype=torch.int64)
+        self.begin = torch.tensor([request.begin for request in self.requests], device=self.device)
+        self.lengths = torch.tensor([request.length for request in self.requests], device=self.device)
+        self.infills = torch.tensor([request.infills for request in self.requests], device=self.device)
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvas columns `[B, T]` of each row's window, and which of them lie in it (the last window is short)."""
+        """Canvas columns `[B, T]` of each row's window, and in which of them it may write: the last window is short, and what is
+        given stays."""
         offsets = window_start.unsqueeze(1) + torch.arange(self.positions, device=window_start.device)
-        return self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
+        columns, inside = self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
+        if self.given_inside:
+            inside = inside & (self.start.gather(1, columns) == self.mask_id)
+        return columns, inside
 
-    def generated(self, canvas: Tensor) -> Tensor:
-        """The generation regions `[B, G]`."""
-        return canvas.gather(1, self.begin.unsqueeze(1) + torch.arange(self.gen_length, device=canvas.device))
+    def generated(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
+        """The generation regions `[B, G]`, and which of it each row has: not all are as long as the longest."""
+        offsets = torch.arange(self.region, device=canvas.device)
+        columns = (self.begin.unsqueeze(1) + offsets).clamp(max=canvas.shape[1] - 1)
+        return canvas.gather(1, columns), offsets < self.lengths.unsqueeze(1)
 
     def masks(self, canvas: Tensor) -> Tensor:
-        """`[B, G]` bool: which generated positions are not written yet."""
-        return self.generated(canvas) == self.mask_id
+        """`[B, G]` bool: which positions of the generation regions are not written yet."""
+        generated, there = self.generated(canvas)
+        return (generated == self.mask_id) & there
 
     def ended(self, canvas: Tensor) -> Tensor:
         """`[B]` bool: the row has an end-of-text token and nothing is masked before it."""
         if self.eos_id is None:
             return torch.zeros(len(self.begin), dtype=torch.bool, device=canvas.device)
-        generated = self.generated(canvas)
-        open_or_end = (generated == self.mask_id) | (generated == self.eos_id)
-        first = open_or_end.to(torch.uint8).argmax(1, keepdim=True)
-        return generated.gather(1, first).squeeze(1) == self.eos_id
+        generated, there = self.generated(canvas)
+        end = (generated == self.eos_id) & there & ~self.infills.unsqueeze(1)
+        first = (end | ((generated == self.mask_id) & there)).to(torch.uint8).argmax(1, keepdim=True)
+        return end.gather(1, first).squeeze(1)
+
+    def given(self, row: int) -> int:
+        """How many positions of a row's generation region hold text that was given."""
+        request = self.requests[row]
+        return sum(id_ != self.mask_id for id_ in request.canvas[request.region])
 
     def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
-        """A row's ids `[prompt + G]` masks left after the end-of-text token filled with it, and its count of content tokens."""
-        begin, mask_id, eos_id = self.prompt_lengths[row], self.mask_id, self.eos_id
-        ids = canvas[row, : begin + self.gen_length].tolist()
-        generated = ids[begin:]
-        content = generated.index(eos_id) if eos_id in generated else self.gen_length
-        if content < self.gen_length and mask_id not in generated[:content]:
+        """A row's ids, masks left after the end-of-text token filled with it, and its count of content tokens."""
+        request, mask_id, eos_id = self.requests[row], self.mask_id, self.eos_id
+        ids: list[int] = canvas[row, : len(request.canvas)].tolist()
+        end = request.begin + request.length
+        generated = ids[request.prompt_length : end]
+        if request.infills:
+            asked = [at for at in range(end) if request.canvas[at] == mask_id and at >= request.begin]
+            return torch.tensor(ids), sum(ids[at] != mask_id for at in asked)
+        content = generated.index(eos_id) if eos_id is not None and eos_id in generated else len(generated)
+        if eos_id is not None and content < len(generated) and mask_id not in generated[:content]:
             generated = [eos_id if id_ == mask_id else id_ for id_ in generated]
-        return torch.tensor(ids[:begin] + generated), content
+        return torch.tensor([*ids[: request.prompt_length], *generated, *ids[end:]]), content

@@ -1,11 +1,12 @@
 """Where is each row's window now, and where does it go when a step is done?
 
-Shapes: B rows, G positions to generate, T window positions. Not here: writing in it (`backends`).
+Shapes: B rows, T window positions. Not here: writing in it (`backends`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
@@ -14,19 +15,33 @@ from ..checks.facts import Facts
 from ..checks.values import Value, int_of
 from .rows import Rows
 
-Place = Callable[[Rows, Tensor, Tensor, Tensor], tuple[Tensor, Tensor]]
+
+@dataclass(frozen=True, slots=True)
+class Windows:
+    """How a policy's windows lie: `shape` as the policy has it, `most` masks in a sliding one."""
+
+    shape: str
+    most: int
+
+    def place(self, rows: Rows, canvas: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
+        """From where each window was and ended to where it is and ends, `[B]` each."""
+        if self.shape == "sliding":
+            return _sliding(rows, canvas, end, self.most)
+        return start, (start + rows.window).minimum(rows.lengths)
+
+    def skip(self, rows: Rows, canvas: Tensor, start: Tensor) -> Tensor:
+        """The first window from `start [B]` on that has a mask, where text that is given may leave some without: no forward is for them."""
+        if not rows.given_inside:
+            return start
+        offsets = torch.arange(rows.region, device=start.device)
+        masks = rows.masks(canvas) & (offsets >= start.unsqueeze(1))
+        first = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), rows.lengths)
+        return first if self.shape == "until" else torch.where(masks.any(1), first - (first - start) % rows.window, first)
 
 
-def placing(facts: Facts, parameters: Mapping[str, Value]) -> Place:
-    """How a policy's windows are placed: from canvases, where each window was and ended, to where it is and ends, `[B]` each."""
-    if facts.window != "sliding":
-        return _where_it_was
-    most = int_of(facts.window_masks, parameters) or 1
-    return lambda rows, canvas, start, end: _sliding(rows, canvas, end, most)
-
-
-def _where_it_was(rows: Rows, canvas: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-    return start, (start + rows.window).clamp(max=rows.gen_length)
+def windows_of(facts: Facts, parameters: Mapping[str, Value]) -> Windows:
+    """The windows of a policy under these parameter values."""
+    return Windows(facts.window, int_of(facts.window_masks, parameters) or 1)
 
 
 def _sliding(rows: Rows, canvas: Tensor, end: Tensor, most: int) -> tuple[Tensor, Tensor]:
@@ -34,5 +49,5 @@ def _sliding(rows: Rows, canvas: Tensor, end: Tensor, most: int) -> tuple[Tensor
     masks = rows.masks(canvas)
     start = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), 0)
     enough = masks.cumsum(1) >= most
-    filled = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1) + 1, rows.gen_length)
-    return start, torch.maximum(filled, end).minimum(start + rows.window).clamp(max=rows.gen_length)
+    filled = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1) + 1, rows.lengths)
+    return start, torch.maximum(filled, end).minimum(start + rows.window).minimum(rows.lengths)

@@ -71,6 +71,7 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
         size = facts.kept_bytes(LARGE_VOCABULARY, values)
         yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
+    yield f"  caches of keys and values it may run with: {', '.join(facts.caches)}"
     yield "  it writes only in its window, and a row never depends on its neighbours"
     yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"
     yield f"  lossless: {facts.lossless}"

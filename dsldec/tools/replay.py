@@ -21,8 +21,9 @@ from ..ir.nodes import Carried, Program
 from ..language.arithmetic import float32
 from ..language.words import Place
 from ..policy import Policy
+from ..runtime.requests import continued
 from ..runtime.rows import Rows
-from ..runtime.windows import placing
+from ..runtime.windows import windows_of
 from . import cases
 from .cases import Case, Cell, Forward
 
@@ -227,11 +228,11 @@ class _Replaying:
         self.parameters = {name: value.tolist() for name, value in parameter_tensors(policy.program, policy.parameters).items()}
         self.window = policy.facts.block_length(case.length, policy.parameters)
         self.slides = policy.facts.window == "sliding"
-        self.rows = Rows([[]], case.length, self.window, MASK_ID, END_ID, torch.device("cpu"))
+        self.rows = Rows([continued(0, [], case.length, MASK_ID, None)], self.window, MASK_ID, END_ID, torch.device("cpu"))
         self.canvas = self.rows.start
         if case.start is not None:
             self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
-        self.place = placing(policy.facts, policy.parameters)
+        self.windows = windows_of(policy.facts, policy.parameters)
         self.state = {name: _nothing(carried, self.window) for name, carried in self.program.carried.items()}
         self.state |= {"generation_length": case.length, "key": noise.key(0, 0)}
         self.start, self.end = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
@@ -250,11 +251,11 @@ class _Replaying:
             self.state["eos_before"] = END_ID in self.canvas[0, :before].tolist()
 
     def ids(self) -> tuple[int | None, ...]:
-        return tuple(None if id_ == MASK_ID else id_ for id_ in self.rows.generated(self.canvas)[0].tolist())
+        return tuple(None if id_ == MASK_ID else id_ for id_ in self.canvas[0, : self.length].tolist())
 
     def step(self, forward: Forward) -> Replayed:
         rows, before = self.rows, self.ids()
-        self.start, self.end = self.place(rows, self.canvas, self.start, self.end)
+        self.start, self.end = self.windows.place(rows, self.canvas, self.start, self.end)
         start, end = int(self.start), int(self.end)
         columns, inside = rows.window_columns(self.start, self.end)
         canvas, editable = self.canvas.gather(1, columns)[0].tolist(), inside[0].tolist()

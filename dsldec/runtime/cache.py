@@ -1,0 +1,195 @@
+"""Forwards that reuse keys and values: which columns are fed, which are seen as they were, and what is kept of a forward.
+
+`prefix` and `dual` are for models that see the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's window is new the whole canvas is
+fed, and what stands outside the window is kept until the next one: to its left (`prefix`), or on both sides (`dual`). Then only
+the window, and with `prefix` all to its right, is fed. What is kept grows old while the window is written: an approximation.
+`exact` is for models that are causal between blocks: what stands left of a block never hears of it, so that keys and values of blocks
+that are written stay what they are. They are kept of the forward after their last token, which reads them anyway, so that no forward
+is made for keeping alone; the whole blocks of a prompt are read once, before the first.
+
+Drafts see what is kept of their row. A draft in a window that is new to its row is fed whole, as the step without drafts would feed it, and
+what lies behind it is not drafted: it would see what is not kept yet. So drafts change nothing under a cache either.
+Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here: attention (`models.kept`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..checks.facts import Facts
+from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from .forward import Forward, Windows, as_logits, called
+from .rows import Rows
+
+CACHES = ("auto", "none", "prefix", "dual", "exact")
+NOWHERE = -1  # where the first column of a window would be
+
+
+@dataclass(frozen=True, slots=True)
+class Fed:
+    """One row as it is fed: columns `begin` to `end`, of its request's `length`; it sees what is kept left of column `left` and from
+    column `right` on. `keeps`: the columns, from and to, whose keys and values are worth keeping; `window` begins at this column."""
+
+    row: int
+    begin: int
+    end: int
+    left: int
+    right: int
+    length: int
+    window: int
+    keeps: tuple[tuple[int, int], ...]
+
+
+class CachedForward(Forward):
+    """A forward that sees keys and values kept from those before it. `kind`: `prefix`, `dual` or `exact`."""
+
+    waits = True  # what is fed is as wide as the host says
+
+    def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int, kind: str) -> None:
+        super().__init__(denoiser, rows, guidance, "batch", drafts)
+        self.kind, self.block_length = kind, getattr(denoiser, "block_length", None) or 1
+        ahead = rows.region if rows.given_inside else rows.positions * drafts
+        self.looks = min(rows.longest, ahead if kind == "exact" else rows.positions)
+        self.views = [denoiser.kept(len(rows.start), rows.longest) for _ in range(self.rows_per_draft)]
+        self.window = [NOWHERE] * len(rows.start)  # first column of the window that each row's keys and values were kept for
+        self.edge = [0] * len(rows.start)  # `exact`: the column that they end before
+        self.fed: list[Fed] = []  # how the rows were fed last,
+        self.place: dict[int, int] = {}  # and where in the last call those are of which something may be kept
+
+    def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: Windows) -> tuple[Tensor, Tensor | None]:
+        """See `Forward`. Rows of which something may be kept are fed in a call of their own, after the others."""
+        start, end = windows()
+        self.fed = [self._fed(*one) for one in zip(which, start.tolist(), end.tolist(), strict=True)]
+        at = start.unsqueeze(1) + torch.arange(self.looks, device=start.device)
+        parts = [list(range(len(which)))]
+        if self.kind != "exact":
+            parts = [part for part in ([i for i, fed in enumerate(self.fed) if bool(fed.keeps) is new] for new in (False, True)) if part]
+        self.place = {i: n for n, i in enumerate(parts[-1])}
+        logits = [self._call([self.fed[i] for i in part], canvases[part], index[part], at[part]) for part in parts]
+        if len(parts) == 1:
+            return logits[0], start
+        back = torch.tensor([i for part in parts for i in part], device=start.device).argsort()
+        return torch.cat(logits)[back], start
+
+    def may_draft(self, start: Tensor) -> Tensor | None:
+        if self.kind == "exact":
+            return None
+        return self.rows.begin + start == torch.tensor(self.window, device=start.device)
+
+    def keep(self, source: Tensor) -> None:
+        taken = {row: i for row, i in enumerate(source.tolist()) if i < len(self.fed) and self.fed[i].row == row}
+        self._keep({row: (self.place[i], self.fed[i]) for row, i in taken.items() if i in self.place})
+
+    def admit(self, rows: Sequence[int]) -> None:
+        """Forgets what was kept in these rows; `exact`: reads the whole blocks of their prompts."""
+        for row in rows:
+            self.window[row], self.edge[row] = NOWHERE, 0
+        begins = {row: self.rows.requests[row].begin for row in rows}
+        fed = [Fed(row, 0, begin, 0, begin, begin, begin, ((0, begin),)) for row, begin in begins.items() if self.kind == "exact" and begin]
+        if not fed:
+            return
+        index = torch.tensor([one.row for one in fed], device=self.rows.device)
+        self._call(fed, self.rows.start[index], index, torch.zeros_like(index).unsqueeze(1))
+        self._keep({one.row: (n, one) for n, one in enumerate(fed)})
+
+    def _fed(self, row: int, start: int, end: int) -> Fed:
+        """How a row is fed whose window is from column `start` to `end`."""
+        length = len(self.rows.requests[row].canvas)
+        if self.kind == "exact":
+            edge, final = self.edge[row], start - start % self.block_length
+            until = min(start + self.looks, self.rows.requests[row].region.stop)
+            until = min(length, -(-until // self.block_length) * self.block_length)
+            return Fed(row, edge, until, edge, length, length, start, ((edge, final),))
+        if self.window[row] != start:
+            keeps = ((0, start), (end, length)) if self.kind == "dual" else ((0, start),)
+            return Fed(row, 0, length, 0, length, length, start, keeps)
+        return Fed(row, start, *((end, start, end) if self.kind == "dual" else (length, start, length)), length, start, ())
+
+    def _call(self, fed: Sequence[Fed], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
+        """Logits `[R, W, V]` of some rows at columns `[R, W]`, those beyond what is fed taken from its end."""
+        device = canvases.device
+        begin, end, left, right, length = (
+            torch.tensor([getattr(one, name) for one in fed], device=device) for name in ("begin", "end", "left", "right", "length")
+        )
+        width = max(one.end - one.begin for one in fed)
+        columns = (begin.unsqueeze(1) + torch.arange(width, device=device)).clamp(max=canvases.shape[1] - 1)
+        places = at.minimum(end.unsqueeze(1) - 1)
+        views = [canvases] if self.guidance is None else [canvases, self.without_prompt(canvases, index)]
+        given = []
+        for view, kept in zip(views, self.views, strict=True):
+            logits = called(kept, view.gather(1, columns), begin, end - begin, index, left, right, length, at=places)
+            given.append(as_logits(logits, len(fed), places.shape[1], self.denoiser.vocab_size))
+        return given[0] if self.guidance is None else self.guided(*given)
+
+    def _keep(self, taken: Mapping[int, tuple[int, Fed]]) -> None:
+        """Keeps, in each row of the batch, what the last call computed for one it was fed by: its place in the call, and how it was fed."""
+        everywhere = range(len(self.rows.start))
+        source = [taken[row][0] if row in taken else 0 for row in everywhere]
+        for side in range(max((len(fed.keeps) for _, fed in taken.values()), default=0)):
+            ranges = [taken[row][1].keeps[side] if row in taken else (0, 0) for row in everywhere]
+            begin, end = ([one[which] for one in ranges] for which in (0, 1))
+            if begin != end:
+                for kept in self.views:
+                    kept.keep(*(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)))
+        for row, (_, fed) in taken.items():
+            self.window[row], self.edge[row] = fed.window, fed.keeps[0][1]
+
+
+def forwarding(denoiser: Any, rows: Rows, guidance: float | None, packing: str, drafts: int, cache: str) -> Forward:
+    """What feeds the rows of a batch. `cache` is one of those that `chosen` gives."""
+    if cache == "none":
+        return Forward(denoiser, rows, guidance, packing, drafts)
+    return CachedForward(denoiser, rows, guidance, drafts, cache)
+
+
+def chosen(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
+    """The cache for a model and a policy: the one asked for, or, for `auto`, `exact` where it can be had and else none.
+
+    Raises `UsageError` (E0414) for one that the model or the policy does not allow.
+    """
+    if asked not in CACHES:
+        close = did_you_mean(asked, CACHES)
+        help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
+        raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
+    in_blocks = getattr(denoiser, "block_length", None) is not None
+    if asked == "auto":
+        return "exact" if in_blocks and packing == "batch" and _can_keep(denoiser) else "none"
+    if asked != "none" and (problem := _refused(asked, denoiser, facts, packing, in_blocks)):
+        message, help = problem
+        raise UsageError(Diagnostic("E0414", f"the cache `{asked}` cannot be used: {message}", help=help))
+    if asked != "none":
+        denoiser.kept(1, 1)  # raises where the model's code does not allow it
+    return asked
+
+
+def _can_keep(denoiser: Any) -> bool:
+    try:
+        return hasattr(denoiser, "kept") and denoiser.kept(1, 1) is not None
+    except UsageError:
+        return False
+
+
+def _refused(asked: str, denoiser: Any, facts: Facts, packing: str, in_blocks: bool) -> tuple[str, str] | None:
+    """Why a cache cannot be used, and what to do."""
+    if not hasattr(denoiser, "kept"):
+        return "this denoiser keeps no keys and values", "load the model with `from_pretrained`, or `--cache none`"
+    if asked == "exact" and not in_blocks:
+        return (
+            "the model sees the whole canvas, so that keys and values change with every token written to their right",
+            "`--cache prefix` or `--cache dual` go on with those of the last window: an approximation",
+        )
+    if asked != "exact" and in_blocks:
+        return "the model sees nothing to the right of a block, and what stands left of it can be kept as it is", "`--cache exact`"
+    if asked not in facts.caches:
+        return (
+            "the policy's window slides: it is new at every step, and what is kept would be read anew for each",
+            "`--cache none`, or a policy that writes in `window blocks(n)`",
+        )
+    if packing != "batch":
+        return "`--verify-rows sequential` feeds each row alone, and keeps nothing", "`--verify-rows batch`"
+    return None

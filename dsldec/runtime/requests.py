@@ -1,0 +1,58 @@
+"""What is asked of a run, one request a prompt: the canvas it starts from, and which part of that is to be generated.
+
+Most requests are a prompt and masks after it. An infilling is a text with masks in it, which are decoded in place: what is generated
+lies between its first mask and its last, and what is given there stays. For a model that sees blocks, counted from the start of
+the canvas, what is generated begins where a block does, so that the windows of a policy and the blocks of the model lie on each other; what
+the prompt has of that block is given. Not here: what a denoiser takes (`models.denoiser`), how requests become rows (`rows`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from ..diagnostics import Diagnostic, UsageError
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One prompt to decode.
+
+    `index`: its place in the run; `canvas`: ids, MASK where something is to be written; `begin`, `length`: the first column and the
+    number of positions of the generation region; `prompt_length`: the columns before the first MASK, from where results count; `infills`:
+    text was given after a MASK, so that an end-of-text token ends nothing.
+    """
+
+    index: int
+    canvas: Sequence[int]
+    begin: int
+    length: int
+    prompt_length: int
+    infills: bool = False
+
+    @property
+    def region(self) -> slice:
+        """The columns of the generation region."""
+        return slice(self.begin, self.begin + self.length)
+
+
+def continued(index: int, prompt: Sequence[int], gen_length: int, mask_id: int, block_length: int | None) -> Request:
+    """A prompt, and so many masks after it."""
+    begin = _aligned(len(prompt), block_length)
+    canvas = [*prompt, *[mask_id] * gen_length]
+    return Request(index, canvas, begin, len(canvas) - begin, len(prompt))
+
+
+def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | None) -> Request:
+    """A text whose masks are decoded in place. Raises `UsageError` (E0409) where it has none."""
+    masks = [at for at, id_ in enumerate(text) if id_ == mask_id]
+    if not masks:
+        message = f"prompt {index} has no mask to decode in place"
+        raise UsageError(Diagnostic("E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"))
+    begin = _aligned(masks[0], block_length)
+    return Request(index, list(text), begin, masks[-1] + 1 - begin, masks[0], infills=True)
+
+
+def _aligned(column: int, block_length: int | None) -> int:
+    """The first column of the model's block that a column lies in."""
+    return column if block_length is None else column - column % block_length
