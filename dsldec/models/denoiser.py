@@ -15,8 +15,10 @@ class Denoiser(Protocol):
     """Any callable `ids [b, L] int64 -> logits [b, L, V]` with these two attributes.
 
     Optional attributes: `eos_id` (decoding of a row stops at it); `padding = True` (rows of mixed lengths come in one
-    call, `denoiser(ids, lengths=[b])`, each padded on the right); `device`; `max_length` (prompt and generation);
-    `gen_length` (what the model is usually asked for); `encode(text) -> ids` and `decode_text(ids) -> text`.
+    call, `denoiser(ids, lengths=[b])`, each padded on the right); `chooses = True` (it may be called for the logits of
+    some columns, each row its own: `denoiser(ids, at=[b, W] int64) -> [b, W, V]`, those that the whole call has there);
+    `device`; `max_length` (prompt and generation); `gen_length` (what the model is usually asked for);
+    `encode(text) -> ids` and `decode_text(ids) -> text`.
     A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt length together.
     """
 

@@ -15,9 +15,10 @@ import torch
 from torch import Tensor
 
 from .denoiser import require_denoiser
+from .head import Head
 from .loading import Opened, device_of, dtype_of, opened, with_weights, wrong
 from .probe import Mask, Probed, keys_mask, probe
-from .shifted import shifted
+from .shifted import before, shifted
 from .traits import Asked, Traits, require_mask, traits_of
 
 log = logging.getLogger("dsldec")
@@ -31,6 +32,8 @@ class HuggingFaceDenoiser:
     `shift_logits`: the model's logits at a position speak of the next one. An answer ends at `eos_id`, and at any of `ends`.
     `raw`: prompts are not put into the chat template.
     """
+
+    chooses = True
 
     def __init__(
         self,
@@ -48,6 +51,7 @@ class HuggingFaceDenoiser:
         raw: bool = False,
     ) -> None:
         self.model = model
+        self.head = Head(model)
         self.tokenizer = tokenizer
         self.mask_id = mask_id
         self.eos_id = eos_id
@@ -62,12 +66,17 @@ class HuggingFaceDenoiser:
         self.device: torch.device = next(model.parameters()).device
 
     @torch.inference_mode()
-    def __call__(self, ids: Tensor, lengths: Sequence[int] | None = None) -> Tensor:
-        """Logits `[b, L, V]` of `ids [b, L]`; row i has `lengths[i]` tokens (all of them, if not given)."""
+    def __call__(self, ids: Tensor, lengths: Sequence[int] | None = None, at: Tensor | None = None) -> Tensor:
+        """Logits `[b, L, V]` of `ids [b, L]`; row i has `lengths[i]` tokens (all of them, if not given).
+
+        With `at [b, W]` int64, columns of each row: `[b, W, V]`, the logits there.
+        """
         longest, hidden = ids.shape[1], {}
         if self.mask is not None and lengths is not None and any(length != longest for length in lengths):
             filled = torch.arange(longest, device=ids.device) < torch.tensor(list(lengths), device=ids.device).unsqueeze(1)
             hidden = {"attention_mask": self.mask(filled)}
+        if at is not None:
+            return self.head(ids, before(at) if self.shift_logits else at, **hidden)
         logits: Tensor = self.model(input_ids=ids, **hidden).logits
         return shifted(logits) if self.shift_logits else logits
 

@@ -16,14 +16,22 @@ def shifted(logits: Tensor) -> Tensor:
     return torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
 
 
+def before(at: Tensor) -> Tensor:
+    """Where the logits of the columns `at` stand before they are shifted."""
+    return (at - 1).clamp(min=0)
+
+
 class Shifted:
     """A denoiser from one whose logits at a position speak of the next; everything else is the other's."""
 
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser
 
-    def __call__(self, ids: Tensor, **how: Any) -> Tensor:
-        """Logits `[b, L, V]` of `ids [b, L]`."""
+    def __call__(self, ids: Tensor, at: Tensor | None = None, **how: Any) -> Tensor:
+        """Logits `[b, L, V]` of `ids [b, L]`, or `[b, W, V]` at the columns `at [b, W]`, if the other `chooses`."""
+        if at is not None:
+            logits: Tensor = self.denoiser(ids, at=before(at), **how)
+            return logits
         return shifted(self.denoiser(ids, **how))
 
     def __getattr__(self, name: str) -> Any:

@@ -1,0 +1,138 @@
+"""Logits of chosen columns are those of the whole call, and the head computes no others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import pytest
+import torch
+from torch import Tensor
+
+from dsldec.models.head import picked
+from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+from dsldec.models.shifted import Shifted
+
+from . import tiny
+from .tiny import MASK, NATIVE, OWN_CODE
+
+IDS = torch.tensor([[5, 6, 7, 8, 9, 10, MASK, MASK, MASK, MASK], [11, 12, MASK, MASK, MASK, MASK, 0, 0, 0, 0]])
+LENGTHS = [10, 6]
+AT = torch.tensor([[6, 7, 9], [3, 2, 0]])
+
+
+def denoiser_of(family: str, **given: Any) -> HuggingFaceDenoiser:
+    model = tiny.model(*NATIVE[family]) if family in NATIVE else tiny.own_code_model(*OWN_CODE[family])
+    shifts = {"shift_logits": family == "dream", "vocab_size": tiny.SIZE, "max_length": 64}
+    if family == "dream":
+        from dsldec.models.probe import square_mask
+
+        shifts["mask"] = square_mask
+    return HuggingFaceDenoiser(model, None, MASK, None, 8, **(shifts | given))
+
+
+@contextmanager
+def rows_of_the_head(denoiser: HuggingFaceDenoiser) -> Iterator[list[int]]:
+    """How many positions the head computes logits of, call by call."""
+    seen: list[int] = []
+    hook = denoiser.model.get_output_embeddings().register_forward_hook(lambda layer, given, logits: seen.append(logits.shape[1]))
+    try:
+        yield seen
+    finally:
+        hook.remove()
+
+
+@pytest.mark.parametrize("family", [*NATIVE, *OWN_CODE])
+def test_chosen_logits_are_those_of_the_whole_call(family: str) -> None:
+    denoiser = denoiser_of(family)
+    assert denoiser.chooses
+    whole = denoiser(IDS, LENGTHS)
+    torch.testing.assert_close(denoiser(IDS, LENGTHS, at=AT), picked(whole, AT), rtol=1e-5, atol=1e-5)
+    assert denoiser.head.picks
+    with rows_of_the_head(denoiser) as seen:
+        again = denoiser(IDS, LENGTHS, at=AT[:, :2])
+    assert seen == [2]
+    torch.testing.assert_close(again, picked(whole, AT[:, :2]), rtol=1e-5, atol=1e-5)
+    with rows_of_the_head(denoiser) as seen:  # nothing is left behind that would pick from a whole call
+        assert torch.equal(denoiser(IDS, LENGTHS), whole)
+    assert seen == [10]
+
+
+@pytest.mark.parametrize("at", [torch.arange(10), torch.arange(9, -1, -1), torch.zeros(10, dtype=torch.int64)])
+def test_as_many_columns_as_there_are_may_be_chosen_in_any_order(at: Tensor) -> None:
+    denoiser = denoiser_of("eurobert")
+    torch.testing.assert_close(denoiser(IDS, at=at.expand(2, -1)), denoiser(IDS)[:, at], rtol=1e-5, atol=1e-5)
+
+
+def test_the_embedded_model_chooses() -> None:
+    denoiser = from_pretrained()
+    torch.testing.assert_close(denoiser(IDS, LENGTHS, at=AT), picked(denoiser(IDS, LENGTHS), AT), rtol=1e-4, atol=1e-4)
+    assert denoiser.head.picks
+
+
+def test_half_precision_is_told_right_too() -> None:
+    denoiser = denoiser_of("qwen3")
+    denoiser.model.bfloat16()
+    torch.testing.assert_close(denoiser(IDS, at=AT), picked(denoiser(IDS), AT), rtol=2e-2, atol=2e-2)
+    assert denoiser.head.picks
+
+
+class Elsewhere(torch.nn.Module):
+    """A model whose head is not where it says: `kind` tells how."""
+
+    def __init__(self, kind: str) -> None:
+        super().__init__()
+        self.kind, self.config = kind, None
+        self.embedding, self.head = torch.nn.Embedding(50, 16), torch.nn.Linear(16, 50)
+        if kind == "per position":
+            self.bias = torch.nn.Parameter(torch.randn(10, 1))
+
+    def get_output_embeddings(self) -> Any:
+        if self.kind == "not written":
+            raise NotImplementedError
+        return {"none": None, "tied": self.embedding}.get(self.kind, self.head)
+
+    def forward(self, input_ids: Tensor) -> Any:
+        hidden = self.embedding(input_ids).cumsum(1)
+        if self.kind == "tied":
+            logits = torch.nn.functional.linear(hidden, self.embedding.weight)
+        elif self.kind == "flat":
+            logits = self.head(hidden.flatten(0, 1)).unflatten(0, input_ids.shape)
+        elif self.kind == "twice":
+            logits = self.head(hidden) + self.head(hidden * 2)
+        elif self.kind == "per position":
+            logits = self.head(hidden) + self.bias[: input_ids.shape[1]]
+        elif self.kind == "sums after":
+            logits = self.head(hidden).cumsum(1)
+        else:
+            logits = self.head(hidden)
+        return tiny.transformers.modeling_outputs.MaskedLMOutput(logits=logits)
+
+
+@pytest.mark.parametrize("kind", ["none", "not written", "tied", "flat", "twice", "per position", "sums after"])
+def test_a_head_that_cannot_be_fed_so_gives_the_same_logits(kind: str) -> None:
+    torch.manual_seed(0)
+    denoiser = HuggingFaceDenoiser(Elsewhere(kind), None, MASK, None, 8, vocab_size=50, max_length=64)
+    assert torch.equal(denoiser(IDS, at=AT), picked(denoiser(IDS), AT))
+    assert denoiser.head.picks is False
+
+
+def test_an_error_of_the_model_leaves_no_hook_behind() -> None:
+    denoiser = denoiser_of("qwen3")
+    denoiser(IDS, at=AT)
+    for wrong in (IDS + 10**6, IDS):
+        if wrong is IDS:
+            assert denoiser(wrong).shape[1] == 10
+        else:
+            with pytest.raises(IndexError):
+                denoiser(wrong, at=AT)
+
+
+def test_through_a_shift_the_columns_before_are_chosen() -> None:
+    plain = denoiser_of("qwen3")
+    moved, wrapped = denoiser_of("qwen3", shift_logits=True), Shifted(plain)
+    assert wrapped.chooses
+    for denoiser in (moved, wrapped):
+        torch.testing.assert_close(denoiser(IDS, lengths=LENGTHS, at=AT), picked(moved(IDS, LENGTHS), AT), rtol=1e-5, atol=1e-5)
+    assert torch.equal(moved(IDS, at=torch.zeros(2, 1, dtype=torch.int64))[:, 0], plain(IDS)[:, 0])
