@@ -17,6 +17,7 @@ class Denoiser(Protocol):
     Optional attributes: `eos_id` (decoding of a row stops at it); `padding = True` (rows of mixed lengths come in one
     call, `denoiser(ids, lengths=[b])`, each padded on the right); `chooses = True` (it may be called for the logits of
     some columns, each row its own: `denoiser(ids, at=[b, W] int64) -> [b, W, V]`, those that the whole call has there);
+    `kept(rows, length)` (memory for keys and values, a `kept.KeysAndValues`, that a part of the canvas can be fed to);
     `device`; `max_length` (prompt and generation); `gen_length` (what the model is usually asked for);
     `encode(text) -> ids` and `decode_text(ids) -> text`.
     A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt length together.

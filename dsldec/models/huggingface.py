@@ -9,13 +9,16 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Sequence
+from functools import cached_property
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from ..diagnostics import Diagnostic, UsageError
 from .denoiser import require_denoiser
 from .head import Head
+from .kept import KeysAndValues, why_not
 from .loading import Opened, device_of, dtype_of, opened, with_weights, wrong
 from .probe import Mask, Probed, keys_mask, probe
 from .shifted import before, shifted
@@ -79,6 +82,16 @@ class HuggingFaceDenoiser:
             return self.head(ids, before(at) if self.shift_logits else at, **hidden)
         logits: Tensor = self.model(input_ids=ids, **hidden).logits
         return shifted(logits) if self.shift_logits else logits
+
+    def kept(self, rows: int, length: int) -> KeysAndValues:
+        """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError` (E0414) where it cannot be."""
+        if self._never_kept is not None:
+            raise UsageError(self._never_kept)
+        return KeysAndValues(self, rows, length)
+
+    @cached_property
+    def _never_kept(self) -> Diagnostic | None:
+        return why_not(self)
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one."""

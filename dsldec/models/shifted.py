@@ -35,4 +35,7 @@ class Shifted:
         return shifted(self.denoiser(ids, **how))
 
     def __getattr__(self, name: str) -> Any:
+        # Its logits would not be shifted; a model that is loaded with `shift_logits` keeps keys and values itself.
+        if name == "kept":
+            raise AttributeError(name)
         return getattr(self.denoiser, name)

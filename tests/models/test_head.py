@@ -15,21 +15,11 @@ from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 from dsldec.models.shifted import Shifted
 
 from . import tiny
-from .tiny import MASK, NATIVE, OWN_CODE
+from .tiny import MASK, NATIVE, OWN_CODE, denoiser_of
 
 IDS = torch.tensor([[5, 6, 7, 8, 9, 10, MASK, MASK, MASK, MASK], [11, 12, MASK, MASK, MASK, MASK, 0, 0, 0, 0]])
 LENGTHS = [10, 6]
 AT = torch.tensor([[6, 7, 9], [3, 2, 0]])
-
-
-def denoiser_of(family: str, **given: Any) -> HuggingFaceDenoiser:
-    model = tiny.model(*NATIVE[family]) if family in NATIVE else tiny.own_code_model(*OWN_CODE[family])
-    shifts = {"shift_logits": family == "dream", "vocab_size": tiny.SIZE, "max_length": 64}
-    if family == "dream":
-        from dsldec.models.probe import square_mask
-
-        shifts["mask"] = square_mask
-    return HuggingFaceDenoiser(model, None, MASK, None, 8, **(shifts | given))
 
 
 @contextmanager

@@ -35,6 +35,8 @@ def test_the_wrapper_is_the_denoiser_in_everything_else() -> None:
     wrapped = Shifted(ToyDenoiser(7, 1.0))
     assert (wrapped.mask_id, wrapped.vocab_size) == (39, 40)
     assert not hasattr(wrapped, "encode")
+    assert hasattr(from_pretrained(), "kept")
+    assert not hasattr(Shifted(from_pretrained()), "kept")
 
 
 def test_a_model_of_hugging_face_is_shifted_when_asked() -> None:

@@ -17,6 +17,8 @@ from safetensors.torch import save_file
 from tokenizers import Tokenizer, models, pre_tokenizers
 from transformers import dynamic_module_utils
 
+from dsldec.models.huggingface import HuggingFaceDenoiser
+from dsldec.models.probe import square_mask
 from dsldec.models.remote import rotary_by_default
 
 CODE = Path(__file__).parent / "own_code" / "modeling_tiny.py"
@@ -90,6 +92,18 @@ def shaken(made: Any) -> Any:
         for parameter in made.parameters():
             parameter.add_(torch.randn(parameter.shape) * 0.2)
     return made
+
+
+def denoiser_of(
+    family: str, vary: dict[str, Any] | None = None, kind: type[HuggingFaceDenoiser] = HuggingFaceDenoiser, **given: Any
+) -> Any:
+    """A denoiser without a tokenizer, from no folder; `vary` is put into its configuration."""
+    class_name, settings = (NATIVE | OWN_CODE)[family]
+    made = (model if family in NATIVE else own_code_model)(class_name, settings | (vary or {}))
+    traits: dict[str, Any] = {"vocab_size": SIZE, "max_length": 64}
+    if family == "dream":
+        traits |= {"shift_logits": True, "mask": square_mask}
+    return kind(made, None, MASK, EOS, 8, **(traits | given))
 
 
 def saved(folder: Path, family: str, *, vary: dict[str, Any] | None = None, **tokens: Any) -> Path:

@@ -1,0 +1,229 @@
+"""Keys and values kept between calls of a model: what stands outside of what is fed is heard as it was when it was kept.
+
+A denoiser is called again and again with a canvas of which little has changed. With the keys and values of the rest kept, a call feeds
+only the part that is worked on. It is an approximation where what is fed would have changed the rest (dKV-Cache, arXiv:2505.15781;
+Fast-dLLM, arXiv:2505.22618), and none in a model that is causal between blocks.
+
+Whether a model can be called so is found out by calling it: a few tokens, once, against its plain call.
+
+Not here: how a model's attention is met (`attention`); what is fed and kept when (`runtime`).
+
+Shapes: R rows fed, W tokens of each, C columns of a canvas, H heads of keys, D size of a head, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from ..diagnostics import Diagnostic
+from .attention import Attention, OwnWayError
+from .head import NotMetError, near, picked
+from .shifted import before
+
+LENGTH = 24  # tokens of the canvas that is fed to find out
+
+
+@dataclass
+class _Call:
+    """One call: `places [R, W]` are the columns that the new keys go to, C for what is only padding; `fed` is filled layer by layer."""
+
+    columns: Tensor
+    places: Tensor
+    seen: Tensor
+    rows: Tensor
+    memory: KeysAndValues
+    fed: list[tuple[Tensor, ...]] = field(default_factory=list)
+
+    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+        kept = self.memory.layer(len(self.fed), key, value)
+        self.fed.append((key, value))
+        keys, values = (self._among(*pair) for pair in zip(kept, (key, value), strict=True))
+        groups = query.shape[1] // key.shape[1]
+        return F.scaled_dot_product_attention(query, _repeated(keys, groups), _repeated(values, groups), mask, scale=scaling)
+
+    def _among(self, kept: Tensor, new: Tensor) -> Tensor:
+        """The kept of each row, `[R, H, C, D]`, with the new in place of what was kept there."""
+        whole = kept.index_select(0, self.rows)
+        return whole.scatter_(2, _along(self.places, new), new)[:, :, :-1]
+
+
+class KeysAndValues:
+    """Keys and values of every layer, for `rows` rows of at most `length` columns.
+
+    A row's columns are those of its canvas, the prompt's among them. All arguments of its methods are int64 tensors on the
+    model's device; none of them is read on the host.
+    """
+
+    def __init__(self, denoiser: Any, rows: int, length: int) -> None:
+        self.denoiser, self.rows, self.length = denoiser, rows, length
+        self.attention = Attention(denoiser.model)
+        self.block_length: int | None = getattr(denoiser, "block_length", None)
+        self._layers: list[tuple[Tensor, ...]] = []
+        self._last: _Call | None = None
+
+    @property
+    def layers(self) -> int:
+        """How many were met, 0 before the first call."""
+        return len(self._layers)
+
+    @property
+    def bytes(self) -> int:
+        """Memory held, 0 before the first call."""
+        return sum(tensor.numel() * tensor.element_size() for layer in self._layers for tensor in layer)
+
+    @torch.inference_mode()
+    def __call__(
+        self,
+        ids: Tensor,
+        first: Tensor,
+        count: Tensor,
+        rows: Tensor,
+        left: Tensor,
+        right: Tensor,
+        lengths: Tensor,
+        at: Tensor | None = None,
+    ) -> Tensor:
+        """Logits `[R, W, V]` of `ids [R, W]`, or `[R, W', V]` at the columns `at [R, W']`, which are among those fed.
+
+        Fed row i holds `count[i]` tokens, which stand at the columns from `first[i]` on; the rest is padding. They hear one another,
+        and what is kept of row `rows[i]` at the columns c < `left[i]` and `right[i]` <= c < `lengths[i]`; in a model that is
+        causal between blocks, of all this, their own block and those before it.
+        """
+        self._last = None
+        call = self._call(ids.shape[1], first, count, rows, left, right, lengths)
+        how: dict[str, Any] = {"position_ids": call.columns}
+        if self.block_length is not None:
+            how["attention_mask"] = call.seen
+        with self.attention.met(call):
+            logits = self._logits(ids, call, call.columns if at is None else at, how)
+        self._last = call
+        return logits
+
+    @torch.inference_mode()
+    def keep(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
+        """After a call: row r keeps, of the columns `begin[r]` <= c < `end[r]`, what fed row `source[r]` had there; all `[rows]`."""
+        if self._last is None:
+            raise RuntimeError("nothing was fed whose keys and values could be kept")
+        places = self._last.places.index_select(0, source)
+        places = torch.where((places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length)
+        for kept, fed in zip(self._layers, self._last.fed, strict=True):
+            for memory, new in zip(kept, fed, strict=True):
+                new = new.index_select(0, source)
+                memory.scatter_(2, _along(places, new), new)
+
+    def layer(self, index: int, *new: Tensor) -> tuple[Tensor, ...]:
+        """What is kept of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`: the last column takes what is not kept.
+
+        Nothing is undefined there: what is not heard has the weight 0, and 0 times what is no number would be none.
+        """
+        if index == len(self._layers):
+            self._layers.append(tuple(one.new_zeros(self.rows, one.shape[1], self.length + 1, one.shape[3]) for one in new))
+        return self._layers[index]
+
+    def _call(self, width: int, first: Tensor, count: Tensor, rows: Tensor, left: Tensor, right: Tensor, lengths: Tensor) -> _Call:
+        first, count, left, right, lengths = (each.unsqueeze(1) for each in (first, count, left, right, lengths))
+        at, step = (torch.arange(size, device=rows.device) for size in (self.length, width))
+        # Padding stands where a token stands, so that it has a position that there is, and something to hear.
+        columns = (first + torch.minimum(step, (count - 1).clamp(min=0))).clamp(max=self.length - 1)
+        places = torch.where(step < count, columns, self.length)
+        fed = (at >= columns[:, :1]) & (at <= columns[:, -1:])
+        seen = (fed | (at < left) | ((at >= right) & (at < lengths)))[:, None, None]
+        if self.block_length is not None:
+            seen = seen & (at // self.block_length <= columns.unsqueeze(-1) // self.block_length).unsqueeze(1)
+        return _Call(columns, places, seen, rows, self)
+
+    def _logits(self, ids: Tensor, call: _Call, at: Tensor, how: dict[str, Any]) -> Tensor:
+        if not self.denoiser.shift_logits:
+            logits: Tensor = self.denoiser.head(ids, (at - call.columns[:, :1]).clamp(0, ids.shape[1] - 1), **how)
+            return logits
+        shifted: Tensor = self.denoiser.head.fed(ids, lambda states: self._one_before(states, call, at), **how)
+        return shifted
+
+    def _one_before(self, states: Tensor, call: _Call, at: Tensor) -> Tensor:
+        """Hidden states that speak of the columns `at`; for the first one fed they were kept, as one more layer."""
+        first = call.columns[:, :1]
+        new = states.unsqueeze(1)
+        (kept,) = self.layer(len(call.fed), new)
+        call.fed.append((new,))
+        earlier = kept[:, 0].index_select(0, call.rows)
+        earlier = picked(earlier, (first - 1).clamp(min=0))
+        return picked(torch.cat([earlier, states], dim=1), (before(at) - first + 1).clamp(0, states.shape[1]))
+
+
+def why_not(denoiser: Any) -> Diagnostic | None:
+    """What keeps the keys and values of this model from being kept (E0414), if anything does: it is called, and compared."""
+    try:
+        reason = _differs(denoiser)
+    except OwnWayError as error:
+        reason = str(error)
+    except TypeError as error:
+        reason = "takes no position ids" if "position_ids" in str(error) else _not_taken(error)
+    except NotMetError:
+        reason = "computes its logits outside of its head, and they speak of the next position"
+    # A model's own code may raise anything for what it is given beside ids.
+    except Exception as error:
+        reason = _not_taken(error)
+    if not reason:
+        return None
+    message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {reason}"
+    return Diagnostic("E0414", message, help="decode without them: `--cache none`")
+
+
+def _not_taken(error: Exception) -> str:
+    why = (str(error).strip().splitlines() or [""])[0]
+    return f"does not take what it has to be given ({type(error).__name__}: {why})"
+
+
+@torch.inference_mode()
+def _differs(denoiser: Any) -> str:
+    """Two canvases whole, then a third of each, in the other order and one column apart."""
+    ids = _canvases(denoiser)
+    length = ids.shape[1]
+    if length < 6:
+        return f"takes {length} tokens, and what there is to keep stands beside what is fed"
+    denoiser.head.ask(ids)
+    memory = KeysAndValues(denoiser, 2, length)
+
+    def all_of(value: int) -> Tensor:
+        return torch.full((2,), value, device=ids.device)
+
+    both, nothing, whole = torch.arange(2, device=ids.device), all_of(0), all_of(length)
+    plain = denoiser(ids)
+    full = memory(ids, nothing, whole, both, nothing, whole, whole)
+    if not memory.layers:
+        return "computes attention in a way of its own"
+    if not near(full, plain):
+        return "does not place tokens by the position ids it is given"
+    memory.keep(both, nothing, whole)
+    width, rows = length // 3, both.flip(0)
+    first = torch.tensor([width, width + 1], device=ids.device)
+    at = first.unsqueeze(1) + torch.arange(width, device=ids.device)
+    part = memory(ids[rows].gather(1, at), first, all_of(width), rows, first, first + width, whole)
+    if not near(part, picked(full[rows], at)):
+        return "hears more of the canvas than its attention tells"
+    return ""
+
+
+def _canvases(denoiser: Any) -> Tensor:
+    """Ids that are ordinary: some models count their positions by which ids are padding."""
+    avoid = {denoiser.mask_id, getattr(denoiser.model.config, "pad_token_id", None), *denoiser.ends}
+    ordinary = [one for one in range(min(denoiser.vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
+    length = max(LENGTH, 3 * (getattr(denoiser, "block_length", None) or 0))
+    length = min(length, length if denoiser.max_length is None else denoiser.max_length)
+    rows = [[ordinary[(at * 7 + row * 3) % len(ordinary)] for at in range(length)] for row in range(2)]
+    return torch.tensor(rows, device=denoiser.device)
+
+
+def _along(places: Tensor, new: Tensor) -> Tensor:
+    """`places [R, W]` as an index of all of `new [R, H, W, D]`."""
+    return places[:, None, :, None].expand_as(new)
+
+
+def _repeated(one: Tensor, groups: int) -> Tensor:
+    """`[R, H, C, D]` with each head as often as there are queries of it."""
+    return one if groups == 1 else one.repeat_interleave(groups, dim=1)
