@@ -19,7 +19,7 @@ from ..diagnostics import Diagnostic, UsageError
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, why_not
-from .loading import Opened, device_of, dtype_of, opened, with_weights, wrong
+from .loading import Opened, already_loaded, device_of, dtype_of, opened, with_weights, wrong
 from .probe import Mask, Probed, keys_mask, probe
 from .shifted import before, shifted
 from .traits import Asked, Traits, require_mask, traits_of
@@ -66,6 +66,8 @@ class HuggingFaceDenoiser:
         self.mask = mask
         self.padding = mask is not None
         self.raw = raw
+        if tokenizer is None:
+            self.decode_text = None  # type: ignore[method-assign, assignment]  # as of a denoiser that never had one
         self.device: torch.device = next(model.parameters()).device
 
     @torch.inference_mode()
@@ -95,6 +97,10 @@ class HuggingFaceDenoiser:
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one."""
+        if self.tokenizer is None:
+            raise UsageError(
+                Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
+            )
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             said = [{"role": "user", "content": text}]
             whole: str = self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
@@ -131,14 +137,44 @@ def from_pretrained(
     """
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
-    traits = traits_of(found.family, found.config, found.generation, found.tokenizer, Asked(mask_id, eos_id, shift_logits))
-    the_mask = require_mask(traits, found.name)
-    model = with_weights(found, kind, place)
-    probed = _probed(found, model, traits, place)
+    traits = _traits(found, Asked(mask_id, eos_id, shift_logits))
+    denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw)
+    if not (raw or getattr(found.tokenizer, "chat_template", None)):
+        log.info("the tokenizer has no chat template: prompts are given as they are")
+    return denoiser
+
+
+def denoiser_of(
+    model: Any,
+    tokenizer: Any = None,
+    *,
+    mask_id: int | None = None,
+    eos_id: int | None = None,
+    shift_logits: bool | None = None,
+    raw: bool = False,
+) -> HuggingFaceDenoiser:
+    """A denoiser from a model that transformers has loaded already, where it is and as it is.
+
+    All is found as by `from_pretrained`, from the model's configurations and the tokenizer, without which prompts are ids. Some forwards
+    are made to see what the model does, so it has to be in `eval` mode. Raises `UsageError` as `from_pretrained` does.
+    """
+    found = already_loaded(model, tokenizer)
+    return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits)), raw)
+
+
+def _traits(found: Opened, asked: Asked) -> Traits:
+    """What was found, a MASK id among it."""
+    traits = traits_of(found.family, found.config, found.generation, found.tokenizer, asked)
+    require_mask(traits, found.name)
+    return traits
+
+
+def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool) -> HuggingFaceDenoiser:
+    probed = _probed(found, model, traits, next(model.parameters()).device)
     denoiser = HuggingFaceDenoiser(
         model,
         found.tokenizer,
-        the_mask,
+        require_mask(traits, found.name),
         None if traits.eos_id is None else traits.eos_id.value,
         traits.gen_length.value,
         shift_logits=traits.shift_logits.value,
@@ -149,8 +185,6 @@ def from_pretrained(
         raw=raw,
     )
     require_denoiser(denoiser)
-    if not (raw or getattr(found.tokenizer, "chat_template", None)):
-        log.info("the tokenizer has no chat template: prompts are given as they are")
     return denoiser
 
 

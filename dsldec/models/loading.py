@@ -68,6 +68,14 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     return Opened(name, family, raw, config, _generation(name), tokenizer)
 
 
+def already_loaded(model: Any, tokenizer: Any) -> Opened:
+    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405)."""
+    config, name = model.config, model.name_or_path or type(model).__name__
+    # The class that runs, which need not be the one that the weights were saved from.
+    raw = config.to_dict() | {"architectures": [type(model).__name__]}
+    return Opened(name, family_of(raw, name), raw, config, getattr(model, "generation_config", None), tokenizer)
+
+
 def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any:
     """The model, ready to be called. Raises `UsageError` (E0405)."""
     import transformers

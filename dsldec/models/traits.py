@@ -51,8 +51,8 @@ class Traits:
 
 
 def traits_of(family: Family, config: Any, generation: Any, tokenizer: Any, asked: Asked) -> Traits:
-    """Look everything up. `config`, `generation` and `tokenizer` are transformers' own."""
-    vocabulary: dict[str, int] = tokenizer.get_vocab()
+    """Look everything up. `config`, `generation` and `tokenizer` are transformers' own; the last two may be None."""
+    vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
     sources = (("the tokenizer", tokenizer), ("config.json", config), ("generation_config.json", generation))
     turns = [Found(vocabulary[name], f"the token `{name}`") for name in TURN_NAMES if name in vocabulary]
     size = getattr(config, "vocab_size", None)
@@ -76,7 +76,7 @@ def require_mask(traits: Traits, name: str) -> int:
     if traits.mask_id is not None:
         return int(traits.mask_id.value)
     message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one"
-    raise UsageError(Diagnostic("E0405", message, help="say which id it is: `--mask-id N` (`from_pretrained(..., mask_id=N)`)"))
+    raise UsageError(Diagnostic("E0405", message, help="say which id it is: `--mask-id N`, in Python `mask_id=N`"))
 
 
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Found]:

@@ -10,8 +10,10 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, ModernBertConfig, ModernBertForMaskedLM
 
 import dsldec
-from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+from dsldec.models.huggingface import HuggingFaceDenoiser, denoiser_of, from_pretrained
 from dsldec.resources import embedded_model_folder
+
+from . import tiny
 
 PROMPT = "Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?"
 
@@ -99,3 +101,32 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
 def test_a_mistyped_folder_is_not_looked_for_on_a_hub() -> None:
     with pytest.raises(dsldec.UsageError, match="there is no `modle`"):
         from_pretrained("modle")
+
+
+def facts(denoiser: HuggingFaceDenoiser) -> dict[str, object]:
+    return {name: value for name, value in vars(denoiser).items() if name not in ("model", "tokenizer", "decode_text")}
+
+
+@pytest.mark.parametrize("family", ["eurobert", "qwen3", "bert", "roberta"])
+def test_a_loaded_model_is_found_out_as_its_folder_is(family: str, tmp_path: Path) -> None:
+    from_folder = from_pretrained(tiny.saved(tmp_path, family), device="cpu")
+    assert facts(denoiser_of(from_folder.model, from_folder.tokenizer)) == facts(from_folder)
+
+
+def test_a_loaded_model_needs_no_tokenizer_where_its_mask_is_known(tmp_path: Path) -> None:
+    loaded = tiny.model(*tiny.NATIVE["qwen3"])
+    with pytest.raises(dsldec.UsageError, match="`Qwen3ForCausalLM` has no mask token") as error:
+        denoiser_of(loaded)
+    assert "mask_id=N" in error.value.diagnostic.help
+    denoiser = denoiser_of(loaded, mask_id=tiny.MASK)
+    decoded = dsldec.decode(denoiser, [[5, 6], [7, 8, 9]], "static", gen_length=4, stop_at_eos=False)
+    assert decoded.text == [None, None]
+    assert [len(ids) for ids in decoded.ids] == [6, 7]
+    with pytest.raises(dsldec.UsageError, match="no tokenizer"):
+        dsldec.decode(denoiser, ["w5 w6"], "static", gen_length=4)
+
+
+def test_a_loaded_model_that_is_causal_is_declined() -> None:
+    loaded = tiny.model("Qwen3ForCausalLM", tiny.NATIVE["qwen3"][1] | {"is_causal": True})
+    with pytest.raises(dsldec.UsageError, match="is causal"):
+        denoiser_of(loaded, mask_id=tiny.MASK)
