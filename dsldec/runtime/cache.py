@@ -83,7 +83,7 @@ class CachedForward(Forward):
 
     def keep(self, source: Tensor) -> None:
         taken = {row: i for row, i in enumerate(source.tolist()) if i < len(self.fed) and self.fed[i].row == row}
-        self._keep({row: (self.place[i], self.fed[i]) for row, i in taken.items() if i in self.place})
+        self._keep({row: (self.place[i], self.fed[i]) for row, i in taken.items() if self.fed[i].keeps})
 
     def admit(self, rows: Sequence[int]) -> None:
         """Forgets what was kept in these rows; `exact`: reads the whole blocks of their prompts."""
