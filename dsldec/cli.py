@@ -19,6 +19,7 @@ from .tools import quoted
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
+CACHES = ("auto", "none", "exact", "prefix", "dual")
 DTYPES = ("float32", "bfloat16", "float16")
 MEASURED_DTYPES = ("float32", "bfloat16")
 # What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
@@ -266,10 +267,18 @@ def _run_parser() -> _Parser:
     add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
     _add_reading(parser)
     _add_placing(parser)
+    add("--infill", action="store_true", help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`")
     add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=_count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
     add("--lookahead", type=_drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
+    add(
+        "--cache",
+        type=_one_of("--cache", CACHES),
+        default="auto",
+        metavar="NAME",
+        help="keep keys and values: `exact`, `prefix`, `dual`, `none`, or `auto`",
+    )
     add("--verify-rows", type=_packing, default="batch", metavar="WAY", help="feed drafts `batch` (at once, the default) or `sequential`ly")
     add("--seed", type=_seed, default=0, metavar="N", help="seed of policies that draw at random (default: 0)")
     add("--backend", type=_backend, default="auto", metavar="NAME", help=f"one of {', '.join(BACKENDS)} (default: auto)")

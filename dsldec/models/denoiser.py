@@ -19,7 +19,8 @@ class Denoiser(Protocol):
     some columns, each row its own: `denoiser(ids, at=[b, W] int64) -> [b, W, V]`, those that the whole call has there);
     `kept(rows, length)` (memory for keys and values, a `kept.KeysAndValues`, that a part of the canvas can be fed to);
     `device`; `max_length` (prompt and generation); `gen_length` (what the model is usually asked for);
-    `encode(text) -> ids` and `decode_text(ids) -> text`.
+    `encode(text) -> ids` and `decode_text(ids) -> text`, for texts with
+    gaps `encode_gaps(text) -> ids` and `filled(text, ids) -> text`.
     A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt length together.
     """
 

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
+from . import infill
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, why_not
@@ -109,6 +110,14 @@ class HuggingFaceDenoiser:
         # Tokenizers of encoders close a text, and nothing is to be said after its end.
         closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
         return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
+
+    def encode_gaps(self, text: str) -> list[int]:
+        """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, as it is: no chat template. Raises `UsageError` (E0409) where it has none."""
+        return infill.encoded(self.tokenizer, self.mask_id, text)
+
+    def filled(self, text: str, ids: Sequence[int]) -> str:
+        """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
+        return infill.filled(self.tokenizer, self.mask_id, text, ids)
 
     def decode_text(self, ids: Sequence[int]) -> str:
         """Generated ids as text: up to the first end of text or of turn, without special tokens."""

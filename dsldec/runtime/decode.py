@@ -10,7 +10,7 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -42,7 +42,8 @@ class Decoded:
     """All results of a `decode`, in the order of the prompts.
 
     `ids`: 1-D int64 tensors, prompt and generated; `text`: the generated texts where the denoiser has a tokenizer, else
-    `None` each; `forwards` (all drafts of a row in one), `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64;
+    `None` each (of an infilling given as text, the whole of it);
+    `forwards` (all drafts of a row in one), `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64;
     `surplus` `[prompts]` int64: rows fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU);
     `proposed`, `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two steps, ...;
     `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it stopped early, or `None`.
@@ -90,8 +91,8 @@ def decode(
 
     `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer. A batch holds at most
     `batch` rows, and a prompt that waits takes the row of one that is finished; a row's result does not depend on the others.
-    `infill`: the prompts are texts with masks in them, which are decoded in place; all else stays, `gen_length` has no meaning, and an
-    end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
+    `infill`: the prompts are texts with masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all
+    else stays, `gen_length` has no meaning, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
     forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
     (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
     `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
@@ -104,7 +105,7 @@ def decode(
         raise UsageError(
             Diagnostic("E0409", "the prompts are a list, and this is one prompt", help="write `decode(denoiser, [prompt], policy)`")
         )
-    encoded = [_ids(denoiser, prompt) for prompt in prompts]
+    encoded = [_ids(denoiser, prompt, infill) for prompt in prompts]
     policy = policy if isinstance(policy, Policy) else load(policy)
     done: list[Row | None] = [None] * len(encoded)
     rows = stream(
@@ -123,16 +124,23 @@ def decode(
         raise DecodingStopped(_collected(denoiser, encoded, done), mistake) from mistake
     except AssertionError as ours:
         raise DecodingStopped(_collected(denoiser, encoded, done), ours) from ours
-    return _collected(denoiser, encoded, done)
+    decoded = _collected(denoiser, encoded, done)
+    return replace(decoded, text=_filled(denoiser, prompts, decoded)) if infill else decoded
 
 
-def _ids(denoiser: Any, prompt: Prompt) -> list[int]:
+def _filled(denoiser: Any, prompts: Sequence[Prompt], decoded: Decoded) -> list[str | None]:
+    results = zip(prompts, decoded.ids, decoded.text, decoded.errors, strict=True)
+    return [denoiser.filled(p, ids.tolist()) if isinstance(p, str) and not error else text for p, ids, text, error in results]
+
+
+def _ids(denoiser: Any, prompt: Prompt, infill: bool) -> list[int]:
     if isinstance(prompt, str):
-        if not hasattr(denoiser, "encode"):
+        encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
+        if encode is None:
             raise UsageError(
                 Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
             )
-        return list(denoiser.encode(prompt))
+        return list(encode(prompt))
     ids = prompt.tolist() if hasattr(prompt, "tolist") else list(prompt) if isinstance(prompt, Iterable) else prompt
     if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
         raise UsageError(
@@ -194,6 +202,7 @@ def stream(
         return
     longest = max(request.length for request in requests)
     window = policy.facts.block_length(longest, policy.parameters)
+    _tell_of_blocks(denoiser, policy.facts.window, window)
     step = _step(denoiser, policy, backend, len(prompts), window, longest)
     keys = torch.tensor([noise.key(seed, request) for request in (request_ids if request_ids is not None else range(len(prompts)))])
     width, positions = min(batch, len(prompts)), window
@@ -241,6 +250,13 @@ def _require_packing(verify_rows: str) -> None:
         close = did_you_mean(str(verify_rows), PACKINGS)
         help_ = f"did you mean `{close}`?" if close else "`batch` feeds all rows in one call, `sequential` each alone"
         raise UsageError(Diagnostic("E0409", f"rows are not verified in the way `{verify_rows}`", help=help_))
+
+
+def _tell_of_blocks(denoiser: Denoiser, shape: str, window: int) -> None:
+    """A model that sees blocks was trained to fill in one at a time."""
+    seen = getattr(denoiser, "block_length", None)
+    if seen is not None and shape == "blocks" and window > seen:
+        log.info("the model sees blocks of %d positions, and the policy writes %d at once: blocks of %d suit it", seen, window, seen)
 
 
 def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: int, gen_length: int) -> Step:

@@ -51,10 +51,12 @@ class RunOptions:
     dtype: str = "float32"
     device: str | None = None
     raw: bool = False
+    infill: bool = False
     gen_length: int | None = None
     batch: int = 8
     lookahead: int | None = None
     verify_rows: str = "batch"
+    cache: str = "auto"
     seed: int = 0
     backend: str = "auto"
     out: str | None = None
@@ -82,6 +84,9 @@ def run(options: RunOptions) -> int:
             help = "name the file to continue: `--out results.jsonl --resume`"
             raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
         file = ResultsFile(options.out, prompts, resume=options.resume) if options.out is not None else None
+        if options.infill and options.gen_length is not None:
+            help = "leave `--gen-length` out: as much is written as the gaps have, `[MASK*8]` is eight tokens"
+            raise UsageError(Diagnostic("E0423", "`--gen-length` stands beside `--infill`", help=help))
         policy = chosen(options.policy, options.settings)
         policy.drafts(options.lookahead)  # told before anything is loaded
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
@@ -160,10 +165,14 @@ def _attempted(
     from ..models.denoiser import too_long
     from ..runtime.decode import stream
 
-    gen_length = _gen_length(options, denoiser)
+    gen_length = 0 if options.infill else _gen_length(options, denoiser)
     fitting: list[tuple[int, list[int]]] = []
     for place, prompt in enumerate(work):
-        ids = denoiser.encode(prompt.text)
+        try:
+            ids = denoiser.encode_gaps(prompt.text) if options.infill else denoiser.encode(prompt.text)
+        except UsageError as mistake:  # a text without a gap; the others have theirs
+            yield place, Result(prompt, error=mistake.diagnostic)
+            continue
         if error := too_long(denoiser, len(ids), gen_length):
             yield place, Result(prompt, error=error)
         else:
@@ -172,25 +181,28 @@ def _attempted(
         denoiser,
         [ids for _, ids in fitting],
         policy,
-        gen_length=gen_length,
+        gen_length=gen_length or 1,
         backend=options.backend,
         seed=options.seed,
         request_ids=[work[place].number for place, _ in fitting],
         batch=options.batch,
         lookahead=options.lookahead,
         verify_rows=options.verify_rows,
+        infill=options.infill,
+        cache=options.cache,
         on_step=None if watch is None else lambda event: watch(fitting[event.index][0], event),
     )
     for row in rows if fitting else ():
         place = fitting[row.index][0]
-        yield place, _result(work[place], row, denoiser)
+        yield place, _result(work[place], row, denoiser, options.infill)
 
 
-def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser) -> Result:
+def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, infill: bool) -> Result:
     if row.error is not None:
         return Result(prompt, error=row.error)
     ids = row.ids[row.prompt_length :].tolist()
-    text, drafts = denoiser.decode_text(ids), (row.proposed, row.accepted)
+    text = denoiser.filled(prompt.text, row.ids.tolist()) if infill else denoiser.decode_text(ids)
+    drafts = (row.proposed, row.accepted)
     return Result(prompt, text, tuple(ids), int(row.forwards), int(row.rows), int(row.tokens), float(row.seconds), *drafts)
 
 

@@ -366,3 +366,38 @@ def test_a_wrong_word_about_the_model_is_told(arguments, says, model, capsys):
     err = capsys.readouterr().err
     assert err.startswith("error[E0422]: ")
     assert says in err
+
+
+def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    text = "<|user|>What is 14+18?<|assistant|>14+18=[MASK]. It is [MASK]."
+    assert main(["run", "--infill", "--no-live", "--out", "r.jsonl", "--policy", "static", text, "nothing to do"]) == 1
+    first, second = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    if first["id"] == 1:
+        first, second = second, first
+    assert first["text"] == "<|user|>What is 14+18?<|assistant|>14+18=32. It is 32."
+    assert (first["forwards"], first["tokens"]) == (2, 2)
+    assert "no gap" in second["error"]
+    assert "[MASK*8]" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "says"),
+    [
+        (["--infill", "--gen-length", "4"], "E0423", "leave `--gen-length` out"),
+        (["--cache", "dul"], "E0422", "did you mean `--cache dual`?"),
+        (["--cache", "exact"], "E0414", "`--cache prefix` or `--cache dual`"),
+        (["--cache", "prefix", "--verify-rows", "sequential"], "E0414", "`--verify-rows batch`"),
+    ],
+)
+def test_caches_and_infilling_that_cannot_be_are_told(arguments, code, says, capsys):
+    assert main(["run", "--no-live", *arguments, "What is 14+18?"]) == 2
+    told = capsys.readouterr().err
+    assert code in told
+    assert says in told
+
+
+def test_a_cache_answers(capsys):
+    for cache in ("prefix", "dual", "none"):
+        assert main(["run", "--no-live", "--cache", cache, "What is 14+18?"]) == 0
+        assert "32" in capsys.readouterr().out

@@ -1,0 +1,68 @@
+"""Texts with gaps: `[MASK]` stands for one masked token, `[MASK*8]` for eight; so does what a tokenizer itself writes for its mask.
+
+Not here: decoding in place (`runtime.requests`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from itertools import islice
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+
+MARKER = r"\[MASK(?:\*(\d{1,5}))?\]"
+
+
+def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
+    """A text as ids, `mask_id` in its gaps, special tokens as the tokenizer puts them around a text. Raises `UsageError` (E0409)."""
+    written = tokenizer.convert_ids_to_tokens(mask_id)
+    pieces = list(_pieces(text, written))
+    masks = sum(piece for piece in pieces if isinstance(piece, int))
+    if not masks:
+        help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
+        raise UsageError(Diagnostic("E0409", "the text has no gap to fill", help=help))
+    if isinstance(written, str):
+        ids = list(tokenizer("".join(piece if isinstance(piece, str) else written * piece for piece in pieces))["input_ids"])
+        if ids.count(mask_id) == masks:
+            return ids
+    # A mask that the tokenizer does not read as one token: what stands between the gaps is encoded piece by piece.
+    parts = [[mask_id] * piece if isinstance(piece, int) else tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in pieces]
+    return [id_ for part in parts for id_ in part]
+
+
+def filled(tokenizer: Any, mask_id: int, text: str, ids: Sequence[int]) -> str:
+    """The text with what was decoded in its gaps, and nothing else changed; `ids` are those of `encoded`, decoded."""
+    masked = encoded(tokenizer, mask_id, text)
+    places = (at for at, id_ in enumerate(masked) if id_ == mask_id)
+    whole = ""
+    for piece in _pieces(text, tokenizer.convert_ids_to_tokens(mask_id)):
+        if isinstance(piece, str):
+            whole += piece
+            continue
+        gap = list(islice(places, piece))
+        found = _between(tokenizer, ids, gap[0], gap[-1] + 1)
+        # Many tokens bring the space before a word with them.
+        whole += found.lstrip(" ") if not whole or whole[-1].isspace() else found
+    return whole
+
+
+def _pieces(text: str, written: Any) -> Iterator[str | int]:
+    """Text, and the lengths of the gaps in it, in order."""
+    also = f"|{re.escape(written)}" if isinstance(written, str) and written else ""
+    end = 0
+    for marker in re.finditer(MARKER + also, text):
+        if marker.start() > end:
+            yield text[end : marker.start()]
+        end = marker.end()
+        if length := int(marker[1] or 1):
+            yield length
+    if end < len(text):
+        yield text[end:]
+
+
+def _between(tokenizer: Any, ids: Sequence[int], begin: int, end: int) -> str:
+    """What some ids say after those before them."""
+    before, after = (str(tokenizer.decode(list(ids[:at]), skip_special_tokens=True)) for at in (begin, end))
+    return after[len(before) :] if after.startswith(before) else str(tokenizer.decode(list(ids[begin:end]), skip_special_tokens=True))
