@@ -25,10 +25,11 @@ from ..policy import Policy, load
 from .advance import Advance, Moment
 from .cache import chosen, forwarding
 from .forward import PACKINGS, DenoiserFailed
-from .lookahead import Batch, StepEvent
+from .lookahead import Batch
 from .requests import Request, continued, infilled
 from .rows import Row, Rows, TraceStep
 from .shapes import positions_compiled, rows_compiled
+from .told import StepEvent, Told
 from .windows import windows_of
 
 log = logging.getLogger("dsldec")
@@ -218,9 +219,8 @@ def stream(
         advance = Advance(step, rows, windows, stop_at_eos=stop_at_eos)
         first = functools.partial(_first, advance, keys, denoiser.vocab_size)
         forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
-        yield from Batch(
-            advance, forward, first, len(here), waiting, drafts, lambda request: most(request.length), trace=trace, on_step=on_step
-        ).run()
+        told = Told(advance, trace, on_step)
+        yield from Batch(advance, forward, first, len(here), waiting, drafts, lambda request: most(request.length), told).run()
 
 
 def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:

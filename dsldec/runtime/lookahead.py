@@ -21,32 +21,16 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..backends.vocabulary import OBSERVATIONS, observe
 from ..diagnostics import Diagnostic
 from .advance import Advance, Moment, Seen, Stepped
 from .forward import Forward
 from .poll import AtOnce, Poll, polling
 from .requests import Request
-from .rows import Row, Rows, TraceStep
+from .rows import Row, Rows
+from .told import Told
 
 NOTHING_SEEN = Seen(torch.empty(0), torch.empty(0))
 NOT_OVER = -2  # where a request's index would be
-
-
-@dataclass(frozen=True, slots=True)
-class StepEvent:
-    """What one step did in one row, for those who watch.
-
-    `index` is the prompt's, `step` and `forwards` the row's counts so far, `generated` what stands after the prompt now,
-    `written` the positions this step wrote and `confidence` how sure the denoiser was of each.
-    """
-
-    index: int
-    step: int
-    forwards: int
-    generated: Tensor
-    written: list[int]
-    confidence: dict[int, float]
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +66,15 @@ class Batch:
         waiting: Iterable[Request],
         drafts: int,
         most: Callable[[Request], int],
-        *,
-        trace: bool = False,
-        on_step: Callable[[StepEvent], None] | None = None,
+        told: Told,
         poll: Poll | None = None,
     ) -> None:
         self.advance, self.forward, self.first, self.drafts, self.most = advance, forward, first, drafts, most
         self.waiting = deque(waiting)
         self.rows: Rows = advance.rows
         slots, device = len(self.rows.start), self.rows.start.device
-        self.poll = poll or polling(device, watched=trace or on_step is not None or forward.waits)
-        self.on_step, self.traced = on_step, trace
+        self.told = told
+        self.poll = poll or polling(device, watched=told.wanted or forward.waits)
         self.seen = NOTHING_SEEN
         self.live = list(range(count))  # as far as the host has heard
         self.fresh = list(self.live)  # of those, the ones that nothing was forwarded for yet: nothing can be drafted for them
@@ -103,7 +85,6 @@ class Batch:
         self.took, self.fed = torch.zeros(2, slots, dtype=torch.int64, device=device)
         self.proposed, self.accepted = torch.zeros(2, max(1, drafts - 1), slots, dtype=torch.int64, device=device)
         self.launched, self.since, self.began = [0] * slots, [0] * slots, [time.perf_counter()] * slots  # rows fed, first forward, when
-        self.trace: list[list[TraceStep]] = [[] for _ in range(slots)]
         self.indices: tuple[Any, list[Tensor], list[Tensor]] = ((), [], [])
         self._occupied()
 
@@ -149,7 +130,7 @@ class Batch:
             torch.where(new, 0, count) for count in (self.took, self.fed, self.proposed, self.accepted)
         )
         for row in come:
-            self.launched[row], self.since[row], self.began[row], self.trace[row] = 0, self.forwards, time.perf_counter(), []
+            self.launched[row], self.since[row], self.began[row] = 0, self.forwards, time.perf_counter()
         self.fresh, self.is_fresh = list(come), new
         self.live = sorted([*self.live, *come])
         self._occupied()
@@ -217,7 +198,7 @@ class Batch:
             stepped = self.advance(moment, self.seen, open_, ahead)
             following, passes = _accepted(moment, stepped, ahead)
             passes = passes if ahead is None else drafts[depth + 1].of(passes)
-            self._tell(moment, stepped, following, rows)
+            self.told.step(moment, stepped, following, {row: self.forwards - self.since[row] for row in rows})
             self.next = self._kept(following, open_, rows, self.next)
             if ahead is not None:
                 self.accepted[depth] += passes & open_
@@ -289,7 +270,7 @@ class Batch:
         error = self._failure(row, moment) if failed else None
         if error is not None:
             content = int((ids[request.region] != self.rows.mask_id).sum()) - self.rows.given(row)
-        trace, seconds = self.trace[row] if self.traced else None, time.perf_counter() - self.began[row]
+        trace, seconds = self.told.trace_of(request.index), time.perf_counter() - self.began[row]
         return Row(
             request.index, request.prompt_length, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,
             surplus=self.launched[row] - fed,
@@ -302,37 +283,6 @@ class Batch:
         step = int(moment.state["step"][row])
         message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
         return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")
-
-    # --- what is told
-
-    def _tell(self, moment: Moment, stepped: Stepped, following: Moment, rows: Sequence[int]) -> None:
-        """Note what a step wrote, and what the denoiser had said there."""
-        if not self.traced and self.on_step is None:
-            return
-        mask_id, program = self.rows.mask_id, self.advance.step.program
-        before, after = (moment.canvas.gather(1, stepped.columns) for moment in (moment, following))
-        token = None if program.facts.deterministic else torch.where(after == mask_id, before, after)
-        observed = {name: value.tolist() for name, value in observe(stepped.logits, mask_id, OBSERVATIONS, token).items()}
-        steps = following.state["step"].tolist()
-        phases = following.state["ran"].tolist() if "ran" in following.state else [0] * len(steps)
-        # Positions are told from the first one after the prompt.
-        requests = self.rows.requests
-        first = [start + one.begin - one.prompt_length for start, one in zip(stepped.window_start.tolist(), requests, strict=True)]
-        was, is_, changed = (x.tolist() for x in (before == mask_id, after == mask_id, before != after))
-        for row in rows:
-            forwards = self.forwards - self.since[row]
-            places = [i for i, new in enumerate(changed[row]) if new]
-            kinds: dict[tuple[bool, bool], list[int]] = {(True, False): [], (False, True): [], (False, False): []}
-            for place in places:
-                kinds[was[row][place], is_[row][place]].append(first[row] + place)
-            values = {name: {first[row] + i: observed[name][row][i] for i in places} for name in OBSERVATIONS}
-            written, revoked, edited = kinds.values()
-            if self.traced:
-                self.trace[row].append(TraceStep(program.phases[phases[row]], written, revoked, edited, forwards - 1, values))
-            if self.on_step is not None:
-                request = requests[row]
-                generated = following.canvas[row, request.prompt_length : len(request.canvas)].cpu().clone()
-                self.on_step(StepEvent(request.index, steps[row], forwards, generated, sorted(written + edited), values["conf"]))
 
 
 def _accepted(moment: Moment, stepped: Stepped, ahead: Moment | None) -> tuple[Moment, Tensor]:

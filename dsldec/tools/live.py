@@ -27,7 +27,7 @@ from .prompts import Prompt
 from .results import InOrder, Result
 
 if TYPE_CHECKING:
-    from ..runtime.lookahead import StepEvent
+    from ..runtime.told import StepEvent
 
 MASK, MASK_IN_ASCII = "░", "_"
 FRAME_SECONDS = 0.05

@@ -29,8 +29,8 @@ if TYPE_CHECKING:
     from rich.console import Console
 
     from ..models.huggingface import HuggingFaceDenoiser
-    from ..runtime.lookahead import StepEvent
     from ..runtime.rows import Row
+    from ..runtime.told import StepEvent
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
 

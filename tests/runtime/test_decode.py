@@ -8,7 +8,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.runtime.decode import stream
-from dsldec.runtime.lookahead import StepEvent
+from dsldec.runtime.told import StepEvent
 
 from ..toy import MASK, ToyDenoiser
 

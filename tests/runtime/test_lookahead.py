@@ -11,7 +11,7 @@ from torch import Tensor
 import dsldec
 from dsldec.diagnostics import UsageError
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
-from dsldec.runtime.lookahead import StepEvent
+from dsldec.runtime.told import StepEvent
 
 from ..toy import ToyDenoiser, golden
 

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from dsldec.diagnostics import Diagnostic
-from dsldec.runtime.lookahead import StepEvent
+from dsldec.runtime.told import StepEvent
 from dsldec.tools.live import Board, Canvas, LiveDisplay, Token, View, answer, render, snapshot_svg
 from dsldec.tools.prompts import Prompt
 from dsldec.tools.results import Result
