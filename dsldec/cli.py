@@ -38,12 +38,13 @@ exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 in
 
 
 BENCH_HELP = """\
-usage: dsldec bench step|loop ...
+usage: dsldec bench step|loop|batch ...
 
   step   the step of a policy on random logits, as a multiple of one read of them
   loop   whole decodes with the small model inside dsldec, as a multiple of a plain loop
+  batch  many prompts side by side, as a multiple of batches one after the other
 
-`dsldec bench step --help` and `dsldec bench loop --help` show the options
+`dsldec bench step --help` and the like show the options
 """
 
 
@@ -181,7 +182,7 @@ def _bench(arguments: list[str]) -> int:
         return 0
     lacking = "`dsldec bench` lacks what to measure" if not arguments else f"`dsldec bench` cannot measure {quoted(arguments[0])}"
     near = did_you_mean(arguments[0], BENCHES) if arguments else None
-    help = f"did you mean `dsldec bench {near}`?" if near else "write `dsldec bench step` or `dsldec bench loop`"
+    help = f"did you mean `dsldec bench {near}`?" if near else "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"
     raise UsageError(Diagnostic("E0421" if arguments else "E0420", lacking, help=help))
 
 
@@ -205,7 +206,16 @@ def _bench_loop(arguments: list[str]) -> int:
     return bench_loop(LoopOptions(**several, **values))
 
 
-BENCHES: dict[str, Callable[[list[str]], int]] = {"step": _bench_step, "loop": _bench_loop}
+def _bench_batch(arguments: list[str]) -> int:
+    values = _parsed(_bench_batch_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.bench_batch import BatchOptions, bench_batch
+
+    return bench_batch(BatchOptions(settings=tuple(values.pop("settings") or ()), **values))
+
+
+BENCHES: dict[str, Callable[[list[str]], int]] = {"step": _bench_step, "loop": _bench_loop, "batch": _bench_batch}
 
 
 def _explain(arguments: list[str]) -> int:
@@ -434,6 +444,26 @@ def _bench_loop_parser() -> _Parser:
     add("--prompts", type=_count("--prompts"), default=4, metavar="N", help="held-out prompts (default: 4)")
     add("--gen-length", type=_count("--gen-length"), default=48, metavar="N", help="tokens to generate (default: 48)")
     add("--rounds", type=_count("--rounds"), default=5, metavar="N", help="how often everything is timed (default: 5)")
+    add("--threads", type=_count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
+    add("--json", metavar="FILE", help="write everything measured, seconds too")
+    return parser
+
+
+def _bench_batch_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec bench batch",
+        description="Measure many prompts side by side, in multiples of the tokens a second of batches one after the other.",
+        allow_abbrev=False,
+    )
+    add = parser.add_argument
+    add("--policy", default="threshold", metavar="NAME|FILE", help="a shipped policy or a policy file (default: threshold)")
+    add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
+    add("--model", metavar="PATH", help="a Hugging Face model (default: the small one inside dsldec)")
+    add("--prompts", type=_count("--prompts"), default=200, metavar="N", help="held-out prompts (default: 200)")
+    add("--batch", type=_count("--batch"), default=8, metavar="N", help="rows side by side (default: 8)")
+    add("--gen-length", type=_count("--gen-length"), default=48, metavar="N", help="tokens to generate at most (default: 48)")
+    add("--backend", type=_one_of("--backend", ("eager", "inductor")), default="eager", metavar="NAME", help="eager (default) or inductor")
+    add("--rounds", type=_count("--rounds"), default=3, metavar="N", help="how often everything is timed (default: 3)")
     add("--threads", type=_count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
     add("--json", metavar="FILE", help="write everything measured, seconds too")
     return parser

@@ -13,7 +13,7 @@ import dsldec
 from dsldec.backends.vocabulary import observe
 from dsldec.cli import main
 from dsldec.resources import shipped_policies
-from dsldec.tools import baselines, bench_loop, bench_report
+from dsldec.tools import baselines, bench_batch, bench_loop, bench_report
 from dsldec.tools.bench_step import FLOAT64, READ, STATISTICS, Case, Key, StepOptions, bench_step
 from dsldec.tools.rounds import Ratio, measured
 from dsldec.tools.rule import Rule, found
@@ -160,6 +160,29 @@ def test_the_plain_loop_is_what_static_does(capsys, tmp_path) -> None:
     assert all(row["rate"] > 0 for row in results["timed"])
 
 
+def test_many_prompts_are_answered_alike_however_they_share_rows(capsys, tmp_path) -> None:
+    file = tmp_path / "batch.json"
+    options = ["--prompts", "5", "--batch", "2", "--rounds", "1", "--set", "block=8", "--gen-length", "24", "--json", str(file)]
+    assert main(["bench", "batch", *options]) == 0
+    timed = json.loads(file.read_text())["timed"]
+    assert [row["way"] for row in timed] == [
+        bench_batch.AFTER_EACH_OTHER, bench_batch.REFILLED, bench_batch.ALL_LOGITS,
+        f"{bench_batch.REFILLED}, cache prefix", f"{bench_batch.REFILLED}, cache dual",
+    ]  # fmt: skip
+    assert [row["same"] for row in timed[:3]] == [1, 1, 1]
+    assert len({row["rows"] for row in timed[:3]}) == 1
+    assert timed[0]["rate"] == 1
+    assert "5 prompts of" in capsys.readouterr().out
+
+
+def test_ways_that_disagree_are_not_compared() -> None:
+    same, other = (bench_batch.Answers([[1, 2], [1, last]], 2, 2, 1.0) for last in (2, 3))
+    names = (bench_batch.AFTER_EACH_OTHER, bench_batch.REFILLED, bench_batch.ALL_LOGITS)
+    bench_batch.require_same(dict(zip(names, (same, same, same), strict=True)))
+    with pytest.raises(AssertionError, match="1 answers of `rows taken by who waits` are others"):
+        bench_batch.require_same(dict(zip(names, (same, other, same), strict=True)))
+
+
 def test_loops_that_disagree_are_not_compared() -> None:
     plain, static = bench_loop.Key(bench_loop.PLAIN), bench_loop.Key("static", "eager")
     answers = bench_loop.Answers
@@ -175,7 +198,7 @@ def test_loops_that_disagree_are_not_compared() -> None:
     [
         ([], 2, "error[E0420]: `dsldec bench` lacks what to measure"),
         (["stpe"], 2, "did you mean `dsldec bench step`?"),
-        (["speed"], 2, "write `dsldec bench step` or `dsldec bench loop`"),
+        (["speed"], 2, "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"),
         (["step", "--shape", "1x32"], 2, "`--shape` is rows x positions x vocabulary, not `1x32`"),
         (["step", "--shape", "1x-3x500"], 2, "`--shape` is rows x positions x vocabulary"),
         (["step", "--shape", "0x4x500"], 2, "at least 1 row"),
@@ -192,6 +215,8 @@ def test_loops_that_disagree_are_not_compared() -> None:
         (["step", "--policy", "treshold"], 1, "did you mean `threshold`?"),
         (["step", "static"], 2, "`dsldec bench step` has no option `static`"),
         (["loop", "--policy", "statc"], 1, "did you mean `static`?"),
+        (["batch", "--policy", "statc"], 1, "did you mean `static`?"),
+        (["batch", "--set", "blok=4"], 1, "did you mean `block`?"),
         (["loop", "--prompts", "0"], 2, "`--prompts` is at least 1"),
         (["loop", "--plot", "a.svg"], 2, "`dsldec bench loop` has no option `--plot`"),
     ],
@@ -218,7 +243,7 @@ def test_a_gpu_that_is_not_there_and_a_compiler_that_is_not_there(monkeypatch, c
 
 def test_help_and_wrong_usage_name_both(capsys) -> None:
     assert main(["bench", "--help"]) == 0
-    assert "bench step|loop" in capsys.readouterr().out
+    assert "bench step|loop|batch" in capsys.readouterr().out
     for what in ("step", "loop"):
         assert main(["bench", what, "--help"]) == 0
         assert f"dsldec bench {what}" in capsys.readouterr().out

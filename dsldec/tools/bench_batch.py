@@ -1,0 +1,167 @@
+"""`dsldec bench batch`: how many tokens a second many prompts give side by side, as a multiple of batches one after the other.
+
+What is compared: a batch that is decoded until all its prompts are finished before the next begins; one in which a prompt that waits
+takes the row of one that is finished; that with the logits of whole canvases computed, and with the caches that the model and the
+policy allow. Not here: timing (`rounds`), how good answers are without a cache (`evaluate`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple
+
+import torch
+
+from ..models.huggingface import HuggingFaceDenoiser, from_pretrained
+from ..models.tasks import TASKS, Example
+from ..policy import Policy
+from ..runtime.decode import decode
+from . import bench
+from .evaluate import LENGTHS, held_out
+from .rounds import Ratio, measured
+from .settings import chosen
+
+TASK = "word_problems"
+AFTER_EACH_OTHER, REFILLED, ALL_LOGITS = "batches one after the other", "rows taken by who waits", "likewise, logits of whole canvases"
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """What is measured, and where it goes."""
+
+    policy: str = "threshold"
+    settings: tuple[str, ...] = ()
+    model: str | None = None
+    prompts: int = 200
+    batch: int = 8
+    gen_length: int = LENGTHS[TASK]
+    backend: str = "eager"
+    rounds: int = 3
+    threads: int | None = None
+    json: str | None = None
+
+
+class Answers(NamedTuple):
+    """All ids of each prompt, the tokens and rows they took together, and the share that is right."""
+
+    ids: list[list[int]]
+    tokens: int
+    rows: int
+    right: float
+
+
+class AllLogits:
+    """A denoiser that is not asked for chosen columns; everything else is the other's."""
+
+    chooses = False
+
+    def __init__(self, denoiser: Any) -> None:
+        self.denoiser = denoiser
+
+    def __call__(self, ids: torch.Tensor, **how: Any) -> torch.Tensor:
+        logits: torch.Tensor = self.denoiser(ids, **how)
+        return logits
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.denoiser, name)
+
+
+def bench_batch(options: BatchOptions) -> int:
+    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's mistakes."""
+    bench.require_writable(options.json)
+    policy = chosen(options.policy, options.settings)
+    bench.use_threads(options.threads)
+    denoiser = from_pretrained(options.model)
+    examples = held_out(TASK, options.prompts)
+    calls = _calls(denoiser, examples, policy, options)
+    answers: dict[str, Answers] = {}
+    tell = bench.progress("many prompts")
+    for name, call in calls.items():
+        tell(f"first decode, not timed: {name}")
+        answers[name] = call()
+    require_same(answers)
+    seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
+    lengths = sorted(len(denoiser.encode(example.prompt)) for example in examples)
+    print(f"tokens a second as a multiple of those of {AFTER_EACH_OTHER}, `{policy.name}`, batches of {options.batch}:")
+    print(
+        f"{len(lengths)} prompts of {lengths[0]} to {lengths[-1]} tokens, at most {options.gen_length} to generate, end of text ends a row"
+    )
+    print(f"median and quartiles of {options.rounds} rounds; {bench.machine_line(denoiser.device)}\n")
+    print(*table(seconds, answers), sep="\n")
+    if options.json is not None:
+        bench.write_json(options.json, results(seconds, answers, bench.machine(denoiser.device)))
+    return 0
+
+
+def _calls(
+    denoiser: HuggingFaceDenoiser, examples: Sequence[Example], policy: Policy, options: BatchOptions
+) -> dict[str, Callable[[], Answers]]:
+    whole = [examples]
+    parts = [examples[at : at + options.batch] for at in range(0, len(examples), options.batch)]
+    calls: dict[str, Callable[[], Answers]] = {
+        AFTER_EACH_OTHER: partial(_decoded, denoiser, parts, policy, options),
+        REFILLED: partial(_decoded, denoiser, whole, policy, options),
+        ALL_LOGITS: partial(_decoded, AllLogits(denoiser), whole, policy, options),
+    }
+    kinds = ("exact",) if getattr(denoiser, "block_length", None) is not None else ("prefix", "dual")
+    for cache in kinds:
+        if cache in policy.facts.caches:
+            calls[f"{REFILLED}, cache {cache}"] = partial(_decoded, denoiser, whole, policy, options, cache)
+    return calls
+
+
+def _decoded(denoiser: Any, parts: Sequence[Sequence[Example]], policy: Policy, options: BatchOptions, cache: str = "none") -> Answers:
+    ids, tokens, rows, right = list[list[int]](), 0, 0, 0
+    for part in parts:
+        decoded = decode(
+            denoiser, [example.prompt for example in part], policy,
+            gen_length=options.gen_length, backend=options.backend, batch=options.batch, cache=cache,
+        )  # fmt: skip
+        ids += [each.tolist() for each in decoded.ids]
+        tokens, rows = tokens + int(decoded.tokens.sum()), rows + int(decoded.rows.sum())
+        right += sum(TASKS[TASK].score(example, text or "").answer for example, text in zip(part, decoded.text, strict=True))
+    return Answers(ids, tokens, rows, right / max(1, len(ids)))
+
+
+def require_same(answers: Mapping[str, Answers]) -> None:
+    """AssertionError where two ways without a cache disagree: their times would not be those of the same work."""
+    for name in (REFILLED, ALL_LOGITS):
+        different = sum(one != other for one, other in zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True))
+        # A row beside other rows is rounded otherwise; where that turns a decision, the answer is another.
+        assert different <= len(answers[name].ids) // 20, f"{different} answers of `{name}` are others"
+
+
+def table(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers]) -> Iterator[str]:
+    """A Markdown table: a row a way."""
+    yield "| | tokens a second | rows fed | ids that stay the same | answers right |"
+    yield "|---|---|---|---|---|"
+    for name in seconds:
+        rate, same, answer = rates(seconds, answers, name), same_share(answers, name), answers[name]
+        yield f"| {name} | {rate.median:.3g} ({rate.low:.3g} to {rate.high:.3g}) | {answer.rows} | {same:.3f} | {answer.right:.3f} |"
+
+
+def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], name: str) -> Ratio:
+    """Tokens a second as a multiple of those of batches one after the other."""
+    more = answers[name].tokens / max(1, answers[AFTER_EACH_OTHER].tokens)
+    return Ratio.of([that / this * more for this, that in zip(seconds[name], seconds[AFTER_EACH_OTHER], strict=True)])
+
+
+def same_share(answers: Mapping[str, Answers], name: str) -> float:
+    """Of all prompts, those whose ids are what they are one batch after the other."""
+    pairs = list(zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True))
+    return sum(one == other for one, other in pairs) / max(1, len(pairs))
+
+
+def results(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], machine: Mapping[str, Any]) -> dict[str, Any]:
+    """Everything that was measured, seconds too, for a JSON file."""
+    rows = []
+    for name, taken in seconds.items():
+        rate = rates(seconds, answers, name)
+        row = {"way": name, "rate": rate.median, "quartiles": [rate.low, rate.high], "seconds": list(taken)}
+        rows.append(
+            row
+            | {"tokens": answers[name].tokens, "rows": answers[name].rows, "same": same_share(answers, name), "right": answers[name].right}
+        )
+    return {"machine": dict(machine), "timed": rows}
