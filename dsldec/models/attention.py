@@ -2,21 +2,26 @@
 
 transformers' own models look their attention up by a name that their configuration holds, and their masks likewise: during a call it
 is our name. What a model says of who may hear whom (a sliding window) is asked at the columns where queries and keys really stand.
+Code of a model's own mostly ends in torch's function for attention: there it is met as torch calls it. Where such code takes no
+positions (LLaDA), its rotary embedding is given each token at the place where it stands in the canvas.
 
-Not here: what is done with queries, keys and values (`kept`).
+Not here: what is done with queries, keys and values, and which of the ways is a model's (`kept`).
 
 Shapes: R rows, H heads, W tokens fed, C columns of a canvas, D size of a head.
 """
 
 from __future__ import annotations
 
+import inspect
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from contextvars import ContextVar
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
+from torch.overrides import TorchFunctionMode
 
 NAME = "dsldec_kept"
 BEYOND_A_MASK = ("softcap", "s_aux", "position_bias")  # of what attention functions of transformers are given
@@ -33,24 +38,36 @@ class Meets(Protocol):
         ...
 
 
+class Way(Protocol):
+    """How a model's attention is met. Nothing of the model is changed outside `met`, after an error neither."""
+
+    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+        """What the model is called with beside its ids; `blocks`: it is causal between blocks, whatever it says itself."""
+        ...
+
+    def met(self, call: Meets) -> Any:
+        """A context: inside, the model's attention is this call's."""
+        ...
+
+
 class OwnWayError(Exception):
     """Attention that cannot be met; the message says how the model computes it."""
 
 
-_CALL: ContextVar[Meets] = ContextVar("_CALL")
-
-
-class Attention:
-    """The attention of a model of transformers' own. Nothing is changed outside `met`."""
+class ByInterface:
+    """The attention interface of transformers."""
 
     def __init__(self, model: Any) -> None:
         _register()
         found: list[Any] = [getattr(module, "config", None) for module in model.modules()]
         self.configs = {id(one): one for one in found if hasattr(one, "_attn_implementation")}.values()
 
+    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+        # A mask of four dimensions goes to every layer as it is: the model's own is not asked.
+        return {"position_ids": call.columns} | ({"attention_mask": call.seen} if blocks else {})
+
     @contextmanager
     def met(self, call: Meets) -> Iterator[None]:
-        """Inside, the model's attention is this call's."""
         before = [(config, config._attn_implementation) for config in self.configs]
         token = _CALL.set(call)
         try:
@@ -61,6 +78,51 @@ class Attention:
             for config, name in before:
                 config._attn_implementation = name
             _CALL.reset(token)
+
+
+class ByTorch:
+    """torch's function, in code of a model's own that takes position ids."""
+
+    def __init__(self, model: Any) -> None:
+        self.model = model
+
+    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+        return {"position_ids": call.columns}
+
+    @contextmanager
+    def met(self, call: Meets) -> Iterator[None]:
+        with _Attentive(call):
+            yield
+
+
+class ByTorchAndRotary(ByTorch):
+    """torch's function, in code whose rotary embedding turns the first query and key as those of column 0, and so on."""
+
+    def __init__(self, model: Any) -> None:
+        super().__init__(model)
+        self.rotary = [module for module in model.modules() if list(inspect.signature(module.forward).parameters)[:2] == ["q", "k"]]
+
+    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+        return {}
+
+    @contextmanager
+    def met(self, call: Meets) -> Iterator[None]:
+        def spread(_: Any, given: tuple[Tensor, ...]) -> tuple[Any, ...]:
+            return (*(_spread(one, call) for one in given[:2]), *given[2:])
+
+        def gathered(_: Any, given: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+            return tuple(one.gather(2, _of_heads(call.columns, one)) for one in turned)
+
+        with super().met(call), ExitStack() as hooks:
+            for module in self.rotary:
+                hooks.callback(module.register_forward_pre_hook(spread).remove)
+                hooks.callback(module.register_forward_hook(gathered).remove)
+            yield
+
+
+WAYS: tuple[Callable[[Any], Way], ...] = (ByInterface, ByTorch, ByTorchAndRotary)
+
+_CALL: ContextVar[Meets] = ContextVar("_CALL")
 
 
 def _register() -> None:
@@ -91,3 +153,46 @@ def _attend(
     if attention_mask is None:
         raise OwnWayError("gives its attention no mask")
     return _CALL.get().attend(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
+
+
+class _Attentive(TorchFunctionMode):
+    """torch, but for its function for attention."""
+
+    def __init__(self, call: Meets) -> None:
+        super().__init__()
+        self.call = call
+
+    def __torch_function__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        if function is not F.scaled_dot_product_attention:
+            return function(*args, **(kwargs or {}))
+        return self._attend(*args, **(kwargs or {}))
+
+    def _attend(
+        self,
+        query: Tensor,
+        key: Tensor,
+        value: Tensor,
+        attn_mask: Tensor | None = None,
+        dropout_p: float = 0.0,
+        is_causal: bool = False,
+        scale: float | None = None,
+        enable_gqa: bool = False,
+    ) -> Tensor:
+        if attn_mask is not None or is_causal:
+            raise OwnWayError("gives its attention a mask of its own")
+        if query.dim() != 4 or key.shape[2] != query.shape[2]:
+            raise OwnWayError("attends to other keys than those of the tokens it is given")
+        return self.call.attend(query, key, value, self.call.seen, scale)
+
+
+def _spread(one: Tensor, call: Meets) -> Tensor:
+    """`[R, H, W, D]` as `[R, H, C, D]`: each token at its column, and somewhere beside them what nobody asks for."""
+    if one.dim() != 4 or one.shape[2] != call.columns.shape[1]:
+        raise OwnWayError("turns other queries and keys than those of the tokens it is given")
+    at = torch.arange(call.seen.shape[-1], device=one.device)
+    return one.gather(2, _of_heads((at - call.columns[:, :1]).clamp(0, one.shape[2] - 1), one))
+
+
+def _of_heads(places: Tensor, one: Tensor) -> Tensor:
+    """`places [R, N]` as an index of `one [R, H, W, D]` along W."""
+    return places[:, None, :, None].expand(-1, one.shape[1], -1, one.shape[3])

@@ -62,6 +62,7 @@ class Head:
             raise NotMetError
         return logits
 
+    @torch.inference_mode()
     def ask(self, ids: Tensor) -> None:
         """Feed some of these ids, once: the last column, then the first; a head that is not fed so, or minds the order, shows."""
         if self.picks is not None or ids.shape[1] < 2:

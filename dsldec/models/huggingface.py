@@ -17,9 +17,10 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
 from . import infill
+from .attention import Way
 from .denoiser import require_denoiser
 from .head import Head
-from .kept import KeysAndValues, why_not
+from .kept import KeysAndValues, way_of
 from .loading import Opened, already_loaded, device_of, dtype_of, opened, with_weights, wrong
 from .probe import Mask, Probed, keys_mask, probe
 from .shifted import before, shifted
@@ -88,13 +89,11 @@ class HuggingFaceDenoiser:
 
     def kept(self, rows: int, length: int) -> KeysAndValues:
         """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError` (E0414) where it cannot be."""
-        if self._never_kept is not None:
-            raise UsageError(self._never_kept)
-        return KeysAndValues(self, rows, length)
+        return KeysAndValues(self, self._way, rows, length)
 
     @cached_property
-    def _never_kept(self) -> Diagnostic | None:
-        return why_not(self)
+    def _way(self) -> Way:
+        return way_of(self)
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one."""

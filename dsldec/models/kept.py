@@ -20,12 +20,14 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from ..diagnostics import Diagnostic
-from .attention import Attention, OwnWayError
+from ..diagnostics import Diagnostic, UsageError
+from .attention import WAYS, OwnWayError, Way
 from .head import NotMetError, near, picked
 from .shifted import before
 
 LENGTH = 24  # tokens of the canvas that is fed to find out
+# Said of a model that another way may still fit.
+NOT_MET, NO_POSITIONS = "computes attention in a way of its own", "takes no position ids"
 
 
 @dataclass
@@ -59,17 +61,16 @@ class KeysAndValues:
     model's device; none of them is read on the host.
     """
 
-    def __init__(self, denoiser: Any, rows: int, length: int) -> None:
-        self.denoiser, self.rows, self.length = denoiser, rows, length
-        self.attention = Attention(denoiser.model)
+    def __init__(self, denoiser: Any, way: Way, rows: int, length: int) -> None:
+        self.denoiser, self.way, self.rows, self.length = denoiser, way, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
         self._last: _Call | None = None
 
     @property
     def layers(self) -> int:
-        """How many were met, 0 before the first call."""
-        return len(self._layers)
+        """How many were met, 0 before the first call. What the head was fed is kept as one more, of one tensor."""
+        return sum(len(layer) == 2 for layer in self._layers)
 
     @property
     def bytes(self) -> int:
@@ -96,11 +97,8 @@ class KeysAndValues:
         """
         self._last = None
         call = self._call(ids.shape[1], first, count, rows, left, right, lengths)
-        how: dict[str, Any] = {"position_ids": call.columns}
-        if self.block_length is not None:
-            how["attention_mask"] = call.seen
-        with self.attention.met(call):
-            logits = self._logits(ids, call, call.columns if at is None else at, how)
+        with self.way.met(call):
+            logits = self._logits(ids, call, call.columns if at is None else at, self.way.given(call, self.block_length is not None))
         self._last = call
         return logits
 
@@ -155,39 +153,45 @@ class KeysAndValues:
         return picked(torch.cat([earlier, states], dim=1), (before(at) - first + 1).clamp(0, states.shape[1]))
 
 
-def why_not(denoiser: Any) -> Diagnostic | None:
-    """What keeps the keys and values of this model from being kept (E0414), if anything does: it is called, and compared."""
+def way_of(denoiser: Any) -> Way:
+    """How keys and values of this model are met: it is called in each way, and compared. Raises `UsageError` (E0414) where in none."""
+    told = ""
+    for kind in WAYS:
+        way = kind(denoiser.model)
+        reason = _why_not(denoiser, way)
+        if not reason:
+            return way
+        told = told if told not in ("", NOT_MET) else reason
+        if reason not in (NOT_MET, NO_POSITIONS):
+            break
+    message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {told}"
+    raise UsageError(Diagnostic("E0414", message, help="decode without them: `--cache none`"))
+
+
+def _why_not(denoiser: Any, way: Way) -> str:
     try:
-        reason = _differs(denoiser)
+        return _differs(denoiser, way)
     except OwnWayError as error:
-        reason = str(error)
-    except TypeError as error:
-        reason = "takes no position ids" if "position_ids" in str(error) else _not_taken(error)
+        return str(error)
     except NotMetError:
-        reason = "computes its logits outside of its head, and they speak of the next position"
+        return "computes its logits outside of its head, and they speak of the next position"
     # A model's own code may raise anything for what it is given beside ids.
     except Exception as error:
-        reason = _not_taken(error)
-    if not reason:
-        return None
-    message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {reason}"
-    return Diagnostic("E0414", message, help="decode without them: `--cache none`")
-
-
-def _not_taken(error: Exception) -> str:
-    why = (str(error).strip().splitlines() or [""])[0]
-    return f"does not take what it has to be given ({type(error).__name__}: {why})"
+        if isinstance(error, TypeError) and "position_ids" in str(error):
+            return NO_POSITIONS
+        why = (str(error).strip().splitlines() or [""])[0]
+        return f"does not take what it has to be given ({type(error).__name__}: {why})"
 
 
 @torch.inference_mode()
-def _differs(denoiser: Any) -> str:
+def _differs(denoiser: Any, way: Way) -> str:
     """Two canvases whole, then a third of each, in the other order and one column apart."""
     ids = _canvases(denoiser)
     length = ids.shape[1]
     if length < 6:
         return f"takes {length} tokens, and what there is to keep stands beside what is fed"
     denoiser.head.ask(ids)
-    memory = KeysAndValues(denoiser, 2, length)
+    memory = KeysAndValues(denoiser, way, 2, length)
 
     def all_of(value: int) -> Tensor:
         return torch.full((2,), value, device=ids.device)
@@ -196,7 +200,7 @@ def _differs(denoiser: Any) -> str:
     plain = denoiser(ids)
     full = memory(ids, nothing, whole, both, nothing, whole, whole)
     if not memory.layers:
-        return "computes attention in a way of its own"
+        return NOT_MET
     if not near(full, plain):
         return "does not place tokens by the position ids it is given"
     memory.keep(both, nothing, whole)
