@@ -302,3 +302,17 @@ def test_no_square_mask_is_needed() -> None:
     denoiser, ids = deep("qwen3", mask=square_mask), canvas()
     _, whole = kept_whole(denoiser, ids)
     near(whole[1, :17], denoiser(ids, list(LENGTHS))[1, :17])
+
+
+def test_what_stands_between_left_and_the_first_one_fed_is_not_heard() -> None:
+    denoiser, ids = deep("eurobert"), canvas()
+    given = {}
+    for id_at_8 in (40, 41):
+        memory, _ = kept_whole(denoiser, ids)
+        fed(memory, torch.full_like(ids, id_at_8), [(0, 8, 9)])
+        memory.keep(torch.zeros(2, dtype=torch.int64), torch.tensor([8, 0]), torch.tensor([9, 0]))
+        for left in (8, 9):
+            first, count, row, right, lengths = (torch.tensor([number]) for number in (12, 4, 0, 16, 24))
+            given[id_at_8, left] = memory(ids[:1, 12:16], first, count, row, torch.tensor([left]), right, lengths)
+    assert torch.equal(given[40, 8], given[41, 8])
+    assert not torch.equal(given[40, 9], given[41, 9])
