@@ -500,7 +500,7 @@ def _model_parser() -> _Parser:
     parser = _Parser(
         prog="dsldec model",
         description="Say what a model is to decoding: its family, ids, lengths, and where each was found. No weight is loaded.",
-        epilog="exit status: 0 shown, 1 shown, but it has no mask that can be found, 2 wrong usage or no model that can be decoded",
+        epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
         allow_abbrev=False,
     )
     parser.add_argument("path", nargs="?", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
@@ -521,8 +521,10 @@ def _add_reading(parser: _Parser) -> None:
     add(
         "--shift-logits",
         action=argparse.BooleanOptionalAction,
-        help="the model's logits at a position speak of the next one (default: so they do for Dream)",
+        help="the model's logits at a position speak of the next one (default: so they do for Dream and Fast-dLLM v2)",
     )
+    help = "the model is block-causal, in blocks of N tokens (default: found in its files)"
+    add("--block-length", type=_count("--block-length"), metavar="N", help=help)
 
 
 def _add_placing(parser: _Parser) -> None:

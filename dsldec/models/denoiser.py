@@ -18,9 +18,10 @@ class Denoiser(Protocol):
     call, `denoiser(ids, lengths=[b])`, each padded on the right); `chooses = True` (it may be called for the logits of
     some columns, each row its own: `denoiser(ids, at=[b, W] int64) -> [b, W, V]`, those that the whole call has there);
     `kept(rows, length)` (memory for keys and values, a `kept.KeysAndValues`, that a part of the canvas can be fed to);
-    `device`; `max_length` (prompt and generation); `gen_length` (what the model is usually asked for);
-    `encode(text) -> ids` and `decode_text(ids) -> text`, for texts with
-    gaps `encode_gaps(text) -> ids` and `filled(text, ids) -> text`.
+    `block_length` of a block-causal model, where a position sees its own block both ways and those before it, blocks counted from
+    the first column of the canvas; `device`; `max_length` (prompt and generation); `gen_length` (what the model is usually
+    asked for); `encode(text) -> ids` and `decode_text(ids) -> text`, for texts with gaps `encode_gaps(text) -> ids` and
+    `filled(text, ids) -> text`.
     A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt length together.
     """
 
@@ -44,14 +45,15 @@ def require_denoiser(denoiser: Any) -> None:
 
 
 def _require_ids_that_fit(denoiser: Denoiser) -> None:
-    size, eos_id = denoiser.vocab_size, getattr(denoiser, "eos_id", None)
-    wrong = ""
+    size, eos_id, blocks = denoiser.vocab_size, getattr(denoiser, "eos_id", None), getattr(denoiser, "block_length", None)
+    wrong, help_ = "", "`mask_id` and `eos_id` are two different ids below `vocab_size`; without an end of text, `eos_id` is None"
     if size < 2 or not 0 <= denoiser.mask_id < size:
         wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
         wrong = f"its `eos_id` is {eos_id}"
+    elif blocks is not None and (not hasattr(blocks, "__index__") or blocks < 1):
+        wrong, help_ = f"its `block_length` is {blocks}", "a block has 1 token or more; a model that sees the whole canvas has none"
     if wrong:
-        help_ = "`mask_id` and `eos_id` are two different ids below `vocab_size`; without an end of text, `eos_id` is None"
         raise UsageError(Diagnostic("E0408", f"this denoiser cannot be right: {wrong}", help=help_))
 
 

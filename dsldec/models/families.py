@@ -13,6 +13,9 @@ from typing import Any
 from ..diagnostics import Diagnostic, UsageError
 
 Config = Mapping[str, Any]  # what `config.json` holds
+# What configurations call the length of blocks: SDAR, block diffusion generally, Fast-dLLM v2.
+BLOCK_NAMES = ("block_length", "block_size", "bd_size")
+SDAR_MASKS = ((151936, 151669),)
 MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last of XLM and FlauBERT
 
 
@@ -21,7 +24,8 @@ class Family:
     """A kind of model that can denoise. `auto`: the Auto classes it may be loaded by, the best first.
 
     `shift_logits`: its logits at a position speak of the next one. `masks`: MASK ids by size of the vocabulary, for models
-    whose files do not say theirs.
+    whose files do not say theirs. `block_causal`: it sees its own block both ways and those before it; `block_length` is then
+    what is known of models whose files do not say. `stock`: the model type of transformers' own that computes the same.
     """
 
     name: str
@@ -29,6 +33,9 @@ class Family:
     auto: tuple[str, ...]
     shift_logits: bool = False
     masks: tuple[tuple[int, int], ...] = ()
+    block_causal: bool = False
+    block_length: int | None = None
+    stock: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,38 +76,63 @@ def _has_causal_head(config: Config) -> bool:
     return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or bool(config.get("is_decoder"))
 
 
-# The first that fits is told. SDAR, TraDo and LLaDA2 see their own block both ways and only what stands left of it.
+def _says_its_blocks(config: Config) -> bool:
+    return config.get("is_causal") is False and _has_causal_head(config) and any(isinstance(config.get(name), int) for name in BLOCK_NAMES)
+
+
+def stock_of(config: Config) -> str | None:
+    """The model type of transformers' own whose code stands in for that of the makers."""
+    return next((family.stock for family in FAMILIES if family.is_one(config)), None)
+
+
+# The first that fits is told.
 DECLINED = (
-    Declined(
-        _named(r"sdar|trado|llada2|fast_?dllm|bd3_?lm|block_?diffusion"),
-        "is block-causal: it sees its own block both ways and nothing to the right of it, and dsldec feeds whole canvases",
-        "give a model that sees the whole canvas (LLaDA, Dream, any masked language model)",
-    ),
     Declined(
         lambda config: bool(config.get("is_encoder_decoder")),
         "is sequence-to-sequence: it writes with a decoder, from left to right",
         "give a masked language model: one network that fills in masks",
     ),
     Declined(
-        lambda config: _has_causal_head(config) and not _own_code(config) and config.get("is_causal") is not False,
+        lambda config: _has_causal_head(config) and not _own_code(config) and config.get("is_causal") is not False and not stock_of(config),
         "is causal: a position sees only what stands left of it, and a denoiser has to see both sides",
-        'give a diffusion language model; one trained from this class says so in its `config.json`: `"is_causal": false`',
+        'give a diffusion language model; one trained from this class says so in its `config.json`: `"is_causal": false`, '
+        'and, where it is block-causal, `"block_length": 4`, say',
     ),
     Declined(
-        lambda config: not (_own_code(config) or _has_masked_head(config) or _has_causal_head(config)),
+        lambda config: not (stock_of(config) or _own_code(config) or _has_masked_head(config) or _has_causal_head(config)),
         "has no language-model head: it gives no logits over a vocabulary",
         "give a model saved with its head: `AutoModelForMaskedLM`, say",
     ),
 )
 
-# Recognised from the top; the ids are those of the published configurations and of their authors' programs.
+# Recognised from the top; the ids and block lengths are those of the published configurations and of their authors' programs.
+# SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) is Qwen3 to the name of every weight, norms of
+# queries and keys included; SDAR-MoE is Qwen3-MoE likewise (as its authors' engine and SGLang build it). Fast-dLLM v2
+# (modeling.py beside its weights) is Qwen2. All three only have another mask, which is given here, so their own code is not run.
 FAMILIES = (
+    Family(
+        "SDAR-MoE", _named(r"sdar_?moe"), ("AutoModelForCausalLM",),
+        masks=SDAR_MASKS, block_causal=True, block_length=4, stock="qwen3_moe",
+    ),
+    Family(
+        "SDAR", _named(r"sdar|trado"), ("AutoModelForCausalLM",),
+        masks=SDAR_MASKS, block_causal=True, block_length=4, stock="qwen3",
+    ),
+    Family(
+        "Fast-dLLM v2", _named(r"^fast_?dllm_?qwen(?!3)"), ("AutoModelForCausalLM",), shift_logits=True,
+        masks=((151936, 151665), (152064, 151665)), block_causal=True, block_length=32, stock="qwen2",
+    ),
+    Family(
+        "LLaDA2", _named(r"^llada2"), ("AutoModelForCausalLM", "AutoModel"),
+        masks=((157184, 156895),), block_causal=True, block_length=32,
+    ),
     Family("Dream", _named(r"^dream"), ("AutoModel", "AutoModelForCausalLM"), shift_logits=True, masks=((152064, 151666),)),
     Family("LLaDA", _named(r"^llada"), ("AutoModel", "AutoModelForCausalLM"), masks=((126464, 126336), (157184, 156895))),
     Family("own code", _own_code, ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")),
+    Family("block-causal decoder", _says_its_blocks, ("AutoModelForCausalLM",), block_causal=True),
     Family("masked language model", _has_masked_head, ("AutoModelForMaskedLM",)),
     Family("decoder that sees both sides", _has_causal_head, ("AutoModelForCausalLM",)),
-)
+)  # fmt: skip
 
 
 def family_of(config: Config, name: str) -> Family:

@@ -1,4 +1,4 @@
-"""A Hugging Face model that sees the whole canvas as a denoiser; the embedded model is one like any other.
+"""A Hugging Face model that sees both sides, of the canvas or of its block, as a denoiser; the embedded model is one like any other.
 
 Not here: how decoding uses a denoiser (`runtime`), what a model is and how it is loaded (`families`, `loading`), what is asked of it
 (`probe`). Remote code runs only when the caller says so.
@@ -18,13 +18,14 @@ from torch import Tensor
 from ..diagnostics import Diagnostic, UsageError
 from . import infill
 from .attention import Way
+from .blocks import probe_blocks
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
 from .loading import Opened, already_loaded, device_of, dtype_of, opened, with_weights, wrong
 from .probe import Mask, Probed, keys_mask, probe
 from .shifted import before, shifted
-from .traits import Asked, Traits, require_mask, traits_of
+from .traits import Asked, Traits, require_block_length, require_mask, traits_of
 
 log = logging.getLogger("dsldec")
 
@@ -35,7 +36,7 @@ class HuggingFaceDenoiser:
     `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right and hidden by the attention mask,
     so that every row keeps its own positions; `mask=None` is for a model that heeds none, whose rows come by length.
     `shift_logits`: the model's logits at a position speak of the next one. An answer ends at `eos_id`, and at any of `ends`.
-    `raw`: prompts are not put into the chat template.
+    `raw`: prompts are not put into the chat template. `block_length`: of a block-causal model, whose `mask` is then a `BlockMask`.
     """
 
     chooses = True
@@ -54,6 +55,7 @@ class HuggingFaceDenoiser:
         ends: Sequence[int] = (),
         mask: Mask | None = keys_mask,
         raw: bool = False,
+        block_length: int | None = None,
     ) -> None:
         self.model = model
         self.head = Head(model)
@@ -70,6 +72,7 @@ class HuggingFaceDenoiser:
         self.raw = raw
         if tokenizer is None:
             self.decode_text = None  # type: ignore[method-assign, assignment]  # as of a denoiser that never had one
+        self.block_length = block_length
         self.device: torch.device = next(model.parameters()).device
 
     @torch.inference_mode()
@@ -79,8 +82,9 @@ class HuggingFaceDenoiser:
         With `at [b, W]` int64, columns of each row: `[b, W, V]`, the logits there.
         """
         longest, hidden = ids.shape[1], {}
-        if self.mask is not None and lengths is not None and any(length != longest for length in lengths):
-            filled = torch.arange(longest, device=ids.device) < torch.tensor(list(lengths), device=ids.device).unsqueeze(1)
+        lengths = [longest] * ids.shape[0] if lengths is None else list(lengths)
+        if self.mask is not None and (self.block_length is not None or any(length != longest for length in lengths)):
+            filled = torch.arange(longest, device=ids.device) < torch.tensor(lengths, device=ids.device).unsqueeze(1)
             hidden = {"attention_mask": self.mask(filled)}
         if at is not None:
             return self.head(ids, before(at) if self.shift_logits else at, **hidden)
@@ -135,17 +139,19 @@ def from_pretrained(
     dtype: str | torch.dtype = "float32",
     device: str | torch.device | None = None,
     raw: bool = False,
+    block_length: int | None = None,
 ) -> HuggingFaceDenoiser:
     """A denoiser from a Hugging Face folder or name; the embedded model by default.
 
     Ids, and whether logits at a position speak of the next one (`shift_logits`; so they do in Dream), are found from the model's
-    files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is one; `raw`: no chat template.
+    files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is one; `raw`: no chat template;
+    `block_length`: a position sees its own block of so many and those before it, found in the files of models known to be so.
     Raises `UsageError`: E0405 where there is no model that sees both sides, no tokenizer, no mask token, or code that is not
     trusted; E0408 for ids that cannot be right.
     """
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
-    traits = _traits(found, Asked(mask_id, eos_id, shift_logits))
+    traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
     denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
         log.info("the tokenizer has no chat template: prompts are given as they are")
@@ -159,6 +165,7 @@ def denoiser_of(
     mask_id: int | None = None,
     eos_id: int | None = None,
     shift_logits: bool | None = None,
+    block_length: int | None = None,
     raw: bool = False,
 ) -> HuggingFaceDenoiser:
     """A denoiser from a model that transformers has loaded already, where it is and as it is.
@@ -167,7 +174,7 @@ def denoiser_of(
     are made to see what the model does, so it has to be in `eval` mode. Raises `UsageError` as `from_pretrained` does.
     """
     found = already_loaded(model, tokenizer)
-    return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits)), raw)
+    return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits, block_length)), raw)
 
 
 def _traits(found: Opened, asked: Asked) -> Traits:
@@ -178,6 +185,7 @@ def _traits(found: Opened, asked: Asked) -> Traits:
 
 
 def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool) -> HuggingFaceDenoiser:
+    blocks = require_block_length(traits, found.family, found.name)
     probed = _probed(found, model, traits, next(model.parameters()).device)
     denoiser = HuggingFaceDenoiser(
         model,
@@ -191,6 +199,7 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool) -> HuggingFa
         ends=traits.ends,
         mask=probed.mask,
         raw=raw,
+        block_length=blocks,
     )
     require_denoiser(denoiser)
     return denoiser
@@ -199,8 +208,9 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool) -> HuggingFa
 def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
     avoid = {one.value for one in (traits.mask_id, traits.eos_id, traits.pad_id) if one is not None} | set(traits.ends)
     context = None if traits.context is None else traits.context.value
+    blocks, asked = traits.block_length, (found.config.vocab_size, sorted(avoid), context, device)
     try:
-        probed = probe(model, found.config.vocab_size, sorted(avoid), context, device)
+        probed = probe(model, *asked) if blocks is None else probe_blocks(model, *asked, blocks.value)
     # A model's own code may raise anything; better now, and in words, than in the middle of a run.
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
@@ -210,6 +220,9 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
         ) from error
     if probed.sees_both_sides:
         return probed
-    help = "a model that sees the whole canvas is needed: LLaDA, Dream, any masked language model"
-    message = f"`{found.name}` ({type(model).__name__}) is causal, or causal between blocks: what stands last changes nothing at the start"
-    raise wrong(message, help)
+    is_a = f"`{found.name}` ({type(model).__name__})"
+    if blocks is None:
+        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say `--block-length N`"
+        raise wrong(f"{is_a} is causal, or causal between blocks: what stands last changes nothing at the start", help)
+    help = "a model is needed whose code takes a mask of each position for each: SDAR, LLaDA2, transformers' own decoders"
+    raise wrong(f"{is_a} heeds no mask that shows it its own block of {blocks.value} and hides what comes after", help)

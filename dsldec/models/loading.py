@@ -18,7 +18,7 @@ import torch
 
 from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
-from .families import Family, family_of
+from .families import Family, family_of, stock_of
 
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = (
@@ -39,8 +39,13 @@ class Opened:
 
     @property
     def own_code(self) -> str | None:
-        """The Auto class that the model brings code of its own for."""
-        return next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None)
+        """The Auto class that the model brings code of its own for, where that code is what runs."""
+        return next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None) if self.asks_for_trust else None
+
+    @property
+    def asks_for_trust(self) -> bool:
+        """Whether it cannot be loaded without running what its folder brings."""
+        return bool(self.raw.get("auto_map")) and self.family.stock is None
 
 
 def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool) -> Opened:
@@ -56,15 +61,16 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         f"no configuration could be read from `{name}`", "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
     ):
         raw = PreTrainedConfig.get_config_dict(name)[0]
-    if raw.get("auto_map") and not trust_remote_code:
+    stock = stock_of(raw)
+    if raw.get("auto_map") and stock is None and not trust_remote_code:
         raise wrong(f"`{name}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)")
-    family = family_of(raw, name)
+    family, trust = family_of(raw, name), trust_remote_code and stock is None
     with _told(f"the configuration of `{name}` does not load", "see whether its `model_type` is one that the installed transformers knows"):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trust_remote_code)
+        config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
     if path.is_dir() and not any((path / file).is_file() for file in TOKENIZER_FILES):
         raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
     with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
-        tokenizer = AutoTokenizer.from_pretrained(name, trust_remote_code=trust_remote_code)
+        tokenizer = AutoTokenizer.from_pretrained(name, config=config, trust_remote_code=trust)
     return Opened(name, family, raw, config, _generation(name), tokenizer)
 
 
@@ -74,6 +80,17 @@ def already_loaded(model: Any, tokenizer: Any) -> Opened:
     # The class that runs, which need not be the one that the weights were saved from.
     raw = config.to_dict() | {"architectures": [type(model).__name__]}
     return Opened(name, family_of(raw, name), raw, config, getattr(model, "generation_config", None), tokenizer)
+
+
+def _as_stock(raw: dict[str, Any], stock: str) -> Any:
+    """The configuration as transformers' own class reads it; what names code, a class or a kernel of the makers is left out."""
+    from transformers import AutoConfig
+
+    # What is missing would be filled with the sizes of a large model.
+    if lacking := [name for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads") if name not in raw]:
+        raise ValueError(f"it does not say `{lacking[0]}`")
+    named = ("auto_map", "model_type", "architectures", "attn_implementation", "_attn_implementation", "transformers_version")
+    return AutoConfig.for_model(stock, **{name: value for name, value in raw.items() if name not in named})
 
 
 def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any:
@@ -87,9 +104,11 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
             found = built(model.name, model.config, model.family.auto, dtype)
         else:
             auto = getattr(transformers, model.family.auto[0])
-            found, report = auto.from_pretrained(model.name, dtype=dtype, output_loading_info=True)
+            found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, output_loading_info=True)
             if lacking := sorted(report["missing_keys"]):
                 raise ValueError(f"its files hold no weights for `{lacking[0]}`: it was saved without its language-model head")
+            if (extra := sorted(report["unexpected_keys"])) and model.family.stock:
+                raise ValueError(f"its files hold `{extra[0]}`, which `{type(found).__name__}` has no place for")
     # A canvas is read anew each time; keys and values kept from it would only fill memory.
     found.config.use_cache = False
     try:

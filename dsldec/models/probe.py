@@ -36,7 +36,10 @@ MASKS: tuple[Mask, ...] = (keys_mask, square_mask)
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a model was seen to do. `mask`: how padding is hidden from it, None where it cannot be."""
+    """What a model was seen to do. `mask`: how padding is hidden from it, None where it cannot be.
+
+    `sees_both_sides`: of the canvas; of its own block, and nothing after it, where blocks were asked for (`blocks`).
+    """
 
     vocab_size: int
     sees_both_sides: bool
@@ -48,10 +51,15 @@ def probe(model: Any, vocab_size: int, avoid: Sequence[int], context: int | None
     """Feed the model some rows of ordinary ids, none of them in `avoid`. Raises whatever the model raises."""
     room = LENGTH + PADDED if context is None else min(context, LENGTH + PADDED)
     length = max(2, room - PADDED)
-    ordinary = [one for one in range(min(vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
+    ordinary = ordinary_ids(vocab_size, avoid)
     ids = torch.tensor([[ordinary[at * 7 % len(ordinary)] for at in range(room)]], device=device)
     alone = model(input_ids=ids[:, :length]).logits
     return Probed(int(alone.shape[-1]), _sees_both_sides(model, ids[:, :length], alone, ordinary), _mask(model, ids, alone))
+
+
+def ordinary_ids(vocab_size: int, avoid: Sequence[int]) -> list[int]:
+    """Some ids, none of them in `avoid` where that can be."""
+    return [one for one in range(min(vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
 
 
 def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[int]) -> bool:
@@ -66,10 +74,16 @@ def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[
 
 def _reach(model: Any, row: Tensor, alone: Tensor, at: int, ordinary: Sequence[int]) -> int:
     """How many positions to the left the id at this one is heard of. One shape, one kernel: what does not hear gives the same bits."""
-    other = row.clone()
-    other[:, at] = next((one for one in ordinary if one != int(row[0, at])), 0)
-    heard = (model(input_ids=other).logits != alone).any(-1)[0, : at + 1]
+    heard = (model(input_ids=changed(row, at, ordinary)).logits != alone).any(-1)[0, : at + 1]
     return at - int(heard.int().argmax()) if heard.any() else 0
+
+
+def changed(row: Tensor, at: int, ordinary: Sequence[int], end: int | None = None) -> Tensor:
+    """The row with another id at one position, or at all up to `end`."""
+    other = row.clone()
+    for position in range(at, at + 1 if end is None else end):
+        other[:, position] = next((one for one in ordinary if one != int(row[0, position])), 0)
+    return other
 
 
 def _mask(model: Any, ids: Tensor, alone: Tensor) -> Mask | None:
@@ -79,10 +93,10 @@ def _mask(model: Any, ids: Tensor, alone: Tensor) -> Mask | None:
         return None
     both = ids.expand(2, -1)
     filled = torch.arange(ids.shape[1], device=ids.device) < torch.tensor([[length], [ids.shape[1]]], device=ids.device)
-    seen = _distance(model(input_ids=both).logits[:1, :length], alone)
+    seen = distance(model(input_ids=both).logits[:1, :length], alone)
     for mask in MASKS:
         try:
-            hidden = _distance(model(input_ids=both, attention_mask=mask(filled)).logits[:1, :length], alone)
+            hidden = distance(model(input_ids=both, attention_mask=mask(filled)).logits[:1, :length], alone)
         # Not a form that this code takes: some assert it (LLaDA), some fail deep inside torch.
         except Exception:
             continue
@@ -91,5 +105,5 @@ def _mask(model: Any, ids: Tensor, alone: Tensor) -> Mask | None:
     return None
 
 
-def _distance(a: Tensor, b: Tensor) -> float:
+def distance(a: Tensor, b: Tensor) -> float:
     return float((a.float() - b.float()).abs().max())

@@ -48,7 +48,7 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
     before = torch.get_default_dtype()
     torch.set_default_dtype(dtype)
     try:
-        with no_init_weights(), rotary_by_default():
+        with no_init_weights(), as_in_transformers_4():
             model = remote_class(name, config, auto)(config)
     finally:
         torch.set_default_dtype(before)
@@ -60,17 +60,24 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
 
 
 @contextmanager
-def rotary_by_default() -> Iterator[None]:
-    """Inside, transformers' table of rotary frequencies has its plain entry, as it had up to version 4 (Dream reads it)."""
+def as_in_transformers_4() -> Iterator[None]:
+    """Inside, what code of that time asks for is there: the plain entry of the table of rotary frequencies (Dream), and the question
+    whether graphs can be traced (LLaDA2), answered with no."""
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
+    from transformers.utils import import_utils
 
-    lacking = "default" not in ROPE_INIT_FUNCTIONS
-    ROPE_INIT_FUNCTIONS.setdefault("default", plain_frequencies)
+    places: tuple[tuple[dict[str, Any], str, Any], ...] = (
+        (ROPE_INIT_FUNCTIONS, "default", plain_frequencies),
+        (vars(import_utils), "is_torch_fx_available", lambda: False),
+    )
+    lacking = [(place, name) for place, name, _ in places if name not in place]
+    for place, name, value in places:
+        place.setdefault(name, value)
     try:
         yield
     finally:
-        if lacking:
-            del ROPE_INIT_FUNCTIONS["default"]
+        for place, name in lacking:
+            del place[name]
 
 
 def plain_frequencies(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[Tensor, float]:

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
-from .families import Family
+from .families import BLOCK_NAMES, Family
 
 DEFAULT_GEN_LENGTH = 256
-MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>")
+MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>", "<MASK>", "|<MASK>|")
 # Ends of a turn: an answer ends there as it does at the end of text.
 TURN_NAMES = ("<|eot_id|>", "<|im_end|>", "<|role_end|>", "<end_of_turn>")
 # Their position embeddings begin after the one of padding, so that many fewer tokens fit.
@@ -35,11 +35,15 @@ class Asked:
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
+    block_length: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What was found; None where there is none. `ends`: every id an answer ends at, `eos_id` among them. `context` in tokens."""
+    """What was found; None where there is none. `ends`: every id an answer ends at, `eos_id` among them. `context` in tokens.
+
+    `block_length`: in tokens, of a block-causal model; None for one that sees the whole canvas.
+    """
 
     mask_id: Found | None
     eos_id: Found | None
@@ -48,6 +52,7 @@ class Traits:
     shift_logits: Found
     context: Found | None
     gen_length: Found
+    block_length: Found | None = None
 
 
 def traits_of(family: Family, config: Any, generation: Any, tokenizer: Any, asked: Asked) -> Traits:
@@ -68,6 +73,7 @@ def traits_of(family: Family, config: Any, generation: Any, tokenizer: Any, aske
         shift_logits=Found(family.shift_logits, f"the family, {family.name}") if asked.shift_logits is None else _shift(asked.shift_logits),
         context=context,
         gen_length=_gen_length(generation, context),
+        block_length=_block_length(family, config) if asked.block_length is None else Found(asked.block_length, "--block-length"),
     )
 
 
@@ -77,6 +83,16 @@ def require_mask(traits: Traits, name: str) -> int:
         return int(traits.mask_id.value)
     message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one"
     raise UsageError(Diagnostic("E0405", message, help="say which id it is: `--mask-id N`, in Python `mask_id=N`"))
+
+
+def require_block_length(traits: Traits, family: Family, name: str) -> int | None:
+    """How long a block-causal model's blocks are, None of other models. Raises `UsageError` (E0405) where nothing says so."""
+    length = None if traits.block_length is None else traits.block_length.value
+    if (isinstance(length, int) and length > 0) or (length is None and not family.block_causal):
+        return length
+    message = f"`{name}` is block-causal, and its configuration does not say how long its blocks are"
+    message = message if length is None else f"a block has 1 token or more, not {length}"
+    raise UsageError(Diagnostic("E0405", message, help="say it: `--block-length N` (`from_pretrained(..., block_length=N)`)"))
 
 
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Found]:
@@ -114,6 +130,17 @@ def _context(config: Any, tokenizer: Any) -> Found | None:
     most = getattr(tokenizer, "model_max_length", None)
     # A tokenizer that does not know says 10^30.
     return Found(most, "the tokenizer") if isinstance(most, int) and most < 10**9 else None
+
+
+def _block_length(family: Family, config: Any) -> Found | None:
+    """Configurations of other models have such names for other things: BigBird's blocks of keys, say."""
+    if not family.block_causal:
+        return None
+    for name in BLOCK_NAMES:
+        length = getattr(config, name, None)
+        if isinstance(length, int) and not isinstance(length, bool) and length > 0:
+            return Found(length, f"`{name}` of config.json")
+    return None if family.block_length is None else Found(family.block_length, f"what is known of {family.name}")
 
 
 def _gen_length(generation: Any, context: Found | None) -> Found:

@@ -34,6 +34,7 @@ class ModelOptions:
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
+    block_length: int | None = None
     device: str | None = None
     as_json: bool = False
 
@@ -45,12 +46,11 @@ def model(options: ModelOptions) -> int:
 
     device = device_of(options.device)
     found = opened(options.path, options.trust_remote_code)
-    traits = traits_of(
-        found.family, found.config, found.generation, found.tokenizer, Asked(options.mask_id, options.eos_id, options.shift_logits)
-    )
+    asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    traits = traits_of(found.family, found.config, found.generation, found.tokenizer, asked)
     about = _about(found, traits, str(device), options)
     print(json.dumps(about, indent=2) if options.as_json else "\n".join(_lines(about)))
-    return SHOWN if traits.mask_id is not None else NOT_RUNNABLE
+    return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(found, traits) else SHOWN
 
 
 def _about(found: Opened, traits: Traits, device: str, options: ModelOptions) -> dict[str, Any]:
@@ -68,6 +68,8 @@ def _about(found: Opened, traits: Traits, device: str, options: ModelOptions) ->
         "ends": list(traits.ends),
         "pad_id": _said(traits.pad_id),
         "shift_logits": _said(traits.shift_logits),
+        "block_causal": found.family.block_causal or traits.block_length is not None,
+        "block_length": _said(traits.block_length),
         "context": _said(traits.context),
         "gen_length": _said(traits.gen_length),
         "chat_template": bool(getattr(found.tokenizer, "chat_template", None)),
@@ -75,6 +77,10 @@ def _about(found: Opened, traits: Traits, device: str, options: ModelOptions) ->
         "device": device,
         "run": _command(found, traits, options, _saved_as(found, stored)),
     }
+
+
+def _lacks_blocks(found: Opened, traits: Traits) -> bool:
+    return found.family.block_causal and traits.block_length is None
 
 
 def _said(found: Found | None) -> dict[str, Any] | None:
@@ -113,11 +119,13 @@ def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str
     """The line that runs this model as it was shown; what only a person knows stands in it as a capital."""
     words = ["dsldec", "run"]
     words += ["--model", shlex.quote(found.name)] if options.path is not None else []
-    words += ["--trust-remote-code"] if found.raw.get("auto_map") else []
+    words += ["--trust-remote-code"] if found.asks_for_trust else []
     if traits.mask_id is None or options.mask_id is not None:
         words += ["--mask-id", "N" if options.mask_id is None else str(options.mask_id)]
     words += ["--eos-id", str(options.eos_id)] if options.eos_id is not None else []
     words += [traits.shift_logits.where] if options.shift_logits is not None else []
+    if options.block_length is not None or _lacks_blocks(found, traits):
+        words += ["--block-length", "N" if options.block_length is None else str(options.block_length)]
     words += ["--dtype", "bfloat16"] if saved_as == "bfloat16" else []
     words += ["--device", options.device] if options.device is not None else []
     return " ".join([*words, '"..."'])
@@ -142,6 +150,9 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "padding", _from(about["pad_id"]) or "none found, none needed"
     shift = about["shift_logits"]
     yield "logits", f"of {'the next position' if shift['value'] else 'each position itself'}, from {shift['from']}"
+    if about["block_causal"]:
+        length = _from(about["block_length"], " tokens") or "a length that was not found: `--block-length N` says it"
+        yield "sees", f"its own block and those before it; blocks of {length}"
     yield "context", _from(about["context"], " tokens") or "unknown"
     yield "generates", f"{_from(about['gen_length'], ' tokens')}, unless told otherwise"
     yield "chat", "a template" if about["chat_template"] else "no template: prompts are given as they are"

@@ -48,6 +48,7 @@ class RunOptions:
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
+    block_length: int | None = None
     dtype: str = "float32"
     device: str | None = None
     raw: bool = False
@@ -116,6 +117,7 @@ def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, fil
         mask_id=options.mask_id,
         eos_id=options.eos_id,
         shift_logits=options.shift_logits,
+        block_length=options.block_length,
         dtype=options.dtype,
         device=options.device,
         raw=options.raw,

@@ -19,7 +19,7 @@ from transformers import dynamic_module_utils
 
 from dsldec.models.huggingface import HuggingFaceDenoiser
 from dsldec.models.probe import square_mask
-from dsldec.models.remote import rotary_by_default
+from dsldec.models.remote import as_in_transformers_4
 
 CODE = Path(__file__).parent / "own_code" / "modeling_tiny.py"
 PAD, EOS, MASK, SIZE = 0, 1, 2, 50
@@ -56,6 +56,17 @@ OWN_CODE = {
     "own code": ("TinyModel", {"heeds": "keys"}),
     "llada": ("LladaModel", {"heeds": "keys"}),
     "dream": ("DreamModel", {"heeds": "square"}),
+}
+OWN_CODE_IN_BLOCKS = {"llada2": ("Llada2MoeModel", {"heeds": "scores"})}
+# In config.json each of them says `is_causal` and its blocks, or has a name that does.
+BLOCK_CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
+    "llama": ("LlamaForCausalLM", SIZES),
+    "qwen2": ("Qwen2ForCausalLM", SIZES),
+    "qwen3": ("Qwen3ForCausalLM", SIZES | {"head_dim": 8}),
+    "qwen3 moe": (
+        "Qwen3MoeForCausalLM",
+        SIZES | {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True},
+    ),
 }
 
 
@@ -114,8 +125,17 @@ def saved(folder: Path, family: str, *, vary: dict[str, Any] | None = None, **to
         config = json.loads((folder / "config.json").read_text())
         (folder / "config.json").write_text(json.dumps(config | (vary or {})))
     else:
-        class_name, settings = OWN_CODE[family]
+        class_name, settings = (OWN_CODE | OWN_CODE_IN_BLOCKS)[family]
         save_own_code(folder, class_name, settings | (vary or {}))
+    tokenizer(folder, **tokens)
+    return folder
+
+
+def saved_in_blocks(folder: Path, family: str, config: dict[str, Any] | None = None, **tokens: Any) -> Path:
+    """The folder of a block-causal model; `config` is put into its configuration, and what is None in it taken out."""
+    model(*BLOCK_CAUSAL[family]).save_pretrained(folder)
+    said = json.loads((folder / "config.json").read_text()) | ({"is_causal": False, "block_length": 4} if config is None else config)
+    (folder / "config.json").write_text(json.dumps({name: value for name, value in said.items() if value is not None}))
     tokenizer(folder, **tokens)
     return folder
 
@@ -128,7 +148,7 @@ def own_code_model(class_name: str, settings: dict[str, Any]) -> Any:
     spec.loader.exec_module(code)
     made = getattr(code, class_name)
     torch.manual_seed(0)
-    with rotary_by_default():
+    with as_in_transformers_4():
         return shaken(made(made.config_class(**settings)).eval())
 
 

@@ -89,6 +89,37 @@ def test_the_command_it_gives_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert ran.err.splitlines()[-1].startswith("1 prompt, ")
 
 
+def test_blocks_and_where_their_length_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """A folder of SDAR, say: transformers' own Qwen3 stands in for the code it brings, so nothing has to be trusted."""
+    sdar = {"model_type": "sdar", "architectures": ["SDARForCausalLM"], "auto_map": {"AutoModelForCausalLM": "gone.Model"}}
+    folder = tiny.saved_in_blocks(tmp_path / "sdar", "qwen3", sdar | {"block_size": 8})
+    assert main(["model", str(folder), "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out.splitlines()
+    assert shown[0].endswith(": SDAR")
+    assert "  class        SDARForCausalLM" in shown
+    assert "  sees         its own block and those before it; blocks of 8 tokens, from `block_size` of config.json" in shown
+    about = told(capsys, str(folder), "--block-length", "4")
+    assert (about["block_causal"], about["block_length"], about["own_code"]) == (True, {"value": 4, "from": "--block-length"}, False)
+    words = shlex.split(about["run"])
+    assert words[:-1] == ["dsldec", "run", "--model", str(folder), "--block-length", "4", "--device", "cpu"]
+    arguments = ["w1 w2 w3", "--policy", "static", "--set", "block=4", "--gen-length", "8", "--backend", "eager", "--no-live"]
+    assert main([*words[1:-1], *arguments]) == 0
+    assert capsys.readouterr().err.splitlines()[-1].startswith("1 prompt, ")
+    whole = told(capsys)
+    assert (whole["block_causal"], whole["block_length"]) == (False, None)
+
+
+def test_blocks_of_unknown_length_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = tiny.saved_in_blocks(tmp_path, "llama", {"is_causal": False, "block_length": 0})
+    assert main(["model", str(folder)]) == 1
+    shown = capsys.readouterr().out
+    assert "blocks of a length that was not found: `--block-length N` says it" in shown
+    assert "--block-length N" in shown.splitlines()[-1]
+    assert told(capsys, str(folder), "--block-length", "4")["block_length"] == {"value": 4, "from": "--block-length"}
+    assert main(["run", "w1", "--model", str(folder), "--device", "cpu"]) == 2
+    assert "does not say how long its blocks are" in capsys.readouterr().err
+
+
 def test_weights_saved_in_half_are_run_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     import torch
 

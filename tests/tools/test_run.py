@@ -343,12 +343,14 @@ def test_many_prompts_get_a_bar_on_standard_error(model, monkeypatch):
 def test_what_is_said_of_the_model_reaches_it(model, monkeypatch):
     heard = []
     monkeypatch.setattr(dsldec.models.huggingface, "from_pretrained", lambda path, **given: heard.append((path, given)) or model)
-    assert run("a", "--model", "m", "--mask-id", "128", "--eos-id", "0", "--no-shift-logits") == 0
+    assert run("a", "--model", "m", "--mask-id", "128", "--eos-id", "0", "--no-shift-logits", "--block-length", "4") == 0
     ((path, given),) = heard
     assert path == "m"
+    assert given["block_length"] == 4
     assert {"mask_id": 128, "eos_id": 0, "shift_logits": False, "dtype": "float32", "device": None, "raw": False}.items() <= given.items()
     assert run("a", "--dtype", "bfloat16", "--device", "cuda:1", "--raw", "--shift-logits", out="other.jsonl") == 0
-    assert {"mask_id": None, "shift_logits": True, "dtype": "bfloat16", "device": "cuda:1", "raw": True}.items() <= heard[1][1].items()
+    said = {"mask_id": None, "shift_logits": True, "dtype": "bfloat16", "device": "cuda:1", "raw": True, "block_length": None}
+    assert said.items() <= heard[1][1].items()
 
 
 @pytest.mark.parametrize(

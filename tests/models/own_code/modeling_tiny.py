@@ -35,6 +35,13 @@ class LladaConfig(TinyConfig):
         super().__init__(**settings)
 
 
+class Llada2MoeConfig(TinyConfig):
+    model_type = "llada2_moe"
+
+    def __init__(self, **settings):
+        super().__init__(**settings)
+
+
 class TinyBody(nn.Module):
     def __init__(self, config):
         super().__init__()
@@ -59,10 +66,17 @@ class TinyBody(nn.Module):
         x = self.embedding(ids)
         q, k, v = self.mix(x).chunk(3, dim=-1)
         q, k, v = self.turned(q).unsqueeze(1), self.turned(k).unsqueeze(1), v.unsqueeze(1)
-        if self.config.heeds == "nothing" or attention_mask is None:
+        if self.config.heeds == "nothing" or (attention_mask is None and self.config.heeds != "its own"):
             attention_mask = None
         elif self.config.heeds == "keys":
             attention_mask = attention_mask.bool()[:, None, None, :]
+        elif self.config.heeds == "scores":
+            attention_mask = attention_mask.to(x.dtype)
+        elif self.config.heeds == "weights":
+            attention_mask = (1.0 - attention_mask) * -1e9
+        elif self.config.heeds == "its own":
+            block = torch.arange(x.shape[1], device=x.device) // 4
+            attention_mask = (block <= block.unsqueeze(1))[None, None]
         x = x + self.back(F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask, is_causal=self.config.causal).squeeze(1))
         return self.head(x)
 
@@ -97,3 +111,14 @@ class DreamModel(TinyModel):
 
 class LladaModel(TinyModel):
     config_class = LladaConfig
+
+
+class Llada2MoeModel(TinyModel):
+    config_class = Llada2MoeConfig
+
+    def __init__(self, config):
+        # LLaDA2 asks so where its modelling file is read; here its configuration, which is read without the model, is in one file with it.
+        from transformers.utils.import_utils import is_torch_fx_available
+
+        assert not is_torch_fx_available()
+        super().__init__(config)
