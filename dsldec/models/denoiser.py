@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
 
@@ -66,6 +67,12 @@ def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length
             raise UsageError(Diagnostic("E0409", message, help="encode the text with the model's own tokenizer"))
         if problem := too_long(denoiser, len(prompt), gen_length):
             raise UsageError(Diagnostic("E0407", f"prompt {index} is too long: {problem.message}", help=problem.help))
+
+
+def memory_ran_out(error: BaseException) -> bool:
+    """Whether this is how torch, on some device, or Python says that memory does not suffice."""
+    said = re.search(r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE)
+    return isinstance(error, MemoryError) or said is not None
 
 
 def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnostic | None:

@@ -22,7 +22,7 @@ from .blocks import probe_blocks
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
-from .loading import Opened, already_loaded, device_of, dtype_of, opened, with_weights, wrong
+from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, with_weights, wrong
 from .probe import Mask, Probed, keys_mask, probe
 from .shifted import before, shifted
 from .traits import Asked, Traits, require_block_length, require_mask, traits_of
@@ -100,14 +100,13 @@ class HuggingFaceDenoiser:
         return way_of(self)
 
     def encode(self, text: str) -> list[int]:
-        """A prompt as ids, put into the chat template if the tokenizer has one."""
+        """A prompt as ids, put into the chat template if the tokenizer has one. Raises `UsageError` (E0409) where that fails."""
         if self.tokenizer is None:
             raise UsageError(
                 Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
             )
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
-            said = [{"role": "user", "content": text}]
-            whole: str = self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False)
+            whole = self._in_template(text)
             return list(self.tokenizer(whole, add_special_tokens=False)["input_ids"])
         ids = list(self.tokenizer(text)["input_ids"])
         # Tokenizers of encoders close a text, and nothing is to be said after its end.
@@ -121,6 +120,17 @@ class HuggingFaceDenoiser:
     def filled(self, text: str, ids: Sequence[int]) -> str:
         """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
         return infill.filled(self.tokenizer, self.mask_id, text, ids)
+
+    def _in_template(self, text: str) -> str:
+        said = [{"role": "user", "content": text}]
+        try:
+            return str(self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
+        # A template is a program that comes with the model: it may lack a value, or raise what it likes.
+        except Exception as error:
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            message = f"the chat template of the model's tokenizer fails: {type(error).__name__}: {why}"
+            help = "give prompts as they are: `--raw` (`from_pretrained(..., raw=True)`)"
+            raise UsageError(Diagnostic("E0409", message, help=help)) from error
 
     def decode_text(self, ids: Sequence[int]) -> str:
         """Generated ids as text: up to the first end of text or of turn, without special tokens."""
@@ -154,7 +164,7 @@ def from_pretrained(
     traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
     denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
-        log.info("the tokenizer has no chat template: prompts are given as they are")
+        log.info("the tokenizer has no chat template: prompts are given as they are (`--raw`: without this line)")
     return denoiser
 
 
@@ -210,7 +220,10 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
     context = None if traits.context is None else traits.context.value
     blocks, asked = traits.block_length, (found.config.vocab_size, sorted(avoid), context, device)
     try:
-        probed = probe(model, *asked) if blocks is None else probe_blocks(model, *asked, blocks.value)
+        with memory_told(found.name, next(model.parameters()).dtype, device):
+            probed = probe(model, *asked) if blocks is None else probe_blocks(model, *asked, blocks.value)
+    except UsageError:
+        raise
     # A model's own code may raise anything; better now, and in words, than in the middle of a run.
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]

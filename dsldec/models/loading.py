@@ -18,6 +18,7 @@ import torch
 
 from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
+from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
 
 DTYPES = ("float32", "bfloat16", "float16")
@@ -97,7 +98,8 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
     """The model, ready to be called. Raises `UsageError` (E0405)."""
     import transformers
 
-    with _told(f"`{model.name}` does not load", "give a folder with a whole model: configuration, weights and tokenizer"):
+    help = "give a folder with a whole model: configuration, weights and tokenizer"
+    with _told(f"`{model.name}` does not load", help), memory_told(model.name, dtype, device):
         if model.own_code:
             from .remote import built
 
@@ -111,10 +113,8 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
                 raise ValueError(f"its files hold `{extra[0]}`, which `{type(found).__name__}` has no place for")
     # A canvas is read anew each time; keys and values kept from it would only fill memory.
     found.config.use_cache = False
-    try:
+    with memory_told(model.name, dtype, device):
         return found.to(device).eval()
-    except torch.OutOfMemoryError:
-        raise wrong(f"`{model.name}` does not fit into the memory of `{device}`", "load it smaller: `--dtype bfloat16`") from None
 
 
 def without_weights(model: Opened) -> Any:
@@ -150,6 +150,19 @@ def device_of(given: str | torch.device | None) -> torch.device:
 
 def wrong(message: str, help: str) -> UsageError:
     return UsageError(Diagnostic("E0405", message, help=help))
+
+
+@contextmanager
+def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Inside, memory that does not suffice is said in words. Raises `UsageError` (E0405)."""
+    try:
+        yield
+    except (MemoryError, RuntimeError) as error:
+        if not memory_ran_out(error):
+            raise
+        other = "a smaller model, or a `--device` with more memory, is needed"
+        help = f"load it smaller: `--dtype bfloat16`; or {other}" if dtype == torch.float32 else other
+        raise wrong(f"`{name}` in {str(dtype).removeprefix('torch.')} does not fit into the memory of `{device}`", help) from None
 
 
 @contextmanager

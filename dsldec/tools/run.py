@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import re
 import signal
 import sys
 import threading
@@ -217,12 +216,14 @@ def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
 
 
 def _denoiser_failed(failure: Exception, options: RunOptions) -> Diagnostic:
+    from ..models.denoiser import memory_ran_out
+
     failure = failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
     first_line = next(iter(str(failure).strip().splitlines()), "")
     why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
     message = f"the denoiser failed before this prompt was finished: {why}"
     help = "`DSLDEC_DEBUG=1` shows where"
-    if isinstance(failure, MemoryError) or re.search(r"out of memory|not enough memory|can't allocate memory", str(failure), re.IGNORECASE):
+    if memory_ran_out(failure):
         help = f"{_less_memory(options)}; {help}"
     return Diagnostic("E0410", message, help=help)
 

@@ -250,7 +250,7 @@ def test_a_template_is_used_unless_raw_and_its_lack_is_said(tmp_path: Path, capl
     assert trusted(chat, raw=True).encode("w1 w2") == [4, 5]
     assert not caplog.messages
     assert trusted(plain).encode("w1 w2") == [4, 5]
-    assert caplog.messages == ["the tokenizer has no chat template: prompts are given as they are"]
+    assert caplog.messages == ["the tokenizer has no chat template: prompts are given as they are (`--raw`: without this line)"]
 
 
 def test_what_a_tokenizer_closes_a_text_with_is_left_out(tmp_path: Path) -> None:
