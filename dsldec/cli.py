@@ -124,7 +124,7 @@ def _evaluate(arguments: list[str]) -> int:
         return 0
     from .tools.evaluate import evaluate
 
-    return evaluate(values["count"], values["model"], values["dtype"], values["device"])
+    return evaluate(values.pop("count"), values.pop("model"), **values)
 
 
 def _parsed(parser: _Parser, arguments: list[str]) -> dict[str, Any] | None:
@@ -398,6 +398,7 @@ def _evaluate_parser() -> _Parser:
     )
     parser.add_argument("--count", type=_count("--count"), metavar="N", help="prompts of each task (default: all 200)")
     parser.add_argument("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    _add_reading(parser)
     _add_placing(parser)
     return parser
 

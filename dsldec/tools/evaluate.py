@@ -8,6 +8,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from ..models.denoiser import Denoiser
 from ..models.huggingface import from_pretrained
@@ -108,9 +109,9 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
             yield f"| {name} | `{setting}` | {cells} |"
 
 
-def evaluate(count: int | None, model: str | None, dtype: str = "float32", device: str | None = None) -> int:
-    """Print the table; returns the command's exit status."""
-    denoiser = from_pretrained(model, dtype=dtype, device=device)
+def evaluate(count: int | None, model: str | None, **how: Any) -> int:
+    """Print the table; returns the command's exit status. `how` the model is read and placed: see `from_pretrained`."""
+    denoiser = from_pretrained(model, **how)
     for line in table(denoiser, count):
         print(line, flush=True)
     return 0
