@@ -39,6 +39,7 @@ class Facts:
     policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds).
     `drafts`: how many are verified in one forward, a number or the name of a parameter, `None` where nothing is said; `exact`:
     whether what is accepted is what the policy alone would write. `rows_per_draft`: rows fed for each, 2 with guidance.
+    `revises`: whether it revokes or edits what it has written.
     `state_bytes_per_position`: what the policy carries between steps; and of distributions the `kept_ids` likeliest ids,
     numbers or names of parameters (`kept_bytes`: what they take). `vocabulary_passes`: how often, at most, a compiled step on a CPU
     goes over all logits or as many numbers. `static`: parameters that size something (another value compiles again);
@@ -53,6 +54,7 @@ class Facts:
     window_masks: int | str | None
     drafts: int | str | None
     exact: bool
+    revises: bool
     rows_per_draft: int
     state_bytes_per_position: int
     kept_ids: tuple[int | str, ...]
@@ -117,6 +119,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         window_masks=bound.given("max_masks"),
         drafts=_drafts(found),
         exact=_exact(found),
+        revises=any(isinstance(statement, syntax.Revoke | syntax.Edit) for statement in statements(found.policy)),
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         kept_ids=_kept_ids(found),

@@ -78,8 +78,8 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
 def already_loaded(model: Any, tokenizer: Any) -> Opened:
     """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405)."""
     config, name = model.config, model.name_or_path or type(model).__name__
-    # The class that runs, which need not be the one that the weights were saved from.
-    raw = config.to_dict() | {"architectures": [type(model).__name__]}
+    # The class that runs, which need not be the one that the weights were saved from, and may be somebody's own form of a known one.
+    raw = config.to_dict() | {"architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]}
     return Opened(name, family_of(raw, name), raw, config, getattr(model, "generation_config", None), tokenizer)
 
 
