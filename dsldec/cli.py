@@ -237,6 +237,16 @@ def _build(arguments: list[str]) -> int:
     return build(BuildOptions(settings=settings, **values))
 
 
+def _export_hf(arguments: list[str]) -> int:
+    values = _parsed(_export_hf_parser(), arguments)
+    if values is None:
+        return 0
+    from .tools.export_hf import ExportOptions, export_hf
+
+    settings = tuple(values.pop("settings") or ())
+    return export_hf(ExportOptions(settings=settings, **values))
+
+
 def _model(arguments: list[str]) -> int:
     values = _parsed(_model_parser(), arguments)
     if values is None:
@@ -255,6 +265,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "explain": ("say what a policy does and what was proved of it, or what a code means", _explain),
     "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", _show),
     "build": ("compile a policy's step into a file that torch alone can run", _build),
+    "export-hf": ("write a policy into a model's folder, so that transformers decodes and serves with it", _export_hf),
     "bench": ("measure how long steps and whole decodes take, as ratios", _bench),
     "model": ("say what a model is to decoding, and where each of its ids was found", _model),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", _evaluate),
@@ -387,6 +398,25 @@ def _build_parser() -> _Parser:
         metavar="NAME=VALUE",
         help="set a parameter: for good if it is static, else the value that the package names as its default; may be repeated",
     )
+    return parser
+
+
+def _export_hf_parser() -> _Parser:
+    parser = _Parser(
+        prog="dsldec export-hf",
+        description="Write a policy into the folder of a Hugging Face model: `generate` decodes under it wherever transformers loads the "
+        "folder with trust_remote_code=True, and `transformers serve FOLDER --trust-remote-code` answers with it.",
+        epilog="exit status: 0 written, 1 errors in the policy, 2 wrong usage or no model that can be decoded",
+        allow_abbrev=False,
+    )
+    parser.add_argument("folder", metavar="FOLDER", help="the model's folder, which is written to")
+    parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
+    add = parser.add_argument
+    add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
+    add("--gen-length", type=_count("--gen-length"), metavar="N", help="the most tokens to generate, whatever `generate` is told")
+    add("--lookahead", type=_drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
+    _add_reading(parser)
+    add("--force", action="store_true", help="replace files that are there already")
     return parser
 
 

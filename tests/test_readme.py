@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+import transformers
 
 import dsldec
 from dsldec.backends import aot
@@ -36,7 +37,8 @@ def commands(program: str) -> list[str]:
 
 def test_the_blocks_are_of_known_languages() -> None:
     assert set(re.findall(r"^```(\w+)$", README, re.MULTILINE)) == {"sh", "policy", "diagnostic", "python"}
-    assert len(commands("make")) + len(commands("dsldec")) == sum(len(block.splitlines()) for block in blocks("sh"))
+    known = sum(len(commands(program)) for program in ("make", "dsldec", "transformers"))
+    assert known == sum(len(block.splitlines()) for block in blocks("sh"))
 
 
 def test_the_policies() -> None:
@@ -48,13 +50,31 @@ def test_the_policies() -> None:
 
 
 def test_the_python(capsys: pytest.CaptureFixture[str]) -> None:
-    program, _ = blocks("python")
+    program, _, _ = blocks("python")
     exec(compile(program, "README.md", "exec"), {})
     assert "#### 32" in capsys.readouterr().out
 
 
+def test_the_python_in_other_programs() -> None:
+    class WithGenerate(transformers.EuroBertForMaskedLM, transformers.GenerationMixin):
+        pass
+
+    _, program, _ = blocks("python")
+    denoiser = dsldec.from_pretrained(device="cpu")
+    model = WithGenerate.from_pretrained(embedded_model_folder())
+    names = {"model": model, "inputs": {"input_ids": torch.tensor([denoiser.encode("What is 14+18?")])}}
+    exec(compile(program, "README.md", "exec"), names)
+    assert "####" in denoiser.decode_text(names["ids"][0].tolist())
+
+
+def test_the_server_is_started_on_what_was_exported() -> None:
+    (serve,) = commands("transformers")
+    (export,) = [command for command in commands("dsldec") if " export-hf " in command]
+    assert serve == f"transformers serve {export.split()[2]} --trust-remote-code"
+
+
 def test_the_python_without_dsldec(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    _, program = blocks("python")
+    _, _, program = blocks("python")
     said = aot.about(built.file)
     inputs = {name: torch.zeros(said[name]["shape"], dtype=getattr(torch, said[name]["dtype"])) for name in aot.FIRST}
     step = aot.load(built.file, mask_id=0)

@@ -21,6 +21,8 @@ from ..resources import embedded_model_folder
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
 
+# What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a denoiser.
+OUR_MODELING = "modeling_dsldec"
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
@@ -62,6 +64,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         f"no configuration could be read from `{name}`", "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
     ):
         raw = PreTrainedConfig.get_config_dict(name)[0]
+    raw["auto_map"] = {auto: code for auto, code in (raw.get("auto_map") or {}).items() if not str(code).startswith(f"{OUR_MODELING}.")}
     stock = stock_of(raw)
     if raw.get("auto_map") and stock is None and not trust_remote_code:
         raise wrong(f"`{name}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)")

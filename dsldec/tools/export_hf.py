@@ -1,0 +1,201 @@
+"""What `dsldec export-hf` does: a policy written into a model's folder, so that transformers decodes with it.
+
+transformers takes `custom_generate/generate.py` for `generate` where code of the folder is trusted. Its masked language models have no
+`generate` to take its place, and get it by a class in `modeling_dsldec.py`, which `auto_map` in `config.json` names.
+Not here: what that `generate` does (`engines.transformers`).
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shlex
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from ..checks.values import Value
+from ..diagnostics import Diagnostic, UsageError
+from ..policy import Policy, read
+from ..resources import version
+from . import quoted, quoted_path
+from .settings import chosen
+
+if TYPE_CHECKING:
+    from ..models.loading import Opened
+
+GENERATE, REQUIREMENTS = "custom_generate/generate.py", "custom_generate/requirements.txt"
+CONFIG = "config.json"
+# The first is what a masked language model is loaded by. `transformers serve` (5.23) asks the last one before it looks for a class of
+# transformers' own, and no other: only by that name it finds a class of the folder's.
+AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
+
+
+@dataclass(frozen=True, slots=True)
+class ExportOptions:
+    """What the command line asked for; None where it said nothing."""
+
+    folder: str
+    policy: str
+    settings: tuple[str, ...] = ()
+    gen_length: int | None = None
+    lookahead: int | None = None
+    mask_id: int | None = None
+    eos_id: int | None = None
+    shift_logits: bool | None = None
+    trust_remote_code: bool = False
+    force: bool = False
+
+
+def export_hf(options: ExportOptions) -> int:
+    """Write the files, and return the exit status. Raises `UsageError` and `PolicyError`; then nothing is written."""
+    policy = chosen(options.policy, options.settings)
+    policy.drafts(options.lookahead)
+    folder = Path(options.folder)
+    if not folder.is_dir():
+        message = f"there is no folder {quoted_path(options.folder)}"
+        raise UsageError(Diagnostic("E0405", message, help="give a model's folder: one that `save_pretrained` or `hf download` wrote"))
+    from ..models.loading import opened
+    from ..models.traits import Asked, require_mask, traits_of
+
+    found = opened(folder, options.trust_remote_code)
+    asked = Asked(options.mask_id, options.eos_id, options.shift_logits)
+    require_mask(traits_of(found.family, found.config, found.generation, found.tokenizer, asked), found.name)
+    files = {GENERATE: _generate(policy, read(options.policy)[0], options), REQUIREMENTS: _requirements()}
+    lacking = _class_without_generate(found)
+    if lacking is not None:
+        from ..models.loading import OUR_MODELING
+
+        files[f"{OUR_MODELING}.py"] = _modeling(lacking)
+        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{lacking}")
+    _require_new(folder, files, options)
+    _write(folder, files)
+    print("\n".join(_summary(options.folder, policy, found, lacking)))
+    return 0
+
+
+def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
+    """The text of `generate.py`."""
+    bound = ["POLICY", *(f"{name}={value!r}" for name, value in _changed(policy).items())]
+    said = {name: getattr(options, name) for name in ("mask_id", "eos_id", "shift_logits", "gen_length", "lookahead")}
+    told = [f"load({', '.join(bound)})", *(f"{name}={value!r}" for name, value in said.items() if value is not None)]
+    return f'''\
+"""How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""
+
+from dsldec import load
+from dsldec.engines.transformers import custom_generate
+
+POLICY = {_literal(text)}
+
+decode = custom_generate({", ".join(told)})
+
+
+def generate(*inputs, model, **arguments):
+    return decode.generate(*inputs, model=model, **arguments)
+'''
+
+
+def _changed(policy: Policy) -> Mapping[str, Value]:
+    """The parameters that are not what the policy's text says."""
+    defaults = {name: parameter.default for name, parameter in policy.program.parameters.items()}
+    changed = {name: value for name, value in policy.parameters.items() if value != defaults[name]}
+    for name, value in changed.items():
+        if isinstance(value, tuple):
+            message = f"the table `{name}` is not written into `{GENERATE}`: it has a number for each id"
+            raise UsageError(Diagnostic("E0423", message, help=f"export without it, and give it there: `load(POLICY, {name}=...)`"))
+    return changed
+
+
+def _literal(text: str) -> str:
+    """The policy as a Python string that reads as the policy does."""
+    text = text if text.endswith("\n") else f"{text}\n"
+    return repr(text) if '"""' in text or "\\" in text else f'"""\\\n{text}"""'
+
+
+def _requirements() -> str:
+    """What transformers wants to see installed before it runs `generate.py`."""
+    return f"dsldec>={version()}\n" if version()[0].isdigit() else "dsldec\n"
+
+
+def _class_without_generate(found: Opened) -> str | None:
+    """The name of transformers' class for the model, where that has no `generate`; None where it has, or where the class is not theirs."""
+    if found.own_code:
+        return None
+    from ..models.loading import without_weights
+
+    made = type(without_weights(found))
+    return None if made.can_generate() else made.__name__
+
+
+def _modeling(name: str) -> str:
+    return f'''\
+"""transformers' own {name}, with the `generate` that it gives to causal models only. Written by `dsldec export-hf`."""
+
+import transformers
+
+
+class {name}(transformers.{name}, transformers.GenerationMixin):
+    pass
+'''
+
+
+def _config(folder: Path, reference: str) -> str:
+    """`config.json` as it is, and where the class stands."""
+    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config["auto_map"] = (config.get("auto_map") or {}) | dict.fromkeys(AUTO, reference)
+    return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
+
+
+def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions) -> None:
+    """Raise `UsageError` (E0436) where somebody's file would be lost."""
+    there = [name for name in files if name != CONFIG and (folder / name).exists() and _text(folder / name) != files[name]]
+    if there and not options.force:
+        message = f"{quoted_path(folder / there[0])} is there already"
+        words = ["dsldec", "export-hf", options.folder, options.policy, "--force"]
+        raise UsageError(Diagnostic("E0436", message, help=f"look at it first; to replace it: `{shlex.join(words)}`, with your options"))
+
+
+def _text(file: Path) -> str | None:
+    try:
+        return file.read_text(encoding="utf-8")
+    except (OSError, ValueError):
+        return None
+
+
+def _write(folder: Path, files: Mapping[str, str]) -> None:
+    """All beside their places first, then each into its own; links (as into a cache of downloads) are replaced, not followed."""
+    new: dict[Path, Path] = {}
+    try:
+        for name, text in files.items():
+            file = folder / name
+            file.parent.mkdir(exist_ok=True)
+            new[file] = file.with_name(f".{file.name}.{os.getpid()}")
+            new[file].write_text(text, encoding="utf-8")
+        for file, written in new.items():
+            os.replace(written, file)
+    except OSError as failure:
+        why = (failure.strerror or str(failure)).lower()
+        message = f"{quoted_path(folder)} cannot be written to: {why}"
+        raise UsageError(Diagnostic("E0432", message, help="copy the model to a folder of yours: `cp -rL`")) from None
+    finally:
+        for written in new.values():
+            written.unlink(missing_ok=True)
+
+
+def _summary(folder: str, policy: Policy, found: Opened, lacking: str | None) -> Iterator[str]:
+    yield f"{folder}: decodes under {quoted(policy.name)} wherever transformers is told to trust its code"
+    yield f"  {GENERATE}"
+    if lacking is not None:
+        from ..models.loading import OUR_MODELING
+
+        yield f"  {OUR_MODELING}.py: {lacking} with `generate`, named in {CONFIG}"
+    yield ""
+    auto = next((one for one in found.family.auto if one in (found.raw.get("auto_map") or {})), found.family.auto[0])
+    yield f"  transformers.{auto}.from_pretrained({folder!r}, trust_remote_code=True).generate(...)"
+    if found.own_code:
+        yield "  where the model's own code has `generate`; `transformers serve` knows the classes of transformers alone"
+        return
+    yield f"  transformers serve {shlex.quote(folder)} --trust-remote-code"
+    if not getattr(found.tokenizer, "chat_template", None):
+        yield "  the tokenizer has no chat template: the server answers `/v1/completions` only"

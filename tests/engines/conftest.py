@@ -1,0 +1,28 @@
+"""What tests of engines share."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+import pytest
+
+from ..models.tiny import code_copied_to
+
+
+@pytest.fixture(scope="session")
+def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
+    """transformers asks whether what `requirements.txt` names is installed; a checkout that is run as it is says so of itself here."""
+    folder = tmp_path_factory.mktemp("installed")
+    with pytest.MonkeyPatch.context() as patch:
+        try:
+            version("dsldec")
+        except PackageNotFoundError:
+            about = folder / "dsldec-0.dist-info"
+            about.mkdir()
+            (about / "METADATA").write_text("Metadata-Version: 2.1\nName: dsldec\nVersion: 0\n")
+            patch.syspath_prepend(folder)
+        patch.setenv("HF_HUB_OFFLINE", "1")
+        with code_copied_to(tmp_path_factory.mktemp("modules")):
+            yield folder
