@@ -28,6 +28,7 @@ from ..policy import Policy, load
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
 from .asked import Asked, asked_of_generate, ends_asked, require_answerable, told_without_effect, unpadded
+from .own_code import prepared
 from .streaming import Columns, ended
 
 log = logging.getLogger("dsldec")
@@ -97,9 +98,18 @@ class CustomGenerate:
 
     def generate(self, *inputs: Any, model: Any, **arguments: Any) -> Tensor | GenerateDecoderOnlyOutput:
         """`model.generate(...)` under the policy: what a model folder's `custom_generate/generate.py` gives."""
-        arguments["custom_generate"] = arguments.get("custom_generate") or self
-        generated: Any = GenerationMixin.generate(model, *inputs, **arguments)
-        return generated  # type: ignore[no-any-return]
+        other = arguments.pop("custom_generate", None)
+        try:
+            if isinstance(model, GenerationMixin):
+                theirs: Any = GenerationMixin.generate
+                return theirs(model, *inputs, custom_generate=other or self, **arguments)  # type: ignore[no-any-return]
+            seed = arguments.pop("seed", None)
+            return self._decoded(model, *prepared(model, inputs, arguments), seed)
+        except UsageError as mistake:
+            if arguments.get("streamer") is not None:
+                # `transformers serve` (5.23) puts it between quotes, on one line, as it is.
+                mistake.args = (" ".join(str(mistake).split()).replace('"', "'"),)
+            raise
 
     # `generate` hands on, of what it is called with, the parameters named here; what it makes of the others is in `model_kwargs`.
     def __call__(
@@ -118,10 +128,12 @@ class CustomGenerate:
         Raises `UsageError` for arguments that have no meaning under a policy, and as `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
-        asked = asked_of_generate(model, generation_config, model_kwargs, passed, streamer)
+        return self._decoded(model, input_ids, asked_of_generate(model, generation_config, model_kwargs, passed, streamer), seed)
+
+    def _decoded(self, model: Any, input_ids: Tensor, asked: Asked, seed: int | None) -> Tensor | GenerateDecoderOnlyOutput:
         require_answerable(asked, self.policy)
         self._tell(told_without_effect(asked, self.policy))
-        prompts = unpadded(input_ids, model_kwargs.get("attention_mask"))
+        prompts = unpadded(input_ids, asked.model_kwargs.get("attention_mask"))
         with _as_denoiser(model):
             denoiser = self._denoiser(model, ends_asked(asked))
             answers = self._answers(denoiser, prompts, self._gen_length(asked, input_ids.shape[1]), asked, seed)

@@ -1,7 +1,8 @@
 """What `dsldec export-hf` does: a policy written into a model's folder, so that transformers decodes with it.
 
 transformers takes `custom_generate/generate.py` for `generate` where code of the folder is trusted. Its masked language models have no
-`generate` to take its place, and get it by a class in `modeling_dsldec.py`, which `auto_map` in `config.json` names.
+`generate` to take its place, and models of a folder's own code may not load as transformers loads them: these get a class in
+`modeling_dsldec.py`, which `auto_map` in `config.json` names.
 Not here: what that `generate` does (`engines.transformers`).
 """
 
@@ -63,15 +64,16 @@ def export_hf(options: ExportOptions) -> int:
     asked = Asked(options.mask_id, options.eos_id, options.shift_logits)
     require_mask(traits_of(found.family, found.config, found.generation, found.tokenizer, asked), found.name)
     files = {GENERATE: _generate(policy, read(options.policy)[0], options), REQUIREMENTS: _requirements()}
-    lacking = _class_without_generate(found)
-    if lacking is not None:
+    name = found.own_code or _class_without_generate(found)
+    if name is not None:
         from ..models.loading import OUR_MODELING
 
-        files[f"{OUR_MODELING}.py"] = _modeling(lacking)
-        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{lacking}")
+        model = "Model" if found.own_code else name
+        files[f"{OUR_MODELING}.py"] = OWN_CODE if found.own_code else _modeling(name)
+        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{model}", found)
     _require_new(folder, files, options)
     _write(folder, files)
-    print("\n".join(_summary(options.folder, policy, found, lacking)))
+    print("\n".join(_summary(options.folder, policy, found, name)))
     return 0
 
 
@@ -119,9 +121,7 @@ def _requirements() -> str:
 
 
 def _class_without_generate(found: Opened) -> str | None:
-    """The name of transformers' class for the model, where that has no `generate`; None where it has, or where the class is not theirs."""
-    if found.own_code:
-        return None
+    """The name of transformers' class for the model, where that has no `generate`; None where it has."""
     from ..models.loading import without_weights
 
     made = type(without_weights(found))
@@ -140,10 +140,22 @@ class {name}(transformers.{name}, transformers.GenerationMixin):
 '''
 
 
-def _config(folder: Path, reference: str) -> str:
-    """`config.json` as it is, and where the class stands."""
+OWN_CODE = '''\
+"""This folder's model as dsldec loads it, for `transformers serve`, which asks for this class. Written by `dsldec export-hf`."""
+
+from dsldec.engines.own_code import OwnCode
+
+
+class Model(OwnCode):
+    pass
+'''
+
+
+def _config(folder: Path, reference: str, found: Opened) -> str:
+    """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they are."""
     config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    config["auto_map"] = (config.get("auto_map") or {}) | dict.fromkeys(AUTO, reference)
+    theirs = found.raw.get("auto_map") or {}
+    config["auto_map"] = dict.fromkeys(AUTO, reference) | theirs
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -183,19 +195,16 @@ def _write(folder: Path, files: Mapping[str, str]) -> None:
             written.unlink(missing_ok=True)
 
 
-def _summary(folder: str, policy: Policy, found: Opened, lacking: str | None) -> Iterator[str]:
+def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> Iterator[str]:
+    from ..models.loading import OUR_MODELING
+
     yield f"{folder}: decodes under {quoted(policy.name)} wherever transformers is told to trust its code"
     yield f"  {GENERATE}"
-    if lacking is not None:
-        from ..models.loading import OUR_MODELING
-
-        yield f"  {OUR_MODELING}.py: {lacking} with `generate`, named in {CONFIG}"
+    if name is not None:
+        yield f"  {OUR_MODELING}.py: {'the model as dsldec loads it' if found.own_code else f'{name} with `generate`'}, named in {CONFIG}"
     yield ""
-    auto = next((one for one in found.family.auto if one in (found.raw.get("auto_map") or {})), found.family.auto[0])
+    auto = AUTO[-1] if found.own_code else found.family.auto[0]
     yield f"  transformers.{auto}.from_pretrained({folder!r}, trust_remote_code=True).generate(...)"
-    if found.own_code:
-        yield "  where the model's own code has `generate`; `transformers serve` knows the classes of transformers alone"
-        return
     yield f"  transformers serve {shlex.quote(folder)} --trust-remote-code"
     if not getattr(found.tokenizer, "chat_template", None):
         yield "  the tokenizer has no chat template: the server answers `/v1/completions` only"

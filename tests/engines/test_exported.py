@@ -30,6 +30,7 @@ WORDS = "w5 w6 w7"
 EXPORTED = {
     "embedded": ["threshold", "--set", "block=48", "--gen-length", "48"],
     "qwen3": ["static", "--set", "tokens=2", "--gen-length", "8"],
+    "dream": ["static", "--set", "tokens=2", "--gen-length", "8", "--trust-remote-code"],
 }
 
 
@@ -39,6 +40,7 @@ def folders(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     made = {
         "embedded": Path(shutil.copytree(embedded_model_folder(), root / "embedded")),
         "qwen3": tiny.saved(root / "qwen3", "qwen3", chat=True),
+        "dream": tiny.saved(root / "dream", "dream", chat=True),
     }
     for name, words in EXPORTED.items():
         assert main(["export-hf", str(made[name]), *words]) == 0
@@ -47,7 +49,7 @@ def folders(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
 
 def expected(folder: Path, prompt: str, policy: str, gen_length: int, **parameters: Any) -> tuple[list[int], str]:
     """The ids of `decode` up to the end, and its text."""
-    denoiser = from_pretrained(folder, device="cpu")
+    denoiser = from_pretrained(folder, device="cpu", trust_remote_code=True)
     decoded = dsldec.decode(denoiser, [prompt], dsldec.load(policy, **parameters), gen_length=gen_length)
     ids, prompt_length = decoded.ids[0].tolist(), len(denoiser.encode(prompt))
     generated = ids[prompt_length:]
@@ -79,6 +81,21 @@ def test_the_embedded_model_answers(auto: str, folders: dict[str, Path]) -> None
     assert text.endswith(ANSWER)
     with pytest.raises(dsldec.UsageError, match="`num_beams`"):
         model.generate(**asked, num_beams=2)
+
+
+def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
+    model = transformers.AutoModelForDecision.from_pretrained(folders["dream"], trust_remote_code=True)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folders["dream"], padding_side="left")
+    want = [expected(folders["dream"], words, "static", 8, tokens=2)[0] for words in (WORDS, "w11")]
+    assert type(model).__name__ == "DreamModel"
+    said = [[{"role": "user", "content": words}] for words in (WORDS, "w11")]
+    asked = tokenizer.apply_chat_template(said, return_dict=True, return_tensors="pt", padding=True)
+    generated = model.generate(**asked, max_new_tokens=8, return_dict_in_generate=True).sequences.tolist()
+    for row, mask, ids in zip(generated, asked["attention_mask"].tolist(), want, strict=True):
+        assert row[mask.count(0) :][: len(ids)] == ids
+    for wrong, says in (({"num_beams": 3, "max_new_tokens": 4}, "`num_beams`"), ({}, "how many tokens"), ({"max_new": 4}, "how many")):
+        with pytest.raises(dsldec.UsageError, match=says):
+            model.generate(asked["input_ids"], **wrong)
 
 
 def test_a_saved_copy_loads_without_the_class(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -139,6 +156,22 @@ def test_the_server_decodes_as_dsldec_does(server: Any, folders: dict[str, Path]
     asked = {"model": str(folders["qwen3"]), "prompt": f"w9 {WORDS} w8", "max_tokens": 8}
     assert server.completions.create(**asked).choices[0].text == text
     assert "".join(chunk.choices[0].text for chunk in server.completions.create(**asked, stream=True)).strip() == text
+
+
+def test_the_server_loads_a_model_of_its_own_code(server: Any, folders: dict[str, Path]) -> None:
+    _, text = expected(folders["dream"], WORDS, "static", 8, tokens=2)
+    asked = {"model": str(folders["dream"]), "messages": [{"role": "user", "content": WORDS}]}
+    assert server.chat.completions.create(**asked).choices[0].message.content == text
+    assert "".join(streamed(server.chat.completions.create(**asked, stream=True))).strip() == text
+
+
+def test_a_refusal_reaches_who_asked_for_a_stream(server: Any, folders: dict[str, Path]) -> None:
+    import openai
+
+    asked = {"model": str(folders["embedded"]), "messages": [{"role": "user", "content": QUESTION}], "stop": ["#"], "stream": True}
+    with pytest.raises(openai.APIError) as error:
+        list(server.chat.completions.create(**asked))
+    assert "`stop_strings` of `generate` has no meaning where a policy decides" in str(error.value.body)
 
 
 @pytest.mark.slow

@@ -84,15 +84,17 @@ def test_a_causal_class_needs_no_code(tmp_path: Path, capsys: pytest.CaptureFixt
     assert "the server answers `/v1/completions` only" in out
 
 
-def test_code_of_a_models_own_is_named_as_what_the_server_cannot_load(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_code_of_a_models_own_stays_what_it_is(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with tiny.code_copied_to(tmp_path / "modules"):
         folder = tiny.saved(tmp_path / "model", "llada")
+        theirs = json.loads((folder / "config.json").read_text())["auto_map"]
         assert main(["export-hf", str(folder), "threshold"]) == 2
         assert "--trust-remote-code" in capsys.readouterr().err
         assert main(["export-hf", str(folder), "threshold", "--trust-remote-code"]) == 0
-    out = capsys.readouterr().out
-    assert "transformers.AutoModel.from_pretrained(" in out
-    assert "`transformers serve` knows the classes of transformers alone" in out
+    after = json.loads((folder / "config.json").read_text())["auto_map"]
+    assert {name: after[name] for name in theirs} == theirs
+    assert after["AutoModelForDecision"] == "modeling_dsldec.Model"
+    assert "transformers.AutoModelForDecision.from_pretrained(" in capsys.readouterr().out
 
 
 def test_nobodys_file_is_lost(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
