@@ -11,7 +11,7 @@ from typing import Any
 
 import torch
 
-from ..runtime.lookahead import StepEvent
+from ..runtime.told import StepEvent
 
 
 def ended(ids: Sequence[int], ends: frozenset[int]) -> list[int]:
