@@ -164,6 +164,11 @@ class Expressions(Builder):
     def length(self, scope: Scope) -> int:
         return self.reduced("count", Kind.INT, scope.window)
 
+    def reach(self, scope: Scope) -> int:
+        """How far a window reaches from its first position: to the last one that may be written, whatever is given before it."""
+        places = self.int_("add", self.offset, self.number(1))
+        return self.add("truncate", (self.reduced("greatest", Kind.REAL, places, scope.window),), Kind.INT, Place.SEQUENCE)
+
     @property
     def steps_in_window(self) -> int:
         return self.state("steps_in_window", Kind.INT)
@@ -327,12 +332,16 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "pos": _fixed("pos"),
     "age": lambda lower, scope: lower.age(scope),
     "window_start": _fixed("window_start"),
-    "window_end": lambda lower, scope: lower.int_("add", lower.window_start, lower.length(scope)),
+    "window_end": lambda lower, scope: lower.int_("add", lower.window_start, lower.reach(scope)),
     "window_length": lambda lower, scope: lower.length(scope),
     "generation_length": _fixed("generation_length"),
     "progress": lambda lower, scope: lower.real(
         "divide",
-        lower.int_("add", lower.window_start, lower.reduced("count", Kind.INT, lower.written(scope))),
+        lower.int_(
+            "add",
+            lower.window_start,
+            lower.int_("subtract", lower.reach(scope), lower.reduced("count", Kind.INT, lower.masked(scope))),
+        ),
         lower.int_("maximum", lower.generation_length, lower.number(1)),
     ),
     "step": _fixed("step"),

@@ -126,7 +126,7 @@ class _Lowering(Expressions):
             hits = self.mask("top", self.mask("order", hits, self.expression(named["by"], self.start)), self.number(1))
         end = self.add("truncate", (self.reduced("least", Kind.REAL, self.offset, hits),), Kind.INT, Place.SEQUENCE)
         found = self.reduced("any", Kind.BOOL, hits)
-        return self.where(found, self.int_("add", end, self.number(1)), self.length(self.start), Kind.INT)
+        return self.where(found, self.int_("add", end, self.number(1)), self.reach(self.start), Kind.INT)
 
     # --- the phase of each row
 
