@@ -23,6 +23,7 @@ from transformers.generation import GenerateDecoderOnlyOutput
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
+from ..models.head import Head
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..policy import Policy, load
 from ..runtime.decode import stream
@@ -153,9 +154,10 @@ class CustomGenerate:
             tokenizer = options.tokenizer if options.tokenizer is not None else _tokenizer_of(model)
             known = denoiser_of(model, tokenizer, mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits)
             known.model = None  # or it would keep its own key
+            del known.head
             self._known[model] = known
         denoiser = copy.copy(self._known[model])
-        denoiser.model, denoiser.device = model, next(model.parameters()).device
+        denoiser.model, denoiser.head, denoiser.device = model, Head(model), next(model.parameters()).device
         if ends:
             denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in ends else ends[0]
             denoiser.ends = frozenset(ends)

@@ -91,7 +91,7 @@ class Advance:
         state = self.step.start(batch, self.rows.positions, device, vocab_size=vocab_size)
         own = {"key": keys, "generation_length": self.rows.lengths}
         state |= {name: value for name, value in own.items() if name in state}
-        state["window_start"] = self.windows.skip(self.rows, self.rows.start, state["window_start"])
+        state["window_start"] = self.windows.skip(self.rows, self.rows.start, -self.rows.leads)
         nothing = torch.zeros(batch, dtype=torch.bool, device=device)
         return Moment(self.rows.start, torch.zeros_like(state["window_start"]), state, nothing, nothing)
 

@@ -53,7 +53,7 @@ class CachedForward(Forward):
     def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int, kind: str) -> None:
         super().__init__(denoiser, rows, guidance, "batch", drafts)
         self.kind, self.block_length = kind, getattr(denoiser, "block_length", None) or 1
-        ahead = rows.region if rows.given_inside else rows.positions * drafts
+        ahead = rows.region if rows.gaps else rows.positions * drafts
         self.looks = min(rows.longest, ahead if kind == "exact" else rows.positions)
         self.views = [denoiser.kept(len(rows.start), rows.longest) for _ in range(self.rows_per_draft)]
         self.window = [NOWHERE] * len(rows.start)  # first column of the window that each row's keys and values were kept for
@@ -89,7 +89,7 @@ class CachedForward(Forward):
         """Forgets what was kept in these rows; `exact`: reads the whole blocks of their prompts."""
         for row in rows:
             self.window[row], self.edge[row] = NOWHERE, 0
-        begins = {row: self.rows.requests[row].begin for row in rows}
+        begins = {row: self.rows.requests[row].begin // self.block_length * self.block_length for row in rows}
         fed = [Fed(row, 0, begin, 0, begin, begin, begin, ((0, begin),)) for row, begin in begins.items() if self.kind == "exact" and begin]
         if not fed:
             return

@@ -19,6 +19,7 @@ from torch import Tensor
 from .. import backends
 from ..backends import noise
 from ..backends.step import Step
+from ..checks.facts import Facts
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
@@ -198,7 +199,7 @@ def stream(
     drafts = policy.drafts(lookahead)
     require_denoiser(denoiser)
     cache = chosen(cache, denoiser, policy.facts, verify_rows)
-    requests = _requests(denoiser, prompts, gen_length, infill)
+    requests = _requests(denoiser, prompts, gen_length, infill, policy.facts)
     if not requests:
         return
     longest = max(request.length for request in requests)
@@ -220,7 +221,7 @@ def stream(
         first = functools.partial(_first, advance, keys, denoiser.vocab_size)
         forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
         told = Told(advance, trace, on_step)
-        yield from Batch(advance, forward, first, len(here), waiting, drafts, lambda request: most(request.length), told).run()
+        yield from Batch(advance, forward, first, len(here), waiting, drafts, lambda request: most(request.windows), told).run()
 
 
 def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:
@@ -228,8 +229,8 @@ def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:
     return advance.first(keys[[request.index for request in rows.requests]].to(rows.device), vocab_size)
 
 
-def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int, infill: bool) -> list[Request]:
-    mask_id, block_length = denoiser.mask_id, getattr(denoiser, "block_length", None)
+def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int, infill: bool, facts: Facts) -> list[Request]:
+    mask_id, block_length = denoiser.mask_id, getattr(denoiser, "block_length", None) if facts.window == "blocks" else None
     require_ids(denoiser, prompts, 0 if infill else gen_length)
     if infill:
         return [infilled(index, text, mask_id, block_length) for index, text in enumerate(prompts)]

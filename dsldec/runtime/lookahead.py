@@ -272,14 +272,13 @@ class Batch:
             content = int((ids[request.region] != self.rows.mask_id).sum()) - self.rows.given(row)
         trace, seconds = self.told.trace_of(request.index), time.perf_counter() - self.began[row]
         return Row(
-            request.index, request.prompt_length, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,
+            request.index, request.begin, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,
             surplus=self.launched[row] - fed,
         )  # fmt: skip
 
     def _failure(self, row: int, moment: Moment) -> Diagnostic:
         bad = int(moment.state["not_finite"][row].nonzero()[0])
-        request = self.rows.requests[row]
-        position = int(moment.state["window_start"][row]) + bad + request.begin - request.prompt_length
+        position = int(moment.state["window_start"][row]) + bad
         step = int(moment.state["step"][row])
         message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
         return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")

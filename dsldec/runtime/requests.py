@@ -2,8 +2,8 @@
 
 Most requests are a prompt and masks after it. An infilling is a text with masks in it, which are decoded in place: what is generated
 lies between its first mask and its last, and what is given there stays. For a model that sees blocks, counted from the start of
-the canvas, what is generated begins where a block does, so that the windows of a policy and the blocks of the model lie on each other; what
-the prompt has of that block is given. Not here: what a denoiser takes (`models.denoiser`), how requests become rows (`rows`).
+the canvas, the first window begins where a block does, so that the windows of a policy and the blocks of the model lie on each other: it
+is short by what the prompt has of that block. Not here: what a denoiser takes (`models.denoiser`), how requests become rows (`rows`).
 """
 
 from __future__ import annotations
@@ -19,15 +19,15 @@ class Request:
     """One prompt to decode.
 
     `index`: its place in the run; `canvas`: ids, MASK where something is to be written; `begin`, `length`: the first column and the
-    number of positions of the generation region; `prompt_length`: the columns before the first MASK, from where results count; `infills`:
-    text was given after a MASK, so that an end-of-text token ends nothing.
+    number of positions of the generation region, from where results count; `lead`: how many columns before that the first window begins;
+    `infills`: text was given after a MASK, so that an end-of-text token ends nothing.
     """
 
     index: int
     canvas: Sequence[int]
     begin: int
     length: int
-    prompt_length: int
+    lead: int = 0
     infills: bool = False
 
     @property
@@ -35,12 +35,15 @@ class Request:
         """The columns of the generation region."""
         return slice(self.begin, self.begin + self.length)
 
+    @property
+    def windows(self) -> int:
+        """The positions that its windows cover."""
+        return self.lead + self.length
+
 
 def continued(index: int, prompt: Sequence[int], gen_length: int, mask_id: int, block_length: int | None) -> Request:
-    """A prompt, and so many masks after it."""
-    begin = _aligned(len(prompt), block_length)
-    canvas = [*prompt, *[mask_id] * gen_length]
-    return Request(index, canvas, begin, len(canvas) - begin, len(prompt))
+    """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""
+    return Request(index, [*prompt, *[mask_id] * gen_length], len(prompt), gen_length, len(prompt) % (block_length or 1))
 
 
 def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | None) -> Request:
@@ -49,10 +52,4 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
     if not masks:
         message = f"prompt {index} has no mask to decode in place"
         raise UsageError(Diagnostic("E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"))
-    begin = _aligned(masks[0], block_length)
-    return Request(index, list(text), begin, masks[-1] + 1 - begin, masks[0], infills=True)
-
-
-def _aligned(column: int, block_length: int | None) -> int:
-    """The first column of the model's block that a column lies in."""
-    return column if block_length is None else column - column % block_length
+    return Request(index, list(text), masks[0], masks[-1] + 1 - masks[0], masks[0] % (block_length or 1), infills=True)

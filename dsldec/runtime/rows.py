@@ -69,7 +69,7 @@ class Rows:
     A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. A row is a request's until
     another takes its place: `requests` are known to the host; `begin [B]` and `lengths [B]` of the generation regions, `infills [B]` and
     `start`, what the canvases hold before the first step, to the device. `all_requests`: those that may ever be here, which
-    size the canvases; `given_inside`: in some of them text is given between masks.
+    size the canvases. `gaps`: in some text is given between masks; `leads [B]`: how far before the region the first window begins.
     """
 
     def __init__(
@@ -87,7 +87,8 @@ class Rows:
         self.device = device
         self.longest = max(len(request.canvas) for request in ever)
         self.region = max(request.length for request in ever)
-        self.given_inside = any(id_ != mask_id for request in ever for id_ in request.canvas[request.region])
+        self.gaps = any(id_ != mask_id for request in ever for id_ in request.canvas[request.region])
+        self.given_inside = self.gaps or any(request.lead for request in ever)  # in some window
         self.requests = list(requests)
         self.start = torch.full((len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device)
         self._lay_out(range(len(requests)))
@@ -106,6 +107,7 @@ class Rows:
             self.start[row, : len(canvas)] = torch.tensor(canvas, dtype=torch.int64)
         self.begin = torch.tensor([request.begin for request in self.requests], device=self.device)
         self.lengths = torch.tensor([request.length for request in self.requests], device=self.device)
+        self.leads = torch.tensor([request.lead for request in self.requests], device=self.device)
         self.infills = torch.tensor([request.infills for request in self.requests], device=self.device)
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
@@ -114,7 +116,7 @@ class Rows:
         offsets = window_start.unsqueeze(1) + torch.arange(self.positions, device=window_start.device)
         columns, inside = self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
         if self.given_inside:
-            inside = inside & (self.start.gather(1, columns) == self.mask_id)
+            inside = inside & (offsets >= 0) & (self.start.gather(1, columns) == self.mask_id)
         return columns, inside
 
     def generated(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
@@ -147,11 +149,11 @@ class Rows:
         request, mask_id, eos_id = self.requests[row], self.mask_id, self.eos_id
         ids: list[int] = canvas[row, : len(request.canvas)].tolist()
         end = request.begin + request.length
-        generated = ids[request.prompt_length : end]
+        generated = ids[request.region]
         if request.infills:
-            asked = [at for at in range(end) if request.canvas[at] == mask_id and at >= request.begin]
+            asked = [at for at in range(request.begin, end) if request.canvas[at] == mask_id]
             return torch.tensor(ids), sum(ids[at] != mask_id for at in asked)
         content = generated.index(eos_id) if eos_id is not None and eos_id in generated else len(generated)
         if eos_id is not None and content < len(generated) and mask_id not in generated[:content]:
             generated = [eos_id if id_ == mask_id else id_ for id_ in generated]
-        return torch.tensor([*ids[: request.prompt_length], *generated, *ids[end:]]), content
+        return torch.tensor([*ids[: request.begin], *generated, *ids[end:]]), content

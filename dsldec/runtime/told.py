@@ -62,17 +62,15 @@ class Told:
         was, is_, changed = (x.tolist() for x in (before == mask_id, after == mask_id, before != after))
         for row, count in forwards.items():
             request = self.rows.requests[row]
-            # Positions are told from the first one after the prompt.
-            first = starts[row] + request.begin - request.prompt_length
             places = [i for i, new in enumerate(changed[row]) if new]
             kinds: dict[tuple[bool, bool], list[int]] = {(True, False): [], (False, True): [], (False, False): []}
             for place in places:
-                kinds[was[row][place], is_[row][place]].append(first + place)
-            values = {name: {first + i: observed[name][row][i] for i in places} for name in OBSERVATIONS}
+                kinds[was[row][place], is_[row][place]].append(starts[row] + place)
+            values = {name: {starts[row] + i: observed[name][row][i] for i in places} for name in OBSERVATIONS}
             written, revoked, edited = kinds.values()
             if self.trace is not None:
                 line = TraceStep(self.program.phases[phases[row]], written, revoked, edited, count - 1, values)
                 self.trace.setdefault(request.index, []).append(line)
             if self.on_step is not None:
-                generated = following.canvas[row, request.prompt_length : len(request.canvas)].cpu().clone()
+                generated = following.canvas[row, request.begin : len(request.canvas)].cpu().clone()
                 self.on_step(StepEvent(request.index, steps[row], count, generated, sorted(written + edited), values["conf"]))

@@ -169,12 +169,8 @@ def _attempted(
     gen_length = 0 if options.infill else _gen_length(options, denoiser)
     fitting: list[tuple[int, list[int]]] = []
     for place, prompt in enumerate(work):
-        try:
-            ids = denoiser.encode_gaps(prompt.text) if options.infill else denoiser.encode(prompt.text)
-        except UsageError as mistake:  # a text without a gap; the others have theirs
-            yield place, Result(prompt, error=mistake.diagnostic)
-            continue
-        if error := too_long(denoiser, len(ids), gen_length):
+        ids, error = _encoded(denoiser, prompt, options.infill)
+        if error := error or too_long(denoiser, len(ids), gen_length):
             yield place, Result(prompt, error=error)
         else:
             fitting.append((place, ids))
@@ -196,6 +192,15 @@ def _attempted(
     for row in rows if fitting else ():
         place = fitting[row.index][0]
         yield place, _result(work[place], row, denoiser, options.infill)
+
+
+def _encoded(denoiser: HuggingFaceDenoiser, prompt: Prompt, infill: bool) -> tuple[list[int], Diagnostic | None]:
+    if not infill:
+        return denoiser.encode(prompt.text), None
+    try:
+        return denoiser.encode_gaps(prompt.text), None
+    except UsageError as mistake:  # a text without a gap; the others have theirs
+        return [], mistake.diagnostic
 
 
 def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, infill: bool) -> Result:
