@@ -11,6 +11,7 @@ EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
     "decode_prompts": ["forwards)"],
     "own_policy": ["error[E0301]", "calm takes at most 48 forwards", "step 1 wrote ["],
+    "in_transformers": ["14=32. It is 32. #### 32\n", "3*6=18. 18+14=32. It is 32. #### 32\n" * 2],
     "own_loop": ["forwards, step on "],
     "draft_cost": ["| `static` | 8 | 4 | ", "| `dico` | 1 | 2 | "],
     "live_view": ["<svg", "</svg>"],
