@@ -11,7 +11,7 @@ import pytest
 from ..models.tiny import code_copied_to
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """transformers asks whether what `requirements.txt` names is installed; a checkout that is run as it is says so of itself here."""
     folder = tmp_path_factory.mktemp("installed")

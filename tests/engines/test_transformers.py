@@ -243,6 +243,7 @@ def test_a_model_is_found_out_once_and_not_kept(monkeypatch: pytest.MonkeyPatch)
     for _ in range(3):
         model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)
     assert len(calls) == 1
+    assert len(fn.policy._functions) == 1  # compiled once
     gone = weakref.ref(model)
     del model
     gc.collect()
