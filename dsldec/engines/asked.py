@@ -87,13 +87,18 @@ def _locals_of_generate() -> Mapping[str, Any]:
 def require_answerable(asked: Asked, policy: Policy) -> None:
     """Raise `UsageError` (E0409) for what would change the ids and cannot."""
     if refused := [*_of_config(asked), *_of_call(asked)]:
-        names = ", ".join(f"`{name}`" for name in dict.fromkeys(refused))
-        message = f"{names} of `generate` {'has' if len(refused) == 1 else 'have'} no meaning where a policy decides"
-        help = "leave it out; which tokens may be written stands in the policy: `logits ban(ids)`, `logits bias(table)`, `commit ...`"
-        raise UsageError(Diagnostic("E0409", message, help=help))
+        raise meaningless(*dict.fromkeys(refused))
     if asked.config.num_return_sequences not in (None, 1) and policy.facts.deterministic:
         message = f"`num_return_sequences` asks for several answers, and the policy `{policy.name}` has one: it draws nothing at random"
         raise UsageError(Diagnostic("E0409", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"))
+
+
+def meaningless(*names: str) -> UsageError:
+    message = (
+        f"{', '.join(f'`{name}`' for name in names)} of `generate` {'has' if len(names) == 1 else 'have'} no meaning where a policy decides"
+    )
+    help = "leave it out; which tokens may be written stands in the policy: `logits ban(ids)`, `logits bias(table)`, `commit ...`"
+    return UsageError(Diagnostic("E0409", message, help=help))
 
 
 def _of_config(asked: Asked) -> Iterator[str]:

@@ -28,7 +28,7 @@ from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..policy import Policy, load
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
-from .asked import Asked, asked_of_generate, ends_asked, require_answerable, told_without_effect, unpadded
+from .asked import Asked, asked_of_generate, ends_asked, meaningless, require_answerable, told_without_effect, unpadded
 from .own_code import prepared
 from .streaming import Columns, ended
 
@@ -101,6 +101,9 @@ class CustomGenerate:
         """`model.generate(...)` under the policy: what a model folder's `custom_generate/generate.py` gives."""
         other = arguments.pop("custom_generate", None)
         try:
+            # Here already: `generate` would ask for the tokenizer that it has just taken, and never say why (transformers 5.23).
+            if arguments.get("stop_strings") or getattr(arguments.get("generation_config"), "stop_strings", None):
+                raise meaningless("stop_strings")
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
                 return theirs(model, *inputs, custom_generate=other or self, **arguments)  # type: ignore[no-any-return]
