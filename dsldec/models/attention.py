@@ -100,7 +100,7 @@ class ByTorchAndRotary(ByTorch):
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.rotary = [module for module in model.modules() if list(inspect.signature(module.forward).parameters)[:2] == ["q", "k"]]
+        self.rotary = [module for module in model.modules() if _turns(module)]
 
     def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
         return {}
@@ -183,6 +183,15 @@ class _Attentive(TorchFunctionMode):
         if query.dim() != 4 or key.shape[2] != query.shape[2]:
             raise OwnWayError("attends to other keys than those of the tokens it is given")
         return self.call.attend(query, key, value, self.call.seen, scale)
+
+
+def _turns(module: Any) -> bool:
+    """Whether it is called with queries and keys, and little else: code of a model's own mostly names them so."""
+    try:
+        return list(inspect.signature(module.forward).parameters)[:2] == ["q", "k"]
+    # Compiled code may have no signature.
+    except (TypeError, ValueError):
+        return False
 
 
 def _spread(one: Tensor, call: Meets) -> Tensor:

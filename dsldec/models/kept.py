@@ -22,7 +22,7 @@ from torch.nn import functional as F
 
 from ..diagnostics import Diagnostic, UsageError
 from .attention import WAYS, OwnWayError, Way
-from .head import NotMetError, near, picked
+from .head import Head, near, picked
 from .shifted import before
 
 LENGTH = 24  # tokens of the canvas that is fed to find out
@@ -111,14 +111,12 @@ class KeysAndValues:
         places = torch.where((places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length)
         for kept, fed in zip(self._layers, self._last.fed, strict=True):
             for memory, new in zip(kept, fed, strict=True):
-                new = new.index_select(0, source)
+                # Whoever does not hear a column gives it the weight 0, and 0 times what is no number is none.
+                new = new.index_select(0, source).nan_to_num(0.0, 0.0, 0.0)
                 memory.scatter_(2, _along(places, new), new)
 
     def layer(self, index: int, *new: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`: the last column takes what is not kept.
-
-        Nothing is undefined there: what is not heard has the weight 0, and 0 times what is no number would be none.
-        """
+        """What is kept of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`; the last column takes what is not kept."""
         if index == len(self._layers):
             self._layers.append(tuple(one.new_zeros(self.rows, one.shape[1], self.length + 1, one.shape[3]) for one in new))
         return self._layers[index]
@@ -136,11 +134,13 @@ class KeysAndValues:
         return _Call(columns, places, seen, rows, self)
 
     def _logits(self, ids: Tensor, call: _Call, at: Tensor, how: dict[str, Any]) -> Tensor:
-        if not self.denoiser.shift_logits:
-            logits: Tensor = self.denoiser.head(ids, (at - call.columns[:, :1]).clamp(0, ids.shape[1] - 1), **how)
-            return logits
-        shifted: Tensor = self.denoiser.head.fed(ids, lambda states: self._one_before(states, call, at), **how)
-        return shifted
+        head: Head = self.denoiser.head
+        if self.denoiser.shift_logits:
+            return head.fed(ids, lambda states: self._one_before(states, call, at), **how)
+        places = (at - call.columns[:, :1]).clamp(0, ids.shape[1] - 1)
+        if head.picks:
+            return head.fed(ids, lambda states: picked(states, places), **how)
+        return picked(self.denoiser.model(input_ids=ids, **how).logits, places)
 
     def _one_before(self, states: Tensor, call: _Call, at: Tensor) -> Tensor:
         """Hidden states that speak of the columns `at`; for the first one fed they were kept, as one more layer."""
@@ -173,8 +173,6 @@ def _why_not(denoiser: Any, way: Way) -> str:
         return _differs(denoiser, way)
     except OwnWayError as error:
         return str(error)
-    except NotMetError:
-        return "computes its logits outside of its head, and they speak of the next position"
     # A model's own code may raise anything for what it is given beside ids.
     except Exception as error:
         if isinstance(error, TypeError) and "position_ids" in str(error):
@@ -191,6 +189,8 @@ def _differs(denoiser: Any, way: Way) -> str:
     if length < 6:
         return f"takes {length} tokens, and what there is to keep stands beside what is fed"
     denoiser.head.ask(ids)
+    if denoiser.shift_logits and not denoiser.head.picks:
+        return "computes its logits outside of its head, and they speak of the next position"
     memory = KeysAndValues(denoiser, way, 2, length)
 
     def all_of(value: int) -> Tensor:
@@ -201,6 +201,8 @@ def _differs(denoiser: Any, way: Way) -> str:
     full = memory(ids, nothing, whole, both, nothing, whole, whole)
     if not memory.layers:
         return NOT_MET
+    if not plain.isfinite().all():
+        return "gives logits that are not finite"
     if not near(full, plain):
         return "does not place tokens by the position ids it is given"
     memory.keep(both, nothing, whole)

@@ -316,3 +316,19 @@ def test_what_stands_between_left_and_the_first_one_fed_is_not_heard() -> None:
             given[id_at_8, left] = memory(ids[:1, 12:16], first, count, row, torch.tensor([left]), right, lengths)
     assert torch.equal(given[40, 8], given[41, 8])
     assert not torch.equal(given[40, 9], given[41, 9])
+
+
+def test_what_is_no_number_stays_in_its_row_and_goes_with_it() -> None:
+    """As by a row that failed, whose place another one takes: shorter, so that some of what was kept stays."""
+    denoiser, ids = deep("eurobert"), canvas()
+    embedding = denoiser.model.get_input_embeddings().weight
+    memory, sound = kept_whole(denoiser, ids)
+    was, embedding.data[MASK] = embedding.data[MASK].clone(), torch.nan
+    failed = fed(memory, torch.stack([ids[0], torch.full_like(ids[1], MASK)]), [(0, 0, 24), (1, 0, 17)])
+    memory.keep(torch.arange(2), torch.zeros(2, dtype=torch.int64), torch.tensor(LENGTHS))
+    assert failed[1].isnan().all()
+    near(failed[0], sound[0], 1e-5)
+    embedding.data[MASK] = was
+    first, count, length = torch.tensor([0]), torch.tensor([6]), torch.tensor([6])
+    again = memory(ids[:1, :6], first, count, torch.tensor([1]), first, length, length)
+    near(again, denoiser(ids[:1, :6]))
