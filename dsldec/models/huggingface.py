@@ -23,7 +23,7 @@ from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
 from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, with_weights, wrong
-from .probe import Mask, Probed, keys_mask, probe
+from .probe import Mask, Probed, counts_padding, keys_mask, probe
 from .shifted import before, shifted
 from .traits import Asked, Traits, require_block_length, require_mask, traits_of
 
@@ -82,8 +82,8 @@ class HuggingFaceDenoiser:
         With `at [b, W]` int64, columns of each row: `[b, W, V]`, the logits there.
         """
         longest, hidden = ids.shape[1], {}
-        lengths = [longest] * ids.shape[0] if lengths is None else list(lengths)
-        if self.mask is not None and (self.block_length is not None or any(length != longest for length in lengths)):
+        lengths = [longest] * len(ids) if lengths is None else list(lengths)
+        if self.mask is not None and (self._always_masked or any(length != longest for length in lengths)):
             filled = torch.arange(longest, device=ids.device) < torch.tensor(lengths, device=ids.device).unsqueeze(1)
             hidden = {"attention_mask": self.mask(filled)}
         if at is not None:
@@ -94,6 +94,16 @@ class HuggingFaceDenoiser:
     def kept(self, rows: int, length: int) -> KeysAndValues:
         """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError` (E0414) where it cannot be."""
         return KeysAndValues(self, self._way, rows, length)
+
+    @cached_property
+    def _always_masked(self) -> bool:
+        """Whether the model needs a mask where no row is padded: one that is causal between blocks, or that takes ids for padding."""
+        if self.block_length is not None:
+            return True
+        pad_id = getattr(self.model.config, "pad_token_id", None)
+        if self.mask is None or not isinstance(pad_id, int):
+            return False
+        return counts_padding(self.model, pad_id, self.vocab_size, self.mask, self.device)
 
     @cached_property
     def _way(self) -> Way:

@@ -62,6 +62,17 @@ def ordinary_ids(vocab_size: int, avoid: Sequence[int]) -> list[int]:
     return [one for one in range(min(vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
 
 
+@torch.inference_mode()
+def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: Mask, device: torch.device) -> bool:
+    """Whether a model that is given no mask hides as many of the last positions as there are ids of padding (FlauBERT, XLM)."""
+    ids = torch.tensor([[(pad_id + 1) % vocab_size, pad_id, (pad_id + 1) % vocab_size, (pad_id + 2) % vocab_size]], device=device)
+    alone = model(input_ids=ids).logits
+    seen = model(input_ids=ids, attention_mask=mask(torch.ones_like(ids, dtype=torch.bool))).logits
+    other = ids.clone()
+    other[0, -1] = ids[0, 0]
+    return _distance(alone, seen) > ROUNDING * _distance(model(input_ids=other).logits, seen)
+
+
 def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[int]) -> bool:
     """Whether the last position is heard of at the first one; or, by models with a sliding window, as far left as the one before it.
 

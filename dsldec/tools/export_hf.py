@@ -45,6 +45,7 @@ class ExportOptions:
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
+    block_length: int | None = None
     trust_remote_code: bool = False
     force: bool = False
 
@@ -61,7 +62,7 @@ def export_hf(options: ExportOptions) -> int:
     from ..models.traits import Asked, require_mask, traits_of
 
     found = opened(folder, options.trust_remote_code)
-    asked = Asked(options.mask_id, options.eos_id, options.shift_logits)
+    asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
     require_mask(traits_of(found.family, found.config, found.generation, found.tokenizer, asked), found.name)
     files = {GENERATE: _generate(policy, read(options.policy)[0], options), REQUIREMENTS: _requirements()}
     name = found.own_code or _class_without_generate(found)

@@ -19,7 +19,7 @@ from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 from dsldec.models.remote import plain_frequencies
 
 from . import tiny
-from .tiny import EOS, MASK, NATIVE, OWN_CODE, SIZE
+from .tiny import EOS, MASK, NATIVE, OWN_CODE, PAD, SIZE
 
 FAMILIES = (*NATIVE, *OWN_CODE)
 
@@ -75,6 +75,18 @@ def test_a_padded_row_equals_the_row_alone(family: str, folders: dict[str, Path]
         alone = denoiser(torch.tensor([row]))[0]
         torch.testing.assert_close(together[index, : len(row)], alone, rtol=1e-5, atol=1e-5)
     assert (denoiser(ids)[1, :7] - together[1, :7]).abs().max() > 1e-3  # what is hidden would have been heard
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_ids_of_padding_among_what_was_written_hide_nothing(family: str, folders: dict[str, Path]) -> None:
+    denoiser = trusted(folders[family])
+    ids = torch.tensor([[5, PAD, 6, PAD, 7, 8], [5, PAD, 6, PAD, 7, 9]])
+    for lengths in (None, [6, 6]):
+        one, other = denoiser(ids, lengths)
+        assert (one[0] - other[0]).abs().max() > 1e-3
+    torch.testing.assert_close(
+        denoiser(ids[:1], [6])[0], denoiser(torch.nn.functional.pad(ids, (0, 1)), [6, 7])[0, :6], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_a_model_that_heeds_no_mask_gets_rows_of_one_length(tmp_path: Path) -> None:

@@ -38,6 +38,17 @@ DISTILLED = {
     "max_position_embeddings": 66,
     "pad_token_id": PAD,
 }
+FLAUBERT = {
+    "emb_dim": 16,
+    "n_layers": 1,
+    "n_heads": 2,
+    "vocab_size": SIZE,
+    "max_position_embeddings": 66,
+    "pad_token_id": PAD,
+    "bos_token_id": EOS,
+    "eos_token_id": EOS,
+    "mask_token_id": MASK,
+}
 BOTH_SIDES = SIZES | {"is_causal": False}
 
 NATIVE: dict[str, tuple[str, dict[str, Any]]] = {
@@ -47,6 +58,7 @@ NATIVE: dict[str, tuple[str, dict[str, Any]]] = {
     "roberta": ("RobertaForMaskedLM", BERT_SIZES),
     "distilbert": ("DistilBertForMaskedLM", DISTILLED),
     "albert": ("AlbertForMaskedLM", BERT_SIZES | {"embedding_size": 16}),
+    "flaubert": ("FlaubertWithLMHeadModel", FLAUBERT),
     "llama": ("LlamaForCausalLM", BOTH_SIDES),
     "qwen2": ("Qwen2ForCausalLM", BOTH_SIDES),
     "gemma3": ("Gemma3ForCausalLM", BOTH_SIDES | {"head_dim": 8, "sliding_window": 8}),
