@@ -415,6 +415,7 @@ def _export_hf_parser() -> _Parser:
     add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
     add("--gen-length", type=_count("--gen-length"), metavar="N", help="the most tokens to generate, whatever `generate` is told")
     add("--lookahead", type=_drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
+    add("--cache", type=_one_of("--cache", CACHES), metavar="NAME", help=f"of keys and values: one of {', '.join(CACHES)} (default: auto)")
     _add_reading(parser)
     add("--force", action="store_true", help="replace files that are there already")
     return parser

@@ -42,12 +42,14 @@ class Options:
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
+    block_length: int | None = None
     tokenizer: Any = None
     backend: str | None = None
     seed: int | None = None
     lookahead: int | None = None
     batch: int | None = None
     gen_length: int | None = None
+    cache: str | None = None
 
 
 def custom_generate(
@@ -57,23 +59,26 @@ def custom_generate(
     mask_id: int | None = None,
     eos_id: int | None = None,
     shift_logits: bool | None = None,
+    block_length: int | None = None,
     tokenizer: Any = None,
     backend: str | None = None,
     seed: int | None = None,
     lookahead: int | None = None,
     batch: int | None = None,
     gen_length: int | None = None,
+    cache: str | None = None,
     **parameters: Value,
 ) -> CustomGenerate:
     """A function for `model.generate(..., custom_generate=function)`, of a policy as `dsldec.load` takes it, or one loaded.
 
-    `parameters` are the policy's. Of the model, `mask_id`, `eos_id` and `shift_logits` are found in its configurations and the tokenizer
-    (the one beside the model's files unless given), unless said here. `batch`: rows decoded side by side (all of a call); `gen_length`: the
-    most tokens to generate, whatever `generate` is told; `seed`: of policies that draw, the one torch was seeded with last unless given
-    here or to `generate`. `backend`, `lookahead` as `dsldec.decode` takes them. Raises `PolicyError` and `UsageError`.
+    `parameters` are the policy's. Of the model, `mask_id`, `eos_id`, `shift_logits` and `block_length` are found in its configurations
+    and the tokenizer (the one beside the model's files unless given), unless said here. `batch`: rows decoded side by side (all of a
+    call); `gen_length`: the most tokens to generate, whatever `generate` is told; `seed`: of policies that draw, the one torch was seeded
+    with last unless given here or to `generate`. `backend`, `lookahead`, `cache` as `dsldec.decode` takes them. Raises `PolicyError` and
+    `UsageError`.
     """
     loaded = policy if isinstance(policy, Policy) else load(policy)
-    options = Options(mask_id, eos_id, shift_logits, tokenizer, backend, seed, lookahead, batch, gen_length)
+    options = Options(mask_id, eos_id, shift_logits, block_length, tokenizer, backend, seed, lookahead, batch, gen_length, cache)
     for field in fields(options):
         if field.name in loaded.parameters and getattr(options, field.name) is not None:
             message = f"`{field.name}` is an option of `custom_generate`, and a parameter of the policy `{loaded.name}` too"
@@ -155,7 +160,10 @@ class CustomGenerate:
         options = self.options
         if model not in self._known:
             tokenizer = options.tokenizer if options.tokenizer is not None else _tokenizer_of(model)
-            known = denoiser_of(model, tokenizer, mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits)
+            known = denoiser_of(
+                model, tokenizer,
+                mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits, block_length=options.block_length,
+            )  # fmt: skip
             known.model = None  # or it would keep its own key
             del known.head
             self._known[model] = known
@@ -184,7 +192,7 @@ class CustomGenerate:
             columns = Columns(asked.streamer, len(prompts), denoiser.ends, _pad_id(asked, denoiser), denoiser.mask_id)
         rows = stream(
             denoiser, prompts, self.policy, gen_length=gen_length, backend=options.backend or "auto", seed=_seed(seed, options.seed),
-            batch=options.batch or max(1, len(prompts)), lookahead=options.lookahead,
+            batch=options.batch or max(1, len(prompts)), lookahead=options.lookahead, cache=options.cache or "auto",
             on_step=columns.watch if columns is not None and not self.policy.facts.revises else None,
         )  # fmt: skip
         answers: list[list[int]] = [[] for _ in prompts]

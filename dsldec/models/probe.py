@@ -70,7 +70,7 @@ def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: Mask, device:
     seen = model(input_ids=ids, attention_mask=mask(torch.ones_like(ids, dtype=torch.bool))).logits
     other = ids.clone()
     other[0, -1] = ids[0, 0]
-    return _distance(alone, seen) > ROUNDING * _distance(model(input_ids=other).logits, seen)
+    return distance(alone, seen) > ROUNDING * distance(model(input_ids=other).logits, seen)
 
 
 def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[int]) -> bool:

@@ -42,6 +42,7 @@ class ExportOptions:
     settings: tuple[str, ...] = ()
     gen_length: int | None = None
     lookahead: int | None = None
+    cache: str | None = None
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
@@ -81,7 +82,9 @@ def export_hf(options: ExportOptions) -> int:
 def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
     """The text of `generate.py`."""
     bound = ["POLICY", *(f"{name}={value!r}" for name, value in _changed(policy).items())]
-    said = {name: getattr(options, name) for name in ("mask_id", "eos_id", "shift_logits", "gen_length", "lookahead")}
+    said = {
+        name: getattr(options, name) for name in ("mask_id", "eos_id", "shift_logits", "block_length", "gen_length", "lookahead", "cache")
+    }
     told = [f"load({', '.join(bound)})", *(f"{name}={value!r}" for name, value in said.items() if value is not None)]
     return f'''\
 """How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""
