@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 import dsldec
+from dsldec.models.blocks import BlockMask, as_truth
 from dsldec.models.head import picked
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 from dsldec.models.kept import KeysAndValues
@@ -184,23 +185,13 @@ def test_logits_that_speak_of_the_next_position_are_there_for_the_first_one_fed(
     near(fed(memory, ids, [(0, 8, 12), (1, 6, 12)], at=at), picked(plain, at))
 
 
-class InBlocks(HuggingFaceDenoiser):
-    """A model that hears its own block and those before it."""
-
-    block_length = 8
-
-    @torch.inference_mode()
-    def __call__(self, ids: Tensor, lengths: Any = None, at: Tensor | None = None) -> Tensor:
-        column = torch.arange(ids.shape[1])
-        block, there = column // self.block_length, column < torch.tensor(lengths or [ids.shape[1]])[:, None, None, None]
-        logits: Tensor = self.model(
-            input_ids=ids, attention_mask=((block <= block.unsqueeze(1)) & there).expand(len(ids), 1, -1, -1)
-        ).logits
-        return logits if at is None else picked(logits, at)
+def in_blocks() -> HuggingFaceDenoiser:
+    """A model that hears its own block of 8 and those before it."""
+    return deep("qwen3", block_length=8, mask=BlockMask(8, as_truth, torch.float32))
 
 
 def test_in_a_model_causal_between_blocks_nothing_is_lost() -> None:
-    denoiser, ids = deep("qwen3", kind=InBlocks), canvas()
+    denoiser, ids = in_blocks(), canvas()
     plain = denoiser(ids, LENGTHS)
     memory, _ = kept_whole(denoiser, ids)
     for spans in ([(0, 8, 24), (1, 8, 17)], [(0, 8, 16), (1, 8, 16)], [(0, 16, 24), (1, 8, 17)]):
@@ -211,7 +202,7 @@ def test_in_a_model_causal_between_blocks_nothing_is_lost() -> None:
 
 
 def test_blocks_kept_one_after_another_are_a_whole_canvas() -> None:
-    denoiser, ids = deep("qwen3", kind=InBlocks), canvas()
+    denoiser, ids = in_blocks(), canvas()
     plain, memory = denoiser(ids, LENGTHS), denoiser.kept(2, 24)
     for begin in (0, 8, 16):
         ends = [min(begin + 8, length) for length in LENGTHS]
@@ -223,7 +214,7 @@ def test_blocks_kept_one_after_another_are_a_whole_canvas() -> None:
 
 
 def test_what_is_kept_on_the_right_is_not_heard_in_a_model_causal_between_blocks() -> None:
-    denoiser, ids = deep("qwen3", kind=InBlocks), canvas()
+    denoiser, ids = in_blocks(), canvas()
     memory, _ = kept_whole(denoiser, ids)
     near(fed(memory, ids, [(0, 8, 16)]), denoiser(ids)[:1, 8:16], 1e-5)
 

@@ -88,10 +88,11 @@ def oracle(denoiser: HuggingFaceDenoiser, feed: Callable[..., torch.Tensor], rul
                 logits = [
                     [no + (rule.scale + 1) * (yes - no) for yes, no in zip(*both, strict=True)] for both in zip(logits, blind, strict=True)
                 ]
-        begin = len(prompt) + step // BLOCK * BLOCK
-        choices = [
-            (sureness(rule, logits[at], request, step, at - len(prompt)), -at) for at in range(begin, begin + BLOCK) if canvas[at] == MASK
-        ]
+        # The windows of a model that sees blocks begin where its blocks do.
+        begin = canvas.index(MASK, len(prompt))
+        begin -= (begin - (len(prompt) if denoiser.block_length is None else 0)) % BLOCK
+        here = range(max(begin, len(prompt)), min(begin + BLOCK, len(canvas)))
+        choices = [(sureness(rule, logits[at], request, step, at - len(prompt)), -at) for at in here if canvas[at] == MASK]
         (_, token), minus_at = max(choices, key=lambda choice: (choice[0][0], choice[1]))
         canvas[-minus_at] = token
     return canvas
