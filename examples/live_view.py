@@ -2,7 +2,7 @@
 
 import dsldec
 from dsldec.runtime.decode import stream
-from dsldec.runtime.lookahead import StepEvent
+from dsldec.runtime.told import StepEvent
 from dsldec.tools.live import Board, View, snapshot_svg
 
 PROMPT = "Uma has 20 eggs. Then the number of eggs doubles. How many eggs are there now?"

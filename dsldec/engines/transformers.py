@@ -6,7 +6,6 @@ Shapes: B rows, L prompt length with padding, G tokens to generate.
 
 from __future__ import annotations
 
-import copy
 import logging
 import os
 from collections.abc import Iterator
@@ -23,7 +22,6 @@ from transformers.generation import GenerateDecoderOnlyOutput
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
-from ..models.head import Head
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..policy import Policy, load
 from ..runtime.decode import stream
@@ -164,11 +162,8 @@ class CustomGenerate:
                 model, tokenizer,
                 mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits, block_length=options.block_length,
             )  # fmt: skip
-            known.model = None  # or it would keep its own key
-            del known.head
-            self._known[model] = known
-        denoiser = copy.copy(self._known[model])
-        denoiser.model, denoiser.head, denoiser.device = model, Head(model), next(model.parameters()).device
+            self._known[model] = known.found_out()  # with its model it would keep its own key
+        denoiser = self._known[model].around(model)
         if ends:
             denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in ends else ends[0]
             denoiser.ends = frozenset(ends)

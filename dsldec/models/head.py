@@ -26,9 +26,8 @@ Pick = Callable[[Tensor], Tensor]
 class Head:
     """A model, called for chosen columns. `picks`: whether they are picked before its head; None while that was not asked."""
 
-    def __init__(self, model: Any) -> None:
-        self.model = model
-        self.picks: bool | None = None
+    def __init__(self, model: Any, picks: bool | None = None) -> None:
+        self.model, self.picks = model, picks
 
     def __call__(self, ids: Tensor, at: Tensor, **how: Any) -> Tensor:
         """Logits `[b, W, V]` of `ids [b, L]` at the columns `at [b, W]`."""

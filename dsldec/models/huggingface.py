@@ -6,6 +6,7 @@ Not here: how decoding uses a denoiser (`runtime`), what a model is and how it i
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 from collections.abc import Sequence
@@ -108,6 +109,21 @@ class HuggingFaceDenoiser:
     @cached_property
     def _way(self) -> Way:
         return way_of(self)
+
+    def found_out(self) -> HuggingFaceDenoiser:
+        """The same without its model, all that is found out of it by calling it known: `around` puts it back."""
+        self.head.ask(torch.full((1, 2), self.mask_id, device=self.device))
+        other = copy.copy(self)
+        vars(other)["_always_masked"] = self._always_masked
+        vars(other).pop("_way", None)
+        other.model, other.head = None, Head(None, self.head.picks)
+        return other
+
+    def around(self, model: Any) -> HuggingFaceDenoiser:
+        """The same with this model."""
+        other = copy.copy(self)
+        other.model, other.head, other.device = model, Head(model, self.head.picks), next(model.parameters()).device
+        return other
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one. Raises `UsageError` (E0409) where that fails."""

@@ -42,13 +42,13 @@ class ExportOptions:
     settings: tuple[str, ...] = ()
     gen_length: int | None = None
     lookahead: int | None = None
-    cache: str | None = None
     mask_id: int | None = None
     eos_id: int | None = None
     shift_logits: bool | None = None
-    block_length: int | None = None
     trust_remote_code: bool = False
     force: bool = False
+    block_length: int | None = None
+    cache: str | None = None
 
 
 def export_hf(options: ExportOptions) -> int:
