@@ -53,9 +53,8 @@ class CachedForward(Forward):
     def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int, kind: str) -> None:
         super().__init__(denoiser, rows, guidance, "batch", drafts)
         self.kind, self.block_length = kind, getattr(denoiser, "block_length", None) or 1
-        ahead = rows.region if rows.gaps else rows.positions * drafts
-        self.looks = min(rows.longest, ahead if kind == "exact" else rows.positions)
-        self.views = [denoiser.kept(len(rows.start), rows.longest) for _ in range(self.rows_per_draft)]
+        self.looks = min(rows.longest, self.ahead if kind == "exact" else rows.positions)
+        self.views = [called(denoiser.kept, len(rows.start), rows.longest) for _ in range(self.rows_per_draft)]
         self.window = [NOWHERE] * len(rows.start)  # first column of the window that each row's keys and values were kept for
         self.edge = [0] * len(rows.start)  # `exact`: the column that they end before
         self.fed: list[Fed] = []  # how the rows were fed last,
@@ -135,7 +134,7 @@ class CachedForward(Forward):
             begin, end = ([one[which] for one in ranges] for which in (0, 1))
             if begin != end:
                 for kept in self.views:
-                    kept.keep(*(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)))
+                    called(kept.keep, *(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)))
         for row, (_, fed) in taken.items():
             self.window[row], self.edge[row] = fed.window, fed.keeps[0][1]
 
@@ -153,7 +152,7 @@ def chosen(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
     Raises `UsageError` (E0414) for one that the model or the policy does not allow.
     """
     if asked not in CACHES:
-        close = did_you_mean(asked, CACHES)
+        close = did_you_mean(str(asked), CACHES)
         help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
         raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
     in_blocks = getattr(denoiser, "block_length", None) is not None
