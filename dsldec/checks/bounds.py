@@ -62,8 +62,11 @@ class Bound:
 
     # --- the number
 
-    def forwards(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
-        """The most forwards that decoding `gen_length` positions can take under these parameter values."""
+    def forwards(self, gen_length: int, parameters: Mapping[str, Value], given_inside: bool = False) -> int:
+        """The most forwards that decoding `gen_length` positions can take under these parameter values.
+
+        `given_inside`: text is given at some of them, so that a window may have fewer positions to write than its length.
+        """
         length = block_length(self.size, gen_length, parameters)
         if not length:
             return 0
@@ -74,8 +77,11 @@ class Bound:
             shortest = int_of(self.given("min"), parameters) or 1
             return gen_length + more * -(-gen_length // max(1, min(shortest, length)))
         full, rest = divmod(gen_length, length)
-        of_full = full * self._of_window(length, gen_length, parameters, (length,))
-        return of_full + (self._of_window(rest, gen_length, parameters, (rest,)) if rest else 0)
+        return sum(
+            count * self._of_window(n, gen_length, parameters, self._lengths(n) if given_inside else (n,))
+            for count, n in ((full, length), (1, rest))
+            if n
+        )
 
     def _lengths(self, length: int) -> Sequence[int]:
         """Lengths that a window may have on its way: only a bound that speaks of them can be larger for a smaller one."""

@@ -93,9 +93,9 @@ class Facts:
         """Positions of a full window under these parameter values."""
         return block_length(self.window_size, gen_length, parameters)
 
-    def forwards_bound(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
+    def forwards_bound(self, gen_length: int, parameters: Mapping[str, Value], given_inside: bool = False) -> int:
         """The most forwards that decoding `gen_length` positions can take under these parameter values."""
-        return self.bound.forwards(gen_length, parameters)
+        return self.bound.forwards(gen_length, parameters, given_inside)
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:

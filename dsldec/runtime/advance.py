@@ -109,8 +109,17 @@ class Advance:
         failed = state["not_finite"].any(1)
         after = torch.where(editable & ~failed.unsqueeze(1), after, before)  # what a failed row wrote does not count
         canvas = moment.canvas.scatter(1, columns, after)
+        if "finished" in state:  # the text of an infilling does not end: a window that is left for that has more to write
+            done = done & ~(self.rows.infills & state["finished"] & self._goes_on(after, editable, state))
         moved = self._moved_on(Moment(canvas, end, state, moment.finished, failed), done & rows & ~failed)
         return Stepped(moved, start, columns, inside, logits)
+
+    def _goes_on(self, window: Tensor, editable: Tensor, state: State) -> Tensor:
+        """`[B]` bool: windows `[B, T]` that have a mask, or that are full and stay."""
+        masks = (window == self.rows.mask_id) & editable
+        if "window_length" in state:
+            masks = masks & (torch.arange(window.shape[1], device=window.device) < state["window_length"].unsqueeze(1))
+        return masks.any(1) | (state["stays"] > 0 if "stays" in state else False)
 
     def placed(self, moment: Moment) -> tuple[Tensor, Tensor]:
         """Where the windows of the next step are and end, `[B]` each."""
@@ -125,7 +134,7 @@ class Advance:
         # A sliding window is placed anew before every step: it is done when everything is written.
         finished = ~rows.masks(moment.canvas).any(1) if "inside" in state else window_start >= rows.lengths
         if "finished" in state:
-            finished = finished | (state["finished"] & done)
+            finished = finished | (state["finished"] & done & ~rows.infills)
         if self.stop_at_eos:
             kept = state["stays"] > 0 if "stays" in state else torch.zeros_like(finished)
             finished = finished | (rows.ended(moment.canvas) & ~kept)

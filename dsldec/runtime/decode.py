@@ -211,7 +211,7 @@ def stream(
     if step.backend in backends.COMPILED:
         width, positions = rows_compiled(width, batch), positions_compiled(window, longest)
     windows, guidance = windows_of(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
-    most = functools.cache(lambda length: policy.facts.forwards_bound(length, policy.parameters))
+    most = _most(policy, denoiser.mask_id)
     device = torch.device(getattr(denoiser, "device", "cpu"))
     for group in _groups(denoiser, requests):
         here, waiting = group[:width], group[width:]
@@ -221,7 +221,13 @@ def stream(
         first = functools.partial(_first, advance, keys, denoiser.vocab_size)
         forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
         told = Told(advance, trace, on_step)
-        yield from Batch(advance, forward, first, len(here), waiting, drafts, lambda request: most(request.windows), told).run()
+        yield from Batch(advance, forward, first, len(here), waiting, drafts, most, told).run()
+
+
+def _most(policy: Policy, mask_id: int) -> Callable[[Request], int]:
+    """The proved bound on the forwards of a request."""
+    known = functools.cache(lambda length, given_inside: policy.facts.forwards_bound(length, policy.parameters, given_inside))
+    return lambda request: known(request.windows, request.lead > 0 or request.has_gaps(mask_id))
 
 
 def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:

@@ -35,7 +35,7 @@ class Forward:
         self.denoiser, self.rows, self.guidance, self.packing = denoiser, rows, guidance, packing
         self.rows_per_draft = 1 if guidance is None else 2
         # How many columns' logits are asked for, from each window's first: its own, and what drafts may go on to.
-        self.ahead = rows.region if rows.gaps and drafts > 1 else rows.positions * drafts
+        self.ahead = rows.covered if rows.gaps and drafts > 1 else min(rows.covered, rows.positions * drafts)
         self.reach: int | None = self.ahead if getattr(denoiser, "chooses", False) and self.ahead < rows.longest else None
 
     def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: Windows) -> tuple[Tensor, Tensor | None]:

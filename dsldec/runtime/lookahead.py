@@ -269,7 +269,7 @@ class Batch:
         ids, content = self.rows.finish(moment.canvas, row)
         error = self._failure(row, moment) if failed else None
         if error is not None:
-            content = int((ids[request.region] != self.rows.mask_id).sum()) - self.rows.given(row)
+            content = self.rows.written(ids.tolist(), row)
         trace, seconds = self.told.trace_of(request.index), time.perf_counter() - self.began[row]
         return Row(
             request.index, request.begin, ids, took, fed, tuple(proposed), tuple(accepted), content, seconds, trace, error,

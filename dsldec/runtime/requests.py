@@ -40,6 +40,14 @@ class Request:
         """The positions that its windows cover."""
         return self.lead + self.length
 
+    def asked(self, mask_id: int) -> list[int]:
+        """The columns that are to be written: MASKs before the region are given, as all of a prompt is."""
+        return [at for at in range(self.begin, self.begin + self.length) if self.canvas[at] == mask_id]
+
+    def has_gaps(self, mask_id: int) -> bool:
+        """Whether text is given between its masks."""
+        return len(self.asked(mask_id)) < self.length
+
 
 def continued(index: int, prompt: Sequence[int], gen_length: int, mask_id: int, block_length: int | None) -> Request:
     """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""

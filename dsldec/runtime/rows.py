@@ -87,7 +87,8 @@ class Rows:
         self.device = device
         self.longest = max(len(request.canvas) for request in ever)
         self.region = max(request.length for request in ever)
-        self.gaps = any(id_ != mask_id for request in ever for id_ in request.canvas[request.region])
+        self.covered = max(request.windows for request in ever)  # by the windows of a row
+        self.gaps = any(request.has_gaps(mask_id) for request in ever)
         self.given_inside = self.gaps or any(request.lead for request in ever)  # in some window
         self.requests = list(requests)
         self.start = torch.full((len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device)
@@ -139,10 +140,9 @@ class Rows:
         first = (end | ((generated == self.mask_id) & there)).to(torch.uint8).argmax(1, keepdim=True)
         return end.gather(1, first).squeeze(1)
 
-    def given(self, row: int) -> int:
-        """How many positions of a row's generation region hold text that was given."""
-        request = self.requests[row]
-        return sum(id_ != self.mask_id for id_ in request.canvas[request.region])
+    def written(self, ids: Sequence[int], row: int) -> int:
+        """How many of a row's masks are written in these ids."""
+        return sum(ids[at] != self.mask_id for at in self.requests[row].asked(self.mask_id))
 
     def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
         """A row's ids, masks left after the end-of-text token filled with it, and its count of content tokens."""
@@ -151,8 +151,7 @@ class Rows:
         end = request.begin + request.length
         generated = ids[request.region]
         if request.infills:
-            asked = [at for at in range(request.begin, end) if request.canvas[at] == mask_id]
-            return torch.tensor(ids), sum(ids[at] != mask_id for at in asked)
+            return torch.tensor(ids), self.written(ids, row)
         content = generated.index(eos_id) if eos_id is not None and eos_id in generated else len(generated)
         if eos_id is not None and content < len(generated) and mask_id not in generated[:content]:
             generated = [eos_id if id_ == mask_id else id_ for id_ in generated]
