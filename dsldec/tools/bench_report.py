@@ -7,13 +7,11 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 from xml.sax.saxutils import escape
 
+from .bench_cases import FLOAT64, READ, STATISTICS, Case, Key
 from .rounds import Ratio
-
-if TYPE_CHECKING:
-    from .bench_step import Case, Key
 
 GOAL_SHAPE = (1, 256, 126464)
 MOST_READS = {"float32": 6.0, "bfloat16": 8.0}  # of the statistics, by dtype
@@ -39,8 +37,6 @@ class Goal:
 
 def reads(case: Case, key: Key) -> Ratio:
     """How many times as long as one read of the logits."""
-    from .bench_step import READ, Key
-
     return Ratio.between(case.seconds[key], case.seconds[Key(READ)])
 
 
@@ -51,8 +47,6 @@ def rule_share(case: Case, key: Key) -> Ratio:
 
 def table(case: Case, backends: Sequence[str]) -> Iterator[str]:
     """A Markdown table of a case."""
-    from .bench_step import Key
-
     with_rule = [backend for backend in backends if any(key.part == "rule" and key.backend == backend for key in case.seconds)]
     titles = [case.name, *backends, *(f"rule's share, {backend}" for backend in with_rule)]
     yield f"| {' | '.join(titles)} |"
@@ -90,16 +84,12 @@ def goals(cases: Sequence[Case]) -> list[Goal]:
 
 
 def _reading_goals(case: Case) -> Iterator[Goal]:
-    from .bench_step import STATISTICS, Key
-
     key = Key(STATISTICS, "inductor")
     if case.shape == GOAL_SHAPE and case.dtype in MOST_READS and key in case.seconds:
         yield Goal(f"{case.name}: reads of the logits that `{STATISTICS}` takes", MOST_READS[case.dtype], reads(case, key).median)
 
 
 def _rule_goals(case: Case) -> Iterator[Goal]:
-    from .bench_step import Key
-
     for title, limit, phases in (("one phase", MOST_OF_RULE, False), ("several phases", MOST_OF_RULE_WITH_PHASES, True)):
         names = [name for name, count in case.phases.items() if (count > 1) == phases and Key(name, "inductor") in case.seconds]
         shares = {name: rule_share(case, Key(name, "inductor")).median for name in names}
@@ -109,8 +99,6 @@ def _rule_goals(case: Case) -> Iterator[Goal]:
 
 
 def _gain_goals(case: Case) -> Iterator[Goal]:
-    from .bench_step import FLOAT64, Key
-
     names = [name for name in case.phases if name in case.conf_only and Key(name, "inductor") in case.seconds]
     gains = {name: Ratio.between(case.seconds[Key(FLOAT64)], case.seconds[Key(name, "inductor")]).median for name in names}
     if gains:

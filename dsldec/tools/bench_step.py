@@ -10,10 +10,10 @@ import importlib
 import os
 import tempfile
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -27,6 +27,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
 from ..resources import shipped_policies
 from . import baselines, bench, bench_report
+from .bench_cases import FLOAT64, READ, STATISTICS, Case, Key
 from .rounds import measured
 from .rule import Rule, found
 
@@ -34,27 +35,13 @@ BACKENDS = ("eager", "inductor", "aot")
 SHAPES = ((1, 32, 126464), (1, 256, 126464), (8, 256, 32000))
 DTYPES = ("float32", "bfloat16")
 
-READ = "one read"
-FLOAT64 = "float64 softmax, argmax, gather"
 BASELINES: Mapping[str, Callable[[Tensor], object]] = {
     READ: baselines.one_read,
     FLOAT64: baselines.float64_softmax,
     "softmax, topk(2)": baselines.softmax_topk,
     "softmax, entropy": baselines.softmax_entropy,
 }
-STATISTICS = "conf, token, margin, entropy"
 BYTES_A_LOGIT = 40  # logits, and what the float64 softmax or an eager step makes of them at once
-
-
-class Key(NamedTuple):
-    """What is timed: a baseline, the statistics, or a policy's step or its rule, and on which backend."""
-
-    what: str
-    backend: str = "eager"
-    part: str = "whole"  # or "rule"
-
-    def __str__(self) -> str:
-        return f"{self.what}{' (rule alone)' if self.part == 'rule' else ''}, {self.backend}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,21 +57,6 @@ class StepOptions:
     device: str = "cpu"
     json: str | None = None
     plot: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Case:
-    """One shape and dtype: seconds a call, by round. `phases` and `conf_only` (it observes no more than that) of each policy."""
-
-    shape: tuple[int, int, int]
-    dtype: str
-    seconds: dict[Key, list[float]] = field(repr=False)
-    phases: dict[str, int]
-    conf_only: frozenset[str]
-
-    @property
-    def name(self) -> str:
-        return f"{'x'.join(map(str, self.shape))} {self.dtype}"
 
 
 @dataclass(frozen=True, slots=True)

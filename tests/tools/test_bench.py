@@ -14,7 +14,8 @@ from dsldec.backends.vocabulary import observe
 from dsldec.cli import main
 from dsldec.resources import shipped_policies
 from dsldec.tools import baselines, bench_batch, bench_loop, bench_report
-from dsldec.tools.bench_step import FLOAT64, READ, STATISTICS, Case, Key, StepOptions, bench_step
+from dsldec.tools.bench_cases import FLOAT64, READ, STATISTICS, Case, Key
+from dsldec.tools.bench_step import StepOptions, bench_step
 from dsldec.tools.rounds import Ratio, measured
 from dsldec.tools.rule import Rule, found
 
