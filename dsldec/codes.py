@@ -222,6 +222,7 @@ _CODES = (
     Code("E0434", "the file to resume was not written by `--out`"),
     Code("E0435", "the file to resume answers another prompt under the same id"),
     Code("E0436", "a file that would be written is there already"),
+    Code("E0437", "the file to resume was written with another policy, model or option"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with no word it may begin with"),

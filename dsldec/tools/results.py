@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -97,10 +97,12 @@ class InOrder(Generic[T]):
 class ResultsFile:
     """A results file: checked when made, opened by `with`, one line longer after each `append`.
 
-    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts, whose lines go.
+    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts, whose lines go. `made_by` stands in
+    every line: the `policy`, and under `run` a digest of all that decides an answer beside the prompt.
     """
 
-    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False) -> None:
+    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, str] | None = None) -> None:
+        self._made_by = dict(made_by or {})
         self.finished: set[str | int] = set()
         self.retried = 0
         self._name = name
@@ -150,7 +152,7 @@ class ResultsFile:
         """Write one line and hand it to the operating system: it outlives this process from here on."""
         assert self._stream is not None, "append outside `with`"
         try:
-            self._stream.write(json.dumps(result.line(), ensure_ascii=False).encode() + b"\n")
+            self._stream.write(json.dumps(result.line() | self._made_by, ensure_ascii=False).encode() + b"\n")
             self._stream.flush()
         except BrokenPipeError:
             raise
@@ -193,12 +195,18 @@ class ResultsFile:
                 continue
             kept.append(line + b"\n")
             if "error" not in entry:
-                self._check_same(entry, wanted.get(entry["id"]))
+                self._check_same(entry, wanted.get(entry["id"]), number)
                 self.finished.add(entry["id"])
         if (clean := b"".join(kept)) != data:
             self._kept = clean
 
-    def _check_same(self, entry: dict[str, Any], prompt: Prompt | None) -> None:
+    def _check_same(self, entry: dict[str, Any], prompt: Prompt | None, number: int) -> None:
+        run = self._made_by.get("run")
+        if run is not None and entry.get("run", run) != run:  # a file of before that was noted has no `run`
+            by = quoted(str(entry.get("policy")))
+            how = "another policy" if entry.get("policy") != self._made_by.get("policy") else "another model, seed or option"
+            message = f"line {number + 1} of {quoted_path(self._name)} was written with {how}, by {by}: answers would be mixed"
+            raise UsageError(Diagnostic("E0437", message, help="give `--out` another name, or what this file was begun with"))
         if prompt is not None and entry.get("prompt") != prompt.text:
             other = quoted(str(entry.get("prompt")))
             message = f"{quoted_path(self._name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"

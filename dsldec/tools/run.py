@@ -5,6 +5,8 @@ Not here: how options are spelt (`cli`), where prompts come from (`prompts`), wh
 
 from __future__ import annotations
 
+import hashlib
+import json
 import logging
 import os
 import signal
@@ -32,6 +34,10 @@ if TYPE_CHECKING:
     from ..runtime.told import StepEvent
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
+# The options that an answer depends on: drafts, and how and where rows are fed, change none but for rounding.
+DECIDING = (
+    "model", "mask_id", "eos_id", "shift_logits", "block_length", "dtype", "raw", "infill", "gen_length", "cache", "seed",
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,12 +89,14 @@ def run(options: RunOptions) -> int:
         if options.resume and options.out is None:
             help = "name the file to continue: `--out results.jsonl --resume`"
             raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
-        file = ResultsFile(options.out, prompts, resume=options.resume) if options.out is not None else None
         if options.infill and options.gen_length is not None:
             help = "leave `--gen-length` out: as much is written as the gaps have, `[MASK*8]` is eight tokens"
             raise UsageError(Diagnostic("E0423", "`--gen-length` stands beside `--infill`", help=help))
         policy = chosen(options.policy, options.settings)
         policy.drafts(options.lookahead)  # told before anything is loaded
+        file = None
+        if options.out is not None:
+            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         tally = Tally(len(work), earlier=len(prompts) - len(work))
         if not work:
@@ -268,6 +276,15 @@ def _live_console(options: RunOptions) -> Console | None:
 
     # Asked for while standard output goes elsewhere: the answers go there, the view to the terminal that is left.
     return Console(file=sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout)
+
+
+def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
+    """What decides an answer beside its prompt: the policy in words, and a digest of all of it."""
+    said = {name: getattr(options, name) for name in DECIDING}
+    if options.model is not None and os.path.exists(options.model):
+        said["model"] = os.path.realpath(options.model)
+    whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)
+    return {"policy": _title(policy), "run": hashlib.sha256(whole.encode()).hexdigest()[:12]}
 
 
 def _title(policy: Policy) -> str:

@@ -104,6 +104,7 @@ def test_a_result_says_what_it_cost(model):
     assert line == {
         "id": 0, "prompt": "abc", "text": "ABC", "ids": ids, "forwards": len(model.calls), "rows": len(model.calls), "tokens": 3,
         "tokens_per_forward": round(3 / len(model.calls), 4), "seconds": line["seconds"],
+        "policy": "static(tokens=1, block=32)", "run": line["run"],
     }  # fmt: skip
     assert model.calls[0] == (1, 4 + 8)
 
@@ -368,6 +369,37 @@ def test_a_wrong_word_about_the_model_is_told(arguments, says, model, capsys):
     err = capsys.readouterr().err
     assert err.startswith("error[E0422]: ")
     assert says in err
+
+
+def test_answers_of_two_runs_are_not_mixed(model, tmp_path, capsys):
+    begun = ["run", "--no-live", "--policy", "static", "--out", "r.jsonl", "one"]
+    assert main(begun) == 0
+    (line,) = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
+    assert line["policy"] == "static(tokens=1, block=32)"
+    go_on = [*begun, "two", "--resume"]
+    for other, says in [
+        (["--set", "tokens=2"], "another policy, by `static(tokens=1, block=32)`"),
+        (["--policy", "threshold"], "another policy"),
+        (["--seed", "7"], "another model, seed or option"),
+        (["--gen-length", "9"], "another model, seed or option"),
+        (["--mask-id", "3"], "another model, seed or option"),
+        (["--raw"], "another model, seed or option"),
+    ]:
+        assert main([*go_on, *other]) == 2
+        told = capsys.readouterr().err
+        assert "E0437" in told
+        assert says in told
+    assert main([*go_on, "--batch", "1", "--lookahead", "2", "--backend", "eager", "--verify-rows", "sequential"]) == 0
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_file_of_before_runs_were_noted_is_continued(model, tmp_path):
+    assert main(["run", "--no-live", "--out", "r.jsonl", "one"]) == 0
+    line = json.loads((tmp_path / "r.jsonl").read_text())
+    del line["policy"], line["run"]
+    (tmp_path / "r.jsonl").write_text(json.dumps(line) + "\n")
+    assert main(["run", "--no-live", "--policy", "static", "--out", "r.jsonl", "--resume", "one", "two"]) == 0
+    assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
 
 
 def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, monkeypatch, capsys):
