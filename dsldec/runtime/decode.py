@@ -100,7 +100,7 @@ def decode(
     `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
     `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
     Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
-    mistake shows after some rows are finished.
+    mistake shows after some rows are finished; a `KeyboardInterrupt` has what is finished as its `decoded`.
     """
     require_denoiser(denoiser)
     if isinstance(prompts, str | Tensor):
@@ -126,6 +126,9 @@ def decode(
         raise DecodingStopped(_collected(denoiser, encoded, done), mistake) from mistake
     except AssertionError as ours:
         raise DecodingStopped(_collected(denoiser, encoded, done), ours) from ours
+    except KeyboardInterrupt as stop:
+        stop.decoded = _collected(denoiser, encoded, done)  # type: ignore[attr-defined]
+        raise
     decoded = _collected(denoiser, encoded, done)
     return replace(decoded, text=_filled(denoiser, prompts, decoded)) if infill else decoded
 
@@ -152,7 +155,7 @@ def _ids(denoiser: Any, prompt: Prompt, infill: bool) -> list[int]:
 
 
 def _collected(denoiser: Any, prompts: list[list[int]], done: list[Row | None]) -> Decoded:
-    unfinished = Diagnostic("E0410", "the denoiser failed before this prompt was finished")
+    unfinished = Diagnostic("E0410", "decoding stopped before this prompt was finished")
     rows = [row or Row(i, len(prompts[i]), torch.tensor(prompts[i]), error=unfinished) for i, row in enumerate(done)]
     reader = getattr(denoiser, "decode_text", None)
     return Decoded(

@@ -281,7 +281,9 @@ class Batch:
         position = int(moment.state["window_start"][row]) + bad
         step = int(moment.state["step"][row])
         message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
-        return Diagnostic("E0406", message, help="try the model in float32; what was written before this step is kept")
+        half = self.seen.logits.dtype in (torch.float16, torch.bfloat16)
+        help = "try the model in float32" if half else "the model's own weights or code give them, in full precision too"
+        return Diagnostic("E0406", message, help=f"{help}; what was written before this step is kept")
 
 
 def _accepted(moment: Moment, stepped: Stepped, ahead: Moment | None) -> tuple[Moment, Tensor]:

@@ -178,6 +178,20 @@ def test_a_denoiser_that_fails_loses_nothing() -> None:
     assert [error is None for error in decoded.errors] == [True, False, False]
 
 
+def test_an_interrupt_brings_what_is_finished_with_it() -> None:
+    class Interrupted(Plain):
+        def __call__(self, ids: Tensor) -> Tensor:
+            if len(self.calls) == 6:
+                raise KeyboardInterrupt
+            return super().__call__(ids)
+
+    with pytest.raises(KeyboardInterrupt) as stopped:
+        dsldec.decode(Interrupted(), [[1], [2], [3]], "static", gen_length=6, batch=1)
+    decoded = stopped.value.decoded  # type: ignore[attr-defined]
+    assert decoded.ids[0].tolist() == [1, 1, 2, 3, 4, 5, 6]
+    assert [error is None for error in decoded.errors] == [True, False, False]
+
+
 def test_a_mistake_that_shows_late_loses_nothing() -> None:
     class Narrowing(Plain):
         def __call__(self, ids: Tensor) -> Tensor:
