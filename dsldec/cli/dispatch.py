@@ -1,0 +1,100 @@
+"""Which verb is meant, and which exit status does a mistake get?
+
+Not here: what a verb takes (a file for each group of verbs), what it does (`tools`). Nothing of `cli` imports torch: `--help` is instant.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import sys
+from collections.abc import Callable, Sequence
+
+from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from ..resources import version
+from ..tools import quoted
+from . import bench, decoding, exporting, policies
+
+FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard error."""
+    # A terminal that cannot show a character shows its code: better than losing the answer around it.
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+    try:
+        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        sys.stdout.flush()
+        return status
+    except UsageError as mistake:
+        return _said(str(mistake.diagnostic), WRONG_USAGE)
+    except PolicyError as mistake:
+        return _said("\n\n".join(str(diagnostic) for diagnostic in mistake.diagnostics), FAILED)
+    except KeyboardInterrupt:
+        return _said("interrupted before the first answer", INTERRUPTED)
+    except BrokenPipeError:
+        return _reader_left()
+
+
+def _said(text: str, status: int) -> int:
+    try:
+        print(text, file=sys.stderr, flush=True)
+    except BrokenPipeError:
+        _reader_left()
+    return status
+
+
+def _reader_left() -> int:
+    """Whoever read our output (`head`, `less`) has gone: end without a word, also from the interpreter's own last flush."""
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            stream.flush()
+        except BrokenPipeError:
+            os.dup2(nowhere, stream.fileno())
+    return PIPE_BROKEN
+
+
+def _dispatch(arguments: list[str]) -> int:
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(_help(), end="")
+        return 0 if arguments else WRONG_USAGE
+    if arguments[0] == "--version":
+        print(f"dsldec {version()}")
+        return 0
+    if arguments[0] not in VERBS:
+        raise UsageError(_unknown_verb(arguments[0]))
+    return VERBS[arguments[0]][1](arguments[1:])
+
+
+# Each verb: what it is for, and the function that reads its arguments.
+VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
+    "run": ("decode prompts under a policy", decoding.run),
+    "check": ("say what is wrong with policies, before anything runs", policies.check),
+    "fmt": ("write policies in their one form", policies.fmt),
+    "test": ("run the cases that stand beside policies", policies.test),
+    "explain": ("say what a policy does and what was proved of it, or what a code means", policies.explain),
+    "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", policies.show),
+    "build": ("compile a policy's step into a file that torch alone can run", exporting.build),
+    "export-hf": ("write a policy into a model's folder, so that transformers decodes and serves with it", exporting.export_hf),
+    "bench": ("measure how long steps and whole decodes take, as ratios", bench.bench),
+    "model": ("say what a model is to decoding, and where each of its ids was found", decoding.model),
+    "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", decoding.evaluate),
+}
+
+
+def _unknown_verb(word: str) -> Diagnostic:
+    near = did_you_mean(word, [*VERBS, "--help", "--version"])
+    if near is not None:
+        return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help=f"did you mean `dsldec {near}`?")
+    return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help="`dsldec --help` lists the verbs; prompts go after `dsldec run`")
+
+
+def _help() -> str:
+    verbs = "\n".join(f"  {name:<12}{what}" for name, (what, _) in VERBS.items())
+    return (
+        "usage: dsldec VERB ...\n\na policy language for decoding diffusion language models\n\n"
+        f"verbs:\n{verbs}\n\n`dsldec VERB --help` shows a verb's options; `dsldec --version` the version\n"
+    )

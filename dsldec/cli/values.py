@@ -1,0 +1,101 @@
+"""What may stand for an option's value, and what is said of a text that may not?
+
+Not here: which options there are (the verbs' files), how they are told apart (`arguments`).
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+
+from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..tools import quoted
+
+BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
+CACHES = ("auto", "none", "exact", "prefix", "dual")
+DTYPES = ("float32", "bfloat16", "float16")
+# What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
+LARGEST_SEED = 2**63 - 1
+
+
+def count(option: str) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, 1, 2**31 - 1)
+
+
+def token_id(option: str) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, 0, 2**31 - 1)
+
+
+def seed(text: str) -> int:
+    return _whole_number("--seed", text, 0, LARGEST_SEED)
+
+
+def drafts(text: str) -> int:
+    from ..checks.kinds import MOST_DRAFTS
+
+    return _whole_number("--lookahead", text, 1, MOST_DRAFTS)
+
+
+def _whole_number(option: str, text: str, least: int, most: int) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        raise UsageError(Diagnostic("E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say")) from None
+    if not least <= number <= most:
+        message = f"`{option}` is at least {least}{f' and at most {most}' if number > most else ''}, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0422", message, help=f"`{option} 8`, say"))
+    return number
+
+
+def one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
+    def chosen(text: str) -> str:
+        if text in known:
+            return text
+        near = did_you_mean(text, known)
+        help = f"did you mean `{option} {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in known)}"
+        raise UsageError(Diagnostic("E0422", f"`{option}` takes no {quoted(text)}", help=help))
+
+    return chosen
+
+
+def may_repeat(known: Sequence[str]) -> str:
+    return f"one of {', '.join(known)}; may be repeated (default: all)"
+
+
+def backend(text: str) -> str:
+    if text in BACKENDS:
+        return text
+    near = did_you_mean(text, BACKENDS)
+    help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
+    raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
+
+
+def device(text: str) -> str:
+    if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
+        return text
+    raise UsageError(Diagnostic("E0422", f"`--device` knows no {quoted(text)}", help="`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"))
+
+
+def packing(text: str) -> str:
+    if text in ("batch", "sequential"):
+        return text
+    help = "write `--verify-rows batch` or `--verify-rows sequential`"
+    raise UsageError(Diagnostic("E0422", f"there is no way {quoted(text)} to feed rows", help=help))
+
+
+def output_format(text: str) -> str:
+    if text in ("human", "json"):
+        return text
+    raise UsageError(Diagnostic("E0422", f"there is no format {quoted(text)}", help="write `--format human` or `--format json`"))
+
+
+def shape(text: str) -> tuple[int, int, int]:
+    numbers = text.split("x")
+    if len(numbers) != 3 or not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
+        message = f"`--shape` is rows x positions x vocabulary, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+    B, T, V = map(int, numbers)
+    if B < 1 or T < 1 or V < 8:
+        message = f"`--shape` has at least 1 row, 1 position and 8 ids, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+    return B, T, V
