@@ -36,6 +36,16 @@ LAYERS = (
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 
+# The files of the command line, from the command down. Neighbours on a line may not import each other.
+CLI_LAYERS = (
+    ("__init__",),
+    ("dispatch",),
+    ("bench", "decoding", "exporting", "policies"),  # the verbs
+    ("model_options",),
+    ("arguments", "values"),
+)
+CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
+
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = {"ir", "checks", "language", "diagnostics", "codes", "source", "resources"}  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
@@ -89,16 +99,18 @@ def import_statements(node: ast.AST, at_import: bool = True) -> Iterator[tuple[a
 
 
 def modules_named(statement: ast.Import | ast.ImportFrom, package: Path, file: Path) -> list[str]:
-    """The absolute names of the modules an import asks for; names taken from the package itself count as its parts."""
+    """The absolute names of the modules an import asks for; names taken from a package of dsldec count as its parts."""
     if isinstance(statement, ast.Import):
         return [alias.name for alias in statement.names]
-    folder = ["dsldec", *file.relative_to(package).parent.parts]
-    base = folder[: len(folder) - statement.level + 1] if statement.level else []
+    here = ["dsldec", *file.relative_to(package).parent.parts]
+    base = here[: len(here) - statement.level + 1] if statement.level else []
     module = ".".join([*base, *(statement.module or "").split(".")]).strip(".")
-    if module != "dsldec":
+    library, *parts = module.split(".")
+    folder = package.joinpath(*parts)
+    if library != "dsldec" or not folder.is_dir():
         return [module]
-    is_part = {path.stem for path in package.iterdir()}.__contains__
-    return [f"dsldec.{alias.name}" if is_part(alias.name) else "dsldec" for alias in statement.names]
+    is_part = {path.stem for path in folder.iterdir()}.__contains__
+    return list(dict.fromkeys(f"{module}.{alias.name}" if is_part(alias.name) else module for alias in statement.names))
 
 
 def imports_of(package: Path) -> list[Import]:
@@ -112,7 +124,11 @@ def imports_of(package: Path) -> list[Import]:
 
 def parts_without_layer(package: Path) -> list[str]:
     parts = sorted({file.relative_to(package).parts[0].removesuffix(".py") for file in package.rglob("*.py")})
-    return [f"dsldec/{part} has no layer: give it one in LAYERS" for part in parts if part not in LEVEL]
+    files = sorted(file.stem for file in package.glob("cli/*.py"))
+    return [
+        *(f"dsldec/{part} has no layer: give it one in LAYERS" for part in parts if part not in LEVEL),
+        *(f"dsldec/cli/{file}.py has no layer: give it one in CLI_LAYERS" for file in files if file not in CLI_LEVEL),
+    ]
 
 
 def upward_imports(package: Path) -> list[str]:
@@ -120,6 +136,16 @@ def upward_imports(package: Path) -> list[str]:
         f"{found}, which is above `{found.importer}`: move what both need below both, or hand it in as an argument"
         for found in imports_of(package)
         if found.imported is not None and LEVEL.get(found.imported, 0) > LEVEL.get(found.importer, 0)
+    ]
+
+
+def tangled_verbs(package: Path) -> list[str]:
+    """Inside `cli` the files of verbs do not know each other, and what they share does not know them."""
+    inside = [each for each in imports_of(package) if each.file.startswith("cli/") and each.imported == "cli"]
+    return [
+        f"{each}, which is not below it: move what both need below both"
+        for each in inside
+        if CLI_LEVEL.get(f"{each.module}.__init__".split(".")[2], 0) >= CLI_LEVEL.get(Path(each.file).stem, 0)
     ]
 
 
@@ -151,7 +177,7 @@ def strayed_libraries(package: Path) -> list[str]:
     ]
 
 
-LAWS = (parts_without_layer, upward_imports, heavy_imports, early_backends, strayed_libraries)
+LAWS = (parts_without_layer, upward_imports, tangled_verbs, heavy_imports, early_backends, strayed_libraries)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
@@ -178,6 +204,10 @@ BROKEN = [
     (upward_imports, "backends/a.py", "if TYPE_CHECKING:\n    from ..runtime import b", "dsldec/backends/a.py:2 imports dsldec.runtime"),
     (upward_imports, "tools/run.py", "from dsldec import load", "dsldec/tools/run.py:1 imports dsldec, which is above `tools`"),
     (upward_imports, "resources.py", "from . import source", "dsldec/resources.py:1 imports dsldec.source"),
+    (tangled_verbs, "cli/decoding.py", "from . import bench", "dsldec/cli/decoding.py:1 imports dsldec.cli.bench, which is not below"),
+    (tangled_verbs, "cli/bench.py", "def f():\n    from .policies import check", "dsldec/cli/bench.py:2 imports dsldec.cli.policies"),
+    (tangled_verbs, "cli/values.py", "from .arguments import Parser", "dsldec/cli/values.py:1 imports dsldec.cli.arguments"),
+    (tangled_verbs, "cli/model_options.py", "from . import main", "dsldec/cli/model_options.py:1 imports dsldec.cli, which"),
     (heavy_imports, "language/words.py", "def f():\n    import torch.nn", "dsldec/language/words.py:2 imports torch.nn: nothing before"),
     (heavy_imports, "ir/nodes.py", "if TYPE_CHECKING:\n    from torch import Tensor", "dsldec/ir/nodes.py:2 imports torch: nothing before"),
     (heavy_imports, "cli/values.py", "import numpy as np", "dsldec/cli/values.py:1 imports numpy as soon as"),
@@ -192,10 +222,12 @@ BROKEN = [
     (strayed_libraries, "tools/run.py", "import argparse", "dsldec/tools/run.py:1 imports argparse: only dsldec/cli/arguments.py and"),
     (strayed_libraries, "cli/bench.py", "import argparse", "dsldec/cli/bench.py:1 imports argparse: only dsldec/cli/arguments.py and"),
     (parts_without_layer, "helpers.py", "", "dsldec/helpers has no layer"),
+    (parts_without_layer, "cli/helpers.py", "", "dsldec/cli/helpers.py has no layer"),
 ]
 KEPT = [
     ("source.py", "import dataclasses"),
     ("cli/arguments.py", "import argparse\ndef main():\n    import torch\n    from ..tools import run"),
+    ("cli/dispatch.py", "from ..tools import quoted\nfrom . import arguments, bench"),
     ("policy.py", "if TYPE_CHECKING:\n    from .backends import step\ndef compile():\n    from .backends import module"),
     ("language/parse.py", "import lark\nfrom .. import resources, diagnostics\nfrom . import syntax"),
     ("runtime/decode.py", "import torch\nfrom ..models.protocol import Denoiser"),
@@ -208,6 +240,8 @@ def write(package: Path, file: str, text: str) -> Path:
         (package / part).mkdir(parents=True, exist_ok=True)
     for part in ("diagnostics", "resources", "source"):
         (package / f"{part}.py").touch()
+    for part in ("bench", "policies", "arguments"):
+        (package / f"cli/{part}.py").touch()
     (package / file).parent.mkdir(exist_ok=True)
     (package / file).write_text(text)
     return package
