@@ -207,7 +207,7 @@ def stream(
         return
     longest = max(request.length for request in requests)
     window = policy.facts.block_length(longest, policy.parameters)
-    _tell_of_blocks(denoiser, policy.facts.window, window)
+    _tell_of_blocks(denoiser, policy.facts, window)
     step = _step(denoiser, policy, backend, len(prompts), window, longest)
     keys = torch.tensor([noise.key(seed, request) for request in (request_ids if request_ids is not None else range(len(prompts)))])
     width, positions = min(batch, len(prompts)), window
@@ -262,11 +262,12 @@ def _require_packing(verify_rows: str) -> None:
         raise UsageError(Diagnostic("E0409", f"rows are not verified in the way `{verify_rows}`", help=help_))
 
 
-def _tell_of_blocks(denoiser: Denoiser, shape: str, window: int) -> None:
+def _tell_of_blocks(denoiser: Denoiser, facts: Facts, window: int) -> None:
     """A model that sees blocks was trained to fill in one at a time."""
     seen = getattr(denoiser, "block_length", None)
-    if seen is not None and shape == "blocks" and window > seen:
-        log.info("the model sees blocks of %d positions, and the policy writes %d at once: blocks of %d suit it", seen, window, seen)
+    if seen is not None and facts.window == "blocks" and window > seen:
+        suits = f"`--set {facts.window_size}={seen}`" if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
+        log.info("the model sees blocks of %d positions, and the policy's have %d: %s suits it", seen, window, suits)
 
 
 def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: int, gen_length: int) -> Step:

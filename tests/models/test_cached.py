@@ -212,3 +212,12 @@ def test_drafts_of_the_embedded_model_change_nothing_under_a_cache(cache: str) -
     one, other = (decode(denoiser, prompts, dsldec.load("static", block=8), cache, gen_length=32, lookahead=drafts) for drafts in (1, 4))
     assert steps(one) == steps(other)
     assert other.forwards.sum() < one.forwards.sum()
+
+
+def test_blocks_larger_than_the_model_sees_are_told_with_what_suits_it(caplog: pytest.LogCaptureFixture) -> None:
+    denoiser = deep("qwen3", **IN_BLOCKS)
+    with caplog.at_level("INFO", "dsldec"):
+        dsldec.decode(denoiser, PROMPTS[:1], "static", gen_length=8)
+        dsldec.decode(denoiser, PROMPTS[:1], dsldec.load("static", block=4), gen_length=8)
+    (told,) = [record.message for record in caplog.records if "the model sees blocks" in record.message]
+    assert "blocks of 4 positions, and the policy's have 8: `--set block=4` suits it" in told
