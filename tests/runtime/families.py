@@ -171,6 +171,7 @@ class Padded:
         logits = torch.zeros(*ids.shape, self.denoiser.vocab_size)
         logits[:, :, 0] = 1000.0
         for row, length in enumerate(lengths):
+            assert (ids[row, length:] == self.denoiser.mask_id).all()
             logits[row, :length] = self.denoiser(ids[row : row + 1, :length])[0]
         return logits
 

@@ -236,14 +236,14 @@ def test_masks_after_the_text_are_ordinary_decoding() -> None:
     prompts = [[3, 1], [9, 17, 0, 8, 8], [2]]
     for name in dsldec.shipped_policies():
         drafts = 1 if name.startswith("freedave") else None
-        of = dsldec.load(name, block=6)
+        of = dsldec.load(name, block=4)
         for lookahead in {None, drafts or 3} if drafts is None else {None}:
             both = [
                 dsldec.decode(
-                    Mixed(ToyDenoiser(7, 1.0)), texts, of, gen_length=13, infill=infills, backend="eager", trace=True, lookahead=lookahead,
+                    Mixed(ToyDenoiser(7, 1.0)), texts, of, gen_length=9, infill=infills, backend="eager", trace=True, lookahead=lookahead,
                     batch=2,
                 )
-                for infills, texts in ((False, prompts), (True, [[*prompt, *[M] * 13] for prompt in prompts]))
+                for infills, texts in ((False, prompts), (True, [[*prompt, *[M] * 9] for prompt in prompts]))
             ]  # fmt: skip
             usual, filled = [repr((one.ids, one.forwards, one.rows, one.tokens, one.accepted, one.trace)) for one in both]
             assert usual == filled

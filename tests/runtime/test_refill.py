@@ -114,7 +114,7 @@ def test_every_prompt_gets_what_it_gets_alone() -> None:
     ends: Counter[str] = Counter()
     policies = [*shipped(), *(dsldec.load(text) for text in (DRAWN, LENIENT, GUIDED, NUCLEUS))]
     for seed, policy in enumerate(policies):
-        ends += assert_as_alone(random_run(seed, 11, policy))
+        ends += assert_as_alone(random_run(seed, 9, policy))
     assert all(ends[kind] > 3 for kind in ("broken", "ended", "whole", "waited"))
 
 
