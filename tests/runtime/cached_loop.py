@@ -20,6 +20,7 @@ from .families import WIDTH
 from .keeping import GRID, Layers, even
 
 Views = tuple[int, int]  # the columns that are fed: from, to
+Fed = tuple[bool, Views, list[int]]  # whether that is in a window that is new, which columns, and their ids
 
 
 @dataclass
@@ -96,11 +97,11 @@ def window_of(canvas: Canvas, block: int) -> range:
 
 @dataclass
 class Run:
-    """What a loop came to: the canvas after each step, and of each forward what was fed, columns and ids."""
+    """What a loop came to: the canvas after each step, and what was fed in each forward."""
 
     canvas: Canvas
     path: list[Canvas] = field(default_factory=list)
-    fed: list[list[tuple[Views, list[int]]]] = field(default_factory=list)
+    fed: list[list[Fed]] = field(default_factory=list)
     proposed: list[int] = field(default_factory=list)
     accepted: list[int] = field(default_factory=list)
 
@@ -112,7 +113,7 @@ def slow(whole: Whole, length: int, rule: Rule) -> Run:
         kept, old = None, []
         while masks(run.canvas, window) and not rule.is_finished(run.canvas):
             fed = whole.fed(run.canvas, window, kept)
-            run.fed.append([(fed, whole.ids(run.canvas)[slice(*fed)])])
+            run.fed.append([(kept is None, fed, whole.ids(run.canvas)[slice(*fed)])])
             seen, new = whole.see(run.canvas, fed, old)
             if kept is None:
                 kept, old = window, new
@@ -132,7 +133,7 @@ def slow_ahead(whole: Whole, length: int, rule: Rule, drafts: int) -> Run:
             ahead.append(rule.after(ahead[-1], said))
         windows = [window_of(canvas, rule.block) for canvas in ahead if not rule.is_finished(canvas)]
         fed = [whole.fed(canvas, window, kept) for canvas, window in zip(ahead, windows, strict=False)]
-        run.fed.append([(one, whole.ids(canvas)[slice(*one)]) for one, canvas in zip(fed, ahead, strict=False)])
+        run.fed.append([(windows[i] != kept, one, whole.ids(ahead[i])[slice(*one)]) for i, one in enumerate(fed)])
         heard = [whole.see(canvas, one, old) for one, canvas in zip(fed, ahead, strict=False)]
         for at, (said, new) in enumerate(heard):  # noqa: B007  # the last that was true goes on
             run.canvas = rule.after(ahead[at], said)

@@ -65,7 +65,7 @@ class Keeper(TinyTransformer):
         self.tokens, self.places, self.head = self.tokens.double(), self.places.double(), self.head.double()
         self.layers = [[weights.double() for weights in layer] for layer in self.layers]
         self.calls: list[list[Ids]] = []
-        self.memories: list[Memory] = []
+        self.given: list[Memory] = []
 
     def __call__(self, ids: Tensor, lengths: list[int] | None = None, at: Tensor | None = None) -> Tensor:
         assert self.padding == (lengths is not None)
@@ -101,11 +101,13 @@ class Keeper(TinyTransformer):
         return (hidden @ self.head * GRID).round().float() / GRID, own
 
     def kept(self, rows: int, length: int) -> Memory:
-        """Memory as the runtime asks for it; of a size it is asked for to see whether it may be had, none is noted."""
-        made = Memory(self, rows, length)
-        if (rows, length) != (1, 1):
-            self.memories.append(made)
-        return made
+        self.given.append(Memory(self, rows, length))
+        return self.given[-1]
+
+    @property
+    def memories(self) -> list[Memory]:
+        """Those that were called: some are asked for to see whether they may be had."""
+        return [memory for memory in self.given if memory.calls]
 
 
 @dataclass

@@ -22,11 +22,28 @@ from dsldec.runtime.decode import Decoded, DecodingStopped
 from ..published.freedave_loop import Static
 from ..published.rules import Canvas, closed
 from .cached_loop import Guided, Rule, Run, Threshold, Views, Whole, slow, slow_ahead
+from .cached_runs import (
+    CHANGING,
+    DRAWN,
+    EDITING,
+    GUIDED,
+    LENIENT,
+    MORE,
+    RAGGED,
+    SHIPPED,
+    TEXTS,
+    UNTIL,
+    bound,
+    decode,
+    named,
+    told,
+    undrafting,
+)
 from .families import MASK
 from .keeping import Keeper, Memory
-from .test_cache import CHANGING, DRAWN, EDITING, GUIDED, LENIENT, RAGGED, SHIPPED, TEXTS, UNTIL, bound, decode, named, told, undrafting
 
 CACHES = ("prefix", "dual")
+
 # --- one row, against the loop
 
 
@@ -56,13 +73,10 @@ def path(decoded: Decoded, length: int) -> list[Canvas]:
     return canvases
 
 
-def calls_of(run: Run, length: int) -> list[list[tuple[Views, list[int]]]]:
-    """What is fed in each call: of a forward, whole canvases have a call of their own, the last."""
-    calls = []
-    for fed in run.fed:
-        whole = [one for one in fed if one[0] == (0, length)]
-        calls += [part for part in ([one for one in fed if one[0] != (0, length)], whole) if part]
-    return calls
+def calls_of(run: Run) -> list[list[tuple[Views, list[int]]]]:
+    """What is fed in each call: of a forward, what is in a new window has a call of its own, the last."""
+    parts = [[(views, ids) for new, views, ids in fed if new is which] for fed in run.fed for which in (False, True)]
+    return [part for part in parts if part]
 
 
 def assert_as_the_loop(
@@ -81,7 +95,7 @@ def assert_as_the_loop(
     memory, *without_prompt = denoiser.memories
     assert len(without_prompt) == guided
     columns = len(prompt) + length
-    assert [[((part.begin, part.end), list(part.ids)) for part in call] for call in memory.calls] == calls_of(wanted, columns)
+    assert [[((part.begin, part.end), list(part.ids)) for part in call] for call in memory.calls] == calls_of(wanted)
     for part in (part for call in memory.calls for part in call):
         assert part.seen == tuple(c for c in range(columns) if not part.begin <= c < part.end)
     return decoded
@@ -110,21 +124,21 @@ def setting(seed: int) -> Setting:
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_row_is_decoded_as_by_the_loop(cache: str) -> None:
     differs = 0
-    for seed in range(24):
+    for seed in range(16):
         of = setting(seed)
         decoded = assert_as_the_loop(of.make, of.prompt, of.length, of.rule, cache, None)
         exactly = decode(of.make(), [of.prompt], policy_of(of.rule), "none", gen_length=of.length)
         differs += exactly.ids[0].tolist() != decoded.ids[0].tolist()
-    assert differs >= 4  # an approximation
+    assert differs  # an approximation
 
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_drafts_of_a_row_are_those_of_the_loop(cache: str) -> None:
-    for seed in range(24):
+    for seed in range(16):
         of = setting(seed)
         drafted = assert_as_the_loop(of.make, of.prompt, of.length, of.rule, cache, of.drafts)
-        one = assert_as_the_loop(of.make, of.prompt, of.length, of.rule, cache, 1)
-        assert drafted.ids[0].tolist() == one.ids[0].tolist()
+        one = slow(Whole(of.make(), of.prompt, cache), of.length, of.rule)
+        assert drafted.ids[0].tolist() == of.prompt + filled(one, of.rule.eos)
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -164,7 +178,7 @@ def assert_as_alone(make: Callable[[], Keeper], prompts: list[list[int]], policy
 
 
 @pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("name", ["static", "threshold", "klass", "dico", "saber", UNTIL, GUIDED, DRAWN, LENIENT, EDITING], ids=named)
+@pytest.mark.parametrize("name", ["static", "klass", "dico", UNTIL, GUIDED, DRAWN, LENIENT, EDITING], ids=named)
 def test_a_row_of_a_batch_gets_what_it_gets_alone(name: str, cache: str) -> None:
     seed = len(name)
     policy, drafts = (name, None if name == LENIENT else 3) if "\n" in name else bound(name, 4, 3)
@@ -202,7 +216,7 @@ UNDRAFTING = [name for name in SHIPPED if not name.startswith("freedave")]
 
 
 @pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("name", [*UNDRAFTING, *(name for name in CHANGING if name != "dcd"), UNTIL, GUIDED, DRAWN, EDITING], ids=named)
+@pytest.mark.parametrize("name", [*UNDRAFTING, *CHANGING, UNTIL, GUIDED, DRAWN, EDITING], ids=named)
 def test_drafts_change_nothing(name: str, cache: str) -> None:
     seed = len(name)
     policy = name if "\n" in name else bound(name, 5)[0]
@@ -211,7 +225,9 @@ def test_drafts_change_nothing(name: str, cache: str) -> None:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("name", [*UNDRAFTING, *(name for name in CHANGING if name != "dcd"), UNTIL, GUIDED, DRAWN, EDITING], ids=named)
+@pytest.mark.parametrize(
+    "name", [*UNDRAFTING, *CHANGING, *(name for name in MORE if name != "dcd"), UNTIL, GUIDED, DRAWN, EDITING], ids=named
+)
 def test_drafts_change_nothing_in_many_more_settings(name: str, cache: str) -> None:
     for seed in range(12):
         policy = name if "\n" in name else bound(name, (1, 3, 4, 6, 20)[seed % 5])[0]
@@ -226,7 +242,7 @@ def unsliding(seeds: range) -> list[tuple[int, str]]:
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_drafts_of_random_policies_change_nothing(cache: str) -> None:
-    for seed, text in unsliding(range(10)):
+    for seed, text in unsliding(range(7)):
         assert_lossless(lambda seed=seed: Keeper(seed, None, 0.2, 9), RAGGED[:3], text, cache, (2 + seed % 4,), gen_length=11)
 
 
@@ -263,7 +279,7 @@ def test_drafts_stop_at_the_first_canvas_of_a_new_window(cache: str) -> None:
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_masks_between_given_text_are_drafted_as_they_are_decoded(cache: str) -> None:
-    for name in ("static", "saber", UNTIL):
+    for name in ("static", UNTIL):
         policy = name if "\n" in name else bound(name, 3)[0]
         assert_lossless(lambda: Keeper(4, None, 0.2), TEXTS, policy, cache, (3,), infill=True, batch=3)
 
