@@ -84,6 +84,7 @@ class Batch:
         # What each row has cost while it was not over: forwards, rows fed, drafts made and drafts accepted by how far they were ahead.
         self.took, self.fed = torch.zeros(2, slots, dtype=torch.int64, device=device)
         self.proposed, self.accepted = torch.zeros(2, max(1, drafts - 1), slots, dtype=torch.int64, device=device)
+        self.bound = [most(request) for request in self.rows.requests]
         self.launched, self.since, self.began = [0] * slots, [0] * slots, [time.perf_counter()] * slots  # rows fed, first forward, when
         self.indices: tuple[Any, list[Tensor], list[Tensor]] = ((), [], [])
         self._occupied()
@@ -109,11 +110,10 @@ class Batch:
         for row in self.live:
             # The checker proved this bound: passing it is a mistake of ours, and must not become an endless loop.
             if self._late(row):
-                most = self.most(self.rows.requests[row])
-                raise AssertionError(f"more than the proved {most} forwards: please report this policy")
+                raise AssertionError(f"more than the proved {self.bound[row]} forwards: please report this policy")
 
     def _late(self, row: int) -> bool:
-        return self.forwards - self.since[row] >= self.most(self.rows.requests[row])
+        return self.forwards - self.since[row] >= self.bound[row]
 
     # --- who is here
 
@@ -131,6 +131,7 @@ class Batch:
         )
         for row in come:
             self.launched[row], self.since[row], self.began[row] = 0, self.forwards, time.perf_counter()
+            self.bound[row] = self.most(come[row])
         self.fresh, self.is_fresh = list(come), new
         self.live = sorted([*self.live, *come])
         self._occupied()
