@@ -229,10 +229,10 @@ def test_drafts_change_nothing(name: str, cache: str) -> None:
     "name", [*UNDRAFTING, *CHANGING, *(name for name in MORE if name != "dcd"), UNTIL, GUIDED, DRAWN, EDITING], ids=named
 )
 def test_drafts_change_nothing_in_many_more_settings(name: str, cache: str) -> None:
-    for seed in range(12):
+    for seed in range(5):
         policy = name if "\n" in name else bound(name, (1, 3, 4, 6, 20)[seed % 5])[0]
         make = lambda seed=seed: Keeper(seed, None, (0.1, 0.3, 0.8)[seed % 3], (None, 9)[seed % 2])  # noqa: E731
-        assert_lossless(make, RAGGED, policy, cache, (2, 4, 8), gen_length=9 + seed, batch=2 + seed % 5)
+        assert_lossless(make, RAGGED, policy, cache, (2, 5), gen_length=9 + seed, batch=2 + seed % 5)
 
 
 def unsliding(seeds: range) -> list[tuple[int, str]]:
@@ -249,7 +249,7 @@ def test_drafts_of_random_policies_change_nothing(cache: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", CACHES)
 def test_drafts_of_many_random_policies_change_nothing(cache: str) -> None:
-    for seed, text in unsliding(range(1000, 1150)):
+    for seed, text in unsliding(range(1000, 1080)):
         assert_lossless(lambda seed=seed: Keeper(seed, None, 0.2, 9), RAGGED[:4], text, cache, (2, 4), gen_length=13, batch=2)
 
 
