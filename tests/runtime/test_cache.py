@@ -212,7 +212,7 @@ def test_a_policy_decodes_as_without_a_cache(name: str) -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize("name", [*SHIPPED, *CHANGING, *MORE, *OWN], ids=named)
 def test_a_policy_decodes_as_without_a_cache_in_many_more_settings(name: str) -> None:
-    for seed in range(1000, 1040):
+    for seed in range(1000, 1020):
         assert_policy_exact(name, setting(seed))
 
 
