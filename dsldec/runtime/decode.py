@@ -214,7 +214,7 @@ def stream(
     if step.backend in backends.COMPILED:
         width, positions = rows_compiled(width, batch), positions_compiled(window, longest)
     windows, guidance = windows_of(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
-    most = _most(policy, denoiser.mask_id)
+    most = _most(policy)
     device = torch.device(getattr(denoiser, "device", "cpu"))
     for group in _groups(denoiser, requests):
         here, waiting = group[:width], group[width:]
@@ -227,10 +227,10 @@ def stream(
         yield from Batch(advance, forward, first, len(here), waiting, drafts, most, told).run()
 
 
-def _most(policy: Policy, mask_id: int) -> Callable[[Request], int]:
+def _most(policy: Policy) -> Callable[[Request], int]:
     """The proved bound on the forwards of a request."""
     known = functools.cache(lambda length, given_inside: policy.facts.forwards_bound(length, policy.parameters, given_inside))
-    return lambda request: known(request.windows, request.lead > 0 or request.has_gaps(mask_id))
+    return lambda request: known(request.windows, request.lead > 0 or request.gaps)
 
 
 def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:

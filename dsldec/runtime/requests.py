@@ -20,7 +20,7 @@ class Request:
 
     `index`: its place in the run; `canvas`: ids, MASK where something is to be written; `begin`, `length`: the first column and the
     number of positions of the generation region, from where results count; `lead`: how many columns before that the first window begins;
-    `infills`: text was given after a MASK, so that an end-of-text token ends nothing.
+    `infills`: text was given after a MASK, so that an end-of-text token ends nothing; `gaps`: text is given between its masks.
     """
 
     index: int
@@ -29,6 +29,7 @@ class Request:
     length: int
     lead: int = 0
     infills: bool = False
+    gaps: bool = False  # asked of every row at every forward
 
     @property
     def region(self) -> slice:
@@ -44,10 +45,6 @@ class Request:
         """The columns that are to be written: MASKs before the region are given, as all of a prompt is."""
         return [at for at in range(self.begin, self.begin + self.length) if self.canvas[at] == mask_id]
 
-    def has_gaps(self, mask_id: int) -> bool:
-        """Whether text is given between its masks."""
-        return len(self.asked(mask_id)) < self.length
-
 
 def continued(index: int, prompt: Sequence[int], gen_length: int, mask_id: int, block_length: int | None) -> Request:
     """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""
@@ -60,4 +57,5 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
     if not masks:
         message = f"prompt {index} has no mask to decode in place"
         raise UsageError(Diagnostic("E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"))
-    return Request(index, list(text), masks[0], masks[-1] + 1 - masks[0], masks[0] % (block_length or 1), infills=True)
+    length = masks[-1] + 1 - masks[0]
+    return Request(index, list(text), masks[0], length, masks[0] % (block_length or 1), infills=True, gaps=len(masks) < length)

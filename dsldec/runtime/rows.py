@@ -88,7 +88,7 @@ class Rows:
         self.longest = max(len(request.canvas) for request in ever)
         self.region = max(request.length for request in ever)
         self.covered = max(request.windows for request in ever)  # by the windows of a row
-        self.gaps = any(request.has_gaps(mask_id) for request in ever)
+        self.gaps = any(request.gaps for request in ever)
         self.given_inside = self.gaps or any(request.lead for request in ever)  # in some window
         self.requests = list(requests)
         self.start = torch.full((len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device)

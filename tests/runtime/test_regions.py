@@ -11,7 +11,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.runtime.decode import Decoded, stream
-from dsldec.runtime.requests import continued, infilled
+from dsldec.runtime.requests import Request, continued, infilled
 from dsldec.runtime.told import StepEvent
 
 from ..published import rules
@@ -161,7 +161,19 @@ def test_a_request_says_where_its_region_lies() -> None:
         request = infilled(0, text, MASK, BLOCK)
         assert (request.begin, request.region.stop, request.lead) == (length, length + 4, length % 4)
         assert request.asked(MASK) == [length, length + 3]
+        assert request.gaps
+        assert not infilled(0, [1] * length + [MASK, MASK, 3], MASK, BLOCK).gaps
         assert continued(0, [1] * length, LENGTH, MASK, None).lead == infilled(0, text, MASK, None).lead == 0
+
+
+def test_a_canvas_is_not_read_through_at_every_forward(monkeypatch: pytest.MonkeyPatch) -> None:
+    read: list[int] = []
+    asked = Request.asked
+    monkeypatch.setattr(Request, "asked", lambda self, mask_id: read.append(self.index) or asked(self, mask_id))
+    decode(InBlocks(3, 1.0), PROMPTS[:3], policy("commit top(masked, 1, by=conf)"))
+    assert not read
+    decode(InBlocks(3, 1.0), [[1, MASK, 2, MASK, 3], [MASK, 4, MASK]], policy("commit top(masked, 1, by=conf)"), infill=True)
+    assert sorted(read) == [0, 1]  # what was written is counted, once
 
 
 def test_an_infilling_keeps_to_the_blocks_of_the_model() -> None:
