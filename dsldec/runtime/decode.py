@@ -205,7 +205,7 @@ def stream(
     requests = _requests(denoiser, prompts, gen_length, infill, policy.facts)
     if not requests:
         return
-    longest = max(request.length for request in requests)
+    longest = max(request.windows for request in requests)
     window = policy.facts.block_length(longest, policy.parameters)
     _tell_of_blocks(denoiser, policy.facts, window)
     step = _step(denoiser, policy, backend, len(prompts), window, longest)

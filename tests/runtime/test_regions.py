@@ -71,6 +71,21 @@ def test_windows_are_the_blocks_of_the_model(name: str, drafts: int) -> None:
             assert [min(one) for one in blocks] == sorted(min(one) for one in blocks)
 
 
+def test_a_window_larger_than_what_is_generated_is_one_window() -> None:
+    """What the prompt has of the first block counts too: the bound on forwards is of one window, whoever else is in the batch."""
+    everything = policy("commit masked", "blocks(12)")
+    for drafts in (1, 3):
+        for prompts in ([PROMPTS[3]], [PROMPTS[4], PROMPTS[7], PROMPTS[3]]):
+            decoded = decode(Padded(InBlocks(3, 1.0)), prompts, everything, gen_length=5, lookahead=drafts)
+            assert decoded.forwards.tolist() == [1] * len(prompts)
+    short, long = [9, 9, 9, MASK, 8, MASK, 8], [9, *[MASK] * 14]
+    alone = decode(Padded(InBlocks(3, 1.0)), [short], everything, infill=True)
+    both = decode(Padded(InBlocks(3, 1.0)), [short, long], everything, infill=True)
+    assert alone.forwards.tolist() == [1]
+    assert both.forwards.tolist() == [1, 2]
+    assert repr((alone.ids[0], alone.trace[0])) == repr((both.ids[0], both.trace[0]))
+
+
 def test_calls_are_those_of_a_model_that_sees_everything() -> None:
     for prompt in PROMPTS:
         watched = Watched(InBlocks(3, 1.0))
