@@ -5,6 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 TORCH := torch==2.13.0
+# A file of tests is one process's: some make what all of them use. One thread each, or processes would wait for each other's.
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
 CPU_INDEX := https://download.pytorch.org/whl/cpu
 
 .PHONY: help run test check setup clean
@@ -19,7 +21,7 @@ run: $(SET_UP) ## decode three prompts with the embedded model under the policy 
 	  "Solve this sudoku: 1030 0004 4000 0201"
 
 test: $(SET_UP) ## the tests, less those marked slow
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 check: $(SET_UP) ## format, lint, types, policies and their cases, import arrows, tests
 	$(BIN)/ruff format --check
@@ -28,7 +30,7 @@ check: $(SET_UP) ## format, lint, types, policies and their cases, import arrows
 	$(BIN)/dsldec fmt --check policies/
 	$(BIN)/dsldec test $$(ls policies/*.policy)
 	$(BIN)/python -m pytest tests/test_architecture.py
-	$(BIN)/python -m pytest
+	$(TESTS)
 
 setup: $(SET_UP) ## .venv with dsldec and its tools; again when pyproject.toml has changed
 

@@ -99,6 +99,7 @@ def decode(
     (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
     `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
     `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
+    Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
     Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
     mistake shows after some rows are finished; a `KeyboardInterrupt` has what is finished as its `decoded`.
     """
