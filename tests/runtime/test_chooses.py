@@ -138,7 +138,7 @@ def test_of_more_drafts_too(name: str) -> None:
 
 @pytest.mark.slow
 def test_of_many_random_policies_too() -> None:
-    for seed in range(500, 700):
+    for seed in range(500, 540):
         of = dsldec.load(undrafting(seed))
         for drafts in (1, 2, 4):
             most = of.facts.block_length(LENGTH, of.parameters) * drafts
