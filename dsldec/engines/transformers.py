@@ -225,7 +225,8 @@ def _as_denoiser(model: Any) -> Iterator[None]:
 def _tokenizer_of(model: Any) -> Any:
     """The tokenizer beside the model's files, if it is on this machine."""
     try:
-        return AutoTokenizer.from_pretrained(model.name_or_path, local_files_only=True) if model.name_or_path else None
+        name, safely = model.name_or_path, {"local_files_only": True, "trust_remote_code": False}
+        return AutoTokenizer.from_pretrained(name, **safely) if name else None
     # A folder without one, one that needs code of its own: transformers raises nearly anything.
     except Exception:
         return None

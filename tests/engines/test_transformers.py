@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import json
 import logging
 import weakref
 from collections.abc import Sequence
@@ -13,7 +14,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import EuroBertForMaskedLM, GenerationMixin, TextIteratorStreamer, TextStreamer
+from transformers import EuroBertForMaskedLM, GenerationMixin, LlamaForCausalLM, TextIteratorStreamer, TextStreamer
 from transformers.generation import GenerateDecoderOnlyOutput, LogitsProcessorList, MinLengthLogitsProcessor
 
 import dsldec
@@ -305,6 +306,19 @@ def test_a_tokenizer_beside_the_files_tells_the_mask(tmp_path: Path) -> None:
     denoiser = from_pretrained(tiny.saved(tmp_path, "qwen3"), device="cpu")
     generated = denoiser.model.generate(**batch(PROMPTS), custom_generate=custom_generate("static"), max_new_tokens=4)
     assert answers(generated, PROMPTS) == expected(denoiser, PROMPTS, "static", gen_length=4)
+
+
+def test_code_of_a_tokenizer_is_not_asked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    file = tiny.saved(tmp_path, "llama") / "tokenizer_config.json"
+    own = {"auto_map": {"AutoTokenizer": ["tokenization.Own", None]}, "tokenizer_class": "Own"}
+    file.write_text(json.dumps(json.loads(file.read_text()) | own))
+    (tmp_path / "tokenization.py").write_text("from transformers import PreTrainedTokenizerFast as Own\n")
+    model = LlamaForCausalLM.from_pretrained(tmp_path).eval()
+    with pytest.raises(dsldec.UsageError, match="has no mask token"):
+        model.generate(torch.tensor([[3, 4]]), custom_generate=custom_generate("static"), max_new_tokens=4)
+    assert not asked
 
 
 def test_logits_of_the_next_position(decoder: Any) -> None:
