@@ -64,6 +64,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         f"no configuration could be read from `{name}`", "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
     ):
         raw = PreTrainedConfig.get_config_dict(name)[0]
+    _require_names(raw, name)
     raw["auto_map"] = {auto: code for auto, code in (raw.get("auto_map") or {}).items() if not str(code).startswith(f"{OUR_MODELING}.")}
     stock = stock_of(raw)
     if raw.get("auto_map") and stock is None and not trust_remote_code:
@@ -109,7 +110,9 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
             found = built(model.name, model.config, model.family.auto, dtype)
         else:
             auto = getattr(transformers, model.family.auto[0])
-            found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, output_loading_info=True)
+            # Never asked for at a terminal either: code that may run has been found by now.
+            safely = {"trust_remote_code": False, "output_loading_info": True}
+            found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
             if lacking := sorted(report["missing_keys"]):
                 raise ValueError(f"its files hold no weights for `{lacking[0]}`: it was saved without its language-model head")
             if (extra := sorted(report["unexpected_keys"])) and model.family.stock:
@@ -125,7 +128,7 @@ def without_weights(model: Opened) -> Any:
     import transformers
 
     with torch.device("meta"):
-        return getattr(transformers, model.family.auto[0]).from_config(model.config)
+        return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
 def dtype_of(given: str | torch.dtype) -> torch.dtype:
@@ -199,6 +202,14 @@ def _require_folder(path: Path) -> None:
         config = None
     if not isinstance(config, dict):
         raise wrong(f"`{path / 'config.json'}` is not JSON", "give the folder that `save_pretrained` wrote")
+
+
+def _require_names(raw: dict[str, Any], name: str) -> None:
+    """What names classes is asked before transformers reads the rest, and need not be what it should."""
+    classes, code = raw.get("architectures") or [], raw.get("auto_map") or {}
+    if not (isinstance(code, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
+        which = "`architectures`, a list of classes" if isinstance(code, dict) else "`auto_map`, a table of classes"
+        raise wrong(f"the configuration of `{name}` is not as transformers writes it: see {which}", "give it as `save_pretrained` wrote it")
 
 
 def _generation(name: str) -> Any:

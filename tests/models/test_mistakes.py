@@ -46,6 +46,15 @@ def own_code(folder: Path) -> Path:
     return tiny.saved(folder, "llada")
 
 
+def varied(**config: Any) -> Callable[[Path], Path]:
+    def made(folder: Path) -> Path:
+        file = tiny.saved(folder, "llama") / "config.json"
+        file.write_text(json.dumps(json.loads(file.read_text()) | config))
+        return folder
+
+    return made
+
+
 def no_numbers(folder: Path) -> Path:
     """The second word of the vocabulary is no number, so that prompts with it fail and others do not."""
     weights = transformers.modeling_utils.load_state_dict(str(tiny.saved(folder, "llama") / "model.safetensors"))
@@ -84,6 +93,9 @@ def failing_template(folder: Path) -> Path:
         (whole, "--gen-length 66", 2, "E0430", ["leaves no room for a prompt: the model takes 66 tokens in all", "`--gen-length 33`"]),
         (whole, "--gen-length 64", 1, "E0407", ["3 tokens and 64 to generate are more than the 66 the model takes", "`--gen-length 63`"]),
         (larger_tokenizer, "", 2, "E0409", ["prompt 0 holds the id 47, and the vocabulary has 40"]),
+        (varied(auto_map=["modeling.Model"]), "", 2, "E0405", ["`auto_map`, a table of classes"]),
+        (varied(architectures=[None]), "", 2, "E0405", ["`architectures`, a list of classes"]),
+        (varied(architectures="LlamaForCausalLM"), "", 2, "E0405", ["`architectures`, a list of classes"]),
         (failing_template, "", 2, "E0409", ["the chat template of the model's tokenizer fails", "only a system may speak", "`--raw`"]),
     ],
 )  # fmt: skip
@@ -101,6 +113,26 @@ def test_a_mistake_is_told_with_what_to_type(
     assert f"error[{code}]: " in ran.err
     assert all(part in ran.err for part in says), ran.err
     assert "help: " in ran.err
+
+
+def test_code_under_the_name_of_ours_is_neither_run_nor_asked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """transformers asks at a terminal whether to run code, where nothing tells it not to."""
+    asked: list[str] = []
+    monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
+    reference, ran = "modeling_dsldec.Model", tmp_path / "ran"
+    autos = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForMaskedLM"), reference)
+    for name, config in [
+        ("known", {"auto_map": autos}),
+        ("unknown", {"auto_map": autos, "model_type": "nobodys"}),
+        ("no decoder", {"auto_map": {"AutoModelForCausalLM": reference}, "model_type": "clip_vision_model"}),
+    ]:
+        folder = varied(**config)(tmp_path / name)
+        (folder / "modeling_dsldec.py").write_text(f"open({str(ran)!r}, 'w')\nfrom transformers import LlamaForCausalLM as Model\n")
+        assert Ran(capsys, folder, "w1", "--gen-length", "2").status == (0 if name == "known" else 2)
+    assert not asked
+    assert not ran.exists()
 
 
 def test_a_prompt_that_is_too_long_leaves_the_others_their_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
