@@ -74,6 +74,7 @@ class HuggingFaceDenoiser:
         if tokenizer is None:
             self.decode_text = None  # type: ignore[method-assign, assignment]  # as of a denoiser that never had one
         self.block_length = block_length
+        self._met: dict[str, Any] = {}  # the kind of way in which attention is met, or why in none; copies share it
         self.device: torch.device = next(model.parameters()).device
 
     @torch.inference_mode()
@@ -108,7 +109,16 @@ class HuggingFaceDenoiser:
 
     @cached_property
     def _way(self) -> Way:
-        return way_of(self)
+        if "refused" in self._met:
+            raise UsageError(self._met["refused"])
+        if "kind" not in self._met:
+            try:
+                self._met["kind"] = type(way_of(self))
+            except UsageError as refused:
+                self._met["refused"] = refused.diagnostic
+                raise
+        way: Way = self._met["kind"](self.model)
+        return way
 
     def found_out(self) -> HuggingFaceDenoiser:
         """The same without its model, all that is found out of it by calling it known: `around` puts it back."""

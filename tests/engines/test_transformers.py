@@ -20,6 +20,7 @@ from transformers.generation import GenerateDecoderOnlyOutput, LogitsProcessorLi
 import dsldec
 from dsldec.engines.transformers import CustomGenerate, custom_generate
 from dsldec.models.huggingface import HuggingFaceDenoiser, denoiser_of, from_pretrained
+from dsldec.models.kept import way_of
 from dsldec.resources import embedded_model_folder
 
 from ..models import tiny
@@ -245,6 +246,19 @@ def test_a_model_is_found_out_once_and_not_kept(monkeypatch: pytest.MonkeyPatch)
         model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)
     assert len(calls) == 1
     assert len(fn.policy._functions) == 1  # compiled once
+    gone = weakref.ref(model)
+    del model
+    gc.collect()
+    assert gone() is None
+
+
+def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[Any] = []
+    monkeypatch.setattr("dsldec.models.huggingface.way_of", lambda denoiser: (calls.append(1), way_of(denoiser))[1])
+    fn, model = custom_generate("static", mask_id=MASK, block_length=4), tiny.model(*tiny.NATIVE["qwen3"])
+    for _ in range(3):
+        model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)
+    assert len(calls) == 1
     gone = weakref.ref(model)
     del model
     gc.collect()

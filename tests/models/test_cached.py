@@ -18,6 +18,7 @@ from torch import Tensor
 import dsldec
 from dsldec.models.blocks import BlockMask, as_truth
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+from dsldec.models.kept import way_of
 from dsldec.models.shifted import shifted
 from dsldec.models.tasks import TASKS
 from dsldec.runtime.decode import Decoded
@@ -162,12 +163,14 @@ def test_drafts_of_ragged_rows_change_nothing_under_a_cache(family: str, cache: 
         assert steps(decode(denoiser, PROMPTS[2:3], policy, cache))[0] == steps(undrafted)[2]
 
 
-def test_a_model_that_cannot_keep_is_refused_before_it_decodes_and_auto_goes_on_without() -> None:
-    denoiser = denoiser_of("own code")
+def test_a_model_that_cannot_keep_is_refused_before_it_decodes_and_auto_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+    denoiser, asked = denoiser_of("own code"), []
+    monkeypatch.setattr("dsldec.models.huggingface.way_of", lambda denoiser: (asked.append(1), way_of(denoiser))[1])
     for cache in ("prefix", "dual"):
         with pytest.raises(dsldec.UsageError, match="takes no position ids") as error:
             decode(denoiser, PROMPTS, dsldec.load("static"), cache)
         assert error.value.diagnostic.code == "E0414"
+    assert len(asked) == 1
     assert decode(denoiser, PROMPTS, dsldec.load("static"), "auto", gen_length=4).errors == [None] * len(PROMPTS)
 
 
