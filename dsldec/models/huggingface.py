@@ -137,10 +137,7 @@ class HuggingFaceDenoiser:
 
     def encode(self, text: str) -> list[int]:
         """A prompt as ids, put into the chat template if the tokenizer has one. Raises `UsageError` (E0409) where that fails."""
-        if self.tokenizer is None:
-            raise UsageError(
-                Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
-            )
+        self._require_tokenizer()
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             whole = self._in_template(text)
             return list(self.tokenizer(whole, add_special_tokens=False)["input_ids"])
@@ -151,11 +148,17 @@ class HuggingFaceDenoiser:
 
     def encode_gaps(self, text: str) -> list[int]:
         """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, as it is: no chat template. Raises `UsageError` (E0409) where it has none."""
+        self._require_tokenizer()
         return infill.encoded(self.tokenizer, self.mask_id, text)
 
     def filled(self, text: str, ids: Sequence[int]) -> str:
         """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
         return infill.filled(self.tokenizer, self.mask_id, text, ids)
+
+    def _require_tokenizer(self) -> None:
+        if self.tokenizer is None:
+            message = "this denoiser has no tokenizer, and a prompt is text"
+            raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
 
     def _in_template(self, text: str) -> str:
         said = [{"role": "user", "content": text}]

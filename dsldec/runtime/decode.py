@@ -27,7 +27,7 @@ from .advance import Advance, Moment
 from .cache import chosen, forwarding
 from .forward import PACKINGS, DenoiserFailed
 from .lookahead import Batch
-from .requests import Request, continued, infilled
+from .requests import Request, continued, infilled, require_numbers, require_sensible
 from .rows import Row, Rows, TraceStep
 from .shapes import positions_compiled, rows_compiled
 from .told import StepEvent, Told
@@ -104,10 +104,10 @@ def decode(
     mistake shows after some rows are finished; a `KeyboardInterrupt` has what is finished as its `decoded`.
     """
     require_denoiser(denoiser)
-    if isinstance(prompts, str | Tensor):
-        raise UsageError(
-            Diagnostic("E0409", "the prompts are a list, and this is one prompt", help="write `decode(denoiser, [prompt], policy)`")
-        )
+    if isinstance(prompts, str | Tensor) or not isinstance(prompts, Iterable):
+        given = "this is one prompt" if isinstance(prompts, str | Tensor) else f"this is `{prompts}`"
+        raise UsageError(Diagnostic("E0409", f"the prompts are a list, and {given}", help="write `decode(denoiser, [prompt], policy)`"))
+    prompts = list(prompts)
     encoded = [_ids(denoiser, prompt, infill) for prompt in prompts]
     policy = policy if isinstance(policy, Policy) else load(policy)
     done: list[Row | None] = [None] * len(encoded)
@@ -116,26 +116,32 @@ def decode(
         stop_at_eos=stop_at_eos, trace=trace, batch=batch, lookahead=lookahead, verify_rows=verify_rows,
         infill=infill, cache=cache,
     )  # fmt: skip
+
+    def collected() -> Decoded:
+        decoded = _collected(denoiser, encoded, done)
+        return replace(decoded, text=_filled(denoiser, prompts, decoded)) if infill else decoded
+
     try:
         for row in rows:
             done[row.index] = row
     except DenoiserFailed as failed:
-        raise DecodingStopped(_collected(denoiser, encoded, done), failed) from failed.__cause__
+        raise DecodingStopped(collected(), failed) from failed.__cause__
     except UsageError as mistake:
         if not any(done):
             raise
-        raise DecodingStopped(_collected(denoiser, encoded, done), mistake) from mistake
+        raise DecodingStopped(collected(), mistake) from mistake
     except AssertionError as ours:
-        raise DecodingStopped(_collected(denoiser, encoded, done), ours) from ours
+        raise DecodingStopped(collected(), ours) from ours
     except KeyboardInterrupt as stop:
-        stop.decoded = _collected(denoiser, encoded, done)  # type: ignore[attr-defined]
+        stop.decoded = collected()  # type: ignore[attr-defined]
         raise
-    decoded = _collected(denoiser, encoded, done)
-    return replace(decoded, text=_filled(denoiser, prompts, decoded)) if infill else decoded
+    return collected()
 
 
 def _filled(denoiser: Any, prompts: Sequence[Prompt], decoded: Decoded) -> list[str | None]:
     results = zip(prompts, decoded.ids, decoded.text, decoded.errors, strict=True)
+    if not hasattr(denoiser, "filled"):
+        return decoded.text
     return [denoiser.filled(p, ids.tolist()) if isinstance(p, str) and not error else text for p, ids, text, error in results]
 
 
@@ -198,7 +204,9 @@ def stream(
     `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a request: it gets the
     same ones alone and in any batch.
     """
-    _require_sensible(gen_length, batch, prompts, request_ids)
+    request_ids = range(len(prompts)) if request_ids is None else request_ids
+    require_sensible(gen_length, batch)
+    require_numbers(seed, request_ids, len(prompts))
     _require_packing(verify_rows)
     drafts = policy.drafts(lookahead)
     require_denoiser(denoiser)
@@ -210,7 +218,7 @@ def stream(
     window = policy.facts.block_length(longest, policy.parameters)
     _tell_of_blocks(denoiser, policy.facts, window)
     step = _step(denoiser, policy, backend, len(prompts), window, longest)
-    keys = torch.tensor([noise.key(seed, request) for request in (request_ids if request_ids is not None else range(len(prompts)))])
+    keys = torch.tensor([noise.key(int(seed), int(request)) for request in request_ids])
     width, positions = min(batch, len(prompts)), window
     if step.backend in backends.COMPILED:
         width, positions = rows_compiled(width, batch), positions_compiled(window, longest)
@@ -245,15 +253,6 @@ def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: 
     if infill:
         return [infilled(index, text, mask_id, block_length) for index, text in enumerate(prompts)]
     return [continued(index, prompt, gen_length, mask_id, block_length) for index, prompt in enumerate(prompts)]
-
-
-def _require_sensible(gen_length: int, batch: int, prompts: Sequence[object], request_ids: Sequence[int] | None) -> None:
-    for name, value in (("gen_length", gen_length), ("batch", batch)):
-        if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
-            raise UsageError(Diagnostic("E0409", f"`{name}` is a whole number from 1 on, not `{value}`", help=f"for example `{name}=8`"))
-    if request_ids is not None and len(request_ids) != len(prompts):
-        message = f"there are {len(prompts)} prompts and {len(request_ids)} request ids"
-        raise UsageError(Diagnostic("E0409", message, help="give one id a prompt, or none"))
 
 
 def _require_packing(verify_rows: str) -> None:

@@ -59,3 +59,22 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
         raise UsageError(Diagnostic("E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"))
     length = masks[-1] + 1 - masks[0]
     return Request(index, list(text), masks[0], length, masks[0] % (block_length or 1), infills=True, gaps=len(masks) < length)
+
+
+def require_sensible(gen_length: int, batch: int) -> None:
+    """Raise `UsageError` (E0409) for sizes of nothing."""
+    for name, value in (("gen_length", gen_length), ("batch", batch)):
+        if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
+            raise UsageError(Diagnostic("E0409", f"`{name}` is a whole number from 1 on, not `{value}`", help=f"for example `{name}=8`"))
+
+
+def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
+    """What random numbers are named by. Raises `UsageError` (E0409)."""
+    if not hasattr(request_ids, "__len__") or len(request_ids) != count:
+        given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are `{request_ids}`"
+        raise UsageError(Diagnostic("E0409", f"there are {count} prompts and {given}", help="give a list of one id a prompt, or none"))
+    for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
+        if not hasattr(value, "__index__"):
+            raise UsageError(
+                Diagnostic("E0409", f"`{name}` takes whole numbers, not `{value}`", help=f"leave `{name}` out for the default")
+            )

@@ -102,3 +102,25 @@ def test_ids_with_masks_need_no_tokenizer() -> None:
     assert decoded.text == [None]
     with pytest.raises(UsageError, match="no tokenizer"):
         dsldec.decode(plain, [QUESTION + ANSWER], "static", infill=True)  # type: ignore[arg-type]
+
+
+def test_what_is_finished_half_way_is_whole_texts_too() -> None:
+    """Of prompts that come one after the other, too; and a text needs a tokenizer."""
+    denoiser = dsldec.from_pretrained()
+    texts, calls = [QUESTION + ANSWER, QUESTION + "3*[MASK*3]. 14+18=32. #### 32"], []
+    forward = denoiser.model.forward
+
+    def once(*args: Any, **given: Any) -> Any:
+        calls.append(1)
+        if len(calls) > 4:
+            raise RuntimeError("no more")
+        return forward(*args, **given)
+
+    dsldec.decode(denoiser, texts[:1], "static", infill=True)  # what is found out once
+    denoiser.model.forward = once
+    with pytest.raises(dsldec.DecodingStopped) as stopped:
+        dsldec.decode(denoiser, iter(texts), "static", infill=True, batch=1)  # type: ignore[arg-type]
+    assert stopped.value.decoded.text == [QUESTION + "3*6=18. 14+18=32. The answer is 32. #### 32", None]
+    denoiser.tokenizer = None
+    with pytest.raises(UsageError, match="no tokenizer"):
+        dsldec.decode(denoiser, texts, "static", infill=True)

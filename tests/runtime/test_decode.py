@@ -257,6 +257,10 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
         (lambda: dsldec.decode(Plain(), [[11]], "static"), "E0409", "holds the id 11"),
         (lambda: dsldec.decode(Plain(), [[1]], "static", gen_length=0), "E0409", "`gen_length` is a whole number"),
         (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=[1, 2]), "E0409", "2 request ids"),
+        (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=1), "E0409", "the request ids are `1`"),
+        (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=["a"]), "E0409", "`request_ids` takes whole numbers, not `a`"),
+        (lambda: dsldec.decode(Plain(), [[1]], "static", seed=1.5), "E0409", "`seed` takes whole numbers, not `1.5`"),
+        (lambda: dsldec.decode(Plain(), 3, "static"), "E0409", "the prompts are a list, and this is `3`"),
         (lambda: dsldec.decode(Short(), [[1, 2, 3]], "static", gen_length=6), "E0407", "prompt 0 is too long"),
     ]
     for call, code, says in cases:
