@@ -12,16 +12,20 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 
-MARKER = r"\[MASK(?:\*(\d{1,5}))?\]"
+MARKER = r"\[MASK(?:\*(0*[1-9]\d{0,4}))?\]"
+# What can only have been meant as one, and would stay in the text as it is.
+MISWRITTEN = re.compile(r"\[ *mask(?!\w)[^\[\]\n]{0,20}\]", re.IGNORECASE)
 
 
 def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
     """A text as ids, `mask_id` in its gaps, special tokens as the tokenizer puts them around a text. Raises `UsageError` (E0409)."""
     written = tokenizer.convert_ids_to_tokens(mask_id)
     pieces = list(_pieces(text, written))
+    help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
+    for wrong in (found for piece in pieces if isinstance(piece, str) for found in MISWRITTEN.findall(piece)):
+        raise UsageError(Diagnostic("E0409", f"`{wrong}` in the text is not how a gap is written", help=help))
     masks = sum(piece for piece in pieces if isinstance(piece, int))
     if not masks:
-        help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
         raise UsageError(Diagnostic("E0409", "the text has no gap to fill", help=help))
     if isinstance(written, str):
         ids = list(tokenizer("".join(piece if isinstance(piece, str) else written * piece for piece in pieces))["input_ids"])
@@ -56,8 +60,7 @@ def _pieces(text: str, written: Any) -> Iterator[str | int]:
         if marker.start() > end:
             yield text[end : marker.start()]
         end = marker.end()
-        if length := int(marker[1] or 1):
-            yield length
+        yield int(marker[1] or 1)
     if end < len(text):
         yield text[end:]
 

@@ -53,12 +53,28 @@ def test_a_mask_that_the_tokenizer_cannot_read_is_put_between_pieces() -> None:
     assert encoded(tokenizer, 2, "[MASK]mat") == [2, 10]
 
 
-@pytest.mark.parametrize("text", ["a cat", "a [mask] cat", "[MASK*0] cat", "a [MASK *3]"])
+@pytest.mark.parametrize("text", ["a cat", "a [masked] cat", "mat[mask_id]", "a [mat] MASK", "[MASK"])
 def test_a_text_without_a_gap_is_no_infilling(text: str) -> None:
     with pytest.raises(UsageError) as raised:
         encoded(word_pieces("<m>"), 2, text)
     assert raised.value.diagnostic.code == "E0409"
+    assert "no gap" in raised.value.diagnostic.message
     assert "[MASK*8]" in (raised.value.diagnostic.help or "")
+
+
+@pytest.mark.parametrize(
+    "marker", ["[mask]", "[MASK*0]", "[MASK *3]", "[MASK*-1]", "[MASK*123456]", "[MASK*x]", "[ MASK ]", "[MASK 3]", "[Mask*2]"]
+)
+def test_a_gap_that_is_written_wrongly_is_told_and_does_not_stay_in_the_text(marker: str) -> None:
+    with pytest.raises(UsageError) as raised:
+        encoded(word_pieces("<m>"), 2, f"a {marker} cat [MASK]")
+    assert raised.value.diagnostic.code == "E0409"
+    assert f"`{marker}`" in raised.value.diagnostic.message
+    assert "[MASK*8]" in (raised.value.diagnostic.help or "")
+
+
+def test_a_mask_of_the_tokenizers_own_in_small_letters_is_a_gap() -> None:
+    assert encoded(word_pieces("[mask]"), 2, "a [mask] [MASK*2]") == [3, 5, 2, 2, 2, 4]
 
 
 @pytest.mark.parametrize(
