@@ -17,6 +17,15 @@ from .found import HEAD, Found, Meaning, expressions, parts
 SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
+# What papers and other decoders call a word: spelling does not lead there.
+ELSEWHERE = {
+    "confidence": "conf",
+    "probability": "conf",
+    "uncertainty": "doubt",
+    "mask": "masked",
+    "unmasked": "committed",
+    "position": "pos",
+}
 
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
@@ -174,7 +183,8 @@ class _Reader:
             message = f"`{name.text}` is a function"
             self.diagnostics.append(Diagnostic("E0203", message, name.span, help=f"write `{name.text}({wanted})`"))
             return
-        close = did_you_mean(name.text, [*scope, *WORDS, *SHAPES])
+        known = [*scope] if name.text in ELSEWHERE else [*scope, *WORDS, *SHAPES]
+        close = did_you_mean(name.text, known) or ELSEWHERE.get(name.text)
         hint = f"did you mean `{close}`?" if close else "add it as a parameter, or give it a value on a line above: `NAME = ...`"
         self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
 

@@ -126,6 +126,9 @@ _ELSEWHERE = {
     "return": "a function is one line: `def near(m) = dilate(m, 4) and not m`",
     "import": "a policy needs nothing from elsewhere: all words are there",
     "pass": "leave the line out",
+    "unmask": "what is to be written is committed: `commit masked and conf > 0.9 at least 1 by conf`",
+    "transfer": "what is to be written is committed: `commit masked and conf > 0.9 at least 1 by conf`",
+    "remask": "what is written becomes MASK again by `revoke MASK at most N by doubt`",
 }
 
 

@@ -559,6 +559,13 @@ def test_did_you_mean() -> None:
     assert diagnostics[0].help == "did you mean `masked`?"
 
 
+def test_what_papers_call_a_word_leads_to_it_unless_a_name_of_ones_own_is_near() -> None:
+    said = "policy p({}):\n  window all\n  commit masked and confidence > 0.9 at least 1 by conf\n"
+    assert [d.help for d in dsldec.check(said.format(""))[1]] == ["did you mean `conf`?"]
+    own = dsldec.check(said.format("confidences: prob = 0.9"))[1]
+    assert [d.help for d in own] == ["did you mean `confidences`?"]
+
+
 def test_an_unused_name_is_only_a_warning() -> None:
     policy, diagnostics = dsldec.check("policy p(x: int = 1):\n  window all\n  y = conf\n  commit masked\n")
     assert policy is not None

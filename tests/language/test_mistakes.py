@@ -25,6 +25,8 @@ ONE_LINE = [
     ("shadow window", "`shadow` is a word of the language that this version cannot use yet", "shadow", ""),
     ("branch 3 pick best", "`branch` is a word of the language that this version cannot use yet", "branch", ""),
     ("let x = 3", "`let` is not a statement", "let", "`x = conf > 0.9`"),
+    ("remask committed and conf < 0.2", "`remask` is not a statement", "remask", "`revoke MASK at most N by doubt`"),
+    ("unmask masked and conf > 0.9", "`unmask` is not a statement", "unmask", "`commit masked"),
     ("for x in y:", "`for` is not a statement", "for", "no loops"),
     ("commit = 3", "`commit` is a word of the language and cannot be a name", "commit", "`my_commit = ...`"),
     ("3 = x", "`3` cannot stand here", "3", ""),
