@@ -52,18 +52,27 @@ def _run_parser() -> Parser:
     add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
     add("--gen-length", type=count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
-    add("--lookahead", type=drafts, metavar="N", help="verify N drafts in a forward: the same answers in fewer forwards")
+    add(
+        "--lookahead",
+        type=drafts,
+        metavar="N",
+        help="verify N drafts in a forward: the same answers in fewer forwards (default: no drafts)",
+    )
     add(
         "--cache",
         type=one_of("--cache", CACHES),
         default="auto",
         metavar="NAME",
-        help="keep keys and values: `exact`, `prefix`, `dual`, `none`, or `auto`",
+        help="keep keys and values: exact, prefix, dual, none or auto (default: auto: exact if the model sees blocks, else none)",
     )
     add("--verify-rows", type=packing, default="batch", metavar="WAY", help="feed drafts `batch` (at once, the default) or `sequential`ly")
     add("--seed", type=seed, default=0, metavar="N", help="seed of policies that draw at random (default: 0)")
     add("--backend", type=backend, default="auto", metavar="NAME", help=f"one of {', '.join(BACKENDS)} (default: auto)")
-    add("--out", metavar="FILE", help="write one JSON object a prompt to FILE as each finishes; `-` is standard output")
+    add(
+        "--out",
+        metavar="FILE",
+        help="write one JSON object a prompt to FILE as each finishes; `-` is standard output (default: answers as text)",
+    )
     add("--resume", action="store_true", help="continue the file of --out: answered prompts are skipped, failed ones tried again")
     add("--live", action=YES_OR_NO, help="show the canvas filling in (default: when printing to a terminal)")
     return parser
@@ -110,5 +119,7 @@ def _model_parser() -> Parser:
     parser.add_argument(
         "--device", type=device, metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)"
     )
-    parser.add_argument("--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output")
+    parser.add_argument(
+        "--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output (default: human)"
+    )
     return parser

@@ -25,7 +25,9 @@ def _check_parser() -> Parser:
         epilog="exit status: 0 clean or warnings only, 1 errors, 2 wrong usage",
     )
     parser.add_argument("policies", nargs="+", metavar="NAME|FILE", help="a .policy file, or a shipped policy's name")
-    parser.add_argument("--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output")
+    parser.add_argument(
+        "--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output (default: human)"
+    )
     return parser
 
 
@@ -68,7 +70,9 @@ def _test_parser() -> Parser:
         epilog="exit status: 0 all pass, 1 a case fails or a file has errors, 2 wrong usage",
     )
     parser.add_argument("names", nargs="+", metavar="NAME|FILE", help="a .policy file, its .cases file, or a shipped policy's name")
-    parser.add_argument("--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output")
+    parser.add_argument(
+        "--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output (default: human)"
+    )
     return parser
 
 
