@@ -48,7 +48,7 @@ def _run_parser() -> Parser:
     add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
     add_reading(parser)
     add_placing(parser)
-    add("--infill", action="store_true", help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`")
+    add("--infill", action="store_true", help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template")
     add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
     add("--gen-length", type=count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
     add("--batch", type=count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")

@@ -51,7 +51,7 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
     if size < 2 or not 0 <= denoiser.mask_id < size:
         wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
-        wrong = f"its `eos_id` is {eos_id}"
+        wrong = f"its `eos_id` is {eos_id}{', and so is its `mask_id`' * (eos_id == denoiser.mask_id)}"
     elif blocks is not None and (not hasattr(blocks, "__index__") or blocks < 1):
         wrong, help_ = f"its `block_length` is {blocks}", "a block has 1 token or more; a model that sees the whole canvas has none"
     if wrong:
@@ -80,7 +80,9 @@ def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnos
     most: int | None = getattr(denoiser, "max_length", None)
     if most is None or prompt_length + gen_length <= most:
         return None
-    message = f"{prompt_length} tokens and {gen_length} to generate are more than the {most} the model takes"
+    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {most} the model takes"
     fits = most - prompt_length
-    help_ = f"generate less: `--gen-length {fits}`" if fits > 0 else f"shorten the prompt to fewer than {most} tokens"
+    help_ = f"shorten the prompt to fewer than {most} tokens" if gen_length else f"shorten the text, or its gaps, to {most} tokens"
+    if fits > 0:
+        help_ = f"generate less: `--gen-length {fits}`, in Python `gen_length={fits}`"
     return Diagnostic("E0407", message, help=help_)

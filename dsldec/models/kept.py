@@ -165,7 +165,7 @@ def way_of(denoiser: Any) -> Way:
         if reason not in (NOT_MET, NO_POSITIONS):
             break
     message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {told}"
-    raise UsageError(Diagnostic("E0414", message, help="decode without them: `--cache none`"))
+    raise UsageError(Diagnostic("E0414", message, help='decode without them: `--cache none`, in Python `cache="none"`'))
 
 
 def _why_not(denoiser: Any, way: Way) -> str:

@@ -305,9 +305,11 @@ class Tally:
 
     def summary(self) -> str:
         decoded = f"{self._decoded} of {self._prompts} prompts" if self.failed else _count(self._prompts, "prompt")
+        if not self._decoded:
+            return f"{decoded} decoded"
         seconds = max(1e-9, self._stopped - self._started)
         return (
-            f"{decoded}, {self._forwards / max(1, self._decoded):.1f} forwards per prompt, "
+            f"{decoded}, {self._forwards / self._decoded:.1f} forwards per prompt, "
             f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {self._tokens / seconds:.0f} tokens/s{self._of_drafts()}"
         )
 

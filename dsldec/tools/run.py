@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..policy import Policy
-from . import printable, quoted_path
+from . import printable, quoted, quoted_path
 from .prompts import Prompt, read
 from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
 from .settings import chosen
@@ -182,6 +182,10 @@ def _attempted(
             yield place, Result(prompt, error=error)
         else:
             fitting.append((place, ids))
+    unfilled = [] if options.infill else [work[place] for place, ids in fitting if denoiser.mask_id in ids or "[MASK" in work[place].text]
+    if unfilled:
+        also = f" and {len(unfilled) - 1} more" * (len(unfilled) > 1)
+        _say(f"masks in a prompt stay as they are (prompt {quoted(str(unfilled[0].id))}{also}): `--infill` writes in their place")
     rows = stream(
         denoiser,
         [ids for _, ids in fitting],

@@ -87,7 +87,7 @@ def failing_template(folder: Path) -> Path:
         (own_code, "", 2, "E0405", ["brings its own Python code", "`--trust-remote-code`"]),
         (no_mask, "", 2, "E0405", ["has no mask token", "`--mask-id N`"]),
         (no_mask, "--mask-id 50", 2, "E0408", ["its `mask_id` is 50 and its `vocab_size` 50"]),
-        (no_mask, "--mask-id 1", 2, "E0408", ["its `eos_id` is 1"]),
+        (no_mask, "--mask-id 1", 2, "E0408", ["its `eos_id` is 1, and so is its `mask_id`"]),
         (whole, "--dtype int8", 2, "E0422", ["`--dtype` takes no `int8`"]),
         (whole, "--block-length 0", 2, "E0422", ["`--block-length`"]),
         (whole, "--gen-length 66", 2, "E0430", ["leaves no room for a prompt: the model takes 66 tokens in all", "`--gen-length 33`"]),

@@ -214,3 +214,11 @@ def test_the_summary_divides_by_what_was_decoded():
     tally.add(FAILURE)
     tally.stop()
     assert tally.summary().startswith("1 of 2 prompts, 2.0 forwards per prompt, 1.50 tokens per forward, ")
+
+
+def test_the_summary_of_nothing_has_no_rates():
+    tally = Tally(1)
+    tally.start()
+    tally.add(FAILURE)
+    tally.stop()
+    assert tally.summary() == "0 of 1 prompts decoded"

@@ -415,6 +415,13 @@ def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, mon
     assert "[MASK*8]" in capsys.readouterr().err
 
 
+def test_masks_in_a_prompt_that_is_not_filled_in_are_told(model, capsys):
+    assert run("a [MASK]", "plain", "[MASK*2] b") == 0
+    assert "masks in a prompt stay as they are (prompt `0` and 1 more): `--infill`" in capsys.readouterr().err
+    assert run("plain", out=None) == 0
+    assert "masks" not in capsys.readouterr().err
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
@@ -429,6 +436,13 @@ def test_caches_and_infilling_that_cannot_be_are_told(arguments, code, says, cap
     told = capsys.readouterr().err
     assert code in told
     assert says in told
+
+
+def test_gaps_larger_than_the_model_are_told_without_a_length_to_generate(capsys):
+    assert main(["run", "--no-live", "--infill", "[MASK*2000]"]) == 1
+    told = capsys.readouterr().err
+    assert "tokens are more than the 1024 the model takes" in told
+    assert "shorten the text, or its gaps, to 1024 tokens" in told
 
 
 def test_a_cache_answers(capsys):
