@@ -26,6 +26,7 @@ from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..policy import Policy, load
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
+from ..runtime.requests import require_sensible
 from .asked import Asked, asked_of_generate, ends_asked, meaningless, require_answerable, told_without_effect, unpadded
 from .own_code import prepared
 from .streaming import Columns, ended
@@ -93,6 +94,7 @@ class CustomGenerate:
 
     def __init__(self, policy: Policy, options: Options) -> None:
         policy.drafts(options.lookahead)
+        require_sensible(1 if options.gen_length is None else options.gen_length, 1 if options.batch is None else options.batch)
         self.policy, self.options = policy, options
         self._known: WeakKeyDictionary[Any, HuggingFaceDenoiser] = WeakKeyDictionary()
         self._told: set[str] = set()

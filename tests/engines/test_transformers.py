@@ -97,6 +97,12 @@ def test_parameters_and_options_go_where_they_belong(decoder: Any) -> None:
     assert custom_generate(dsldec.load(own, seed=2)).policy.parameters == {"seed": 2}
 
 
+def test_sizes_of_nothing_are_refused_at_once() -> None:
+    for sizes in ({"batch": 0}, {"gen_length": 0}, {"gen_length": "3"}):
+        with pytest.raises(dsldec.UsageError, match="is a whole number from 1 on"):
+            custom_generate("static", **sizes)
+
+
 def test_a_length_can_be_a_whole_one_or_bounded(decoder: Any) -> None:
     def length(fn: CustomGenerate, **asked: int) -> int:
         return int(decoder.generate(torch.tensor([[5, 6, 7]]), custom_generate=fn, eos_token_id=-1, **asked).shape[1])
