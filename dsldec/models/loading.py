@@ -72,6 +72,8 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     family, trust = family_of(raw, name), trust_remote_code and stock is None
     with _told(f"the configuration of `{name}` does not load", "see whether its `model_type` is one that the installed transformers knows"):
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
+    if not trust and "/" in str(config._attn_implementation):
+        config._attn_implementation = None  # a kernel on a hub is code too
     if path.is_dir() and not any((path / file).is_file() for file in TOKENIZER_FILES):
         raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
     with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):

@@ -135,6 +135,17 @@ def test_code_under_the_name_of_ours_is_neither_run_nor_asked_for(
     assert not ran.exists()
 
 
+def test_a_kernel_on_a_hub_is_not_fetched_because_a_folder_names_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    fetched: list[Any] = []
+    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *name, **how: fetched.append(name))
+    for name in ("attn_implementation", "_attn_implementation"):
+        folder = varied(**{name: "kernels-community/flash-attn2"})(tmp_path / name)
+        assert Ran(capsys, folder, "w1", "--gen-length", "2").status == 0
+    assert not fetched
+
+
 def test_a_prompt_that_is_too_long_leaves_the_others_their_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ran = Ran(capsys, whole(tmp_path), "w1", " ".join(["w2"] * 60), "--gen-length", "8")
     assert ran.status == 1
