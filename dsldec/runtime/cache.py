@@ -98,7 +98,7 @@ class CachedForward(Forward):
 
     def _fed(self, row: int, start: int, end: int) -> Fed:
         """How a row is fed whose window is from column `start` to `end`."""
-        length = len(self.rows.requests[row].canvas)
+        length = self.rows.requests[row].columns
         if self.kind == "exact":
             edge, final = self.edge[row], start - start % self.block_length
             until = min(start + self.looks, self.rows.requests[row].region.stop)

@@ -252,7 +252,7 @@ def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: 
     require_ids(denoiser, prompts, 0 if infill else gen_length)
     if infill:
         return [infilled(index, text, mask_id, block_length) for index, text in enumerate(prompts)]
-    return [continued(index, prompt, gen_length, mask_id, block_length) for index, prompt in enumerate(prompts)]
+    return [continued(index, prompt, gen_length, block_length) for index, prompt in enumerate(prompts)]
 
 
 def _require_packing(verify_rows: str) -> None:
@@ -285,5 +285,5 @@ def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Requ
         return
     by_length: dict[int, list[Request]] = {}
     for request in requests:
-        by_length.setdefault(len(request.canvas), []).append(request)
+        by_length.setdefault(request.columns, []).append(request)
     yield from by_length.values()

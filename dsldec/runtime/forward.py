@@ -45,7 +45,7 @@ class Forward:
         `index [R]` is `which` as a tensor where the canvases are; `windows()` gives the windows' first column and the column after the
         last, `[R]` each.
         """
-        lengths = [len(self.rows.requests[row].canvas) for row in which]
+        lengths = [self.rows.requests[row].columns for row in which]
         if self.reach is None:
             first = at = None
         else:

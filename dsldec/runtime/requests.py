@@ -18,18 +18,29 @@ from ..diagnostics import Diagnostic, UsageError
 class Request:
     """One prompt to decode.
 
-    `index`: its place in the run; `canvas`: ids, MASK where something is to be written; `begin`, `length`: the first column and the
-    number of positions of the generation region, from where results count; `lead`: how many columns before that the first window begins;
-    `infills`: text was given after a MASK, so that an end-of-text token ends nothing; `gaps`: text is given between its masks.
+    `index`: its place in the run; `text`: ids as they were given, `masks`: how many MASKs come after them (many requests may wait, and
+    each is laid out only when it has a row); `begin`, `length`: the first column and the number of positions of the generation region,
+    from where results count; `lead`: how many columns before that the first window begins; `infills`: text was given after a MASK, so
+    that an end-of-text token ends nothing; `gaps`: text is given between its masks.
     """
 
     index: int
-    canvas: Sequence[int]
+    text: Sequence[int]
+    masks: int
     begin: int
     length: int
     lead: int = 0
     infills: bool = False
     gaps: bool = False  # asked of every row at every forward
+
+    @property
+    def columns(self) -> int:
+        """How many columns its canvas has."""
+        return len(self.text) + self.masks
+
+    def canvas(self, mask_id: int) -> list[int]:
+        """Ids, MASK where something is to be written."""
+        return [*self.text, *[mask_id] * self.masks]
 
     @property
     def region(self) -> slice:
@@ -43,12 +54,13 @@ class Request:
 
     def asked(self, mask_id: int) -> list[int]:
         """The columns that are to be written: MASKs before the region are given, as all of a prompt is."""
-        return [at for at in range(self.begin, self.begin + self.length) if self.canvas[at] == mask_id]
+        canvas = self.canvas(mask_id)
+        return [at for at in range(self.begin, self.begin + self.length) if canvas[at] == mask_id]
 
 
-def continued(index: int, prompt: Sequence[int], gen_length: int, mask_id: int, block_length: int | None) -> Request:
+def continued(index: int, prompt: Sequence[int], gen_length: int, block_length: int | None) -> Request:
     """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""
-    return Request(index, [*prompt, *[mask_id] * gen_length], len(prompt), gen_length, len(prompt) % (block_length or 1))
+    return Request(index, prompt, gen_length, len(prompt), gen_length, len(prompt) % (block_length or 1))
 
 
 def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | None) -> Request:
@@ -58,7 +70,7 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
         message = f"prompt {index} has no mask to decode in place"
         raise UsageError(Diagnostic("E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"))
     length = masks[-1] + 1 - masks[0]
-    return Request(index, list(text), masks[0], length, masks[0] % (block_length or 1), infills=True, gaps=len(masks) < length)
+    return Request(index, text, 0, masks[0], length, masks[0] % (block_length or 1), infills=True, gaps=len(masks) < length)
 
 
 def require_sensible(gen_length: int, batch: int) -> None:

@@ -85,7 +85,7 @@ class Rows:
         ever = requests if all_requests is None else all_requests
         self.window, self.positions, self.mask_id, self.eos_id = window, positions or window, mask_id, eos_id
         self.device = device
-        self.longest = max(len(request.canvas) for request in ever)
+        self.longest = max(request.columns for request in ever)
         self.region = max(request.length for request in ever)
         self.covered = max(request.windows for request in ever)  # by the windows of a row
         self.gaps = any(request.gaps for request in ever)
@@ -103,7 +103,7 @@ class Rows:
 
     def _lay_out(self, changed: Sequence[int] | Mapping[int, Request]) -> None:
         for row in changed:
-            canvas = self.requests[row].canvas
+            canvas = self.requests[row].canvas(self.mask_id)
             self.start[row] = self.mask_id
             self.start[row, : len(canvas)] = torch.tensor(canvas, dtype=torch.int64)
         self.begin = torch.tensor([request.begin for request in self.requests], device=self.device)
@@ -147,7 +147,7 @@ class Rows:
     def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
         """A row's ids, masks left after the end-of-text token filled with it, and its count of content tokens."""
         request, mask_id, eos_id = self.requests[row], self.mask_id, self.eos_id
-        ids: list[int] = canvas[row, : len(request.canvas)].tolist()
+        ids: list[int] = canvas[row, : request.columns].tolist()
         end = request.begin + request.length
         generated = ids[request.region]
         if request.infills:

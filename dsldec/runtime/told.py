@@ -72,5 +72,5 @@ class Told:
                 line = TraceStep(self.program.phases[phases[row]], written, revoked, edited, count - 1, values)
                 self.trace.setdefault(request.index, []).append(line)
             if self.on_step is not None:
-                generated = following.canvas[row, request.begin : len(request.canvas)].cpu().clone()
+                generated = following.canvas[row, request.begin : request.columns].cpu().clone()
                 self.on_step(StepEvent(request.index, steps[row], count, generated, sorted(written + edited), values["conf"]))

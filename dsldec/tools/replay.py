@@ -228,7 +228,7 @@ class _Replaying:
         self.parameters = {name: value.tolist() for name, value in parameter_tensors(policy.program, policy.parameters).items()}
         self.window = policy.facts.block_length(case.length, policy.parameters)
         self.slides = policy.facts.window == "sliding"
-        self.rows = Rows([continued(0, [], case.length, MASK_ID, None)], self.window, MASK_ID, END_ID, torch.device("cpu"))
+        self.rows = Rows([continued(0, [], case.length, None)], self.window, MASK_ID, END_ID, torch.device("cpu"))
         self.canvas = self.rows.start
         if case.start is not None:
             self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])

@@ -170,7 +170,7 @@ def test_positions_count_from_the_first_generated_one() -> None:
 
 def test_a_request_says_where_its_region_lies() -> None:
     for length in range(10):
-        request = continued(0, [1] * length, LENGTH, MASK, BLOCK)
+        request = continued(0, [1] * length, LENGTH, BLOCK)
         assert (request.begin, request.region.stop, request.lead) == (length, length + LENGTH, length % 4)
         text = [1] * length + [MASK, 2, 2, MASK, 3]
         request = infilled(0, text, MASK, BLOCK)
@@ -178,7 +178,14 @@ def test_a_request_says_where_its_region_lies() -> None:
         assert request.asked(MASK) == [length, length + 3]
         assert request.gaps
         assert not infilled(0, [1] * length + [MASK, MASK, 3], MASK, BLOCK).gaps
-        assert continued(0, [1] * length, LENGTH, MASK, None).lead == infilled(0, text, MASK, None).lead == 0
+        assert continued(0, [1] * length, LENGTH, None).lead == infilled(0, text, MASK, None).lead == 0
+
+
+def test_a_request_that_waits_holds_no_canvas_of_its_own() -> None:
+    text = [1, MASK, 3]
+    assert continued(0, text, 9, None).text is infilled(0, text, MASK, None).text is text
+    assert continued(0, text, 2, None).canvas(MASK) == [1, MASK, 3, MASK, MASK]
+    assert infilled(0, text, MASK, None).canvas(MASK) == text
 
 
 def test_a_canvas_is_not_read_through_at_every_forward(monkeypatch: pytest.MonkeyPatch) -> None:
