@@ -20,6 +20,7 @@ from .. import backends
 from ..backends import noise
 from ..backends.step import Step
 from ..checks.facts import Facts
+from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
@@ -216,7 +217,7 @@ def stream(
         return
     longest = max(request.windows for request in requests)
     window = policy.facts.block_length(longest, policy.parameters)
-    _tell_of_blocks(denoiser, policy.facts, window)
+    _tell_of_blocks(denoiser, policy, window)
     step = _step(denoiser, policy, backend, len(prompts), window, longest)
     keys = torch.tensor([noise.key(int(seed), int(request)) for request in request_ids])
     width, positions = min(batch, len(prompts)), window
@@ -262,12 +263,17 @@ def _require_packing(verify_rows: str) -> None:
         raise UsageError(Diagnostic("E0409", f"rows are not verified in the way `{verify_rows}`", help=help_))
 
 
-def _tell_of_blocks(denoiser: Denoiser, facts: Facts, window: int) -> None:
+def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
     """A model that sees blocks was trained to fill in one at a time."""
-    seen = getattr(denoiser, "block_length", None)
+    seen, facts = getattr(denoiser, "block_length", None), policy.facts
     if seen is not None and facts.window == "blocks" and window > seen:
         suits = f"`--set {facts.window_size}={seen}`" if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
-        log.info("the model sees blocks of %d positions, and the policy's have %d: %s suits it", seen, window, suits)
+        log.info(
+            "the model sees blocks of %d positions, and the policy's have %d: %s suits it",
+            seen,
+            int_of(facts.window_size, policy.parameters),
+            suits,
+        )
 
 
 def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: int, gen_length: int) -> Step:
