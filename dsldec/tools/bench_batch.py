@@ -8,6 +8,7 @@ policy allow. Not here: timing (`rounds`), how good answers are without a cache 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -75,12 +76,16 @@ def bench_batch(options: BatchOptions) -> int:
     bench.use_threads(options.threads)
     denoiser = from_pretrained(options.model)
     examples = held_out(TASK, options.prompts)
+    decode(denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager")  # what it is asked only once
     calls = _calls(denoiser, examples, policy, options)
     answers: dict[str, Answers] = {}
     tell = bench.progress("many prompts")
+    models_calls: dict[str, int] = {}
     for name, call in calls.items():
         tell(f"first decode, not timed: {name}")
-        answers[name] = call()
+        with counted(denoiser.model) as counts:
+            answers[name] = call()
+        models_calls[name] = len(counts)
     require_same(answers)
     seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
     lengths = sorted(len(denoiser.encode(example.prompt)) for example in examples)
@@ -89,9 +94,9 @@ def bench_batch(options: BatchOptions) -> int:
         f"{len(lengths)} prompts of {lengths[0]} to {lengths[-1]} tokens, at most {options.gen_length} to generate, end of text ends a row"
     )
     print(f"median and quartiles of {options.rounds} rounds; {bench.machine_line(denoiser.device)}\n")
-    print(*table(seconds, answers), sep="\n")
+    print(*table(seconds, answers, models_calls), sep="\n")
     if options.json is not None:
-        bench.write_json(options.json, results(seconds, answers, bench.machine(denoiser.device)))
+        bench.write_json(options.json, results(seconds, answers, models_calls, bench.machine(denoiser.device)))
     return 0
 
 
@@ -108,6 +113,7 @@ def _calls(
     kinds = ("exact",) if getattr(denoiser, "block_length", None) is not None else ("prefix", "dual")
     for cache in kinds:
         if cache in policy.facts.caches:
+            denoiser.kept(1, 1)  # likewise
             calls[f"{REFILLED}, cache {cache}"] = partial(_decoded, denoiser, whole, policy, options, cache)
     return calls
 
@@ -125,6 +131,17 @@ def _decoded(denoiser: Any, parts: Sequence[Sequence[Example]], policy: Policy, 
     return Answers(ids, tokens, rows, right / max(1, len(ids)))
 
 
+@contextmanager
+def counted(model: Any) -> Iterator[list[None]]:
+    """As long as the calls of the model that are made inside."""
+    calls: list[None] = []
+    hook = model.register_forward_hook(lambda *_: calls.append(None))
+    try:
+        yield calls
+    finally:
+        hook.remove()
+
+
 def require_same(answers: Mapping[str, Answers]) -> None:
     """AssertionError where two ways without a cache disagree: their times would not be those of the same work."""
     for name in (REFILLED, ALL_LOGITS):
@@ -133,13 +150,14 @@ def require_same(answers: Mapping[str, Answers]) -> None:
         assert different <= len(answers[name].ids) // 20, f"{different} answers of `{name}` are others"
 
 
-def table(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers]) -> Iterator[str]:
+def table(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], calls: Mapping[str, int]) -> Iterator[str]:
     """A Markdown table: a row a way."""
-    yield "| | tokens a second | rows fed | ids that stay the same | answers right |"
-    yield "|---|---|---|---|---|"
+    yield "| | tokens a second | calls of the model | rows fed | ids that stay the same | answers right |"
+    yield "|---|---|---|---|---|---|"
     for name in seconds:
         rate, same, answer = rates(seconds, answers, name), same_share(answers, name), answers[name]
-        yield f"| {name} | {rate.median:.3g} ({rate.low:.3g} to {rate.high:.3g}) | {answer.rows} | {same:.3f} | {answer.right:.3f} |"
+        cells = f"{calls[name]} | {answer.rows} | {same:.3f} | {answer.right:.3f}"
+        yield f"| {name} | {rate.median:.3g} ({rate.low:.3g} to {rate.high:.3g}) | {cells} |"
 
 
 def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], name: str) -> Ratio:
@@ -154,7 +172,9 @@ def same_share(answers: Mapping[str, Answers], name: str) -> float:
     return sum(one == other for one, other in pairs) / max(1, len(pairs))
 
 
-def results(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], machine: Mapping[str, Any]) -> dict[str, Any]:
+def results(
+    seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], calls: Mapping[str, int], machine: Mapping[str, Any]
+) -> dict[str, Any]:
     """Everything that was measured, seconds too, for a JSON file."""
     rows = []
     for name, taken in seconds.items():
@@ -162,6 +182,12 @@ def results(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answer
         row = {"way": name, "rate": rate.median, "quartiles": [rate.low, rate.high], "seconds": list(taken)}
         rows.append(
             row
-            | {"tokens": answers[name].tokens, "rows": answers[name].rows, "same": same_share(answers, name), "right": answers[name].right}
+            | {
+                "calls": calls[name],
+                "tokens": answers[name].tokens,
+                "rows": answers[name].rows,
+                "same": same_share(answers, name),
+                "right": answers[name].right,
+            }
         )
     return {"machine": dict(machine), "timed": rows}

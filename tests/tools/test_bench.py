@@ -172,6 +172,7 @@ def test_many_prompts_are_answered_alike_however_they_share_rows(capsys, tmp_pat
     ]  # fmt: skip
     assert [row["same"] for row in timed[:3]] == [1, 1, 1]
     assert len({row["rows"] for row in timed[:3]}) == 1
+    assert timed[1]["calls"] == timed[2]["calls"] <= timed[0]["calls"] <= timed[0]["rows"]
     assert timed[0]["rate"] == 1
     assert "5 prompts of" in capsys.readouterr().out
 
