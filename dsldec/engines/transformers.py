@@ -24,6 +24,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..policy import Policy, load
+from ..runtime.cache import require_known
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
 from ..runtime.requests import require_sensible
@@ -95,6 +96,8 @@ class CustomGenerate:
     def __init__(self, policy: Policy, options: Options) -> None:
         policy.drafts(options.lookahead)
         require_sensible(1 if options.gen_length is None else options.gen_length, 1 if options.batch is None else options.batch)
+        if options.cache is not None:
+            require_known(options.cache)
         self.policy, self.options = policy, options
         self._known: WeakKeyDictionary[Any, HuggingFaceDenoiser] = WeakKeyDictionary()
         self._told: set[str] = set()

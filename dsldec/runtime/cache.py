@@ -151,10 +151,7 @@ def chosen(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
 
     Raises `UsageError` (E0414) for one that the model or the policy does not allow.
     """
-    if asked not in CACHES:
-        close = did_you_mean(str(asked), CACHES)
-        help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
-        raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
+    require_known(asked)
     in_blocks = getattr(denoiser, "block_length", None) is not None
     if asked == "auto":
         return "exact" if in_blocks and packing == "batch" and _can_keep(denoiser) else "none"
@@ -164,6 +161,14 @@ def chosen(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
     if asked != "none":
         denoiser.kept(1, 1)  # raises where the model's code does not allow it
     return asked
+
+
+def require_known(asked: str) -> None:
+    """Raise `UsageError` (E0414) for a name that is no cache's."""
+    if asked not in CACHES:
+        close = did_you_mean(str(asked), CACHES)
+        help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
+        raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
 
 
 def _can_keep(denoiser: Any) -> bool:

@@ -97,6 +97,12 @@ def test_parameters_and_options_go_where_they_belong(decoder: Any) -> None:
     assert custom_generate(dsldec.load(own, seed=2)).policy.parameters == {"seed": 2}
 
 
+def test_a_cache_that_there_is_not_is_refused_at_once() -> None:
+    with pytest.raises(dsldec.UsageError, match=r"(?s)E0414.*did you mean `prefix`") as refused:
+        custom_generate("static", cache="prefx")
+    assert refused.value.diagnostic.code == "E0414"
+
+
 def test_sizes_of_nothing_are_refused_at_once() -> None:
     for sizes in ({"batch": 0}, {"gen_length": 0}, {"gen_length": "3"}):
         with pytest.raises(dsldec.UsageError, match="is a whole number from 1 on"):
