@@ -287,6 +287,8 @@ def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
     said = {name: getattr(options, name) for name in DECIDING}
     if options.model is not None and os.path.exists(options.model):
         said["model"] = os.path.realpath(options.model)
+    # Of the caches, only those that approximate change an answer.
+    said["cache"] = options.cache if options.cache in ("prefix", "dual") else None
     whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)
     return {"policy": _title(policy), "run": hashlib.sha256(whole.encode()).hexdigest()[:12]}
 

@@ -384,12 +384,13 @@ def test_answers_of_two_runs_are_not_mixed(model, tmp_path, capsys):
         (["--gen-length", "9"], "another model, seed or option"),
         (["--mask-id", "3"], "another model, seed or option"),
         (["--raw"], "another model, seed or option"),
+        (["--cache", "dual"], "another model, seed or option"),
     ]:
         assert main([*go_on, *other]) == 2
         told = capsys.readouterr().err
         assert "E0437" in told
         assert says in told
-    assert main([*go_on, "--batch", "1", "--lookahead", "2", "--backend", "eager", "--verify-rows", "sequential"]) == 0
+    assert main([*go_on, "--batch", "1", "--cache", "none", "--lookahead", "2", "--backend", "eager", "--verify-rows", "sequential"]) == 0
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
 
 
