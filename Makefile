@@ -5,14 +5,21 @@ VENV := .venv
 BIN := $(VENV)/bin
 SET_UP := $(VENV)/.set-up
 TORCH := torch==2.13.0
+UV_BIN := $(VENV)-uv/bin
+UV := $(UV_BIN)/uv
+# The oldest and the newest Python that dsldec is tested with, where this machine has them.
+FIRST_THAT_RUNS = $(shell for python in $(1); do $$python -c "" 2>/dev/null && { echo $$python; break; }; done)
+OLDEST_PYTHON = $(call FIRST_THAT_RUNS,python3.11 $(PYTHON))
+NEWEST_PYTHON = $(call FIRST_THAT_RUNS,python3.13 python3.12 $(PYTHON))
 # A file of tests is one process's: some make what all of them use. One thread each, or processes would wait for each other's.
-TESTS = OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n auto --maxprocesses 4 --dist loadfile
-CPU_INDEX := https://download.pytorch.org/whl/cpu
+PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile
+TESTS = OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
+TESTED_IN = $(1)/bin/python -m tests.versions && OMP_NUM_THREADS=1 $(1)/bin/python $(PYTEST)
 
-.PHONY: help run test check setup clean
+.PHONY: help run test check setup lock test-newest test-oldest clean
 
 help: ## these lines
-	@sed -n 's/^\([a-z]*\):[^#]*## /make \1	/p' $(MAKEFILE_LIST)
+	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1	/p' $(MAKEFILE_LIST)
 
 run: $(SET_UP) ## decode three prompts with the embedded model under the policy `threshold`
 	$(BIN)/dsldec run --policy threshold --no-live \
@@ -35,21 +42,33 @@ check: $(SET_UP) ## format, lint, types, policies and their cases, import arrows
 setup: $(SET_UP) ## .venv with dsldec and its tools; again when pyproject.toml has changed
 
 clean: ## delete .venv, caches and built packages
-	rm -rf $(VENV) build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(VENV)-uv $(VENV)-locks $(VENV)-newest $(VENV)-oldest build dist .pytest_cache .mypy_cache .ruff_cache .hypothesis
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Without a GPU the CPU build of torch is enough, and smaller by gigabytes. The short time limits are for machines that
-# cannot reach its index: these go on with what their own index has. --no-deps: the rest comes below, with patience.
-$(SET_UP): pyproject.toml
+# What was measured is what is installed: the lock names every package, so a release of one of them changes nothing here.
+$(SET_UP): pyproject.toml locks/measured-cpu.txt locks/measured-cuda.txt
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
 	  echo "dsldec needs Python 3.11 or newer, and \`$(PYTHON)\` is not: type \`make PYTHON=/path/to/python3.11 $(or $(MAKECMDGOALS),setup)\`" >&2; \
 	  exit 1; }
 	@echo "setting up $(VENV): some minutes the first time"
-	$(PYTHON) -m venv $(VENV)
-	@if ! nvidia-smi -L >/dev/null 2>&1; then \
-	  echo "no NVIDIA GPU found: installing the CPU build of torch"; \
-	  $(BIN)/pip install -q --disable-pip-version-check --no-deps --retries 1 --timeout 10 --extra-index-url $(CPU_INDEX) "$(TORCH)" \
-	    || $(BIN)/pip install -q --disable-pip-version-check "$(TORCH)"; \
-	fi
-	$(BIN)/pip install -q --disable-pip-version-check -e ".[dev]"
+	locks/install $(PYTHON) $(VENV) locks/measured
 	@touch $@
+
+lock: $(UV) ## find the versions of today, and write them into locks/
+	locks/make measured $(TORCH) $(UV)
+	locks/make oldest $(UV)
+
+$(UV):
+	$(PYTHON) -m venv $(VENV)-uv
+	$(UV_BIN)/pip install -q --disable-pip-version-check uv
+
+# Fresh environments each time: what is asked is whether someone who installs today gets something that works.
+test-newest: $(UV) ## the tests with the newest versions that pyproject.toml allows
+	rm -rf $(VENV)-newest $(VENV)-locks && mkdir $(VENV)-locks && locks/make newest $(UV) $(VENV)-locks
+	locks/install $(NEWEST_PYTHON) $(VENV)-newest $(VENV)-locks/newest
+	$(call TESTED_IN,$(VENV)-newest)
+
+test-oldest: ## the tests with the oldest versions that pyproject.toml allows
+	rm -rf $(VENV)-oldest
+	locks/install $(OLDEST_PYTHON) $(VENV)-oldest locks/oldest
+	$(call TESTED_IN,$(VENV)-oldest)
