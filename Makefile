@@ -11,12 +11,15 @@ UV := $(UV_BIN)/uv
 FIRST_THAT_RUNS = $(shell for python in $(1); do $$python -c "" 2>/dev/null && { echo $$python; break; }; done)
 OLDEST_PYTHON = $(call FIRST_THAT_RUNS,python3.11 $(PYTHON))
 NEWEST_PYTHON = $(call FIRST_THAT_RUNS,python3.13 python3.12 $(PYTHON))
+GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
+GPU_OPTIONS ?=
+FUZZ_SECONDS ?= 3600
 # A file of tests is one process's: some make what all of them use. One thread each, or processes would wait for each other's.
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 TESTED_IN = $(1)/bin/python -m tests.versions && OMP_NUM_THREADS=1 $(1)/bin/python $(PYTEST)
 
-.PHONY: help run test check setup lock test-newest test-oldest clean
+.PHONY: help run test check setup lock test-newest test-oldest gpu fuzz clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1	/p' $(MAKEFILE_LIST)
@@ -67,6 +70,13 @@ test-newest: $(UV) ## the tests with the newest versions that pyproject.toml all
 	rm -rf $(VENV)-newest $(VENV)-locks && mkdir $(VENV)-locks && locks/make newest $(UV) $(VENV)-locks
 	locks/install $(NEWEST_PYTHON) $(VENV)-newest $(VENV)-locks/newest
 	$(call TESTED_IN,$(VENV)-newest)
+
+# Runs in the environment at hand: a machine with a GPU may reach no index to install from, and has the torch that fits its driver.
+gpu: ## check dsldec on a GPU and measure it there, in at most 7 minutes; without a GPU, check what can be
+	$(GPU_PYTHON) -m tests.gpu $(GPU_OPTIONS)
+
+fuzz: $(SET_UP) ## look for texts that the checker does not stand, for FUZZ_SECONDS
+	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
 
 test-oldest: ## the tests with the oldest versions that pyproject.toml allows
 	rm -rf $(VENV)-oldest

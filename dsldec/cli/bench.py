@@ -99,6 +99,7 @@ def _loop_parser() -> Parser:
     add("--gen-length", type=count("--gen-length"), default=48, metavar="N", help="tokens to generate (default: 48)")
     add("--rounds", type=count("--rounds"), default=5, metavar="N", help="how often everything is timed (default: 5)")
     add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
+    add("--device", type=one_of("--device", ("cpu", "cuda")), metavar="NAME", help="cpu or cuda (default: cuda where there is one)")
     add("--json", metavar="FILE", help="write everything measured, seconds too")
     return parser
 

@@ -47,6 +47,7 @@ class LoopOptions:
     gen_length: int = LENGTHS[TASK]
     rounds: int = 5
     threads: int | None = None
+    device: str | None = None
     json: str | None = None
 
 
@@ -60,10 +61,11 @@ class Answers(NamedTuple):
 def bench_loop(options: LoopOptions) -> int:
     """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's mistakes."""
     bench.require_writable(options.json)
+    device = None if options.device is None else bench.device_here(options.device)
     policies = bench.policies(options.policies or POLICIES)
     backends = bench.backends_here(options.backends, BACKENDS)
     bench.use_threads(options.threads)
-    denoiser = from_pretrained()
+    denoiser = from_pretrained(device=device)
     prompts = [denoiser.encode(example.prompt) for example in held_out(TASK, options.prompts)]
     calls = _calls(denoiser, prompts, policies, backends, options.gen_length)
     answers: dict[Key, Answers] = {}
