@@ -1,6 +1,6 @@
 """A step's module compiled by Inductor: one graph, static shapes; needs a C++ compiler on a CPU.
 
-Not here: when compiling pays (`choose` in this package).
+Shapes: B rows, T window positions, V vocabulary. Not here: when compiling pays (`choose` in this package).
 """
 
 from __future__ import annotations
@@ -9,21 +9,25 @@ import logging
 import os
 import shutil
 import time
+import weakref
 from collections.abc import Mapping
+from types import FunctionType, MethodType
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import BackendCompilerFailed
+from torch._dynamo.eval_frame import remove_from_cache
+from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
 from torch._inductor.exc import InductorError
 
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from ..lru import LRUCache
 from .module import StepModule
-from .step import State
+from .step import Function, State
 
 log = logging.getLogger("dsldec")
 
-MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past this it is refused
+MOST_SHAPES = 64  # a step is compiled once for each shape of its inputs; past this the code used least recently is freed
 
 # Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it. Moved beside
 # their uses, the reductions over the vocabulary would come to stand too far apart to be made one loop.
@@ -48,44 +52,61 @@ def compiler() -> str | None:
 
 
 class CompiledStep:
-    """The module as one compiled graph, called like every step; each new shape of its inputs compiles again.
+    """The module as one compiled graph for each shape of its inputs, called like every step.
 
     Raises `UsageError` (E0404) where this machine's compiler cannot do it.
     """
 
     def __init__(self, module: StepModule) -> None:
-        # All policies share the module's code: without isolation the ninth of a process would be refused.
-        # (2.13 has both options, but its type hints do not know them yet.)
-        self.name, self.shapes = module.program.name, set[object]()
-        self.compiled = torch.compile(  # type: ignore[call-overload]
-            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES, options=options(module.program)
-        )
+        self.module, self.name, self.options = module, module.program.name, options(module.program)
+        self.compiled: LRUCache[tuple[object, ...], Function] = LRUCache(MOST_SHAPES)
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
         # In one order: with another order of names it would be compiled again.
         state, params = dict(sorted(state.items())), dict(sorted(params.items()))
-        shape = (logits.shape, logits.dtype, logits.device)
-        if shape in self.shapes:
-            return self._called(logits, canvas, editable, state, params)
+        tensors = (logits, canvas, editable, *state.values(), *params.values())
+        shape = (*state, *params, *((x.shape, x.stride(), x.dtype, x.device) for x in tensors))
+        if shape in self.compiled:
+            return self._called(shape, logits, canvas, editable, state, params)
         rows, positions, _ = logits.shape
         batch = "1 row" if rows == 1 else f"{rows} rows"
         log.info("compiling the step of `%s` for %s of %d positions: up to a minute or two the first time, less from "
                  "the cache afterwards; the backend `eager` starts at once", self.name, batch, positions)  # fmt: skip
         began = time.perf_counter()
-        result = self._called(logits, canvas, editable, state, params)
-        self.shapes.add(shape)
-        log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.shapes))
+        result = self._called(shape, logits, canvas, editable, state, params)
+        log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.compiled))
         return result
 
     def _called(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
+        self, shape: tuple[object, ...], logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
         try:
-            result: tuple[Tensor, Tensor, State] = self.compiled(logits, canvas, editable, state, params)
-            return result
+            try:
+                return self._function(shape)(logits, canvas, editable, state, params)
+            except FailOnRecompileLimitHit:  # after eight changes of what is no shape: gradients on or off, the number of threads
+                self.compiled.drop(shape)
+                return self._function(shape)(logits, canvas, editable, state, params)
         except (InductorError, BackendCompilerFailed) as error:
+            self.compiled.drop(shape)
             why = (str(error).strip().splitlines() or ["no reason given"])[0]
             help_ = "use `--backend eager`, or mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
             raise UsageError(Diagnostic("E0404", f"the backend `inductor` could not compile the step: {why}", help=help_)) from error
+
+    def _function(self, shape: tuple[object, ...]) -> Function:
+        return self.compiled.get_or_make(shape, lambda: compiled(self.module, self.options))
+
+
+def compiled(module: StepModule, options: Mapping[str, int | bool]) -> Function:
+    """The module's `forward`, to be compiled at its first call; the code is freed with the function.
+
+    Torch keeps compiled code with the code object of the Python function it was made of, and at most eight of them. All policies
+    share the module's: without a copy the ninth of a process would be refused, and nothing would ever be freed. `torch.compile`
+    has options for the first since 2.13 and none for the second.
+    """
+    forward = type(module).forward
+    own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+    # Torch's table of originals keeps a compiled code object alive for ever, by way of its own compiled code.
+    weakref.finalize(own, remove_from_cache, own.__code__).atexit = False
+    return torch.compile(MethodType(own, module), fullgraph=True, dynamic=False, options=dict(options))
