@@ -6,22 +6,19 @@ Shapes: B rows, T window positions, V vocabulary. Not here: when compiling pays 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import time
 import weakref
 from collections.abc import Mapping
 from types import FunctionType, MethodType
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.eval_frame import remove_from_cache
-from torch._dynamo.exc import BackendCompilerFailed, FailOnRecompileLimitHit
-from torch._inductor.exc import InductorError
 
-from ..diagnostics import Diagnostic, UsageError
+from ..diagnostics import UsageError
 from ..ir.nodes import Program
 from ..lru import LRUCache
+from . import toolchain
 from .module import StepModule
 from .step import Function, State
 
@@ -46,15 +43,10 @@ def options(program: Program) -> dict[str, int | bool]:
     return OPTIONS | (OPTIONS_OF_DRAWS if draws else {}) | (OPTIONS_OF_MADE if made else {})
 
 
-def compiler() -> str | None:
-    """The C++ compiler Inductor would use on this machine."""
-    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++") or shutil.which("cl")
-
-
 class CompiledStep:
     """The module as one compiled graph for each shape of its inputs, called like every step.
 
-    Raises `UsageError` (E0404) where this machine's compiler cannot do it.
+    Raises `UsageError` (E0404, E0417) where this machine cannot do it.
     """
 
     def __init__(self, module: StepModule) -> None:
@@ -70,6 +62,8 @@ class CompiledStep:
         shape = (*state, *params, *((x.shape, x.stride(), x.dtype, x.device) for x in tensors))
         if shape in self.compiled:
             return self._called(shape, logits, canvas, editable, state, params)
+        if (trouble := toolchain.folder_trouble()) is not None:
+            raise UsageError(trouble)
         rows, positions, _ = logits.shape
         batch = "1 row" if rows == 1 else f"{rows} rows"
         log.info("compiling the step of `%s` for %s of %d positions: up to a minute or two the first time, less from "
@@ -79,23 +73,29 @@ class CompiledStep:
         log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.compiled))
         return result
 
-    def _called(
-        self, shape: tuple[object, ...], logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
+    def _called(self, shape: tuple[object, ...], *inputs: Any) -> tuple[Tensor, Tensor, State]:
+        known = shape in self.compiled
         try:
-            try:
-                return self._function(shape)(logits, canvas, editable, state, params)
-            except FailOnRecompileLimitHit:  # after eight changes of what is no shape: gradients on or off, the number of threads
+            return self.compiled.get_or_make(shape, self._made)(*inputs)
+        except Exception as error:
+            again = known and _too_many_changes(error)
+            if again or not known:
                 self.compiled.drop(shape)
-                return self._function(shape)(logits, canvas, editable, state, params)
-        except (InductorError, BackendCompilerFailed) as error:
-            self.compiled.drop(shape)
-            why = (str(error).strip().splitlines() or ["no reason given"])[0]
-            help_ = "use `--backend eager`, or mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
-            raise UsageError(Diagnostic("E0404", f"the backend `inductor` could not compile the step: {why}", help=help_)) from error
+            if again:
+                return self._called(shape, *inputs)
+            if not toolchain.of_compiling(error):
+                raise
+            raise UsageError(toolchain.failure(error, "the backend `inductor` could not compile the step")) from error
 
-    def _function(self, shape: tuple[object, ...]) -> Function:
-        return self.compiled.get_or_make(shape, lambda: compiled(self.module, self.options))
+    def _made(self) -> Function:
+        return compiled(self.module, self.options)
+
+
+def _too_many_changes(error: Exception) -> bool:
+    """Whether torch refuses to compile again: eight times what is no shape was another, such as gradients or the number of threads."""
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    return isinstance(error, FailOnRecompileLimitHit)
 
 
 def compiled(module: StepModule, options: Mapping[str, int | bool]) -> Function:
@@ -105,6 +105,8 @@ def compiled(module: StepModule, options: Mapping[str, int | bool]) -> Function:
     share the module's: without a copy the ninth of a process would be refused, and nothing would ever be freed. `torch.compile`
     has options for the first since 2.13 and none for the second.
     """
+    from torch._dynamo.eval_frame import remove_from_cache  # makes torch's folder of compiled code: not before it is needed
+
     forward = type(module).forward
     own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
     # Torch's table of originals keeps a compiled code object alive for ever, by way of its own compiled code.

@@ -25,7 +25,9 @@ from torch import Tensor, nn
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from ..lru import LRUCache
 from . import engine_cache
+from .compiled import MOST_SHAPES
 from .engine_cache import Engine
 from .form import FOR_ENGINES
 from .module import StepModule
@@ -134,8 +136,14 @@ class Engines:
 
     def __init__(self, module: nn.Module, library: Any, made_of: Sequence[object] | None = None) -> None:
         self.module, self.library, self.made_of = module, library, made_of
-        self.engines: dict[tuple[object, ...], Engine] = {}
-        self.timings = tempfile.TemporaryDirectory(prefix="dsldec-")  # the default place is shared by all users of a machine
+        self.engines: LRUCache[tuple[object, ...], Engine] = LRUCache(MOST_SHAPES)
+        try:
+            self.timings = tempfile.TemporaryDirectory(prefix="dsldec-")  # the default place is shared by all users of a machine
+        except OSError as error:
+            message = f"the backend `tensorrt` needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
+            raise UsageError(
+                Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, or {OTHERWISE}")
+            ) from None
 
     def __call__(
         self, first: Tensor, second: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
@@ -146,10 +154,8 @@ class Engines:
         named |= {f"state {name}": value for name, value in state.items()} | {f"parameter {name}": value for name, value in params.items()}
         inputs = {name: value.to(device).contiguous() for name, value in named.items()}
         shapes = (device, *((name, value.shape, value.dtype) for name, value in inputs.items()))
-        if shapes not in self.engines:
-            flat = Flat(self.module, list(state), list(params)).to(device)
-            self.engines[shapes] = self._engine(flat, inputs)
-        canvas, done, *moved = (result.to(home) for result in self.engines[shapes](*inputs.values()))
+        engine = self.engines.get_or_make(shapes, lambda: self._engine(Flat(self.module, list(state), list(params)).to(device), inputs))
+        canvas, done, *moved = (result.to(home) for result in engine(*inputs.values()))
         return canvas, done, dict(zip(state, moved, strict=True))
 
     def _engine(self, flat: Flat, inputs: Mapping[str, Tensor]) -> Engine:

@@ -149,8 +149,8 @@ def _put(data: bytes, file: Path) -> None:
 
 def _summary(out: str, file: Path, about: Mapping[str, Any]) -> Iterator[str]:
     """The file, its size, its inputs, and the lines of Python that call it."""
-    from ..backends.aot import KEY
     from ..backends.described import shown
+    from ..backends.manifest import KEY
 
     yield f"{out}: {file.stat().st_size / 1e6:.1f} MB, a step of `{about['policy']['name']}` that runs with torch alone"
     yield ""
