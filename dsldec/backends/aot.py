@@ -73,12 +73,12 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own about its own
             torch._inductor.aoti_compile_and_package(graph, package_path=str(file), inductor_configs=options)
+        sealed.seal(file)
     except Exception as error:
         if not toolchain.of_compiling(error):
             raise
         diagnostic = toolchain.failure(error, "the step could not be compiled", "whoever runs the package needs none of it")
         raise UsageError(diagnostic) from error
-    sealed.seal(file)
 
 
 def about(file: str | os.PathLike[str]) -> dict[str, Any]:

@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import io
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -26,7 +25,7 @@ from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
 from ..lru import LRUCache
-from . import engine_cache
+from . import engine_cache, toolchain
 from .compiled import MOST_SHAPES
 from .engine_cache import Engine
 from .form import FOR_ENGINES
@@ -137,13 +136,8 @@ class Engines:
     def __init__(self, module: nn.Module, library: Any, made_of: Sequence[object] | None = None) -> None:
         self.module, self.library, self.made_of = module, library, made_of
         self.engines: LRUCache[tuple[object, ...], Engine] = LRUCache(MOST_SHAPES)
-        try:
-            self.timings = tempfile.TemporaryDirectory(prefix="dsldec-")  # the default place is shared by all users of a machine
-        except OSError as error:
-            message = f"the backend `tensorrt` needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
-            raise UsageError(
-                Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, or {OTHERWISE}")
-            ) from None
+        # The default place is shared by all users of a machine.
+        self.timings = toolchain.temporary_folder("the backend `tensorrt`")
 
     def __call__(
         self, first: Tensor, second: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]

@@ -18,7 +18,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, UsageError
 
 INDUCTOR_CACHE, TRITON_CACHE = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
 PROBE = bytes(64 * 1024)  # a small compiled step takes more
@@ -64,6 +64,15 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
             is_of = f" (`{name}`)" if os.environ.get(name) else ""
             return _trouble(f"the folder `{folder}`{is_of}, which torch keeps compiled code in, cannot be used: {why}", name)
     return None
+
+
+def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own that goes with its object. Raises `UsageError` (E0417); `what` needs it, as the begin of a sentence."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="dsldec-")
+    except OSError as error:
+        message = f"{what} needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
+        raise UsageError(Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {EAGER}")) from None
 
 
 def failure(error: BaseException, what: str, otherwise: str = EAGER) -> Diagnostic:
