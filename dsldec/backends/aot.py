@@ -57,6 +57,7 @@ def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Pat
     if toolchain.compiler() is None:
         help_ = "install one (Debian: `apt install g++`); whoever runs the package needs none"
         raise UsageError(Diagnostic("E0404", "building a step needs a C++ compiler and none is found", help=help_))
+    toolchain.require_folder()
     metadata = {KEY: json.dumps({"use": USE} | described(program, values, sizes))}
     package(exported(program, values, sizes), metadata, file, compiled.options(program))
 
@@ -67,8 +68,6 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
     Raises `UsageError` (E0404, E0417) where it fails.
     """
     options = {**options, "aot_inductor.metadata": metadata}
-    if (trouble := toolchain.folder_trouble()) is not None:
-        raise UsageError(trouble)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own about its own

@@ -62,8 +62,7 @@ class CompiledStep:
         shape = (*state, *params, *((x.shape, x.stride(), x.dtype, x.device) for x in tensors))
         if shape in self.compiled:
             return self._called(shape, logits, canvas, editable, state, params)
-        if (trouble := toolchain.folder_trouble()) is not None:
-            raise UsageError(trouble)
+        toolchain.require_folder()
         rows, positions, _ = logits.shape
         batch = "1 row" if rows == 1 else f"{rows} rows"
         log.info("compiling the step of `%s` for %s of %d positions: up to a minute or two the first time, less from "

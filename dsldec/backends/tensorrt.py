@@ -167,6 +167,7 @@ class Engines:
         return engine
 
     def _built(self, flat: Flat, inputs: tuple[Tensor, ...]) -> Engine:
+        toolchain.require_folder(writing=False)
         try:
             with torch.no_grad():
                 program = torch.export.export(flat, inputs)

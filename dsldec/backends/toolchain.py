@@ -18,6 +18,8 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 
+import torch
+
 from ..diagnostics import Diagnostic, UsageError
 
 INDUCTOR_CACHE, TRITON_CACHE = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
@@ -43,14 +45,14 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
     """What is wrong with the folders that torch keeps compiled code in.
 
     Without `writing`, only whether the one of Inductor can exist: torch makes it as soon as its compiler is imported, which
-    transformers does for every model.
+    fake tensors, exporting, loading a package and transformers do too.
     """
     try:
         folders = {INDUCTOR_CACHE: cache_folder()}
     except (OSError, KeyError, ImportError) as error:  # no name for the user, or no folder for temporary files
         why = str(getattr(error, "strerror", None) or error).strip("'\"")
         return _trouble(f"torch finds no folder for compiled code: {why}", INDUCTOR_CACHE)
-    if writing and (triton := os.environ.get(TRITON_CACHE)):
+    if writing and (triton := os.environ.get(TRITON_CACHE)) and torch.cuda.is_available():  # a CPU's code is not Triton's
         folders[TRITON_CACHE] = Path(triton)
     for name, folder in folders.items():
         try:
@@ -64,6 +66,12 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
             is_of = f" (`{name}`)" if os.environ.get(name) else ""
             return _trouble(f"the folder `{folder}`{is_of}, which torch keeps compiled code in, cannot be used: {why}", name)
     return None
+
+
+def require_folder(*, writing: bool = True) -> None:
+    """Raises `UsageError` (E0417) for what `folder_trouble` finds: before the compiler is imported, since half an import stays."""
+    if (trouble := folder_trouble(writing=writing)) is not None:
+        raise UsageError(trouble)
 
 
 def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:

@@ -59,8 +59,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     if not _is_hub_name(name) or path.exists():
         _require_folder(path)
     # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault where it cannot.
-    if (trouble := toolchain.folder_trouble(writing=False)) is not None:
-        raise UsageError(trouble)
+    toolchain.require_folder(writing=False)
     from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
     _quiet()

@@ -16,6 +16,7 @@ import torch
 import dsldec
 from dsldec import backends
 from dsldec.backends import aot, tensorrt, toolchain
+from dsldec.backends.described import described
 from dsldec.backends.exported import Sizes
 from dsldec.cli import main
 from dsldec.diagnostics import Diagnostic
@@ -39,22 +40,32 @@ def said(trouble: Diagnostic | None, code: str) -> str:
     return trouble.message
 
 
-@pytest.mark.parametrize("name", [toolchain.INDUCTOR_CACHE, toolchain.TRITON_CACHE])
-def test_a_folder_that_cannot_be_used_is_named(name: str, a_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_folder_that_cannot_be_used_is_named(a_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
     assert toolchain.folder_trouble() is None
-    monkeypatch.setenv(name, a_file)
-    assert f"`{a_file}` (`{name}`)" in said(toolchain.folder_trouble(), "E0417")
-    step = dsldec.load("static").compile("inductor", mask_id=6)
-    with pytest.raises(dsldec.UsageError) as caught:
-        step(torch.zeros(1, 4, 7), torch.full((1, 4), 6), torch.ones(1, 4, dtype=torch.bool), step.start(1, 4))
-    assert a_file in said(caught.value.diagnostic, "E0417")
+    monkeypatch.setenv(toolchain.INDUCTOR_CACHE, a_file)
+    assert f"`{a_file}` (`{toolchain.INDUCTOR_CACHE}`)" in said(toolchain.folder_trouble(), "E0417")
     policy = dsldec.load("static")
-    with pytest.raises(dsldec.UsageError) as caught:
-        aot.build(policy.program, policy.parameters, Sizes(1, 4, 8), Path(a_file).with_suffix(".pt2"))
-    assert a_file in said(caught.value.diagnostic, "E0417")
+    step = policy.compile("inductor", mask_id=6)
+    for needs in (
+        lambda: step(torch.zeros(1, 4, 7), torch.full((1, 4), 6), torch.ones(1, 4, dtype=torch.bool), step.start(1, 4)),
+        lambda: aot.build(policy.program, policy.parameters, Sizes(1, 4, 8), Path(a_file).with_suffix(".pt2")),
+        lambda: described(policy.program, policy.parameters, Sizes(1, 4, 8)),
+    ):
+        with pytest.raises(dsldec.UsageError) as caught:
+            needs()
+        assert a_file in said(caught.value.diagnostic, "E0417")
     backend, why = backends.choose(10**15)
     assert backend == "eager"
     assert a_file in why
+
+
+def test_tritons_folder_is_named_where_it_is_used(a_file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(toolchain.TRITON_CACHE, a_file)
+    for used in (False, True):
+        monkeypatch.setattr(torch.cuda, "is_available", lambda used=used: used)
+        trouble = toolchain.folder_trouble()
+        assert (trouble is not None) == used
+    assert f"`{a_file}` (`{toolchain.TRITON_CACHE}`)" in said(trouble, "E0417")
 
 
 def test_a_full_disk_is_found_before_compiling(monkeypatch: pytest.MonkeyPatch) -> None:
