@@ -203,6 +203,7 @@ _CODES = (
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
     Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
     Code("E0414", "the cache asked for is none that the model and the policy allow"),
+    Code("E0417", "torch has no place to keep what it compiles, or cannot read what is kept there"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),

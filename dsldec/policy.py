@@ -18,6 +18,7 @@ from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .ir.lower import lower
 from .ir.nodes import Program
+from .lru import LRUCache
 from .resources import policy_file, shipped_policies
 from .source import Source
 
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from .backends.step import Function, Step
 
 LARGEST_FILE = 1024 * 1024
+MOST_STEPS = 32  # of a policy, each with its compiled code; past this the one used least recently is freed and would be made anew
 
 # What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
@@ -33,7 +35,7 @@ Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
 class Policy:
     """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
 
-    def __init__(self, program: Program, parameters: Mapping[str, Value], functions: dict[Compiled, Function]) -> None:
+    def __init__(self, program: Program, parameters: Mapping[str, Value], functions: LRUCache[Compiled, Function]) -> None:
         self._program = program
         self._parameters = dict(parameters)
         self._functions = functions  # shared by all policies bound from one: with equal static values, steps differ in inputs alone
@@ -138,9 +140,8 @@ class Policy:
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
         static = {name: self._parameters[name] for name in self.facts.static}
         key = (backend, mask_id, eos_id, tuple(static.items()))
-        if key not in self._functions:
-            self._functions[key] = backends.make(self._program, backend, mask_id, eos_id, static)
-        return backends.bound(self._program, backend, mask_id, eos_id, self._functions[key], self._parameters)
+        function = self._functions.get_or_make(key, lambda: backends.make(self._program, backend, mask_id, eos_id, static))
+        return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters)
 
 
 def _plain(value: Any) -> Value:
@@ -157,7 +158,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
         return None, diagnostics
     program = lower(checked)
     defaults = {name: parameter.default for name, parameter in program.parameters.items()}
-    return Policy(program, defaults, {}), diagnostics
+    return Policy(program, defaults, LRUCache(MOST_STEPS)), diagnostics
 
 
 def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:

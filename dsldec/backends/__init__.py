@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..ir.nodes import Program
-from . import compiled, tensorrt
+from . import compiled, tensorrt, toolchain
 from .module import StepModule
 from .reference import ReferenceStep
 from .step import Function, Step, parameter_tensors, static_of
@@ -28,7 +28,7 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
     if backend == "eager":
         return StepModule(program, mask_id, eos_id, static)
     if backend == "inductor":
-        if compiled.compiler() is None:
+        if toolchain.compiler() is None:
             help_ = "install one (Debian: `apt install g++`), or use `--backend eager`"
             raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
         return compiled.CompiledStep(StepModule(program, mask_id, eos_id, static))
@@ -43,10 +43,12 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
 
 def choose(logits_to_read: int) -> tuple[str, str]:
     """The backend that `auto` stands for, and why in one line; never `tensorrt`, which has to be asked for."""
-    if compiled.compiler() is None:
+    if toolchain.compiler() is None:
         return "eager", "eager (no C++ compiler found)"
     if logits_to_read < LOGITS_THAT_REPAY_COMPILING:
         return "eager", "eager (too short a run to repay compiling)"
+    if (trouble := toolchain.folder_trouble()) is not None:
+        return "eager", f"eager ({trouble.message})"
     return "inductor", "inductor (compiling takes a moment)"
 
 

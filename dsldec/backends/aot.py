@@ -1,40 +1,42 @@
 """A step as a file that torch alone can run: an exported program compiled ahead of time by Inductor, and what it says of itself.
 
-Shapes: B rows, T window positions, V vocabulary. A package is machine code: load only those you would run. It holds for
-machines of the kind it was built on (their instructions are used) and for the one shape it was built for. Not here: the
-graph (`exported`); where a file is put and what is said about it (`tools.build`).
+Shapes: B rows, T window positions, V vocabulary. A package is machine code: load only those from people you trust. It holds for
+machines of the kind it was built on (their instructions are used), for the torch that built it and later ones, and for the one
+shape it was built for. Not here: the graph (`exported`); whether a file is whole (`sealed`) and what it says of itself
+(`described`, `manifest`); where it is put and what is said about it (`tools.build`).
 """
 
 from __future__ import annotations
 
 import json
 import os
+import re
 import warnings
-import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import BackendCompilerFailed
-from torch._inductor.exc import CppCompileError, InductorError
 from torch.export import ExportedProgram
 
 from .. import checks
+from ..checks.parameters import unfit
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.lower import lower
 from ..ir.nodes import Program
 from ..resources import version
 from ..source import Source
-from . import compiled
-from .described import described, form, shown
-from .exported import EOS_ID, MASK_ID, NO_EOS, Sizes, exported
+from . import compiled, manifest, sealed, toolchain
+from .described import described, form, machine, shown
+from .exported import EOS_ID, MASK_ID, MOST_LOGITS, NO_EOS, Sizes, example, exported
+from .manifest import KEY, NoManifest
+from .sealed import NotWhole
 from .step import State, Step
 
 FIRST = ("logits", "canvas", "editable")
-KEY = "dsldec"  # of our text among the package's metadata
+VECTORS = ("DEFAULT", "AVX2", "AVX512")  # torch's names, each including those before it
 USE = (
     "import json, torch; step = torch._inductor.aoti_load_package(file); about = json.loads(step.get_metadata()['dsldec'])",
     "after each forward of the model: canvas, done, state = step(logits, canvas, editable, state, params)",
@@ -50,58 +52,70 @@ USE = (
 def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Path) -> None:
     """Make the package of a policy's step; `file` ends in `.pt2`.
 
-    Raises `UsageError` (E0404, E0412) where this machine cannot compile it, or the policy or the sizes do not allow it.
+    Raises `UsageError` (E0404, E0412, E0417) where this machine cannot compile it, or the policy or the sizes do not allow it.
     """
-    if compiled.compiler() is None:
+    if toolchain.compiler() is None:
         help_ = "install one (Debian: `apt install g++`); whoever runs the package needs none"
         raise UsageError(Diagnostic("E0404", "building a step needs a C++ compiler and none is found", help=help_))
+    toolchain.require_folder()
     metadata = {KEY: json.dumps({"use": USE} | described(program, values, sizes))}
     package(exported(program, values, sizes), metadata, file, compiled.options(program))
 
 
 def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, options: Mapping[str, Any]) -> None:
-    """Compile a graph into a package that carries some metadata; `options` are Inductor's. Raises `UsageError` (E0404) where it fails."""
+    """Compile a graph into a sealed package that carries some metadata; `options` are Inductor's.
+
+    Raises `UsageError` (E0404, E0417) where it fails.
+    """
     options = {**options, "aot_inductor.metadata": metadata}
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of torch's own about its own
             torch._inductor.aoti_compile_and_package(graph, package_path=str(file), inductor_configs=options)
-    except (InductorError, BackendCompilerFailed, CppCompileError) as error:
-        why = (str(error).strip().splitlines() or ["no reason given"])[0]
-        help_ = "mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
-        raise UsageError(Diagnostic("E0404", f"the step could not be compiled: {why}", help=help_)) from error
+        sealed.seal(file)
+    except Exception as error:
+        if not toolchain.of_compiling(error):
+            raise
+        diagnostic = toolchain.failure(error, "the step could not be compiled", "whoever runs the package needs none of it")
+        raise UsageError(diagnostic) from error
 
 
 def about(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a package says of itself, read without running any of it. Raises `UsageError` (E0413) where it is none of ours."""
+    """What a package says of itself, read without running any of it.
+
+    Raises `UsageError` (E0413) where it is none of ours, or not as it was built.
+    """
     try:
-        with zipfile.ZipFile(file) as archive:
-            inside = [name for name in archive.namelist() if name.endswith("wrapper_metadata.json")]
-            found: dict[str, Any] = json.loads(json.loads(archive.read(inside[0]))[KEY])
-            return found
-    except (OSError, zipfile.BadZipFile, IndexError, KeyError, ValueError) as error:
-        why = getattr(error, "strerror", None) or "it is no package that dsldec built"
-        help_ = "`dsldec build threshold --vocab 32000 -o step.pt2` builds one"
-        raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot be used: {why.lower()}", help=help_)) from None
+        sealed.require_whole(file)
+        return manifest.read(file)
+    except (NotWhole, NoManifest) as error:
+        why = str(error)
+    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
+        why = (getattr(error, "strerror", None) or str(error)).lower()
+    help_ = "copy it anew or build it again: `dsldec build threshold --vocab 32000 -o step.pt2`, say"
+    raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot be used: {why}", help=help_))
 
 
 def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = None) -> Step:
     """A package as a step like any other, for models with these ids; `params` are the values it was built with.
 
-    Unlike torch alone, it takes state and params in any order, tensors that are not contiguous, and nothing of another shape or
-    dtype. Raises `UsageError` (E0413) for such, for a file that is no such package, and where this torch or this dsldec is too
-    far from those that built it.
+    A package is native code that runs with all your rights: load only those from people you trust. Its digest finds damage, and
+    does not tell who built it. Unlike torch alone, this takes state and params in any order, tensors that are not contiguous, and
+    nothing of another shape or dtype. Raises `UsageError` (E0413) for such, for a file that is no such package or was changed,
+    and where this machine, this torch or this dsldec is too far from those that built it.
     """
     said = about(file)
+    _require_machine(said, file)
     program = _program(said, file)
+    params = _parameters(said, mask_id, eos_id)
     try:
         packaged = torch._inductor.aoti_load_package(os.fspath(file))
-    except RuntimeError as error:
+    except Exception as error:  # torch's own loader raises what it likes
         why = (str(error).strip().splitlines() or ["no reason given"])[0]
         help_ = f"it was built for {said['device']} by torch {said['torch']}, and this is torch {torch.__version__}: build it again here"
         raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)) from error
     static = {name: said["params"][name]["value"] for name in program.facts.static}
-    return Step(program, "aot", mask_id, eos_id, _parameters(said, mask_id, eos_id), _Checked(packaged, said), static)
+    return Step(program, "aot", mask_id, eos_id, params, _Checked(packaged, said), static)
 
 
 class _Checked:
@@ -140,11 +154,75 @@ def _parameters(said: Mapping[str, Any], mask_id: int, eos_id: int | None) -> di
     return {name: torch.tensor(value, dtype=dtypes[name], device=said["device"]) for name, value in values.items()}
 
 
+def _require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
+    """Raises `UsageError` (E0413) where the package's code would end the process instead of raising.
+
+    Torch keeps the functions that a package calls for later releases, and adds some with each.
+    """
+    built, here = said["machine"], machine()
+    if (of := _release(said["torch"])) is None or (there := _release(torch.__version__)) is None or of > there:
+        why, help_ = f"it was built by torch {said['torch']}, and this is torch {torch.__version__}", "an older torch runs no newer package"
+    elif (built["system"], built["processor"]) != (here["system"], here["processor"]):
+        why = f"it was built for {built['system']} on {built['processor']}, and this is {here['system']} on {here['processor']}"
+        help_ = "a package is machine code"
+    elif _lacks(built["vectors"], here["vectors"]):
+        why, help_ = f"it was built for processors with {built['vectors']}, and torch finds {here['vectors']} here", "it would be killed"
+    elif said["device"] == "cuda" and not torch.cuda.is_available():
+        why, help_ = "it was built for a CUDA device, and torch finds none on this machine", "a package runs on one kind of device"
+    else:
+        return
+    raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot run here: {why}", help=f"{help_}: build it again here"))
+
+
+def _release(version: str) -> tuple[int, int] | None:
+    """Major and minor number of a version of torch."""
+    found = re.match(r"(\d{1,4})\.(\d{1,4})(?!\d)", version)
+    return None if found is None else (int(found[1]), int(found[2]))
+
+
+def _lacks(built: str, here: str) -> bool:
+    """Whether code for one set of vector instructions needs some that are not here."""
+    if built in VECTORS and here in VECTORS:
+        return VECTORS.index(built) > VECTORS.index(here)
+    return built != here
+
+
 def _program(said: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
-    """The program that this dsldec makes of the package's policy, if it carries what the package's state holds."""
+    """The program that this dsldec makes of the package's policy, if it reads and gives what the package does."""
     checked, _ = checks.check(Source(said["policy"]["text"], os.fspath(file)))
     program = None if checked is None else lower(checked)
-    if program is None or {*program.carried, "not_finite"} != said["state"].keys():
+    if program is None or not _is_step(program, said):
         message = f"`{os.fspath(file)}` was built by dsldec {said['dsldec']}, and its policy is another step for this one, {version()}"
         raise UsageError(Diagnostic("E0413", message, help="build it again, or use it without dsldec: torch alone can run it"))
     return program
+
+
+def _is_step(program: Program, said: Mapping[str, Any]) -> bool:
+    """Whether the inputs that a package names are those of this program for its sizes and values."""
+    values = {name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"] for name, of in said["params"].items()}
+    ids = {name: values.pop(name) for name in (MASK_ID, EOS_ID)}
+    if values.keys() != program.parameters.keys() or ids != {MASK_ID: None, EOS_ID: NO_EOS}:
+        return False
+    B, T, V = (said["sizes"][letter] for letter in "BTV")
+    if any(_unfit(program, name, value) for name, value in values.items()) or not 1 <= B * T * V <= MOST_LOGITS:
+        return False
+    sizes = Sizes(B, T, V, getattr(torch, said["logits"]["dtype"]), said["device"])
+    logits, canvas, editable, state, params = example(program, values, sizes)
+    first = {name: form(x) for name, x in (("logits", logits), ("canvas", canvas), ("editable", editable))}
+    return (
+        first == {name: _form(said[name]) for name in FIRST}
+        and [*((name, form(x)) for name, x in state.items())] == [(name, _form(of)) for name, of in said["state"].items()]
+        and [*((name, form(x)) for name, x in params.items())] == [(name, _form(of)) for name, of in said["params"].items()]
+    )
+
+
+def _unfit(program: Program, name: str, value: Value) -> bool:
+    parameter = program.parameters[name]
+    low, high = parameter.smallest, parameter.largest
+    if unfit(parameter.kind, value):
+        return True
+    return not isinstance(value, tuple) and low is not None and high is not None and not low <= value <= high
+
+
+def _form(of: Mapping[str, Any]) -> dict[str, Any]:
+    return {"dtype": of["dtype"], "shape": of["shape"]}

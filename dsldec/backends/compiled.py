@@ -1,29 +1,30 @@
 """A step's module compiled by Inductor: one graph, static shapes; needs a C++ compiler on a CPU.
 
-Not here: when compiling pays (`choose` in this package).
+Shapes: B rows, T window positions, V vocabulary. Not here: when compiling pays (`choose` in this package).
 """
 
 from __future__ import annotations
 
 import logging
-import os
-import shutil
 import time
+import weakref
 from collections.abc import Mapping
+from types import FunctionType, MethodType
+from typing import Any
 
 import torch
 from torch import Tensor
-from torch._dynamo.exc import BackendCompilerFailed
-from torch._inductor.exc import InductorError
 
-from ..diagnostics import Diagnostic, UsageError
+from ..diagnostics import UsageError
 from ..ir.nodes import Program
+from ..lru import LRUCache
+from . import toolchain
 from .module import StepModule
-from .step import State
+from .step import Function, State
 
 log = logging.getLogger("dsldec")
 
-MOST_SHAPES = 256  # a step is compiled once for each shape of its inputs; past this it is refused
+MOST_SHAPES = 64  # a step is compiled once for each shape of its inputs; past this the code used least recently is freed
 
 # Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it. Moved beside
 # their uses, the reductions over the vocabulary would come to stand too far apart to be made one loop.
@@ -42,50 +43,71 @@ def options(program: Program) -> dict[str, int | bool]:
     return OPTIONS | (OPTIONS_OF_DRAWS if draws else {}) | (OPTIONS_OF_MADE if made else {})
 
 
-def compiler() -> str | None:
-    """The C++ compiler Inductor would use on this machine."""
-    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++") or shutil.which("cl")
-
-
 class CompiledStep:
-    """The module as one compiled graph, called like every step; each new shape of its inputs compiles again.
+    """The module as one compiled graph for each shape of its inputs, called like every step.
 
-    Raises `UsageError` (E0404) where this machine's compiler cannot do it.
+    Raises `UsageError` (E0404, E0417) where this machine cannot do it.
     """
 
     def __init__(self, module: StepModule) -> None:
-        # All policies share the module's code: without isolation the ninth of a process would be refused.
-        # (2.13 has both options, but its type hints do not know them yet.)
-        self.name, self.shapes = module.program.name, set[object]()
-        self.compiled = torch.compile(  # type: ignore[call-overload]
-            module, fullgraph=True, dynamic=False, isolate_recompiles=True, recompile_limit=MOST_SHAPES, options=options(module.program)
-        )
+        self.module, self.name, self.options = module, module.program.name, options(module.program)
+        self.compiled: LRUCache[tuple[object, ...], Function] = LRUCache(MOST_SHAPES)
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
     ) -> tuple[Tensor, Tensor, State]:
         # In one order: with another order of names it would be compiled again.
         state, params = dict(sorted(state.items())), dict(sorted(params.items()))
-        shape = (logits.shape, logits.dtype, logits.device)
-        if shape in self.shapes:
-            return self._called(logits, canvas, editable, state, params)
+        tensors = (logits, canvas, editable, *state.values(), *params.values())
+        shape = (*state, *params, *((x.shape, x.stride(), x.dtype, x.device) for x in tensors))
+        if shape in self.compiled:
+            return self._called(shape, logits, canvas, editable, state, params)
+        toolchain.require_folder()
         rows, positions, _ = logits.shape
         batch = "1 row" if rows == 1 else f"{rows} rows"
         log.info("compiling the step of `%s` for %s of %d positions: up to a minute or two the first time, less from "
                  "the cache afterwards; the backend `eager` starts at once", self.name, batch, positions)  # fmt: skip
         began = time.perf_counter()
-        result = self._called(logits, canvas, editable, state, params)
-        self.shapes.add(shape)
-        log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.shapes))
+        result = self._called(shape, logits, canvas, editable, state, params)
+        log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.compiled))
         return result
 
-    def _called(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
+    def _called(self, shape: tuple[object, ...], *inputs: Any) -> tuple[Tensor, Tensor, State]:
+        known = shape in self.compiled
         try:
-            result: tuple[Tensor, Tensor, State] = self.compiled(logits, canvas, editable, state, params)
-            return result
-        except (InductorError, BackendCompilerFailed) as error:
-            why = (str(error).strip().splitlines() or ["no reason given"])[0]
-            help_ = "use `--backend eager`, or mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
-            raise UsageError(Diagnostic("E0404", f"the backend `inductor` could not compile the step: {why}", help=help_)) from error
+            return self.compiled.get_or_make(shape, self._made)(*inputs)
+        except Exception as error:
+            again = known and _too_many_changes(error)
+            if again or not known:
+                self.compiled.drop(shape)
+            if again:
+                return self._called(shape, *inputs)
+            if not toolchain.of_compiling(error):
+                raise
+            raise UsageError(toolchain.failure(error, "the backend `inductor` could not compile the step")) from error
+
+    def _made(self) -> Function:
+        return compiled(self.module, self.options)
+
+
+def _too_many_changes(error: Exception) -> bool:
+    """Whether torch refuses to compile again: eight times what is no shape was another, such as gradients or the number of threads."""
+    from torch._dynamo.exc import FailOnRecompileLimitHit
+
+    return isinstance(error, FailOnRecompileLimitHit)
+
+
+def compiled(module: StepModule, options: Mapping[str, int | bool]) -> Function:
+    """The module's `forward`, to be compiled at its first call; the code is freed with the function.
+
+    Torch keeps compiled code with the code object of the Python function it was made of, and at most eight of them. All policies
+    share the module's: without a copy the ninth of a process would be refused, and nothing would ever be freed. `torch.compile`
+    has options for the first since 2.13 and none for the second.
+    """
+    from torch._dynamo.eval_frame import remove_from_cache  # makes torch's folder of compiled code: not before it is needed
+
+    forward = type(module).forward
+    own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+    # Torch's table of originals keeps a compiled code object alive for ever, by way of its own compiled code.
+    weakref.finalize(own, remove_from_cache, own.__code__).atexit = False
+    return torch.compile(MethodType(own, module), fullgraph=True, dynamic=False, options=dict(options))

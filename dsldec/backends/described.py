@@ -1,10 +1,11 @@
 """What a built step says of itself, as JSON holds it: all that somebody without dsldec needs to call it and to trust it.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: how a kind of file carries it (`aot`).
+Shapes: B rows, T window positions, V vocabulary. Not here: how a file carries it (`aot`), reading it (`manifest`).
 """
 
 from __future__ import annotations
 
+import platform
 from collections.abc import Mapping
 from dataclasses import fields, replace
 from typing import Any
@@ -32,6 +33,7 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
         "dsldec": version(),
         "torch": torch.__version__,
         "device": sizes.device,
+        "machine": machine(),
         "sizes": {"B": sizes.batch, "T": sizes.window, "V": sizes.vocab_size},
         "logits": form(logits),
         "canvas": form(canvas),
@@ -41,6 +43,11 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
         "policy": {"name": program.name, "doc": program.doc, "text": program.facts.bound.found.policy.span.source.text},
         "facts": _facts(program.facts, values, sizes.window),
     }
+
+
+def machine() -> dict[str, str]:
+    """What machine code depends on: system, processor, and torch's name for the vector instructions."""
+    return {"system": platform.system(), "processor": platform.machine(), "vectors": torch.backends.cpu.get_cpu_capability()}
 
 
 def form(x: Tensor) -> dict[str, Any]:

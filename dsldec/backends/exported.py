@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from . import toolchain
 from .module import Inputs, StepModule
 from .step import State, Step, parameter_tensors, static_of
 
@@ -59,6 +60,7 @@ def start(program: Program, values: Mapping[str, Value], sizes: Sizes) -> State:
 def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Arguments:
     """What the graph is called with, as tensors that hold nothing: logits, canvas, editable, state, params (ordered like the state)."""
     shape, device = (sizes.batch, sizes.window), sizes.device
+    toolchain.require_folder(writing=False)
     with FakeTensorMode():  # a batch of logits can be larger than this machine's memory
         ids = {MASK_ID: torch.tensor(0, device=device), EOS_ID: torch.tensor(NO_EOS, device=device)}
         params = parameter_tensors(program, values, device) | ids

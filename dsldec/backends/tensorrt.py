@@ -15,7 +15,6 @@ import importlib
 import importlib.util
 import io
 import logging
-import tempfile
 from collections.abc import Mapping, Sequence
 from typing import Any, NoReturn
 
@@ -25,7 +24,9 @@ from torch import Tensor, nn
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
-from . import engine_cache
+from ..lru import LRUCache
+from . import engine_cache, toolchain
+from .compiled import MOST_SHAPES
 from .engine_cache import Engine
 from .form import FOR_ENGINES
 from .module import StepModule
@@ -134,8 +135,9 @@ class Engines:
 
     def __init__(self, module: nn.Module, library: Any, made_of: Sequence[object] | None = None) -> None:
         self.module, self.library, self.made_of = module, library, made_of
-        self.engines: dict[tuple[object, ...], Engine] = {}
-        self.timings = tempfile.TemporaryDirectory(prefix="dsldec-")  # the default place is shared by all users of a machine
+        self.engines: LRUCache[tuple[object, ...], Engine] = LRUCache(MOST_SHAPES)
+        # The default place is shared by all users of a machine.
+        self.timings = toolchain.temporary_folder("the backend `tensorrt`")
 
     def __call__(
         self, first: Tensor, second: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
@@ -146,10 +148,8 @@ class Engines:
         named |= {f"state {name}": value for name, value in state.items()} | {f"parameter {name}": value for name, value in params.items()}
         inputs = {name: value.to(device).contiguous() for name, value in named.items()}
         shapes = (device, *((name, value.shape, value.dtype) for name, value in inputs.items()))
-        if shapes not in self.engines:
-            flat = Flat(self.module, list(state), list(params)).to(device)
-            self.engines[shapes] = self._engine(flat, inputs)
-        canvas, done, *moved = (result.to(home) for result in self.engines[shapes](*inputs.values()))
+        engine = self.engines.get_or_make(shapes, lambda: self._engine(Flat(self.module, list(state), list(params)).to(device), inputs))
+        canvas, done, *moved = (result.to(home) for result in engine(*inputs.values()))
         return canvas, done, dict(zip(state, moved, strict=True))
 
     def _engine(self, flat: Flat, inputs: Mapping[str, Tensor]) -> Engine:
@@ -167,6 +167,7 @@ class Engines:
         return engine
 
     def _built(self, flat: Flat, inputs: tuple[Tensor, ...]) -> Engine:
+        toolchain.require_folder(writing=False)
         try:
             with torch.no_grad():
                 program = torch.export.export(flat, inputs)

@@ -14,7 +14,7 @@ import torch
 import triton
 import triton.language as tl
 from torch import Tensor
-from torch.library import triton_op, wrap_triton
+from torch.library import triton_op
 
 from . import vocabulary
 from .vocabulary import WANTED, Statistics
@@ -123,6 +123,14 @@ def put_together(
     if has_below:
         below = tl.load(floats + BELOW * all_ + at, mask=exists, other=float("-inf"))
         tl.store(floats_out + BELOW * rows + row, tl.max(tl.where(wins, below, x), 0))
+
+
+if isinstance(read_piece, triton.JITFunction):
+    from torch.library import wrap_triton
+else:  # interpreted (TRITON_INTERPRET=1): torch before 2.12 wraps none of these, and nothing compiles them
+
+    def wrap_triton(kernel):
+        return kernel
 
 
 @triton_op("dsldec::read_vocabulary", mutates_args={})

@@ -23,7 +23,9 @@ def build(arguments: list[str]) -> int:
 def _build_parser() -> Parser:
     parser = Parser(
         prog="dsldec build",
-        description="Compile one step of a policy into a package (.pt2) that runs with torch alone, for any model of that vocabulary.",
+        description="Compile one step of a policy into a package (.pt2) that runs with torch alone, for any model of that vocabulary. "
+        "A package is native code, which runs with all rights of whoever loads it: load only those from people you trust. "
+        "It runs under the torch that built it and later ones, on machines of the same kind.",
         epilog="exit status: 0 built, 1 errors in the policy, 2 wrong usage or no compiler, 130 interrupted",
     )
     parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")

@@ -16,6 +16,7 @@ from typing import Any
 
 import torch
 
+from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
 from .denoiser import memory_ran_out
@@ -57,6 +58,8 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     name = str(path)
     if not _is_hub_name(name) or path.exists():
         _require_folder(path)
+    # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault where it cannot.
+    toolchain.require_folder(writing=False)
     from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
     _quiet()

@@ -16,7 +16,7 @@ from typing import Any
 
 import torch
 
-from ..backends import compiled
+from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy, load
 from . import printable, quoted, quoted_path
@@ -48,7 +48,7 @@ def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
 def _lacking(backend: str) -> str | None:
     if backend == "aot" and importlib.util.find_spec("dsldec.backends.aot") is None:
         return "is not part of this version"
-    return "needs a C++ compiler and none is found" if backend != "eager" and compiled.compiler() is None else None
+    return "needs a C++ compiler and none is found" if backend != "eager" and toolchain.compiler() is None else None
 
 
 def device_here(name: str) -> torch.device:

@@ -194,7 +194,7 @@ def _with_block(policy: Policy, length: int) -> Policy:
 
 def _step(policy: Policy, backend: str, inputs: _Inputs) -> Step:
     step = policy.compile(backend, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
-    module = step.function.compiled if isinstance(step.function, compiled.CompiledStep) else step.function
+    module = step.function.module if isinstance(step.function, compiled.CompiledStep) else step.function
     if isinstance(module, nn.Module):
         module.to(inputs.logits.device)
     return step

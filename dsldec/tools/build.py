@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import os
 import sys
-import tempfile
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,11 +119,11 @@ def _built(policy: Policy, options: BuildOptions, vocab: int, window: int, file:
     _say(f"compiling `{policy.name}` for {rows}, a window of {window} and {vocab} ids on {options.device}: some tens of seconds ...")
     import torch
 
-    from ..backends import aot
+    from ..backends import aot, toolchain
     from ..backends.exported import Sizes
 
     sizes = Sizes(options.batch, window, vocab, getattr(torch, options.dtype), options.device)
-    with tempfile.TemporaryDirectory(prefix="dsldec-") as folder:
+    with toolchain.temporary_folder("building a step") as folder:
         made = Path(folder) / f"step{SUFFIX}"
         aot.build(policy.program, policy.parameters, sizes, made)
         try:
@@ -149,8 +148,8 @@ def _put(data: bytes, file: Path) -> None:
 
 def _summary(out: str, file: Path, about: Mapping[str, Any]) -> Iterator[str]:
     """The file, its size, its inputs, and the lines of Python that call it."""
-    from ..backends.aot import KEY
     from ..backends.described import shown
+    from ..backends.manifest import KEY
 
     yield f"{out}: {file.stat().st_size / 1e6:.1f} MB, a step of `{about['policy']['name']}` that runs with torch alone"
     yield ""

@@ -93,6 +93,9 @@ def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
     policy = chosen(name, settings)
     import torch
 
+    from ..backends import toolchain
+
+    toolchain.require_folder(writing=False)
     step = policy.compile("eager", mask_id=V - 1, eos_id=V - 2)
     assert isinstance(step.function, torch.nn.Module)
     state = step.start(B, T, vocab_size=V)

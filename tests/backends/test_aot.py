@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.backends import aot, compiled
+from dsldec.backends import aot, sealed, toolchain
 from dsldec.backends.exported import Sizes
 from dsldec.backends.step import State, Step
 from dsldec.policy import Policy
@@ -251,7 +251,7 @@ def test_a_file_that_is_no_package_is_said(built: Built, tmp_path: Path) -> None
     [
         (lambda said: said["state"].pop("step"), "its policy is another step for this one"),
         (lambda said: said["policy"].update(text="policy later():\n  frob\n"), "its policy is another step for this one"),
-        (lambda said: said.update(torch="9.9"), "built for cpu by torch 9.9"),
+        (lambda said: said.update(torch="9.9"), "it was built by torch 9.9"),
     ],
 )
 def test_a_package_of_another_time_is_said(built: Built, tmp_path: Path, change, says: str) -> None:
@@ -261,6 +261,8 @@ def test_a_package_of_another_time_is_said(built: Built, tmp_path: Path, change,
     changed = tmp_path / "changed.pt2"
     with zipfile.ZipFile(changed, "w") as archive:
         archive.writestr("step/data/aotinductor/model/x.wrapper_metadata.json", json.dumps({"dsldec": json.dumps(said)}))
+        archive.writestr("step/data/aotinductor/model/x.wrapper.so", "")
+    sealed.seal(changed)
     with pytest.raises(dsldec.UsageError) as caught:
         aot.load(changed, mask_id=1)
     assert caught.value.diagnostic.code == "E0413"
@@ -283,7 +285,7 @@ def test_what_cannot_be_built_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
     assert build("static", tmp_path, Sizes(2**20, 2**20, 2)).startswith("error[E0412]: a step over 2199023255552 logits")
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert build("static", tmp_path, Sizes(1, 4, 8, device="cuda")).startswith("error[E0404]: torch finds no CUDA device")
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
     assert build("static", tmp_path, Sizes(1, 4, 8)).startswith("error[E0404]: building a step needs a C++ compiler")
 
 

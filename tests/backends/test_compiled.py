@@ -11,7 +11,7 @@ import pytest
 import torch
 
 import dsldec
-from dsldec.backends import compiled
+from dsldec.backends import toolchain
 from dsldec.backends.step import Step
 
 from ..toy import ToyDenoiser
@@ -104,7 +104,7 @@ def test_many_shapes_in_one_process() -> None:
 
 
 def test_no_compiler_is_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(compiled.shutil, "which", lambda name: None)
+    monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
     with pytest.raises(dsldec.UsageError, match="needs a C\\+\\+ compiler"):
         dsldec.load("static").compile("inductor", mask_id=MASK)
     assert dsldec.load("static").compile("auto", mask_id=MASK).backend == "eager"

@@ -234,7 +234,7 @@ def test_a_gpu_that_is_not_there_and_a_compiler_that_is_not_there(monkeypatch, c
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["bench", "step", "--device", "cuda"]) == 2
     assert "`--device cuda` needs a GPU" in capsys.readouterr().err
-    monkeypatch.setattr("dsldec.backends.compiled.compiler", lambda: None)
+    monkeypatch.setattr("dsldec.backends.toolchain.compiler", lambda: None)
     assert main(["bench", "step", "--backend", "inductor"]) == 2
     assert "error[E0404]: the backend `inductor` needs a C++ compiler" in capsys.readouterr().err
     assert bench_step(StepOptions(shapes=((1, 4, 500),), dtypes=("float32",), policies=("static",), rounds=1)) == 0

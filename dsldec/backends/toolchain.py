@@ -1,0 +1,186 @@
+"""Can torch compile on this machine, and if not, what is in its way: a folder, the disk, the C++ compiler, Python's headers?
+
+Torch's own errors name none of these. Folders are looked at before anything is compiled; a compiler is tried only after it failed.
+Not here: compiling (`compiled`, `aot`), engines of TensorRT (`engine_cache`).
+"""
+
+from __future__ import annotations
+
+import errno
+import getpass
+import os
+import pickle
+import re
+import shutil
+import subprocess
+import sysconfig
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+
+from ..diagnostics import Diagnostic, UsageError
+
+INDUCTOR_CACHE, TRITON_CACHE = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
+PROBE = bytes(64 * 1024)  # a small compiled step takes more
+SECONDS = 60  # that a compiler may take for ten characters
+EAGER = "or use `--backend eager`, which compiles nothing"
+
+
+def compiler() -> str | None:
+    """The C++ compiler Inductor would use on this machine."""
+    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++") or shutil.which("cl")
+
+
+def cache_folder() -> Path:
+    """Where Inductor keeps what it compiled, as torch finds it. Raises `OSError` and `KeyError` where it finds none."""
+    if given := os.environ.get(INDUCTOR_CACHE):
+        return Path(given)
+    name = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
+    return Path(tempfile.gettempdir()) / f"torchinductor_{name}"
+
+
+def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
+    """What is wrong with the folders that torch keeps compiled code in.
+
+    Without `writing`, only whether the one of Inductor can exist: torch makes it as soon as its compiler is imported, which
+    fake tensors, exporting, loading a package and transformers do too.
+    """
+    try:
+        folders = {INDUCTOR_CACHE: cache_folder()}
+    except (OSError, KeyError, ImportError) as error:  # no name for the user, or no folder for temporary files
+        why = str(getattr(error, "strerror", None) or error).strip("'\"")
+        return _trouble(f"torch finds no folder for compiled code: {why}", INDUCTOR_CACHE)
+    if writing and (triton := os.environ.get(TRITON_CACHE)) and torch.cuda.is_available():  # a CPU's code is not Triton's
+        folders[TRITON_CACHE] = Path(triton)
+    for name, folder in folders.items():
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+            if writing:
+                with tempfile.TemporaryFile(dir=folder) as file:
+                    file.write(PROBE)
+                    file.flush()
+        except (OSError, ValueError) as error:
+            why = (getattr(error, "strerror", None) or str(error)).lower()
+            is_of = f" (`{name}`)" if os.environ.get(name) else ""
+            return _trouble(f"the folder `{folder}`{is_of}, which torch keeps compiled code in, cannot be used: {why}", name)
+    return None
+
+
+def require_folder(*, writing: bool = True) -> None:
+    """Raises `UsageError` (E0417) for what `folder_trouble` finds: before the compiler is imported, since half an import stays."""
+    if (trouble := folder_trouble(writing=writing)) is not None:
+        raise UsageError(trouble)
+
+
+def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
+    """A folder of our own that goes with its object. Raises `UsageError` (E0417); `what` needs it, as the begin of a sentence."""
+    try:
+        return tempfile.TemporaryDirectory(prefix="dsldec-")
+    except OSError as error:
+        message = f"{what} needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
+        raise UsageError(Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {EAGER}")) from None
+
+
+def failure(error: BaseException, what: str, otherwise: str = EAGER) -> Diagnostic:
+    """Why compiling failed with an error of torch's; `what` failed, as the begin of a sentence."""
+    if _disk_is_full(error):
+        message = f"{what}: no space left on the disk of `{_shown_folder()}` or of `{_temporary_folder()}`"
+        return Diagnostic("E0417", message, help=f"make room, or set `{INDUCTOR_CACHE}` and `TMPDIR` to folders with room; {otherwise}")
+    if (trouble := folder_trouble()) is not None:
+        return trouble
+    if (trouble := _compiler_trouble(what, otherwise)) is not None:
+        return trouble
+    if _is_unreadable(error):
+        message = f"{what}, and what torch kept in `{_shown_folder()}` may be damaged: {_first_line(error)}"
+        return Diagnostic("E0417", message, help=f"empty that folder, or set `{INDUCTOR_CACHE}` to another; {otherwise}")
+    return Diagnostic("E0404", f"{what}: {_first_line(error)}", help=f"see whether another version of torch or g++ can; {otherwise}")
+
+
+def of_compiling(error: BaseException) -> bool:
+    """Whether an error came from compiling, not from what the compiled code was called with."""
+    from torch._dynamo.exc import BackendCompilerFailed
+    from torch._inductor.exc import CppCompileError, InductorError
+
+    kinds = (InductorError, BackendCompilerFailed, CppCompileError, subprocess.SubprocessError)
+    return isinstance(error, kinds) or _disk_is_full(error) or _is_unreadable(error)
+
+
+def _trouble(message: str, name: str) -> Diagnostic:
+    help_ = f"set `{name}` to a folder of yours with room left" + (", or unset it" if os.environ.get(name) else "")
+    return Diagnostic("E0417", message, help=f"{help_}; `--backend eager` compiles nothing")
+
+
+def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
+    """Whether the C++ compiler makes a library of an empty program, and of one that needs Python's headers."""
+    command = compiler()
+    if command is None:
+        return Diagnostic("E0404", f"{what}: no C++ compiler is found", help=f"install one (Debian: `apt install g++`), {otherwise}")
+    if Path(command).name.lower() in ("cl", "cl.exe"):  # takes other options
+        return None
+    if why := _fails(command, "int one;\n"):
+        named = "`CXX` names it: unset that, or name another" if os.environ.get("CXX") else "install another (Debian: `apt install g++`)"
+        return Diagnostic("E0404", f"{what}: the C++ compiler `{command}` does not work: {why}", help=f"{named}; {otherwise}")
+    include = sysconfig.get_path("include")
+    if _fails(command, "#include <Python.h>\n", f"-I{include}"):
+        message = f"{what}: Python's headers are missing, `{include}/Python.h`"
+        return Diagnostic("E0404", message, help=f"install them (Debian: `apt install python3-dev`), {otherwise}")
+    return None
+
+
+def _fails(command: str, program: str, *options: str) -> str | None:
+    """Why a compiler makes no library of a program, None where it does."""
+    try:
+        with tempfile.TemporaryDirectory(prefix="dsldec-") as folder:
+            source, made = Path(folder) / "probe.cpp", Path(folder) / "probe.so"
+            source.write_text(program)
+            line = [command, "-shared", "-fPIC", *options, str(source), "-o", str(made)]
+            ran = subprocess.run(line, capture_output=True, timeout=SECONDS, check=False)
+            if ran.returncode == 0:
+                return None if made.exists() and made.stat().st_size else "it ends without an error and writes nothing"
+            if ran.returncode < 0:
+                return f"it was ended by signal {-ran.returncode}"
+            first = next(iter(ran.stderr.decode(errors="replace").strip().splitlines()), "it says nothing")
+            return f"it ends with status {ran.returncode}: {first[:200]}"
+    except subprocess.TimeoutExpired:
+        return f"it took more than {SECONDS} s for a line"
+    except OSError as error:
+        return (error.strerror or str(error)).lower()
+
+
+def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    seen: set[int] = set()
+    while error is not None and id(error) not in seen:
+        seen.add(id(error))
+        yield error
+        error = error.__cause__ or error.__context__
+
+
+def _disk_is_full(error: BaseException) -> bool:
+    full = (errno.ENOSPC, errno.EDQUOT)
+    return any((isinstance(one, OSError) and one.errno in full) or os.strerror(errno.ENOSPC) in str(one) for one in _chain(error))
+
+
+def _is_unreadable(error: BaseException) -> bool:
+    """What reading a file raises that holds something else than torch wrote."""
+    kinds = (OSError, ImportError, EOFError, SyntaxError, UnicodeError, pickle.UnpicklingError)
+    return any(isinstance(one, kinds) for one in _chain(error))
+
+
+def _shown_folder() -> str:
+    try:
+        return str(cache_folder())
+    except (OSError, KeyError, ImportError):
+        return "no folder"
+
+
+def _temporary_folder() -> str:
+    try:
+        return tempfile.gettempdir()
+    except OSError:
+        return "no folder"
+
+
+def _first_line(error: BaseException) -> str:
+    return (str(error).strip().splitlines() or [type(error).__name__])[0]

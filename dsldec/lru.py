@@ -1,0 +1,50 @@
+"""A dict of limited size: past it, the entry that was used least recently goes.
+
+Not here: what is kept in one (`policy`: steps; `backends`: compiled code for the shapes of a step's inputs).
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Generic, TypeVar
+
+K = TypeVar("K")
+V = TypeVar("V")
+
+
+class LRUCache(Generic[K, V]):
+    """At most `size` values by key. Threads may share one."""
+
+    def __init__(self, size: int) -> None:
+        self.size = size
+        self._entries: OrderedDict[K, V] = OrderedDict()
+        self._lock = threading.Lock()
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __contains__(self, key: K) -> bool:
+        return key in self._entries
+
+    def get_or_make(self, key: K, make: Callable[[], V]) -> V:
+        """The value kept under `key`, made first if there is none. Two threads may both make one; then one of the two is kept."""
+        with self._lock:
+            if key in self._entries:
+                self._entries.move_to_end(key)
+                return self._entries[key]
+        made = make()  # takes long, and may raise: nothing is kept then
+        dropped: list[V] = []  # freed after the lock is: what a value runs when it goes may come back here
+        with self._lock:
+            value = self._entries.setdefault(key, made)
+            self._entries.move_to_end(key)
+            while len(self._entries) > self.size:
+                dropped.append(self._entries.popitem(last=False)[1])
+        return value
+
+    def drop(self, key: K) -> None:
+        """Forget the value of `key`, if there is one."""
+        with self._lock:
+            dropped = self._entries.pop(key, None)
+        del dropped  # as above: freed after the lock

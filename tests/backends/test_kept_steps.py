@@ -1,0 +1,121 @@
+"""Compiled steps are kept up to a stated number, and the code of those that go is given back."""
+
+from __future__ import annotations
+
+import gc
+import weakref
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+import torch
+
+import dsldec
+from dsldec import policy as policy_module
+from dsldec.backends import compiled, tensorrt
+from dsldec.backends.step import Step
+from dsldec.policy import Policy
+
+from .test_compiled import MASK
+
+MOST = 3
+
+
+@pytest.fixture
+def codes(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
+    """References to the code objects of compiled steps; they are traced and not made into machine code, which takes long."""
+    seen: list[Callable[[], object]] = []
+    really = torch.compile
+
+    def traced(method: Any, **how: Any) -> Any:
+        seen.append(weakref.ref(method.__func__.__code__))
+        return really(method, fullgraph=how["fullgraph"], dynamic=how["dynamic"], backend="eager")
+
+    monkeypatch.setattr(torch, "compile", traced)
+    torch._dynamo.reset()
+    torch._dynamo.utils.counters.clear()
+    return seen
+
+
+def call(step: Step, rows: int = 2, **names: torch.Tensor) -> torch.Tensor:
+    canvas, editable = torch.full((rows, 4), step.mask_id), torch.ones(rows, 4, dtype=torch.bool)
+    return step(torch.zeros(rows, 4, MASK + 1), canvas, editable, step.start(rows, 4))[0]
+
+
+def alive(codes: list[Callable[[], object]]) -> int:
+    gc.collect()
+    return sum(code() is not None for code in codes)
+
+
+def limited(monkeypatch: pytest.MonkeyPatch, text: str = "static") -> Policy:
+    monkeypatch.setattr(policy_module, "MOST_STEPS", MOST)
+    return dsldec.load(text)
+
+
+def test_code_for_other_mask_ids_is_freed(codes: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = limited(monkeypatch)
+    for mask_id in range(MASK):
+        call(policy.compile("inductor", mask_id=mask_id))
+    assert len(policy._functions) == MOST
+    assert len(codes) == MASK
+    assert alive(codes) == MOST
+    call(policy.compile("inductor", mask_id=MASK - 1))  # still there
+    call(policy.compile("inductor", mask_id=0))  # made anew
+    assert len(codes) == MASK + 1
+    del policy
+    assert alive(codes) == 0
+
+
+def test_code_for_other_static_values_is_freed(codes: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = limited(monkeypatch, "threshold")
+    assert policy.facts.static
+    for block in range(1, 7):
+        call(policy.bind(block=block).compile("inductor", mask_id=MASK))
+    assert len(policy._functions) == MOST
+    assert (len(codes), alive(codes)) == (6, MOST)
+
+
+def test_a_step_in_use_outlives_its_place(codes: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    policy = limited(monkeypatch)
+    held = policy.compile("inductor", mask_id=0)
+    wanted = call(held)
+    for mask_id in range(1, MASK):
+        call(policy.compile("inductor", mask_id=mask_id))
+    assert torch.equal(call(held), wanted)
+    assert len(codes) == MASK
+
+
+def test_code_for_other_shapes_is_freed(codes: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(compiled, "MOST_SHAPES", MOST)
+    step = dsldec.load("static").compile("inductor", mask_id=MASK)
+    for rows in (*range(1, 12), 11, 10, 9):  # more than the eight that torch compiles one function for
+        call(step, rows)
+    assert len(codes) == 11
+    assert alive(codes) == MOST
+
+
+def test_what_is_no_shape_may_change_more_often_than_torch_allows(codes: list[Callable[[], object]]) -> None:
+    step, threads = dsldec.load("static").compile("inductor", mask_id=MASK), torch.get_num_threads()
+    try:
+        for count in (*range(1, 12), 1):
+            torch.set_num_threads(count)
+            assert (call(step) != MASK).sum() == 2
+    finally:
+        torch.set_num_threads(threads)
+    assert 1 <= len(codes) <= 3
+
+
+def test_other_strides_are_compiled_for_and_no_error(codes: list[Callable[[], object]]) -> None:
+    step = dsldec.load("static").compile("inductor", mask_id=MASK)
+    for length in range(4, 16):
+        logits = torch.zeros(2, length, MASK + 1)[:, :4]
+        canvas = torch.full((2, length), MASK)[:, :4]
+        assert (step(logits, canvas, torch.ones(2, 4, dtype=torch.bool), step.start(2, 4))[0] != MASK).sum() == 2
+
+
+def test_engines_are_limited_too() -> None:
+    class Library:
+        __version__ = "none"
+
+    engines = tensorrt.Engines(torch.nn.Identity(), Library())
+    assert engines.engines.size == compiled.MOST_SHAPES
