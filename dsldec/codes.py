@@ -204,6 +204,7 @@ _CODES = (
     Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
     Code("E0414", "the cache asked for is none that the model and the policy allow"),
     Code("E0417", "torch has no place to keep what it compiles, or cannot read what is kept there"),
+    Code("E0419", "the model's folder is part of a cache, or leads elsewhere: nothing is written into it"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),

@@ -60,7 +60,8 @@ def _export_hf_parser() -> Parser:
     parser = Parser(
         prog="dsldec export-hf",
         description="Write a policy into the folder of a Hugging Face model: `generate` decodes under it wherever transformers loads the "
-        "folder with trust_remote_code=True, and `transformers serve FOLDER --trust-remote-code` answers with it.",
+        "folder with trust_remote_code=True, and `transformers serve FOLDER --trust-remote-code` answers with it. Nothing is written "
+        "through a link: a file that is one is replaced, and a snapshot in the cache of Hugging Face is refused (copy it: `cp -rL`).",
         epilog="exit status: 0 written, 1 errors in the policy, 2 wrong usage or no model that can be decoded",
     )
     parser.add_argument("folder", metavar="FOLDER", help="the model's folder, which is written to")

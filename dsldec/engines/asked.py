@@ -2,12 +2,14 @@
 
 Some arguments have no meaning where a policy decides: one that would change the ids is refused, one that asks for chance where the policy
 takes none is told to have no effect. What only the model's own `generation_config.json` says of these is passed over, as
-`from_pretrained` does. Not here: decoding (`transformers`).
+`from_pretrained` does. A name that nobody here has heard of is refused in the call itself, where only its caller writes; in a
+configuration, which libraries fill in too, it is told to have no effect; what `generate` made for itself passes.
+Not here: where that stands (`written`), decoding (`transformers`).
 """
 
 from __future__ import annotations
 
-import inspect
+import functools
 import logging
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -15,13 +17,15 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GenerationMixin
+from transformers import GenerationConfig
 
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
+from .written import PARAMETERS, Written, not_of_transformers, written
 
 log = logging.getLogger("dsldec")
 
+# Fields of a generation configuration.
 HEEDED = frozenset("max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences".split())
 # How transformers computes and what it stores; and what only counts beside an argument that is refused.
 WITHOUT_EFFECT = frozenset(
@@ -31,23 +35,27 @@ WITHOUT_EFFECT = frozenset(
     "assistant_early_exit assistant_ensemble_weight max_matching_ngram_size is_assistant".split()
 )
 SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
-# What says the same as nothing, where that is not 0, false or empty.
-NEUTRAL = {
-    "num_beams": 1, "num_beam_groups": 1, "repetition_penalty": 1, "encoder_repetition_penalty": 1, "guidance_scale": 1,
-    "temperature": 1, "top_k": 50, "top_p": 1, "typical_p": 1,
-}  # fmt: skip
-# What `generate` makes itself for a step from left to right.
-MADE_BY_GENERATE = frozenset("attention_mask position_ids past_key_values use_cache logits_to_keep cache_position".split())
-# Parameters of `generate` that are not in its configuration, and that it does not all pass on.
-PARAMETERS = (
-    "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "assistant_model", "negative_prompt_ids",
-    "negative_prompt_attention_mask", "synced_gpus",
-)  # fmt: skip
+MEANINGLESS = frozenset(
+    "bad_words_ids begin_suppress_tokens constraints dola_layers encoder_no_repeat_ngram_size encoder_repetition_penalty "
+    "exponential_decay_length_penalty force_words_ids forced_bos_token_id forced_eos_token_id guidance_scale max_time min_length "
+    "min_new_tokens no_repeat_ngram_size num_beam_groups num_beams output_attentions output_hidden_states output_logits output_scores "
+    "penalty_alpha prompt_lookup_num_tokens remove_invalid_values renormalize_logits repetition_penalty sequence_bias "
+    "speculation_type stop_strings suppress_tokens token_healing use_mtp watermarking_config".split()
+)
+KNOWN = HEEDED | WITHOUT_EFFECT | MEANINGLESS | frozenset(SAMPLING)
+# Keywords that are in no configuration: what is heeded, and how transformers computes.
+HEEDED_KEYWORDS = frozenset("input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split())
+COMPUTING = frozenset("logits_to_keep cache_position".split())
+# What `generate` is known to make for a step from left to right: only asked where nobody tells what its caller wrote.
+MADE_BY_GENERATE = HEEDED_KEYWORDS | COMPUTING | frozenset("use_cache cache past_key_values position_ids".split())
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True, slots=True, repr=False)
 class Asked:
-    """One call: what holds (`config`), what the model says for itself (`own`), and what the caller wrote (`keywords`, `parameters`)."""
+    """One call: what holds (`config`), what the model says for itself (`own`), and what the caller wrote (`keywords`, `parameters`).
+
+    `guessed`: keywords of which nobody can tell who wrote them.
+    """
 
     config: Any
     own: Any
@@ -55,33 +63,34 @@ class Asked:
     keywords: Mapping[str, Any]
     parameters: Mapping[str, Any]
     streamer: Any = None
+    guessed: Mapping[str, Any] | None = None
 
     def value(self, name: str) -> Any:
         """What the caller asks for, None where that is nothing or the model says it too."""
-        value, own = getattr(self.config, name, None), getattr(self.own, name, None)
-        neutral = not isinstance(value, Tensor) and (not value or value == NEUTRAL.get(name))
-        return None if neutral or (name not in self.keywords and value == own) else value
+        value = getattr(self.config, name, None)
+        if _is_nothing(value, name) or (name not in self.keywords and self._is_own(name, value)):
+            return None
+        return value
+
+    def _is_own(self, name: str, value: Any) -> bool:
+        # `generate` takes the model's configuration through a dict, and what is an object becomes one.
+        return _same(value, getattr(self.own, name, None)) or (isinstance(value, dict) and _same(value, self.own.to_dict().get(name)))
 
 
 def asked_of_generate(model: Any, config: Any, model_kwargs: Mapping[str, Any], passed: Mapping[str, Any], streamer: Any) -> Asked:
-    """The call that a custom generate function is in the middle of.
-
-    `passed` are those of PARAMETERS that it was given. A function given as `custom_generate=` is not handed the streamer, the assistant or
-    what a list of processors was before (transformers 5.23), so what `generate` was called with is read from its frame.
-    """
-    own = model.generation_config
-    said = _locals_of_generate()
-    if not said:
-        return Asked(config or own, own, model_kwargs, {}, passed, streamer)
-    parameters = {name: said.get(name) for name in PARAMETERS}
-    return Asked(config or own, own, model_kwargs, said.get("kwargs") or {}, parameters, streamer or said.get("streamer"))
+    """The call that a custom generate function is in the middle of; `passed` are those of PARAMETERS that it was given."""
+    own, said = model.generation_config, written(model)
+    if said is None:
+        # Without its caller's words: what `generate` was given and what it made are in one list.
+        theirs = {name: not_of_transformers(value) for name, value in passed.items()}
+        return Asked(config or own, own, model_kwargs, {}, theirs, streamer, model_kwargs)
+    return asked_by(said, config or own, own, model_kwargs, streamer)
 
 
-def _locals_of_generate() -> Mapping[str, Any]:
-    code, frame = inspect.unwrap(GenerationMixin.generate).__code__, inspect.currentframe()
-    while frame is not None and frame.f_code is not code:
-        frame = frame.f_back
-    return {} if frame is None else dict(frame.f_locals)
+def asked_by(said: Written, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None) -> Asked:
+    """The call whose caller wrote this."""
+    parameters = {name: said.parameters.get(name) for name in PARAMETERS}
+    return Asked(config, own, model_kwargs, said.keywords, parameters, streamer or said.parameters.get("streamer"))
 
 
 def require_answerable(asked: Asked, policy: Policy) -> None:
@@ -102,41 +111,95 @@ def meaningless(*names: str) -> UsageError:
 
 
 def _of_config(asked: Asked) -> Iterator[str]:
-    known = HEEDED | WITHOUT_EFFECT | frozenset(SAMPLING)
-    return (name for name in vars(asked.config) if name not in known and not name.startswith("_") and asked.value(name) is not None)
+    refused = MEANINGLESS | {name for name in asked.keywords if name not in KNOWN}
+    return (name for name in vars(asked.config) if name in refused and asked.value(name) is not None)
 
 
 def _of_call(asked: Asked) -> Iterator[str]:
     # Lists of processors and criteria may be empty; models and tensors have no truth of their own.
-    yield from (name for name, value in asked.parameters.items() if value is not None and value is not False and not _empty(value))
-    for name, value in asked.model_kwargs.items():
-        # Made by `generate`, unless its caller brought it along.
-        if name in MADE_BY_GENERATE:
-            if name in ("past_key_values", "position_ids") and asked.keywords.get(name) is not None:
-                yield name
-        elif name == "token_type_ids":
-            if value is not None and bool(value.any()):
-                yield name
-        elif value is not None and value is not False:
+    yield from (name for name, value in asked.parameters.items() if not _is_nothing(value))
+    for name, value in asked.keywords.items():
+        passes = name in HEEDED_KEYWORDS | COMPUTING or name in KNOWN or hasattr(asked.config, name)
+        if not passes and not _is_nothing(value) and not _of_one_text(name, value):
+            yield name
+    for name, value in (asked.guessed or {}).items():
+        if name in ("inputs_embeds", "token_type_ids") and value is not None and not _of_one_text(name, value):
             yield name
 
 
-def _empty(value: Any) -> bool:
-    return isinstance(value, list) and not value
+def _of_one_text(name: str, value: Any) -> bool:
+    """Tokenizers give the kinds of tokens along, which say something where texts are two."""
+    return name == "token_type_ids" and not bool(torch.as_tensor(value).any())
 
 
-def told_without_effect(asked: Asked, policy: Policy) -> Diagnostic | None:
-    """A warning (W0401), where chance is asked for and the policy takes none, or as much as it says itself."""
+def without_effect(asked: Asked, policy: Policy) -> Iterator[Diagnostic]:
+    """Warnings (W0401): chance is asked for and the policy takes none, or as much as it says itself; and names never heard of."""
     names = [name for name in SAMPLING if asked.value(name) is not None]
-    if not asked.config.do_sample:
-        names = ["do_sample=False"] if asked.keywords.get("do_sample") is False and not policy.facts.deterministic else []
-    elif not policy.facts.deterministic:
-        names = [name for name in names if name != "do_sample"]
-    if not names:
-        return None
-    takes = "takes the likeliest token" if policy.facts.deterministic else "draws as it says itself"
-    message = f"{', '.join(f'`{name}`' for name in names)} of `generate` has no effect: the policy `{policy.name}` {takes}"
-    return Diagnostic("W0401", message, help="how a token is drawn stands in the policy: `draw gumbel(temperature=0.7)`, or `draw argmax`")
+    draws = not policy.facts.deterministic
+    if draws:
+        # No chance at all is the other way to say that none is to be taken.
+        greedy = {"do_sample=False": asked.keywords.get("do_sample"), "temperature=0": _number(asked, "temperature")}
+        names = [name for name in names if name != "do_sample"] if asked.config.do_sample else []
+        names += [name for name, value in greedy.items() if value is not None and not value]
+    elif not asked.config.do_sample:
+        names = []
+    if names:
+        takes = "draws as it says itself" if draws else "takes the likeliest token"
+        message = f"{_quoted(names)} of `generate` has no effect: the policy `{policy.name}` {takes}"
+        yield Diagnostic(
+            "W0401", message, help="how a token is drawn stands in the policy: `draw gumbel(temperature=0.7)`, or `draw argmax`"
+        )
+    if unknown := [*_unheard(asked)]:
+        message = f"{_quoted(unknown)} of `generate` has no effect: a policy decides, and dsldec does not know what that would be"
+        yield Diagnostic("W0401", message, help="leave it out; what decides how the model decodes stands in the policy")
+
+
+def _number(asked: Asked, name: str) -> float | None:
+    """A field that the caller set to a number."""
+    value = getattr(asked.config, name, None)
+    own = name not in asked.keywords and _same(value, getattr(asked.own, name, None))
+    return None if own or not isinstance(value, int | float) else float(value)
+
+
+def _unheard(asked: Asked) -> Iterator[str]:
+    for name in vars(asked.config):
+        if name not in KNOWN and not name.startswith("_") and asked.value(name) is not None:
+            yield name
+    for name, value in (asked.guessed or {}).items():
+        if name not in MADE_BY_GENERATE and not _is_nothing(value) and not _of_one_text(name, value):
+            yield name
+
+
+def _quoted(names: list[str]) -> str:
+    return ", ".join(f"`{name}`" for name in names)
+
+
+@functools.cache
+def _defaults() -> Mapping[str, Any]:
+    """What the installed transformers takes where nothing is said; fields of which nothing is said are None in it since 5.0."""
+    default: Any = GenerationConfig()
+    # A scale of 1 guides nothing, and only the text of transformers says so.
+    said = {name: value for name, value in vars(default).items() if value is not None}
+    return {"guidance_scale": 1} | getattr(default, "_get_default_generation_params", dict)() | said
+
+
+def _is_nothing(value: Any, name: str = "") -> bool:
+    """Whether it says the same as nothing; 0 does of the fields that are known."""
+    if value is None or value is False or (isinstance(value, list | tuple | dict | set | str) and not value):
+        return True
+    if name in KNOWN and isinstance(value, int | float) and value == 0:
+        return True
+    return name in _defaults() and _same(value, _defaults()[name])
+
+
+def _same(one: Any, other: Any) -> bool:
+    """Anything may stand in a configuration: tensors, arrays, what cannot be compared."""
+    if one is other:
+        return True
+    try:
+        return torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else bool(one == other)
+    except Exception:
+        return False
 
 
 def unpadded(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
@@ -153,6 +216,6 @@ def unpadded(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]
 def ends_asked(asked: Asked) -> list[int]:
     """The ids that the caller says an answer ends at; none where the model says the same."""
     given = asked.config.eos_token_id
-    if given is None or (given == asked.own.eos_token_id and "eos_token_id" not in asked.keywords):
+    if given is None or (_same(given, asked.own.eos_token_id) and "eos_token_id" not in asked.keywords):
         return []
     return [int(one) for one in torch.as_tensor(given).reshape(-1).tolist()]

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import copy
 import functools
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -17,7 +18,16 @@ from transformers import GenerationConfig, GenerationMixin
 from ..diagnostics import Diagnostic, UsageError
 from ..models.huggingface import from_pretrained
 from ..models.loading import DTYPES
-from .asked import PARAMETERS, Asked
+from .asked import Asked, asked_by
+from .written import split
+
+log = logging.getLogger("dsldec")
+
+# Where files come from and how transformers loads them: the folder is here already, and loaded otherwise.
+OF_TRANSFORMERS = frozenset(
+    "trust_remote_code revision code_revision attn_implementation tqdm_class local_files_only cache_dir force_download proxies token "
+    "subfolder use_safetensors variant weights_only low_cpu_mem_usage adapter_kwargs _from_auto _commit_hash".split()
+)
 
 
 class OwnCode:
@@ -29,9 +39,17 @@ class OwnCode:
 
     @classmethod
     def from_pretrained(
-        cls, name: str, *, config: Any = None, dtype: Any = None, device_map: Any = None, quantization_config: Any = None, **_: Any
+        cls, name: str, *_: Any, config: Any = None, dtype: Any = None, device_map: Any = None, quantization_config: Any = None, **how: Any
     ) -> Any:
-        """The model of a folder whose code is trusted: transformers asks for no other. Raises `UsageError`."""
+        """The model of a folder whose code is trusted: transformers asks for no other. Raises `UsageError`.
+
+        `how`: what transformers adds for itself, and what nobody here has heard of, which is said.
+        """
+        if unknown := [name for name, value in how.items() if name not in OF_TRANSFORMERS and value is not None and value is not False]:
+            message = (
+                f"{', '.join(f'`{one}`' for one in unknown)} of `from_pretrained` has no effect: dsldec loads this model, by its own code"
+            )
+            log.warning("%s", Diagnostic("W0401", message, help="it takes `dtype` and `device_map`"))
         if quantization_config is not None:
             message = f"`{name}` brings its own code, and dsldec does not quantize such models"
             raise UsageError(Diagnostic("E0405", message, help="leave `--quantization` out; `--dtype bfloat16` is smaller than float32"))
@@ -49,28 +67,32 @@ class OwnCode:
         return model
 
 
-def prepared(model: Any, inputs: tuple[Any, ...], arguments: Mapping[str, Any]) -> tuple[Tensor, Asked]:
+def prepared(model: Any, arguments: Mapping[str, Any]) -> tuple[Tensor, Asked]:
     """What `generate` makes of its arguments, as far as decoding needs it: ids `[B, L]`, and what was asked. Raises `UsageError`."""
-    keywords = dict(arguments)
-    own, parameters = model.generation_config, {name: keywords.pop(name, None) for name in PARAMETERS}
-    streamer, given = keywords.pop("streamer", None), keywords.pop("generation_config", None)
-    config = copy.deepcopy(given or own)
+    own, said = model.generation_config, split(arguments)
+    config = copy.deepcopy(said.parameters["generation_config"] or own)
     config.update(**{name: value for name, value in vars(own).items() if not name.startswith("_")}, defaults_only=True)
-    left = config.update(**keywords)
-    left.pop("tokenizer", None)
-    ids = left.pop("input_ids", None) if not inputs else inputs[0]
-    if not isinstance(ids, Tensor):
-        raise UsageError(Diagnostic("E0409", "`generate` is called without `input_ids`", help="`model.generate(input_ids=ids)`"))
+    left = config.update(**said.keywords)
+    given = left.pop("input_ids", None)
+    ids = given if said.parameters["inputs"] is None else said.parameters["inputs"]
+    if not isinstance(ids, Tensor) or ids.dim() != 2:
+        message = "`generate` is called without `input_ids`" if ids is None else "`input_ids` of `generate` is no tensor `[rows, length]`"
+        raise UsageError(Diagnostic("E0409", message, help="`model.generate(input_ids=ids)`; one prompt is `ids[None]`"))
     if config.max_new_tokens is not None:
         config.max_length = ids.shape[1] + config.max_new_tokens
     if config.max_length is None or config.max_length <= ids.shape[1]:
-        message = "nothing says how many tokens to generate"
-        raise UsageError(Diagnostic("E0409", message, help="add `max_new_tokens=128`, say (of a server: `max_tokens`)"))
+        raise no_length()
     times = config.num_return_sequences or 1
     ids, left = ids.repeat_interleave(times, 0), {name: _repeated(value, times) for name, value in left.items()}
-    if streamer is not None:
-        streamer.put(ids.cpu())
-    return ids, Asked(config, own, left, keywords, parameters, streamer)
+    asked = asked_by(said, config, own, left)
+    if asked.streamer is not None:
+        asked.streamer.put(ids.cpu())
+    return ids, asked
+
+
+def no_length() -> UsageError:
+    message = "nothing says how many tokens to generate"
+    return UsageError(Diagnostic("E0409", message, help="add `max_new_tokens=128`, say (of a server: `max_tokens`)"))
 
 
 def _repeated(value: Any, times: int) -> Any:

@@ -6,9 +6,10 @@ Shapes: B rows, L prompt length with padding, G tokens to generate.
 
 from __future__ import annotations
 
+import functools
 import logging
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, fields
 from typing import Any
@@ -28,9 +29,10 @@ from ..runtime.cache import require_known
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
 from ..runtime.requests import require_sensible
-from .asked import Asked, asked_of_generate, ends_asked, meaningless, require_answerable, told_without_effect, unpadded
-from .own_code import prepared
+from .asked import Asked, asked_of_generate, ends_asked, meaningless, require_answerable, unpadded, without_effect
+from .own_code import no_length, prepared
 from .streaming import Columns, ended
+from .written import by_name, calling
 
 log = logging.getLogger("dsldec")
 
@@ -73,9 +75,10 @@ def custom_generate(
 
     `parameters` are the policy's. Of the model, `mask_id`, `eos_id`, `shift_logits` and `block_length` are found in its configurations
     and the tokenizer (the one beside the model's files unless given), unless said here. `batch`: rows decoded side by side (all of a
-    call); `gen_length`: the most tokens to generate, whatever `generate` is told; `seed`: of policies that draw, the one torch was seeded
-    with last unless given here or to `generate`. `backend`, `lookahead`, `cache` as `dsldec.decode` takes them. Raises `PolicyError` and
-    `UsageError`.
+    call); `gen_length`: the most tokens to generate, whatever `generate` is told; `seed`: of policies that draw; unless it is given here
+    or to `generate`, each call draws one from torch's generator, or from the `generator=` that `generate` is given, so that two calls give
+    two texts and `torch.manual_seed(7)` before a call repeats it. `backend`, `lookahead`, `cache` as `dsldec.decode` takes them.
+    Raises `PolicyError` and `UsageError`.
     """
     loaded = policy if isinstance(policy, Policy) else load(policy)
     options = Options(mask_id, eos_id, shift_logits, block_length, tokenizer, backend, seed, lookahead, batch, gen_length, cache)
@@ -108,18 +111,20 @@ class CustomGenerate:
     def generate(self, *inputs: Any, model: Any, **arguments: Any) -> Tensor | GenerateDecoderOnlyOutput:
         """`model.generate(...)` under the policy: what a model folder's `custom_generate/generate.py` gives."""
         other = arguments.pop("custom_generate", None)
+        said = by_name(inputs, arguments)
         try:
-            # Here already: `generate` would ask for the tokenizer that it has just taken, and never say why (transformers 5.23).
-            if arguments.get("stop_strings") or getattr(arguments.get("generation_config"), "stop_strings", None):
+            # Here already: `generate` would ask for the tokenizer that it has just taken, and never say why (transformers 5.3 to 5.24).
+            if said.get("stop_strings") or getattr(said.get("generation_config"), "stop_strings", None):
                 raise meaningless("stop_strings")
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
-                return theirs(model, *inputs, custom_generate=other or self, **arguments)  # type: ignore[no-any-return]
-            seed = arguments.pop("seed", None)
-            return self._decoded(model, *prepared(model, inputs, arguments), seed)
+                with calling(said):
+                    return theirs(model, *inputs, custom_generate=other or self, **arguments)  # type: ignore[no-any-return]
+            seed, generator = said.pop("seed", None), said.pop("generator", None)
+            return self._decoded(model, *prepared(model, said), seed, generator)
         except UsageError as mistake:
-            if arguments.get("streamer") is not None:
-                # `transformers serve` (5.23) puts it between quotes, on one line, as it is.
+            if said.get("streamer") is not None:
+                # `transformers serve` (5.23, 5.24) puts it between quotes, on one line, as it is.
                 mistake.args = (" ".join(str(mistake).split()).replace('"', "'"),)
             raise
 
@@ -133,28 +138,35 @@ class CustomGenerate:
         generation_config: Any = None,
         streamer: Any = None,
         seed: int | None = None,
+        generator: torch.Generator | None = None,
         **model_kwargs: Any,
     ) -> Tensor | GenerateDecoderOnlyOutput:
         """Ids `[B, L + G]`, G as many as the longest answer has, for `input_ids [B, L]` padded on the left.
 
+        `generator`: where the seed of a policy that draws comes from, unless there is one; torch's own, if not given.
         Raises `UsageError` for arguments that have no meaning under a policy, and as `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
-        return self._decoded(model, input_ids, asked_of_generate(model, generation_config, model_kwargs, passed, streamer), seed)
+        asked = asked_of_generate(model, generation_config, model_kwargs, passed, streamer)
+        return self._decoded(model, input_ids, asked, seed, generator)
 
-    def _decoded(self, model: Any, input_ids: Tensor, asked: Asked, seed: int | None) -> Tensor | GenerateDecoderOnlyOutput:
+    def _decoded(
+        self, model: Any, input_ids: Tensor, asked: Asked, seed: int | None, generator: torch.Generator | None
+    ) -> Tensor | GenerateDecoderOnlyOutput:
         require_answerable(asked, self.policy)
-        self._tell(told_without_effect(asked, self.policy))
+        for warning in without_effect(asked, self.policy):
+            self._tell(warning)
         prompts = unpadded(input_ids, asked.model_kwargs.get("attention_mask"))
+        gen_length = self._gen_length(asked, input_ids.shape[1])
         with _as_denoiser(model):
             denoiser = self._denoiser(model, ends_asked(asked))
-            answers = self._answers(denoiser, prompts, self._gen_length(asked, input_ids.shape[1]), asked, seed)
+            answers = self._answers(denoiser, prompts, gen_length, asked, functools.partial(self._seed, seed, generator))
         sequences: Any = torch.cat([input_ids, _padded(answers, _pad_id(asked, denoiser), input_ids)], dim=1)
         return GenerateDecoderOnlyOutput(sequences=sequences) if asked.config.return_dict_in_generate else sequences
 
-    def _tell(self, warning: Diagnostic | None) -> None:
+    def _tell(self, warning: Diagnostic) -> None:
         """Once."""
-        if warning is not None and warning.message not in self._told:
+        if warning.message not in self._told:
             self._told.add(warning.message)
             log.warning("%s", warning)
 
@@ -175,11 +187,26 @@ class CustomGenerate:
         return denoiser
 
     def _gen_length(self, asked: Asked, prompt_length: int) -> int:
-        length = int(asked.config.max_length) - prompt_length
-        return length if self.options.gen_length is None else min(length, self.options.gen_length)
+        config, most = asked.config, self.options.gen_length
+        # `generate` has made one of the other; whoever calls this himself need not.
+        length = config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
+        if length is None and most is None:
+            raise no_length()
+        return min(one for one in (length, most) if one is not None)
+
+    def _seed(self, seed: int | None, generator: torch.Generator | None) -> int:
+        """The seed of a call: as every sampler does, a policy that draws takes its numbers from torch, and no other moves it on."""
+        given = seed if seed is not None else self.options.seed
+        if given is not None or self.policy.facts.deterministic:
+            return given or 0
+        if generator is not None and not isinstance(generator, torch.Generator):
+            message = f"`generator` takes a `torch.Generator`, not `{type(generator).__name__}`"
+            raise UsageError(Diagnostic("E0409", message, help="`generator=torch.Generator().manual_seed(7)`, or `seed=7`"))
+        device = "cpu" if generator is None else generator.device
+        return int(torch.randint(-(2**63), 2**63 - 1, (), generator=generator, device=device))
 
     def _answers(
-        self, denoiser: HuggingFaceDenoiser, prompts: list[list[int]], gen_length: int, asked: Asked, seed: int | None
+        self, denoiser: HuggingFaceDenoiser, prompts: list[list[int]], gen_length: int, asked: Asked, seed: Callable[[], int]
     ) -> list[list[int]]:
         """The generated ids of each prompt up to the first that ends it; to the streamer as soon as they are final."""
         for prompt in prompts:
@@ -191,7 +218,7 @@ class CustomGenerate:
         if asked.streamer is not None:
             columns = Columns(asked.streamer, len(prompts), denoiser.ends, _pad_id(asked, denoiser), denoiser.mask_id)
         rows = stream(
-            denoiser, prompts, self.policy, gen_length=gen_length, backend=options.backend or "auto", seed=_seed(seed, options.seed),
+            denoiser, prompts, self.policy, gen_length=gen_length, backend=options.backend or "auto", seed=seed(),
             batch=options.batch or max(1, len(prompts)), lookahead=options.lookahead, cache=options.cache or "auto",
             on_step=columns.watch if columns is not None and not self.policy.facts.revises else None,
         )  # fmt: skip
@@ -235,10 +262,6 @@ def _tokenizer_of(model: Any) -> Any:
     # A folder without one, one that needs code of its own: transformers raises nearly anything.
     except Exception:
         return None
-
-
-def _seed(given: int | None, option: int | None) -> int:
-    return next((one for one in (given, option) if one is not None), torch.initial_seed())
 
 
 def _pad_id(asked: Asked, denoiser: HuggingFaceDenoiser) -> int:

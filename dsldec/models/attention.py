@@ -177,9 +177,12 @@ class _Attentive(TorchFunctionMode):
         is_causal: bool = False,
         scale: float | None = None,
         enable_gqa: bool = False,
+        **newer: Any,
     ) -> Tensor:
         if attn_mask is not None or is_causal:
             raise OwnWayError("gives its attention a mask of its own")
+        if unknown := [name for name, value in newer.items() if value is not None and value is not False]:
+            raise OwnWayError(f"gives its attention a `{unknown[0]}`")
         if query.dim() != 4 or key.shape[2] != query.shape[2]:
             raise OwnWayError("attends to other keys than those of the tokens it is given")
         return self.call.attend(query, key, value, self.call.seen, scale)

@@ -21,6 +21,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
+from .inside import require_own, there, write_inside
 from .settings import chosen
 
 if TYPE_CHECKING:
@@ -28,8 +29,8 @@ if TYPE_CHECKING:
 
 GENERATE, REQUIREMENTS = "custom_generate/generate.py", "custom_generate/requirements.txt"
 CONFIG = "config.json"
-# The first is what a masked language model is loaded by. `transformers serve` (5.23) asks the last one before it looks for a class of
-# transformers' own, and no other: only by that name it finds a class of the folder's.
+# The first is what a masked language model is loaded by. `transformers serve` (from 5.23, the first that has it) asks the last one before
+# it looks for a class of transformers' own, and no other: only by that name it finds a class of the folder's.
 AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
 
 
@@ -56,25 +57,25 @@ def export_hf(options: ExportOptions) -> int:
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.lookahead)
     folder = Path(options.folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):  # a name may be too long to ask about
         message = f"there is no folder {quoted_path(options.folder)}"
         raise UsageError(Diagnostic("E0405", message, help="give a model's folder: one that `save_pretrained` or `hf download` wrote"))
-    from ..models.loading import opened
+    require_own(folder, (GENERATE, REQUIREMENTS))
+    from ..models.loading import OUR_MODELING, opened
     from ..models.traits import Asked, require_mask, traits_of
 
     found = opened(folder, options.trust_remote_code)
     asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
     require_mask(traits_of(found.family, found.config, found.generation, found.tokenizer, asked), found.name)
-    files = {GENERATE: _generate(policy, read(options.policy)[0], options), REQUIREMENTS: _requirements()}
     name = found.own_code or _class_without_generate(found)
+    files = {}
     if name is not None:
-        from ..models.loading import OUR_MODELING
-
-        model = "Model" if found.own_code else name
         files[f"{OUR_MODELING}.py"] = OWN_CODE if found.own_code else _modeling(name)
-        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{model}", found)
+    files |= {REQUIREMENTS: _requirements(), GENERATE: _generate(policy, read(options.policy)[0], options)}
+    if name is not None:  # last: what it names is there by then
+        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{'Model' if found.own_code else name}", found)
     _require_new(folder, files, options)
-    _write(folder, files)
+    write_inside(folder, files)
     print("\n".join(_summary(options.folder, policy, found, name)))
     return 0
 
@@ -157,7 +158,10 @@ class Model(OwnCode):
 
 def _config(folder: Path, reference: str, found: Opened) -> str:
     """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they are."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    try:
+        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        config = found.raw  # read a moment ago; something has come between
     theirs = found.raw.get("auto_map") or {}
     config["auto_map"] = dict.fromkeys(AUTO, reference) | theirs
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
@@ -165,38 +169,19 @@ def _config(folder: Path, reference: str, found: Opened) -> str:
 
 def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions) -> None:
     """Raise `UsageError` (E0436) where somebody's file would be lost."""
-    there = [name for name in files if name != CONFIG and (folder / name).exists() and _text(folder / name) != files[name]]
-    if there and not options.force:
-        message = f"{quoted_path(folder / there[0])} is there already"
+    lost = [name for name, text in files.items() if name != CONFIG and there(folder, name, text)]
+    if lost and not options.force:
+        message = f"{quoted_path(folder / lost[0])} is there already"
         words = ["dsldec", "export-hf", options.folder, options.policy, "--force"]
         raise UsageError(Diagnostic("E0436", message, help=f"look at it first; to replace it: `{shlex.join(words)}`, with your options"))
 
 
-def _text(file: Path) -> str | None:
-    try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
-        return None
+def _auto(found: Opened) -> str:
+    """The class that loads ours: none that loads theirs, and one that the installed transformers has."""
+    import transformers
 
-
-def _write(folder: Path, files: Mapping[str, str]) -> None:
-    """All beside their places first, then each into its own; links (as into a cache of downloads) are replaced, not followed."""
-    new: dict[Path, Path] = {}
-    try:
-        for name, text in files.items():
-            file = folder / name
-            file.parent.mkdir(exist_ok=True)
-            new[file] = file.with_name(f".{file.name}.{os.getpid()}")
-            new[file].write_text(text, encoding="utf-8")
-        for file, written in new.items():
-            os.replace(written, file)
-    except OSError as failure:
-        why = (failure.strerror or str(failure)).lower()
-        message = f"{quoted_path(folder)} cannot be written to: {why}"
-        raise UsageError(Diagnostic("E0432", message, help="copy the model to a folder of yours: `cp -rL`")) from None
-    finally:
-        for written in new.values():
-            written.unlink(missing_ok=True)
+    theirs = found.raw.get("auto_map") or {}
+    return next((auto for auto in reversed(AUTO) if auto not in theirs and hasattr(transformers, auto)), AUTO[-1])
 
 
 def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> Iterator[str]:
@@ -207,7 +192,7 @@ def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> It
     if name is not None:
         yield f"  {OUR_MODELING}.py: {'the model as dsldec loads it' if found.own_code else f'{name} with `generate`'}, named in {CONFIG}"
     yield ""
-    auto = AUTO[-1] if found.own_code else found.family.auto[0]
+    auto = _auto(found) if found.own_code else found.family.auto[0]
     yield f"  transformers.{auto}.from_pretrained({folder!r}, trust_remote_code=True).generate(...)"
     yield f"  transformers serve {shlex.quote(folder)} --trust-remote-code"
     if not getattr(found.tokenizer, "chat_template", None):

@@ -27,11 +27,16 @@ from ..models import tiny
 
 QUESTION, ANSWER = "What is 14+18?", "#### 32"
 WORDS = "w5 w6 w7"
+DRAWN = "policy drawn():\n  window blocks(4)\n  draw gumbel(2.0)\n  commit top(masked, 1, by=conf)\n"
 EXPORTED = {
     "embedded": ["threshold", "--set", "block=48", "--gen-length", "48"],
     "qwen3": ["static", "--set", "tokens=2", "--gen-length", "8"],
     "dream": ["static", "--set", "tokens=2", "--gen-length", "8", "--trust-remote-code"],
+    "drawn": ["drawn.policy", "--gen-length", "8"],
+    "drawn dream": ["drawn.policy", "--gen-length", "8", "--trust-remote-code"],
 }
+# Of the classes that a folder of its own code is loaded by, the one that the server asks (transformers 5.23).
+OWN_CODE_AUTO = getattr(transformers, "AutoModelForDecision", transformers.AutoModelForCausalLM)
 
 
 @pytest.fixture(scope="module")
@@ -41,9 +46,14 @@ def folders(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
         "embedded": Path(shutil.copytree(embedded_model_folder(), root / "embedded")),
         "qwen3": tiny.saved(root / "qwen3", "qwen3", chat=True),
         "dream": tiny.saved(root / "dream", "dream", chat=True),
+        "drawn": tiny.saved(root / "drawn", "qwen3"),
+        "drawn dream": tiny.saved(root / "drawn_dream", "dream"),
     }
-    for name, words in EXPORTED.items():
-        assert main(["export-hf", str(made[name]), *words]) == 0
+    (root / "drawn.policy").write_text(DRAWN)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(root)
+        for name, words in EXPORTED.items():
+            assert main(["export-hf", str(made[name]), *words]) == 0
     return made
 
 
@@ -84,7 +94,7 @@ def test_the_embedded_model_answers(auto: str, folders: dict[str, Path]) -> None
 
 
 def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
-    model = transformers.AutoModelForDecision.from_pretrained(folders["dream"], trust_remote_code=True)
+    model = OWN_CODE_AUTO.from_pretrained(folders["dream"], trust_remote_code=True)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folders["dream"], padding_side="left")
     want = [expected(folders["dream"], words, "static", 8, tokens=2)[0] for words in (WORDS, "w11")]
     assert type(model).__name__ == "DreamModel"
@@ -96,6 +106,21 @@ def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
     for wrong, says in (({"num_beams": 3, "max_new_tokens": 4}, "`num_beams`"), ({}, "how many tokens"), ({"max_new": 4}, "how many")):
         with pytest.raises(dsldec.UsageError, match=says):
             model.generate(asked["input_ids"], **wrong)
+
+
+@pytest.mark.parametrize("name", ["drawn", "drawn dream"])
+def test_a_policy_that_draws_draws_anew(name: str, folders: dict[str, Path]) -> None:
+    auto = OWN_CODE_AUTO if name == "drawn dream" else transformers.AutoModelForCausalLM
+    model, ids = auto.from_pretrained(folders[name], trust_remote_code=True), torch.tensor([[5, 6]])
+    torch.manual_seed(3)
+    first, second = (model.generate(ids, max_new_tokens=8, do_sample=True).tolist() for _ in range(2))
+    assert first != second
+    torch.manual_seed(3)
+    assert model.generate(ids, max_new_tokens=8).tolist() == first
+    assert model.generate(ids, max_new_tokens=8, generator=torch.Generator().manual_seed(3)).tolist() == first
+    assert model.generate(ids, max_new_tokens=8, seed=4).tolist() == model.generate(ids, max_new_tokens=8, seed=4).tolist()
+    rows = model.generate(ids, max_new_tokens=8, num_return_sequences=4, do_sample=True).tolist()
+    assert len({tuple(row) for row in rows}) == 4
 
 
 def test_a_saved_copy_loads_without_the_class(folders: dict[str, Path], tmp_path: Path) -> None:
@@ -163,6 +188,15 @@ def test_the_server_loads_a_model_of_its_own_code(server: Any, folders: dict[str
     asked = {"model": str(folders["dream"]), "messages": [{"role": "user", "content": WORDS}]}
     assert server.chat.completions.create(**asked).choices[0].message.content == text
     assert "".join(streamed(server.chat.completions.create(**asked, stream=True))).strip() == text
+
+
+def test_the_server_draws_anew(server: Any, folders: dict[str, Path]) -> None:
+    for name in ("drawn", "drawn dream"):
+        asked = {"model": str(folders[name]), "prompt": WORDS, "max_tokens": 8}
+        texts = [server.completions.create(**asked).choices[0].text for _ in range(3)]
+        assert len(set(texts)) == 3
+        seeded = [server.completions.create(**asked, seed=seed).choices[0].text for seed in (5, 5, 6)]
+        assert seeded[0] == seeded[1] != seeded[2]
 
 
 def test_a_refusal_reaches_who_asked_for_a_stream(server: Any, folders: dict[str, Path]) -> None:

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import ast
+import errno
 import json
+import os
 import shutil
 from pathlib import Path
 from typing import Any
 
 import pytest
+import transformers
 
 import dsldec
 from dsldec.cli import main
 from dsldec.models.huggingface import from_pretrained
 from dsldec.resources import embedded_model_folder, policy_file
 from dsldec.tools.export_hf import ExportOptions, _literal
+from dsldec.tools.inside import write_inside
 
 from ..models import tiny
 
@@ -94,7 +98,8 @@ def test_code_of_a_models_own_stays_what_it_is(tmp_path: Path, capsys: pytest.Ca
     after = json.loads((folder / "config.json").read_text())["auto_map"]
     assert {name: after[name] for name in theirs} == theirs
     assert after["AutoModelForDecision"] == "modeling_dsldec.Model"
-    assert "transformers.AutoModelForDecision.from_pretrained(" in capsys.readouterr().out
+    auto = "AutoModelForDecision" if hasattr(transformers, "AutoModelForDecision") else "AutoModelForCausalLM"
+    assert f"transformers.{auto}.from_pretrained(" in capsys.readouterr().out
 
 
 def test_nobodys_file_is_lost(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -123,9 +128,154 @@ def test_links_into_a_cache_are_replaced_and_not_written_through(embedded: Path,
     assert "auto_map" in json.loads((embedded / "config.json").read_text())
 
 
+def contents(folder: Path) -> dict[str, bytes]:
+    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+
+
+def test_no_link_leads_out_of_the_folder(embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "generate.py").write_text("theirs\n")
+    (embedded / "custom_generate").symlink_to(elsewhere)
+    before = contents(embedded), contents(elsewhere)
+    for words in ([], ["--force"]):
+        assert main(["export-hf", str(embedded), "static", *words]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith(f"error[E0419]: `{embedded / 'custom_generate'}` is a link, and nothing is written out of the model's folder")
+        assert (contents(embedded), contents(elsewhere)) == before
+    for target in (tmp_path / "nothing", embedded / "custom_generate", embedded):  # dangling, a loop, its own folder
+        (embedded / "custom_generate").unlink()
+        (embedded / "custom_generate").symlink_to(target)
+        assert main(["export-hf", str(embedded), "static", "--force"]) == 2
+        assert capsys.readouterr().err.startswith("error[E0419]: ")
+    assert not (tmp_path / "nothing").exists()
+
+
+@pytest.mark.parametrize("name", ["custom_generate/generate.py", "custom_generate/requirements.txt", "modeling_dsldec.py"])
+@pytest.mark.parametrize("target", ["theirs.py", "nothing.py", "/dev/zero", "loop"])
+def test_a_link_in_a_files_place_is_asked_about_and_replaced(
+    name: str, target: str, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    theirs, link = tmp_path / "theirs.py", embedded / name
+    theirs.write_text("theirs\n")
+    link.parent.mkdir(exist_ok=True)
+    link.symlink_to(link if target == "loop" else tmp_path / target)
+    assert main(["export-hf", str(embedded), "static"]) == 2
+    assert capsys.readouterr().err.startswith(f"error[E0436]: `{link}` is there already")
+    assert link.is_symlink()
+    assert main(["export-hf", str(embedded), "static", "--force"]) == 0
+    assert link.is_file()
+    assert not link.is_symlink()
+    assert theirs.read_text() == "theirs\n"
+    assert not (tmp_path / "nothing.py").exists()
+
+
+def test_a_pipe_or_a_folder_in_a_files_place(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    place = embedded / "modeling_dsldec.py"
+    os.mkfifo(place)
+    assert main(["export-hf", str(embedded), "static"]) == 2
+    assert capsys.readouterr().err.startswith("error[E0436]: ")
+    place.unlink()
+    place.mkdir()
+    before = contents(embedded)
+    assert main(["export-hf", str(embedded), "static", "--force"]) == 2
+    assert capsys.readouterr().err.startswith(f"error[E0432]: `{place}` cannot be written to: is a directory")
+    assert contents(embedded) == before
+    assert not (embedded / "custom_generate").exists()
+    assert not [*embedded.rglob(".*")]
+    place.rmdir()
+    (embedded / "custom_generate").write_text("a file\n")
+    assert main(["export-hf", str(embedded), "static", "--force"]) == 2
+    assert capsys.readouterr().err.startswith(f"error[E0432]: `{embedded / 'custom_generate'}` cannot be written to: not a directory")
+
+
+def test_a_link_put_there_meanwhile_leads_nothing_astray(
+    embedded: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    elsewhere = tmp_path / "elsewhere"
+    elsewhere.mkdir()
+
+    def swapped(folder: Path, files: Any) -> None:
+        (embedded / "custom_generate").symlink_to(elsewhere)
+        write_inside(folder, files)
+
+    monkeypatch.setattr("dsldec.tools.export_hf.write_inside", swapped)
+    assert main(["export-hf", str(embedded), "static"]) == 2
+    assert capsys.readouterr().err.startswith("error[E0419]: ")
+    assert not contents(elsewhere)
+    (embedded / "custom_generate").unlink()
+
+    def gone(folder: Path, files: Any) -> None:
+        shutil.rmtree(folder)
+        write_inside(folder, files)
+
+    monkeypatch.setattr("dsldec.tools.export_hf.write_inside", gone)
+    assert main(["export-hf", str(embedded), "static"]) == 2
+    assert capsys.readouterr().err.startswith(f"error[E0432]: `{embedded}` cannot be written to: no such file or directory")
+
+
+@pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o664, 0o755])
+def test_files_keep_their_mode(mode: int, embedded: Path) -> None:
+    (embedded / "config.json").chmod(mode)
+    assert main(["export-hf", str(embedded), "static"]) == 0
+    assert (embedded / "config.json").stat().st_mode & 0o7777 == mode
+    written = embedded / "custom_generate" / "generate.py"
+    umask = os.umask(0)
+    os.umask(umask)
+    assert written.stat().st_mode & 0o7777 == 0o666 & ~umask
+    written.chmod(mode)
+    assert main(["export-hf", str(embedded), "threshold", "--force"]) == 0
+    assert written.stat().st_mode & 0o7777 == mode
+    assert "threshold" in written.read_text()
+
+
+def test_a_failure_replaces_nothing(embedded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    before, calls = contents(embedded), []
+
+    def full(descriptor: int) -> None:
+        calls.append(descriptor)
+        if len(calls) == 4:
+            raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr("os.fsync", full)
+    assert main(["export-hf", str(embedded), "static"]) == 2
+    assert capsys.readouterr().err.startswith(f"error[E0432]: `{embedded / 'config.json'}` cannot be written to: no space left on device")
+    assert contents(embedded) == before
+    assert not (embedded / "custom_generate").exists()
+
+
+def test_a_folder_that_is_a_link_is_the_folder(embedded: Path, tmp_path: Path) -> None:
+    (tmp_path / "link").symlink_to(embedded)
+    assert main(["export-hf", str(tmp_path / "link"), "static"]) == 0
+    assert (embedded / "custom_generate" / "generate.py").is_file()
+
+
+@pytest.mark.parametrize("linked", [False, True])
+def test_a_snapshot_in_a_hubs_cache_is_left_alone(linked: bool, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    model = tmp_path / "hub" / "models--somebody--model"
+    snapshot, blobs = model / "snapshots" / "0123abcd", model / "blobs"
+    snapshot.mkdir(parents=True)
+    blobs.mkdir()
+    for file in embedded.iterdir():
+        file.rename(blobs / file.name)
+        (snapshot / file.name).symlink_to(f"../../blobs/{file.name}")
+    before, folder = contents(model), snapshot
+    if linked:
+        folder = tmp_path / "mine"
+        folder.symlink_to(snapshot)
+    assert main(["export-hf", str(folder), "static", "--force"]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith(f"error[E0419]: `{folder}` is a snapshot in the cache of Hugging Face")
+    assert contents(model) == before
+    shutil.copytree(snapshot, tmp_path / "copy")  # `cp -rL`
+    assert f"`cp -rL {folder}/ my-model`" in err
+    assert main(["export-hf", str(tmp_path / "copy"), "static"]) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "says"),
     [
+        (["export-hf", "x" * 5000, "static"], "E0405", "there is no folder"),
         (["export-hf", "nowhere", "static"], "E0405", "there is no folder `nowhere`"),
         (["export-hf", "empty", "static"], "E0405", "it has no `config.json`"),
         (["export-hf", "empty", "statc"], "E0401", "did you mean `static`?"),

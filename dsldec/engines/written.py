@@ -1,0 +1,103 @@
+"""What did the caller of `generate` write? It stands in the frame of `generate`, which hands on neither all of it nor only that.
+
+A function given as `custom_generate=` gets what `generate` made beside what it was given, and is not handed the streamer, the assistant,
+or what a list of processors was before (transformers 5.3 to 5.24). What a version adds for itself stands in no call, so that it is never
+taken for the caller's. Not here: which arguments have a meaning (`asked`).
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass
+from types import FrameType
+from typing import Any
+
+# Parameters of `generate`, and which of them ask for something; it does not pass them all on.
+IN_ORDER = (
+    "inputs", "generation_config", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "synced_gpus", "assistant_model",
+    "streamer", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate",
+)  # fmt: skip
+PARAMETERS = tuple(name for name in IN_ORDER if name not in ("inputs", "generation_config", "streamer", "custom_generate"))
+NAMED = frozenset(IN_ORDER)
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Written:
+    """The parameters of `generate` that NAMED lists, and whatever else the caller wrote."""
+
+    parameters: Mapping[str, Any]
+    keywords: Mapping[str, Any]
+
+
+# What `CustomGenerate.generate` was called with, where it is what called `generate`.
+_CALL: ContextVar[Written | None] = ContextVar("_CALL", default=None)
+
+
+def by_name(inputs: tuple[Any, ...], arguments: Mapping[str, Any]) -> dict[str, Any]:
+    """The arguments of a call of `generate` under the names that it gives them."""
+    return dict(zip(IN_ORDER, inputs, strict=False)) | dict(arguments)
+
+
+def split(arguments: Mapping[str, Any]) -> Written:
+    """The arguments of a call by name, those that NAMED lists apart."""
+    parameters = {name: arguments.get(name) for name in NAMED}
+    return Written(parameters, {name: value for name, value in arguments.items() if name not in NAMED})
+
+
+@contextmanager
+def calling(arguments: Mapping[str, Any]) -> Iterator[None]:
+    """Inside, `generate` is called with these."""
+    token = _CALL.set(split(arguments))
+    try:
+        yield
+    finally:
+        _CALL.reset(token)
+
+
+def written(model: Any) -> Written | None:
+    """What the caller wrote; None where nothing tells, as in compiled code. Asked within the call of `custom_generate`."""
+    frame = _frame_of_generate(model)
+    if frame is None:
+        return _CALL.get()
+    code, values = frame.f_code, dict(frame.f_locals)
+    names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
+    keywords = values.get(_catch_all(code))
+    keywords = dict(keywords) if isinstance(keywords, Mapping) else {}
+    # `generate` may have filled in a parameter that nobody here has heard of: its caller's call tells.
+    above = {} if frame.f_back is None else frame.f_back.f_locals.get("kwargs")
+    news = {name: above[name] for name in names if name not in NAMED and isinstance(above, Mapping) and name in above}
+    named = {name: values.get(name, keywords.get(name)) for name in NAMED}
+    if not _of_transformers(frame.f_globals.get("__name__")):
+        # Code of somebody else's may keep what it made under the name of what it was given.
+        named |= {name: not_of_transformers(named[name]) for name in ("logits_processor", "stopping_criteria")}
+    return Written(named, keywords | news)
+
+
+def not_of_transformers(made: Any) -> Any:
+    """Of processors and criteria those that transformers has no class for: its own it makes out of the configuration."""
+    return [one for one in made if not _of_transformers(type(one).__module__)] if isinstance(made, list | tuple) else made
+
+
+def _of_transformers(module: Any) -> bool:
+    return str(module).partition(".")[0] == "transformers"
+
+
+def _frame_of_generate(model: Any) -> FrameType | None:
+    """The nearest `generate` of the model, be it transformers', a subclass's own, or one that somebody put in its place."""
+    frame = inspect.currentframe()
+    while frame is not None:
+        code = frame.f_code
+        takes_any = code.co_argcount and code.co_flags & inspect.CO_VARKEYWORDS
+        if code.co_name == "generate" and takes_any and frame.f_locals.get(code.co_varnames[0]) is model:
+            return frame
+        frame = frame.f_back
+    return None
+
+
+def _catch_all(code: Any) -> str:
+    """The name of `**kwargs`."""
+    name: str = code.co_varnames[code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)]
+    return name

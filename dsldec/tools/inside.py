@@ -1,0 +1,152 @@
+"""How are files put into a folder of somebody else's? All beside their places first, then each into its own, and never through a link.
+
+A link at a file's place is replaced, and what it led to stays; one at a folder's place is refused. The folder is opened once, and names
+are looked up in what was opened: whoever puts a link there meanwhile leads nothing astray. Not here: which files (`export_hf`).
+"""
+
+from __future__ import annotations
+
+import os
+import secrets
+import shlex
+import stat
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from ..diagnostics import Diagnostic, UsageError
+from . import printable, quoted_path
+
+A_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
+
+
+def require_own(folder: Path, names: Iterable[str]) -> None:
+    """Raise `UsageError` (E0419) for a folder of a hub's cache, and where a part of it stands elsewhere."""
+    real = Path(os.path.realpath(folder))
+    if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
+        message = f"{quoted_path(folder)} is a snapshot in the cache of Hugging Face, which every program here loads this model from"
+        raise UsageError(Diagnostic("E0419", message, help=f"copy it first, and export into the copy: `cp -rL {_shown(folder)}/ my-model`"))
+    for parent in {os.path.dirname(name) for name in names} - {""}:
+        if (folder / parent).is_symlink():
+            raise _leads_elsewhere(folder / parent)
+
+
+def there(folder: Path, name: str, text: str) -> bool:
+    """Whether anything but this text stands there: a link does, wherever it leads."""
+    file, data = folder / name, text.encode()
+    try:
+        found = file.lstat()
+    except OSError:
+        return False
+    if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
+        return True
+    try:
+        return file.read_bytes() != data
+    except OSError:
+        return True
+
+
+def write_inside(folder: Path, files: Mapping[str, str]) -> None:
+    """Write them, in this order; a file that is there keeps its mode. Raises `UsageError` (E0419, E0432); then nothing was replaced."""
+    staged: dict[str, str] = {}
+    with _placing(folder, files) as places:
+        name = ""
+        try:
+            for name, text in files.items():
+                staged[name] = _staged(places[os.path.dirname(name)], os.path.basename(name), text)
+            for name, new in list(staged.items()):
+                place = places[os.path.dirname(name)]
+                os.replace(new, os.path.basename(name), src_dir_fd=place, dst_dir_fd=place)
+                del staged[name]
+        except OSError as failure:
+            raise _cannot(folder / name, failure) from None
+        finally:
+            for name, new in staged.items():
+                with suppress(OSError):
+                    os.unlink(new, dir_fd=places[os.path.dirname(name)])
+
+
+@contextmanager
+def _placing(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, int]]:
+    """Descriptors of the folder and of those in it that the files stand in; one made for them goes where nothing was written."""
+    places, made = {"": _opened(folder, os.path.realpath(folder))}, []
+    try:
+        for parent in dict.fromkeys(os.path.dirname(name) for name in files if "/" in name):
+            if not _is_there(places[""], parent):
+                _make(folder / parent, places[""], parent)
+                made.append(parent)
+            places[parent] = _opened(folder / parent, parent, places[""])
+        yield places
+    except UsageError:
+        for parent in made:
+            with suppress(OSError):  # it is not empty: nothing in it is ours
+                os.rmdir(parent, dir_fd=places[""])
+        raise
+    finally:
+        for descriptor in places.values():
+            os.close(descriptor)
+
+
+def _is_there(place: int, name: str) -> bool:
+    try:
+        os.stat(name, dir_fd=place, follow_symlinks=False)
+    except OSError:
+        return False
+    return True
+
+
+def _make(folder: Path, place: int, name: str) -> None:
+    try:
+        os.mkdir(name, dir_fd=place)
+    except OSError as failure:
+        raise _cannot(folder, failure) from None
+
+
+def _opened(folder: Path, name: str, place: int | None = None) -> int:
+    try:
+        return os.open(name, A_FOLDER, dir_fd=place)
+    except OSError as failure:
+        raise (_leads_elsewhere(folder) if place is not None and folder.is_symlink() else _cannot(folder, failure)) from None
+
+
+def _staged(place: int, name: str, text: str) -> str:
+    """The name of a new file beside the place, whole and with the mode of what stands there."""
+    new, before = f".{name}.{secrets.token_hex(4)}", _before(place, name)
+    made = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666 if before is None else 0o600, dir_fd=place)
+    try:
+        with open(made, "wb") as file:
+            file.write(text.encode())
+            if before is not None:
+                with suppress(OSError):  # only the superuser gives files away
+                    os.fchown(made, before.st_uid, before.st_gid)
+                os.fchmod(made, stat.S_IMODE(before.st_mode) & 0o777)
+            file.flush()
+            os.fsync(made)
+    except OSError:
+        os.unlink(new, dir_fd=place)
+        raise
+    return new
+
+
+def _before(place: int, name: str) -> os.stat_result | None:
+    """What stands there, or what a link there leads to: whoever may read that may read its copy."""
+    try:
+        found = os.stat(name, dir_fd=place)
+    except OSError:
+        return None
+    return found if stat.S_ISREG(found.st_mode) else None
+
+
+def _leads_elsewhere(link: Path) -> UsageError:
+    message = f"{quoted_path(link)} is a link, and nothing is written out of the model's folder"
+    return UsageError(Diagnostic("E0419", message, help=f"look where it leads: `ls -l {_shown(link)}`, and put a folder in its place"))
+
+
+def _cannot(path: Path, failure: OSError) -> UsageError:
+    why = (failure.strerror or str(failure)).lower()
+    message = f"{quoted_path(path)} cannot be written to: {why}"
+    return UsageError(Diagnostic("E0432", message, help="copy the model to a folder of yours: `cp -rL`"))
+
+
+def _shown(path: Path) -> str:
+    return printable(shlex.quote(str(path)))
