@@ -203,7 +203,9 @@ _CODES = (
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
     Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
     Code("E0414", "the cache asked for is none that the model and the policy allow"),
+    Code("E0418", "the files of a model's weights are damaged, or do not fit its configuration"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
+    Code("W0402", "the tokenizer does not fit the model: ids without a token, tokens without an id, or special ids that differ"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),
