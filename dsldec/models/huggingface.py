@@ -20,6 +20,7 @@ from ..diagnostics import Diagnostic, UsageError
 from . import infill
 from .attention import Way
 from .blocks import probe_blocks
+from .chat_template import TemplateFailedError, in_template
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
@@ -152,8 +153,8 @@ class HuggingFaceDenoiser:
         self._require_tokenizer()
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             whole = self._in_template(text)
-            return list(self.tokenizer(whole, add_special_tokens=False)["input_ids"])
-        ids = list(self.tokenizer(text)["input_ids"])
+            return self._ids(whole, add_special_tokens=False)
+        ids = self._ids(text)
         # Tokenizers of encoders close a text, and nothing is to be said after its end.
         closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
         return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
@@ -167,19 +168,32 @@ class HuggingFaceDenoiser:
         """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
         return infill.filled(self.tokenizer, self.mask_id, text, ids)
 
+    def _ids(self, text: str, **how: Any) -> list[int]:
+        """Raises `UsageError` (E0409) for a text that the tokenizer cannot read."""
+        try:
+            return list(self.tokenizer(text, **how)["input_ids"])
+        # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown character have no token. What
+        # its Rust code panics with is not an `Exception`.
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            message = f"the model's tokenizer cannot read a prompt: {why}"
+            raise UsageError(Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")) from error
+
     def _require_tokenizer(self) -> None:
         if self.tokenizer is None:
             message = "this denoiser has no tokenizer, and a prompt is text"
             raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
 
     def _in_template(self, text: str) -> str:
-        said = [{"role": "user", "content": text}]
         try:
-            return str(self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
+            return in_template(self.tokenizer, [{"role": "user", "content": text}])
         # A template is a program that comes with the model: it may lack a value, or raise what it likes.
         except Exception as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            message = f"the chat template of the model's tokenizer fails: {type(error).__name__}: {why}"
+            why = (str(error).strip().splitlines() or [""])[0]
+            why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
+            message = f"the chat template of the model's tokenizer fails: {why}"
             help = "give prompts as they are: `--raw` (`from_pretrained(..., raw=True)`)"
             raise UsageError(Diagnostic("E0409", message, help=help)) from error
 

@@ -108,7 +108,7 @@ def _of_more_layers(extra: list[str], model: Any) -> list[str]:
 
 def _require_shards(folder: Path, index: Path) -> None:
     try:
-        read = json.loads(index.read_text(encoding="utf-8")) if index.stat().st_size <= LARGEST_INDEX else None
+        read: Any = json.loads(index.read_text(encoding="utf-8")) if index.stat().st_size <= LARGEST_INDEX else None
         shards = set(read["weight_map"].values())
     except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
         raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files") from None
