@@ -32,7 +32,7 @@ def reachable(name: str) -> str:
         return name
     folder = _cached(name)
     if folder is None:
-        raise UsageError(Diagnostic("E0405", f"there is no folder `{name}` here, and {why}; it was not downloaded before", help=HELP))
+        raise UsageError(Diagnostic("E0405", f"there is no folder `{name}`, and no such download: {why}", help=HELP))
     log.info("%s: `%s` is read as it was downloaded before", why, name)
     return str(folder)
 
@@ -57,7 +57,7 @@ def told(error: BaseException, name: str) -> Diagnostic | None:
 def _why_not(name: str) -> str | None:
     """Why the hub is not to be asked, None where it answers, whatever it says."""
     from huggingface_hub import HfApi, constants
-    from huggingface_hub.errors import HfHubHTTPError, OfflineModeIsEnabled
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     if constants.HF_HUB_OFFLINE:
         return "the hub is not asked, since `HF_HUB_OFFLINE` is set"
@@ -65,6 +65,8 @@ def _why_not(name: str) -> str | None:
         HfApi().model_info(name, timeout=PATIENCE)
     except OfflineModeIsEnabled:
         return "the hub is not asked, since `HF_HUB_OFFLINE` is set"
+    except HFValidationError:
+        return "no model on a hub can have this name"
     except HfHubHTTPError:
         return None
     # The library that asks is not the same in every version, and each has errors of its own for a network that is not there.

@@ -106,7 +106,7 @@ def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, loc
 
     found, why = None, None
     try:
-        with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"), _silent():
+        with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
             how = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
             found = AutoTokenizer.from_pretrained(name, config=config, **how)
     except UsageError as error:
@@ -171,7 +171,7 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
     help = "give a folder with a whole model: configuration, weights and tokenizer"
     if (folder := Path(model.name)).is_dir():
         require_files(folder)
-    with _told(f"`{model.name}` does not load", help, model.name), memory_told(model.name, dtype, device), _silent():
+    with _told(f"`{model.name}` does not load", help, model.name), memory_told(model.name, dtype, device):
         if model.own_code:
             from .remote import built
 
@@ -196,7 +196,7 @@ def without_weights(model: Opened) -> Any:
     import transformers
 
     help = "see whether its sizes are those of its class"
-    with _told(f"no model can be made from the configuration of `{model.name}`", help), torch.device("meta"), _silent():
+    with _told(f"no model can be made from the configuration of `{model.name}`", help), torch.device("meta"):
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
@@ -244,7 +244,8 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
 def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
     """transformers, and a model's own code, raise nearly anything for what they cannot use; the first line says why."""
     try:
-        yield
+        with _silent():
+            yield
     except UsageError:
         raise
     except Exception as error:
