@@ -65,7 +65,8 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     """Read everything but the weights. Raises `UsageError` (E0405)."""
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
     name = str(path)
-    if not hub.is_hub_name(name) or path.exists():
+    # As it was given: `./owner/model` is meant as a folder.
+    if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or path.exists():
         _require_folder(path)
     from transformers import AutoConfig, PreTrainedConfig
 
