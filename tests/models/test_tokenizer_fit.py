@@ -76,9 +76,13 @@ def test_their_logits_are_minus_infinity_and_all_others_as_they_were(family: str
     folder = folder_of(tmp_path, family=family)
     ids = torch.tensor([[5, 6, 7, MASK, MASK, MASK]])
     at = torch.tensor([[4, 2]])
-    fits, all_ids = loaded(folder), loaded(folder, all_ids=True)
+    denoiser = loaded(folder)
+    never = denoiser.never
     for given in ({}, {"at": at}):
-        logits, known = fits(ids, **given), all_ids(ids, **given)
+        denoiser.never = never
+        logits = denoiser(ids, **given)
+        denoiser.never = None
+        known = denoiser(ids, **given)
         assert torch.equal(logits[..., :TOKENS], known[..., :TOKENS])
         assert bool((logits[..., TOKENS:] == -torch.inf).all())
         assert bool(known.isfinite().all())
