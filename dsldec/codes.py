@@ -205,7 +205,9 @@ _CODES = (
     Code("E0414", "the cache asked for is none that the model and the policy allow"),
     Code("E0417", "torch has no place to keep what it compiles, or cannot read what is kept there"),
     Code("E0419", "the model's folder is part of a cache, or leads elsewhere: nothing is written into it"),
+    Code("E0418", "the files of a model's weights are damaged, or do not fit its configuration"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
+    Code("W0402", "the tokenizer does not fit the model: ids without a token, tokens without an id, or special ids that differ"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),

@@ -17,6 +17,7 @@ def add_reading(parser: Parser) -> None:
         action=YES_OR_NO,
         help="the model's logits at a position speak of the next one (default: so they do for Dream and Fast-dLLM v2)",
     )
+    add("--all-ids", action="store_true", help="write ids that have no token too (default: they are never written)")
     help = "the model is block-causal, in blocks of N tokens (default: found in its files)"
     add("--block-length", type=count("--block-length"), metavar="N", help=help)
 

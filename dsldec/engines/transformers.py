@@ -17,13 +17,14 @@ from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
-from transformers import AutoTokenizer, GenerationMixin
+from transformers import GenerationMixin
 from transformers.generation import GenerateDecoderOnlyOutput
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
+from ..models.loading import tokenizer_of
 from ..policy import Policy, load
 from ..runtime.cache import require_known
 from ..runtime.decode import stream
@@ -52,6 +53,7 @@ class Options:
     batch: int | None = None
     gen_length: int | None = None
     cache: str | None = None
+    all_ids: bool | None = None
 
 
 def custom_generate(
@@ -69,6 +71,7 @@ def custom_generate(
     batch: int | None = None,
     gen_length: int | None = None,
     cache: str | None = None,
+    all_ids: bool | None = None,
     **parameters: Value,
 ) -> CustomGenerate:
     """A function for `model.generate(..., custom_generate=function)`, of a policy as `dsldec.load` takes it, or one loaded.
@@ -78,10 +81,10 @@ def custom_generate(
     call); `gen_length`: the most tokens to generate, whatever `generate` is told; `seed`: of policies that draw; unless it is given here
     or to `generate`, each call draws one from torch's generator, or from the `generator=` that `generate` is given, so that two calls give
     two texts and `torch.manual_seed(7)` before a call repeats it. `backend`, `lookahead`, `cache` as `dsldec.decode` takes them.
-    Raises `PolicyError` and `UsageError`.
+    `all_ids`: ids without a token may be generated too. Raises `PolicyError` and `UsageError`.
     """
     loaded = policy if isinstance(policy, Policy) else load(policy)
-    options = Options(mask_id, eos_id, shift_logits, block_length, tokenizer, backend, seed, lookahead, batch, gen_length, cache)
+    options = Options(mask_id, eos_id, shift_logits, block_length, tokenizer, backend, seed, lookahead, batch, gen_length, cache, all_ids)
     for field in fields(options):
         if field.name in loaded.parameters and getattr(options, field.name) is not None:
             message = f"`{field.name}` is an option of `custom_generate`, and a parameter of the policy `{loaded.name}` too"
@@ -178,6 +181,7 @@ class CustomGenerate:
             known = denoiser_of(
                 model, tokenizer,
                 mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits, block_length=options.block_length,
+                all_ids=bool(options.all_ids),
             )  # fmt: skip
             self._known[model] = known.found_out()  # with its model it would keep its own key
         denoiser = self._known[model].around(model)
@@ -257,10 +261,8 @@ def _as_denoiser(model: Any) -> Iterator[None]:
 def _tokenizer_of(model: Any) -> Any:
     """The tokenizer beside the model's files, if it is on this machine."""
     try:
-        name, safely = model.name_or_path, {"local_files_only": True, "trust_remote_code": False}
-        return AutoTokenizer.from_pretrained(name, **safely) if name else None
-    # A folder without one, one that needs code of its own: transformers raises nearly anything.
-    except Exception:
+        return tokenizer_of(model.name_or_path, model.config, local_files_only=True)[0] if model.name_or_path else None
+    except UsageError:  # a folder without one, one that needs code of its own
         return None
 
 

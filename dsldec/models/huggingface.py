@@ -20,12 +20,14 @@ from ..diagnostics import Diagnostic, UsageError
 from . import infill
 from .attention import Way
 from .blocks import probe_blocks
+from .chat_template import TemplateFailedError, in_template
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
 from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, with_weights, wrong
 from .probe import Mask, Probed, counts_padding, keys_mask, probe
 from .shifted import before, shifted
+from .tokenizer_fit import fit_of
 from .traits import Asked, Traits, require_block_length, require_mask, traits_of
 
 log = logging.getLogger("dsldec")
@@ -38,6 +40,7 @@ class HuggingFaceDenoiser:
     so that every row keeps its own positions; `mask=None` is for a model that heeds none, whose rows come by length.
     `shift_logits`: the model's logits at a position speak of the next one. An answer ends at `eos_id`, and at any of `ends`.
     `raw`: prompts are not put into the chat template. `block_length`: of a block-causal model, whose `mask` is then a `BlockMask`.
+    `never`: ids that are not written, those without a token: their logits are -inf.
     """
 
     chooses = True
@@ -57,6 +60,7 @@ class HuggingFaceDenoiser:
         mask: Mask | None = keys_mask,
         raw: bool = False,
         block_length: int | None = None,
+        never: Sequence[int] = (),
     ) -> None:
         self.model = model
         self.head = Head(model)
@@ -76,6 +80,7 @@ class HuggingFaceDenoiser:
         self.block_length = block_length
         self._met: dict[str, Any] = {}  # the kind of way in which attention is met, or why in none; copies share it
         self.device: torch.device = next(model.parameters()).device
+        self.never: Tensor | None = torch.tensor(sorted(never), device=self.device) if never else None
 
     @torch.inference_mode()
     def __call__(self, ids: Tensor, lengths: Sequence[int] | None = None, at: Tensor | None = None) -> Tensor:
@@ -89,9 +94,14 @@ class HuggingFaceDenoiser:
             filled = torch.arange(longest, device=ids.device) < torch.tensor(lengths, device=ids.device).unsqueeze(1)
             hidden = {"attention_mask": self.mask(filled)}
         if at is not None:
-            return self.head(ids, before(at) if self.shift_logits else at, **hidden)
+            return self.without_never(self.head(ids, before(at) if self.shift_logits else at, **hidden))
         logits: Tensor = self.model(input_ids=ids, **hidden).logits
-        return shifted(logits) if self.shift_logits else logits
+        return self.without_never(shifted(logits) if self.shift_logits else logits)
+
+    def without_never(self, logits: Tensor) -> Tensor:
+        """Logits `[b, L, V]`, in place, with -inf at the ids that are never written."""
+        # An expanded tensor has one number in many places.
+        return logits if self.never is None else logits.contiguous().index_fill_(-1, self.never, float("-inf"))
 
     def kept(self, rows: int, length: int) -> KeysAndValues:
         """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError` (E0414) where it cannot be."""
@@ -113,7 +123,9 @@ class HuggingFaceDenoiser:
             raise UsageError(self._met["refused"])
         if "kind" not in self._met:
             try:
-                self._met["kind"] = type(way_of(self))
+                plain = copy.copy(self)  # -inf is no number that two calls could be compared by
+                plain.never = None
+                self._met["kind"] = type(way_of(plain))
             except UsageError as refused:
                 self._met["refused"] = refused.diagnostic
                 raise
@@ -133,6 +145,7 @@ class HuggingFaceDenoiser:
         """The same with this model."""
         other = copy.copy(self)
         other.model, other.head, other.device = model, Head(model, self.head.picks), next(model.parameters()).device
+        other.never = None if self.never is None else self.never.to(other.device)
         return other
 
     def encode(self, text: str) -> list[int]:
@@ -140,8 +153,8 @@ class HuggingFaceDenoiser:
         self._require_tokenizer()
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             whole = self._in_template(text)
-            return list(self.tokenizer(whole, add_special_tokens=False)["input_ids"])
-        ids = list(self.tokenizer(text)["input_ids"])
+            return self._ids(whole, add_special_tokens=False)
+        ids = self._ids(text)
         # Tokenizers of encoders close a text, and nothing is to be said after its end.
         closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
         return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
@@ -155,19 +168,32 @@ class HuggingFaceDenoiser:
         """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
         return infill.filled(self.tokenizer, self.mask_id, text, ids)
 
+    def _ids(self, text: str, **how: Any) -> list[int]:
+        """Raises `UsageError` (E0409) for a text that the tokenizer cannot read."""
+        try:
+            return list(self.tokenizer(text, **how)["input_ids"])
+        # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown character have no token. What
+        # its Rust code panics with is not an `Exception`.
+        except BaseException as error:
+            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+                raise
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+            message = f"the model's tokenizer cannot read a prompt: {why}"
+            raise UsageError(Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")) from error
+
     def _require_tokenizer(self) -> None:
         if self.tokenizer is None:
             message = "this denoiser has no tokenizer, and a prompt is text"
             raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
 
     def _in_template(self, text: str) -> str:
-        said = [{"role": "user", "content": text}]
         try:
-            return str(self.tokenizer.apply_chat_template(said, add_generation_prompt=True, tokenize=False))
+            return in_template(self.tokenizer, [{"role": "user", "content": text}])
         # A template is a program that comes with the model: it may lack a value, or raise what it likes.
         except Exception as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            message = f"the chat template of the model's tokenizer fails: {type(error).__name__}: {why}"
+            why = (str(error).strip().splitlines() or [""])[0]
+            why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
+            message = f"the chat template of the model's tokenizer fails: {why}"
             help = "give prompts as they are: `--raw` (`from_pretrained(..., raw=True)`)"
             raise UsageError(Diagnostic("E0409", message, help=help)) from error
 
@@ -189,19 +215,21 @@ def from_pretrained(
     device: str | torch.device | None = None,
     raw: bool = False,
     block_length: int | None = None,
+    all_ids: bool = False,
 ) -> HuggingFaceDenoiser:
     """A denoiser from a Hugging Face folder or name; the embedded model by default.
 
     Ids, and whether logits at a position speak of the next one (`shift_logits`; so they do in Dream), are found from the model's
     files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is one; `raw`: no chat template;
-    `block_length`: a position sees its own block of so many and those before it, found in the files of models known to be so.
+    `block_length`: a position sees its own block of so many and those before it, found in the files of models known to be so;
+    `all_ids`: ids without a token may be written too, which else have the logit -inf. A tokenizer that does not fit is logged (W0402).
     Raises `UsageError`: E0405 where there is no model that sees both sides, no tokenizer, no mask token, or code that is not
     trusted; E0408 for ids that cannot be right.
     """
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
     traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
-    denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw)
+    denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw, all_ids)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
         log.info("the tokenizer has no chat template: prompts are given as they are (`--raw`: without this line)")
     return denoiser
@@ -216,6 +244,7 @@ def denoiser_of(
     shift_logits: bool | None = None,
     block_length: int | None = None,
     raw: bool = False,
+    all_ids: bool = False,
 ) -> HuggingFaceDenoiser:
     """A denoiser from a model that transformers has loaded already, where it is and as it is.
 
@@ -223,19 +252,22 @@ def denoiser_of(
     are made to see what the model does, so it has to be in `eval` mode. Raises `UsageError` as `from_pretrained` does.
     """
     found = already_loaded(model, tokenizer)
-    return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits, block_length)), raw)
+    return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits, block_length)), raw, all_ids)
 
 
 def _traits(found: Opened, asked: Asked) -> Traits:
     """What was found, a MASK id among it."""
-    traits = traits_of(found.family, found.config, found.generation, found.tokenizer, asked)
+    traits = traits_of(found, asked)
     require_mask(traits, found.name)
     return traits
 
 
-def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool) -> HuggingFaceDenoiser:
+def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: bool) -> HuggingFaceDenoiser:
     blocks = require_block_length(traits, found.family, found.name)
     probed = _probed(found, model, traits, next(model.parameters()).device)
+    compared = fit_of(found, traits, probed.vocab_size)
+    for warning in compared.warnings(all_ids) if compared is not None else ():
+        log.warning("%s", warning)
     denoiser = HuggingFaceDenoiser(
         model,
         found.tokenizer,
@@ -249,6 +281,7 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool) -> HuggingFa
         mask=probed.mask,
         raw=raw,
         block_length=blocks,
+        never=() if compared is None or all_ids else compared.without_token,
     )
     require_denoiser(denoiser)
     return denoiser

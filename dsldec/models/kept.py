@@ -100,7 +100,8 @@ class KeysAndValues:
         with self.way.met(call):
             logits = self._logits(ids, call, call.columns if at is None else at, self.way.given(call, self.block_length is not None))
         self._last = call
-        return logits
+        known: Tensor = self.denoiser.without_never(logits)
+        return known
 
     @torch.inference_mode()
     def keep(self, source: Tensor, begin: Tensor, end: Tensor) -> None:

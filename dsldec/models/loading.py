@@ -7,9 +7,8 @@ from __future__ import annotations
 
 import json
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,8 +18,10 @@ import torch
 from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
+from . import hub, vocab_txt
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
+from .weights import SAFE, require_all, require_files, wrong_weights
 
 # What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a denoiser.
 OUR_MODELING = "modeling_dsldec"
@@ -28,6 +29,8 @@ DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
+# Beside one of these, a `vocab.txt` is not what the tokenizer is made of.
+VOCABULARIES = tuple(name for name in TOKENIZER_FILES if name not in ("tokenizer_config.json", "vocab.txt"))
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +43,13 @@ class Opened:
     config: Any
     generation: Any
     tokenizer: Any
+    built: str = ""  # how the tokenizer was built from `vocab.txt`, where transformers did not read that
+
+    @property
+    def said(self) -> dict[str, Any]:
+        """What the configuration says itself: its class fills up with ids of some other vocabulary."""
+        inner = self.raw.get("text_config")
+        return (inner if isinstance(inner, dict) else {}) | self.raw
 
     @property
     def own_code(self) -> str | None:
@@ -56,16 +66,19 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     """Read everything but the weights. Raises `UsageError` (E0405)."""
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
     name = str(path)
-    if not _is_hub_name(name) or path.exists():
+    # As it was given: `./owner/model` is meant as a folder.
+    if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or path.exists():
         _require_folder(path)
     # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault where it cannot.
     toolchain.require_folder(writing=False)
-    from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
+    from transformers import AutoConfig, PreTrainedConfig
 
     _quiet()
-    with _told(
-        f"no configuration could be read from `{name}`", "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
-    ):
+    if not path.exists():
+        name = hub.reachable(name)
+        path = Path(name)
+    help = "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
+    with _told(f"no configuration could be read from `{name}`", help, name):
         raw = PreTrainedConfig.get_config_dict(name)[0]
     _require_names(raw, name)
     raw["auto_map"] = {auto: code for auto, code in (raw.get("auto_map") or {}).items() if not str(code).startswith(f"{OUR_MODELING}.")}
@@ -79,9 +92,8 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         config._attn_implementation = None  # a kernel on a hub is code too
     if path.is_dir() and not any((path / file).is_file() for file in TOKENIZER_FILES):
         raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
-    with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
-        tokenizer = AutoTokenizer.from_pretrained(name, config=config, trust_remote_code=trust)
-    return Opened(name, family, raw, config, _generation(name), tokenizer)
+    tokenizer, built = tokenizer_of(name, config, trust_remote_code=trust)
+    return Opened(name, family, raw, config, _generation(name), tokenizer, built)
 
 
 def already_loaded(model: Any, tokenizer: Any) -> Opened:
@@ -90,6 +102,59 @@ def already_loaded(model: Any, tokenizer: Any) -> Opened:
     # The class that runs, which need not be the one that the weights were saved from, and may be somebody's own form of a known one.
     raw = config.to_dict() | {"architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]}
     return Opened(name, family_of(raw, name), raw, config, getattr(model, "generation_config", None), tokenizer)
+
+
+def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, local_files_only: bool = False) -> tuple[Any, str]:
+    """The tokenizer, and how it was built from `vocab.txt` where transformers does not read that. Raises `UsageError` (E0405)."""
+    from transformers import AutoTokenizer
+
+    found, why = None, None
+    try:
+        with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
+            how = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
+            found = AutoTokenizer.from_pretrained(name, config=config, **how)
+    except UsageError as error:
+        why = error
+    with suppress(OSError), _silent():
+        entries = _entries_unread(name, found, local_files_only)
+        built = None if entries is None else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
+        if built is not None:
+            return built.tokenizer, built.how
+    if why is not None:
+        raise why
+    if not _has_words(found):
+        raise wrong(f"`{name}` has no tokenizer: its files hold no vocabulary", "put the files it was saved to beside `config.json`")
+    return found, ""
+
+
+def _entries_unread(name: str, found: Any, local: bool) -> dict[str, int] | None:
+    """What stands in a `vocab.txt` that is the only file of a vocabulary, and that the tokenizer found was not made of."""
+    # Code that the model brings may do with the file what it likes, and was trusted.
+    if type(found).__module__.startswith("transformers_modules.") or _beside(name, VOCABULARIES, local):
+        return None
+    entries = next((vocab_txt.entries_of(file) for file in _beside(name, ("vocab.txt",), local)), None)
+    return None if entries is None or (found is not None and vocab_txt.reads(found, entries)) else entries
+
+
+def _beside(name: str, files: Sequence[str], local: bool) -> list[Path]:
+    """Those of these files that a folder has, or that the hub has; `local`: the hub is not asked."""
+    if Path(name).is_dir():
+        return [Path(name) / file for file in files if (Path(name) / file).is_file()]
+    from transformers.utils.hub import cached_file
+
+    safely = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False)
+    safely["local_files_only"] = local
+    return [Path(there) for file in files if (there := cached_file(name, file, **safely)) is not None]
+
+
+def _has_words(tokenizer: Any) -> bool:
+    """Whether it has any token that is not special: transformers makes one of nothing else where it finds no vocabulary."""
+    try:
+        known = tokenizer.get_vocab()
+    # Code of a model's own may leave it to be written.
+    except Exception:
+        return True
+    return any(id_ not in tokenizer.all_special_ids for id_ in known.values())
 
 
 def _as_stock(raw: dict[str, Any], stock: str) -> Any:
@@ -108,7 +173,9 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
     import transformers
 
     help = "give a folder with a whole model: configuration, weights and tokenizer"
-    with _told(f"`{model.name}` does not load", help), memory_told(model.name, dtype, device):
+    if (folder := Path(model.name)).is_dir():
+        require_files(folder)
+    with _told(f"`{model.name}` does not load", help, model.name), memory_told(model.name, dtype, device):
         if model.own_code:
             from .remote import built
 
@@ -116,12 +183,9 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
         else:
             auto = getattr(transformers, model.family.auto[0])
             # Never asked for at a terminal either: code that may run has been found by now.
-            safely = {"trust_remote_code": False, "output_loading_info": True}
+            safely = {"trust_remote_code": False, "output_loading_info": True, "ignore_mismatched_sizes": True}
             found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
-            if lacking := sorted(report["missing_keys"]):
-                raise ValueError(f"its files hold no weights for `{lacking[0]}`: it was saved without its language-model head")
-            if (extra := sorted(report["unexpected_keys"])) and model.family.stock:
-                raise ValueError(f"its files hold `{extra[0]}`, which `{type(found).__name__}` has no place for")
+            require_all(report, found, model.name, own_places=model.family.stock is not None)
     # A canvas is read anew each time; keys and values kept from it would only fill memory.
     found.config.use_cache = False
     with memory_told(model.name, dtype, device):
@@ -129,10 +193,14 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
 
 
 def without_weights(model: Opened) -> Any:
-    """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes memory."""
+    """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes memory.
+
+    Raises `UsageError` (E0405).
+    """
     import transformers
 
-    with torch.device("meta"):
+    help = "see whether its sizes are those of its class"
+    with _told(f"no model can be made from the configuration of `{model.name}`", help), torch.device("meta"):
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
@@ -177,20 +245,35 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
 
 
 @contextmanager
-def _told(message: str, help: str) -> Iterator[None]:
+def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
     """transformers, and a model's own code, raise nearly anything for what they cannot use; the first line says why."""
     try:
-        yield
+        with _silent():
+            yield
     except UsageError:
         raise
     except Exception as error:
+        if hub.is_hub_name(hub_name) and (refused := hub.told(error, hub_name)) is not None:
+            raise UsageError(refused) from error
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        if why.startswith("Error no file named"):
+            raise wrong_weights(f"{message}: it has no weights, no `model.safetensors`") from error
+        if "Weights only load failed" in why:  # torch goes on with how to load it all the same
+            raise wrong_weights(f"{message}: a file of its weights is no pickle of tensors alone, and could run code", SAFE) from error
         raise wrong(f"{message}: {why}", help) from error
 
 
-def _is_hub_name(name: str) -> bool:
-    """`owner/model`; anything else can only be a folder, and asking a hub for it would take long to fail."""
-    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Inside, transformers reports nothing of its own: what matters of it is told in our words."""
+    from transformers.utils import logging
+
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()
+    try:
+        yield
+    finally:
+        logging.set_verbosity(before)
 
 
 def _require_folder(path: Path) -> None:

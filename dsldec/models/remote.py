@@ -18,6 +18,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .weights import named, require_shapes, wrong_weights
+
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
 # What every configuration had up to transformers 4, and code of that time reads.
 ALWAYS_THERE = {
@@ -42,7 +44,7 @@ def remote_class(name: str, config: Any, auto: tuple[str, ...]) -> Any:
 
 
 def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> Any:
-    """The model with its weights, on the CPU. Raises `ValueError` where weights are missing, and what the code raises."""
+    """The model with its weights, on the CPU. Raises `UsageError` (E0418) where weights do not fit, and what the code raises."""
     from transformers.initialization import no_init_weights
 
     before = torch.get_default_dtype()
@@ -90,9 +92,12 @@ def plain_frequencies(config: Any, device: Any = None, seq_len: int | None = Non
 
 
 def _fill(model: Any, name: str) -> None:
-    missing = set(model.state_dict())
+    shapes = {key: tensor.shape for key, tensor in model.state_dict().items()}
+    missing = set(shapes)
     for file in _weight_files(name):
         weights = _read(file)
+        differing = [(key, tensor.shape, shapes[key]) for key, tensor in weights.items() if key in shapes and tensor.shape != shapes[key]]
+        require_shapes(differing, name)
         model.load_state_dict(weights, strict=False)
         missing -= weights.keys()
     state = model.state_dict(keep_vars=True)
@@ -104,7 +109,7 @@ def _fill(model: Any, name: str) -> None:
     there = {id(tensor) for key, tensor in state.items() if key not in missing}
     lacking = sorted(key for key in missing & state.keys() if id(state[key]) not in there)
     if lacking:
-        raise ValueError(f"its files hold no weights for `{lacking[0]}`{f' and {len(lacking) - 1} more' * (len(lacking) > 1)}")
+        raise wrong_weights(f"`{name}` does not load: its files hold no weights for {named(lacking)}")
 
 
 def _weight_files(name: str) -> Iterator[Path]:
@@ -121,7 +126,7 @@ def _weight_files(name: str) -> Iterator[Path]:
             for shard in sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())):
                 yield Path(str(cached_file(name, shard)))
             return
-    raise ValueError(f"it has no weights: no `{WEIGHTS[0]}`")
+    raise wrong_weights(f"`{name}` has no weights: there is no `{WEIGHTS[0]}`")
 
 
 def _read(file: Path) -> dict[str, Tensor]:

@@ -5,12 +5,15 @@ Not here: which family a model is of (`families`). What the caller gives goes be
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import Diagnostic, UsageError
 from .families import BLOCK_NAMES, Family
+
+if TYPE_CHECKING:
+    from .loading import Opened
 
 DEFAULT_GEN_LENGTH = 256
 MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>", "<MASK>", "|<MASK>|")
@@ -55,10 +58,11 @@ class Traits:
     block_length: Found | None = None
 
 
-def traits_of(family: Family, config: Any, generation: Any, tokenizer: Any, asked: Asked) -> Traits:
-    """Look everything up. `config`, `generation` and `tokenizer` are transformers' own; the last two may be None."""
+def traits_of(found: Opened, asked: Asked) -> Traits:
+    """Look everything up."""
+    family, config, tokenizer = found.family, found.config, found.tokenizer
     vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
-    sources = (("the tokenizer", tokenizer), ("config.json", config), ("generation_config.json", generation))
+    sources = (("the tokenizer", tokenizer), ("config.json", found.said), ("generation_config.json", found.generation))
     turns = [Found(vocabulary[name], f"the token `{name}`") for name in TURN_NAMES if name in vocabulary]
     size = getattr(config, "vocab_size", None)
     ends = [*_ids(sources, "eos_token_id", size), *turns]
@@ -72,7 +76,7 @@ def traits_of(family: Family, config: Any, generation: Any, tokenizer: Any, aske
         ends=tuple(dict.fromkeys(one.value for one in ends)) if asked.eos_id is None else (asked.eos_id,),
         shift_logits=Found(family.shift_logits, f"the family, {family.name}") if asked.shift_logits is None else _shift(asked.shift_logits),
         context=context,
-        gen_length=_gen_length(generation, context),
+        gen_length=_gen_length(found.generation, context),
         block_length=_block_length(family, config) if asked.block_length is None else Found(asked.block_length, "--block-length"),
     )
 
@@ -96,9 +100,9 @@ def require_block_length(traits: Traits, family: Family, name: str) -> int | Non
 
 
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Found]:
-    """Every id under this name. Configuration classes bring defaults of some other vocabulary: what is outside this one is none."""
+    """Every id under this name; what is outside the vocabulary is none."""
     for where, source in sources:
-        given = getattr(source, name, None)
+        given = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
         for one in given if isinstance(given, list | tuple) else [given]:
             if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < (vocab_size or one + 1):
                 yield Found(one, where)

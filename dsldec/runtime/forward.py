@@ -75,7 +75,9 @@ class Forward:
 
     def guided(self, with_prompt: Tensor, without_prompt: Tensor) -> Tensor:
         """Classifier-free guidance: away from what is said without the prompt."""
-        return without_prompt + ((self.guidance or 0) + 1) * (with_prompt - without_prompt)
+        guided = without_prompt + ((self.guidance or 0) + 1) * (with_prompt - without_prompt)
+        # An id that is never written has the logit -inf in both, whose difference is no number.
+        return torch.where(with_prompt == float("-inf"), with_prompt, guided)
 
     def _guided(self, canvases: Tensor, index: Tensor, lengths: list[int], at: Tensor | None) -> Tensor:
         ids = canvases[:, : max(lengths)]

@@ -50,6 +50,7 @@ class ExportOptions:
     force: bool = False
     block_length: int | None = None
     cache: str | None = None
+    all_ids: bool = False
 
 
 def export_hf(options: ExportOptions) -> int:
@@ -66,7 +67,7 @@ def export_hf(options: ExportOptions) -> int:
 
     found = opened(folder, options.trust_remote_code)
     asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
-    require_mask(traits_of(found.family, found.config, found.generation, found.tokenizer, asked), found.name)
+    require_mask(traits_of(found, asked), found.name)
     name = found.own_code or _class_without_generate(found)
     files = {}
     if name is not None:
@@ -86,6 +87,7 @@ def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
     said = {
         name: getattr(options, name) for name in ("mask_id", "eos_id", "shift_logits", "block_length", "gen_length", "lookahead", "cache")
     }
+    said["all_ids"] = options.all_ids or None
     told = [f"load({', '.join(bound)})", *(f"{name}={value!r}" for name, value in said.items() if value is not None)]
     return f'''\
 """How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import math
 import shlex
+import sys
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
@@ -19,10 +20,10 @@ from . import printable
 
 if TYPE_CHECKING:
     from ..models.loading import Opened
+    from ..models.tokenizer_fit import Fit
     from ..models.traits import Found, Traits
 
 SHOWN, NOT_RUNNABLE = 0, 1
-LONGEST_HEADER = 100_000_000  # the format's own bound
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,23 +38,30 @@ class ModelOptions:
     block_length: int | None = None
     device: str | None = None
     as_json: bool = False
+    all_ids: bool = False
 
 
 def model(options: ModelOptions) -> int:
     """Print what is found, and return the exit status: 1 where `dsldec run` would need more. Raises `UsageError` (E0405)."""
     from ..models.loading import device_of, opened
+    from ..models.tokenizer_fit import fit_of
     from ..models.traits import Asked, traits_of
 
     device = device_of(options.device)
     found = opened(options.path, options.trust_remote_code)
     asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
-    traits = traits_of(found.family, found.config, found.generation, found.tokenizer, asked)
-    about = _about(found, traits, str(device), options)
+    traits = traits_of(found, asked)
+    compared = fit_of(found, traits, found.config.vocab_size)
+    warnings = [] if compared is None else list(compared.warnings(options.all_ids))
+    about = _about(found, traits, compared, str(device), options)
+    about["warnings"] = [{"code": one.code, "message": one.message, "help": one.help} for one in warnings]
     print(json.dumps(about, indent=2) if options.as_json else "\n".join(_lines(about)))
+    for warning in warnings:
+        print(printable(str(warning)), file=sys.stderr)
     return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(found, traits) else SHOWN
 
 
-def _about(found: Opened, traits: Traits, device: str, options: ModelOptions) -> dict[str, Any]:
+def _about(found: Opened, traits: Traits, compared: Fit | None, device: str, options: ModelOptions) -> dict[str, Any]:
     """Everything, in the order it is shown."""
     stored = _stored(Path(found.name))
     return {
@@ -63,6 +71,9 @@ def _about(found: Opened, traits: Traits, device: str, options: ModelOptions) ->
         "own_code": found.own_code is not None,
         "parameters": _parameters(found, stored),
         "vocab_size": found.config.vocab_size,
+        "tokens": None if compared is None else compared.tokens,
+        "ids_without_token": None if compared is None else len(compared.without_token),
+        "tokenizer_built": found.built or None,
         "mask_id": _said(traits.mask_id),
         "eos_id": _said(traits.eos_id),
         "ends": list(traits.ends),
@@ -89,13 +100,13 @@ def _said(found: Found | None) -> dict[str, Any] | None:
 
 def _stored(folder: Path) -> list[Mapping[str, Any]]:
     """What the headers of the weights' files say of each tensor; nothing else of the files is read."""
+    from ..models.weights import header
+
     tensors: list[Mapping[str, Any]] = []
     for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
-        with suppress(ValueError), file.open("rb") as stream:
-            length = int.from_bytes(stream.read(8), "little")
-            # A file that is cut off, or no such file at all, is told when it is loaded.
-            header = json.loads(stream.read(length)) if length <= LONGEST_HEADER else {}
-            tensors += [about for name, about in header.items() if name != "__metadata__"]
+        # A file that is cut off, or no such file at all, is told when it is loaded.
+        with suppress(OSError, ValueError):
+            tensors += header(file).values()
     return tensors
 
 
@@ -126,6 +137,7 @@ def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str
     words += [traits.shift_logits.where] if options.shift_logits is not None else []
     if options.block_length is not None or _lacks_blocks(found, traits):
         words += ["--block-length", "N" if options.block_length is None else str(options.block_length)]
+    words += ["--all-ids"] if options.all_ids else []
     words += ["--dtype", "bfloat16"] if saved_as == "bfloat16" else []
     words += ["--device", options.device] if options.device is not None else []
     return " ".join([*words, '"..."'])
@@ -142,7 +154,10 @@ def _lines(about: Mapping[str, Any]) -> Iterator[str]:
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "class", f"{about['class']}{', code of its own' * about['own_code']}"
     yield "parameters", "unknown" if about["parameters"] is None else f"{about['parameters']:,}"
-    yield "vocabulary", f"{about['vocab_size']:,} ids"
+    yield "vocabulary", f"{about['vocab_size']:,} ids{_silent(about['ids_without_token'])}"
+    if about["tokens"] is not None:
+        built = about["tokenizer_built"]
+        yield "tokenizer", f"{about['tokens']:,} tokens{f', built from `vocab.txt`: {built}' if built else ''}"
     yield "mask", _from(about["mask_id"]) or "none found: `--mask-id N` says which id it is"
     others = [str(one) for one in about["ends"] if one != (about["eos_id"] or {}).get("value")]
     also = f"; an answer ends at {', '.join(others)} too" if others else ""
@@ -158,6 +173,10 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "chat", "a template" if about["chat_template"] else "no template: prompts are given as they are"
     yield "saved as", about["saved_as"] or "unknown"
     yield "device", about["device"]
+
+
+def _silent(count: int | None) -> str:
+    return f", {count:,} of them without a token" if count else ""
 
 
 def _from(found: Mapping[str, Any] | None, unit: str = "") -> str:

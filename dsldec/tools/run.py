@@ -54,6 +54,7 @@ class RunOptions:
     eos_id: int | None = None
     shift_logits: bool | None = None
     block_length: int | None = None
+    all_ids: bool = False
     dtype: str = "float32"
     device: str | None = None
     raw: bool = False
@@ -125,6 +126,7 @@ def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, fil
         eos_id=options.eos_id,
         shift_logits=options.shift_logits,
         block_length=options.block_length,
+        all_ids=options.all_ids,
         dtype=options.dtype,
         device=options.device,
         raw=options.raw,
@@ -287,6 +289,8 @@ def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
     said = {name: getattr(options, name) for name in DECIDING}
     if options.model is not None and os.path.exists(options.model):
         said["model"] = os.path.realpath(options.model)
+    # A file that was written before there was this option says nothing of it.
+    said |= {"all_ids": True} if options.all_ids else {}
     # Of the caches, only those that approximate change an answer.
     said["cache"] = options.cache if options.cache in ("prefix", "dual") else None
     whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)

@@ -198,7 +198,7 @@ def test_weights_without_a_head_are_not_filled_up_at_random(folders: dict[str, P
         weights = transformers.modeling_utils.load_state_dict(str(folder / "model.safetensors"))
         kept = {name: tensor.clone() for name, tensor in weights.items() if not name.startswith(part)}
         tiny.save_file(kept, folder / "model.safetensors", metadata={"format": "pt"})
-        assert "its files hold no weights for `" in declined(folder)
+        assert "its files hold no weights for `" in declined(folder, "E0418")
 
 
 def test_a_missing_tokenizer_is_said(folders: dict[str, Path], tmp_path: Path) -> None:

@@ -125,4 +125,6 @@ def test_through_a_shift_the_columns_before_are_chosen() -> None:
     assert wrapped.chooses
     for denoiser in (moved, wrapped):
         torch.testing.assert_close(denoiser(IDS, lengths=LENGTHS, at=AT), picked(moved(IDS, LENGTHS), AT), rtol=1e-5, atol=1e-5)
-    assert torch.equal(moved(IDS, at=torch.zeros(2, 1, dtype=torch.int64))[:, 0], plain(IDS)[:, 0])
+    # A product of one row is summed in another order than one of ten, on some processors.
+    first = moved(IDS, at=torch.zeros(2, 1, dtype=torch.int64))[:, 0]
+    torch.testing.assert_close(first, plain(IDS)[:, 0], rtol=1e-5, atol=1e-5)

@@ -198,7 +198,6 @@ def test_in_a_model_causal_between_blocks_nothing_is_lost() -> None:
         part = fed(memory, ids, spans, right=[LENGTHS[row] for row, _, _ in spans])
         for one, (row, begin, end) in enumerate(spans):
             near(part[one, : end - begin], plain[row, begin:end], 1e-5)
-            assert torch.equal(part[one, : end - begin].argmax(-1), plain[row, begin:end].argmax(-1))
 
 
 def test_blocks_kept_one_after_another_are_a_whole_canvas() -> None:

@@ -91,10 +91,19 @@ def code_copied_to(folder: Path) -> Iterator[None]:
         yield
 
 
-def tokenizer(folder: Path, *, mask: bool = True, chat: bool = False, extra: tuple[str, ...] = ()) -> None:
+def tokenizer(
+    folder: Path,
+    *,
+    mask: bool = True,
+    chat: bool = False,
+    extra: tuple[str, ...] = (),
+    size: int = SIZE,
+    holes: tuple[int, ...] = (),
+) -> None:
+    """`size`: ids of the tokenizer, `holes`: those of them that have no token."""
     words = ["<pad>", "<eos>", "<m>", *extra]
-    words += [f"w{number}" for number in range(SIZE - len(words))]
-    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words)}, unk_token="<pad>"))
+    words += [f"w{number}" for number in range(size - len(words))]
+    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words) if at not in holes}, unk_token="<pad>"))
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     whole = transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", **({"mask_token": "<m>"} if mask else {})

@@ -1,0 +1,122 @@
+"""A prompt in a model's chat template: text that the template, a program that comes with the model, makes of it in bounded time.
+
+It runs in a process of its own, which is ended when it takes too long; the process is kept for the next prompt.
+
+Not here: what a template sees (`template_process`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import importlib.util
+import json
+import os
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+from . import template_process
+
+TIME_LIMIT = 10.0  # seconds for one prompt; a template takes milliseconds
+START_LIMIT = 60.0
+
+
+class TemplateFailedError(Exception):
+    """Why a template gave no text."""
+
+
+def in_template(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
+    """The text that the model is to go on with. Raises `TemplateFailedError`, and whatever a tokenizer of the model's own code raises."""
+    from transformers import PreTrainedTokenizerBase
+
+    # Another one is code that was trusted, and may need no template.
+    if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template or not sys.executable:
+        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+    special = {name: token if isinstance(token, list) else str(token) for name, token in tokenizer.special_tokens_map.items()}
+    values = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True, **special}
+    return _PROCESS.rendered(tokenizer.get_chat_template(), values)
+
+
+class _Process:
+    """The process, started when it is first needed, and again where it had to be ended."""
+
+    def __init__(self) -> None:
+        self._running: subprocess.Popen[str] | None = None
+        self._owner = 0  # a copy of this process made by `fork` has no right to the pipes of the first
+        self._lock = threading.Lock()
+
+    def rendered(self, template: str, values: Mapping[str, Any]) -> str:
+        line = json.dumps({"template": template, "values": values}, default=str)
+        with self._lock:
+            begun = time.monotonic()
+            answer = self._asked(line, TIME_LIMIT)
+        if answer is None:
+            late = time.monotonic() - begun >= TIME_LIMIT
+            raise TemplateFailedError(f"it takes longer than {TIME_LIMIT:g} seconds" if late else "it ends the process that renders it")
+        if "error" in answer:
+            raise TemplateFailedError(answer["error"])
+        return str(answer["text"])
+
+    def end(self) -> None:
+        """End the process; the next rendering starts another one."""
+        running, self._running = self._running, None
+        if running is not None and self._owner == os.getpid():
+            running.kill()
+            with suppress(OSError, ValueError):
+                running.communicate()
+
+    def _asked(self, line: str, limit: float) -> dict[str, Any] | None:
+        """What it answers; None where it does not, and was ended."""
+        if self._running is None or self._owner != os.getpid() or self._running.poll() is not None:
+            self.end()
+            self._start()
+        running = self._running
+        assert running is not None
+        assert running.stdin is not None
+        with suppress(OSError):
+            running.stdin.write(f"{line}\n")
+            running.stdin.flush()
+            return self._line(limit)
+        self.end()
+        return None
+
+    def _line(self, limit: float) -> dict[str, Any] | None:
+        running = self._running
+        assert running is not None
+        assert running.stdout is not None
+        late = threading.Timer(limit, running.kill)
+        late.start()
+        try:
+            said = running.stdout.readline()
+        except BaseException:  # Ctrl-C: what it answers later would be taken for an answer to the next
+            self.end()
+            raise
+        finally:
+            late.cancel()
+        try:
+            answer: dict[str, Any] = json.loads(said)
+        except ValueError:
+            self.end()
+            return None
+        return answer
+
+    def _start(self) -> None:
+        places = [
+            str(Path(str(found.origin)).parent.parent) for name in ("jinja2", "markupsafe") if (found := importlib.util.find_spec(name))
+        ]
+        command = [sys.executable, "-I", "-S", str(Path(template_process.__file__)), *dict.fromkeys(places)]
+        self._running = subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+        )
+        self._owner = os.getpid()
+        if self._line(START_LIMIT) is None:
+            raise TemplateFailedError("the process that would render it does not start")
+
+
+_PROCESS = _Process()
+atexit.register(_PROCESS.end)

@@ -1,0 +1,85 @@
+"""A name on a hub to what can be read: the name, or the folder of the cache where the hub does not answer.
+
+The hub is asked once, and for a few seconds, before transformers asks it for each file and tries each again five times.
+
+Not here: what is read (`loading`).
+"""
+
+from __future__ import annotations
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+
+log = logging.getLogger("dsldec")
+
+PATIENCE = 5.0  # seconds for the one question
+HELP = "give the folder of a model on this machine, or `owner/name` of one on a hub that can be reached"
+
+
+def is_hub_name(name: str) -> bool:
+    """`owner/model`; anything else can only be a folder, and asking a hub for it would take long to fail."""
+    return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
+
+
+def reachable(name: str) -> str:
+    """The name, where the hub answers; else the folder that it was downloaded to. Raises `UsageError` (E0405) where there is neither."""
+    why = _why_not(name)
+    if why is None:
+        return name
+    folder = _cached(name)
+    if folder is None:
+        raise UsageError(Diagnostic("E0405", f"there is no folder `{name}`, and no such download: {why}", help=HELP))
+    log.info("%s: `%s` is read as it was downloaded before", why, name)
+    return str(folder)
+
+
+def told(error: BaseException, name: str) -> Diagnostic | None:
+    """What the hub said, if it is the hub that refused; transformers wraps its errors in several of its own."""
+    from huggingface_hub import errors
+
+    chain: list[BaseException] = []
+    while error is not None and error not in chain:
+        chain.append(error)
+        error = error.__cause__ or error.__context__  # type: ignore[assignment]
+    if any(isinstance(one, errors.GatedRepoError) for one in chain):
+        help = "ask for access on its page, then log in with `hf auth login`"
+        return Diagnostic("E0405", f"`{name}` is gated: its makers have to let you in", help=help)
+    if any(isinstance(one, errors.RepositoryNotFoundError) for one in chain):
+        help = "see how it is written; for one of your own, log in with `hf auth login`"
+        return Diagnostic("E0405", f"there is no folder `{name}` here and no such model on the hub, or it is private", help=help)
+    return None
+
+
+def _why_not(name: str) -> str | None:
+    """Why the hub is not to be asked, None where it answers, whatever it says."""
+    from huggingface_hub import HfApi, constants
+    from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
+
+    if constants.HF_HUB_OFFLINE:
+        return "the hub is not asked, since `HF_HUB_OFFLINE` is set"
+    try:
+        HfApi().model_info(name, timeout=PATIENCE)
+    except OfflineModeIsEnabled:
+        return "the hub is not asked, since `HF_HUB_OFFLINE` is set"
+    except HFValidationError:
+        return "no model on a hub can have this name"
+    except HfHubHTTPError:
+        return None
+    # The library that asks is not the same in every version, and each has errors of its own for a network that is not there.
+    except Exception:
+        return "the hub cannot be reached"
+    return None
+
+
+def _cached(name: str) -> Path | None:
+    from huggingface_hub import try_to_load_from_cache
+
+    try:
+        found: Any = try_to_load_from_cache(name, "config.json")
+    except (ValueError, OSError):
+        return None
+    return Path(found).parent if isinstance(found, str) else None

@@ -1,0 +1,125 @@
+"""Does a tokenizer fit its model: sizes, ids without a token, special ids?
+
+An id that has no token vanishes from the text it is written into, so decoding never writes one unless it is asked to. Nothing else that
+is found here changes how a model is decoded: it is told (W0402).
+
+Not here: where ids come from (`traits`), how logits are kept from such ids (`huggingface`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+from ..diagnostics import Diagnostic
+
+if TYPE_CHECKING:
+    from .loading import Opened
+    from .traits import Traits
+
+SPECIAL = ("mask_token_id", "eos_token_id", "bos_token_id", "pad_token_id")
+# A vocabulary is padded at its end, by less than this share of it, so that matrices have sizes that are fast.
+PADDING = 0.01
+OWN_TOKENIZER = "see whether the tokenizer is this model's own"
+
+
+@dataclass(frozen=True, slots=True)
+class Fit:
+    """What was compared. `without_token`: ids of the model, in order; `beyond`: ids of the tokenizer that are none of the model's."""
+
+    vocab_size: int
+    tokens: int
+    without_token: tuple[int, ...]
+    beyond: tuple[int, ...]
+    differing: tuple[str, ...]
+
+    @property
+    def is_padding(self) -> bool:
+        """Whether the ids without a token are only those that fill up the vocabulary."""
+        missing = self.without_token
+        return not missing or (missing[0] == self.vocab_size - len(missing) and len(missing) <= self.vocab_size * PADDING)
+
+    def warnings(self, all_ids: bool = False) -> Iterator[Diagnostic]:
+        """What somebody has to know (W0402); `all_ids`: ids without a token may be written."""
+        if not self.is_padding:
+            has = _count(len(self.without_token), "id has no token", "ids have no token")
+            then = "what is written there is missing from the text" if all_ids else "they are never written"
+            message = f"the model has {self.vocab_size:,} ids and the tokenizer {self.tokens:,}: {has}, {then}"
+            lifts = "" if all_ids else "; `--all-ids` (`all_ids=True`) lets them be written"
+            yield Diagnostic("W0402", message, help=f"{OWN_TOKENIZER}{lifts}")
+        if self.beyond:
+            has = _count(len(self.beyond), "token is", "tokens are")
+            message = (
+                f"the tokenizer has an id {max(self.beyond):,} and the model {self.vocab_size:,} ids: {has} none that the model can read"
+            )
+            yield Diagnostic("W0402", message, help=OWN_TOKENIZER)
+        for message in self.differing:
+            yield Diagnostic(
+                "W0402", message, help=f"{OWN_TOKENIZER}; `dsldec model` shows the ids that are used, and where they were found"
+            )
+
+
+def fit_of(found: Opened, traits: Traits, vocab_size: int) -> Fit | None:
+    """Compare a tokenizer with a model of so many ids; None where there is no tokenizer, or none that tells its tokens."""
+    tokenizer, names = found.tokenizer, _names(found.tokenizer)
+    if names is None:
+        return None
+    # The mask, and what ends an answer, have a meaning without a token.
+    kept = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(traits.ends)
+    known = set(names.values())
+    missing = [id_ for id_ in range(vocab_size) if id_ not in known and id_ not in kept]
+    without = tuple(id_ for id_, name in zip(missing, _named(tokenizer, missing), strict=True) if not name)
+    beyond = tuple(sorted(id_ for id_ in known if id_ >= vocab_size))
+    sources = {"the tokenizer": tokenizer, "config.json": found.said, "generation_config.json": found.generation}
+    return Fit(vocab_size, len(known), without, beyond, tuple(_differing(sources, vocab_size)))
+
+
+def _names(tokenizer: Any) -> dict[str, int] | None:
+    try:
+        names: dict[str, int] = tokenizer.get_vocab()
+        # Code of a model's own may leave it to be written, or list what it likes.
+        return names if all(isinstance(id_, int) for id_ in names.values()) and names else None
+    except Exception:
+        return None
+
+
+def _named(tokenizer: Any, ids: list[int]) -> list[Any]:
+    """The token of each id as the tokenizer itself names it: not every one lists all it has."""
+    try:
+        unknown = {None, "", getattr(tokenizer, "unk_token", None)}
+        found = tokenizer.convert_ids_to_tokens(ids)
+        return [None if name in unknown else name for name in found] if len(found) == len(ids) else [None] * len(ids)
+    # Many raise for an id they do not have.
+    except Exception:
+        return [None] * len(ids)
+
+
+def _differing(sources: Mapping[str, Any], vocab_size: int) -> Iterator[str]:
+    """Special ids that one source says and no other does, and those that the model does not have."""
+    for name in SPECIAL:
+        ids = {where: given for where, source in sources.items() if (given := _ids(source, name))}
+        outside = next(((where, one) for where, given in ids.items() for one in sorted(given) if not 0 <= one < vocab_size), None)
+        if outside is not None:
+            yield f"`{name}` is {outside[1]} in {outside[0]}, and the model has {vocab_size:,} ids"
+            continue
+        for where, given in ids.items():
+            others = {other: theirs for other, theirs in ids.items() if other != where}
+            if others and not given & set().union(*others.values()):
+                other = next(iter(others))
+                yield f"`{name}` is {_listed(given)} in {where} and {_listed(others[other])} in {other}"
+                break
+
+
+def _ids(source: Any, name: str) -> set[int]:
+    given = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    given = given if isinstance(given, list | tuple) else [given]
+    return {one for one in given if isinstance(one, int) and not isinstance(one, bool)}
+
+
+def _listed(ids: Collection[int]) -> str:
+    return ", ".join(str(one) for one in sorted(ids))
+
+
+def _count(number: int, one: str, many: str) -> str:
+    return f"{number:,} {one if number == 1 else many}"

@@ -1,0 +1,143 @@
+"""A tokenizer from a folder's `vocab.txt`, an entry a line, where transformers does not read that file.
+
+The model type of a folder decides which tokenizer transformers makes. Where that one takes no `vocab.txt`, it is made of nothing but
+special tokens, and nothing is said. What a vocabulary looks like tells how its text is split.
+
+Not here: which folders have such a file (`loading`), whether a tokenizer fits its model (`vocabulary`).
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Iterable, Mapping
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+LARGEST_FILE = 16 * 1024 * 1024
+MOST_ENTRIES = 100_000  # of a vocabulary whose entries are looked for one by one
+SAYING = ("tokenizer_config.json", "special_tokens_map.json")  # what says how special tokens are written
+TRIED = 200  # entries that a tokenizer is asked for
+# What BERT and RoBERTa call them; a folder that says its own goes first.
+SPECIAL_NAMES = {
+    "unk_token": ("[UNK]", "<unk>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
+    "cls_token": ("[CLS]", "<s>"), "mask_token": ("[MASK]", "<mask>"), "bos_token": (), "eos_token": (),
+}  # fmt: skip
+PLACEHOLDER = re.compile(r"\[unused\d+\]|\[(UNK|SEP|PAD|CLS|MASK)\]|<.*>")
+
+
+@dataclass(frozen=True, slots=True)
+class Built:
+    """A tokenizer that was built here; `how`: in words that can follow "built from `vocab.txt`"."""
+
+    tokenizer: Any
+    how: str
+
+
+def entries_of(file: Path) -> dict[str, int] | None:
+    """The entries of a `vocab.txt` and their ids; None for a file that is no such list. Of equal entries the last one counts."""
+    try:
+        if not file.is_file() or file.stat().st_size > LARGEST_FILE:
+            return None
+        lines = file.read_text(encoding="utf-8").split("\n")
+    except (OSError, ValueError):
+        return None
+    entries = {line.removesuffix("\r"): at for at, line in enumerate(lines) if line.removesuffix("\r")}
+    return entries or None
+
+
+def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
+    """Whether a tokenizer has these entries under these ids, and finds them in a text."""
+    known = tokenizer.get_vocab()
+    if any(known.get(entry) != id_ for entry, id_ in entries.items()):
+        return False
+    if _has_pieces(entries):
+        return True
+    ordinary = _ordinary(entries)
+    tried = ordinary[:: -(-len(ordinary) // TRIED) or 1]
+    return 2 * sum(bool(tokenizer.tokenize(entry) == [entry]) for entry in tried) >= len(tried)
+
+
+def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
+    """A tokenizer of these entries; `saying`: files that may name its special tokens. None for a vocabulary of too many entries."""
+    from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
+
+    said = _said(saying)
+    special = _special(entries, said)
+    unknown = special.get("unk_token")
+    if _has_pieces(entries) or _has_words(entries):
+        made = Tokenizer(models.WordPiece(dict(entries), unk_token=str(unknown)))
+        lowercase = said.get("do_lower_case")
+        lowercase = lowercase if isinstance(lowercase, bool) else all(entry == entry.lower() for entry in _ordinary(entries))
+        made.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
+        made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
+        made.decoder = decoders.WordPiece()
+        how = "words and their pieces (WordPiece)" if _has_pieces(entries) else "whole words"
+    elif len(entries) <= MOST_ENTRIES:
+        made = Tokenizer(models.WordLevel(dict(entries), unk_token=str(unknown)))
+        made.pre_tokenizer = _longest_first(entries)
+        made.decoder = decoders.Fuse()
+        how = "whole entries, the longest first"
+    else:
+        return None
+    return Built(_whole(made, special, entries, said), how)
+
+
+def _said(files: Iterable[Path]) -> dict[str, Any]:
+    """What these files say, as far as they are JSON objects."""
+    said: dict[str, Any] = {}
+    for file in files:
+        with suppress(OSError, ValueError, RecursionError):
+            if file.stat().st_size <= LARGEST_FILE:
+                read = json.loads(file.read_text(encoding="utf-8"))
+                said |= read if isinstance(read, dict) else {}
+    return said
+
+
+def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], said: Mapping[str, Any]) -> Any:
+    from tokenizers import processors
+    from transformers import PreTrainedTokenizerFast
+
+    if "cls_token" in special and "sep_token" in special:
+        first, last = special["cls_token"], special["sep_token"]
+        around = [(name, entries[name]) for name in {first, last}]
+        pieces: dict[str, Any] = {"single": [first, "$A", last], "pair": [first, "$A", last, "$B", last]}
+        made.post_processor = processors.TemplateProcessing(**pieces, special_tokens=around)
+    most = said.get("model_max_length")
+    length = {"model_max_length": most} if isinstance(most, int) and most > 0 else {}
+    return PreTrainedTokenizerFast(tokenizer_object=made, clean_up_tokenization_spaces=False, **special, **length)
+
+
+def _longest_first(entries: Mapping[str, int]) -> Any:
+    """Splits a text, as it is written without spaces, into entries; what stands between brackets is one, known or unknown."""
+    from tokenizers import Regex, pre_tokenizers
+
+    names = sorted(_ordinary(entries), key=len, reverse=True)
+    ways = [re.escape(name).replace("\\ ", " ") for name in names]
+    ways += [r"\[[^\[\]]*\]"] if not {"[", "]"} & entries.keys() else []
+    return pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(ways)), "isolated")])
+
+
+def _special(entries: Mapping[str, int], said: Mapping[str, Any]) -> dict[str, str]:
+    found: dict[str, str] = {}
+    for name, usual in SPECIAL_NAMES.items():
+        own = said.get(name)
+        own = own.get("content") if isinstance(own, dict) else own
+        there = [one for one in (own, *usual) if isinstance(one, str) and one in entries]
+        found |= {name: there[0]} if there else {}
+    return found
+
+
+def _ordinary(entries: Mapping[str, int]) -> list[str]:
+    return [entry for entry in entries if not PLACEHOLDER.fullmatch(entry)]
+
+
+def _has_pieces(entries: Mapping[str, int]) -> bool:
+    return any(entry.startswith("##") and len(entry) > 2 for entry in entries)
+
+
+def _has_words(entries: Mapping[str, int]) -> bool:
+    ordinary = _ordinary(entries)
+    return 2 * sum(len(entry) > 1 and entry.isalpha() for entry in ordinary) > len(ordinary)

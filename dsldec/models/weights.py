@@ -1,0 +1,154 @@
+"""Do the files of a folder hold the weights of its model? Damaged files, and tensors that are missing, left over or of another shape.
+
+Not here: loading (`loading`, `remote`). All of this is told as E0418, with the names of files and tensors.
+"""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+
+INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
+LARGEST_INDEX = 100_000_000
+LONGEST_HEADER = 100_000_000  # the format's own bound
+WHOLE = "give the folder with all files as they were saved, or download it again"
+SAFE = "take the model's `.safetensors` files, which hold nothing but numbers"
+LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|albert_layer_groups)\.(\d+)\.")
+
+
+def wrong_weights(message: str, help: str = WHOLE) -> UsageError:
+    return UsageError(Diagnostic("E0418", message, help=help))
+
+
+def require_files(folder: Path) -> None:
+    """Raise `UsageError` (E0418) for files of weights that are damaged, missing, or named outside of the folder."""
+    for name in INDEXES:
+        index = folder / name
+        if index.is_file() and not (folder / name.removesuffix(".index.json")).is_file():
+            _require_shards(folder, index)
+            break
+    for file in sorted(folder.glob("*.safetensors")):
+        _require_whole(file)
+
+
+def header(file: Path) -> dict[str, Any]:
+    """What a `.safetensors` file says of its tensors. Raises `ValueError` where it is none, or cut off."""
+    size = file.stat().st_size
+    with file.open("rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        if size < 8 or length > min(LONGEST_HEADER, size - 8):
+            raise ValueError("it is cut off, or no such file")
+        try:
+            read = json.loads(stream.read(length))
+        except (ValueError, RecursionError):
+            raise ValueError("its header is not JSON") from None
+    if not isinstance(read, dict):
+        raise ValueError("its header is not JSON")
+    tensors = {name: about for name, about in read.items() if name != "__metadata__"}
+    if not all(_is_tensor(about) for about in tensors.values()):
+        raise ValueError("its header does not say where its tensors are")
+    ends = max((about["data_offsets"][1] for about in tensors.values()), default=0)
+    if 8 + length + ends > size:
+        raise ValueError(f"it is cut off: {size:,} of {8 + length + ends:,} bytes are there")
+    return tensors
+
+
+def require_all(report: Mapping[str, Any], model: Any, name: str, own_places: bool) -> None:
+    """Raise `UsageError` (E0418) for what transformers said of the weights it loaded.
+
+    `own_places`: the class was chosen by us, so that whatever it has no place for is a mistake.
+    """
+    require_shapes([tuple(one) for one in report.get("mismatched_keys") or ()], name)
+    if lacking := sorted(report["missing_keys"]):
+        raise _lacking(lacking, model, name)
+    extra = sorted(report["unexpected_keys"])
+    extra = extra if own_places else _of_more_layers(extra, model)
+    if extra:
+        message = f"`{name}` does not load: its files hold {named(extra)}, which `{type(model).__name__}` has no place for"
+        raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
+
+
+def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
+    """Raise `UsageError` (E0418) for tensors of another shape: name, shape in the files, shape in the model."""
+    if differing:
+        key, there, wanted = min(differing, key=str)
+        more = f", and {len(differing) - 1} more" * (len(differing) > 1)
+        message = f"`{name}` does not load: its files hold `{key}` as {list(there)}, and `config.json` makes it {list(wanted)}{more}"
+        raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
+
+
+def named(keys: Collection[str]) -> str:
+    """Tensors by name: the first of them, and which layers they are of."""
+    if len(keys) == 1:
+        return f"`{min(keys)}`"
+    layers = sorted({int(found[1]) for key in keys if (found := LAYER.search(key))})
+    of = f" (of layer{'s' * (len(layers) > 1)} {_ranges(layers)})" if layers else ""
+    return f"`{min(keys)}` and {len(keys) - 1:,} more{of}"
+
+
+def _lacking(keys: list[str], model: Any, name: str) -> UsageError:
+    body = f"{model.base_model_prefix}."
+    if any(key.startswith(body) or LAYER.search(key) for key in keys):
+        return wrong_weights(f"`{name}` does not load: its files hold no weights for {named(keys)}")
+    help = "give a model saved with its head: `AutoModelForMaskedLM`, say"
+    message = f"`{name}` does not load: its files hold no weights for {named(keys)}: it was saved without its language-model head"
+    return wrong_weights(message, help)
+
+
+def _of_more_layers(extra: list[str], model: Any) -> list[str]:
+    """Of the tensors without a place, those whose like stands in layers that the model has; poolers and other heads are nobody's loss."""
+    like = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
+    return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in like]
+
+
+def _require_shards(folder: Path, index: Path) -> None:
+    try:
+        read: Any = json.loads(index.read_text(encoding="utf-8")) if index.stat().st_size <= LARGEST_INDEX else None
+        shards = set(read["weight_map"].values())
+    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+        raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files") from None
+    if not all(isinstance(shard, str) for shard in shards):
+        raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files")
+    for shard in sorted(shards):
+        # Neither a folder's file elsewhere nor somebody else's is read because a folder names it.
+        if Path(shard).name != shard or "\\" in shard or "\0" in shard:
+            raise wrong_weights(
+                f"`{index}` names `{shard}`, which is not a file of this folder", "files of weights stand beside their index"
+            )
+    missing = [shard for shard in sorted(shards) if not (folder / shard).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" * (len(missing) > 1)
+        raise wrong_weights(f"`{folder}` lacks `{missing[0]}`{more} of its {len(shards)} files of weights")
+
+
+def _require_whole(file: Path) -> None:
+    try:
+        header(file)
+    except (OSError, ValueError) as error:
+        why = getattr(error, "strerror", None) or str(error)
+        raise wrong_weights(f"`{file}` cannot be read: {why}") from None
+
+
+def _is_tensor(about: Any) -> bool:
+    if not isinstance(about, dict) or not isinstance(about.get("dtype"), str):
+        return False
+    shape, offsets = about.get("shape"), about.get("data_offsets")
+    if not (isinstance(shape, list) and isinstance(offsets, list) and len(offsets) == 2):
+        return False
+    return all(isinstance(number, int) and number >= 0 for number in [*shape, *offsets])
+
+
+def _ranges(numbers: list[int]) -> str:
+    """`0-3, 7`."""
+    found: list[list[int]] = []
+    for number in numbers:
+        if found and number == found[-1][1] + 1:
+            found[-1][1] = number
+        else:
+            found.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
