@@ -5,7 +5,6 @@ Not here: which models can denoise (`families`), how code of a model's own is ru
 
 from __future__ import annotations
 
-import json
 import os
 import re
 from collections.abc import Iterator
@@ -20,6 +19,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
+from .folder import UnfitFile, config_of, require_readable
 
 # What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a denoiser.
 OUR_MODELING = "modeling_dsldec"
@@ -196,14 +196,13 @@ def _require_folder(path: Path) -> None:
         raise wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
     if not path.is_dir():
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").exists():
         raise wrong(f"`{path}` is no Hugging Face model: it has no `config.json`", "give the folder that `save_pretrained` wrote")
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        config = None
-    if not isinstance(config, dict):
-        raise wrong(f"`{path / 'config.json'}` is not JSON", "give the folder that `save_pretrained` wrote")
+        config_of(path)
+        require_readable(path)
+    except UnfitFile as error:
+        raise wrong(str(error), "give the folder that `save_pretrained` wrote") from None
 
 
 def _require_names(raw: dict[str, Any], name: str) -> None:
@@ -219,7 +218,7 @@ def _generation(name: str) -> Any:
 
     try:
         return GenerationConfig.from_pretrained(name)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

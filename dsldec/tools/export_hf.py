@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
+from ..files import LARGEST_CONFIG, Unreadable, read_bytes, read_json
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
@@ -157,7 +158,7 @@ class Model(OwnCode):
 
 def _config(folder: Path, reference: str, found: Opened) -> str:
     """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they are."""
-    config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
+    config = read_json(folder / CONFIG, LARGEST_CONFIG)
     theirs = found.raw.get("auto_map") or {}
     config["auto_map"] = dict.fromkeys(AUTO, reference) | theirs
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
@@ -174,8 +175,8 @@ def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions)
 
 def _text(file: Path) -> str | None:
     try:
-        return file.read_text(encoding="utf-8")
-    except (OSError, ValueError):
+        return read_bytes(file, LARGEST_CONFIG).decode("utf-8")
+    except (Unreadable, UnicodeDecodeError):
         return None
 
 
