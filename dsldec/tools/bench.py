@@ -19,7 +19,8 @@ import torch
 from ..backends import compiled
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy, load
-from . import printable, quoted, quoted_path
+from ..terminal import printable
+from . import quoted, quoted_path
 
 DEVICES = ("cpu", "cuda")
 

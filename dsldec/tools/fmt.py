@@ -18,6 +18,7 @@ from ..files import LARGEST_POLICY_FILE, Unreadable, is_folder, policies_below, 
 from ..language.fmt import formatted
 from ..resources import policy_file, shipped_policies
 from ..source import Source
+from ..terminal import data
 from . import quoted, quoted_path
 
 DONE, FAILED = 0, 1
@@ -51,7 +52,7 @@ def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int
     changed = [text for text in texts if text.after not in (None, text.before)]
     if diff:
         for text in changed:
-            sys.stdout.writelines(_difference(text))
+            data().writelines(_difference(text))
     if check and not diff:
         for text in changed:
             print(text.name)
@@ -115,8 +116,10 @@ def _lines(text: str) -> list[str]:
 def _write_all(texts: Sequence[_Text]) -> None:
     for text in texts:
         if text.name == STANDARD_INPUT and text.after is not None:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the terminal is
+            out = data().buffer
+            out.flush()
+            out.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the terminal is
+            out.flush()
         elif text.after not in (None, text.before):
             assert text.after is not None
             _replace(text.name, text.after)

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..files import Unreadable, json_of
 from ..files import opened as opened_file
-from . import printable
+from ..terminal import data
 
 if TYPE_CHECKING:
     from ..models.loading import Opened
@@ -51,7 +51,10 @@ def model(options: ModelOptions) -> int:
     asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
     traits = traits_of(found.family, found.config, found.generation, found.tokenizer, asked)
     about = _about(found, traits, str(device), options)
-    print(json.dumps(about, indent=2) if options.as_json else "\n".join(_lines(about)))
+    if options.as_json:
+        print(json.dumps(about, indent=2), file=data())
+    else:
+        print("\n".join(_lines(about)))
     return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(found, traits) else SHOWN
 
 
@@ -140,11 +143,11 @@ def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str
 
 
 def _lines(about: Mapping[str, Any]) -> Iterator[str]:
-    yield printable(f"{about['path']}: {about['family']}")
+    yield f"{about['path']}: {about['family']}"
     for name, value in _rows(about):
-        yield f"  {name:<13}{printable(value)}"
+        yield f"  {name:<13}{value}"
     yield ""
-    yield f"  {printable(about['run'])}"
+    yield f"  {about['run']}"
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -14,7 +14,8 @@ from ..files import LARGEST_CASES_FILE, Unreadable, read_text
 from ..policy import load
 from ..resources import cases_file, shipped_policies
 from ..source import Source
-from . import printable, quoted_path
+from ..terminal import data
+from . import quoted_path
 from .cases import read_cases
 from .check import JSON_VERSION, record
 from .verdict import Outcome, outcome_of
@@ -33,7 +34,7 @@ def test(names: Sequence[str], *, as_json: bool) -> int:
     else:
         for outcome in outcomes:
             if outcome.diagnostics:
-                print(printable(str(outcome)), end="\n\n")
+                print(outcome, end="\n\n")
         print(_summary(outcomes))
     return FAILED if any(outcome.diagnostics for outcome in outcomes) else PASSED
 
@@ -53,7 +54,7 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
         if o.case is not None
     ]
     diagnostics = [record(d.span.source.name if d.span else o.file, d) for o in outcomes for d in o.diagnostics]
-    print(json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False))
+    print(json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False), file=data())
 
 
 def outcomes_of(name: str) -> Iterator[Outcome]:
