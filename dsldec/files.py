@@ -25,6 +25,7 @@ LARGEST_TABLE = 64 * MIB
 LARGEST_PROMPTS = 256 * MIB
 LONGEST_LINE = 4 * MIB  # of a file of prompts
 MOST_LINES = 2**20
+LARGEST_RESULTS = 1024 * MIB  # that are resumed
 LARGEST_CONFIG = 16 * MIB  # `config.json` and what else of a model's folder is text
 LARGEST_TOKENIZER = 128 * MIB  # `tokenizer.json`: the largest published ones have 35 MB
 DEEPEST_JSON = 100
@@ -82,6 +83,10 @@ def _descriptor(path: str) -> int:
         # Without O_NONBLOCK opening a named pipe waits for somebody to write, and so does reading some files below /proc.
         flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
         found = os.dup(int(inherited[1] or 0)) if inherited else os.open(path, flags)
+    except OSError as error:
+        if error.errno == errno.ENXIO and stat.S_ISSOCK(os.stat(path).st_mode):
+            raise Unreadable("it is a socket, not a file") from None
+        raise
     except ValueError:  # a NUL, or half a character that no name can hold
         raise Unreadable("no file can have this name") from None
     except OverflowError:
@@ -96,19 +101,24 @@ def _descriptor(path: str) -> int:
 def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
     """All of a file that has at most `most` bytes. Raises `Unreadable`."""
     with opened(path) as stream:
+        _require_size(os.fstat(stream.fileno()).st_size, most)
         return read_all(stream, most)
 
 
 def read_all(stream: BinaryIO, most: int) -> bytes:
     """The rest of an open file or of standard input. Raises `Unreadable` where it has more than `most` bytes."""
     parts, size = [], 0
-    # The size that a file says it has is not asked for: below /proc it is 0, and it may change.
+    # Whatever size it said it has: below /proc that is 0, and it may change.
     while size <= most and (part := stream.read(min(_CHUNK, most + 1 - size))):
         parts.append(part)
         size += len(part)
+    _require_size(size, most)
+    return b"".join(parts)
+
+
+def _require_size(size: int, most: int) -> None:
     if size > most:
         raise Unreadable(f"it is larger than {_in_words(most)}", too_large=True)
-    return b"".join(parts)
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
@@ -123,8 +133,7 @@ def lines(stream: BinaryIO, longest: int = LONGEST_LINE, most: int = LARGEST_PRO
         size, count = size + len(line), count + 1
         if len(line) > longest:
             raise Unreadable(f"its line {count} is longer than {_in_words(longest)}", too_large=True)
-        if size > most:
-            raise Unreadable(f"it is larger than {_in_words(most)}", too_large=True)
+        _require_size(size, most)
         if count > most_lines:
             raise Unreadable(f"it has more than {most_lines:,} lines", too_large=True)
         yield line.removesuffix(b"\n")
@@ -203,23 +212,20 @@ def whole_number(text: str) -> int | None:
         return None
 
 
-def why_no_path(path: str) -> str:
-    """Why no file can have this path, for what is to be written; empty where one can."""
+def why_not_written(path: str) -> str:
+    """Why nothing can be written to a file of this name, as far as the name tells; empty where something can."""
     try:
-        os.lstat(path)
+        mode = os.stat(path).st_mode
+        if stat.S_ISFIFO(mode) and not _INHERITED.fullmatch(path):
+            # Opened without waiting: nobody may come to read.
+            os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
+        return "it is a socket, not a file" if stat.S_ISSOCK(mode) else ""
     except ValueError:
         return "no file can have this name"
     except OSError as error:
+        if error.errno == errno.ENXIO:
+            return "it is a named pipe that nobody reads"
         return (error.strerror or "").lower() if error.errno in _NO_PATH else ""
-    return ""
-
-
-def is_folder(path: str | os.PathLike[str]) -> bool:
-    """Whether there is a folder of this name; no name is a mistake."""
-    try:
-        return stat.S_ISDIR(os.stat(path).st_mode)
-    except (OSError, ValueError):
-        return False
 
 
 def policies_below(folder: str, most: int = 100_000) -> list[str]:
@@ -234,7 +240,7 @@ def policies_below(folder: str, most: int = 100_000) -> list[str]:
                         raise Unreadable(f"it holds more than {most:,} files", too_large=True)
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
-                    elif entry.name.endswith(".policy") and entry.is_file():
+                    elif entry.name.endswith(".policy") and os.path.isfile(entry.path):
                         found.append(str(Path(entry.path)))
         except OSError as error:
             if not found and not seen:

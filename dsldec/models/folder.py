@@ -6,6 +6,7 @@ Not here: what the files say (`loading`), or the numbers of the weights.
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -49,7 +50,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     for pattern in patterns:
         # A link that leads nowhere is no file for transformers either: it says which it misses.
-        yield from sorted(file for file in folder.glob(pattern) if file.exists() and not file.is_dir())
+        yield from sorted(file for file in folder.glob(pattern) if os.path.exists(file) and not os.path.isdir(file))
 
 
 def _read(file: Path, largest: int, *, as_json: bool) -> Any:

@@ -55,7 +55,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     """Read everything but the weights. Raises `UsageError` (E0405)."""
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
     name = str(path)
-    if not _is_hub_name(name) or path.exists():
+    if not _is_hub_name(name) or os.path.exists(path):
         _require_folder(path)
     from transformers import AutoConfig, AutoTokenizer, PreTrainedConfig
 
@@ -74,7 +74,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
     if not trust and "/" in str(config._attn_implementation):
         config._attn_implementation = None  # a kernel on a hub is code too
-    if path.is_dir() and not any((path / file).is_file() for file in TOKENIZER_FILES):
+    if os.path.isdir(path) and not any((path / file).is_file() for file in TOKENIZER_FILES):
         raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
     with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
         tokenizer = AutoTokenizer.from_pretrained(name, config=config, trust_remote_code=trust)
@@ -192,9 +192,9 @@ def _is_hub_name(name: str) -> bool:
 
 def _require_folder(path: Path) -> None:
     """Tell apart what is wrong with a local path before anything is imported for it."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
     if not (path / "config.json").exists():
         raise wrong(f"`{path}` is no Hugging Face model: it has no `config.json`", "give the folder that `save_pretrained` wrote")

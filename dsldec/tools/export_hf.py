@@ -57,7 +57,7 @@ def export_hf(options: ExportOptions) -> int:
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.lookahead)
     folder = Path(options.folder)
-    if not folder.is_dir():
+    if not os.path.isdir(folder):
         message = f"there is no folder {quoted_path(options.folder)}"
         raise UsageError(Diagnostic("E0405", message, help="give a model's folder: one that `save_pretrained` or `hf download` wrote"))
     from ..models.loading import opened

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 
 from .. import policy
 from ..diagnostics import Diagnostic, PolicyError, UsageError
-from ..files import LARGEST_POLICY_FILE, Unreadable, is_folder, policies_below, read_all
+from ..files import LARGEST_POLICY_FILE, Unreadable, policies_below, read_all
 from ..language.fmt import formatted
 from ..resources import policy_file, shipped_policies
 from ..source import Source
@@ -62,7 +62,7 @@ def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int
 
 
 def _files(name: str) -> list[str]:
-    if name == STANDARD_INPUT or name in shipped_policies() or not is_folder(name):
+    if name == STANDARD_INPUT or name in shipped_policies() or not os.path.isdir(name):
         return [name]
     try:
         found = policies_below(name)

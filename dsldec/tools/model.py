@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -95,7 +96,7 @@ def _said(found: Found | None) -> dict[str, Any] | None:
 def _stored(folder: Path) -> list[Mapping[str, Any]]:
     """What the headers of the weights' files say of each tensor; nothing else of the files is read."""
     tensors: list[Mapping[str, Any]] = []
-    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+    for file in sorted(folder.glob("*.safetensors")) if os.path.isdir(folder) else ():
         # A file that is cut off, or no such file at all, is told when it is loaded.
         with suppress(ValueError, Unreadable), opened_file(file) as stream:
             length = int.from_bytes(stream.read(8), "little")

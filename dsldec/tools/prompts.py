@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import BinaryIO
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
-from ..files import NotJSON, Unreadable, is_folder, json_of, lines, opened
+from ..files import NotJSON, Unreadable, json_of, lines, opened
 from . import quoted, quoted_path
 
 STANDARD_INPUT = "-"
@@ -75,7 +75,7 @@ def _unreadable(path: Path, failure: Unreadable) -> Diagnostic:
     if not failure.missing:
         help = LESS_WANTED if failure.too_large else FILE_WANTED
         return Diagnostic("E0426", message, help=help)
-    if not is_folder(path.parent):
+    if not os.path.isdir(path.parent):
         return Diagnostic("E0426", message, help=f"there is no folder {quoted_path(path.parent)}")
     near = did_you_mean(path.name, os.listdir(path.parent)) if os.access(path.parent, os.R_OK) else None
     help = f"did you mean {quoted_path(path.with_name(near))}?" if near else f"look with `ls {path.parent}`"

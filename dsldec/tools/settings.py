@@ -36,7 +36,7 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
 
 
 def _table(name: str, file: str) -> Value:
-    """The numbers of a JSON file, one for each id; whether they are numbers is told by `bind`."""
+    """The numbers of a JSON file, one for each id."""
     help_ = f"`--set {name}=@frequency.json`, a file such as `[0.1, 0.02]` with a number for each id"
     try:
         table = read_json(file, LARGEST_TABLE)
@@ -44,9 +44,8 @@ def _table(name: str, file: str) -> Value:
         raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} cannot be read: {error.why}", help=help_)) from None
     except NotJSON as error:
         raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} {error.why}", help=help_)) from None
-    if not isinstance(table, list):
-        raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} is no list of numbers in JSON", help=help_))
-    return tuple(float(number) if type(number) is int else number for number in table)
+    # What is no list, or not of numbers, is told by `bind`.
+    return tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table  # type: ignore[no-any-return]
 
 
 def _value(name: str, kind: str, text: str) -> Value:
