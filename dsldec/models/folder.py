@@ -7,7 +7,7 @@ Not here: what the files say (`loading`), or the numbers of the weights.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +23,11 @@ LARGE_JSON = ("tokenizer.json", "tokenizer.*.json", "vocab.json", "*.index.json"
 TEXT = ("chat_template.jinja", "additional_chat_templates/*.jinja", "*.py")
 LARGE_TEXT = ("vocab.txt", "merges.txt")
 BYTES = ("*.safetensors", "*.bin", "*.model")
+# The most that a configuration may say of these: far more than any model has, and few enough to be built without its numbers.
+MOST = {
+    "vocab_size": 2**31, "hidden_size": 2**24, "d_model": 2**24, "intermediate_size": 2**28, "num_attention_heads": 2**16,
+    "n_heads": 2**16, "num_hidden_layers": 4096, "n_layers": 4096,
+}  # fmt: skip
 
 
 class UnfitFile(Exception):
@@ -45,6 +50,14 @@ def config_of(folder: Path) -> dict[str, Any]:
     if not isinstance(config, dict):
         raise UnfitFile(f"`{folder / CONFIG}` is not JSON of an object")
     return config
+
+
+def require_sizes(config: Mapping[str, Any], name: str) -> None:
+    """Raises `UnfitFile` for a size that no model has; what is no number at all is told by transformers."""
+    for field, most in MOST.items():
+        size = config.get(field)
+        if isinstance(size, int) and not 1 <= size <= most:
+            raise UnfitFile(f"the configuration of `{name}` says `{field}` {size}, and a model has from 1 to {most:,}")
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

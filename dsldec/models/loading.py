@@ -19,7 +19,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
-from .folder import UnfitFile, config_of, require_readable
+from .folder import UnfitFile, config_of, require_readable, require_sizes
 
 # What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a denoiser.
 OUR_MODELING = "modeling_dsldec"
@@ -129,7 +129,8 @@ def without_weights(model: Opened) -> Any:
     """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes memory."""
     import transformers
 
-    with torch.device("meta"):
+    help = "see whether its sizes fit together in `config.json`"
+    with _told(f"`{model.name}` cannot be built as its configuration says", help), torch.device("meta"):
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
@@ -211,6 +212,10 @@ def _require_names(raw: dict[str, Any], name: str) -> None:
     if not (isinstance(code, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
         which = "`architectures`, a list of classes" if isinstance(code, dict) else "`auto_map`, a table of classes"
         raise wrong(f"the configuration of `{name}` is not as transformers writes it: see {which}", "give it as `save_pretrained` wrote it")
+    try:
+        require_sizes(raw, name)
+    except UnfitFile as error:
+        raise wrong(str(error), "give it as `save_pretrained` wrote it") from None
 
 
 def _generation(name: str) -> Any:

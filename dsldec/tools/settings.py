@@ -45,7 +45,7 @@ def _table(name: str, file: str) -> Value:
     except NotJSON as error:
         raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} {error.why}", help=help_)) from None
     # What is no list, or not of numbers, is told by `bind`.
-    return tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table  # type: ignore[no-any-return]
+    return tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table
 
 
 def _value(name: str, kind: str, text: str) -> Value:
