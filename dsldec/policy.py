@@ -13,9 +13,10 @@ from typing import TYPE_CHECKING, Any
 from . import checks
 from .checks.facts import Facts
 from .checks.kinds import MOST_DRAFTS
-from .checks.parameters import unfit
+from .checks.parameters import MOST_NUMBERS, unfit
 from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
 from .lru import LRUCache
@@ -25,8 +26,8 @@ from .source import Source
 if TYPE_CHECKING:
     from .backends.step import Function, Step
 
-LARGEST_FILE = 1024 * 1024
 MOST_STEPS = 32  # of a policy, each with its compiled code; past this the one used least recently is freed and would be made anew
+LONGEST_SHOWN = 60
 
 # What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
@@ -94,8 +95,7 @@ class Policy:
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
             example = f"{name}={parameter.default}"
-            shown = "this" if isinstance(value, tuple) else f"`{value}`"
-            message = f"`{name}` is of kind `{parameter.kind}`, and {shown} is {problem}"
+            message = f"`{name}` is of kind `{parameter.kind}`, and {_shown(value)} is {problem}"
             return Diagnostic("E0402", message, help=f"for example `{example}`")
         if isinstance(value, tuple):
             return None
@@ -115,7 +115,7 @@ class Policy:
         if lookahead is None:
             return self.facts.lookahead(self._parameters)
         if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or not 1 <= lookahead <= MOST_DRAFTS:
-            message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not `{lookahead}`"
+            message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not {_shown(lookahead)}"
             raise UsageError(Diagnostic("E0409", message, help="for example `lookahead=4`; 1 drafts nothing"))
         drafts = self.facts.drafts
         if drafts is not None:
@@ -145,10 +145,33 @@ class Policy:
 
 
 def _plain(value: Any) -> Value:
-    """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is."""
+    """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is, for `unfit` to tell."""
+    if isinstance(value, list | tuple):
+        return tuple(_number(one) for one in value) if len(value) <= MOST_NUMBERS else value  # type: ignore[return-value]
+    shape = getattr(value, "shape", None)
+    if isinstance(shape, tuple) and len(shape) == 1 and hasattr(value, "tolist") and shape[0] <= MOST_NUMBERS:
+        try:
+            return tuple(value.tolist())
+        except Exception:  # of a tensor without numbers (`meta`), or of whatever else calls itself an array
+            return value  # type: ignore[no-any-return]
+    return _number(value)  # type: ignore[no-any-return]
+
+
+def _number(value: Any) -> Any:
     if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        return value.item()  # type: ignore[no-any-return]
-    return tuple(value.tolist() if hasattr(value, "tolist") else value) if hasattr(value, "tolist") or isinstance(value, list) else value
+        try:
+            return value.item()
+        except Exception:  # as above
+            return value
+    return value
+
+
+def _shown(value: object) -> str:
+    """A value as a message shows it, whatever it is and however long."""
+    if isinstance(value, str | bool | float | int) and not (isinstance(value, int) and value.bit_length() > 200):
+        text = str(value)
+        return f"`{text[:LONGEST_SHOWN]}{'…' * (len(text) > LONGEST_SHOWN)}`"
+    return "this" if isinstance(value, int | tuple) else f"a value of the type `{type(value).__name__}`"
 
 
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
@@ -178,7 +201,10 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     """The text that `load` would check, and the name it is shown under. Raises `PolicyError` (E0103, E0104, E0401)."""
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
-    name = os.fspath(policy)
+    name = os.fspath(policy) if isinstance(policy, str | os.PathLike) else None
+    if not isinstance(name, str):
+        message = f"a policy is named by a `str` or a path, not by {_shown(policy)}"
+        raise PolicyError([Diagnostic("E0401", message, help='`load("threshold")`, `load("mine.policy")`, or a policy\'s text')])
     if name.endswith(".policy") or os.sep in name or "/" in name or not isinstance(policy, str):
         return _read(Path(name)), name
     if name in shipped_policies():
@@ -187,19 +213,18 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     close = did_you_mean(name, shipped_policies())
     known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
     help_ = f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
-    raise PolicyError([Diagnostic("E0401", f"no policy is called `{name}`", help=help_)])
+    raise PolicyError([Diagnostic("E0401", f"no policy is called {_shown(name)}", help=help_)])
 
 
 def _read(path: Path) -> str:
     try:
-        if path.stat().st_size > LARGEST_FILE:
-            raise PolicyError([Diagnostic("E0104", f"`{path}` is larger than a policy may be", help="policies are short texts")])
-        return path.read_bytes().decode("utf-8-sig")  # editors on Windows begin a file with a mark
+        return read_text(path, LARGEST_POLICY_FILE)
     except UnicodeDecodeError as error:
         message = f"`{path}` is not UTF-8 text: byte {error.start} is none of it"
         raise PolicyError([Diagnostic("E0103", message, help="save the file as UTF-8")]) from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        why = (getattr(error, "strerror", None) or "it cannot be read").lower()
+    except Unreadable as error:
+        if error.too_large:
+            raise PolicyError([Diagnostic("E0104", f"`{path}` is larger than a policy may be", help="policies are short texts")]) from None
         near = did_you_mean(path.stem, shipped_policies())
         help_ = f"for the shipped policy write `{near}`" if near else "give the path of a `.policy` file"
-        raise PolicyError([Diagnostic("E0401", f"`{path}` cannot be read: {why}", help=help_)]) from None
+        raise PolicyError([Diagnostic("E0401", f"`{path}` cannot be read: {error.why}", help=help_)]) from None

@@ -31,7 +31,7 @@ LAYERS = (
     ("checks",),
     ("language",),
     ("diagnostics", "codes"),
-    ("source",),
+    ("source", "files", "terminal"),
     ("resources", "lru"),
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
@@ -47,7 +47,7 @@ CLI_LAYERS = (
 CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
-LIGHT = {"ir", "checks", "language", "diagnostics", "codes", "source", "resources", "lru"}  # no heavy import at all
+LIGHT = {"ir", "checks", "language", "diagnostics", "codes", "source", "files", "terminal", "resources", "lru"}  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 
 MET_IN_ONE_PLACE = {

@@ -11,6 +11,8 @@ from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, Kind
 from .found import Found
 
+MOST_NUMBERS = 2**22  # of a table: one for each id, and no vocabulary comes near
+
 
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     """Reports parameters of no kind, and defaults and ranges that do not fit."""
@@ -45,8 +47,8 @@ def unfit(kind: Kind, value: object) -> str:
     """Why a value cannot be of a parameter's kind; empty where it can."""
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
-    if kind is Kind.TABLE and isinstance(value, tuple):
-        return next((f"a table of which one is {problem}" for one in value if (problem := unfit(Kind.REAL, one))), "")
+    if kind is Kind.TABLE and not isinstance(value, bool | int | float):
+        return _unfit_table(value)
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not a number"
     if kind in (Kind.INT, Kind.TOKEN):
@@ -54,3 +56,15 @@ def unfit(kind: Kind, value: object) -> str:
     if kind is Kind.PROB:
         return "" if 0 <= value <= 1 else "not a probability: they lie between 0 and 1"
     return "" if abs(value) <= LARGEST_REAL else "not a finite number"
+
+
+def _unfit_table(value: object) -> str:
+    """A table is a number for each id, in their order; a number alone stands for all ids."""
+    if isinstance(value, list | tuple) and len(value) > MOST_NUMBERS:
+        return f"longer than a table may be, {MOST_NUMBERS:,} numbers"
+    if not isinstance(value, tuple):
+        return "not a list of numbers, one for each id"
+    if not value:
+        return "an empty table: it has a number for each id"
+    wrong = ((at, problem) for at, one in enumerate(value) if (problem := unfit(Kind.REAL, one)))
+    return next((f"a table of which one is {problem}: that of id {at}" for at, problem in wrong), "")

@@ -5,11 +5,12 @@ Not here: what a verb takes (a file for each group of verbs), what it does (`too
 
 from __future__ import annotations
 
-import io
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import ExitStack
 
+from .. import terminal
 from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ..resources import version
 from ..tools import quoted
@@ -20,12 +21,19 @@ FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard error."""
-    # A terminal that cannot show a character shows its code: better than losing the answer around it.
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
+    with ExitStack() as until_the_end:
+        until_the_end.enter_context(terminal.escaped())
+        status = _status(list(sys.argv[1:] if arguments is None else arguments))
+        if arguments is None:
+            until_the_end.pop_all()  # a process of our own: what is said later, too, as what fails within us, is escaped
+    return status
+
+
+def _status(arguments: list[str]) -> int:
     try:
-        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        if sys.stdout is None:
+            raise UsageError(Diagnostic("E0432", "standard output is closed", help="`> /dev/null` throws away what is printed"))
+        status = _dispatch(arguments)
         sys.stdout.flush()
         return status
     except UsageError as mistake:
@@ -36,23 +44,28 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return _said("interrupted before the first answer", INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
+    except terminal.OutputFailed as failure:
+        why = (failure.strerror or "no reason is given").lower()
+        unwritable = Diagnostic("E0432", f"standard output cannot be written: {why}", help="send it to a file with room left: `> FILE`")
+        _reader_left()
+        return _said(str(unwritable), FAILED)
 
 
 def _said(text: str, status: int) -> int:
     try:
         print(text, file=sys.stderr, flush=True)
-    except BrokenPipeError:
+    except OSError:
         _reader_left()
     return status
 
 
 def _reader_left() -> int:
-    """Whoever read our output (`head`, `less`) has gone: end without a word, also from the interpreter's own last flush."""
+    """Nobody takes our output any more (`head`, `less` have gone): end without a word, also from the interpreter's own last flush."""
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
             stream.flush()
-        except BrokenPipeError:
+        except OSError:
             os.dup2(nowhere, stream.fileno())
     return PIPE_BROKEN
 

@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Sequence
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..files import whole_number
 from ..tools import quoted
 
 BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
@@ -37,12 +38,12 @@ def drafts(text: str) -> int:
 
 
 def _whole_number(option: str, text: str, least: int, most: int) -> int:
-    try:
-        number = int(text)
-    except ValueError:
-        raise UsageError(Diagnostic("E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say")) from None
+    number = whole_number(text)
+    if number is None:
+        raise UsageError(Diagnostic("E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say"))
     if not least <= number <= most:
-        message = f"`{option}` is at least {least}{f' and at most {most}' if number > most else ''}, not {quoted(text)}"
+        bound = f"a whole number of at most {most}" if number > most else f"at least {least}"
+        message = f"`{option}` is {bound}, not {quoted(text)}"
         raise UsageError(Diagnostic("E0422", message, help=f"`{option} 8`, say"))
     return number
 

@@ -5,7 +5,6 @@ Not here: which models can denoise (`families`), how code of a model's own is ru
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -21,6 +20,7 @@ from ..resources import embedded_model_folder
 from . import hub, vocab_txt
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
+from .folder import UnfitFile, config_of, require_readable, require_sizes
 from .weights import SAFE, require_all, require_files, wrong_weights
 
 # What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a denoiser.
@@ -67,14 +67,14 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
     name = str(path)
     # As it was given: `./owner/model` is meant as a folder.
-    if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or path.exists():
+    if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or os.path.exists(path):
         _require_folder(path)
     # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault where it cannot.
     toolchain.require_folder(writing=False)
     from transformers import AutoConfig, PreTrainedConfig
 
     _quiet()
-    if not path.exists():
+    if not os.path.exists(path):
         name = hub.reachable(name)
         path = Path(name)
     help = "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
@@ -90,7 +90,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
     if not trust and "/" in str(config._attn_implementation):
         config._attn_implementation = None  # a kernel on a hub is code too
-    if path.is_dir() and not any((path / file).is_file() for file in TOKENIZER_FILES):
+    if os.path.isdir(path) and not any((path / file).is_file() for file in TOKENIZER_FILES):
         raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
     tokenizer, built = tokenizer_of(name, config, trust_remote_code=trust)
     return Opened(name, family, raw, config, _generation(name), tokenizer, built)
@@ -278,18 +278,17 @@ def _silent() -> Iterator[None]:
 
 def _require_folder(path: Path) -> None:
     """Tell apart what is wrong with a local path before anything is imported for it."""
-    if not path.exists():
+    if not os.path.exists(path):
         raise wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
-    if not path.is_dir():
+    if not os.path.isdir(path):
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
-    if not (path / "config.json").is_file():
+    if not (path / "config.json").exists():
         raise wrong(f"`{path}` is no Hugging Face model: it has no `config.json`", "give the folder that `save_pretrained` wrote")
     try:
-        config = json.loads((path / "config.json").read_text(encoding="utf-8"))
-    except (ValueError, OSError):
-        config = None
-    if not isinstance(config, dict):
-        raise wrong(f"`{path / 'config.json'}` is not JSON", "give the folder that `save_pretrained` wrote")
+        config_of(path)
+        require_readable(path)
+    except UnfitFile as error:
+        raise wrong(str(error), "give the folder that `save_pretrained` wrote") from None
 
 
 def _require_names(raw: dict[str, Any], name: str) -> None:
@@ -298,6 +297,10 @@ def _require_names(raw: dict[str, Any], name: str) -> None:
     if not (isinstance(code, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
         which = "`architectures`, a list of classes" if isinstance(code, dict) else "`auto_map`, a table of classes"
         raise wrong(f"the configuration of `{name}` is not as transformers writes it: see {which}", "give it as `save_pretrained` wrote it")
+    try:
+        require_sizes(raw, name)
+    except UnfitFile as error:
+        raise wrong(str(error), "give it as `save_pretrained` wrote it") from None
 
 
 def _generation(name: str) -> Any:
@@ -305,7 +308,7 @@ def _generation(name: str) -> Any:
 
     try:
         return GenerationConfig.from_pretrained(name)
-    except (OSError, ValueError, TypeError):
+    except (OSError, ValueError, TypeError, RecursionError):
         return None
 
 

@@ -9,7 +9,6 @@ Not here: whether the code may run (`loading` has asked).
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..files import LARGEST_TOKENIZER, read_json
 from .weights import named, require_shapes, wrong_weights
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -123,7 +123,7 @@ def _weight_files(name: str) -> Iterator[Path]:
             yield Path(whole)
             return
         if index := found(f"{file}.index.json"):
-            for shard in sorted(set(json.loads(Path(index).read_text(encoding="utf-8"))["weight_map"].values())):
+            for shard in sorted(set(read_json(index, LARGEST_TOKENIZER)["weight_map"].values())):
                 yield Path(str(cached_file(name, shard)))
             return
     raise wrong_weights(f"`{name}` has no weights: there is no `{WEIGHTS[0]}`")

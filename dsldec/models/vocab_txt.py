@@ -8,7 +8,6 @@ Not here: which folders have such a file (`loading`), whether a tokenizer fits i
 
 from __future__ import annotations
 
-import json
 import re
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
@@ -16,7 +15,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-LARGEST_FILE = 16 * 1024 * 1024
+from ..files import LARGEST_CONFIG, LARGEST_TOKENIZER, Unreadable, read_json, read_text
+
 MOST_ENTRIES = 100_000  # of a vocabulary whose entries are looked for one by one
 SAYING = ("tokenizer_config.json", "special_tokens_map.json")  # what says how special tokens are written
 TRIED = 200  # entries that a tokenizer is asked for
@@ -39,10 +39,8 @@ class Built:
 def entries_of(file: Path) -> dict[str, int] | None:
     """The entries of a `vocab.txt` and their ids; None for a file that is no such list. Of equal entries the last one counts."""
     try:
-        if not file.is_file() or file.stat().st_size > LARGEST_FILE:
-            return None
-        lines = file.read_text(encoding="utf-8").split("\n")
-    except (OSError, ValueError):
+        lines = read_text(file, LARGEST_TOKENIZER).split("\n")
+    except (Unreadable, ValueError):
         return None
     entries = {line.removesuffix("\r"): at for at, line in enumerate(lines) if line.removesuffix("\r")}
     return entries or None
@@ -89,10 +87,9 @@ def _said(files: Iterable[Path]) -> dict[str, Any]:
     """What these files say, as far as they are JSON objects."""
     said: dict[str, Any] = {}
     for file in files:
-        with suppress(OSError, ValueError, RecursionError):
-            if file.stat().st_size <= LARGEST_FILE:
-                read = json.loads(file.read_text(encoding="utf-8"))
-                said |= read if isinstance(read, dict) else {}
+        with suppress(Unreadable, ValueError):
+            read = read_json(file, LARGEST_CONFIG)
+            said |= read if isinstance(read, dict) else {}
     return said
 
 

@@ -5,16 +5,16 @@ Not here: loading (`loading`, `remote`). All of this is told as E0418, with the 
 
 from __future__ import annotations
 
-import json
+import os
 import re
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
+from ..files import LARGEST_TOKENIZER, Unreadable, json_of, opened, read_json
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-LARGEST_INDEX = 100_000_000
 LONGEST_HEADER = 100_000_000  # the format's own bound
 WHOLE = "give the folder with all files as they were saved, or download it again"
 SAFE = "take the model's `.safetensors` files, which hold nothing but numbers"
@@ -37,15 +37,15 @@ def require_files(folder: Path) -> None:
 
 
 def header(file: Path) -> dict[str, Any]:
-    """What a `.safetensors` file says of its tensors. Raises `ValueError` where it is none, or cut off."""
-    size = file.stat().st_size
-    with file.open("rb") as stream:
+    """What a `.safetensors` file says of its tensors. Raises `ValueError` where it is none, or cut off, and `Unreadable`."""
+    with opened(file) as stream:
+        size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(LONGEST_HEADER, size - 8):
             raise ValueError("it is cut off, or no such file")
         try:
-            read = json.loads(stream.read(length))
-        except (ValueError, RecursionError):
+            read = json_of(stream.read(length).decode())
+        except ValueError:
             raise ValueError("its header is not JSON") from None
     if not isinstance(read, dict):
         raise ValueError("its header is not JSON")
@@ -108,9 +108,9 @@ def _of_more_layers(extra: list[str], model: Any) -> list[str]:
 
 def _require_shards(folder: Path, index: Path) -> None:
     try:
-        read: Any = json.loads(index.read_text(encoding="utf-8")) if index.stat().st_size <= LARGEST_INDEX else None
+        read: Any = read_json(index, LARGEST_TOKENIZER)
         shards = set(read["weight_map"].values())
-    except (OSError, ValueError, RecursionError, TypeError, KeyError, AttributeError):
+    except (Unreadable, ValueError, TypeError, KeyError, AttributeError):
         raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files") from None
     if not all(isinstance(shard, str) for shard in shards):
         raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files")
@@ -129,9 +129,8 @@ def _require_shards(folder: Path, index: Path) -> None:
 def _require_whole(file: Path) -> None:
     try:
         header(file)
-    except (OSError, ValueError) as error:
-        why = getattr(error, "strerror", None) or str(error)
-        raise wrong_weights(f"`{file}` cannot be read: {why}") from None
+    except (Unreadable, ValueError) as error:
+        raise wrong_weights(f"`{file}` cannot be read: {error}") from None
 
 
 def _is_tensor(about: Any) -> bool:

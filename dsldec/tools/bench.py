@@ -18,8 +18,10 @@ import torch
 
 from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
+from ..files import why_not_written
 from ..policy import Policy, load
-from . import printable, quoted, quoted_path
+from ..terminal import printable
+from . import quoted, quoted_path
 
 DEVICES = ("cpu", "cuda")
 
@@ -87,14 +89,15 @@ def require_writable(*files: str | None) -> None:
     for file in files:
         if file is None:
             continue
-        there = Path(file).exists()
+        why, there = why_not_written(file), os.path.exists(file)
         try:
-            with open(file, "ab"):
+            with open(os.devnull if why else file, "ab"):
                 pass
         except OSError as error:
             why = (error.strerror or "no reason given").lower()
+        if why:
             message = f"{quoted_path(file)} cannot be written: {why}"
-            raise UsageError(Diagnostic("E0432", message, help="name a file in a folder that exists")) from None
+            raise UsageError(Diagnostic("E0432", message, help="name a file in a folder that exists"))
         if not there:
             os.unlink(file)
 

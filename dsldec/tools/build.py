@@ -14,6 +14,7 @@ from typing import Any
 
 from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..files import why_not_written
 from ..policy import Policy
 from . import quoted, quoted_path
 from .settings import chosen
@@ -91,6 +92,8 @@ def _window(policy: Policy, asked: int | None) -> int:
 
 def _place(out: str, policy: str) -> Path:
     """Where the file goes, through links. Raises `UsageError` (E0422, E0432) where none can be put."""
+    if why := why_not_written(out):
+        raise UsageError(_unwritable(out, why))
     file = Path(os.path.realpath(out))
     if file.is_dir():
         help = f"`-o {os.path.join(out, Path(policy).stem)}{SUFFIX}`"

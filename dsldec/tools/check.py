@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from .. import policy
 from ..diagnostics import Diagnostic, PolicyError, Severity, UsageError
+from ..terminal import data
 
 CLEAN, WRONG = 0, 1
 JSON_VERSION = 1
@@ -20,7 +21,7 @@ def check(names: Sequence[str], *, as_json: bool) -> int:
     found = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
     if as_json:
         records = sorted((record(name, d) for name, d in found), key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]))
-        print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False))
+        print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False), file=data())
     else:
         errors = sum(d.severity is Severity.ERROR for _, d in found)
         for _, diagnostic in found:

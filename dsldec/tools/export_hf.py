@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
+from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
@@ -161,8 +162,8 @@ class Model(OwnCode):
 def _config(folder: Path, reference: str, found: Opened) -> str:
     """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they are."""
     try:
-        config = json.loads((folder / CONFIG).read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        config = read_json(folder / CONFIG, LARGEST_CONFIG)
+    except (Unreadable, NotJSON):
         config = found.raw  # read a moment ago; something has come between
     theirs = found.raw.get("auto_map") or {}
     config["auto_map"] = dict.fromkeys(AUTO, reference) | theirs

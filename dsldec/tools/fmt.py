@@ -11,13 +11,14 @@ import sys
 import tempfile
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 from .. import policy
 from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..files import LARGEST_POLICY_FILE, Unreadable, policies_below, read_all
 from ..language.fmt import formatted
 from ..resources import policy_file, shipped_policies
 from ..source import Source
+from ..terminal import data
 from . import quoted, quoted_path
 
 DONE, FAILED = 0, 1
@@ -51,7 +52,7 @@ def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int
     changed = [text for text in texts if text.after not in (None, text.before)]
     if diff:
         for text in changed:
-            sys.stdout.writelines(_difference(text))
+            data().writelines(_difference(text))
     if check and not diff:
         for text in changed:
             print(text.name)
@@ -63,7 +64,11 @@ def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int
 def _files(name: str) -> list[str]:
     if name == STANDARD_INPUT or name in shipped_policies() or not os.path.isdir(name):
         return [name]
-    found = sorted(str(path) for path in Path(name).rglob("*.policy") if path.is_file())
+    try:
+        found = policies_below(name)
+    except Unreadable as error:
+        message = f"the folder {quoted_path(name)} is not looked through: {error.why}"
+        raise UsageError(Diagnostic("E0401", message, help="name the policies, or a folder further down")) from None
     if not found:
         raise UsageError(Diagnostic("E0401", f"the folder {quoted_path(name)} holds no policy", help="a policy's file ends in `.policy`"))
     return found
@@ -86,8 +91,12 @@ def _read(name: str) -> _Text:
 
 
 def _standard_input() -> str:
+    if sys.stdin is None:
+        raise UsageError(Diagnostic("E0401", "standard input is closed", help="`dsldec fmt - < mine.policy`"))
     try:
-        return sys.stdin.buffer.read(policy.LARGEST_FILE).decode("utf-8-sig")
+        return read_all(sys.stdin.buffer, LARGEST_POLICY_FILE).decode("utf-8-sig")
+    except Unreadable:
+        raise PolicyError([Diagnostic("E0104", "standard input is larger than a policy may be", help="policies are short texts")]) from None
     except UnicodeDecodeError as error:
         message = f"standard input is not UTF-8 text: byte {error.start} is none of it"
         raise PolicyError([Diagnostic("E0103", message, help="save the text as UTF-8")]) from None
@@ -107,8 +116,10 @@ def _lines(text: str) -> list[str]:
 def _write_all(texts: Sequence[_Text]) -> None:
     for text in texts:
         if text.name == STANDARD_INPUT and text.after is not None:
-            sys.stdout.flush()
-            sys.stdout.buffer.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the terminal is
+            out = data().buffer
+            out.flush()
+            out.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the terminal is
+            out.flush()
         elif text.after not in (None, text.before):
             assert text.after is not None
             _replace(text.name, text.after)

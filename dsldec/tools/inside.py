@@ -15,7 +15,8 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from ..diagnostics import Diagnostic, UsageError
-from . import printable, quoted_path
+from ..terminal import printable
+from . import quoted_path
 
 A_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 

@@ -22,7 +22,7 @@ from rich.live import Live
 from rich.style import Style
 from rich.text import Text
 
-from . import printable
+from ..terminal import printable
 from .prompts import Prompt
 from .results import InOrder, Result
 
@@ -73,7 +73,7 @@ def render(view: View, width: int = 80, height: int = 24, mask: str = MASK) -> G
     """Draw one moment in `width` columns and at most `height` lines; whatever does not fit is cropped."""
     room = max(1, height - 2)
     shown = view.canvases[: max(1, room // 2)]
-    lines = [Text(view.policy, style="bold")]
+    lines = [Text(printable(view.policy), style="bold")]
     for canvas in shown:
         head = _whole_prompt(canvas, width, room // 3) if len(shown) == 1 else [_one_line(canvas, width)]
         body = _wrapped(_coloured(canvas.cells, mask), width)

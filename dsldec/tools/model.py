@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -16,7 +17,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from . import printable
+from ..files import Unreadable
+from ..terminal import data
 
 if TYPE_CHECKING:
     from ..models.loading import Opened
@@ -55,9 +57,12 @@ def model(options: ModelOptions) -> int:
     warnings = [] if compared is None else list(compared.warnings(options.all_ids))
     about = _about(found, traits, compared, str(device), options)
     about["warnings"] = [{"code": one.code, "message": one.message, "help": one.help} for one in warnings]
-    print(json.dumps(about, indent=2) if options.as_json else "\n".join(_lines(about)))
+    if options.as_json:
+        print(json.dumps(about, indent=2), file=data())
+    else:
+        print("\n".join(_lines(about)))
     for warning in warnings:
-        print(printable(str(warning)), file=sys.stderr)
+        print(str(warning), file=sys.stderr)
     return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(found, traits) else SHOWN
 
 
@@ -103,11 +108,17 @@ def _stored(folder: Path) -> list[Mapping[str, Any]]:
     from ..models.weights import header
 
     tensors: list[Mapping[str, Any]] = []
-    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+    for file in sorted(folder.glob("*.safetensors")) if os.path.isdir(folder) else ():
         # A file that is cut off, or no such file at all, is told when it is loaded.
-        with suppress(OSError, ValueError):
+        with suppress(ValueError, Unreadable):
             tensors += header(file).values()
     return tensors
+
+
+def _is_tensor(about: Any) -> bool:
+    """Whether a header's entry is as the format has it."""
+    shape = about.get("shape") if isinstance(about, dict) and isinstance(about.get("dtype"), str) else None
+    return isinstance(shape, list) and all(isinstance(size, int) and 0 <= size < 2**63 for size in shape)
 
 
 def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:
@@ -144,11 +155,11 @@ def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str
 
 
 def _lines(about: Mapping[str, Any]) -> Iterator[str]:
-    yield printable(f"{about['path']}: {about['family']}")
+    yield f"{about['path']}: {about['family']}"
     for name, value in _rows(about):
-        yield f"  {name:<13}{printable(value)}"
+        yield f"  {name:<13}{value}"
     yield ""
-    yield f"  {printable(about['run'])}"
+    yield f"  {about['run']}"
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:

@@ -8,14 +8,18 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import BinaryIO
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..files import NotJSON, Unreadable, json_of, lines, opened
 from . import quoted, quoted_path
 
 STANDARD_INPUT = "-"
+LESS_WANTED = "split it into several files, one prompt a line, and run these one after the other"
+FILE_WANTED = "`--prompts` takes a file, text or `.jsonl`, one prompt a line; a pipe goes to `dsldec run -`"
 LINE_WANTED = 'a line is a string, "How many ...", or an object, {"prompt": "How many ...", "id": 7}'
 
 
@@ -48,25 +52,30 @@ def _wrong_together(message: str) -> UsageError:
 def _from_standard_input(asked: bool) -> list[Prompt]:
     if sys.stdin is None or (sys.stdin.isatty() and not asked):
         raise UsageError(Diagnostic("E0425", "no prompt was given", help='`dsldec run "How many ...?"` or `--prompts FILE`'))
-    return _some(_from_text(sys.stdin.buffer.read(), "standard input"), "standard input")
+    try:
+        return _some(list(_from_text(sys.stdin.buffer, "standard input")), "standard input")
+    except Unreadable as failure:
+        raise UsageError(Diagnostic("E0426", f"standard input is not read: {failure.why}", help=LESS_WANTED)) from None
+    except OSError as failure:  # a folder, say: `dsldec run < .`
+        why = (failure.strerror or "no reason is given").lower()
+        raise UsageError(Diagnostic("E0426", f"standard input cannot be read: {why}", help="`dsldec run < questions.txt`")) from None
 
 
 def _from_file(name: str) -> list[Prompt]:
-    path = Path(name)
+    parse = _from_jsonl if name.lower().endswith(".jsonl") else _from_text
     try:
-        data = path.read_bytes()
-    except (OSError, ValueError) as failure:
-        raise UsageError(_unreadable(path, failure)) from None
-    parse = _from_jsonl if path.suffix.lower() == ".jsonl" else _from_text
-    return _some(parse(data, quoted_path(name)), quoted_path(name))
+        with opened(name) as stream:
+            return _some(list(parse(stream, quoted_path(name))), quoted_path(name))
+    except Unreadable as failure:
+        raise UsageError(_unreadable(Path(name), failure)) from None
 
 
-def _unreadable(path: Path, failure: Exception) -> Diagnostic:
-    why = failure.strerror if isinstance(failure, OSError) else str(failure)
-    message = f"the file of prompts {quoted_path(path)} cannot be read: {(why or 'unknown reason').lower()}"
-    if not isinstance(failure, FileNotFoundError):
-        return Diagnostic("E0426", message, help="`--prompts` takes a file, text or `.jsonl`, one prompt a line")
-    if not path.parent.is_dir():
+def _unreadable(path: Path, failure: Unreadable) -> Diagnostic:
+    message = f"the file of prompts {quoted_path(path)} cannot be read: {failure.why}"
+    if not failure.missing:
+        help = LESS_WANTED if failure.too_large else FILE_WANTED
+        return Diagnostic("E0426", message, help=help)
+    if not os.path.isdir(path.parent):
         return Diagnostic("E0426", message, help=f"there is no folder {quoted_path(path.parent)}")
     near = did_you_mean(path.name, os.listdir(path.parent)) if os.access(path.parent, os.R_OK) else None
     help = f"did you mean {quoted_path(path.with_name(near))}?" if near else f"look with `ls {path.parent}`"
@@ -79,14 +88,16 @@ def _some(prompts: list[Prompt], name: str) -> list[Prompt]:
     return prompts
 
 
-def _from_text(data: bytes, name: str) -> list[Prompt]:
+def _from_text(stream: BinaryIO, name: str) -> Iterator[Prompt]:
     # Blank lines separate; they are no mistake in a text, and keep their numbers.
-    return [_prompt(number, line, place=f"line {number + 1} of {name}") for number, line in _lines(data, name)]
+    return (_prompt(number, line, place=f"line {number + 1} of {name}") for number, line in _lines(stream, name))
 
 
-def _lines(data: bytes, name: str) -> Iterable[tuple[int, str]]:
+def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
     """The lines that are not blank, each with its number from 0. Only a line feed ends a line: a prompt may hold U+2028."""
-    for number, raw in enumerate(data.removeprefix(b"\xef\xbb\xbf").split(b"\n")):
+    for number, raw in enumerate(lines(stream)):
+        if number == 0:
+            raw = raw.removeprefix(b"\xef\xbb\xbf")
         try:
             line = raw.removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as failure:
@@ -96,16 +107,16 @@ def _lines(data: bytes, name: str) -> Iterable[tuple[int, str]]:
             yield number, line
 
 
-def _from_jsonl(data: bytes, name: str) -> list[Prompt]:
-    return [_from_json(number, line, f"line {number + 1} of {name}") for number, line in _lines(data, name)]
+def _from_jsonl(stream: BinaryIO, name: str) -> Iterator[Prompt]:
+    return (_from_json(number, line, f"line {number + 1} of {name}") for number, line in _lines(stream, name))
 
 
 def _from_json(number: int, line: str, place: str) -> Prompt:
     try:
-        value = json.loads(line)
-    except (ValueError, RecursionError) as failure:
-        where = f" at column {failure.colno}" if isinstance(failure, json.JSONDecodeError) else ""
-        raise UsageError(Diagnostic("E0428", f"{place} is not JSON{where}: {quoted(line)}", help=LINE_WANTED)) from None
+        value = json_of(line, strict=True)
+    except NotJSON as failure:
+        where = "" if failure.column is None else f" at column {failure.column}"
+        raise UsageError(Diagnostic("E0428", f"{place} {failure.why}{where}: {quoted(line)}", help=LINE_WANTED)) from None
     if isinstance(value, str):
         return _prompt(number, value, place)
     if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):

@@ -21,7 +21,8 @@ from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..policy import Policy
-from . import printable, quoted, quoted_path
+from ..terminal import bare, data, printable
+from . import quoted, quoted_path
 from .prompts import Prompt, read
 from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
 from .settings import chosen
@@ -260,9 +261,9 @@ def _displays(
     """What shows this run, and who of them wants to hear of every step."""
     console = _live_console(options)
     displays: list[Display] = []
-    answers_on_console = console is not None and console.file is sys.stdout
+    answers_on_console = console is not None and console.file is bare(sys.stdout)
     if options.out is None and not answers_on_console:
-        displays.append(PlainAnswers(sys.stdout, many=len(work) > 1))
+        displays.append(PlainAnswers(data(), many=len(work) > 1))
     if console is not None:
         from .live import LiveDisplay
 
@@ -281,7 +282,7 @@ def _live_console(options: RunOptions) -> Console | None:
     from rich.console import Console
 
     # Asked for while standard output goes elsewhere: the answers go there, the view to the terminal that is left.
-    return Console(file=sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout)
+    return Console(file=bare(sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout))
 
 
 def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
@@ -298,7 +299,9 @@ def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
 
 
 def _title(policy: Policy) -> str:
-    values = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in policy.parameters.items())
+    tables = {name: "..." for name, value in policy.parameters.items() if isinstance(value, tuple)}  # a number for each id
+    said = policy.parameters | tables
+    values = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in said.items())
     return f"{policy.name}({values})"
 
 
@@ -328,7 +331,7 @@ class PlainAnswers:
             text = "\n".join(f"> {line}" for line in result.prompt.text.split("\n")) + f"\n{text}\n"
         elif result.error is not None:
             return
-        print(printable(text) if self._stream.isatty() else text, file=self._stream, flush=True)
+        print(text, file=self._stream, flush=True)
 
 
 class Bar:
@@ -339,7 +342,8 @@ class Bar:
         from rich.progress import BarColumn, MofNCompleteColumn, Progress, TimeRemainingColumn
 
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
-        self._progress = Progress(*columns, console=Console(stderr=True), transient=True, redirect_stdout=False, redirect_stderr=False)
+        console = Console(file=bare(sys.stderr))
+        self._progress = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
         self._task = self._progress.add_task("prompts", total=total)
 
     def __enter__(self) -> Self:

@@ -5,13 +5,12 @@ Not here: whether a value fits its parameter (`policy`).
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Sequence
-from pathlib import Path
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
+from ..files import LARGEST_TABLE, NotJSON, Unreadable, read_json, whole_number
 from ..policy import Policy, load
 from . import quoted
 
@@ -38,24 +37,32 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
 
 def _table(name: str, file: str) -> Value:
     """The numbers of a JSON file, one for each id."""
+    help_ = f"`--set {name}=@frequency.json`, a file such as `[0.1, 0.02]` with a number for each id"
     try:
-        table = json.loads(Path(file).read_text(encoding="utf-8"))
-        return tuple(float(number) for number in table)
-    except (OSError, ValueError, TypeError) as error:
-        why = getattr(error, "strerror", None) or "it is no list of numbers in JSON"
-        help_ = f"`--set {name}=@frequency.json`, a file such as `[0.1, 0.02]` with a number for each id"
-        raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} cannot be read: {why.lower()}", help=help_)) from None
+        table = read_json(file, LARGEST_TABLE)
+    except Unreadable as error:
+        raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} cannot be read: {error.why}", help=help_)) from None
+    except NotJSON as error:
+        raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} {error.why}", help=help_)) from None
+    # What is no list, or not of numbers, is told by `bind`.
+    return tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table
 
 
 def _value(name: str, kind: str, text: str) -> Value:
     wanted = {"int": "a whole number", "token": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
-    try:
-        if kind == "bool":
-            return {"true": True, "false": False}[text.lower()]
-        value = int(text) if kind in ("int", "token") else float(text)
-        if math.isnan(value):
-            raise ValueError
-    except (ValueError, KeyError):
+    value = _read_as(kind, text)
+    if value is None or math.isnan(value):
         help = f"`--set {name}={ {'int': '4', 'token': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
-        raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)) from None
+        raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help))
     return value
+
+
+def _read_as(kind: str, text: str) -> int | float | None:
+    if kind == "bool":
+        return {"true": True, "false": False}.get(text.lower())
+    if kind in ("int", "token"):
+        return whole_number(text)
+    try:
+        return float(text)
+    except ValueError:
+        return None

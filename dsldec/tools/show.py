@@ -15,7 +15,8 @@ from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ..language import parse, syntax
 from ..policy import read
 from ..source import Source
-from . import printable, quoted
+from ..terminal import data
+from . import quoted
 from .settings import chosen
 
 if TYPE_CHECKING:
@@ -33,7 +34,7 @@ def show(name: str, stage: str, settings: Sequence[str]) -> int:
         help = f"did you mean `--stage {near}`?" if near else f"the stages are {', '.join(f'`{one}`' for one in STAGES)}"
         raise UsageError(Diagnostic("E0422", f"there is no stage {quoted(stage)}", help=help))
     for line in STAGES[stage](name, settings):
-        print(printable(line))
+        print(line, file=data())
     return 0
 
 

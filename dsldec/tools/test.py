@@ -10,11 +10,13 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..files import LARGEST_CASES_FILE, Unreadable, read_text
 from ..policy import load
 from ..resources import cases_file, shipped_policies
 from ..source import Source
-from . import printable, quoted_path
-from .cases import LARGEST_TEXT, read_cases
+from ..terminal import data
+from . import quoted_path
+from .cases import read_cases
 from .check import JSON_VERSION, record
 from .verdict import Outcome, outcome_of
 
@@ -32,7 +34,7 @@ def test(names: Sequence[str], *, as_json: bool) -> int:
     else:
         for outcome in outcomes:
             if outcome.diagnostics:
-                print(printable(str(outcome)), end="\n\n")
+                print(outcome, end="\n\n")
         print(_summary(outcomes))
     return FAILED if any(outcome.diagnostics for outcome in outcomes) else PASSED
 
@@ -52,7 +54,7 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
         if o.case is not None
     ]
     diagnostics = [record(d.span.source.name if d.span else o.file, d) for o in outcomes for d in o.diagnostics]
-    print(json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False))
+    print(json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False), file=data())
 
 
 def outcomes_of(name: str) -> Iterator[Outcome]:
@@ -79,18 +81,15 @@ def outcomes_of(name: str) -> Iterator[Outcome]:
 
 def _read(file: Path, is_named: bool) -> str:
     try:
-        with file.open("rb") as opened:
-            text = opened.read(4 * LARGEST_TEXT + 1)  # a character takes up to four bytes
-        return text.decode("utf-8-sig")
+        return read_text(file, LARGEST_CASES_FILE)
     except UnicodeDecodeError as error:
         message = f"{quoted_path(file)} is not UTF-8 text: byte {error.start} is none of it"
         raise PolicyError([Diagnostic("E0440", message, help="save the file as UTF-8")]) from None
-    except FileNotFoundError:
-        why = "there is no such file" if is_named else "the cases of a policy stand in a file beside it"
-        help = "begin that file with a line `case NAME`, a row `conf .9 .5` and a row `commit 0`"
+    except Unreadable as error:
+        why, help = error.why, "give the path of a `.cases` file"
+        if error.too_large:
+            raise PolicyError([Diagnostic("E0445", f"{quoted_path(file)}: {why}", help="split it into files of fewer cases")]) from None
+        if error.missing:
+            why = "there is no such file" if is_named else "the cases of a policy stand in a file beside it"
+            help = "begin that file with a line `case NAME`, a row `conf .9 .5` and a row `commit 0`"
         raise UsageError(Diagnostic("E0440", f"{quoted_path(file)} cannot be read: {why}", help=help)) from None
-    except (OSError, ValueError) as error:  # ValueError: a path with a NUL
-        why = (getattr(error, "strerror", None) or "it cannot be read").lower()
-        raise UsageError(
-            Diagnostic("E0440", f"{quoted_path(file)} cannot be read: {why}", help="give the path of a `.cases` file")
-        ) from None
