@@ -198,7 +198,7 @@ _CODES = (
     Code("E0407", "the prompt and what is to be generated are longer than the model takes"),
     Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
     Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
-    Code("E0410", "the denoiser failed before this prompt was finished"),
+    Code("E0410", "decoding failed before this prompt was finished, or its ids cannot be made a text"),
     Code("E0411", "drafts are asked for, and the policy says itself how many it makes"),
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
     Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
