@@ -223,6 +223,9 @@ _CODES = (
     Code("E0435", "the file to resume answers another prompt under the same id"),
     Code("E0436", "a file that would be written is there already"),
     Code("E0437", "the file to resume was written with another policy, model or option"),
+    Code("E0438", "another run writes the results file"),
+    Code("E0439", "the results file is not what the run wrote: it was deleted, moved, replaced or changed meanwhile"),
+    Code("W0403", "the file system knows no locks, so that nothing keeps a second run from writing the results file"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with no word it may begin with"),
