@@ -357,6 +357,10 @@ class Tally:
     def failed(self) -> bool:
         return bool(self._failures)
 
+    @property
+    def decoded(self) -> int:
+        return self._decoded
+
     def start(self) -> None:
         self._started = time.monotonic()
 

@@ -113,6 +113,10 @@ def run(options: RunOptions) -> int:
         except KeyboardInterrupt:
             _say(tally.interrupted(options.out))
             return INTERRUPTED
+        except UsageError as mistake:
+            if tally.decoded and mistake.diagnostic.code != "E0439":  # then nothing is kept where it should be
+                _say(tally.interrupted(options.out))
+            raise
         for line in tally.errors():
             _say(line)
         _say(tally.summary())
