@@ -121,6 +121,7 @@ class ResultsFile:
         _check_unique(prompts)
         try:
             if not self._is_plain(resume):
+                self._stream = _special(name)
                 return
             self._file = OwnedFile(name)
         except (OSError, ValueError) as failure:
@@ -150,9 +151,7 @@ class ResultsFile:
         try:
             if self._name == STANDARD_OUTPUT:
                 self._stream = sys.stdout.buffer
-            elif self._file is None:
-                self._stream = _special(self._name)
-            elif self._kept is not None:
+            elif self._file is not None and self._kept is not None:
                 self._file.replace(self._kept)
         except OSError as failure:
             self.close()
@@ -284,14 +283,15 @@ def _line(result: Result, made_by: Mapping[str, str]) -> bytes:
 
 
 def _special(name: str) -> io.FileIO:
-    """What is there and no plain file, opened to be written: a pipe waits for its reader, and that is told."""
+    """What is there and no plain file, opened to be written; a pipe only if somebody reads it, since opening it would wait."""
     try:
-        return io.FileIO(os.open(name, os.O_WRONLY | os.O_NONBLOCK), "w")
+        handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as failure:
-        if failure.errno != errno.ENXIO or not stat.S_ISFIFO(os.stat(name).st_mode):
-            raise
-    print(f"waiting until somebody reads {quoted_path(name)} ...", file=sys.stderr, flush=True)
-    return io.FileIO(name, "w")
+        if failure.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(name).st_mode):
+            raise OSError(0, "it is a named pipe that nobody reads") from None
+        raise
+    os.set_blocking(handle, True)  # a line waits for its reader
+    return io.FileIO(handle, "w")
 
 
 def _json(line: bytes) -> Any:

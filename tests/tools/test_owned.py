@@ -267,20 +267,33 @@ def test_a_disk_that_refuses_at_the_end_is_told(path, monkeypatch):
 # --- what is no plain file
 
 
-def test_a_pipe_gets_its_lines(path, capsys):
+def test_a_pipe_gets_its_lines_however_slowly_it_is_read(path):
     os.mkfifo(path)
-    heard = []
-    reader = threading.Thread(target=lambda: heard.append(path.read_bytes()))
-    timer = threading.Timer(0.3, reader.start)
-    timer.start()
+    heard: list[bytes] = []
+
+    def read_slowly(handle):
+        time.sleep(0.3)
+        while part := os.read(handle, 65536):
+            heard.append(part)
+
+    handle = os.open(path, os.O_RDONLY | os.O_NONBLOCK)
+    os.set_blocking(handle, True)
+    reader = threading.Thread(target=read_slowly, args=(handle,))
+    reader.start()
     with ResultsFile(str(path), PROMPTS) as file:
-        for result in answered(*PROMPTS):
-            file.append(result)
+        for prompt in PROMPTS:
+            file.append(Result(prompt, "x" * 100_000))
     reader.join(10)
-    assert [json.loads(line)["id"] for line in heard[0].splitlines()] == [0, "b", 2]
-    assert "waiting until somebody reads" in capsys.readouterr().err
+    os.close(handle)
+    assert [json.loads(line)["id"] for line in b"".join(heard).splitlines()] == [0, "b", 2]
     assert stat.S_ISFIFO(path.stat().st_mode)
     assert mistake(path, resume=True).code == "E0432"
+
+
+def test_a_pipe_that_nobody_reads_is_told(path):
+    os.mkfifo(path)
+    diagnostic = mistake(path)
+    assert (diagnostic.code, "a named pipe that nobody reads" in diagnostic.message) == ("E0432", True)
 
 
 def test_a_reader_of_a_pipe_that_leaves_ends_it(path):
