@@ -14,11 +14,13 @@ if TYPE_CHECKING:
     from .models.huggingface import from_pretrained
     from .policy import Policy, check, load
     from .resources import shipped_policies
-    from .runtime.decode import Decoded, DecodingStopped, decode
+    from .runtime.decode import decode
+    from .runtime.decoded import Decoded, DecodingStopped, DecodingWarning
 
 __all__ = [
     "Decoded",
     "DecodingStopped",
+    "DecodingWarning",
     "Denoiser",
     "Diagnostic",
     "Facts",
@@ -33,8 +35,9 @@ __all__ = [
 ]
 
 _LAZY = {
-    "Decoded": ".runtime.decode",
-    "DecodingStopped": ".runtime.decode",
+    "Decoded": ".runtime.decoded",
+    "DecodingStopped": ".runtime.decoded",
+    "DecodingWarning": ".runtime.decoded",
     "Denoiser": ".models.denoiser",
     "Diagnostic": ".diagnostics",
     "Facts": ".checks.facts",

@@ -198,7 +198,7 @@ _CODES = (
     Code("E0407", "the prompt and what is to be generated are longer than the model takes"),
     Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
     Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
-    Code("E0410", "the denoiser failed before this prompt was finished"),
+    Code("E0410", "decoding failed before this prompt was finished, or its ids cannot be made a text"),
     Code("E0411", "drafts are asked for, and the policy says itself how many it makes"),
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
     Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
@@ -227,6 +227,9 @@ _CODES = (
     Code("E0435", "the file to resume answers another prompt under the same id"),
     Code("E0436", "a file that would be written is there already"),
     Code("E0437", "the file to resume was written with another policy, model or option"),
+    Code("E0438", "another run writes the results file"),
+    Code("E0439", "the results file is not what the run wrote: it was deleted, moved, replaced or changed meanwhile"),
+    Code("W0403", "the file system knows no locks, so that nothing keeps a second run from writing the results file"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with no word it may begin with"),

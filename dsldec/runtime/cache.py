@@ -23,7 +23,8 @@ from torch import Tensor
 
 from ..checks.facts import Facts
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
-from .forward import Forward, Windows, as_logits, called
+from .forward import Forward, Windows, called
+from .logits import as_logits
 from .rows import Rows
 
 CACHES = ("auto", "none", "prefix", "dual", "exact")
@@ -122,7 +123,7 @@ class CachedForward(Forward):
         given = []
         for view, kept in zip(views, self.views, strict=True):
             logits = called(kept, view.gather(1, columns), begin, end - begin, index, left, right, length, at=places)
-            given.append(as_logits(logits, len(fed), places.shape[1], self.denoiser.vocab_size))
+            given.append(as_logits(logits, len(fed), places.shape[1], self.denoiser.vocab_size, device))
         return given[0] if self.guidance is None else self.guided(*given)
 
     def _keep(self, taken: Mapping[int, tuple[int, Fed]]) -> None:

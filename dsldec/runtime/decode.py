@@ -9,8 +9,8 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -26,51 +26,21 @@ from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
 from .advance import Advance, Moment
 from .cache import chosen, forwarding
-from .forward import PACKINGS, DenoiserFailed
+from .decoded import Decoded, DecodingStopped, DecodingWarning, Results
+from .forward import PACKINGS
 from .lookahead import Batch
 from .requests import Request, continued, infilled, require_numbers, require_sensible
-from .rows import Row, Rows, TraceStep
+from .rows import Row, Rows
 from .shapes import positions_compiled, rows_compiled
 from .told import StepEvent, Told
 from .windows import windows_of
+
+__all__ = ["DEFAULT_BATCH", "Decoded", "DecodingStopped", "DecodingWarning", "decode", "stream"]
 
 log = logging.getLogger("dsldec")
 
 Prompt = str | Sequence[int] | Tensor
 DEFAULT_BATCH = 8
-
-
-@dataclass(frozen=True, slots=True)
-class Decoded:
-    """All results of a `decode`, in the order of the prompts.
-
-    `ids`: 1-D int64 tensors, prompt and generated; `text`: the generated texts where the denoiser has a tokenizer, else
-    `None` each (of an infilling given as text, the whole of it);
-    `forwards` (all drafts of a row in one), `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64;
-    `surplus` `[prompts]` int64: rows fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU);
-    `proposed`, `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two steps, ...;
-    `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it stopped early, or `None`.
-    """
-
-    ids: list[Tensor]
-    text: list[str | None]
-    forwards: Tensor
-    rows: Tensor
-    surplus: Tensor
-    proposed: list[list[int]]
-    accepted: list[list[int]]
-    tokens: Tensor
-    trace: list[list[TraceStep]]
-    errors: list[Diagnostic | None]
-
-
-class DecodingStopped(RuntimeError):
-    """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
-
-    def __init__(self, decoded: Decoded, cause: BaseException) -> None:
-        finished = sum(error is None for error in decoded.errors)
-        super().__init__(f"decoding stopped after {finished} of {len(decoded.errors)} prompts: {cause}")
-        self.decoded = decoded
 
 
 def decode(
@@ -101,8 +71,11 @@ def decode(
     `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
     `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
     Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
-    Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
-    mistake shows after some rows are finished; a `KeyboardInterrupt` has what is finished as its `decoded`.
+    A prompt that fails alone (logits that are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a
+    `DecodingWarning` tells of it; `ids` then hold MASK where nothing was written.
+    Raises `PolicyError`, `UsageError` for the caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory,
+    a mistake that shows after some rows are finished): its `decoded` holds what is finished. A `KeyboardInterrupt`, a `SystemExit` and
+    their like pass as they are, with that `decoded` as an attribute.
     """
     require_denoiser(denoiser)
     if isinstance(prompts, str | Tensor) or not isinstance(prompts, Iterable):
@@ -111,39 +84,19 @@ def decode(
     prompts = list(prompts)
     encoded = [_ids(denoiser, prompt, infill) for prompt in prompts]
     policy = policy if isinstance(policy, Policy) else load(policy)
-    done: list[Row | None] = [None] * len(encoded)
+    results = Results(denoiser, prompts, encoded, infill)
     rows = stream(
         denoiser, encoded, policy, gen_length=gen_length, backend=backend, seed=seed, request_ids=request_ids,
         stop_at_eos=stop_at_eos, trace=trace, batch=batch, lookahead=lookahead, verify_rows=verify_rows,
         infill=infill, cache=cache,
     )  # fmt: skip
-
-    def collected() -> Decoded:
-        decoded = _collected(denoiser, encoded, done)
-        return replace(decoded, text=_filled(denoiser, prompts, decoded)) if infill else decoded
-
-    try:
+    with results.survive():
         for row in rows:
-            done[row.index] = row
-    except DenoiserFailed as failed:
-        raise DecodingStopped(collected(), failed) from failed.__cause__
-    except UsageError as mistake:
-        if not any(done):
-            raise
-        raise DecodingStopped(collected(), mistake) from mistake
-    except AssertionError as ours:
-        raise DecodingStopped(collected(), ours) from ours
-    except KeyboardInterrupt as stop:
-        stop.decoded = collected()  # type: ignore[attr-defined]
-        raise
-    return collected()
-
-
-def _filled(denoiser: Any, prompts: Sequence[Prompt], decoded: Decoded) -> list[str | None]:
-    results = zip(prompts, decoded.ids, decoded.text, decoded.errors, strict=True)
-    if not hasattr(denoiser, "filled"):
-        return decoded.text
-    return [denoiser.filled(p, ids.tolist()) if isinstance(p, str) and not error else text for p, ids, text, error in results]
+            results.add(row)
+        decoded = results.decoded()
+    if any(decoded.errors):
+        warnings.warn(DecodingWarning(decoded), stacklevel=2)
+    return decoded
 
 
 def _ids(denoiser: Any, prompt: Prompt, infill: bool) -> list[int]:
@@ -160,24 +113,6 @@ def _ids(denoiser: Any, prompt: Prompt, infill: bool) -> list[int]:
             Diagnostic("E0409", "a prompt is a text or a flat list of ids", help="for one prompt write `decode(denoiser, [ids], policy)`")
         )
     return ids
-
-
-def _collected(denoiser: Any, prompts: list[list[int]], done: list[Row | None]) -> Decoded:
-    unfinished = Diagnostic("E0410", "decoding stopped before this prompt was finished")
-    rows = [row or Row(i, len(prompts[i]), torch.tensor(prompts[i]), error=unfinished) for i, row in enumerate(done)]
-    reader = getattr(denoiser, "decode_text", None)
-    return Decoded(
-        ids=[row.ids for row in rows],
-        text=[reader(row.generated.tolist()) if reader and row.error is None else None for row in rows],
-        forwards=torch.tensor([row.forwards for row in rows], dtype=torch.int64),
-        rows=torch.tensor([row.rows for row in rows], dtype=torch.int64),
-        surplus=torch.tensor([row.surplus for row in rows], dtype=torch.int64),
-        proposed=[list(row.proposed) for row in rows],
-        accepted=[list(row.accepted) for row in rows],
-        tokens=torch.tensor([row.tokens for row in rows], dtype=torch.int64),
-        trace=[row.trace or [] for row in rows],
-        errors=[row.error for row in rows],
-    )
 
 
 def stream(
@@ -200,7 +135,8 @@ def stream(
 ) -> Iterator[Row]:
     """As `decode`, on ids: each prompt's `Row` as soon as it is finished, in whatever order that is.
 
-    Raises `DenoiserFailed` when the denoiser does.
+    A row whose `error` is set has no answer: look at it before `ids`. Raises `DenoiserFailed` when the denoiser does, and passes what else
+    is raised, by `on_step` too; rows that are finished by then are given first.
 
     `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a request: it gets the
     same ones alone and in any batch.

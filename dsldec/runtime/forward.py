@@ -1,6 +1,7 @@
-"""Canvases to logits: which rows are fed to the denoiser, in how many calls, and whether what it gives can be right.
+"""Canvases to logits: which rows are fed to the denoiser, in how many calls.
 
-Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here: what is done with the logits.
+Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here: whether what it gives can be
+right (`logits`), what is done with it.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diagnostics import Diagnostic, UsageError
+from .logits import as_logits
 from .rows import Rows
 
 PACKINGS = ("batch", "sequential")
@@ -91,7 +92,7 @@ class Forward:
         if at is not None:
             how["at"] = at.clamp(max=ids.shape[1] - 1)
         columns = max(lengths) if at is None else at.shape[1]
-        return as_logits(called(self.denoiser, ids, **how), ids.shape[0], columns, self.denoiser.vocab_size)
+        return as_logits(called(self.denoiser, ids, **how), ids.shape[0], columns, self.denoiser.vocab_size, ids.device)
 
 
 def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
@@ -99,15 +100,7 @@ def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
     try:
         with torch.no_grad():
             return denoiser(*arguments, **how)
-    # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost.
-    except Exception as error:
+    # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost. A `GeneratorExit` of its
+    # own must not pass for somebody closing the generator that calls it.
+    except (Exception, GeneratorExit) as error:
         raise DenoiserFailed(f"{type(error).__name__}: {error}") from error
-
-
-def as_logits(logits: Any, rows: int, length: int, vocab_size: int) -> Tensor:
-    """What a denoiser gave, if it is logits of this shape. Raises `UsageError` (E0408)."""
-    if isinstance(logits, Tensor) and logits.shape == (rows, length, vocab_size):
-        return logits.detach()
-    given = f"a tensor {list(logits.shape)}" if isinstance(logits, Tensor) else f"a `{type(logits).__name__}`"
-    message = f"the denoiser gave {given} where logits [{rows}, {length}, {vocab_size}] are needed"
-    raise UsageError(Diagnostic("E0408", message, help="return logits of shape [rows, length, vocab_size]"))

@@ -15,6 +15,7 @@ import functools
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -90,7 +91,16 @@ class Batch:
         self._occupied()
 
     def run(self) -> Iterator[Row]:
-        """Decode until no row is live and no request waits."""
+        """Decode until no row is live and no request waits. Whatever is raised: the rows that are over by then are given first."""
+        try:
+            yield from self._rounds()
+        except GeneratorExit:
+            raise
+        except BaseException:
+            yield from self._over_by_now()
+            raise
+
+    def _rounds(self) -> Iterator[Row]:
         self.forward.admit(self.live)
         while True:
             yield from self._overdue()
@@ -199,8 +209,8 @@ class Batch:
             stepped = self.advance(moment, self.seen, open_, ahead)
             following, passes = _accepted(moment, stepped, ahead)
             passes = passes if ahead is None else drafts[depth + 1].of(passes)
+            self.next = self._kept(following, open_, rows, self.next)  # before others hear of it: they may raise
             self.told.step(moment, stepped, following, {row: self.forwards - self.since[row] for row in rows})
-            self.next = self._kept(following, open_, rows, self.next)
             if ahead is not None:
                 self.accepted[depth] += passes & open_
             open_ = passes & open_ & ~following.over
@@ -259,8 +269,19 @@ class Batch:
 
     def _ended(self, rows: Iterable[int]) -> Iterator[Row]:
         for row in rows:
+            finished = self._finish(row)  # it may raise, and then the row is still here
             self.live.remove(row)
-            yield self._finish(row)
+            yield finished
+
+    def _over_by_now(self) -> list[Row]:
+        """The rows that are over and were not given yet, where something was raised; as many as can still be read."""
+        rows: list[Row] = []
+        # What was raised is the news: a device that failed has nothing more to say, and says so again.
+        with suppress(Exception):
+            over = self.next.over.tolist()
+            for row in [row for row in self.live if over[row]]:
+                rows += self._ended([row])
+        return rows
 
     def _finish(self, row: int) -> Row:
         moment, request = self.next, self.rows.requests[row]

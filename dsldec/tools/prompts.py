@@ -8,10 +8,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import NotJSON, Unreadable, json_of, lines, opened
@@ -20,16 +20,28 @@ from . import quoted, quoted_path
 STANDARD_INPUT = "-"
 LESS_WANTED = "split it into several files, one prompt a line, and run these one after the other"
 FILE_WANTED = "`--prompts` takes a file, text or `.jsonl`, one prompt a line; a pipe goes to `dsldec run -`"
+DEEPEST_FIELD = 90  # in the result it stands one deeper, and what is deep is not read
+INPUT = "input"  # in a result: the fields of the prompt's line that are named like one of the result's own
+RESULT_FIELDS = frozenset(
+    ("id", "prompt", "text", "ids", "forwards", "rows", "tokens", "tokens_per_forward", "seconds", "proposed", "accepted", "error",
+     "policy", "run", INPUT)
+)  # fmt: skip
 LINE_WANTED = 'a line is a string, "How many ...", or an object, {"prompt": "How many ...", "id": 7}'
 
 
 @dataclass(frozen=True, slots=True)
 class Prompt:
-    """One text to answer. `number` counts the input's lines, or the arguments, from 0; `id` names the result."""
+    """One text to answer. `number` counts the input's lines, or the arguments, from 0; `id` names the result.
+
+    `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`: those of them that are named like
+    one of a result's own, and stand under `input` there.
+    """
 
     number: int
     id: str | int
     text: str
+    extra: bytes = field(default=b"", compare=False)
+    moved: tuple[str, ...] = field(default=(), compare=False)
 
 
 def read(arguments: Sequence[str], file: str | None) -> list[Prompt]:
@@ -107,18 +119,34 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
             yield number, line
 
 
-def _from_jsonl(stream: BinaryIO, name: str) -> Iterator[Prompt]:
-    return (_from_json(number, line, f"line {number + 1} of {name}") for number, line in _lines(stream, name))
+def _from_jsonl(stream: BinaryIO, name: str) -> list[Prompt]:
+    return _identified([_from_json(number, line, f"line {number + 1} of {name}") for number, line in _lines(stream, name)])
 
 
-def _from_json(number: int, line: str, place: str) -> Prompt:
+def _identified(lines: Sequence[tuple[Prompt, bool]]) -> list[Prompt]:
+    """The prompts, each with an id; those that were given none (False) have their line's number, but for one that stands elsewhere."""
+    # A reader of the results may take "1" and 1 for the same.
+    taken = {str(prompt.id) for prompt, given in lines if given}
+    prompts = []
+    for prompt, given in lines:
+        own: str | int = prompt.id
+        if not given and str(own) in taken:
+            own = f"line {prompt.number + 1}"
+            while own in taken:
+                own += "'"
+        prompts.append(prompt if own == prompt.id else replace(prompt, id=own))
+    return prompts
+
+
+def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
+    """The prompt of a line, and whether it has an id of its own."""
     try:
         value = json_of(line, strict=True)
     except NotJSON as failure:
         where = "" if failure.column is None else f" at column {failure.column}"
         raise UsageError(Diagnostic("E0428", f"{place} {failure.why}{where}: {quoted(line)}", help=LINE_WANTED)) from None
     if isinstance(value, str):
-        return _prompt(number, value, place)
+        return _prompt(number, value, place), False
     if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
         what = "an object without a `prompt` that is a string" if isinstance(value, dict) else "neither a string nor an object"
         raise UsageError(Diagnostic("E0428", f"{place} is {what}: {quoted(line)}", help=LINE_WANTED))
@@ -127,7 +155,32 @@ def _from_json(number: int, line: str, place: str) -> Prompt:
     if not isinstance(given, str | int) or isinstance(given, bool):
         message = f"the `id` on {place} is neither a string nor a whole number: {quoted(json.dumps(given))}"
         raise UsageError(Diagnostic("E0428", message, help=LINE_WANTED))
-    return _prompt(number, value["prompt"], place, given)
+    others = {name: one for name, one in value.items() if name not in ("id", "prompt")}
+    moved = tuple(name for name in others if name in RESULT_FIELDS)
+    prompt = _prompt(number, value["prompt"], place, given)
+    return (replace(prompt, extra=_encoded(others, moved, place), moved=moved) if others else prompt), "id" in value
+
+
+def _encoded(others: Mapping[str, Any], moved: Sequence[str], place: str) -> bytes:
+    """The other fields of a line as JSON without the braces; now, since a run of hours must not end at one that cannot be written."""
+    if (name := next((name for name, value in others.items() if _is_deep(value)), None)) is not None:
+        message = f"the field {quoted(name)} on {place} is nested more than {DEEPEST_FIELD} deep"
+        raise UsageError(Diagnostic("E0428", message, help="it goes into the result as it is: leave it out, or flatten it"))
+    fields = {name: value for name, value in others.items() if name not in moved}
+    fields |= {INPUT: {name: others[name] for name in moved}} if moved else {}
+    try:
+        return json.dumps(fields, ensure_ascii=False).encode()[1:-1]
+    except UnicodeEncodeError:  # half of a surrogate pair: escaped, as it was given, it can be written
+        return json.dumps(fields).encode()[1:-1]
+
+
+def _is_deep(value: Any) -> bool:
+    inside = [value]
+    for _ in range(DEEPEST_FIELD):
+        inside = [part for one in inside if isinstance(one, list | dict) for part in (one.values() if isinstance(one, dict) else one)]
+        if not inside:
+            return False
+    return True
 
 
 def _prompt(number: int, text: str, place: str, given: str | int | None = None) -> Prompt:

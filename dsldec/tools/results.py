@@ -5,21 +5,22 @@ Not here: decoding (`run`) or what a reader on a terminal sees (`live`).
 
 from __future__ import annotations
 
+import errno
+import io
 import json
 import os
-import shutil
+import stat
 import sys
-import tempfile
 import time
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import TracebackType
 from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from ..diagnostics import Diagnostic, UsageError
-from ..files import LARGEST_RESULTS, NotJSON, Unreadable, json_of, read_bytes, why_not_written
+from ..files import json_of, why_not_written
 from . import quoted, quoted_path
+from .owned import OwnedFile
 from .prompts import Prompt
 
 T = TypeVar("T")
@@ -57,7 +58,8 @@ class Result:
         """The object written to a results file."""
         if self.error is not None:
             why = f"{self.error.code}: {self.error.message}"
-            return {"id": self.prompt.id, "error": f"{why} ({self.error.help})" if self.error.help else why}
+            line = {"id": self.prompt.id, "error": f"{why} ({self.error.help})" if self.error.help else why}
+            return line | ({"ids": list(self.ids)} if self.ids else {})  # of which no text could be made
         return {
             "id": self.prompt.id,
             "prompt": self.prompt.text,
@@ -96,103 +98,133 @@ class InOrder(Generic[T]):
 
 
 class ResultsFile:
-    """A results file: checked when made, opened by `with`, one line longer after each `append`.
+    """A results file: owned from when this is made until it is closed, one line longer after each `append` inside `with`.
 
-    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts, whose lines go. `made_by` stands in
-    every line: the `policy`, and under `run` a digest of all that decides an answer beside the prompt.
+    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts and `torn` its damaged lines, which
+    go. `made_by` stands in every line: the `policy`, and under `run` a digest of all that decides an answer beside the prompt. `unlocked`
+    warns where nothing keeps another run away.
     """
 
     def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, str] | None = None) -> None:
         self._made_by = dict(made_by or {})
         self.finished: set[str | int] = set()
-        self.retried = 0
+        self.retried = self.torn = 0
+        self.unlocked: Diagnostic | None = None
         self._name = name
         if name != STANDARD_OUTPUT and (why := why_not_written(name)):
             raise UsageError(self._unwritable(OSError(0, why)))
-        self._path = Path(os.path.realpath(name))
         self._kept: bytes | None = None
-        self._stream: BinaryIO | None = None
-        self._written = 0
+        self._stream: BinaryIO | io.FileIO | None = None  # of what is no plain file
+        self._file: OwnedFile | None = None
         if name == STANDARD_OUTPUT:
             if resume:
                 help = "name a file: `--out results.jsonl`"
                 raise UsageError(Diagnostic("E0423", "`--resume` cannot continue standard output", help=help))
             return
-        self._is_new = not self._path.exists()
-        self._check_place()
         _check_unique(prompts)
+        try:
+            if not self._is_plain(resume):
+                self._stream = _special(name)
+                return
+            self._file = OwnedFile(name)
+        except (OSError, ValueError) as failure:
+            raise UsageError(self._unwritable(failure)) from None
+        try:
+            self._begin(prompts, resume)
+        except BaseException:
+            self.close()
+            raise
+
+    def _begin(self, prompts: Sequence[Prompt], resume: bool) -> None:
+        assert self._file is not None
+        try:
+            data = self._file.read()
+        except OSError as failure:
+            raise UsageError(self._unwritable(failure)) from None
         if resume:
-            self._take_over(prompts)
-        elif self._path.is_file() and self._path.stat().st_size > 0:
+            self._take_over(data, prompts)
+        elif data:
             help = "`--resume` continues it; or give `--out` another name"
-            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(name)} exists already", help=help))
+            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self._name)} exists already", help=help))
+        if not self._file.locked:
+            message = f"the file system of {quoted_path(self._name)} knows no locks: a second run is not kept from writing it"
+            self.unlocked = Diagnostic("W0403", message, help="start no second run with this `--out`; before the end it is checked")
 
     def __enter__(self) -> Self:
-        if self._name == STANDARD_OUTPUT:
-            self._stream = sys.stdout.buffer
-            return self
         try:
-            if self._kept is not None:
-                _replace(self._path, self._kept)
-            self._stream = self._path.open("ab")
+            if self._name == STANDARD_OUTPUT:
+                self._stream = sys.stdout.buffer
+            elif self._file is not None and self._kept is not None:
+                self._file.replace(self._kept)
         except OSError as failure:
+            self.close()
             raise UsageError(self._unwritable(failure)) from None
         return self
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
-        if self._stream is None or self._name == STANDARD_OUTPUT:
-            return
         try:
+            # Who interrupts is told what is kept: that is to be true too. Of other failures, what failed is the news.
+            if self._file is not None and (error is None or isinstance(error, KeyboardInterrupt)):
+                self._file.require_whole()
+        except OSError as failure:
+            raise UsageError(self._unwritable(failure)) from None
+        finally:
+            self.close()
+
+    def close(self) -> None:
+        """Leave the file to others; again does nothing."""
+        if self._file is not None:
+            self._file.close()
+        elif self._stream is not None and self._name != STANDARD_OUTPUT:
             self._stream.close()
-        except OSError:
-            if error is None:  # else what failed before is the news: closing tries the same write again
-                raise
-        # An empty file left behind by a run that never began would make the same command be refused next time.
-        if self._is_new and not self._written and self._path.is_file() and self._path.stat().st_size == 0:
-            self._path.unlink()
 
     def append(self, result: Result) -> None:
         """Write one line and hand it to the operating system: it outlives this process from here on."""
-        assert self._stream is not None, "append outside `with`"
+        line = _line(result, self._made_by)
         try:
-            self._stream.write(json.dumps(result.line() | self._made_by, ensure_ascii=False).encode() + b"\n")
+            if self._file is not None:
+                self._file.append(line)
+                return
+            assert self._stream is not None, "append outside `with`"
+            while line:  # a pipe may take a part of it
+                line = line[self._stream.write(line) :]
             self._stream.flush()
         except BrokenPipeError:
             raise
         except OSError as failure:
             raise UsageError(self._unwritable(failure)) from None
-        self._written += 1
 
-    def _check_place(self) -> None:
-        folder = self._path.parent
-        if not folder.is_dir():
-            message = f"the folder of the results file {quoted_path(self._name)} does not exist"
-            raise UsageError(Diagnostic("E0432", message, help=f"make it: `mkdir -p {folder}`"))
-        if self._path.is_dir():
+    def _is_plain(self, resume: bool) -> bool:
+        """Whether it is, or will be, a plain file; else what can be written, such as a pipe. Raises `UsageError` (E0432)."""
+        folder = os.path.dirname(os.path.realpath(self._name))
+        if os.path.isdir(self._name):
             message = f"the results file {quoted_path(self._name)} is a folder"
             raise UsageError(Diagnostic("E0432", message, help=f"`--out {self._name.rstrip('/')}/results.jsonl`"))
-        if not os.access(folder if self._is_new else self._path, os.W_OK):
-            raise UsageError(self._unwritable(PermissionError(13, "permission denied")))
+        if not os.path.exists(self._name):
+            if not os.path.isdir(folder):
+                message = f"the folder of the results file {quoted_path(self._name)} does not exist"
+                raise UsageError(Diagnostic("E0432", message, help=f"make it: `mkdir -p {folder}`"))
+            return True
+        kind = os.stat(self._name).st_mode
+        if stat.S_ISBLK(kind):
+            raise UsageError(self._unwritable(OSError(0, "it is a disk, not a file")))
+        if resume and not stat.S_ISREG(kind):
+            raise UsageError(self._unwritable(OSError(0, "only a plain file can be resumed")))
+        return stat.S_ISREG(kind)
 
-    def _unwritable(self, failure: OSError) -> Diagnostic:
-        why = (failure.strerror or str(failure)).lower()
-        message = f"the results file {quoted_path(self._name)} cannot be written: {why}"
+    def _unwritable(self, failure: OSError | ValueError) -> Diagnostic:
+        why = (isinstance(failure, OSError) and failure.strerror) or str(failure)
+        what = "standard output" if self._name == STANDARD_OUTPUT else f"the results file {quoted_path(self._name)}"
+        message = f"{what} cannot be written: {why.lower()}"
         return Diagnostic("E0432", message, help="give `--out` a file in a folder of yours with room left")
 
-    def _take_over(self, prompts: Sequence[Prompt]) -> None:
-        """Read what an earlier run left: answers stay, failed prompts of this input and a half-written line go."""
-        if self._is_new:
-            return
-        if not self._path.is_file():
-            raise UsageError(self._unwritable(OSError(0, "only a plain file can be resumed")))
-        try:
-            data = read_bytes(self._path, LARGEST_RESULTS)
-        except Unreadable as failure:
-            message = f"the results file {quoted_path(self._name)} cannot be read: {failure.why}"
-            raise UsageError(Diagnostic("E0434", message, help="give `--out` another name")) from None
+    def _take_over(self, data: bytes, prompts: Sequence[Prompt]) -> None:
+        """Read what an earlier run left: answers stay, failed prompts of this input and lines that were cut short go."""
         wanted = {prompt.id: prompt for prompt in prompts}
         kept = []
-        for number, line in enumerate(_whole_lines(data, self._name)):
+        for number, line in enumerate(self._whole_lines(data)):
+            if line is None:
+                continue
             entry = _entry(line, number, self._name)
             if "error" in entry and entry["id"] in wanted:
                 self.retried += 1
@@ -203,6 +235,24 @@ class ResultsFile:
                 self.finished.add(entry["id"])
         if (clean := b"".join(kept)) != data:
             self._kept = clean
+
+    def _whole_lines(self, data: bytes) -> list[bytes | None]:
+        """The lines of the file, `None` for one that was cut short while it was written."""
+        *lines, last = data.split(b"\n")
+        whole: list[bytes | None] = [line if _parsed(line) is not None else None for line in lines]
+        # Where no line is a result it is somebody else's file, however it begins.
+        ours = any(line is not None for line in (*whole, _parsed(last), *map(_rest, lines)))
+        for number, line in enumerate(lines):
+            if whole[number] is None:
+                whole[number] = _rest(line) if ours and (_is_torn(line) or line.startswith(b"\0")) else line
+                self.torn += whole[number] != line
+        zeros, last = last, last.rstrip(b"\0")
+        if _parsed(last) is None:
+            if not (_is_torn(last) or (ours and zeros.startswith(b"\0"))):
+                raise UsageError(_foreign(len(lines), last, self._name))
+            self.torn += bool(zeros)
+            last = _rest(last) or b""
+        return [*whole, last or None]
 
     def _check_same(self, entry: dict[str, Any], prompt: Prompt | None, number: int) -> None:
         run = self._made_by.get("run")
@@ -225,46 +275,75 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
             raise UsageError(Diagnostic("E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"))
 
 
-def _whole_lines(data: bytes, name: str) -> list[bytes]:
-    """The lines of a results file, without a last one that was cut short while it was written."""
-    *lines, last = data.split(b"\n")
-    if not last:
-        return lines
-    if not (last.startswith(LINE_START) or LINE_START.startswith(last)):
-        raise UsageError(_foreign(len(lines), last, name))
+def _line(result: Result, made_by: Mapping[str, str]) -> bytes:
+    """A result as a line of the file: what is ours, then what else its line of the input holds."""
+    said = result.line() | dict(made_by)
     try:
-        json_of(last.decode())
-    except (NotJSON, UnicodeDecodeError):
-        return lines
-    return [*lines, last]
+        ours = json.dumps(said, ensure_ascii=False).encode()
+    except UnicodeEncodeError:  # half of a surrogate pair, from a tokenizer: escaped it can be written
+        ours = json.dumps(said).encode()
+    return ours[:-1] + (b", " + result.prompt.extra if result.prompt.extra else b"") + b"}\n"
+
+
+def _special(name: str) -> io.FileIO:
+    """What is there and no plain file, opened to be written; a pipe only if somebody reads it, since opening it would wait."""
+    try:
+        handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    except OSError as failure:
+        if failure.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(name).st_mode):
+            raise OSError(0, "it is a named pipe that nobody reads") from None
+        raise
+    os.set_blocking(handle, True)  # a line waits for its reader
+    return io.FileIO(handle, "w")
+
+
+def _json(line: bytes) -> Any:
+    """A line as JSON, `None` if it is none."""
+    try:
+        return json_of(line.decode("utf-8"))
+    except ValueError:
+        return None
+
+
+def _parsed(line: bytes) -> dict[str, Any] | None:
+    """A line as a result, `None` if it is none."""
+    entry = _json(line)
+    if isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and ("text" in entry or "error" in entry):
+        return entry
+    return None
+
+
+def _is_torn(line: bytes) -> bool:
+    """Whether a line is, as far as it goes, one of ours: cut short, run together with the next one, or zeros after a power cut."""
+    if _json(line) is not None:
+        return False  # nothing is missing: whatever it is, it was not cut
+    begins = line.strip(b"\0")
+    return begins.startswith(LINE_START) or LINE_START.startswith(begins)
+
+
+def _rest(line: bytes) -> bytes | None:
+    """The whole result at the end of a damaged line, `None` if there is none: one may have been written behind what was left of another.
+
+    Where a value of the damaged result may stand it is none: a field of the input can look like a result.
+    """
+    at = line.find(LINE_START)
+    while at >= 0:
+        if not line[:at].rstrip(b" \0").endswith((b":", b",", b"[")) and _parsed(line[at:]) is not None:
+            return line[at:]
+        at = line.find(LINE_START, at + 1)
+    return None
 
 
 def _entry(line: bytes, number: int, name: str) -> dict[str, Any]:
-    try:
-        entry = json_of(line.decode())
-    except (NotJSON, UnicodeDecodeError):
-        entry = None
-    if isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and ("text" in entry or "error" in entry):
-        return entry
-    raise UsageError(_foreign(number, line, name))
+    entry = _parsed(line)
+    if entry is None:
+        raise UsageError(_foreign(number, line, name))
+    return entry
 
 
 def _foreign(number: int, line: bytes, name: str) -> Diagnostic:
     message = f"line {number + 1} of {quoted_path(name)} is not a result: {quoted(line.decode('utf-8', 'replace'))}"
     return Diagnostic("E0434", message, help="`--resume` continues a file that `--out` wrote; give `--out` another name")
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write the whole file anew beside the old one, then swap: a crash between leaves one or the other, never less."""
-    with tempfile.NamedTemporaryFile(dir=path.parent, prefix=path.name, delete=False) as new:
-        try:
-            new.write(data)
-            new.flush()
-            shutil.copymode(path, new.name)
-            os.replace(new.name, path)
-        except BaseException:
-            Path(new.name).unlink(missing_ok=True)
-            raise
 
 
 class Tally:
@@ -280,6 +359,10 @@ class Tally:
     @property
     def failed(self) -> bool:
         return bool(self._failures)
+
+    @property
+    def decoded(self) -> int:
+        return self._decoded
 
     def start(self) -> None:
         self._started = time.monotonic()

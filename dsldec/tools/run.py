@@ -15,7 +15,7 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Protocol, Self, TextIO
 
@@ -23,7 +23,7 @@ from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..policy import Policy
 from ..terminal import bare, data, printable
 from . import quoted, quoted_path
-from .prompts import Prompt, read
+from .prompts import INPUT, Prompt, read
 from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
 from .settings import chosen
 
@@ -86,7 +86,9 @@ class Display(Protocol):
 
 def run(options: RunOptions) -> int:
     """Decode, and return the exit status. Raises UsageError and PolicyError before the first result, if at all."""
-    with _termination_interrupts(), _log_on_stderr():
+    if options.out == "/dev/stdout":
+        options = replace(options, out=STANDARD_OUTPUT)
+    with _termination_interrupts(), _log_on_stderr(), ExitStack() as open_things:
         prompts = read(options.prompts, options.file)
         if options.resume and options.out is None:
             help = "name the file to continue: `--out results.jsonl --resume`"
@@ -99,6 +101,8 @@ def run(options: RunOptions) -> int:
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
+            open_things.callback(file.close)  # it is ours from here on, whatever comes before its first line
+            _tell_of_file(file, prompts)
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         tally = Tally(len(work), earlier=len(prompts) - len(work))
         if not work:
@@ -111,10 +115,25 @@ def run(options: RunOptions) -> int:
         except KeyboardInterrupt:
             _say(tally.interrupted(options.out))
             return INTERRUPTED
+        except UsageError as mistake:
+            if tally.decoded and mistake.diagnostic.code != "E0439":  # then nothing is kept where it should be
+                _say(tally.interrupted(options.out))
+            raise
         for line in tally.errors():
             _say(line)
         _say(tally.summary())
         return FAILED if tally.failed else DECODED
+
+
+def _tell_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
+    """What a user would not expect of the lines that are there, and of those to come."""
+    if file.unlocked is not None:
+        _say(str(file.unlocked))
+    if file.torn:
+        _say(f"cut off, since they were not written to their end: {file.torn} lines; their prompts are decoded again")
+    if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
+        names = ", ".join(f"`{name}`" for name in moved)
+        _say(f"fields of the input that a result has itself stand under `{INPUT}` in it: {names}")
 
 
 def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally) -> None:
@@ -158,17 +177,28 @@ def _results(
         for place, result in _attempted(work, denoiser, policy, options, watch):
             del unfinished[place]
             yield place, result
-    except (UsageError, PolicyError, AssertionError):
+    except (UsageError, PolicyError, AssertionError, KeyboardInterrupt, GeneratorExit):
         raise
-    except Exception as failure:
-        # The one broad catch: a model is other people's code and may raise anything half-way through a long run, on an
-        # accelerator even later than where it failed. What is finished is kept already; the rest gets a line that says why
-        # there is no answer.
-        if os.environ.get("DSLDEC_DEBUG"):
-            traceback.print_exception(failure)
-        error = _denoiser_failed(failure, options)
+    except _NotShown as failure:
+        raise failure.__cause__ or failure from None
+    except BaseException as failure:
+        # The one broad catch: a model is other people's code and may raise anything half-way through a long run (`sys.exit`, a
+        # panic of a tokenizer in Rust), on an accelerator even later than where it failed. What is finished is kept already; the
+        # rest gets a line that says why there is no answer.
+        error = _failed(failure, options)
         for place, prompt in unfinished.items():
             yield place, Result(prompt, error=error)
+
+
+class _NotShown(Exception):
+    """The live view could not be shown; `__cause__` is why. It is no failure of the denoiser's, though that is where it comes from."""
+
+
+def _told(watch: Watch, place: int, event: StepEvent) -> None:
+    try:
+        watch(place, event)
+    except Exception as failure:
+        raise _NotShown from failure
 
 
 def _attempted(
@@ -180,7 +210,7 @@ def _attempted(
     gen_length = 0 if options.infill else _gen_length(options, denoiser)
     fitting: list[tuple[int, list[int]]] = []
     for place, prompt in enumerate(work):
-        ids, error = _encoded(denoiser, prompt, options.infill)
+        ids, error = _encoded(denoiser, prompt, options)
         if error := error or too_long(denoiser, len(ids), gen_length):
             yield place, Result(prompt, error=error)
         else:
@@ -202,27 +232,37 @@ def _attempted(
         verify_rows=options.verify_rows,
         infill=options.infill,
         cache=options.cache,
-        on_step=None if watch is None else lambda event: watch(fitting[event.index][0], event),
+        on_step=None if watch is None else lambda event: _told(watch, fitting[event.index][0], event),
     )
     for row in rows if fitting else ():
         place = fitting[row.index][0]
-        yield place, _result(work[place], row, denoiser, options.infill)
+        yield place, _result(work[place], row, denoiser, options)
 
 
-def _encoded(denoiser: HuggingFaceDenoiser, prompt: Prompt, infill: bool) -> tuple[list[int], Diagnostic | None]:
-    if not infill:
-        return denoiser.encode(prompt.text), None
+def _encoded(denoiser: HuggingFaceDenoiser, prompt: Prompt, options: RunOptions) -> tuple[list[int], Diagnostic | None]:
     try:
-        return denoiser.encode_gaps(prompt.text), None
-    except UsageError as mistake:  # a text without a gap; the others have theirs
-        return [], mistake.diagnostic
+        return list((denoiser.encode_gaps if options.infill else denoiser.encode)(prompt.text)), None
+    except UsageError as mistake:
+        if not options.infill:
+            raise
+        return [], mistake.diagnostic  # a text without a gap; the others have theirs
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:  # other people's code, as the model: it fails this prompt, and no other
+        return [], _failed(failure, options, what="the tokenizer failed on this prompt")
 
 
-def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, infill: bool) -> Result:
+def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, options: RunOptions) -> Result:
     if row.error is not None:
         return Result(prompt, error=row.error)
     ids = row.ids[row.prompt_length :].tolist()
-    text = denoiser.filled(prompt.text, row.ids.tolist()) if infill else denoiser.decode_text(ids)
+    try:
+        text = denoiser.filled(prompt.text, row.ids.tolist()) if options.infill else denoiser.decode_text(ids)
+    except KeyboardInterrupt:
+        raise
+    except BaseException as failure:
+        why = _failed(failure, options, what="the tokenizer failed to make a text of the generated ids")
+        return Result(prompt, ids=tuple(ids), error=why)
     drafts = (row.proposed, row.accepted)
     return Result(prompt, text, tuple(ids), int(row.forwards), int(row.rows), int(row.tokens), float(row.seconds), *drafts)
 
@@ -235,17 +275,22 @@ def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
     return gen_length
 
 
-def _denoiser_failed(failure: Exception, options: RunOptions) -> Diagnostic:
+def _failed(failure: BaseException, options: RunOptions, what: str = "") -> Diagnostic:
+    """Why there is no answer; `what`: whose failure it is, if not that of whoever raised it."""
     from ..models.denoiser import memory_ran_out
+    from ..runtime.forward import DenoiserFailed
 
-    failure = failure.__cause__ if isinstance(failure.__cause__, Exception) else failure
+    if os.environ.get("DSLDEC_DEBUG"):
+        traceback.print_exception(failure)
+    whose = "the denoiser" if isinstance(failure, DenoiserFailed) else "decoding"
+    what = what or f"{whose} failed before this prompt was finished"
+    failure = failure.__cause__ if isinstance(failure, DenoiserFailed) and failure.__cause__ is not None else failure
     first_line = next(iter(str(failure).strip().splitlines()), "")
     why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
-    message = f"the denoiser failed before this prompt was finished: {why}"
     help = "`DSLDEC_DEBUG=1` shows where"
     if memory_ran_out(failure):
         help = f"{_less_memory(options)}; {help}"
-    return Diagnostic("E0410", message, help=help)
+    return Diagnostic("E0410", f"{what}: {why}", help=help)
 
 
 def _less_memory(options: RunOptions) -> str:
@@ -358,7 +403,8 @@ class Bar:
 
 
 def _say(line: str) -> None:
-    print(line, file=sys.stderr, flush=True)
+    if sys.stderr is not None:  # closed, `2>&-`: it would go among the answers
+        print(line, file=sys.stderr, flush=True)
 
 
 @contextmanager

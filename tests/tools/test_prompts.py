@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import io
+import json
 import sys
 
 import pytest
 
 from dsldec.diagnostics import UsageError
-from dsldec.tools.prompts import Prompt, read
+from dsldec.tools.prompts import RESULT_FIELDS, Prompt, read
 
 
 def standard_input(monkeypatch, data: bytes, terminal: bool = False) -> None:
@@ -131,3 +132,47 @@ def test_prompts_come_from_one_place(tmp_path):
     file = written(tmp_path, "p.txt", b"a")
     assert mistake("b", file=file).code == "E0423"
     assert mistake("b", "-").code == "E0423"
+
+
+def jsonl(tmp_path, *given) -> list[Prompt]:
+    return read([], written(tmp_path, "p.jsonl", "".join(f"{json.dumps(line)}\n" for line in given).encode()))
+
+
+@pytest.mark.parametrize("id_", [0, 1, 2, "0", "1", "2", "line 1", "line 2", "line 1'"])
+@pytest.mark.parametrize("place", [0, 1, 2])
+def test_a_line_without_an_id_takes_none_of_another_line(id_, place, tmp_path):
+    given = [{"prompt": "a"}, "b", {"prompt": "c"}]
+    given[place] = {"prompt": "x", "id": id_}
+    prompts = jsonl(tmp_path, *given)
+    assert prompts[place].id == id_
+    assert len({str(prompt.id) for prompt in prompts}) == 3
+    # What does not stand elsewhere stays, so that a run goes on whose input has grown.
+    assert [p.id for p in prompts if p.number != place and str(p.number) != str(id_)] == [
+        number for number in range(3) if number != place and str(number) != str(id_)
+    ]
+
+
+def test_ids_that_are_made_up_meet_no_other(tmp_path):
+    prompts = jsonl(tmp_path, "a", {"prompt": "b", "id": 0}, {"prompt": "c", "id": "line 1"}, {"prompt": "d", "id": "line 1'"})
+    assert [prompt.id for prompt in prompts] == ["line 1''", 0, "line 1", "line 1'"]
+
+
+def test_other_fields_are_kept_as_json_and_ours_apart(tmp_path):
+    ours = {name: name for name in RESULT_FIELDS}
+    (prompt,) = jsonl(tmp_path, {"answer": [1.5, None], "prompt": "a", "\u00e4": {"x": "\u00fc"}} | ours)
+    assert (prompt.text, prompt.id) == ("prompt", "id")
+    others = {name: name for name in RESULT_FIELDS - {"id", "prompt"}}
+    assert json.loads(b"{" + prompt.extra + b"}") == {"answer": [1.5, None], "\u00e4": {"x": "\u00fc"}, "input": others}
+    assert set(prompt.moved) == others.keys()
+
+
+def test_other_fields_may_hold_what_utf_8_cannot(tmp_path):
+    (prompt,) = jsonl(tmp_path, {"prompt": "a", "half": "\ud83d"})
+    assert prompt.extra == b'"half": "\\ud83d"'
+
+
+def test_a_field_that_is_too_deep_is_named(tmp_path):
+    deep = eval("[" * 91 + "]" * 91)
+    jsonl(tmp_path, {"prompt": "a", "meta": deep[0], "text": deep[0]})
+    with pytest.raises(UsageError, match=r"the field `meta` on line 1 of .* is nested more than 90 deep"):
+        jsonl(tmp_path, {"prompt": "a", "meta": deep})

@@ -10,7 +10,7 @@ import sys
 import pytest
 
 from dsldec.diagnostics import Diagnostic, UsageError
-from dsldec.tools.prompts import Prompt
+from dsldec.tools.prompts import RESULT_FIELDS, Prompt
 from dsldec.tools.results import InOrder, Result, ResultsFile, Tally
 
 PROMPTS = [Prompt(0, 0, "a"), Prompt(1, "b", "b"), Prompt(2, 2, "c")]
@@ -110,6 +110,73 @@ def test_resume_cuts_a_half_written_line(path, cut):
         for result in answered(*(prompt for prompt in PROMPTS if prompt.id not in file.finished)):
             file.append(result)
     assert [line["id"] for line in lines(path)] == [0, "b", 2]
+
+
+ONE, TWO = (json.dumps({"id": number, "prompt": text, "text": "x"}).encode() for number, text in ((0, "a"), ("b", "b")))
+
+
+@pytest.mark.parametrize(
+    ("data", "ids", "torn"),
+    [
+        (ONE + b"\n" + b"\0" * 5000, [0], 1),
+        (ONE + b"\0" * 5000, [0], 0),
+        (b"\0" * 5000, [], 1),
+        (ONE + b"\n" + TWO[:20] + b"\0" * 5000, [0], 1),
+        (ONE + b"\n" + TWO[:3] + b"\0", [0], 1),
+        (ONE + b"\n" + '{"id": "b", "prompt": "b", "text": "\u00c4'.encode()[:-1], [0], 1),
+        (ONE + b"\n" + '{"id": "b", "prompt": "b", "text": "\U0001f34f'.encode()[:-2], [0], 1),
+        (ONE[:15] + TWO + b"\n", ["b"], 1),
+        (ONE[:15] + TWO + b"\n" + ONE, ["b", 0], 1),
+        (ONE + b"\n" + ONE[:15] + TWO, [0, "b"], 1),
+        (ONE + b"\n" + ONE[:15] + b"\0\0" + TWO, [0, "b"], 1),
+        (ONE + b"\n" + TWO[:-1] + b', "meta": ' + TWO, [0], 1),  # of a field of the input, and looks like a result
+        (ONE + b"\n" + TWO[:-1] + b', "meta": [1, ' + TWO, [0], 1),
+        (ONE + b"\n" + ONE[:20] + b"\n" + TWO + b"\n", [0, "b"], 1),
+        (ONE + b"\n" + ONE[:20] + b"\0" * 99 + ONE[30:] + b"\n" + TWO + b"\n", [0, "b"], 1),
+        (ONE + b"\n" + b"\0" * 99 + TWO[9:] + b"\n" + b"\0" * 9 + TWO + b"\n", [0, "b"], 2),
+        (ONE + b"\n" + '{"id": 2, "text": "\u00c4'.encode()[:-1] + b"\n" + TWO, [0, "b"], 1),
+    ],
+)  # fmt: skip
+def test_resume_cuts_what_a_crash_or_a_power_cut_leaves(path, data, ids, torn):
+    path.write_bytes(data)
+    with ResultsFile(str(path), PROMPTS, resume=True) as file:
+        assert (file.finished, file.torn) == (set(ids), torn)
+        for result in answered(*(prompt for prompt in PROMPTS if prompt.id not in ids)):
+            file.append(result)
+    assert sorted(map(str, (line["id"] for line in lines(path)))) == ["0", "2", "b"]
+    assert [line["id"] for line in lines(path)][: len(ids)] == ids
+
+
+@pytest.mark.parametrize(
+    "data", [b"\0\0hello", b"hello\0", b"\0" * 9 + b"\nhello", b'{"id": 0}\n', ONE + b'\n{"id": 0}\n', ONE + b"\nhello\n"]
+)
+def test_zeros_make_no_file_ours(path, data):
+    path.write_bytes(data)
+    assert mistake(path, resume=True).code == "E0434"
+    assert path.read_bytes() == data
+
+
+def test_the_other_fields_of_a_line_come_back_and_overwrite_nothing(path):
+    extra = b'"answer": "42", "meta": {"a": [1, null]}, "input": {"text": 7}'
+    prompts = [Prompt(0, 0, "a", extra), Prompt(1, "b", "b", extra)]
+    write(path, *answered(prompts[0]), Result(prompts[1], error=FAILURE.error), prompts=prompts)
+    answer, failure = lines(path)
+    assert list(answer)[:3] == ["id", "prompt", "text"]
+    for line in (answer, failure):
+        assert line | {"answer": "42", "meta": {"a": [1, None]}, "input": {"text": 7}} == line
+    assert answer["text"] == "text"
+    assert ResultsFile(str(path), prompts, resume=True).finished == {0}
+
+
+def test_every_field_of_a_result_is_reserved(path):
+    result = Result(PROMPTS[0], "x", (1,), proposed=(1,), accepted=(1,))
+    names = result.line().keys() | Result(PROMPTS[0], ids=(1,), error=FAILURE.error).line().keys() | {"policy", "run", "input"}
+    assert names == RESULT_FIELDS
+
+
+def test_half_a_character_is_escaped(path):
+    write(path, Result(PROMPTS[0], "\ud83d"))
+    assert lines(path)[0]["text"] == "\ud83d"
 
 
 def test_resume_tries_failed_prompts_again_and_keeps_one_line_for_each(path):

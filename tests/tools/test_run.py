@@ -223,6 +223,99 @@ def test_a_prompt_that_cannot_be_encoded_is_a_failure_too(model):
     assert "UnicodeEncodeError" in results()[0]["error"]
 
 
+class Panic(BaseException):
+    """What a tokenizer in Rust raises: no Exception."""
+
+
+FAILURES = [
+    SystemExit(0),
+    GeneratorExit(),
+    Panic("panicked"),
+    RecursionError("too deep"),
+    MemoryError(),
+    StopIteration(),
+    UnicodeDecodeError,
+]
+
+
+def raising(failure):
+    def fail(*given):
+        raise failure if not isinstance(failure, type) else failure("utf-8", b"x", 0, 1, "bad")
+
+    return fail
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+def test_whatever_a_model_raises_what_is_finished_is_kept(failure, model, capsys):
+    model.fails_at = {3: raising(failure)}
+    assert run("a", "b", "c", "d", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 1
+    assert [line.get("text") for line in results()] == ["A", "B", None, None]
+    err = capsys.readouterr().err
+    assert " failed before this prompt was finished: " in err
+    assert "Traceback" not in err
+
+
+@pytest.mark.parametrize("failure", FAILURES, ids=repr)
+@pytest.mark.parametrize("name", ["encode", "decode_text"])
+def test_a_tokenizer_fails_its_prompt_alone(name, failure, model, monkeypatch, capsys):
+    true, fail = getattr(model, name), raising(failure)
+    monkeypatch.setattr(model, name, lambda given: fail() if given == "bb" or given[:2] == [66, 66] else true(given))
+    assert run("a", "bb", "c") == 1
+    found = {line["id"]: line for line in results()}
+    assert (found[0]["text"], found[2]["text"]) == ("A", "C")
+    assert "E0410: the tokenizer failed " in found[1]["error"]
+    if name == "decode_text":
+        assert found[1]["ids"][:3] == [66, 66, 0]
+    assert "Traceback" not in capsys.readouterr().err
+
+
+def test_memory_that_runs_out_in_the_step_is_not_the_denoisers(model, monkeypatch, capsys):
+    from dsldec.runtime.advance import Advance
+
+    true, made = Advance.__call__, []
+    monkeypatch.setattr(Advance, "__call__", lambda *given: made.append(1) or (out_of_memory() if len(made) > 2 else true(*given)))
+    assert run("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 1
+    assert [line.get("text") for line in results()] == ["A", "B", None]
+    assert "decoding failed before this prompt was finished: RuntimeError: out of memory" in capsys.readouterr().err
+
+
+def test_logits_that_go_wrong_half_way_lose_nothing(model, monkeypatch, capsys):
+    kinds = {3: lambda logits: logits.long()}
+    monkeypatch.setattr(
+        Echo, "__call__", lambda self, ids, call=Echo.__call__: kinds.get(len(self.calls) + 1, lambda x: x)(call(self, ids))
+    )
+    assert run("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 2
+    assert [line["text"] for line in results()] == ["A", "B"]
+    err = capsys.readouterr().err
+    assert "error[E0408]: the denoiser gave whole numbers (int64)" in err
+    assert "2 of 3 prompts are decoded" in err
+
+
+def test_a_view_that_cannot_be_shown_is_no_failure_of_the_denoisers(model, monkeypatch):
+    from dsldec.tools.live import LiveDisplay
+
+    on_terminal(monkeypatch, "stdout")
+    monkeypatch.setattr(LiveDisplay, "step", raising(BrokenPipeError()))
+    assert run("a") == 141
+
+
+def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model, tmp_path, capsys):
+    given = [{"prompt": "a", "answer": "42", "text": "theirs"}, {"prompt": "b" * 60, "meta": {"level": [1]}}, {"prompt": "c", "id": 0}]
+    (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in given))
+    assert run("--prompts", "p.jsonl") == 1
+    found = {line["prompt"] if "prompt" in line else line["id"]: line for line in results()}
+    assert (found["a"]["id"], found["a"]["text"], found["a"]["answer"], found["a"]["input"]) == ("line 1", "A", "42", {"text": "theirs"})
+    assert found[1]["meta"] == {"level": [1]}
+    assert "stand under `input` in it: `text`" in capsys.readouterr().err
+    assert run("--prompts", "p.jsonl", "--resume") == 1
+    assert len(results()) == 3
+
+
+def test_a_run_that_is_refused_gives_its_file_back(model, capsys):
+    assert run("a", "--gen-length", "48") == 2
+    assert run("a") == 0
+
+
 def test_resume_tries_again_what_failed_and_only_that(model, capsys):
     model.fails_at = {3: out_of_memory}
     arguments = ("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16")

@@ -1,0 +1,177 @@
+"""What `decode` hands out: all results in the order of the prompts, and what is finished where it stops half-way.
+
+What is finished travels with whatever is raised. Not here: decoding (`decode`), when a row is finished (`lookahead`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from ..diagnostics import Diagnostic, PolicyError, UsageError
+from .forward import DenoiserFailed
+from .rows import Row, TraceStep
+
+UNFINISHED = Diagnostic("E0410", "decoding stopped before this prompt was finished")
+ERRORS_SHOWN = 3
+
+
+@dataclass(frozen=True, slots=True, repr=False)
+class Decoded:
+    """All results of a `decode`, in the order of the prompts.
+
+    A prompt has an answer where `errors` is `None`, and only there: look at `errors` first, or at `failed`, the places of the others.
+    `ids`: 1-D int64 tensors, prompt and generated, with MASK left where nothing was written of a prompt that failed; `text`: the
+    generated texts where the denoiser has a tokenizer, else `None` each (of an infilling given as text, the whole of it);
+    `forwards` (all drafts of a row in one), `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64;
+    `surplus` `[prompts]` int64: rows fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU);
+    `proposed`, `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two steps, ...;
+    `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it has no answer, or `None`.
+    """
+
+    ids: list[Tensor]
+    text: list[str | None]
+    forwards: Tensor
+    rows: Tensor
+    surplus: Tensor
+    proposed: list[list[int]]
+    accepted: list[list[int]]
+    tokens: Tensor
+    trace: list[list[TraceStep]]
+    errors: list[Diagnostic | None]
+
+    @property
+    def failed(self) -> list[int]:
+        """The places of the prompts that have no answer."""
+        return [place for place, error in enumerate(self.errors) if error is not None]
+
+    def __repr__(self) -> str:
+        """How many prompts there are and which failed: the tensors themselves are long, and hide that."""
+        failed = self.failed
+        shown = ", ".join(f"{place}: {self.errors[place].code}" for place in failed[:ERRORS_SHOWN])  # type: ignore[union-attr]
+        more = ", ..." * (len(failed) > ERRORS_SHOWN)
+        errors = f"errors={{{shown}{more}}}" if failed else "errors=none"
+        return f"<Decoded: {len(self.errors)} prompts, {len(failed)} failed, {errors}, forwards={self.forwards.tolist()}>"
+
+
+class DecodingStopped(RuntimeError):
+    """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
+
+    def __init__(self, decoded: Decoded, cause: BaseException) -> None:
+        finished = len(decoded.errors) - len(decoded.failed)
+        said = str(cause) if isinstance(cause, UsageError | PolicyError) else _said(cause)
+        super().__init__(f"decoding stopped after {finished} of {len(decoded.errors)} prompts: {said}")
+        self.decoded = decoded
+
+
+class DecodingWarning(UserWarning):
+    """Some prompts of a `decode` have no answer, and `decoded.errors` says why. Made an error by `-W error`, it loses nothing."""
+
+    def __init__(self, decoded: Decoded) -> None:
+        super().__init__(_failures_told(decoded))
+        self.decoded = decoded
+
+
+def _failures_told(decoded: Decoded) -> str:
+    """The text of the warning: how many prompts failed, and why the first ones did."""
+    failed = decoded.failed
+    each = [f"prompt {place}: {decoded.errors[place]}" for place in failed[:ERRORS_SHOWN]]
+    more = [f"and {len(failed) - ERRORS_SHOWN} more"] if len(failed) > ERRORS_SHOWN else []
+    return "\n".join([f"{len(failed)} of {len(decoded.errors)} prompts have no answer (see `errors`)", *each, *more])
+
+
+class Results:
+    """The rows of one `decode` as they are finished; and, where something is raised, what is finished by then."""
+
+    def __init__(self, denoiser: Any, prompts: Sequence[Any], encoded: Sequence[Sequence[int]], infill: bool) -> None:
+        self.denoiser, self.prompts, self.encoded, self.infill = denoiser, prompts, encoded, infill
+        self.rows: list[Row | None] = [None] * len(encoded)
+        self.texts: dict[int, str | Diagnostic | None] = {}  # those that were read, or why one could not be
+
+    def add(self, row: Row) -> None:
+        self.rows[row.index] = row
+
+    @contextmanager
+    def survive(self) -> Iterator[None]:
+        """Whatever is raised inside takes with it what is finished, as its `decoded`."""
+        try:
+            yield
+        except (UsageError, PolicyError) as mistake:
+            if not any(self.rows):
+                raise
+            raise DecodingStopped(self.decoded(), mistake) from mistake
+        except Exception as failure:
+            cause = failure.__cause__ if _wraps(failure) else failure
+            raise DecodingStopped(self.decoded(), failure) from cause
+        except BaseException as stop:  # Ctrl-C, `sys.exit`: it is not ours to make an error of
+            with suppress(AttributeError):
+                stop.decoded = self._decoded_in_haste()  # type: ignore[attr-defined]
+            raise
+
+    def _decoded_in_haste(self) -> Decoded:
+        """The same for who has asked to stop, and may ask again."""
+        try:
+            return self.decoded()
+        except BaseException:
+            return self.decoded(read=False)
+
+    def decoded(self, *, read: bool = True) -> Decoded:
+        """All rows, those that are not finished with an error; `read`: with their texts."""
+        for place, row in enumerate(self.rows):
+            if read and row is not None and place not in self.texts:
+                self.texts[place] = self._text(row)
+        rows = [row or self._unfinished(place) for place, row in enumerate(self.rows)]
+        texts = [self.texts.get(place) for place in range(len(rows))]
+        return Decoded(
+            ids=[row.ids for row in rows],
+            text=[text if isinstance(text, str) else None for text in texts],
+            forwards=torch.tensor([row.forwards for row in rows], dtype=torch.int64),
+            rows=torch.tensor([row.rows for row in rows], dtype=torch.int64),
+            surplus=torch.tensor([row.surplus for row in rows], dtype=torch.int64),
+            proposed=[list(row.proposed) for row in rows],
+            accepted=[list(row.accepted) for row in rows],
+            tokens=torch.tensor([row.tokens for row in rows], dtype=torch.int64),
+            trace=[row.trace or [] for row in rows],
+            errors=[row.error or (text if isinstance(text, Diagnostic) else None) for row, text in zip(rows, texts, strict=True)],
+        )
+
+    def _unfinished(self, place: int) -> Row:
+        return Row(place, len(self.encoded[place]), torch.tensor(self.encoded[place]), error=UNFINISHED)
+
+    def _text(self, row: Row) -> str | Diagnostic | None:
+        """A row's text where the denoiser has a tokenizer. It is other people's code: what it raises is this row's error, no other's."""
+        if row.error is not None:
+            return None
+        prompt, fill = self.prompts[row.index], getattr(self.denoiser, "filled", None)
+        read = getattr(self.denoiser, "decode_text", None)
+        try:
+            if self.infill and isinstance(prompt, str) and fill is not None:
+                return str(fill(prompt, row.ids.tolist()))
+            return None if read is None else str(read(row.generated.tolist()))
+        except (KeyboardInterrupt, SystemExit):
+            raise
+        except BaseException as failure:  # a tokenizer in Rust panics with one that is no Exception
+            return unread(failure)
+
+
+def unread(failure: BaseException) -> Diagnostic:
+    """Ids of which no text could be made."""
+    message = f"the tokenizer failed to make a text of the generated ids: {_said(failure)}"
+    return Diagnostic("E0410", message, help="the ids themselves are there: read them with another tokenizer")
+
+
+def _wraps(failure: Exception) -> bool:
+    return isinstance(failure, DenoiserFailed) and failure.__cause__ is not None
+
+
+def _said(failure: BaseException) -> str:
+    """An exception's type and text; what a denoiser raised says that already."""
+    if isinstance(failure, DenoiserFailed):
+        return str(failure)
+    text = str(failure)
+    return f"{type(failure).__name__}{': ' * bool(text)}{text}"

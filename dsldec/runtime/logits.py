@@ -1,0 +1,98 @@
+"""Is what a denoiser gave logits that can be computed with, and if not, what is it and what should be returned?
+
+Shapes: R rows fed, W columns whose logits are wanted, V vocabulary. Not here: the numbers in them (a step says which are not finite).
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+from torch._subclasses.fake_tensor import FakeTensor
+
+from ..diagnostics import Diagnostic, UsageError
+
+
+def as_logits(given: Any, rows: int, length: int, vocab_size: int, device: torch.device | None = None) -> Tensor:
+    """Logits `[R, W, V]` where a step can read them. Raises `UsageError` (E0408) for anything else.
+
+    `device`: where the canvases are. Logits on a GPU stay there for canvases on a CPU, since a step reads only a window of them.
+    """
+    wanted = f"[{rows}, {length}, {vocab_size}]"
+    if (problem := _no_logits(given) or _other_shape(given, (rows, length, vocab_size))) is not None:
+        what, help_ = problem
+        raise UsageError(Diagnostic("E0408", f"the denoiser gave {what} where logits {wanted} are needed", help=help_))
+    logits: Tensor = given.detach()
+    if device is not None and device.type != "cpu" and logits.device != device:
+        logits = logits.to(device)
+    # Of one byte only the cast is sure to exist on every device: float32 holds each such number exactly.
+    return logits.float() if logits.dtype.itemsize < 2 else logits
+
+
+def _no_logits(given: Any) -> tuple[str, str] | None:
+    """What it is instead of a dense tensor of float numbers, and what to return."""
+    if not isinstance(given, Tensor):
+        return _no_tensor(given)
+    # A nested tensor has no shape, and raises where it is asked for it.
+    if given.is_nested:
+        return "a nested tensor", "return it padded: `torch.nested.to_padded_tensor(logits, 0.0)`"
+    if given.layout != torch.strided:
+        layout = str(given.layout).removeprefix("torch.")
+        return f"a tensor that is not dense ({layout})", "return `logits.to_dense()`"
+    if given.device.type == "meta" or isinstance(given, FakeTensor):
+        return "a tensor without numbers (meta)", "load the model's weights: made on the device `meta` it has none"
+    if given.is_quantized:
+        return f"quantized numbers ({_name(given)})", "return `logits.dequantize()`"
+    if not given.is_floating_point():
+        return _no_floats(given)
+    if given.dtype.itemsize < 2 and not _casts(given):
+        return f"numbers that torch cannot compute with ({_name(given)})", "return float32, bfloat16 or float16"
+    return None
+
+
+def _no_tensor(given: Any) -> tuple[str, str]:
+    what = f"a `{type(given).__name__}`"
+    if isinstance(getattr(given, "logits", None), Tensor):
+        return what, "return its `.logits`"
+    if isinstance(given, dict) and "logits" in given:
+        return what, 'return its `["logits"]`'
+    if isinstance(given, tuple | list) and given and isinstance(given[0], Tensor):
+        return what, "return its first element, if those are the logits"
+    if hasattr(given, "__array__"):
+        return what, "return a tensor: `torch.as_tensor(logits)`"
+    return what, "return a tensor of shape [rows, length, vocab_size]"
+
+
+def _no_floats(given: Tensor) -> tuple[str, str]:
+    if given.is_complex():
+        return f"complex numbers ({_name(given)})", "return real numbers: `logits.real`, if those are the logits"
+    kind = "truth values" if given.dtype == torch.bool else "whole numbers"
+    return f"{kind} ({_name(given)})", "return float numbers, a score for each id of the vocabulary: not the ids that are likeliest"
+
+
+def _casts(given: Tensor) -> bool:
+    """Whether torch can make float32 of the numbers: of those of four bits it cannot."""
+    try:
+        torch.zeros(1, dtype=torch.uint8, device=given.device).view(given.dtype).float()
+    except (RuntimeError, NotImplementedError):
+        return False
+    return True
+
+
+def _other_shape(given: Tensor, wanted: tuple[int, int, int]) -> tuple[str, str] | None:
+    shape, (rows, length, vocab_size) = tuple(given.shape), wanted
+    if shape == wanted:
+        return None
+    what = f"a tensor {list(shape)}"
+    if shape == (rows, vocab_size, length):
+        return what, "return `logits.transpose(1, 2)`"
+    if rows == 1 and shape == wanted[1:]:
+        return what, "return `logits.unsqueeze(0)`: there is a row for each canvas"
+    if shape[:2] == wanted[:2] and len(shape) == 3:
+        return what, f"set `denoiser.vocab_size = {shape[2]}`, or return logits of `vocab_size` ids"
+    return what, "return logits of shape [rows, length, vocab_size]"
+
+
+def _name(given: Tensor) -> str:
+    return str(given.dtype).removeprefix("torch.")

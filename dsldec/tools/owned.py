@@ -1,0 +1,269 @@
+"""Whose is a file that grows line by line while others may reach for it, and is what was written what stands there?
+
+One process owns it: a lock of the operating system's (`flock`), which dies with the process, lies on the file itself, so that each of its
+names finds it. Where a file system knows no locks nothing keeps a second process away; what it does to the file is found all the same,
+before each line and before the file is called whole. Not here: what the lines are (`results`).
+"""
+
+from __future__ import annotations
+
+import errno
+import hashlib
+import io
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+from ..files import LARGEST_RESULTS, MIB
+from . import quoted_path
+
+try:
+    import fcntl
+except ImportError:  # pragma: no cover (a system without them: as a file system without locks)
+    fcntl = None  # type: ignore[assignment]
+
+TRIES = 8  # a file may be replaced between its being opened and its being locked
+CHUNK = 1 << 20
+# Special files, and some file systems, cannot be asked to write through.
+NEVER_MIND = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
+
+
+@dataclass(frozen=True, slots=True)
+class Content:
+    """All that a file holds, by its length and digest."""
+
+    size: int = 0
+    digest: Any = field(default_factory=hashlib.sha256)
+
+    def more(self, data: bytes) -> Content:
+        digest = self.digest.copy()
+        digest.update(data)
+        return Content(self.size + len(data), digest)
+
+    def same(self, other: Content) -> bool:
+        return self.size == other.size and self.digest.digest() == other.digest.digest()
+
+
+class OwnedFile:
+    """A plain file, opened or made, that nobody else of us writes until it is closed.
+
+    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it, and (E0434) where it is too large to be read. `locked`: whether it could be locked.
+    """
+
+    def __init__(self, name: str) -> None:
+        self.name, self.path = name, os.path.abspath(name)
+        self.is_new = not os.path.exists(self.path)
+        self._raw, self.locked = self._claimed()
+        if os.fstat(self._raw.fileno()).st_size > LARGEST_RESULTS:
+            self._raw.close()
+            message = f"the results file {quoted_path(name)} cannot be read: it is larger than {LARGEST_RESULTS // MIB} MiB"
+            raise UsageError(Diagnostic("E0434", message, help="give `--out` another name"))
+        # What it should hold; two of them while a line is being written, which may be interrupted before or after.
+        self._expected: tuple[Content, ...] = (_content(self._raw),)
+
+    def _claimed(self) -> tuple[io.FileIO, bool]:
+        for _ in range(TRIES):
+            raw = io.FileIO(self.path, "a+", opener=_open)
+            try:
+                locked = _lock(raw)
+                if _same_file(os.fstat(raw.fileno()), _stat(self.path)):
+                    return raw, locked
+            except BlockingIOError:
+                raw.close()
+                raise UsageError(self._taken()) from None
+            raw.close()
+        raise UsageError(self._taken())
+
+    def _taken(self) -> Diagnostic:
+        message = f"another run writes the results file {quoted_path(self.name)} at this moment"
+        return Diagnostic("E0438", message, help="wait until it has ended, and `--resume` goes on; or give `--out` another name")
+
+    def read(self) -> bytes:
+        return b"".join(_chunks(self._raw))
+
+    def append(self, line: bytes) -> None:
+        """Write one line, whole or not at all. Raises `UsageError` (E0439) where the file is not what it was left as."""
+        self._require_in_place(line)
+        before = self._expected[-1]
+        self._expected = (before, before.more(line))
+        try:
+            self._write(line)
+        except OSError:
+            with suppress(OSError):
+                self._raw.truncate(before.size)  # a half-written line is cut off by the next run; better there is none
+            self._expected = (before,)
+            raise
+        self._expected = self._expected[1:]
+
+    def _write(self, line: bytes) -> None:
+        rest = memoryview(line)
+        while rest:
+            rest = rest[self._raw.write(rest) :]
+
+    def replace(self, data: bytes) -> None:
+        """Hold this and nothing else: written beside the file, then swapped. A crash between leaves the one or the other, never less."""
+        target = Path(os.path.realpath(self.path))
+        handle, new = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
+        raw = io.FileIO(handle, "a+")
+        try:
+            _lock(raw)  # before it has the name: who opens it then finds it taken
+            for begin in range(0, len(data), CHUNK):
+                raw.write(data[begin : begin + CHUNK])
+            _through(raw)
+            shutil.copymode(target, new)
+            os.replace(new, target)
+        except BaseException:
+            raw.close()
+            Path(new).unlink(missing_ok=True)
+            raise
+        old, self._raw, self._expected = self._raw, raw, (Content().more(data),)
+        old.close()
+
+    def require_whole(self) -> None:
+        """Raise `UsageError` (E0439) unless the file of this name holds what was written, nothing else, and is on the disk."""
+        self._require_in_place()
+        _through(self._raw)
+        with suppress(OSError):
+            _through_folder(os.path.dirname(self.path))
+        there = _content(self._raw)
+        if len(self._expected) == 2 and self._expected[0].size < there.size < self._expected[1].size:
+            self._raw.truncate(self._expected[0].size)  # interrupted within a line
+            there = _content(self._raw)
+        if not any(there.same(content) for content in self._expected):
+            raise UsageError(self._changed())
+
+    def close(self) -> None:
+        """Give it up; again does nothing. A file that is new and empty goes: the same command would be refused next time."""
+        if self._raw.closed:
+            return
+        own = os.fstat(self._raw.fileno())
+        if self.is_new and own.st_size == 0 and _same_file(own, _stat(self.path)):
+            with suppress(OSError):
+                os.unlink(os.path.realpath(self.path))
+        self._raw.close()
+
+    # --- what others did to it
+
+    def _require_in_place(self, pending: bytes = b"") -> None:
+        own = os.fstat(self._raw.fileno())
+        if not _same_file(own, _stat(self.path)):
+            raise UsageError(self._gone(own, pending))
+        sizes = [content.size for content in self._expected]
+        if not sizes[0] <= own.st_size <= sizes[-1]:
+            raise UsageError(self._changed())
+
+    def _changed(self) -> Diagnostic:
+        message = f"the results file {quoted_path(self.name)} does not hold what was written: another program changed it meanwhile"
+        return Diagnostic("E0439", message, help="look at it; `--resume` goes on from what is left, `--out` with another name begins anew")
+
+    def _gone(self, own: os.stat_result, pending: bytes) -> Diagnostic:
+        there, name = _stat(self.path), _name_of(self._raw)
+        shown = quoted_path(self.name)
+        if own.st_nlink and not os.path.basename(name or "").startswith(".nfs"):  # NFS keeps a deleted file so while it is open
+            with suppress(OSError):
+                self._write(pending)
+            message = f"the results file {shown} was moved while it was written"
+            help = f"it is {quoted_path(name) if name else 'whole under its new name'}: with that as `--out`, `--resume` goes on"
+            return Diagnostic("E0439", message, help=help)
+        what = "was deleted" if there is None else "was replaced by another file"
+        message = f"the results file {shown} {what} while it was written"
+        saved = self._saved(pending)
+        help = f"what was written is now in {quoted_path(saved)}: with that as `--out`, `--resume` goes on" if saved else ""
+        return Diagnostic("E0439", message, help=help or "give `--out` a file that is left alone")
+
+    def _saved(self, pending: bytes) -> str | None:
+        """Where the lines of a file without a name, and one more, stand now; `None` if there are none, or no place for them."""
+        if not pending and not os.fstat(self._raw.fileno()).st_size:
+            return None
+        name = os.path.basename(self.path)
+        for folder in (os.path.dirname(self.path), tempfile.gettempdir()):
+            with suppress(OSError):
+                handle, saved = tempfile.mkstemp(prefix=f"{name[:100]}.", suffix=".rescued.jsonl", dir=folder)
+                with io.FileIO(handle, "w") as raw:
+                    for chunk in (*_chunks(self._raw), pending):
+                        raw.write(chunk)
+                    _through(raw)
+                return saved
+        return None
+
+
+def _open(path: str, flags: int) -> int:
+    """Open it, but not in the place of a standard stream that is closed: what other code prints there would go into the file."""
+    handle = os.open(path, flags, 0o666)
+    if handle > 2 or fcntl is None:
+        return handle
+    try:
+        return fcntl.fcntl(handle, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(handle)
+
+
+def _lock(raw: io.FileIO) -> bool:
+    """Whether it is locked now. Raises `BlockingIOError` where somebody else has it."""
+    if fcntl is None:
+        return False
+    try:
+        fcntl.flock(raw.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        raise
+    except OSError as failure:
+        if failure.errno == errno.EACCES:  # how some systems say that somebody else has it
+            raise BlockingIOError from None
+        return False  # ENOLCK, ENOTSUP, ...: the file system knows no locks
+    return True
+
+
+def _same_file(one: os.stat_result, other: os.stat_result | None) -> bool:
+    return other is not None and (one.st_dev, one.st_ino) == (other.st_dev, other.st_ino)
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
+
+
+def _name_of(raw: io.FileIO) -> str | None:
+    """What an open file is called now, where the system tells."""
+    try:
+        name = os.readlink(f"/proc/self/fd/{raw.fileno()}")
+    except OSError:
+        return None
+    return name if os.path.exists(name) else None
+
+
+def _chunks(raw: io.FileIO) -> Iterator[bytes]:
+    raw.seek(0)  # what is appended goes to the end wherever this stands
+    while chunk := raw.read(CHUNK):
+        yield chunk
+
+
+def _content(raw: io.FileIO) -> Content:
+    content = Content()
+    for chunk in _chunks(raw):
+        content = content.more(chunk)
+    return content
+
+
+def _through(raw: io.FileIO) -> None:
+    """To the disk, not only to the system. Raises `OSError` where the disk refuses."""
+    try:
+        os.fsync(raw.fileno())
+    except OSError as failure:
+        if failure.errno not in NEVER_MIND:
+            raise
+
+
+def _through_folder(folder: str) -> None:
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)
