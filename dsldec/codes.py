@@ -204,6 +204,7 @@ _CODES = (
     Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
     Code("E0414", "the cache asked for is none that the model and the policy allow"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
+    Code("W0404", "an option has no effect beside another one"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),
@@ -223,6 +224,9 @@ _CODES = (
     Code("E0435", "the file to resume answers another prompt under the same id"),
     Code("E0436", "a file that would be written is there already"),
     Code("E0437", "the file to resume was written with another policy, model or option"),
+    # Calls from Python
+    Code("E0447", "a function has no such argument, or lacks one"),
+    Code("E0448", "an argument is not of the kind that the function takes"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with no word it may begin with"),

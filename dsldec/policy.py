@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks
+from .calls import told
 from .checks.facts import Facts
 from .checks.kinds import MOST_DRAFTS
 from .checks.parameters import unfit
@@ -20,11 +21,14 @@ from .ir.lower import lower
 from .ir.nodes import Program
 from .resources import policy_file, shipped_policies
 from .source import Source
+from .spelling import option, setting
+from .synonyms import Asked, advice
 
 if TYPE_CHECKING:
     from .backends.step import Function, Step
 
 LARGEST_FILE = 1024 * 1024
+LONGEST_SHOWN = 60
 
 # What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
@@ -72,6 +76,7 @@ class Policy:
         """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
+    @told("policy.bind(confidence=0.8)")
     def bind(self, /, **parameters: Value) -> Policy:
         """This policy with other parameter values; steps already compiled are shared where the static ones are the same.
 
@@ -89,19 +94,20 @@ class Policy:
             close = did_you_mean(name, self._program.parameters)
             known = ", ".join(f"`{known}`" for known in self._program.parameters)
             help_ = f"did you mean `{close}`?" if close else f"its parameters are {known}" if known else "it has none"
+            help_ = advice(Asked(name, value, None, self._parameters)) or help_
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
-            example = f"{name}={parameter.default}"
+            example = setting(name, parameter.default)
             shown = "this" if isinstance(value, tuple) else f"`{value}`"
             message = f"`{name}` is of kind `{parameter.kind}`, and {shown} is {problem}"
-            return Diagnostic("E0402", message, help=f"for example `{example}`")
+            return Diagnostic("E0402", message, help=f"for example {example}")
         if isinstance(value, tuple):
             return None
         assert isinstance(value, int | float)
         low, high = parameter.smallest, parameter.largest
         if low is not None and high is not None and not low <= value <= high:
             return Diagnostic(
-                "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example `{name}={parameter.default}`"
+                "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example {setting(name, parameter.default)}"
             )
         return None
 
@@ -114,17 +120,18 @@ class Policy:
             return self.facts.lookahead(self._parameters)
         if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or not 1 <= lookahead <= MOST_DRAFTS:
             message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not `{lookahead}`"
-            raise UsageError(Diagnostic("E0409", message, help="for example `lookahead=4`; 1 drafts nothing"))
+            raise UsageError(Diagnostic("E0409", message, help=f"for example {option('lookahead', 4)}; 1 drafts nothing"))
         drafts = self.facts.drafts
         if drafts is not None:
             help_ = "ask for none, or delete that line"
             if isinstance(drafts, str):
                 most = self._program.parameters[drafts].largest
                 fits = lookahead if most is None else min(lookahead, int(most))
-                help_ = f"set its parameter: `--set {drafts}={fits}`, in Python `{drafts}={fits}`"
+                help_ = f"set its parameter: {setting(drafts, fits)}"
             raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
         return lookahead
 
+    @told('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
     def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.
 
@@ -134,6 +141,8 @@ class Policy:
         """
         from . import backends
 
+        _require_ids(mask_id, eos_id)
+        backend = backends.known(backend)
         if backend == "auto":
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
         static = {name: self._parameters[name] for name in self.facts.static}
@@ -150,8 +159,28 @@ def _plain(value: Any) -> Value:
     return tuple(value.tolist() if hasattr(value, "tolist") else value) if hasattr(value, "tolist") or isinstance(value, list) else value
 
 
+def _require_ids(mask_id: object, eos_id: object) -> None:
+    for name, value in (("mask_id", mask_id), ("eos_id", eos_id)):
+        if not (value is None and name == "eos_id") and (not hasattr(value, "__index__") or isinstance(value, bool)):
+            help_ = "for example `mask_id=denoiser.mask_id, eos_id=denoiser.eos_id`"
+            raise UsageError(Diagnostic("E0448", f"`{name}` is an id of the vocabulary, a whole number, not {shown(value)}", help=help_))
+
+
+def shown(value: object) -> str:
+    """A value as a message names it: itself where it is short, else its type."""
+    text = repr(value)
+    return f"`{text}`" if len(text) <= LONGEST_SHOWN and text.isprintable() else f"a `{type(value).__name__}`"
+
+
+@told("dsldec.check(text)")
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
     """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by place."""
+    if not isinstance(text, str) or not isinstance(name, str):
+        help_ = "`dsldec.check(text)`; a file is loaded by `dsldec.load(path)`, or read by `Path(path).read_text()`"
+        message = (
+            f"`check` takes a policy's text, not {shown(text)}" if not isinstance(text, str) else f"`name` is a text, not {shown(name)}"
+        )
+        raise UsageError(Diagnostic("E0448", message, help=help_))
     checked, diagnostics = checks.check(Source(text, name))
     if checked is None:
         return None, diagnostics
@@ -160,6 +189,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
     return Policy(program, defaults, {}), diagnostics
 
 
+@told('dsldec.load("threshold", confidence=0.8)')
 def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     """A policy ready to run, its parameters bound by name.
 
@@ -173,8 +203,23 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     return found.bind(**parameters)
 
 
+def in_use(policy: object) -> tuple[str | None, dict[str, Value]] | None:
+    """How a policy is named where it is loaded, if it can be named, and its parameters; None of what is no policy."""
+    try:
+        found = policy if isinstance(policy, Policy) else load(policy) if isinstance(policy, str | os.PathLike) else None
+    except (PolicyError, UsageError):
+        return None
+    named = str(policy) if isinstance(policy, str | os.PathLike) and "\n" not in str(policy) else None
+    return None if found is None else (named, found.parameters)
+
+
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
-    """The text that `load` would check, and the name it is shown under. Raises `PolicyError` (E0103, E0104, E0401)."""
+    """The text that `load` would check, and the name it is shown under.
+
+    Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for what is no policy at all.
+    """
+    if not isinstance(policy, str | os.PathLike) or isinstance(os.fspath(policy), bytes):
+        raise UsageError(Diagnostic("E0448", f"{shown(policy)} is no policy", help=_policy_wanted(policy)))
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
     name = os.fspath(policy)
@@ -187,6 +232,14 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
     help_ = f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
     raise PolicyError([Diagnostic("E0401", f"no policy is called `{name}`", help=help_)])
+
+
+def _policy_wanted(given: object) -> str:
+    if isinstance(given, Policy):
+        return "it is loaded already: set its parameters by `policy.bind(confidence=0.8)`"
+    if isinstance(given, tuple) and given and isinstance(given[0], Policy):
+        return "`dsldec.check` gives two: `policy, diagnostics = dsldec.check(text)`"
+    return 'give a policy\'s name, `"threshold"`, its file, its text, or one that is loaded, `dsldec.load("threshold", confidence=0.8)`'
 
 
 def _read(path: Path) -> str:

@@ -30,7 +30,11 @@ LAYERS = (
     ("ir",),
     ("checks",),
     ("language",),
+    ("calls",),
+    ("synonyms",),
+    ("instead",),
     ("diagnostics", "codes"),
+    ("spelling",),
     ("source",),
     ("resources",),
 )
@@ -43,11 +47,12 @@ CLI_LAYERS = (
     ("bench", "decoding", "exporting", "policies"),  # the verbs
     ("model_options",),
     ("arguments", "values"),
+    ("unknown",),
 )
 CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
-LIGHT = {"ir", "checks", "language", "diagnostics", "codes", "source", "resources"}  # no heavy import at all
+LIGHT = {"ir", "checks", "language", "calls", "synonyms", "instead", "diagnostics", "codes", "spelling", "source", "resources"}  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 
 MET_IN_ONE_PLACE = {

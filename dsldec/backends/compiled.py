@@ -18,6 +18,7 @@ from torch._inductor.exc import InductorError
 
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from ..spelling import option
 from .module import StepModule
 from .step import State
 
@@ -87,5 +88,6 @@ class CompiledStep:
             return result
         except (InductorError, BackendCompilerFailed) as error:
             why = (str(error).strip().splitlines() or ["no reason given"])[0]
-            help_ = "use `--backend eager`, or mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
+            mend = "mend the compiler: it needs Python's headers too (Debian: `apt install g++ python3-dev`)"
+            help_ = f"use {option('backend', 'eager')}, or {mend}"
             raise UsageError(Diagnostic("E0404", f"the backend `inductor` could not compile the step: {why}", help=help_)) from error

@@ -7,10 +7,13 @@ for a value (`values`).
 from __future__ import annotations
 
 import argparse
+import sys
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..diagnostics import Diagnostic, UsageError
 from ..tools import quoted
+from .unknown import unknown_options
 
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.
 YES_OR_NO = argparse.BooleanOptionalAction
@@ -28,21 +31,45 @@ class Parser(argparse.ArgumentParser):
 
 
 def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
-    """The options by name; None where help was asked for and has been printed."""
+    """The options by name; None where help was asked for and has been printed. An option that another hides is told on standard error."""
     try:
         options, unknown = parser.parse_known_intermixed_args(arguments)
     except SystemExit:
         return None
     if unknown:
-        raise UsageError(_unknown_option(unknown[0], parser))
+        raise UsageError(_unknown_options(unknown, arguments, parser, vars(options)))
+    for hidden in _hidden(parser, arguments):
+        print(hidden, file=sys.stderr)
     return vars(options)
 
 
-def _unknown_option(option: str, parser: Parser) -> Diagnostic:
+def _unknown_options(unknown: Sequence[str], arguments: Sequence[str], parser: Parser, values: dict[str, Any]) -> Diagnostic:
     known = [name for action in parser._actions for name in action.option_strings]
-    near = did_you_mean(option.partition("=")[0], known)
-    help = f"did you mean `{near}`?" if near else f"`{parser.prog} --help` lists the options; after `--` a prompt may begin with `-`"
-    return Diagnostic("E0420", f"`{parser.prog}` has no option {quoted(option)}", help=help)
+    followed = {}
+    for one in dict.fromkeys(unknown):
+        after = arguments[arguments.index(one) + 1 :] if one in arguments else []
+        followed[one] = after[0] if after and (not after[0].startswith("-") or after[0][1:2].isdigit()) else None
+    return unknown_options(parser.prog, followed, known, values)
+
+
+def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
+    """Of options given twice that hold one value: the last one counts. A parameter set twice is such too."""
+    actions = {name: action for action in parser._actions for name in action.option_strings}
+    seen: dict[str, str] = {}
+    for at, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        action = actions.get(flag)
+        if action is None or (action.nargs == 0 and not isinstance(action, YES_OR_NO)):
+            continue
+        value = value or (arguments[at + 1] if action.nargs is None and at + 1 < len(arguments) else "")
+        several = isinstance(action, argparse._AppendAction)
+        key = f"{flag} {value.partition('=')[0].strip()}" if several else action.dest
+        written = f"{flag} {value}".strip()
+        if (several and "=" not in value) or seen.setdefault(key, written) == written:
+            continue
+        message = f"{quoted(seen[key])} has no effect: {quoted(written)} comes after it"
+        yield Diagnostic("W0404", message, help="leave one of them out")
+        seen[key] = written
 
 
 def _misread(message: str, prog: str) -> Diagnostic:

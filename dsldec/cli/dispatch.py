@@ -10,10 +10,11 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 
-from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from ..diagnostics import PolicyError, UsageError
 from ..resources import version
-from ..tools import quoted
+from ..spelling import on_command_line
 from . import bench, decoding, exporting, policies
+from .unknown import unknown_verb
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
@@ -25,7 +26,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
     try:
-        status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
+        with on_command_line():
+            status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
         return status
     except UsageError as mistake:
@@ -61,11 +63,11 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help(), end="")
         return 0 if arguments else WRONG_USAGE
-    if arguments[0] == "--version":
+    if arguments[0] in ("--version", "-V"):
         print(f"dsldec {version()}")
         return 0
     if arguments[0] not in VERBS:
-        raise UsageError(_unknown_verb(arguments[0]))
+        raise UsageError(unknown_verb(arguments[0], [*VERBS]))
     return VERBS[arguments[0]][1](arguments[1:])
 
 
@@ -83,13 +85,6 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "model": ("say what a model is to decoding, and where each of its ids was found", decoding.model),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", decoding.evaluate),
 }
-
-
-def _unknown_verb(word: str) -> Diagnostic:
-    near = did_you_mean(word, [*VERBS, "--help", "--version"])
-    if near is not None:
-        return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help=f"did you mean `dsldec {near}`?")
-    return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help="`dsldec --help` lists the verbs; prompts go after `dsldec run`")
 
 
 def _help() -> str:

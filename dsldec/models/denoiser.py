@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import option, reads_flags
 
 
 @runtime_checkable
@@ -47,7 +48,9 @@ def require_denoiser(denoiser: Any) -> None:
 
 def _require_ids_that_fit(denoiser: Denoiser) -> None:
     size, eos_id, blocks = denoiser.vocab_size, getattr(denoiser, "eos_id", None), getattr(denoiser, "block_length", None)
-    wrong, help_ = "", "`mask_id` and `eos_id` are two different ids below `vocab_size`; without an end of text, `eos_id` is None"
+    wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} are two different ids below {size}"
+    if not reads_flags():
+        help_ += "; without an end of text, `eos_id` is None"
     if size < 2 or not 0 <= denoiser.mask_id < size:
         wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
@@ -84,5 +87,5 @@ def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnos
     fits = most - prompt_length
     help_ = f"shorten the prompt to fewer than {most} tokens" if gen_length else f"shorten the text, or its gaps, to {most} tokens"
     if fits > 0:
-        help_ = f"generate less: `--gen-length {fits}`, in Python `gen_length={fits}`"
+        help_ = f"generate less: {option('gen_length', fits)}"
     return Diagnostic("E0407", message, help=help_)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import N, option
 from . import infill
 from .attention import Way
 from .blocks import probe_blocks
@@ -168,7 +169,7 @@ class HuggingFaceDenoiser:
         except Exception as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             message = f"the chat template of the model's tokenizer fails: {type(error).__name__}: {why}"
-            help = "give prompts as they are: `--raw` (`from_pretrained(..., raw=True)`)"
+            help = f"give prompts as they are: {option('raw', True)}"
             raise UsageError(Diagnostic("E0409", message, help=help)) from error
 
     def decode_text(self, ids: Sequence[int]) -> str:
@@ -203,7 +204,7 @@ def from_pretrained(
     traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
     denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
-        log.info("the tokenizer has no chat template: prompts are given as they are (`--raw`: without this line)")
+        log.info("the tokenizer has no chat template: prompts are given as they are (%s: without this line)", option("raw", True))
     return denoiser
 
 
@@ -274,7 +275,8 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
         return probed
     is_a = f"`{found.name}` ({type(model).__name__})"
     if blocks is None:
-        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say `--block-length N`"
+        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say "
+        help += option("block_length", N)
         raise wrong(f"{is_a} is causal, or causal between blocks: what stands last changes nothing at the start", help)
     help = "a model is needed whose code takes a mask of each position for each: SDAR, LLaDA2, transformers' own decoders"
     raise wrong(f"{is_a} heeds no mask that shows it its own block of {blocks.value} and hides what comes after", help)

@@ -18,6 +18,7 @@ import torch
 
 from ..diagnostics import Diagnostic, UsageError
 from ..resources import embedded_model_folder
+from ..spelling import option, reads_flags
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
 
@@ -68,7 +69,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     raw["auto_map"] = {auto: code for auto, code in (raw.get("auto_map") or {}).items() if not str(code).startswith(f"{OUR_MODELING}.")}
     stock = stock_of(raw)
     if raw.get("auto_map") and stock is None and not trust_remote_code:
-        raise wrong(f"`{name}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)")
+        raise wrong(f"`{name}` brings its own Python code", f"read it first; to run it write {option('trust_remote_code', True)}")
     family, trust = family_of(raw, name), trust_remote_code and stock is None
     with _told(f"the configuration of `{name}` does not load", "see whether its `model_type` is one that the installed transformers knows"):
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
@@ -152,7 +153,10 @@ def device_of(given: str | torch.device | None) -> torch.device:
         raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
     if there <= (device.index or 0):
-        raise wrong(f"there is no device `{given}` on this machine", "leave `--device` out for the best there is, or `--device cpu`")
+        raise wrong(
+            f"there is no device `{given}` on this machine",
+            f"leave {option('device')} out for the best there is, or write {option('device', 'cpu')}",
+        )
     return device
 
 
@@ -168,8 +172,8 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
     except (MemoryError, RuntimeError) as error:
         if not memory_ran_out(error):
             raise
-        other = "a smaller model, or a `--device` with more memory, is needed"
-        help = f"load it smaller: `--dtype bfloat16`; or {other}" if dtype == torch.float32 else other
+        other = f"a smaller model, or a {option('device')} with more memory, is needed"
+        help = f"load it smaller: {option('dtype', 'bfloat16')}; or {other}" if dtype == torch.float32 else other
         raise wrong(f"`{name}` in {str(dtype).removeprefix('torch.')} does not fit into the memory of `{device}`", help) from None
 
 
@@ -193,7 +197,10 @@ def _is_hub_name(name: str) -> bool:
 def _require_folder(path: Path) -> None:
     """Tell apart what is wrong with a local path before anything is imported for it."""
     if not path.exists():
-        raise wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
+        raise wrong(
+            f"there is no `{path}`",
+            f"give the folder of a Hugging Face model, or {'leave `--model` out' if reads_flags() else 'nothing'} for the embedded one",
+        )
     if not path.is_dir():
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
     if not (path / "config.json").is_file():

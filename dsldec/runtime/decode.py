@@ -24,6 +24,7 @@ from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
+from ..spelling import setting
 from .advance import Advance, Moment
 from .cache import chosen, forwarding
 from .forward import PACKINGS, DenoiserFailed
@@ -267,7 +268,7 @@ def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
     """A model that sees blocks was trained to fill in one at a time."""
     seen, facts = getattr(denoiser, "block_length", None), policy.facts
     if seen is not None and facts.window == "blocks" and window > seen:
-        suits = f"`--set {facts.window_size}={seen}`" if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
+        suits = setting(facts.window_size, seen) if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
         log.info(
             "the model sees blocks of %d positions, and the policy's have %d: %s suits it",
             seen,
