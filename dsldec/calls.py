@@ -1,7 +1,7 @@
 """What is said of a call whose arguments are none that the function takes?
 
-`told` goes around a public function and leaves its signature as it is: an unknown keyword, one too many and one too few are a `UsageError`
-with what to write. Not here: whether a value fits (the functions themselves), what other programs call an option (`synonyms`).
+`arguments_told` goes around a public function and leaves its signature as it is: an unknown keyword, an argument too many and one too few
+are a `UsageError` with what to write. Not here: whether a value fits (the functions themselves), what other programs call an option (`synonyms`).
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ R = TypeVar("R")
 InUse = Callable[[object], tuple[str | None, Mapping[str, Any]] | None]
 
 
-def told(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
     """Around a function that is called as in `example`. `policy`: gives the name and parameters of what is given as the policy."""
 
     def around(function: Callable[P, R]) -> Callable[P, R]:

@@ -215,7 +215,7 @@ _CODES = (
     Code("E0426", "the file of prompts cannot be read"),
     Code("E0427", "a prompt is not valid UTF-8 or Unicode"),
     Code("E0428", "a line of a JSONL file is not a string or an object with a `prompt`"),
-    Code("E0429", "a prompt is empty"),
+    Code("E0429", "a text to be infilled is empty"),
     Code("E0430", "the length to generate leaves the model no room for a prompt"),
     Code("E0431", "two prompts have one id, and `--resume` tells them apart by it"),
     Code("E0432", "a file cannot be written there"),

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks
-from .calls import told
+from .calls import arguments_told
 from .checks.facts import Facts
 from .checks.kinds import MOST_DRAFTS
 from .checks.parameters import unfit
@@ -76,7 +76,7 @@ class Policy:
         """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
-    @told("policy.bind(confidence=0.8)")
+    @arguments_told("policy.bind(confidence=0.8)")
     def bind(self, /, **parameters: Value) -> Policy:
         """This policy with other parameter values; steps already compiled are shared where the static ones are the same.
 
@@ -131,7 +131,7 @@ class Policy:
             raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
         return lookahead
 
-    @told('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
+    @arguments_told('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
     def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.
 
@@ -172,7 +172,7 @@ def shown(value: object) -> str:
     return f"`{text}`" if len(text) <= LONGEST_SHOWN and text.isprintable() else f"a `{type(value).__name__}`"
 
 
-@told("dsldec.check(text)")
+@arguments_told("dsldec.check(text)")
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
     """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by place."""
     if not isinstance(text, str) or not isinstance(name, str):
@@ -189,7 +189,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
     return Policy(program, defaults, {}), diagnostics
 
 
-@told('dsldec.load("threshold", confidence=0.8)')
+@arguments_told('dsldec.load("threshold", confidence=0.8)')
 def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     """A policy ready to run, its parameters bound by name.
 

@@ -52,7 +52,19 @@ CLI_LAYERS = (
 CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
-LIGHT = {"ir", "checks", "language", "calls", "synonyms", "instead", "diagnostics", "codes", "spelling", "source", "resources"}  # no heavy import at all
+LIGHT = {
+    "ir",
+    "checks",
+    "language",
+    "calls",
+    "synonyms",
+    "instead",
+    "diagnostics",
+    "codes",
+    "spelling",
+    "source",
+    "resources",
+}  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 
 MET_IN_ONE_PLACE = {

@@ -20,7 +20,8 @@ POSITIONAL = {
 }  # fmt: skip
 ANOTHER_VERB = {
     "decode": "run", "generate": "run", "infer": "run", "inference": "run", "chat": "run", "complete": "run", "predict": "run",
-    "sample": "run", "infill": "run", "ask": "run", "eval": "evaluate", "lm_eval": "evaluate", "lint": "check", "validate": "check", "verify": "check",
+    "sample": "run", "infill": "run", "ask": "run", "eval": "evaluate",
+    "lm_eval": "evaluate", "lint": "check", "validate": "check", "verify": "check",
     "format": "fmt", "compile": "build", "package": "build", "export": "export-hf", "export_hf": "export-hf", "info": "model",
     "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "man": "explain", "ir": "show",
     "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench",

@@ -38,12 +38,16 @@ def require_denoiser(denoiser: Any) -> None:
     lacking = [name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")]
     if not callable(denoiser):
         message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
-        raise UsageError(Diagnostic("E0408", message, help="give a function, or `dsldec.from_pretrained()`"))
+        given = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
+        raise UsageError(Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({given})`"))
     if not lacking:
         _require_ids_that_fit(denoiser)
     else:
         names = " and ".join(f"`{name}`" for name in lacking)
-        raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=f"set it: `denoiser.{lacking[0]} = ...` (an int)"))
+        help = f"set it: `denoiser.{lacking[0]} = ...` (an int)"
+        if hasattr(denoiser, "config") and hasattr(denoiser, "parameters"):
+            help = "a model of transformers: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
+        raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=help))
 
 
 def _require_ids_that_fit(denoiser: Denoiser) -> None:

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..calls import arguments_told
 from ..diagnostics import Diagnostic, UsageError
 from ..spelling import N, option
 from . import infill
@@ -24,7 +25,7 @@ from .blocks import probe_blocks
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
-from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, with_weights, wrong
+from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, require_kinds, require_name, with_weights, wrong
 from .probe import Mask, Probed, counts_padding, keys_mask, probe
 from .shifted import before, shifted
 from .traits import Asked, Traits, require_block_length, require_mask, traits_of
@@ -179,6 +180,7 @@ class HuggingFaceDenoiser:
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
 
 
+@arguments_told('from_pretrained("./MODEL")')
 def from_pretrained(
     name_or_path: str | os.PathLike[str] | None = None,
     *,
@@ -199,6 +201,9 @@ def from_pretrained(
     Raises `UsageError`: E0405 where there is no model that sees both sides, no tokenizer, no mask token, or code that is not
     trusted; E0408 for ids that cannot be right.
     """
+    require_name(name_or_path)
+    flags = {"trust_remote_code": trust_remote_code, "shift_logits": shift_logits, "raw": raw}
+    require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
     traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
@@ -208,6 +213,7 @@ def from_pretrained(
     return denoiser
 
 
+@arguments_told("denoiser_of(model, tokenizer)")
 def denoiser_of(
     model: Any,
     tokenizer: Any = None,
@@ -224,6 +230,7 @@ def denoiser_of(
     are made to see what the model does, so it has to be in `eval` mode. Raises `UsageError` as `from_pretrained` does.
     """
     found = already_loaded(model, tokenizer)
+    require_kinds({"shift_logits": shift_logits, "raw": raw}, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits, block_length)), raw)
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 import json
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from typing import Any
 import torch
 
 from ..diagnostics import Diagnostic, UsageError
+from ..policy import shown
 from ..resources import embedded_model_folder
 from ..spelling import option, reads_flags
 from .denoiser import memory_ran_out
@@ -83,7 +84,10 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
 
 
 def already_loaded(model: Any, tokenizer: Any) -> Opened:
-    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405)."""
+    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405, E0448)."""
+    if not (callable(model) and hasattr(model, "config") and hasattr(model, "parameters")):
+        help = 'give a model as transformers loads it, or its folder to `dsldec.from_pretrained("./MODEL")`'
+        raise UsageError(Diagnostic("E0448", f"{shown(model)} is no model of transformers", help=help))
     config, name = model.config, model.name_or_path or type(model).__name__
     # The class that runs, which need not be the one that the weights were saved from, and may be somebody's own form of a known one.
     raw = config.to_dict() | {"architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]}
@@ -134,6 +138,30 @@ def without_weights(model: Opened) -> Any:
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
+def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) -> None:
+    """Raise `UsageError` (E0448) for a flag that is no bool, and for an id or a length that is no whole number; None is neither."""
+    for name, value in flags.items():
+        # A word would be true whatever it says, and one of these runs code.
+        if value is not None and not isinstance(value, bool):
+            raise UsageError(
+                Diagnostic("E0448", f"`{name}` is True or False, not {shown(value)}", help=f"write `{name}=True` or leave it out")
+            )
+    for name, value in numbers.items():
+        if value is not None and (not hasattr(value, "__index__") or isinstance(value, bool)):
+            help = "one id, of the tokens that the model has" if name.endswith("id") else f"for example `{name}=4`"
+            raise UsageError(Diagnostic("E0448", f"`{name}` is a whole number, not {shown(value)}", help=help))
+
+
+def require_name(given: object) -> None:
+    """Raise `UsageError` (E0448) for what names no model."""
+    if given is None or isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(given.__fspath__(), str)):
+        return
+    help = 'give a folder or a hub\'s name, `from_pretrained("./MODEL")`, or nothing for the embedded model'
+    if callable(given) and hasattr(given, "config"):
+        help = "a model that is loaded: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
+    raise UsageError(Diagnostic("E0448", f"{shown(given)} names no model", help=help))
+
+
 def dtype_of(given: str | torch.dtype) -> torch.dtype:
     """`float32`, `bfloat16` or `float16`. Raises `UsageError` (E0405)."""
     name = str(given).removeprefix("torch.")
@@ -149,7 +177,7 @@ def device_of(given: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(given)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
     if there <= (device.index or 0):

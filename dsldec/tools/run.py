@@ -94,6 +94,10 @@ def run(options: RunOptions) -> int:
             raise UsageError(Diagnostic("E0423", "`--gen-length` stands beside `--infill`", help=help))
         policy = chosen(options.policy, options.settings)
         policy.drafts(options.lookahead)  # told before anything is loaded
+        if options.seed and policy.facts.deterministic:
+            help = "leave it out, or let the policy draw: `draw gumbel(temperature=0.7)` after `window`"
+            message = f"`--seed {options.seed}` has no effect: the policy `{policy.name}` draws nothing at random"
+            _say(str(Diagnostic("W0401", message, help=help)))
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
@@ -190,7 +194,7 @@ def _attempted(
         denoiser,
         [ids for _, ids in fitting],
         policy,
-        gen_length=gen_length or 1,
+        gen_length=gen_length or None,
         backend=options.backend,
         seed=options.seed,
         request_ids=[work[place].number for place, _ in fitting],

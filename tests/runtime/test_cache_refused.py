@@ -122,8 +122,8 @@ def test_a_window_that_does_not_slide_is_refused_nothing() -> None:
 @pytest.mark.parametrize(("asked", "block"), [("prefix", None), ("dual", None), ("exact", 4)])
 def test_rows_that_are_fed_alone_are_refused(asked: str, block: int | None) -> None:
     said = refused(Keeper(0, block), asked, verify_rows="sequential")
-    assert "`--verify-rows sequential`" in said.message
-    assert said.help == "`--verify-rows batch`"
+    assert '`verify_rows="sequential"`' in said.message
+    assert said.help == 'write `verify_rows="batch"`'
 
 
 def test_auto_is_exact_where_that_can_be_had_and_else_none() -> None:
