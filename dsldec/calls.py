@@ -1,7 +1,7 @@
 """What is said of a call whose arguments are none that the function takes?
 
 `arguments_told` goes around a public function and leaves its signature as it is: an unknown keyword, an argument too many and one too few
-are a `UsageError` with what to write. Not here: whether a value fits (the functions themselves), what other programs call an option (`synonyms`).
+are a `UsageError` with what to write. Not here: whether a value fits (the functions themselves), what others call an option (`synonyms`).
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ from collections.abc import Callable, Mapping
 from typing import Any, ParamSpec, TypeVar
 
 from .diagnostics import Diagnostic, UsageError, did_you_mean
-from .spelling import written
+from .spelling import keyword
 from .synonyms import Asked, advice
 
 P = ParamSpec("P")
 R = TypeVar("R")
-InUse = Callable[[object], tuple[str | None, Mapping[str, Any]] | None]
+# How a parameter of a policy is given another value, as in `policy.bind({})`, and its parameters.
+InUse = Callable[[object], tuple[str, Mapping[str, Any]] | None]
 
 
 def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Around a function that is called as in `example`. `policy`: gives the name and parameters of what is given as the policy."""
+    """Around a function that is called as in `example`. `policy`: tells of what is given as the policy."""
 
     def around(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -58,14 +59,11 @@ def _mistake(
     places = [word for word, one in named.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
     args = args[1:] if "self" in signature.parameters else args
     if len(args) > len(places):
-        shown = written(args[len(places)]) if isinstance(args[len(places)], str | int | float) else "..."
         keywords = [word for word, one in named.items() if one.kind is one.KEYWORD_ONLY]
-        help = (
-            f"write it by name: `{keywords[0]}={shown}`, say, of {', '.join(f'`{word}`' for word in keywords)}"
-            if keywords
-            else _write(example)
-        )
-        return Diagnostic("E0447", f"`{name}` takes {len(places)} arguments without a name, and is given {len(args)}", help=help)
+        by_name = f"; these are given by name: {', '.join(f'`{word}=`' for word in keywords)}" if keywords else ""
+        number = f"{len(places)} argument{'s' * (len(places) != 1)}"
+        message = f"`{name}` takes {number} without a name, and is given {len(args)}"
+        return Diagnostic("E0447", message, help=f"{_write(example)}{by_name}")
     if twice := [word for word in places[: len(args)] if word in given]:
         return Diagnostic("E0447", f"`{name}` is given `{twice[0]}` twice, by place and by name", help=_write(example))
     lacking = [word for word, one in named.items() if one.default is one.empty and word not in given and word not in places[: len(args)]]
@@ -79,22 +77,22 @@ def _write(example: str) -> str:
 
 def _in_use(
     named: Mapping[str, inspect.Parameter], args: tuple[Any, ...], given: Mapping[str, Any], policy: InUse | None
-) -> tuple[str | None, Mapping[str, Any]]:
-    """The name and the parameters of the policy that the call is given."""
+) -> tuple[str, Mapping[str, Any]]:
+    """How a parameter of the policy that the call is given is set, and its parameters."""
     if policy is None:
-        return None, {}
+        return "", {}
     place = list(named).index("policy") if "policy" in named else 0
     found = policy(given["policy"] if "policy" in given else args[place] if len(args) > place else None)
-    return (None, {}) if found is None else found
+    return ("", {}) if found is None else found
 
 
-def _unknown(word: str, value: object, named: Mapping[str, inspect.Parameter], policy: tuple[str | None, Mapping[str, Any]]) -> str:
+def _unknown(word: str, value: object, named: Mapping[str, inspect.Parameter], policy: tuple[str, Mapping[str, Any]]) -> str:
     """What to write instead of a keyword that the function does not take."""
-    takes = frozenset(name for name, one in named.items() if one.kind is not one.VAR_KEYWORD)
-    said = advice(Asked(word, value, policy[0], policy[1], takes))
+    takes = [name for name, one in named.items() if one.kind is not one.VAR_KEYWORD]
+    said = advice(Asked(word, value, *policy, frozenset(takes)))
     if said is not None:
         return said
     near = did_you_mean(word, takes)
     if near is None and (close := did_you_mean(word, policy[1])):
-        return f"did you mean the parameter `{close}`? `dsldec.load({written(policy[0])}, {close}={written(value)})`"
-    return f"did you mean `{near}`?" if near else f"it takes {', '.join(f'`{name}`' for name in sorted(takes))}"
+        return f"did you mean the parameter `{close}`? `{policy[0].format(keyword(close, value))}`"
+    return f"did you mean `{near}`?" if near else f"it takes {', '.join(f'`{name}`' for name in takes)}"

@@ -6,6 +6,7 @@ Not here: how a policy is checked (`checks`) or how a step runs (`backends`, imp
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -21,7 +22,7 @@ from .ir.lower import lower
 from .ir.nodes import Program
 from .resources import policy_file, shipped_policies
 from .source import Source
-from .spelling import option, setting
+from .spelling import option, reads_flags, setting, typed, written
 from .synonyms import Asked, advice
 
 if TYPE_CHECKING:
@@ -29,6 +30,12 @@ if TYPE_CHECKING:
 
 LARGEST_FILE = 1024 * 1024
 LONGEST_SHOWN = 60
+# What the scripts and papers of others call a rule that is shipped.
+OTHER_NAMES = {
+    "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
+    "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
+    "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
+}  # fmt: skip
 
 # What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
@@ -82,19 +89,23 @@ class Policy:
 
         Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
         """
-        parameters = {name: _plain(value) for name, value in parameters.items()}
-        wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value)) is not None]
+        return self.bound(parameters)
+
+    def bound(self, values: Mapping[str, Value], options: frozenset[str] = frozenset()) -> Policy:
+        """As `bind`, for a function that takes `options` beside the parameters: what it says of a name is about both."""
+        parameters = {name: _plain(value) for name, value in values.items()}
+        wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value, options)) is not None]
         if wrong:
             raise PolicyError(wrong)
         return Policy(self._program, self._parameters | parameters, self._functions)
 
-    def _misfit(self, name: str, value: object) -> Diagnostic | None:
+    def _misfit(self, name: str, value: object, options: frozenset[str]) -> Diagnostic | None:
         parameter = self._program.parameters.get(name)
         if parameter is None:
             close = did_you_mean(name, self._program.parameters)
             known = ", ".join(f"`{known}`" for known in self._program.parameters)
             help_ = f"did you mean `{close}`?" if close else f"its parameters are {known}" if known else "it has none"
-            help_ = advice(Asked(name, value, None, self._parameters)) or help_
+            help_ = advice(Asked(name, value, "{}", self._parameters, options)) or help_
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
             example = setting(name, parameter.default)
@@ -127,7 +138,7 @@ class Policy:
             if isinstance(drafts, str):
                 most = self._program.parameters[drafts].largest
                 fits = lookahead if most is None else min(lookahead, int(most))
-                help_ = f"set its parameter: {setting(drafts, fits)}"
+                help_ = f"set its parameter: {setting(drafts, fits) if reads_flags() else f'`policy.bind({drafts}={fits})`'}"
             raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
         return lookahead
 
@@ -203,14 +214,15 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     return found.bind(**parameters)
 
 
-def in_use(policy: object) -> tuple[str | None, dict[str, Value]] | None:
-    """How a policy is named where it is loaded, if it can be named, and its parameters; None of what is no policy."""
+def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
+    """How a parameter of a policy is given another value, as in `policy.bind({})`, and its parameters; None of what is no policy."""
     try:
         found = policy if isinstance(policy, Policy) else load(policy) if isinstance(policy, str | os.PathLike) else None
     except (PolicyError, UsageError):
         return None
-    named = str(policy) if isinstance(policy, str | os.PathLike) and "\n" not in str(policy) else None
-    return None if found is None else (named, found.parameters)
+    named = isinstance(policy, str | os.PathLike) and "\n" not in str(policy)
+    sets = "dsldec.load(" + written(str(policy)).replace("{", "{{").replace("}", "}}") + ", {})" if named else "policy.bind({})"
+    return None if found is None else (sets, found.parameters)
 
 
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
@@ -228,10 +240,27 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     if name in shipped_policies():
         file = policy_file(name)
         return _read(file), f"policies/{file.name}"
-    close = did_you_mean(name, shipped_policies())
+    raise PolicyError([Diagnostic("E0401", f"no policy is called {shown_text(name)}", help=_no_such_policy(name))])
+
+
+def _no_such_policy(name: str) -> str:
+    called = re.fullmatch(r"(\w+)\((.*)\)", name.strip())
+    if called and called[1] in shipped_policies():
+        values = [one.strip() for one in called[2].split(",") if one.strip()]
+        if reads_flags():
+            return f"write `{' '.join([f'--policy {called[1]}', *(f'--set {typed(one)}' for one in values)])}`"
+        return f"write `dsldec.load({', '.join([written(called[1]), *values])})`"
+    if re.match(r"policy\s", name):
+        return "a policy's text has a line for each statement: `policy p():`, and below it `  window all`, `  commit ...`"
+    close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(name.strip().lower(), shipped_policies())
     known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
-    help_ = f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
-    raise PolicyError([Diagnostic("E0401", f"no policy is called `{name}`", help=help_)])
+    return f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+
+
+def shown_text(text: str) -> str:
+    """A text of the user's in backticks, cut where it is long, without what would steer a terminal."""
+    plain = "".join(one if one.isprintable() else " " for one in text)
+    return f"`{plain if len(plain) <= LONGEST_SHOWN else plain[:LONGEST_SHOWN] + '...'}`"
 
 
 def _policy_wanted(given: object) -> str:

@@ -60,8 +60,8 @@ def keyword(name: str, value: object = None) -> str:
 
 
 def setting(name: str, value: object) -> str:
-    """A parameter of the policy with a value, in backticks: `--set block=4`, or `policy.bind(block=4)`."""
-    return f"`--set {name}={typed(value)}`" if reads_flags() else f"`policy.bind({name}={written(value)})`"
+    """A parameter of the policy with a value, in backticks: `--set block=4`, or `block=4`."""
+    return f"`--set {name}={typed(value)}`" if reads_flags() else f"`{keyword(name, value)}`"
 
 
 def typed(value: object) -> str:

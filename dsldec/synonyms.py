@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .instead import INSTEAD, is_number
-from .spelling import N, flag, keyword, option, reads_flags, typed, written
+from .spelling import N, keyword, option, reads_flags, typed, written
 
 # Another name of one of our options; the value is taken over.
 _SAME = {
@@ -85,13 +85,13 @@ _WHOLE = {"decode": "decode(denoiser, prompts, policy, {})", "from_pretrained": 
 class Asked:
     """An option as somebody wrote it: `word` without dashes, `value` as text or as Python's own; None where there is none.
 
-    `parameters`: those of the policy in use; `policy`: the name or the file it is loaded by, None where it is loaded already.
+    `parameters`: those of the policy in use, with their values; `sets`: how one of them is given another value, in Python.
     `takes`: the options that the verb or the function has.
     """
 
     word: str
     value: object = None
-    policy: str | None = None
+    sets: str = "policy.bind({})"
     parameters: Mapping[str, object] | None = None
     takes: frozenset[str] = frozenset()
 
@@ -123,7 +123,9 @@ def _of_the_model(word: str, asked: Asked) -> str:
     """LLaDA's scripts say `block_length` of decoding; here it is a model that sees blocks."""
     if word != "block_length":
         return ""
-    return f"; of a model that sees one block after the other it is {option('block_length', _carried('block_length', asked.value))}"
+    value = _carried(word, asked.value)
+    told = option(word, value) if reads_flags() else f"`{_WHOLE['from_pretrained'].format(keyword(word, value))}`"
+    return f"; of a model that sees one block after the other it is {told}"
 
 
 def normal(word: str) -> str:
@@ -152,7 +154,7 @@ def _carried(name: str, value: object) -> object:
     return value if isinstance(value, str) and value else texts.get(name, N)
 
 
-def _ours(asked: Asked, name: str, value: object) -> str:
+def _ours(asked: Asked, name: str, value: object) -> str | None:
     """An option of ours, and whose it is where the one asked has none of this name."""
     if name in asked.takes:
         return f"it is called {option(name, value)}"
@@ -166,16 +168,14 @@ def _ours(asked: Asked, name: str, value: object) -> str:
     owner = next((owner for owner, of in OWNERS.items() if name in of), None)
     if owner is not None:
         return f"it belongs to another function: `{_WHOLE[owner].format(keyword(name, value))}`"
-    return _IN_PYTHON.get(name, f"the command line has it: `dsldec run {flag(name, value)}`")
+    return _IN_PYTHON.get(name)
 
 
 def _set(asked: Asked, parameter: str) -> str:
     value = asked.value if is_number(asked.value) else (asked.parameters or {})[parameter]
     if reads_flags():
         return f"`--set {parameter}={typed(value)}`"
-    if asked.policy is None:
-        return f"`policy.bind({parameter}={written(value)})`"
-    return f"`dsldec.load({written(asked.policy)}, {parameter}={written(value)})`"
+    return f"`{asked.sets.format(keyword(parameter, value))}`"
 
 
 def _other(asked: Asked, parameter: str) -> str:

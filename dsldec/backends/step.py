@@ -82,6 +82,10 @@ class Step:
         """
         sizes = {"batch": batch, "window_length": window_length, "generation_length": generation_length, "vocab_size": vocab_size}
         _require_sizes({name: size for name, size in sizes.items() if size is not None or name in ("batch", "window_length")})
+        try:
+            torch.device(device)
+        except (RuntimeError, TypeError):
+            raise UsageError(Diagnostic("E0448", f"there is no device `{device}`", help="`cpu`, `cuda`, `cuda:1`, say, or `mps`")) from None
         shape = (batch, window_length)
         state = {name: self._zeros(carried, shape, vocab_size, device) for name, carried in self.program.carried.items()}
         state["not_finite"] = torch.zeros(shape, dtype=torch.bool, device=device)

@@ -53,14 +53,14 @@ def unknown_options(verb: str, followed: Mapping[str, str | None], known: Sequen
 
 def _help(verb: str, name: str, value: str | None, known: Sequence[str], values: Mapping[str, object]) -> str:
     takes = frozenset(normal(one) for one in known)
-    policy, parameters = _policy_in_use(values)
+    parameters = _parameters_in_use(values)
     word = normal(name)
     positional = POSITIONAL.get(verb.partition(" ")[2])
     if positional and word == positional:
         return f"write it without an option: `{verb} {typed(value or ('threshold' if positional == 'policy' else './MODEL'))}`"
     if word in takes and word != "block_length":
         return _meant(next(one for one in known if normal(one) == word))
-    if (said := advice(Asked(name, value, policy, parameters, takes))) is not None:
+    if (said := advice(Asked(name, value, parameters=parameters, takes=takes))) is not None:
         return said
     near = did_you_mean(name, known)
     if near is None and parameters and (close := did_you_mean(word, parameters)):
@@ -72,10 +72,10 @@ def _meant(flag: str, value: str | None = None) -> str:
     return f"did you mean `{flag}{f' {typed(value)}' if value else ''}`?"
 
 
-def _policy_in_use(values: Mapping[str, object]) -> tuple[str | None, Mapping[str, object] | None]:
+def _parameters_in_use(values: Mapping[str, object]) -> Mapping[str, object] | None:
     named = next((values[key] for key in ("policy", "subject") if isinstance(values.get(key), str)), None)
     found = None if named is None else in_use(named)
-    return (None, None) if found is None else found
+    return None if found is None else found[1]
 
 
 def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:

@@ -91,7 +91,7 @@ def custom_generate(
     require_kinds({"shift_logits": shift_logits}, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length, "seed": seed})
     if backend is not None:
         backends.known(backend)
-    return CustomGenerate(loaded.bind(**parameters), options)
+    return CustomGenerate(loaded.bound(parameters, frozenset(field.name for field in fields(options))), options)
 
 
 class CustomGenerate:

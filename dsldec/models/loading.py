@@ -148,8 +148,7 @@ def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) ->
             )
     for name, value in numbers.items():
         if value is not None and (not hasattr(value, "__index__") or isinstance(value, bool)):
-            help = "one id, of the tokens that the model has" if name.endswith("id") else f"for example `{name}=4`"
-            raise UsageError(Diagnostic("E0448", f"`{name}` is a whole number, not {shown(value)}", help=help))
+            raise UsageError(Diagnostic("E0448", f"`{name}` is a whole number, not {shown(value)}", help=f"for example `{name}=4`"))
 
 
 def require_name(given: object) -> None:

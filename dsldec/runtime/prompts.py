@@ -47,6 +47,10 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
         if getattr(prompt, "ndim", 1) == 2 and len(prompt) == 1:  # as a tokenizer gives one prompt
             prompt = prompt[0]
         prompt = prompt.tolist()
+    elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], Mapping):
+        help = "give the text of a message, which is put into the chat template, or the ids: "
+        help += "`decode(denoiser, [tokenizer.apply_chat_template(messages, add_generation_prompt=True)], policy)`"
+        raise _wrong("a prompt is a text or a flat list of ids, and these are messages of a chat", help)
     ids = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | bytearray) else None
     if ids is None or not all(_is_id(one) for one in ids):
         what = "ids are whole numbers" if ids and all(isinstance(one, float) for one in ids) else f"this is {shown(prompt)}"

@@ -107,7 +107,13 @@ def require_numbers(seed: int, request_ids: Sequence[int], count: int, *, drawn:
     """What random numbers are named by, of a policy that draws (`drawn`) each prompt's its own. Raises `UsageError` (E0409)."""
     if not hasattr(request_ids, "__len__") or len(request_ids) != count:
         given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are {shown(request_ids)}"
-        raise UsageError(Diagnostic("E0409", f"there are {count} prompts and {given}", help="give a list of one id a prompt, or none"))
+        raise UsageError(
+            Diagnostic(
+                "E0409",
+                f"there {'is 1 prompt' if count == 1 else f'are {count} prompts'} and {given}",
+                help="give a list of one id a prompt, or none",
+            )
+        )
     for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
         if not _is_whole(value):
             raise UsageError(
