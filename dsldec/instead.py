@@ -53,7 +53,8 @@ def _greedy(value: object) -> str:
 
 
 def _top_p(value: object) -> str:
-    return _line(f"draw nucleus(temperature=1, top_p={_or(value, 0.9)})")
+    share = value if is_number(value) and 0 < float(str(value)) <= 1 else 0.9
+    return _line(f"draw nucleus(temperature=1, top_p={share})")
 
 
 def _top_k(value: object) -> str:
@@ -63,7 +64,9 @@ def _top_k(value: object) -> str:
 def _steps(value: object) -> str:
     example = "`--policy static --set tokens=2`" if reads_flags() else '`dsldec.load("static", tokens=2)`'
     schedule = f"`commit top(masked, even({_or(value, 8)}), by=conf)`"
-    return f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy spreads a block"
+    return (
+        f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes so many for a block"
+    )
 
 
 def _several(value: object) -> str:

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .instead import INSTEAD, is_number
-from .spelling import N, keyword, option, reads_flags, typed, written
+from .spelling import N, flag, keyword, option, reads_flags, typed, written
 
 # Another name of one of our options; the value is taken over.
 _SAME = {
@@ -102,6 +102,8 @@ def advice(asked: Asked) -> str | None:
     parameter = word if word in (asked.parameters or {}) or word in SHIPPED else _PARAMETER_OF.get(word)
     if parameter in (asked.parameters or {}):
         return f"it is a parameter of the policy: {_set(asked, str(parameter))}{_of_the_model(word, asked)}"
+    if word in ("json", "jsonl") and "format" in asked.takes:
+        return f"write {option('format', 'json')}"
     if word in asked.takes:
         return f"write {option(word, _carried(word, asked.value))}"
     if word in _FIXED:
@@ -126,6 +128,15 @@ def _of_the_model(word: str, asked: Asked) -> str:
     value = _carried(word, asked.value)
     told = option(word, value) if reads_flags() else f"`{_WHOLE['from_pretrained'].format(keyword(word, value))}`"
     return f"; of a model that sees one block after the other it is {told}"
+
+
+def value_meant(name: str, value: str) -> str | None:
+    """The option and the value that another's value of an option stands for, as `--dtype float16` for `fp16`; None where none is known."""
+    if name == "cache" and normal(value) in ("true", "yes", "on", "1"):
+        return flag("cache", "auto")
+    if name == "cache" and normal(value) in ("false", "no", "off", "0"):
+        return flag("cache", "none")
+    return flag(*_FIXED[normal(value)]) if normal(value) in _FIXED else None
 
 
 def normal(word: str) -> str:
@@ -188,6 +199,8 @@ def _other(asked: Asked, parameter: str) -> str:
 
 _SAME_AS = {word: name for name, words in _SAME.items() for word in words.split()}
 _PARAMETER_OF = {word: name for name, words in _PARAMETERS.items() for word in words.split()}
+# All that something is known of.
+WORDS = frozenset({*_SAME_AS, *_FIXED, *_PARAMETER_OF, *INSTEAD})
 _NUMBERS = frozenset("gen_length batch seed lookahead mask_id eos_id block_length".split())
 _IN_PYTHON = {
     "model": 'a model is loaded before: `dsldec.from_pretrained("MODEL")`',

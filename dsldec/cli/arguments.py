@@ -15,6 +15,16 @@ from ..diagnostics import Diagnostic, UsageError
 from ..tools import quoted
 from .unknown import unknown_options
 
+# What a verb that lacks something may be given.
+EXAMPLES = {
+    "dsldec check": "dsldec check mine.policy",
+    "dsldec fmt": "dsldec fmt mine.policy",
+    "dsldec test": "dsldec test threshold",
+    "dsldec explain": "dsldec explain threshold",
+    "dsldec show": "dsldec show threshold --stage ir",
+    "dsldec build": "dsldec build threshold --vocab 32000 -o step.pt2",
+    "dsldec export-hf": "dsldec export-hf ./MODEL threshold",
+}
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.
 YES_OR_NO = argparse.BooleanOptionalAction
 
@@ -27,7 +37,8 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=shown, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(_misread(message, self.prog))
+        shown = {"/".join(action.option_strings): str(action.metavar) for action in self._actions}
+        raise UsageError(_misread(message, self.prog, shown))
 
 
 def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
@@ -45,8 +56,12 @@ def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
 
 def _unknown_options(unknown: Sequence[str], arguments: Sequence[str], parser: Parser, values: dict[str, Any]) -> Diagnostic:
     known = [name for action in parser._actions for name in action.option_strings]
+    options = [one for one in dict.fromkeys(unknown) if one.startswith("-") and len(one) > 1]
+    if not options:  # words where the verb takes none, or no more
+        help = f"`{parser.prog} --help` shows what it takes"
+        return Diagnostic("E0420", f"`{parser.prog}` takes no {quoted(unknown[0])}", help=help)
     followed = {}
-    for one in dict.fromkeys(unknown):
+    for one in options:
         after = arguments[arguments.index(one) + 1 :] if one in arguments else []
         followed[one] = after[0] if after and (not after[0].startswith("-") or after[0][1:2].isdigit()) else None
     return unknown_options(parser.prog, followed, known, values)
@@ -72,12 +87,15 @@ def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
         seen[key] = written
 
 
-def _misread(message: str, prog: str) -> Diagnostic:
+def _misread(message: str, prog: str, shown: dict[str, str]) -> Diagnostic:
     """What argparse says of an option, as `argument --policy: expected one argument`, in our words."""
     option, colon, why = message.removeprefix("argument ").partition(": ")
     if not colon:
         return Diagnostic("E0420", quoted(message).strip("`"), help=f"`{prog} --help` lists the options")
     if option == "the following arguments are required":
-        return Diagnostic("E0420", f"`{prog}` lacks `{why}`", help=f"`{prog} --help` shows what it takes")
-    why = why.replace("expected one argument", "a value is missing")
+        return Diagnostic("E0420", f"`{prog}` lacks `{why}`", help=f"for example `{EXAMPLES[prog]}`")
+    if why == "expected one argument":
+        return Diagnostic("E0420", f"`{option}`: a value is missing", help=f"write `{option.split('/')[-1]} {shown[option]}`")
+    if why.startswith("ignored explicit argument"):
+        return Diagnostic("E0420", f"`{option}` takes no value, and is given {quoted(why.split(maxsplit=3)[-1])}", help=f"write `{option}`")
     return Diagnostic("E0420", f"`{option}`: {why}", help=f"`{prog} --help` shows what it takes")

@@ -82,7 +82,7 @@ def explain(arguments: list[str]) -> int:
         return 0
     from ..tools import explain as tool
 
-    return tool.explain(values["subject"], values["gen_length"] or 256, tuple(values["settings"] or ()))
+    return tool.explain(values["subject"], values["gen_length"], tuple(values["settings"] or ()))
 
 
 def _explain_parser() -> Parser:

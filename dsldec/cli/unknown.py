@@ -10,7 +10,7 @@ from collections.abc import Mapping, Sequence
 from ..diagnostics import Diagnostic, did_you_mean
 from ..policy import in_use
 from ..spelling import typed
-from ..synonyms import Asked, advice, normal
+from ..synonyms import WORDS, Asked, advice, normal
 from ..tools import quoted
 
 # What a verb takes without an option, under the names that options for it have elsewhere.
@@ -33,6 +33,7 @@ OTHERWISE = {
     "list": "`dsldec explain threshold` explains a shipped policy; `dsldec --help` lists the verbs",
     "train": "`python -m dsldec.models.train --help` trains the embedded model; others are trained elsewhere",
 }
+SHORTEST_MISSPELT = 3
 MOST_TOLD = 8  # of the options of one command line
 OTHERWISE |= {"policies": OTHERWISE["list"], "ls": OTHERWISE["list"], "api": OTHERWISE["serve"], "server": OTHERWISE["serve"]}
 
@@ -62,7 +63,14 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
         return _meant(next(one for one in known if normal(one) == word))
     if (said := advice(Asked(name, value, parameters=parameters, takes=takes))) is not None:
         return said
-    near = did_you_mean(name, known)
+    foreign = {f"--{one.replace('_', '-')}": one for one in WORDS if len(one) > SHORTEST_MISSPELT}
+    near = did_you_mean(name, [*known, *foreign])
+    if (
+        near in foreign
+        and near not in known
+        and (said := advice(Asked(foreign[near], value, parameters=parameters, takes=takes))) is not None
+    ):
+        return said
     if near is None and parameters and (close := did_you_mean(word, parameters)):
         return f"did you mean `--set {close}={typed(value or parameters[close])}`?"
     return _meant(near) if near else f"`{verb} --help` lists the options; after `--` a prompt may begin with `-`"
@@ -86,6 +94,8 @@ def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:
         return Diagnostic("E0421", message, help=f"did you mean `dsldec {near}`?")
     if other is not None:
         return Diagnostic("E0421", message, help=f"it is called `dsldec {other}`")
+    if word in ("-v", "-V"):
+        return Diagnostic("E0421", message, help=OTHERWISE["version"])
     if plain in OTHERWISE:
         return Diagnostic("E0421", message, help=OTHERWISE[plain])
     if word.startswith("-"):

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from ..calls import arguments_told
 from ..diagnostics import Diagnostic, UsageError
-from ..spelling import N, option
+from ..spelling import N, option, setting
 from . import infill
 from .attention import Way
 from .blocks import probe_blocks
@@ -207,6 +207,9 @@ def from_pretrained(
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
     traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
+    if block_length is not None and not found.family.block_causal and found.raw.get("block_length") is None:
+        log.info("the model is taken to see one block of %d tokens after the other, as %s says; of a policy's blocks it is %s",
+                 block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
     denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
         log.info("the tokenizer has no chat template: prompts are given as they are (%s: without this line)", option("raw", True))
