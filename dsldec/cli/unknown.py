@@ -5,12 +5,14 @@ Not here: what other programs' options are called here (`synonyms`), how options
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..policy import in_use
 from ..spelling import typed
-from ..synonyms import WORDS, Asked, advice, normal
+from ..synonyms import SHIPPED, WORDS, Asked, advice, normal
 from ..tools import quoted
 
 # What a verb takes without an option, under the names that options for it have elsewhere.
@@ -61,18 +63,15 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
         return f"write it without an option: `{verb} {typed(value or ('threshold' if positional == 'policy' else './MODEL'))}`"
     if word in takes and word != "block_length":
         return _meant(next(one for one in known if normal(one) == word))
-    if (said := advice(Asked(name, value, parameters=parameters, takes=takes))) is not None:
+    asked = Asked(name, value, parameters=parameters, takes=takes)
+    if (said := advice(asked)) is not None:
         return said
-    foreign = {f"--{one.replace('_', '-')}": one for one in WORDS if len(one) > SHORTEST_MISSPELT}
-    near = did_you_mean(name, [*known, *foreign])
-    if (
-        near in foreign
-        and near not in known
-        and (said := advice(Asked(foreign[near], value, parameters=parameters, takes=takes))) is not None
-    ):
+    # A misspelt word of another program, or of a policy, which may look like one of ours too.
+    foreign = {f"--{one.replace('_', '-')}": one for one in (*WORDS, *SHIPPED, *(parameters or ())) if len(one) > SHORTEST_MISSPELT}
+    closest = next(iter(difflib.get_close_matches(name[:64], [*known, *foreign], n=1, cutoff=0.85)), None)
+    if closest in foreign and closest not in known and (said := advice(replace(asked, word=foreign[closest]))) is not None:
         return said
-    if near is None and parameters and (close := did_you_mean(word, parameters)):
-        return f"did you mean `--set {close}={typed(value or parameters[close])}`?"
+    near = did_you_mean(name, known)
     return _meant(near) if near else f"`{verb} --help` lists the options; after `--` a prompt may begin with `-`"
 
 
