@@ -37,6 +37,8 @@ _SAME = {
     "set": "param parameter params parameters set_param option",
     "prompts": "f file input input_file in_file prompt_file prompts_file data dataset data_path questions i",
     "stage": "dump emit",
+    "count": "limit max_samples num_prompts num_examples num_questions",
+    "vocab": "vocab_size vocabulary_size n_vocab vocabulary",
     "resume": "continue resume_from_checkpoint",
     "infill": "fill fim infilling in_place",
 }
@@ -110,12 +112,12 @@ def advice(asked: Asked) -> str | None:
         return _ours(asked, *_FIXED[word])
     if word == "device_map" and asked.value in ("auto", "balanced", None):
         return f"leave it out: a GPU is taken where there is one; {option('device', 'cuda:1')} says which"
-    if word in _SAME_AS:
-        return _ours(asked, _SAME_AS[word], _carried(_SAME_AS[word], asked.value))
-    if word in INSTEAD and (reads_flags() or word not in _OPTIONS):
+    same = _SAME_AS.get(word, "")
+    # An option of another verb or function comes last of what can be said.
+    if word in INSTEAD and same not in asked.takes and (reads_flags() or word not in _OPTIONS):
         return INSTEAD[word](asked.value)
-    if word in _OPTIONS:
-        return _ours(asked, word, _carried(word, asked.value))
+    if same or word in _OPTIONS:
+        return _ours(asked, same or word, _carried(same or word, asked.value))
     if parameter in SHIPPED:
         return f"a policy with such a parameter is {_other(asked, parameter)}"
     return None
@@ -123,7 +125,7 @@ def advice(asked: Asked) -> str | None:
 
 def _of_the_model(word: str, asked: Asked) -> str:
     """LLaDA's scripts say `block_length` of decoding; here it is a model that sees blocks."""
-    if word != "block_length":
+    if word != "block_length" or (reads_flags() and word not in asked.takes):
         return ""
     value = _carried(word, asked.value)
     told = option(word, value) if reads_flags() else f"`{_WHOLE['from_pretrained'].format(keyword(word, value))}`"
@@ -171,11 +173,7 @@ def _ours(asked: Asked, name: str, value: object) -> str | None:
         return f"it is called {option(name, value)}"
     if reads_flags():
         verb = next((verb for verb, of in _VERBS.items() if name in of), None)
-        return (
-            f"`dsldec {verb}` has {option(name, value)}"
-            if verb
-            else "`dsldec --help` lists the verbs, `dsldec run --help` what a run takes"
-        )
+        return f"`dsldec {verb}` has {option(name, value)}" if verb else None
     owner = next((owner for owner, of in OWNERS.items() if name in of), None)
     if owner is not None:
         return f"it belongs to another function: `{_WHOLE[owner].format(keyword(name, value))}`"
@@ -201,7 +199,7 @@ _SAME_AS = {word: name for name, words in _SAME.items() for word in words.split(
 _PARAMETER_OF = {word: name for name, words in _PARAMETERS.items() for word in words.split()}
 # All that something is known of.
 WORDS = frozenset({*_SAME_AS, *_FIXED, *_PARAMETER_OF, *INSTEAD})
-_NUMBERS = frozenset("gen_length batch seed lookahead mask_id eos_id block_length".split())
+_NUMBERS = frozenset("count vocab window gen_length batch seed lookahead mask_id eos_id block_length".split())
 _IN_PYTHON = {
     "model": 'a model is loaded before: `dsldec.from_pretrained("MODEL")`',
     "policy": 'the policy is the third argument: `decode(denoiser, prompts, "threshold")`',
