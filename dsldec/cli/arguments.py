@@ -7,7 +7,6 @@ for a value (`values`).
 from __future__ import annotations
 
 import argparse
-import sys
 from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
@@ -42,16 +41,26 @@ class Parser(argparse.ArgumentParser):
 
 
 def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
-    """The options by name; None where help was asked for and has been printed. An option that another hides is told on standard error."""
+    """The options by name; None where help was asked for and has been printed. `take_hidden` tells of options that others hide."""
     try:
         options, unknown = parser.parse_known_intermixed_args(arguments)
     except SystemExit:
         return None
     if unknown:
         raise UsageError(_unknown_options(unknown, arguments, parser, vars(options)))
-    for hidden in _hidden(parser, arguments):
-        print(hidden, file=sys.stderr)
+    _found_hidden.extend(_hidden(parser, arguments))
     return vars(options)
+
+
+# Told when the verb is done: what comes of a mistake that ends it is told first, and alone.
+_found_hidden: list[Diagnostic] = []
+
+
+def take_hidden() -> list[Diagnostic]:
+    """Of options without effect that were parsed since this was asked last."""
+    found = [*_found_hidden]
+    _found_hidden.clear()
+    return found
 
 
 def _unknown_options(unknown: Sequence[str], arguments: Sequence[str], parser: Parser, values: dict[str, Any]) -> Diagnostic:

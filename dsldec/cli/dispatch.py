@@ -14,6 +14,7 @@ from ..diagnostics import PolicyError, UsageError
 from ..resources import version
 from ..spelling import on_command_line
 from . import bench, decoding, exporting, policies
+from .arguments import take_hidden
 from .unknown import unknown_verb
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
@@ -27,8 +28,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
             stream.reconfigure(errors="backslashreplace")
     try:
         with on_command_line():
+            take_hidden()
             status = _dispatch(list(sys.argv[1:] if arguments is None else arguments))
         sys.stdout.flush()
+        for hidden in take_hidden():
+            _said(str(hidden), status)
         return status
     except UsageError as mistake:
         return _said(str(mistake.diagnostic), WRONG_USAGE)

@@ -77,7 +77,7 @@ def device(text: str) -> str:
     if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
         return text
     meant = value_meant("device", text)
-    help = f"did you mean `{meant}`?" if meant else "`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"
+    help = f"{f'did you mean `{meant}`? ' if meant else ''}`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"
     raise UsageError(Diagnostic("E0422", f"`--device` knows no {quoted(text)}", help=help))
 
 

@@ -5,7 +5,6 @@ Not here: how options are spelt (`cli`), where prompts come from (`prompts`), wh
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,11 +16,12 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..policy import Policy
 from . import printable, quoted, quoted_path
+from .differences import digest, noted
 from .prompts import Prompt, read
 from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
 from .settings import chosen
@@ -286,19 +286,20 @@ def _live_console(options: RunOptions) -> Console | None:
     return Console(file=sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout)
 
 
-def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
-    """What decides an answer beside its prompt: the policy in words, and a digest of all of it."""
+def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
+    """What decides an answer beside its prompt: the policy in words, and under `run` all of it with a digest."""
     said = {name: getattr(options, name) for name in DECIDING}
     if options.model is not None and os.path.exists(options.model):
         said["model"] = os.path.realpath(options.model)
     # Of the caches, only those that approximate change an answer.
     said["cache"] = options.cache if options.cache in ("prefix", "dual") else None
     whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)
-    return {"policy": _title(policy), "run": hashlib.sha256(whole.encode()).hexdigest()[:12]}
+    return {"policy": _title(policy), "run": {"digest": digest(whole), **noted(policy, said)}}
 
 
 def _title(policy: Policy) -> str:
-    values = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in policy.parameters.items())
+    shown = {name: "..." if isinstance(value, tuple) else value for name, value in policy.parameters.items()}  # a table is as long as it is
+    values = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in shown.items())
     return f"{policy.name}({values})"
 
 

@@ -99,7 +99,7 @@ def test_a_cache_for_another_attention_is_refused() -> None:
     for asked in ("prefix", "dual"):
         said = refused(Keeper(0, 4), asked)
         assert "nothing to the right of a block" in said.message
-        assert "`--cache exact`" in str(said.help)
+        assert '`cache="exact"`' in str(said.help)
 
 
 @pytest.mark.parametrize("asked", ["prefix", "dual"])
