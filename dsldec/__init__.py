@@ -53,11 +53,33 @@ _LAZY = {
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     from importlib import import_module
 
+    if name not in _LAZY:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}{_elsewhere(name)}")
+
     return getattr(import_module(_LAZY[name], __name__), name)
+
+
+# Public names that are asked for here and stand elsewhere, and what other libraries call ours.
+_ELSEWHERE = {
+    "stream": "dsldec.runtime.decode",
+    "StepEvent": "dsldec.runtime.told",
+    "custom_generate": "dsldec.engines.transformers",
+    "denoiser_of": "dsldec.models.huggingface",
+    "HuggingFaceDenoiser": "dsldec.models.huggingface",
+    "version": "dsldec.resources",
+}
+_CALLED = {"generate": "decode", "run": "decode", "sample": "decode", "compile": "load", "parse": "check", "policies": "shipped_policies"}
+
+
+def _elsewhere(name: str) -> str:
+    from .diagnostics import did_you_mean
+
+    if name in _ELSEWHERE:
+        return f": write `from {_ELSEWHERE[name]} import {name}`"
+    close = None if name.startswith("_") else _CALLED.get(name) or did_you_mean(name, __all__)
+    return f": did you mean `dsldec.{close}`?" if close else ""
 
 
 def __dir__() -> list[str]:

@@ -208,6 +208,7 @@ _CODES = (
     Code("E0418", "the files of a model's weights are damaged, or do not fit its configuration"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
     Code("W0402", "the tokenizer does not fit the model: ids without a token, tokens without an id, or special ids that differ"),
+    Code("W0404", "an option has no effect beside another one"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),
@@ -218,7 +219,7 @@ _CODES = (
     Code("E0426", "the file of prompts cannot be read"),
     Code("E0427", "a prompt is not valid UTF-8 or Unicode"),
     Code("E0428", "a line of a JSONL file is not a string or an object with a `prompt`"),
-    Code("E0429", "a prompt is empty"),
+    Code("E0429", "a text to be infilled is empty"),
     Code("E0430", "the length to generate leaves the model no room for a prompt"),
     Code("E0431", "two prompts have one id, and `--resume` tells them apart by it"),
     Code("E0432", "a file cannot be written there"),
@@ -230,6 +231,9 @@ _CODES = (
     Code("E0438", "another run writes the results file"),
     Code("E0439", "the results file is not what the run wrote: it was deleted, moved, replaced or changed meanwhile"),
     Code("W0403", "the file system knows no locks, so that nothing keeps a second run from writing the results file"),
+    # Calls from Python
+    Code("E0447", "a function has no such argument, or lacks one"),
+    Code("E0448", "an argument is not of the kind that the function takes"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with no word it may begin with"),

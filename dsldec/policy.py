@@ -6,11 +6,13 @@ Not here: how a policy is checked (`checks`) or how a step runs (`backends`, imp
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks
+from .calls import arguments_told
 from .checks.facts import Facts
 from .checks.kinds import MOST_DRAFTS
 from .checks.parameters import MOST_NUMBERS, unfit
@@ -22,12 +24,20 @@ from .ir.nodes import Program
 from .lru import LRUCache
 from .resources import policy_file, shipped_policies
 from .source import Source
+from .spelling import option, reads_flags, setting, typed, written
+from .synonyms import Asked, advice
 
 if TYPE_CHECKING:
     from .backends.step import Function, Step
 
 MOST_STEPS = 32  # of a policy, each with its compiled code; past this the one used least recently is freed and would be made anew
 LONGEST_SHOWN = 60
+# What the scripts and papers of others call a rule that is shipped.
+OTHER_NAMES = {
+    "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
+    "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
+    "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
+}  # fmt: skip
 
 # What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
@@ -75,35 +85,41 @@ class Policy:
         """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
+    @arguments_told("policy.bind(confidence=0.8)")
     def bind(self, /, **parameters: Value) -> Policy:
         """This policy with other parameter values; steps already compiled are shared where the static ones are the same.
 
         Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
         """
-        parameters = {name: _plain(value) for name, value in parameters.items()}
-        wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value)) is not None]
+        return self.bound(parameters)
+
+    def bound(self, values: Mapping[str, Value], options: frozenset[str] = frozenset()) -> Policy:
+        """As `bind`, for a function that takes `options` beside the parameters: what it says of a name is about both."""
+        parameters = {name: _plain(value) for name, value in values.items()}
+        wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value, options)) is not None]
         if wrong:
             raise PolicyError(wrong)
         return Policy(self._program, self._parameters | parameters, self._functions)
 
-    def _misfit(self, name: str, value: object) -> Diagnostic | None:
+    def _misfit(self, name: str, value: object, options: frozenset[str]) -> Diagnostic | None:
         parameter = self._program.parameters.get(name)
         if parameter is None:
             close = did_you_mean(name, self._program.parameters)
             known = ", ".join(f"`{known}`" for known in self._program.parameters)
             help_ = f"did you mean `{close}`?" if close else f"its parameters are {known}" if known else "it has none"
+            help_ = advice(Asked(name, value, "{}", self._parameters, options)) or help_
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
-            example = f"{name}={parameter.default}"
+            example = setting(name, parameter.default)
             message = f"`{name}` is of kind `{parameter.kind}`, and {_shown(value)} is {problem}"
-            return Diagnostic("E0402", message, help=f"for example `{example}`")
+            return Diagnostic("E0402", message, help=f"for example {example}")
         if isinstance(value, tuple):
             return None
         assert isinstance(value, int | float)
         low, high = parameter.smallest, parameter.largest
         if low is not None and high is not None and not low <= value <= high:
             return Diagnostic(
-                "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example `{name}={parameter.default}`"
+                "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example {setting(name, parameter.default)}"
             )
         return None
 
@@ -116,17 +132,18 @@ class Policy:
             return self.facts.lookahead(self._parameters)
         if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or not 1 <= lookahead <= MOST_DRAFTS:
             message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not {_shown(lookahead)}"
-            raise UsageError(Diagnostic("E0409", message, help="for example `lookahead=4`; 1 drafts nothing"))
+            raise UsageError(Diagnostic("E0409", message, help=f"for example {option('lookahead', 4)}; 1 drafts nothing"))
         drafts = self.facts.drafts
         if drafts is not None:
             help_ = "ask for none, or delete that line"
             if isinstance(drafts, str):
                 most = self._program.parameters[drafts].largest
                 fits = lookahead if most is None else min(lookahead, int(most))
-                help_ = f"set its parameter: `--set {drafts}={fits}`, in Python `{drafts}={fits}`"
+                help_ = f"set its parameter: {setting(drafts, fits) if reads_flags() else f'`policy.bind({drafts}={fits})`'}"
             raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
         return lookahead
 
+    @arguments_told('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
     def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.
 
@@ -136,6 +153,8 @@ class Policy:
         """
         from . import backends
 
+        _require_ids(mask_id, eos_id)
+        backend = backends.known(backend)
         if backend == "auto":
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
         static = {name: self._parameters[name] for name in self.facts.static}
@@ -174,8 +193,31 @@ def _shown(value: object) -> str:
     return "this" if isinstance(value, int | tuple) else f"a value of the type `{type(value).__name__}`"
 
 
+def _require_ids(mask_id: object, eos_id: object) -> None:
+    for name, value in (("mask_id", mask_id), ("eos_id", eos_id)):
+        if not (value is None and name == "eos_id") and (not hasattr(value, "__index__") or isinstance(value, bool)):
+            help_ = "for example `mask_id=denoiser.mask_id, eos_id=denoiser.eos_id`"
+            raise UsageError(Diagnostic("E0448", f"`{name}` is an id of the vocabulary, a whole number, not {shown(value)}", help=help_))
+
+
+def shown(value: object) -> str:
+    """A value as a message names it: itself where it is short, else its type."""
+    try:
+        text = repr(value)
+    except Exception:  # an object of the caller's; an int of thousands of digits
+        text = ""
+    return f"`{text}`" if 0 < len(text) <= LONGEST_SHOWN and text.isprintable() else f"a `{type(value).__name__}`"
+
+
+@arguments_told("dsldec.check(text)")
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
     """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by place."""
+    if not isinstance(text, str) or not isinstance(name, str):
+        help_ = "`dsldec.check(text)`; a file is loaded by `dsldec.load(path)`, or read by `Path(path).read_text()`"
+        message = (
+            f"`check` takes a policy's text, not {shown(text)}" if not isinstance(text, str) else f"`name` is a text, not {shown(name)}"
+        )
+        raise UsageError(Diagnostic("E0448", message, help=help_))
     checked, diagnostics = checks.check(Source(text, name))
     if checked is None:
         return None, diagnostics
@@ -184,6 +226,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
     return Policy(program, defaults, LRUCache(MOST_STEPS)), diagnostics
 
 
+@arguments_told('dsldec.load("threshold", confidence=0.8)')
 def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     """A policy ready to run, its parameters bound by name.
 
@@ -197,23 +240,61 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     return found.bind(**parameters)
 
 
+def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
+    """How a parameter of a policy is given another value, as in `policy.bind({})`, and its parameters; None of what is no policy."""
+    try:
+        found = policy if isinstance(policy, Policy) else load(policy) if isinstance(policy, str | os.PathLike) else None
+    except (PolicyError, UsageError):
+        return None
+    named = isinstance(policy, str | os.PathLike) and "\n" not in str(policy)
+    sets = "dsldec.load(" + written(str(policy)).replace("{", "{{").replace("}", "}}") + ", {})" if named else "policy.bind({})"
+    return None if found is None else (sets, found.parameters)
+
+
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
-    """The text that `load` would check, and the name it is shown under. Raises `PolicyError` (E0103, E0104, E0401)."""
+    """The text that `load` would check, and the name it is shown under.
+
+    Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for what is no policy at all.
+    """
+    if not isinstance(policy, str | os.PathLike) or isinstance(os.fspath(policy), bytes):
+        raise UsageError(Diagnostic("E0448", f"{shown(policy)} is no policy", help=_policy_wanted(policy)))
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
-    name = os.fspath(policy) if isinstance(policy, str | os.PathLike) else None
-    if not isinstance(name, str):
-        message = f"a policy is named by a `str` or a path, not by {_shown(policy)}"
-        raise PolicyError([Diagnostic("E0401", message, help='`load("threshold")`, `load("mine.policy")`, or a policy\'s text')])
+    name = os.fspath(policy)
     if name.endswith(".policy") or os.sep in name or "/" in name or not isinstance(policy, str):
         return _read(Path(name)), name
     if name in shipped_policies():
         file = policy_file(name)
         return _read(file), f"policies/{file.name}"
-    close = did_you_mean(name, shipped_policies())
+    raise PolicyError([Diagnostic("E0401", f"no policy is called {shown_text(name)}", help=_no_such_policy(name))])
+
+
+def _no_such_policy(name: str) -> str:
+    called = re.fullmatch(r"(\w+)\((.*)\)", name.strip())
+    if called and called[1] in shipped_policies():
+        values = [one.strip() for one in called[2].split(",") if one.strip()]
+        if reads_flags():
+            return f"write `{' '.join([f'--policy {called[1]}', *(f'--set {typed(one)}' for one in values)])}`"
+        return f"write `dsldec.load({', '.join([written(called[1]), *values])})`"
+    if re.match(r"policy\s", name):
+        return "a policy's text has a line for each statement: `policy p():`, and below it `  window all`, `  commit ...`"
+    close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(name.strip().lower(), shipped_policies())
     known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
-    help_ = f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
-    raise PolicyError([Diagnostic("E0401", f"no policy is called {_shown(name)}", help=help_)])
+    return f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+
+
+def shown_text(text: str) -> str:
+    """A text of the user's in backticks, cut where it is long, without what would steer a terminal."""
+    plain = "".join(one if one.isprintable() else " " for one in text)
+    return f"`{plain if len(plain) <= LONGEST_SHOWN else plain[:LONGEST_SHOWN] + '...'}`"
+
+
+def _policy_wanted(given: object) -> str:
+    if isinstance(given, Policy):
+        return "it is loaded already: set its parameters by `policy.bind(confidence=0.8)`"
+    if isinstance(given, tuple) and given and isinstance(given[0], Policy):
+        return "`dsldec.check` gives two: `policy, diagnostics = dsldec.check(text)`"
+    return 'give a policy\'s name, `"threshold"`, its file, its text, or one that is loaded, `dsldec.load("threshold", confidence=0.8)`'
 
 
 def _read(path: Path) -> str:

@@ -30,7 +30,11 @@ LAYERS = (
     ("ir",),
     ("checks",),
     ("language",),
+    ("calls",),
+    ("synonyms",),
+    ("instead",),
     ("diagnostics", "codes"),
+    ("spelling",),
     ("source", "files", "terminal"),
     ("resources", "lru"),
 )
@@ -43,11 +47,14 @@ CLI_LAYERS = (
     ("bench", "decoding", "exporting", "policies"),  # the verbs
     ("model_options",),
     ("arguments", "values"),
+    ("unknown",),
 )
 CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
-LIGHT = {"ir", "checks", "language", "diagnostics", "codes", "source", "files", "terminal", "resources", "lru"}  # no heavy import at all
+LIGHT = set(
+    "ir checks language calls synonyms instead diagnostics codes spelling source files terminal resources lru".split()
+)  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 
 MET_IN_ONE_PLACE = {

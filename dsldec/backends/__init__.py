@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..ir.nodes import Program
+from ..spelling import option
 from . import compiled, tensorrt, toolchain
 from .module import StepModule
 from .reference import ReferenceStep
@@ -16,6 +17,17 @@ BACKENDS = ("reference", "eager", "inductor", "tensorrt")
 COMPILED = frozenset({"inductor", "tensorrt"})  # once for each shape of a step's inputs
 # Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two CPU cores).
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
+
+
+def known(backend: str) -> str:
+    """The name of a backend, or `auto`. Raises `UsageError` (E0404) for another."""
+    if isinstance(backend, str) and backend in ("auto", *BACKENDS):
+        return backend
+    close = did_you_mean(str(backend), BACKENDS)
+    names = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
+    raise UsageError(
+        Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {names}")
+    )
 
 
 def make(program: Program, backend: str, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Function:
@@ -29,16 +41,12 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
         return StepModule(program, mask_id, eos_id, static)
     if backend == "inductor":
         if toolchain.compiler() is None:
-            help_ = "install one (Debian: `apt install g++`), or use `--backend eager`"
+            help_ = f"install one (Debian: `apt install g++`), or use {option('backend', 'eager')}"
             raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
         return compiled.CompiledStep(StepModule(program, mask_id, eos_id, static))
     if backend == "tensorrt":
         return tensorrt.step(program, mask_id, eos_id, static)
-    close = did_you_mean(str(backend), BACKENDS)
-    known = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
-    raise UsageError(
-        Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {known}")
-    )
+    raise AssertionError(f"`known` lets no `{backend}` pass")
 
 
 def choose(logits_to_read: int) -> tuple[str, str]:

@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from ..spelling import option
 from . import toolchain
 from .module import Inputs, StepModule
 from .step import State, Step, parameter_tensors, static_of
@@ -81,7 +82,7 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
         raise UsageError(Diagnostic("E0404", message, help=help_))
     if (logits := sizes.batch * sizes.window * sizes.vocab_size) > MOST_LOGITS:
         message = f"a step over {logits} logits (rows, times window, times vocabulary) is more than any machine holds"
-        raise UsageError(Diagnostic("E0412", message, help="build it for fewer rows, `--batch 1` say"))
+        raise UsageError(Diagnostic("E0412", message, help=f"build it for fewer rows, {option('batch', 1)} say"))
     if taken := {MASK_ID, EOS_ID} & program.parameters.keys():
         message = f"`{min(taken)}` is a parameter of the policy `{program.name}`, and a built step has an input of that name"
         raise UsageError(Diagnostic("E0412", message, help=f"give the parameter another name, `my_{min(taken)}` say"))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from ..calls import arguments_told
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Carried, Program
@@ -38,6 +39,13 @@ def static_of(program: Program, values: Mapping[str, Value]) -> dict[str, Value]
     return {name: values[name] for name in program.facts.static}
 
 
+def _require_sizes(sizes: Mapping[str, object]) -> None:
+    for name, size in sizes.items():
+        if not hasattr(size, "__index__") or isinstance(size, bool) or int(size) < 1:
+            message = f"`{name}` is a whole number from 1 on, not `{size}`"
+            raise UsageError(Diagnostic("E0448", message, help="for example `step.start(2, 32, vocab_size=denoiser.vocab_size)`"))
+
+
 @dataclass(frozen=True, slots=True)
 class Step:
     """A policy's step on one backend.
@@ -54,6 +62,7 @@ class Step:
     function: Function
     static: Mapping[str, Value] = field(default_factory=dict)
 
+    @arguments_told("step.start(batch, window_length)")
     def start(
         self,
         batch: int,
@@ -71,6 +80,12 @@ class Step:
         no numbers; what that step wrote in such a row must not be used. `vocab_size` is needed by a policy that compares
         distributions of two steps; raises `UsageError` (E0408) where it is missing.
         """
+        sizes = {"batch": batch, "window_length": window_length, "generation_length": generation_length, "vocab_size": vocab_size}
+        _require_sizes({name: size for name, size in sizes.items() if size is not None or name in ("batch", "window_length")})
+        try:
+            torch.device(device)
+        except (RuntimeError, TypeError):
+            raise UsageError(Diagnostic("E0448", f"there is no device `{device}`", help="`cpu`, `cuda`, `cuda:1`, say, or `mps`")) from None
         shape = (batch, window_length)
         state = {name: self._zeros(carried, shape, vocab_size, device) for name, carried in self.program.carried.items()}
         state["not_finite"] = torch.zeros(shape, dtype=torch.bool, device=device)

@@ -25,6 +25,7 @@ from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
 from ..lru import LRUCache
+from ..spelling import option
 from . import engine_cache, toolchain
 from .compiled import MOST_SHAPES
 from .engine_cache import Engine
@@ -34,10 +35,13 @@ from .step import State, Step
 
 LIBRARY = "torch_tensorrt"
 INSTALL = '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`'
-OTHERWISE = "use `--backend inductor` or `--backend eager`"
 
 # Positions are compared pair by pair, which writes several [B, T, T].
 LONGEST_WINDOW = 1024
+
+
+def _otherwise() -> str:
+    return f"use {option('backend', 'inductor')} or {option('backend', 'eager')}"
 
 
 def library() -> Any:
@@ -45,17 +49,17 @@ def library() -> Any:
     if importlib.util.find_spec(LIBRARY) is None:
         _declined(
             "the backend `tensorrt` needs Torch-TensorRT and an NVIDIA GPU, and Torch-TensorRT is not installed",
-            f"{INSTALL}, or {OTHERWISE}",
+            f"{INSTALL}, or {_otherwise()}",
         )
     if gpu() is None:
-        _declined("the backend `tensorrt` needs an NVIDIA GPU, and torch finds none", OTHERWISE)
+        _declined("the backend `tensorrt` needs an NVIDIA GPU, and torch finds none", _otherwise())
     try:
         # It prints to both before it raises, as on a machine without TensorRT's own libraries.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
             found = importlib.import_module(LIBRARY)
     except Exception as error:  # the package raises bare exceptions, and its extensions what they like
         _declined(
-            f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}", f"{INSTALL} brings what it needs; or {OTHERWISE}"
+            f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}", f"{INSTALL} brings what it needs; or {_otherwise()}"
         )
     notes = logging.getLogger(LIBRARY)
     if notes.level == logging.NOTSET:  # warnings about settings, on every build; errors say why one fails
@@ -156,7 +160,7 @@ class Engines:
         length, tensors = inputs["editable"].shape[1], tuple(inputs.values())
         if length > LONGEST_WINDOW:
             message = f"the backend `tensorrt` takes windows of up to {LONGEST_WINDOW} positions, and this one has {length}"
-            _declined(message, f"choose a shorter block, or {OTHERWISE}")
+            _declined(message, f"choose a shorter block, or {_otherwise()}")
         if self.made_of is None:
             return self._built(flat, tensors)
         name = engine_cache.key(self.made_of, inputs)
@@ -173,7 +177,7 @@ class Engines:
                 program = torch.export.export(flat, inputs)
             return build(self.library, program, inputs, self.timings.name)
         except Exception as error:  # TensorRT's failures have no class of their own
-            _declined(f"the backend `tensorrt` could not build an engine for the step: {_first_line(error)}", OTHERWISE)
+            _declined(f"the backend `tensorrt` could not build an engine for the step: {_first_line(error)}", _otherwise())
 
 
 def build(library: Any, program: torch.export.ExportedProgram, inputs: Sequence[Tensor], timings: str, **settings: object) -> Engine:
@@ -196,7 +200,7 @@ def _settings() -> dict[str, object]:
 def _require_no_draws(program: Program) -> None:
     for operation in program.operations:
         if operation.name == "random" or (operation.name == "observe" and operation.of != "argmax"):
-            _declined(f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot", OTHERWISE)
+            _declined(f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot", _otherwise())
 
 
 def _first_line(error: BaseException) -> str:

@@ -21,16 +21,20 @@ from pathlib import Path
 import torch
 
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import option
 
 INDUCTOR_CACHE, TRITON_CACHE = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
 PROBE = bytes(64 * 1024)  # a small compiled step takes more
 SECONDS = 60  # that a compiler may take for ten characters
-EAGER = "or use `--backend eager`, which compiles nothing"
 
 
 def compiler() -> str | None:
     """The C++ compiler Inductor would use on this machine."""
     return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++") or shutil.which("cl")
+
+
+def eager() -> str:
+    return f"or use {option('backend', 'eager')}, which compiles nothing"
 
 
 def cache_folder() -> Path:
@@ -80,11 +84,12 @@ def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
         return tempfile.TemporaryDirectory(prefix="dsldec-")
     except OSError as error:
         message = f"{what} needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
-        raise UsageError(Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {EAGER}")) from None
+        raise UsageError(Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {eager()}")) from None
 
 
-def failure(error: BaseException, what: str, otherwise: str = EAGER) -> Diagnostic:
-    """Why compiling failed with an error of torch's; `what` failed, as the begin of a sentence."""
+def failure(error: BaseException, what: str, otherwise: str | None = None) -> Diagnostic:
+    """Why compiling failed with an error of torch's; `what` failed, as the begin of a sentence; `otherwise` says what else can be done."""
+    otherwise = eager() if otherwise is None else otherwise
     if _disk_is_full(error):
         message = f"{what}: no space left on the disk of `{_shown_folder()}` or of `{_temporary_folder()}`"
         return Diagnostic("E0417", message, help=f"make room, or set `{INDUCTOR_CACHE}` and `TMPDIR` to folders with room; {otherwise}")
@@ -109,7 +114,7 @@ def of_compiling(error: BaseException) -> bool:
 
 def _trouble(message: str, name: str) -> Diagnostic:
     help_ = f"set `{name}` to a folder of yours with room left" + (", or unset it" if os.environ.get(name) else "")
-    return Diagnostic("E0417", message, help=f"{help_}; `--backend eager` compiles nothing")
+    return Diagnostic("E0417", message, help=f"{help_}; {option('backend', 'eager')} compiles nothing")
 
 
 def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:

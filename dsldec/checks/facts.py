@@ -23,7 +23,7 @@ RANDOM_WORDS = frozenset({"sample", "chance"})
 # once. More for what makes as many numbers as there are logits; a sort, or the likeliest ids, count as one.
 PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
 ASSUMPTIONS_OF_DRAFTS = (
-    "a row of a forward has the logits that it has alone (`--verify-rows sequential` forwards each alone)",
+    "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
     "a cache of the model's is none, or the same with drafts and without",
 )
 ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops with an error",)

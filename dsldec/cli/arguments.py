@@ -7,11 +7,23 @@ for a value (`values`).
 from __future__ import annotations
 
 import argparse
+from collections.abc import Iterator, Sequence
 from typing import Any, NoReturn
 
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..diagnostics import Diagnostic, UsageError
 from ..tools import quoted
+from .unknown import unknown_options
 
+# What a verb that lacks something may be given.
+EXAMPLES = {
+    "dsldec check": "dsldec check mine.policy",
+    "dsldec fmt": "dsldec fmt mine.policy",
+    "dsldec test": "dsldec test threshold",
+    "dsldec explain": "dsldec explain threshold",
+    "dsldec show": "dsldec show threshold --stage ir",
+    "dsldec build": "dsldec build threshold --vocab 32000 -o step.pt2",
+    "dsldec export-hf": "dsldec export-hf ./MODEL threshold",
+}
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.
 YES_OR_NO = argparse.BooleanOptionalAction
 
@@ -24,33 +36,75 @@ class Parser(argparse.ArgumentParser):
         super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=shown, allow_abbrev=False)
 
     def error(self, message: str) -> NoReturn:
-        raise UsageError(_misread(message, self.prog))
+        shown = {"/".join(action.option_strings): str(action.metavar) for action in self._actions}
+        raise UsageError(_misread(message, self.prog, shown))
 
 
 def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
-    """The options by name; None where help was asked for and has been printed."""
+    """The options by name; None where help was asked for and has been printed. `take_hidden` tells of options that others hide."""
     try:
         options, unknown = parser.parse_known_intermixed_args(arguments)
     except SystemExit:
         return None
     if unknown:
-        raise UsageError(_unknown_option(unknown[0], parser))
+        raise UsageError(_unknown_options(unknown, arguments, parser, vars(options)))
+    _found_hidden.extend(_hidden(parser, arguments))
     return vars(options)
 
 
-def _unknown_option(option: str, parser: Parser) -> Diagnostic:
+# Told when the verb is done: what comes of a mistake that ends it is told first, and alone.
+_found_hidden: list[Diagnostic] = []
+
+
+def take_hidden() -> list[Diagnostic]:
+    """Of options without effect that were parsed since this was asked last."""
+    found = [*_found_hidden]
+    _found_hidden.clear()
+    return found
+
+
+def _unknown_options(unknown: Sequence[str], arguments: Sequence[str], parser: Parser, values: dict[str, Any]) -> Diagnostic:
     known = [name for action in parser._actions for name in action.option_strings]
-    near = did_you_mean(option.partition("=")[0], known)
-    help = f"did you mean `{near}`?" if near else f"`{parser.prog} --help` lists the options; after `--` a prompt may begin with `-`"
-    return Diagnostic("E0420", f"`{parser.prog}` has no option {quoted(option)}", help=help)
+    options = [one for one in dict.fromkeys(unknown) if one.startswith("-") and len(one) > 1]
+    if not options:  # words where the verb takes none, or no more
+        help = f"`{parser.prog} --help` shows what it takes"
+        return Diagnostic("E0420", f"`{parser.prog}` takes no {quoted(unknown[0])}", help=help)
+    followed = {}
+    for one in options:
+        after = arguments[arguments.index(one) + 1 :] if one in arguments else []
+        followed[one] = after[0] if after and (not after[0].startswith("-") or after[0][1:2].isdigit()) else None
+    return unknown_options(parser.prog, followed, known, values)
 
 
-def _misread(message: str, prog: str) -> Diagnostic:
+def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
+    """Of options given twice that hold one value: the last one counts. A parameter set twice is such too."""
+    actions = {name: action for action in parser._actions for name in action.option_strings}
+    seen: dict[str, str] = {}
+    for at, argument in enumerate(arguments):
+        flag, _, value = argument.partition("=")
+        action = actions.get(flag)
+        if action is None or (action.nargs == 0 and not isinstance(action, YES_OR_NO)):
+            continue
+        value = value or (arguments[at + 1] if action.nargs is None and at + 1 < len(arguments) else "")
+        several = isinstance(action, argparse._AppendAction)
+        key = f"{flag} {value.partition('=')[0].strip()}" if several else action.dest
+        written = f"{flag} {value}".strip()
+        if (several and "=" not in value) or seen.setdefault(key, written) == written:
+            continue
+        message = f"{quoted(seen[key])} has no effect: {quoted(written)} comes after it"
+        yield Diagnostic("W0404", message, help="leave one of them out")
+        seen[key] = written
+
+
+def _misread(message: str, prog: str, shown: dict[str, str]) -> Diagnostic:
     """What argparse says of an option, as `argument --policy: expected one argument`, in our words."""
     option, colon, why = message.removeprefix("argument ").partition(": ")
     if not colon:
         return Diagnostic("E0420", quoted(message).strip("`"), help=f"`{prog} --help` lists the options")
     if option == "the following arguments are required":
-        return Diagnostic("E0420", f"`{prog}` lacks `{why}`", help=f"`{prog} --help` shows what it takes")
-    why = why.replace("expected one argument", "a value is missing")
+        return Diagnostic("E0420", f"`{prog}` lacks `{why}`", help=f"for example `{EXAMPLES[prog]}`")
+    if why == "expected one argument":
+        return Diagnostic("E0420", f"`{option}`: a value is missing", help=f"write `{option.split('/')[-1]} {shown[option]}`")
+    if why.startswith("ignored explicit argument"):
+        return Diagnostic("E0420", f"`{option}` takes no value, and is given {quoted(why.split(maxsplit=3)[-1])}", help=f"write `{option}`")
     return Diagnostic("E0420", f"`{option}`: {why}", help=f"`{prog} --help` shows what it takes")

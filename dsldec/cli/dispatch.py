@@ -11,10 +11,12 @@ from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 
 from .. import terminal
-from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..resources import version
-from ..tools import quoted
+from ..spelling import on_command_line
 from . import bench, decoding, exporting, policies
+from .arguments import take_hidden
+from .unknown import unknown_verb
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
@@ -33,8 +35,12 @@ def _status(arguments: list[str]) -> int:
     try:
         if sys.stdout is None:
             raise UsageError(Diagnostic("E0432", "standard output is closed", help="`> /dev/null` throws away what is printed"))
-        status = _dispatch(arguments)
+        with on_command_line():
+            take_hidden()
+            status = _dispatch(arguments)
         sys.stdout.flush()
+        for hidden in take_hidden():
+            _said(str(hidden), status)
         return status
     except UsageError as mistake:
         return _said(str(mistake.diagnostic), WRONG_USAGE)
@@ -74,11 +80,11 @@ def _dispatch(arguments: list[str]) -> int:
     if not arguments or arguments[0] in ("-h", "--help"):
         print(_help(), end="")
         return 0 if arguments else WRONG_USAGE
-    if arguments[0] == "--version":
+    if arguments[0] in ("--version", "-V"):
         print(f"dsldec {version()}")
         return 0
     if arguments[0] not in VERBS:
-        raise UsageError(_unknown_verb(arguments[0]))
+        raise UsageError(unknown_verb(arguments[0], [*VERBS]))
     return VERBS[arguments[0]][1](arguments[1:])
 
 
@@ -96,13 +102,6 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "model": ("say what a model is to decoding, and where each of its ids was found", decoding.model),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", decoding.evaluate),
 }
-
-
-def _unknown_verb(word: str) -> Diagnostic:
-    near = did_you_mean(word, [*VERBS, "--help", "--version"])
-    if near is not None:
-        return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help=f"did you mean `dsldec {near}`?")
-    return Diagnostic("E0421", f"dsldec has no verb {quoted(word)}", help="`dsldec --help` lists the verbs; prompts go after `dsldec run`")
 
 
 def _help() -> str:

@@ -82,7 +82,7 @@ def explain(arguments: list[str]) -> int:
         return 0
     from ..tools import explain as tool
 
-    return tool.explain(values["subject"], values["gen_length"] or 256, tuple(values["settings"] or ()))
+    return tool.explain(values["subject"], values["gen_length"], tuple(values["settings"] or ()))
 
 
 def _explain_parser() -> Parser:
@@ -113,7 +113,12 @@ def _show_parser() -> Parser:
         description="Print what a stage makes of a policy, as text that stays the same.",
     )
     parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
-    parser.add_argument("--stage", required=True, metavar="STAGE", help="tree, facts, ir (the operations of a step) or torch (their graph)")
+    parser.add_argument(
+        "--stage",
+        required=True,
+        metavar="STAGE",
+        help="text (as it was written), tree, facts, ir (the operations of a step) or torch (their graph)",
+    )
     parser.add_argument(
         "--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated"
     )

@@ -10,6 +10,7 @@ from collections.abc import Callable, Sequence
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import whole_number
+from ..synonyms import value_meant
 from ..tools import quoted
 
 BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
@@ -53,7 +54,8 @@ def one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
         if text in known:
             return text
         near = did_you_mean(text, known)
-        help = f"did you mean `{option} {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in known)}"
+        meant = f"{option} {near}" if near else value_meant(option.strip("-"), text)
+        help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(f'`{name}`' for name in known)}"
         raise UsageError(Diagnostic("E0422", f"`{option}` takes no {quoted(text)}", help=help))
 
     return chosen
@@ -67,14 +69,17 @@ def backend(text: str) -> str:
     if text in BACKENDS:
         return text
     near = did_you_mean(text, BACKENDS)
-    help = f"did you mean `--backend {near}`?" if near else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
+    meant = f"--backend {near}" if near else value_meant("backend", text)
+    help = f"did you mean `{meant}`?" if meant and not text.startswith("cuda") else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
     raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
 
 
 def device(text: str) -> str:
     if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
         return text
-    raise UsageError(Diagnostic("E0422", f"`--device` knows no {quoted(text)}", help="`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"))
+    meant = value_meant("device", text)
+    help = f"{f'did you mean `{meant}`? ' if meant else ''}`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"
+    raise UsageError(Diagnostic("E0422", f"`--device` knows no {quoted(text)}", help=help))
 
 
 def packing(text: str) -> str:

@@ -20,12 +20,14 @@ from torch import Tensor
 from transformers import GenerationMixin
 from transformers.generation import GenerateDecoderOnlyOutput
 
+from .. import backends
+from ..calls import arguments_told
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
-from ..models.loading import tokenizer_of
-from ..policy import Policy, load
+from ..models.loading import require_kinds, tokenizer_of
+from ..policy import Policy, in_use, load
 from ..runtime.cache import require_known
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
@@ -56,6 +58,7 @@ class Options:
     all_ids: bool | None = None
 
 
+@arguments_told('custom_generate("threshold", confidence=0.8)', in_use)
 def custom_generate(
     policy: Policy | str | os.PathLike[str],
     /,
@@ -90,7 +93,10 @@ def custom_generate(
             message = f"`{field.name}` is an option of `custom_generate`, and a parameter of the policy `{loaded.name}` too"
             help = f"bind the parameter before: `custom_generate(dsldec.load(policy, {field.name}=...))`"
             raise UsageError(Diagnostic("E0409", message, help=help))
-    return CustomGenerate(loaded.bind(**parameters), options)
+    require_kinds({"shift_logits": shift_logits}, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length, "seed": seed})
+    if backend is not None:
+        backends.known(backend)
+    return CustomGenerate(loaded.bound(parameters, frozenset(field.name for field in fields(options))), options)
 
 
 class CustomGenerate:

@@ -9,8 +9,9 @@ Not here: what is said of a line that is no statement (`mistakes`).
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from itertools import takewhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ..diagnostics import Diagnostic, in_order
@@ -25,7 +26,7 @@ from .limits import nested_too_deep, number, number_too_large, pieces_within, un
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
 from .scan import Piece, Sort
-from .words import KEYWORDS, PARAMETER_KINDS, STATE_KINDS
+from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Word
 
 if TYPE_CHECKING:
     import lark
@@ -221,6 +222,15 @@ class _Builder:
     def lookahead(self, span: Span, drafts: Any, acceptance: Any) -> syntax.Lookahead:
         return syntax.Lookahead(span, drafts, acceptance if isinstance(acceptance, syntax.Expression) else None)
 
+    def window(self, span: Span, shape: Any) -> syntax.Window:
+        return syntax.Window(span, _by_place(shape, WINDOWS))
+
+    def draw(self, span: Span, way: Any) -> syntax.Draw:
+        return syntax.Draw(span, _by_place(way, DRAWS))
+
+    def logits(self, span: Span, transform: Any) -> syntax.Logits:
+        return syntax.Logits(span, _by_place(transform, TRANSFORMS))
+
     # Expressions
 
     def comparison(self, span: Span, *parts: Any) -> syntax.Comparison:
@@ -277,6 +287,18 @@ class _Builder:
         return tuple(each for each in parameters if each is not None)
 
     names = arguments = parameters
+
+
+def _by_place(shape: Any, words: Mapping[str, Word]) -> Any:
+    """`gumbel(temperature=0.7)` as `gumbel(0.7)`: arguments that could stand without their names, where nothing is missing before them."""
+    word = words.get(shape.function.text) if isinstance(shape, syntax.Call) else None
+    if word is None or len({keyword.identifier.text for keyword in shape.keywords}) != len(shape.keywords):
+        return shape
+    named = {keyword.identifier.text: keyword for keyword in shape.keywords}
+    places = takewhile(lambda slot: slot.name in named and not slot.named and not slot.many, word.slots[len(shape.arguments) :])
+    placed = [named[slot.name] for slot in places]
+    rest = tuple(keyword for keyword in shape.keywords if keyword not in placed)
+    return syntax.Call(shape.span, shape.function, (*shape.arguments, *(keyword.value for keyword in placed)), rest)
 
 
 def _rule(class_name: str) -> str:

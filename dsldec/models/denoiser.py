@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import option, reads_flags
 
 
 @runtime_checkable
@@ -37,17 +38,23 @@ def require_denoiser(denoiser: Any) -> None:
     lacking = [name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")]
     if not callable(denoiser):
         message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
-        raise UsageError(Diagnostic("E0408", message, help="give a function, or `dsldec.from_pretrained()`"))
+        given = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
+        raise UsageError(Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({given})`"))
     if not lacking:
         _require_ids_that_fit(denoiser)
     else:
         names = " and ".join(f"`{name}`" for name in lacking)
-        raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=f"set it: `denoiser.{lacking[0]} = ...` (an int)"))
+        help = f"set it: `denoiser.{lacking[0]} = ...` (an int)"
+        if hasattr(denoiser, "config") and hasattr(denoiser, "parameters"):
+            help = "a model of transformers: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
+        raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=help))
 
 
 def _require_ids_that_fit(denoiser: Denoiser) -> None:
     size, eos_id, blocks = denoiser.vocab_size, getattr(denoiser, "eos_id", None), getattr(denoiser, "block_length", None)
-    wrong, help_ = "", "`mask_id` and `eos_id` are two different ids below `vocab_size`; without an end of text, `eos_id` is None"
+    wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} are two different ids below {size}"
+    if not reads_flags():
+        help_ += "; without an end of text, `eos_id` is None"
     if size < 2 or not 0 <= denoiser.mask_id < size:
         wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
@@ -84,5 +91,5 @@ def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnos
     fits = most - prompt_length
     help_ = f"shorten the prompt to fewer than {most} tokens" if gen_length else f"shorten the text, or its gaps, to {most} tokens"
     if fits > 0:
-        help_ = f"generate less: `--gen-length {fits}`, in Python `gen_length={fits}`"
+        help_ = f"generate less: {option('gen_length', fits)}"
     return Diagnostic("E0407", message, help=help_)

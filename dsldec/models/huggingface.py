@@ -16,7 +16,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..calls import arguments_told
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import N, option, setting
 from . import infill
 from .attention import Way
 from .blocks import probe_blocks
@@ -24,7 +26,7 @@ from .chat_template import TemplateFailedError, in_template
 from .denoiser import require_denoiser
 from .head import Head
 from .kept import KeysAndValues, way_of
-from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, with_weights, wrong
+from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, require_kinds, require_name, with_weights, wrong
 from .probe import Mask, Probed, counts_padding, keys_mask, probe
 from .shifted import before, shifted
 from .tokenizer_fit import fit_of
@@ -191,10 +193,10 @@ class HuggingFaceDenoiser:
             return in_template(self.tokenizer, [{"role": "user", "content": text}])
         # A template is a program that comes with the model: it may lack a value, or raise what it likes.
         except Exception as error:
-            why = (str(error).strip().splitlines() or [""])[0]
+            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
             message = f"the chat template of the model's tokenizer fails: {why}"
-            help = "give prompts as they are: `--raw` (`from_pretrained(..., raw=True)`)"
+            help = f"give prompts as they are: {option('raw', True)}"
             raise UsageError(Diagnostic("E0409", message, help=help)) from error
 
     def decode_text(self, ids: Sequence[int]) -> str:
@@ -204,6 +206,7 @@ class HuggingFaceDenoiser:
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
 
 
+@arguments_told('from_pretrained("./MODEL")')
 def from_pretrained(
     name_or_path: str | os.PathLike[str] | None = None,
     *,
@@ -226,15 +229,22 @@ def from_pretrained(
     Raises `UsageError`: E0405 where there is no model that sees both sides, no tokenizer, no mask token, or code that is not
     trusted; E0408 for ids that cannot be right.
     """
+    require_name(name_or_path)
+    flags = {"trust_remote_code": trust_remote_code, "shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
+    require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
     traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
+    if block_length is not None and not found.family.block_causal and found.raw.get("block_length") is None:
+        log.info("the model is taken to see one block of %d tokens after the other, as %s says; of a policy's blocks it is %s",
+                 block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
     denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw, all_ids)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
-        log.info("the tokenizer has no chat template: prompts are given as they are (`--raw`: without this line)")
+        log.info("the tokenizer has no chat template: prompts are given as they are (%s: without this line)", option("raw", True))
     return denoiser
 
 
+@arguments_told("denoiser_of(model, tokenizer)")
 def denoiser_of(
     model: Any,
     tokenizer: Any = None,
@@ -252,6 +262,8 @@ def denoiser_of(
     are made to see what the model does, so it has to be in `eval` mode. Raises `UsageError` as `from_pretrained` does.
     """
     found = already_loaded(model, tokenizer)
+    flags = {"shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
+    require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits, block_length)), raw, all_ids)
 
 
@@ -307,7 +319,8 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
         return probed
     is_a = f"`{found.name}` ({type(model).__name__})"
     if blocks is None:
-        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say `--block-length N`"
+        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say "
+        help += option("block_length", N)
         raise wrong(f"{is_a} is causal, or causal between blocks: what stands last changes nothing at the start", help)
     help = "a model is needed whose code takes a mask of each position for each: SDAR, LLaDA2, transformers' own decoders"
     raise wrong(f"{is_a} heeds no mask that shows it its own block of {blocks.value} and hides what comes after", help)

@@ -19,6 +19,8 @@ MISWRITTEN = re.compile(r"\[ *mask(?!\w)[^\[\]\n]{0,20}\]", re.IGNORECASE)
 
 def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
     """A text as ids, `mask_id` in its gaps, special tokens as the tokenizer puts them around a text. Raises `UsageError` (E0409)."""
+    if not text.strip():
+        raise UsageError(Diagnostic("E0429", "a text to be infilled is empty", help="write `[MASK*8]` for eight tokens of anything"))
     written = tokenizer.convert_ids_to_tokens(mask_id)
     pieces = list(_pieces(text, written))
     help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'

@@ -21,6 +21,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import option
 from .attention import WAYS, OwnWayError, Way
 from .head import Head, near, picked
 from .shifted import before
@@ -166,7 +167,7 @@ def way_of(denoiser: Any) -> Way:
         if reason not in (NOT_MET, NO_POSITIONS):
             break
     message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {told}"
-    raise UsageError(Diagnostic("E0414", message, help='decode without them: `--cache none`, in Python `cache="none"`'))
+    raise UsageError(Diagnostic("E0414", message, help=f"decode without them: {option('cache', 'none')}"))
 
 
 def _why_not(denoiser: Any, way: Way) -> str:

@@ -6,7 +6,7 @@ Not here: which models can denoise (`families`), how code of a model's own is ru
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ import torch
 
 from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
+from ..policy import shown
 from ..resources import embedded_model_folder
+from ..spelling import option, reads_flags
 from . import hub, vocab_txt
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
@@ -84,7 +86,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     raw["auto_map"] = {auto: code for auto, code in (raw.get("auto_map") or {}).items() if not str(code).startswith(f"{OUR_MODELING}.")}
     stock = stock_of(raw)
     if raw.get("auto_map") and stock is None and not trust_remote_code:
-        raise wrong(f"`{name}` brings its own Python code", "read it first; to run it add `--trust-remote-code` (`trust_remote_code=True`)")
+        raise wrong(f"`{name}` brings its own Python code", f"read it first; to run it write {option('trust_remote_code', True)}")
     family, trust = family_of(raw, name), trust_remote_code and stock is None
     with _told(f"the configuration of `{name}` does not load", "see whether its `model_type` is one that the installed transformers knows"):
         config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
@@ -97,7 +99,10 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
 
 
 def already_loaded(model: Any, tokenizer: Any) -> Opened:
-    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405)."""
+    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405, E0448)."""
+    if not (callable(model) and hasattr(model, "config") and hasattr(model, "parameters")):
+        help = 'give a model as transformers loads it, or its folder to `dsldec.from_pretrained("./MODEL")`'
+        raise UsageError(Diagnostic("E0448", f"{shown(model)} is no model of transformers", help=help))
     config, name = model.config, model.name_or_path or type(model).__name__
     # The class that runs, which need not be the one that the weights were saved from, and may be somebody's own form of a known one.
     raw = config.to_dict() | {"architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]}
@@ -204,6 +209,29 @@ def without_weights(model: Opened) -> Any:
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
+def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) -> None:
+    """Raise `UsageError` (E0448) for a flag that is no bool, and for an id or a length that is no whole number; None is neither."""
+    for name, value in flags.items():
+        # A word would be true whatever it says, and one of these runs code.
+        if value is not None and not isinstance(value, bool):
+            raise UsageError(
+                Diagnostic("E0448", f"`{name}` is True or False, not {shown(value)}", help=f"write `{name}=True` or leave it out")
+            )
+    for name, value in numbers.items():
+        if value is not None and (not hasattr(value, "__index__") or isinstance(value, bool)):
+            raise UsageError(Diagnostic("E0448", f"`{name}` is a whole number, not {shown(value)}", help=f"for example `{name}=4`"))
+
+
+def require_name(given: object) -> None:
+    """Raise `UsageError` (E0448) for what names no model."""
+    if given is None or isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(given.__fspath__(), str)):
+        return
+    help = 'give a folder or a hub\'s name, `from_pretrained("./MODEL")`, or nothing for the embedded model'
+    if callable(given) and hasattr(given, "config"):
+        help = "a model that is loaded: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
+    raise UsageError(Diagnostic("E0448", f"{shown(given)} names no model", help=help))
+
+
 def dtype_of(given: str | torch.dtype) -> torch.dtype:
     """`float32`, `bfloat16` or `float16`. Raises `UsageError` (E0405)."""
     name = str(given).removeprefix("torch.")
@@ -219,11 +247,14 @@ def device_of(given: str | torch.device | None) -> torch.device:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(given)
-    except RuntimeError:
+    except (RuntimeError, TypeError):
         raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
     there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
     if there <= (device.index or 0):
-        raise wrong(f"there is no device `{given}` on this machine", "leave `--device` out for the best there is, or `--device cpu`")
+        raise wrong(
+            f"there is no device `{given}` on this machine",
+            f"leave {option('device')} out for the best there is, or write {option('device', 'cpu')}",
+        )
     return device
 
 
@@ -239,8 +270,8 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
     except (MemoryError, RuntimeError) as error:
         if not memory_ran_out(error):
             raise
-        other = "a smaller model, or a `--device` with more memory, is needed"
-        help = f"load it smaller: `--dtype bfloat16`; or {other}" if dtype == torch.float32 else other
+        other = f"a smaller model, or a {option('device')} with more memory, is needed"
+        help = f"load it smaller: {option('dtype', 'bfloat16')}; or {other}" if dtype == torch.float32 else other
         raise wrong(f"`{name}` in {str(dtype).removeprefix('torch.')} does not fit into the memory of `{device}`", help) from None
 
 
@@ -279,7 +310,10 @@ def _silent() -> Iterator[None]:
 def _require_folder(path: Path) -> None:
     """Tell apart what is wrong with a local path before anything is imported for it."""
     if not os.path.exists(path):
-        raise wrong(f"there is no `{path}`", "give the folder of a Hugging Face model, or leave `--model` out for the embedded one")
+        raise wrong(
+            f"there is no `{path}`",
+            f"give the folder of a Hugging Face model, or {'leave `--model` out' if reads_flags() else 'nothing'} for the embedded one",
+        )
     if not os.path.isdir(path):
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
     if not (path / "config.json").exists():

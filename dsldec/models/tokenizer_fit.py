@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import Diagnostic
+from ..spelling import option
 
 if TYPE_CHECKING:
     from .loading import Opened
@@ -46,7 +47,7 @@ class Fit:
             has = _count(len(self.without_token), "id has no token", "ids have no token")
             then = "what is written there is missing from the text" if all_ids else "they are never written"
             message = f"the model has {self.vocab_size:,} ids and the tokenizer {self.tokens:,}: {has}, {then}"
-            lifts = "" if all_ids else "; `--all-ids` (`all_ids=True`) lets them be written"
+            lifts = "" if all_ids else f"; {option('all_ids', True)} lets them be written"
             yield Diagnostic("W0402", message, help=f"{OWN_TOKENIZER}{lifts}")
         if self.beyond:
             has = _count(len(self.beyond), "token is", "tokens are")

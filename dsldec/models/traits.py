@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import Diagnostic, UsageError
+from ..spelling import N, option
 from .families import BLOCK_NAMES, Family
 
 if TYPE_CHECKING:
@@ -86,7 +87,7 @@ def require_mask(traits: Traits, name: str) -> int:
     if traits.mask_id is not None:
         return int(traits.mask_id.value)
     message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one"
-    raise UsageError(Diagnostic("E0405", message, help="say which id it is: `--mask-id N`, in Python `mask_id=N`"))
+    raise UsageError(Diagnostic("E0405", message, help=f"say which id it is: {option('mask_id', N)}"))
 
 
 def require_block_length(traits: Traits, family: Family, name: str) -> int | None:
@@ -96,7 +97,7 @@ def require_block_length(traits: Traits, family: Family, name: str) -> int | Non
         return length
     message = f"`{name}` is block-causal, and its configuration does not say how long its blocks are"
     message = message if length is None else f"a block has 1 token or more, not {length}"
-    raise UsageError(Diagnostic("E0405", message, help="say it: `--block-length N` (`from_pretrained(..., block_length=N)`)"))
+    raise UsageError(Diagnostic("E0405", message, help=f"say it: {option('block_length', N)}"))
 
 
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Found]:

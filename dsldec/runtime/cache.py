@@ -23,6 +23,7 @@ from torch import Tensor
 
 from ..checks.facts import Facts
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..spelling import option
 from .forward import Forward, Windows, called
 from .logits import as_logits
 from .rows import Rows
@@ -168,7 +169,7 @@ def require_known(asked: str) -> None:
     """Raise `UsageError` (E0414) for a name that is no cache's."""
     if asked not in CACHES:
         close = did_you_mean(str(asked), CACHES)
-        help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
+        help = f"did you mean {option('cache', close)}?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
         raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
 
 
@@ -182,19 +183,25 @@ def _can_keep(denoiser: Any) -> bool:
 def _refused(asked: str, denoiser: Any, facts: Facts, packing: str, in_blocks: bool) -> tuple[str, str] | None:
     """Why a cache cannot be used, and what to do."""
     if not hasattr(denoiser, "kept"):
-        return "this denoiser keeps no keys and values", "load the model with `from_pretrained`, or `--cache none`"
+        return (
+            "this denoiser keeps no keys and values",
+            f"load the model with `from_pretrained`, or decode without: {option('cache', 'none')}",
+        )
     if asked == "exact" and not in_blocks:
         return (
             "the model sees the whole canvas, so that keys and values change with every token written to their right",
-            "`--cache prefix` or `--cache dual` go on with those of the last window: an approximation",
+            f"{option('cache', 'prefix')} or {option('cache', 'dual')} go on with those of the last window: an approximation",
         )
     if asked != "exact" and in_blocks:
-        return "the model sees nothing to the right of a block, and what stands left of it can be kept as it is", "`--cache exact`"
+        return (
+            "the model sees nothing to the right of a block, and what stands left of it can be kept as it is",
+            f"write {option('cache', 'exact')}",
+        )
     if asked not in facts.caches:
         return (
             "the policy's window slides: it is new at every step, and what is kept would be read anew for each",
-            "`--cache none`, or a policy that writes in `window blocks(n)`",
+            f"{option('cache', 'none')}, or a policy that writes in `window blocks(n)`",
         )
     if packing != "batch":
-        return "`--verify-rows sequential` feeds each row alone, and keeps nothing", "`--verify-rows batch`"
+        return f"{option('verify_rows', 'sequential')} feeds each row alone, and keeps nothing", f"write {option('verify_rows', 'batch')}"
     return None

@@ -10,8 +10,7 @@ import functools
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Sequence
 
 import torch
 from torch import Tensor
@@ -19,17 +18,21 @@ from torch import Tensor
 from .. import backends
 from ..backends import noise
 from ..backends.step import Step
+from ..calls import arguments_told
 from ..checks.facts import Facts
 from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..models.denoiser import Denoiser, require_denoiser, require_ids
-from ..policy import Policy, load
+from ..models.traits import DEFAULT_GEN_LENGTH
+from ..policy import Policy, in_use, load
+from ..spelling import option, setting
 from .advance import Advance, Moment
 from .cache import chosen, forwarding
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results
 from .forward import PACKINGS
 from .lookahead import Batch
-from .requests import Request, continued, infilled, require_numbers, require_sensible
+from .prompts import Prompts, ids_of, listed
+from .requests import Request, continued, infilled, require_flags, require_numbers, require_sensible, require_watcher
 from .rows import Row, Rows
 from .shapes import positions_compiled, rows_compiled
 from .told import StepEvent, Told
@@ -39,16 +42,16 @@ __all__ = ["DEFAULT_BATCH", "Decoded", "DecodingStopped", "DecodingWarning", "de
 
 log = logging.getLogger("dsldec")
 
-Prompt = str | Sequence[int] | Tensor
 DEFAULT_BATCH = 8
 
 
+@arguments_told("dsldec.decode(denoiser, prompts, policy)", in_use)
 def decode(
     denoiser: Denoiser,
-    prompts: Sequence[Prompt],
+    prompts: Prompts,
     policy: Policy | str | os.PathLike[str],
     *,
-    gen_length: int = 256,
+    gen_length: int | None = None,
     backend: str = "auto",
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
@@ -62,10 +65,12 @@ def decode(
 ) -> Decoded:
     """Decode prompts under a policy.
 
-    `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer. A batch holds at most
-    `batch` rows, and a prompt that waits takes the row of one that is finished; a row's result does not depend on the others.
+    `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer; one of these alone is a list of one, a tensor
+    `[prompts, ids]` has a prompt in each row, and of what a tokenizer gives (`input_ids`, `attention_mask`) padding is left out. A prompt
+    may be empty. `gen_length`: tokens to generate, 256 unless given. A batch holds at most `batch` rows, and a prompt that waits takes the
+    row of one that is finished; a row's result does not depend on the others.
     `infill`: the prompts are texts with masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all
-    else stays, `gen_length` has no meaning, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
+    else stays, no `gen_length` is given, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
     forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
     (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
     `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
@@ -78,12 +83,11 @@ def decode(
     their like pass as they are, with that `decoded` as an attribute.
     """
     require_denoiser(denoiser)
-    if isinstance(prompts, str | Tensor) or not isinstance(prompts, Iterable):
-        given = "this is one prompt" if isinstance(prompts, str | Tensor) else f"this is `{prompts}`"
-        raise UsageError(Diagnostic("E0409", f"the prompts are a list, and {given}", help="write `decode(denoiser, [prompt], policy)`"))
-    prompts = list(prompts)
-    encoded = [_ids(denoiser, prompt, infill) for prompt in prompts]
     policy = policy if isinstance(policy, Policy) else load(policy)
+    require_flags(infill=infill)
+    prompts = listed(denoiser, prompts)
+    encoded = [ids_of(denoiser, prompt, infill) for prompt in prompts]
+    _tell_of_seed(seed, policy)
     results = Results(denoiser, prompts, encoded, infill)
     rows = stream(
         denoiser, encoded, policy, gen_length=gen_length, backend=backend, seed=seed, request_ids=request_ids,
@@ -99,28 +103,13 @@ def decode(
     return decoded
 
 
-def _ids(denoiser: Any, prompt: Prompt, infill: bool) -> list[int]:
-    if isinstance(prompt, str):
-        encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
-        if encode is None:
-            raise UsageError(
-                Diagnostic("E0409", "this denoiser has no tokenizer, and a prompt is text", help="give prompts as lists of ids")
-            )
-        return list(encode(prompt))
-    ids = prompt.tolist() if hasattr(prompt, "tolist") else list(prompt) if isinstance(prompt, Iterable) else prompt
-    if not isinstance(ids, list) or not all(isinstance(i, int) for i in ids):
-        raise UsageError(
-            Diagnostic("E0409", "a prompt is a text or a flat list of ids", help="for one prompt write `decode(denoiser, [ids], policy)`")
-        )
-    return ids
-
-
+@arguments_told("stream(denoiser, prompts, policy)", in_use)
 def stream(
     denoiser: Denoiser,
-    prompts: Sequence[Sequence[int]],
-    policy: Policy,
+    prompts: Prompts,
+    policy: Policy | str | os.PathLike[str],
     *,
-    gen_length: int = 256,
+    gen_length: int | None = None,
     backend: str = "auto",
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
@@ -133,24 +122,33 @@ def stream(
     cache: str = "auto",
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> Iterator[Row]:
-    """As `decode`, on ids: each prompt's `Row` as soon as it is finished, in whatever order that is.
+    """As `decode`: each prompt's `Row` as soon as it is finished, in whatever order that is.
 
-    A row whose `error` is set has no answer: look at it before `ids`. Raises `DenoiserFailed` when the denoiser does, and passes what else
-    is raised, by `on_step` too; rows that are finished by then are given first.
+    `on_step` is called after each step. A row whose `error` is set has no answer: look at it before `ids`. Raises `DenoiserFailed`
+    when the denoiser does, mistakes of the caller's at once, and passes what else is raised, by `on_step` too; rows that are finished by
+    then are given first.
 
     `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a request: it gets the
     same ones alone and in any batch.
     """
+    require_denoiser(denoiser)
+    policy = policy if isinstance(policy, Policy) else load(policy)
+    require_flags(stop_at_eos=stop_at_eos, trace=trace, infill=infill)
+    require_watcher(on_step)
+    if infill and gen_length is not None:
+        message = f"{option('gen_length', gen_length)} has no effect beside {option('infill', True)}: as much is written as the gaps have"
+        log.warning("%s", Diagnostic("W0404", message, help="leave it out, or put more masks into the text, `[MASK*8]` say"))
+    gen_length = DEFAULT_GEN_LENGTH if gen_length is None else gen_length
+    prompts = [ids_of(denoiser, prompt, infill) for prompt in listed(denoiser, prompts)]
     request_ids = range(len(prompts)) if request_ids is None else request_ids
     require_sensible(gen_length, batch)
-    require_numbers(seed, request_ids, len(prompts))
+    require_numbers(seed, request_ids, len(prompts), drawn=not policy.facts.deterministic)
     _require_packing(verify_rows)
     drafts = policy.drafts(lookahead)
-    require_denoiser(denoiser)
-    cache = chosen(cache, denoiser, policy.facts, verify_rows)
+    cache, backend = chosen(cache, denoiser, policy.facts, verify_rows), backends.known(backend)
     requests = _requests(denoiser, prompts, gen_length, infill, policy.facts)
     if not requests:
-        return
+        return iter(())
     longest = max(request.windows for request in requests)
     window = policy.facts.block_length(longest, policy.parameters)
     _tell_of_blocks(denoiser, policy, window)
@@ -162,15 +160,25 @@ def stream(
     windows, guidance = windows_of(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
     most = _most(policy)
     device = torch.device(getattr(denoiser, "device", "cpu"))
-    for group in _groups(denoiser, requests):
-        here, waiting = group[:width], group[width:]
-        filled = here + here[:1] * (width - len(here))  # rows that are never decoded: the step compiles for one shape
-        rows = Rows(filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group)
-        advance = Advance(step, rows, windows, stop_at_eos=stop_at_eos)
-        first = functools.partial(_first, advance, keys, denoiser.vocab_size)
-        forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
-        told = Told(advance, trace, on_step)
-        yield from Batch(advance, forward, first, len(here), waiting, drafts, most, told).run()
+
+    def decoded() -> Iterator[Row]:
+        for group in _groups(denoiser, requests):
+            here, waiting = group[:width], group[width:]
+            filled = here + here[:1] * (width - len(here))  # rows that are never decoded: the step compiles for one shape
+            rows = Rows(filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group)
+            advance = Advance(step, rows, windows, stop_at_eos=stop_at_eos)
+            first = functools.partial(_first, advance, keys, denoiser.vocab_size)
+            forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
+            told = Told(advance, trace, on_step)
+            yield from Batch(advance, forward, first, len(here), waiting, drafts, most, told).run()
+
+    return decoded()
+
+
+def _tell_of_seed(seed: int, policy: Policy) -> None:
+    if seed and policy.facts.deterministic:
+        message = f"`seed` has no effect: the policy `{policy.name}` draws nothing at random"
+        log.warning("%s", Diagnostic("W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"))
 
 
 def _most(policy: Policy) -> Callable[[Request], int]:
@@ -203,7 +211,7 @@ def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
     """A model that sees blocks was trained to fill in one at a time."""
     seen, facts = getattr(denoiser, "block_length", None), policy.facts
     if seen is not None and facts.window == "blocks" and window > seen:
-        suits = f"`--set {facts.window_size}={seen}`" if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
+        suits = setting(facts.window_size, seen) if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
         log.info(
             "the model sees blocks of %d positions, and the policy's have %d: %s suits it",
             seen,

@@ -12,6 +12,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic, UsageError
+from ..policy import shown
+
+LARGEST_SIZE = 2**31 - 1  # as the command line has it
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,19 +77,53 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
 
 
 def require_sensible(gen_length: int, batch: int) -> None:
-    """Raise `UsageError` (E0409) for sizes of nothing."""
+    """Raise `UsageError` (E0409) for sizes of nothing, and for those that no machine holds."""
     for name, value in (("gen_length", gen_length), ("batch", batch)):
-        if not hasattr(value, "__index__") or isinstance(value, bool) or value < 1:
-            raise UsageError(Diagnostic("E0409", f"`{name}` is a whole number from 1 on, not `{value}`", help=f"for example `{name}=8`"))
-
-
-def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
-    """What random numbers are named by. Raises `UsageError` (E0409)."""
-    if not hasattr(request_ids, "__len__") or len(request_ids) != count:
-        given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are `{request_ids}`"
-        raise UsageError(Diagnostic("E0409", f"there are {count} prompts and {given}", help="give a list of one id a prompt, or none"))
-    for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
-        if not hasattr(value, "__index__"):
+        if not _is_whole(value) or value < 1:
             raise UsageError(
-                Diagnostic("E0409", f"`{name}` takes whole numbers, not `{value}`", help=f"leave `{name}` out for the default")
+                Diagnostic("E0409", f"`{name}` is a whole number from 1 on, not {shown(value)}", help=f"for example `{name}=8`")
             )
+        if value > LARGEST_SIZE:
+            raise UsageError(Diagnostic("E0409", f"`{name}` is at most {LARGEST_SIZE}, not {value}", help=f"for example `{name}=8`"))
+
+
+def require_flags(**given: bool) -> None:
+    """Raise `UsageError` (E0409) for what is neither true nor false."""
+    for name, value in given.items():
+        if not isinstance(value, bool) and str(value) not in ("True", "False"):  # numpy's are none of Python's
+            raise UsageError(
+                Diagnostic("E0409", f"`{name}` is True or False, not {shown(value)}", help=f"write `{name}=True` or leave it out")
+            )
+
+
+def require_watcher(on_step: object) -> None:
+    """Raise `UsageError` (E0409) for what cannot be called after a step."""
+    if on_step is not None and not callable(on_step):
+        message = f"`on_step` is a function that is called after each step, not {shown(on_step)}"
+        raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
+
+
+def require_numbers(seed: int, request_ids: Sequence[int], count: int, *, drawn: bool = False) -> None:
+    """What random numbers are named by, of a policy that draws (`drawn`) each prompt's its own. Raises `UsageError` (E0409)."""
+    if not hasattr(request_ids, "__len__") or len(request_ids) != count:
+        given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are {shown(request_ids)}"
+        raise UsageError(
+            Diagnostic(
+                "E0409",
+                f"there {'is 1 prompt' if count == 1 else f'are {count} prompts'} and {given}",
+                help="give a list of one id a prompt, or none",
+            )
+        )
+    for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
+        if not _is_whole(value):
+            raise UsageError(
+                Diagnostic("E0409", f"`{name}` takes whole numbers, not {shown(value)}", help=f"leave `{name}` out for the default")
+            )
+    if drawn and len(set(map(int, request_ids))) < count:
+        twice = next(one for at, one in enumerate(request_ids) if one in list(request_ids)[:at])
+        message = f"two prompts have the request id {int(twice)}, and would draw the same random numbers"
+        raise UsageError(Diagnostic("E0409", message, help="give each an id of its own, or leave `request_ids` out"))
+
+
+def _is_whole(value: object) -> bool:
+    return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0

@@ -14,14 +14,19 @@ from ..policy import Policy, check
 from .settings import chosen
 
 LONGEST_EXAMPLE = 400
+GEN_LENGTH = 256
 LARGE_VOCABULARY = 126_464  # of LLaDA
 WINDOWS = {"blocks": "blocks of", "sliding": "a sliding window of at most", "until": "windows of at most"}
 
 
-def explain(subject: str, gen_length: int, settings: Sequence[str]) -> int:
+def explain(subject: str, gen_length: int | None, settings: Sequence[str]) -> int:
     """Print the explanation; returns the exit status. Raises `PolicyError` and `UsageError` as loading does."""
     is_code = re.fullmatch(r"[EeWw]\d{4}", subject)
-    lines = _of_code(_code(subject.upper())) if is_code else _of_policy(chosen(subject, settings), gen_length)
+    if is_code and (settings or gen_length is not None):
+        name = "--set" if settings else "--gen-length"
+        message = f"`{name}` has no meaning for the code `{subject}`: it belongs to a policy"
+        raise UsageError(Diagnostic("E0423", message, help=f"leave it out, or name a policy: `dsldec explain threshold {name} ...`"))
+    lines = _of_code(_code(subject.upper())) if is_code else _of_policy(chosen(subject, settings), gen_length or GEN_LENGTH)
     print("\n".join(lines))
     return 0
 

@@ -53,7 +53,8 @@ class Content:
 class OwnedFile:
     """A plain file, opened or made, that nobody else of us writes until it is closed.
 
-    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it, and (E0434) where it is too large to be read. `locked`: whether it could be locked.
+    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it, and (E0434) where it is too large to
+    be read. `locked`: whether it could be locked.
     """
 
     def __init__(self, name: str) -> None:

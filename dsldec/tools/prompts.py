@@ -184,8 +184,6 @@ def _is_deep(value: Any) -> bool:
 
 
 def _prompt(number: int, text: str, place: str, given: str | int | None = None) -> Prompt:
-    if not text.strip():
-        raise UsageError(Diagnostic("E0429", f"{place} is empty", help="write a question there or leave it out"))
     for part in (text, given):
         if isinstance(part, str) and not _is_unicode(part):
             # Half of a surrogate pair: no tokenizer takes it and no file can hold it.

@@ -20,6 +20,7 @@ from typing import Any, BinaryIO, Generic, Self, TypeVar
 from ..diagnostics import Diagnostic, UsageError
 from ..files import json_of, why_not_written
 from . import quoted, quoted_path
+from .differences import differences
 from .owned import OwnedFile
 from .prompts import Prompt
 
@@ -101,11 +102,11 @@ class ResultsFile:
     """A results file: owned from when this is made until it is closed, one line longer after each `append` inside `with`.
 
     `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts and `torn` its damaged lines, which
-    go. `made_by` stands in every line: the `policy`, and under `run` a digest of all that decides an answer beside the prompt. `unlocked`
-    warns where nothing keeps another run away.
+    go. `made_by` stands in every line: the `policy`, and under `run` all that decides an answer beside the prompt, with a `digest` of it.
+    `unlocked` warns where nothing keeps another run away.
     """
 
-    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, Any] | None = None) -> None:
         self._made_by = dict(made_by or {})
         self.finished: set[str | int] = set()
         self.retried = self.torn = 0
@@ -256,15 +257,23 @@ class ResultsFile:
 
     def _check_same(self, entry: dict[str, Any], prompt: Prompt | None, number: int) -> None:
         run = self._made_by.get("run")
-        if run is not None and entry.get("run", run) != run:  # a file of before that was noted has no `run`
+        # A file of before that was noted has no `run`, one of before it said what differs a digest alone.
+        if run is not None and entry.get("run", run) not in (run, run["digest"]):
             by = quoted(str(entry.get("policy")))
             how = "another policy" if entry.get("policy") != self._made_by.get("policy") else "another model, seed or option"
-            message = f"line {number + 1} of {quoted_path(self._name)} was written with {how}, by {by}: answers would be mixed"
+            what = self._differences(entry)
+            message = f"line {number + 1} of {quoted_path(self._name)} was written with {how}, by {by}{what}: answers would be mixed"
             raise UsageError(Diagnostic("E0437", message, help="give `--out` another name, or what this file was begun with"))
         if prompt is not None and entry.get("prompt") != prompt.text:
             other = quoted(str(entry.get("prompt")))
             message = f"{quoted_path(self._name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
             raise UsageError(Diagnostic("E0435", message, help="give `--out` another name, or the prompts this file was made from"))
+
+    def _differences(self, entry: dict[str, Any]) -> str:
+        """What differs of what a line notes; nothing of a line that notes no more than a digest."""
+        before = entry.get("run")
+        told = differences(before, self._made_by["run"]) if isinstance(before, dict) else []
+        return f" ({'; '.join(told)})" if told else ""
 
 
 def _check_unique(prompts: Sequence[Prompt]) -> None:

@@ -5,7 +5,6 @@ Not here: how options are spelt (`cli`), where prompts come from (`prompts`), wh
 
 from __future__ import annotations
 
-import hashlib
 import json
 import logging
 import os
@@ -17,12 +16,13 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from types import FrameType, TracebackType
-from typing import TYPE_CHECKING, Protocol, Self, TextIO
+from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..policy import Policy
 from ..terminal import bare, data, printable
 from . import quoted, quoted_path
+from .differences import digest, noted
 from .prompts import INPUT, Prompt, read
 from .results import STANDARD_OUTPUT, InOrder, Result, ResultsFile, Tally
 from .settings import chosen
@@ -98,6 +98,10 @@ def run(options: RunOptions) -> int:
             raise UsageError(Diagnostic("E0423", "`--gen-length` stands beside `--infill`", help=help))
         policy = chosen(options.policy, options.settings)
         policy.drafts(options.lookahead)  # told before anything is loaded
+        if options.seed and policy.facts.deterministic:
+            help = "leave it out, or let the policy draw: `draw gumbel(temperature=0.7)` after `window`"
+            message = f"`--seed {options.seed}` has no effect: the policy `{policy.name}` draws nothing at random"
+            _say(str(Diagnostic("W0401", message, help=help)))
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
@@ -223,7 +227,7 @@ def _attempted(
         denoiser,
         [ids for _, ids in fitting],
         policy,
-        gen_length=gen_length or 1,
+        gen_length=gen_length or None,
         backend=options.backend,
         seed=options.seed,
         request_ids=[work[place].number for place, _ in fitting],
@@ -330,8 +334,8 @@ def _live_console(options: RunOptions) -> Console | None:
     return Console(file=bare(sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout))
 
 
-def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
-    """What decides an answer beside its prompt: the policy in words, and a digest of all of it."""
+def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
+    """What decides an answer beside its prompt: the policy in words, and under `run` all of it with a digest."""
     said = {name: getattr(options, name) for name in DECIDING}
     if options.model is not None and os.path.exists(options.model):
         said["model"] = os.path.realpath(options.model)
@@ -340,7 +344,7 @@ def _made_by(policy: Policy, options: RunOptions) -> dict[str, str]:
     # Of the caches, only those that approximate change an answer.
     said["cache"] = options.cache if options.cache in ("prefix", "dual") else None
     whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)
-    return {"policy": _title(policy), "run": hashlib.sha256(whole.encode()).hexdigest()[:12]}
+    return {"policy": _title(policy), "run": {"digest": digest(whole), **noted(policy, said)}}
 
 
 def _title(policy: Policy) -> str:

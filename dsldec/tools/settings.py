@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from typing import cast
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
@@ -31,7 +32,7 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
         kind = policy.parameter_kinds.get(name)
         # A name that the policy lacks goes on: `bind` has the sentence for it.
         is_file = kind == "table" and text.startswith("@")
-        values[name] = 0 if kind is None else _table(name, text[1:]) if is_file else _value(name, kind, text)
+        values[name] = cast(Value, text) if kind is None else _table(name, text[1:]) if is_file else _value(name, kind, text)
     return policy.bind(**values) if values else policy
 
 

@@ -38,11 +38,21 @@ def show(name: str, stage: str, settings: Sequence[str]) -> int:
     return 0
 
 
+def _text(name: str, settings: Sequence[str]) -> Iterator[str]:
+    """The policy as it was written: what a policy of one's own may begin with."""
+    _require_no_settings(settings, "text")
+    yield from read(name)[0].splitlines()
+
+
+def _require_no_settings(settings: Sequence[str], stage: str) -> None:
+    if settings:
+        message, help = f"`--set` has no meaning for a {stage}: it shows what is written", "leave `--set` out, or show another stage"
+        raise UsageError(Diagnostic("E0423", message, help=help))
+
+
 def _tree(name: str, settings: Sequence[str]) -> Iterator[str]:
     """The syntax tree; a policy need not be right for it, if it can be parsed."""
-    if settings:
-        message, help = "`--set` has no meaning for a tree: it shows a policy's text", "leave `--set` out, or show another stage"
-        raise UsageError(Diagnostic("E0423", message, help=help))
+    _require_no_settings(settings, "tree")
     text, shown = read(name)
     tree, diagnostics = parse.parse(Source(text, shown))
     if tree is None:
@@ -137,5 +147,5 @@ def _shape(value: Any) -> str:
 
 
 STAGES: Mapping[str, Callable[[str, Sequence[str]], Iterator[str]]] = MappingProxyType(
-    {"tree": _tree, "facts": _facts, "ir": _ir, "torch": _torch}
+    {"text": _text, "tree": _tree, "facts": _facts, "ir": _ir, "torch": _torch}
 )

@@ -126,7 +126,7 @@ def test_it_declines_where_it_is_not_installed() -> None:
     assert error.value.diagnostic.code == "E0404"
     assert "\n" not in error.value.diagnostic.message
     assert '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`' in error.value.diagnostic.help
-    assert "`--backend inductor`" in error.value.diagnostic.help
+    assert '`backend="inductor"`' in error.value.diagnostic.help
 
 
 def test_the_command_line_says_the_same(capsys: pytest.CaptureFixture[str]) -> None:
@@ -268,7 +268,7 @@ def test_a_failing_build_is_said(library: FakeLibrary) -> None:
         next(walk(compiled(dsldec.load("threshold"))))
     said = "the backend `tensorrt` could not build an engine for the step: RuntimeError: Error Code 9: out of memory"
     assert (error.value.diagnostic.code, error.value.diagnostic.message) == ("E0404", said)
-    assert "`--backend inductor`" in error.value.diagnostic.help
+    assert '`backend="inductor"`' in error.value.diagnostic.help
 
 
 def test_a_model_and_a_step_in_one_engine(library: FakeLibrary) -> None:

@@ -196,7 +196,7 @@ def test_own_code_that_heeds_no_such_mask_is_declined(heeds: str, tmp_path: Path
 
 def test_code_that_is_causal_between_blocks_names_the_flag(tmp_path: Path) -> None:
     folder = tiny.saved(tmp_path, "own code", vary={"heeds": "its own"})
-    assert "`--block-length N`" in declined(folder, trust_remote_code=True)
+    assert "`block_length=N`" in declined(folder, trust_remote_code=True)
     assert from_pretrained(folder, trust_remote_code=True, device="cpu", block_length=4).block_length == 4
     assert "no mask that shows it its own block of 8" in declined(folder, trust_remote_code=True, block_length=8)
 
@@ -217,7 +217,7 @@ def test_what_is_given_goes_before_what_is_found(folders: dict[str, Path]) -> No
 def test_blocks_of_unknown_length_name_the_flag(tmp_path: Path) -> None:
     folder = tiny.saved_in_blocks(tmp_path, "llama", {"is_causal": False, "block_length": True})
     assert "does not say how long its blocks are" in (said := declined(folder))
-    assert "--block-length N" in said
+    assert "block_length=N" in said
     assert from_pretrained(folder, device="cpu", block_length=3).block_length == 3
 
 

@@ -129,7 +129,7 @@ def test_a_family_is_told_by_its_configuration(config: dict[str, Any], family: s
 
 
 def test_own_code_runs_only_when_trusted(folders: dict[str, Path]) -> None:
-    assert "--trust-remote-code" in declined(folders["llada"], trust_remote_code=False)
+    assert "trust_remote_code=True" in declined(folders["llada"], trust_remote_code=False)
 
 
 @pytest.mark.parametrize(("vocab_size", "mask_id"), [(126464, 126336), (157184, 156895)])
@@ -154,7 +154,7 @@ def test_a_mask_is_found_in_every_place_and_what_is_given_goes_before(tmp_path: 
 def test_no_mask_says_which_flag_to_pass(tmp_path: Path) -> None:
     said = declined(tiny.saved(tmp_path, "llama", mask=False))
     assert "has no mask token" in said
-    assert "--mask-id N" in said
+    assert "mask_id=N" in said
 
 
 def test_a_shift_can_be_taken_back(folders: dict[str, Path]) -> None:
@@ -262,7 +262,9 @@ def test_a_template_is_used_unless_raw_and_its_lack_is_said(tmp_path: Path, capl
     assert trusted(chat, raw=True).encode("w1 w2") == [4, 5]
     assert not caplog.messages
     assert trusted(plain).encode("w1 w2") == [4, 5]
-    assert caplog.messages == ["the tokenizer has no chat template: prompts are given as they are (`--raw`: without this line)"]
+    assert caplog.messages == [
+        "the tokenizer has no chat template: prompts are given as they are (`from_pretrained(..., raw=True)`: without this line)"
+    ]
 
 
 def test_what_a_tokenizer_closes_a_text_with_is_left_out(tmp_path: Path) -> None:
@@ -286,7 +288,7 @@ def test_memory_that_does_not_suffice_for_weights_names_the_flag(folders: dict[s
     monkeypatch.setattr(transformers.PreTrainedModel, "to", full)
     said = declined(folders["bert"])
     assert "does not fit into the memory of `cpu`" in said
-    assert "--dtype bfloat16" in said
+    assert 'dtype="bfloat16"' in said
 
 
 def test_the_context_of_llada_bounds_what_fits(folders: dict[str, Path]) -> None:

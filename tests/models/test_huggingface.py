@@ -91,7 +91,7 @@ def test_what_is_no_model_is_said(tmp_path: Path) -> None:
         "file": "is a file",
         "empty": "it has no `config.json`",
         "broken": "is not JSON",
-        "code": "--trust-remote-code",
+        "code": "trust_remote_code=True",
         "bare": "has no tokenizer",
     }
     for name, part in says.items():

@@ -283,7 +283,7 @@ def test_what_cannot_keep_is_told_in_words(family: str, vary: dict[str, Any], sa
     with pytest.raises(dsldec.UsageError, match=says) as error:
         denoiser.kept(1, 8)
     assert error.value.diagnostic.code == "E0414"
-    assert "`--cache none`" in str(error.value.diagnostic.help)
+    assert '`cache="none"`' in str(error.value.diagnostic.help)
     assert torch.equal(denoiser(ids), plain)
 
 

@@ -99,7 +99,7 @@ def test_a_cache_for_another_attention_is_refused() -> None:
     for asked in ("prefix", "dual"):
         said = refused(Keeper(0, 4), asked)
         assert "nothing to the right of a block" in said.message
-        assert "`--cache exact`" in str(said.help)
+        assert '`cache="exact"`' in str(said.help)
 
 
 @pytest.mark.parametrize("asked", ["prefix", "dual"])
@@ -122,8 +122,8 @@ def test_a_window_that_does_not_slide_is_refused_nothing() -> None:
 @pytest.mark.parametrize(("asked", "block"), [("prefix", None), ("dual", None), ("exact", 4)])
 def test_rows_that_are_fed_alone_are_refused(asked: str, block: int | None) -> None:
     said = refused(Keeper(0, block), asked, verify_rows="sequential")
-    assert "`--verify-rows sequential`" in said.message
-    assert said.help == "`--verify-rows batch`"
+    assert '`verify_rows="sequential"`' in said.message
+    assert said.help == 'write `verify_rows="batch"`'
 
 
 def test_auto_is_exact_where_that_can_be_had_and_else_none() -> None:

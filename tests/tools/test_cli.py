@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -70,16 +71,107 @@ def test_no_live_and_files(asked):
         (["run", "--seed", str(2**64), "x"], "E0422", "at most 9223372036854775807"),
         (["run", "--backend", "egaer", "x"], "E0422", "did you mean `--backend eager`?"),
         (["run", "--backend", "cuda", "x"], "E0422", "one of `auto`, `reference`, `eager`, `inductor`"),
+        (["run", "--trace", "x"], "E0420", "`--live` shows every step on the terminal"),
+        (["run", "x", "--stop", "###"], "E0420", "an answer ends at the model's end-of-text id, or at that of `--eos-id N`"),
+        (["run", "x", "--steps", "128"], "E0420", "`commit top(masked, even(128), by=conf)`"),
+        (["run", "x", "--temperature", "0.7"], "E0420", "`draw gumbel(temperature=0.7)`"),
+        (["run", "x", "--temperature=0"], "E0420", "leave it out: 0 is what all shipped policies do"),
+        (["run", "x", "--top-p", "0.5"], "E0420", "`draw nucleus(temperature=1, top_p=0.5)`"),
+        (["run", "x", "--top_k=5"], "E0420", "`draw nucleus(temperature=1, top_p=1, top_k=5)`"),
+        (["run", "x", "--max-new-tokens", "64"], "E0420", "it is called `--gen-length 64`"),
+        (["run", "x", "--max_tokens=64"], "E0420", "it is called `--gen-length 64`"),
+        (["run", "x", "--max-new-token", "64"], "E0420", "it is called `--gen-length 64`"),
+        (["run", "x", "-n", "64"], "E0420", "for the number of tokens write `--gen-length 64`; for several answers"),
+        (["run", "x", "--num-samples", "4"], "E0420", "give the prompt several times, with `draw gumbel(temperature=0.7)`"),
+        (["run", "x", "--confidence", "0.8"], "E0420", "`--set confidence=0.8`"),
+        (["run", "x", "--confidnce", "0.8"], "E0420", "`--set confidence=0.8`"),
+        (["run", "x", "--threshold", "0.8"], "E0420", "`--set confidence=0.8`"),
+        (["run", "x", "--policy", "static", "--threshold", "0.8"], "E0420", "`--policy threshold --set confidence=0.8`"),
+        (["run", "x", "--factor", "1"], "E0420", "`--policy factor --set budget=1`"),
+        (["run", "x", "--block-size", "32"], "E0420", "`--set block=32`"),
+        (["run", "x", "--block_length", "32"], "E0420", "`--set block=32`; of a model that sees one block after the other"),
+        (["run", "x", "--remasking", "random"], "E0420", "`commit sample(masked, 1, by=1)`"),
+        (["run", "x", "--alg", "topk_margin"], "E0420", "`commit top(masked, 1, by=margin)`"),
+        (["run", "x", "--cfg-scale", "1.5"], "E0420", "`logits cfg(1.5)`"),
+        (["run", "--prompt", "hi you"], "E0420", "`dsldec run 'hi you'`"),
+        (["run", "x", "-o", "a.jsonl"], "E0420", "it is called `--out a.jsonl`"),
+        (["run", "x", "-m", "./m"], "E0420", "it is called `--model ./m`"),
+        (["run", "x", "--quiet"], "E0420", "it is called `--no-live`"),
+        (["run", "x", "--json"], "E0420", "`dsldec run --out -`"),
+        (["run", "x", "--device_map", "auto"], "E0420", "a GPU is taken where there is one"),
+        (["run", "x", "--torch-dtype", "bfloat16"], "E0420", "it is called `--dtype bfloat16`"),
+        (["run", "x", "--dtype", "fp16"], "E0422", "did you mean `--dtype float16`?"),
+        (["run", "x", "--cache", "true"], "E0422", "did you mean `--cache auto`?"),
+        (["run", "x", "--top-p", "1", "--max-tokens", "4"], "E0420", "has no options `--top-p`, `--max-tokens`\n"),
+        (["run", "x", "--stage", "ir"], "E0420", "`dsldec show` has `--stage ir`"),
+        (["run", "x", "--raw=true"], "E0420", "`--raw` takes no value"),
+        (["run", "x", "--out"], "E0420", "write `--out FILE`"),
+        (["run", "x", "--policy", "threshold(confidence=.8)"], "E0401", "`--policy threshold --set confidence=.8`"),
+        (["run", "x", "--set", "gen_length=64"], "E0403", "`--gen-length 64`"),
+        (["run", "x", "--set", "conf=0.8"], "E0403", "`--set confidence=0.8`"),
+        (["run", "x", "--set", "confidence=8"], "E0402", "for example `--set confidence=0.9`"),
+        (["check", "--policy", "threshold"], "E0420", "`dsldec check threshold`"),
+        (["check", "threshold", "--json"], "E0420", "write `--format json`"),
+        (["check"], "E0420", "for example `dsldec check mine.policy`"),
+        (["build", "threshold", "--vocab-size", "8"], "E0420", "it is called `--vocab 8`"),
+        (["evaluate", "5"], "E0420", "`dsldec evaluate` takes no `5`"),
+        (["explain", "E0301", "--set", "x=1"], "E0423", "`--set` has no meaning for the code `E0301`"),
+        (["explain", "E0301", "--gen-length", "4"], "E0423", "`--gen-length` has no meaning"),
+        (["generate", "x"], "E0421", "it is called `dsldec run`"),
+        (["serve"], "E0421", "`transformers serve"),
+        (["--policy", "threshold", "x"], "E0421", "options go after the verb"),
+        (["mine.policy"], "E0421", "`dsldec check mine.policy`"),
     ],
 )
-def test_a_wrong_command_line_exits_with_2_and_a_sentence(arguments, code, says, asked, capsys):
-    assert main(arguments) == 2
+def test_a_wrong_command_line_exits_with_2_and_a_sentence(arguments, code, says, monkeypatch, asked, capsys):
+    if code in ("E0401", "E0402", "E0403"):  # what a run says before anything is loaded, of a policy
+        monkeypatch.undo()
+    assert main(arguments) == (1 if code in ("E0401", "E0402", "E0403") else 2)
     out, err = capsys.readouterr()
     assert asked == []
     assert out == ""
     assert err.startswith(f"error[{code}]: ")
     assert says in err
     assert "usage:" not in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (["--policy", "static", "--policy", "threshold"], "`--policy static` has no effect: `--policy threshold` comes after it"),
+        (["--set", "block=4", "--set", "tokens=1", "--set", "block=8"], "`--set block=4` has no effect: `--set block=8` comes after it"),
+        (["--live", "--no-live"], "`--live` has no effect: `--no-live` comes after it"),
+        (["--seed=1", "--seed", "2"], "`--seed 1` has no effect: `--seed 2` comes after it"),
+        (["--seed=1", "--seed", "1"], ""),
+        (["--set", "block=4", "--set", "tokens=1", "--raw", "--raw"], ""),
+    ],
+)
+def test_an_option_that_another_hides_is_told(arguments, says, asked, capsys):
+    assert main(["run", *arguments, "x"]) == 0
+    err = capsys.readouterr().err
+    assert says in err
+    assert err.count("W0404") == bool(says)
+
+
+def test_a_seed_that_nothing_draws_with_is_told(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    assert main(["run", "--seed", "3", "--gen-length", "4", "--no-live", "x"]) == 0
+    assert "W0401" in capsys.readouterr().err
+    (tmp_path / "drawn.policy").write_text("policy drawn():\n  window all\n  draw gumbel(0.5)\n  commit masked\n")
+    assert main(["run", "--seed", "3", "--gen-length", "4", "--no-live", "--policy", "drawn.policy", "x"]) == 0
+    assert "W0401" not in capsys.readouterr().err
+
+
+def test_an_empty_prompt_is_decoded(tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "p.jsonl").write_text('""\n{"prompt": "", "id": "empty"}\n"What is 14+18?"\n')
+    assert main(["run", "--gen-length", "8", "--no-live", "--out", "a.jsonl", ""]) == 0
+    assert main(["run", "--gen-length", "8", "--no-live", "--out", "b.jsonl", "--prompts", "p.jsonl"]) == 0
+    (alone,) = [json.loads(line) for line in (tmp_path / "a.jsonl").read_text().splitlines()]
+    together = {line["id"]: line for line in map(json.loads, (tmp_path / "b.jsonl").read_text().splitlines())}
+    assert together[0]["ids"] == together["empty"]["ids"] == alone["ids"]
+    assert main(["run", "--infill", "--no-live", ""]) == 1
+    assert "E0429" in capsys.readouterr().err
 
 
 def test_a_wrong_policy_exits_with_1_and_every_diagnostic(monkeypatch, capsys):

@@ -78,8 +78,6 @@ def test_nothing_given_on_a_terminal_is_told_what_to_type(monkeypatch):
         (b'{"prompt": "x", "id": [1]}', "E0428", "neither a string nor a whole number: `[1]`"),
         (b"[" * 100_000, "E0428", "is not JSON"),
         (b"9" * 5000, "E0428", "is not JSON"),
-        (b'""', "E0429", "line 2 of `{file}` is empty"),
-        (b'{"prompt": " \\n"}', "E0429", "line 2 of `{file}` is empty"),
         (b'"\\ud83d"', "E0427", "line 2 of `{file}` is not valid Unicode"),
         (b'{"prompt": "x", "id": "\\udc00"}', "E0427", "not valid Unicode"),
         (b'"caf\xe9"', "E0427", "line 2 of `{file}` is not UTF-8: byte 5 is 0xe9"),
@@ -99,9 +97,13 @@ def test_no_message_moves_the_cursor(tmp_path):
     assert "\x1b" not in str(mistake(file=written(tmp_path, "p.jsonl", b"\x1b[2J{")))
 
 
-def test_an_empty_argument_is_named():
-    diagnostic = mistake("a", "  ")
-    assert (diagnostic.code, diagnostic.message) == ("E0429", "prompt 2 is empty")
+def test_an_empty_prompt_is_one_where_something_says_that_it_is(tmp_path):
+    assert [prompt.text for prompt in read(("", "  "), None)] == ["", "  "]
+    assert [(prompt.number, prompt.text) for prompt in read((), written(tmp_path, "p.jsonl", b'""\n\n{"prompt": ""}\n'))] == [
+        (0, ""),
+        (2, ""),
+    ]
+    assert [prompt.text for prompt in read((), written(tmp_path, "p.txt", b"a\n\nb\n"))] == ["a", "b"]  # a blank line separates
 
 
 def test_an_argument_that_is_no_unicode_is_named():

@@ -471,13 +471,16 @@ def test_answers_of_two_runs_are_not_mixed(model, tmp_path, capsys):
     assert line["policy"] == "static(tokens=1, block=32)"
     go_on = [*begun, "two", "--resume"]
     for other, says in [
-        (["--set", "tokens=2"], "another policy, by `static(tokens=1, block=32)`"),
-        (["--policy", "threshold"], "another policy"),
-        (["--seed", "7"], "another model, seed or option"),
-        (["--gen-length", "9"], "another model, seed or option"),
-        (["--mask-id", "3"], "another model, seed or option"),
-        (["--raw"], "another model, seed or option"),
-        (["--cache", "dual"], "another model, seed or option"),
+        (["--set", "tokens=2"], "by `static(tokens=1, block=32)` (`--set tokens=1`, and now `--set tokens=2`): answers would be mixed"),
+        (["--policy", "threshold"], "another policy, by `static(tokens=1, block=32)` (`--policy static`, and now `--policy threshold`)"),
+        (["--seed", "7"], "(`--seed 0`, and now `--seed 7`)"),
+        (["--gen-length", "9"], "(no `--gen-length`, and now `--gen-length 9`)"),
+        (
+            ["--mask-id", "3", "--dtype", "bfloat16"],
+            "(`--dtype float32`, and now `--dtype bfloat16`; no `--mask-id`, and now `--mask-id 3`)",
+        ),
+        (["--raw"], "(no `--raw`, and now `--raw`)"),
+        (["--cache", "dual"], "(no `--cache`, and now `--cache dual`)"),
     ]:
         assert main([*go_on, *other]) == 2
         told = capsys.readouterr().err
@@ -485,6 +488,28 @@ def test_answers_of_two_runs_are_not_mixed(model, tmp_path, capsys):
         assert says in told
     assert main([*go_on, "--batch", "1", "--cache", "none", "--lookahead", "2", "--backend", "eager", "--verify-rows", "sequential"]) == 0
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
+
+
+def test_a_policy_of_one_name_with_another_text_is_another(model, tmp_path, capsys):
+    text = "policy mine():\n  window blocks(32)\n  commit top(masked, {}, by=conf)\n"
+    begun = ["run", "--no-live", "--policy", "mine.policy", "--out", "r.jsonl", "one"]
+    (tmp_path / "mine.policy").write_text(text.format(1))
+    assert main(begun) == 0
+    (tmp_path / "mine.policy").write_text(text.format(2))
+    assert main([*begun, "--resume"]) == 2
+    assert "by `mine()` (the text of the policy `mine`): answers would be mixed" in capsys.readouterr().err
+
+
+def test_a_file_that_notes_no_more_than_a_digest_is_refused_in_words(model, tmp_path, capsys):
+    begun = ["run", "--no-live", "--out", "r.jsonl", "one"]
+    assert main(begun) == 0
+    line = json.loads((tmp_path / "r.jsonl").read_text())
+    (tmp_path / "r.jsonl").write_text(json.dumps({**line, "run": line["run"]["digest"]}) + "\n")
+    assert main([*begun, "--resume"]) == 0
+    for other in ("0", 3, {}, {"set": [], "options": None, "policy": 4}, {**line["run"], "digest": 0}):
+        (tmp_path / "r.jsonl").write_text(json.dumps({**line, "run": other}) + "\n")
+        assert main([*begun, "--resume"]) == 2
+        assert "error[E0437]: line 1 of `r.jsonl` was written with another model, seed or option, by `threshold(" in capsys.readouterr().err
 
 
 def test_a_file_of_before_runs_were_noted_is_continued(model, tmp_path):

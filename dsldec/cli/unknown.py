@@ -1,0 +1,104 @@
+"""What is said of an option that a verb does not have, or of a word that is no verb?
+
+Not here: what other programs' options are called here (`synonyms`), how options are taken apart (`arguments`).
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+
+from ..diagnostics import Diagnostic, did_you_mean
+from ..policy import in_use
+from ..spelling import typed
+from ..synonyms import SHIPPED, WORDS, Asked, advice, normal
+from ..tools import quoted
+
+# What a verb takes without an option, under the names that options for it have elsewhere.
+POSITIONAL = {
+    "check": "policy", "fmt": "policy", "test": "policy", "explain": "policy", "show": "policy", "build": "policy", "export-hf": "policy",
+    "model": "model",
+}  # fmt: skip
+ANOTHER_VERB = {
+    "decode": "run", "generate": "run", "infer": "run", "inference": "run", "chat": "run", "complete": "run", "predict": "run",
+    "sample": "run", "infill": "run", "ask": "run", "eval": "evaluate",
+    "lm_eval": "evaluate", "lint": "check", "validate": "check", "verify": "check",
+    "format": "fmt", "compile": "build", "package": "build", "export": "export-hf", "export_hf": "export-hf", "info": "model",
+    "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "man": "explain", "ir": "show",
+    "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench",
+}  # fmt: skip
+OTHERWISE = {
+    "serve": "`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server",
+    "help": "`dsldec --help` lists the verbs, `dsldec run --help` the options of one",
+    "version": "`dsldec --version` prints the version",
+    "list": "`dsldec explain threshold` explains a shipped policy; `dsldec --help` lists the verbs",
+    "train": "`python -m dsldec.models.train --help` trains the embedded model; others are trained elsewhere",
+}
+SHORTEST_MISSPELT = 3
+MOST_TOLD = 8  # of the options of one command line
+OTHERWISE |= {"policies": OTHERWISE["list"], "ls": OTHERWISE["list"], "api": OTHERWISE["serve"], "server": OTHERWISE["serve"]}
+
+
+def unknown_options(verb: str, followed: Mapping[str, str | None], known: Sequence[str], values: Mapping[str, object]) -> Diagnostic:
+    """Of options that `verb` (`dsldec run`) does not have, each with what stands after it; `known`: its flags, `values`: what they hold."""
+    helps = {}
+    for one, following in list(followed.items())[:MOST_TOLD]:
+        name, equals, given = one.partition("=")
+        helps[one] = _help(verb, name, given if equals else following, known, values)
+    if len(helps) == 1:
+        return Diagnostic("E0420", f"`{verb}` has no option {quoted(one)}", help=helps[one])
+    named = ", ".join(quoted(one) for one in helps)
+    # An option beside others may be told in a line of its own: the first that is wrong would hide them all.
+    help = "".join(f"\n    {quoted(one)}: {help}" for one, help in helps.items())
+    return Diagnostic("E0420", f"`{verb}` has no options {named}", help=f"instead of them:{help}")
+
+
+def _help(verb: str, name: str, value: str | None, known: Sequence[str], values: Mapping[str, object]) -> str:
+    takes = frozenset(normal(one) for one in known)
+    parameters = _parameters_in_use(values)
+    word = normal(name)
+    positional = POSITIONAL.get(verb.partition(" ")[2])
+    if positional and word == positional:
+        return f"write it without an option: `{verb} {typed(value or ('threshold' if positional == 'policy' else './MODEL'))}`"
+    if word in takes and word != "block_length":
+        return _meant(next(one for one in known if normal(one) == word))
+    asked = Asked(name, value, parameters=parameters, takes=takes)
+    if (said := advice(asked)) is not None:
+        return said
+    # A misspelt word of another program, or of a policy, which may look like one of ours too.
+    foreign = {f"--{one.replace('_', '-')}": one for one in (*WORDS, *SHIPPED, *(parameters or ())) if len(one) > SHORTEST_MISSPELT}
+    closest = next(iter(difflib.get_close_matches(name[:64], [*known, *foreign], n=1, cutoff=0.85)), None)
+    if closest in foreign and closest not in known and (said := advice(replace(asked, word=foreign[closest]))) is not None:
+        return said
+    near = did_you_mean(name, known)
+    return _meant(near) if near else f"`{verb} --help` lists the options; after `--` a prompt may begin with `-`"
+
+
+def _meant(flag: str, value: str | None = None) -> str:
+    return f"did you mean `{flag}{f' {typed(value)}' if value else ''}`?"
+
+
+def _parameters_in_use(values: Mapping[str, object]) -> Mapping[str, object] | None:
+    named = next((values[key] for key in ("policy", "subject") if isinstance(values.get(key), str)), None)
+    found = None if named is None else in_use(named)
+    return None if found is None else found[1]
+
+
+def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:
+    """Of a first word that is none of the verbs."""
+    message, plain = f"dsldec has no verb {quoted(word)}", word.strip("-").lower().replace("-", "_")
+    other = ANOTHER_VERB.get(plain) or ANOTHER_VERB.get(word.lower())
+    if (near := did_you_mean(word, [*verbs, "--help", "--version"])) is not None and other is None and plain not in OTHERWISE:
+        return Diagnostic("E0421", message, help=f"did you mean `dsldec {near}`?")
+    if other is not None:
+        return Diagnostic("E0421", message, help=f"it is called `dsldec {other}`")
+    if word in ("-v", "-V"):
+        return Diagnostic("E0421", message, help=OTHERWISE["version"])
+    if plain in OTHERWISE:
+        return Diagnostic("E0421", message, help=OTHERWISE[plain])
+    if word.startswith("-"):
+        return Diagnostic("E0421", message, help="options go after the verb: `dsldec run --policy threshold ...`")
+    if word.endswith(".policy"):
+        return Diagnostic("E0421", message, help=f"write `dsldec check {typed(word)}`, or `dsldec run --policy {typed(word)} ...`")
+    return Diagnostic("E0421", message, help="`dsldec --help` lists the verbs; prompts go after `dsldec run`")

@@ -1,0 +1,118 @@
+"""In which forms are prompts given, and which ids is each?
+
+A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; what a tokenizer gives, whose padding goes.
+Not here: whether a denoiser takes the ids (`models.denoiser`), what is asked of each (`requests`).
+"""
+
+from __future__ import annotations
+
+import operator
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+from torch import Tensor
+
+from ..diagnostics import Diagnostic, UsageError
+from ..policy import shown
+
+Prompt = str | Sequence[int] | Tensor
+Prompts = Sequence[Prompt] | Prompt | Mapping[str, Any]
+
+
+def listed(denoiser: Any, prompts: Any) -> list[Any]:
+    """The prompts one by one, as they were given. Raises `UsageError` (E0409)."""
+    if isinstance(prompts, str):
+        return [prompts]
+    if isinstance(prompts, Mapping):
+        return _of_encoding(denoiser, prompts)
+    if _is_array(prompts):
+        return _of_array(denoiser, prompts)
+    if isinstance(prompts, bytes | bytearray) or not isinstance(prompts, Iterable):
+        raise _wrong(f"the prompts are a list, and this is {shown(prompts)}", "write `decode(denoiser, [prompt], policy)`")
+    one_by_one = list(prompts)
+    return [one_by_one] if one_by_one and all(_is_id(one) for one in one_by_one) else one_by_one
+
+
+def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
+    """A prompt as ids; of a text with `infill` its gaps are masks. Raises `UsageError` (E0409)."""
+    if isinstance(prompt, str):
+        encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
+        if encode is None:
+            raise _wrong("this denoiser has no tokenizer, and a prompt is text", "give prompts as lists of ids")
+        return list(encode(prompt))
+    if isinstance(prompt, Mapping):
+        rows = _of_encoding(denoiser, prompt)
+        prompt = rows[0] if len(rows) == 1 else rows
+    elif _is_array(prompt):
+        if getattr(prompt, "ndim", 1) == 2 and len(prompt) == 1:  # as a tokenizer gives one prompt
+            prompt = prompt[0]
+        prompt = prompt.tolist()
+    elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], Mapping):
+        help = "give the text of a message, which is put into the chat template, or the ids: "
+        help += "`decode(denoiser, [tokenizer.apply_chat_template(messages, add_generation_prompt=True)], policy)`"
+        raise _wrong("a prompt is a text or a flat list of ids, and these are messages of a chat", help)
+    ids = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | bytearray) else None
+    if ids is None or not all(_is_id(one) for one in ids):
+        what = "ids are whole numbers" if ids and all(isinstance(one, float) for one in ids) else f"this is {shown(prompt)}"
+        help = "write `decode(denoiser, [ids], policy)`, or `decode(denoiser, [text], policy)`"
+        raise _wrong(f"a prompt is a text or a flat list of ids, and {what}", help)
+    return [operator.index(one) for one in ids]
+
+
+def _of_encoding(denoiser: Any, encoding: Mapping[str, Any]) -> list[Any]:
+    """The prompts of what a tokenizer gives: `input_ids`, and with `attention_mask` which of them are padding."""
+    if "input_ids" not in encoding:
+        help = 'give texts, which are put into the model\'s chat template: `decode(denoiser, [message["content"]], policy)`'
+        if "content" not in encoding:
+            help = "give what a tokenizer gives, with `input_ids`, or a list of texts: `decode(denoiser, [text], policy)`"
+        raise _wrong(f"a table without `input_ids` is no prompt: it has {', '.join(f'`{name}`' for name in encoding) or 'nothing'}", help)
+    ids, mask = encoding["input_ids"], encoding.get("attention_mask")
+    if mask is None:
+        return listed(denoiser, ids)
+    rows, masks = (listed(None, each) for each in (ids, mask))
+    if len(rows) != len(masks) or any(len(row) != len(hidden) for row, hidden in zip(rows, masks, strict=True)):
+        raise _wrong("`input_ids` and `attention_mask` have other shapes", "give the encoding as the tokenizer gave it")
+    return [_unpadded(row, hidden) for row, hidden in zip(rows, masks, strict=True)]
+
+
+def _unpadded(row: Any, hidden: Any) -> list[Any]:
+    filled = [bool(one) for one in hidden]
+    begin = filled.index(True) if True in filled else len(filled)
+    end = len(filled) - filled[::-1].index(True) if True in filled else begin
+    if not all(filled[begin:end]):
+        raise _wrong("the attention mask hides something within a prompt", "leave out of its ids what is not to be seen")
+    return list(row[begin:end])
+
+
+def _of_array(denoiser: Any, array: Any) -> list[Any]:
+    """A tensor or an array: one prompt, or one a row."""
+    if array.ndim == 1:
+        return [array]
+    if array.ndim != 2:
+        raise _wrong(f"prompts are a tensor [prompts, ids], and this has the shape {list(array.shape)}", "write `prompts.reshape(B, L)`")
+    pad_id = getattr(getattr(denoiser, "tokenizer", None), "pad_token_id", None)
+    padded = [bool(len(row)) and pad_id in (int(row[0]), int(row[-1])) for row in array] if pad_id is not None else []
+    # In a padded batch the longest prompt has no padding.
+    if any(padded) and not all(padded):
+        help = "give the whole encoding, which says what is padding: `decode(denoiser, tokenizer(texts, padding=True), policy)`; "
+        help += "a list is taken as it is: `ids.tolist()`"
+        raise _wrong(f"some rows begin or end with the id of padding, {pad_id}, and nothing says whether it belongs to the prompt", help)
+    return list(array)
+
+
+def _is_array(value: Any) -> bool:
+    return hasattr(value, "tolist") and hasattr(value, "ndim") and hasattr(value, "shape")
+
+
+def _is_id(value: Any) -> bool:
+    if isinstance(value, bool) or not hasattr(value, "__index__"):
+        return False
+    try:
+        operator.index(value)
+    except (TypeError, ValueError, RuntimeError):  # a tensor of several, or with a fraction
+        return False
+    return True
+
+
+def _wrong(message: str, help: str) -> UsageError:
+    return UsageError(Diagnostic("E0409", message, help=help))

@@ -1,0 +1,80 @@
+"""How is an option written where a message is read: `--gen-length 8` on the command line, `gen_length=8` in Python?
+
+The command line says once that it reads (`on_command_line`). Whoever writes a message asks `option` and `setting`, and knows neither.
+Not here: which options there are (`cli`, and the signatures of the public functions).
+"""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+_flags: ContextVar[bool] = ContextVar("_flags", default=False)
+
+# Keywords that only the function that loads a model takes: a message tells the function too.
+OF_LOADING = frozenset({"trust_remote_code", "dtype", "device", "raw", "all_ids"})
+
+
+class Letter(str):
+    """A stand-in for a value that the reader has to fill in: no quotes around it."""
+
+    __slots__ = ()
+
+
+N = Letter("N")
+
+
+@contextmanager
+def on_command_line() -> Iterator[None]:
+    """Inside, messages name options as flags."""
+    token = _flags.set(True)
+    try:
+        yield
+    finally:
+        _flags.reset(token)
+
+
+def reads_flags() -> bool:
+    """Whether the reader is at a command line."""
+    return _flags.get()
+
+
+def option(name: str, value: object = None) -> str:
+    """An option in backticks, to be pasted: `--cache none` or `cache="none"`; its name alone where no value is given."""
+    return f"`{flag(name, value)}`" if reads_flags() else f"`{_called(name, value)}`"
+
+
+def flag(name: str, value: object = None) -> str:
+    """An option as the command line takes it, without backticks."""
+    dashed = name.replace("_", "-")
+    if isinstance(value, bool):
+        return f"--{'' if value else 'no-'}{dashed}"
+    return f"--{dashed}" if value is None else f"--{dashed} {typed(value)}"
+
+
+def keyword(name: str, value: object = None) -> str:
+    """An option as Python takes it, without backticks."""
+    return name if value is None else f"{name}={written(value)}"
+
+
+def setting(name: str, value: object) -> str:
+    """A parameter of the policy with a value, in backticks: `--set block=4`, or `block=4`."""
+    return f"`--set {name}={typed(value)}`" if reads_flags() else f"`{keyword(name, value)}`"
+
+
+def typed(value: object) -> str:
+    """A value as a shell takes it."""
+    return str(value) if isinstance(value, Letter) else shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
+
+
+def written(value: object) -> str:
+    """A value as Python's source has it."""
+    if isinstance(value, str) and not isinstance(value, Letter):
+        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if value.isprintable() else repr(value)
+    return str(value)
+
+
+def _called(name: str, value: object) -> str:
+    return f"from_pretrained(..., {keyword(name, value)})" if name in OF_LOADING and value is not None else keyword(name, value)
