@@ -179,7 +179,7 @@ def _unproved(phase: PhaseProgress) -> bool:
 def _visits_without_a_value(found: Found) -> list[Diagnostic]:
     wrong = []
     for stay in (s for s in statements(found.policy) if isinstance(s, syntax.Stay)):
-        if found.types[stay.count].kind is not Kind.UNKNOWN and worth(stay.count, found.through, defaults(found.policy)) is None:
+        if found.type_of(stay.count).kind is not Kind.UNKNOWN and worth(stay.count, found.through, defaults(found.policy)) is None:
             help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
             wrong.append(Diagnostic("E0307", "how often a window stays must be known before anything runs", stay.count.span, help=help_))
     for phase in found.policy.phases:

@@ -21,6 +21,7 @@ from .layout import layout_mistakes
 from .limits import DEEPEST_NESTING as DEEPEST_NESTING
 from .limits import LARGEST_INT as LARGEST_INT
 from .limits import LARGEST_REAL as LARGEST_REAL
+from .limits import MOST_DIAGNOSTICS as MOST_DIAGNOSTICS
 from .limits import nested_too_deep, number, number_too_large, pieces_within, unusable
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
@@ -30,7 +31,6 @@ from .words import KEYWORDS, PARAMETER_KINDS, STATE_KINDS
 if TYPE_CHECKING:
     import lark
 
-MOST_DIAGNOSTICS = 100
 BYTE_ORDER_MARK = "\ufeff"
 
 
