@@ -14,6 +14,9 @@ from enum import StrEnum
 from .source import Span
 
 
+LONGEST_SAID = 1000  # characters of a message, a label, a help
+
+
 class Severity(StrEnum):
     """An error stops the stage after it; a warning does not."""
 
@@ -34,6 +37,11 @@ class Diagnostic:
     span: Span | None = None
     label: str = ""
     help: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "label", "help"):  # a user's text in it may be as long as a policy
+            if len(text := getattr(self, name)) > LONGEST_SAID:
+                object.__setattr__(self, name, f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}")
 
     @property
     def severity(self) -> Severity:

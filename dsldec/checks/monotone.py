@@ -127,7 +127,9 @@ class _Sort:
 
     def of_sum(self, expression: syntax.Arithmetic) -> Run:
         terms = self.terms(expression, positive=True)
-        for i, (plus, first) in enumerate(terms):
+        sums = [i for i, (_, term) in enumerate(terms) if isinstance(term, syntax.Call) and term.function.text == "cumsum"]
+        for i in sums:
+            plus, first = terms[i]
             for j, (other, second) in enumerate(terms):
                 if i != j and plus != other and (pair := self.pair(first, second)) is not None:
                     rest = [term for k, term in enumerate(terms) if k not in (i, j)]

@@ -71,6 +71,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
 
 
 def _of_body(body: Body, found: Found) -> PhaseProgress:
+    phases = found.phases
     fills = [limit for s in _after_revokes(body) for limit in _fill_limits(s, found)]
     slow = [_slow_until(s, found) for s in body.statements]
     ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
@@ -85,7 +86,7 @@ def _of_body(body: Body, found: Found) -> PhaseProgress:
         idle_steps=1 if leaves_idle else leaves_after,
         steps=1 if any(way.condition is None for way in ways) else leaves_after,
         visits=body.phase.visits if body.phase is not None else None,
-        leads_to=tuple(dict.fromkeys(name for target in targets(body.statements) for name in entered(target, found.phases))),
+        leads_to=tuple(dict.fromkeys(name for target in dict.fromkeys(targets(body.statements)) for name in entered(target, phases))),
     )
 
 
