@@ -134,8 +134,21 @@ def _parser() -> lark.Lark:
         DEDENT_type = "_DEDENT"
         tab_len = 8
 
-    grammar = grammar_file().read_text(encoding="utf-8")
-    return lark.Lark(grammar, start="policy_file", parser="lalr", postlex=Indentation(), maybe_placeholders=True, propagate_positions=True)
+    def whole_word(terminal: Any) -> None:
+        # Where no name can stand, lark would take `policyy` for `policy` and a name.
+        if terminal.pattern.type == "str" and terminal.pattern.value.isalpha():
+            terminal.pattern = lark.lexer.PatternRE(rf"{terminal.pattern.value}(?!\w)")
+            terminal.priority = 1
+
+    return lark.Lark(
+        grammar_file().read_text(encoding="utf-8"),
+        start="policy_file",
+        parser="lalr",
+        postlex=Indentation(),
+        maybe_placeholders=True,
+        propagate_positions=True,
+        edit_terminals=whole_word,
+    )
 
 
 def _read(text: str) -> lark.Tree[Any] | _Stopped:
