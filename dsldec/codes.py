@@ -53,6 +53,12 @@ _CODES = (
         ),
         _policy("def twice(x) = x + x", "commit masked and twice(conf) > 1 at least 1 by conf"),
     ),
+    Code(
+        "E0109",
+        "the policy declares more parameters, states or phases than a policy may",
+        _policy(*(f"state s{i}: int = s{i - 1} per block" if i else "state s0: int = 0 per block" for i in range(101)), _BEST),
+        _policy("state calm: int = 0 per block", "set calm = calm + 1", "commit masked and conf > 0.1 * calm at least 1 by conf"),
+    ),
     Code("E0201", "nothing has this name", _policy("commit top(maskd, 1, by=conf)"), _policy(_BEST)),
     Code(
         "E0202",

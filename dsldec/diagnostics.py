@@ -6,11 +6,15 @@ Not here: the list of everything that can be wrong (`codes`).
 from __future__ import annotations
 
 import difflib
+from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
 from .source import Span
+
+
+LONGEST_SAID = 1000  # characters of a message, a label, a help
 
 
 class Severity(StrEnum):
@@ -33,6 +37,11 @@ class Diagnostic:
     span: Span | None = None
     label: str = ""
     help: str = ""
+
+    def __post_init__(self) -> None:
+        for name in ("message", "label", "help"):  # a user's text in it may be as long as a policy
+            if len(text := getattr(self, name)) > LONGEST_SAID:
+                object.__setattr__(self, name, f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}")
 
     @property
     def severity(self) -> Severity:
@@ -86,10 +95,36 @@ class UsageError(Exception):
         super().__init__(str(diagnostic))
 
 
+# How much is compared for one hint: letters of a word, known words, and of these the likeliest ones in full.
+MOST_LETTERS, MOST_WORDS, MOST_COMPARED = 64, 500, 8
+CLOSE = 0.6  # of all letters, those that are in both
+
+
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a misspelt one, if one is close."""
-    close = difflib.get_close_matches(word[:64], list(known), n=1, cutoff=0.6)
-    return close[0] if close else None
+    """The known word closest to a misspelt one, if one is close: `difflib.get_close_matches`, with its work bounded."""
+    word = word[:MOST_LETTERS]
+    alike = sorted({one for one in known if _bound_by_length(word, one) >= CLOSE}, key=lambda one: abs(len(one) - len(word)))
+    letters = Counter(word)
+    bounds = sorted(((_bound_by_letters(letters, len(word), one), one) for one in alike[:MOST_WORDS]), reverse=True)
+    matcher = difflib.SequenceMatcher()
+    matcher.set_seq2(word)
+    best, closest = CLOSE, None
+    for bound, one in bounds[:MOST_COMPARED]:
+        if bound < best:
+            break
+        matcher.set_seq1(one)
+        if (ratio := matcher.ratio()) > best or (ratio == best and one > (closest or "")):
+            best, closest = ratio, one
+    return closest
+
+
+def _bound_by_length(word: str, other: str) -> float:
+    """More than this part of two words' letters cannot be in both."""
+    return 2 * min(len(word), len(other)) / (len(word) + len(other) or 1)
+
+
+def _bound_by_letters(letters: Counter[str], length: int, other: str) -> float:
+    return 2 * (letters & Counter(other)).total() / (length + len(other) or 1)
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:

@@ -5,7 +5,9 @@ Not here: what is wrong at a place (`diagnostics`) or what the text means (`lang
 
 from __future__ import annotations
 
+from bisect import bisect_right
 from dataclasses import dataclass, field
+from functools import lru_cache
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,17 +19,26 @@ class Source:
 
     def line(self, number: int) -> str:
         """Line `number`, counted from 1, without its line break."""
-        start = 0
-        for _ in range(number - 1):
-            start = self.text.find("\n", start) + 1
-            if not start:
-                return ""
-        end = self.text.find("\n", start)
-        return self.text[start : end if end >= 0 else None].removesuffix("\r") if number >= 1 else ""
+        starts = _line_starts(self.text)
+        if not 1 <= number <= len(starts):
+            return ""
+        end = starts[number] - 1 if number < len(starts) else None
+        return self.text[starts[number - 1] : end].removesuffix("\r")
 
     def position(self, offset: int) -> tuple[int, int]:
         """Line and column of a character offset, both counted from 1."""
-        return self.text.count("\n", 0, offset) + 1, offset - self.text.rfind("\n", 0, offset)
+        starts = _line_starts(self.text)
+        number = bisect_right(starts, offset)
+        return number, offset - starts[number - 1] + 1
+
+
+@lru_cache(maxsize=4)
+def _line_starts(text: str) -> tuple[int, ...]:
+    """Where each line begins; found once, since a tree that is printed asks for thousands of places."""
+    starts = [0]
+    while found := text.find("\n", starts[-1]) + 1:
+        starts.append(found)
+    return tuple(starts)
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,15 +10,20 @@ from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic, Severity, in_order
 from ..language import parse, syntax
+from ..language.limits import MOST_DIAGNOSTICS
 from ..source import Source, Span
-from . import budgets, facts, functions, monotone, names, parameters, phases, progress, statements
+from . import budgets, facts, functions, monotone, names, parameters, phases, progress, size, statements
 from .facts import Facts
 from .found import Check, Found
 
 # What is said of a whole statement or call, and may be true only because a part of it is wrong.
 CONSEQUENCES = frozenset({"E0203", "E0301", "E0302", "E0306", "E0308", "W0301"})
 
+# After one of these the policy is not looked into any further: that could take too long.
+TOO_LARGE = frozenset({"E0108", "E0109"})
+
 CHECKS: tuple[Check, ...] = (
+    size.check,
     parameters.check,
     names.check,
     functions.check,
@@ -54,6 +59,13 @@ def _holds(outer: Span | None, inner: Span | None) -> bool:
     return outer is not None and inner is not None and outer.start <= inner.start and inner.end <= outer.end
 
 
+def _shown(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    """By place, and no more than anybody reads: of many the errors."""
+    ordered = in_order(diagnostics)
+    first = sorted(ordered, key=lambda d: d.severity is not Severity.ERROR)[:MOST_DIAGNOSTICS]
+    return in_order(first) if len(ordered) > MOST_DIAGNOSTICS else ordered
+
+
 def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
     """The checked policy, or `None` where a diagnostic is an error. All mistakes of the text in one call, by place."""
     tree, diagnostics = parse.parse(source)
@@ -62,8 +74,10 @@ def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
     found = Found(tree.policy)
     for one in CHECKS:
         found, wrong = one(found)
-        diagnostics = diagnostics + wrong
-    diagnostics = in_order(_causes(diagnostics))
+        diagnostics = diagnostics + _shown(wrong)
+        if any(d.code in TOO_LARGE for d in wrong):
+            break
+    diagnostics = _shown(_causes(diagnostics))
     if found.facts is None or any(d.severity is Severity.ERROR for d in diagnostics):
         return None, diagnostics
     return CheckedPolicy(found.policy, found, found.facts), diagnostics

@@ -8,7 +8,7 @@ are left. A step limit that fills the window bounds all of it.
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from ..language import syntax
 from .budgets import finite, has_step_limit
@@ -35,6 +35,7 @@ class Bound:
     found: Found
     progress: Progress
     window: syntax.Expression
+    _ways: dict[str, set[str]] = field(default_factory=dict, compare=False)
 
     @property
     def shape(self) -> str:
@@ -179,6 +180,11 @@ class Bound:
 
     def _passed(self, phase: PhaseProgress) -> set[str]:
         """This phase and those without a bound of their own that lead to it."""
+        if phase.name not in self._ways:
+            self._ways[phase.name] = self._counted_ways(phase)
+        return self._ways[phase.name]
+
+    def _counted_ways(self, phase: PhaseProgress) -> set[str]:
         passed, waiting = {phase.name}, [phase.name]
         while waiting:
             target = waiting.pop()
@@ -220,6 +226,8 @@ class _Counted:
     length: int
     known: Mapping[str, Value]
     lengths: Sequence[int]
+    _mosts: dict[syntax.Expression, int] = field(default_factory=dict)
+    _visits: dict[str, int] = field(default_factory=dict)
 
     def more(self) -> int:
         """Steps besides those that write what the window began with."""
@@ -248,7 +256,10 @@ class _Counted:
 
     def most(self, expression: syntax.Expression) -> int:
         """What an expression can be at most, whatever length its window has when it is evaluated."""
-        return max(whole(worth(expression, self.bound.found.through, {**self.known, "window_length": n})) for n in self.lengths)
+        if expression not in self._mosts:
+            through, values = self.bound.found.through, ({**self.known, "window_length": n} for n in self.lengths)
+            self._mosts[expression] = max(whole(worth(expression, through, known)) for known in values)
+        return self._mosts[expression]
 
     def idle(self, phase: PhaseProgress) -> int:
         """Steps in a phase that may commit nothing."""
@@ -273,6 +284,11 @@ class _Counted:
 
     def visits(self, phase: PhaseProgress) -> int:
         """How often a phase can be entered."""
+        if phase.name not in self._visits:
+            self._visits[phase.name] = self._counted_visits(phase)
+        return self._visits[phase.name]
+
+    def _counted_visits(self, phase: PhaseProgress) -> int:
         if phase.visits is not None:
             return max(0, self.most(phase.visits))
         if smallest(phase.floor) >= 1:

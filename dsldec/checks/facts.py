@@ -13,7 +13,7 @@ from ..language import syntax
 from ..language.words import KEPT_IDS, Kind, Place
 from .bounds import Bound, block_length
 from .floors import ALL, smallest
-from .found import Found, alike, expressions, parts, statements
+from .found import Found, expressions, parts, statements
 from .kinds import of_state
 from .values import Value, int_of, worth
 
@@ -209,10 +209,8 @@ def _bytes(found: Found) -> int:
     """Bytes carried for each position: states, the written ages, and what `before` looks back at."""
     states = [of_state(state) for state in found.states.values()]
     total = sum(BYTES.get(type_.kind, 4) for type_ in states if type_.place is Place.POSITION)
-    kept: list[syntax.Expression] = []
-    for part in _all_expressions(found):
-        if isinstance(part, syntax.Call) and part.function.text == "before" and not any(alike(part, other) for other in kept):
-            kept.append(part)
-    total += sum(BYTES.get(found.types[part].kind, 4) for part in kept if found.types[part].place is Place.POSITION)
+    befores = [part for part in _all_expressions(found) if isinstance(part, syntax.Call) and part.function.text == "before"]
+    kept = {found.texts.number(part): found.types[part] for part in befores}
+    total += sum(BYTES.get(type_.kind, 4) for type_ in kept.values() if type_.place is Place.POSITION)
     words = _words(found)
     return total + 8 * ("age" in words) + 8 * ("same" in words) + 8 * ("draft" in words)

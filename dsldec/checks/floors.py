@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from ..language import syntax
 from ..language.arithmetic import float32
 from ..language.words import WORDS, Kind, Place
-from .found import Body, Found, alike, parts
+from .found import Body, Found, parts
 from .implied import follows_from_idle, is_word, plain
 from .signs import never_negative
 
@@ -90,7 +90,7 @@ class Prover:
         if isinstance(expression, syntax.Conditional):
             return _lower(self.count(expression.then), self.count(expression.otherwise))
         if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
-            is_int = self.found.types[expression].kind is Kind.INT
+            is_int = self.found.type_of(expression).kind is Kind.INT
             return self.count(expression.right) if is_int and never_negative(expression.left, self.found) else 0
         meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(expression, syntax.Call) and not expression.keywords:
@@ -100,7 +100,7 @@ class Prover:
     def count_of_call(self, call: syntax.Call) -> Floor:
         """A number that the value of a word is surely not below, while masks are left."""
         word, inner = call.function.text, [self.count(argument) for argument in call.arguments]
-        if not all(self.found.types[argument].kind in (Kind.INT, Kind.MASK) for argument in call.arguments):
+        if not all(self.found.type_of(argument).kind in (Kind.INT, Kind.MASK) for argument in call.arguments):
             return 1 if word == "ceil" and self.is_share(call.arguments) else 0  # a real may have no value
         if word == "max" and len(inner) > 1:
             return _surer(*inner[:2])
@@ -118,7 +118,7 @@ class Prover:
         if isinstance(x, syntax.Arithmetic) and x.operator == "*" and isinstance(x.left, syntax.Number):
             is_count = isinstance(x.right, syntax.Call) and x.right.function.text == "count"
             return is_count and x.left.value > SMALLEST_SHARE and smallest(self.count(x.right)) >= 1
-        if not isinstance(x, syntax.Arithmetic) or x.operator != "/" or self.found.types[x.right].kind is not Kind.INT:
+        if not isinstance(x, syntax.Arithmetic) or x.operator != "/" or self.found.type_of(x.right).kind is not Kind.INT:
             return False
         counts = isinstance(x.left, syntax.Call) and x.left.function.text == "count"
         return counts and smallest(self.count(x.left)) >= 1 and smallest(self.count(x.right)) >= 1
@@ -218,7 +218,7 @@ class Prover:
             return any(self.reaches(one, x, best, eased) and self.has_value(other) for one, other in pairs)
         over = [keyword.value for keyword in bound.keywords if keyword.identifier.text == "over"]
         everything = not over or is_word(over[0], "masked", self.found.meanings)
-        return bound.function.text == best and len(bound.arguments) == 1 and everything and alike(bound.arguments[0], x)
+        return bound.function.text == best and len(bound.arguments) == 1 and everything and self.found.alike(bound.arguments[0], x)
 
     def is_from_0_on(self, expression: syntax.Expression) -> bool:
         meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
@@ -288,11 +288,15 @@ class Prover:
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
             strict = condition.operators[0] == ">"
-            if _is_of(left, "count", mask) and isinstance(right, syntax.Number):
+            if self.is_of(left, "count", mask) and isinstance(right, syntax.Number):
                 more = int(right.value) + strict
-        elif _is_of(condition, "any", mask):
+        elif self.is_of(condition, "any", mask):
             more = 1
         return _surer(self.floor(mask), more if self.only_masks(mask) else 0)
+
+    def is_of(self, expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:
+        is_word = isinstance(expression, syntax.Call) and expression.function.text == word and len(expression.arguments) == 1
+        return is_word and isinstance(expression, syntax.Call) and self.found.alike(expression.arguments[0], mask)
 
     def floor_of_either(self, mask: syntax.Conditional) -> Floor:
         lower = _lower(self.floor_if(mask.then, mask.condition), self.floor(mask.otherwise))
@@ -324,7 +328,3 @@ class Prover:
 def is_observation(expression: syntax.Expression, found: Found) -> bool:
     """Whether this is a word that has a value at every position, the same all through a step."""
     return any(is_word(expression, word, found.meanings) for word in ("conf", "doubt", "margin", "logit_margin", "entropy", "pos"))
-
-
-def _is_of(expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:
-    return isinstance(expression, syntax.Call) and expression.function.text == word and alike(expression.arguments, (mask,))

@@ -7,18 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, fields, replace
+from functools import lru_cache
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import Type
+from ..language.words import Kind, Place, Type
 
 if TYPE_CHECKING:
     from .facts import Facts
     from .progress import Progress
 
 Meaning = syntax.Parameter | syntax.State | syntax.Let
+UNKNOWN = Type(Kind.UNKNOWN, Place.PARAMETER)
 HEAD = (syntax.Window, syntax.Draw, syntax.Logits, syntax.Lookahead, syntax.State, syntax.Function)
 
 
@@ -29,7 +31,7 @@ class Found:
     `meanings`: what each name stands for, a parameter, a state or a let; a word of the language is absent. `through`: the
     same without the lets that proofs do not look into, because so much would have to be read. `states` and `phases`: those
     declared, by name. `types`: kind, place and polarity of each expression. `progress`: why it ends.
-    `facts`: the summary for programs and people.
+    `facts`: the summary for programs and people. `texts`: numbers what trees say, so that two are compared in one step.
     """
 
     policy: syntax.Policy
@@ -38,6 +40,15 @@ class Found:
     types: Mapping[syntax.Expression, Type] = field(default_factory=dict)
     progress: Progress | None = None
     facts: Facts | None = None
+    texts: Texts = field(default_factory=lambda: Texts())
+
+    def type_of(self, expression: syntax.Expression) -> Type:
+        """The type of an expression; unknown where a check has not come to it, as after a mistake."""
+        return self.types.get(expression, UNKNOWN)
+
+    def alike(self, left: syntax.Expression, right: syntax.Expression) -> bool:
+        """Whether two trees say the same, wherever they are written."""
+        return self.texts.number(left) == self.texts.number(right)
 
     @property
     def states(self) -> Mapping[str, syntax.State]:
@@ -68,6 +79,8 @@ class Body:
         return self.phase.identifier if self.phase else self.statements[-1]
 
 
+# Asked again and again of the same tree; trees compare by identity.
+@lru_cache(maxsize=4)
 def bodies(policy: syntax.Policy) -> tuple[Body, ...]:
     """The steps a policy can make, one body a phase."""
     shared = tuple(s for s in policy.statements if not isinstance(s, HEAD))
@@ -76,6 +89,7 @@ def bodies(policy: syntax.Policy) -> tuple[Body, ...]:
     return tuple(Body(phase, shared + phase.statements) for phase in policy.phases)
 
 
+@lru_cache(maxsize=4)
 def statements(policy: syntax.Policy) -> tuple[syntax.Statement, ...]:
     """Every statement once, in the order they are written."""
     return policy.statements + tuple(s for phase in policy.phases for s in phase.statements)
@@ -126,14 +140,23 @@ def mapped(expression: syntax.Expression, change: Callable[[syntax.Expression], 
             return expression
 
 
-def alike(left: object, right: object) -> bool:
-    """Whether two trees say the same, wherever they are written."""
-    if isinstance(left, tuple) and isinstance(right, tuple):
-        return len(left) == len(right) and all(map(alike, left, right))
-    if not isinstance(left, syntax.Node) or not isinstance(right, syntax.Node):
-        return type(left) is type(right) and left == right
-    names = [each.name for each in fields(left) if each.name != "span"]
-    return type(left) is type(right) and all(alike(getattr(left, name), getattr(right, name)) for name in names)
+class Texts:
+    """Numbers trees: two have one number where they say the same. Each node is read once, however often it is compared."""
+
+    def __init__(self) -> None:
+        self._numbers: dict[tuple[object, ...], int] = {}
+        self._known: dict[syntax.Node, int] = {}
+
+    def number(self, node: syntax.Node) -> int:
+        if node not in self._known:
+            said = (type(node), *(self._said(getattr(node, each.name)) for each in fields(node) if each.name != "span"))
+            self._known[node] = self._numbers.setdefault(said, len(self._numbers))
+        return self._known[node]
+
+    def _said(self, value: object) -> object:
+        if isinstance(value, syntax.Node):
+            return self.number(value)
+        return tuple(map(self._said, value)) if isinstance(value, tuple) else (type(value), value)
 
 
 # The fields of each statement that hold an expression, in the order they are written.

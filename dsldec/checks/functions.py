@@ -6,17 +6,16 @@ it means does not depend on where it is called. Not here: the names inside a fun
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import replace
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.parse import DEEPEST_NESTING
-from ..language.words import WORDS
-from .found import Found, Meaning, bodies, children, expressions, mapped, parts, rewritten, statements
+from ..language.limits import DEEPEST_NESTING, LARGEST_POLICY, LARGEST_PROOF, LARGEST_PROOFS
+from .found import HEAD, Found, Meaning, bodies, children, expressions, mapped, parts, rewritten, statements
+from .names import own_functions
 
-LARGEST_POLICY = 10_000
-LARGEST_PROOF = 1_000
 Size = tuple[int, int]  # nodes, and how deep they are nested
 
 
@@ -48,8 +47,26 @@ def _through(found: Found) -> dict[syntax.Name, Meaning]:
         for statement in body.statements:
             if isinstance(statement, syntax.Let) and statement not in sizes:
                 sizes[statement] = _size_through(statement.value, found, sizes)
-    few = {let for let, (nodes, depth) in sizes.items() if nodes <= LARGEST_PROOF and depth <= DEEPEST_NESTING}
+    most = _readable(found, sizes)
+    few = {let for let, (nodes, depth) in sizes.items() if nodes <= most and depth <= DEEPEST_NESTING}
     return {name: meaning for name, meaning in found.meanings.items() if not isinstance(meaning, syntax.Let) or meaning in few}
+
+
+def _readable(found: Found, sizes: Mapping[syntax.Let, Size]) -> int:
+    """How large a name's value may be so that all proofs together read no more than they may."""
+    read: list[int] = []
+    for body in bodies(found.policy):
+        for statement in body.statements:
+            for expression in expressions(statement):
+                meanings = (found.meanings.get(part) for part in parts(expression) if isinstance(part, syntax.Name))
+                read += (sizes[meaning][0] for meaning in meanings if isinstance(meaning, syntax.Let) and meaning in sizes)
+    most, total = 0, 0
+    for size in sorted(read):
+        total += size
+        if size > LARGEST_PROOF or total > LARGEST_PROOFS:
+            return most
+        most = size
+    return LARGEST_PROOF
 
 
 def _size_through(expression: syntax.Expression, found: Found, sizes: Mapping[syntax.Let, Size]) -> Size:
@@ -57,33 +74,35 @@ def _size_through(expression: syntax.Expression, found: Found, sizes: Mapping[sy
     meaning = found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
     if isinstance(meaning, syntax.Let):
         inside.append(sizes.get(meaning, (LARGEST_POLICY, 1)))
-    return 1 + sum(nodes for nodes, _ in inside), 1 + max((depth for _, depth in inside), default=0)
+    nodes = min(LARGEST_POLICY, 1 + sum(nodes for nodes, _ in inside))  # doubled line by line it would have hundreds of digits
+    return nodes, 1 + max((depth for _, depth in inside), default=0)
 
 
 class _Writer:
     def __init__(self, policy: syntax.Policy) -> None:
         self.policy = policy
-        self.functions: dict[str, syntax.Function] = {}
+        self.names = own_functions(policy)
+        self.functions: dict[str, syntax.Function] = {}  # those read so far
         self.sizes: dict[str, Size] = {}
         self.uses: dict[str, list[int]] = {}
         self.diagnostics: list[Diagnostic] = []
-        self.names = [s.identifier.text for s in policy.statements if isinstance(s, syntax.Function)]
-        for statement in statements(policy):
-            for expression in expressions(statement):
-                self._calls(expression, statement)
-            if isinstance(statement, syntax.Function) and statement.identifier.text not in WORDS:
+        for statement in policy.statements:
+            self._calls(statement)
+            if isinstance(statement, syntax.Function) and self.names.get(statement.identifier.text) is statement:
                 self.sizes[statement.identifier.text] = self._size(statement.body)
-                self.uses[statement.identifier.text] = [_uses(statement.body, name.text) for name in statement.parameters]
+                self.uses[statement.identifier.text] = _uses(statement)
                 self.functions[statement.identifier.text] = statement
         for phase in policy.phases:
-            for expression in expressions(phase):
-                self._calls(expression, phase)
+            self._calls(phase)
+            for statement in phase.statements:
+                if not isinstance(statement, HEAD):
+                    self._calls(statement)
 
-    def _calls(self, expression: syntax.Expression, at: syntax.Node) -> None:
-        for call in parts(expression):
-            name = call.function.text if isinstance(call, syntax.Call) else ""
-            if isinstance(call, syntax.Call) and name in self.names and name not in WORDS:
-                self.diagnostics += self._call(call, at)
+    def _calls(self, at: syntax.Statement | syntax.Phase) -> None:
+        for expression in expressions(at):
+            for call in parts(expression):
+                if isinstance(call, syntax.Call) and call.function.text in self.names:
+                    self.diagnostics += self._call(call, at)
 
     def _call(self, call: syntax.Call, at: syntax.Node) -> list[Diagnostic]:
         name = call.function.text
@@ -110,20 +129,17 @@ class _Writer:
         return nodes + sum(n * times for (n, _), times in zip(inside, self.uses[name], strict=True)), depth + deepest
 
     def too_large(self) -> list[Diagnostic]:
-        total = 0
+        """What the steps read, names above the phases once in each phase, may be no larger than a text without functions."""
+        total, times, above = 0, max(1, len(self.policy.phases)), set(self.policy.statements)
         for node in (*statements(self.policy), *self.policy.phases):
+            is_shared = node in above and not isinstance(node, HEAD)
             for expression in () if isinstance(node, syntax.Function) else expressions(node):
                 nodes, depth = self._size(expression)
-                total += nodes
-                if total > LARGEST_POLICY or depth > DEEPEST_NESTING:
-                    what = f"more than {LARGEST_POLICY} parts" if total > LARGEST_POLICY else f"nested more than {DEEPEST_NESTING} deep"
-                    message = (
-                        f"with its functions written out this policy has {what}"
-                        if total > LARGEST_POLICY
-                        else (f"with its functions written out this is {what}")
-                    )
-                    help_ = "give a part of it a name on a line of its own: `part = ...`"
-                    return [Diagnostic("E0108", message, expression.span, help=help_)]
+                total += nodes * times if is_shared else nodes
+                if total > LARGEST_POLICY:
+                    return [_too_large(f"this policy has more than {LARGEST_POLICY} parts", expression, times)]
+                if depth > DEEPEST_NESTING:
+                    return [_too_large(f"this is nested more than {DEEPEST_NESTING} deep", expression, times)]
         return []
 
     def written_out(self, expression: syntax.Expression, given: Mapping[str, syntax.Expression] | None = None) -> syntax.Expression:
@@ -138,5 +154,13 @@ class _Writer:
         return self.written_out(function.body, dict(zip(names, arguments, strict=True)))
 
 
-def _uses(body: syntax.Expression, name: str) -> int:
-    return sum(isinstance(part, syntax.Name) and part.identifier == name for part in parts(body))
+def _too_large(what: str, at: syntax.Expression, phases: int) -> Diagnostic:
+    label = "names above the phases are counted once in each phase" if phases > 1 else ""
+    help_ = "give a part of it a name on a line of its own: `part = ...`"
+    return Diagnostic("E0108", f"with its functions written out {what}", at.span, label, help_)
+
+
+def _uses(function: syntax.Function) -> list[int]:
+    """How often each parameter stands in the body."""
+    names = Counter(part.identifier for part in parts(function.body) if isinstance(part, syntax.Name))
+    return [names[parameter.text] for parameter in function.parameters]

@@ -6,7 +6,7 @@ mistake gives one diagnostic. Not here: parameters (`parameters`), what may stan
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import replace
 from itertools import pairwise
 
@@ -32,13 +32,12 @@ from ..language.words import (
 )
 from . import polarity
 from .arguments import Given, matched, signature
-from .found import Found, parts
+from .found import UNKNOWN, Found, children, parts
 
 MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
 MOST_KEPT = 2**20  # `keep=` of `kl`: more ids than any vocabulary has
 MOST_POSITIONS = 65536
 MOST_DRAFTS = 1024  # each is a row of the forward
-UNKNOWN = Type(Kind.UNKNOWN, Place.PARAMETER)
 CONVERSIONS = {
     (Kind.PROB, Kind.NATS): "compare like with like: `entropy` or `-log(conf)` with nats, `conf` with a probability",
     (Kind.PROB, Kind.LOGIT): "compare like with like: `logit_margin` with a logit, `margin` with a probability",
@@ -293,7 +292,7 @@ class Typing:
         return Type(kind, argument.place, argument.polarity if word.keeps_polarity else Polarity.NONE)
 
     def _before(self, call: syntax.Call, argument: Type) -> Type:
-        for part in parts(call.arguments[0]):
+        for part in self._not_read(call.arguments[0]):
             name = part.function.text if isinstance(part, syntax.Call) else part.identifier if isinstance(part, syntax.Name) else ""
             if isinstance(part, syntax.Name) and isinstance(self.found.meanings.get(part), syntax.Let):
                 help_ = f"write out what `{name}` stands for, or keep it in a state"
@@ -304,6 +303,15 @@ class Typing:
         # An int cannot say that it has no value yet.
         kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
         return Type(kind, max(argument.place, Place.SEQUENCE), argument.polarity)
+
+    def _not_read(self, expression: syntax.Expression) -> Iterator[syntax.Expression]:
+        """The parts of an expression that no `before` inside it has looked at: nested ones read each part once."""
+        waiting = [expression]
+        while waiting:
+            part = waiting.pop()
+            if not (isinstance(part, syntax.Call) and part.function.text == "before" and part in self.types):
+                waiting += children(part)
+            yield part
 
     def _of_numbers(self, call: syntax.Call, word: Word, fits: list[tuple[Given, Type]]) -> Type:
         """What a word gives that gives numbers of the kind of its arguments."""

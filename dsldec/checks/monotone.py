@@ -12,7 +12,7 @@ from enum import StrEnum
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.words import Kind, Place
-from .found import Found, alike, expressions, parts, statements
+from .found import Found, expressions, parts, statements
 from .implied import is_word, plain
 from .signs import never_negative
 
@@ -79,7 +79,7 @@ class _Sort:
                 return Run.UNKNOWN
 
     def same_everywhere(self, expression: syntax.Expression) -> bool:
-        return self.found.types[expression].place is not Place.POSITION
+        return self.found.type_of(expression).place is not Place.POSITION
 
     def run(self, expression: syntax.Expression) -> Run:
         expression = plain(expression, self.found.through)
@@ -109,7 +109,7 @@ class _Sort:
         if never_negative(x, self.found):
             return Run.RISES
         x = plain(x, self.found.through)
-        logarithm = isinstance(x, syntax.Call) and x.function.text == "log" and self.found.types[x].kind is Kind.NATS
+        logarithm = isinstance(x, syntax.Call) and x.function.text == "log" and self.found.type_of(x).kind is Kind.NATS
         opposite = isinstance(x, syntax.Negation) and never_negative(x.operand, self.found)
         return Run.FALLS if logarithm or opposite else Run.UNKNOWN
 
@@ -118,7 +118,7 @@ class _Sort:
         by, sign = plain(self.by, self.found.through), Run.FALLS
         while isinstance(by, syntax.Negation):
             by, sign = plain(by.operand, self.found.through), OPPOSITE[sign]
-        if alike(expression, by):
+        if self.found.alike(expression, by):
             return sign
         pair = {"conf": "doubt", "doubt": "conf"}
         if isinstance(expression, syntax.Name) and isinstance(by, syntax.Name) and pair.get(expression.identifier) == by.identifier:
@@ -127,7 +127,9 @@ class _Sort:
 
     def of_sum(self, expression: syntax.Arithmetic) -> Run:
         terms = self.terms(expression, positive=True)
-        for i, (plus, first) in enumerate(terms):
+        sums = [i for i, (_, term) in enumerate(terms) if isinstance(term, syntax.Call) and term.function.text == "cumsum"]
+        for i in sums:
+            plus, first = terms[i]
             for j, (other, second) in enumerate(terms):
                 if i != j and plus != other and (pair := self.pair(first, second)) is not None:
                     rest = [term for k, term in enumerate(terms) if k not in (i, j)]
@@ -142,9 +144,9 @@ class _Sort:
         if not isinstance(plus, syntax.Call) or plus.function.text != "cumsum":
             return None
         x = plus.arguments[0]
-        if is_word(minus, "rank", self.found.through) and self.found.types[x].kind is Kind.PROB:
+        if is_word(minus, "rank", self.found.through) and self.found.type_of(x).kind is Kind.PROB:
             return Run.FALLS  # a probability is at most the 1 that the rank grows by
-        largest = isinstance(minus, syntax.Call) and minus.function.text == "cummax" and alike(minus.arguments[0], x)
+        largest = isinstance(minus, syntax.Call) and minus.function.text == "cummax" and self.found.alike(minus.arguments[0], x)
         return Run.RISES if largest and never_negative(x, self.found) else None
 
     def terms(self, expression: syntax.Expression, *, positive: bool) -> list[tuple[bool, syntax.Expression]]:

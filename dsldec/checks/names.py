@@ -11,6 +11,7 @@ from dataclasses import replace
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
+from ..language.limits import MOST_DIAGNOSTICS
 from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
 from .found import HEAD, Found, Meaning, expressions, parts
 
@@ -28,6 +29,21 @@ ELSEWHERE = {
 }
 
 
+def own_functions(policy: syntax.Policy) -> dict[str, syntax.Function]:
+    """The functions that a call may mean: those above all phases, the first of each name, and none that has a word's name."""
+    found: dict[str, syntax.Function] = {}
+    for statement in policy.statements:
+        if isinstance(statement, syntax.Function) and statement.identifier.text not in TAKEN:
+            found.setdefault(statement.identifier.text, statement)
+    return found
+
+
+def misplaced(policy: syntax.Policy) -> set[str]:
+    """The names of functions and states that stand in a phase: that is the mistake, and not every use of them."""
+    inside = (statement for phase in policy.phases for statement in phase.statements)
+    return {statement.identifier.text for statement in inside if isinstance(statement, syntax.Function | syntax.State)}
+
+
 def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     """Fills `meanings`; reports names that stand for nothing, are taken, or are never used."""
     reader = _Reader(found.policy)
@@ -42,7 +58,8 @@ class _Reader:
         self.policy = policy
         self.meanings: dict[syntax.Name, Meaning] = {}
         self.diagnostics: list[Diagnostic] = []
-        self.functions = {s.identifier.text: s for s in policy.statements if isinstance(s, syntax.Function)}
+        self.functions = own_functions(policy)
+        self.misplaced = misplaced(policy)
         self.states = {s.identifier.text: s for s in policy.statements if isinstance(s, syntax.State)}
         self.phases = {phase.identifier.text: phase for phase in policy.phases}
         self.called: set[str] = set()
@@ -118,7 +135,8 @@ class _Reader:
         if phase.otherwise is not None:
             self._target(phase.otherwise)
         for statement in phase.statements:
-            self._statement(statement, scope, declared)
+            if not isinstance(statement, HEAD):  # it belongs elsewhere: what its names would mean there is not known
+                self._statement(statement, scope, declared)
 
     def _statement(self, statement: syntax.Statement, scope: dict[str, Meaning], declared: dict[str, syntax.Node] | None = None) -> None:
         for expression in expressions(statement):
@@ -146,9 +164,15 @@ class _Reader:
             self._unknown(identifier, "no state", self.states, f"declare it above: `state {identifier.text}: int = 0 per block`")
 
     def _unknown(self, identifier: syntax.Identifier, what: str, known: Iterable[str], help_: str) -> None:
-        close = did_you_mean(identifier.text, known)
+        if identifier.text in self.misplaced:
+            return
+        close = self._close(identifier.text, known)
         hint = f"did you mean `{close}`?" if close else help_
         self.diagnostics.append(Diagnostic("E0201", f"`{identifier.text}` is {what}", identifier.span, help=hint))
+
+    def _close(self, name: str, known: Iterable[str]) -> str | None:
+        """The closest known name, for as many diagnostics as are shown."""
+        return did_you_mean(name, known) if len(self.diagnostics) < MOST_DIAGNOSTICS else None
 
     # --- expressions
 
@@ -172,7 +196,7 @@ class _Reader:
         self._name(function, [*scope, *self.functions])
 
     def _name(self, name: syntax.Identifier, scope: Iterable[str]) -> None:
-        if name.text in WORDS or name.text in SHAPES:
+        if name.text in WORDS or name.text in SHAPES or name.text in self.misplaced:
             return
         if name.text in RESERVED:
             message = f"`{name.text}` is a word of the language that this version cannot use yet"
@@ -184,7 +208,7 @@ class _Reader:
             self.diagnostics.append(Diagnostic("E0203", message, name.span, help=f"write `{name.text}({wanted})`"))
             return
         known = [*scope] if name.text in ELSEWHERE else [*scope, *WORDS, *SHAPES]
-        close = did_you_mean(name.text, known) or ELSEWHERE.get(name.text)
+        close = self._close(name.text, known) or ELSEWHERE.get(name.text)
         hint = f"did you mean `{close}`?" if close else "add it as a parameter, or give it a value on a line above: `NAME = ...`"
         self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
 

@@ -38,12 +38,12 @@ def targets(statements: Iterable[syntax.Statement]) -> list[str]:
 
 def entered(name: str, phases: Mapping[str, syntax.Phase]) -> list[str]:
     """The phases a row may find itself in that is sent to one: that one, or where its `else` leads."""
-    found: list[str] = []
+    found: dict[str, None] = {}
     phase = phases.get(name)
     while phase is not None and phase.identifier.text not in found:
-        found.append(phase.identifier.text)
+        found[phase.identifier.text] = None
         phase = phases.get(phase.otherwise.text) if phase.otherwise is not None else None
-    return found
+    return [*found]
 
 
 def _header(phase: syntax.Phase) -> list[Diagnostic]:

@@ -71,6 +71,7 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
 
 
 def _of_body(body: Body, found: Found) -> PhaseProgress:
+    phases = found.phases
     fills = [limit for s in _after_revokes(body) for limit in _fill_limits(s, found)]
     slow = [_slow_until(s, found) for s in body.statements]
     ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
@@ -85,7 +86,7 @@ def _of_body(body: Body, found: Found) -> PhaseProgress:
         idle_steps=1 if leaves_idle else leaves_after,
         steps=1 if any(way.condition is None for way in ways) else leaves_after,
         visits=body.phase.visits if body.phase is not None else None,
-        leads_to=tuple(dict.fromkeys(name for target in targets(body.statements) for name in entered(target, found.phases))),
+        leads_to=tuple(dict.fromkeys(name for target in dict.fromkeys(targets(body.statements)) for name in entered(target, phases))),
     )
 
 
@@ -179,7 +180,7 @@ def _unproved(phase: PhaseProgress) -> bool:
 def _visits_without_a_value(found: Found) -> list[Diagnostic]:
     wrong = []
     for stay in (s for s in statements(found.policy) if isinstance(s, syntax.Stay)):
-        if found.types[stay.count].kind is not Kind.UNKNOWN and worth(stay.count, found.through, defaults(found.policy)) is None:
+        if found.type_of(stay.count).kind is not Kind.UNKNOWN and worth(stay.count, found.through, defaults(found.policy)) is None:
             help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
             wrong.append(Diagnostic("E0307", "how often a window stays must be known before anything runs", stay.count.span, help=help_))
     for phase in found.policy.phases:

@@ -12,8 +12,8 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.words import DRAWS, IDS, NUMBERS, STATE_KINDS, TRANSFORMS, WINDOWS, WORDS, Kind, Place, Slot, Word
 from .arguments import signature
-from .found import HEAD, Body, Found, bodies, statements
-from .kinds import MOST_DRAFTS, SHAPES, UNKNOWN, Typing, of_state
+from .found import HEAD, UNKNOWN, Body, Found, bodies, statements
+from .kinds import MOST_DRAFTS, SHAPES, Typing, of_state
 
 MASK = Slot("mask", frozenset({Kind.MASK}))
 COUNT = Slot("count", frozenset({Kind.INT}), Place.SEQUENCE)
@@ -34,6 +34,10 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
 
 
 class _Checker(Typing):
+    def __init__(self, found: Found) -> None:
+        super().__init__(found)
+        self.states = found.states
+
     # --- before the phases
 
     def head(self, policy: syntax.Policy) -> None:
@@ -179,7 +183,7 @@ class _Checker(Typing):
             case syntax.Let():
                 self.infer(statement.value)
             case syntax.Set():
-                state = self.found.states.get(statement.identifier.text)
+                state = self.states.get(statement.identifier.text)
                 wanted = of_state(state) if state is not None else UNKNOWN
                 self.expect_value(statement.value, wanted, f"the kind of `{statement.identifier.text}`")
             case syntax.Commit():

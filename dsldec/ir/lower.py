@@ -45,6 +45,7 @@ class _Lowering(Expressions):
         self.policy = checked.policy
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
+        self.states, self.phases = self.found.states, self.found.phases
 
     def program(self) -> Program:
         self._see()
@@ -141,8 +142,8 @@ class _Lowering(Expressions):
         """The phase this step runs: the one a row was sent to, or where its `else` leads."""
         phase = self.state("phase", Kind.INT)
         # A phase comes before the one its `else` leads to; the checks saw to it that there is no circle.
-        for name in sorted(self.found.phases, key=lambda name: -len(entered(name, self.found.phases))):
-            header = self.found.phases[name]
+        for name in sorted(self.phases, key=lambda name: -len(entered(name, self.phases))):
+            header = self.phases[name]
             open_ = []
             if header.visits is not None:
                 so_far = self.state(f"visits_{name}", Kind.INT)
@@ -152,7 +153,7 @@ class _Lowering(Expressions):
             if header.otherwise is not None and open_:
                 refused = self.all_of(self._enters, self._is(phase, name), self.holds("not", self.all_of(*open_)))
                 phase = self.where(refused, self.number(self.names.index(header.otherwise.text)), phase, Kind.INT)
-        for name in self.found.phases:
+        for name in self.phases:
             entered_now = self.where(self.all_of(self._enters, self._is(phase, name)), self.number(1), self.number(0), Kind.INT)
             self.visits[name] = self.int_("add", self.state(f"visits_{name}", Kind.INT), entered_now)
         return phase
@@ -171,7 +172,7 @@ class _Lowering(Expressions):
     def _begin_states(self) -> None:
         """States as the step begins, before it is known which phase it is in: at their start value in a new block or sequence."""
         first = self.holds("equal", self.step, self.number(0))
-        for state in self.found.states.values():
+        for state in self.states.values():
             type_ = of_state(state)
             anew = self.holds("or", first, self.begins) if state.scope.text == "block" else first
             if type_.place is Place.POSITION:  # a position that enters the window starts anew, whatever the scope
@@ -180,9 +181,9 @@ class _Lowering(Expressions):
 
     def _enter_states(self, phase: int) -> None:
         """States that return to their start value when a phase is entered."""
-        for state in self.found.states.values():
+        for state in self.states.values():
             name, type_ = state.identifier.text, of_state(state)
-            if state.scope.text in self.found.phases:
+            if state.scope.text in self.phases:
                 anew = self.all_of(self._enters, self._is(phase, state.scope.text))
                 self.start.states[name] = self.where(anew, self._start(state), self.start.states[name], type_.kind)
 
@@ -244,7 +245,7 @@ class _Lowering(Expressions):
 
     def _set(self, statement: syntax.Set, scope: Scope) -> None:
         name = statement.identifier.text
-        value, type_ = self.expression(statement.value, scope), of_state(self.found.states[name])
+        value, type_ = self.expression(statement.value, scope), of_state(self.states[name])
         if type_.kind is Kind.MASK:
             value = self.mask("and", value, scope.window)
         scope.states[name] = self.of_kind(value, type_.kind)
@@ -299,7 +300,7 @@ class _Lowering(Expressions):
         for index in range(len(afters) - 2, -1, -1):
             here, one = self.holds("equal", phase, self.number(index)), afters[index]
             states = {
-                name: self.where(here, value, whole.scope.states[name], of_state(self.found.states[name]).kind)
+                name: self.where(here, value, whole.scope.states[name], of_state(self.states[name]).kind)
                 for name, value in one.scope.states.items()
             }
             scope = Scope(

@@ -1,7 +1,8 @@
-"""What is refused before it is parsed, because it would cost too much or is no text.
+"""Every limit on a policy: on its text, and on the work that a text may make.
 
-Each limit is looked for in time linear in the text, and the earlier ones keep the later ones cheap.
-Not here: how deep the tree of an expression gets (`parse` counts that while it builds the tree).
+The limits on the text are enforced here, before it is parsed, in time linear in it; the earlier ones keep the later ones cheap.
+Together they keep every stage within 2 seconds and 1 GB on one core; `tests/fuzz` holds the stages to that.
+Not here: who counts what a text may make (`parse` the depth of a tree, `checks.size` and `checks.functions` the rest).
 """
 
 from __future__ import annotations
@@ -15,6 +16,10 @@ from .scan import Piece, Sort, pieces
 LARGEST_TEXT = 256 * 1024
 LARGEST_POLICY = 10_000
 DEEPEST_NESTING = 100
+MOST_DECLARED = 100  # parameters, states, phases: each kind; some checks take the square of it
+LARGEST_PROOF = 1_000  # parts of a name's value, names in it written out, that a proof reads; a larger one proves nothing
+LARGEST_PROOFS = 20_000  # and of all that is read in all proofs
+MOST_DIAGNOSTICS = 100
 LARGEST_INT = 10**9
 LARGEST_REAL = 1e30
 

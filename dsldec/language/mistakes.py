@@ -136,12 +136,12 @@ _ELSEWHERE = {
 
 
 def _policy_header(stuck: Stuck) -> Diagnostic | None:
-    """A name without brackets, a parameter without its kind or default."""
+    """Parameters without brackets round them, a parameter without its kind or default."""
     pieces = stuck.line.pieces
     if stuck.line.head != "policy" or stuck.at < 1:
         return None
-    if stuck.at == 2 and pieces[1].sort is Sort.WORD:
-        return _wrong(stuck, pieces[1], "brackets are missing behind the policy's name", f"write `policy {_short(pieces[1].text)}():`")
+    if stuck.at == 2 and stuck.piece() is not None and pieces[1].sort is Sort.WORD:
+        return _wrong(stuck, pieces[1], "brackets are missing behind the policy's name", f"write `policy {_short(pieces[1].text)}(...):`")
     if stuck.depth != 1 or stuck.piece() is None or stuck.piece(-1) is None:
         return None
     before, name = pieces[stuck.at - 1], pieces[stuck.at - 1].text

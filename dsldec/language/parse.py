@@ -22,6 +22,7 @@ from .layout import layout_mistakes
 from .limits import DEEPEST_NESTING as DEEPEST_NESTING
 from .limits import LARGEST_INT as LARGEST_INT
 from .limits import LARGEST_REAL as LARGEST_REAL
+from .limits import MOST_DIAGNOSTICS as MOST_DIAGNOSTICS
 from .limits import nested_too_deep, number, number_too_large, pieces_within, unusable
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
@@ -31,7 +32,6 @@ from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WI
 if TYPE_CHECKING:
     import lark
 
-MOST_DIAGNOSTICS = 100
 BYTE_ORDER_MARK = "\ufeff"
 
 
@@ -135,8 +135,21 @@ def _parser() -> lark.Lark:
         DEDENT_type = "_DEDENT"
         tab_len = 8
 
-    grammar = grammar_file().read_text(encoding="utf-8")
-    return lark.Lark(grammar, start="policy_file", parser="lalr", postlex=Indentation(), maybe_placeholders=True, propagate_positions=True)
+    def whole_word(terminal: Any) -> None:
+        # Where no name can stand, lark would take `policyy` for `policy` and a name.
+        if terminal.pattern.type == "str" and terminal.pattern.value.isalpha():
+            terminal.pattern = lark.lexer.PatternRE(rf"{terminal.pattern.value}(?!\w)")
+            terminal.priority = 1
+
+    return lark.Lark(
+        grammar_file().read_text(encoding="utf-8"),
+        start="policy_file",
+        parser="lalr",
+        postlex=Indentation(),
+        maybe_placeholders=True,
+        propagate_positions=True,
+        edit_terminals=whole_word,
+    )
 
 
 def _read(text: str) -> lark.Tree[Any] | _Stopped:

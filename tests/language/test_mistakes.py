@@ -123,7 +123,7 @@ policy p(a: int = 1
 # ^^^ `fil` is not a statement
 """,
     "a header without brackets": """
-policy p:
+policy p a: int = 1:
 #      ^ brackets are missing behind the policy's name
   fill
 """,

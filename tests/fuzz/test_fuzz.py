@@ -1,0 +1,45 @@
+"""A minute of texts; an hour of them is `python -m tests.fuzz --seconds 3600 --seed 7`."""
+
+from __future__ import annotations
+
+import pytest
+
+from .__main__ import faults
+from .scaled import DECLARED, LETS, LONG, SCALED, WRONG
+from .shrink import shrunk
+from .texts import text_of
+from .worker import POLICY, Text, Worker
+
+SECONDS = 60
+
+
+def test_a_minute_of_texts() -> None:
+    assert [f"text {number}, {fault}: {text.text!r}" for number, text, fault in faults(SECONDS, seed=1)] == []
+
+
+@pytest.fixture(scope="module")
+def worker() -> Worker:
+    return Worker()
+
+
+@pytest.mark.parametrize("name", ["  x{i} = {e}".strip() + ": before(|conf|)", *LETS, *DECLARED, *WRONG, *LONG])
+def test_no_construct_takes_more_than_its_time(name: str, worker: Worker) -> None:
+    make, most = SCALED[name]
+    assert worker.fault(Text(POLICY, make(most))) == ""
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", sorted(set(SCALED) - {*LETS, *DECLARED, *WRONG, *LONG}))
+def test_no_nesting_takes_more_than_its_time(name: str, worker: Worker) -> None:
+    make, most = SCALED[name]
+    assert worker.fault(Text(POLICY, make(most))) == ""
+
+
+def test_the_same_seed_and_number_give_the_same_text() -> None:
+    assert [text_of(3, number) for number in range(20)] == [text_of(3, number) for number in range(20)]
+    assert len({text_of(3, number).text for number in range(20)}) > 15
+
+
+def test_what_fails_is_shrunk() -> None:
+    text = "".join(f"line {i}\n" for i in range(40)) + "here is a needle, and more\n" + "end\n" * 20
+    assert shrunk(text, lambda some: "needle" in some) == "needle"
