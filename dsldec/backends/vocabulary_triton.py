@@ -47,7 +47,8 @@ def _exp(x):
 @triton.jit
 def _distance(x, best):
     """Score less best, never infinite: it is multiplied by weights of 0."""
-    return tl.maximum(x - best, 2 * FAR)
+    distance = x - best
+    return tl.where(distance > 2 * FAR, distance, 2 * FAR)  # not a maximum: of two infinities it may be NaN, interpreted before triton 3.8
 
 
 @triton.jit
