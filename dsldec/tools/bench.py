@@ -20,6 +20,7 @@ from ..backends import compiled
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy, load
 from . import printable, quoted, quoted_path
+from .writing import put
 
 DEVICES = ("cpu", "cuda")
 
@@ -108,7 +109,7 @@ def require_svg(file: str | None) -> None:
 
 
 def write_json(file: str, results: Mapping[str, Any]) -> None:
-    Path(file).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    put(file, json.dumps(results, indent=1) + "\n")
 
 
 def progress(about: str) -> Callable[[str], None]:
