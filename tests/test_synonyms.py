@@ -18,8 +18,8 @@ from dsldec.synonyms import _FIXED, _PARAMETER_OF, _VERBS, SHIPPED, WORDS, Asked
 VALUES = (None, "", "0.5", "0", "random", "origin", "topk_margin", "entropy", "x y", 4, 0.7, True, False, ["a"], [])
 PARSERS = {
     "run": decoding._run_parser(), "evaluate": decoding._evaluate_parser(), "model": decoding._model_parser(),
-    "build": exporting._build_parser(), "export-hf": exporting._export_hf_parser(), "check": policies._check_parser(), "fmt": policies._fmt_parser(),
-    "test": policies._test_parser(), "explain": policies._explain_parser(), "show": policies._show_parser(),
+    "build": exporting._build_parser(), "export-hf": exporting._export_hf_parser(),
+    "check": policies._check_parser(), "fmt": policies._fmt_parser(), "test": policies._test_parser(), "explain": policies._explain_parser(), "show": policies._show_parser(),
     "bench step": bench._step_parser(), "bench loop": bench._loop_parser(), "bench batch": bench._batch_parser(),
 }  # fmt: skip
 

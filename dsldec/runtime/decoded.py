@@ -159,6 +159,11 @@ class Results:
             return unread(failure)
 
 
+def said(failure: BaseException) -> Diagnostic:
+    """What stopped a decoding, for who tells it in a sentence."""
+    return Diagnostic("E0410", f"decoding failed: {_said(failure)}", help="`DSLDEC_DEBUG=1 dsldec run` shows where")
+
+
 def unread(failure: BaseException) -> Diagnostic:
     """Ids of which no text could be made."""
     message = f"the tokenizer failed to make a text of the generated ids: {_said(failure)}"

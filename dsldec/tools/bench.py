@@ -22,6 +22,7 @@ from ..files import why_not_written
 from ..policy import Policy, load
 from ..terminal import printable
 from . import quoted, quoted_path
+from .writing import put
 
 DEVICES = ("cpu", "cuda")
 
@@ -111,7 +112,7 @@ def require_svg(file: str | None) -> None:
 
 
 def write_json(file: str, results: Mapping[str, Any]) -> None:
-    Path(file).write_text(json.dumps(results, indent=1) + "\n", encoding="utf-8")
+    put(file, json.dumps(results, indent=1) + "\n")
 
 
 def progress(about: str) -> Callable[[str], None]:

@@ -18,8 +18,8 @@ import torch
 from ..models.huggingface import HuggingFaceDenoiser, from_pretrained
 from ..models.tasks import TASKS, Example
 from ..policy import Policy
-from ..runtime.decode import decode
 from . import bench
+from .answers import all_decoded
 from .evaluate import LENGTHS, held_out
 from .rounds import Ratio, measured
 from .settings import chosen
@@ -76,7 +76,7 @@ def bench_batch(options: BatchOptions) -> int:
     bench.use_threads(options.threads)
     denoiser = from_pretrained(options.model)
     examples = held_out(TASK, options.prompts)
-    decode(denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager")  # what it is asked only once
+    all_decoded(denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager")  # what it is asked only once
     calls = _calls(denoiser, examples, policy, options)
     answers: dict[str, Answers] = {}
     tell = bench.progress("many prompts")
@@ -121,7 +121,7 @@ def _calls(
 def _decoded(denoiser: Any, parts: Sequence[Sequence[Example]], policy: Policy, options: BatchOptions, cache: str = "none") -> Answers:
     ids, tokens, rows, right = list[list[int]](), 0, 0, 0
     for part in parts:
-        decoded = decode(
+        decoded = all_decoded(
             denoiser, [example.prompt for example in part], policy,
             gen_length=options.gen_length, backend=options.backend, batch=options.batch, cache=cache,
         )  # fmt: skip

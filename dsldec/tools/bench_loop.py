@@ -17,8 +17,8 @@ from torch import Tensor
 from ..models.denoiser import Denoiser
 from ..models.huggingface import HuggingFaceDenoiser, from_pretrained
 from ..policy import Policy, load
-from ..runtime.decode import decode
 from . import bench
+from .answers import all_decoded
 from .baselines import static_loop
 from .evaluate import LENGTHS, held_out
 from .rounds import Ratio, measured
@@ -110,7 +110,7 @@ def _plain(denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, bl
 
 
 def _decoded(denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, policy: Policy, backend: str) -> Answers:
-    decoded = decode(denoiser, prompts, policy, gen_length=gen_length, backend=backend, batch=1, stop_at_eos=False)
+    decoded = all_decoded(denoiser, prompts, policy, gen_length=gen_length, backend=backend, batch=1, stop_at_eos=False)
     ids: list[Tensor] = decoded.ids
     return Answers([each.tolist() for each in ids], int(decoded.forwards.sum()))
 

@@ -30,6 +30,7 @@ from . import baselines, bench, bench_report
 from .bench_cases import FLOAT64, READ, STATISTICS, Case, Key
 from .rounds import measured
 from .rule import Rule, found
+from .writing import put
 
 BACKENDS = ("eager", "inductor", "aot")
 SHAPES = ((1, 32, 126464), (1, 256, 126464), (8, 256, 32000))
@@ -108,7 +109,7 @@ def bench_step(options: StepOptions) -> int:
     if options.json is not None:
         bench.write_json(options.json, bench_report.results(cases, options.rounds, bench.machine(device)))
     if options.plot is not None:
-        Path(options.plot).write_text(bench_report.plot(cases, backends), encoding="utf-8")
+        put(options.plot, bench_report.plot(cases, backends))
     return 0
 
 

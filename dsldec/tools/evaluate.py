@@ -15,7 +15,7 @@ from ..models.huggingface import from_pretrained
 from ..models.tasks import TASKS, Example
 from ..policy import Policy, load
 from ..resources import embedded_model_folder
-from ..runtime.decode import decode
+from .answers import all_decoded
 
 HELD_OUT = "held_out.jsonl"
 LENGTHS = {"word_problems": 48, "sudoku": 24}  # tokens to generate: the longest response and some filler
@@ -80,7 +80,7 @@ def held_out(task: str, count: int | None = None) -> list[Example]:
 
 def measure(denoiser: Denoiser, examples: Sequence[Example], setting: Setting, batch: int = 25) -> Measured:
     """Decode the examples' prompts and score the responses."""
-    decoded = decode(
+    decoded = all_decoded(
         denoiser, [e.prompt for e in examples], setting.load(),
         gen_length=setting.gen_length, stop_at_eos=setting.stop_at_eos, backend="eager", batch=batch,
     )  # fmt: skip

@@ -1,0 +1,33 @@
+"""What do the verbs that measure want of a decoding: an answer to every prompt, or the sentence why there is none.
+
+Not here: `run`, which keeps what is finished.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+from ..diagnostics import UsageError
+from ..models.denoiser import Denoiser
+from ..policy import Policy
+from ..runtime.decode import decode
+from ..runtime.decoded import Decoded, DecodingStopped, DecodingWarning, said
+
+
+def all_decoded(denoiser: Denoiser, prompts: Sequence[Any], policy: Policy, **how: Any) -> Decoded:
+    """As `decode`. Raises `UsageError` where a prompt has no answer: a figure over the others would be none of the policy's."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DecodingWarning)
+            decoded = decode(denoiser, prompts, policy, **how)
+    except DecodingStopped as stopped:
+        cause = stopped.__cause__
+        if cause is None or isinstance(cause, AssertionError):  # ours: it is to be seen whole
+            raise
+        raise cause if isinstance(cause, UsageError) else UsageError(said(cause)) from None
+    for error in decoded.errors:
+        if error is not None:
+            raise UsageError(error)
+    return decoded
