@@ -5,6 +5,7 @@ from __future__ import annotations
 import importlib.util
 import json
 import shutil
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -166,6 +167,7 @@ def own_code_model(class_name: str, settings: dict[str, Any]) -> Any:
     assert spec is not None
     assert spec.loader is not None
     code = importlib.util.module_from_spec(spec)
+    sys.modules[spec.name] = code  # transformers 5.3 looks a class's module up there
     spec.loader.exec_module(code)
     made = getattr(code, class_name)
     torch.manual_seed(0)
