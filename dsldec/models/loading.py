@@ -112,7 +112,8 @@ def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, loc
             found = AutoTokenizer.from_pretrained(name, config=config, **how)
     except UsageError as error:
         why = error
-    with suppress(OSError), _silent():
+    # A vocabulary that cannot be had, or a tokenizer that cannot be asked, leaves what was found as it is.
+    with suppress(Exception), _silent():
         entries = _entries_unread(name, found, local_files_only)
         built = None if entries is None else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
         if built is not None:
@@ -149,11 +150,11 @@ def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
 def _has_words(tokenizer: Any) -> bool:
     """Whether it has any token that is not special: transformers makes one of nothing else where it finds no vocabulary."""
     try:
-        known = tokenizer.get_vocab()
+        special = set(tokenizer.all_special_ids)
+        return any(id_ not in special for id_ in tokenizer.get_vocab().values())
     # Code of a model's own may leave it to be written.
     except Exception:
         return True
-    return any(id_ not in tokenizer.all_special_ids for id_ in known.values())
 
 
 def _as_stock(raw: dict[str, Any], stock: str) -> Any:
