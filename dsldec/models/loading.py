@@ -120,7 +120,8 @@ def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, loc
             found = AutoTokenizer.from_pretrained(name, config=config, **how)
     except UsageError as error:
         why = error
-    with suppress(OSError), _silent():
+    # A vocabulary that cannot be had, or a tokenizer that cannot be asked, leaves what was found as it is.
+    with suppress(Exception), _silent():
         entries = _entries_unread(name, found, local_files_only)
         built = None if entries is None else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
         if built is not None:
@@ -135,31 +136,33 @@ def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, loc
 def _entries_unread(name: str, found: Any, local: bool) -> dict[str, int] | None:
     """What stands in a `vocab.txt` that is the only file of a vocabulary, and that the tokenizer found was not made of."""
     # Code that the model brings may do with the file what it likes, and was trusted.
-    if type(found).__module__.startswith("transformers_modules.") or _beside(name, VOCABULARIES, local):
+    if type(found).__module__.startswith("transformers_modules.") or any(_beside(name, VOCABULARIES, local)):
         return None
     entries = next((vocab_txt.entries_of(file) for file in _beside(name, ("vocab.txt",), local)), None)
     return None if entries is None or (found is not None and vocab_txt.reads(found, entries)) else entries
 
 
-def _beside(name: str, files: Sequence[str], local: bool) -> list[Path]:
-    """Those of these files that a folder has, or that the hub has; `local`: the hub is not asked."""
+def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
+    """Those of these files that a folder has, or that the hub has, which is asked for one at a time; `local`: it is not asked."""
     if Path(name).is_dir():
-        return [Path(name) / file for file in files if (Path(name) / file).is_file()]
+        yield from (Path(name) / file for file in files if (Path(name) / file).is_file())
+        return
     from transformers.utils.hub import cached_file
 
     safely = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False)
-    safely["local_files_only"] = local
-    return [Path(there) for file in files if (there := cached_file(name, file, **safely)) is not None]
+    for file in files:
+        if (there := cached_file(name, file, **safely, local_files_only=local)) is not None:
+            yield Path(there)
 
 
 def _has_words(tokenizer: Any) -> bool:
     """Whether it has any token that is not special: transformers makes one of nothing else where it finds no vocabulary."""
     try:
-        known = tokenizer.get_vocab()
+        special = set(tokenizer.all_special_ids)
+        return any(id_ not in special for id_ in tokenizer.get_vocab().values())
     # Code of a model's own may leave it to be written.
     except Exception:
         return True
-    return any(id_ not in tokenizer.all_special_ids for id_ in known.values())
 
 
 def _as_stock(raw: dict[str, Any], stock: str) -> Any:

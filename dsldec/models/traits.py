@@ -64,8 +64,9 @@ def traits_of(found: Opened, asked: Asked) -> Traits:
     family, config, tokenizer = found.family, found.config, found.tokenizer
     vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
     sources = (("the tokenizer", tokenizer), ("config.json", found.said), ("generation_config.json", found.generation))
-    turns = [Found(vocabulary[name], f"the token `{name}`") for name in TURN_NAMES if name in vocabulary]
     size = getattr(config, "vocab_size", None)
+    vocabulary = {name: id_ for name, id_ in vocabulary.items() if size is None or id_ < size}
+    turns = [Found(vocabulary[name], f"the token `{name}`") for name in TURN_NAMES if name in vocabulary]
     ends = [*_ids(sources, "eos_token_id", size), *turns]
     masks = [*_ids(sources, "mask_token_id", size), *_named_masks(vocabulary), *_known_mask(family, size)]
     eos_id = _first(asked.eos_id, "--eos-id", ends)
@@ -86,7 +87,7 @@ def require_mask(traits: Traits, name: str) -> int:
     """The MASK id. Raises `UsageError` (E0405) where none was found."""
     if traits.mask_id is not None:
         return int(traits.mask_id.value)
-    message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one"
+    message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one that the model has an id for"
     raise UsageError(Diagnostic("E0405", message, help=f"say which id it is: {option('mask_id', N)}"))
 
 

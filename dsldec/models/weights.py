@@ -28,16 +28,16 @@ def wrong_weights(message: str, help: str = WHOLE) -> UsageError:
 def require_files(folder: Path) -> None:
     """Raise `UsageError` (E0418) for files of weights that are damaged, missing, or named outside of the folder."""
     for name in INDEXES:
-        index = folder / name
-        if index.is_file() and not (folder / name.removesuffix(".index.json")).is_file():
-            _require_shards(folder, index)
-            break
-    for file in sorted(folder.glob("*.safetensors")):
-        _require_whole(file)
+        index, whole = folder / name, folder / name.removesuffix(".index.json")
+        if whole.is_file() or index.is_file():
+            for file in [whole] if whole.is_file() else _shards(folder, index):
+                if file.suffix == ".safetensors":
+                    _require_whole(file)
+            return
 
 
 def header(file: Path) -> dict[str, Any]:
-    """What a `.safetensors` file says of its tensors. Raises `ValueError` where it is none, or cut off, and `Unreadable`."""
+    """What a `.safetensors` file says of its tensors. Nothing else is read. Raises `ValueError` where it is no such file, and `Unreadable`."""
     with opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
@@ -52,9 +52,6 @@ def header(file: Path) -> dict[str, Any]:
     tensors = {name: about for name, about in read.items() if name != "__metadata__"}
     if not all(_is_tensor(about) for about in tensors.values()):
         raise ValueError("its header does not say where its tensors are")
-    ends = max((about["data_offsets"][1] for about in tensors.values()), default=0)
-    if 8 + length + ends > size:
-        raise ValueError(f"it is cut off: {size:,} of {8 + length + ends:,} bytes are there")
     return tensors
 
 
@@ -106,7 +103,7 @@ def _of_more_layers(extra: list[str], model: Any) -> list[str]:
     return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in like]
 
 
-def _require_shards(folder: Path, index: Path) -> None:
+def _shards(folder: Path, index: Path) -> list[Path]:
     try:
         read: Any = read_json(index, LARGEST_TOKENIZER)
         shards = set(read["weight_map"].values())
@@ -124,11 +121,16 @@ def _require_shards(folder: Path, index: Path) -> None:
     if missing:
         more = f" and {len(missing) - 1} more" * (len(missing) > 1)
         raise wrong_weights(f"`{folder}` lacks `{missing[0]}`{more} of its {len(shards)} files of weights")
+    return [folder / shard for shard in sorted(shards)]
 
 
 def _require_whole(file: Path) -> None:
     try:
-        header(file)
+        ends = max((about["data_offsets"][1] for about in header(file).values()), default=0)
+        with opened(file) as stream:
+            wanted, size = 8 + int.from_bytes(stream.read(8), "little") + ends, os.fstat(stream.fileno()).st_size
+        if size < wanted:
+            raise ValueError(f"it is cut off: {size:,} of {wanted:,} bytes are there")
     except (Unreadable, ValueError) as error:
         raise wrong_weights(f"`{file}` cannot be read: {error}") from None
 

@@ -104,5 +104,3 @@ def _depth(way: list[str]) -> int:
 def derived(rng: random.Random) -> str:
     """A text that the grammar takes, apart from words that stand for names."""
     return Derived(rng).text()
-
-

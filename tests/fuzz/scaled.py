@@ -68,7 +68,9 @@ LETS: dict[str, Scaled] = {
     "conditions looked through": (lines("  next a when b\n", f"  a = {_long('idle', 'or')}\n  b = {_long('a', 'or')}\n"), 2400),
     "counts looked through": (lines("  commit masked at least b by conf\n", f"  a = {_long('1', '+')}\n  b = {_long('a', '+')}\n"), 1200),
     "sums looked through": (
-        lines("  commit prefix(masked, by=b, while=b + b > 1) at least 1 by conf\n", f"  a = {_long('conf', '+')}\n  b = {_long('a', '-')}\n"),
+        lines(
+            "  commit prefix(masked, by=b, while=b + b > 1) at least 1 by conf\n", f"  a = {_long('conf', '+')}\n  b = {_long('a', '-')}\n"
+        ),
         400,
     ),
     "running sums": (
@@ -116,15 +118,13 @@ DECLARED: dict[str, Scaled] = {
     "phases in a chain": (phases("phase p{i} when idle else p{next}:", "fill", "next p0", last="  phase p{n}:\n    fill\n"), 99),
     "many phases": (phases("phase p{i}:", "commit top(masked, 1, by=conf)", "next p{k}"), 700),
     "phases that all lead to all": (
-        lambda n: (
-            START
-            + "".join(f"  phase p{i}:\n    fill\n" + "".join(f"    next p{j} when idle\n" for j in range(n)) for i in range(n))
-        ),
+        lambda n: START + "".join(f"  phase p{i}:\n    fill\n" + "".join(f"    next p{j} when idle\n" for j in range(n)) for i in range(n)),
         45,
     ),
     "ways out of a phase": (
         lambda n: (
-            phases("phase p{i} at most 2 visits else p{next}:", "fill", last="  phase p{n}:\n    fill\n")(99) + "    next p0 when idle\n" * n
+            phases("phase p{i} at most 2 visits else p{next}:", "fill", last="  phase p{n}:\n    fill\n")(99)
+            + "    next p0 when idle\n" * n
         ),
         1500,
     ),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -237,3 +238,23 @@ def test_a_tokenizer_made_of_special_tokens_alone_is_none(tmp_path: Path, capsys
     (folder / "tokenizer_config.json").write_text("{}")
     assert main(["model", str(folder), "--device", "cpu"]) == 2
     assert "has no tokenizer: its files hold no vocabulary" in capsys.readouterr().err
+
+
+def test_a_mask_that_the_model_has_no_id_for_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    folder = folder_of(tmp_path, size=60, mask=False)
+    tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
+    tokenizer.add_special_tokens({"mask_token": "<mask>"})
+    tokenizer.save_pretrained(folder)
+    capsys.readouterr()
+    assert main(["model", str(folder), "--device", "cpu"]) == 1
+    out, err = capsys.readouterr()
+    assert "mask         none found" in out
+    assert "`mask_token_id` is 60 in the tokenizer, and the model has 50 ids" in err
+    assert main(["run", "--model", str(folder), "--device", "cpu", "w1"]) == 2
+    assert "error[E0405]: " in capsys.readouterr().err
+
+
+def test_an_exported_folder_keeps_the_flag(small: Path, tmp_path: Path) -> None:
+    folder = shutil.copytree(small, tmp_path / "model")
+    assert main(["export-hf", str(folder), "static", "--all-ids"]) == 0
+    assert "all_ids=True" in (folder / "custom_generate" / "generate.py").read_text()
