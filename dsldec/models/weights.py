@@ -37,7 +37,7 @@ def require_files(folder: Path) -> None:
 
 
 def header(file: Path) -> dict[str, Any]:
-    """What a `.safetensors` file says of its tensors. Nothing else is read. Raises `ValueError` where it is no such file, and `Unreadable`."""
+    """What a `.safetensors` file says of its tensors, which are not read. Raises `ValueError` where it is none, and `Unreadable`."""
     with opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
