@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import Any
 
@@ -26,7 +25,7 @@ from ..models.denoiser import Denoiser, require_denoiser, require_ids
 from ..policy import Policy, load
 from .advance import Advance, Moment
 from .cache import chosen, forwarding
-from .decoded import Decoded, DecodingStopped, DecodingWarning, Results
+from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .forward import PACKINGS
 from .lookahead import Batch
 from .requests import Request, continued, infilled, require_numbers, require_sensible
@@ -94,8 +93,7 @@ def decode(
         for row in rows:
             results.add(row)
         decoded = results.decoded()
-    if any(decoded.errors):
-        warnings.warn(DecodingWarning(decoded), stacklevel=2)
+    warn_of_failures(decoded)
     return decoded
 
 

@@ -104,7 +104,7 @@ class ResultsFile:
     warns where nothing keeps another run away.
     """
 
-    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, str] | None = None) -> None:
+    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, Any] | None = None) -> None:
         self._made_by = dict(made_by or {})
         self.finished: set[str | int] = set()
         self.retried = self.torn = 0
@@ -272,7 +272,7 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
             raise UsageError(Diagnostic("E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"))
 
 
-def _line(result: Result, made_by: Mapping[str, str]) -> bytes:
+def _line(result: Result, made_by: Mapping[str, Any]) -> bytes:
     """A result as a line of the file: what is ours, then what else its line of the input holds."""
     said = result.line() | dict(made_by)
     try:
