@@ -109,7 +109,7 @@ class ResultsFile:
         self.finished: set[str | int] = set()
         self.retried = self.torn = 0
         self.unlocked: Diagnostic | None = None
-        self._name = name
+        self.name = name
         self._kept: bytes | None = None
         self._stream: BinaryIO | io.FileIO | None = None  # of what is no plain file
         self._file: OwnedFile | None = None
@@ -142,14 +142,14 @@ class ResultsFile:
             self._take_over(data, prompts)
         elif data:
             help = "`--resume` continues it; or give `--out` another name"
-            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self._name)} exists already", help=help))
+            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self.name)} exists already", help=help))
         if not self._file.locked:
-            message = f"the file system of {quoted_path(self._name)} knows no locks: a second run is not kept from writing it"
+            message = f"the file system of {quoted_path(self.name)} knows no locks: a second run is not kept from writing it"
             self.unlocked = Diagnostic("W0403", message, help="start no second run with this `--out`; before the end it is checked")
 
     def __enter__(self) -> Self:
         try:
-            if self._name == STANDARD_OUTPUT:
+            if self.name == STANDARD_OUTPUT:
                 self._stream = sys.stdout.buffer
             elif self._file is not None and self._kept is not None:
                 self._file.replace(self._kept)
@@ -172,7 +172,7 @@ class ResultsFile:
         """Leave the file to others; again does nothing."""
         if self._file is not None:
             self._file.close()
-        elif self._stream is not None and self._name != STANDARD_OUTPUT:
+        elif self._stream is not None and self.name != STANDARD_OUTPUT:
             self._stream.close()
 
     def append(self, result: Result) -> None:
@@ -193,16 +193,16 @@ class ResultsFile:
 
     def _is_plain(self, resume: bool) -> bool:
         """Whether it is, or will be, a plain file; else what can be written, such as a pipe. Raises `UsageError` (E0432)."""
-        folder = os.path.dirname(os.path.realpath(self._name))
-        if os.path.isdir(self._name):
-            message = f"the results file {quoted_path(self._name)} is a folder"
-            raise UsageError(Diagnostic("E0432", message, help=f"`--out {self._name.rstrip('/')}/results.jsonl`"))
-        if not os.path.exists(self._name):
+        folder = os.path.dirname(os.path.realpath(self.name))
+        if os.path.isdir(self.name):
+            message = f"the results file {quoted_path(self.name)} is a folder"
+            raise UsageError(Diagnostic("E0432", message, help=f"`--out {self.name.rstrip('/')}/results.jsonl`"))
+        if not os.path.exists(self.name):
             if not os.path.isdir(folder):
-                message = f"the folder of the results file {quoted_path(self._name)} does not exist"
+                message = f"the folder of the results file {quoted_path(self.name)} does not exist"
                 raise UsageError(Diagnostic("E0432", message, help=f"make it: `mkdir -p {folder}`"))
             return True
-        kind = os.stat(self._name).st_mode
+        kind = os.stat(self.name).st_mode
         if stat.S_ISBLK(kind):
             raise UsageError(self._unwritable(OSError(0, "it is a disk, not a file")))
         if resume and not stat.S_ISREG(kind):
@@ -211,7 +211,7 @@ class ResultsFile:
 
     def _unwritable(self, failure: OSError | ValueError) -> Diagnostic:
         why = (isinstance(failure, OSError) and failure.strerror) or str(failure)
-        what = "standard output" if self._name == STANDARD_OUTPUT else f"the results file {quoted_path(self._name)}"
+        what = "standard output" if self.name == STANDARD_OUTPUT else f"the results file {quoted_path(self.name)}"
         message = f"{what} cannot be written: {why.lower()}"
         return Diagnostic("E0432", message, help="give `--out` a file in a folder of yours with room left")
 
@@ -222,7 +222,7 @@ class ResultsFile:
         for number, line in enumerate(self._whole_lines(data)):
             if line is None:
                 continue
-            entry = _entry(line, number, self._name)
+            entry = _entry(line, number, self.name)
             if "error" in entry and entry["id"] in wanted:
                 self.retried += 1
                 continue
@@ -246,7 +246,7 @@ class ResultsFile:
         zeros, last = last, last.rstrip(b"\0")
         if _parsed(last) is None:
             if not (_is_torn(last) or (ours and zeros.startswith(b"\0"))):
-                raise UsageError(_foreign(len(lines), last, self._name))
+                raise UsageError(_foreign(len(lines), last, self.name))
             self.torn += bool(zeros)
             last = _rest(last) or b""
         return [*whole, last or None]
@@ -256,11 +256,11 @@ class ResultsFile:
         if run is not None and entry.get("run", run) != run:  # a file of before that was noted has no `run`
             by = quoted(str(entry.get("policy")))
             how = "another policy" if entry.get("policy") != self._made_by.get("policy") else "another model, seed or option"
-            message = f"line {number + 1} of {quoted_path(self._name)} was written with {how}, by {by}: answers would be mixed"
+            message = f"line {number + 1} of {quoted_path(self.name)} was written with {how}, by {by}: answers would be mixed"
             raise UsageError(Diagnostic("E0437", message, help="give `--out` another name, or what this file was begun with"))
         if prompt is not None and entry.get("prompt") != prompt.text:
             other = quoted(str(entry.get("prompt")))
-            message = f"{quoted_path(self._name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
+            message = f"{quoted_path(self.name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
             raise UsageError(Diagnostic("E0435", message, help="give `--out` another name, or the prompts this file was made from"))
 
 
