@@ -27,6 +27,7 @@ ERRORS_SHOWN = 5
 DEPTHS_SHOWN = 8
 
 STANDARD_OUTPUT = "-"
+LARGEST_RESULTS = 1 << 30  # bytes, of a file that is resumed
 # Every line starts so: what a last line without its end must agree with before it may be cut.
 LINE_START = b'{"id": '
 
@@ -134,15 +135,16 @@ class ResultsFile:
 
     def _begin(self, prompts: Sequence[Prompt], resume: bool) -> None:
         assert self._file is not None
-        try:
-            data = self._file.read()
-        except OSError as failure:
-            raise UsageError(self._unwritable(failure)) from None
-        if resume:
-            self._take_over(data, prompts)
-        elif data:
+        if not resume and self._file.size:
             help = "`--resume` continues it; or give `--out` another name"
             raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self.name)} exists already", help=help))
+        if self._file.size > LARGEST_RESULTS:
+            message = f"the results file {quoted_path(self.name)} cannot be read: it is larger than {LARGEST_RESULTS >> 20} MiB"
+            raise UsageError(Diagnostic("E0434", message, help="give `--out` another name"))
+        try:
+            self._take_over(self._file.read(), prompts)
+        except OSError as failure:
+            raise UsageError(self._unwritable(failure)) from None
         if not self._file.locked:
             message = f"the file system of {quoted_path(self.name)} knows no locks: a second run is not kept from writing it"
             self.unlocked = Diagnostic("W0403", message, help="start no second run with this `--out`; before the end it is checked")
