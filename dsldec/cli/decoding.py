@@ -16,7 +16,8 @@ examples:
   dsldec run --prompts questions.jsonl --out results.jsonl       (again with --resume: goes on where it stopped)
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
-a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7}
+a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
+other fields of an object come back in its result, under "input" those named like a result's own
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 

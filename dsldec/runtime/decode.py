@@ -9,7 +9,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import warnings
 from collections.abc import Callable, Iterator, Sequence
 
 import torch
@@ -28,7 +27,7 @@ from ..policy import Policy, in_use, load
 from ..spelling import option, setting
 from .advance import Advance, Moment
 from .cache import chosen, forwarding
-from .decoded import Decoded, DecodingStopped, DecodingWarning, Results
+from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .forward import PACKINGS
 from .lookahead import Batch
 from .prompts import Prompts, ids_of, listed
@@ -98,8 +97,7 @@ def decode(
         for row in rows:
             results.add(row)
         decoded = results.decoded()
-    if any(decoded.errors):
-        warnings.warn(DecodingWarning(decoded), stacklevel=2)
+    warn_of_failures(decoded)
     return decoded
 
 

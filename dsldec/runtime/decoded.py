@@ -5,6 +5,8 @@ What is finished travels with whatever is raised. Not here: decoding (`decode`),
 
 from __future__ import annotations
 
+import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
@@ -83,6 +85,16 @@ def _failures_told(decoded: Decoded) -> str:
     each = [f"prompt {place}: {decoded.errors[place]}" for place in failed[:ERRORS_SHOWN]]
     more = [f"and {len(failed) - ERRORS_SHOWN} more"] if len(failed) > ERRORS_SHOWN else []
     return "\n".join([f"{len(failed)} of {len(decoded.errors)} prompts have no answer (see `errors`)", *each, *more])
+
+
+def warn_of_failures(decoded: Decoded) -> None:
+    """Warn, where prompts failed, of the line outside of this library that asked for them."""
+    if not decoded.failed:
+        return
+    level, frame = 1, sys._getframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+        level, frame = level + 1, frame.f_back
+    warnings.warn(DecodingWarning(decoded), stacklevel=level)
 
 
 class Results:

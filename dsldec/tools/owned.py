@@ -66,7 +66,7 @@ class OwnedFile:
             message = f"the results file {quoted_path(name)} cannot be read: it is larger than {LARGEST_RESULTS // MIB} MiB"
             raise UsageError(Diagnostic("E0434", message, help="give `--out` another name"))
         # What it should hold; two of them while a line is being written, which may be interrupted before or after.
-        self._expected: tuple[Content, ...] = (_content(self._raw),)
+        self._expected: tuple[Content, ...] = (Content(),)
 
     def _claimed(self) -> tuple[io.FileIO, bool]:
         for _ in range(TRIES):
@@ -85,8 +85,16 @@ class OwnedFile:
         message = f"another run writes the results file {quoted_path(self.name)} at this moment"
         return Diagnostic("E0438", message, help="wait until it has ended, and `--resume` goes on; or give `--out` another name")
 
+    @property
+    def size(self) -> int:
+        """How many bytes it has now."""
+        return os.fstat(self._raw.fileno()).st_size
+
     def read(self) -> bytes:
-        return b"".join(_chunks(self._raw))
+        """All that it holds; if it is not empty, before it grows."""
+        data = b"".join(_chunks(self._raw))
+        self._expected = (Content().more(data),)
+        return data
 
     def append(self, line: bytes) -> None:
         """Write one line, whole or not at all. Raises `UsageError` (E0439) where the file is not what it was left as."""
@@ -180,7 +188,7 @@ class OwnedFile:
 
     def _saved(self, pending: bytes) -> str | None:
         """Where the lines of a file without a name, and one more, stand now; `None` if there are none, or no place for them."""
-        if not pending and not os.fstat(self._raw.fileno()).st_size:
+        if not pending and not self.size:
             return None
         name = os.path.basename(self.path)
         for folder in (os.path.dirname(self.path), tempfile.gettempdir()):

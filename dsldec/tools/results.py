@@ -29,6 +29,7 @@ ERRORS_SHOWN = 5
 DEPTHS_SHOWN = 8
 
 STANDARD_OUTPUT = "-"
+LARGEST_RESULTS = 1 << 30  # bytes, of a file that is resumed
 # Every line starts so: what a last line without its end must agree with before it may be cut.
 LINE_START = b'{"id": '
 
@@ -111,7 +112,7 @@ class ResultsFile:
         self.finished: set[str | int] = set()
         self.retried = self.torn = 0
         self.unlocked: Diagnostic | None = None
-        self._name = name
+        self.name = name
         if name != STANDARD_OUTPUT and (why := why_not_written(name)):
             raise UsageError(self._unwritable(OSError(0, why)))
         self._kept: bytes | None = None
@@ -138,22 +139,23 @@ class ResultsFile:
 
     def _begin(self, prompts: Sequence[Prompt], resume: bool) -> None:
         assert self._file is not None
+        if not resume and self._file.size:
+            help = "`--resume` continues it; or give `--out` another name"
+            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self.name)} exists already", help=help))
+        if self._file.size > LARGEST_RESULTS:
+            message = f"the results file {quoted_path(self.name)} cannot be read: it is larger than {LARGEST_RESULTS >> 20} MiB"
+            raise UsageError(Diagnostic("E0434", message, help="give `--out` another name"))
         try:
-            data = self._file.read()
+            self._take_over(self._file.read(), prompts)
         except OSError as failure:
             raise UsageError(self._unwritable(failure)) from None
-        if resume:
-            self._take_over(data, prompts)
-        elif data:
-            help = "`--resume` continues it; or give `--out` another name"
-            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self._name)} exists already", help=help))
         if not self._file.locked:
-            message = f"the file system of {quoted_path(self._name)} knows no locks: a second run is not kept from writing it"
+            message = f"the file system of {quoted_path(self.name)} knows no locks: a second run is not kept from writing it"
             self.unlocked = Diagnostic("W0403", message, help="start no second run with this `--out`; before the end it is checked")
 
     def __enter__(self) -> Self:
         try:
-            if self._name == STANDARD_OUTPUT:
+            if self.name == STANDARD_OUTPUT:
                 self._stream = sys.stdout.buffer
             elif self._file is not None and self._kept is not None:
                 self._file.replace(self._kept)
@@ -176,7 +178,7 @@ class ResultsFile:
         """Leave the file to others; again does nothing."""
         if self._file is not None:
             self._file.close()
-        elif self._stream is not None and self._name != STANDARD_OUTPUT:
+        elif self._stream is not None and self.name != STANDARD_OUTPUT:
             self._stream.close()
 
     def append(self, result: Result) -> None:
@@ -197,16 +199,16 @@ class ResultsFile:
 
     def _is_plain(self, resume: bool) -> bool:
         """Whether it is, or will be, a plain file; else what can be written, such as a pipe. Raises `UsageError` (E0432)."""
-        folder = os.path.dirname(os.path.realpath(self._name))
-        if os.path.isdir(self._name):
-            message = f"the results file {quoted_path(self._name)} is a folder"
-            raise UsageError(Diagnostic("E0432", message, help=f"`--out {self._name.rstrip('/')}/results.jsonl`"))
-        if not os.path.exists(self._name):
+        folder = os.path.dirname(os.path.realpath(self.name))
+        if os.path.isdir(self.name):
+            message = f"the results file {quoted_path(self.name)} is a folder"
+            raise UsageError(Diagnostic("E0432", message, help=f"`--out {self.name.rstrip('/')}/results.jsonl`"))
+        if not os.path.exists(self.name):
             if not os.path.isdir(folder):
-                message = f"the folder of the results file {quoted_path(self._name)} does not exist"
+                message = f"the folder of the results file {quoted_path(self.name)} does not exist"
                 raise UsageError(Diagnostic("E0432", message, help=f"make it: `mkdir -p {folder}`"))
             return True
-        kind = os.stat(self._name).st_mode
+        kind = os.stat(self.name).st_mode
         if stat.S_ISBLK(kind):
             raise UsageError(self._unwritable(OSError(0, "it is a disk, not a file")))
         if resume and not stat.S_ISREG(kind):
@@ -215,7 +217,7 @@ class ResultsFile:
 
     def _unwritable(self, failure: OSError | ValueError) -> Diagnostic:
         why = (isinstance(failure, OSError) and failure.strerror) or str(failure)
-        what = "standard output" if self._name == STANDARD_OUTPUT else f"the results file {quoted_path(self._name)}"
+        what = "standard output" if self.name == STANDARD_OUTPUT else f"the results file {quoted_path(self.name)}"
         message = f"{what} cannot be written: {why.lower()}"
         return Diagnostic("E0432", message, help="give `--out` a file in a folder of yours with room left")
 
@@ -226,7 +228,7 @@ class ResultsFile:
         for number, line in enumerate(self._whole_lines(data)):
             if line is None:
                 continue
-            entry = _entry(line, number, self._name)
+            entry = _entry(line, number, self.name)
             if "error" in entry and entry["id"] in wanted:
                 self.retried += 1
                 continue
@@ -250,7 +252,7 @@ class ResultsFile:
         zeros, last = last, last.rstrip(b"\0")
         if _parsed(last) is None:
             if not (_is_torn(last) or (ours and zeros.startswith(b"\0"))):
-                raise UsageError(_foreign(len(lines), last, self._name))
+                raise UsageError(_foreign(len(lines), last, self.name))
             self.torn += bool(zeros)
             last = _rest(last) or b""
         return [*whole, last or None]
@@ -262,11 +264,11 @@ class ResultsFile:
             by = quoted(str(entry.get("policy")))
             how = "another policy" if entry.get("policy") != self._made_by.get("policy") else "another model, seed or option"
             what = self._differences(entry)
-            message = f"line {number + 1} of {quoted_path(self._name)} was written with {how}, by {by}{what}: answers would be mixed"
+            message = f"line {number + 1} of {quoted_path(self.name)} was written with {how}, by {by}{what}: answers would be mixed"
             raise UsageError(Diagnostic("E0437", message, help="give `--out` another name, or what this file was begun with"))
         if prompt is not None and entry.get("prompt") != prompt.text:
             other = quoted(str(entry.get("prompt")))
-            message = f"{quoted_path(self._name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
+            message = f"{quoted_path(self.name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
             raise UsageError(Diagnostic("E0435", message, help="give `--out` another name, or the prompts this file was made from"))
 
     def _differences(self, entry: dict[str, Any]) -> str:
@@ -284,7 +286,7 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
             raise UsageError(Diagnostic("E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"))
 
 
-def _line(result: Result, made_by: Mapping[str, str]) -> bytes:
+def _line(result: Result, made_by: Mapping[str, Any]) -> bytes:
     """A result as a line of the file: what is ours, then what else its line of the input holds."""
     said = result.line() | dict(made_by)
     try:

@@ -110,6 +110,9 @@ def run(options: RunOptions) -> int:
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         tally = Tally(len(work), earlier=len(prompts) - len(work))
         if not work:
+            assert file is not None  # there are prompts, and only a file has answers
+            with file:  # what was cut off goes all the same
+                pass
             _say(f"nothing is left to do: {quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts")
             return DECODED
         if file is not None and file.retried:
@@ -134,7 +137,8 @@ def _tell_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     if file.unlocked is not None:
         _say(str(file.unlocked))
     if file.torn:
-        _say(f"cut off, since they were not written to their end: {file.torn} lines; their prompts are decoded again")
+        lines = f"{file.torn} line{'s' * (file.torn != 1)}"
+        _say(f"{lines} of {quoted_path(file.name)} cut off: a crash came before the end; what it was to hold is decoded again")
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
         _say(f"fields of the input that a result has itself stand under `{INPUT}` in it: {names}")

@@ -11,12 +11,15 @@ import torch
 from torch import Tensor
 
 import dsldec
+from dsldec.runtime import lookahead
 from dsldec.runtime.advance import Advance
 from dsldec.runtime.decode import stream
+from dsldec.runtime.poll import OnArrival
 from dsldec.runtime.rows import Row
 from dsldec.runtime.told import StepEvent, Told
 
 from .test_decode import Plain
+from .test_poll import late
 
 
 class Panic(BaseException):
@@ -161,6 +164,24 @@ def test_a_callback_that_raises_loses_no_row_that_its_step_finished(failure: Bas
     with pytest.raises(kind):
         rows.extend(stream(Plain(), [[1], [2], [3]], dsldec.load("static", tokens=3), gen_length=6, batch=2, on_step=watch))
     assert [(row.index, row.ids.tolist()[1:]) for row in rows] == [(0, [1, 2, 3, 4, 5, 6]), (1, [1, 2, 3, 4, 5, 6])]
+
+
+def test_rows_whose_end_the_host_has_not_heard_of_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As on a GPU: flags arrive late, and what is raised comes before them."""
+
+    class Uneven(Plain):
+        def __call__(self, ids: Tensor) -> Tensor:
+            if len(self.calls) == 2:
+                raise MemoryError
+            return super().__call__(ids) * ids[:, :1, None] / 8
+
+    monkeypatch.setattr(lookahead, "polling", lambda device, watched: OnArrival(late(lambda: 99)))
+    with pytest.raises(dsldec.DecodingStopped) as stopped:
+        dsldec.decode(Uneven(), [[1], [9]], "threshold", gen_length=24)
+    decoded = stopped.value.decoded
+    assert decoded.failed == [0]
+    assert decoded.forwards.tolist() == [0, 1]
+    assert decoded.ids[1].tolist() == [9, *(position % 10 for position in range(1, 25))]
 
 
 def test_a_trace_that_fails_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> None:

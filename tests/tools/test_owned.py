@@ -119,6 +119,7 @@ def test_who_waited_at_a_file_that_is_replaced_gets_the_new_one(path, monkeypatc
 
     monkeypatch.setattr(owned, "_lock", slow_lock)
     file = OwnedFile(str(path))
+    assert file.size == path.stat().st_size
     assert file.read() == path.read_bytes()
     file.close()
 
@@ -262,6 +263,13 @@ def test_a_disk_that_refuses_at_the_end_is_told(path, monkeypatch):
     monkeypatch.setattr(owned.os, "fsync", failing)
     with pytest.raises(UsageError, match=r"E0432.*input/output error"), ResultsFile(str(path), PROMPTS) as file:
         file.append(*answered(PROMPTS[0]))
+
+
+def test_a_file_of_any_size_is_answered_at_once(path):
+    with path.open("w") as file:
+        file.truncate(1 << 40)
+    assert mistake(path).code == "E0433"
+    assert mistake(path, resume=True).code == "E0434"
 
 
 # --- what is no plain file

@@ -311,6 +311,16 @@ def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model
     assert len(results()) == 3
 
 
+@pytest.mark.parametrize("prompts", [["a"], ["a", "b"]])
+def test_what_a_crash_left_goes_whether_or_not_something_is_left_to_do(prompts, model, capsys):
+    assert run("a") == 0
+    with open("r.jsonl", "ab") as file:
+        file.write(b'{"id": 1, "te\0\0')
+    assert run(*prompts, "--resume") == 0
+    assert len(results()) == len(prompts)
+    assert "1 line of `r.jsonl` cut off" in capsys.readouterr().err
+
+
 def test_a_run_that_is_refused_gives_its_file_back(model, capsys):
     assert run("a", "--gen-length", "48") == 2
     assert run("a") == 0
