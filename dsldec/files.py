@@ -25,7 +25,6 @@ LARGEST_TABLE = 64 * MIB
 LARGEST_PROMPTS = 256 * MIB
 LONGEST_LINE = 4 * MIB  # of a file of prompts
 MOST_LINES = 2**20
-LARGEST_RESULTS = 1024 * MIB  # that are resumed
 LARGEST_CONFIG = 16 * MIB  # `config.json` and what else of a model's folder is text
 LARGEST_TOKENIZER = 128 * MIB  # `tokenizer.json`: the largest published ones have 35 MB
 DEEPEST_JSON = 100

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
@@ -16,8 +15,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from ..files import Unreadable, json_of
-from ..files import opened as opened_file
 from ..terminal import data
 
 if TYPE_CHECKING:
@@ -96,19 +93,13 @@ def _said(found: Found | None) -> dict[str, Any] | None:
 def _stored(folder: Path) -> list[Mapping[str, Any]]:
     """What the headers of the weights' files say of each tensor; nothing else of the files is read."""
     tensors: list[Mapping[str, Any]] = []
-    for file in sorted(folder.glob("*.safetensors")) if os.path.isdir(folder) else ():
-        # A file that is cut off, or no such file at all, is told when it is loaded.
-        with suppress(ValueError, Unreadable), opened_file(file) as stream:
+    for file in sorted(folder.glob("*.safetensors")) if folder.is_dir() else ():
+        with suppress(ValueError), file.open("rb") as stream:
             length = int.from_bytes(stream.read(8), "little")
-            header = json_of(stream.read(length).decode()) if length <= LONGEST_HEADER else {}
-            tensors += [about for name, about in header.items() if name != "__metadata__" and _is_tensor(about)]
+            # A file that is cut off, or no such file at all, is told when it is loaded.
+            header = json.loads(stream.read(length)) if length <= LONGEST_HEADER else {}
+            tensors += [about for name, about in header.items() if name != "__metadata__"]
     return tensors
-
-
-def _is_tensor(about: Any) -> bool:
-    """Whether a header's entry is as the format has it."""
-    shape = about.get("shape") if isinstance(about, dict) and isinstance(about.get("dtype"), str) else None
-    return isinstance(shape, list) and all(isinstance(size, int) and 0 <= size < 2**63 for size in shape)
 
 
 def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:

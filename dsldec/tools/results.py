@@ -18,7 +18,6 @@ from types import TracebackType
 from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from ..diagnostics import Diagnostic, UsageError
-from ..files import LARGEST_RESULTS, NotJSON, Unreadable, json_of, read_bytes, why_not_written
 from . import quoted, quoted_path
 from .prompts import Prompt
 
@@ -107,8 +106,6 @@ class ResultsFile:
         self.finished: set[str | int] = set()
         self.retried = 0
         self._name = name
-        if name != STANDARD_OUTPUT and (why := why_not_written(name)):
-            raise UsageError(self._unwritable(OSError(0, why)))
         self._path = Path(os.path.realpath(name))
         self._kept: bytes | None = None
         self._stream: BinaryIO | None = None
@@ -186,10 +183,9 @@ class ResultsFile:
         if not self._path.is_file():
             raise UsageError(self._unwritable(OSError(0, "only a plain file can be resumed")))
         try:
-            data = read_bytes(self._path, LARGEST_RESULTS)
-        except Unreadable as failure:
-            message = f"the results file {quoted_path(self._name)} cannot be read: {failure.why}"
-            raise UsageError(Diagnostic("E0434", message, help="give `--out` another name")) from None
+            data = self._path.read_bytes()
+        except OSError as failure:
+            raise UsageError(self._unwritable(failure)) from None
         wanted = {prompt.id: prompt for prompt in prompts}
         kept = []
         for number, line in enumerate(_whole_lines(data, self._name)):
@@ -233,16 +229,16 @@ def _whole_lines(data: bytes, name: str) -> list[bytes]:
     if not (last.startswith(LINE_START) or LINE_START.startswith(last)):
         raise UsageError(_foreign(len(lines), last, name))
     try:
-        json_of(last.decode())
-    except (NotJSON, UnicodeDecodeError):
+        json.loads(last)
+    except (ValueError, RecursionError):
         return lines
     return [*lines, last]
 
 
 def _entry(line: bytes, number: int, name: str) -> dict[str, Any]:
     try:
-        entry = json_of(line.decode())
-    except (NotJSON, UnicodeDecodeError):
+        entry = json.loads(line)
+    except (ValueError, RecursionError):
         entry = None
     if isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and ("text" in entry or "error" in entry):
         return entry
