@@ -260,6 +260,19 @@ def test_what_libraries_say_is_escaped_too(capfd):
     assert steering(said) == set()
 
 
+def test_the_trace_of_a_fault_of_ours_is_escaped(folder):
+    program = f"import dsldec.tools.explain as tool\ndef explain(*given): raise RuntimeError({EVIL!r})\ntool.explain = explain\n"
+    program += "import sys; sys.argv = ['dsldec', 'explain', 'threshold']\nfrom dsldec.cli import main\nraise SystemExit(main())"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "[red]end" in ran.stderr
+    assert steering(ran.stderr) == set()
+
+
+def test_without_standard_error_nothing_goes_to_standard_output(folder):
+    ran = subprocess.run(["sh", "-c", f"{sys.executable} -m dsldec explain nothing.policy 2>&-"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (1, "")
+
+
 def test_the_streams_are_put_back():
     before = sys.stdout, sys.stderr
     main(["--version"])
