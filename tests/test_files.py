@@ -118,6 +118,16 @@ def test_an_endless_file_takes_little_memory(arguments, hostile):
     assert "Traceback" not in ran.stderr
 
 
+@pytest.mark.skipif(not os.path.exists("/proc/self/mem"), reason="no such file here")
+@pytest.mark.parametrize("verb", ["fmt -", "run", "run -"])
+@pytest.mark.parametrize("given", ["< /proc/self/mem", "0> written"])
+def test_standard_input_that_cannot_be_read(verb, given, hostile):
+    ran = subprocess.run(["sh", "-c", f"{sys.executable} -m dsldec {verb} {given}"], capture_output=True, text=True)
+    assert ran.returncode == 2
+    assert ran.stderr.startswith("error[E04")
+    assert " cannot be read: " in ran.stderr
+
+
 @pytest.mark.parametrize("closed", ["<&-", ">&-", "2>&-"])
 def test_closed_streams(closed):
     for verb in ("fmt -", "check threshold", "run"):
