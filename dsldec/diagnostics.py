@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from .source import Span
+from .terminal import printable
 
 LONGEST_SAID = 1000  # characters of a message, a label, a help
 
@@ -65,8 +66,8 @@ def _drawn(span: Span, label: str) -> list[str]:
     text = span.source.line(number)
     # A hostile line may be megabytes long: show the part around the caret.
     skipped = max(0, column - 1 - LONGEST_LINE_DRAWN // 2) if len(text) > LONGEST_LINE_DRAWN else 0
-    # What a text holds must not steer the terminal it is drawn on.
-    shown = "".join(c if c.isprintable() else " " for c in text[skipped : skipped + LONGEST_LINE_DRAWN])
+    # What a text holds must not steer the terminal it is drawn on, nor move what stands above the caret.
+    shown = "".join(c if c.isprintable() and printable(c) == c else " " for c in text[skipped : skipped + LONGEST_LINE_DRAWN])
     caret_at = column - 1 - skipped
     width = max(1, min(span.end - span.start, len(shown) - caret_at))
     gutter = " " * (len(str(number)) + 1)

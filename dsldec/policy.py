@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import re
+from array import array
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -167,7 +168,7 @@ def _plain(value: Any) -> Value:
     """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is, for `unfit` to tell."""
     if isinstance(value, list | tuple):
         return tuple(_number(one) for one in value) if len(value) <= MOST_NUMBERS else value  # type: ignore[return-value]
-    shape = getattr(value, "shape", None)
+    shape = (len(value),) if isinstance(value, array) else getattr(value, "shape", None)
     if isinstance(shape, tuple) and len(shape) == 1 and hasattr(value, "tolist") and shape[0] <= MOST_NUMBERS:
         try:
             return tuple(value.tolist())

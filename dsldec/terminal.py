@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import codecs
 import io
+import os
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator
@@ -123,7 +124,9 @@ def _tried(write: Callable[..., T], *given: Any) -> T:
 def escaped() -> Iterator[None]:
     """Inside, standard output and standard error escape what is written to them."""
     before = sys.stdout, sys.stderr
-    for name, stream in zip(("stdout", "stderr"), before, strict=True):
+    if sys.stderr is None:  # closed: `print` would take standard output instead
+        sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
+    for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
         # A terminal that cannot show a character shows its code: better than losing the answer around it.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")

@@ -63,6 +63,120 @@ def test_numbers_of_numpy_and_torch() -> None:
     assert policy.parameters == {"level": 0.5, "block": 4, "fast": True}
 
 
+TABLE = "policy t(f: table = 0.5):\n  window blocks(8)\n  commit top(masked, 1, by=conf - of(f, token))\n"
+
+
+class Odd:
+    """Calls itself an array, and raises whatever it is asked."""
+
+    shape = (3,)
+
+    def tolist(self) -> None:
+        raise RuntimeError("no")
+
+    def __str__(self) -> str:
+        raise RuntimeError("no")
+
+    __repr__ = __str__
+
+
+@pytest.mark.parametrize(
+    ("table", "says"),
+    [
+        ("abc", "`abc` is not a list of numbers"),
+        (b"abc", "a value of the type `bytes` is not a list of numbers"),
+        ({0: 1.0}, "a value of the type `dict` is not a list of numbers"),
+        ({0.5}, "a value of the type `set` is not a list of numbers"),
+        (None, "a value of the type `NoneType` is not a list of numbers"),
+        (Odd(), "a value of the type `Odd` is not a list of numbers"),
+        (True, "`True` is not a number"),
+        ([], "an empty table"),
+        ((), "an empty table"),
+        ([[0.5]], "a table of which one is not a number: that of id 0"),
+        ([0.5, "0.5"], "a table of which one is not a number: that of id 1"),
+        ([0.5, True], "a table of which one is not a number: that of id 1"),
+        ([0.5, None], "a table of which one is not a number: that of id 1"),
+        ([float("nan")], "a table of which one is not a finite number: that of id 0"),
+        ([float("inf")], "a table of which one is not a finite number: that of id 0"),
+        ([10**400], "a table of which one is not a finite number: that of id 0"),
+        ([1j], "a table of which one is not a number: that of id 0"),
+        (range(3), "a value of the type `range` is not a list of numbers"),
+        ([0] * (2**22 + 1), "longer than a table may be"),
+        (10**5000, "this is not a finite number"),
+    ],
+    ids=lambda value: type(value).__name__ if not isinstance(value, str) else value[:30],
+)
+def test_a_table_that_is_none(table: object, says: str) -> None:
+    with pytest.raises(dsldec.PolicyError) as error:
+        dsldec.load(TABLE, f=table)  # type: ignore[arg-type]
+    assert codes(error) == ["E0402"]
+    assert says in str(error.value)
+    assert len(str(error.value)) < 300
+
+
+def test_an_array_that_is_no_table() -> None:
+    import numpy
+    import torch
+
+    for table in (
+        numpy.array(["a"]),
+        numpy.array([None], dtype=object),
+        numpy.array([True]),
+        numpy.array([[1.0]]),
+        numpy.array([1j]),
+        numpy.array([numpy.nan]),
+        numpy.broadcast_to(numpy.float32(1), (2**40,)),
+        torch.empty(3, device="meta"),
+        torch.empty((), device="meta"),
+        torch.ones(2, 2),
+        torch.ones(3).to_sparse(),
+        torch.empty(2**40, device="meta"),
+    ):
+        with pytest.raises(dsldec.PolicyError) as error:
+            dsldec.load(TABLE, f=table)  # type: ignore[arg-type]
+        assert codes(error) == ["E0402"]
+
+
+def test_a_table_in_every_form() -> None:
+    import array
+
+    import numpy
+    import torch
+
+    numbers = (0.25, 1.0, -2.0)
+    for table in (
+        numbers,
+        list(numbers),
+        array.array("d", numbers),
+        numpy.array(numbers),
+        torch.tensor(numbers),
+        [numpy.float32(one) for one in numbers],
+    ):
+        assert dsldec.load(TABLE, f=table).parameters["f"] == numbers  # type: ignore[arg-type]
+    assert dsldec.load(TABLE, f=numpy.arange(3)).parameters["f"] == (0, 1, 2)  # type: ignore[arg-type]
+    assert dsldec.load(TABLE, f=0.25).parameters["f"] == 0.25
+
+
+@pytest.mark.parametrize("policy", [5, None, b"threshold", ["threshold"], 10**5000, Odd()], ids=lambda value: type(value).__name__)
+def test_what_names_no_policy(policy: object) -> None:
+    with pytest.raises(dsldec.PolicyError) as error:
+        dsldec.load(policy)  # type: ignore[arg-type]
+    assert codes(error) == ["E0401"]
+
+
+def test_a_value_of_any_length_is_told_shortly() -> None:
+    for given in ({"level": 10**5000}, {"block": 10**5000}, {"block": "9" * 5000}, {"fast": Odd()}, {"level": -(10**5000)}):
+        with pytest.raises(dsldec.PolicyError) as error:
+            dsldec.load(TEXT, **given)  # type: ignore[arg-type]
+        assert codes(error) == ["E0402"]
+        assert len(str(error.value)) < 300
+    with pytest.raises(dsldec.UsageError, match="`lookahead` is a whole number from 1 to 1024, not this"):
+        dsldec.load("threshold").drafts(10**5000)
+    with pytest.raises(dsldec.PolicyError) as error:
+        dsldec.load("x" * 100_000)
+    assert len(str(error.value)) < 1000
+
+
 def test_a_file_saved_on_windows(tmp_path: Path) -> None:
     file = tmp_path / "mine.policy"
     file.write_bytes(b"\xef\xbb\xbf" + TEXT.lstrip().replace("\n", "\r\n").encode())

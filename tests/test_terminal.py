@@ -26,7 +26,7 @@ from dsldec.terminal import Output, printable
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31m\x1b]8;;http://x\x1b\\\r\x08\x9b5m\x7f\u202e\u2066\u200b\ufeff\u2028[red]end"
 STEERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069\ufeff]|\r(?!\n)")
 OURS = re.compile(r"\x1b\[[0-9;]*m")  # colours and weights
-OF_A_DISPLAY = re.compile(r"\x1b\[\?25[hl]|\x1b\[[0-9]*A|\r?\x1b\[2K|\x1b\[1A")  # how the live view draws over itself
+OF_A_DISPLAY = re.compile(r"\x1b\[\?25[hl]|\r?\x1b\[[0-9]*A|\r?\x1b\[2K")  # how the live view draws over itself
 
 POLICY = f'policy p():\n  "what {EVIL} it does"\n  window blocks(8)\n  commit top(masked, 1, by=conf)\n'
 WRONG = f'policy p():\n  "what it does" {EVIL}\n  window blocks(8)\n  commit maskd{EVIL}\n'
@@ -126,13 +126,12 @@ def test_hostile_names_and_texts(arguments, folder, look):
 
 @pytest.fixture(scope="module")
 def hostile_model(tmp_path_factory) -> Path:
-    """The embedded model under a hostile name, whose words and template are hostile."""
+    """The embedded model under a hostile name, whose every word is hostile."""
     model = tmp_path_factory.mktemp("model") / HOSTILE
     shutil.copytree(embedded_model_folder(), model)
     tokenizer = json.loads((model / "tokenizer.json").read_text())
-    words = tokenizer["model"]["vocab"]
-    if isinstance(words, dict):
-        tokenizer["model"]["vocab"] = {f"{word}{EVIL}" if word.strip("▁").isalpha() else word: id for word, id in words.items()}
+    evil = [{"type": "Replace", "pattern": {"Regex": "[a-z0-9]+"}, "content": EVIL}]
+    tokenizer["decoder"] = {"type": "Sequence", "decoders": [tokenizer["decoder"], *evil]}
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     config = json.loads((model / "config.json").read_text())
     (model / "config.json").write_text(json.dumps(config | {"dtype": None, "torch_dtype": None, "name": EVIL}))
@@ -152,7 +151,8 @@ def hostile_model(tmp_path_factory) -> Path:
 def test_a_hostile_model_and_prompt(arguments, hostile_model, look):
     model = [str(hostile_model)] if arguments == ["model"] else ["--model", str(hostile_model)]
     shown = on_terminal([*arguments, *model], **look)
-    assert "end" in shown
+    assert "error[" not in shown
+    assert shown.count("[red]end") > (1 if arguments == ["model"] else 2)
     assert steering(shown) == set()
     if "NO_COLOR" in look:
         assert not OURS.search(shown)
@@ -258,6 +258,19 @@ def test_what_libraries_say_is_escaped_too(capfd):
     said = capfd.readouterr().err
     assert said.count("end") == 2
     assert steering(said) == set()
+
+
+def test_the_trace_of_a_fault_of_ours_is_escaped(folder):
+    program = f"import dsldec.tools.explain as tool\ndef explain(*given): raise RuntimeError({EVIL!r})\ntool.explain = explain\n"
+    program += "import sys; sys.argv = ['dsldec', 'explain', 'threshold']\nfrom dsldec.cli import main\nraise SystemExit(main())"
+    ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert "[red]end" in ran.stderr
+    assert steering(ran.stderr) == set()
+
+
+def test_without_standard_error_nothing_goes_to_standard_output(folder):
+    ran = subprocess.run(["sh", "-c", f"{sys.executable} -m dsldec explain nothing.policy 2>&-"], capture_output=True, text=True)
+    assert (ran.returncode, ran.stdout) == (1, "")
 
 
 def test_the_streams_are_put_back():

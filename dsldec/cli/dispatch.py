@@ -23,12 +23,13 @@ FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard error."""
-    with ExitStack() as until_the_end:
-        until_the_end.enter_context(terminal.escaped())
-        status = _status(list(sys.argv[1:] if arguments is None else arguments))
-        if arguments is None:
-            until_the_end.pop_all()  # a process of our own: what is said later, too, as what fails within us, is escaped
-    return status
+    streams = ExitStack()
+    streams.enter_context(terminal.escaped())
+    try:
+        return _status(list(sys.argv[1:] if arguments is None else arguments))
+    finally:
+        if arguments is not None:  # in a process of our own what comes later is escaped too, as the trace of a fault of ours
+            streams.close()
 
 
 def _status(arguments: list[str]) -> int:

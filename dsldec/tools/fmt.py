@@ -95,6 +95,9 @@ def _standard_input() -> str:
         raise UsageError(Diagnostic("E0401", "standard input is closed", help="`dsldec fmt - < mine.policy`"))
     try:
         return read_all(sys.stdin.buffer, LARGEST_POLICY_FILE).decode("utf-8-sig")
+    except OSError as error:
+        why = (error.strerror or "it is not open for reading").lower()
+        raise UsageError(Diagnostic("E0401", f"standard input cannot be read: {why}", help="`dsldec fmt - < mine.policy`")) from None
     except Unreadable:
         raise PolicyError([Diagnostic("E0104", "standard input is larger than a policy may be", help="policies are short texts")]) from None
     except UnicodeDecodeError as error:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import shlex
 import sys
 from collections.abc import Iterator, Mapping
@@ -113,12 +112,6 @@ def _stored(folder: Path) -> list[Mapping[str, Any]]:
         with suppress(ValueError, Unreadable):
             tensors += header(file).values()
     return tensors
-
-
-def _is_tensor(about: Any) -> bool:
-    """Whether a header's entry is as the format has it."""
-    shape = about.get("shape") if isinstance(about, dict) and isinstance(about.get("dtype"), str) else None
-    return isinstance(shape, list) and all(isinstance(size, int) and 0 <= size < 2**63 for size in shape)
 
 
 def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:
