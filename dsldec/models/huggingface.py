@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import logging
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
 
@@ -164,24 +165,16 @@ class HuggingFaceDenoiser:
     def encode_gaps(self, text: str) -> list[int]:
         """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, as it is: no chat template. Raises `UsageError` (E0409) where it has none."""
         self._require_tokenizer()
-        return infill.encoded(self.tokenizer, self.mask_id, text)
+        with _reading():
+            return infill.encoded(self.tokenizer, self.mask_id, text)
 
     def filled(self, text: str, ids: Sequence[int]) -> str:
         """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
         return infill.filled(self.tokenizer, self.mask_id, text, ids)
 
     def _ids(self, text: str, **how: Any) -> list[int]:
-        """Raises `UsageError` (E0409) for a text that the tokenizer cannot read."""
-        try:
+        with _reading():
             return list(self.tokenizer(text, **how)["input_ids"])
-        # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown character have no token. What
-        # its Rust code panics with is not an `Exception`.
-        except BaseException as error:
-            if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
-                raise
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            message = f"the model's tokenizer cannot read a prompt: {why}"
-            raise UsageError(Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")) from error
 
     def _require_tokenizer(self) -> None:
         if self.tokenizer is None:
@@ -204,6 +197,23 @@ class HuggingFaceDenoiser:
         content = list(ids)
         end = next((at for at, one in enumerate(content) if one in self.ends), len(content))
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
+
+
+@contextmanager
+def _reading() -> Iterator[None]:
+    """Inside, a text that a tokenizer cannot read is said in words. Raises `UsageError` (E0409)."""
+    try:
+        yield
+    except UsageError:
+        raise
+    # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown character have no token. What its
+    # Rust code panics with is not an `Exception`.
+    except BaseException as error:
+        if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
+            raise
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        message = f"the model's tokenizer cannot read a prompt: {why}"
+        raise UsageError(Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")) from error
 
 
 @arguments_told('from_pretrained("./MODEL")')

@@ -289,7 +289,7 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
     except Exception as error:
         if hub.is_hub_name(hub_name) and (refused := hub.told(error, hub_name)) is not None:
             raise UsageError(refused) from error
-        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
         if why.startswith("Error no file named"):
             raise wrong_weights(f"{message}: it has no weights, no `model.safetensors`") from error
         if "Weights only load failed" in why:  # torch goes on with how to load it all the same
@@ -299,15 +299,18 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Inside, transformers reports nothing of its own: what matters of it is told in our words."""
-    from transformers.utils import logging
+    """Inside, transformers and the hub's library report nothing of their own: what matters of it is told in our words."""
+    from huggingface_hub.utils import logging as of_hub
+    from transformers.utils import logging as of_transformers
 
-    before = logging.get_verbosity()
-    logging.set_verbosity_error()
+    before = [(library, library.get_verbosity()) for library in (of_hub, of_transformers)]
     try:
+        for library, _ in before:
+            library.set_verbosity_error()
         yield
     finally:
-        logging.set_verbosity(before)
+        for library, level in before:
+            library.set_verbosity(level)
 
 
 def _require_folder(path: Path) -> None:

@@ -16,6 +16,7 @@ from ..files import LARGEST_TOKENIZER, Unreadable, json_of, opened, read_json
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
 LONGEST_HEADER = 100_000_000  # the format's own bound
+LONGEST_NAME = 120  # characters, as it is told
 WHOLE = "give the folder with all files as they were saved, or download it again"
 SAFE = "take the model's `.safetensors` files, which hold nothing but numbers"
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|albert_layer_groups)\.(\d+)\.")
@@ -75,17 +76,22 @@ def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
     if differing:
         key, there, wanted = min(differing, key=str)
         more = f", and {len(differing) - 1} more" * (len(differing) > 1)
-        message = f"`{name}` does not load: its files hold `{key}` as {list(there)}, and `config.json` makes it {list(wanted)}{more}"
+        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(there)}, and `config.json` makes it {list(wanted)}{more}"
         raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
+
+
+def short(name: str) -> str:
+    """A name out of a file, which may be as long as the file."""
+    return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
 
 
 def named(keys: Collection[str]) -> str:
     """Tensors by name: the first of them, and which layers they are of."""
     if len(keys) == 1:
-        return f"`{min(keys)}`"
+        return f"`{short(min(keys))}`"
     layers = sorted({int(found[1]) for key in keys if (found := LAYER.search(key))})
     of = f" (of layer{'s' * (len(layers) > 1)} {_ranges(layers)})" if layers else ""
-    return f"`{min(keys)}` and {len(keys) - 1:,} more{of}"
+    return f"`{short(min(keys))}` and {len(keys) - 1:,} more{of}"
 
 
 def _lacking(keys: list[str], model: Any, name: str) -> UsageError:
@@ -115,7 +121,7 @@ def _shards(folder: Path, index: Path) -> list[Path]:
         # Neither a folder's file elsewhere nor somebody else's is read because a folder names it.
         if Path(shard).name != shard or "\\" in shard or "\0" in shard:
             raise wrong_weights(
-                f"`{index}` names `{shard}`, which is not a file of this folder", "files of weights stand beside their index"
+                f"`{index}` names `{short(shard)}`, which is not a file of this folder", "files of weights stand beside their index"
             )
     missing = [shard for shard in sorted(shards) if not (folder / shard).is_file()]
     if missing:

@@ -132,5 +132,6 @@ def test_a_pattern_of_the_tokenizer_that_backtracks_for_ever_is_told(tmp_path: P
     folder = tiny.saved(tmp_path, "llama")
     denoiser = from_pretrained(folder, device="cpu")
     denoiser.tokenizer.backend_tokenizer.pre_tokenizer = pre_tokenizers.Split(Regex("(w+)+$"), "isolated")
-    with pytest.raises(UsageError, match="the model's tokenizer cannot read a prompt"):
-        denoiser.encode("w" * 60 + "!")
+    for encode, text in ((denoiser.encode, ""), (denoiser.encode_gaps, "[MASK] ")):
+        with pytest.raises(UsageError, match="the model's tokenizer cannot read a prompt"):
+            encode(f"{text}{'w' * 60}!")

@@ -72,6 +72,12 @@ def test_ids_without_a_token_are_written_only_where_asked_for(policy: str, how: 
     assert written(loaded(small, all_ids=True), policy, **how) & set(NEVER)
 
 
+@pytest.mark.parametrize("policy", dsldec.shipped_policies())
+@pytest.mark.parametrize("backend", ["eager", "reference"])
+def test_no_shipped_policy_writes_one(policy: str, backend: str, small: Path) -> None:
+    assert not written(loaded(small), policy, backend=backend) & set(NEVER)
+
+
 @pytest.mark.parametrize("family", ["llama", "eurobert", "bert"])
 def test_their_logits_are_minus_infinity_and_all_others_as_they_were(family: str, tmp_path: Path) -> None:
     folder = folder_of(tmp_path, family=family)
