@@ -14,7 +14,7 @@ from torch import Tensor
 import dsldec
 from dsldec.models.blocks import BlockMask, as_scores, as_truth, as_weights
 from dsldec.models.families import family_of
-from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
+from dsldec.models.huggingface import HuggingFaceDenoiser, denoiser_of, from_pretrained
 
 from . import tiny
 from .tiny import BLOCK_CAUSAL, EOS, MASK, SIZE
@@ -100,6 +100,9 @@ def with_attention(folder: Path, attention: str) -> HuggingFaceDenoiser:
     config = json.loads((folder / "config.json").read_text())
     (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": attention}))
     denoiser = from_pretrained(folder, device="cpu")
+    if denoiser.model.config._attn_implementation != attention:  # transformers 5.3 reads none from config.json
+        model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention)
+        denoiser = denoiser_of(model, denoiser.tokenizer)
     assert denoiser.model.config._attn_implementation == attention
     assert isinstance(denoiser.mask, BlockMask)
     assert denoiser.mask.form is (as_truth if attention == "sdpa" else as_scores)
