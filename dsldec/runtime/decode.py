@@ -101,6 +101,9 @@ def decode(
     `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
     `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
     Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
+    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
+    alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`: each has an id of its own),
+    or call again with another `seed`; `request_ids` keeps what a prompt draws where the list is another.
     Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
     mistake shows after some rows are finished; a `KeyboardInterrupt` has what is finished as its `decoded`.
     """
