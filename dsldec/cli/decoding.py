@@ -67,7 +67,13 @@ def _run_parser() -> Parser:
         help="keep keys and values: exact, prefix, dual, none or auto (default: auto: exact if the model sees blocks, else none)",
     )
     add("--verify-rows", type=packing, default="batch", metavar="WAY", help="feed drafts `batch` (at once, the default) or `sequential`ly")
-    add("--seed", type=seed, default=0, metavar="N", help="seed of policies that draw at random (default: 0)")
+    add(
+        "--seed",
+        type=seed,
+        default=0,
+        metavar="N",
+        help="seed of policies that draw at random, whose answers it repeats: for other samples give another (default: 0)",
+    )
     add("--backend", type=backend, default="auto", metavar="NAME", help=f"one of {', '.join(BACKENDS)} (default: auto)")
     add(
         "--out",

@@ -79,7 +79,7 @@ class Asked:
 
 def asked_of_generate(model: Any, config: Any, model_kwargs: Mapping[str, Any], passed: Mapping[str, Any], streamer: Any) -> Asked:
     """The call that a custom generate function is in the middle of; `passed` are those of PARAMETERS that it was given."""
-    own, said = model.generation_config, written(model)
+    own, said = getattr(model, "generation_config", None) or GenerationConfig(), written(model)
     if said is None:
         # Without its caller's words: what `generate` was given and what it made are in one list.
         theirs = {name: not_of_transformers(value) for name, value in passed.items()}
@@ -119,7 +119,7 @@ def _of_call(asked: Asked) -> Iterator[str]:
     # Lists of processors and criteria may be empty; models and tensors have no truth of their own.
     yield from (name for name, value in asked.parameters.items() if not _is_nothing(value))
     for name, value in asked.keywords.items():
-        passes = name in HEEDED_KEYWORDS | COMPUTING or name in KNOWN or hasattr(asked.config, name)
+        passes = name in HEEDED_KEYWORDS | COMPUTING or name in KNOWN or name in vars(asked.config)
         if not passes and not _is_nothing(value) and not _of_one_text(name, value):
             yield name
     for name, value in (asked.guessed or {}).items():

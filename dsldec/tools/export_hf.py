@@ -144,7 +144,9 @@ import transformers
 
 
 class {name}(transformers.{name}, transformers.GenerationMixin):
-    pass
+    @classmethod
+    def is_remote_code(cls):
+        return False  # its layers are transformers' own: 5.3 would leave weights that are tied unloaded
 '''
 
 

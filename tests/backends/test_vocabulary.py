@@ -324,3 +324,12 @@ def test_draws_of_other_requests_steps_and_positions_are_others() -> None:
     assert (tokens[:, 1:] == tokens[:, :-1]).float().mean() < 0.01
     assert (tokens[1:] == tokens[:-1]).float().mean() < 0.01
     assert len(tokens.unique()) > 700
+
+
+@pytest.mark.parametrize(("way", "numbers"), [("gumbel", (4.0, 1.0, 0)), ("nucleus", (0.5, 0.6, 3))])
+def test_observations_of_a_drawn_token_are_untempered(way: str, numbers: tuple[float, float, int]) -> None:
+    logits = torch.randn(2, 40, 11, generator=torch.Generator().manual_seed(0))
+    token = draw(logits, way, *numbers)
+    assert (token != logits.argmax(-1)).any()
+    plain = logits.softmax(-1).gather(-1, token.unsqueeze(-1)).squeeze(-1)
+    torch.testing.assert_close(observe(logits, 3, token=token)["conf"], plain)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from typing import Any
 
 from dsldec.language import words
 from dsldec.language.parse import _parser

@@ -295,3 +295,16 @@ def test_a_policy_may_compute_with_the_parameter_that_sizes_its_window() -> None
     for backend in ("eager", "reference"):
         decoded = dsldec.decode(Plain(), [[1]], text, gen_length=8, backend=backend, trace=True)
         assert [step.committed for step in decoded.trace[0]] == [[0, 1, 2, 3], [4], [5], [6], [7]]
+
+
+def test_a_prompt_that_is_written_several_times_is_sampled_several_times() -> None:
+    policy = dsldec.load("policy drawn():\n  window all\n  draw gumbel(9.0)\n  commit top(masked, 1, by=conf)\n")
+
+    def drawn(seed: int, count: int = 4, ids: list[int] | None = None) -> list[list[int]]:
+        decoded = dsldec.decode(Plain(), [[1, 2]] * count, policy, gen_length=6, seed=seed, request_ids=ids)
+        return [row.tolist() for row in decoded.ids]
+
+    assert len({tuple(row) for row in drawn(0)}) == 4
+    assert drawn(0) == drawn(0)
+    assert drawn(0) != drawn(1)
+    assert drawn(0, 1, [2]) == drawn(0)[2:3]
