@@ -56,7 +56,7 @@ def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Pat
     """
     if toolchain.compiler() is None:
         help_ = "install one (Debian: `apt install g++`); whoever runs the package needs none"
-        raise UsageError(Diagnostic("E0404", "building a step needs a C++ compiler and none is found", help=help_))
+        raise UsageError(Diagnostic("E0404", f"building a step needs a C++ compiler and {toolchain.none_found()}", help=help_))
     toolchain.require_folder()
     metadata = {KEY: json.dumps({"use": USE} | described(program, values, sizes))}
     package(exported(program, values, sizes), metadata, file, compiled.options(program))
