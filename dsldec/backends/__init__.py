@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping
 
 from ..checks.values import Value
@@ -42,7 +43,8 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
     if backend == "inductor":
         if toolchain.compiler() is None:
             help_ = f"install one (Debian: `apt install g++`), or use {option('backend', 'eager')}"
-            raise UsageError(Diagnostic("E0404", "the backend `inductor` needs a C++ compiler and none is found", help=help_))
+            message = f"the backend `inductor` needs a C++ compiler and {toolchain.none_found()}"
+            raise UsageError(Diagnostic("E0404", message, help=help_))
         return compiled.CompiledStep(StepModule(program, mask_id, eos_id, static))
     if backend == "tensorrt":
         return tensorrt.step(program, mask_id, eos_id, static)
@@ -52,7 +54,7 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
 def choose(logits_to_read: int) -> tuple[str, str]:
     """The backend that `auto` stands for, and why in one line; never `tensorrt`, which has to be asked for."""
     if toolchain.compiler() is None:
-        return "eager", "eager (no C++ compiler found)"
+        return "eager", "eager (no C++ compiler found)" if not os.environ.get("CXX") else f"eager ({toolchain.none_found()})"
     if logits_to_read < LOGITS_THAT_REPAY_COMPILING:
         return "eager", "eager (too short a run to repay compiling)"
     if (trouble := toolchain.folder_trouble()) is not None:

@@ -56,7 +56,7 @@ def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Pat
     """
     if toolchain.compiler() is None:
         help_ = "install one (Debian: `apt install g++`); whoever runs the package needs none"
-        raise UsageError(Diagnostic("E0404", "building a step needs a C++ compiler and none is found", help=help_))
+        raise UsageError(Diagnostic("E0404", f"building a step needs a C++ compiler and {toolchain.none_found()}", help=help_))
     toolchain.require_folder()
     metadata = {KEY: json.dumps({"use": USE} | described(program, values, sizes))}
     package(exported(program, values, sizes), metadata, file, compiled.options(program))
@@ -159,16 +159,16 @@ def _require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> N
 
     Torch keeps the functions that a package calls for later releases, and adds some with each.
     """
-    built, here = said["machine"], machine()
+    built, here = said["machine"], machine(said["device"])
     if (of := _release(said["torch"])) is None or (there := _release(torch.__version__)) is None or of > there:
         why, help_ = f"it was built by torch {said['torch']}, and this is torch {torch.__version__}", "an older torch runs no newer package"
     elif (built["system"], built["processor"]) != (here["system"], here["processor"]):
         why = f"it was built for {built['system']} on {built['processor']}, and this is {here['system']} on {here['processor']}"
         help_ = "a package is machine code"
-    elif _lacks(built["vectors"], here["vectors"]):
-        why, help_ = f"it was built for processors with {built['vectors']}, and torch finds {here['vectors']} here", "it would be killed"
     elif said["device"] == "cuda" and not torch.cuda.is_available():
         why, help_ = "it was built for a CUDA device, and torch finds none on this machine", "a package runs on one kind of device"
+    elif _lacks(built["vectors"], here["vectors"]):
+        why, help_ = f"it was built for processors with {built['vectors']}, and torch finds {here['vectors']} here", "it would be killed"
     else:
         return
     raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot run here: {why}", help=f"{help_}: build it again here"))

@@ -33,7 +33,7 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
         "dsldec": version(),
         "torch": torch.__version__,
         "device": sizes.device,
-        "machine": machine(),
+        "machine": machine(sizes.device),
         "sizes": {"B": sizes.batch, "T": sizes.window, "V": sizes.vocab_size},
         "logits": form(logits),
         "canvas": form(canvas),
@@ -45,9 +45,12 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
     }
 
 
-def machine() -> dict[str, str]:
-    """What machine code depends on: system, processor, and torch's name for the vector instructions."""
-    return {"system": platform.system(), "processor": platform.machine(), "vectors": torch.backends.cpu.get_cpu_capability()}
+def machine(device: str) -> dict[str, str]:
+    """What machine code depends on: system, processor, and torch's name for the vector instructions or for the kind of GPU."""
+    vectors = torch.backends.cpu.get_cpu_capability()
+    if device == "cuda" and torch.cuda.is_available():
+        vectors = "sm_{}{}".format(*torch.cuda.get_device_capability())
+    return {"system": platform.system(), "processor": platform.machine(), "vectors": vectors}
 
 
 def form(x: Tensor) -> dict[str, Any]:

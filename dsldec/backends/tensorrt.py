@@ -59,7 +59,9 @@ def library() -> Any:
             found = importlib.import_module(LIBRARY)
     except Exception as error:  # the package raises bare exceptions, and its extensions what they like
         _declined(
-            f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}", f"{INSTALL} brings what it needs; or {_otherwise()}"
+            f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}",
+            f"{INSTALL} brings what it needs; each release works with one minor version of torch, and this is {torch.__version__}; "
+            f"or {_otherwise()}",
         )
     notes = logging.getLogger(LIBRARY)
     if notes.level == logging.NOTSET:  # warnings about settings, on every build; errors say why one fails

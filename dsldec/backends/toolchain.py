@@ -30,7 +30,15 @@ SECONDS = 60  # that a compiler may take for ten characters
 
 def compiler() -> str | None:
     """The C++ compiler Inductor would use on this machine."""
-    return shutil.which(os.environ.get("CXX") or "g++") or shutil.which("clang++") or shutil.which("cl")
+    if named := os.environ.get("CXX"):  # torch then tries no other
+        return shutil.which(named)
+    return shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")
+
+
+def none_found() -> str:
+    """Why there is no compiler, as the end of a sentence."""
+    named = os.environ.get("CXX")
+    return f"`CXX` names `{named}`, which is no program here" if named else "none is found"
 
 
 def eager() -> str:
@@ -121,7 +129,9 @@ def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
     """Whether the C++ compiler makes a library of an empty program, and of one that needs Python's headers."""
     command = compiler()
     if command is None:
-        return Diagnostic("E0404", f"{what}: no C++ compiler is found", help=f"install one (Debian: `apt install g++`), {otherwise}")
+        return Diagnostic(
+            "E0404", f"{what}: it takes a C++ compiler, and {none_found()}", help=f"install one (Debian: `apt install g++`), {otherwise}"
+        )
     if Path(command).name.lower() in ("cl", "cl.exe"):  # takes other options
         return None
     if why := _fails(command, "int one;\n"):
@@ -155,11 +165,12 @@ def _fails(command: str, program: str, *options: str) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
+    """An error and what it came of; torch keeps that of a backend in an attribute as well."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
         yield error
-        error = error.__cause__ or error.__context__
+        error = getattr(error, "inner_exception", None) or error.__cause__ or error.__context__
 
 
 def _disk_is_full(error: BaseException) -> bool:
@@ -188,4 +199,6 @@ def _temporary_folder() -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+    """The first line that says something: torch's begin with the backend's name alone."""
+    lines = [line.strip() for line in str(error).strip().splitlines()]
+    return next((line for line in lines if line and not line.endswith("raised:")), type(error).__name__)

@@ -3,7 +3,8 @@
 Shapes: B rows, T window positions, V vocabulary. A program holds one piece of the vocabulary at one position in registers: its
 best score, then everything else; a second, tiny kernel puts a position's pieces together. Pieces are cut alike whatever B and
 T are: the numbers of a row do not depend on the rows beside it, and 32 positions already make hundreds of programs.
-Needs triton. Not here: when the kernel is used (`reading.reader`), what is made of the statistics (`vocabulary.observe`).
+Needs triton 3.5 or newer, torch 2.9 or newer. Not here: when the kernel is used (`reading.reader`), what is made of the statistics
+(`vocabulary.observe`).
 """
 
 from __future__ import annotations

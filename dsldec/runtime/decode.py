@@ -64,30 +64,25 @@ def decode(
 ) -> Decoded:
     """Decode prompts under a policy.
 
-        `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer; one of these alone is a list of one, a tensor
-        `[prompts, ids]` has a prompt in each row, and of what a tokenizer gives (`input_ids`, `attention_mask`) padding is left out. A prompt
-        may be empty. `gen_length`: tokens to generate, 256 unless given. A batch holds at most `batch` rows, and a prompt that waits takes the
-        row of one that is finished; a row's result does not depend on the others.
-        `infill`: the prompts are texts with masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all
-        else stays, no `gen_length` is given, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
-        forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
-        (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
-        `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
-        `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
-        Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
-    <<<<<<< HEAD
-        A prompt that fails alone (logits that are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a
-        `DecodingWarning` tells of it; `ids` then hold MASK where nothing was written.
-        Raises `PolicyError`, `UsageError` for the caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory,
-        a mistake that shows after some rows are finished): its `decoded` holds what is finished. A `KeyboardInterrupt`, a `SystemExit` and
-        their like pass as they are, with that `decoded` as an attribute.
-    =======
-        `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
-        alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`: each has an id of its own),
-        or call again with another `seed`; `request_ids` keeps what a prompt draws where the list is another.
-        Raises `PolicyError`, `UsageError` for the caller's mistakes, `DecodingStopped` when the denoiser itself fails, or when a
-        mistake shows after some rows are finished; a `KeyboardInterrupt` has what is finished as its `decoded`.
-    >>>>>>> h-engine
+    `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer; one of these alone is a list of one, a tensor
+    `[prompts, ids]` has a prompt in each row, and of what a tokenizer gives (`input_ids`, `attention_mask`) padding is left out. A prompt
+    may be empty. `gen_length`: tokens to generate, 256 unless given. A batch holds at most `batch` rows, and a prompt that waits takes the
+    row of one that is finished; a row's result does not depend on the others.
+    `infill`: the prompts are texts with masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all
+    else stays, no `gen_length` is given, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
+    forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
+    (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
+    `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
+    `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
+    Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
+    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
+    alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`: each has an id of its own),
+    or call again with another `seed`; `request_ids` keeps what a prompt draws where the list is another.
+    A prompt that fails alone (logits that are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a
+    `DecodingWarning` tells of it; `ids` then hold MASK where nothing was written.
+    Raises `PolicyError`, `UsageError` for the caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory,
+    a mistake that shows after some rows are finished): its `decoded` holds what is finished. A `KeyboardInterrupt`, a `SystemExit` and
+    their like pass as they are, with that `decoded` as an attribute.
     """
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)

@@ -130,6 +130,19 @@ def test_a_compiler_that_does_not_work_is_named(script: str, tmp_path: Path, mon
     assert message == f"{WHAT}: the C++ compiler `{broken}` does not work: {SCRIPTS[script]}"
 
 
+def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("CXX", "no-such-compiler")
+    policy = dsldec.load("static")
+    for needs in (
+        lambda: policy.compile("inductor", mask_id=6),
+        lambda: aot.build(policy.program, policy.parameters, Sizes(1, 4, 8), Path("step.pt2")),
+    ):
+        with pytest.raises(dsldec.UsageError, match="`CXX` names `no-such-compiler`, which is no program here") as caught:
+            needs()
+        assert caught.value.diagnostic.code == "E0404"
+    assert backends.choose(10**15) == ("eager", "eager (`CXX` names `no-such-compiler`, which is no program here)")
+
+
 @posix
 def test_a_compiler_that_is_no_program_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     broken = tmp_path / "c++"
@@ -159,6 +172,15 @@ def test_what_is_kept_and_damaged_is_named(tmp_path: Path, monkeypatch: pytest.M
     assert message == f"{WHAT}, and what torch kept in `{tmp_path}` may be damaged: of torch's"
     full = RuntimeError("InductorError: OSError: [Errno 28] No space left on device")
     assert "no space left on the disk of" in said(toolchain.failure(full, WHAT), "E0417")
+
+
+@pytest.mark.skipif(toolchain.compiler() is None, reason="there is no C++ compiler")
+def test_what_a_backend_of_torch_raises_is_seen_through() -> None:
+    """As where a library in the folder is none: it came of an `ImportError`."""
+    from torch._dynamo.exc import BackendCompilerFailed
+
+    message = said(toolchain.failure(BackendCompilerFailed("inductor", ImportError("x.so: file too short")), WHAT), "E0417")
+    assert message.endswith("may be damaged: ImportError: x.so: file too short")
 
 
 def test_the_models_loading_does_not_take_the_blame(

@@ -1,6 +1,7 @@
 """The Triton kernel against the torch form, run by Triton's interpreter on a CPU, and compiled for GPUs that are not here.
 
-Skipped where triton is not installed (`pip install triton`; CUDA builds of torch bring it). Not measured on a GPU.
+Skipped where triton is not installed (`pip install triton`; CUDA builds of torch bring it): 3.5 or newer, with torch 2.9 or newer.
+Not measured on a GPU.
 """
 
 from __future__ import annotations
@@ -137,6 +138,8 @@ def test_it_is_traced_whole_and_writes_into_nothing_of_the_callers() -> None:
 
     if torch.cuda.is_available():
         pytest.skip("pretends to have a GPU, and there is one")
+    if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11):
+        pytest.skip("torch before 2.11 compiles nothing over fake tensors of its caller's, which stand for the GPU's here")
     environment = {name: value for name, value in os.environ.items() if name != INTERPRETED}
     ran = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, env=environment)
     assert ran.stdout == "floats ints 32 31 1\nfloats_out ints_out 32 1 1\n", ran.stdout + ran.stderr[-3000:]

@@ -97,18 +97,9 @@ def test_a_position_hears_of_its_block_and_of_earlier_ones(family: str, attentio
 
 
 def with_attention(folder: Path, attention: str) -> HuggingFaceDenoiser:
-<<<<<<< HEAD
     # Given, since transformers 5.3 does not read what `config.json` says of it.
     model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention).eval()
     denoiser = denoiser_of(model, transformers.AutoTokenizer.from_pretrained(folder))
-=======
-    config = json.loads((folder / "config.json").read_text())
-    (folder / "config.json").write_text(json.dumps(config | {"attn_implementation": attention}))
-    denoiser = from_pretrained(folder, device="cpu")
-    if denoiser.model.config._attn_implementation != attention:  # transformers 5.3 reads none from config.json
-        model = transformers.AutoModelForCausalLM.from_pretrained(folder, attn_implementation=attention)
-        denoiser = denoiser_of(model, denoiser.tokenizer)
->>>>>>> h-engine
     assert denoiser.model.config._attn_implementation == attention
     assert isinstance(denoiser.mask, BlockMask)
     assert denoiser.mask.form is (as_truth if attention == "sdpa" else as_scores)

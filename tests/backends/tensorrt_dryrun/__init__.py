@@ -77,7 +77,7 @@ def run(mode: str, graphs: Sequence[str]) -> dict[str, Report]:
 def _installed(mode: str) -> tuple[str, Path]:
     """Where the libraries and the packages are."""
     if not torch.__version__.startswith(f"{TORCH}."):
-        raise Unavailable(f"the packages are those for torch {TORCH}, and this is {torch.__version__}")
+        raise Unavailable(f"the dry run needs torch {TORCH}, which Torch-TensorRT {TORCH} works with, and this is {torch.__version__}")
     if sys.platform != "linux":
         raise Unavailable("the packages are those for Linux")
     folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsldec" / f"tests-tensorrt-{mode}"
