@@ -17,6 +17,7 @@ examples:
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7}
+blank lines of a file are passed over; the empty prompt is written "" there, and decoded: text from nothing
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 
