@@ -24,8 +24,17 @@ def is_number(value: object) -> bool:
         return False
 
 
+def is_whole(value: object) -> bool:
+    """Whether a value, or a text, is a whole number from 1 on."""
+    return is_number(value) and float(str(value)) >= 1 and float(str(value)) % 1 == 0 and str(value).strip().isdigit()
+
+
 def _or(value: object, default: object) -> object:
-    return value if is_number(value) else default
+    return value if is_number(value) and float(str(value)) > 0 else default
+
+
+def _whole_or(value: object, default: object) -> object:
+    return value if is_whole(value) else default
 
 
 def _line(text: str) -> str:
@@ -58,19 +67,19 @@ def _top_p(value: object) -> str:
 
 
 def _top_k(value: object) -> str:
-    return _line(f"draw nucleus(temperature=1, top_p=1, top_k={_or(value, 50)})")
+    return _line(f"draw nucleus(temperature=1, top_p=1, top_k={_whole_or(value, 50)})")
 
 
 def _steps(value: object) -> str:
     example = "`--policy static --set tokens=2`" if reads_flags() else '`dsldec.load("static", tokens=2)`'
-    schedule = f"`commit top(masked, even({_or(value, 8)}), by=conf)`"
+    schedule = f"`commit top(masked, even({_whole_or(value, 8)}), by=conf)`"
     return (
         f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes so many for a block"
     )
 
 
 def _several(value: object) -> str:
-    again = f"`decode(denoiser, [prompt] * {_or(value, 4)}, policy)`"
+    again = f"`decode(denoiser, [prompt] * {_whole_or(value, 4)}, policy)`"
     again = "give the prompt several times" if reads_flags() else again
     return f"a prompt has one answer: {again}, with `draw gumbel(temperature=0.7)` in the policy after `window`"
 
@@ -78,7 +87,8 @@ def _several(value: object) -> str:
 def _count(value: object) -> str:
     if not reads_flags():
         return _several(value)
-    return f"for the number of tokens write {option('gen_length', _or(value, N))}; for several answers {_several(value).partition(': ')[2]}"
+    several = _several(value).partition(": ")[2]
+    return f"for the number of tokens write {option('gen_length', _whole_or(value, N))}; for several answers {several}"
 
 
 def _prompt(value: object) -> str:
@@ -140,7 +150,7 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         "min_p typical_p top_h epsilon_cutoff eta_cutoff",
         _says("a policy draws by `draw nucleus(temperature=1, top_p=0.9)` or `draw gumbel(temperature=0.7)`, written after `window`"),
     ),
-    ("steps num_steps diffusion_steps denoising_steps max_steps nfe num_inference_steps", _steps),
+    ("steps sampling_steps steps_per_block num_steps diffusion_steps denoising_steps max_steps nfe num_inference_steps", _steps),
     ("num_samples num_return_sequences best_of samples num_generations num_outputs repeat", _several),
     ("n", _count),
     ("prompt p text query question inputs input_ids instruction", _prompt),

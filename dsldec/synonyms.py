@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from .instead import INSTEAD, is_number
+from .instead import INSTEAD, is_number, is_whole
 from .spelling import N, flag, keyword, option, reads_flags, typed, written
 
 # Another name of one of our options; the value is taken over.
@@ -155,7 +155,7 @@ def _carried(name: str, value: object) -> object:
     if name in ("dtype",):
         return "bfloat16" if value is None or "bf" in str(value) else str(value).removeprefix("torch.")
     if name in _NUMBERS:
-        return value if is_number(value) else N
+        return value if is_whole(value) or (name in ("seed", "mask_id", "eos_id") and str(value) == "0") else N
     texts = {
         "model": "./MODEL",
         "out": "results.jsonl",

@@ -18,6 +18,7 @@ examples:
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
 other fields of an object come back in its result, under "input" those named like a result's own
+blank lines of a file are passed over; the empty prompt is written "" there, and decoded: text from nothing
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 

@@ -169,7 +169,7 @@ def require_known(asked: str) -> None:
     """Raise `UsageError` (E0414) for a name that is no cache's."""
     if asked not in CACHES:
         close = did_you_mean(str(asked), CACHES)
-        help = f"did you mean {option('cache', close)}?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
+        help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
         raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
 
 

@@ -116,9 +116,8 @@ def require_numbers(seed: int, request_ids: Sequence[int], count: int, *, drawn:
         )
     for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
         if not _is_whole(value):
-            raise UsageError(
-                Diagnostic("E0409", f"`{name}` takes whole numbers, not {shown(value)}", help=f"leave `{name}` out for the default")
-            )
+            given = f"`{value}`" if isinstance(value, str) and value.isalpha() else shown(value)
+            raise UsageError(Diagnostic("E0409", f"`{name}` takes whole numbers, not {given}", help=f"leave `{name}` out for the default"))
     if drawn and len(set(map(int, request_ids))) < count:
         twice = next(one for at, one in enumerate(request_ids) if one in list(request_ids)[:at])
         message = f"two prompts have the request id {int(twice)}, and would draw the same random numbers"

@@ -101,7 +101,7 @@ def _some(prompts: list[Prompt], name: str) -> list[Prompt]:
 
 
 def _from_text(stream: BinaryIO, name: str) -> Iterator[Prompt]:
-    # Blank lines separate; they are no mistake in a text, and keep their numbers.
+    # Blank lines separate; they are no mistake in a text, and keep their numbers. The empty prompt is written as JSON, or as an argument.
     return (_prompt(number, line, place=f"line {number + 1} of {name}") for number, line in _lines(stream, name))
 
 

@@ -85,7 +85,7 @@ def test_a_denoiser_that_keeps_nothing_is_refused(asked: str, block: int | None)
     said = refused(WithoutMemory(block), asked)
     assert f"`{asked}`" in said.message
     assert "keeps no keys and values" in said.message
-    assert "`--cache none`" in str(said.help)
+    assert '`cache="none"`' in str(said.help)
     matching = None if asked != "exact" else 4
     assert "cannot be kept" in refused(Unkeepable(0, matching), asked).message
 
