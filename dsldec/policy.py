@@ -152,6 +152,8 @@ def _plain(value: Any) -> Value:
 
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
     """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by place."""
+    if not isinstance(text, str):
+        return None, [_no_text(text, "a policy's text")]
     checked, diagnostics = checks.check(Source(text, name))
     if checked is None:
         return None, diagnostics
@@ -175,9 +177,11 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
 
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     """The text that `load` would check, and the name it is shown under. Raises `PolicyError` (E0103, E0104, E0401)."""
+    if not isinstance(policy, str | os.PathLike):
+        raise PolicyError([_no_text(policy, "a policy's text, file or name")])
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
-    name = os.fspath(policy)
+    name = os.fsdecode(policy)  # a path may give bytes
     if name.endswith(".policy") or os.sep in name or "/" in name or not isinstance(policy, str):
         return _read(Path(name)), name
     if name in shipped_policies():
@@ -187,6 +191,11 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
     help_ = f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
     raise PolicyError([Diagnostic("E0401", f"no policy is called `{name}`", help=help_)])
+
+
+def _no_text(given: object, wanted: str) -> Diagnostic:
+    help_ = "decode it first: `.decode()`" if isinstance(given, bytes | bytearray) else 'for example `dsldec.load("threshold")`'
+    return Diagnostic("E0103", f"{wanted} is a `str`, not `{type(given).__name__}`", help=help_)
 
 
 def _read(path: Path) -> str:
