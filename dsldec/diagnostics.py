@@ -13,7 +13,6 @@ from enum import StrEnum
 
 from .source import Span
 
-
 LONGEST_SAID = 1000  # characters of a message, a label, a help
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import random
 from functools import cache
-from typing import Any
 
 from dsldec.language import words
 from dsldec.language.parse import _parser
@@ -104,5 +103,3 @@ def _depth(way: list[str]) -> int:
 def derived(rng: random.Random) -> str:
     """A text that the grammar takes, apart from words that stand for names."""
     return Derived(rng).text()
-
-

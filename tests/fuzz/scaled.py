@@ -14,9 +14,9 @@ Scaled = tuple[Callable[[int], str], int]
 # What stands before and behind a value, and the value inside. So deep, as often as a policy may hold it.
 NESTS = (
     "before(|conf|)", "(|conf|)", "-|conf|", "not |masked|", "abs(|conf|)", "dilate(|masked|, 1)", "top(|masked|, 1, by=conf)",
-    "prefix(|masked|, by=conf, while=rank < 3)", "prefix(masked, by=conf, while=|rank < 3|)", "mean(conf, over=|masked|> 0.5 and masked)",
-    "1 if masked else |2|", "min(conf, |conf|)", "max(|conf|, conf)", "cumsum(|conf|)", "masked orelse |masked|", "(masked orelse |masked|)",
-    "(|masked| orelse masked)", "masked and |masked|", "(masked or |masked|)", "conf + |conf|", "(conf - |conf|)", "(|conf| * conf)",
+    "prefix(|masked|, by=conf, while=rank < 3)", "prefix(masked, by=conf, while=|rank < 3|)", "mean(conf, over=|masked| > 0.5 and masked)",
+    "1 if masked else |2|", "min(conf, |conf|)", "max(|conf|, conf)", "cumsum(|conf|)", "masked orelse |masked|",
+    "(masked orelse |masked|)", "(|masked| orelse masked)", "masked and |masked|", "(masked or |masked|)", "conf + |conf|", "(conf - |conf|)", "(|conf| * conf)",
     "2 ** |conf|", "min(1, |2|)", "p(|canvas|)", "grow(masked, over=|masked|)", "(1 if |conf| > 1 else 2)", "clamp(|conf|, 0, 1)",
     "f(|1|)", "sum(|conf|)", "thin(|masked|, by=conf, gap=2, at_most=4)", "(masked if masked else |masked|)",
 )  # fmt: skip
@@ -68,7 +68,9 @@ LETS: dict[str, Scaled] = {
     "conditions looked through": (lines("  next a when b\n", f"  a = {_long('idle', 'or')}\n  b = {_long('a', 'or')}\n"), 2400),
     "counts looked through": (lines("  commit masked at least b by conf\n", f"  a = {_long('1', '+')}\n  b = {_long('a', '+')}\n"), 1200),
     "sums looked through": (
-        lines("  commit prefix(masked, by=b, while=b + b > 1) at least 1 by conf\n", f"  a = {_long('conf', '+')}\n  b = {_long('a', '-')}\n"),
+        lines(
+            "  commit prefix(masked, by=b, while=b + b > 1) at least 1 by conf\n", f"  a = {_long('conf', '+')}\n  b = {_long('a', '-')}\n"
+        ),
         400,
     ),
     "running sums": (
@@ -116,15 +118,13 @@ DECLARED: dict[str, Scaled] = {
     "phases in a chain": (phases("phase p{i} when idle else p{next}:", "fill", "next p0", last="  phase p{n}:\n    fill\n"), 99),
     "many phases": (phases("phase p{i}:", "commit top(masked, 1, by=conf)", "next p{k}"), 700),
     "phases that all lead to all": (
-        lambda n: (
-            START
-            + "".join(f"  phase p{i}:\n    fill\n" + "".join(f"    next p{j} when idle\n" for j in range(n)) for i in range(n))
-        ),
+        lambda n: START + "".join(f"  phase p{i}:\n    fill\n" + "".join(f"    next p{j} when idle\n" for j in range(n)) for i in range(n)),
         45,
     ),
     "ways out of a phase": (
         lambda n: (
-            phases("phase p{i} at most 2 visits else p{next}:", "fill", last="  phase p{n}:\n    fill\n")(99) + "    next p0 when idle\n" * n
+            phases("phase p{i} at most 2 visits else p{next}:", "fill", last="  phase p{n}:\n    fill\n")(99)
+            + "    next p0 when idle\n" * n
         ),
         1500,
     ),

@@ -19,7 +19,7 @@ from .derived import derived
 from .scaled import SCALED
 from .worker import POLICY, ROOT, Text
 
-STRANGE = '\0 \ud800 \ufeff é ä ² “ ” \x1b[2J \u202e \t \r \x0c \\ ; ! && == : :: .. ... """ " \' ( ) , = - ** // 1e999 9' .split(" ")
+STRANGE = '\0 \ud800 \ufeff é ä ² “ ” \x1b[2J \u202e \t \r \x0c \\ ; ! && == : :: .. ... """ " \' ( ) , = - ** // 1e999 9'.split(" ")
 STRANGE += ["\n", "\n\n", "\n  ", "\n    ", "\r\n", " ", "  # c\n", "9" * 400, "a" * 300, "(" * 120, "not " * 120, "1 + " * 120]
 CELLS = [". _ - eos 0 1 7 .5 0.9 1 1.5 -1 inf nan 1e999 999999999 9999999999 é # =".split(), "a=1 set confidence=0.9 block=2".split()]
 
