@@ -103,5 +103,5 @@ def test_the_limits_are_those_of_the_code() -> None:
     )
     of_texts = (limits.LARGEST_TEXT, limits.LARGEST_POLICY, limits.DEEPEST_NESTING, limits.LARGEST_INT, f"{limits.LARGEST_REAL:g}")
     of_work = (limits.MOST_DECLARED, limits.LARGEST_PROOF, limits.LARGEST_PROOFS, limits.MOST_DIAGNOSTICS)
-    of_cases = (cases.LARGEST_TEXT, cases.MOST_FORWARDS, cases.MOST_POSITIONS)
+    of_cases = (cases.LARGEST_TEXT, cases.MOST_FORWARDS, cases.MOST_POSITIONS, cases.MOST_SQUARES)
     assert numbers == {str(number) for number in (*of_texts, *of_work, *of_cases)}
