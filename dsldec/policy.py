@@ -261,7 +261,7 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
         raise UsageError(Diagnostic("E0448", f"{shown(policy)} is no policy", help=_policy_wanted(policy)))
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
-    name = os.fspath(policy)
+    name = os.fsdecode(policy)  # a path may give bytes
     if name.endswith(".policy") or os.sep in name or "/" in name or not isinstance(policy, str):
         return _read(Path(name)), name
     if name in shipped_policies():

@@ -32,7 +32,6 @@ CHECKS: tuple[Check, ...] = (
     progress.check,
     budgets.check,
     monotone.check,
-    facts.check,
 )
 
 
@@ -78,6 +77,8 @@ def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
         if any(d.code in TOO_LARGE for d in wrong):
             break
     diagnostics = _shown(_causes(diagnostics))
-    if found.facts is None or any(d.severity is Severity.ERROR for d in diagnostics):
+    if any(d.severity is Severity.ERROR for d in diagnostics):
         return None, diagnostics
+    found, _ = facts.check(found)  # of a policy with a mistake nothing more is said
+    assert found.facts is not None
     return CheckedPolicy(found.policy, found, found.facts), diagnostics

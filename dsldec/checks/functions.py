@@ -54,15 +54,15 @@ def _through(found: Found) -> dict[syntax.Name, Meaning]:
 
 def _readable(found: Found, sizes: Mapping[syntax.Let, Size]) -> int:
     """How large a name's value may be so that all proofs together read no more than they may."""
-    read: list[int] = []
+    read: Counter[int] = Counter()
     for body in bodies(found.policy):
         for statement in body.statements:
             for expression in expressions(statement):
                 meanings = (found.meanings.get(part) for part in parts(expression) if isinstance(part, syntax.Name))
-                read += (sizes[meaning][0] for meaning in meanings if isinstance(meaning, syntax.Let) and meaning in sizes)
+                read.update(sizes[meaning][0] for meaning in meanings if isinstance(meaning, syntax.Let) and meaning in sizes)
     most, total = 0, 0
     for size in sorted(read):
-        total += size
+        total += size * read[size]
         if size > LARGEST_PROOF or total > LARGEST_PROOFS:
             return most
         most = size

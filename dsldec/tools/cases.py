@@ -16,6 +16,7 @@ from . import quoted
 LARGEST_TEXT = 256 * 1024
 MOST_FORWARDS = 10_000
 MOST_POSITIONS = 1024
+MOST_SQUARES = MOST_POSITIONS**2  # of positions, over all forwards: some words compare each position with each
 MOST_DIAGNOSTICS = 100
 SHARES, AMOUNTS = ("conf", "doubt", "margin", "p"), ("logit_margin", "entropy", "kl")
 OBSERVATIONS = ("token", *SHARES, *AMOUNTS)
@@ -115,7 +116,7 @@ class _Reader:
         self.wrong: list[Diagnostic] = []
         self.drafts: list[_Draft] = []
         self.cases: list[Case] = []
-        self.forwards = 0
+        self.forwards = self.squares = 0
         self.mistakes_before = 0  # of the case being read
 
     def say(self, code: str, message: str, span: Span, label: str = "", help: str = "") -> None:
@@ -196,7 +197,8 @@ class _Reader:
                 help = "leave `done` to the last forward of the case"
                 self.say("E0442", "this forward comes after `done`", row.span, help=help)
             draft.close()
-        if not draft.observed:
+        begins = not draft.observed
+        if begins:
             self.forwards += 1
             if self.forwards == MOST_FORWARDS + 1:
                 self.say("E0445", f"this file has more than {MOST_FORWARDS} forwards", row.span, help="split it")
@@ -205,6 +207,11 @@ class _Reader:
             self.say("E0442", f"this forward has two `{row.name}` rows", row.span, help=help)
         cells = self.cells(row, draft)
         draft.observed.setdefault(row.name, Row(row.name, row.span, row.words, cells or ()))
+        if begins and self.squares <= MOST_SQUARES:
+            self.squares += (draft.length or 0) ** 2
+            if self.squares > MOST_SQUARES:
+                help = "split it, or give the cases fewer positions: the squares of the positions of all forwards are added"
+                self.say("E0445", "this file takes too long to run", row.span, help=help)
 
     def expectation(self, row: Row, draft: _Draft) -> None:
         if not draft.observed:
@@ -233,13 +240,15 @@ class _Reader:
             draft.length = len(row.words)
         before = len(self.wrong)
         if len(row.words) > MOST_POSITIONS:
-            self.say(
-                "E0445", f"this row has {len(row.words)} values; a case has at most {MOST_POSITIONS} positions", row.words[MOST_POSITIONS]
-            )
+            self.too_long(row)
         elif draft.length is None or len(row.words) != draft.length:
             self.miscounted(row, draft.length)
         cells = tuple(self.cell(row.name, word) for word in row.words[:MOST_POSITIONS])
         return cells if len(self.wrong) == before else None
+
+    def too_long(self, row: Row) -> None:
+        message = f"this row has {len(row.words)} values; a case has at most {MOST_POSITIONS} positions"
+        self.say("E0445", message, row.words[MOST_POSITIONS])
 
     def miscounted(self, row: Row, length: int | None) -> None:
         has = f"this row has {len(row.words)} value{'s' * (len(row.words) != 1)}"
@@ -275,13 +284,15 @@ class _Reader:
         """A list of positions; empty for `-` alone, or nothing."""
         if [word.text for word in row.words] == [NONE]:
             return ()
-        found: list[int] = []
-        for word in row.words:
+        if len(row.words) > MOST_POSITIONS:
+            self.too_long(row)
+        found: set[int] = set()
+        for word in row.words[:MOST_POSITIONS]:
             if not _INT.fullmatch(word.text) or int(word.text) >= (draft.length or 0):
                 help = f"write positions from 0 to {(draft.length or 1) - 1}, as in `{row.name} 0`, or `{row.name} -` for none"
                 self.say("E0443", f"{quoted(word.text)} is no position of this case", word, help=help)
             elif int(word.text) in found:
                 self.say("E0443", f"position {word.text} stands here twice", word, help="leave it once")
             else:
-                found.append(int(word.text))
+                found.add(int(word.text))
         return tuple(sorted(found))

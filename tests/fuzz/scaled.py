@@ -14,11 +14,12 @@ Scaled = tuple[Callable[[int], str], int]
 # What stands before and behind a value, and the value inside. So deep, as often as a policy may hold it.
 NESTS = (
     "before(|conf|)", "(|conf|)", "-|conf|", "not |masked|", "abs(|conf|)", "dilate(|masked|, 1)", "top(|masked|, 1, by=conf)",
-    "prefix(|masked|, by=conf, while=rank < 3)", "prefix(masked, by=conf, while=|rank < 3|)", "mean(conf, over=|masked|> 0.5 and masked)",
-    "1 if masked else |2|", "min(conf, |conf|)", "max(|conf|, conf)", "cumsum(|conf|)", "masked orelse |masked|", "(masked orelse |masked|)",
-    "(|masked| orelse masked)", "masked and |masked|", "(masked or |masked|)", "conf + |conf|", "(conf - |conf|)", "(|conf| * conf)",
-    "2 ** |conf|", "min(1, |2|)", "p(|canvas|)", "grow(masked, over=|masked|)", "(1 if |conf| > 1 else 2)", "clamp(|conf|, 0, 1)",
-    "f(|1|)", "sum(|conf|)", "thin(|masked|, by=conf, gap=2, at_most=4)", "(masked if masked else |masked|)",
+    "prefix(|masked|, by=conf, while=rank < 3)", "prefix(masked, by=conf, while=|rank < 3|)",
+    "mean(conf, over=|masked| > 0.5 and masked)", "1 if masked else |2|", "min(conf, |conf|)", "max(|conf|, conf)",
+    "cumsum(|conf|)", "masked orelse |masked|", "(masked orelse |masked|)", "(|masked| orelse masked)", "masked and |masked|",
+    "(masked or |masked|)", "conf + |conf|", "(conf - |conf|)", "(|conf| * conf)", "2 ** |conf|", "min(1, |2|)", "p(|canvas|)",
+    "grow(masked, over=|masked|)", "(1 if |conf| > 1 else 2)", "clamp(|conf|, 0, 1)", "f(|1|)", "sum(|conf|)",
+    "thin(|masked|, by=conf, gap=2, at_most=4)", "(masked if masked else |masked|)",
 )  # fmt: skip
 # Where such a value stands.
 PLACES = (

@@ -7,6 +7,7 @@ import re
 import pytest
 
 from dsldec.language import syntax
+from dsldec.language.fmt import formatted
 from dsldec.language.parse import parse
 from dsldec.language.scan import Sort, pieces
 from dsldec.resources import grammar_file, policy_file, shipped_policies
@@ -149,3 +150,27 @@ def test_pieces_are_the_terminals_of_the_grammar() -> None:
         theirs = {sorts[name] for name, pattern in terminals.items() if re.fullmatch(pattern, sample, re.DOTALL)}
         ours = {piece.sort for piece in pieces(sample) if piece.text == sample and piece.sort in sorts.values()}
         assert ours == theirs, sample
+
+
+def test_brackets_without_parameters_may_be_left_out() -> None:
+    text = "policy p:  # why\n  window all\n  fill\n"
+    policy = parsed(text)
+    assert (policy.identifier.text, policy.parameters) == ("p", ())
+    assert formatted(Source(text)) == ("policy p():  # why\n  window all\n  fill\n", [])
+
+
+@pytest.mark.parametrize(
+    ("text", "marked"),
+    [
+        ("policyy:\n  fill\n", "policyy"),
+        ("policy p:\n  commit masked atleast 1 by conf\n", "atleast"),
+        ("policy p:\n  commit masked andconf\n", "andconf"),
+        ("policy p:\n  state x: int = 0 perblock\n", "perblock"),
+        ("policy p:\n  lookahead 4 acceptexact\n", "acceptexact"),
+    ],
+)
+def test_a_keyword_ends_where_its_word_ends(text: str, marked: str) -> None:
+    tree, (diagnostic,) = parse(Source(text))
+    assert tree is None
+    assert diagnostic.span is not None
+    assert diagnostic.span.text == marked

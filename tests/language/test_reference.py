@@ -13,10 +13,12 @@ import torch
 
 import dsldec
 from dsldec.checks.arguments import signature
+from dsldec.language import limits
 from dsldec.language.fmt import formatted
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS, Polarity, Word
 from dsldec.resources import grammar_file
 from dsldec.source import Source
+from dsldec.tools import cases
 from dsldec.tools.cases import read_cases
 
 PAGE = grammar_file().parent / "README.md"
@@ -92,3 +94,14 @@ def test_its_case_is_one() -> None:
     cases, diagnostics = read_cases(Source(case))
     assert diagnostics == []
     assert len(cases) == 1
+
+
+def test_the_limits_are_those_of_the_code() -> None:
+    section = REFERENCE.split("## Limits\n")[1].split("\n## ")[0]
+    numbers = set(
+        re.findall(r"(?<=[| ])\d[\d.e+]*(?=[ ,])", " ".join(line.split("|")[2] for line in section.split("\n") if line.startswith("|")))
+    )
+    of_texts = (limits.LARGEST_TEXT, limits.LARGEST_POLICY, limits.DEEPEST_NESTING, limits.LARGEST_INT, f"{limits.LARGEST_REAL:g}")
+    of_work = (limits.MOST_DECLARED, limits.LARGEST_PROOF, limits.LARGEST_PROOFS, limits.MOST_DIAGNOSTICS)
+    of_cases = (cases.LARGEST_TEXT, cases.MOST_FORWARDS, cases.MOST_POSITIONS, cases.MOST_SQUARES)
+    assert numbers == {str(number) for number in (*of_texts, *of_work, *of_cases)}

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -136,3 +138,20 @@ def test_whatever_a_case_says_a_policy_can_be_stepped(text: str, policy: str) ->
     loaded = dsldec.load(policy)
     for case in cases:
         assert isinstance(str(outcome_of(case, loaded, "")), str)
+
+
+def test_what_is_run_is_bounded_by_positions_and_forwards() -> None:
+    forward = f"  conf {' '.join(['.5'] * 512)}\n  commit 0\n"
+    found, diagnostics = read_cases(Source("case a\n" + forward * 4))
+    assert (len(found), diagnostics) == (1, [])
+    found, diagnostics = read_cases(Source("case a\n" + forward * 4 + "case b\n" + forward * 9))
+    assert [case.title for case in found] == ["a"]
+    assert [diagnostic.code for diagnostic in diagnostics] == ["E0445"]
+
+
+def test_a_long_row_of_positions_is_one_mistake_and_read_soon() -> None:
+    text = "case a\n  conf .5 .5\n  commit " + " ".join(["0", "1"] * 50_000) + "\n"
+    began = time.process_time()
+    _, diagnostics = read_cases(Source(text))
+    assert time.process_time() - began < 1
+    assert "E0445" in [diagnostic.code for diagnostic in diagnostics]
