@@ -20,7 +20,6 @@ from pathlib import Path
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
-from ..files import LARGEST_RESULTS, MIB
 from . import quoted_path
 
 try:
@@ -53,18 +52,13 @@ class Content:
 class OwnedFile:
     """A plain file, opened or made, that nobody else of us writes until it is closed.
 
-    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it, and (E0434) where it is too large to
-    be read. `locked`: whether it could be locked.
+    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it. `locked`: whether it could be locked.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.path = name, os.path.abspath(name)
         self.is_new = not os.path.exists(self.path)
         self._raw, self.locked = self._claimed()
-        if os.fstat(self._raw.fileno()).st_size > LARGEST_RESULTS:
-            self._raw.close()
-            message = f"the results file {quoted_path(name)} cannot be read: it is larger than {LARGEST_RESULTS // MIB} MiB"
-            raise UsageError(Diagnostic("E0434", message, help="give `--out` another name"))
         # What it should hold; two of them while a line is being written, which may be interrupted before or after.
         self._expected: tuple[Content, ...] = (Content(),)
 

@@ -18,7 +18,7 @@ from types import TracebackType
 from typing import Any, BinaryIO, Generic, Self, TypeVar
 
 from ..diagnostics import Diagnostic, UsageError
-from ..files import json_of, why_not_written
+from ..files import LARGEST_RESULTS, json_of
 from . import quoted, quoted_path
 from .differences import differences
 from .owned import OwnedFile
@@ -29,7 +29,6 @@ ERRORS_SHOWN = 5
 DEPTHS_SHOWN = 8
 
 STANDARD_OUTPUT = "-"
-LARGEST_RESULTS = 1 << 30  # bytes, of a file that is resumed
 # Every line starts so: what a last line without its end must agree with before it may be cut.
 LINE_START = b'{"id": '
 
@@ -113,8 +112,6 @@ class ResultsFile:
         self.retried = self.torn = 0
         self.unlocked: Diagnostic | None = None
         self.name = name
-        if name != STANDARD_OUTPUT and (why := why_not_written(name)):
-            raise UsageError(self._unwritable(OSError(0, why)))
         self._kept: bytes | None = None
         self._stream: BinaryIO | io.FileIO | None = None  # of what is no plain file
         self._file: OwnedFile | None = None

@@ -7,6 +7,7 @@ from collections import Counter
 
 import pytest
 
+import dsldec
 from dsldec.language.fmt import formatted, skeleton
 from dsldec.language.parse import parse
 from dsldec.language.scan import Sort, pieces
@@ -311,3 +312,19 @@ def test_a_text_that_outgrows_the_limits_says_so() -> None:
     result, diagnostics = formatted(Source("policy p():\n  x = f(" + "a " + ",a" * 4_996 + "# c\n)\n"))
     assert result is None
     assert [diagnostic.code for diagnostic in diagnostics] == ["E0108"]
+
+
+@pytest.mark.parametrize(
+    ("written", "plain"),
+    [
+        ("draw gumbel(temperature=0.7)", "draw gumbel(0.7)"),
+        ("draw nucleus(top_k=5, temperature=1, top_p=0.9)", "draw nucleus(1, 0.9, 5)"),
+        ("draw nucleus(1, top_p=0.9)", "draw nucleus(1, 0.9)"),
+        ("logits cfg(scale=1.5)", "logits cfg(1.5)"),
+    ],
+)
+def test_what_could_stand_without_its_name_is_written_so(written: str, plain: str) -> None:
+    text = "policy p():\n  window blocks({})\n  {}\n  commit masked and conf > 0.9 at least 1 by conf\n"
+    (named, wrong), (short, also) = (dsldec.check(text.format(*one)) for one in (("n=32", written), ("32", plain)))
+    assert wrong == also == []
+    assert str(named.program) == str(short.program)
