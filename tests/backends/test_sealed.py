@@ -150,7 +150,7 @@ def test_an_archive_that_would_unpack_to_much_or_elsewhere_is_refused(built: Bui
 
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     assert "it is a folder" in refused_by_both(tmp_path)
-    assert "null byte" in refused_by_both(Path("a\0b.pt2"))
+    assert "null" in refused_by_both(Path("a\0b.pt2"))
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
         assert "it is no plain file" in refused_by_both(tmp_path / "pipe")

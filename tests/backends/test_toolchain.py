@@ -179,7 +179,7 @@ def test_what_a_backend_of_torch_raises_is_seen_through() -> None:
     """As where a library in the folder is none: it came of an `ImportError`."""
     from torch._dynamo.exc import BackendCompilerFailed
 
-    message = said(toolchain.failure(BackendCompilerFailed("inductor", ImportError("x.so: file too short")), WHAT), "E0417")
+    message = said(toolchain.failure(BackendCompilerFailed(print, ImportError("x.so: file too short"), None), WHAT), "E0417")
     assert message.endswith("may be damaged: ImportError: x.so: file too short")
 
 
