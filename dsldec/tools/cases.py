@@ -286,8 +286,9 @@ class _Reader:
             return ()
         if len(row.words) > MOST_POSITIONS:
             self.too_long(row)
+            return ()
         found: set[int] = set()
-        for word in row.words[:MOST_POSITIONS]:
+        for word in row.words:
             if not _INT.fullmatch(word.text) or int(word.text) >= (draft.length or 0):
                 help = f"write positions from 0 to {(draft.length or 1) - 1}, as in `{row.name} 0`, or `{row.name} -` for none"
                 self.say("E0443", f"{quoted(word.text)} is no position of this case", word, help=help)
