@@ -78,7 +78,7 @@ SHIPPED = {
 # Which of Python's functions take an option, where more than one could be meant the first.
 OWNERS = {
     "decode": "gen_length backend seed request_ids stop_at_eos trace batch lookahead verify_rows infill cache".split(),
-    "from_pretrained": "trust_remote_code mask_id eos_id shift_logits dtype device raw block_length".split(),
+    "from_pretrained": "trust_remote_code mask_id eos_id shift_logits dtype device raw block_length all_ids".split(),
 }
 _WHOLE = {"decode": "decode(denoiser, prompts, policy, {})", "from_pretrained": 'from_pretrained("MODEL", {})'}
 
@@ -211,8 +211,8 @@ _IN_PYTHON = {
 # The verbs that take an option, for those that do not; `run` first.
 _VERBS = {
     "run": frozenset(
-        "prompts policy set model trust_remote_code mask_id eos_id shift_logits block_length dtype device infill raw gen_length batch "
-        "lookahead cache verify_rows seed backend out resume live".split()
+        "prompts policy set model trust_remote_code mask_id eos_id shift_logits block_length dtype device infill raw all_ids gen_length "
+        "batch lookahead cache verify_rows seed backend out resume live".split()
     ),
     "build": frozenset({"vocab", "window"}),
     "export-hf": frozenset({"force"}),

@@ -159,9 +159,9 @@ def test_a_table_in_every_form() -> None:
 
 @pytest.mark.parametrize("policy", [5, None, b"threshold", ["threshold"], 10**5000, Odd()], ids=lambda value: type(value).__name__)
 def test_what_names_no_policy(policy: object) -> None:
-    with pytest.raises(dsldec.PolicyError) as error:
+    with pytest.raises(dsldec.UsageError, match="E0448") as error:
         dsldec.load(policy)  # type: ignore[arg-type]
-    assert codes(error) == ["E0401"]
+    assert len(str(error.value)) < 300
 
 
 def test_a_value_of_any_length_is_told_shortly() -> None:
