@@ -10,6 +10,7 @@ from collections import Counter
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import Any
 
 from .source import Span
 from .terminal import printable
@@ -79,7 +80,20 @@ def _drawn(span: Span, label: str) -> list[str]:
     ]
 
 
-class PolicyError(Exception):
+class PicklableError(Exception):
+    """An exception that can be copied and sent to another process, whatever its constructor takes."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return _made_again, (type(self), self.args, self.__dict__)
+
+
+def _made_again(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+    error = kind.__new__(kind, *args)
+    error.__dict__.update(attributes)
+    return error
+
+
+class PolicyError(PicklableError):
     """A policy, or the values given to it, cannot be used; `diagnostics` says why, one value a mistake."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
@@ -87,7 +101,7 @@ class PolicyError(Exception):
         super().__init__("\n\n".join(str(diagnostic) for diagnostic in self.diagnostics))
 
 
-class UsageError(Exception):
+class UsageError(PicklableError):
     """Something around a policy is wrong: an option, a file of prompts, a model's path. `diagnostic` says what to type."""
 
     def __init__(self, diagnostic: Diagnostic) -> None:

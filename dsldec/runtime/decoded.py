@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..diagnostics import Diagnostic, PicklableError, PolicyError, UsageError
 from .forward import DenoiserFailed
 from .rows import Row, TraceStep
 
@@ -61,7 +61,7 @@ class Decoded:
         return f"<Decoded: {len(self.errors)} prompts, {len(failed)} failed, {errors}, forwards={self.forwards.tolist()}>"
 
 
-class DecodingStopped(RuntimeError):
+class DecodingStopped(PicklableError, RuntimeError):
     """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
 
     def __init__(self, decoded: Decoded, cause: BaseException) -> None:
@@ -75,8 +75,11 @@ class DecodingWarning(UserWarning):
     """Some prompts of a `decode` have no answer, and `decoded.errors` says why. Made an error by `-W error`, it loses nothing."""
 
     def __init__(self, decoded: Decoded) -> None:
-        super().__init__(_failures_told(decoded))
+        super().__init__(decoded)  # what makes it again, in another process too
         self.decoded = decoded
+
+    def __str__(self) -> str:
+        return _failures_told(self.decoded)
 
 
 def _failures_told(decoded: Decoded) -> str:
