@@ -45,13 +45,19 @@ class CheckedPolicy:
 
 
 def _causes(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Without what only follows from a mistake further in: of a statement or call that holds one, nothing can be said."""
-    errors = [d for d in diagnostics if d.span is not None and d.severity is Severity.ERROR]
+    """Without what only follows from a mistake further in: of a statement or call that holds one, nothing can be said.
 
-    def follows(d: Diagnostic) -> bool:
-        return d.code in CONSEQUENCES and any(d.code != e.code and _holds(d.span, e.span) for e in errors)
+    Of two consequences at one place the first stays: each may follow from the other, and a mistake must not go unsaid.
+    """
+    errors = [(at, d) for at, d in enumerate(diagnostics) if d.span is not None and d.severity is Severity.ERROR]
 
-    return [d for d in diagnostics if not follows(d)]
+    def follows(at: int, d: Diagnostic) -> bool:
+        return any(
+            d.code != error.code and _holds(d.span, error.span) and (d.span != error.span or error.code not in CONSEQUENCES or before < at)
+            for before, error in errors
+        )
+
+    return [d for at, d in enumerate(diagnostics) if d.code not in CONSEQUENCES or not follows(at, d)]
 
 
 def _holds(outer: Span | None, inner: Span | None) -> bool:

@@ -77,7 +77,8 @@ def decode(
     Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
     `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
     alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`: each has an id of its own),
-    or call again with another `seed`; `request_ids` keeps what a prompt draws where the list is another.
+    or call again with another `seed`; `request_ids` keeps what a prompt draws where the list is another
+    (two prompts with one id draw the same).
     A prompt that fails alone (logits that are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a
     `DecodingWarning` tells of it; `ids` then hold MASK where nothing was written.
     Raises `PolicyError`, `UsageError` for the caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory,
@@ -143,7 +144,7 @@ def stream(
     prompts = [ids_of(denoiser, prompt, infill) for prompt in listed(denoiser, prompts)]
     request_ids = range(len(prompts)) if request_ids is None else request_ids
     require_sensible(gen_length, batch)
-    require_numbers(seed, request_ids, len(prompts), drawn=not policy.facts.deterministic)
+    require_numbers(seed, request_ids, len(prompts))
     _require_packing(verify_rows)
     drafts = policy.drafts(lookahead)
     cache, backend = chosen(cache, denoiser, policy.facts, verify_rows), backends.known(backend)

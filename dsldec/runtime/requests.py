@@ -103,8 +103,8 @@ def require_watcher(on_step: object) -> None:
         raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
 
 
-def require_numbers(seed: int, request_ids: Sequence[int], count: int, *, drawn: bool = False) -> None:
-    """What random numbers are named by, of a policy that draws (`drawn`) each prompt's its own. Raises `UsageError` (E0409)."""
+def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
+    """What random numbers are named by. Two prompts may have one id: then they draw the same. Raises `UsageError` (E0409)."""
     if not hasattr(request_ids, "__len__") or len(request_ids) != count:
         given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are {shown(request_ids)}"
         raise UsageError(
@@ -118,10 +118,6 @@ def require_numbers(seed: int, request_ids: Sequence[int], count: int, *, drawn:
         if not _is_whole(value):
             given = f"`{value}`" if isinstance(value, str) and value.isalpha() else shown(value)
             raise UsageError(Diagnostic("E0409", f"`{name}` takes whole numbers, not {given}", help=f"leave `{name}` out for the default"))
-    if drawn and len(set(map(int, request_ids))) < count:
-        twice = next(one for at, one in enumerate(request_ids) if one in list(request_ids)[:at])
-        message = f"two prompts have the request id {int(twice)}, and would draw the same random numbers"
-        raise UsageError(Diagnostic("E0409", message, help="give each an id of its own, or leave `request_ids` out"))
 
 
 def _is_whole(value: object) -> bool:

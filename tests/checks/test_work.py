@@ -140,3 +140,7 @@ def test_what_is_no_text_is_said_to_be_none(given: object) -> None:
 def test_numbers_too_large_for_anything(number: str) -> None:
     assert codes(f"{START}  x = {number}\n{BEST}") == ["E0107"]
     assert codes(f"policy p(a: real = {number}):\n  window all\n{BEST}") == ["E0107"]
+
+
+def test_of_two_consequences_at_one_place_one_is_said() -> None:
+    assert codes("policy n():\n commit committed orelse top(masked, 1, by=conf)\n") == ["E0302"]

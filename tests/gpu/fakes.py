@@ -21,7 +21,7 @@ from torch._subclasses import FakeTensorMode
 import dsldec
 from dsldec.backends import reading
 from dsldec.backends.step import Step, parameter_tensors
-from dsldec.runtime import decode, lookahead
+from dsldec.runtime import decode, logits, lookahead
 from dsldec.runtime.advance import Advance
 
 from .results import Result, run
@@ -47,8 +47,10 @@ DEVICE = device_of_fakes()
 
 @contextmanager
 def fake_gpu() -> Iterator[FakeTensorMode]:
-    """Inside, tensors are fake; what reads logits is torch's form, as a fake tensor has nothing that a kernel could read."""
-    with mock.patch.object(reading, "on_cpu", reading.statistics), FakeTensorMode(allow_non_fake_inputs=True) as mode:
+    """Inside, tensors are fake, and taken for logits; what reads them is torch's form, as they have nothing that a kernel could read."""
+    by_torch = mock.patch.object(reading, "on_cpu", reading.statistics)
+    taken = mock.patch.object(logits, "FakeTensor", ())  # `isinstance` is false for all
+    with by_torch, taken, FakeTensorMode(allow_non_fake_inputs=True) as mode:
         yield mode
 
 
@@ -60,12 +62,12 @@ def step_is_whole(policy: dsldec.Policy) -> None:
     """Run one step. Raises where it mixes devices or reads a value, or where a result's device, shape or dtype is wrong."""
     step = policy.compile("eager", mask_id=MASK, eos_id=EOS)
     with fake_gpu():
-        logits = torch.empty(ROWS, POSITIONS, VOCABULARY, device=DEVICE, dtype=torch.bfloat16)
+        scores = torch.empty(ROWS, POSITIONS, VOCABULARY, device=DEVICE, dtype=torch.bfloat16)
         canvas = torch.empty(ROWS, POSITIONS, dtype=torch.int64, device=DEVICE)
         editable = torch.empty(ROWS, POSITIONS, dtype=torch.bool, device=DEVICE)
         state = step.start(ROWS, POSITIONS, DEVICE, vocab_size=VOCABULARY)
         params = on_device(parameter_tensors(step.program, policy.parameters))
-        after, done, following = step(logits, canvas, editable, state, params)
+        after, done, following = step(scores, canvas, editable, state, params)
         for name, value, like in (("canvas", after, canvas), ("done", done, editable[:, 0]), *((n, following[n], state[n]) for n in state)):
             found, expected = (value.device, value.shape, value.dtype), (like.device, like.shape, like.dtype)
             assert found == expected, f"`{name}` is {found} and should be {expected}"

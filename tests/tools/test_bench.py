@@ -215,7 +215,7 @@ def test_loops_that_disagree_are_not_compared() -> None:
         (["step", "--plot", "bench.png"], 2, "`--plot bench.svg`"),
         (["step", "--json", "no/such/folder/x.json"], 2, "error[E0432]: `no/such/folder/x.json` cannot be written"),
         (["step", "--policy", "treshold"], 1, "did you mean `threshold`?"),
-        (["step", "static"], 2, "`dsldec bench step` has no option `static`"),
+        (["step", "static"], 2, "`dsldec bench step` takes no `static`"),
         (["loop", "--policy", "statc"], 1, "did you mean `static`?"),
         (["batch", "--policy", "statc"], 1, "did you mean `static`?"),
         (["batch", "--set", "blok=4"], 1, "did you mean `block`?"),

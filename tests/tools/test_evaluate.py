@@ -23,7 +23,7 @@ def test_a_model_of_own_code_is_measured_when_it_is_trusted(tmp_path: Path, caps
     folder = tiny.saved(tmp_path / "model", "llada", mask=False, vary={"max_sequence_length": 512})
     given = ["evaluate", "--count", "1", "--model", str(folder), "--device", "cpu"]
     assert main(given) == 2
-    assert "add `--trust-remote-code`" in capsys.readouterr().err
+    assert "to run it write `--trust-remote-code`" in capsys.readouterr().err
     assert main([*given, "--trust-remote-code"]) == 2
     assert "`--mask-id N`" in capsys.readouterr().err
     assert main([*given, "--trust-remote-code", "--mask-id", "2"]) == 0
