@@ -29,35 +29,38 @@ class Text:
 
 
 class Worker:
-    """The process, started when it is needed and again when it ended."""
+    """Two processes, each started when it is needed and again when it ended: cases need torch, whose address space is no measure."""
 
     def __init__(self) -> None:
-        self.process: subprocess.Popen[str] | None = None
+        self.processes: dict[bool, subprocess.Popen[str]] = {}
         self.slowest = 0.0
 
     def fault(self, text: Text) -> str:
         """What is wrong with what the package makes of a text; empty where nothing is."""
-        if self.process is None:
+        limited = text.kind == POLICY
+        if limited not in self.processes:
             command = [sys.executable, "-m", "tests.fuzz.worker"]
-            self.process = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
-        assert self.process.stdin is not None
-        assert self.process.stdout is not None
-        self.process.stdin.write(json.dumps([text.kind, text.text]) + "\n")
-        self.process.stdin.flush()
-        answer = self.process.stdout.readline()
+            self.processes[limited] = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+        process = self.processes[limited]
+        assert process.stdin is not None
+        assert process.stdout is not None
+        process.stdin.write(json.dumps([text.kind, text.text]) + "\n")
+        process.stdin.flush()
+        answer = process.stdout.readline()
         if not answer:
-            self.process.wait()
-            self.process = None
+            process.wait()
+            del self.processes[limited]
             return f"the process ended: more than {HOPELESS} s of processor time, or more memory than there may be"
         fault, seconds = json.loads(answer)
         self.slowest = max(self.slowest, seconds)
         return str(fault)
 
     def close(self) -> None:
-        if self.process is not None and self.process.stdin is not None:
-            self.process.stdin.close()
-            self.process.wait()
-            self.process = None
+        for process in self.processes.values():
+            assert process.stdin is not None
+            process.stdin.close()
+            process.wait()
+        self.processes = {}
 
 
 def tried(kind: str, text: str) -> tuple[str, float]:
@@ -87,10 +90,6 @@ def main() -> None:
         kind, text = json.loads(line)
         if kind == POLICY:
             resource.setrlimit(resource.RLIMIT_AS, (2 * MOST_BYTES, -1))
-        else:
-            import torch  # noqa: F401  (its address space is no measure)
-
-            resource.setrlimit(resource.RLIMIT_AS, (-1, -1))
         used = time.process_time()
         resource.setrlimit(resource.RLIMIT_CPU, (int(used) + HOPELESS, -1))
         fault, seconds = tried(kind, text)
