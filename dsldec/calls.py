@@ -26,10 +26,15 @@ def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Calla
 
     def around(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
+        places = [one for one in signature.parameters.values() if one.kind is one.POSITIONAL_ONLY]
+        nameless = sum(one.default is one.empty for one in places)
 
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
+                # Python 3.13 binds what lacks an argument that has no name, where keywords of any name are taken.
+                if len(args) < nameless:
+                    raise TypeError
                 signature.bind(*args, **kwargs)
             except TypeError:
                 mistake = _mistake(signature, function.__name__, example, args, kwargs, policy)

@@ -19,17 +19,18 @@ class Builder:
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
-        self.known: dict[Operation, int] = {}
+        self.known: dict[tuple[object, ...], int] = {}
         self.carried: dict[str, Carried] = {}
         self.sites = 0  # of random numbers: each place in a policy draws its own
 
     def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: str | Number | None = None) -> int:
-        operation = Operation(name, inputs, kind, place, of)
         # 1 and 1.0 and true are equal in Python, but not as constants of a program: `kind` tells them apart.
-        if operation not in self.known:
-            self.known[operation] = len(self.operations)
-            self.operations.append(operation)
-        return self.known[operation]
+        # A tuple: two that hold one NaN are equal, while two dataclasses are not from Python 3.13 on.
+        key = (name, inputs, kind, place, of)
+        if key not in self.known:
+            self.known[key] = len(self.operations)
+            self.operations.append(Operation(name, inputs, kind, place, of))
+        return self.known[key]
 
     def place(self, *inputs: int) -> Place:
         """The widest place of some values."""

@@ -103,3 +103,12 @@ def test_inputs_come_first_and_every_operation_is_known() -> None:
 def test_a_program_says_what_it_observes() -> None:
     assert dsldec.load("frechet").program.observations == {"token", "conf", "doubt"}
     assert dsldec.load("entropy_bounded").program.observations == {"token", "entropy"}
+
+
+def test_a_constant_that_is_no_number_is_one_operation() -> None:
+    """Whatever Python takes for equal: NaN is not equal to itself, and in a dataclass not even the same one."""
+    text = "policy p():\n  window all\n" + "".join(f"  x{i} = before(before(conf)) + {i}\n" for i in range(6))
+    text += "  commit masked and " + " + ".join(f"x{i}" for i in range(6)) + " > 3 at least 1 by conf\n"
+    program = dsldec.load(text).program
+    assert sum(operation.name == "number" and operation.of != operation.of for operation in program.operations) == 1
+    assert len(program.operations) == len(set(map(str, program.operations)))
