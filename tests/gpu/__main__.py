@@ -12,11 +12,12 @@ import importlib.util
 import json
 import os
 import platform
+import signal
 import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -82,19 +83,31 @@ def outcome_of(check: Check, ends_at: float) -> Outcome:
     if left < LEAST_SECONDS:
         return Outcome(check.name, "left out", 0.0, ["no time was left"], {})
     began = time.monotonic()
-    command = [sys.executable, "-m", *check.command]
-    try:
-        ran = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=left, stdin=subprocess.DEVNULL)
-    except subprocess.TimeoutExpired as stopped:
-        said = stopped.stdout.decode() if isinstance(stopped.stdout, bytes) else stopped.stdout or ""
+    # Each of many side by side would start as many compilers as there are cores.
+    environment = os.environ if check.alone else os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "2"}
+    status, said, complained = ran_within(left, [sys.executable, "-m", *check.command], environment)
+    if status is None:
         return Outcome(check.name, "stopped", time.monotonic() - began, said.splitlines()[-3:], {})
     seconds = time.monotonic() - began
-    result = read(ran.stdout) or Result(ran.returncode == 0, ran.stdout.strip().splitlines())
+    result = read(said) or Result(status == 0, said.strip().splitlines())
     if check.figures is not None and check.figures.is_file():
         result.figures = json.loads(check.figures.read_text(encoding="utf-8"))
-    passed = result.passed and ran.returncode == 0
-    lines = result.lines + ([] if passed else ran.stderr.strip().splitlines()[-12:])
+    passed = result.passed and status == 0
+    lines = result.lines + ([] if passed else complained.strip().splitlines()[-12:])
     return Outcome(check.name, "passed" if passed else "failed", seconds, lines, result.figures)
+
+
+def ran_within(seconds: float, command: Sequence[str], environment: Mapping[str, str]) -> tuple[int | None, str, str]:
+    """Exit status (None: it was stopped), standard output and standard error of a command and all that it starts."""
+    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
+    # A session of its own: compilers that it has started would go on, and keep its output open.
+    with subprocess.Popen(command, cwd=ROOT, env=dict(environment), text=True, start_new_session=True, **pipes) as process:
+        try:
+            said, complained = process.communicate(timeout=seconds)
+            return process.returncode, said, complained
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            return None, *process.communicate()
 
 
 def outcomes(checks: Sequence[Check], ends_at: float) -> Iterator[Outcome]:

@@ -104,7 +104,11 @@ def test_a_check_that_fails_crashes_or_takes_too_long_is_told() -> None:
     assert outcome("pass").state == "passed"
     assert outcome("raise SystemExit(3)").state == "failed"
     assert outcome("import os; os.kill(os.getpid(), 11)").state == "failed"
-    assert outcome("import time; time.sleep(60)", left=gpu.LEAST_SECONDS + 0.5).state == "stopped"
+    # Also what it has started goes, and is not waited for.
+    child = "import subprocess, time; subprocess.Popen(['sleep', '60']); time.sleep(60)"
+    began = time.monotonic()
+    assert outcome(child, left=gpu.LEAST_SECONDS + 0.5).state == "stopped"
+    assert time.monotonic() - began < 30
     assert outcome("pass", left=1.0).state == "left out"
     said = outcome(f"print({written(Result(False, ['wrong']))!r})")
     assert (said.state, said.lines[0]) == ("failed", "wrong")
