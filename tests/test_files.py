@@ -278,9 +278,18 @@ def test_a_deep_folder(tmp_path, monkeypatch, capsys):
     for _ in range(1500):
         os.mkdir("d")
         os.chdir("d")
-    monkeypatch.chdir(tmp_path)
-    assert main(["fmt", "--check", "."]) == 2
-    assert capsys.readouterr().err.startswith("error[E0401]: the folder `.` holds no policy")
+    try:
+        bottom = os.open(".", os.O_RDONLY)
+        os.chdir(tmp_path)
+        assert main(["fmt", "--check", "."]) == 2
+        assert capsys.readouterr().err.startswith("error[E0401]: the folder `.` holds no policy")
+    finally:  # pytest removes what tests leave by calling itself, and would end in a traceback
+        os.fchdir(bottom)
+        os.close(bottom)
+        for _ in range(1500):
+            os.chdir("..")
+            os.rmdir("d")
+    assert not (tmp_path / "d").exists()
 
 
 def test_every_limit_is_larger_than_what_is_shipped():
