@@ -40,9 +40,10 @@ class Diagnostic:
     help: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("message", "label", "help"):  # a user's text in it may be as long as a policy
-            if len(text := getattr(self, name)) > LONGEST_SAID:
-                object.__setattr__(self, name, f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}")
+        for name in ("message", "label", "help"):  # a user's text in it may be as long as a policy, and of many lines
+            text = getattr(self, name)
+            said = text if len(text) <= LONGEST_SAID else f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}"
+            object.__setattr__(self, name, _on_one_line(said))
 
     @property
     def severity(self) -> Severity:
@@ -59,6 +60,11 @@ class Diagnostic:
         return "\n".join(lines)
 
 
+def _on_one_line(text: str) -> str:
+    """The text with a space for what breaks a line or moves the rest of it, and escapes for what would steer a terminal."""
+    return text if text.isprintable() else printable("".join(" " if c.isspace() else c for c in text))
+
+
 LONGEST_LINE_DRAWN = 160
 
 
@@ -73,7 +79,7 @@ def _drawn(span: Span, label: str) -> list[str]:
     width = max(1, min(span.end - span.start, len(shown) - caret_at))
     gutter = " " * (len(str(number)) + 1)
     return [
-        f"{gutter[:-1]}--> {span.source.name}:{number}:{column}",
+        f"{gutter[:-1]}--> {_on_one_line(span.source.name)}:{number}:{column}",
         f"{gutter}|",
         f"{number} | {shown}".rstrip(),
         f"{gutter}| {' ' * caret_at}{'^' * width} {label}".rstrip(),

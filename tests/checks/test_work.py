@@ -144,3 +144,10 @@ def test_numbers_too_large_for_anything(number: str) -> None:
 
 def test_of_two_consequences_at_one_place_one_is_said() -> None:
     assert codes("policy n():\n commit committed orelse top(masked, 1, by=conf)\n") == ["E0302"]
+
+
+def test_a_text_of_many_lines_and_controls_is_said_on_one_line() -> None:
+    shown = str(Diagnostic("E0203", "`a\tb\r\nc\x1b[2J` is wrong", help="write\u2028`d`"))
+    assert shown == "error[E0203]: `a b  c\\x1b[2J` is wrong\n  = help: write `d`"
+    for diagnostic in dsldec.check("policy p():\n  window all\n  x = grow(r=prefix(conf <\t 1))\n" + BEST)[1]:
+        assert all(line.isprintable() for line in str(diagnostic).split("\n"))
