@@ -1,7 +1,7 @@
-"""What is said of a call whose arguments are none that the function takes?
+"""Diagnostics for calls with wrong arguments.
 
-`arguments_told` goes around a public function and leaves its signature as it is: an unknown keyword, an argument too many and one too few
-are a `UsageError` with what to write. Not here: whether a value fits (the functions themselves), what others call an option (`synonyms`).
+`arguments_told` decorates a public function and keeps its signature. An unknown, a surplus and a missing argument raise a `UsageError`,
+whose help says what to write. Not here: whether a value fits (the functions themselves), what others call an option (`synonyms`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ InUse = Callable[[object], tuple[str, Mapping[str, Any]] | None]
 
 
 def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Around a function that is called as in `example`. `policy`: tells of what is given as the policy."""
+    """Decorates a function. `example` is a correct call; `policy` gives the parameters of the policy in a call."""
 
     def around(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -83,7 +83,7 @@ def _write(example: str) -> str:
 def _in_use(
     named: Mapping[str, inspect.Parameter], args: tuple[Any, ...], given: Mapping[str, Any], policy: InUse | None
 ) -> tuple[str, Mapping[str, Any]]:
-    """How a parameter of the policy that the call is given is set, and its parameters."""
+    """The policy of a call: how a parameter of it is set, and its parameters."""
     if policy is None:
         return "", {}
     place = list(named).index("policy") if "policy" in named else 0
@@ -92,7 +92,7 @@ def _in_use(
 
 
 def _unknown(word: str, value: object, named: Mapping[str, inspect.Parameter], policy: tuple[str, Mapping[str, Any]]) -> str:
-    """What to write instead of a keyword that the function does not take."""
+    """The replacement for a keyword that the function does not take."""
     takes = [name for name, one in named.items() if one.kind is not one.VAR_KEYWORD]
     said = advice(Asked(word, value, *policy, frozenset(takes)))
     if said is not None:

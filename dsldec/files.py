@@ -1,7 +1,7 @@
-"""How is a file read that a user named, so that no file can stall the process or fill its memory?
+"""Reads the files that a user names, in bounded time and memory.
 
-Only regular files are read, at most so many bytes of each kind, and JSON only so deep. `/dev/stdin` and `/dev/fd/N` (what a shell
-writes for `<(...)`) are read as standard input is.
+Only regular files are read, at most so many bytes of each kind, and JSON only so deep. `/dev/stdin` and `/dev/fd/N`
+(what a shell writes for `<(...)`) are read as standard input is.
 Not here: what a file means, and which code a file gets that cannot be read (whoever reads it).
 """
 
@@ -140,7 +140,7 @@ def lines(stream: BinaryIO, longest: int = LONGEST_LINE, most: int = LARGEST_PRO
 
 
 def read_json(path: str | os.PathLike[str], most: int) -> Any:
-    """What a file of JSON holds. Raises `Unreadable` and `NotJSON`."""
+    """The value in a JSON file. Raises `Unreadable` and `NotJSON`."""
     try:
         return json_of(read_text(path, most))
     except UnicodeDecodeError:
@@ -148,7 +148,7 @@ def read_json(path: str | os.PathLike[str], most: int) -> Any:
 
 
 def json_of(text: str, *, strict: bool = False) -> Any:
-    """What a text of JSON says. Raises `NotJSON` for what is nested too deep or has a number with too many digits.
+    """The value of a JSON text. Raises `NotJSON` for deep nesting and for numbers of too many digits.
 
     `strict`: also for a key that stands twice in an object, for `NaN`, and for numbers beyond those of a computer; published
     configurations have such.

@@ -1,4 +1,4 @@
-"""What does one write where other programs have an option and dsldec has none? A line of the policy, another call, or nothing.
+"""Replacements for options that other programs have and dsldec lacks: a line of the policy, another call, or nothing.
 
 The words are those of `synonyms`. Not here: options that are only called otherwise (`synonyms`), how an option is written (`spelling`).
 """

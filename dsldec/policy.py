@@ -242,7 +242,7 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
 
 
 def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
-    """How a parameter of a policy is given another value, as in `policy.bind({})`, and its parameters; None of what is no policy."""
+    """The call that sets a parameter of a policy, such as `policy.bind({})`, and the parameters; None where it is no policy."""
     try:
         found = policy if isinstance(policy, Policy) else load(policy) if isinstance(policy, str | os.PathLike) else None
     except (PolicyError, UsageError):

@@ -1,6 +1,6 @@
-"""How is an option written where a message is read: `--gen-length 8` on the command line, `gen_length=8` in Python?
+"""Spells an option for the reader of a message: `--gen-length 8` on the command line, `gen_length=8` in Python.
 
-The command line says once that it reads (`on_command_line`). Whoever writes a message asks `option` and `setting`, and knows neither.
+The command line calls `on_command_line` once. Code that writes a message calls `option` and `setting`.
 Not here: which options there are (`cli`, and the signatures of the public functions).
 """
 

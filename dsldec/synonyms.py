@@ -1,4 +1,4 @@
-"""What do other programs call it, and what is there for it here?
+"""Names of options in other programs, and the options of dsldec that do the same.
 
 Words of vLLM, transformers, llama.cpp and the scripts of LLaDA, Dream and Fast-dLLM, without dashes, `_` between parts. The command line
 and Python's functions ask here what to say of an option that they do not know. Not here: how an option is written (`spelling`), whether
@@ -99,7 +99,7 @@ class Asked:
 
 
 def advice(asked: Asked) -> str | None:
-    """What to type instead, None where nothing is known of such a word."""
+    """The replacement to type; None for an unknown word."""
     word = normal(asked.word)
     parameter = word if word in (asked.parameters or {}) or word in SHIPPED else _PARAMETER_OF.get(word)
     if parameter in (asked.parameters or {}):

@@ -1,9 +1,9 @@
-"""What of a text may reach a terminal, and the two streams that see to it.
+"""Escapes control characters before a text reaches a terminal.
 
-While the command runs, standard output and standard error are `Output`: what would steer a terminal, or hide text on it, becomes
-visible (`\\x1b`, `\\u202e`). This is the line between words and data: what a verb says to people is escaped wherever it goes; data (the
-answers of `run`, JSON, a formatted policy, a stage of `show`) is written to `data()` and leaves as it is, but for a terminal, where it
-is escaped like all else. A display that draws with codes of its own writes to `bare()`, and puts `printable` texts into what it draws.
+While the command runs, standard output and standard error are `Output`. It escapes characters that steer a terminal
+or hide text on it (`\\x1b`, `\\u202e`). Messages for people are escaped everywhere. Data (answers of `run`, JSON, a
+formatted policy, a stage of `show`) goes to `data()`: it is escaped for a terminal only. A display that draws with
+codes of its own writes to `bare()`, and draws `printable` texts.
 Not here: how much of a text is quoted (`tools`).
 """
 

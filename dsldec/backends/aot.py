@@ -81,7 +81,7 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
 
 
 def about(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """What a package says of itself, read without running any of it.
+    """The manifest of a package, read without running its code.
 
     Raises `UsageError` (E0413) where it is none of ours, or not as it was built.
     """
@@ -181,7 +181,7 @@ def _release(version: str) -> tuple[int, int] | None:
 
 
 def _lacks(built: str, here: str) -> bool:
-    """Whether code for one set of vector instructions needs some that are not here."""
+    """Whether code needs vector instructions that this processor lacks."""
     if built in VECTORS and here in VECTORS:
         return VECTORS.index(built) > VECTORS.index(here)
     return built != here
@@ -198,7 +198,7 @@ def _program(said: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
 
 
 def _is_step(program: Program, said: Mapping[str, Any]) -> bool:
-    """Whether the inputs that a package names are those of this program for its sizes and values."""
+    """Whether a package has the inputs of this program, for its sizes and values."""
     values = {name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"] for name, of in said["params"].items()}
     ids = {name: values.pop(name) for name in (MASK_ID, EOS_ID)}
     if values.keys() != program.parameters.keys() or ids != {MASK_ID: None, EOS_ID: NO_EOS}:

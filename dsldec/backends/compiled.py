@@ -91,7 +91,7 @@ class CompiledStep:
 
 
 def _too_many_changes(error: Exception) -> bool:
-    """Whether torch refuses to compile again: eight times what is no shape was another, such as gradients or the number of threads."""
+    """Whether torch refuses to compile again. It does after eight changes that no shape shows: gradients, number of threads."""
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
     return isinstance(error, FailOnRecompileLimitHit)

@@ -46,7 +46,7 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
 
 
 def machine(device: str) -> dict[str, str]:
-    """What machine code depends on: system, processor, and torch's name for the vector instructions or for the kind of GPU."""
+    """The machine that code is for: system, processor, and torch's name for the vector instructions or the GPU."""
     vectors = torch.backends.cpu.get_cpu_capability()
     if device == "cuda" and torch.cuda.is_available():
         vectors = "sm_{}{}".format(*torch.cuda.get_device_capability())

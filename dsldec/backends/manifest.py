@@ -1,4 +1,4 @@
-"""What does a package say of itself? Read from the archive without running any of it, and held to the form `described` gives it.
+"""Reads the manifest of a package without running its code, and checks it against the form that `described` writes.
 
 Shapes: B rows, T window positions, V vocabulary. Not here: whether the file is whole (`sealed`), whether it can run here (`aot`).
 """
@@ -27,7 +27,7 @@ class NoManifest(Exception):
 
 
 def read(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """What the package says. Raises `NoManifest`, and `OSError` where the file cannot be read."""
+    """The manifest. Raises `NoManifest`, and `OSError` where the file cannot be read."""
     try:
         with zipfile.ZipFile(file) as archive:
             _require_plain(archive)

@@ -1,4 +1,4 @@
-"""Is a package the file that `dsldec build` wrote, byte for byte? A SHA-256 of the archive, carried as the archive's own comment.
+"""Checks that a package is the file that `dsldec build` wrote, by a SHA-256 that the archive holds as its comment.
 
 An archive's comment is the last thing in it: the digest covers every byte before its own, names and sizes of members included,
 and is checked before anything reads the archive. It finds damage and tells nothing of who built the file: whoever changes a

@@ -1,6 +1,6 @@
-"""Can torch compile on this machine, and if not, what is in its way: a folder, the disk, the C++ compiler, Python's headers?
+"""Finds the reason why torch cannot compile on this machine: a folder, the disk, the C++ compiler, or Python's headers.
 
-Torch's own errors name none of these. Folders are looked at before anything is compiled; a compiler is tried only after it failed.
+Torch's own errors name none of these. Folders are checked before a compilation, the compiler after one has failed.
 Not here: compiling (`compiled`, `aot`), engines of TensorRT (`engine_cache`).
 """
 
@@ -46,7 +46,7 @@ def eager() -> str:
 
 
 def cache_folder() -> Path:
-    """Where Inductor keeps what it compiled, as torch finds it. Raises `OSError` and `KeyError` where it finds none."""
+    """The folder of Inductor's cache, found as torch finds it. Raises `OSError` and `KeyError` where there is none."""
     if given := os.environ.get(INDUCTOR_CACHE):
         return Path(given)
     name = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
@@ -54,7 +54,7 @@ def cache_folder() -> Path:
 
 
 def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
-    """What is wrong with the folders that torch keeps compiled code in.
+    """The fault of the folders of torch's compile caches.
 
     Without `writing`, only whether the one of Inductor can exist: torch makes it as soon as its compiler is imported, which
     fake tensors, exporting, loading a package and transformers do too.
@@ -112,7 +112,7 @@ def failure(error: BaseException, what: str, otherwise: str | None = None) -> Di
 
 
 def of_compiling(error: BaseException) -> bool:
-    """Whether an error came from compiling, not from what the compiled code was called with."""
+    """Whether the compiler raised an error, and not the call of the compiled code."""
     from torch._dynamo.exc import BackendCompilerFailed
     from torch._inductor.exc import CppCompileError, InductorError
 
@@ -126,7 +126,7 @@ def _trouble(message: str, name: str) -> Diagnostic:
 
 
 def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
-    """Whether the C++ compiler makes a library of an empty program, and of one that needs Python's headers."""
+    """Tests the C++ compiler with an empty program, and with a program that needs Python's headers."""
     command = compiler()
     if command is None:
         return Diagnostic(
@@ -179,7 +179,7 @@ def _disk_is_full(error: BaseException) -> bool:
 
 
 def _is_unreadable(error: BaseException) -> bool:
-    """What reading a file raises that holds something else than torch wrote."""
+    """Whether an error comes from a damaged file in a compile cache."""
     kinds = (OSError, ImportError, EOFError, SyntaxError, UnicodeError, pickle.UnpicklingError)
     return any(isinstance(one, kinds) for one in _chain(error))
 

@@ -47,7 +47,7 @@ class Found:
         return self.types.get(expression, UNKNOWN)
 
     def alike(self, left: syntax.Expression, right: syntax.Expression) -> bool:
-        """Whether two trees say the same, wherever they are written."""
+        """Whether two trees are equal, without their places in the text."""
         return self.texts.number(left) == self.texts.number(right)
 
     @property

@@ -53,7 +53,7 @@ def _through(found: Found) -> dict[syntax.Name, Meaning]:
 
 
 def _readable(found: Found, sizes: Mapping[syntax.Let, Size]) -> int:
-    """How large a name's value may be so that all proofs together read no more than they may."""
+    """The largest value of a name that proofs may read, so that all of them stay within their limit."""
     read: Counter[int] = Counter()
     for body in bodies(found.policy):
         for statement in body.statements:
@@ -129,7 +129,7 @@ class _Writer:
         return nodes + sum(n * times for (n, _), times in zip(inside, self.uses[name], strict=True)), depth + deepest
 
     def too_large(self) -> list[Diagnostic]:
-        """What the steps read, names above the phases once in each phase, may be no larger than a text without functions."""
+        """Limits the parts that all steps read. Names above the phases count once in each phase."""
         total, times, above = 0, max(1, len(self.policy.phases)), set(self.policy.statements)
         for node in (*statements(self.policy), *self.policy.phases):
             is_shared = node in above and not isinstance(node, HEAD)

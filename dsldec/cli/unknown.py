@@ -1,6 +1,6 @@
-"""What is said of an option that a verb does not have, or of a word that is no verb?
+"""Diagnostics for unknown options and unknown verbs.
 
-Not here: what other programs' options are called here (`synonyms`), how options are taken apart (`arguments`).
+Not here: the names of options in other programs (`synonyms`), parsing of options (`arguments`).
 """
 
 from __future__ import annotations

@@ -133,7 +133,7 @@ def _of_one_text(name: str, value: Any) -> bool:
 
 
 def without_effect(asked: Asked, policy: Policy) -> Iterator[Diagnostic]:
-    """Warnings (W0401): chance is asked for and the policy takes none, or as much as it says itself; and names never heard of."""
+    """Warnings (W0401): sampling options that have no effect under the policy, and unknown names."""
     names = [name for name in SAMPLING if asked.value(name) is not None]
     draws = not policy.facts.deterministic
     if draws:
@@ -176,7 +176,7 @@ def _quoted(names: list[str]) -> str:
 
 @functools.cache
 def _defaults() -> Mapping[str, Any]:
-    """What the installed transformers takes where nothing is said; fields of which nothing is said are None in it since 5.0."""
+    """The default values of the installed transformers. Since 5.0, a new configuration holds None in their place."""
     default: Any = GenerationConfig()
     # A scale of 1 guides nothing, and only the text of transformers says so.
     said = {name: value for name, value in vars(default).items() if value is not None}
@@ -184,7 +184,7 @@ def _defaults() -> Mapping[str, Any]:
 
 
 def _is_nothing(value: Any, name: str = "") -> bool:
-    """Whether it says the same as nothing; 0 does of the fields that are known."""
+    """Whether a value equals the default. 0 does so in the known fields."""
     if value is None or value is False or (isinstance(value, list | tuple | dict | set | str) and not value):
         return True
     if name in KNOWN and isinstance(value, int | float) and value == 0:

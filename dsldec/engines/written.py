@@ -1,8 +1,9 @@
-"""What did the caller of `generate` write? It stands in the frame of `generate`, which hands on neither all of it nor only that.
+"""Reads the arguments that the caller of `generate` wrote from the frame of `generate`.
 
-A function given as `custom_generate=` gets what `generate` made beside what it was given, and is not handed the streamer, the assistant,
-or what a list of processors was before (transformers 5.3 to 5.24). What a version adds for itself stands in no call, so that it is never
-taken for the caller's. Not here: which arguments have a meaning (`asked`).
+A function given as `custom_generate=` gets arguments that `generate` itself made, too. It does not get the streamer,
+the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame tells both apart: an argument
+that a version adds is in no call.
+Not here: which arguments have a meaning (`asked`).
 """
 
 from __future__ import annotations
@@ -58,7 +59,7 @@ def calling(arguments: Mapping[str, Any]) -> Iterator[None]:
 
 
 def written(model: Any) -> Written | None:
-    """What the caller wrote; None where nothing tells, as in compiled code. Asked within the call of `custom_generate`."""
+    """The caller's arguments; None where no frame holds them, as in compiled code. Call it within `custom_generate`."""
     frame = _frame_of_generate(model)
     if frame is None:
         return _CALL.get()

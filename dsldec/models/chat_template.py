@@ -71,7 +71,7 @@ class _Process:
                 running.communicate()
 
     def _asked(self, line: str, limit: float) -> dict[str, Any] | None:
-        """What it answers; None where it does not, and was ended."""
+        """The answer of the process; None where it gave none and was stopped."""
         if self._running is None or self._owner != os.getpid() or self._running.poll() is not None:
             self.end()
             self._start()

@@ -48,7 +48,7 @@ def require_readable(folder: Path) -> None:
 
 
 def config_of(folder: Path) -> dict[str, Any]:
-    """What `config.json` of a folder holds. Raises `UnfitFile`."""
+    """The object in a folder's `config.json`. Raises `UnfitFile`."""
     config = _read(folder / CONFIG, LARGEST_CONFIG, as_json=True)
     if not isinstance(config, dict):
         raise UnfitFile(f"`{folder / CONFIG}` is not JSON of an object")
@@ -56,7 +56,7 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 
 def require_sizes(config: Mapping[str, Any], name: str) -> None:
-    """Raises `UnfitFile` for a size that no model has; what is no number at all is told by transformers."""
+    """Raises `UnfitFile` for a size that no model has. transformers itself reports values that are no numbers."""
     for field, most in MOST.items():
         size = config.get(field)
         if isinstance(size, int) and not 1 <= size <= most:
@@ -70,7 +70,7 @@ def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
 
 
 def _read(file: Path, largest: int, *, as_json: bool) -> Any:
-    """What the file holds; with `largest` 0 it is only opened."""
+    """The content of the file; with `largest` 0, the file is only opened."""
     try:
         if as_json:
             return read_json(file, largest)

@@ -38,7 +38,7 @@ def reachable(name: str) -> str:
 
 
 def told(error: BaseException, name: str) -> Diagnostic | None:
-    """What the hub said, if it is the hub that refused; transformers wraps its errors in several of its own."""
+    """The hub's own error, if the hub refused. transformers wraps it in errors of its own."""
     from huggingface_hub import errors
 
     chain: list[BaseException] = []

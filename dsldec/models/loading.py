@@ -49,7 +49,7 @@ class Opened:
 
     @property
     def said(self) -> dict[str, Any]:
-        """What the configuration says itself: its class fills up with ids of some other vocabulary."""
+        """The fields that `config.json` itself holds. Its class adds default ids, which belong to another vocabulary."""
         inner = self.raw.get("text_config")
         return (inner if isinstance(inner, dict) else {}) | self.raw
 
@@ -134,7 +134,7 @@ def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, loc
 
 
 def _entries_unread(name: str, found: Any, local: bool) -> dict[str, int] | None:
-    """What stands in a `vocab.txt` that is the only file of a vocabulary, and that the tokenizer found was not made of."""
+    """The entries of `vocab.txt`, where it is the only vocabulary file and the tokenizer does not use it."""
     # Code that the model brings may do with the file what it likes, and was trusted.
     if type(found).__module__.startswith("transformers_modules.") or any(_beside(name, VOCABULARIES, local)):
         return None
@@ -156,7 +156,7 @@ def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
 
 
 def _has_words(tokenizer: Any) -> bool:
-    """Whether it has any token that is not special: transformers makes one of nothing else where it finds no vocabulary."""
+    """Whether a tokenizer has ordinary tokens. Without a vocabulary, transformers makes one of special tokens only."""
     try:
         special = set(tokenizer.all_special_ids)
         return any(id_ not in special for id_ in tokenizer.get_vocab().values())
@@ -299,7 +299,7 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Inside, transformers and the hub's library report nothing of their own: what matters of it is told in our words."""
+    """Silences the reports of transformers and of the hub's library. Our own diagnostics replace them."""
     from huggingface_hub.utils import logging as of_hub
     from transformers.utils import logging as of_transformers
 

@@ -68,7 +68,7 @@ def made() -> Any:
     from jinja2.sandbox import ImmutableSandboxedEnvironment
 
     class Generation(Extension):
-        """`{% generation %}` marks what a model said, for training; here it is only its body."""
+        """`{% generation %}` marks the model's text for training. Here only its body is rendered."""
 
         tags = {"generation"}  # noqa: RUF012
 

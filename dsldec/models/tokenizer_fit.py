@@ -27,7 +27,7 @@ OWN_TOKENIZER = "see whether the tokenizer is this model's own"
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """What was compared. `without_token`: ids of the model, in order; `beyond`: ids of the tokenizer that are none of the model's."""
+    """The comparison. `without_token`: ids of the model without a token, in order; `beyond`: ids of the tokenizer that the model lacks."""
 
     vocab_size: int
     tokens: int
@@ -42,7 +42,7 @@ class Fit:
         return not missing or (missing[0] == self.vocab_size - len(missing) and len(missing) <= self.vocab_size * PADDING)
 
     def warnings(self, all_ids: bool = False) -> Iterator[Diagnostic]:
-        """What somebody has to know (W0402); `all_ids`: ids without a token may be written."""
+        """Warnings (W0402) for the user. `all_ids`: decoding may write ids without a token."""
         if not self.is_padding:
             has = _count(len(self.without_token), "id has no token", "ids have no token")
             then = "what is written there is missing from the text" if all_ids else "they are never written"

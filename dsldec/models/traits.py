@@ -102,7 +102,7 @@ def require_block_length(traits: Traits, family: Family, name: str) -> int | Non
 
 
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Found]:
-    """Every id under this name; what is outside the vocabulary is none."""
+    """Every id under this name. An id outside the vocabulary does not count."""
     for where, source in sources:
         given = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
         for one in given if isinstance(given, list | tuple) else [given]:

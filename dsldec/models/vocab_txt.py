@@ -3,7 +3,7 @@
 The model type of a folder decides which tokenizer transformers makes. Where that one takes no `vocab.txt`, it is made of nothing but
 special tokens, and nothing is said. What a vocabulary looks like tells how its text is split.
 
-Not here: which folders have such a file (`loading`), whether a tokenizer fits its model (`vocabulary`).
+Not here: which folders have such a file (`loading`), whether a tokenizer fits its model (`tokenizer_fit`).
 """
 
 from __future__ import annotations
@@ -84,7 +84,7 @@ def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
 
 
 def _said(files: Iterable[Path]) -> dict[str, Any]:
-    """What these files say, as far as they are JSON objects."""
+    """The fields of these files, of those that hold a JSON object."""
     said: dict[str, Any] = {}
     for file in files:
         with suppress(Unreadable, ValueError):

@@ -1,6 +1,6 @@
 """Do the files of a folder hold the weights of its model? Damaged files, and tensors that are missing, left over or of another shape.
 
-Not here: loading (`loading`, `remote`). All of this is told as E0418, with the names of files and tensors.
+Not here: loading (`loading`, `remote`). Each diagnostic (E0418) names the files and tensors.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ def require_files(folder: Path) -> None:
 
 
 def header(file: Path) -> dict[str, Any]:
-    """What a `.safetensors` file says of its tensors, which are not read. Raises `ValueError` where it is none, and `Unreadable`."""
+    """The header of a `.safetensors` file, without its tensors. Raises `ValueError` for another file, and `Unreadable`."""
     with opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")

@@ -1,6 +1,6 @@
-"""What `decode` hands out: all results in the order of the prompts, and what is finished where it stops half-way.
+"""The results of `decode`, in the order of the prompts.
 
-What is finished travels with whatever is raised. Not here: decoding (`decode`), when a row is finished (`lookahead`).
+An exception that stops `decode` carries the results that are finished. Not here: decoding (`decode`), when a row is finished (`lookahead`).
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class Decoded:
         return [place for place, error in enumerate(self.errors) if error is not None]
 
     def __repr__(self) -> str:
-        """How many prompts there are and which failed: the tensors themselves are long, and hide that."""
+        """The number of prompts and the failed ones. The tensors would hide these."""
         failed = self.failed
         shown = ", ".join(f"{place}: {self.errors[place].code}" for place in failed[:ERRORS_SHOWN])  # type: ignore[union-attr]
         more = ", ..." * (len(failed) > ERRORS_SHOWN)
@@ -101,7 +101,7 @@ def warn_of_failures(decoded: Decoded) -> None:
 
 
 class Results:
-    """The rows of one `decode` as they are finished; and, where something is raised, what is finished by then."""
+    """Collects the finished rows of one `decode`, and adds them to an exception that stops it."""
 
     def __init__(self, denoiser: Any, prompts: Sequence[Any], encoded: Sequence[Sequence[int]], infill: bool) -> None:
         self.denoiser, self.prompts, self.encoded, self.infill = denoiser, prompts, encoded, infill
@@ -113,7 +113,7 @@ class Results:
 
     @contextmanager
     def survive(self) -> Iterator[None]:
-        """Whatever is raised inside takes with it what is finished, as its `decoded`."""
+        """An exception inside gets the finished results as its `decoded`."""
         try:
             yield
         except (UsageError, PolicyError) as mistake:
@@ -190,7 +190,7 @@ def _wraps(failure: Exception) -> bool:
 
 
 def _said(failure: BaseException) -> str:
-    """An exception's type and text; what a denoiser raised says that already."""
+    """An exception's type and text. `DenoiserFailed` holds both already."""
     if isinstance(failure, DenoiserFailed):
         return str(failure)
     text = str(failure)

@@ -1,4 +1,4 @@
-"""Is what a denoiser gave logits that can be computed with, and if not, what is it and what should be returned?
+"""Checks the logits of a denoiser. The help of a diagnostic says what the denoiser should return.
 
 Shapes: R rows fed, W columns whose logits are wanted, V vocabulary. Not here: the numbers in them (a step says which are not finite).
 """
@@ -31,7 +31,7 @@ def as_logits(given: Any, rows: int, length: int, vocab_size: int, device: torch
 
 
 def _no_logits(given: Any) -> tuple[str, str] | None:
-    """What it is instead of a dense tensor of float numbers, and what to return."""
+    """Why a value is no dense tensor of floats, and what to return instead; None if it is one."""
     if not isinstance(given, Tensor):
         return _no_tensor(given)
     # A nested tensor has no shape, and raises where it is asked for it.

@@ -1,6 +1,6 @@
-"""In which forms are prompts given, and which ids is each?
+"""Converts prompts of every accepted form to lists of ids.
 
-A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; what a tokenizer gives, whose padding goes.
+A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; the encoding of a tokenizer, without its padding.
 Not here: whether a denoiser takes the ids (`models.denoiser`), what is asked of each (`requests`).
 """
 

@@ -88,7 +88,7 @@ def require_sensible(gen_length: int, batch: int) -> None:
 
 
 def require_flags(**given: bool) -> None:
-    """Raise `UsageError` (E0409) for what is neither true nor false."""
+    """Raise `UsageError` (E0409) for a value that is not a bool."""
     for name, value in given.items():
         if not isinstance(value, bool) and str(value) not in ("True", "False"):  # numpy's are none of Python's
             raise UsageError(
@@ -104,7 +104,7 @@ def require_watcher(on_step: object) -> None:
 
 
 def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
-    """What random numbers are named by. Two prompts may have one id: then they draw the same. Raises `UsageError` (E0409)."""
+    """Checks the seed and the request ids. Two prompts may have one id: they draw the same numbers. Raises `UsageError` (E0409)."""
     if not hasattr(request_ids, "__len__") or len(request_ids) != count:
         given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are {shown(request_ids)}"
         raise UsageError(

@@ -1,6 +1,6 @@
-"""What do the verbs that measure want of a decoding: an answer to every prompt, or the sentence why there is none.
+"""Decodes for the verbs that measure: they need an answer to every prompt, and end with a diagnostic where one is missing.
 
-Not here: `run`, which keeps what is finished.
+Not here: `run`, which keeps finished answers.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What decides an answer beside its prompt, and what of it differs between two runs?
+"""The settings of a run that decide its answers, and the differences between two runs.
 
 Not here: the file that keeps it (`results`), which options there are (`cli`).
 """
@@ -20,7 +20,7 @@ LONGEST_VALUE = 80
 
 
 def noted(policy: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
-    """What a results file notes of a run: the policy's name, a digest of its steps, its parameters, the options that were given."""
+    """The settings that a results file holds: the policy's name, a digest of its steps, its parameters, the given options."""
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     parameters = {name: _short(value) for name, value in policy.parameters.items()}
     return {"policy": policy.name, "steps": digest(str(policy.program)), "set": parameters, "options": given}
@@ -36,7 +36,7 @@ def _short(value: Value) -> Any:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """What differs of two notes, each in a few words; the parameters only where both are of one policy."""
+    """The differences between two runs, each in a few words; parameters only where both have one policy."""
     if before.get("policy") != now["policy"]:
         told = [f"`{flag('policy', quoted(str(before.get('policy'))).strip('`'))}`, and now `{flag('policy', now['policy'])}`"]
     elif before.get("steps") != now["steps"]:

@@ -1,7 +1,8 @@
-"""How are files put into a folder of somebody else's? All beside their places first, then each into its own, and never through a link.
+"""Writes files into a model's folder, never through a link. All are written to temporary files first, and renamed then.
 
-A link at a file's place is replaced, and what it led to stays; one at a folder's place is refused. The folder is opened once, and names
-are looked up in what was opened: whoever puts a link there meanwhile leads nothing astray. Not here: which files (`export_hf`).
+A link at a file's place is replaced, and what it led to stays; one at a folder's place is refused. The folder is
+opened once, and names are looked up in what was opened: whoever puts a link there meanwhile leads nothing astray.
+Not here: which files (`export_hf`).
 """
 
 from __future__ import annotations
@@ -33,7 +34,7 @@ def require_own(folder: Path, names: Iterable[str]) -> None:
 
 
 def there(folder: Path, name: str, text: str) -> bool:
-    """Whether anything but this text stands there: a link does, wherever it leads."""
+    """Whether the name holds anything but this text. A link counts, wherever it leads."""
     file, data = folder / name, text.encode()
     try:
         found = file.lstat()

@@ -1,8 +1,9 @@
-"""Whose is a file that grows line by line while others may reach for it, and is what was written what stands there?
+"""A file that one process owns while it appends lines, with a check of its content.
 
-One process owns it: a lock of the operating system's (`flock`), which dies with the process, lies on the file itself, so that each of its
-names finds it. Where a file system knows no locks nothing keeps a second process away; what it does to the file is found all the same,
-before each line and before the file is called whole. Not here: what the lines are (`results`).
+The owner holds a lock of the operating system (`flock`) on the file itself. The lock ends with the process, and each
+name of the file finds it. A file system without locks lets a second process write; the check finds its changes,
+before each line and at the end.
+Not here: what the lines are (`results`).
 """
 
 from __future__ import annotations
@@ -181,7 +182,7 @@ class OwnedFile:
         return Diagnostic("E0439", message, help=help or "give `--out` a file that is left alone")
 
     def _saved(self, pending: bytes) -> str | None:
-        """Where the lines of a file without a name, and one more, stand now; `None` if there are none, or no place for them."""
+        """Saves the lines of a deleted file, and one more; returns the new file, or `None` without lines or without a place."""
         if not pending and not self.size:
             return None
         name = os.path.basename(self.path)
@@ -234,7 +235,7 @@ def _stat(path: str) -> os.stat_result | None:
 
 
 def _name_of(raw: io.FileIO) -> str | None:
-    """What an open file is called now, where the system tells."""
+    """The current name of an open file, where the system knows it."""
     try:
         name = os.readlink(f"/proc/self/fd/{raw.fileno()}")
     except OSError:

@@ -195,7 +195,7 @@ class ResultsFile:
             raise UsageError(self._unwritable(failure)) from None
 
     def _is_plain(self, resume: bool) -> bool:
-        """Whether it is, or will be, a plain file; else what can be written, such as a pipe. Raises `UsageError` (E0432)."""
+        """Whether the name is, or will be, a plain file; False for a pipe and the like. Raises `UsageError` (E0432)."""
         folder = os.path.dirname(os.path.realpath(self.name))
         if os.path.isdir(self.name):
             message = f"the results file {quoted_path(self.name)} is a folder"
@@ -269,7 +269,7 @@ class ResultsFile:
             raise UsageError(Diagnostic("E0435", message, help="give `--out` another name, or the prompts this file was made from"))
 
     def _differences(self, entry: dict[str, Any]) -> str:
-        """What differs of what a line notes; nothing of a line that notes no more than a digest."""
+        """The differences from the settings in a line; empty for an old line that holds a digest only."""
         before = entry.get("run")
         told = differences(before, self._made_by["run"]) if isinstance(before, dict) else []
         return f" ({'; '.join(told)})" if told else ""
@@ -284,7 +284,7 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
 
 
 def _line(result: Result, made_by: Mapping[str, Any]) -> bytes:
-    """A result as a line of the file: what is ours, then what else its line of the input holds."""
+    """A result as a line of the file: our fields, then the other fields of its input line."""
     said = result.line() | dict(made_by)
     try:
         ours = json.dumps(said, ensure_ascii=False).encode()
@@ -294,7 +294,7 @@ def _line(result: Result, made_by: Mapping[str, Any]) -> bytes:
 
 
 def _special(name: str) -> io.FileIO:
-    """What is there and no plain file, opened to be written; a pipe only if somebody reads it, since opening it would wait."""
+    """Opens a pipe or a device for writing. A pipe needs a reader: without one, opening would wait."""
     try:
         handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as failure:

@@ -133,7 +133,7 @@ def run(options: RunOptions) -> int:
 
 
 def _tell_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
-    """What a user would not expect of the lines that are there, and of those to come."""
+    """Warnings about the lines of a results file."""
     if file.unlocked is not None:
         _say(str(file.unlocked))
     if file.torn:
@@ -339,7 +339,7 @@ def _live_console(options: RunOptions) -> Console | None:
 
 
 def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
-    """What decides an answer beside its prompt: the policy in words, and under `run` all of it with a digest."""
+    """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
     said = {name: getattr(options, name) for name in DECIDING}
     if options.model is not None and os.path.exists(options.model):
         said["model"] = os.path.realpath(options.model)

@@ -39,7 +39,7 @@ def show(name: str, stage: str, settings: Sequence[str]) -> int:
 
 
 def _text(name: str, settings: Sequence[str]) -> Iterator[str]:
-    """The policy as it was written: what a policy of one's own may begin with."""
+    """The text of the policy, as a start for a policy of your own."""
     _require_no_settings(settings, "text")
     yield from read(name)[0].splitlines()
 

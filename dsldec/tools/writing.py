@@ -1,4 +1,4 @@
-"""How is a whole file put in its place, so that whoever reads it meanwhile, or pulls the plug, has the old one or the new one?
+"""Replaces a file atomically: a reader, or a crash, finds the old file or the new one.
 
 Not here: a file that grows (`owned`).
 """
