@@ -1,6 +1,7 @@
 """dsldec: write how a diffusion language model decodes, have it checked, compiled and run.
 
-The public names, each imported when it is first used: `--help` needs none of them, checking a policy needs no torch.
+The public names, each imported when it is first used: `--help` needs none of them, checking a policy needs no
+torch.
 """
 
 from __future__ import annotations
@@ -64,13 +65,20 @@ def __getattr__(name: str) -> Any:
 # Public names that are asked for here and stand elsewhere, and what other libraries call ours.
 _ELSEWHERE = {
     "stream": "dsldec.runtime.decode",
-    "StepEvent": "dsldec.runtime.told",
+    "StepEvent": "dsldec.runtime.trace",
     "custom_generate": "dsldec.engines.transformers",
     "denoiser_of": "dsldec.models.huggingface",
     "HuggingFaceDenoiser": "dsldec.models.huggingface",
     "version": "dsldec.resources",
 }
-_CALLED = {"generate": "decode", "run": "decode", "sample": "decode", "compile": "load", "parse": "check", "policies": "shipped_policies"}
+_CALLED = {
+    "generate": "decode",
+    "run": "decode",
+    "sample": "decode",
+    "compile": "load",
+    "parse": "check",
+    "policies": "shipped_policies",
+}
 
 
 def _elsewhere(name: str) -> str:

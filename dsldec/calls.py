@@ -1,7 +1,8 @@
 """Diagnostics for calls with wrong arguments.
 
-`arguments_told` decorates a public function and keeps its signature. An unknown, a surplus and a missing argument raise a `UsageError`,
-whose help says what to write. Not here: whether a value fits (the functions themselves), what others call an option (`synonyms`).
+`arguments_told` decorates a public function and keeps its signature. An unknown, a surplus and a missing
+argument raise a `UsageError`, whose help says what to write. Not here: whether a value fits (the functions
+themselves), what others call an option (`synonyms`).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from .diagnostics import Diagnostic, UsageError, did_you_mean
 from .spelling import keyword
-from .synonyms import Asked, advice
+from .synonyms import UnknownArgument, advice
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -21,8 +22,10 @@ R = TypeVar("R")
 InUse = Callable[[object], tuple[str, Mapping[str, Any]] | None]
 
 
-def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorates a function. `example` is a correct call; `policy` gives the parameters of the policy in a call."""
+def checks_arguments(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
+    """Decorates a function. `example` is a correct call; `policy` gives the parameters of the policy in a
+    call.
+    """
 
     def around(function: Callable[P, R]) -> Callable[P, R]:
         signature = inspect.signature(function)
@@ -32,7 +35,8 @@ def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Calla
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                # Python 3.13 binds what lacks an argument that has no name, where keywords of any name are taken.
+                # Python 3.13 binds what lacks an argument that has no name, where keywords of any name are
+                # taken.
                 if len(args) < nameless:
                     raise TypeError
                 signature.bind(*args, **kwargs)
@@ -47,33 +51,62 @@ def arguments_told(example: str, policy: InUse | None = None) -> Callable[[Calla
 
 
 def _mistake(
-    signature: inspect.Signature, name: str, example: str, args: tuple[Any, ...], given: Mapping[str, Any], policy: InUse | None
+    signature: inspect.Signature,
+    name: str,
+    example: str,
+    args: tuple[Any, ...],
+    given: Mapping[str, Any],
+    policy: InUse | None,
 ) -> Diagnostic:
     named = {name: one for name, one in signature.parameters.items() if name != "self"}
-    unknown = [word for word in given if word not in named or named[word].kind is inspect.Parameter.POSITIONAL_ONLY]
+    unknown = [
+        word for word in given if word not in named or named[word].kind is inspect.Parameter.POSITIONAL_ONLY
+    ]
     # Where a function takes keywords of any name, those are none of its mistakes.
     if any(one.kind is one.VAR_KEYWORD for one in named.values()):
         unknown = [word for word in unknown if word in named]
     if unknown and all(word in named for word in unknown):
         return Diagnostic("E0447", f"`{name}` takes `{unknown[0]}` without its name", help=_write(example))
     if unknown:
-        said = {word: _unknown(word, given[word], named, _in_use(named, args, given, policy)) for word in unknown}
-        help = next(iter(said.values())) if len(said) == 1 else "; ".join(f"`{word}`: {one}" for word, one in said.items())
+        said = {
+            word: _unknown(word, given[word], named, _in_use(named, args, given, policy)) for word in unknown
+        }
+        help = (
+            next(iter(said.values()))
+            if len(said) == 1
+            else "; ".join(f"`{word}`: {one}" for word, one in said.items())
+        )
         words = ", ".join(f"`{word}`" for word in unknown)
         return Diagnostic("E0447", f"`{name}` takes no {words}", help=help)
-    places = [word for word, one in named.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)]
+    places = [
+        word for word, one in named.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
+    ]
     args = args[1:] if "self" in signature.parameters else args
     if len(args) > len(places):
         keywords = [word for word, one in named.items() if one.kind is one.KEYWORD_ONLY]
-        by_name = f"; these are given by name: {', '.join(f'`{word}=`' for word in keywords)}" if keywords else ""
+        by_name = (
+            f"; these are given by name: {', '.join(f'`{word}=`' for word in keywords)}" if keywords else ""
+        )
         number = f"{len(places)} argument{'s' * (len(places) != 1)}"
         message = f"`{name}` takes {number} without a name, and is given {len(args)}"
         return Diagnostic("E0447", message, help=f"{_write(example)}{by_name}")
     if twice := [word for word in places[: len(args)] if word in given]:
-        return Diagnostic("E0447", f"`{name}` is given `{twice[0]}` twice, by place and by name", help=_write(example))
-    lacking = [word for word, one in named.items() if one.default is one.empty and word not in given and word not in places[: len(args)]]
-    lacking = [word for word in lacking if named[word].kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)]
-    return Diagnostic("E0447", f"`{name}` lacks {', '.join(f'`{word}`' for word in lacking)}", help=_write(example))
+        return Diagnostic(
+            "E0447", f"`{name}` is given `{twice[0]}` twice, by place and by name", help=_write(example)
+        )
+    lacking = [
+        word
+        for word, one in named.items()
+        if one.default is one.empty and word not in given and word not in places[: len(args)]
+    ]
+    lacking = [
+        word
+        for word in lacking
+        if named[word].kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
+    ]
+    return Diagnostic(
+        "E0447", f"`{name}` lacks {', '.join(f'`{word}`' for word in lacking)}", help=_write(example)
+    )
 
 
 def _write(example: str) -> str:
@@ -81,7 +114,10 @@ def _write(example: str) -> str:
 
 
 def _in_use(
-    named: Mapping[str, inspect.Parameter], args: tuple[Any, ...], given: Mapping[str, Any], policy: InUse | None
+    named: Mapping[str, inspect.Parameter],
+    args: tuple[Any, ...],
+    given: Mapping[str, Any],
+    policy: InUse | None,
 ) -> tuple[str, Mapping[str, Any]]:
     """The policy of a call: how a parameter of it is set, and its parameters."""
     if policy is None:
@@ -91,10 +127,12 @@ def _in_use(
     return ("", {}) if found is None else found
 
 
-def _unknown(word: str, value: object, named: Mapping[str, inspect.Parameter], policy: tuple[str, Mapping[str, Any]]) -> str:
+def _unknown(
+    word: str, value: object, named: Mapping[str, inspect.Parameter], policy: tuple[str, Mapping[str, Any]]
+) -> str:
     """The replacement for a keyword that the function does not take."""
     takes = [name for name, one in named.items() if one.kind is not one.VAR_KEYWORD]
-    said = advice(Asked(word, value, *policy, frozenset(takes)))
+    said = advice(UnknownArgument(word, value, *policy, frozenset(takes)))
     if said is not None:
         return said
     near = did_you_mean(word, takes)

@@ -1,6 +1,7 @@
 """Every diagnostic code, once: a sentence, and for the codes of the language a bad and a good policy.
 
-Codes are for ever. E01xx syntax, E02xx names and kinds, E03xx facts, E04xx backends, models and the command line.
+Codes are for ever. E01xx syntax, E02xx names and kinds, E03xx facts, E04xx backends, models and the command
+line.
 """
 
 from __future__ import annotations
@@ -21,7 +22,9 @@ class Code:
 
 
 def _policy(*statements: str, parameters: str = "") -> str:
-    return f"policy example({parameters}):\n" + "".join(f"  {line}\n" for line in ("window blocks(32)", *statements))
+    return f"policy example({parameters}):\n" + "".join(
+        f"  {line}\n" for line in ("window blocks(32)", *statements)
+    )
 
 
 _BEST = "commit top(masked, 1, by=conf)"
@@ -42,22 +45,48 @@ _CODES = (
     ),
     Code("E0103", "the text is empty, or holds bytes that are no text", "\n", _policy(_BEST)),
     Code("E0104", "the text is larger than a policy may be", _policy(_BEST) + "#" * 300_000, _policy(_BEST)),
-    Code("E0105", "brackets or operators are nested too deep", _policy(f"x = {'(' * 200}1{')' * 200}", _BEST), _policy(_BEST)),
-    Code("E0106", "the language has this word, but this version cannot use it yet", _policy("shadow window", _BEST), _policy(_BEST)),
-    Code("E0107", "a number is larger than any policy needs", _policy("commit top(masked, 99999999999999999999, by=conf)"), _policy(_BEST)),
+    Code(
+        "E0105",
+        "brackets or operators are nested too deep",
+        _policy(f"x = {'(' * 200}1{')' * 200}", _BEST),
+        _policy(_BEST),
+    ),
+    Code(
+        "E0106",
+        "the language has this word, but this version cannot use it yet",
+        _policy("shadow window", _BEST),
+        _policy(_BEST),
+    ),
+    Code(
+        "E0107",
+        "a number is larger than any policy needs",
+        _policy("commit top(masked, 99999999999999999999, by=conf)"),
+        _policy(_BEST),
+    ),
     Code(
         "E0108",
         "the policy, with its own functions written out, has more parts than a policy may",
         _policy(
-            *(f"def f{i}(x) = " + (f"f{i - 1}(x) + f{i - 1}(x)" if i else "x + 1") for i in range(20)), "commit masked and f19(conf) > 1"
+            *(f"def f{i}(x) = " + (f"f{i - 1}(x) + f{i - 1}(x)" if i else "x + 1") for i in range(20)),
+            "commit masked and f19(conf) > 1",
         ),
         _policy("def twice(x) = x + x", "commit masked and twice(conf) > 1 at least 1 by conf"),
     ),
     Code(
         "E0109",
         "the policy declares more parameters, states or phases than a policy may",
-        _policy(*(f"state s{i}: int = s{i - 1} per block" if i else "state s0: int = 0 per block" for i in range(101)), _BEST),
-        _policy("state calm: int = 0 per block", "set calm = calm + 1", "commit masked and conf > 0.1 * calm at least 1 by conf"),
+        _policy(
+            *(
+                f"state s{i}: int = s{i - 1} per block" if i else "state s0: int = 0 per block"
+                for i in range(101)
+            ),
+            _BEST,
+        ),
+        _policy(
+            "state calm: int = 0 per block",
+            "set calm = calm + 1",
+            "commit masked and conf > 0.1 * calm at least 1 by conf",
+        ),
     ),
     Code("E0201", "nothing has this name", _policy("commit top(maskd, 1, by=conf)"), _policy(_BEST)),
     Code(
@@ -66,7 +95,12 @@ _CODES = (
         _policy("conf = 1", _BEST),
         _policy(_BEST),
     ),
-    Code("E0203", "a word is given too few, too many or unknown arguments", _policy("commit top(masked, 1)"), _policy(_BEST)),
+    Code(
+        "E0203",
+        "a word is given too few, too many or unknown arguments",
+        _policy("commit top(masked, 1)"),
+        _policy(_BEST),
+    ),
     Code("E0204", "a value of this kind cannot stand here", _policy("commit conf"), _policy("commit masked")),
     Code(
         "E0205",
@@ -137,8 +171,16 @@ _CODES = (
     Code(
         "E0304",
         "a phase that may not be entered does not say what comes instead, or the ways that `else` leads are a circle",
-        _policy("phase opening at most 3 visits:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
-        _policy("phase opening at most 3 visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
+        _policy(
+            "phase opening at most 3 visits:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"
+        ),
+        _policy(
+            "phase opening at most 3 visits else ending:",
+            f"  {_BEST}",
+            "  next ending",
+            "phase ending:",
+            f"  {_BEST}",
+        ),
     ),
     Code(
         "E0305",
@@ -155,8 +197,20 @@ _CODES = (
     Code(
         "E0307",
         "a bound on visits or stays depends on what is only known while decoding",
-        _policy("phase opening at most count(masked) visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
-        _policy("phase opening at most window_length visits else ending:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"),
+        _policy(
+            "phase opening at most count(masked) visits else ending:",
+            f"  {_BEST}",
+            "  next ending",
+            "phase ending:",
+            f"  {_BEST}",
+        ),
+        _policy(
+            "phase opening at most window_length visits else ending:",
+            f"  {_BEST}",
+            "  next ending",
+            "phase ending:",
+            f"  {_BEST}",
+        ),
     ),
     Code(
         "E0308",
@@ -174,7 +228,11 @@ _CODES = (
         "W0202",
         "a state never changes",
         _policy("state calm: int = 2 per block", "commit masked and conf > 0.1 * calm at least 1 by conf"),
-        _policy("state calm: int = 2 per block", "set calm = calm + 1", "commit masked and conf > 0.1 * calm at least 1 by conf"),
+        _policy(
+            "state calm: int = 2 per block",
+            "set calm = calm + 1",
+            "commit masked and conf > 0.1 * calm at least 1 by conf",
+        ),
     ),
     Code(
         "W0203",
@@ -191,8 +249,16 @@ _CODES = (
     Code(
         "W0302",
         "a `next` is never taken: it asks for a full window, and that moves on",
-        _policy("phase opening:", f"  {_BEST}", "  next ending when not any(masked)", "phase ending:", f"  {_BEST}"),
-        _policy("phase opening:", f"  {_BEST}", "  next ending when progress > 0.5", "phase ending:", f"  {_BEST}"),
+        _policy(
+            "phase opening:",
+            f"  {_BEST}",
+            "  next ending when not any(masked)",
+            "phase ending:",
+            f"  {_BEST}",
+        ),
+        _policy(
+            "phase opening:", f"  {_BEST}", "  next ending when progress > 0.5", "phase ending:", f"  {_BEST}"
+        ),
     ),
     # Outside a policy's text
     Code("E0401", "no policy has this name, or its file cannot be read"),
@@ -213,7 +279,10 @@ _CODES = (
     Code("E0419", "the model's folder is part of a cache, or leads elsewhere: nothing is written into it"),
     Code("E0418", "the files of a model's weights are damaged, or do not fit its configuration"),
     Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
-    Code("W0402", "the tokenizer does not fit the model: ids without a token, tokens without an id, or special ids that differ"),
+    Code(
+        "W0402",
+        "the tokenizer does not fit the model: ids without a token, tokens without an id, or special ids that differ",
+    ),
     Code("W0404", "an option has no effect beside another one"),
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
@@ -235,8 +304,14 @@ _CODES = (
     Code("E0436", "a file that would be written is there already"),
     Code("E0437", "the file to resume was written with another policy, model or option"),
     Code("E0438", "another run writes the results file"),
-    Code("E0439", "the results file is not what the run wrote: it was deleted, moved, replaced or changed meanwhile"),
-    Code("W0403", "the file system knows no locks, so that nothing keeps a second run from writing the results file"),
+    Code(
+        "E0439",
+        "the results file is not what the run wrote: it was deleted, moved, replaced or changed meanwhile",
+    ),
+    Code(
+        "W0403",
+        "the file system knows no locks, so that nothing keeps a second run from writing the results file",
+    ),
     # Calls from Python
     Code("E0447", "a function has no such argument, or lacks one"),
     Code("E0448", "an argument is not of the kind that the function takes"),

@@ -29,8 +29,8 @@ class Severity(StrEnum):
 class Diagnostic:
     """One mistake of the user's.
 
-    `message` says what is wrong, `label` why it is wrong at the caret, `help` what to type; the user's own text
-    stands in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
+    `message` says what is wrong, `label` why it is wrong at the caret, `help` what to type; the user's own
+    text stands in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
     """
 
     code: str
@@ -40,9 +40,17 @@ class Diagnostic:
     help: str = ""
 
     def __post_init__(self) -> None:
-        for name in ("message", "label", "help"):  # a user's text in it may be as long as a policy, and of many lines
+        for name in (
+            "message",
+            "label",
+            "help",
+        ):  # a user's text in it may be as long as a policy, and of many lines
             text = getattr(self, name)
-            said = text if len(text) <= LONGEST_SAID else f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}"
+            said = (
+                text
+                if len(text) <= LONGEST_SAID
+                else f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}"
+            )
             object.__setattr__(self, name, _on_one_line(said))
 
     @property
@@ -61,7 +69,9 @@ class Diagnostic:
 
 
 def _on_one_line(text: str) -> str:
-    """The text with a space for what breaks a line or moves the rest of it, and escapes for what would steer a terminal."""
+    """The text with a space for what breaks a line or moves the rest of it, and escapes for what would steer
+    a terminal.
+    """
     return text if text.isprintable() else printable("".join(" " if c.isspace() else c for c in text))
 
 
@@ -74,7 +84,10 @@ def _drawn(span: Span, label: str) -> list[str]:
     # A hostile line may be megabytes long: show the part around the caret.
     skipped = max(0, column - 1 - LONGEST_LINE_DRAWN // 2) if len(text) > LONGEST_LINE_DRAWN else 0
     # What a text holds must not steer the terminal it is drawn on, nor move what stands above the caret.
-    shown = "".join(c if c.isprintable() and printable(c) == c else " " for c in text[skipped : skipped + LONGEST_LINE_DRAWN])
+    shown = "".join(
+        c if c.isprintable() and printable(c) == c else " "
+        for c in text[skipped : skipped + LONGEST_LINE_DRAWN]
+    )
     caret_at = column - 1 - skipped
     width = max(1, min(span.end - span.start, len(shown) - caret_at))
     gutter = " " * (len(str(number)) + 1)
@@ -93,7 +106,9 @@ class PicklableError(Exception):
         return _made_again, (type(self), self.args, self.__dict__)
 
 
-def _made_again(kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]) -> BaseException:
+def _made_again(
+    kind: type[BaseException], args: tuple[Any, ...], attributes: dict[str, Any]
+) -> BaseException:
     error = kind.__new__(kind, *args)
     error.__dict__.update(attributes)
     return error
@@ -108,7 +123,9 @@ class PolicyError(PicklableError):
 
 
 class UsageError(PicklableError):
-    """Something around a policy is wrong: an option, a file of prompts, a model's path. `diagnostic` says what to type."""
+    """Something around a policy is wrong: an option, a file of prompts, a model's path. `diagnostic` says
+    what to type.
+    """
 
     def __init__(self, diagnostic: Diagnostic) -> None:
         self.diagnostic = diagnostic
@@ -121,11 +138,18 @@ CLOSE = 0.6  # of all letters, those that are in both
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a misspelt one, if one is close: `difflib.get_close_matches`, with its work bounded."""
+    """The known word closest to a misspelt one, if one is close: `difflib.get_close_matches`, with its work
+    bounded.
+    """
     word = word[:MOST_LETTERS]
-    alike = sorted({one for one in known if _bound_by_length(word, one) >= CLOSE}, key=lambda one: abs(len(one) - len(word)))
+    alike = sorted(
+        {one for one in known if _bound_by_length(word, one) >= CLOSE},
+        key=lambda one: abs(len(one) - len(word)),
+    )
     letters = Counter(word)
-    bounds = sorted(((_bound_by_letters(letters, len(word), one), one) for one in alike[:MOST_WORDS]), reverse=True)
+    bounds = sorted(
+        ((_bound_by_letters(letters, len(word), one), one) for one in alike[:MOST_WORDS]), reverse=True
+    )
     matcher = difflib.SequenceMatcher()
     matcher.set_seq2(word)
     best, closest = CLOSE, None
@@ -152,5 +176,7 @@ def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
     seen: dict[tuple[int, int, str], Diagnostic] = {}
     for diagnostic in diagnostics:
         span = diagnostic.span
-        seen.setdefault((span.start, span.end, diagnostic.code) if span else (-1, len(seen), diagnostic.code), diagnostic)
+        seen.setdefault(
+            (span.start, span.end, diagnostic.code) if span else (-1, len(seen), diagnostic.code), diagnostic
+        )
     return [seen[key] for key in sorted(seen)]

@@ -1,8 +1,8 @@
 """Reads the files that a user names, in bounded time and memory.
 
-Only regular files are read, at most so many bytes of each kind, and JSON only so deep. `/dev/stdin` and `/dev/fd/N`
-(what a shell writes for `<(...)`) are read as standard input is.
-Not here: what a file means, and which code a file gets that cannot be read (whoever reads it).
+Only regular files are read, at most so many bytes of each kind, and JSON only so deep. `/dev/stdin` and
+`/dev/fd/N` (what a shell writes for `<(...)`) are read as standard input is. Not here: what a file means, and
+which code a file gets that cannot be read (whoever reads it).
 """
 
 from __future__ import annotations
@@ -45,7 +45,9 @@ _KINDS = (
 
 
 class Unreadable(Exception):
-    """A file that is not read; `why` can follow "cannot be read: ". `missing`: there is no such file; `too_large`: it has too much."""
+    """A file that is not read; `why` can follow "cannot be read: ". `missing`: there is no such file;
+    `too_large`: it has too much.
+    """
 
     def __init__(self, why: str, *, missing: bool = False, too_large: bool = False) -> None:
         super().__init__(why)
@@ -55,7 +57,9 @@ class Unreadable(Exception):
 
 
 class NotJSON(ValueError):
-    """A text that is not JSON, or not as it is read here; `why` can follow "it ", `column` is where that is known."""
+    """A text that is not JSON, or not as it is read here; `why` can follow "it ", `column` is where that is
+    known.
+    """
 
     def __init__(self, why: str, column: int | None = None) -> None:
         super().__init__(why)
@@ -77,11 +81,19 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _descriptor(path: str) -> int:
-    """Opened first and judged then, so that nothing can take its place in between. Raises `OSError` and `Unreadable`."""
+    """Opened first and judged then, so that nothing can take its place in between. Raises `OSError` and
+    `Unreadable`.
+    """
     inherited = _INHERITED.fullmatch(path)
     try:
-        # Without O_NONBLOCK opening a named pipe waits for somebody to write, and so does reading some files below /proc.
-        flags = os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_NOCTTY", 0) | getattr(os, "O_BINARY", 0)
+        # Without O_NONBLOCK opening a named pipe waits for somebody to write, and so does reading some files
+        # below /proc.
+        flags = (
+            os.O_RDONLY
+            | getattr(os, "O_NONBLOCK", 0)
+            | getattr(os, "O_NOCTTY", 0)
+            | getattr(os, "O_BINARY", 0)
+        )
         found = os.dup(int(inherited[1] or 0)) if inherited else os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ENXIO and stat.S_ISSOCK(os.stat(path).st_mode):
@@ -122,12 +134,18 @@ def _require_size(size: int, most: int) -> None:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """All of a file as text, without the mark that editors on Windows begin a file with. Raises `Unreadable`, `UnicodeDecodeError`."""
+    """All of a file as text, without the mark that editors on Windows begin a file with. Raises `Unreadable`,
+    `UnicodeDecodeError`.
+    """
     return read_bytes(path, most).decode("utf-8-sig")
 
 
-def lines(stream: BinaryIO, longest: int = LONGEST_LINE, most: int = LARGEST_PROMPTS, most_lines: int = MOST_LINES) -> Iterator[bytes]:
-    """The lines of an open file or of standard input one by one, each without its line feed. Raises `Unreadable`."""
+def lines(
+    stream: BinaryIO, longest: int = LONGEST_LINE, most: int = LARGEST_PROMPTS, most_lines: int = MOST_LINES
+) -> Iterator[bytes]:
+    """The lines of an open file or of standard input one by one, each without its line feed. Raises
+    `Unreadable`.
+    """
     size = count = 0
     while line := stream.readline(longest + 1):
         size, count = size + len(line), count + 1
@@ -150,11 +168,15 @@ def read_json(path: str | os.PathLike[str], most: int) -> Any:
 def json_of(text: str, *, strict: bool = False) -> Any:
     """The value of a JSON text. Raises `NotJSON` for deep nesting and for numbers of too many digits.
 
-    `strict`: also for a key that stands twice in an object, for `NaN`, and for numbers beyond those of a computer; published
-    configurations have such.
+    `strict`: also for a key that stands twice in an object, for `NaN`, and for numbers beyond those of a
+    computer; published configurations have such.
     """
     require_shallow(text)
-    hooks: dict[str, Any] = {"object_pairs_hook": _each_once, "parse_constant": _no_constant, "parse_float": _finite} if strict else {}
+    hooks: dict[str, Any] = (
+        {"object_pairs_hook": _each_once, "parse_constant": _no_constant, "parse_float": _finite}
+        if strict
+        else {}
+    )
     try:
         return json.loads(text, parse_int=_int, **hooks)
     except json.JSONDecodeError as error:
@@ -201,7 +223,9 @@ def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
 
 
 def whole_number(text: str) -> int | None:
-    """The whole number that a text is; None where it is none. One of too many digits becomes one that is too large for anything."""
+    """The whole number that a text is; None where it is none. One of too many digits becomes one that is too
+    large for anything.
+    """
     text = text.strip()
     sign, digits = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
     if len(digits) > MOST_DIGITS and digits.isdecimal():
@@ -229,7 +253,9 @@ def why_not_written(path: str) -> str:
 
 
 def policies_below(folder: str, most: int = 100_000) -> list[str]:
-    """The files below a folder that end in `.policy`, sorted. Links to folders are not followed. Raises `Unreadable`."""
+    """The files below a folder that end in `.policy`, sorted. Links to folders are not followed. Raises
+    `Unreadable`.
+    """
     found, folders, seen = [], [folder], 0
     while folders:
         try:

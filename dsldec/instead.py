@@ -1,6 +1,8 @@
-"""Replacements for options that other programs have and dsldec lacks: a line of the policy, another call, or nothing.
+"""Replacements for options that other programs have and dsldec lacks: a line of the policy, another call, or
+nothing.
 
-The words are those of `synonyms`. Not here: options that are only called otherwise (`synonyms`), how an option is written (`spelling`).
+The words are those of `synonyms`. Not here: options that are only called otherwise (`synonyms`), how an
+option is written (`spelling`).
 """
 
 from __future__ import annotations
@@ -26,7 +28,12 @@ def is_number(value: object) -> bool:
 
 def is_whole(value: object) -> bool:
     """Whether a value, or a text, is a whole number from 1 on."""
-    return is_number(value) and float(str(value)) >= 1 and float(str(value)) % 1 == 0 and str(value).strip().isdigit()
+    return (
+        is_number(value)
+        and float(str(value)) >= 1
+        and float(str(value)) % 1 == 0
+        and str(value).strip().isdigit()
+    )
 
 
 def _or(value: object, default: object) -> object:
@@ -73,15 +80,15 @@ def _top_k(value: object) -> str:
 def _steps(value: object) -> str:
     example = "`--policy static --set tokens=2`" if reads_flags() else '`dsldec.load("static", tokens=2)`'
     schedule = f"`commit top(masked, even({_whole_or(value, 8)}), by=conf)`"
-    return (
-        f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes so many for a block"
-    )
+    return f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes so many for a block"
 
 
 def _several(value: object) -> str:
     again = f"`decode(denoiser, [prompt] * {_whole_or(value, 4)}, policy)`"
     again = "give the prompt several times" if reads_flags() else again
-    return f"a prompt has one answer: {again}, with `draw gumbel(temperature=0.7)` in the policy after `window`"
+    return (
+        f"a prompt has one answer: {again}, with `draw gumbel(temperature=0.7)` in the policy after `window`"
+    )
 
 
 def _count(value: object) -> str:
@@ -99,7 +106,11 @@ def _prompt(value: object) -> str:
 
 def _stop(value: object) -> str:
     also = option("eos_id", N) if reads_flags() else "`from_pretrained(..., eos_id=N)`"
-    cut = "cut a text at a string afterwards" if reads_flags() else f"cut a text afterwards: `decoded.text[0].split({_text(value)})[0]`"
+    cut = (
+        "cut a text at a string afterwards"
+        if reads_flags()
+        else f"cut a text afterwards: `decoded.text[0].split({_text(value)})[0]`"
+    )
     return f"an answer ends at the model's end-of-text id, or at that of {also}; {cut}"
 
 
@@ -148,16 +159,24 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ("top_k", _top_k),
     (
         "min_p typical_p top_h epsilon_cutoff eta_cutoff",
-        _says("a policy draws by `draw nucleus(temperature=1, top_p=0.9)` or `draw gumbel(temperature=0.7)`, written after `window`"),
+        _says(
+            "a policy draws by `draw nucleus(temperature=1, top_p=0.9)` or `draw gumbel(temperature=0.7)`, written after `window`"
+        ),
     ),
-    ("steps sampling_steps steps_per_block num_steps diffusion_steps denoising_steps max_steps nfe num_inference_steps", _steps),
+    (
+        "steps sampling_steps steps_per_block num_steps diffusion_steps denoising_steps max_steps nfe num_inference_steps",
+        _steps,
+    ),
     ("num_samples num_return_sequences best_of samples num_generations num_outputs repeat", _several),
     ("n", _count),
     ("prompt p text query question inputs input_ids instruction", _prompt),
     ("stop stop_strings stop_sequences stop_words stop_token_ids stop_tokens stopping_criteria until", _stop),
     (
         "ignore_eos no_stop stop_at_eos",
-        _says("an answer ends at the end-of-text id; in Python `decode(..., stop_at_eos=False)` goes on", "write `stop_at_eos=False`"),
+        _says(
+            "an answer ends at the end-of-text id; in Python `decode(..., stop_at_eos=False)` goes on",
+            "write `stop_at_eos=False`",
+        ),
     ),
     ("remasking remask remasking_strategy", _remasking),
     ("alg", _algorithm),
@@ -166,9 +185,14 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     (
         "repetition_penalty presence_penalty frequency_penalty no_repeat_ngram_size length_penalty repeat_penalty logits_processor "
         "logit_bias bad_words_ids suppress_tokens bad_words allowed_token_ids",
-        _says("which ids may be written stands in the policy, after `window`: `logits ban(11, 12)`, `logits bias(11, -2.0)`"),
+        _says(
+            "which ids may be written stands in the policy, after `window`: `logits ban(11, 12)`, `logits bias(11, -2.0)`"
+        ),
     ),
-    ("num_beams beam_size beams use_beam_search beam_width", _says("leave it out: a policy writes one answer, and no beams")),
+    (
+        "num_beams beam_size beams use_beam_search beam_width",
+        _says("leave it out: a policy writes one answer, and no beams"),
+    ),
     (
         "trace history output_history return_history show_steps visualize viz intermediate",
         _says(
@@ -192,13 +216,16 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ),
     (
         "json jsonl format",
-        _says("`dsldec run --out -` prints one JSON object a prompt; `check`, `test` and `model` take `--format json`"),
+        _says(
+            "`dsldec run --out -` prints one JSON object a prompt; `check`, `test` and `model` take `--format json`"
+        ),
     ),
     ("version V", _says("`dsldec --version` prints it", "`dsldec.resources.version()` gives it")),
     (
         "tensor_parallel_size tp num_gpus gpus pipeline_parallel_size world_size gpu_memory_utilization",
         _says(
-            "a model runs on one device: `--device cuda:1`, say", 'a model runs on one device: `from_pretrained(..., device="cuda:1")`, say'
+            "a model runs on one device: `--device cuda:1`, say",
+            'a model runs on one device: `from_pretrained(..., device="cuda:1")`, say',
         ),
     ),
     (
@@ -225,16 +252,27 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ),
     (
         "host port serve api_key",
-        _says("`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server"),
+        _says(
+            "`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server"
+        ),
     ),
     (
         "limit max_samples num_prompts num_examples num_questions",
-        _says("`head -n 10 questions.txt | dsldec run` decodes ten of them", "give fewer prompts: `prompts[:10]`"),
+        _says(
+            "`head -n 10 questions.txt | dsldec run` decodes ten of them",
+            "give fewer prompts: `prompts[:10]`",
+        ),
     ),
-    ("overwrite append overwrite_output", _says("give `--out` another name, or delete the file; `--resume` continues it")),
+    (
+        "overwrite append overwrite_output",
+        _says("give `--out` another name, or delete the file; `--resume` continues it"),
+    ),
     (
         "threads t num_threads workers num_workers nproc",
-        _says("`OMP_NUM_THREADS=4 dsldec run ...` lets torch take four threads", "`torch.set_num_threads(4)` lets torch take four threads"),
+        _says(
+            "`OMP_NUM_THREADS=4 dsldec run ...` lets torch take four threads",
+            "`torch.set_num_threads(4)` lets torch take four threads",
+        ),
     ),
     (
         "list list_policies policies list_models",
@@ -259,7 +297,10 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         "attn_implementation flash_attn attention use_flash_attention_2",
         _says("leave it out: attention is as the model's configuration says"),
     ),
-    ("skip_special_tokens clean_up_tokenization_spaces", _says("leave it out: texts are without special tokens, `ids` has all")),
+    (
+        "skip_special_tokens clean_up_tokenization_spaces",
+        _says("leave it out: texts are without special tokens, `ids` has all"),
+    ),
     (
         "attention_mask padding pad_token_id return_tensors padding_side",
         _says(
@@ -283,4 +324,6 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ),
 )
 # By word.
-INSTEAD: Mapping[str, Callable[[object], str]] = {word: says for words, says in _ROWS for word in words.split()}
+INSTEAD: Mapping[str, Callable[[object], str]] = {
+    word: says for words, says in _ROWS for word in words.split()
+}

@@ -29,7 +29,9 @@ class LRUCache(Generic[K, V]):
         return key in self._entries
 
     def get_or_make(self, key: K, make: Callable[[], V]) -> V:
-        """The value kept under `key`, made first if there is none. Two threads may both make one; then one of the two is kept."""
+        """The value kept under `key`, made first if there is none. Two threads may both make one; then one of
+        the two is kept.
+        """
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)

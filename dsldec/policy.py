@@ -1,6 +1,7 @@
 """A policy in a program's hands: loaded, checked, bound to parameter values, compiled on demand.
 
-Not here: how a policy is checked (`checks`) or how a step runs (`backends`, imported when a step is asked for).
+Not here: how a policy is checked (`checks`) or how a step runs (`backends`, imported when a step is asked
+for).
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import checks
-from .calls import arguments_told
+from .calls import checks_arguments
 from .checks.facts import Facts
 from .checks.kinds import MOST_DRAFTS
 from .checks.parameters import MOST_NUMBERS, unfit
@@ -26,10 +27,10 @@ from .lru import LRUCache
 from .resources import policy_file, shipped_policies
 from .source import Source
 from .spelling import option, reads_flags, setting, typed, written
-from .synonyms import Asked, advice
+from .synonyms import UnknownArgument, advice
 
 if TYPE_CHECKING:
-    from .backends.step import Function, Step
+    from .backends.step import Step, StepFunction
 
 MOST_STEPS = 32  # of a policy, each with its compiled code; past this the one used least recently is freed and would be made anew
 LONGEST_SHOWN = 60
@@ -47,13 +48,17 @@ Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
 class Policy:
     """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
 
-    def __init__(self, program: Program, parameters: Mapping[str, Value], functions: LRUCache[Compiled, Function]) -> None:
+    def __init__(
+        self, program: Program, parameters: Mapping[str, Value], functions: LRUCache[Compiled, StepFunction]
+    ) -> None:
         self._program = program
         self._parameters = dict(parameters)
         self._functions = functions  # shared by all policies bound from one: with equal static values, steps differ in inputs alone
 
     def __repr__(self) -> str:
-        shown = {name: "..." if isinstance(value, tuple) else value for name, value in self._parameters.items()}
+        shown = {
+            name: "..." if isinstance(value, tuple) else value for name, value in self._parameters.items()
+        }
         values = ", ".join(f"{name}={value}" for name, value in shown.items())
         return f"Policy({self.name}: {values})"
 
@@ -86,18 +91,23 @@ class Policy:
         """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
-    @arguments_told("policy.bind(confidence=0.8)")
+    @checks_arguments("policy.bind(confidence=0.8)")
     def bind(self, /, **parameters: Value) -> Policy:
-        """This policy with other parameter values; steps already compiled are shared where the static ones are the same.
+        """This policy with other parameter values; steps already compiled are shared where the static ones
+        are the same.
 
         Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
         """
         return self.bound(parameters)
 
     def bound(self, values: Mapping[str, Value], options: frozenset[str] = frozenset()) -> Policy:
-        """As `bind`, for a function that takes `options` beside the parameters: what it says of a name is about both."""
+        """As `bind`, for a function that takes `options` beside the parameters: what it says of a name is
+        about both.
+        """
         parameters = {name: _plain(value) for name, value in values.items()}
-        wrong = [d for name, value in parameters.items() if (d := self._misfit(name, value, options)) is not None]
+        wrong = [
+            d for name, value in parameters.items() if (d := self._misfit(name, value, options)) is not None
+        ]
         if wrong:
             raise PolicyError(wrong)
         return Policy(self._program, self._parameters | parameters, self._functions)
@@ -107,8 +117,14 @@ class Policy:
         if parameter is None:
             close = did_you_mean(name, self._program.parameters)
             known = ", ".join(f"`{known}`" for known in self._program.parameters)
-            help_ = f"did you mean `{close}`?" if close else f"its parameters are {known}" if known else "it has none"
-            help_ = advice(Asked(name, value, "{}", self._parameters, options)) or help_
+            help_ = (
+                f"did you mean `{close}`?"
+                if close
+                else f"its parameters are {known}"
+                if known
+                else "it has none"
+            )
+            help_ = advice(UnknownArgument(name, value, "{}", self._parameters, options)) or help_
             return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
         if problem := unfit(parameter.kind, value):
             example = setting(name, parameter.default)
@@ -120,20 +136,29 @@ class Policy:
         low, high = parameter.smallest, parameter.largest
         if low is not None and high is not None and not low <= value <= high:
             return Diagnostic(
-                "E0402", f"`{name}` lies in {low}..{high}, and `{value}` is outside", help=f"for example {setting(name, parameter.default)}"
+                "E0402",
+                f"`{name}` lies in {low}..{high}, and `{value}` is outside",
+                help=f"for example {setting(name, parameter.default)}",
             )
         return None
 
     def drafts(self, lookahead: int | None = None) -> int:
-        """How many drafts a forward verifies: what the policy says or, where it says nothing, what is asked for; 1 drafts nothing.
+        """How many drafts a forward verifies: what the policy says or, where it says nothing, what is asked
+        for; 1 drafts nothing.
 
         Raises `UsageError` (E0409, E0411) for what is no such number, or where both say one.
         """
         if lookahead is None:
             return self.facts.lookahead(self._parameters)
-        if not hasattr(lookahead, "__index__") or isinstance(lookahead, bool) or not 1 <= lookahead <= MOST_DRAFTS:
+        if (
+            not hasattr(lookahead, "__index__")
+            or isinstance(lookahead, bool)
+            or not 1 <= lookahead <= MOST_DRAFTS
+        ):
             message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not {_shown(lookahead)}"
-            raise UsageError(Diagnostic("E0409", message, help=f"for example {option('lookahead', 4)}; 1 drafts nothing"))
+            raise UsageError(
+                Diagnostic("E0409", message, help=f"for example {option('lookahead', 4)}; 1 drafts nothing")
+            )
         drafts = self.facts.drafts
         if drafts is not None:
             help_ = "ask for none, or delete that line"
@@ -141,16 +166,21 @@ class Policy:
                 most = self._program.parameters[drafts].largest
                 fits = lookahead if most is None else min(lookahead, int(most))
                 help_ = f"set its parameter: {setting(drafts, fits) if reads_flags() else f'`policy.bind({drafts}={fits})`'}"
-            raise UsageError(Diagnostic("E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_))
+            raise UsageError(
+                Diagnostic(
+                    "E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_
+                )
+            )
         return lookahead
 
-    @arguments_told('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
+    @checks_arguments('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
     def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
-        """One step of the policy as a pure function of tensors, for models with this mask token and end-of-text token.
+        """One step of the policy as a pure function of tensors, for models with this mask token and
+        end-of-text token.
 
-        `backend` is `reference`, `eager`, `inductor`, `tensorrt` (needs the extra of that name and an NVIDIA GPU), or `auto`:
-        here, for a step that runs often, `inductor` where a compiler is found and else `eager`. Raises `UsageError` (E0404)
-        where it cannot run.
+        `backend` is `reference`, `eager`, `inductor`, `tensorrt` (needs the extra of that name and an NVIDIA
+        GPU), or `auto`: here, for a step that runs often, `inductor` where a compiler is found and else
+        `eager`. Raises `UsageError` (E0404) where it cannot run.
         """
         from . import backends
 
@@ -160,12 +190,16 @@ class Policy:
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
         static = {name: self._parameters[name] for name in self.facts.static}
         key = (backend, mask_id, eos_id, tuple(static.items()))
-        function = self._functions.get_or_make(key, lambda: backends.make(self._program, backend, mask_id, eos_id, static))
+        function = self._functions.get_or_make(
+            key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
+        )
         return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters)
 
 
 def _plain(value: Any) -> Value:
-    """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is, for `unfit` to tell."""
+    """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is,
+    for `unfit` to tell.
+    """
     if isinstance(value, list | tuple):
         return tuple(_number(one) for one in value) if len(value) <= MOST_NUMBERS else value  # type: ignore[return-value]
     shape = (len(value),) if isinstance(value, array) else getattr(value, "shape", None)
@@ -188,7 +222,9 @@ def _number(value: Any) -> Any:
 
 def _shown(value: object) -> str:
     """A value as a message shows it, whatever it is and however long."""
-    if isinstance(value, str | bool | float | int) and not (isinstance(value, int) and value.bit_length() > 200):
+    if isinstance(value, str | bool | float | int) and not (
+        isinstance(value, int) and value.bit_length() > 200
+    ):
         text = str(value)
         return f"`{text[:LONGEST_SHOWN]}{'…' * (len(text) > LONGEST_SHOWN)}`"
     return "this" if isinstance(value, int | tuple) else f"a value of the type `{type(value).__name__}`"
@@ -196,9 +232,17 @@ def _shown(value: object) -> str:
 
 def _require_ids(mask_id: object, eos_id: object) -> None:
     for name, value in (("mask_id", mask_id), ("eos_id", eos_id)):
-        if not (value is None and name == "eos_id") and (not hasattr(value, "__index__") or isinstance(value, bool)):
+        if not (value is None and name == "eos_id") and (
+            not hasattr(value, "__index__") or isinstance(value, bool)
+        ):
             help_ = "for example `mask_id=denoiser.mask_id, eos_id=denoiser.eos_id`"
-            raise UsageError(Diagnostic("E0448", f"`{name}` is an id of the vocabulary, a whole number, not {shown(value)}", help=help_))
+            raise UsageError(
+                Diagnostic(
+                    "E0448",
+                    f"`{name}` is an id of the vocabulary, a whole number, not {shown(value)}",
+                    help=help_,
+                )
+            )
 
 
 def shown(value: object) -> str:
@@ -207,16 +251,24 @@ def shown(value: object) -> str:
         text = repr(value)
     except Exception:  # an object of the caller's; an int of thousands of digits
         text = ""
-    return f"`{text}`" if 0 < len(text) <= LONGEST_SHOWN and text.isprintable() else f"a `{type(value).__name__}`"
+    return (
+        f"`{text}`"
+        if 0 < len(text) <= LONGEST_SHOWN and text.isprintable()
+        else f"a `{type(value).__name__}`"
+    )
 
 
-@arguments_told("dsldec.check(text)")
+@checks_arguments("dsldec.check(text)")
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
-    """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by place."""
+    """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by
+    place.
+    """
     if not isinstance(text, str) or not isinstance(name, str):
         help_ = "`dsldec.check(text)`; a file is loaded by `dsldec.load(path)`, or read by `Path(path).read_text()`"
         message = (
-            f"`check` takes a policy's text, not {shown(text)}" if not isinstance(text, str) else f"`name` is a text, not {shown(name)}"
+            f"`check` takes a policy's text, not {shown(text)}"
+            if not isinstance(text, str)
+            else f"`name` is a text, not {shown(name)}"
         )
         raise UsageError(Diagnostic("E0448", message, help=help_))
     checked, diagnostics = checks.check(Source(text, name))
@@ -227,12 +279,13 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
     return Policy(program, defaults, LRUCache(MOST_STEPS)), diagnostics
 
 
-@arguments_told('dsldec.load("threshold", confidence=0.8)')
+@checks_arguments('dsldec.load("threshold", confidence=0.8)')
 def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     """A policy ready to run, its parameters bound by name.
 
-    `policy` is source text if it holds a line break, a file if it ends in `.policy` or holds a path separator, and
-    else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` say what is wrong and what to type.
+    `policy` is source text if it holds a line break, a file if it ends in `.policy` or holds a path
+    separator, and else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` say what is
+    wrong and what to type.
     """
     text, name = read(policy)
     found, diagnostics = check(text, name)
@@ -242,13 +295,25 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
 
 
 def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
-    """The call that sets a parameter of a policy, such as `policy.bind({})`, and the parameters; None where it is no policy."""
+    """The call that sets a parameter of a policy, such as `policy.bind({})`, and the parameters; None where
+    it is no policy.
+    """
     try:
-        found = policy if isinstance(policy, Policy) else load(policy) if isinstance(policy, str | os.PathLike) else None
+        found = (
+            policy
+            if isinstance(policy, Policy)
+            else load(policy)
+            if isinstance(policy, str | os.PathLike)
+            else None
+        )
     except (PolicyError, UsageError):
         return None
     named = isinstance(policy, str | os.PathLike) and "\n" not in str(policy)
-    sets = "dsldec.load(" + written(str(policy)).replace("{", "{{").replace("}", "}}") + ", {})" if named else "policy.bind({})"
+    sets = (
+        "dsldec.load(" + written(str(policy)).replace("{", "{{").replace("}", "}}") + ", {})"
+        if named
+        else "policy.bind({})"
+    )
     return None if found is None else (sets, found.parameters)
 
 
@@ -267,7 +332,9 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     if name in shipped_policies():
         file = policy_file(name)
         return _read(file), f"policies/{file.name}"
-    raise PolicyError([Diagnostic("E0401", f"no policy is called {shown_text(name)}", help=_no_such_policy(name))])
+    raise PolicyError(
+        [Diagnostic("E0401", f"no policy is called {shown_text(name)}", help=_no_such_policy(name))]
+    )
 
 
 def _no_such_policy(name: str) -> str:
@@ -275,13 +342,19 @@ def _no_such_policy(name: str) -> str:
     if called and called[1] in shipped_policies():
         values = [one.strip() for one in called[2].split(",") if one.strip()]
         if reads_flags():
-            return f"write `{' '.join([f'--policy {called[1]}', *(f'--set {typed(one)}' for one in values)])}`"
+            return (
+                f"write `{' '.join([f'--policy {called[1]}', *(f'--set {typed(one)}' for one in values)])}`"
+            )
         return f"write `dsldec.load({', '.join([written(called[1]), *values])})`"
     if re.match(r"policy\s", name):
         return "a policy's text has a line for each statement: `policy p():`, and below it `  window all`, `  commit ...`"
-    close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(name.strip().lower(), shipped_policies())
+    close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(
+        name.strip().lower(), shipped_policies()
+    )
     known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
-    return f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+    return (
+        f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+    )
 
 
 def shown_text(text: str) -> str:
@@ -306,7 +379,15 @@ def _read(path: Path) -> str:
         raise PolicyError([Diagnostic("E0103", message, help="save the file as UTF-8")]) from None
     except Unreadable as error:
         if error.too_large:
-            raise PolicyError([Diagnostic("E0104", f"`{path}` is larger than a policy may be", help="policies are short texts")]) from None
+            raise PolicyError(
+                [
+                    Diagnostic(
+                        "E0104", f"`{path}` is larger than a policy may be", help="policies are short texts"
+                    )
+                ]
+            ) from None
         near = did_you_mean(path.stem, shipped_policies())
         help_ = f"for the shipped policy write `{near}`" if near else "give the path of a `.policy` file"
-        raise PolicyError([Diagnostic("E0401", f"`{path}` cannot be read: {error.why}", help=help_)]) from None
+        raise PolicyError(
+            [Diagnostic("E0401", f"`{path}` cannot be read: {error.why}", help=help_)]
+        ) from None

@@ -1,4 +1,5 @@
-"""Where the grammar, the shipped policies and the embedded model are, installed or in a checkout, and which version this is.
+"""Where the grammar, the shipped policies and the embedded model are, installed or in a checkout, and which
+version this is.
 
 Not here: reading any of them (`language.parse`, `policy`, `models`).
 """
@@ -8,7 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-# In a checkout both folders are beside the package, where people look for them; the wheel carries them inside it.
+# In a checkout both folders are beside the package, where people look for them; the wheel carries them inside
+# it.
 _DATA = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
 
 
@@ -30,7 +32,9 @@ def shipped_policies() -> list[str]:
 def policy_file(name: str) -> Path:
     """The file of the shipped policy `name`. Raises LookupError when `name` is none of `shipped_policies()`."""
     if name not in shipped_policies():
-        raise LookupError(f"no policy `{name}` is shipped: {', '.join(shipped_policies()) or 'there are none'}")
+        raise LookupError(
+            f"no policy `{name}` is shipped: {', '.join(shipped_policies()) or 'there are none'}"
+        )
     return policies_folder() / f"{name}.policy"
 
 

@@ -1,4 +1,5 @@
-"""Spells an option for the reader of a message: `--gen-length 8` on the command line, `gen_length=8` in Python.
+"""Spells an option for the reader of a message: `--gen-length 8` on the command line, `gen_length=8` in
+Python.
 
 The command line calls `on_command_line` once. Code that writes a message calls `option` and `setting`.
 Not here: which options there are (`cli`, and the signatures of the public functions).
@@ -42,7 +43,9 @@ def reads_flags() -> bool:
 
 
 def option(name: str, value: object = None) -> str:
-    """An option in backticks, to be pasted: `--cache none` or `cache="none"`; its name alone where no value is given."""
+    """An option in backticks, to be pasted: `--cache none` or `cache="none"`; its name alone where no value
+    is given.
+    """
     return f"`{flag(name, value)}`" if reads_flags() else f"`{_called(name, value)}`"
 
 
@@ -66,15 +69,27 @@ def setting(name: str, value: object) -> str:
 
 def typed(value: object) -> str:
     """A value as a shell takes it."""
-    return str(value) if isinstance(value, Letter) else shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
+    return (
+        str(value)
+        if isinstance(value, Letter)
+        else shlex.quote(str(value).lower() if isinstance(value, bool) else str(value))
+    )
 
 
 def written(value: object) -> str:
     """A value as Python's source has it."""
     if isinstance(value, str) and not isinstance(value, Letter):
-        return '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"' if value.isprintable() else repr(value)
+        return (
+            '"' + value.replace("\\", "\\\\").replace('"', '\\"') + '"'
+            if value.isprintable()
+            else repr(value)
+        )
     return str(value)
 
 
 def _called(name: str, value: object) -> str:
-    return f"from_pretrained(..., {keyword(name, value)})" if name in OF_LOADING and value is not None else keyword(name, value)
+    return (
+        f"from_pretrained(..., {keyword(name, value)})"
+        if name in OF_LOADING and value is not None
+        else keyword(name, value)
+    )

@@ -1,8 +1,9 @@
 """Names of options in other programs, and the options of dsldec that do the same.
 
-Words of vLLM, transformers, llama.cpp and the scripts of LLaDA, Dream and Fast-dLLM, without dashes, `_` between parts. The command line
-and Python's functions ask here what to say of an option that they do not know. Not here: how an option is written (`spelling`), whether
-the policy in use has a parameter (who asks knows), what there is where no option is (`instead`).
+Words of vLLM, transformers, llama.cpp and the scripts of LLaDA, Dream and Fast-dLLM, without dashes, `_`
+between parts. The command line and Python's functions ask here what to say of an option that they do not
+know. Not here: how an option is written (`spelling`), whether the policy in use has a parameter (who asks
+knows), what there is where no option is (`instead`).
 """
 
 from __future__ import annotations
@@ -80,15 +81,19 @@ OWNERS = {
     "decode": "gen_length backend seed request_ids stop_at_eos trace batch lookahead verify_rows infill cache".split(),
     "from_pretrained": "trust_remote_code mask_id eos_id shift_logits dtype device raw block_length all_ids".split(),
 }
-_WHOLE = {"decode": "decode(denoiser, prompts, policy, {})", "from_pretrained": 'from_pretrained("MODEL", {})'}
+_WHOLE = {
+    "decode": "decode(denoiser, prompts, policy, {})",
+    "from_pretrained": 'from_pretrained("MODEL", {})',
+}
 
 
 @dataclass(frozen=True, slots=True)
-class Asked:
-    """An option as somebody wrote it: `word` without dashes, `value` as text or as Python's own; None where there is none.
+class UnknownArgument:
+    """An option as somebody wrote it: `word` without dashes, `value` as text or as Python's own; None where
+    there is none.
 
-    `parameters`: those of the policy in use, with their values; `sets`: how one of them is given another value, in Python.
-    `takes`: the options that the verb or the function has.
+    `parameters`: those of the policy in use, with their values; `sets`: how one of them is given another
+    value, in Python. `takes`: the options that the verb or the function has.
     """
 
     word: str
@@ -98,7 +103,7 @@ class Asked:
     takes: frozenset[str] = frozenset()
 
 
-def advice(asked: Asked) -> str | None:
+def advice(asked: UnknownArgument) -> str | None:
     """The replacement to type; None for an unknown word."""
     word = normal(asked.word)
     parameter = word if word in (asked.parameters or {}) or word in SHIPPED else _PARAMETER_OF.get(word)
@@ -123,17 +128,23 @@ def advice(asked: Asked) -> str | None:
     return None
 
 
-def _of_the_model(word: str, asked: Asked) -> str:
+def _of_the_model(word: str, asked: UnknownArgument) -> str:
     """LLaDA's scripts say `block_length` of decoding; here it is a model that sees blocks."""
     if word != "block_length" or (reads_flags() and word not in asked.takes):
         return ""
     value = _carried(word, asked.value)
-    told = option(word, value) if reads_flags() else f"`{_WHOLE['from_pretrained'].format(keyword(word, value))}`"
+    told = (
+        option(word, value)
+        if reads_flags()
+        else f"`{_WHOLE['from_pretrained'].format(keyword(word, value))}`"
+    )
     return f"; of a model that sees one block after the other it is {told}"
 
 
 def value_meant(name: str, value: str) -> str | None:
-    """The option and the value that another's value of an option stands for, as `--dtype float16` for `fp16`; None where none is known."""
+    """The option and the value that another's value of an option stands for, as `--dtype float16` for `fp16`;
+    None where none is known.
+    """
     if name == "cache" and normal(value) in ("true", "yes", "on", "1"):
         return flag("cache", "auto")
     if name == "cache" and normal(value) in ("false", "no", "off", "0"):
@@ -143,7 +154,11 @@ def value_meant(name: str, value: str) -> str | None:
 
 def normal(word: str) -> str:
     """A word as the tables have it; nothing is meant by `no` before an option of llama.cpp's."""
-    return word.strip("-").replace("-", "_").replace(".", "_").lower() if len(word.strip("-")) > 1 else word.strip("-")
+    return (
+        word.strip("-").replace("-", "_").replace(".", "_").lower()
+        if len(word.strip("-")) > 1
+        else word.strip("-")
+    )
 
 
 def _carried(name: str, value: object) -> object:
@@ -155,7 +170,9 @@ def _carried(name: str, value: object) -> object:
     if name in ("dtype",):
         return "bfloat16" if value is None or "bf" in str(value) else str(value).removeprefix("torch.")
     if name in _NUMBERS:
-        return value if is_whole(value) or (name in ("seed", "mask_id", "eos_id") and str(value) == "0") else N
+        return (
+            value if is_whole(value) or (name in ("seed", "mask_id", "eos_id") and str(value) == "0") else N
+        )
     texts = {
         "model": "./MODEL",
         "out": "results.jsonl",
@@ -167,7 +184,7 @@ def _carried(name: str, value: object) -> object:
     return value if isinstance(value, str) and value else texts.get(name, N)
 
 
-def _ours(asked: Asked, name: str, value: object) -> str | None:
+def _ours(asked: UnknownArgument, name: str, value: object) -> str | None:
     """An option of ours, and whose it is where the one asked has none of this name."""
     if name in asked.takes:
         return f"it is called {option(name, value)}"
@@ -180,14 +197,14 @@ def _ours(asked: Asked, name: str, value: object) -> str | None:
     return _IN_PYTHON.get(name)
 
 
-def _set(asked: Asked, parameter: str) -> str:
+def _set(asked: UnknownArgument, parameter: str) -> str:
     value = asked.value if is_number(asked.value) else (asked.parameters or {})[parameter]
     if reads_flags():
         return f"`--set {parameter}={typed(value)}`"
     return f"`{asked.sets.format(keyword(parameter, value))}`"
 
 
-def _other(asked: Asked, parameter: str) -> str:
+def _other(asked: UnknownArgument, parameter: str) -> str:
     value = asked.value if is_number(asked.value) else N
     policy = SHIPPED[parameter]
     if reads_flags():

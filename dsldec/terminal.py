@@ -20,8 +20,9 @@ from typing import Any, TextIO, TypeVar, cast
 
 T = TypeVar("T")
 
-# Control codes but for tab and line feed; what turns the direction of writing; what is not seen, or takes no room: joiners, fillers,
-# variation selectors, tags; the line breaks of Unicode; halves of characters. By number, so that Python's versions agree.
+# Control codes but for tab and line feed; what turns the direction of writing; what is not seen, or takes no
+# room: joiners, fillers, variation selectors, tags; the line breaks of Unicode; halves of characters. By
+# number, so that Python's versions agree.
 HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -29,8 +30,8 @@ HIDDEN = (
 )
 _HIDDEN = re.compile(f"[{HIDDEN}]")
 _SEEN = f"[^\x00-\x7f{HIDDEN}]"
-# Joiners and selectors of a form belong to the writing of pictures, of Persian, of Hindi, and are kept there, one at a time: beside
-# characters beyond ASCII, or on the key of a telephone.
+# Joiners and selectors of a form belong to the writing of pictures, of Persian, of Hindi, and are kept there,
+# one at a time: beside characters beyond ASCII, or on the key of a telephone.
 _KEPT = "|".join(
     (
         f"(?<={_SEEN})\ufe0f?[\u200c\u200d](?={_SEEN})",
@@ -39,12 +40,15 @@ _KEPT = "|".join(
     )
 )
 _ESCAPED = re.compile(f"(\r\n)|({_KEPT})|([{HIDDEN}])")
-# How a bar of progress draws (tqdm's, while files of a hub are fetched): it writes moves alone, and a return before the bar.
+# How a bar of progress draws (tqdm's, while files of a hub are fetched): it writes moves alone, and a return
+# before the bar.
 _OF_A_BAR = re.compile(r"\r|(\x1b\[A)+\Z")
 
 
 class OutputFailed(OSError):
-    """Standard output or standard error takes nothing any more, for another reason than that its reader has left."""
+    """Standard output or standard error takes nothing any more, for another reason than that its reader has
+    left.
+    """
 
 
 def printable(text: str) -> str:
@@ -61,7 +65,8 @@ def _visible(found: re.Match[str]) -> str:
 
 
 class Output:
-    """A text stream that escapes what is written to it, unless `as_is`; in all else the stream `bare` that it was made of.
+    """A text stream that escapes what is written to it, unless `as_is`; in all else the stream `bare` that it
+    was made of.
 
     `bars`: bars of progress are drawn on it. Raises `OutputFailed`.
     """

@@ -1,7 +1,9 @@
-"""When does drafting ahead pay? Forwards saved against what their rows cost, on the embedded model, as ratios to no drafts.
+"""When does drafting ahead pay? Forwards saved against what their rows cost, on the embedded model, as ratios
+to no drafts.
 
-A forward of d drafts feeds up to d rows. Drafting pays while that forward costs less than `gain` times one of a single row: then the
-forwards saved outweigh the rows. Both are measured here, interleaved, so that a busy machine hurts all alike.
+A forward of d drafts feeds up to d rows. Drafting pays while that forward costs less than `gain` times one of
+a single row: then the forwards saved outweigh the rows. Both are measured here, interleaved, so that a busy
+machine hurts all alike.
 """
 
 import statistics
@@ -17,9 +19,13 @@ DRAFTS = (1, 2, 4, 8)
 GENERATED = 48
 
 
-def timed(denoiser: dsldec.Denoiser, prompts: list[str], policy: dsldec.Policy, drafts: int, batch: int) -> tuple[float, dsldec.Decoded]:
+def timed(
+    denoiser: dsldec.Denoiser, prompts: list[str], policy: dsldec.Policy, drafts: int, batch: int
+) -> tuple[float, dsldec.Decoded]:
     began = time.perf_counter()
-    decoded = dsldec.decode(denoiser, prompts, policy, gen_length=GENERATED, backend="eager", batch=batch, lookahead=drafts)
+    decoded = dsldec.decode(
+        denoiser, prompts, policy, gen_length=GENERATED, backend="eager", batch=batch, lookahead=drafts
+    )
     return time.perf_counter() - began, decoded
 
 
@@ -32,10 +38,15 @@ def row_cost(denoiser: dsldec.Denoiser, rows: tuple[int, ...], rounds: int) -> d
             began = time.perf_counter()
             denoiser(ids[:count])
             seconds[count].append(time.perf_counter() - began)
-    return {count: statistics.median(times) / statistics.median(seconds[rows[0]]) for count, times in seconds.items()}
+    return {
+        count: statistics.median(times) / statistics.median(seconds[rows[0]])
+        for count, times in seconds.items()
+    }
 
 
-def compare(denoiser: dsldec.Denoiser, prompts: list[str], policy: dsldec.Policy, batch: int, rounds: int) -> None:
+def compare(
+    denoiser: dsldec.Denoiser, prompts: list[str], policy: dsldec.Policy, batch: int, rounds: int
+) -> None:
     seconds: dict[int, list[float]] = {drafts: [] for drafts in DRAFTS}
     for _ in range(rounds):
         results = {drafts: timed(denoiser, prompts, policy, drafts, batch) for drafts in DRAFTS}
@@ -45,12 +56,19 @@ def compare(denoiser: dsldec.Denoiser, prompts: list[str], policy: dsldec.Policy
     plain = results[1][1]
     costs = row_cost(denoiser, tuple(batch * drafts for drafts in DRAFTS), 10 * rounds)
     for drafts, (_, decoded) in results.items():
-        totals = [[sum(column) for column in zip(*rows, strict=True)] for rows in (decoded.accepted, decoded.proposed)]
+        totals = [
+            [sum(column) for column in zip(*rows, strict=True)]
+            for rows in (decoded.accepted, decoded.proposed)
+        ]
         shares = " ".join(f"{some / max(1, all_):.2f}" for some, all_ in zip(*totals, strict=True))
         gain = float(plain.forwards.sum() / decoded.forwards.sum())
         rows, forwards = (float(counts.double().mean()) for counts in (decoded.rows, decoded.forwards))
-        ratio = statistics.median(ours / plainly for ours, plainly in zip(seconds[drafts], seconds[1], strict=True))
-        cells = f"{forwards:.1f} | {rows:.1f} | {shares} | {gain:.2f} | {costs[batch * drafts]:.2f} | {ratio:.2f}"
+        ratio = statistics.median(
+            ours / plainly for ours, plainly in zip(seconds[drafts], seconds[1], strict=True)
+        )
+        cells = (
+            f"{forwards:.1f} | {rows:.1f} | {shares} | {gain:.2f} | {costs[batch * drafts]:.2f} | {ratio:.2f}"
+        )
         print(f"| `{policy.name}` | {batch} | {drafts} | {cells} |")
 
 
@@ -58,7 +76,9 @@ def main(count: int = 1, rounds: int = 1) -> None:
     """Compare on so many prompts, so many times: `python examples/draft_cost.py 16 3`."""
     denoiser = dsldec.from_pretrained()
     prompts = [example.prompt for example in held_out("word_problems", count)]
-    print("| policy | batch | drafts | forwards | rows | accepted by depth | gain | cost of a forward | time |")
+    print(
+        "| policy | batch | drafts | forwards | rows | accepted by depth | gain | cost of a forward | time |"
+    )
     print("|---|---|---|---|---|---|---|---|---|")
     for name in ("static", "threshold", "dico"):
         policy = dsldec.load(name, block=GENERATED)

@@ -5,11 +5,16 @@ import transformers
 from dsldec.engines.transformers import custom_generate
 from dsldec.resources import embedded_model_folder
 
-QUESTIONS = ["What is 14+18?", "Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?"]
+QUESTIONS = [
+    "What is 14+18?",
+    "Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?",
+]
 
 
 class EuroBertForMaskedLM(transformers.EuroBertForMaskedLM, transformers.GenerationMixin):
-    """transformers gives `generate` to causal models only; most others, such as a Qwen3 with `is_causal=False`, have it already."""
+    """transformers gives `generate` to causal models only; most others, such as a Qwen3 with
+    `is_causal=False`, have it already.
+    """
 
 
 def main() -> None:
@@ -17,7 +22,9 @@ def main() -> None:
     model = EuroBertForMaskedLM.from_pretrained(folder)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder, padding_side="left")
     chats = [[{"role": "user", "content": question}] for question in QUESTIONS]
-    inputs = tokenizer.apply_chat_template(chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt")
+    inputs = tokenizer.apply_chat_template(
+        chats, add_generation_prompt=True, padding=True, return_dict=True, return_tensors="pt"
+    )
 
     decode = custom_generate("threshold", confidence=0.8, block=48)
     ids = model.generate(**inputs, custom_generate=decode, max_new_tokens=48)

@@ -2,7 +2,9 @@
 
 import dsldec
 
-QUESTION = "<|user|>Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?<|assistant|>"
+QUESTION = (
+    "<|user|>Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?<|assistant|>"
+)
 WORKINGS = [
     "3*6=[MASK]. 14+[MASK]=32. The answer is [MASK]. #### [MASK]",
     "[MASK*4] 14+18=32. The answer is 32. #### 32",

@@ -1,8 +1,10 @@
-"""Draw the README's picture, one prompt at three moments of its decoding: `python examples/live_view.py > live_view.svg`."""
+"""Draw the README's picture, one prompt at three moments of its decoding: `python examples/live_view.py >
+live_view.svg`.
+"""
 
 import dsldec
 from dsldec.runtime.decode import stream
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.trace import StepEvent
 from dsldec.tools.live import Board, View, snapshot_svg
 
 PROMPT = "Uma has 20 eggs. Then the number of eggs doubles. How many eggs are there now?"
@@ -19,7 +21,14 @@ def picture() -> str:
         views.append(board.view())
 
     ids = denoiser.encode(PROMPT)
-    for _ in stream(denoiser, [ids], dsldec.load("threshold"), gen_length=denoiser.gen_length, backend="eager", on_step=watch):
+    for _ in stream(
+        denoiser,
+        [ids],
+        dsldec.load("threshold"),
+        gen_length=denoiser.gen_length,
+        backend="eager",
+        on_step=watch,
+    ):
         pass
     return snapshot_svg(views[0], views[len(views) // 2], views[-1], width=70)
 

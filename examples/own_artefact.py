@@ -1,4 +1,5 @@
-"""Run a step that `dsldec build` made with torch alone: dsldec is not imported here, and need not be installed.
+"""Run a step that `dsldec build` made with torch alone: dsldec is not imported here, and need not be
+installed.
 
 dsldec build threshold --vocab 818 --batch 2 -o step.pt2
 python examples/own_artefact.py step.pt2
@@ -10,7 +11,9 @@ import sys
 
 import torch
 
-os.environ.setdefault("AOTI_RUNTIME_CHECK_INPUTS", "1")  # torch then checks every input's shape and dtype; else it trusts the caller
+os.environ.setdefault(
+    "AOTI_RUNTIME_CHECK_INPUTS", "1"
+)  # torch then checks every input's shape and dtype; else it trusts the caller
 
 
 def denoiser(canvas: torch.Tensor, mask_id: int, vocab_size: int) -> torch.Tensor:
@@ -29,8 +32,14 @@ def main(file: str = "step.pt2") -> None:
 
     # Both in the package's own order: torch goes by that, not by names.
     ids = {"mask_id": mask_id, "eos_id": -1}
-    params = {name: torch.tensor(ids.get(name, of["value"]), dtype=getattr(torch, of["dtype"])) for name, of in about["params"].items()}
-    state = {name: torch.full(of["shape"], of["first"], dtype=getattr(torch, of["dtype"])) for name, of in about["state"].items()}
+    params = {
+        name: torch.tensor(ids.get(name, of["value"]), dtype=getattr(torch, of["dtype"]))
+        for name, of in about["params"].items()
+    }
+    state = {
+        name: torch.full(of["shape"], of["first"], dtype=getattr(torch, of["dtype"]))
+        for name, of in about["state"].items()
+    }
     canvas = torch.full((rows, window), mask_id)
     editable = torch.ones(rows, window, dtype=torch.bool)
     done, forwards = torch.zeros(rows, dtype=torch.bool), 0
@@ -41,7 +50,9 @@ def main(file: str = "step.pt2") -> None:
 
     print(about["policy"]["text"])
     most = about["facts"]["forwards_bound_of_a_window"]
-    print(f"{rows} rows of {window} positions in {forwards} forwards, at most {most}; dsldec imported: {'dsldec' in sys.modules}")
+    print(
+        f"{rows} rows of {window} positions in {forwards} forwards, at most {most}; dsldec imported: {'dsldec' in sys.modules}"
+    )
 
 
 if __name__ == "__main__":

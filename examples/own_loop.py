@@ -1,4 +1,6 @@
-"""Embed a policy's compiled step in a decoding loop of one's own: any model, any cache, one pure function a step."""
+"""Embed a policy's compiled step in a decoding loop of one's own: any model, any cache, one pure function a
+step.
+"""
 
 import shutil
 
@@ -16,7 +18,9 @@ def main() -> None:
     backend = "inductor" if shutil.which("g++") else "eager"
     step = policy.compile(backend, mask_id=denoiser.mask_id)
 
-    prompt = denoiser.encode("Pens cost 4 dollars each. Ben buys 3 pens and pays with 20 dollars. How much change is it?")
+    prompt = denoiser.encode(
+        "Pens cost 4 dollars each. Ben buys 3 pens and pays with 20 dollars. How much change is it?"
+    )
     ids = torch.tensor([prompt + [denoiser.mask_id] * GENERATED])
     editable = torch.ones(1, BLOCK, dtype=torch.bool)
     state = step.start(batch=1, window_length=BLOCK)

@@ -24,7 +24,11 @@ Accepted = Callable[[str, str], None]
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    parser.addoption("--accept", action="store_true", help="write the golden texts anew; look at what `git diff` says of them")
+    parser.addoption(
+        "--accept",
+        action="store_true",
+        help="write the golden texts anew; look at what `git diff` says of them",
+    )
 
 
 @pytest.fixture
@@ -53,7 +57,11 @@ class Built:
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
     """What the README's `dsldec build` gives, built once for all tests."""
-    (command,) = re.findall(r"^dsldec (build .*)", (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"), re.MULTILINE)
+    (command,) = re.findall(
+        r"^dsldec (build .*)",
+        (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"),
+        re.MULTILINE,
+    )
     folder, out, err = tmp_path_factory.mktemp("built"), io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert main(shlex.split(command)) == 0, err.getvalue()

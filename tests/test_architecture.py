@@ -1,4 +1,5 @@
-"""Does dsldec obey the laws: imports in one direction, no torch before the backends, a library met in one place, files read in one?
+"""Does dsldec obey the laws: imports in one direction, no torch before the backends, a library met in one
+place, files read in one?
 
 Not here: what the files do. The laws are the constants below; the messages say what to do about a broken one.
 """
@@ -18,7 +19,8 @@ import dsldec
 
 PACKAGE = Path(dsldec.__file__).parent
 
-# From the command line down: a layer imports itself and what is below it. Neighbours on a line may import each other.
+# From the command line down: a layer imports itself and what is below it. Neighbours on a line may import
+# each other.
 LAYERS = (
     ("__init__", "__main__"),  # the edge: everything is in reach, nothing inside asks for it
     ("cli",),
@@ -36,7 +38,7 @@ LAYERS = (
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
-    ("resources", "lru"),
+    ("resources", "lru", "renamed"),
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 
@@ -62,19 +64,22 @@ MET_IN_ONE_PLACE = {
     "argparse": {"cli/arguments.py", "models/train/__main__.py"},
 }
 
-# Who reads without `files`: files of our own (grammar, held-out prompts, what was built a moment ago), what stands inside an archive or
-# behind the header of weights, lines of a process or of a results file that is owned already.
+# Who reads without `files`: files of our own (grammar, held-out prompts, what was built a moment ago), what
+# stands inside an archive or behind the header of weights, lines of a process or of a results file that is
+# owned already.
 READS = frozenset(("read_text", "read_bytes", "loads"))
 READ_THEIR_OWN = {
     "files.py", "language/parse.py", "tools/evaluate.py", "tools/build.py", "tools/inside.py", "tools/results.py", "tools/model.py",
     "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
-    "backends/aot.py", "backends/engine_cache.py", "backends/manifest.py", "backends/sealed.py",
+    "backends/aot.py", "backends/engine_cache.py", "backends/manifest_reader.py", "backends/sealed.py",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Import:
-    """`file` (below the package) asks for `module`; `at_import` when that happens as soon as the file is imported."""
+    """`file` (below the package) asks for `module`; `at_import` when that happens as soon as the file is
+    imported.
+    """
 
     file: str
     line: int
@@ -102,7 +107,9 @@ def is_type_checking(test: ast.expr) -> bool:
     return ast.unparse(test) in ("TYPE_CHECKING", "typing.TYPE_CHECKING")
 
 
-def import_statements(node: ast.AST, at_import: bool = True) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
+def import_statements(
+    node: ast.AST, at_import: bool = True
+) -> Iterator[tuple[ast.Import | ast.ImportFrom, bool]]:
     """Every import below `node`, and whether importing the file runs it."""
     for child in ast.iter_child_nodes(node):
         if isinstance(child, ast.Import | ast.ImportFrom):
@@ -111,11 +118,15 @@ def import_statements(node: ast.AST, at_import: bool = True) -> Iterator[tuple[a
             yield from import_statements(ast.Module(child.body, []), False)
             yield from import_statements(ast.Module(child.orelse, []), at_import)
         else:
-            yield from import_statements(child, at_import and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef))
+            yield from import_statements(
+                child, at_import and not isinstance(child, ast.FunctionDef | ast.AsyncFunctionDef)
+            )
 
 
 def modules_named(statement: ast.Import | ast.ImportFrom, package: Path, file: Path) -> list[str]:
-    """The absolute names of the modules an import asks for; names taken from a package of dsldec count as its parts."""
+    """The absolute names of the modules an import asks for; names taken from a package of dsldec count as its
+    parts.
+    """
     if isinstance(statement, ast.Import):
         return [alias.name for alias in statement.names]
     here = ["dsldec", *file.relative_to(package).parent.parts]
@@ -126,7 +137,11 @@ def modules_named(statement: ast.Import | ast.ImportFrom, package: Path, file: P
     if library != "dsldec" or not folder.is_dir():
         return [module]
     is_part = {path.stem for path in folder.iterdir()}.__contains__
-    return list(dict.fromkeys(f"{module}.{alias.name}" if is_part(alias.name) else module for alias in statement.names))
+    return list(
+        dict.fromkeys(
+            f"{module}.{alias.name}" if is_part(alias.name) else module for alias in statement.names
+        )
+    )
 
 
 def imports_of(package: Path) -> list[Import]:
@@ -143,7 +158,11 @@ def parts_without_layer(package: Path) -> list[str]:
     files = sorted(file.stem for file in package.glob("cli/*.py"))
     return [
         *(f"dsldec/{part} has no layer: give it one in LAYERS" for part in parts if part not in LEVEL),
-        *(f"dsldec/cli/{file}.py has no layer: give it one in CLI_LAYERS" for file in files if file not in CLI_LEVEL),
+        *(
+            f"dsldec/cli/{file}.py has no layer: give it one in CLI_LAYERS"
+            for file in files
+            if file not in CLI_LEVEL
+        ),
     ]
 
 
@@ -167,7 +186,11 @@ def tangled_verbs(package: Path) -> list[str]:
 
 def heavy_imports(package: Path) -> list[str]:
     found = [each for each in imports_of(package) if each.library in HEAVY]
-    never = [f"{each}: nothing before the backends may; move what needs it to `backends`" for each in found if each.importer in LIGHT]
+    never = [
+        f"{each}: nothing before the backends may; move what needs it to `backends`"
+        for each in found
+        if each.importer in LIGHT
+    ]
     later = [
         f"{each} as soon as it is imported: move the import into the function that needs it"
         for each in found
@@ -177,7 +200,9 @@ def heavy_imports(package: Path) -> list[str]:
 
 
 def early_backends(package: Path) -> list[str]:
-    """A policy is loaded and checked without torch, so it may reach for the backends only when asked to compile."""
+    """A policy is loaded and checked without torch, so it may reach for the backends only when asked to
+    compile.
+    """
     return [
         f"{each} as soon as it is imported: move the import into the method that needs it"
         for each in imports_of(package)
@@ -194,7 +219,9 @@ def strayed_libraries(package: Path) -> list[str]:
 
 
 def stray_reads(package: Path) -> list[str]:
-    """Calls of `json.loads`, `path.read_text` and `path.read_bytes`, which read whatever there is, and wait for it."""
+    """Calls of `json.loads`, `path.read_text` and `path.read_bytes`, which read whatever there is, and wait
+    for it.
+    """
     return [
         f"dsldec/{name}:{node.lineno} calls `{ast.unparse(node.func)}`: a file that a user names is read by `dsldec.files`, within bounds"
         for file in sorted(package.rglob("*.py"))
@@ -204,7 +231,15 @@ def stray_reads(package: Path) -> list[str]:
     ]
 
 
-LAWS = (parts_without_layer, upward_imports, tangled_verbs, heavy_imports, early_backends, strayed_libraries, stray_reads)
+LAWS = (
+    parts_without_layer,
+    upward_imports,
+    tangled_verbs,
+    heavy_imports,
+    early_backends,
+    strayed_libraries,
+    stray_reads,
+)
 
 
 @pytest.mark.parametrize("law", LAWS, ids=lambda law: law.__name__)
@@ -213,42 +248,131 @@ def test_dsldec_obeys(law):
     assert not broken, "\n" + "\n".join(broken)
 
 
-@pytest.mark.parametrize("statement", ["import dsldec, dsldec.cli", "import dsldec; dsldec.load('threshold')"])
+@pytest.mark.parametrize(
+    "statement", ["import dsldec, dsldec.cli", "import dsldec; dsldec.load('threshold')"]
+)
 def test_torch_is_not_loaded_by(statement):
     program = f"import sys; {statement}; print(*sorted({HEAVY!r} & set(sys.modules)))"
     ran = subprocess.run([sys.executable, "-c", program], cwd=PACKAGE.parent, capture_output=True, text=True)
     assert ran.returncode == 0, ran.stderr
-    assert not ran.stdout.split(), f"`{statement}` loads {ran.stdout}: `python -X importtime -c '{statement}'` shows on which way"
+    assert not ran.stdout.split(), (
+        f"`{statement}` loads {ran.stdout}: `python -X importtime -c '{statement}'` shows on which way"
+    )
 
 
 # Each law can be broken: a file of dsldec with a bad import, and the start of what must be said about it.
 BROKEN = [
-    (upward_imports, "source.py", "from .diagnostics import Diagnostic", "dsldec/source.py:1 imports dsldec.diagnostics, which is above"),
-    (upward_imports, "checks/names.py", "from ..ir import nodes", "dsldec/checks/names.py:1 imports dsldec.ir"),
+    (
+        upward_imports,
+        "source.py",
+        "from .diagnostics import Diagnostic",
+        "dsldec/source.py:1 imports dsldec.diagnostics, which is above",
+    ),
+    (
+        upward_imports,
+        "checks/names.py",
+        "from ..ir import nodes",
+        "dsldec/checks/names.py:1 imports dsldec.ir",
+    ),
     (upward_imports, "checks/names.py", "from .. import ir", "dsldec/checks/names.py:1 imports dsldec.ir"),
-    (upward_imports, "ir/lower.py", "import dsldec.runtime.decode", "dsldec/ir/lower.py:1 imports dsldec.runtime.decode"),
-    (upward_imports, "ir/lower.py", "def lower():\n    from dsldec import tools", "dsldec/ir/lower.py:2 imports dsldec.tools"),
-    (upward_imports, "backends/a.py", "if TYPE_CHECKING:\n    from ..runtime import b", "dsldec/backends/a.py:2 imports dsldec.runtime"),
-    (upward_imports, "tools/run.py", "from dsldec import load", "dsldec/tools/run.py:1 imports dsldec, which is above `tools`"),
+    (
+        upward_imports,
+        "ir/lower.py",
+        "import dsldec.runtime.decode",
+        "dsldec/ir/lower.py:1 imports dsldec.runtime.decode",
+    ),
+    (
+        upward_imports,
+        "ir/lower.py",
+        "def lower():\n    from dsldec import tools",
+        "dsldec/ir/lower.py:2 imports dsldec.tools",
+    ),
+    (
+        upward_imports,
+        "backends/a.py",
+        "if TYPE_CHECKING:\n    from ..runtime import b",
+        "dsldec/backends/a.py:2 imports dsldec.runtime",
+    ),
+    (
+        upward_imports,
+        "tools/run.py",
+        "from dsldec import load",
+        "dsldec/tools/run.py:1 imports dsldec, which is above `tools`",
+    ),
     (upward_imports, "resources.py", "from . import source", "dsldec/resources.py:1 imports dsldec.source"),
-    (tangled_verbs, "cli/decoding.py", "from . import bench", "dsldec/cli/decoding.py:1 imports dsldec.cli.bench, which is not below"),
-    (tangled_verbs, "cli/bench.py", "def f():\n    from .policies import check", "dsldec/cli/bench.py:2 imports dsldec.cli.policies"),
-    (tangled_verbs, "cli/values.py", "from .arguments import Parser", "dsldec/cli/values.py:1 imports dsldec.cli.arguments"),
-    (tangled_verbs, "cli/model_options.py", "from . import main", "dsldec/cli/model_options.py:1 imports dsldec.cli, which"),
-    (heavy_imports, "language/words.py", "def f():\n    import torch.nn", "dsldec/language/words.py:2 imports torch.nn: nothing before"),
-    (heavy_imports, "ir/nodes.py", "if TYPE_CHECKING:\n    from torch import Tensor", "dsldec/ir/nodes.py:2 imports torch: nothing before"),
+    (
+        tangled_verbs,
+        "cli/decoding.py",
+        "from . import bench",
+        "dsldec/cli/decoding.py:1 imports dsldec.cli.bench, which is not below",
+    ),
+    (
+        tangled_verbs,
+        "cli/bench.py",
+        "def f():\n    from .policies import check",
+        "dsldec/cli/bench.py:2 imports dsldec.cli.policies",
+    ),
+    (
+        tangled_verbs,
+        "cli/values.py",
+        "from .arguments import Parser",
+        "dsldec/cli/values.py:1 imports dsldec.cli.arguments",
+    ),
+    (
+        tangled_verbs,
+        "cli/model_options.py",
+        "from . import main",
+        "dsldec/cli/model_options.py:1 imports dsldec.cli, which",
+    ),
+    (
+        heavy_imports,
+        "language/words.py",
+        "def f():\n    import torch.nn",
+        "dsldec/language/words.py:2 imports torch.nn: nothing before",
+    ),
+    (
+        heavy_imports,
+        "ir/nodes.py",
+        "if TYPE_CHECKING:\n    from torch import Tensor",
+        "dsldec/ir/nodes.py:2 imports torch: nothing before",
+    ),
     (heavy_imports, "cli/values.py", "import numpy as np", "dsldec/cli/values.py:1 imports numpy as soon as"),
-    (heavy_imports, "policy.py", "class Policy:\n    import transformers", "dsldec/policy.py:2 imports transformers as soon as"),
+    (
+        heavy_imports,
+        "policy.py",
+        "class Policy:\n    import transformers",
+        "dsldec/policy.py:2 imports transformers as soon as",
+    ),
     (
         early_backends,
         "policy.py",
         "try:\n    from .backends import module\nfinally:\n    pass",
         "dsldec/policy.py:2 imports dsldec.backends",
     ),
-    (strayed_libraries, "language/fmt.py", "from lark import Tree", "dsldec/language/fmt.py:1 imports lark: only dsldec/language/parse.py"),
-    (strayed_libraries, "tools/run.py", "import argparse", "dsldec/tools/run.py:1 imports argparse: only dsldec/cli/arguments.py and"),
-    (strayed_libraries, "cli/bench.py", "import argparse", "dsldec/cli/bench.py:1 imports argparse: only dsldec/cli/arguments.py and"),
-    (stray_reads, "tools/run.py", "def f(path):\n    return path.read_text()", "dsldec/tools/run.py:2 calls `path.read_text`"),
+    (
+        strayed_libraries,
+        "language/fmt.py",
+        "from lark import Tree",
+        "dsldec/language/fmt.py:1 imports lark: only dsldec/language/parse.py",
+    ),
+    (
+        strayed_libraries,
+        "tools/run.py",
+        "import argparse",
+        "dsldec/tools/run.py:1 imports argparse: only dsldec/cli/arguments.py and",
+    ),
+    (
+        strayed_libraries,
+        "cli/bench.py",
+        "import argparse",
+        "dsldec/cli/bench.py:1 imports argparse: only dsldec/cli/arguments.py and",
+    ),
+    (
+        stray_reads,
+        "tools/run.py",
+        "def f(path):\n    return path.read_text()",
+        "dsldec/tools/run.py:2 calls `path.read_text`",
+    ),
     (stray_reads, "policy.py", "import json\nx = json.loads('1')", "dsldec/policy.py:2 calls `json.loads`"),
     (parts_without_layer, "helpers.py", "", "dsldec/helpers has no layer"),
     (parts_without_layer, "cli/helpers.py", "", "dsldec/cli/helpers.py has no layer"),
@@ -258,10 +382,16 @@ KEPT = [
     ("files.py", "import json\nx = json.loads('1')"),
     ("cli/arguments.py", "import argparse\ndef main():\n    import torch\n    from ..tools import run"),
     ("cli/dispatch.py", "from ..tools import quoted\nfrom . import arguments, bench"),
-    ("policy.py", "if TYPE_CHECKING:\n    from .backends import step\ndef compile():\n    from .backends import module"),
+    (
+        "policy.py",
+        "if TYPE_CHECKING:\n    from .backends import step\ndef compile():\n    from .backends import module",
+    ),
     ("language/parse.py", "import lark\nfrom .. import resources, diagnostics\nfrom . import syntax"),
     ("runtime/decode.py", "import torch\nfrom ..models.protocol import Denoiser"),
-    ("__init__.py", "from . import cli\nfrom .policy import load\ndef __getattr__(name):\n    from .runtime.decode import decode"),
+    (
+        "__init__.py",
+        "from . import cli\nfrom .policy import load\ndef __getattr__(name):\n    from .runtime.decode import decode",
+    ),
 ]
 
 

@@ -1,4 +1,6 @@
-"""Is every mistake in a call from Python told in a sentence with what to write, and is the signature what it was?"""
+"""Is every mistake in a call from Python told in a sentence with what to write, and is the signature what it
+was?
+"""
 
 from __future__ import annotations
 
@@ -55,17 +57,37 @@ def said(call: Callable[[], Any]) -> str:
         (lambda: decode(batch_size=4, top_p=0.5), "E0447", "`batch_size`: it is called `batch=4`; `top_p`: "),
         (lambda: decode("threshold", 64), "E0447", "takes 3 arguments without a name, and is given 4"),
         (lambda: dsldec.decode(DENOISER, IDS), "E0447", "`decode` lacks `policy`"),  # type: ignore[call-arg]
-        (lambda: dsldec.load("threshold", gen_length=64), "E0403", "`decode(denoiser, prompts, policy, gen_length=64)`"),
-        (lambda: dsldec.load("threshold", temperature=0), "E0403", "leave it out: 0 is what all shipped policies do"),
+        (
+            lambda: dsldec.load("threshold", gen_length=64),
+            "E0403",
+            "`decode(denoiser, prompts, policy, gen_length=64)`",
+        ),
+        (
+            lambda: dsldec.load("threshold", temperature=0),
+            "E0403",
+            "leave it out: 0 is what all shipped policies do",
+        ),
         (lambda: dsldec.load("threshold", 0.8), "E0447", '`dsldec.load("threshold", confidence=0.8)`'),
         (lambda: dsldec.load(policy="threshold"), "E0447", "takes `policy` without its name"),
         (lambda: dsldec.load(POLICY), "E0448", "`policy.bind(confidence=0.8)`"),
-        (lambda: dsldec.load("threshold(confidence=0.8)"), "E0401", '`dsldec.load("threshold", confidence=0.8)`'),
+        (
+            lambda: dsldec.load("threshold(confidence=0.8)"),
+            "E0401",
+            '`dsldec.load("threshold", confidence=0.8)`',
+        ),
         (lambda: dsldec.load("low_confidence"), "E0401", "did you mean `static`?"),
         (lambda: dsldec.load("policy p(): window all"), "E0401", "a line for each statement"),
         (lambda: dsldec.from_pretrained(device_map="auto"), "E0447", "a GPU is taken where there is one"),
-        (lambda: dsldec.from_pretrained(torch_dtype=torch.bfloat16), "E0447", '`from_pretrained(..., dtype="bfloat16")`'),
-        (lambda: dsldec.from_pretrained(gen_length=8), "E0447", "`decode(denoiser, prompts, policy, gen_length=8)`"),
+        (
+            lambda: dsldec.from_pretrained(torch_dtype=torch.bfloat16),
+            "E0447",
+            '`from_pretrained(..., dtype="bfloat16")`',
+        ),
+        (
+            lambda: dsldec.from_pretrained(gen_length=8),
+            "E0447",
+            "`decode(denoiser, prompts, policy, gen_length=8)`",
+        ),
         (lambda: POLICY.bind(0.8), "E0447", "`policy.bind(confidence=0.8)`"),
         (lambda: POLICY.bind(max_new_tokens=8), "E0403", "`decode(denoiser, prompts, policy, gen_length=8)`"),
         (lambda: POLICY.compile("eager", 3), "E0447", "`mask_id=`"),
@@ -74,18 +96,34 @@ def said(call: Callable[[], Any]) -> str:
         (lambda: STEP.start(2), "E0447", "`start` lacks `window_length`"),
         (lambda: STEP.start(2, 4, window=4), "E0447", "did you mean `window_length`?"),
         (lambda: custom_generate("threshold", max_new_tokens=4), "E0403", "it is called `gen_length=4`"),
-        (lambda: custom_generate("threshold", top_p=0.5), "E0403", "`draw nucleus(temperature=1, top_p=0.5)`"),
+        (
+            lambda: custom_generate("threshold", top_p=0.5),
+            "E0403",
+            "`draw nucleus(temperature=1, top_p=0.5)`",
+        ),
         (lambda: stream(DENOISER, IDS, "threshold", steps=3), "E0447", "a policy decides how many forwards"),
         (lambda: dsldec.check(), "E0447", "`dsldec.check(text)`"),
     ],
 )
-def test_an_argument_that_is_none_is_told_with_what_there_is(call: Callable[[], Any], code: str, says: str) -> None:
+def test_an_argument_that_is_none_is_told_with_what_there_is(
+    call: Callable[[], Any], code: str, says: str
+) -> None:
     text = said(call)
     assert text.startswith(f"error[{code}]: ")
     assert says in text
 
 
-WRONG: list[Any] = [None, 3, 2.5, b"threshold", ["threshold"], {"name": "threshold"}, dsldec, dsldec.Policy, (POLICY, [])]
+WRONG: list[Any] = [
+    None,
+    3,
+    2.5,
+    b"threshold",
+    ["threshold"],
+    {"name": "threshold"},
+    dsldec,
+    dsldec.Policy,
+    (POLICY, []),
+]
 
 
 @pytest.mark.parametrize("given", WRONG, ids=repr)
@@ -119,9 +157,14 @@ VALUES: list[tuple[str, list[Any]]] = [
 ]
 
 
-@pytest.mark.parametrize(("name", "value"), [(name, value) for name, values in VALUES for value in values], ids=repr)
+@pytest.mark.parametrize(
+    ("name", "value"), [(name, value) for name, values in VALUES for value in values], ids=repr
+)
 def test_a_value_that_an_option_cannot_have_is_told(name: str, value: Any) -> None:
-    for call in (lambda: decode(**{name: value}), lambda: stream(DENOISER, IDS, "threshold", **{name: value})):
+    for call in (
+        lambda: decode(**{name: value}),
+        lambda: stream(DENOISER, IDS, "threshold", **{name: value}),
+    ):
         said(call)
 
 
@@ -154,19 +197,29 @@ def test_a_model_that_is_loaded_is_led_to_where_it_is_taken() -> None:
     assert '`dsldec.from_pretrained("./MODEL")`' in said(lambda: dsldec.decode("./MODEL", IDS, "threshold"))  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("how", [{"mask_id": None}, {"mask_id": "x"}, {"eos_id": "x"}, {"backend": None}, {"backend": []}], ids=repr)
+@pytest.mark.parametrize(
+    "how",
+    [{"mask_id": None}, {"mask_id": "x"}, {"eos_id": "x"}, {"backend": None}, {"backend": []}],
+    ids=repr,
+)
 def test_no_step_is_compiled_with_such(how: dict[str, Any]) -> None:
     said(lambda: POLICY.compile(**({"mask_id": 3} | how)))
 
 
-@pytest.mark.parametrize("how", [{"batch": 0}, {"batch": "2"}, {"window_length": None}, {"vocab_size": "x"}, {"device": "gpu"}], ids=repr)
+@pytest.mark.parametrize(
+    "how",
+    [{"batch": 0}, {"batch": "2"}, {"window_length": None}, {"vocab_size": "x"}, {"device": "gpu"}],
+    ids=repr,
+)
 def test_no_state_is_started_with_such(how: dict[str, Any]) -> None:
     said(lambda: STEP.start(**({"batch": 2, "window_length": 4} | how)))
 
 
 def test_two_prompts_with_one_request_id_draw_the_same() -> None:
     text = "policy drawn():\n  window all\n  draw gumbel(0.5)\n  commit top(masked, 1, by=conf)\n"
-    first, second = dsldec.decode(DENOISER, IDS * 2, text, gen_length=4, request_ids=[7, 7]).ids  # asked for: common random numbers
+    first, second = dsldec.decode(
+        DENOISER, IDS * 2, text, gen_length=4, request_ids=[7, 7]
+    ).ids  # asked for: common random numbers
     assert first.tolist() == second.tolist()
     assert len(dsldec.decode(DENOISER, IDS * 2, "static", gen_length=4, request_ids=[7, 7]).ids) == 2
 
@@ -190,7 +243,11 @@ def test_signatures_are_those_that_are_written() -> None:
     assert dsldec.decode.__name__ == "decode"
     assert (dsldec.decode.__doc__ or "").startswith("Decode prompts under a policy.")
     for function, name in ((dsldec.decode, "decode"), (dsldec.from_pretrained, "from_pretrained")):
-        keywords = [one.name for one in inspect.signature(function).parameters.values() if one.kind is one.KEYWORD_ONLY]
+        keywords = [
+            one.name
+            for one in inspect.signature(function).parameters.values()
+            if one.kind is one.KEYWORD_ONLY
+        ]
         assert sorted(keywords) == sorted(OWNERS[name])
 
 

@@ -26,7 +26,12 @@ def test_all_examples_are_listed() -> None:
 
 
 @pytest.mark.parametrize("name", SAYS)
-def test_example(name: str, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_example(
+    name: str,
+    request: pytest.FixtureRequest,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
     if name == "own_artefact":
         monkeypatch.chdir(request.getfixturevalue("built").file.parent)
     spec = importlib.util.spec_from_file_location(name, EXAMPLES / f"{name}.py")

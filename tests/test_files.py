@@ -1,4 +1,6 @@
-"""Does whatever a user names end in a sentence, in bounded time and memory: devices, pipes, endless and deep files, wild numbers?"""
+"""Does whatever a user names end in a sentence, in bounded time and memory: devices, pipes, endless and deep
+files, wild numbers?
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,17 @@ import pytest
 
 from dsldec import files
 from dsldec.cli import main
-from dsldec.files import NotJSON, Unreadable, json_of, lines, opened, policies_below, read_bytes, whole_number, why_not_written
+from dsldec.files import (
+    NotJSON,
+    Unreadable,
+    json_of,
+    lines,
+    opened,
+    policies_below,
+    read_bytes,
+    whole_number,
+    why_not_written,
+)
 
 GB = 10**9
 TABLE = "policy t(f: table = 0.5):\n  window blocks(8)\n  commit top(masked, 1, by=conf - of(f, token))\n"
@@ -104,11 +116,20 @@ def bounded(arguments: list[str], memory: int, **how) -> subprocess.CompletedPro
         resource.setrlimit(resource.RLIMIT_AS, (memory, memory))
 
     command = [sys.executable, "-m", "dsldec", *arguments]
-    return subprocess.run(command, preexec_fn=limit, timeout=60, stderr=subprocess.PIPE, text=True, **{"stdout": subprocess.PIPE} | how)
+    return subprocess.run(
+        command,
+        preexec_fn=limit,
+        timeout=60,
+        stderr=subprocess.PIPE,
+        text=True,
+        **{"stdout": subprocess.PIPE} | how,
+    )
 
 
 @pytest.mark.parametrize(
-    "arguments", [["check"], ["explain"], ["test"], ["run", "--prompts"], ["explain", "table.policy", "--set"]], ids=" ".join
+    "arguments",
+    [["check"], ["explain"], ["test"], ["run", "--prompts"], ["explain", "table.policy", "--set"]],
+    ids=" ".join,
 )
 def test_an_endless_file_takes_little_memory(arguments, hostile):
     file = "sparse" + {"test": ".cases", "run": ".jsonl"}.get(arguments[0], ".policy")
@@ -122,7 +143,9 @@ def test_an_endless_file_takes_little_memory(arguments, hostile):
 @pytest.mark.parametrize("verb", ["fmt -", "run", "run -"])
 @pytest.mark.parametrize("given", ["< /proc/self/mem", "0> written"])
 def test_standard_input_that_cannot_be_read(verb, given, hostile):
-    ran = subprocess.run(["sh", "-c", f"{sys.executable} -m dsldec {verb} {given}"], capture_output=True, text=True)
+    ran = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m dsldec {verb} {given}"], capture_output=True, text=True
+    )
     assert ran.returncode == 2
     assert ran.stderr.startswith("error[E04")
     assert " cannot be read: " in ran.stderr
@@ -132,7 +155,10 @@ def test_standard_input_that_cannot_be_read(verb, given, hostile):
 def test_closed_streams(closed):
     for verb in ("fmt -", "check threshold", "run"):
         ran = subprocess.run(
-            ["sh", "-c", f"{sys.executable} -m dsldec {verb} {closed}"], stdin=subprocess.DEVNULL, capture_output=True, text=True
+            ["sh", "-c", f"{sys.executable} -m dsldec {verb} {closed}"],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
         )
         assert "Traceback" not in ran.stderr
         assert ran.returncode in (0, 1, 2)
@@ -140,7 +166,8 @@ def test_closed_streams(closed):
 
 @pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no such device here")
 @pytest.mark.parametrize(
-    "arguments", [["explain", "threshold"], ["check", "threshold"], ["--help"], ["show", "threshold", "--stage", "tree"]]
+    "arguments",
+    [["explain", "threshold"], ["check", "threshold"], ["--help"], ["show", "threshold", "--stage", "tree"]],
 )
 def test_output_that_nothing_can_be_written_to(arguments):
     with open("/dev/full", "wb") as full:
@@ -189,7 +216,11 @@ def test_a_file_may_be_as_large_as_is_said_and_no_larger(tmp_path):
 
 def test_lines_are_bounded_each_and_together():
     assert list(lines(io.BytesIO(b"a\n\nb"))) == [b"a", b"", b"b"]
-    for limits, says in (((3, 99, 9), "line 2 is longer"), ((9, 7, 9), "larger than 7 bytes"), ((9, 99, 2), "more than 2 lines")):
+    for limits, says in (
+        ((3, 99, 9), "line 2 is longer"),
+        ((9, 7, 9), "larger than 7 bytes"),
+        ((9, 99, 2), "more than 2 lines"),
+    ):
         with pytest.raises(Unreadable, match=says):
             list(lines(io.BytesIO(b"ab\nabcd\nab\n"), *limits))
 
@@ -216,15 +247,32 @@ def test_json_that_is_not_read(text, says):
 
 
 def test_json_that_is_read():
-    assert json_of('["[[[", "\\"[", "\\\\", {"a": [1.5, 10, true]}]') == ["[[[", '"[', "\\", {"a": [1.5, 10, True]}]
+    assert json_of('["[[[", "\\"[", "\\\\", {"a": [1.5, 10, true]}]') == [
+        "[[[",
+        '"[',
+        "\\",
+        {"a": [1.5, 10, True]},
+    ]
     assert json_of("[" * 100 + "]" * 100) is not None
-    assert json_of('{"a": 1, "a": Infinity}') == {"a": float("inf")}  # as some published configurations have it
+    assert json_of('{"a": 1, "a": Infinity}') == {
+        "a": float("inf")
+    }  # as some published configurations have it
     assert json_of("1000000000000000019884624838656") == 1000000000000000019884624838656
 
 
 @pytest.mark.parametrize(
     ("text", "number"),
-    [("4", 4), (" -4 ", -4), ("+4", 4), ("1_0", 10), ("", None), ("four", None), ("--4", None), ("4.5", None), ("0" * 5000 + "7", 7)],
+    [
+        ("4", 4),
+        (" -4 ", -4),
+        ("+4", 4),
+        ("1_0", 10),
+        ("", None),
+        ("four", None),
+        ("--4", None),
+        ("4.5", None),
+        ("0" * 5000 + "7", 7),
+    ],
 )
 def test_whole_numbers(text, number):
     assert whole_number(text) == number
@@ -235,7 +283,9 @@ def test_whole_numbers_of_any_length():
     assert whole_number("-" + "9" * 5000) < -(10**60)
 
 
-@pytest.mark.parametrize("option", ["--gen-length", "--seed", "--batch", "--lookahead", "--mask-id", "--eos-id", "--block-length"])
+@pytest.mark.parametrize(
+    "option", ["--gen-length", "--seed", "--batch", "--lookahead", "--mask-id", "--eos-id", "--block-length"]
+)
 @pytest.mark.parametrize("digits", [400, 5000, 50_000])
 def test_numbers_of_many_digits_are_too_large(option, digits, capsys):
     assert main(["run", f"{option}={'9' * digits}", "hi"]) == 2
@@ -293,5 +343,7 @@ def test_a_deep_folder(tmp_path, monkeypatch, capsys):
 
 
 def test_every_limit_is_larger_than_what_is_shipped():
-    largest = max(path.stat().st_size for path in (Path(files.__file__).parent / "models" / "embedded").glob("*.json"))
+    largest = max(
+        path.stat().st_size for path in (Path(files.__file__).parent / "models" / "embedded").glob("*.json")
+    )
     assert largest < files.LARGEST_CONFIG < files.LARGEST_TOKENIZER

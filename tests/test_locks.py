@@ -35,7 +35,12 @@ def required(lock: Path) -> list[Requirement]:
 
 
 def test_all_lock_files_are_there() -> None:
-    assert [lock.name for lock in LOCKS] == ["measured-cpu.txt", "measured-cuda.txt", "oldest-cpu.txt", "oldest-cuda.txt"]
+    assert [lock.name for lock in LOCKS] == [
+        "measured-cpu.txt",
+        "measured-cuda.txt",
+        "oldest-cpu.txt",
+        "oldest-cuda.txt",
+    ]
 
 
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
@@ -44,10 +49,14 @@ def test_a_lock_file_holds_what_is_required(lock: Path) -> None:
     for requirement in required(lock):
         assert requirement.name in versions, f"{requirement} is not in {lock.name}: `make lock`"
         wrong = [one for one in versions[requirement.name] if one not in requirement.specifier]
-        assert not wrong, f"{lock.name} holds {requirement.name} {wrong}, and {requirement} is required: `make lock`"
+        assert not wrong, (
+            f"{lock.name} holds {requirement.name} {wrong}, and {requirement} is required: `make lock`"
+        )
 
 
-@pytest.mark.parametrize("lock", [lock for lock in LOCKS if lock.name.startswith("oldest")], ids=lambda lock: lock.stem)
+@pytest.mark.parametrize(
+    "lock", [lock for lock in LOCKS if lock.name.startswith("oldest")], ids=lambda lock: lock.stem
+)
 def test_the_oldest_versions_are_the_lower_ends_of_the_ranges(lock: Path) -> None:
     versions = pinned(lock)
     for requirement in map(Requirement, PROJECT["dependencies"]):

@@ -157,7 +157,9 @@ def test_a_table_in_every_form() -> None:
     assert dsldec.load(TABLE, f=0.25).parameters["f"] == 0.25
 
 
-@pytest.mark.parametrize("policy", [5, None, b"threshold", ["threshold"], 10**5000, Odd()], ids=lambda value: type(value).__name__)
+@pytest.mark.parametrize(
+    "policy", [5, None, b"threshold", ["threshold"], 10**5000, Odd()], ids=lambda value: type(value).__name__
+)
 def test_what_names_no_policy(policy: object) -> None:
     with pytest.raises(dsldec.UsageError, match="E0448") as error:
         dsldec.load(policy)  # type: ignore[arg-type]
@@ -165,7 +167,13 @@ def test_what_names_no_policy(policy: object) -> None:
 
 
 def test_a_value_of_any_length_is_told_shortly() -> None:
-    for given in ({"level": 10**5000}, {"block": 10**5000}, {"block": "9" * 5000}, {"fast": Odd()}, {"level": -(10**5000)}):
+    for given in (
+        {"level": 10**5000},
+        {"block": 10**5000},
+        {"block": "9" * 5000},
+        {"fast": Odd()},
+        {"level": -(10**5000)},
+    ):
         with pytest.raises(dsldec.PolicyError) as error:
             dsldec.load(TEXT, **given)  # type: ignore[arg-type]
         assert codes(error) == ["E0402"]
@@ -210,13 +218,18 @@ def test_facts() -> None:
     # Of two counts the smaller decides, and which one that is depends on their values.
     text = "policy p(a: int = 8 in 1..8, b: int = 2 in 2..9):\n  window blocks(8)\n  commit top(masked, a, by=conf) at most {} by conf\n"
     for most in ("2", "b"):
-        facts = dsldec.load(text.format(most) if most == "b" else text.format(most).replace("b: int = 2 in 2..9", "")).facts
+        facts = dsldec.load(
+            text.format(most) if most == "b" else text.format(most).replace("b: int = 2 in 2..9", "")
+        ).facts
         assert facts.forwards_bound(8, {"a": 8, "b": 2}) >= 4
 
 
 def test_bound_policies_share_their_compiled_step() -> None:
     policy = dsldec.load("threshold")
-    first, second = policy.compile("eager", mask_id=3), policy.bind(confidence=0.5).compile("eager", mask_id=3)
+    first, second = (
+        policy.compile("eager", mask_id=3),
+        policy.bind(confidence=0.5).compile("eager", mask_id=3),
+    )
     assert first.function is second.function
     assert first.params["confidence"] != second.params["confidence"]
 

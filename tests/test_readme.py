@@ -32,7 +32,12 @@ def blocks(language: str) -> list[str]:
 
 
 def commands(program: str) -> list[str]:
-    return [line.split("  #")[0].strip() for block in blocks("sh") for line in block.splitlines() if line.startswith(program + " ")]
+    return [
+        line.split("  #")[0].strip()
+        for block in blocks("sh")
+        for line in block.splitlines()
+        if line.startswith(program + " ")
+    ]
 
 
 def test_the_blocks_are_of_known_languages() -> None:
@@ -76,14 +81,20 @@ def test_the_server_is_started_on_what_was_exported() -> None:
 def test_the_python_without_dsldec(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
     _, _, program = blocks("python")
     said = aot.about(built.file)
-    inputs = {name: torch.zeros(said[name]["shape"], dtype=getattr(torch, said[name]["dtype"])) for name in aot.FIRST}
+    inputs = {
+        name: torch.zeros(said[name]["shape"], dtype=getattr(torch, said[name]["dtype"]))
+        for name in aot.FIRST
+    }
     step = aot.load(built.file, mask_id=0)
     names = inputs | {"state": dict(sorted(step.start(2, 32).items())), "params": dict(step.params)}
     names["editable"] = ~names["editable"]
     monkeypatch.chdir(built.file.parent)
     exec(compile(program, "README.md", "exec"), names)
     assert names["about"] == said
-    assert names["canvas"].count_nonzero(dim=1).tolist() == [1, 1]  # nothing is confident: the best position of each row
+    assert names["canvas"].count_nonzero(dim=1).tolist() == [
+        1,
+        1,
+    ]  # nothing is confident: the best position of each row
 
 
 @pytest.fixture
@@ -93,7 +104,9 @@ def workplace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     shutil.copytree(embedded_model_folder(), tmp_path / "my-model")
     prompts = ["What is 14+18?", "Compute 3*6."]
     (tmp_path / "questions.txt").write_text("\n".join(prompts) + "\n")
-    (tmp_path / "questions.jsonl").write_text("".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts))
+    (tmp_path / "questions.jsonl").write_text(
+        "".join(json.dumps({"prompt": prompt}) + "\n" for prompt in prompts)
+    )
     monkeypatch.chdir(tmp_path)
     return tmp_path
 
@@ -121,7 +134,9 @@ def test_the_make_commands_exist() -> None:
 
 def test_make_run_answers(capsys: pytest.CaptureFixture[str]) -> None:
     """What `make run` runs, without setting anything up."""
-    dry = subprocess.run(["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    dry = subprocess.run(
+        ["make", "--dry-run", "run"], cwd=ROOT, capture_output=True, text=True, check=True
+    ).stdout
     (command,) = re.findall(r"^\S*/dsldec (run .*)", dry.replace("\\\n", " "), re.MULTILINE)
     assert main(shlex.split(command)) == 0
     assert capsys.readouterr().out.count("####") == 2
@@ -135,7 +150,9 @@ def test_the_tables_are_of_what_ships() -> None:
     assert sorted(re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)) == shipped_policies()
     assert sorted(re.findall(r"^\| \[`(\w+)`\]", POLICIES, re.MULTILINE)) == shipped_policies()
     measured = re.findall(r"^\| (word problems|sudoku) \| `(.+?)` \|", POLICIES, re.MULTILINE)
-    assert measured == [(task.replace("_", " "), str(setting)) for task in TASKS for setting in settings(task)]
+    assert measured == [
+        (task.replace("_", " "), str(setting)) for task in TASKS for setting in settings(task)
+    ]
 
 
 def test_the_short_table_is_of_the_long_one() -> None:
@@ -151,4 +168,6 @@ def test_links_lead_somewhere() -> None:
 
 
 def test_the_picture_is_of_the_live_view() -> None:
-    assert "dsldec run" in (ROOT / "examples" / "live_view.svg").read_text(encoding="utf-8").replace("&#160;", " ")
+    assert "dsldec run" in (ROOT / "examples" / "live_view.svg").read_text(encoding="utf-8").replace(
+        "&#160;", " "
+    )

@@ -1,4 +1,6 @@
-"""Are the grammar, the policies and the embedded model where `resources` says, in a checkout and from the wheel?"""
+"""Are the grammar, the policies and the embedded model where `resources` says, in a checkout and from the
+wheel?
+"""
 
 from __future__ import annotations
 
@@ -34,7 +36,13 @@ def test_other_names_are_not_shipped(name):
 
 def test_the_embedded_model_is_an_ordinary_model_folder():
     found = {file.name for file in resources.embedded_model_folder().iterdir()}
-    assert found >= {"config.json", "model.safetensors", "tokenizer.json", "tokenizer_config.json", "chat_template.jinja"}
+    assert found >= {
+        "config.json",
+        "model.safetensors",
+        "tokenizer.json",
+        "tokenizer_config.json",
+        "chat_template.jinja",
+    }
 
 
 def output_of(*arguments: str, cwd: Path) -> str:

@@ -1,4 +1,6 @@
-"""Is what is said of other programs' options true: does each line of policy text check, is each option and parameter there?"""
+"""Is what is said of other programs' options true: does each line of policy text check, is each option and
+parameter there?
+"""
 
 from __future__ import annotations
 
@@ -13,9 +15,25 @@ from dsldec.cli.dispatch import VERBS
 from dsldec.cli.unknown import ANOTHER_VERB
 from dsldec.instead import INSTEAD
 from dsldec.spelling import keyword, on_command_line, option, setting, written
-from dsldec.synonyms import _FIXED, _PARAMETER_OF, _VERBS, SHIPPED, WORDS, Asked, advice, normal
+from dsldec.synonyms import _FIXED, _PARAMETER_OF, _VERBS, SHIPPED, WORDS, UnknownArgument, advice, normal
 
-VALUES = (None, "", "0.5", "0", "random", "origin", "topk_margin", "entropy", "x y", 4, 0.7, True, False, ["a"], [])
+VALUES = (
+    None,
+    "",
+    "0.5",
+    "0",
+    "random",
+    "origin",
+    "topk_margin",
+    "entropy",
+    "x y",
+    4,
+    0.7,
+    True,
+    False,
+    ["a"],
+    [],
+)
 PARSERS = {
     "run": decoding._run_parser(), "evaluate": decoding._evaluate_parser(), "model": decoding._model_parser(),
     "build": exporting._build_parser(), "export-hf": exporting._export_hf_parser(), "check": policies._check_parser(),
@@ -35,9 +53,17 @@ def answers(word: str) -> list[str]:
     keywords = frozenset(inspect.signature(dsldec.decode).parameters)
     told = []
     for value in VALUES:
-        told.append(advice(Asked(word, value, 'dsldec.load("threshold", {})', {"confidence": 0.9, "block": 32}, keywords)))
+        told.append(
+            advice(
+                UnknownArgument(
+                    word, value, 'dsldec.load("threshold", {})', {"confidence": 0.9, "block": 32}, keywords
+                )
+            )
+        )
         with on_command_line():
-            told.append(advice(Asked(word, value, parameters={"confidence": 0.9, "block": 32}, takes=takes)))
+            told.append(
+                advice(UnknownArgument(word, value, parameters={"confidence": 0.9, "block": 32}, takes=takes))
+            )
     return [one for one in told if one is not None]
 
 
@@ -59,7 +85,9 @@ def test_what_is_told_of_a_word_is_there(word: str) -> None:
 def test_a_line_that_is_to_be_written_is_one_of_a_policy(word: str) -> None:
     for one in answers(word):
         for line in re.findall(r"`((?:draw|logits|commit) [^`]*)`", one):
-            commit = "" if line.startswith("commit") else "  commit masked and conf > 0.9 at least 1 by conf\n"
+            commit = (
+                "" if line.startswith("commit") else "  commit masked and conf > 0.9 at least 1 by conf\n"
+            )
             policy, diagnostics = dsldec.check(f"policy p():\n  window blocks(32)\n  {line}\n{commit}")
             assert policy is not None, (line, *map(str, diagnostics))
 
@@ -75,9 +103,11 @@ def test_verbs_have_the_options_that_are_said_to_be_theirs() -> None:
     for verb, options in _VERBS.items():
         there = {normal(name.replace("--no-", "--")) for name in flags(verb)}
         assert options <= there, (verb, options - there)
-    assert _VERBS["run"] == {normal(name) for name in flags("run") if not name.startswith("--no-")} - {"help", "h", "verify_rows"} | {
-        "verify_rows"
-    }
+    assert _VERBS["run"] == {normal(name) for name in flags("run") if not name.startswith("--no-")} - {
+        "help",
+        "h",
+        "verify_rows",
+    } | {"verify_rows"}
     for name, value in _FIXED.values():
         with on_command_line():
             written_as = option(name, value).strip("`").split()
@@ -91,10 +121,22 @@ def test_an_option_is_written_as_its_reader_writes_it() -> None:
         '`cache="none"`',
         "`infill=True`",
     )
-    assert (option("raw", True), option("device"), setting("block", 4)) == ("`from_pretrained(..., raw=True)`", "`device`", "`block=4`")
+    assert (option("raw", True), option("device"), setting("block", 4)) == (
+        "`from_pretrained(..., raw=True)`",
+        "`device`",
+        "`block=4`",
+    )
     with on_command_line():
-        assert (option("gen_length", 8), option("cache", "none"), option("raw", True)) == ("`--gen-length 8`", "`--cache none`", "`--raw`")
-        assert (option("live", False), option("device"), setting("block", 4)) == ("`--no-live`", "`--device`", "`--set block=4`")
+        assert (option("gen_length", 8), option("cache", "none"), option("raw", True)) == (
+            "`--gen-length 8`",
+            "`--cache none`",
+            "`--raw`",
+        )
+        assert (option("live", False), option("device"), setting("block", 4)) == (
+            "`--no-live`",
+            "`--device`",
+            "`--set block=4`",
+        )
         assert option("out", "a b.jsonl") == "`--out 'a b.jsonl'`"
     assert option("gen_length", 8) == "`gen_length=8`"
     assert keyword("x", written) != ""

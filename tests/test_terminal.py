@@ -22,11 +22,16 @@ from dsldec.cli import main
 from dsldec.resources import embedded_model_folder
 from dsldec.terminal import Output, printable
 
-# A title, a cleared screen, colours, a link, a return, a backspace, C1, a turned direction, marks without width.
+# A title, a cleared screen, colours, a link, a return, a backspace, C1, a turned direction, marks without
+# width.
 EVIL = "\x1b]0;owned\x07\x1b[2J\x1b[31m\x1b]8;;http://x\x1b\\\r\x08\x9b5m\x7f\u202e\u2066\u200b\ufeff\u2028[red]end"
-STEERS = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069\ufeff]|\r(?!\n)")
+STEERS = re.compile(
+    "[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x9f\u200b\u200e\u200f\u061c\u2028-\u202e\u2066-\u2069\ufeff]|\r(?!\n)"
+)
 OURS = re.compile(r"\x1b\[[0-9;]*m")  # colours and weights
-OF_A_DISPLAY = re.compile(r"\x1b\[\?25[hl]|\r?\x1b\[[0-9]*A|\r?\x1b\[2K")  # how the live view draws over itself
+OF_A_DISPLAY = re.compile(
+    r"\x1b\[\?25[hl]|\r?\x1b\[[0-9]*A|\r?\x1b\[2K"
+)  # how the live view draws over itself
 
 POLICY = f'policy p():\n  "what {EVIL} it does"\n  window blocks(8)\n  commit top(masked, 1, by=conf)\n'
 WRONG = f'policy p():\n  "what it does" {EVIL}\n  window blocks(8)\n  commit maskd{EVIL}\n'
@@ -38,7 +43,13 @@ def on_terminal(arguments: list[str], stdin: str | None = None, **environment: s
     command = [sys.executable, "-m", "dsldec", *arguments]
     given = subprocess.DEVNULL if stdin is None else subprocess.PIPE
     said = os.environ | {"COLUMNS": "80", "LINES": "24"} | environment
-    process = subprocess.Popen(command, stdin=given, stdout=theirs, stderr=theirs, env={k: v for k, v in said.items() if v is not None})
+    process = subprocess.Popen(
+        command,
+        stdin=given,
+        stdout=theirs,
+        stderr=theirs,
+        env={k: v for k, v in said.items() if v is not None},
+    )
     os.close(theirs)
     if stdin is not None:
         process.stdin.write(stdin.encode())
@@ -62,7 +73,10 @@ def steering(text: str) -> set[str]:
     return set(STEERS.findall(OURS.sub("", OF_A_DISPLAY.sub("", text))))
 
 
-LOOKS = {"plain": {"NO_COLOR": "1", "TERM": "dumb"}, "coloured": {"TERM": "xterm-256color", "FORCE_COLOR": "1"}}
+LOOKS = {
+    "plain": {"NO_COLOR": "1", "TERM": "dumb"},
+    "coloured": {"TERM": "xterm-256color", "FORCE_COLOR": "1"},
+}
 
 
 @pytest.fixture(params=LOOKS)
@@ -77,7 +91,9 @@ def folder(tmp_path, monkeypatch) -> Path:
     (tmp_path / "p.policy").write_text(POLICY, encoding="utf-8")
     (tmp_path / f"{name}.policy").write_text(POLICY.replace("  commit", "  commit  "), encoding="utf-8")
     (tmp_path / "wrong.policy").write_text(WRONG, encoding="utf-8")
-    (tmp_path / f"{name}.cases").write_text(f"case {EVIL}\nconf .9 .5\ncommit 1\n{EVIL} 4\n", encoding="utf-8")
+    (tmp_path / f"{name}.cases").write_text(
+        f"case {EVIL}\nconf .9 .5\ncommit 1\n{EVIL} 4\n", encoding="utf-8"
+    )
     (tmp_path / "p.cases").write_text(f"case one {EVIL}\nconf .9 .5\ncommit 1\n", encoding="utf-8")
     return tmp_path
 
@@ -134,7 +150,9 @@ def hostile_model(tmp_path_factory) -> Path:
     tokenizer["decoder"] = {"type": "Sequence", "decoders": [tokenizer["decoder"], *evil]}
     (model / "tokenizer.json").write_text(json.dumps(tokenizer))
     config = json.loads((model / "config.json").read_text())
-    (model / "config.json").write_text(json.dumps(config | {"dtype": None, "torch_dtype": None, "name": EVIL}))
+    (model / "config.json").write_text(
+        json.dumps(config | {"dtype": None, "torch_dtype": None, "name": EVIL})
+    )
     return model
 
 
@@ -214,7 +232,9 @@ def test_data_leaves_as_it_is_and_words_do_not(folder):
     text = '"\x1b[2J\u202e π"'
     policy = f"policy p():\n  {text}\n\n  window blocks(8)\n  commit top(masked, 1, by=conf)\n"
     (folder / "q.policy").write_text(policy, encoding="utf-8")
-    ran = subprocess.run([sys.executable, "-m", "dsldec", "fmt", "-"], input=policy.encode(), capture_output=True)
+    ran = subprocess.run(
+        [sys.executable, "-m", "dsldec", "fmt", "-"], input=policy.encode(), capture_output=True
+    )
     assert ran.stdout == policy.encode()
     (folder / "q.policy").write_text(policy.replace("policy p()", "policy  p()"), encoding="utf-8")
     ran = subprocess.run([sys.executable, "-m", "dsldec", "fmt", "--diff", "q.policy"], capture_output=True)
@@ -269,7 +289,11 @@ def test_the_trace_of_a_fault_of_ours_is_escaped(folder):
 
 
 def test_without_standard_error_nothing_goes_to_standard_output(folder):
-    ran = subprocess.run(["sh", "-c", f"{sys.executable} -m dsldec explain nothing.policy 2>&-"], capture_output=True, text=True)
+    ran = subprocess.run(
+        ["sh", "-c", f"{sys.executable} -m dsldec explain nothing.policy 2>&-"],
+        capture_output=True,
+        text=True,
+    )
     assert (ran.returncode, ran.stdout) == (1, "")
 
 

@@ -1,4 +1,6 @@
-"""A toy denoiser whose logits are exact dyadic rationals, so that any correct float32 code gets the same bits."""
+"""A toy denoiser whose logits are exact dyadic rationals, so that any correct float32 code gets the same
+bits.
+"""
 
 from __future__ import annotations
 
@@ -36,11 +38,19 @@ def unit(*parts: int) -> float:
 @cache
 def _tables(seed: int, length: int) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     vocabulary = range(VOCABULARY)
-    base = [[2 * (unit(seed, 1, i, v) + unit(seed, 2, i, v) + unit(seed, 3, i, v) - 1.5) for v in vocabulary] for i in range(length)]
+    base = [
+        [2 * (unit(seed, 1, i, v) + unit(seed, 2, i, v) + unit(seed, 3, i, v) - 1.5) for v in vocabulary]
+        for i in range(length)
+    ]
     target = [mix(seed, 4, i) % MASK for i in range(length)]
     drive = [8 * unit(seed, 5, i) for i in range(length)]
     follow = [[mix(seed, 6, i, u) % MASK for u in vocabulary] for i in range(length)]
-    return torch.tensor(base, dtype=torch.float64), torch.tensor(target), torch.tensor(drive, dtype=torch.float64), torch.tensor(follow)
+    return (
+        torch.tensor(base, dtype=torch.float64),
+        torch.tensor(target),
+        torch.tensor(drive, dtype=torch.float64),
+        torch.tensor(follow),
+    )
 
 
 class ToyDenoiser:

@@ -1,4 +1,6 @@
-"""Which versions do the tests run with? `python -m tests.versions` prints one line for each package that dsldec meets."""
+"""Which versions do the tests run with? `python -m tests.versions` prints one line for each package that
+dsldec meets.
+"""
 
 from __future__ import annotations
 
@@ -8,9 +10,13 @@ import re
 
 
 def versions() -> dict[str, str]:
-    """The version of Python and of each package that dsldec requires, and of triton; `none` for one that is not installed."""
+    """The version of Python and of each package that dsldec requires, and of triton; `none` for one that is
+    not installed.
+    """
     required = importlib.metadata.requires("dsldec") or []
-    names = [match.group() for one in required if "extra ==" not in one and (match := re.match(r"[\w-]+", one))]
+    names = [
+        match.group() for one in required if "extra ==" not in one and (match := re.match(r"[\w-]+", one))
+    ]
     found = {"python": platform.python_version()}
     for name in [*sorted(names), "triton"]:
         try:

@@ -12,11 +12,12 @@ from ..spelling import option
 from . import compiled, tensorrt, toolchain
 from .module import StepModule
 from .reference import ReferenceStep
-from .step import Function, Step, parameter_tensors, static_of
+from .step import Step, StepFunction, parameter_tensors, static_of
 
 BACKENDS = ("reference", "eager", "inductor", "tensorrt")
 COMPILED = frozenset({"inductor", "tensorrt"})  # once for each shape of a step's inputs
-# Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two CPU cores).
+# Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two
+# CPU cores).
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
 
@@ -27,11 +28,17 @@ def known(backend: str) -> str:
     close = did_you_mean(str(backend), BACKENDS)
     names = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
     raise UsageError(
-        Diagnostic("E0404", f"there is no backend `{backend}`", help=f"did you mean `{close}`?" if close else f"the backends are {names}")
+        Diagnostic(
+            "E0404",
+            f"there is no backend `{backend}`",
+            help=f"did you mean `{close}`?" if close else f"the backends are {names}",
+        )
     )
 
 
-def make(program: Program, backend: str, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Function:
+def make(
+    program: Program, backend: str, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
+) -> StepFunction:
     """The step's function on a backend, for the values of its static parameters.
 
     Raises `UsageError` (E0404) where there is no such backend or it cannot run here.
@@ -54,7 +61,9 @@ def make(program: Program, backend: str, mask_id: int, eos_id: int | None, stati
 def choose(logits_to_read: int) -> tuple[str, str]:
     """The backend that `auto` stands for, and why in one line; never `tensorrt`, which has to be asked for."""
     if toolchain.compiler() is None:
-        return "eager", "eager (no C++ compiler found)" if not os.environ.get("CXX") else f"eager ({toolchain.none_found()})"
+        return "eager", "eager (no C++ compiler found)" if not os.environ.get(
+            "CXX"
+        ) else f"eager ({toolchain.none_found()})"
     if logits_to_read < LOGITS_THAT_REPAY_COMPILING:
         return "eager", "eager (too short a run to repay compiling)"
     if (trouble := toolchain.folder_trouble()) is not None:
@@ -62,6 +71,21 @@ def choose(logits_to_read: int) -> tuple[str, str]:
     return "inductor", "inductor (compiling takes a moment)"
 
 
-def bound(program: Program, backend: str, mask_id: int, eos_id: int | None, function: Function, values: Mapping[str, Value]) -> Step:
+def bound(
+    program: Program,
+    backend: str,
+    mask_id: int,
+    eos_id: int | None,
+    function: StepFunction,
+    values: Mapping[str, Value],
+) -> Step:
     """A step with its parameters: many may share one function."""
-    return Step(program, backend, mask_id, eos_id, parameter_tensors(program, values), function, static_of(program, values))
+    return Step(
+        program,
+        backend,
+        mask_id,
+        eos_id,
+        parameter_tensors(program, values),
+        function,
+        static_of(program, values),
+    )

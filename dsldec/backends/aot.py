@@ -1,9 +1,11 @@
-"""A step as a file that torch alone can run: an exported program compiled ahead of time by Inductor, and what it says of itself.
+"""A step as a file that torch alone can run: an exported program compiled ahead of time by Inductor, and what
+it says of itself.
 
-Shapes: B rows, T window positions, V vocabulary. A package is machine code: load only those from people you trust. It holds for
-machines of the kind it was built on (their instructions are used), for the torch that built it and later ones, and for the one
-shape it was built for. Not here: the graph (`exported`); whether a file is whole (`sealed`) and what it says of itself
-(`described`, `manifest`); where it is put and what is said about it (`tools.build`).
+Shapes: B rows, T window positions, V vocabulary. A package is machine code: load only those from people you
+trust. It holds for machines of the kind it was built on (their instructions are used), for the torch that
+built it and later ones, and for the one shape it was built for. Not here: the graph (`exported`); whether a
+file is whole (`sealed`) and what it says of itself (`manifest`, `manifest_reader`); where it is put and what is
+said about it (`tools.build`).
 """
 
 from __future__ import annotations
@@ -28,12 +30,12 @@ from ..ir.lower import lower
 from ..ir.nodes import Program
 from ..resources import version
 from ..source import Source
-from . import compiled, manifest, sealed, toolchain
-from .described import described, form, machine, shown
+from . import compiled, manifest_reader, sealed, toolchain
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, NO_EOS, Sizes, example, exported
-from .manifest import KEY, NoManifest
+from .manifest import described, form, machine, shown
+from .manifest_reader import KEY, NoManifest
 from .sealed import NotWhole
-from .step import State, Step
+from .step import Step, StepState
 
 FIRST = ("logits", "canvas", "editable")
 VECTORS = ("DEFAULT", "AVX2", "AVX512")  # torch's names, each including those before it
@@ -52,11 +54,16 @@ USE = (
 def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Path) -> None:
     """Make the package of a policy's step; `file` ends in `.pt2`.
 
-    Raises `UsageError` (E0404, E0412, E0417) where this machine cannot compile it, or the policy or the sizes do not allow it.
+    Raises `UsageError` (E0404, E0412, E0417) where this machine cannot compile it, or the policy or the sizes
+    do not allow it.
     """
     if toolchain.compiler() is None:
         help_ = "install one (Debian: `apt install g++`); whoever runs the package needs none"
-        raise UsageError(Diagnostic("E0404", f"building a step needs a C++ compiler and {toolchain.none_found()}", help=help_))
+        raise UsageError(
+            Diagnostic(
+                "E0404", f"building a step needs a C++ compiler and {toolchain.none_found()}", help=help_
+            )
+        )
     toolchain.require_folder()
     metadata = {KEY: json.dumps({"use": USE} | described(program, values, sizes))}
     package(exported(program, values, sizes), metadata, file, compiled.options(program))
@@ -76,7 +83,9 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
     except Exception as error:
         if not toolchain.of_compiling(error):
             raise
-        diagnostic = toolchain.failure(error, "the step could not be compiled", "whoever runs the package needs none of it")
+        diagnostic = toolchain.failure(
+            error, "the step could not be compiled", "whoever runs the package needs none of it"
+        )
         raise UsageError(diagnostic) from error
 
 
@@ -87,7 +96,7 @@ def about(file: str | os.PathLike[str]) -> dict[str, Any]:
     """
     try:
         sealed.require_whole(file)
-        return manifest.read(file)
+        return manifest_reader.read(file)
     except (NotWhole, NoManifest) as error:
         why = str(error)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
@@ -97,12 +106,14 @@ def about(file: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = None) -> Step:
-    """A package as a step like any other, for models with these ids; `params` are the values it was built with.
+    """A package as a step like any other, for models with these ids; `params` are the values it was built
+    with.
 
-    A package is native code that runs with all your rights: load only those from people you trust. Its digest finds damage, and
-    does not tell who built it. Unlike torch alone, this takes state and params in any order, tensors that are not contiguous, and
-    nothing of another shape or dtype. Raises `UsageError` (E0413) for such, for a file that is no such package or was changed,
-    and where this machine, this torch or this dsldec is too far from those that built it.
+    A package is native code that runs with all your rights: load only those from people you trust. Its digest
+    finds damage, and does not tell who built it. Unlike torch alone, this takes state and params in any
+    order, tensors that are not contiguous, and nothing of another shape or dtype. Raises `UsageError` (E0413)
+    for such, for a file that is no such package or was changed, and where this machine, this torch or this
+    dsldec is too far from those that built it.
     """
     said = about(file)
     _require_machine(said, file)
@@ -113,7 +124,9 @@ def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = Non
     except Exception as error:  # torch's own loader raises what it likes
         why = (str(error).strip().splitlines() or ["no reason given"])[0]
         help_ = f"it was built for {said['device']} by torch {said['torch']}, and this is torch {torch.__version__}: build it again here"
-        raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)) from error
+        raise UsageError(
+            Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)
+        ) from error
     static = {name: said["params"][name]["value"] for name in program.facts.static}
     return Step(program, "aot", mask_id, eos_id, params, _Checked(packaged, said), static)
 
@@ -125,11 +138,13 @@ class _Checked:
         self.packaged, self.said = packaged, said
 
     def __call__(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
         said = self.said
-        first = self._fitting({"logits": logits, "canvas": canvas, "editable": editable}, {name: said[name] for name in FIRST})
-        result: tuple[Tensor, Tensor, State] = self.packaged(
+        first = self._fitting(
+            {"logits": logits, "canvas": canvas, "editable": editable}, {name: said[name] for name in FIRST}
+        )
+        result: tuple[Tensor, Tensor, StepState] = self.packaged(
             *first.values(), self._fitting(state, said["state"]), self._fitting(params, said["params"])
         )
         return result
@@ -139,19 +154,33 @@ class _Checked:
         if given.keys() != wanted.keys():
             odd = ", ".join(f"`{name}`" for name in sorted(given.keys() ^ wanted.keys()))
             help_ = "take those of `step.start(...)` and `step.params`"
-            raise UsageError(Diagnostic("E0413", f"the package takes other names than it was given: {odd}", help=help_))
+            raise UsageError(
+                Diagnostic("E0413", f"the package takes other names than it was given: {odd}", help=help_)
+            )
         for name, of in wanted.items():
-            needed, found = f"{shown(of)} on {self.said['device']}", f"{shown(form(given[name]))} on {given[name].device.type}"
+            needed, found = (
+                f"{shown(of)} on {self.said['device']}",
+                f"{shown(form(given[name]))} on {given[name].device.type}",
+            )
             if found != needed:
                 message = f"the package takes `{name}` as {needed}, and this is {found}"
-                raise UsageError(Diagnostic("E0413", message, help="a package has one form: `dsldec build` makes one of another"))
+                raise UsageError(
+                    Diagnostic(
+                        "E0413", message, help="a package has one form: `dsldec build` makes one of another"
+                    )
+                )
         return {name: given[name].contiguous() for name in wanted}
 
 
 def _parameters(said: Mapping[str, Any], mask_id: int, eos_id: int | None) -> dict[str, Tensor]:
-    values = {name: of["value"] for name, of in said["params"].items()} | {MASK_ID: mask_id, EOS_ID: NO_EOS if eos_id is None else eos_id}
+    values = {name: of["value"] for name, of in said["params"].items()} | {
+        MASK_ID: mask_id,
+        EOS_ID: NO_EOS if eos_id is None else eos_id,
+    }
     dtypes = {name: getattr(torch, of["dtype"]) for name, of in said["params"].items()}
-    return {name: torch.tensor(value, dtype=dtypes[name], device=said["device"]) for name, value in values.items()}
+    return {
+        name: torch.tensor(value, dtype=dtypes[name], device=said["device"]) for name, value in values.items()
+    }
 
 
 def _require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
@@ -160,18 +189,35 @@ def _require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> N
     Torch keeps the functions that a package calls for later releases, and adds some with each.
     """
     built, here = said["machine"], machine(said["device"])
-    if (of := _release(said["torch"])) is None or (there := _release(torch.__version__)) is None or of > there:
-        why, help_ = f"it was built by torch {said['torch']}, and this is torch {torch.__version__}", "an older torch runs no newer package"
+    if (
+        (of := _release(said["torch"])) is None
+        or (there := _release(torch.__version__)) is None
+        or of > there
+    ):
+        why, help_ = (
+            f"it was built by torch {said['torch']}, and this is torch {torch.__version__}",
+            "an older torch runs no newer package",
+        )
     elif (built["system"], built["processor"]) != (here["system"], here["processor"]):
         why = f"it was built for {built['system']} on {built['processor']}, and this is {here['system']} on {here['processor']}"
         help_ = "a package is machine code"
     elif said["device"] == "cuda" and not torch.cuda.is_available():
-        why, help_ = "it was built for a CUDA device, and torch finds none on this machine", "a package runs on one kind of device"
+        why, help_ = (
+            "it was built for a CUDA device, and torch finds none on this machine",
+            "a package runs on one kind of device",
+        )
     elif _lacks(built["vectors"], here["vectors"]):
-        why, help_ = f"it was built for processors with {built['vectors']}, and torch finds {here['vectors']} here", "it would be killed"
+        why, help_ = (
+            f"it was built for processors with {built['vectors']}, and torch finds {here['vectors']} here",
+            "it would be killed",
+        )
     else:
         return
-    raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot run here: {why}", help=f"{help_}: build it again here"))
+    raise UsageError(
+        Diagnostic(
+            "E0413", f"`{os.fspath(file)}` cannot run here: {why}", help=f"{help_}: build it again here"
+        )
+    )
 
 
 def _release(version: str) -> tuple[int, int] | None:
@@ -188,31 +234,45 @@ def _lacks(built: str, here: str) -> bool:
 
 
 def _program(said: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
-    """The program that this dsldec makes of the package's policy, if it reads and gives what the package does."""
+    """The program that this dsldec makes of the package's policy, if it reads and gives what the package
+    does.
+    """
     checked, _ = checks.check(Source(said["policy"]["text"], os.fspath(file)))
     program = None if checked is None else lower(checked)
     if program is None or not _is_step(program, said):
         message = f"`{os.fspath(file)}` was built by dsldec {said['dsldec']}, and its policy is another step for this one, {version()}"
-        raise UsageError(Diagnostic("E0413", message, help="build it again, or use it without dsldec: torch alone can run it"))
+        raise UsageError(
+            Diagnostic(
+                "E0413", message, help="build it again, or use it without dsldec: torch alone can run it"
+            )
+        )
     return program
 
 
 def _is_step(program: Program, said: Mapping[str, Any]) -> bool:
     """Whether a package has the inputs of this program, for its sizes and values."""
-    values = {name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"] for name, of in said["params"].items()}
+    values = {
+        name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
+        for name, of in said["params"].items()
+    }
     ids = {name: values.pop(name) for name in (MASK_ID, EOS_ID)}
     if values.keys() != program.parameters.keys() or ids != {MASK_ID: None, EOS_ID: NO_EOS}:
         return False
     B, T, V = (said["sizes"][letter] for letter in "BTV")
-    if any(_unfit(program, name, value) for name, value in values.items()) or not 1 <= B * T * V <= MOST_LOGITS:
+    if (
+        any(_unfit(program, name, value) for name, value in values.items())
+        or not 1 <= B * T * V <= MOST_LOGITS
+    ):
         return False
     sizes = Sizes(B, T, V, getattr(torch, said["logits"]["dtype"]), said["device"])
     logits, canvas, editable, state, params = example(program, values, sizes)
     first = {name: form(x) for name, x in (("logits", logits), ("canvas", canvas), ("editable", editable))}
     return (
         first == {name: _form(said[name]) for name in FIRST}
-        and [*((name, form(x)) for name, x in state.items())] == [(name, _form(of)) for name, of in said["state"].items()]
-        and [*((name, form(x)) for name, x in params.items())] == [(name, _form(of)) for name, of in said["params"].items()]
+        and [*((name, form(x)) for name, x in state.items())]
+        == [(name, _form(of)) for name, of in said["state"].items()]
+        and [*((name, form(x)) for name, x in params.items())]
+        == [(name, _form(of)) for name, of in said["params"].items()]
     )
 
 

@@ -20,17 +20,19 @@ from ..ir.nodes import Program
 from ..lru import LRUCache
 from . import toolchain
 from .module import StepModule
-from .step import Function, State
+from .step import StepFunction, StepState
 
 log = logging.getLogger("dsldec")
 
 MOST_SHAPES = 64  # a step is compiled once for each shape of its inputs; past this the code used least recently is freed
 
-# Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found it. Moved beside
-# their uses, the reductions over the vocabulary would come to stand too far apart to be made one loop.
+# Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found
+# it. Moved beside their uses, the reductions over the vocabulary would come to stand too far apart to be made
+# one loop.
 OPTIONS = {"inplace_buffers": False, "reorder_for_locality": False}
-# With the thresholds it has, Inductor would keep the noise of every id, and logits made of others: both twice as large as the
-# logits. Far larger ones take it long to compile: what is not kept is written out wherever it is used.
+# With the thresholds it has, Inductor would keep the noise of every id, and logits made of others: both twice
+# as large as the logits. Far larger ones take it long to compile: what is not kept is written out wherever it
+# is used.
 OPTIONS_OF_DRAWS = {"realize_opcount_threshold": 100}
 OPTIONS_OF_MADE = {"realize_reads_threshold": 20}
 MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
@@ -38,7 +40,9 @@ MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
 
 def options(program: Program) -> dict[str, int | bool]:
     """What Inductor is told for a program."""
-    draws = any(operation.name == "observe" and operation.of != "argmax" for operation in program.operations)
+    draws = any(
+        operation.name == "observe" and operation.attribute != "argmax" for operation in program.operations
+    )
     made = any(operation.name in MAKES_LOGITS for operation in program.operations)
     return OPTIONS | (OPTIONS_OF_DRAWS if draws else {}) | (OPTIONS_OF_MADE if made else {})
 
@@ -51,11 +55,11 @@ class CompiledStep:
 
     def __init__(self, module: StepModule) -> None:
         self.module, self.name, self.options = module, module.program.name, options(module.program)
-        self.compiled: LRUCache[tuple[object, ...], Function] = LRUCache(MOST_SHAPES)
+        self.compiled: LRUCache[tuple[object, ...], StepFunction] = LRUCache(MOST_SHAPES)
 
     def __call__(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
         # In one order: with another order of names it would be compiled again.
         state, params = dict(sorted(state.items())), dict(sorted(params.items()))
         tensors = (logits, canvas, editable, *state.values(), *params.values())
@@ -69,10 +73,14 @@ class CompiledStep:
                  "the cache afterwards; the backend `eager` starts at once", self.name, batch, positions)  # fmt: skip
         began = time.perf_counter()
         result = self._called(shape, logits, canvas, editable, state, params)
-        log.info("compiled in %.0f s; shapes this step is compiled for: %d", time.perf_counter() - began, len(self.compiled))
+        log.info(
+            "compiled in %.0f s; shapes this step is compiled for: %d",
+            time.perf_counter() - began,
+            len(self.compiled),
+        )
         return result
 
-    def _called(self, shape: tuple[object, ...], *inputs: Any) -> tuple[Tensor, Tensor, State]:
+    def _called(self, shape: tuple[object, ...], *inputs: Any) -> tuple[Tensor, Tensor, StepState]:
         known = shape in self.compiled
         try:
             return self.compiled.get_or_make(shape, self._made)(*inputs)
@@ -84,30 +92,42 @@ class CompiledStep:
                 return self._called(shape, *inputs)
             if not toolchain.of_compiling(error):
                 raise
-            raise UsageError(toolchain.failure(error, "the backend `inductor` could not compile the step")) from error
+            raise UsageError(
+                toolchain.failure(error, "the backend `inductor` could not compile the step")
+            ) from error
 
-    def _made(self) -> Function:
+    def _made(self) -> StepFunction:
         return compiled(self.module, self.options)
 
 
 def _too_many_changes(error: Exception) -> bool:
-    """Whether torch refuses to compile again. It does after eight changes that no shape shows: gradients, number of threads."""
+    """Whether torch refuses to compile again. It does after eight changes that no shape shows: gradients,
+    number of threads.
+    """
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
     return isinstance(error, FailOnRecompileLimitHit)
 
 
-def compiled(module: StepModule, options: Mapping[str, int | bool]) -> Function:
+def compiled(module: StepModule, options: Mapping[str, int | bool]) -> StepFunction:
     """The module's `forward`, to be compiled at its first call; the code is freed with the function.
 
-    Torch keeps compiled code with the code object of the Python function it was made of, and at most eight of them. All policies
-    share the module's: without a copy the ninth of a process would be refused, and nothing would ever be freed. `torch.compile`
-    has options for the first since 2.13 and none for the second.
+    Torch keeps compiled code with the code object of the Python function it was made of, and at most eight of
+    them. All policies share the module's: without a copy the ninth of a process would be refused, and nothing
+    would ever be freed. `torch.compile` has options for the first since 2.13 and none for the second.
     """
-    from torch._dynamo.eval_frame import remove_from_cache  # makes torch's folder of compiled code: not before it is needed
+    from torch._dynamo.eval_frame import (
+        remove_from_cache,
+    )  # makes torch's folder of compiled code: not before it is needed
 
     forward = type(module).forward
-    own = FunctionType(forward.__code__.replace(), forward.__globals__, forward.__name__, forward.__defaults__, forward.__closure__)
+    own = FunctionType(
+        forward.__code__.replace(),
+        forward.__globals__,
+        forward.__name__,
+        forward.__defaults__,
+        forward.__closure__,
+    )
     # Torch's table of originals keeps a compiled code object alive for ever, by way of its own compiled code.
     weakref.finalize(own, remove_from_cache, own.__code__).atexit = False
     return torch.compile(MethodType(own, module), fullgraph=True, dynamic=False, options=dict(options))

@@ -1,6 +1,8 @@
-"""Where built engines are kept from one start to the next: a folder of the user's, a file each, named by all that the engine depends on.
+"""Where built engines are kept from one start to the next: a folder of the user's, a file each, named by all
+that the engine depends on.
 
-What cannot be read, written or run is as good as not there: it never fails a run, it costs a build. Not here: building (`tensorrt`).
+What cannot be read, written or run is as good as not there: it never fails a run, it costs a build. Not here:
+building (`tensorrt`).
 """
 
 from __future__ import annotations
@@ -39,7 +41,8 @@ def folder() -> Path | None:
 
 
 def key(made_of: Sequence[object], inputs: Mapping[str, Tensor]) -> str:
-    """A name for the engine of a module, `made_of` all that tells it from others, and of inputs of these shapes.
+    """A name for the engine of a module, `made_of` all that tells it from others, and of inputs of these
+    shapes.
 
     It changes with the code of dsldec and with the GPU too: an engine runs on the kind it was built on.
     """

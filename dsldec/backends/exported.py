@@ -1,7 +1,8 @@
-"""A program as torch's exported program: one graph of the step for fixed shapes, that every form which outlives dsldec is made of.
+"""A program as torch's exported program: one graph of the step for fixed shapes, that every form which
+outlives dsldec is made of.
 
-Shapes: B rows, T window positions, V vocabulary. MASK and the end-of-text token are inputs like the parameters, so that a
-graph is made without a model. Not here: what a graph is compiled to (`aot`).
+Shapes: B rows, T window positions, V vocabulary. MASK and the end-of-text token are inputs like the
+parameters, so that a graph is made without a model. Not here: what a graph is compiled to (`aot`).
 """
 
 from __future__ import annotations
@@ -21,19 +22,21 @@ from ..ir.nodes import Program
 from ..spelling import option
 from . import toolchain
 from .module import Inputs, StepModule
-from .step import State, Step, parameter_tensors, static_of
+from .step import Step, StepState, parameter_tensors, static_of
 
 MASK_ID, EOS_ID = "mask_id", "eos_id"  # among the parameters, 0-d int64
 NO_EOS = -1  # the end-of-text id of a model without one: no id of a canvas
 
 MOST_LOGITS = 2**40
 
-Arguments = tuple[Tensor, Tensor, Tensor, State, dict[str, Tensor]]
+Arguments = tuple[Tensor, Tensor, Tensor, StepState, dict[str, Tensor]]
 
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a graph is fixed to: B, T, V, the dtype of the logits, and the device: `cpu`, or `cuda` (not measured on a GPU)."""
+    """What a graph is fixed to: B, T, V, the dtype of the logits, and the device: `cpu`, or `cuda` (not
+    measured on a GPU).
+    """
 
     batch: int
     window: int
@@ -46,20 +49,28 @@ class _AnyModel(StepModule):
     """The step with the two ids taken from its parameters."""
 
     def forward(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
-        inputs = Inputs(logits, canvas, editable, state, params, params[MASK_ID], params[EOS_ID], self.static, self.form)
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
+        inputs = Inputs(
+            logits, canvas, editable, state, params, params[MASK_ID], params[EOS_ID], self.static, self.form
+        )
         return self.computed(inputs)
 
 
-def start(program: Program, values: Mapping[str, Value], sizes: Sizes) -> State:
-    """The state at a window's start, in alphabetical order: a graph takes a dict's entries as they come and never reads names."""
+def start(program: Program, values: Mapping[str, Value], sizes: Sizes) -> StepState:
+    """The state at a window's start, in alphabetical order: a graph takes a dict's entries as they come and
+    never reads names.
+    """
     step = Step(program, "", 0, None, {}, _AnyModel(program, 0), static_of(program, values))
-    return dict(sorted(step.start(sizes.batch, sizes.window, sizes.device, vocab_size=sizes.vocab_size).items()))
+    return dict(
+        sorted(step.start(sizes.batch, sizes.window, sizes.device, vocab_size=sizes.vocab_size).items())
+    )
 
 
 def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Arguments:
-    """What the graph is called with, as tensors that hold nothing: logits, canvas, editable, state, params (ordered like the state)."""
+    """What the graph is called with, as tensors that hold nothing: logits, canvas, editable, state, params
+    (ordered like the state).
+    """
     shape, device = (sizes.batch, sizes.window), sizes.device
     toolchain.require_folder(writing=False)
     with FakeTensorMode():  # a batch of logits can be larger than this machine's memory
@@ -73,8 +84,9 @@ def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Argu
 def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> ExportedProgram:
     """The graph of a step called as `canvas, done, state = step(logits, canvas, editable, state, params)`.
 
-    `values` are those of all parameters: of the static ones for good, of the others as an example (a table's length is for
-    good). Raises `UsageError` (E0404, E0412) where there is no such device, or a parameter has the name of an id.
+    `values` are those of all parameters: of the static ones for good, of the others as an example (a table's
+    length is for good). Raises `UsageError` (E0404, E0412) where there is no such device, or a parameter has
+    the name of an id.
     """
     if sizes.device == "cuda" and not torch.cuda.is_available():
         help_ = "build for `cpu`, or on a machine with an NVIDIA GPU and a torch that was built for it"
@@ -82,10 +94,14 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
         raise UsageError(Diagnostic("E0404", message, help=help_))
     if (logits := sizes.batch * sizes.window * sizes.vocab_size) > MOST_LOGITS:
         message = f"a step over {logits} logits (rows, times window, times vocabulary) is more than any machine holds"
-        raise UsageError(Diagnostic("E0412", message, help=f"build it for fewer rows, {option('batch', 1)} say"))
+        raise UsageError(
+            Diagnostic("E0412", message, help=f"build it for fewer rows, {option('batch', 1)} say")
+        )
     if taken := {MASK_ID, EOS_ID} & program.parameters.keys():
         message = f"`{min(taken)}` is a parameter of the policy `{program.name}`, and a built step has an input of that name"
-        raise UsageError(Diagnostic("E0412", message, help=f"give the parameter another name, `my_{min(taken)}` say"))
+        raise UsageError(
+            Diagnostic("E0412", message, help=f"give the parameter another name, `my_{min(taken)}` say")
+        )
     module = _AnyModel(program, 0, None, static_of(program, values)).to(sizes.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own about its own

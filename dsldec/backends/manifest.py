@@ -1,117 +1,101 @@
-"""Reads the manifest of a package without running its code, and checks it against the form that `described` writes.
+"""What a built step says of itself, as JSON holds it: all that somebody without dsldec needs to call it and
+to trust it.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: whether the file is whole (`sealed`), whether it can run here (`aot`).
+Shapes: B rows, T window positions, V vocabulary. Not here: how a file carries it (`aot`), reading it
+(`manifest_reader`).
 """
 
 from __future__ import annotations
 
-import json
-import os
-import zipfile
-from collections.abc import Callable, Mapping
+import platform
+from collections.abc import Mapping
+from dataclasses import fields, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
-KEY = "dsldec"  # of our text among the package's metadata
-MEMBER = "wrapper_metadata.json"  # how the name of the metadata's file ends
-LIBRARIES = (".so", ".pyd", ".dll", ".dylib")  # and that of the machine code
-
-MOST_MEMBERS = 1000
-MOST_METADATA = 64 * 2**20  # bytes; a table of numbers for each id of a large vocabulary takes five MiB
-NO_PACKAGE = "it is no package that dsldec built"
-
-
-class NoManifest(Exception):
-    """Why a file says nothing of itself that can be used, as the end of a sentence."""
+from ..checks.facts import Facts
+from ..checks.values import Value
+from ..ir.nodes import Program
+from ..resources import version
+from .exported import EOS_ID, NO_EOS, Sizes, example, start
 
 
-def read(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest. Raises `NoManifest`, and `OSError` where the file cannot be read."""
-    try:
-        with zipfile.ZipFile(file) as archive:
-            _require_plain(archive)
-            inside = [one for one in archive.infolist() if one.filename.endswith(MEMBER)]
-            if len(inside) != 1 or inside[0].file_size > MOST_METADATA:
-                raise NoManifest(NO_PACKAGE)
-            said = json.loads(json.loads(archive.read(inside[0]))[KEY])
-    # What a broken archive or text can raise: RuntimeError for an encrypted member, RecursionError for JSON nested deeply.
-    except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError):
-        raise NoManifest(NO_PACKAGE) from None
-    if odd := _odd(said):
-        raise NoManifest(f"what it says of itself has no usable `{odd}`")
-    found: dict[str, Any] = said
-    return found
+def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> dict[str, Any]:
+    """The inputs with their first values, the facts and the policy itself.
+
+    Of `state`: `first` fills it, and what is `yours` no step changes. Of `params`: `value` is the one it was
+    built with, `None` for MASK's id; what is `fixed` sizes the step, so that another value needs another
+    build.
+    """
+    logits, canvas, editable, state, params = example(program, values, sizes)
+    first = start(program, values, replace(sizes, batch=1, vocab_size=1, device="cpu"))
+    yours = program.carried.keys() - program.next.keys()
+    return {
+        "dsldec": version(),
+        "torch": torch.__version__,
+        "device": sizes.device,
+        "machine": machine(sizes.device),
+        "sizes": {"B": sizes.batch, "T": sizes.window, "V": sizes.vocab_size},
+        "logits": form(logits),
+        "canvas": form(canvas),
+        "editable": form(editable),
+        "state": {
+            name: form(x) | {"first": first[name].flatten()[0].item(), "yours": name in yours}
+            for name, x in state.items()
+        },
+        "params": {name: form(x) | _parameter(program, values, name) for name, x in params.items()},
+        "policy": {
+            "name": program.name,
+            "doc": program.doc,
+            "text": program.facts.bound.found.policy.span.source.text,
+        },
+        "facts": _facts(program.facts, values, sizes.window),
+    }
 
 
-def _require_plain(archive: zipfile.ZipFile) -> None:
-    """Members as torch writes them: it unpacks all of them into a folder before it reads the first."""
-    members = archive.infolist()
-    names = {one.filename for one in members}
-    strays = [name for name in names if name.startswith("/") or "\\" in name or ".." in name.split("/")]
-    if strays or len(names) != len(members) or len(members) > MOST_MEMBERS:
-        raise NoManifest(NO_PACKAGE)
-    if not any(name.endswith(LIBRARIES) for name in names):  # torch would look for it and end the process
-        raise NoManifest("it holds no machine code")
-    if any(one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size for one in members):
-        raise NoManifest("its members are compressed, and those of a package are not")
+def machine(device: str) -> dict[str, str]:
+    """The machine that code is for: system, processor, and torch's name for the vector instructions or the
+    GPU.
+    """
+    vectors = torch.backends.cpu.get_cpu_capability()
+    if device == "cuda" and torch.cuda.is_available():
+        vectors = "sm_{}{}".format(*torch.cuda.get_device_capability())
+    return {"system": platform.system(), "processor": platform.machine(), "vectors": vectors}
 
 
-def _odd(said: object) -> str | None:
-    """The first entry that is missing or not of its form; entries that nobody knows are left alone."""
-    if not isinstance(said, dict):
-        return KEY
-    return next((name for name, fits in FORM.items() if name not in said or not fits(said[name])), None)
+def form(x: Tensor) -> dict[str, Any]:
+    """A tensor's dtype and shape."""
+    return {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
 
 
-def _is_text(value: object) -> bool:
-    return isinstance(value, str)
+def shown(of: Mapping[str, Any]) -> str:
+    """A form as `float32[2, 4]`."""
+    return f"{of['dtype']}{of['shape']}"
 
 
-def _is_count(value: object) -> bool:
-    return isinstance(value, int) and not isinstance(value, bool) and 0 <= value < 2**63
+def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict[str, Any]:
+    if name not in program.parameters:
+        return {"kind": "token", "value": NO_EOS if name == EOS_ID else None, "fixed": False}
+    of = program.parameters[name]
+    smallest, largest = of.smallest, of.largest
+    return {
+        "kind": str(of.kind),
+        "value": values[name],
+        "smallest": smallest,
+        "largest": largest,
+        "fixed": name in program.facts.static,
+    }
 
 
-def _is_tensor(value: object) -> bool:
-    if not isinstance(value, dict) or not isinstance(value.get("dtype"), str) or not isinstance(value.get("shape"), list):
-        return False
-    return isinstance(getattr(torch, value["dtype"], None), torch.dtype) and all(_is_count(size) for size in value["shape"])
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, float | bool) or (isinstance(value, int) and -(2**63) <= value < 2**63)
-
-
-def _is_value(value: object) -> bool:
-    """Of a parameter; null is the mask's id, which the model gives."""
-    return value is None or _is_number(value) or (isinstance(value, list) and all(_is_number(each) for each in value))
-
-
-def _is_state(value: object) -> bool:
-    return _is_tensor(value) and isinstance(value, dict) and _is_number(value.get("first")) and isinstance(value.get("yours"), bool)
-
-
-def _is_parameter(value: object) -> bool:
-    if not _is_tensor(value) or not isinstance(value, dict) or "value" not in value:
-        return False
-    return _is_value(value["value"]) and _is_text(value.get("kind")) and isinstance(value.get("fixed"), bool)
-
-
-def _each(fits: Callable[[object], bool], *needed: str) -> Callable[[object], bool]:
-    return lambda value: isinstance(value, dict) and value.keys() >= {*needed} and all(fits(each) for each in value.values())
-
-
-FORM: Mapping[str, Callable[[object], bool]] = {
-    "dsldec": _is_text,
-    "torch": _is_text,
-    "device": lambda value: value in ("cpu", "cuda"),
-    "machine": _each(_is_text, "system", "processor", "vectors"),
-    "sizes": _each(_is_count, "B", "T", "V"),
-    "logits": _is_tensor,
-    "canvas": _is_tensor,
-    "editable": _is_tensor,
-    "state": _each(_is_state),
-    "params": _each(_is_parameter, "mask_id", "eos_id"),
-    "policy": _each(_is_text, "name", "doc", "text"),
-    "facts": lambda value: isinstance(value, dict),
-}
+def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, Any]:
+    """The facts that are plain values, and under these parameter values: the bound for one window, rows,
+    guidance.
+    """
+    plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.repr}
+    return {name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()} | {
+        "forwards_bound_of_a_window": facts.forwards_bound(window, values),
+        "rows_per_forward": facts.rows_per_forward(values),
+        "guidance": facts.guidance(values),
+    }

@@ -1,9 +1,10 @@
 """A program as an `nn.Module`: one torch expression an operation, over all rows and positions at once.
 
-Shapes: B rows, T window positions, V vocabulary. A value per row is held as `[B, 1]`, one per run as a 0-d tensor, so that
-every value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step compiles to one graph. Nothing is
-written into a tensor (`scatter` and its like): torch 2.13's Inductor may compute what reads it before it is written.
-Not here: what the operations on numbers, orders and places do (`module_numbers`, ...).
+Shapes: B rows, T window positions, V vocabulary. A value per row is held as `[B, 1]`, one per run as a 0-d
+tensor, so that every value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step
+compiles to one graph. Nothing is written into a tensor (`scatter` and its like): torch 2.13's Inductor may
+compute what reads it before it is written. Not here: what the operations on numbers, orders and places do
+(`module_numbers`, ...).
 """
 
 from __future__ import annotations
@@ -16,44 +17,46 @@ import torch
 from torch import Tensor, nn
 
 from ..checks.values import Value
-from ..ir.nodes import Carried, Operation, Program
-from ..language.words import Place
-from .form import EXACT, Form
+from ..ir.nodes import LoopCarried, Operation, Program
+from ..language.words import Extent
+from .broadcast import OVER_POSITIONS, wanted
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
 from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
-from .operands import OVER_POSITIONS, wanted
-from .reading import reader
-from .step import DTYPES, State
+from .numerics import EXACT, Numerics
+from .step import DTYPES, StepState
 from .vocabulary import (
     Reader,
     banned,
     biased,
     biased_everywhere,
     divergence,
-    drawn,
     log_probabilities,
     looked_up,
     observe,
     probability,
+    sampled,
     statistics,
 )
+from .vocabulary_dispatch import reader
 
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What operations read besides their own inputs. Either id may be a 0-d int64 tensor, so that one graph serves all models."""
+    """What operations read besides their own inputs. Either id may be a 0-d int64 tensor, so that one graph
+    serves all models.
+    """
 
     logits: Tensor
     canvas: Tensor
     editable: Tensor
-    state: State
+    state: StepState
     params: Mapping[str, Tensor]
     mask_id: int | Tensor
     eos_id: int | Tensor | None
     static: Mapping[str, Value]
-    form: Form
+    form: Numerics
 
     def wide(self, x: Tensor) -> Tensor:
         """One number a position, `[B, T]`, of a lower place too."""
@@ -75,10 +78,12 @@ def _state(inputs: Inputs, name: str) -> Tensor:
     return value.unsqueeze(1) if value.dim() == 1 else value
 
 
-def _observe(inputs: Inputs, way: str, wanted: frozenset[str], read: Reader, logits: Tensor, *given: Tensor) -> dict[str, Tensor]:
+def _observe(
+    inputs: Inputs, method: str, wanted: frozenset[str], read: Reader, logits: Tensor, *given: Tensor
+) -> dict[str, Tensor]:
     if isinstance(inputs.mask_id, Tensor) and logits.device.type != "cpu":  # the kernel takes an int
         read = statistics
-    if way == "argmax":
+    if method == "argmax":
         return observe(logits, inputs.mask_id, wanted, read=read)
     temperature, *limits, key, step, pos = given
     top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
@@ -87,7 +92,7 @@ def _observe(inputs: Inputs, way: str, wanted: frozenset[str], read: Reader, log
         logits,
         inputs.mask_id,
         wanted,
-        drawn(logits, inputs.mask_id, way, temperature, top_p, top_k, *place),
+        sampled(logits, inputs.mask_id, method, temperature, top_p, top_k, *place),
         read,
         raw=logits is inputs.logits,
     )
@@ -117,13 +122,21 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
     "lookup": lambda inputs, of, table, ids: looked_up(table, inputs.wide(ids)),
-    "observation": lambda inputs, of, seen: seen[of],
-    "probability": lambda inputs, of, logits, ids, *seen: probability(logits, ids, *seen, raw=logits is inputs.logits),
-    "log_probabilities": lambda inputs, of, logits, *seen: log_probabilities(logits, inputs.size(of), *seen),
-    "kl": lambda inputs, of, logits, before, *seen: divergence(logits, before, inputs.size(of), *seen),
+    "observation": lambda inputs, of, observations: observations[of],
+    "probability": lambda inputs, of, logits, ids, *observations: probability(
+        logits, ids, *observations, raw=logits is inputs.logits
+    ),
+    "log_probabilities": lambda inputs, of, logits, *observations: log_probabilities(
+        logits, inputs.size(of), *observations
+    ),
+    "kl": lambda inputs, of, logits, before, *observations: divergence(
+        logits, before, inputs.size(of), *observations
+    ),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
     "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),
-    "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(inputs.form, *operands, at_most=inputs.size(of)),
+    "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(
+        inputs.form, *operands, at_most=inputs.size(of)
+    ),
     "is_mask": lambda inputs, of, canvas: canvas == inputs.mask_id,
     "is_end": lambda inputs, of, canvas: _is_end(inputs, canvas),
     "is_word": lambda inputs, of, ids: _is_word(inputs, ids),
@@ -132,11 +145,19 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
 }
 ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
 ON_VALUES_IN_FORM: Mapping[str, Callable[..., Any]] = {**ROWS_IN_FORM, **ORDERS_IN_FORM, **GEOMETRY_IN_FORM}
-IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ON_VALUES_IN_FORM, *ELEMENTWISE, *ELEMENTWISE_IN_FORM, "number", "observe")
+IMPLEMENTED = (
+    *IN_CONTEXT,
+    *ON_VALUES,
+    *ON_VALUES_IN_FORM,
+    *ELEMENTWISE,
+    *ELEMENTWISE_IN_FORM,
+    "number",
+    "observe",
+)
 
 
 class StepModule(nn.Module):
-    """A program as a module; called like every step (see `step.Step`). `form`: see `form.Form`."""
+    """A program as a module; called like every step (see `step.Step`). `form`: see `numerics.Numerics`."""
 
     def __init__(
         self,
@@ -144,7 +165,7 @@ class StepModule(nn.Module):
         mask_id: int,
         eos_id: int | None = None,
         static: Mapping[str, Value] | None = None,
-        form: Form = EXACT,
+        form: Numerics = EXACT,
     ) -> None:
         super().__init__()
         self.program = program
@@ -158,17 +179,21 @@ class StepModule(nn.Module):
         for index, operation in enumerate(program.operations):
             if operation.name == "observe":
                 self.wanted[index] = wanted(program, index)
-                self.readers[index] = reader(kernels=form.kernels, raw=program.operations[operation.inputs[0]].name == "logits")
+                self.readers[index] = reader(
+                    kernels=form.kernels, raw=program.operations[operation.inputs[0]].name == "logits"
+                )
             if operation.name == "number":
-                number = torch.tensor(operation.of, dtype=DTYPES.get(operation.kind, torch.float32))
+                number = torch.tensor(operation.attribute, dtype=DTYPES.get(operation.kind, torch.float32))
                 self.register_buffer(f"number_{index}", number, persistent=False)
 
     def forward(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
-        return self.computed(Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form))
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
+        return self.computed(
+            Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form)
+        )
 
-    def computed(self, inputs: Inputs) -> tuple[Tensor, Tensor, State]:
+    def computed(self, inputs: Inputs) -> tuple[Tensor, Tensor, StepState]:
         """All operations on these inputs: what `forward` gives."""
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
@@ -181,7 +206,11 @@ class StepModule(nn.Module):
         # Copies: what a compiled step gives back must not be what it was given.
         # In the order they came in: a compiler takes another order of names for another program.
         following = {name: moved[name] for name in (*inputs.state, *moved)}
-        return values[self.program.canvas].clone(), inputs.of_row(values[self.program.done]).clone(), following
+        return (
+            values[self.program.canvas].clone(),
+            inputs.of_row(values[self.program.done]).clone(),
+            following,
+        )
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
@@ -189,9 +218,11 @@ class StepModule(nn.Module):
         if name == "number":
             return getattr(self, f"number_{index}")
         if name == "observe":
-            return _observe(inputs, str(operation.of), self.wanted[index], self.readers[index], *operands)
+            return _observe(
+                inputs, str(operation.attribute), self.wanted[index], self.readers[index], *operands
+            )
         if name in IN_CONTEXT:
-            return IN_CONTEXT[name](inputs, operation.of, *operands)
+            return IN_CONTEXT[name](inputs, operation.attribute, *operands)
         if name in ON_VALUES:
             return ON_VALUES[name](*operands)
         if name in ON_VALUES_IN_FORM:
@@ -205,18 +236,24 @@ class StepModule(nn.Module):
 
 
 def _operands(program: Program, index: int) -> tuple[int, ...]:
-    """The inputs of an operation; what is made of probabilities is also given what was observed in the same logits before it."""
+    """The inputs of an operation; what is made of probabilities is also given what was observed in the same
+    logits before it.
+    """
     operation = program.operations[index]
     if operation.name not in ("probability", "log_probabilities", "kl"):
         return operation.inputs
     before = range(index)
-    sights = [i for i in before if program.operations[i].name == "observe" and program.operations[i].inputs[0] == operation.inputs[0]]
+    sights = [
+        i
+        for i in before
+        if program.operations[i].name == "observe" and program.operations[i].inputs[0] == operation.inputs[0]
+    ]
     return (*operation.inputs, *sights[:1])
 
 
-def _carried(value: Tensor, carried: Carried, inputs: Inputs) -> Tensor:
+def _carried(value: Tensor, carried: LoopCarried, inputs: Inputs) -> Tensor:
     """A value as the state holds it: `[B]`, `[B, T]`, or `[B, T, N]` of a distribution."""
     if carried.distribution:
         return value.float().clone()
-    value = inputs.wide(value) if carried.place is Place.POSITION else inputs.of_row(value)
+    value = inputs.wide(value) if carried.extent is Extent.POSITION else inputs.of_row(value)
     return value.to(DTYPES.get(carried.kind, torch.float32)).clone(memory_format=torch.contiguous_format)

@@ -11,16 +11,18 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from .form import Form
+from .numerics import Numerics
 
-# The longest windows whose positions are compared pair by pair: compiled, that is a loop among others, where every sort and
-# scan is the call of a library; eager, it writes T * T numbers.
+# The longest windows whose positions are compared pair by pair: compiled, that is a loop among others, where
+# every sort and scan is the call of a library; eager, it writes T * T numbers.
 LONGEST_PAIRED, LONGEST_PAIRED_EAGER = 256, 64
 
 
-def in_pairs(form: Form, length: int) -> bool:
+def in_pairs(form: Numerics, length: int) -> bool:
     """Whether positions of a window of this length are compared pair by pair."""
-    return form.pairs_only or length <= (LONGEST_PAIRED if torch.compiler.is_compiling() else LONGEST_PAIRED_EAGER)
+    return form.pairs_only or length <= (
+        LONGEST_PAIRED if torch.compiler.is_compiling() else LONGEST_PAIRED_EAGER
+    )
 
 
 def _places(mask: Tensor) -> Tensor:
@@ -28,7 +30,7 @@ def _places(mask: Tensor) -> Tensor:
     return torch.arange(mask.shape[-1], device=mask.device, dtype=torch.int32)
 
 
-def _last_at(form: Form, mask: Tensor) -> Tensor:
+def _last_at(form: Numerics, mask: Tensor) -> Tensor:
     """The nearest position of the mask at or left of each, -1 if none; of masks `[..., T]`."""
     places = _places(mask)
     if not in_pairs(form, mask.shape[-1]):
@@ -36,7 +38,7 @@ def _last_at(form: Form, mask: Tensor) -> Tensor:
     return torch.where(mask.unsqueeze(-2) & (places <= places.unsqueeze(1)), places, -1).amax(-1)
 
 
-def _next_at(form: Form, mask: Tensor) -> Tensor:
+def _next_at(form: Numerics, mask: Tensor) -> Tensor:
     """The nearest position of the mask at or right of each, T if none; of masks `[..., T]`."""
     places, length = _places(mask), mask.shape[-1]
     if not in_pairs(form, length):
@@ -59,18 +61,23 @@ def _run_count(mask: Tensor) -> Tensor:
     return starts.sum(1, keepdim=True)
 
 
-def _run_length(form: Form, mask: Tensor) -> Tensor:
+def _run_length(form: Numerics, mask: Tensor) -> Tensor:
     return torch.where(mask, _next_at(form, ~mask) - _last_at(form, ~mask) - 1, 0).long()
 
 
-def _grow(form: Form, mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, apart: Tensor, trim: Tensor) -> Tensor:
-    """Both ends of each run walk, from its first and its last position, and are cut back; what is inside any of them is grown."""
+def _grow(
+    form: Numerics, mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, apart: Tensor, trim: Tensor
+) -> Tensor:
+    """Both ends of each run walk, from its first and its last position, and are cut back; what is inside any
+    of them is grown.
+    """
     places, length, most = _places(mask), mask.shape[1], gap.clamp(0, mask.shape[1]).int() + 1
     masks = torch.stack([left, right, mask, ~mask, trim])
     last_left, last_right, last, last_outside, last_trim = _last_at(form, masks).unbind()
     next_left, next_right, ahead, next_outside, next_trim = _next_at(form, masks).unbind()
     behind_left, ahead_right = _before(last_left), _after(next_right)
-    # Where the next pass is too far, or there is none. Stacked, so that a compiler computes it once and not for every pair.
+    # Where the next pass is too far, or there is none. Stacked, so that a compiler computes it once and not
+    # for every pair.
     stuck_left = (behind_left < 0) | (places - behind_left > most)
     stuck_right = (ahead_right == length) | (ahead_right - places > most)
     stuck_left, stuck_right = torch.stack([stuck_left, stuck_right]).unbind()
@@ -78,26 +85,31 @@ def _grow(form: Form, mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, ap
     to_left = torch.maximum(_last_at(form, stuck_left), torch.where(apart, _before(last) + 1, 0))
     to_right = torch.minimum(_next_at(form, stuck_right), torch.where(apart, _after(ahead) - 1, length - 1))
     begin = torch.minimum(next_left.gather(1, to_left.long()), places)
-    end = torch.maximum(last_right.gather(1, to_right.long()), places).gather(1, (next_outside - 1).clamp(min=0).long())
+    end = torch.maximum(last_right.gather(1, to_right.long()), places).gather(
+        1, (next_outside - 1).clamp(min=0).long()
+    )
     begins = mask & (last_outside == places - 1)
     begin, end = torch.stack([torch.where(begins, begin, length), end]).unsqueeze(2).unbind()
     # [B, T, T]: whether each position is in what grew of the run that begins at another.
     return ((begin <= last_trim.unsqueeze(2)) & (next_trim.unsqueeze(2) <= end)).any(2)
 
 
-def _in_run_of(form: Form, mask: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
+def _in_run_of(form: Numerics, mask: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
     """Whether there is one of `of` in the mask's run at or left of each position, and at or right."""
     masks = torch.stack([of, ~mask])
-    (last, last_outside), (ahead, next_outside) = _last_at(form, masks).unbind(), _next_at(form, masks).unbind()
+    (last, last_outside), (ahead, next_outside) = (
+        _last_at(form, masks).unbind(),
+        _next_at(form, masks).unbind(),
+    )
     return last > last_outside, ahead < next_outside
 
 
-def _trim(form: Form, mask: Tensor, to: Tensor) -> Tensor:
+def _trim(form: Numerics, mask: Tensor, to: Tensor) -> Tensor:
     left, right = _in_run_of(form, mask, to)
     return mask & left & right
 
 
-def _runs_holding(form: Form, mask: Tensor, seed: Tensor) -> Tensor:
+def _runs_holding(form: Numerics, mask: Tensor, seed: Tensor) -> Tensor:
     left, right = _in_run_of(form, mask, seed)
     return mask & (left | right)
 
@@ -118,7 +130,7 @@ def _shift_distributions(x: Tensor, n: Tensor) -> Tensor:
     return torch.where(((source >= 0) & (source < length)).unsqueeze(2), moved, float("nan"))
 
 
-def _distance(form: Form, mask: Tensor) -> Tensor:
+def _distance(form: Numerics, mask: Tensor) -> Tensor:
     places, length = _places(mask), mask.shape[1]
     last, ahead = _last_at(form, mask), _next_at(form, mask)
     to_left = torch.where(last >= 0, places - last, length)
@@ -126,7 +138,7 @@ def _distance(form: Form, mask: Tensor) -> Tensor:
     return torch.where(mask.any(1, keepdim=True), torch.minimum(to_left, to_right).float(), float("nan"))
 
 
-def _density(form: Form, mask: Tensor, sigma: Tensor) -> Tensor:
+def _density(form: Numerics, mask: Tensor, sigma: Tensor) -> Tensor:
     places, sigma = _places(mask), sigma.float().to(form.wide)
     distance = places.to(form.wide)  # of T kinds only: the exponential is not computed for each pair
     normal = torch.exp(-(distance.square() / (2 * sigma.square()))) / (sigma * math.sqrt(2 * math.pi))

@@ -1,4 +1,5 @@
-"""Operations on numbers, and reductions over a mask, as torch expressions over all rows and positions at once.
+"""Operations on numbers, and reductions over a mask, as torch expressions over all rows and positions at
+once.
 
 Shapes: B rows, T window positions; inputs as `module` holds them. A result with a fraction is float32.
 """
@@ -10,7 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
-from .form import Form
+from .numerics import Numerics
 
 LARGEST_INT = 1e18  # of a real made an int; as a double it is exact
 
@@ -20,7 +21,9 @@ def _real(x: Tensor) -> Tensor:
 
 
 def _widely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Computed in double precision and rounded once, where the form has it: float32 functions differ from one machine to the next."""
+    """Computed in double precision and rounded once, where the form has it: float32 functions differ from one
+    machine to the next.
+    """
     return lambda form, *inputs: function(*(_real(x).to(form.wide) for x in inputs)).float()
 
 
@@ -28,7 +31,9 @@ def _are_ints(a: Tensor, b: Tensor) -> bool:
     return not (a.is_floating_point() or b.is_floating_point())
 
 
-def _by_ints(a: Tensor, b: Tensor, function: Callable[[Tensor, Tensor], Tensor], by_minus_one: Tensor) -> Tensor:
+def _by_ints(
+    a: Tensor, b: Tensor, function: Callable[[Tensor, Tensor], Tensor], by_minus_one: Tensor
+) -> Tensor:
     """Division by 0 and of the smallest int by -1 would stop the program: both are answered without it."""
     special = (b == 0) | (b == -1)
     whole = function(a, torch.where(special, 1, b))
@@ -47,8 +52,8 @@ def _remainder(a: Tensor, b: Tensor) -> Tensor:
     return a - b * _floor_divide(a, b)
 
 
-def _whole(rounding: Callable[[Tensor], Tensor]) -> Callable[[Form, Tensor], Tensor]:
-    def apply(form: Form, a: Tensor) -> Tensor:
+def _whole(rounding: Callable[[Tensor], Tensor]) -> Callable[[Numerics, Tensor], Tensor]:
+    def apply(form: Numerics, a: Tensor) -> Tensor:
         if not a.is_floating_point():
             return a
         within = torch.where(a.isnan(), 0.0, a).to(form.wide).clamp(-LARGEST_INT, LARGEST_INT)
@@ -94,21 +99,21 @@ ELEMENTWISE_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
 }
 
 
-def _wide_sum(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+def _wide_sum(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask, x.to(form.wide), 0.0).sum(1, keepdim=True)
 
 
-def _wide_mean(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+def _wide_mean(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
     return _wide_sum(form, x, mask) / mask.sum(1, keepdim=True)  # 0 / 0 over nothing: no value
 
 
-def _sum(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+def _sum(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
     if x.is_floating_point():
         return _wide_sum(form, x, mask).float()
     return torch.where(mask, x, 0).sum(1, keepdim=True)
 
 
-def _std(form: Form, x: Tensor, mask: Tensor) -> Tensor:
+def _std(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
     return _wide_mean(form, (x.to(form.wide) - _wide_mean(form, x, mask)).square(), mask).sqrt().float()
 
 
@@ -121,8 +126,12 @@ ROWS: Mapping[str, Callable[..., Tensor]] = {
     "orelse": lambda a, b: torch.where(a.any(1, keepdim=True), a, b),
     "any": lambda mask: mask.any(1, keepdim=True),
     "count": lambda mask: mask.sum(1, keepdim=True),
-    "least": lambda x, mask: _or_no_value(torch.where(mask, _real(x), float("inf")).amin(1, keepdim=True), mask),
-    "greatest": lambda x, mask: _or_no_value(torch.where(mask, _real(x), float("-inf")).amax(1, keepdim=True), mask),
+    "least": lambda x, mask: _or_no_value(
+        torch.where(mask, _real(x), float("inf")).amin(1, keepdim=True), mask
+    ),
+    "greatest": lambda x, mask: _or_no_value(
+        torch.where(mask, _real(x), float("-inf")).amax(1, keepdim=True), mask
+    ),
 }
 # Called with the form before their inputs.
 ROWS_IN_FORM: Mapping[str, Callable[..., Tensor]] = {

@@ -1,4 +1,5 @@
-"""Operations on orders as torch expressions: ranks and comparisons of pairs; sorts and scans where a window is long.
+"""Operations on orders as torch expressions: ranks and comparisons of pairs; sorts and scans where a window
+is long.
 
 Shapes: B rows, T window positions; masks, scores and conditions are `[B, T]`.
 """
@@ -12,8 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .form import Form
 from .module_geometry import in_pairs
+from .numerics import Numerics
 
 NO_RUN = -1
 
@@ -22,16 +23,18 @@ NO_RUN = -1
 class Ranked:
     """An order in which nothing is moved: each position is compared with every other.
 
-    `place [B, T]`: 1 for the best of all runs, and on, 0 for what is in no order; `run [B, T]`: which one it is in, or `None`
-    where all are one.
+    `place [B, T]`: 1 for the best of all runs, and on, 0 for what is in no order; `run [B, T]`: which one it
+    is in, or `None` where all are one.
     """
 
-    form: Form
+    form: Numerics
     place: Tensor
     run: Tensor | None
 
     def _until(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x `[B, 1, T]`, and `[B, T, T]`: for each position those of its run that come no later, itself among them."""
+        """x `[B, 1, T]`, and `[B, T, T]`: for each position those of its run that come no later, itself among
+        them.
+        """
         # Stacked, x is computed once; else a compiler would do so again for every pair.
         x, place = torch.stack([x, self.place.to(x.dtype)]).unsqueeze(2).unbind()
         until = (place > 0) & (place <= place.transpose(1, 2))
@@ -54,7 +57,9 @@ class Ranked:
             total = ordered.cumsum(1).gather(1, at)
         else:
             of_run = self._in_order(self.run).unsqueeze(1) == self.run.unsqueeze(2)
-            total = torch.where(of_run, ordered.unsqueeze(1), 0).cumsum(2).gather(2, at.unsqueeze(2)).squeeze(2)
+            total = (
+                torch.where(of_run, ordered.unsqueeze(1), 0).cumsum(2).gather(2, at.unsqueeze(2)).squeeze(2)
+            )
         return torch.where(self.place > 0, total, 0).to(x.dtype)
 
     def _in_order(self, x: Tensor) -> Tensor:
@@ -81,10 +86,11 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Positions `[B, T]` from best to worst, run after run, what is in no order last; `place [B, T]`: where each stands in it.
+    """Positions `[B, T]` from best to worst, run after run, what is in no order last; `place [B, T]`: where
+    each stands in it.
 
-    In this order: `member [B, T]`, which are in it; `start [B, T]`, the place where the run begins, or `None` where all
-    are one.
+    In this order: `member [B, T]`, which are in it; `start [B, T]`, the place where the run begins, or `None`
+    where all are one.
     """
 
     positions: Tensor
@@ -103,7 +109,9 @@ class Sorted:
 
     def _sorted_rank(self) -> Tensor:
         """In this order: 1 for the first of each run, and on."""
-        return (self.places + 1 if self.start is None else self.places + 1 - self.start).expand_as(self.positions)
+        return (self.places + 1 if self.start is None else self.places + 1 - self.start).expand_as(
+            self.positions
+        )
 
     def sorted(self, x: Tensor) -> Tensor:
         """x in this order."""
@@ -111,12 +119,14 @@ class Sorted:
 
     def unsorted(self, x: Tensor) -> Tensor:
         """x, given in this order, back at its positions; 0 where there is no member."""
-        # `place` comes of a sort, which inverts a permutation. Scattering would do as well, but Inductor 2.13 lets what comes
-        # after a scatter read the memory before it (seen as `rank` times 1 that was 0).
+        # `place` comes of a sort, which inverts a permutation. Scattering would do as well, but Inductor 2.13
+        # lets what comes after a scatter read the memory before it (seen as `rank` times 1 that was 0).
         return torch.where(self.member, x, torch.zeros_like(x)).gather(1, self.place)
 
     def scanned(self, x: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """x, given in this order, combined with all before it in its run, in log2(T) doublings: a run never meets another's numbers."""
+        """x, given in this order, combined with all before it in its run, in log2(T) doublings: a run never
+        meets another's numbers.
+        """
         assert self.start is not None
         reach = 1
         while reach < x.shape[1]:
@@ -145,7 +155,7 @@ class Sorted:
         return self.unsorted(self._sorted_rank() <= k)
 
 
-def _order(form: Form, mask: Tensor, score: Tensor, run: Tensor | None = None) -> Ranked | Sorted:
+def _order(form: Numerics, mask: Tensor, score: Tensor, run: Tensor | None = None) -> Ranked | Sorted:
     if score.is_floating_point():
         score = torch.where(score == score, score, float("-inf"))
     if run is not None:
@@ -153,7 +163,7 @@ def _order(form: Form, mask: Tensor, score: Tensor, run: Tensor | None = None) -
     return _ranked(form, mask, score, run) if in_pairs(form, mask.shape[1]) else _sorted(mask, score, run)
 
 
-def _ranked(form: Form, mask: Tensor, score: Tensor, run: Tensor | None) -> Ranked:
+def _ranked(form: Numerics, mask: Tensor, score: Tensor, run: Tensor | None) -> Ranked:
     places = torch.arange(mask.shape[1], device=mask.device, dtype=torch.int32)
     score, member = torch.stack([score, mask.to(score.dtype)]).unsqueeze(2).unbind()  # stacked: see `_until`
     mine = score.transpose(1, 2)
@@ -168,7 +178,9 @@ def _sorted(mask: Tensor, score: Tensor, run: Tensor | None) -> Sorted:
     run_of = torch.where(mask, 0 if run is None else run, NO_RUN)
     sorted_run, together = run_of.gather(1, by_score).sort(dim=1, descending=True, stable=True)
     positions = by_score.gather(1, together)
-    return Sorted(positions, positions.argsort(1), sorted_run != NO_RUN, None if run is None else _starts(sorted_run))
+    return Sorted(
+        positions, positions.argsort(1), sorted_run != NO_RUN, None if run is None else _starts(sorted_run)
+    )
 
 
 def _starts(run: Tensor) -> Tensor:
@@ -181,7 +193,8 @@ def _starts(run: Tensor) -> Tensor:
 def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> Tensor:
     """One round a pick; a round without a pick changes nothing, and so no later one has a pick.
 
-    A pick multiplies scores by the weight of their distance, `[B, T]`; a score that is not above 0 is never picked.
+    A pick multiplies scores by the weight of their distance, `[B, T]`; a score that is not above 0 is never
+    picked.
     """
     places, last = torch.arange(mask.shape[1], device=mask.device), mask.shape[1] - 1
     chosen = torch.zeros_like(mask)
@@ -203,7 +216,9 @@ def thin(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_mo
     return _thin(mask, score, condition, stays.expand_as(mask).to(score.dtype), at_most)
 
 
-def thin_by_kernel(form: Form, mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
+def thin_by_kernel(
+    form: Numerics, mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int
+) -> Tensor:
     """The same; a pick weakens the scores around it, its own to 0."""
     distance = torch.arange(mask.shape[1], device=mask.device).to(form.wide)
     # 1 - exp(-d² / width²), without cancellation far inside the width.

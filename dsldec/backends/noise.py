@@ -1,7 +1,8 @@
 """Random numbers that depend on nothing but what they are asked for: a hash of a few ints.
 
-A request's numbers are the same in any batch and on any machine. `mixed` and `uniform` work on tensors, `mixed_int` and
-`uniform_float` give the same on plain ints. Not here: what is drawn with them (`vocabulary`, the language's `chance`, `sample`).
+A request's numbers are the same in any batch and on any machine. `mixed` and `uniform` work on tensors,
+`mixed_int` and `uniform_float` give the same on plain ints. Not here: what is drawn with them (`vocabulary`,
+the language's `chance`, `sample`).
 """
 
 from __future__ import annotations

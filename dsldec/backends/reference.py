@@ -1,7 +1,8 @@
 """The meaning of a program: one row after the other, one operation after the other, one number at a time.
 
-Shapes: T window positions. Slow and obvious; every other backend must equal it. A value is a number, or a list of one
-number a position. Not here: what the operations on numbers, orders and places do (`reference_numbers`, ...).
+Shapes: T window positions. Slow and obvious; every other backend must equal it. A value is a number, or a
+list of one number a position. Not here: what the operations on numbers, orders and places do
+(`reference_numbers`, ...).
 """
 
 from __future__ import annotations
@@ -15,32 +16,43 @@ import torch
 from torch import Tensor
 
 from ..checks.values import Value
-from ..ir.nodes import Carried, Operation, Program
-from ..language.arithmetic import ELEMENTWISE, Number, float32
-from ..language.words import NUMBERS, Kind, Place
+from ..ir.nodes import LoopCarried, Operation, Program
+from ..language.arithmetic import ELEMENTWISE, AnyNumber, float32
+from ..language.words import NUMBERS, Extent, Kind
+from .broadcast import OVER_POSITIONS, wanted
 from .noise import uniform_float
-from .operands import OVER_POSITIONS, wanted
 from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
-from .step import DTYPES, State
-from .vocabulary import banned, biased, biased_everywhere, divergence, drawn, log_probabilities, observe, probability
+from .step import DTYPES, StepState
+from .vocabulary import (
+    banned,
+    biased,
+    biased_everywhere,
+    divergence,
+    log_probabilities,
+    observe,
+    probability,
+    sampled,
+)
 
 
-class Sight(Protocol):
+class LogitsView(Protocol):
     """What the denoiser gave for one row, as far as a policy may see it."""
 
-    def banned(self, ids: list[int]) -> Sight:
+    def banned(self, ids: list[int]) -> LogitsView:
         """The same without these ids."""
 
-    def biased(self, id_: int, amount: float) -> Sight:
+    def biased(self, id_: int, amount: float) -> LogitsView:
         """The same with an amount added to the logit of an id."""
 
-    def biased_everywhere(self, table: Any) -> Sight:
+    def biased_everywhere(self, table: Any) -> LogitsView:
         """The same with a table added to the logits."""
 
-    def observe(self, wanted: Collection[str], way: str, *given: Any) -> Mapping[str, list[Number]]:
-        """The wanted observations by name, one number a position; `given`: what the way of drawing takes, see `nodes.LOGITS`."""
+    def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
+        """The wanted observations by name, one number a position; `given`: the arguments of the sampling
+        method, see `nodes.LOGITS`.
+        """
 
     def probability(self, ids: list[int]) -> list[float]:
         """The probability of an id at each position."""
@@ -49,37 +61,49 @@ class Sight(Protocol):
         """What `divergence` takes in the next step, of so many ids."""
 
     def divergence(self, before: Any, keep: int) -> list[float]:
-        """KL divergence from what was seen before, of which so many ids were kept."""
+        """KL divergence from the log probabilities of the step before, of which `keep` ids were stored."""
 
 
 @dataclass(frozen=True, slots=True)
-class LogitsSight:
-    """What is seen in `logits [1, T, V]`."""
+class TensorLogitsView:
+    """The observations of `logits [1, T, V]`."""
 
     logits: Tensor
     mask_id: int
 
-    def banned(self, ids: list[int]) -> LogitsSight:
-        return LogitsSight(banned(self.logits, [torch.tensor(id_) for id_ in ids]), self.mask_id)
+    def banned(self, ids: list[int]) -> TensorLogitsView:
+        return TensorLogitsView(banned(self.logits, [torch.tensor(id_) for id_ in ids]), self.mask_id)
 
-    def biased(self, id_: int, amount: float) -> LogitsSight:
-        return LogitsSight(biased(self.logits, torch.tensor(id_), torch.tensor(float(amount))), self.mask_id)
+    def biased(self, id_: int, amount: float) -> TensorLogitsView:
+        return TensorLogitsView(
+            biased(self.logits, torch.tensor(id_), torch.tensor(float(amount))), self.mask_id
+        )
 
-    def biased_everywhere(self, table: Any) -> LogitsSight:
-        return LogitsSight(biased_everywhere(self.logits, torch.tensor(table, dtype=torch.float32)), self.mask_id)
+    def biased_everywhere(self, table: Any) -> TensorLogitsView:
+        return TensorLogitsView(
+            biased_everywhere(self.logits, torch.tensor(table, dtype=torch.float32)), self.mask_id
+        )
 
-    def observe(self, wanted: Collection[str], way: str, *given: Any) -> Mapping[str, list[Number]]:
-        if way == "argmax":
-            seen = observe(self.logits, self.mask_id, wanted)
+    def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
+        if method == "argmax":
+            observations = observe(self.logits, self.mask_id, wanted)
         else:
-            seen = observe(self.logits, self.mask_id, wanted, self._drawn(way, *given))
-        return {name: value[0].tolist() for name, value in seen.items()}
+            observations = observe(self.logits, self.mask_id, wanted, self._sampled(method, *given))
+        return {name: value[0].tolist() for name, value in observations.items()}
 
-    def _drawn(self, way: str, temperature: float, *given: Any) -> Tensor:
+    def _sampled(self, method: str, temperature: float, *given: Any) -> Tensor:
         *limits, key, step, pos = given
         top_p, top_k = limits or (1.0, 0)
         numbers = (torch.tensor(float(temperature)), torch.tensor(float(top_p)), torch.tensor(int(top_k)))
-        return drawn(self.logits, self.mask_id, way, *numbers, torch.tensor([key]), torch.tensor([step]), torch.tensor([pos]))
+        return sampled(
+            self.logits,
+            self.mask_id,
+            method,
+            *numbers,
+            torch.tensor([key]),
+            torch.tensor([step]),
+            torch.tensor([pos]),
+        )
 
     def probability(self, ids: list[int]) -> list[float]:
         return probability(self.logits, torch.tensor([ids]))[0].tolist()
@@ -92,14 +116,16 @@ class LogitsSight:
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """One row of the step's inputs. `state` and `parameters` hold numbers or lists by name, a distribution what the sight gave."""
+class ReferenceRow:
+    """One row of the step's inputs. `state` and `parameters` hold numbers or lists by name, a distribution
+    what the view gave.
+    """
 
-    sight: Sight
+    view: LogitsView
     canvas: list[int]
     editable: list[bool]
     state: Mapping[str, Any]
-    parameters: Mapping[str, Number]
+    parameters: Mapping[str, AnyNumber]
     mask_id: int
     vocab_size: int
     eos_id: int | None = None
@@ -108,7 +134,7 @@ class Row:
     def length(self) -> int:
         return len(self.canvas)
 
-    def wide(self, x: Any) -> list[Number]:
+    def wide(self, x: Any) -> list[AnyNumber]:
         """One number a position, of one for the row too."""
         return x if isinstance(x, list) else [x] * self.length
 
@@ -119,7 +145,9 @@ class Row:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """A row after the step; `state` as `Row` has it, `not_finite`: was masked, and what was seen there are no numbers."""
+    """A row after the step; `state` as `Row` has it, `not_finite`: masked positions whose logits are not
+    finite.
+    """
 
     canvas: list[int]
     done: bool
@@ -127,11 +155,17 @@ class After:
     not_finite: list[bool]
 
 
-def _number(row: Row, of: Any, kind: Kind) -> Number:
-    return bool(of) if kind in (Kind.BOOL, Kind.MASK) else float32(of) if kind in NUMBERS - {Kind.INT} else int(of)
+def _number(row: ReferenceRow, of: Any, kind: Kind) -> AnyNumber:
+    return (
+        bool(of)
+        if kind in (Kind.BOOL, Kind.MASK)
+        else float32(of)
+        if kind in NUMBERS - {Kind.INT}
+        else int(of)
+    )
 
 
-def _looked_up(table: Any, id_: int) -> Number:
+def _looked_up(table: Any, id_: int) -> AnyNumber:
     """One number for all ids, or a list with one each."""
     if not isinstance(table, list):
         return table if id_ >= 0 else math.nan
@@ -140,28 +174,32 @@ def _looked_up(table: Any, id_: int) -> Number:
 
 # By operation; called with the row, the operation, and its inputs.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
-    "number": lambda row, self: _number(row, self.of, self.kind),
-    "parameter": lambda row, self: row.parameters[self.of],
-    "state": lambda row, self: row.state[self.of],
-    "logits": lambda row, self: row.sight,
+    "number": lambda row, self: _number(row, self.attribute, self.kind),
+    "parameter": lambda row, self: row.parameters[self.attribute],
+    "state": lambda row, self: row.state[self.attribute],
+    "logits": lambda row, self: row.view,
     "canvas": lambda row, self: row.canvas,
     "editable": lambda row, self: row.editable,
     "offset": lambda row, self: list(range(row.length)),
-    "ban": lambda row, self, sight, *ids: sight.banned(list(ids)),
-    "bias": lambda row, self, sight, id_, amount: sight.biased(id_, amount),
-    "bias_all": lambda row, self, sight, table: sight.biased_everywhere(table),
+    "ban": lambda row, self, view, *ids: view.banned(list(ids)),
+    "bias": lambda row, self, view, id_, amount: view.biased(id_, amount),
+    "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
     "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in row.wide(ids)],
-    "observation": lambda row, self, seen: seen[self.of],
-    "probability": lambda row, self, sight, ids: sight.probability(ids),
-    "log_probabilities": lambda row, self, sight: sight.log_probabilities(row.size(self.of)),
-    "kl": lambda row, self, sight, before: sight.divergence(before, row.size(self.of)),
-    "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.of)),
-    "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.of)),
+    "observation": lambda row, self, observations: observations[self.attribute],
+    "probability": lambda row, self, view, ids: view.probability(ids),
+    "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
+    "kl": lambda row, self, view, before: view.divergence(before, row.size(self.attribute)),
+    "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.attribute)),
+    "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.attribute)),
     "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],
     "is_end": lambda row, self, canvas: [row.eos_id is not None and id_ == row.eos_id for id_ in canvas],
     "is_word": lambda row, self, ids: [0 <= id_ < row.vocab_size and id_ != row.mask_id for id_ in ids],
-    "write": lambda row, self, canvas, mask, ids: [new if chosen else old for old, chosen, new in zip(canvas, mask, ids, strict=True)],
-    "erase": lambda row, self, canvas, mask: [row.mask_id if chosen else old for old, chosen in zip(canvas, mask, strict=True)],
+    "write": lambda row, self, canvas, mask, ids: [
+        new if chosen else old for old, chosen, new in zip(canvas, mask, ids, strict=True)
+    ],
+    "erase": lambda row, self, canvas, mask: [
+        row.mask_id if chosen else old for old, chosen in zip(canvas, mask, strict=True)
+    ],
 }
 ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
 IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ELEMENTWISE, "random", "observe")
@@ -172,16 +210,20 @@ def _of_kind(operation: Operation, value: Any) -> Any:
     return float32(value) if isinstance(value, int) and operation.kind in NUMBERS - {Kind.INT} else value
 
 
-def run_operation(program: Program, row: Row, index: int, values: Sequence[Any] | Mapping[int, Any]) -> Any:
+def run_operation(
+    program: Program, row: ReferenceRow, index: int, values: Sequence[Any] | Mapping[int, Any]
+) -> Any:
     """What the operation at `index` gives; `values` are those of the operations before it that it needs."""
     operation = program.operations[index]
     name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
-    inputs: list[Any] = [row.wide(values[i]) if n in wide else values[i] for n, i in enumerate(operation.inputs)]
+    inputs: list[Any] = [
+        row.wide(values[i]) if n in wide else values[i] for n, i in enumerate(operation.inputs)
+    ]
     if name == "observe":
-        sight, *given = inputs
+        view, *given = inputs
         if given:
             given[-1] = row.wide(given[-1])
-        return sight.observe(wanted(program, index), operation.of, *given)
+        return view.observe(wanted(program, index), operation.attribute, *given)
     if name in IN_CONTEXT:
         return IN_CONTEXT[name](row, operation, *inputs)
     if name in ON_VALUES:
@@ -189,18 +231,18 @@ def run_operation(program: Program, row: Row, index: int, values: Sequence[Any] 
     return _elementwise(row, operation, inputs)
 
 
-def _elementwise(row: Row, operation: Operation, inputs: list[Any]) -> Any:
+def _elementwise(row: ReferenceRow, operation: Operation, inputs: list[Any]) -> Any:
     if operation.name == "random":
-        size = row.size(operation.of)
-        function: Callable[..., Number] = lambda *parts: uniform_float(*parts, size)  # noqa: E731
+        size = row.size(operation.attribute)
+        function: Callable[..., AnyNumber] = lambda *parts: uniform_float(*parts, size)  # noqa: E731
     else:
         function = ELEMENTWISE[operation.name]
-    if operation.place is not Place.POSITION:
+    if operation.extent is not Extent.POSITION:
         return _of_kind(operation, function(*inputs))
     return [_of_kind(operation, function(*numbers)) for numbers in zip(*map(row.wide, inputs), strict=True)]
 
 
-def run_row(program: Program, row: Row) -> After:
+def run_row(program: Program, row: ReferenceRow) -> After:
     """One row after one step."""
     values: list[Any] = []
     for index in range(len(program.operations)):
@@ -218,32 +260,54 @@ def run_row(program: Program, row: Row) -> After:
 class ReferenceStep:
     """A program as the slow loop; called like every step (see `step.Step`)."""
 
-    def __init__(self, program: Program, mask_id: int, eos_id: int | None = None, static: Mapping[str, Value] | None = None) -> None:
+    def __init__(
+        self,
+        program: Program,
+        mask_id: int,
+        eos_id: int | None = None,
+        static: Mapping[str, Value] | None = None,
+    ) -> None:
         self.program = program
         self.mask_id = mask_id
         self.eos_id = eos_id
         self.static = dict(static or {})
 
     def __call__(
-        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
-        after = [run_row(self.program, self._row(b, logits, canvas, editable, state, params)) for b in range(len(canvas))]
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
+        after = [
+            run_row(self.program, self._row(b, logits, canvas, editable, state, params))
+            for b in range(len(canvas))
+        ]
         device, length = canvas.device, canvas.shape[1]
         carried = {
             name: _as_tensor([row.state[name] for row in after], carried, length).to(device)
             for name, carried in self.program.carried.items()
         }
-        carried["not_finite"] = torch.tensor([row.not_finite for row in after], dtype=torch.bool, device=device)
+        carried["not_finite"] = torch.tensor(
+            [row.not_finite for row in after], dtype=torch.bool, device=device
+        )
         written = torch.tensor([row.canvas for row in after], dtype=torch.int64, device=device)
         return written, torch.tensor([row.done for row in after], device=device), state | carried
 
-    def _row(self, b: int, logits: Tensor, canvas: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]) -> Row:
+    def _row(
+        self,
+        b: int,
+        logits: Tensor,
+        canvas: Tensor,
+        editable: Tensor,
+        state: StepState,
+        params: Mapping[str, Tensor],
+    ) -> ReferenceRow:
         carried = self.program.carried
-        return Row(
-            sight=LogitsSight(logits[b : b + 1].cpu(), self.mask_id),
+        return ReferenceRow(
+            view=TensorLogitsView(logits[b : b + 1].cpu(), self.mask_id),
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
-            state={name: state[name][b].cpu() if carried[name].distribution else state[name][b].tolist() for name in carried},
+            state={
+                name: state[name][b].cpu() if carried[name].distribution else state[name][b].tolist()
+                for name in carried
+            },
             parameters={name: value.tolist() for name, value in params.items()} | self.static,
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
@@ -251,9 +315,9 @@ class ReferenceStep:
         )
 
 
-def _as_tensor(rows: list[Any], carried: Carried, length: int) -> Tensor:
+def _as_tensor(rows: list[Any], carried: LoopCarried, length: int) -> Tensor:
     if carried.distribution:
         return torch.stack(rows)
-    if carried.place is Place.POSITION:
+    if carried.extent is Extent.POSITION:
         rows = [row if isinstance(row, list) else [row] * length for row in rows]
     return torch.tensor(rows, dtype=DTYPES.get(carried.kind, torch.float32))

@@ -9,12 +9,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..language.arithmetic import Number, are_ints, float32, quotient
+from ..language.arithmetic import AnyNumber, are_ints, float32, quotient
 
-Mask = Sequence[bool]
+Bools = Sequence[bool]
 
 
-def spans(mask: Mask) -> list[tuple[int, int]]:
+def spans(mask: Bools) -> list[tuple[int, int]]:
     """First and last position of each run."""
     firsts = [i for i, chosen in enumerate(mask) if chosen and not (i > 0 and mask[i - 1])]
     lasts = [i for i, chosen in enumerate(mask) if chosen and not (i + 1 < len(mask) and mask[i + 1])]
@@ -30,13 +30,13 @@ def _filled(length: int, runs: Iterable[tuple[int, int]]) -> list[bool]:
     return mask
 
 
-def _cut_back(first: int, last: int, to: Mask) -> list[tuple[int, int]]:
+def _cut_back(first: int, last: int, to: Bools) -> list[tuple[int, int]]:
     """The run with both ends cut back to `to`; none if it holds nothing of that."""
     kept = [i for i in range(first, last + 1) if to[i]]
     return [(kept[0], kept[-1])] if kept else []
 
 
-def _runs(mask: Mask) -> list[int]:
+def _runs(mask: Bools) -> list[int]:
     result = [-1] * len(mask)
     for first, last in spans(mask):
         for i in range(first, last + 1):
@@ -44,7 +44,7 @@ def _runs(mask: Mask) -> list[int]:
     return result
 
 
-def _run_length(mask: Mask) -> list[int]:
+def _run_length(mask: Bools) -> list[int]:
     result = [0] * len(mask)
     for first, last in spans(mask):
         for i in range(first, last + 1):
@@ -52,11 +52,11 @@ def _run_length(mask: Mask) -> list[int]:
     return result
 
 
-def _runs_holding(mask: Mask, seed: Mask) -> list[bool]:
+def _runs_holding(mask: Bools, seed: Bools) -> list[bool]:
     return _filled(len(mask), [(first, last) for first, last in spans(mask) if any(seed[first : last + 1])])
 
 
-def _walk(end: int, ahead: Iterable[int], over: Mask, gap: int) -> int:
+def _walk(end: int, ahead: Iterable[int], over: Bools, gap: int) -> int:
     """The last pass before more than `gap` misses in a row."""
     misses = 0
     for position in ahead:
@@ -69,7 +69,7 @@ def _walk(end: int, ahead: Iterable[int], over: Mask, gap: int) -> int:
     return end
 
 
-def _grow(mask: Mask, left: Mask, right: Mask, gap: int, apart: bool, trim: Mask) -> list[bool]:
+def _grow(mask: Bools, left: Bools, right: Bools, gap: int, apart: bool, trim: Bools) -> list[bool]:
     runs = spans(mask)
     grown: list[tuple[int, int]] = []
     for n, (first, last) in enumerate(runs):
@@ -81,11 +81,11 @@ def _grow(mask: Mask, left: Mask, right: Mask, gap: int, apart: bool, trim: Mask
     return _filled(len(mask), grown)
 
 
-def _trim(mask: Mask, to: Mask) -> list[bool]:
+def _trim(mask: Bools, to: Bools) -> list[bool]:
     return _filled(len(mask), [kept for first, last in spans(mask) for kept in _cut_back(first, last, to)])
 
 
-def _shift(x: Sequence[Number], n: int) -> list[Number]:
+def _shift(x: Sequence[AnyNumber], n: int) -> list[AnyNumber]:
     nothing = False if isinstance(x[0], bool) else 0 if are_ints(x[0]) else math.nan
     return [x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))]
 
@@ -98,12 +98,12 @@ def _shift_distributions(x: Tensor | None, n: int) -> Tensor | None:
     return torch.stack([x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))])
 
 
-def _distance(mask: Mask) -> list[float]:
+def _distance(mask: Bools) -> list[float]:
     members = [i for i, chosen in enumerate(mask) if chosen]
     return [float(min((abs(i - member) for member in members), default=math.nan)) for i in range(len(mask))]
 
 
-def _density(mask: Mask, sigma: Number) -> list[float]:
+def _density(mask: Bools, sigma: AnyNumber) -> list[float]:
     sigma = float32(sigma)
     members = [i for i, chosen in enumerate(mask) if chosen]
 

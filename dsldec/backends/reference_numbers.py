@@ -6,28 +6,28 @@ import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
-from ..language.arithmetic import Number, are_ints, float32, int64, larger, smaller
+from ..language.arithmetic import AnyNumber, are_ints, float32, int64, larger, smaller
 
 
-def _sum(x: Sequence[Number]) -> Number:
+def _sum(x: Sequence[AnyNumber]) -> AnyNumber:
     """Ints as ints; reals in doubles, rounded once."""
     if are_ints(*x):
         return int64(sum(x))
     return float32(_double_sum(x))
 
 
-def _double_sum(x: Sequence[Number]) -> float:
+def _double_sum(x: Sequence[AnyNumber]) -> float:
     total = 0.0
     for value in x:
         total += value
     return total
 
 
-def _mean(x: Sequence[Number]) -> float:
+def _mean(x: Sequence[AnyNumber]) -> float:
     return float32(_double_sum(x) / len(x)) if x else math.nan
 
 
-def _std(x: Sequence[Number]) -> float:
+def _std(x: Sequence[AnyNumber]) -> float:
     if not x:
         return math.nan
     mean = _double_sum(x) / len(x)
@@ -35,7 +35,7 @@ def _std(x: Sequence[Number]) -> float:
     return float32(math.sqrt(variance))
 
 
-def _extreme(x: Sequence[Number], better: Callable[[Number, Number], Number]) -> float:
+def _extreme(x: Sequence[AnyNumber], better: Callable[[AnyNumber, AnyNumber], AnyNumber]) -> float:
     if not x:
         return math.nan
     best = x[0]
@@ -44,7 +44,7 @@ def _extreme(x: Sequence[Number], better: Callable[[Number, Number], Number]) ->
     return float32(best)
 
 
-def _over(x: Sequence[Number], mask: Sequence[bool]) -> list[Number]:
+def _over(x: Sequence[AnyNumber], mask: Sequence[bool]) -> list[AnyNumber]:
     return [value for value, chosen in zip(x, mask, strict=True) if chosen]
 
 

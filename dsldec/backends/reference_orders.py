@@ -1,4 +1,6 @@
-"""The meaning of operations on orders: positions from the best score to the worst, and what is picked along them."""
+"""The meaning of operations on orders: positions from the best score to the worst, and what is picked along
+them.
+"""
 
 from __future__ import annotations
 
@@ -8,21 +10,23 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from ..language.arithmetic import Number, are_ints, float32, int64, larger, less, quotient
+from ..language.arithmetic import AnyNumber, are_ints, float32, int64, larger, less, quotient
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Positions of a window of `length` from best to worst: one list for each run, one in all where there are no runs."""
+    """Positions of a window of `length` from best to worst: one list for each run, one in all where there are
+    no runs.
+    """
 
     runs: Sequence[Sequence[int]]
     length: int
 
 
-def _order(mask: Sequence[bool], score: Sequence[Number], run_of: Sequence[int] | None = None) -> Order:
+def _order(mask: Sequence[bool], score: Sequence[AnyNumber], run_of: Sequence[int] | None = None) -> Order:
     """Best score first; equal scores by position, no score (NaN) like the worst."""
 
-    def badness(position: int) -> tuple[Number, int]:
+    def badness(position: int) -> tuple[AnyNumber, int]:
         value = score[position]
         return (math.inf if value != value else -value, position)
 
@@ -42,11 +46,13 @@ def _rank(order: Order) -> list[int]:
     return ranks
 
 
-def _running(order: Order, x: Sequence[Number], combine: Callable[[Number, Number], Number]) -> list[Number]:
+def _running(
+    order: Order, x: Sequence[AnyNumber], combine: Callable[[AnyNumber, AnyNumber], AnyNumber]
+) -> list[AnyNumber]:
     """What `combine` makes of x over each position of an order and all before it; 0 outside the order."""
-    result: list[Number] = [0 if are_ints(*x) else 0.0] * order.length
+    result: list[AnyNumber] = [0 if are_ints(*x) else 0.0] * order.length
     for run in order.runs:
-        total: Number = None
+        total: AnyNumber = None
         for position in run:
             total = x[position] if total is None else combine(total, x[position])
             # A running sum is kept in double precision and rounded where it is read.
@@ -72,14 +78,14 @@ def _top(order: Order, k: int) -> list[bool]:
     return chosen
 
 
-Scores = dict[int, Number]
+Scores = dict[int, AnyNumber]
 
 
-def _driven_out(scores: Scores, pick: int, width: Number) -> Scores:
+def _driven_out(scores: Scores, pick: int, width: AnyNumber) -> Scores:
     return {i: score for i, score in scores.items() if not less(abs(i - pick), width)}
 
 
-def _weakened(scores: Scores, pick: int, width: Number) -> Scores:
+def _weakened(scores: Scores, pick: int, width: AnyNumber) -> Scores:
     def kernel(distance: int) -> float:
         # 1 - exp(-d² / width²), without cancellation far inside the width.
         return float32(-math.expm1(-quotient(distance**2, float32(width) ** 2)))
@@ -89,12 +95,12 @@ def _weakened(scores: Scores, pick: int, width: Number) -> Scores:
 
 def thin(
     mask: Sequence[bool],
-    score: Sequence[Number],
+    score: Sequence[AnyNumber],
     condition: Sequence[bool],
-    width: Number,
+    width: AnyNumber,
     *,
     at_most: int,
-    after_pick: Callable[[Scores, int, Number], Scores] = _driven_out,
+    after_pick: Callable[[Scores, int, AnyNumber], Scores] = _driven_out,
 ) -> list[bool]:
     """Picks one position after the other; each changes the scores of those that are left."""
     chosen = [False] * len(mask)
@@ -112,9 +118,18 @@ def thin(
     return chosen
 
 
-def thin_by_kernel(mask: Sequence[bool], score: Sequence[Number], condition: Sequence[bool], width: Number, *, at_most: int) -> list[bool]:
+def thin_by_kernel(
+    mask: Sequence[bool],
+    score: Sequence[AnyNumber],
+    condition: Sequence[bool],
+    width: AnyNumber,
+    *,
+    at_most: int,
+) -> list[bool]:
     """`thin`, but a pick weakens the others, so that scores are reals."""
-    return thin(mask, [float32(value) for value in score], condition, width, at_most=at_most, after_pick=_weakened)
+    return thin(
+        mask, [float32(value) for value in score], condition, width, at_most=at_most, after_pick=_weakened
+    )
 
 
 ORDERS: Mapping[str, Callable[..., Any]] = {

@@ -1,8 +1,10 @@
-"""Checks that a package is the file that `dsldec build` wrote, by a SHA-256 that the archive holds as its comment.
+"""Checks that a package is the file that `dsldec build` wrote, by a SHA-256 that the archive holds as its
+comment.
 
-An archive's comment is the last thing in it: the digest covers every byte before its own, names and sizes of members included,
-and is checked before anything reads the archive. It finds damage and tells nothing of who built the file: whoever changes a
-package on purpose can write a new digest. Not here: what a package says of itself (`manifest`), loading it (`aot`).
+An archive's comment is the last thing in it: the digest covers every byte before its own, names and sizes of
+members included, and is checked before anything reads the archive. It finds damage and tells nothing of who
+built the file: whoever changes a package on purpose can write a new digest. Not here: what a package says of
+itself (`manifest_reader`), loading it (`aot`).
 """
 
 from __future__ import annotations
@@ -14,7 +16,10 @@ from pathlib import Path
 
 MARK = b"dsldec sha256 "
 SEAL = len(MARK) + 64  # bytes of the comment
-END, END_LENGTH = b"PK\x05\x06", 22  # of an archive without a comment; the last two bytes are the comment's length
+END, END_LENGTH = (
+    b"PK\x05\x06",
+    22,
+)  # of an archive without a comment; the last two bytes are the comment's length
 MOST_BYTES = 2**30
 CHUNK = 2**20
 

@@ -1,11 +1,12 @@
-"""A step's module as one TensorRT engine for each shape of its inputs, by way of Torch-TensorRT. Not measured on a GPU.
+"""A step's module as one TensorRT engine for each shape of its inputs, by way of Torch-TensorRT. Not measured
+on a GPU.
 
-Sums, products and functions such as `exp` are float32 here, where the other backends round once from float64 (TensorRT has none):
-numbers may differ from theirs in the last bits, and so may decisions that hang on them. Nor has it `log1p` and `expm1`, which
-Torch-TensorRT writes out: entropies and margins near 0 are right to about 1e-7, not to as many digits. What draws at random is
-declined: random numbers are made by shifting and mixing bits, which TensorRT does not do.
-Shapes: B rows, L columns of the canvas, T window positions, V vocabulary.
-Not here: where engines are kept (`engine_cache`), what a step computes (`module`).
+Sums, products and functions such as `exp` are float32 here, where the other backends round once from float64
+(TensorRT has none): numbers may differ from theirs in the last bits, and so may decisions that hang on them.
+Nor has it `log1p` and `expm1`, which Torch-TensorRT writes out: entropies and margins near 0 are right to
+about 1e-7, not to as many digits. What draws at random is declined: random numbers are made by shifting and
+mixing bits, which TensorRT does not do. Shapes: B rows, L columns of the canvas, T window positions, V
+vocabulary. Not here: where engines are kept (`engine_cache`), what a step computes (`module`).
 """
 
 from __future__ import annotations
@@ -29,9 +30,9 @@ from ..spelling import option
 from . import engine_cache, toolchain
 from .compiled import MOST_SHAPES
 from .engine_cache import Engine
-from .form import FOR_ENGINES
 from .module import StepModule
-from .step import State, Step
+from .numerics import FOR_ENGINES
+from .step import Step, StepState
 
 LIBRARY = "torch_tensorrt"
 INSTALL = '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`'
@@ -75,10 +76,17 @@ def gpu() -> torch.device | None:
 
 
 def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Engines:
-    """The step's function for these values of its static parameters. Raises `UsageError` (E0404) where it cannot run."""
+    """The step's function for these values of its static parameters. Raises `UsageError` (E0404) where it
+    cannot run.
+    """
     _require_no_draws(program)
     found = library()
-    versions = (torch.__version__, torch.version.cuda, found.__version__, importlib.import_module("tensorrt").__version__)
+    versions = (
+        torch.__version__,
+        torch.version.cuda,
+        found.__version__,
+        importlib.import_module("tensorrt").__version__,
+    )
     made_of = (program, mask_id, eos_id, sorted(static.items()), versions, sorted(_settings().items()))
     return Engines(StepModule(program, mask_id, eos_id, static, FOR_ENGINES), found, made_of)
 
@@ -86,10 +94,11 @@ def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str
 def with_model(denoiser: nn.Module, step: Step) -> Engines:
     """A denoiser and a step in one engine: one call a forward, and the logits never leave it.
 
-    `denoiser`: a module of ids `[B, L]` int64 to logits `[B, L, V]`, in evaluation mode, on the device of its inputs; `step`: what
-    `policy.compile("tensorrt", ...)` gives. The result is called as `ModelAndStep.forward` says, and holds a copy of the weights in
-    each engine. These engines are built anew at every start: a name for one would have to hold all weights. Raises `UsageError`
-    (E0404) where the two cannot become one engine.
+    `denoiser`: a module of ids `[B, L]` int64 to logits `[B, L, V]`, in evaluation mode, on the device of its
+    inputs; `step`: what `policy.compile("tensorrt", ...)` gives. The result is called as
+    `ModelAndStep.forward` says, and holds a copy of the weights in each engine. These engines are built anew
+    at every start: a name for one would have to hold all weights. Raises `UsageError` (E0404) where the two
+    cannot become one engine.
     """
     if not isinstance(step.function, Engines):
         _declined(
@@ -108,17 +117,23 @@ class ModelAndStep(nn.Module):
         self.step = step
 
     def forward(
-        self, ids: Tensor, columns: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
-        """What a step gives (`canvas [B, T]`, `done`, `state`) for the window at `columns [B, T]` int64 of `ids [B, L]`."""
+        self, ids: Tensor, columns: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
+        """What a step gives (`canvas [B, T]`, `done`, `state`) for the window at `columns [B, T]` int64 of
+        `ids [B, L]`.
+        """
         rows = torch.arange(ids.shape[0], device=ids.device).unsqueeze(1)
         logits = self.denoiser(ids)[rows, columns]
-        result: tuple[Tensor, Tensor, State] = self.step(logits, ids.gather(1, columns), editable, state, params)
+        result: tuple[Tensor, Tensor, StepState] = self.step(
+            logits, ids.gather(1, columns), editable, state, params
+        )
         return result
 
 
 class Flat(nn.Module):
-    """A module of three tensors, a state and parameters as one of tensors alone: neither an engine nor a file knows dicts."""
+    """A module of three tensors, a state and parameters as one of tensors alone: neither an engine nor a file
+    knows dicts.
+    """
 
     def __init__(self, module: nn.Module, state: Sequence[str], params: Sequence[str]) -> None:
         super().__init__()
@@ -127,16 +142,20 @@ class Flat(nn.Module):
 
     def forward(self, *tensors: Tensor) -> tuple[Tensor, ...]:
         at = 3 + len(self.state)
-        state, params = dict(zip(self.state, tensors[3:at], strict=True)), dict(zip(self.params, tensors[at:], strict=True))
+        state, params = (
+            dict(zip(self.state, tensors[3:at], strict=True)),
+            dict(zip(self.params, tensors[at:], strict=True)),
+        )
         canvas, done, moved = self.module(*tensors[:3], state, params)
         return canvas, done, *(moved[name] for name in self.state)
 
 
 class Engines:
-    """A module as one engine for each shape of its inputs, called like every step; `made_of`: see `engine_cache.key`, None keeps nothing.
+    """A module as one engine for each shape of its inputs, called like every step; `made_of`: see
+    `engine_cache.key`, None keeps nothing.
 
-    Inputs may lie on any device and results come back to that of the first; what does not lie on a GPU is copied there.
-    Raises `UsageError` (E0404) where an engine cannot be built.
+    Inputs may lie on any device and results come back to that of the first; what does not lie on a GPU is
+    copied there. Raises `UsageError` (E0404) where an engine cannot be built.
     """
 
     def __init__(self, module: nn.Module, library: Any, made_of: Sequence[object] | None = None) -> None:
@@ -146,15 +165,19 @@ class Engines:
         self.timings = toolchain.temporary_folder("the backend `tensorrt`")
 
     def __call__(
-        self, first: Tensor, second: Tensor, editable: Tensor, state: State, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, State]:
+        self, first: Tensor, second: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> tuple[Tensor, Tensor, StepState]:
         home = first.device
         device = home if first.is_cuda else gpu()
         named = {"first": first, "second": second, "editable": editable}
-        named |= {f"state {name}": value for name, value in state.items()} | {f"parameter {name}": value for name, value in params.items()}
+        named |= {f"state {name}": value for name, value in state.items()} | {
+            f"parameter {name}": value for name, value in params.items()
+        }
         inputs = {name: value.to(device).contiguous() for name, value in named.items()}
         shapes = (device, *((name, value.shape, value.dtype) for name, value in inputs.items()))
-        engine = self.engines.get_or_make(shapes, lambda: self._engine(Flat(self.module, list(state), list(params)).to(device), inputs))
+        engine = self.engines.get_or_make(
+            shapes, lambda: self._engine(Flat(self.module, list(state), list(params)).to(device), inputs)
+        )
         canvas, done, *moved = (result.to(home) for result in engine(*inputs.values()))
         return canvas, done, dict(zip(state, moved, strict=True))
 
@@ -179,12 +202,25 @@ class Engines:
                 program = torch.export.export(flat, inputs)
             return build(self.library, program, inputs, self.timings.name)
         except Exception as error:  # TensorRT's failures have no class of their own
-            _declined(f"the backend `tensorrt` could not build an engine for the step: {_first_line(error)}", _otherwise())
+            _declined(
+                f"the backend `tensorrt` could not build an engine for the step: {_first_line(error)}",
+                _otherwise(),
+            )
 
 
-def build(library: Any, program: torch.export.ExportedProgram, inputs: Sequence[Tensor], timings: str, **settings: object) -> Engine:
-    """An exported program as a module that runs one engine, by Torch-TensorRT's own compiler; `settings`: more of its options."""
-    given = _settings() | {"device": inputs[0].device, "timing_cache_path": f"{timings}/timings.bin"} | settings
+def build(
+    library: Any,
+    program: torch.export.ExportedProgram,
+    inputs: Sequence[Tensor],
+    timings: str,
+    **settings: object,
+) -> Engine:
+    """An exported program as a module that runs one engine, by Torch-TensorRT's own compiler; `settings`:
+    more of its options.
+    """
+    given = (
+        _settings() | {"device": inputs[0].device, "timing_cache_path": f"{timings}/timings.bin"} | settings
+    )
     engine: Engine = library.dynamo.compile(program, arg_inputs=list(inputs), **given)
     return engine
 
@@ -192,7 +228,8 @@ def build(library: Any, program: torch.export.ExportedProgram, inputs: Sequence[
 def _settings() -> dict[str, object]:
     """What of the compiler's options changes an engine."""
     return {
-        # One engine or none: pieces that go back and forth between TensorRT and torch would be slower than either.
+        # One engine or none: pieces that go back and forth between TensorRT and torch would be slower than
+        # either.
         "min_block_size": 1,
         "require_full_compilation": True,
         "disable_tf32": torch.get_float32_matmul_precision() == "highest",
@@ -201,8 +238,11 @@ def _settings() -> dict[str, object]:
 
 def _require_no_draws(program: Program) -> None:
     for operation in program.operations:
-        if operation.name == "random" or (operation.name == "observe" and operation.of != "argmax"):
-            _declined(f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot", _otherwise())
+        if operation.name == "random" or (operation.name == "observe" and operation.attribute != "argmax"):
+            _declined(
+                f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot",
+                _otherwise(),
+            )
 
 
 def _first_line(error: BaseException) -> str:

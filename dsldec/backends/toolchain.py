@@ -1,7 +1,8 @@
-"""Finds the reason why torch cannot compile on this machine: a folder, the disk, the C++ compiler, or Python's headers.
+"""Finds the reason why torch cannot compile on this machine: a folder, the disk, the C++ compiler, or
+Python's headers.
 
-Torch's own errors name none of these. Folders are checked before a compilation, the compiler after one has failed.
-Not here: compiling (`compiled`, `aot`), engines of TensorRT (`engine_cache`).
+Torch's own errors name none of these. Folders are checked before a compilation, the compiler after one has
+failed. Not here: compiling (`compiled`, `aot`), engines of TensorRT (`engine_cache`).
 """
 
 from __future__ import annotations
@@ -46,7 +47,9 @@ def eager() -> str:
 
 
 def cache_folder() -> Path:
-    """The folder of Inductor's cache, found as torch finds it. Raises `OSError` and `KeyError` where there is none."""
+    """The folder of Inductor's cache, found as torch finds it. Raises `OSError` and `KeyError` where there is
+    none.
+    """
     if given := os.environ.get(INDUCTOR_CACHE):
         return Path(given)
     name = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
@@ -56,15 +59,21 @@ def cache_folder() -> Path:
 def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
     """The fault of the folders of torch's compile caches.
 
-    Without `writing`, only whether the one of Inductor can exist: torch makes it as soon as its compiler is imported, which
-    fake tensors, exporting, loading a package and transformers do too.
+    Without `writing`, only whether the one of Inductor can exist: torch makes it as soon as its compiler is
+    imported, which fake tensors, exporting, loading a package and transformers do too.
     """
     try:
         folders = {INDUCTOR_CACHE: cache_folder()}
-    except (OSError, KeyError, ImportError) as error:  # no name for the user, or no folder for temporary files
+    except (
+        OSError,
+        KeyError,
+        ImportError,
+    ) as error:  # no name for the user, or no folder for temporary files
         why = str(getattr(error, "strerror", None) or error).strip("'\"")
         return _trouble(f"torch finds no folder for compiled code: {why}", INDUCTOR_CACHE)
-    if writing and (triton := os.environ.get(TRITON_CACHE)) and torch.cuda.is_available():  # a CPU's code is not Triton's
+    if (
+        writing and (triton := os.environ.get(TRITON_CACHE)) and torch.cuda.is_available()
+    ):  # a CPU's code is not Triton's
         folders[TRITON_CACHE] = Path(triton)
     for name, folder in folders.items():
         try:
@@ -76,39 +85,60 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
         except (OSError, ValueError) as error:
             why = (getattr(error, "strerror", None) or str(error)).lower()
             is_of = f" (`{name}`)" if os.environ.get(name) else ""
-            return _trouble(f"the folder `{folder}`{is_of}, which torch keeps compiled code in, cannot be used: {why}", name)
+            return _trouble(
+                f"the folder `{folder}`{is_of}, which torch keeps compiled code in, cannot be used: {why}",
+                name,
+            )
     return None
 
 
 def require_folder(*, writing: bool = True) -> None:
-    """Raises `UsageError` (E0417) for what `folder_trouble` finds: before the compiler is imported, since half an import stays."""
+    """Raises `UsageError` (E0417) for what `folder_trouble` finds: before the compiler is imported, since
+    half an import stays.
+    """
     if (trouble := folder_trouble(writing=writing)) is not None:
         raise UsageError(trouble)
 
 
 def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
-    """A folder of our own that goes with its object. Raises `UsageError` (E0417); `what` needs it, as the begin of a sentence."""
+    """A folder of our own that goes with its object. Raises `UsageError` (E0417); `what` needs it, as the
+    begin of a sentence.
+    """
     try:
         return tempfile.TemporaryDirectory(prefix="dsldec-")
     except OSError as error:
         message = f"{what} needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
-        raise UsageError(Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {eager()}")) from None
+        raise UsageError(
+            Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {eager()}")
+        ) from None
 
 
 def failure(error: BaseException, what: str, otherwise: str | None = None) -> Diagnostic:
-    """Why compiling failed with an error of torch's; `what` failed, as the begin of a sentence; `otherwise` says what else can be done."""
+    """Why compiling failed with an error of torch's; `what` failed, as the begin of a sentence; `otherwise`
+    says what else can be done.
+    """
     otherwise = eager() if otherwise is None else otherwise
     if _disk_is_full(error):
         message = f"{what}: no space left on the disk of `{_shown_folder()}` or of `{_temporary_folder()}`"
-        return Diagnostic("E0417", message, help=f"make room, or set `{INDUCTOR_CACHE}` and `TMPDIR` to folders with room; {otherwise}")
+        return Diagnostic(
+            "E0417",
+            message,
+            help=f"make room, or set `{INDUCTOR_CACHE}` and `TMPDIR` to folders with room; {otherwise}",
+        )
     if (trouble := folder_trouble()) is not None:
         return trouble
     if (trouble := _compiler_trouble(what, otherwise)) is not None:
         return trouble
     if _is_unreadable(error):
         message = f"{what}, and what torch kept in `{_shown_folder()}` may be damaged: {_first_line(error)}"
-        return Diagnostic("E0417", message, help=f"empty that folder, or set `{INDUCTOR_CACHE}` to another; {otherwise}")
-    return Diagnostic("E0404", f"{what}: {_first_line(error)}", help=f"see whether another version of torch or g++ can; {otherwise}")
+        return Diagnostic(
+            "E0417", message, help=f"empty that folder, or set `{INDUCTOR_CACHE}` to another; {otherwise}"
+        )
+    return Diagnostic(
+        "E0404",
+        f"{what}: {_first_line(error)}",
+        help=f"see whether another version of torch or g++ can; {otherwise}",
+    )
 
 
 def of_compiling(error: BaseException) -> bool:
@@ -121,7 +151,9 @@ def of_compiling(error: BaseException) -> bool:
 
 
 def _trouble(message: str, name: str) -> Diagnostic:
-    help_ = f"set `{name}` to a folder of yours with room left" + (", or unset it" if os.environ.get(name) else "")
+    help_ = f"set `{name}` to a folder of yours with room left" + (
+        ", or unset it" if os.environ.get(name) else ""
+    )
     return Diagnostic("E0417", message, help=f"{help_}; {option('backend', 'eager')} compiles nothing")
 
 
@@ -130,17 +162,29 @@ def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
     command = compiler()
     if command is None:
         return Diagnostic(
-            "E0404", f"{what}: it takes a C++ compiler, and {none_found()}", help=f"install one (Debian: `apt install g++`), {otherwise}"
+            "E0404",
+            f"{what}: it takes a C++ compiler, and {none_found()}",
+            help=f"install one (Debian: `apt install g++`), {otherwise}",
         )
     if Path(command).name.lower() in ("cl", "cl.exe"):  # takes other options
         return None
     if why := _fails(command, "int one;\n"):
-        named = "`CXX` names it: unset that, or name another" if os.environ.get("CXX") else "install another (Debian: `apt install g++`)"
-        return Diagnostic("E0404", f"{what}: the C++ compiler `{command}` does not work: {why}", help=f"{named}; {otherwise}")
+        named = (
+            "`CXX` names it: unset that, or name another"
+            if os.environ.get("CXX")
+            else "install another (Debian: `apt install g++`)"
+        )
+        return Diagnostic(
+            "E0404",
+            f"{what}: the C++ compiler `{command}` does not work: {why}",
+            help=f"{named}; {otherwise}",
+        )
     include = sysconfig.get_path("include")
     if _fails(command, "#include <Python.h>\n", f"-I{include}"):
         message = f"{what}: Python's headers are missing, `{include}/Python.h`"
-        return Diagnostic("E0404", message, help=f"install them (Debian: `apt install python3-dev`), {otherwise}")
+        return Diagnostic(
+            "E0404", message, help=f"install them (Debian: `apt install python3-dev`), {otherwise}"
+        )
     return None
 
 
@@ -153,7 +197,11 @@ def _fails(command: str, program: str, *options: str) -> str | None:
             line = [command, "-shared", "-fPIC", *options, str(source), "-o", str(made)]
             ran = subprocess.run(line, capture_output=True, timeout=SECONDS, check=False)
             if ran.returncode == 0:
-                return None if made.exists() and made.stat().st_size else "it ends without an error and writes nothing"
+                return (
+                    None
+                    if made.exists() and made.stat().st_size
+                    else "it ends without an error and writes nothing"
+                )
             if ran.returncode < 0:
                 return f"it was ended by signal {-ran.returncode}"
             first = next(iter(ran.stderr.decode(errors="replace").strip().splitlines()), "it says nothing")
@@ -175,7 +223,10 @@ def _chain(error: BaseException | None) -> Iterator[BaseException]:
 
 def _disk_is_full(error: BaseException) -> bool:
     full = (errno.ENOSPC, errno.EDQUOT)
-    return any((isinstance(one, OSError) and one.errno in full) or os.strerror(errno.ENOSPC) in str(one) for one in _chain(error))
+    return any(
+        (isinstance(one, OSError) and one.errno in full) or os.strerror(errno.ENOSPC) in str(one)
+        for one in _chain(error)
+    )
 
 
 def _is_unreadable(error: BaseException) -> bool:

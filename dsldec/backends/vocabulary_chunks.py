@@ -1,8 +1,9 @@
-"""The statistics of one read of the logits on a CPU: chunk by chunk, so that a chunk's second loop finds it in the nearest cache.
+"""The statistics of one read of the logits on a CPU: chunk by chunk, so that a chunk's second loop finds it
+in the nearest cache.
 
-Shapes: B rows, T window positions, V vocabulary, C chunks of W ids. A row of logits is larger than that cache: what goes over
-all of it twice reads it from memory twice. For compiled steps; eager, every loop is a read of memory anyway. Not here: what
-the statistics are and the form that all others equal (`vocabulary`).
+Shapes: B rows, T window positions, V vocabulary, C chunks of W ids. A row of logits is larger than that
+cache: what goes over all of it twice reads it from memory twice. For compiled steps; eager, every loop is a
+read of memory anyway. Not here: what the statistics are and the form that all others equal (`vocabulary`).
 """
 
 from __future__ import annotations
@@ -22,18 +23,23 @@ LOWEST = -3e38  # a finite stand-in for the best of nothing but -inf
 
 def pay(logits: Tensor) -> bool:
     """Whether chunks are faster for these logits."""
-    return torch.compiler.is_compiling() and logits.device.type == "cpu" and logits.shape[-1] >= LEAST_VOCABULARY
+    return (
+        torch.compiler.is_compiling() and logits.device.type == "cpu" and logits.shape[-1] >= LEAST_VOCABULARY
+    )
 
 
 def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
-    """As `vocabulary.statistics`; the sums may differ in the last bits, and `ties` in other chunks count once a chunk."""
+    """As `vocabulary.statistics`; the sums may differ in the last bits, and `ties` in other chunks count once
+    a chunk.
+    """
     bests, weights, spreads = _chunks(logits)
     best = bests.amax(-1, keepdim=True)
     winner = _first(bests == best)
     _, scores = _chunk(logits, winner)
     is_winner = torch.arange(bests.shape[-1], device=bests.device) == winner
     wins = scores == best
-    # One of the best ids is kept out of the sum, as everywhere: what is left is in the winner's chunk and in the others.
+    # One of the best ids is kept out of the sum, as everywhere: what is left is in the winner's chunk and in
+    # the others.
     weight = torch.where(wins, 0.0, (scores - best).exp())
     distance = (bests - best.clamp(min=LOWEST)).clamp(min=LEAST_DISTANCE)
     share = torch.where(is_winner, 0.0, distance.exp())
@@ -59,9 +65,11 @@ def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = 
 
 
 def _chunks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`_of_chunks` of all ids, each read from memory once. The last chunk is shorter; it is there even where W divides V.
+    """`_of_chunks` of all ids, each read from memory once. The last chunk is shorter; it is there even where
+    W divides V.
 
-    (Inductor runs both loops of a chunk one after the other only while chunks are not one row of memory from end to end.)
+    (Inductor runs both loops of a chunk one after the other only while chunks are not one row of memory from
+    end to end.)
     """
     whole = (logits.shape[-1] - 1) // CHUNK * CHUNK
     first = _of_chunks(logits[..., :whole].unflatten(-1, (-1, CHUNK)))
@@ -71,7 +79,9 @@ def _chunks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _of_chunks(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of chunks `[B, T, C, W]`, each relative to its own best: that best, the sums of weight and of weight times distance, `[B, T, C]`."""
+    """Of chunks `[B, T, C, W]`, each relative to its own best: that best, the sums of weight and of weight
+    times distance, `[B, T, C]`.
+    """
     scores = scores.float()
     best = scores.amax(-1)
     distance = (scores - best.clamp(min=LOWEST).unsqueeze(-1)).clamp(min=LEAST_DISTANCE)
@@ -93,7 +103,9 @@ def _first(holds: Tensor) -> Tensor:
 
 
 def _likeliest(logits: Tensor, bests: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
-    """The best id other than MASK, ties to the lower one, and its score, `[B, T]`: only MASK's chunk and the winner's are read again."""
+    """The best id other than MASK, ties to the lower one, and its score, `[B, T]`: only MASK's chunk and the
+    winner's are read again.
+    """
     of_mask = torch.zeros_like(bests[..., :1], dtype=torch.int64) + mask_id // CHUNK
     ids, scores = _chunk(logits, of_mask)
     others = torch.where(ids == mask_id, float("-inf"), scores).amax(-1, keepdim=True)

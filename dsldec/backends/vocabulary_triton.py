@@ -1,10 +1,11 @@
-"""The statistics of `vocabulary.statistics` in one read of the logits: a Triton kernel for GPUs. Not measured on a GPU.
+"""The statistics of `vocabulary.statistics` in one read of the logits: a Triton kernel for GPUs. Not measured
+on a GPU.
 
-Shapes: B rows, T window positions, V vocabulary. A program holds one piece of the vocabulary at one position in registers: its
-best score, then everything else; a second, tiny kernel puts a position's pieces together. Pieces are cut alike whatever B and
-T are: the numbers of a row do not depend on the rows beside it, and 32 positions already make hundreds of programs.
-Needs triton 3.5 or newer, torch 2.9 or newer. Not here: when the kernel is used (`reading.reader`), what is made of the statistics
-(`vocabulary.observe`).
+Shapes: B rows, T window positions, V vocabulary. A program holds one piece of the vocabulary at one position
+in registers: its best score, then everything else; a second, tiny kernel puts a position's pieces together.
+Pieces are cut alike whatever B and T are: the numbers of a row do not depend on the rows beside it, and 32
+positions already make hundreds of programs. Needs triton 3.5 or newer, torch 2.9 or newer. Not here: when the
+kernel is used (`reading.reader`), what is made of the statistics (`vocabulary.observe`).
 """
 
 from __future__ import annotations
@@ -25,18 +26,26 @@ WARPS = 8
 WARPS_OF_WHOLE = 1
 READABLE = (torch.float32, torch.bfloat16, torch.float16)
 
-# Where things stand in the buffers of floats and of ints, [number, B * T, pieces] of the pieces and [number, B, T] of the whole.
+# Where things stand in the buffers of floats and of ints, [number, B * T, pieces] of the pieces and [number,
+# B, T] of the whole.
 BEST, OTHERS, SPREAD, BELOW, SCORE = (tl.constexpr(n) for n in range(5))
 TIES, TOKEN = (tl.constexpr(n) for n in range(2))
 
 FAR = tl.constexpr(-87.0)  # a score this far below the best weighs 1e-38: less is taken for 0
-ROUNDING = tl.constexpr(12582912.0)  # 1.5 * 2^23: added to a small number it leaves the nearest int in the lowest bits
-LN2, LN2_REST = tl.constexpr(0.693145751953125), tl.constexpr(1.42860682030941723212e-6)  # few bits: times an int it is exact
+ROUNDING = tl.constexpr(
+    12582912.0
+)  # 1.5 * 2^23: added to a small number it leaves the nearest int in the lowest bits
+LN2, LN2_REST = (
+    tl.constexpr(0.693145751953125),
+    tl.constexpr(1.42860682030941723212e-6),
+)  # few bits: times an int it is exact
 
 
 @triton.jit
 def _exp(x):
-    """e to the power of x <= 0 to the last bits: of far scores, the fast one that GPUs have is wrong in the sixth digit."""
+    """e to the power of x <= 0 to the last bits: of far scores, the fast one that GPUs have is wrong in the
+    sixth digit.
+    """
     x = tl.where(x < FAR, 2 * FAR, x)
     rounded = x * 1.4426950408889634 + ROUNDING
     n = rounded - ROUNDING
@@ -49,7 +58,9 @@ def _exp(x):
 def _distance(x, best):
     """Score less best, never infinite: it is multiplied by weights of 0."""
     distance = x - best
-    return tl.where(distance > 2 * FAR, distance, 2 * FAR)  # not a maximum: of two infinities it may be NaN, interpreted before triton 3.8
+    return tl.where(
+        distance > 2 * FAR, distance, 2 * FAR
+    )  # not a maximum: of two infinities it may be NaN, interpreted before triton 3.8
 
 
 @triton.jit
@@ -66,7 +77,9 @@ def read_piece(
     row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     ids = piece * PIECE + tl.arange(0, PIECE)
     exists = ids < size
-    x = tl.load(_row(logits, row, length, row_stride, position_stride) + ids, mask=exists, other=float("-inf")).to(tl.float32)
+    x = tl.load(
+        _row(logits, row, length, row_stride, position_stride) + ids, mask=exists, other=float("-inf")
+    ).to(tl.float32)
     if has_token:
         exists = exists & (ids != mask_id)
         x = tl.where(exists, x, float("-inf"))
@@ -136,8 +149,12 @@ else:  # interpreted (TRITON_INTERPRET=1): torch before 2.12 wraps none of these
 
 
 @triton_op("dsldec::read_vocabulary", mutates_args={})
-def read_vocabulary(logits: Tensor, mask_id: int, has_token: bool, has_spread: bool, has_below: bool) -> tuple[Tensor, Tensor]:
-    """Floats `[5, B, T]` and ints `[2, B, T]`, in the order above, of `logits [B, T, V]`, contiguous in V; what is unwanted is not set."""
+def read_vocabulary(
+    logits: Tensor, mask_id: int, has_token: bool, has_spread: bool, has_below: bool
+) -> tuple[Tensor, Tensor]:
+    """Floats `[5, B, T]` and ints `[2, B, T]`, in the order above, of `logits [B, T, V]`, contiguous in V;
+    what is unwanted is not set.
+    """
     batch, length, size = logits.shape
     rows, pieces = batch * length, triton.cdiv(size, PIECE)
     floats = torch.empty(4, rows, pieces, dtype=torch.float32, device=logits.device)
@@ -146,16 +163,22 @@ def read_vocabulary(logits: Tensor, mask_id: int, has_token: bool, has_spread: b
     ints_out = torch.empty(2, batch, length, dtype=torch.int64, device=logits.device)
     shape = (size, length, logits.stride(0), logits.stride(1), mask_id, pieces)
     wanted = {"has_token": has_token, "has_spread": has_spread, "has_below": has_below}
-    wrap_triton(read_piece)[(rows, pieces)](logits, floats, ints, *shape, **wanted, PIECE=PIECE, num_warps=WARPS)
+    wrap_triton(read_piece)[(rows, pieces)](
+        logits, floats, ints, *shape, **wanted, PIECE=PIECE, num_warps=WARPS
+    )
     wanted |= {"has_mask": has_token and 0 <= mask_id < size}
     buffers = (floats, ints, floats_out, ints_out)
     lanes = triton.next_power_of_2(pieces + 1)
-    wrap_triton(put_together)[(rows,)](logits, *buffers, *shape, **wanted, PIECES=lanes, num_warps=WARPS_OF_WHOLE)
+    wrap_triton(put_together)[(rows,)](
+        logits, *buffers, *shape, **wanted, PIECES=lanes, num_warps=WARPS_OF_WHOLE
+    )
     return floats_out, ints_out
 
 
 def statistics(logits: Tensor, mask_id: int, wanted: Collection[str] = WANTED) -> Statistics:
-    """As `vocabulary.statistics`, which it leaves logits to that the kernel is not made for: not on a GPU, or not contiguous in V."""
+    """As `vocabulary.statistics`, which it leaves logits to that the kernel is not made for: not on a GPU, or
+    not contiguous in V.
+    """
     if not logits.is_cuda or logits.dtype not in READABLE or logits.stride(-1) != 1 or not logits.numel():
         return vocabulary.statistics(logits, mask_id, wanted)
     if torch.compiler.is_compiling():

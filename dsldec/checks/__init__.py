@@ -1,7 +1,7 @@
 """Tree to checked policy: is it well formed, does it end, what can be said about it beforehand.
 
-One question a file; `CHECKS` is their order and the driver is a loop over it. Only `check` makes a `CheckedPolicy`,
-and lowering takes nothing else, so nothing unchecked can run.
+One question a file; `CHECKS` is their order and the driver is a loop over it. Only `check` makes a
+`CheckedPolicy`, and lowering takes nothing else, so nothing unchecked can run.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..language.limits import MOST_DIAGNOSTICS
 from ..source import Source, Span
 from . import budgets, facts, functions, monotone, names, parameters, phases, progress, size, statements
 from .facts import Facts
-from .found import Check, Found
+from .resolved import Check, Resolved
 
 # What is said of a whole statement or call, and may be true only because a part of it is wrong.
 CONSEQUENCES = frozenset({"E0203", "E0301", "E0302", "E0306", "E0308", "W0301"})
@@ -39,21 +39,27 @@ CHECKS: tuple[Check, ...] = (
 class CheckedPolicy:
     """A policy that passed every check, what was found out about its tree, and its facts."""
 
-    policy: syntax.Policy
-    found: Found
+    policy: syntax.PolicyDefinition
+    found: Resolved
     facts: Facts
 
 
 def _causes(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Without what only follows from a mistake further in: of a statement or call that holds one, nothing can be said.
+    """Without what only follows from a mistake further in: of a statement or call that holds one, nothing can
+    be said.
 
-    Of two consequences at one place the first stays: each may follow from the other, and a mistake must not go unsaid.
+    Of two consequences at one place the first stays: each may follow from the other, and a mistake must not
+    go unsaid.
     """
-    errors = [(at, d) for at, d in enumerate(diagnostics) if d.span is not None and d.severity is Severity.ERROR]
+    errors = [
+        (at, d) for at, d in enumerate(diagnostics) if d.span is not None and d.severity is Severity.ERROR
+    ]
 
     def follows(at: int, d: Diagnostic) -> bool:
         return any(
-            d.code != error.code and _holds(d.span, error.span) and (d.span != error.span or error.code not in CONSEQUENCES or before < at)
+            d.code != error.code
+            and _holds(d.span, error.span)
+            and (d.span != error.span or error.code not in CONSEQUENCES or before < at)
             for before, error in errors
         )
 
@@ -72,11 +78,13 @@ def _shown(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
 
 
 def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
-    """The checked policy, or `None` where a diagnostic is an error. All mistakes of the text in one call, by place."""
+    """The checked policy, or `None` where a diagnostic is an error. All mistakes of the text in one call, by
+    place.
+    """
     tree, diagnostics = parse.parse(source)
     if tree is None:
         return None, diagnostics
-    found = Found(tree.policy)
+    found = Resolved(tree.policy)
     for one in CHECKS:
         found, wrong = one(found)
         diagnostics = diagnostics + _shown(wrong)

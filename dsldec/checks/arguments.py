@@ -37,14 +37,18 @@ def _slot(slot: Slot) -> str:
 def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | None]:
     """Each slot that is given, with what is given; or what is wrong with the arguments."""
     if word.elementwise and len(call.arguments) == len(word.elementwise) and not call.keywords:
-        return [Given(slot, value) for slot, value in zip(word.elementwise, call.arguments, strict=True)], None
+        return [
+            Given(slot, value) for slot, value in zip(word.elementwise, call.arguments, strict=True)
+        ], None
     help_ = f"write `{signature(word)}`"
     plain = [slot for slot in word.slots if not slot.named]
     if plain and plain[-1].many:
         plain += [plain[-1]] * (len(call.arguments) - len(plain))
     if len(call.arguments) > len(plain):
         extra = call.arguments[len(plain)]
-        return [], Diagnostic("E0203", f"`{word.name}` has no place for `{extra.span.text}`", extra.span, help=help_)
+        return [], Diagnostic(
+            "E0203", f"`{word.name}` has no place for `{extra.span.text}`", extra.span, help=help_
+        )
     given = [Given(slot, value) for slot, value in zip(plain, call.arguments, strict=False)]
     named = {slot.name: slot for slot in word.slots if slot.named}
     for keyword in call.keywords:
@@ -52,7 +56,9 @@ def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | No
         if slot is None:
             close = did_you_mean(keyword.identifier.text, named)
             hint = f"did you mean `{close}=`?" if close else help_
-            return [], Diagnostic("E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword.span, help=hint)
+            return [], Diagnostic(
+                "E0203", f"`{word.name}` does not take `{keyword.span.text}` here", keyword.span, help=hint
+            )
         given.append(Given(slot, keyword.value))
     return given, _lacking(call, word, [slot.name for slot, _ in given])
 

@@ -1,8 +1,9 @@
-"""How many forwards can decoding take at most: as a number for given lengths and parameters, and as a formula.
+"""How many forwards can decoding take at most: as a number for given lengths and parameters, and as a
+formula.
 
-In a window of W positions every step commits something, except the idle steps: those of a phase that is left when it commits
-nothing, at most so many a visit. A phase is entered at most as often as its bound on visits says, or as the phases that lead to it
-are left. A step limit that fills the window bounds all of it.
+In a window of W positions every step commits something, except the idle steps: those of a phase that is left
+when it commits nothing, at most so many a visit. A phase is entered at most as often as its bound on visits
+says, or as the phases that lead to it are left. A step limit that fills the window bounds all of it.
 """
 
 from __future__ import annotations
@@ -12,12 +13,12 @@ from dataclasses import dataclass, field
 
 from ..language import syntax
 from .budgets import finite, has_step_limit
+from .entailment import StepLimit, is_word
 from .floors import ALL, smallest
-from .found import Found, bodies, expressions, parts, statements
-from .implied import StepLimit, is_word
 from .phases import entered
 from .progress import PhaseProgress, Progress
-from .values import Value, int_of, whole, worth
+from .resolved import Resolved, bodies, expressions, statements, walk
+from .values import Value, constant_value, int_of, whole
 
 SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
 
@@ -32,7 +33,7 @@ def block_length(size: int | str | None, gen_length: int, parameters: Mapping[st
 class Bound:
     """The bound on forwards of a policy whose window has a shape."""
 
-    found: Found
+    found: Resolved
     progress: Progress
     window: syntax.Expression
     _ways: dict[str, set[str]] = field(default_factory=dict, compare=False)
@@ -43,7 +44,9 @@ class Bound:
 
     @property
     def size(self) -> int | str | None:
-        """The number, or the parameter's name, that sizes the window; `None` for everything that is generated."""
+        """The number, or the parameter's name, that sizes the window; `None` for everything that is
+        generated.
+        """
         return self.given(SIZES.get(self.shape, ""))
 
     def given(self, name: str) -> int | str | None:
@@ -66,7 +69,8 @@ class Bound:
     def forwards(self, gen_length: int, parameters: Mapping[str, Value], given_inside: bool = False) -> int:
         """The most forwards that decoding `gen_length` positions can take under these parameter values.
 
-        `given_inside`: text is given at some of them, so that a window may have fewer positions to write than its length.
+        `given_inside`: text is given at some of them, so that a window may have fewer positions to write than
+        its length.
         """
         length = block_length(self.size, gen_length, parameters)
         if not length:
@@ -85,21 +89,33 @@ class Bound:
         )
 
     def _lengths(self, length: int) -> Sequence[int]:
-        """Lengths that a window may have on its way: only a bound that speaks of them can be larger for a smaller one."""
-        spoken_of = any(is_word(part, "window_length", self.found.through) for outer in self._bounds() for part in parts(outer))
+        """Lengths that a window may have on its way: only a bound that speaks of them can be larger for a
+        smaller one.
+        """
+        spoken_of = any(
+            is_word(part, "window_length", self.found.inlinable)
+            for outer in self._bounds()
+            for part in walk(outer)
+        )
         return range(1, length + 1) if spoken_of else (length,)
 
     def _bounds(self) -> Iterator[syntax.Expression]:
         """The expressions that the bound is made of, names looked through."""
         for statement in statements(self.found.policy):
-            yield from () if isinstance(statement, syntax.Function) else expressions(statement)
+            yield from () if isinstance(statement, syntax.FunctionDeclaration) else expressions(statement)
         for phase in self.found.policy.phases:
             yield from expressions(phase)
 
-    def _counted(self, length: int, gen_length: int, parameters: Mapping[str, Value], lengths: Sequence[int]) -> _Counted:
-        return _Counted(self, length, {**parameters, "window_length": length, "generation_length": gen_length}, lengths)
+    def _counted(
+        self, length: int, gen_length: int, parameters: Mapping[str, Value], lengths: Sequence[int]
+    ) -> _Counted:
+        return _Counted(
+            self, length, {**parameters, "window_length": length, "generation_length": gen_length}, lengths
+        )
 
-    def _of_window(self, length: int, gen_length: int, parameters: Mapping[str, Value], lengths: Sequence[int]) -> int:
+    def _of_window(
+        self, length: int, gen_length: int, parameters: Mapping[str, Value], lengths: Sequence[int]
+    ) -> int:
         """Forwards of one window of a known length."""
         counted = self._counted(length, gen_length, parameters, lengths)
         floors = [self._floor(phase, length, parameters) for phase in self.progress.phases]
@@ -128,19 +144,31 @@ class Bound:
 
     def formula(self) -> str:
         """The bound in words."""
-        stays = dict.fromkeys(s.count.span.text for s in statements(self.found.policy) if isinstance(s, syntax.Stay))
-        return self._formula() + (f", and {' or '.join(stays)} steps in which a full window stays" if stays else "")
+        stays = dict.fromkeys(
+            s.count.span.text for s in statements(self.found.policy) if isinstance(s, syntax.Stay)
+        )
+        return self._formula() + (
+            f", and {' or '.join(stays)} steps in which a full window stays" if stays else ""
+        )
 
     def _formula(self) -> str:
         limits = [phase.fills_after for phase in self.progress.phases]
         if all(limits):
             texts = dict.fromkeys(_limit_text(limit) for limit in limits if limit is not None)
-            return f"{' or '.join(texts)} a window" + (", or gen_length if that is less" if not self.takes_back else "")
+            return f"{' or '.join(texts)} a window" + (
+                ", or gen_length if that is less" if not self.takes_back else ""
+            )
         idle = [phase for phase in self.progress.phases if phase.may_idle]
         more = [f"{self._visits_text(phase)} idle steps of `{phase.name}`" for phase in idle]
-        more += [f"what `{phase.name}` masks again" for phase in self.progress.phases if self._numbered_revokes(phase)]
         more += [
-            f"{_limit_text(p.fills_after)} steps of `{p.name}`" for p in self.progress.phases if p.fills_after and smallest(p.floor) < 1
+            f"what `{phase.name}` masks again"
+            for phase in self.progress.phases
+            if self._numbered_revokes(phase)
+        ]
+        more += [
+            f"{_limit_text(p.fills_after)} steps of `{p.name}`"
+            for p in self.progress.phases
+            if p.fills_after and smallest(p.floor) < 1
         ]
         if more:
             return f"gen_length, and in each window {' and '.join(more)}"
@@ -151,19 +179,30 @@ class Bound:
         floor = lowest.identifier.text if isinstance(lowest, syntax.Parameter) else lowest
         if floor == ALL:
             return "1" if self.size is None else "number of blocks"
-        return f"ceil(gen_length / {floor})" if self.size is None else f"sum over blocks of ceil(length / {floor}), blocks of {self.size}"
+        return (
+            f"ceil(gen_length / {floor})"
+            if self.size is None
+            else f"sum over blocks of ceil(length / {floor}), blocks of {self.size}"
+        )
 
     def _numbered_revokes(self, phase: PhaseProgress) -> bool:
         body = next(body for body in bodies(self.found.policy) if body.name == phase.name)
-        return any(isinstance(s, syntax.Revoke) and finite(s, phase.name, self.found) for s in body.statements)
+        return any(
+            isinstance(s, syntax.Revoke) and finite(s, phase.name, self.found) for s in body.statements
+        )
 
     def _visits_text(self, phase: PhaseProgress) -> str:
         if phase.visits is not None:
             visits = phase.visits.span.text
         else:
-            ways = [other.visits.span.text if other.visits is not None else "window_length" for other in self.sources(phase)]
+            ways = [
+                other.visits.span.text if other.visits is not None else "window_length"
+                for other in self.sources(phase)
+            ]
             visits = " + ".join(dict.fromkeys([*ways, *(["1"] if self.begins(phase) else [])]))
-        return visits + (f" * {_limit_text(phase.idle_steps)}" if isinstance(phase.idle_steps, StepLimit) else "")
+        return visits + (
+            f" * {_limit_text(phase.idle_steps)}" if isinstance(phase.idle_steps, StepLimit) else ""
+        )
 
     def sources(self, phase: PhaseProgress) -> list[PhaseProgress]:
         """The phases with a bound of their own from which a row may come to this one, through phases without.
@@ -171,7 +210,11 @@ class Bound:
         These make no circle, so that each visit of a source leads to at most one of this phase.
         """
         through = self._passed(phase)
-        return [p for p in self.progress.phases if p.name not in through and any(target in through for target in p.leads_to)]
+        return [
+            p
+            for p in self.progress.phases
+            if p.name not in through and any(target in through for target in p.leads_to)
+        ]
 
     def begins(self, phase: PhaseProgress) -> bool:
         """Whether a window's first step may lead to this phase, through phases without a bound of their own."""
@@ -188,7 +231,11 @@ class Bound:
         passed, waiting = {phase.name}, [phase.name]
         while waiting:
             target = waiting.pop()
-            before = [p.name for p in self.progress.phases if p.may_idle and p.visits is None and target in p.leads_to]
+            before = [
+                p.name
+                for p in self.progress.phases
+                if p.may_idle and p.visits is None and target in p.leads_to
+            ]
             waiting += [name for name in before if name not in passed]
             passed |= set(before)
         return passed
@@ -201,13 +248,23 @@ class Bound:
         floor = phase.floor.identifier.text if isinstance(phase.floor, syntax.Parameter) else phase.floor
         if smallest(phase.floor) >= 1:
             most = "all masked positions" if floor == ALL else f"at least {floor} of the masked positions"
-            return f"every step commits {most} of its window" + ("" if floor in (1, ALL) else " (all of them, if fewer are left)")
+            return f"every step commits {most} of its window" + (
+                "" if floor in (1, ALL) else " (all of them, if fewer are left)"
+            )
         if phase.fills_after is not None:
             return f"step {_limit_text(phase.fills_after)} of a window fills it"
         if phase.slow_until is not None:
             return f"from step {_limit_text(phase.slow_until)} of a window on, every step commits something"
-        after = "a step that commits nothing" if phase.idle_steps == 1 else f"{_limit_text(phase.idle_steps)} steps"
-        visits = f"; it is entered at most {phase.visits.span.text} times a window" if phase.visits is not None else ""
+        after = (
+            "a step that commits nothing"
+            if phase.idle_steps == 1
+            else f"{_limit_text(phase.idle_steps)} steps"
+        )
+        visits = (
+            f"; it is entered at most {phase.visits.span.text} times a window"
+            if phase.visits is not None
+            else ""
+        )
         return f"it is left after {after}{visits}"
 
 
@@ -231,7 +288,9 @@ class _Counted:
 
     def more(self) -> int:
         """Steps besides those that write what the window began with."""
-        return self.stays + sum(self.idle(phase) + self.taken_back(phase) for phase in self.bound.progress.phases)
+        return self.stays + sum(
+            self.idle(phase) + self.taken_back(phase) for phase in self.bound.progress.phases
+        )
 
     def last_step(self) -> int | None:
         """The number of the step after which no window goes on, where every phase has a step limit."""
@@ -248,7 +307,9 @@ class _Counted:
 
     @property
     def steps(self) -> int:
-        """Steps that are not idle: that commit something, of what is masked or masked again, or in which a full window stays."""
+        """Steps that are not idle: that commit something, of what is masked or masked again, or in which a
+        full window stays.
+        """
         return self.length + self.stays + sum(self.taken_back(phase) for phase in self.bound.progress.phases)
 
     def limit(self, limit: StepLimit) -> int:
@@ -257,8 +318,13 @@ class _Counted:
     def most(self, expression: syntax.Expression) -> int:
         """What an expression can be at most, whatever length its window has when it is evaluated."""
         if expression not in self._mosts:
-            through, values = self.bound.found.through, ({**self.known, "window_length": n} for n in self.lengths)
-            self._mosts[expression] = max(whole(worth(expression, through, known)) for known in values)
+            through, values = (
+                self.bound.found.inlinable,
+                ({**self.known, "window_length": n} for n in self.lengths),
+            )
+            self._mosts[expression] = max(
+                whole(constant_value(expression, through, known)) for known in values
+            )
         return self._mosts[expression]
 
     def idle(self, phase: PhaseProgress) -> int:

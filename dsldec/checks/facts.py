@@ -10,17 +10,18 @@ from dataclasses import dataclass, field, replace
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import KEPT_IDS, Kind, Place
+from ..language.words import KEPT_IDS, Extent, Kind
 from .bounds import Bound, block_length
 from .floors import ALL, smallest
-from .found import Found, expressions, parts, statements
 from .kinds import of_state
-from .values import Value, int_of, worth
+from .resolved import Resolved, expressions, statements, walk
+from .values import Value, constant_value, int_of
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 RANDOM_WORDS = frozenset({"sample", "chance"})
-# Loops over the vocabulary in a compiled step (a test counts them): the maximum, then all else that is observed, `p` among it, at
-# once. More for what makes as many numbers as there are logits; a sort, or the likeliest ids, count as one.
+# Loops over the vocabulary in a compiled step (a test counts them): the maximum, then all else that is
+# observed, `p` among it, at once. More for what makes as many numbers as there are logits; a sort, or the
+# likeliest ids, count as one.
 PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
 ASSUMPTIONS_OF_DRAFTS = (
     "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
@@ -33,17 +34,18 @@ ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops
 class Facts:
     """Facts of a policy, for programs and for people; `assumptions` says under what.
 
-    `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name of a
-    parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end, in words.
-    `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`, `window_size`: the shape a
-    policy writes in and the number or parameter that sizes it (`window_masks`: the most masks a sliding one holds).
-    `drafts`: how many are verified in one forward, a number or the name of a parameter, `None` where nothing is said; `exact`:
-    whether what is accepted is what the policy alone would write. `rows_per_draft`: rows fed for each, 2 with guidance.
-    `revises`: whether it revokes or edits what it has written.
-    `state_bytes_per_position`: what the policy carries between steps; and of distributions the `kept_ids` likeliest ids,
-    numbers or names of parameters (`kept_bytes`: what they take). `vocabulary_passes`: how often, at most, a compiled step on a CPU
-    goes over all logits or as many numbers. `static`: parameters that size something (another value compiles again);
-    `dynamic`: those that are inputs of the compiled step. `lossless`: with respect to what the output is exact.
+    `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name
+    of a parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end,
+    in words. `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`,
+    `window_size`: the shape a policy writes in and the number or parameter that sizes it (`window_masks`: the
+    most masks a sliding one holds). `drafts`: how many are verified in one forward, a number or the name of a
+    parameter, `None` where nothing is said; `exact`: whether what is accepted is what the policy alone would
+    write. `rows_per_draft`: rows fed for each, 2 with guidance. `revises`: whether it revokes or edits what
+    it has written. `state_bytes_per_position`: what the policy carries between steps; and of distributions
+    the `kept_ids` likeliest ids, numbers or names of parameters (`kept_bytes`: what they take).
+    `vocabulary_passes`: how often, at most, a compiled step on a CPU goes over all logits or as many numbers.
+    `static`: parameters that size something (another value compiles again); `dynamic`: those that are inputs
+    of the compiled step. `lossless`: with respect to what the output is exact.
     """
 
     floor_per_step: int | str
@@ -69,15 +71,19 @@ class Facts:
 
     @property
     def caches(self) -> tuple[str, ...]:
-        """The caches of keys and values that the policy may run with: it writes only in its window, and what is kept lies outside."""
+        """The caches of keys and values that the policy may run with: it writes only in its window, and what
+        is kept lies outside.
+        """
         return ("none", "exact") if self.window == "sliding" else ("none", "exact", "prefix", "dual")
 
     def guidance(self, parameters: Mapping[str, Value]) -> float | None:
         """The scale of classifier-free guidance; `None` for a policy without."""
-        return None if self.guided_by is None else float(worth(self.guided_by, {}, parameters) or 0)
+        return None if self.guided_by is None else float(constant_value(self.guided_by, {}, parameters) or 0)
 
     def lookahead(self, parameters: Mapping[str, Value]) -> int:
-        """How many drafts are verified in one forward under these parameter values, the next step itself among them."""
+        """How many drafts are verified in one forward under these parameter values, the next step itself
+        among them.
+        """
         return int_of(self.drafts, parameters) or 1
 
     def rows_per_forward(self, parameters: Mapping[str, Value]) -> int:
@@ -93,12 +99,14 @@ class Facts:
         """Positions of a full window under these parameter values."""
         return block_length(self.window_size, gen_length, parameters)
 
-    def forwards_bound(self, gen_length: int, parameters: Mapping[str, Value], given_inside: bool = False) -> int:
+    def forwards_bound(
+        self, gen_length: int, parameters: Mapping[str, Value], given_inside: bool = False
+    ) -> int:
         """The most forwards that decoding `gen_length` positions can take under these parameter values."""
         return self.bound.forwards(gen_length, parameters, given_inside)
 
 
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Fills `facts`, where the checks before it left nothing open."""
     window = next((s for s in found.policy.statements if isinstance(s, syntax.Window)), None)
     if window is None or found.progress is None:
@@ -111,7 +119,11 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
     transforms = [_word(s.transform) for s in found.policy.statements if isinstance(s, syntax.Logits)]
     deterministic = _draw(found) == "argmax" and not any(_words(found) & RANDOM_WORDS)
     facts = Facts(
-        floor_per_step=lowest.identifier.text if isinstance(lowest, syntax.Parameter) else "all" if lowest == ALL else lowest,
+        floor_per_step=lowest.identifier.text
+        if isinstance(lowest, syntax.Parameter)
+        else "all"
+        if lowest == ALL
+        else lowest,
         reasons=bound.reasons(),
         forwards_formula=bound.formula(),
         window=bound.shape,
@@ -119,7 +131,9 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         window_masks=bound.given("max_masks"),
         drafts=_drafts(found),
         exact=_exact(found),
-        revises=any(isinstance(statement, syntax.Revoke | syntax.Edit) for statement in statements(found.policy)),
+        revises=any(
+            isinstance(statement, syntax.Revoke | syntax.Edit) for statement in statements(found.policy)
+        ),
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         kept_ids=_kept_ids(found),
@@ -128,29 +142,37 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
         lossless=_lossless(found, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=(*ASSUMPTIONS, *ASSUMPTIONS_OF_DRAFTS) if _drafts(found) not in (None, 1) and _exact(found) else ASSUMPTIONS,
+        assumptions=(*ASSUMPTIONS, *ASSUMPTIONS_OF_DRAFTS)
+        if _drafts(found) not in (None, 1) and _exact(found)
+        else ASSUMPTIONS,
         bound=bound,
         guided_by=_guided_by(found),
     )
     return replace(found, facts=facts), []
 
 
-def _lookahead(found: Found) -> syntax.Lookahead | None:
+def _lookahead(found: Resolved) -> syntax.Lookahead | None:
     return next((s for s in found.policy.statements if isinstance(s, syntax.Lookahead)), None)
 
 
-def _drafts(found: Found) -> int | str | None:
+def _drafts(found: Resolved) -> int | str | None:
     lookahead = _lookahead(found)
     drafts = lookahead.drafts if lookahead is not None else None
-    return drafts.identifier if isinstance(drafts, syntax.Name) else int(drafts.value) if isinstance(drafts, syntax.Number) else None
+    return (
+        drafts.identifier
+        if isinstance(drafts, syntax.Name)
+        else int(drafts.value)
+        if isinstance(drafts, syntax.Number)
+        else None
+    )
 
 
-def _exact(found: Found) -> bool:
+def _exact(found: Resolved) -> bool:
     lookahead = _lookahead(found)
     return lookahead is None or lookahead.condition is None
 
 
-def _lossless(found: Found, deterministic: bool) -> str:
+def _lossless(found: Resolved, deterministic: bool) -> str:
     """With respect to what the output is exact, in words."""
     if _drafts(found) in (None, 1):
         return "nothing is drafted: every step is one of this policy's own"
@@ -160,57 +182,94 @@ def _lossless(found: Found, deterministic: bool) -> str:
     return f"token for token what the policy writes without drafts{same}"
 
 
-def _guided_by(found: Found) -> syntax.Expression | None:
+def _guided_by(found: Resolved) -> syntax.Expression | None:
     transforms = [s.transform for s in found.policy.statements if isinstance(s, syntax.Logits)]
     calls = [t for t in transforms if isinstance(t, syntax.Call) and t.function.text == "cfg" and t.arguments]
     return calls[0].arguments[0] if calls else None
 
 
-def _all_expressions(found: Found) -> list[syntax.Expression]:
+def _all_expressions(found: Resolved) -> list[syntax.Expression]:
     nodes = [*statements(found.policy), *found.policy.phases]
-    outer = [e for node in nodes if not isinstance(node, syntax.Function) for e in expressions(node)]
-    return [part for expression in outer for part in parts(expression)]
+    outer = [
+        e for node in nodes if not isinstance(node, syntax.FunctionDeclaration) for e in expressions(node)
+    ]
+    return [part for expression in outer for part in walk(expression)]
 
 
 def _word(shape: syntax.Expression) -> str:
-    return shape.function.text if isinstance(shape, syntax.Call) else shape.identifier if isinstance(shape, syntax.Name) else ""
+    return (
+        shape.function.text
+        if isinstance(shape, syntax.Call)
+        else shape.identifier
+        if isinstance(shape, syntax.Name)
+        else ""
+    )
 
 
-def _words(found: Found) -> set[str]:
+def _words(found: Resolved) -> set[str]:
     """The words of the language that a policy uses."""
-    return {_word(part) for part in _all_expressions(found) if not isinstance(part, syntax.Name) or part not in found.meanings}
+    return {
+        _word(part)
+        for part in _all_expressions(found)
+        if not isinstance(part, syntax.Name) or part not in found.bindings
+    }
 
 
-def _draw(found: Found) -> str:
-    return next((_word(s.way) for s in found.policy.statements if isinstance(s, syntax.Draw)), "argmax")
+def _draw(found: Resolved) -> str:
+    return next((_word(s.method) for s in found.policy.statements if isinstance(s, syntax.Draw)), "argmax")
 
 
-def _static(found: Found) -> tuple[str, ...]:
+def _static(found: Resolved) -> tuple[str, ...]:
     """Parameters that size the compiled step: the window's length and the picks of `thin`."""
     sizes: list[syntax.Expression] = []
     for part in _all_expressions(found):
         if isinstance(part, syntax.Call):
-            wanted = {"blocks": None, "sliding": "max_length", "until": "max", "thin": "at_most", "kl": "keep"}
+            wanted = {
+                "blocks": None,
+                "sliding": "max_length",
+                "until": "max",
+                "thin": "at_most",
+                "kl": "keep",
+            }
             if part.function.text in wanted:
                 name = wanted[part.function.text]
-                sizes += part.arguments[:1] if name is None else [k.value for k in part.keywords if k.identifier.text == name]
-    names = (size.identifier for size in sizes if isinstance(size, syntax.Name) and isinstance(found.meanings.get(size), syntax.Parameter))
+                sizes += (
+                    part.arguments[:1]
+                    if name is None
+                    else [k.value for k in part.keywords if k.identifier.text == name]
+                )
+    names = (
+        size.identifier
+        for size in sizes
+        if isinstance(size, syntax.Name) and isinstance(found.bindings.get(size), syntax.Parameter)
+    )
     return tuple(dict.fromkeys(names))
 
 
-def _kept_ids(found: Found) -> tuple[int | str, ...]:
+def _kept_ids(found: Resolved) -> tuple[int | str, ...]:
     calls = [p for p in _all_expressions(found) if isinstance(p, syntax.Call) and p.function.text == "kl"]
     given = [next((k.value for k in call.keywords if k.identifier.text == "keep"), None) for call in calls]
-    keeps = [g.identifier if isinstance(g, syntax.Name) else int(g.value) if isinstance(g, syntax.Number) else KEPT_IDS for g in given]
+    keeps = [
+        g.identifier
+        if isinstance(g, syntax.Name)
+        else int(g.value)
+        if isinstance(g, syntax.Number)
+        else KEPT_IDS
+        for g in given
+    ]
     return tuple(dict.fromkeys(keeps))
 
 
-def _bytes(found: Found) -> int:
+def _bytes(found: Resolved) -> int:
     """Bytes carried for each position: states, the written ages, and what `before` looks back at."""
     states = [of_state(state) for state in found.states.values()]
-    total = sum(BYTES.get(type_.kind, 4) for type_ in states if type_.place is Place.POSITION)
-    befores = [part for part in _all_expressions(found) if isinstance(part, syntax.Call) and part.function.text == "before"]
+    total = sum(BYTES.get(type_.kind, 4) for type_ in states if type_.extent is Extent.POSITION)
+    befores = [
+        part
+        for part in _all_expressions(found)
+        if isinstance(part, syntax.Call) and part.function.text == "before"
+    ]
     kept = {found.texts.number(part): found.types[part] for part in befores}
-    total += sum(BYTES.get(type_.kind, 4) for type_ in kept.values() if type_.place is Place.POSITION)
+    total += sum(BYTES.get(type_.kind, 4) for type_ in kept.values() if type_.extent is Extent.POSITION)
     words = _words(found)
     return total + 8 * ("age" in words) + 8 * ("same" in words) + 8 * ("draft" in words)

@@ -1,6 +1,7 @@
 """How many masked positions does a step surely commit?
 
-A step is only run while its window holds a mask, so it is enough that one commit surely selects one of the masks left.
+A step is only run while its window holds a mask, so it is enough that one commit surely selects one of the
+masks left.
 """
 
 from __future__ import annotations
@@ -9,9 +10,9 @@ from dataclasses import dataclass
 
 from ..language import syntax
 from ..language.arithmetic import float32
-from ..language.words import WORDS, Kind, Place
-from .found import Body, Found, parts
-from .implied import follows_from_idle, is_word, plain
+from ..language.words import WORDS, Extent, Kind
+from .entailment import entailed_by_idle, inline_lets, is_word
+from .resolved import Body, Resolved, walk
 from .signs import never_negative
 
 Floor = int | syntax.Parameter
@@ -45,7 +46,9 @@ def _surer(left: Floor, right: Floor) -> Floor:
 
 @dataclass(frozen=True, slots=True)
 class _Sure:
-    """What is known of a let's value: its floor and whether it holds masks alone (a mask), the number it stands for (a count)."""
+    """What is known of a let's value: its floor and whether it holds masks alone (a mask), the number it
+    stands for (a count).
+    """
 
     floor: Floor
     only_masks: bool
@@ -53,9 +56,11 @@ class _Sure:
 
 
 class Prover:
-    """Reads the statements in order and remembers what is known of each let, so that no value is looked into twice."""
+    """Reads the statements in order and remembers what is known of each let, so that no value is looked into
+    twice.
+    """
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Resolved) -> None:
         self.found = found
         self.lets: dict[syntax.Let, _Sure] = {}
 
@@ -70,7 +75,7 @@ class Prover:
                     floors.append(self.floor_of_commit(statement))
                 case syntax.Fill() if statement.condition is None:
                     floors.append(ALL)
-                case syntax.Fill() if follows_from_idle(statement.condition, self.found.through):
+                case syntax.Fill() if entailed_by_idle(statement.condition, self.found.inlinable):
                     floors.append(1)  # either something was committed before, or everything is now
         return max(floors, key=smallest)
 
@@ -79,7 +84,7 @@ class Prover:
 
     def let(self, expression: syntax.Expression) -> _Sure | None:
         """What is known of a let's name."""
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         return self.lets.get(meaning) if isinstance(meaning, syntax.Let) else None
 
     def count(self, expression: syntax.Expression) -> Floor:
@@ -91,8 +96,10 @@ class Prover:
             return _lower(self.count(expression.then), self.count(expression.otherwise))
         if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
             is_int = self.found.type_of(expression).kind is Kind.INT
-            return self.count(expression.right) if is_int and never_negative(expression.left, self.found) else 0
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+            return (
+                self.count(expression.right) if is_int and never_negative(expression.left, self.found) else 0
+            )
+        meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(expression, syntax.Call) and not expression.keywords:
             return self.count_of_call(expression)
         return meaning if isinstance(meaning, syntax.Parameter) else 0
@@ -114,18 +121,24 @@ class Prover:
 
     def is_share(self, arguments: tuple[syntax.Expression, ...]) -> bool:
         """Whether this is `count(masked) / n` with n an int from 1 on, or `share * count(masked)`."""
-        x = plain(arguments[0], self.found.through) if arguments else None
+        x = inline_lets(arguments[0], self.found.inlinable) if arguments else None
         if isinstance(x, syntax.Arithmetic) and x.operator == "*" and isinstance(x.left, syntax.Number):
             is_count = isinstance(x.right, syntax.Call) and x.right.function.text == "count"
             return is_count and x.left.value > SMALLEST_SHARE and smallest(self.count(x.right)) >= 1
-        if not isinstance(x, syntax.Arithmetic) or x.operator != "/" or self.found.type_of(x.right).kind is not Kind.INT:
+        if (
+            not isinstance(x, syntax.Arithmetic)
+            or x.operator != "/"
+            or self.found.type_of(x.right).kind is not Kind.INT
+        ):
             return False
         counts = isinstance(x.left, syntax.Call) and x.left.function.text == "count"
         return counts and smallest(self.count(x.left)) >= 1 and smallest(self.count(x.right)) >= 1
 
     def positive(self, x: syntax.Expression) -> bool:
-        """Whether a weight is surely above 0: a number written out, a parameter, or e to the power of something never below 0."""
-        meaning = self.found.meanings.get(x) if isinstance(x, syntax.Name) else None
+        """Whether a weight is surely above 0: a number written out, a parameter, or e to the power of
+        something never below 0.
+        """
+        meaning = self.found.bindings.get(x) if isinstance(x, syntax.Name) else None
         match x:
             case syntax.Number():
                 return float32(x.value) > 0
@@ -137,13 +150,19 @@ class Prover:
                 return False
 
     def scaled_observation(self, x: syntax.Expression) -> bool:
-        """Whether this is `conf`, `conf * c` or `conf / c` with c above 0 (or another observation): it has a value, from 0 on."""
+        """Whether this is `conf`, `conf * c` or `conf / c` with c above 0 (or another observation): it has a
+        value, from 0 on.
+        """
         if isinstance(x, syntax.Arithmetic) and x.operator in ("*", "/"):
-            return is_observation(x.left, self.found) and not isinstance(x.right, syntax.Call) and self.positive(x.right)
+            return (
+                is_observation(x.left, self.found)
+                and not isinstance(x.right, syntax.Call)
+                and self.positive(x.right)
+            )
         return is_observation(x, self.found)
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
-        if commit.ids is not None and not is_word(commit.ids, "token", self.found.meanings):
+        if commit.ids is not None and not is_word(commit.ids, "token", self.found.bindings):
             return 0  # MASK or no id at all may stand there, and is not written
         floor = self.floor(commit.mask)
         if commit.at_least is not None:
@@ -158,7 +177,7 @@ class Prover:
             return known.floor
         match mask:
             case syntax.Name():
-                return ALL if is_word(mask, "masked", self.found.meanings) else 0
+                return ALL if is_word(mask, "masked", self.found.bindings) else 0
             case syntax.Boolean():
                 return ALL if mask.value else 0
             case syntax.Conjunction():
@@ -171,7 +190,9 @@ class Prover:
                 return _surer(self.floor(mask.left), _lower(first, self.floor(mask.right)))
             case syntax.Conditional():
                 return self.floor_of_either(mask)
-            case syntax.Call() if mask.function.text in ("top", "sample") and len(mask.arguments) == TOP_ARGUMENTS:
+            case syntax.Call() if (
+                mask.function.text in ("top", "sample") and len(mask.arguments) == TOP_ARGUMENTS
+            ):
                 return self.floor_of_choice(mask)
             case syntax.Call() if mask.function.text == "prefix":
                 return self.floor_of_prefix(mask)
@@ -182,59 +203,80 @@ class Prover:
         left, right = self.floor(mask.left), self.floor(mask.right)
         if left == ALL == right:
             return ALL  # both hold everything that is masked
-        best = (left == ALL and self.holds_for_the_best(mask.right)) or (right == ALL and self.holds_for_the_best(mask.left))
+        best = (left == ALL and self.holds_for_the_best(mask.right)) or (
+            right == ALL and self.holds_for_the_best(mask.left)
+        )
         return int(best)
 
     def holds_for_the_best(self, condition: syntax.Expression) -> bool:
         """Whether `x >= max(x)` or something weaker is asked for: what is best of all masks passes."""
-        condition = plain(condition, self.found.through)
+        condition = inline_lets(condition, self.found.inlinable)
         if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
             return False
         (left, right), operator = condition.operands, condition.operators[0]
         ways = {
             ">=": ((right, left, "max", "-"), (left, right, "min", "+")),
             "<=": ((right, left, "min", "+"), (left, right, "max", "-")),
-            "==": tuple((bound, x, best, "") for bound, x in ((left, right), (right, left)) for best in ("min", "max")),
+            "==": tuple(
+                (bound, x, best, "") for bound, x in ((left, right), (right, left)) for best in ("min", "max")
+            ),
         }
         return any(self.reaches(*way) for way in ways.get(operator, ()))
 
     def reaches(self, bound: syntax.Expression, x: syntax.Expression, best: str, eased: str) -> bool:
         """Whether a bound is the best x of all masks or eases that: `min(c, max(x) - 0.1)` is never above it."""
-        bound = plain(bound, self.found.through)
+        bound = inline_lets(bound, self.found.inlinable)
         if not is_observation(x, self.found):
             return False  # it may have no value, or another one by now
         if isinstance(bound, syntax.Arithmetic) and bound.operator == "*" and best == "max" and eased:
-            infinite = is_word(x, "logit_margin", self.found.meanings)  # 0 times that has no value
-            return not infinite and self.is_share_of_one(bound.left) and self.reaches(bound.right, x, best, eased)
+            infinite = is_word(x, "logit_margin", self.found.bindings)  # 0 times that has no value
+            return (
+                not infinite
+                and self.is_share_of_one(bound.left)
+                and self.reaches(bound.right, x, best, eased)
+            )
         if isinstance(bound, syntax.Arithmetic) and bound.operator == eased:
             return self.is_from_0_on(bound.right) and self.reaches(bound.left, x, best, eased)
         if not isinstance(bound, syntax.Call):
             return False
         eases = {"max": "min", "min": "max"}[best]
         if bound.function.text == {"min": "first", "max": "last"}[best] and len(bound.arguments) == 1:
-            return is_word(x, "pos", self.found.meanings) and is_word(bound.arguments[0], "masked", self.found.meanings)
+            return is_word(x, "pos", self.found.bindings) and is_word(
+                bound.arguments[0], "masked", self.found.bindings
+            )
         if eased and bound.function.text == eases and len(bound.arguments) > 1:
             pairs = (bound.arguments[:2], bound.arguments[1::-1])
             return any(self.reaches(one, x, best, eased) and self.has_value(other) for one, other in pairs)
         over = [keyword.value for keyword in bound.keywords if keyword.identifier.text == "over"]
-        everything = not over or is_word(over[0], "masked", self.found.meanings)
-        return bound.function.text == best and len(bound.arguments) == 1 and everything and self.found.alike(bound.arguments[0], x)
+        everything = not over or is_word(over[0], "masked", self.found.bindings)
+        return (
+            bound.function.text == best
+            and len(bound.arguments) == 1
+            and everything
+            and self.found.same_tree(bound.arguments[0], x)
+        )
 
     def is_from_0_on(self, expression: syntax.Expression) -> bool:
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(meaning, syntax.Parameter):
-            return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
+            return meaning.kind.text == "prob" or (
+                meaning.range is not None and meaning.range.first.value >= 0
+            )
         return isinstance(expression, syntax.Number)
 
     def is_share_of_one(self, expression: syntax.Expression) -> bool:
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(meaning, syntax.Parameter):
             return meaning.kind.text == "prob"
         return isinstance(expression, syntax.Number) and expression.value <= 1
 
     def has_value(self, expression: syntax.Expression) -> bool:
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
-        return isinstance(expression, syntax.Number) or isinstance(meaning, syntax.Parameter) or is_observation(expression, self.found)
+        meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
+        return (
+            isinstance(expression, syntax.Number)
+            or isinstance(meaning, syntax.Parameter)
+            or is_observation(expression, self.found)
+        )
 
     def floor_of_choice(self, call: syntax.Call) -> Floor:
         named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
@@ -249,29 +291,39 @@ class Prover:
 
     def is_of_blocks(self, each: syntax.Expression) -> bool:
         """Whether this is `pos // n`: every position is in a group."""
-        each = plain(each, self.found.through)
-        divides = isinstance(each, syntax.Arithmetic) and each.operator == "//" and is_word(each.left, "pos", self.found.meanings)
+        each = inline_lets(each, self.found.inlinable)
+        divides = (
+            isinstance(each, syntax.Arithmetic)
+            and each.operator == "//"
+            and is_word(each.left, "pos", self.found.bindings)
+        )
         return divides and isinstance(each, syntax.Arithmetic) and smallest(self.count(each.right)) >= 1
 
     def is_of_masks(self, each: syntax.Expression) -> bool:
         """Whether this is `run(masked)`: every mask is in a run."""
-        each = plain(each, self.found.through)
+        each = inline_lets(each, self.found.inlinable)
         is_run = isinstance(each, syntax.Call) and each.function.text == "run" and len(each.arguments) == 1
-        return is_run and isinstance(each, syntax.Call) and is_word(each.arguments[0], "masked", self.found.meanings)
+        return (
+            is_run
+            and isinstance(each, syntax.Call)
+            and is_word(each.arguments[0], "masked", self.found.bindings)
+        )
 
     def holds_first(self, condition: syntax.Expression) -> bool:
         """Whether a `while` surely holds for the best position: `rank <= 2`, or one of several."""
-        condition = plain(condition, self.found.through)
+        condition = inline_lets(condition, self.found.inlinable)
         if isinstance(condition, syntax.Disjunction):
             return self.holds_first(condition.left) or self.holds_first(condition.right)
         if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
             return False
         (left, right), operator = condition.operands, condition.operators[0]
-        if not is_word(left, "rank", self.found.meanings):
+        if not is_word(left, "rank", self.found.bindings):
             return False
         if operator == "==":
             return isinstance(right, syntax.Number) and right.value == 1
-        return (operator == "<=" and smallest(self.count(right)) >= 1) or (operator == "<" and smallest(self.count(right)) > 1)
+        return (operator == "<=" and smallest(self.count(right)) >= 1) or (
+            operator == "<" and smallest(self.count(right)) > 1
+        )
 
     def floor_of_prefix(self, call: syntax.Call) -> Floor:
         named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
@@ -283,7 +335,10 @@ class Prover:
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
         """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
         more: Floor = 0
-        if any(isinstance(part, syntax.Call) and part.function.text in ("sample", "chance") for part in parts(mask)):
+        if any(
+            isinstance(part, syntax.Call) and part.function.text in ("sample", "chance")
+            for part in walk(mask)
+        ):
             return self.floor(mask)  # each place draws its own
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
@@ -295,24 +350,34 @@ class Prover:
         return _surer(self.floor(mask), more if self.only_masks(mask) else 0)
 
     def is_of(self, expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:
-        is_word = isinstance(expression, syntax.Call) and expression.function.text == word and len(expression.arguments) == 1
-        return is_word and isinstance(expression, syntax.Call) and self.found.alike(expression.arguments[0], mask)
+        is_word = (
+            isinstance(expression, syntax.Call)
+            and expression.function.text == word
+            and len(expression.arguments) == 1
+        )
+        return (
+            is_word
+            and isinstance(expression, syntax.Call)
+            and self.found.same_tree(expression.arguments[0], mask)
+        )
 
     def floor_of_either(self, mask: syntax.Conditional) -> Floor:
         lower = _lower(self.floor_if(mask.then, mask.condition), self.floor(mask.otherwise))
         condition = self.found.types.get(mask.condition)
-        # A condition that differs from position to position mixes the two: each may lie where the other is taken.
-        mixed = condition is None or condition.place is Place.POSITION
+        # A condition that differs from position to position mixes the two: each may lie where the other is
+        # taken.
+        mixed = condition is None or condition.extent is Extent.POSITION
         return 0 if mixed and lower != ALL else lower
 
     def only_masks(self, mask: syntax.Expression) -> bool:
         """Whether a selection surely holds no written position."""
-        # A let may have been given its value before a commit of this step; that commit then made progress itself.
+        # A let may have been given its value before a commit of this step; that commit then made progress
+        # itself.
         if (known := self.let(mask)) is not None:
             return known.only_masks
         match mask:
             case syntax.Name():
-                return is_word(mask, "masked", self.found.meanings)
+                return is_word(mask, "masked", self.found.bindings)
             case syntax.Conjunction():
                 return self.only_masks(mask.left) or self.only_masks(mask.right)
             case syntax.Disjunction() | syntax.Alternative():
@@ -325,6 +390,9 @@ class Prover:
                 return False
 
 
-def is_observation(expression: syntax.Expression, found: Found) -> bool:
+def is_observation(expression: syntax.Expression, found: Resolved) -> bool:
     """Whether this is a word that has a value at every position, the same all through a step."""
-    return any(is_word(expression, word, found.meanings) for word in ("conf", "doubt", "margin", "logit_margin", "entropy", "pos"))
+    return any(
+        is_word(expression, word, found.bindings)
+        for word in ("conf", "doubt", "margin", "logit_margin", "entropy", "pos")
+    )

@@ -1,7 +1,8 @@
 """What is the policy once its own functions are written out where they are called?
 
-A function knows its own parameters, the policy's, its states and the functions above it: so none can call itself, and what
-it means does not depend on where it is called. Not here: the names inside a function that is never called (`names`).
+A function knows its own parameters, the policy's, its states and the functions above it: so none can call
+itself, and what it means does not depend on where it is called. Not here: the names inside a function that is
+never called (`names`).
 """
 
 from __future__ import annotations
@@ -13,34 +14,52 @@ from dataclasses import replace
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.limits import DEEPEST_NESTING, LARGEST_POLICY, LARGEST_PROOF, LARGEST_PROOFS
-from .found import HEAD, Found, Meaning, bodies, children, expressions, mapped, parts, rewritten, statements
 from .names import own_functions
+from .resolved import (
+    HEAD,
+    Binding,
+    Resolved,
+    bodies,
+    children,
+    expressions,
+    map_children,
+    map_expressions,
+    statements,
+    walk,
+)
 
 Size = tuple[int, int]  # nodes, and how deep they are nested
 
 
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
-    """Fills `policy` with the tree written out; reports calls that cannot be, and policies that grow too large."""
+def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Fills `policy` with the tree written out; reports calls that cannot be, and policies that grow too
+    large.
+    """
     writer = _Writer(found.policy)
     if writer.diagnostics or (too_large := writer.too_large()):
         return found, writer.diagnostics or too_large
     if not writer.functions:
-        return replace(found, through=_through(found)), []
+        return replace(found, inlinable=_through(found)), []
     policy = found.policy
-    head = tuple(s if isinstance(s, syntax.Function) else rewritten(s, writer.written_out) for s in policy.statements)
-    phases = tuple(rewritten(phase, writer.written_out) for phase in policy.phases)
+    head = tuple(
+        s if isinstance(s, syntax.FunctionDeclaration) else map_expressions(s, writer.written_out)
+        for s in policy.statements
+    )
+    phases = tuple(map_expressions(phase, writer.written_out) for phase in policy.phases)
     written = replace(policy, statements=head, phases=phases)
     # What a name stands for is a node of the new tree.
-    new: dict[Meaning, Meaning] = {}
+    new: dict[Binding, Binding] = {}
     for old, statement in zip(statements(policy), statements(written), strict=True):
-        if isinstance(old, syntax.State | syntax.Let) and isinstance(statement, syntax.State | syntax.Let):
+        if isinstance(old, syntax.StateDeclaration | syntax.Let) and isinstance(
+            statement, syntax.StateDeclaration | syntax.Let
+        ):
             new[old] = statement
-    meanings = {name: new.get(meaning, meaning) for name, meaning in found.meanings.items()}
-    found = replace(found, policy=written, meanings=meanings)
-    return replace(found, through=_through(found)), []
+    meanings = {name: new.get(meaning, meaning) for name, meaning in found.bindings.items()}
+    found = replace(found, policy=written, bindings=meanings)
+    return replace(found, inlinable=_through(found)), []
 
 
-def _through(found: Found) -> dict[syntax.Name, Meaning]:
+def _through(found: Resolved) -> dict[syntax.Name, Binding]:
     """The meanings without lets that, with all names in them written out, are more than a proof should read."""
     sizes: dict[syntax.Let, Size] = {}
     for body in bodies(found.policy):
@@ -49,17 +68,27 @@ def _through(found: Found) -> dict[syntax.Name, Meaning]:
                 sizes[statement] = _size_through(statement.value, found, sizes)
     most = _readable(found, sizes)
     few = {let for let, (nodes, depth) in sizes.items() if nodes <= most and depth <= DEEPEST_NESTING}
-    return {name: meaning for name, meaning in found.meanings.items() if not isinstance(meaning, syntax.Let) or meaning in few}
+    return {
+        name: meaning
+        for name, meaning in found.bindings.items()
+        if not isinstance(meaning, syntax.Let) or meaning in few
+    }
 
 
-def _readable(found: Found, sizes: Mapping[syntax.Let, Size]) -> int:
+def _readable(found: Resolved, sizes: Mapping[syntax.Let, Size]) -> int:
     """The largest value of a name that proofs may read, so that all of them stay within their limit."""
     read: Counter[int] = Counter()
     for body in bodies(found.policy):
         for statement in body.statements:
             for expression in expressions(statement):
-                meanings = (found.meanings.get(part) for part in parts(expression) if isinstance(part, syntax.Name))
-                read.update(sizes[meaning][0] for meaning in meanings if isinstance(meaning, syntax.Let) and meaning in sizes)
+                meanings = (
+                    found.bindings.get(part) for part in walk(expression) if isinstance(part, syntax.Name)
+                )
+                read.update(
+                    sizes[meaning][0]
+                    for meaning in meanings
+                    if isinstance(meaning, syntax.Let) and meaning in sizes
+                )
     most, total = 0, 0
     for size in sorted(read):
         total += size * read[size]
@@ -69,26 +98,31 @@ def _readable(found: Found, sizes: Mapping[syntax.Let, Size]) -> int:
     return LARGEST_PROOF
 
 
-def _size_through(expression: syntax.Expression, found: Found, sizes: Mapping[syntax.Let, Size]) -> Size:
+def _size_through(expression: syntax.Expression, found: Resolved, sizes: Mapping[syntax.Let, Size]) -> Size:
     inside = [_size_through(child, found, sizes) for child in children(expression)]
-    meaning = found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+    meaning = found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
     if isinstance(meaning, syntax.Let):
         inside.append(sizes.get(meaning, (LARGEST_POLICY, 1)))
-    nodes = min(LARGEST_POLICY, 1 + sum(nodes for nodes, _ in inside))  # doubled line by line it would have hundreds of digits
+    nodes = min(
+        LARGEST_POLICY, 1 + sum(nodes for nodes, _ in inside)
+    )  # doubled line by line it would have hundreds of digits
     return nodes, 1 + max((depth for _, depth in inside), default=0)
 
 
 class _Writer:
-    def __init__(self, policy: syntax.Policy) -> None:
+    def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
         self.names = own_functions(policy)
-        self.functions: dict[str, syntax.Function] = {}  # those read so far
+        self.functions: dict[str, syntax.FunctionDeclaration] = {}  # those read so far
         self.sizes: dict[str, Size] = {}
         self.uses: dict[str, list[int]] = {}
         self.diagnostics: list[Diagnostic] = []
         for statement in policy.statements:
             self._calls(statement)
-            if isinstance(statement, syntax.Function) and self.names.get(statement.identifier.text) is statement:
+            if (
+                isinstance(statement, syntax.FunctionDeclaration)
+                and self.names.get(statement.identifier.text) is statement
+            ):
                 self.sizes[statement.identifier.text] = self._size(statement.body)
                 self.uses[statement.identifier.text] = _uses(statement)
                 self.functions[statement.identifier.text] = statement
@@ -100,21 +134,35 @@ class _Writer:
 
     def _calls(self, at: syntax.Statement | syntax.Phase) -> None:
         for expression in expressions(at):
-            for call in parts(expression):
+            for call in walk(expression):
                 if isinstance(call, syntax.Call) and call.function.text in self.names:
                     self.diagnostics += self._call(call, at)
 
     def _call(self, call: syntax.Call, at: syntax.Node) -> list[Diagnostic]:
         name = call.function.text
-        if isinstance(at, syntax.Function) and at.identifier.text == name:
+        if isinstance(at, syntax.FunctionDeclaration) and at.identifier.text == name:
             help_ = "a function is written out where it is called: say it without itself"
             return [Diagnostic("E0210", f"`{name}` calls itself", call.function.span, help=help_)]
         function = self.functions.get(name)
         if function is None:
-            return [Diagnostic("E0210", f"`{name}` stands further down", call.function.span, help=f"move `def {name}` above this line")]
+            return [
+                Diagnostic(
+                    "E0210",
+                    f"`{name}` stands further down",
+                    call.function.span,
+                    help=f"move `def {name}` above this line",
+                )
+            ]
         wanted = f"{name}({', '.join(p.text for p in function.parameters)})"
         if call.keywords or len(call.arguments) != len(function.parameters):
-            return [Diagnostic("E0203", f"`{name}` takes {len(function.parameters)} arguments", call.span, help=f"write `{wanted}`")]
+            return [
+                Diagnostic(
+                    "E0203",
+                    f"`{name}` takes {len(function.parameters)} arguments",
+                    call.span,
+                    help=f"write `{wanted}`",
+                )
+            ]
         return []
 
     def _size(self, expression: syntax.Expression) -> Size:
@@ -126,29 +174,39 @@ class _Writer:
         if function is None or len(function.parameters) != len(inside):
             return 1 + sum(nodes for nodes, _ in inside), 1 + deepest
         nodes, depth = self.sizes[name]
-        return nodes + sum(n * times for (n, _), times in zip(inside, self.uses[name], strict=True)), depth + deepest
+        return nodes + sum(
+            n * times for (n, _), times in zip(inside, self.uses[name], strict=True)
+        ), depth + deepest
 
     def too_large(self) -> list[Diagnostic]:
         """Limits the parts that all steps read. Names above the phases count once in each phase."""
         total, times, above = 0, max(1, len(self.policy.phases)), set(self.policy.statements)
         for node in (*statements(self.policy), *self.policy.phases):
             is_shared = node in above and not isinstance(node, HEAD)
-            for expression in () if isinstance(node, syntax.Function) else expressions(node):
+            for expression in () if isinstance(node, syntax.FunctionDeclaration) else expressions(node):
                 nodes, depth = self._size(expression)
                 total += nodes * times if is_shared else nodes
                 if total > LARGEST_POLICY:
-                    return [_too_large(f"this policy has more than {LARGEST_POLICY} parts", expression, times)]
+                    return [
+                        _too_large(f"this policy has more than {LARGEST_POLICY} parts", expression, times)
+                    ]
                 if depth > DEEPEST_NESTING:
                     return [_too_large(f"this is nested more than {DEEPEST_NESTING} deep", expression, times)]
         return []
 
-    def written_out(self, expression: syntax.Expression, given: Mapping[str, syntax.Expression] | None = None) -> syntax.Expression:
-        """An expression with every call of an own function replaced by its body, and names in `given` by what is given."""
+    def written_out(
+        self, expression: syntax.Expression, given: Mapping[str, syntax.Expression] | None = None
+    ) -> syntax.Expression:
+        """An expression with every call of an own function replaced by its body, and names in `given` by what
+        is given.
+        """
         if given and isinstance(expression, syntax.Name) and expression.identifier in given:
             return given[expression.identifier]
-        function = self.functions.get(expression.function.text) if isinstance(expression, syntax.Call) else None
+        function = (
+            self.functions.get(expression.function.text) if isinstance(expression, syntax.Call) else None
+        )
         if function is None or not isinstance(expression, syntax.Call):
-            return mapped(expression, lambda child: self.written_out(child, given))
+            return map_children(expression, lambda child: self.written_out(child, given))
         arguments = [self.written_out(argument, given) for argument in expression.arguments]
         names = [parameter.text for parameter in function.parameters]
         return self.written_out(function.body, dict(zip(names, arguments, strict=True)))
@@ -160,7 +218,7 @@ def _too_large(what: str, at: syntax.Expression, phases: int) -> Diagnostic:
     return Diagnostic("E0108", f"with its functions written out {what}", at.span, label, help_)
 
 
-def _uses(function: syntax.Function) -> list[int]:
+def _uses(function: syntax.FunctionDeclaration) -> list[int]:
     """How often each parameter stands in the body."""
-    names = Counter(part.identifier for part in parts(function.body) if isinstance(part, syntax.Name))
+    names = Counter(part.identifier for part in walk(function.body) if isinstance(part, syntax.Name))
     return [names[parameter.text] for parameter in function.parameters]

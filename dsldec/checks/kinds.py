@@ -1,7 +1,8 @@
 """Does every value fit where it stands: its kind, its unit, its place, its polarity?
 
-Works from the leaves up and goes on after a mistake: a value whose kind is not known any more fits everywhere, so one
-mistake gives one diagnostic. Not here: parameters (`parameters`), what may stand in which statement (`statements`).
+Works from the leaves up and goes on after a mistake: a value whose kind is not known any more fits
+everywhere, so one mistake gives one diagnostic. Not here: parameters (`parameters`), what may stand in which
+statement (`statements`).
 """
 
 from __future__ import annotations
@@ -23,8 +24,8 @@ from ..language.words import (
     UNITS,
     WINDOWS,
     WORDS,
+    Extent,
     Kind,
-    Place,
     Polarity,
     Slot,
     Type,
@@ -32,15 +33,21 @@ from ..language.words import (
 )
 from . import polarity
 from .arguments import Given, matched, signature
-from .found import UNKNOWN, Found, children, parts
+from .resolved import UNKNOWN, Resolved, children, walk
 
 MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
 MOST_KEPT = 2**20  # `keep=` of `kl`: more ids than any vocabulary has
 MOST_POSITIONS = 65536
 MOST_DRAFTS = 1024  # each is a row of the forward
 CONVERSIONS = {
-    (Kind.PROB, Kind.NATS): "compare like with like: `entropy` or `-log(conf)` with nats, `conf` with a probability",
-    (Kind.PROB, Kind.LOGIT): "compare like with like: `logit_margin` with a logit, `margin` with a probability",
+    (
+        Kind.PROB,
+        Kind.NATS,
+    ): "compare like with like: `entropy` or `-log(conf)` with nats, `conf` with a probability",
+    (
+        Kind.PROB,
+        Kind.LOGIT,
+    ): "compare like with like: `logit_margin` with a logit, `margin` with a probability",
     (Kind.NATS, Kind.LOGIT): "compare like with like: `entropy` with nats, `logit_margin` with a logit",
 }
 DESCRIBED = {
@@ -57,7 +64,8 @@ WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id"}
 WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each position,"}
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
-# Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the step began.
+# Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the
+# step began.
 NOT_YET = frozenset({"idle", "committed_now", "edited_now"})
 NOT_BEFORE = NOT_YET | frozenset({"rank", "cumsum", "cummax", "sample", "chance", "draft"})
 
@@ -67,23 +75,23 @@ def describe(kind: Kind) -> str:
     return DESCRIBED.get(kind, f"a number ({kind})")
 
 
-def of_condition(place: Place) -> Type:
+def of_condition(place: Extent) -> Type:
     """The type of something that holds or not."""
-    return Type(Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+    return Type(Kind.MASK if place is Extent.POSITION else Kind.BOOL, place)
 
 
-def of_state(state: syntax.State) -> Type:
+def of_state(state: syntax.StateDeclaration) -> Type:
     """What a state holds: one value a row, or one a position."""
     if state.kind.text not in STATE_KINDS:
         return UNKNOWN
     kind = Kind(state.kind.text)
-    return Type(kind, Place.POSITION if state.each or kind is Kind.MASK else Place.SEQUENCE)
+    return Type(kind, Extent.POSITION if state.each or kind is Kind.MASK else Extent.ROW)
 
 
 class Typing:
     """Finds the type of expressions, notes it in `types`, and what does not fit in `diagnostics`."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Resolved) -> None:
         self.found = found
         self.types: dict[syntax.Expression, Type] = {}
         self.diagnostics: list[Diagnostic] = []
@@ -107,12 +115,26 @@ class Typing:
                 return self.wrong("E0204", message, expression, why, f"write `masked and {text}`")
             wanted = WANTED.get(slot.kinds) or " or ".join(describe(kind) for kind in sorted(slot.kinds))
             help_ = f"write `int({text})`" if Kind.INT in slot.kinds and given.kind in NUMBERS else ""
-            return self.wrong("E0204", f"`{text}` is {describe(given.kind)} where {wanted} is needed", expression, why, help_)
-        if given.place > slot.place:
-            return self.wrong("E0207", *_too_wide(text, given, slot.place), expression, why, _narrower(expression, given))
+            return self.wrong(
+                "E0204",
+                f"`{text}` is {describe(given.kind)} where {wanted} is needed",
+                expression,
+                why,
+                help_,
+            )
+        if given.extent > slot.extent:
+            return self.wrong(
+                "E0207", *_too_wide(text, given, slot.extent), expression, why, _narrower(expression, given)
+            )
         if slot.score and given.polarity is Polarity.LOW:
             help_ = f"write `{polarity.flipped(expression)}`"
-            return self.wrong("E0206", f"`{text}` is {given.polarity}", expression, "the least sure position would go first", help_)
+            return self.wrong(
+                "E0206",
+                f"`{text}` is {given.polarity}",
+                expression,
+                "the least sure position would go first",
+                help_,
+            )
         return given
 
     def expect_condition(self, expression: syntax.Expression, why: str) -> Type:
@@ -121,7 +143,11 @@ class Typing:
         if given.kind is Kind.MASK:
             help_ = f"write `any({expression.span.text})`"
             return self.wrong(
-                "E0207", f"`{expression.span.text}` is a mask where one yes or no for the row is needed", expression, why, help_
+                "E0207",
+                f"`{expression.span.text}` is a mask where one yes or no for the row is needed",
+                expression,
+                why,
+                help_,
             )
         return given if given.kind in (Kind.BOOL, Kind.UNKNOWN) else self._no_condition(expression, given)
 
@@ -131,7 +157,11 @@ class Typing:
         if given.polarity is Polarity.HIGH:
             help_ = f"write `{polarity.flipped(expression)}`"
             return self.wrong(
-                "E0206", f"`{expression.span.text}` is {given.polarity}", expression, "the surest position would go first", help_
+                "E0206",
+                f"`{expression.span.text}` is {given.polarity}",
+                expression,
+                "the surest position would go first",
+                help_,
             )
         return given
 
@@ -143,20 +173,36 @@ class Typing:
         text = expression.span.text
         numbers = given.kind in NUMBERS and wanted.kind in NUMBERS - {Kind.INT}
         if numbers and {given.kind, wanted.kind} <= UNITS and given.kind is not wanted.kind:
-            return self.wrong("E0205", f"`{text}` is in {given.kind}, the state in {wanted.kind}", expression, why)
+            return self.wrong(
+                "E0205", f"`{text}` is in {given.kind}, the state in {wanted.kind}", expression, why
+            )
         alike = {Kind.MASK: CONDITIONS, Kind.TOKEN: IDS}.get(wanted.kind, frozenset({wanted.kind}))
         if not numbers and given.kind not in alike:
             if given.kind is Kind.MASK and wanted.kind is Kind.BOOL:
                 return self.wrong(
-                    "E0207", f"`{text}` is a mask where one yes or no for the row is needed", expression, why, f"write `any({text})`"
+                    "E0207",
+                    f"`{text}` is a mask where one yes or no for the row is needed",
+                    expression,
+                    why,
+                    f"write `any({text})`",
                 )
             help_ = f"write `int({text})`" if wanted.kind is Kind.INT and given.kind in NUMBERS else ""
             return self.wrong(
-                "E0204", f"`{text}` is {describe(given.kind)} where {describe(wanted.kind)} is needed", expression, why, help_
+                "E0204",
+                f"`{text}` is {describe(given.kind)} where {describe(wanted.kind)} is needed",
+                expression,
+                why,
+                help_,
             )
-        if given.place > wanted.place:
+        if given.extent > wanted.extent:
             help_ = "reduce it, as in `mean(x)`, or declare the state with `each`"
-            return self.wrong("E0207", f"`{text}` has a value for each position; the state has one for the row", expression, why, help_)
+            return self.wrong(
+                "E0207",
+                f"`{text}` has a value for each position; the state has one for the row",
+                expression,
+                why,
+                help_,
+            )
         return given
 
     # --- expressions
@@ -170,9 +216,9 @@ class Typing:
     def _infer(self, expression: syntax.Expression) -> Type:
         match expression:
             case syntax.Number():
-                return Type(Kind.INT if isinstance(expression.value, int) else Kind.REAL, Place.PARAMETER)
+                return Type(Kind.INT if isinstance(expression.value, int) else Kind.REAL, Extent.RUN)
             case syntax.Boolean():
-                return Type(Kind.BOOL, Place.PARAMETER)
+                return Type(Kind.BOOL, Extent.RUN)
             case syntax.Name():
                 return self._name(expression)
             case syntax.Call():
@@ -192,24 +238,30 @@ class Typing:
                 return self._alternative(expression)
             case syntax.Conjunction() | syntax.Disjunction():
                 left, right = self._condition(expression.left), self._condition(expression.right)
-                return UNKNOWN if Kind.UNKNOWN in (left.kind, right.kind) else of_condition(max(left.place, right.place))
+                return (
+                    UNKNOWN
+                    if Kind.UNKNOWN in (left.kind, right.kind)
+                    else of_condition(max(left.extent, right.extent))
+                )
 
     def _name(self, name: syntax.Name) -> Type:
-        meaning = self.found.meanings.get(name)
+        meaning = self.found.bindings.get(name)
         if isinstance(meaning, syntax.Parameter):
             known = meaning.kind.text in PARAMETER_KINDS
-            return Type(Kind(meaning.kind.text), Place.PARAMETER) if known else UNKNOWN
-        if isinstance(meaning, syntax.State):
+            return Type(Kind(meaning.kind.text), Extent.RUN) if known else UNKNOWN
+        if isinstance(meaning, syntax.StateDeclaration):
             return of_state(meaning)
         if isinstance(meaning, syntax.Let):
             return self.types.get(meaning.value, UNKNOWN)
         if name.identifier == "before":
-            return Type(Kind.PREVIOUS, Place.POSITION)
+            return Type(Kind.PREVIOUS, Extent.POSITION)
         word = WORDS.get(name.identifier)
         if word is None:
             return self._no_value(name, name.identifier)
         if word.slots:
-            return self.wrong("E0203", f"`{word.name}` needs arguments", name, help=f"write `{signature(word)}`")
+            return self.wrong(
+                "E0203", f"`{word.name}` needs arguments", name, help=f"write `{signature(word)}`"
+            )
         return self._within(word, name)
 
     def _no_value(self, node: syntax.Expression, name: str) -> Type:
@@ -221,13 +273,20 @@ class Typing:
 
     def _within(self, word: Word, node: syntax.Node) -> Type:
         if "accept" in self.within and word.name in NOT_YET:
-            return self.wrong("E0212", f"`{word.name}` has no value yet where drafts are accepted", node, "nothing of the step has run")
+            return self.wrong(
+                "E0212",
+                f"`{word.name}` has no value yet where drafts are accepted",
+                node,
+                "nothing of the step has run",
+            )
         if word.within == "accept" and "accept" not in self.within:
             help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"
             return self.wrong("E0209", f"`{word.name}` has no meaning outside `accept`", node, help=help_)
         if word.within is not None and word.within not in self.within:
             help_ = f"write `{word.within}(masked, by=conf, while=...)` and use `{word.name}` there"
-            return self.wrong("E0209", f"`{word.name}` has no meaning outside `while=` of `{word.within}`", node, help=help_)
+            return self.wrong(
+                "E0209", f"`{word.name}` has no meaning outside `while=` of `{word.within}`", node, help=help_
+            )
         return word.gives or UNKNOWN
 
     def _call(self, call: syntax.Call) -> Type:
@@ -236,7 +295,9 @@ class Typing:
             for value in (*call.arguments, *(k.value for k in call.keywords)):
                 self.infer(value)
             if word is not None:
-                return self.wrong("E0203", f"`{word.name}` takes no arguments", call, help=f"write `{word.name}`")
+                return self.wrong(
+                    "E0203", f"`{word.name}` takes no arguments", call, help=f"write `{word.name}`"
+                )
             return self._no_value(call, call.function.text)
         fits = self.arguments(call, word)
         if fits is None:
@@ -247,41 +308,65 @@ class Typing:
             return UNKNOWN
         if word.name == "before":
             return self._before(call, fits[0][1])
-        return self._spread(word, fits[0][1]) if word.spread else word.gives or self._of_numbers(call, word, fits)
+        return (
+            self._spread(word, fits[0][1])
+            if word.spread
+            else word.gives or self._of_numbers(call, word, fits)
+        )
 
     def arguments(self, call: syntax.Call, word: Word) -> list[tuple[Given, Type]] | None:
         """Each argument with its slot and type; `None` where they are not those of the word."""
         given, mistake = matched(call, word)
         if mistake is not None:
             self.diagnostics.append(mistake)
-            for part in parts(call):  # of which nothing can be said
+            for part in walk(call):  # of which nothing can be said
                 self.types.setdefault(part, UNKNOWN)
             return None
         fits = []
         for one in given:
             # `while=` of another word inside hides the order of the one around it.
-            outer, self.within = self.within, [*self.within, word.name] if one.slot.name == "while" else self.within
+            outer, self.within = (
+                self.within,
+                [*self.within, word.name] if one.slot.name == "while" else self.within,
+            )
             fits.append((one, self.expect(one.expression, one.slot, f"`{signature(word)}`")))
             self.within = outer
             if one.slot.static and fits[-1][1].kind is Kind.INT:
-                most = MOST_POSITIONS if word.name in WINDOWS else MOST_KEPT if word.name == "kl" else MOST_PICKS
+                most = (
+                    MOST_POSITIONS if word.name in WINDOWS else MOST_KEPT if word.name == "kl" else MOST_PICKS
+                )
                 self.size(one.expression, most)
         return fits
 
     def size(self, expression: syntax.Expression, most: int) -> None:
         """What sizes the compiled step is a number, or a parameter that says how large it gets."""
-        meaning = self.found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+        meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(expression, syntax.Number):
             if expression.value > most:
-                self.wrong("E0211", f"`{expression.span.text}` is more than the step is compiled for", expression, help=f"at most {most}")
+                self.wrong(
+                    "E0211",
+                    f"`{expression.span.text}` is more than the step is compiled for",
+                    expression,
+                    help=f"at most {most}",
+                )
             return
         if not isinstance(meaning, syntax.Parameter):
             help_ = f"make it a parameter: `size: int = 8 in 1..{most}`"
-            self.wrong("E0211", f"`{expression.span.text}` sizes the step, and must be one number or one parameter", expression, help=help_)
+            self.wrong(
+                "E0211",
+                f"`{expression.span.text}` sizes the step, and must be one number or one parameter",
+                expression,
+                help=help_,
+            )
         elif meaning.range is None:
             name, default = meaning.identifier.text, max(1, int(meaning.default.value))
             help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
-            self.wrong("E0211", f"`{name}` sizes the step, and nothing says how large it gets", expression, help=help_)
+            self.wrong(
+                "E0211",
+                f"`{name}` sizes the step, and nothing says how large it gets",
+                expression,
+                help=help_,
+            )
         elif meaning.range.last.value > most:
             message = f"`{meaning.identifier.text}` may be more than the step is compiled for"
             self.wrong("E0211", message, expression, help=f"let its range end at {most} or before")
@@ -289,23 +374,43 @@ class Typing:
     def _spread(self, word: Word, argument: Type) -> Type:
         assert word.gives is not None
         kind = Kind.NATS if word.name == "log" and argument.kind is Kind.PROB else word.gives.kind
-        return Type(kind, argument.place, argument.polarity if word.keeps_polarity else Polarity.NONE)
+        return Type(kind, argument.extent, argument.polarity if word.keeps_polarity else Polarity.NONE)
 
     def _before(self, call: syntax.Call, argument: Type) -> Type:
         for part in self._not_read(call.arguments[0]):
-            name = part.function.text if isinstance(part, syntax.Call) else part.identifier if isinstance(part, syntax.Name) else ""
-            if isinstance(part, syntax.Name) and isinstance(self.found.meanings.get(part), syntax.Let):
+            name = (
+                part.function.text
+                if isinstance(part, syntax.Call)
+                else part.identifier
+                if isinstance(part, syntax.Name)
+                else ""
+            )
+            if isinstance(part, syntax.Name) and isinstance(self.found.bindings.get(part), syntax.Let):
                 help_ = f"write out what `{name}` stands for, or keep it in a state"
-                return self.wrong("E0212", f"`{name}` has a value only later in the step", part, "`before(x)` is x as a step begins", help_)
-            if name in NOT_BEFORE and part not in self.found.meanings:
+                return self.wrong(
+                    "E0212",
+                    f"`{name}` has a value only later in the step",
+                    part,
+                    "`before(x)` is x as a step begins",
+                    help_,
+                )
+            if name in NOT_BEFORE and part not in self.found.bindings:
                 help_ = f"keep it in a state: `set last = {name}`"
-                return self.wrong("E0212", f"`{name}` has no value as a step begins", part, "`before(x)` is x as a step begins", help_)
+                return self.wrong(
+                    "E0212",
+                    f"`{name}` has no value as a step begins",
+                    part,
+                    "`before(x)` is x as a step begins",
+                    help_,
+                )
         # An int cannot say that it has no value yet.
         kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
-        return Type(kind, max(argument.place, Place.SEQUENCE), argument.polarity)
+        return Type(kind, max(argument.extent, Extent.ROW), argument.polarity)
 
     def _not_read(self, expression: syntax.Expression) -> Iterator[syntax.Expression]:
-        """The parts of an expression that no `before` inside it has looked at: nested ones read each part once."""
+        """The parts of an expression that no `before` inside it has looked at: nested ones read each part
+        once.
+        """
         waiting = [expression]
         while waiting:
             part = waiting.pop()
@@ -322,13 +427,13 @@ class Typing:
                 return UNKNOWN
             whole = _joined(whole, type_)
         if word.within is not None:
-            return replace(whole, place=Place.POSITION)
+            return replace(whole, extent=Extent.POSITION)
         reduces = any(slot.name == "over" for slot in word.slots) and fits[0][0].slot is word.slots[0]
         if not reduces:
             return whole if word.name != "abs" else replace(whole, polarity=Polarity.NONE)
         # Over nothing there is no value, and an int cannot say so.
         kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
-        return Type(kind, Place.SEQUENCE)
+        return Type(kind, Extent.ROW)
 
     def _conditional(self, expression: syntax.Conditional) -> Type:
         condition = self._condition(expression.condition)
@@ -336,7 +441,7 @@ class Typing:
         kinds = {left.kind, right.kind}
         if Kind.UNKNOWN in (condition.kind, *kinds):
             return UNKNOWN
-        place = max(condition.place, left.place, right.place)
+        place = max(condition.extent, left.extent, right.extent)
         if kinds <= CONDITIONS:
             return of_condition(place)
         if Kind.TOKEN in kinds and kinds <= IDS:
@@ -351,23 +456,36 @@ class Typing:
 
     def _alternative(self, expression: syntax.Alternative) -> Type:
         slot = Slot("mask", frozenset({Kind.MASK}))
-        sides = [self.expect(side, slot, "`orelse` stands between two masks") for side in (expression.left, expression.right)]
-        return UNKNOWN if Kind.UNKNOWN in [side.kind for side in sides] else Type(Kind.MASK, Place.POSITION)
+        sides = [
+            self.expect(side, slot, "`orelse` stands between two masks")
+            for side in (expression.left, expression.right)
+        ]
+        return UNKNOWN if Kind.UNKNOWN in [side.kind for side in sides] else Type(Kind.MASK, Extent.POSITION)
 
     def _number(self, expression: syntax.Expression) -> Type:
         type_ = self.infer(expression)
         if type_.kind in NUMBERS or type_.kind is Kind.UNKNOWN:
             return type_
-        return self.wrong("E0204", f"`{expression.span.text}` is {describe(type_.kind)} where a number is needed", expression)
+        return self.wrong(
+            "E0204",
+            f"`{expression.span.text}` is {describe(type_.kind)} where a number is needed",
+            expression,
+        )
 
     def _condition(self, expression: syntax.Expression) -> Type:
         type_ = self.infer(expression)
-        return type_ if type_.kind in (Kind.MASK, Kind.BOOL, Kind.UNKNOWN) else self._no_condition(expression, type_)
+        return (
+            type_
+            if type_.kind in (Kind.MASK, Kind.BOOL, Kind.UNKNOWN)
+            else self._no_condition(expression, type_)
+        )
 
     def _no_condition(self, expression: syntax.Expression, given: Type) -> Type:
         text = expression.span.text
         help_ = f"compare it: `{text} > 0`" if given.kind in NUMBERS else ""
-        return self.wrong("E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_)
+        return self.wrong(
+            "E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_
+        )
 
     def _same_unit(self, left: syntax.Expression, right: syntax.Expression, at: syntax.Node) -> bool:
         kinds = [self.types[left].kind, self.types[right].kind]
@@ -382,7 +500,7 @@ class Typing:
         left, right = self._number(expression.left), self._number(expression.right)
         if Kind.UNKNOWN in (left.kind, right.kind):
             return UNKNOWN
-        place = max(left.place, right.place)
+        place = max(left.extent, right.extent)
         if expression.operator not in "+-":
             whole = left.kind is right.kind is Kind.INT and expression.operator in ("*", "//", "%")
             return Type(Kind.INT if whole else Kind.REAL, place, polarity.of_product(expression, left, right))
@@ -395,7 +513,12 @@ class Typing:
     def _lint_doubt(self, expression: syntax.Arithmetic) -> None:
         left, right = expression.left, expression.right
         is_one = isinstance(left, syntax.Number) and left.value == 1
-        if expression.operator == "-" and is_one and isinstance(right, syntax.Name) and right.identifier == "conf":
+        if (
+            expression.operator == "-"
+            and is_one
+            and isinstance(right, syntax.Name)
+            and right.identifier == "conf"
+        ):
             message = "`1 - conf` is 0 wherever conf is close to 1: float32 has no digits left for it"
             self.wrong("W0203", message, expression, help="write `doubt`")
 
@@ -403,7 +526,7 @@ class Typing:
         types = [self.infer(operand) for operand in expression.operands]
         if any(t.kind is Kind.UNKNOWN for t in types):
             return UNKNOWN
-        place = max(t.place for t in types)
+        place = max(t.extent for t in types)
         if any(t.kind is Kind.TOKEN for t in types):
             return self._comparison_of_ids(expression, types) or of_condition(place)
         for operand, type_ in zip(expression.operands, types, strict=True):
@@ -420,22 +543,32 @@ class Typing:
                 message = f"`{operand.span.text}` is {describe(type_.kind)} where an id is needed"
                 return self.wrong("E0204", message, operand, "ids are compared with ids")
         if not set(expression.operators) <= {"==", "!="}:
-            return self.wrong("E0204", "ids have no order", expression, "one id is not more than another", "compare them by `==` or `!=`")
+            return self.wrong(
+                "E0204",
+                "ids have no order",
+                expression,
+                "one id is not more than another",
+                "compare them by `==` or `!=`",
+            )
         return None
 
 
-def _too_wide(text: str, given: Type, most: Place) -> tuple[str]:
-    wide = "for each position" if given.place is Place.POSITION else "for each row"
-    narrow = "for the row" if most is Place.SEQUENCE else "for the whole run"
+def _too_wide(text: str, given: Type, most: Extent) -> tuple[str]:
+    wide = "for each position" if given.extent is Extent.POSITION else "for each row"
+    narrow = "for the row" if most is Extent.ROW else "for the whole run"
     return (f"`{text}` has a value {wide}; one {narrow} is needed",)
 
 
 def _narrower(expression: syntax.Expression, given: Type) -> str:
-    return f"reduce it, as in `mean({expression.span.text})`" if given.place is Place.POSITION and given.kind in NUMBERS else ""
+    return (
+        f"reduce it, as in `mean({expression.span.text})`"
+        if given.extent is Extent.POSITION and given.kind in NUMBERS
+        else ""
+    )
 
 
 def _joined(left: Type, right: Type) -> Type:
     """Of two numbers put together: an int only of two ints, the unit that one of them has, the wider place."""
     units = [type_.kind for type_ in (left, right) if type_.kind in UNITS]
     kind = Kind.INT if left.kind is right.kind is Kind.INT else units[0] if units else Kind.REAL
-    return Type(kind, max(left.place, right.place), polarity.of_sum(left, right))
+    return Type(kind, max(left.extent, right.extent), polarity.of_sum(left, right))

@@ -9,12 +9,12 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, Kind
-from .found import Found
+from .resolved import Resolved
 
 MOST_NUMBERS = 2**22  # of a table: one for each id, and no vocabulary comes near
 
 
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Reports parameters of no kind, and defaults and ranges that do not fit."""
     wrong = (_wrong(parameter) for parameter in found.policy.parameters)
     return found, [diagnostic for diagnostic in wrong if diagnostic is not None]
@@ -24,7 +24,9 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     kind = parameter.kind
     if kind.text not in PARAMETER_KINDS:
         known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS))
-        return Diagnostic("E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}")
+        return Diagnostic(
+            "E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}"
+        )
     if kind.text == Kind.TABLE and parameter.range is not None:
         return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
     ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
@@ -36,10 +38,14 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         return None
     first, last = parameter.range.first.value, parameter.range.last.value
     if not first <= last:
-        return Diagnostic("E0208", "this range holds nothing", parameter.range.span, help="write the smaller end first")
+        return Diagnostic(
+            "E0208", "this range holds nothing", parameter.range.span, help="write the smaller end first"
+        )
     if not first <= parameter.default.value <= last:
         message = f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`"
-        return Diagnostic("E0208", message, parameter.default.span, help="widen the range or take another default")
+        return Diagnostic(
+            "E0208", message, parameter.default.span, help="widen the range or take another default"
+        )
     return None
 
 
@@ -52,7 +58,13 @@ def unfit(kind: Kind, value: object) -> str:
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not a number"
     if kind in (Kind.INT, Kind.TOKEN):
-        return "not a whole number" if not isinstance(value, int) else "" if abs(value) <= LARGEST_INT else "too large"
+        return (
+            "not a whole number"
+            if not isinstance(value, int)
+            else ""
+            if abs(value) <= LARGEST_INT
+            else "too large"
+        )
     if kind is Kind.PROB:
         return "" if 0 <= value <= 1 else "not a probability: they lie between 0 and 1"
     return "" if abs(value) <= LARGEST_REAL else "not a finite number"

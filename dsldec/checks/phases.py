@@ -9,19 +9,28 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from .found import Found, bodies, parts
-from .implied import is_word, plain, requires
+from .entailment import entails_word, inline_lets, is_word
+from .resolved import Resolved, bodies, walk
 
 
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
-    """Reports phases that are never entered, headers without a way out, and rows that would end with masks left."""
+def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Reports phases that are never entered, headers without a way out, and rows that would end with masks
+    left.
+    """
     policy = found.policy
     wrong = [diagnostic for phase in policy.phases for diagnostic in _header(phase)]
     circle = _circle(found.phases)
     if circle is not None:
         names = ", ".join(f"`{name}`" for name in circle)
         help_ = "let one of them have no bound and no condition"
-        wrong.append(Diagnostic("E0304", f"{names} send a row round in a circle", found.phases[circle[0]].identifier.span, help=help_))
+        wrong.append(
+            Diagnostic(
+                "E0304",
+                f"{names} send a row round in a circle",
+                found.phases[circle[0]].identifier.span,
+                help=help_,
+            )
+        )
     reached = _reached(policy.phases)
     for phase in policy.phases:
         if phase.identifier.text not in reached:
@@ -49,12 +58,23 @@ def entered(name: str, phases: Mapping[str, syntax.Phase]) -> list[str]:
 def _header(phase: syntax.Phase) -> list[Diagnostic]:
     limited = phase.visits is not None or phase.condition is not None
     if limited and phase.otherwise is None:
-        what = "may not be entered any more" if phase.visits is not None else "is not entered where its condition fails"
+        what = (
+            "may not be entered any more"
+            if phase.visits is not None
+            else "is not entered where its condition fails"
+        )
         message = f"`{phase.identifier.text}` {what}, and nothing says what comes instead"
         return [Diagnostic("E0304", message, phase.identifier.span, help="add `else PHASE` before the `:`")]
     if phase.otherwise is not None and not limited:
         message = f"`{phase.identifier.text}` is always entered: its `else` is never taken"
-        return [Diagnostic("E0304", message, phase.otherwise.span, help="add `at most N visits` or `when COND`, or delete the `else`")]
+        return [
+            Diagnostic(
+                "E0304",
+                message,
+                phase.otherwise.span,
+                help="add `at most N visits` or `when COND`, or delete the `else`",
+            )
+        ]
     return []
 
 
@@ -85,7 +105,7 @@ def _reached(phases: Sequence[syntax.Phase]) -> set[str]:
     return reached
 
 
-def _never_taken(found: Found) -> list[Diagnostic]:
+def _never_taken(found: Resolved) -> list[Diagnostic]:
     """`next` where nothing is masked any more: a full window moves on, unless it stays."""
     wrong = []
     for body in bodies(found.policy):
@@ -103,8 +123,8 @@ def _never_taken(found: Found) -> list[Diagnostic]:
     return wrong
 
 
-def _only_when_full(condition: syntax.Expression, found: Found) -> bool:
-    condition = plain(condition, found.through)
+def _only_when_full(condition: syntax.Expression, found: Resolved) -> bool:
+    condition = inline_lets(condition, found.inlinable)
     match condition:
         case syntax.Conjunction():
             return _only_when_full(condition.left, found) or _only_when_full(condition.right, found)
@@ -114,30 +134,45 @@ def _only_when_full(condition: syntax.Expression, found: Found) -> bool:
             return _is_of_masks(condition.operand, "any", found)
         case syntax.Comparison() if condition.operators == ("==",):
             left, right = condition.operands
-            return _is_of_masks(left, "count", found) and isinstance(right, syntax.Number) and right.value == 0
+            return (
+                _is_of_masks(left, "count", found) and isinstance(right, syntax.Number) and right.value == 0
+            )
         case _:
             return False
 
 
-def _is_of_masks(expression: syntax.Expression, word: str, found: Found) -> bool:
-    expression = plain(expression, found.through)
-    is_call = isinstance(expression, syntax.Call) and expression.function.text == word and len(expression.arguments) == 1
-    return is_call and is_word(expression.arguments[0], "masked", found.through)  # type: ignore[union-attr]
+def _is_of_masks(expression: syntax.Expression, word: str, found: Resolved) -> bool:
+    expression = inline_lets(expression, found.inlinable)
+    is_call = (
+        isinstance(expression, syntax.Call)
+        and expression.function.text == word
+        and len(expression.arguments) == 1
+    )
+    return is_call and is_word(expression.arguments[0], "masked", found.inlinable)  # type: ignore[union-attr]
 
 
-def _finishes(found: Found) -> list[Diagnostic]:
+def _finishes(found: Resolved) -> list[Diagnostic]:
     wrong = []
     for body in bodies(found.policy):
         for statement in body.statements:
             if isinstance(statement, syntax.Finish) and not (
-                statement.condition is not None and requires(statement.condition, "eos_closed", found.through)
+                statement.condition is not None
+                and entails_word(statement.condition, "eos_closed", found.inlinable)
             ):
                 condition = "eos_closed"
                 if statement.condition is not None and not any(
-                    is_word(part, "eos_closed", found.through) for part in parts(statement.condition)
+                    is_word(part, "eos_closed", found.inlinable) for part in walk(statement.condition)
                 ):
                     condition += f" and ({statement.condition.span.text})"
                 message = "a row may end here with masks left in its text"
                 help_ = f"write `finish when {condition}`"
-                wrong.append(Diagnostic("E0306", message, statement.span, "only what follows the end of the text may stay masked", help_))
+                wrong.append(
+                    Diagnostic(
+                        "E0306",
+                        message,
+                        statement.span,
+                        "only what follows the end of the text may stay masked",
+                        help_,
+                    )
+                )
     return wrong

@@ -1,20 +1,20 @@
 """Is a score high where the denoiser is sure, or low: what arithmetic makes of it.
 
-Sign analysis stays simple: only a number written out has a sign; where nothing can be said the polarity is unknown, and an
-unknown one may rank.
+Sign analysis stays simple: only a number written out has a sign; where nothing can be said the polarity is
+unknown, and an unknown one may rank.
 """
 
 from __future__ import annotations
 
 from ..language import syntax
-from ..language.words import Place, Polarity, Type
+from ..language.words import Extent, Polarity, Type
 
 FLIPPED = {Polarity.HIGH: Polarity.LOW, Polarity.LOW: Polarity.HIGH, Polarity.NONE: Polarity.NONE}
 
 
 def of_sum(left: Type, right: Type) -> Polarity:
     """Polarity of a sum: what is the same for all positions does not matter."""
-    varying = [t.polarity for t in (left, right) if t.place is Place.POSITION]
+    varying = [t.polarity for t in (left, right) if t.extent is Extent.POSITION]
     if not varying or any(p is not varying[0] for p in varying):
         return Polarity.NONE
     return varying[0]

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from ..language import syntax
-from .found import Found
-from .implied import plain
+from .entailment import inline_lets
+from .resolved import Resolved
 
 NEVER_NEGATIVE = frozenset(
     (
@@ -14,10 +14,12 @@ NEVER_NEGATIVE = frozenset(
 )
 
 
-def never_negative(expression: syntax.Expression, found: Found) -> bool:
-    """Whether that is plain to see: from what a word means, a parameter's kind or range, and arithmetic on such."""
-    expression = plain(expression, found.through)
-    meaning = found.meanings.get(expression) if isinstance(expression, syntax.Name) else None
+def never_negative(expression: syntax.Expression, found: Resolved) -> bool:
+    """Whether that is plain to see: from what a word means, a parameter's kind or range, and arithmetic on
+    such.
+    """
+    expression = inline_lets(expression, found.inlinable)
+    meaning = found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
     if isinstance(meaning, syntax.Parameter):
         return meaning.kind.text == "prob" or (meaning.range is not None and meaning.range.first.value >= 0)
     match expression:
@@ -28,7 +30,11 @@ def never_negative(expression: syntax.Expression, found: Found) -> bool:
         case syntax.Call() if expression.function.text in ("cumsum", "cummax", "sqrt", "sum", "mean"):
             return never_negative(expression.arguments[0], found)
         case syntax.Call():
-            return expression.function.text in NEVER_NEGATIVE or expression.function.text in ("abs", "exp", "std")
+            return expression.function.text in NEVER_NEGATIVE or expression.function.text in (
+                "abs",
+                "exp",
+                "std",
+            )
         case syntax.Arithmetic() if expression.operator in ("+", "*", "/", "//"):
             return never_negative(expression.left, found) and never_negative(expression.right, found)
         case _:

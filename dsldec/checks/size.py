@@ -1,6 +1,7 @@
 """Does a policy declare no more than the checks after this one are made for?
 
-Not here: how many parts it has with its functions written out (`functions`), how long its text is (`language.limits`).
+Not here: how many parts it has with its functions written out (`functions`), how long its text is
+(`language.limits`).
 """
 
 from __future__ import annotations
@@ -10,21 +11,25 @@ from collections.abc import Sequence
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.limits import MOST_DECLARED
-from .found import Found
+from .resolved import Resolved
 
 
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Reports more parameters, states or phases than a policy may have."""
     policy = found.policy
-    states = [s for s in policy.statements if isinstance(s, syntax.State)]
-    lists: tuple[tuple[str, Sequence[syntax.Parameter | syntax.State | syntax.Phase]], ...] = (
+    states = [s for s in policy.statements if isinstance(s, syntax.StateDeclaration)]
+    lists: tuple[tuple[str, Sequence[syntax.Parameter | syntax.StateDeclaration | syntax.Phase]], ...] = (
         ("parameters", policy.parameters),
         ("states", states),
         ("phases", policy.phases),
     )
-    return found, [_too_many(what, nodes[MOST_DECLARED]) for what, nodes in lists if len(nodes) > MOST_DECLARED]
+    return found, [
+        _too_many(what, nodes[MOST_DECLARED]) for what, nodes in lists if len(nodes) > MOST_DECLARED
+    ]
 
 
-def _too_many(what: str, first: syntax.Parameter | syntax.State | syntax.Phase) -> Diagnostic:
+def _too_many(what: str, first: syntax.Parameter | syntax.StateDeclaration | syntax.Phase) -> Diagnostic:
     message = f"this policy has more than {MOST_DECLARED} {what}"
-    return Diagnostic("E0109", message, first.identifier.span, "this one is too many", "delete some, or split the policy")
+    return Diagnostic(
+        "E0109", message, first.identifier.span, "this one is too many", "delete some, or split the policy"
+    )

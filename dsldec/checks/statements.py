@@ -10,21 +10,33 @@ from dataclasses import replace
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
-from ..language.words import DRAWS, IDS, NUMBERS, STATE_KINDS, TRANSFORMS, WINDOWS, WORDS, Kind, Place, Slot, Word
+from ..language.words import (
+    DRAWS,
+    IDS,
+    NUMBERS,
+    STATE_KINDS,
+    TRANSFORMS,
+    WINDOWS,
+    WORDS,
+    Extent,
+    Kind,
+    Slot,
+    Word,
+)
 from .arguments import signature
-from .found import HEAD, UNKNOWN, Body, Found, bodies, statements
 from .kinds import MOST_DRAFTS, SHAPES, Typing, of_state
+from .resolved import HEAD, UNKNOWN, Body, Resolved, bodies, statements
 
 MASK = Slot("mask", frozenset({Kind.MASK}))
-COUNT = Slot("count", frozenset({Kind.INT}), Place.SEQUENCE)
+COUNT = Slot("count", frozenset({Kind.INT}), Extent.ROW)
 SCORE = Slot("by", NUMBERS, score=True)
 ID = Slot("ids", IDS)
-DRAFTS = Slot("drafts", frozenset({Kind.INT}), Place.PARAMETER)
+DRAFTS = Slot("drafts", frozenset({Kind.INT}), Extent.RUN)
 # What a window must at least hold, by the name of what says it.
 AT_LEAST_ONE = ("n", "max_masks", "max_length", "max")
 
 
-def check(found: Found) -> tuple[Found, list[Diagnostic]]:
+def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Fills `types`; reports expressions and statements whose parts do not fit."""
     checker = _Checker(found)
     checker.head(found.policy)
@@ -34,25 +46,25 @@ def check(found: Found) -> tuple[Found, list[Diagnostic]]:
 
 
 class _Checker(Typing):
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Resolved) -> None:
         super().__init__(found)
         self.states = found.states
 
     # --- before the phases
 
-    def head(self, policy: syntax.Policy) -> None:
+    def head(self, policy: syntax.PolicyDefinition) -> None:
         for statement in policy.statements:
             match statement:
                 case syntax.Window():
                     self.shape(statement.shape, "window", WINDOWS)
                     self.sizes(statement.shape)
                 case syntax.Draw():
-                    self.shape(statement.way, "draw", DRAWS)
+                    self.shape(statement.method, "draw", DRAWS)
                 case syntax.Logits():
                     self.shape(statement.transform, "logits", TRANSFORMS)
                 case syntax.Lookahead():
                     self.lookahead(statement)
-                case syntax.State():
+                case syntax.StateDeclaration():
                     self.state(statement)
         self.once(policy)
         self.slides(policy)
@@ -65,7 +77,7 @@ class _Checker(Typing):
         if policy.phases:
             self.outside(policy)
 
-    def once(self, policy: syntax.Policy) -> None:
+    def once(self, policy: syntax.PolicyDefinition) -> None:
         windows = [s for s in policy.statements if isinstance(s, syntax.Window)]
         if not windows:
             first = syntax.Identifier((policy.statements or policy.phases)[0].span, "")
@@ -74,37 +86,67 @@ class _Checker(Typing):
         for again in windows[1:]:
             self.wrong("E0302", "a policy has one window", again, help="delete this line")
         if windows and windows[0] is not policy.statements[0]:
-            self.wrong("E0302", "the window comes first", windows[0], help="move this line to the top of the policy")
+            self.wrong(
+                "E0302", "the window comes first", windows[0], help="move this line to the top of the policy"
+            )
         for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
             self.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
         for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
             self.wrong("E0302", "a policy drafts in one way", lookahead, help="delete this line")
 
-    def slides(self, policy: syntax.Policy) -> None:
+    def slides(self, policy: syntax.PolicyDefinition) -> None:
         """A sliding window is never full before everything is written: nothing can stay."""
-        if any(isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding") for s in policy.statements):
+        if any(
+            isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding")
+            for s in policy.statements
+        ):
             for stay in (s for s in statements(policy) if isinstance(s, syntax.Stay)):
-                self.wrong("E0302", "a sliding window moves on with its first mask, and cannot stay", stay, help="delete this line")
+                self.wrong(
+                    "E0302",
+                    "a sliding window moves on with its first mask, and cannot stay",
+                    stay,
+                    help="delete this line",
+                )
 
     def stray(self, phase: syntax.Phase) -> None:
         for statement in phase.statements:
             if isinstance(statement, HEAD):
                 what = statement.span.text.split()[0]
-                self.wrong("E0303", f"`{what}` is said of the whole policy", statement, help="move this line above the first phase")
+                self.wrong(
+                    "E0303",
+                    f"`{what}` is said of the whole policy",
+                    statement,
+                    help="move this line above the first phase",
+                )
 
-    def outside(self, policy: syntax.Policy) -> None:
+    def outside(self, policy: syntax.PolicyDefinition) -> None:
         for statement in policy.statements:
             if not isinstance(statement, (*HEAD, syntax.Let)):
                 what = statement.span.text.split()[0]
-                self.wrong("E0303", f"`{what}` belongs to a phase: this policy has some", statement, help="move this line into a phase")
+                self.wrong(
+                    "E0303",
+                    f"`{what}` belongs to a phase: this policy has some",
+                    statement,
+                    help="move this line into a phase",
+                )
 
     def shape(self, shape: syntax.Expression, statement: str, shapes: Mapping[str, Word]) -> None:
         """What stands after `window`, `draw` and `logits`: a name or a call of their own words."""
-        name = shape.identifier if isinstance(shape, syntax.Name) else shape.function.text if isinstance(shape, syntax.Call) else ""
+        name = (
+            shape.identifier
+            if isinstance(shape, syntax.Name)
+            else shape.function.text
+            if isinstance(shape, syntax.Call)
+            else ""
+        )
         word = shapes.get(name)
         text = shape.span.text
         if word is None:
-            known = name in WORDS or any(name in other for other in SHAPES.values()) or shape in self.found.meanings
+            known = (
+                name in WORDS
+                or any(name in other for other in SHAPES.values())
+                or shape in self.found.bindings
+            )
             if known or not name:  # else it was reported as a name that nothing has
                 close = did_you_mean(name, shapes)
                 help_ = (
@@ -116,13 +158,18 @@ class _Checker(Typing):
         elif isinstance(shape, syntax.Call):
             self.arguments(shape, word)
         elif any(not slot.optional for slot in word.slots):
-            self.wrong("E0203", f"`{name}` needs arguments", shape, help=f"write `{statement} {signature(word)}`")
+            self.wrong(
+                "E0203", f"`{name}` needs arguments", shape, help=f"write `{statement} {signature(word)}`"
+            )
 
     def sizes(self, shape: syntax.Expression) -> None:
         """A window holds at least one position."""
         if not isinstance(shape, syntax.Call) or shape.function.text not in WINDOWS:
             return
-        plain = [(slot, value) for slot, value in zip(WINDOWS[shape.function.text].slots, shape.arguments, strict=False)]
+        plain = [
+            (slot, value)
+            for slot, value in zip(WINDOWS[shape.function.text].slots, shape.arguments, strict=False)
+        ]
         plain = [] if any(slot.many for slot, _ in plain) else plain
         named = {slot.name: slot for slot in WINDOWS[shape.function.text].slots}
         plain += [(named[k.identifier.text], k.value) for k in shape.keywords if k.identifier.text in named]
@@ -132,19 +179,24 @@ class _Checker(Typing):
                 if smallest is None and not slot.static and slot.name == "max_masks":
                     smallest = 0
                 if smallest is not None and smallest < 1:
-                    self.wrong("E0302", "a window must hold at least one position", size, help=self.help_of_size(size))
+                    self.wrong(
+                        "E0302",
+                        "a window must hold at least one position",
+                        size,
+                        help=self.help_of_size(size),
+                    )
 
     def smallest(self, size: syntax.Expression) -> int | None:
         """The smallest value a size can have; `None` where it was reported already as no size."""
         if isinstance(size, syntax.Number):
             return int(size.value)
-        meaning = self.found.meanings.get(size) if isinstance(size, syntax.Name) else None
+        meaning = self.found.bindings.get(size) if isinstance(size, syntax.Name) else None
         if isinstance(meaning, syntax.Parameter):
             return int(meaning.range.first.value) if meaning.range is not None else None
         return None
 
     def help_of_size(self, size: syntax.Expression) -> str:
-        meaning = self.found.meanings.get(size) if isinstance(size, syntax.Name) else None
+        meaning = self.found.bindings.get(size) if isinstance(size, syntax.Name) else None
         if isinstance(meaning, syntax.Parameter):
             default = max(1, int(meaning.default.value))
             return f"give the parameter a range: `{meaning.identifier.text}: int = {default} in 1..65536`"
@@ -164,13 +216,15 @@ class _Checker(Typing):
             self._condition(lookahead.condition)
             self.within = []
 
-    def state(self, state: syntax.State) -> None:
+    def state(self, state: syntax.StateDeclaration) -> None:
         if state.kind.text not in STATE_KINDS:
             known = ", ".join(f"`{kind}`" for kind in sorted(STATE_KINDS))
             close = did_you_mean(state.kind.text, STATE_KINDS)
             help_ = f"did you mean `{close}`?" if close else f"the kinds are {known}"
             self.wrong("E0208", f"`{state.kind.text}` is not a kind of state", state.kind, help=help_)
-        self.expect_value(state.start, of_state(state), f"`{state.identifier.text}` is of kind `{state.kind.text}`")
+        self.expect_value(
+            state.start, of_state(state), f"`{state.identifier.text}` is of kind `{state.kind.text}`"
+        )
 
     # --- in a phase
 
@@ -211,12 +265,22 @@ class _Checker(Typing):
         self.at_most(commit.at_most)
         for bound in (commit.at_least, commit.at_most):
             if bound is not None and bound.score is None:
-                self.wrong("E0203", f"`{bound.span.text}` does not say which positions", bound, help=f"write `{bound.span.text} by conf`")
+                self.wrong(
+                    "E0203",
+                    f"`{bound.span.text}` does not say which positions",
+                    bound,
+                    help=f"write `{bound.span.text} by conf`",
+                )
 
     def edit(self, edit: syntax.Edit) -> None:
         self.expect(edit.mask, MASK, "`edit` takes the positions to write over")
         if edit.ids is None:
-            self.wrong("E0203", "this edit does not say what to write", edit, help=f"write `edit {edit.mask.span.text} as token at most 1`")
+            self.wrong(
+                "E0203",
+                "this edit does not say what to write",
+                edit,
+                help=f"write `edit {edit.mask.span.text} as token at most 1`",
+            )
         else:
             self.expect(edit.ids, ID, "`as` takes the ids to write")
         self.at_most(edit.at_most)

@@ -12,10 +12,12 @@ from dataclasses import replace
 from ..language import syntax
 from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
 from ..language.words import NUMBERS, Kind
-from .implied import Meanings, StepLimit, plain, step_limits
+from .entailment import Bindings, StepLimit, inline_lets, step_limits
 
-Number = int | float | bool
-Value = Number | tuple[float, ...]  # what a parameter is bound to; a tuple is a table, one number for each id of the vocabulary
+Scalar = int | float | bool
+Value = (
+    Scalar | tuple[float, ...]
+)  # what a parameter is bound to; a tuple is a table, one number for each id of the vocabulary
 
 ARITHMETIC = {
     "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
@@ -26,9 +28,11 @@ FUNCTIONS = {
 }  # fmt: skip
 
 
-def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str, Value]) -> Number | None:
+def constant_value(
+    expression: syntax.Expression, meanings: Bindings, known: Mapping[str, Value]
+) -> Scalar | None:
     """The value, with parameters and words as in `known`; `None` where it depends on more."""
-    expression = plain(expression, meanings)
+    expression = inline_lets(expression, meanings)
     match expression:
         case syntax.Number():
             return _as_held(expression.value)
@@ -42,10 +46,18 @@ def worth(expression: syntax.Expression, meanings: Meanings, known: Mapping[str,
         case syntax.Negation():
             return _applied("negate", (expression.operand,), meanings, known)
         case syntax.Arithmetic():
-            return _applied(ARITHMETIC[expression.operator], (expression.left, expression.right), meanings, known)
-        case syntax.Call() if expression.function.text == "clamp" and len(expression.arguments) > len(ARGUMENTS_OF_MIN):
-            x, least, most = (worth(argument, meanings, known) for argument in expression.arguments)
-            return None if x is None or least is None or most is None else _computed("minimum", _computed("maximum", x, least), most)
+            return _applied(
+                ARITHMETIC[expression.operator], (expression.left, expression.right), meanings, known
+            )
+        case syntax.Call() if expression.function.text == "clamp" and len(expression.arguments) > len(
+            ARGUMENTS_OF_MIN
+        ):
+            x, least, most = (constant_value(argument, meanings, known) for argument in expression.arguments)
+            return (
+                None
+                if x is None or least is None or most is None
+                else _computed("minimum", _computed("maximum", x, least), most)
+            )
         case syntax.Call() if expression.function.text in FUNCTIONS and not expression.keywords:
             return _applied(FUNCTIONS[expression.function.text], expression.arguments, meanings, known)
         case _:
@@ -62,40 +74,56 @@ def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | Non
     return None if value is None else int(value)
 
 
-def whole(value: Number | None) -> int:
+def whole(value: Scalar | None) -> int:
     """The smallest int that is not below a value; no value, as of 0 / 0, is never reached."""
     if value is None or math.isnan(value):
         return LARGEST_INT
     return math.ceil(max(-LARGEST_INT, min(LARGEST_INT, value)))
 
 
-def _as_held(value: Number) -> Number:
+def _as_held(value: Scalar) -> Scalar:
     return value if isinstance(value, int) else float32(value)
 
 
-def _applied(name: str, inputs: tuple[syntax.Expression, ...], meanings: Meanings, known: Mapping[str, Value]) -> Number | None:
-    values = [worth(one, meanings, known) for one in inputs]
+def _applied(
+    name: str, inputs: tuple[syntax.Expression, ...], meanings: Bindings, known: Mapping[str, Value]
+) -> Scalar | None:
+    values = [constant_value(one, meanings, known) for one in inputs]
     return None if any(value is None for value in values) else _computed(name, *values)
 
 
-def _computed(name: str, *values: Number | None) -> Number:
-    value: Number = ELEMENTWISE[name](*values)
+def _computed(name: str, *values: Scalar | None) -> Scalar:
+    value: Scalar = ELEMENTWISE[name](*values)
     return value
 
 
-def known_limits(condition: syntax.Expression | None, policy: syntax.Policy, meanings: Meanings) -> list[StepLimit]:
-    """The step limits of a window or a phase that a condition sets and whose number is known before anything runs."""
-    limits = [limit for limit in step_limits(condition, meanings) if worth(limit.most, meanings, defaults(policy)) is not None]
+def known_limits(
+    condition: syntax.Expression | None, policy: syntax.PolicyDefinition, meanings: Bindings
+) -> list[StepLimit]:
+    """The step limits of a window or a phase that a condition sets and whose number is known before anything
+    runs.
+    """
+    limits = [
+        limit
+        for limit in step_limits(condition, meanings)
+        if constant_value(limit.most, meanings, defaults(policy)) is not None
+    ]
     if _is_one_window(policy):
-        limits = [replace(limit, counter="steps_in_window") if limit.counter == "step" else limit for limit in limits]
+        limits = [
+            replace(limit, counter="steps_in_window") if limit.counter == "step" else limit
+            for limit in limits
+        ]
     return [limit for limit in limits if limit.counter != "step"]
 
 
-def _is_one_window(policy: syntax.Policy) -> bool:
-    return any(isinstance(s, syntax.Window) and isinstance(s.shape, syntax.Name) and s.shape.identifier == "all" for s in policy.statements)
+def _is_one_window(policy: syntax.PolicyDefinition) -> bool:
+    return any(
+        isinstance(s, syntax.Window) and isinstance(s.shape, syntax.Name) and s.shape.identifier == "all"
+        for s in policy.statements
+    )
 
 
-def defaults(policy: syntax.Policy) -> dict[str, Value]:
+def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:
     """Values under which it shows whether a bound can be worked out: defaults, and lengths of 1."""
     values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
     return values | {"window_length": 1, "generation_length": 1}

@@ -1,7 +1,7 @@
 """How are a verb's arguments taken apart, and what is said of an option that is unknown or lacks something?
 
-The only importer of argparse but for the training program. Not here: which options there are (the verbs' files), what may stand
-for a value (`values`).
+The only importer of argparse but for the training program. Not here: which options there are (the verbs'
+files), what may stand for a value (`values`).
 """
 
 from __future__ import annotations
@@ -29,11 +29,17 @@ YES_OR_NO = argparse.BooleanOptionalAction
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises our diagnostics instead of printing usage and leaving; `as_written` keeps the line breaks of the description and epilogue."""
+    """Raises our diagnostics instead of printing usage and leaving; `as_written` keeps the line breaks of the
+    description and epilogue.
+    """
 
-    def __init__(self, prog: str, description: str, epilog: str | None = None, *, as_written: bool = False) -> None:
+    def __init__(
+        self, prog: str, description: str, epilog: str | None = None, *, as_written: bool = False
+    ) -> None:
         shown = argparse.RawDescriptionHelpFormatter if as_written else argparse.HelpFormatter
-        super().__init__(prog=prog, description=description, epilog=epilog, formatter_class=shown, allow_abbrev=False)
+        super().__init__(
+            prog=prog, description=description, epilog=epilog, formatter_class=shown, allow_abbrev=False
+        )
 
     def error(self, message: str) -> NoReturn:
         shown = {"/".join(action.option_strings): str(action.metavar) for action in self._actions}
@@ -41,7 +47,9 @@ class Parser(argparse.ArgumentParser):
 
 
 def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
-    """The options by name; None where help was asked for and has been printed. `take_hidden` tells of options that others hide."""
+    """The options by name; None where help was asked for and has been printed. `take_hidden` tells of options
+    that others hide.
+    """
     try:
         options, unknown = parser.parse_known_intermixed_args(arguments)
     except SystemExit:
@@ -63,7 +71,9 @@ def take_hidden() -> list[Diagnostic]:
     return found
 
 
-def _unknown_options(unknown: Sequence[str], arguments: Sequence[str], parser: Parser, values: dict[str, Any]) -> Diagnostic:
+def _unknown_options(
+    unknown: Sequence[str], arguments: Sequence[str], parser: Parser, values: dict[str, Any]
+) -> Diagnostic:
     known = [name for action in parser._actions for name in action.option_strings]
     options = [one for one in dict.fromkeys(unknown) if one.startswith("-") and len(one) > 1]
     if not options:  # words where the verb takes none, or no more
@@ -72,7 +82,9 @@ def _unknown_options(unknown: Sequence[str], arguments: Sequence[str], parser: P
     followed = {}
     for one in options:
         after = arguments[arguments.index(one) + 1 :] if one in arguments else []
-        followed[one] = after[0] if after and (not after[0].startswith("-") or after[0][1:2].isdigit()) else None
+        followed[one] = (
+            after[0] if after and (not after[0].startswith("-") or after[0][1:2].isdigit()) else None
+        )
     return unknown_options(parser.prog, followed, known, values)
 
 
@@ -104,7 +116,15 @@ def _misread(message: str, prog: str, shown: dict[str, str]) -> Diagnostic:
     if option == "the following arguments are required":
         return Diagnostic("E0420", f"`{prog}` lacks `{why}`", help=f"for example `{EXAMPLES[prog]}`")
     if why == "expected one argument":
-        return Diagnostic("E0420", f"`{option}`: a value is missing", help=f"write `{option.split('/')[-1]} {shown[option]}`")
+        return Diagnostic(
+            "E0420",
+            f"`{option}`: a value is missing",
+            help=f"write `{option.split('/')[-1]} {shown[option]}`",
+        )
     if why.startswith("ignored explicit argument"):
-        return Diagnostic("E0420", f"`{option}` takes no value, and is given {quoted(why.split(maxsplit=3)[-1])}", help=f"write `{option}`")
+        return Diagnostic(
+            "E0420",
+            f"`{option}` takes no value, and is given {quoted(why.split(maxsplit=3)[-1])}",
+            help=f"write `{option}`",
+        )
     return Diagnostic("E0420", f"`{option}`: {why}", help=f"`{prog} --help` shows what it takes")

@@ -32,9 +32,17 @@ def bench(arguments: list[str]) -> int:
     if arguments and arguments[0] in ("-h", "--help"):
         print(BENCH_HELP, end="")
         return 0
-    lacking = "`dsldec bench` lacks what to measure" if not arguments else f"`dsldec bench` cannot measure {quoted(arguments[0])}"
+    lacking = (
+        "`dsldec bench` lacks what to measure"
+        if not arguments
+        else f"`dsldec bench` cannot measure {quoted(arguments[0])}"
+    )
     near = did_you_mean(arguments[0], BENCHES) if arguments else None
-    help = f"did you mean `dsldec bench {near}`?" if near else "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"
+    help = (
+        f"did you mean `dsldec bench {near}`?"
+        if near
+        else "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"
+    )
     raise UsageError(Diagnostic("E0421" if arguments else "E0420", lacking, help=help))
 
 
@@ -44,7 +52,9 @@ def _step(arguments: list[str]) -> int:
         return 0
     from ..tools import bench_step as tool
 
-    several: dict[str, Any] = {name: tuple(values.pop(name) or ()) for name in ("shapes", "dtypes", "policies", "backends")}
+    several: dict[str, Any] = {
+        name: tuple(values.pop(name) or ()) for name in ("shapes", "dtypes", "policies", "backends")
+    }
     return tool.bench_step(tool.StepOptions(**several, **values))
 
 
@@ -55,7 +65,14 @@ def _step_parser() -> Parser:
         "published decoders compute. With nothing said it may take an hour, mostly to compile; standard error tells how far it is.",
     )
     add = parser.add_argument
-    add("--shape", dest="shapes", type=shape, action="append", metavar="BxTxV", help="rows, positions, vocabulary; may be repeated")
+    add(
+        "--shape",
+        dest="shapes",
+        type=shape,
+        action="append",
+        metavar="BxTxV",
+        help="rows, positions, vocabulary; may be repeated",
+    )
     add(
         "--dtype",
         dest="dtypes",
@@ -64,13 +81,38 @@ def _step_parser() -> Parser:
         metavar="NAME",
         help=may_repeat(MEASURED_DTYPES),
     )
-    add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: all shipped)")
+    add(
+        "--policy",
+        dest="policies",
+        action="append",
+        metavar="NAME|FILE",
+        help="may be repeated (default: all shipped)",
+    )
     known = ("eager", "inductor", "aot")
     help = "one of eager, inductor, aot (a minute a step to build); may be repeated (default: eager and inductor)"
-    add("--backend", dest="backends", type=one_of("--backend", known), action="append", metavar="NAME", help=help)
-    add("--rounds", type=count("--rounds"), default=10, metavar="N", help="how often everything is timed (default: 10)")
+    add(
+        "--backend",
+        dest="backends",
+        type=one_of("--backend", known),
+        action="append",
+        metavar="NAME",
+        help=help,
+    )
+    add(
+        "--rounds",
+        type=count("--rounds"),
+        default=10,
+        metavar="N",
+        help="how often everything is timed (default: 10)",
+    )
     add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
-    add("--device", type=one_of("--device", ("cpu", "cuda")), default="cpu", metavar="NAME", help="cpu (default) or cuda")
+    add(
+        "--device",
+        type=one_of("--device", ("cpu", "cuda")),
+        default="cpu",
+        metavar="NAME",
+        help="cpu (default) or cuda",
+    )
     add("--json", metavar="FILE", help="write everything measured, seconds too")
     add("--plot", metavar="FILE.svg", help="draw the table")
     return parser
@@ -92,14 +134,44 @@ def _loop_parser() -> Parser:
         description="Measure whole decodes with the small model inside dsldec, in multiples of a plain loop's tokens a second.",
     )
     add = parser.add_argument
-    add("--policy", dest="policies", action="append", metavar="NAME|FILE", help="may be repeated (default: static and threshold)")
+    add(
+        "--policy",
+        dest="policies",
+        action="append",
+        metavar="NAME|FILE",
+        help="may be repeated (default: static and threshold)",
+    )
     known = ("eager", "inductor")
-    add("--backend", dest="backends", type=one_of("--backend", known), action="append", metavar="NAME", help=may_repeat(known))
+    add(
+        "--backend",
+        dest="backends",
+        type=one_of("--backend", known),
+        action="append",
+        metavar="NAME",
+        help=may_repeat(known),
+    )
     add("--prompts", type=count("--prompts"), default=4, metavar="N", help="held-out prompts (default: 4)")
-    add("--gen-length", type=count("--gen-length"), default=48, metavar="N", help="tokens to generate (default: 48)")
-    add("--rounds", type=count("--rounds"), default=5, metavar="N", help="how often everything is timed (default: 5)")
+    add(
+        "--gen-length",
+        type=count("--gen-length"),
+        default=48,
+        metavar="N",
+        help="tokens to generate (default: 48)",
+    )
+    add(
+        "--rounds",
+        type=count("--rounds"),
+        default=5,
+        metavar="N",
+        help="how often everything is timed (default: 5)",
+    )
     add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
-    add("--device", type=one_of("--device", ("cpu", "cuda")), metavar="NAME", help="cpu or cuda (default: cuda where there is one)")
+    add(
+        "--device",
+        type=one_of("--device", ("cpu", "cuda")),
+        metavar="NAME",
+        help="cpu or cuda (default: cuda where there is one)",
+    )
     add("--json", metavar="FILE", help="write everything measured, seconds too")
     return parser
 
@@ -119,14 +191,45 @@ def _batch_parser() -> Parser:
         description="Measure many prompts side by side, in multiples of the tokens a second of batches one after the other.",
     )
     add = parser.add_argument
-    add("--policy", default="threshold", metavar="NAME|FILE", help="a shipped policy or a policy file (default: threshold)")
-    add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
+    add(
+        "--policy",
+        default="threshold",
+        metavar="NAME|FILE",
+        help="a shipped policy or a policy file (default: threshold)",
+    )
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set a parameter of the policy; may be repeated",
+    )
     add("--model", metavar="PATH", help="a Hugging Face model (default: the small one inside dsldec)")
-    add("--prompts", type=count("--prompts"), default=200, metavar="N", help="held-out prompts (default: 200)")
+    add(
+        "--prompts", type=count("--prompts"), default=200, metavar="N", help="held-out prompts (default: 200)"
+    )
     add("--batch", type=count("--batch"), default=8, metavar="N", help="rows side by side (default: 8)")
-    add("--gen-length", type=count("--gen-length"), default=48, metavar="N", help="tokens to generate at most (default: 48)")
-    add("--backend", type=one_of("--backend", ("eager", "inductor")), default="eager", metavar="NAME", help="eager (default) or inductor")
-    add("--rounds", type=count("--rounds"), default=3, metavar="N", help="how often everything is timed (default: 3)")
+    add(
+        "--gen-length",
+        type=count("--gen-length"),
+        default=48,
+        metavar="N",
+        help="tokens to generate at most (default: 48)",
+    )
+    add(
+        "--backend",
+        type=one_of("--backend", ("eager", "inductor")),
+        default="eager",
+        metavar="NAME",
+        help="eager (default) or inductor",
+    )
+    add(
+        "--rounds",
+        type=count("--rounds"),
+        default=3,
+        metavar="N",
+        help="how often everything is timed (default: 3)",
+    )
     add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
     add("--json", metavar="FILE", help="write everything measured, seconds too")
     return parser

@@ -24,7 +24,8 @@ exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 in
 
 
 def run(arguments: list[str]) -> int:
-    # What stands after `--` are prompts whatever they look like; argparse forgets that when prompts stand between options.
+    # What stands after `--` are prompts whatever they look like; argparse forgets that when prompts stand
+    # between options.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     values = parsed(_run_parser(), arguments[:end])
     if values is None:
@@ -42,18 +43,56 @@ def _run_parser() -> Parser:
         epilog=EXAMPLES,
         as_written=True,
     )
-    parser.add_argument("prompts", nargs="*", metavar="PROMPT", help="a prompt; `-`, or nothing, reads one a line from standard input")
+    parser.add_argument(
+        "prompts",
+        nargs="*",
+        metavar="PROMPT",
+        help="a prompt; `-`, or nothing, reads one a line from standard input",
+    )
     add = parser.add_argument
-    add("--prompts", dest="file", metavar="FILE", help="one prompt a line: JSONL if the name ends in .jsonl, else text")
-    add("--policy", default="threshold", metavar="NAME|FILE", help="a shipped policy's name or a .policy file (default: threshold)")
-    add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
-    add("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    add(
+        "--prompts",
+        dest="file",
+        metavar="FILE",
+        help="one prompt a line: JSONL if the name ends in .jsonl, else text",
+    )
+    add(
+        "--policy",
+        default="threshold",
+        metavar="NAME|FILE",
+        help="a shipped policy's name or a .policy file (default: threshold)",
+    )
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set a parameter of the policy; may be repeated",
+    )
+    add(
+        "--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)"
+    )
     add_reading(parser)
     add_placing(parser)
-    add("--infill", action="store_true", help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template")
+    add(
+        "--infill",
+        action="store_true",
+        help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template",
+    )
     add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
-    add("--gen-length", type=count("--gen-length"), metavar="N", help="tokens to generate (default: what the model is usually run with)")
-    add("--batch", type=count("--batch"), default=8, metavar="N", help="prompts decoded side by side (default: 8)")
+    add(
+        "--gen-length",
+        type=count("--gen-length"),
+        metavar="N",
+        help="tokens to generate (default: what the model is usually run with)",
+    )
+    add(
+        "--batch",
+        type=count("--batch"),
+        default=8,
+        metavar="N",
+        help="prompts decoded side by side (default: 8)",
+    )
     add(
         "--lookahead",
         type=drafts,
@@ -67,7 +106,13 @@ def _run_parser() -> Parser:
         metavar="NAME",
         help="keep keys and values: exact, prefix, dual, none or auto (default: auto: exact if the model sees blocks, else none)",
     )
-    add("--verify-rows", type=packing, default="batch", metavar="WAY", help="feed drafts `batch` (at once, the default) or `sequential`ly")
+    add(
+        "--verify-rows",
+        type=packing,
+        default="batch",
+        metavar="WAY",
+        help="feed drafts `batch` (at once, the default) or `sequential`ly",
+    )
     add(
         "--seed",
         type=seed,
@@ -75,13 +120,23 @@ def _run_parser() -> Parser:
         metavar="N",
         help="seed of policies that draw at random, whose answers it repeats: for other samples give another (default: 0)",
     )
-    add("--backend", type=backend, default="auto", metavar="NAME", help=f"one of {', '.join(BACKENDS)} (default: auto)")
+    add(
+        "--backend",
+        type=backend,
+        default="auto",
+        metavar="NAME",
+        help=f"one of {', '.join(BACKENDS)} (default: auto)",
+    )
     add(
         "--out",
         metavar="FILE",
         help="write one JSON object a prompt to FILE as each finishes; `-` is standard output (default: answers as text)",
     )
-    add("--resume", action="store_true", help="continue the file of --out: answered prompts are skipped, failed ones tried again")
+    add(
+        "--resume",
+        action="store_true",
+        help="continue the file of --out: answered prompts are skipped, failed ones tried again",
+    )
     add("--live", action=YES_OR_NO, help="show the canvas filling in (default: when printing to a terminal)")
     return parser
 
@@ -100,8 +155,12 @@ def _evaluate_parser() -> Parser:
         prog="dsldec evaluate",
         description="Print a table: how often the shipped policies answer the held-out prompts rightly, and in how many forwards.",
     )
-    parser.add_argument("--count", type=count("--count"), metavar="N", help="prompts of each task (default: all 200)")
-    parser.add_argument("--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    parser.add_argument(
+        "--count", type=count("--count"), metavar="N", help="prompts of each task (default: all 200)"
+    )
+    parser.add_argument(
+        "--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)"
+    )
     add_reading(parser)
     add_placing(parser)
     return parser
@@ -122,12 +181,24 @@ def _model_parser() -> Parser:
         description="Say what a model is to decoding: its family, ids, lengths, and where each was found. No weight is loaded.",
         epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
     )
-    parser.add_argument("path", nargs="?", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)")
+    parser.add_argument(
+        "path",
+        nargs="?",
+        metavar="PATH",
+        help="a Hugging Face model folder (default: the small model inside dsldec)",
+    )
     add_reading(parser)
     parser.add_argument(
-        "--device", type=device, metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)"
+        "--device",
+        type=device,
+        metavar="NAME",
+        help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)",
     )
     parser.add_argument(
-        "--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output (default: human)"
+        "--format",
+        type=output_format,
+        default="human",
+        metavar="human|json",
+        help="json: one object on standard output (default: human)",
     )
     return parser

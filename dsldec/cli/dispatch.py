@@ -1,6 +1,7 @@
 """Which verb is meant, and which exit status does a mistake get?
 
-Not here: what a verb takes (a file for each group of verbs), what it does (`tools`). Nothing of `cli` imports torch: `--help` is instant.
+Not here: what a verb takes (a file for each group of verbs), what it does (`tools`). Nothing of `cli` imports
+torch: `--help` is instant.
 """
 
 from __future__ import annotations
@@ -22,20 +23,28 @@ FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard error."""
+    """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard
+    error.
+    """
     streams = ExitStack()
     streams.enter_context(terminal.escaped())
     try:
         return _status(list(sys.argv[1:] if arguments is None else arguments))
     finally:
-        if arguments is not None:  # in a process of our own what comes later is escaped too, as the trace of a fault of ours
+        if (
+            arguments is not None
+        ):  # in a process of our own what comes later is escaped too, as the trace of a fault of ours
             streams.close()
 
 
 def _status(arguments: list[str]) -> int:
     try:
         if sys.stdout is None:
-            raise UsageError(Diagnostic("E0432", "standard output is closed", help="`> /dev/null` throws away what is printed"))
+            raise UsageError(
+                Diagnostic(
+                    "E0432", "standard output is closed", help="`> /dev/null` throws away what is printed"
+                )
+            )
         with on_command_line():
             take_hidden()
             status = _dispatch(arguments)
@@ -53,7 +62,11 @@ def _status(arguments: list[str]) -> int:
         return _reader_left()
     except terminal.OutputFailed as failure:
         why = (failure.strerror or "no reason is given").lower()
-        unwritable = Diagnostic("E0432", f"standard output cannot be written: {why}", help="send it to a file with room left: `> FILE`")
+        unwritable = Diagnostic(
+            "E0432",
+            f"standard output cannot be written: {why}",
+            help="send it to a file with room left: `> FILE`",
+        )
         _reader_left()
         return _said(str(unwritable), FAILED)
 
@@ -67,7 +80,9 @@ def _said(text: str, status: int) -> int:
 
 
 def _reader_left() -> int:
-    """Nobody takes our output any more (`head`, `less` have gone): end without a word, also from the interpreter's own last flush."""
+    """Nobody takes our output any more (`head`, `less` have gone): end without a word, also from the
+    interpreter's own last flush.
+    """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
         try:
@@ -98,7 +113,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "explain": ("say what a policy does and what was proved of it, or what a code means", policies.explain),
     "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", policies.show),
     "build": ("compile a policy's step into a file that torch alone can run", exporting.build),
-    "export-hf": ("write a policy into a model's folder, so that transformers decodes and serves with it", exporting.export_hf),
+    "export-hf": (
+        "write a policy into a model's folder, so that transformers decodes and serves with it",
+        exporting.export_hf,
+    ),
     "bench": ("measure how long steps and whole decodes take, as ratios", bench.bench),
     "model": ("say what a model is to decoding, and where each of its ids was found", decoding.model),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", decoding.evaluate),

@@ -30,11 +30,31 @@ def _build_parser() -> Parser:
     )
     parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
     add = parser.add_argument
-    add("-o", "--out", metavar="FILE", help="the package to write, a name that ends in .pt2 (required); one that exists is replaced")
-    add("--vocab", type=count("--vocab"), metavar="V", help="size of the model's vocabulary (required): the last dimension of its logits")
-    add("--window", type=count("--window"), metavar="T", help="positions of a step's window (default: as many as the policy says)")
+    add(
+        "-o",
+        "--out",
+        metavar="FILE",
+        help="the package to write, a name that ends in .pt2 (required); one that exists is replaced",
+    )
+    add(
+        "--vocab",
+        type=count("--vocab"),
+        metavar="V",
+        help="size of the model's vocabulary (required): the last dimension of its logits",
+    )
+    add(
+        "--window",
+        type=count("--window"),
+        metavar="T",
+        help="positions of a step's window (default: as many as the policy says)",
+    )
     add("--batch", type=count("--batch"), default=1, metavar="B", help="rows of a step (default: 1)")
-    add("--dtype", default="float32", metavar="NAME", help="of the logits: float32 (the default), bfloat16 or float16")
+    add(
+        "--dtype",
+        default="float32",
+        metavar="NAME",
+        help="of the logits: float32 (the default), bfloat16 or float16",
+    )
     add("--device", default="cpu", metavar="NAME", help="cpu (the default) or cuda (not measured on a GPU)")
     add(
         "--set",
@@ -67,7 +87,13 @@ def _export_hf_parser() -> Parser:
     parser.add_argument("folder", metavar="FOLDER", help="the model's folder, which is written to")
     parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
     add = parser.add_argument
-    add("--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated")
+    add(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set a parameter of the policy; may be repeated",
+    )
     add(
         "--gen-length",
         type=count("--gen-length"),
@@ -80,7 +106,12 @@ def _export_hf_parser() -> Parser:
         metavar="N",
         help="verify N drafts in a forward: the same answers in fewer forwards (default: no drafts)",
     )
-    add("--cache", type=one_of("--cache", CACHES), metavar="NAME", help=f"keep keys and values: one of {', '.join(CACHES)} (default: auto)")
+    add(
+        "--cache",
+        type=one_of("--cache", CACHES),
+        metavar="NAME",
+        help=f"keep keys and values: one of {', '.join(CACHES)} (default: auto)",
+    )
     add_reading(parser)
     add("--force", action="store_true", help="replace files that are there already")
     return parser

@@ -1,4 +1,6 @@
-"""Which options say how a model's files are read, and how it is loaded? Not here: which verbs take them (`decoding`, `exporting`)."""
+"""Which options say how a model's files are read, and how it is loaded? Not here: which verbs take them
+(`decoding`, `exporting`).
+"""
 
 from __future__ import annotations
 
@@ -10,14 +12,28 @@ def add_reading(parser: Parser) -> None:
     """How a model's files are read."""
     add = parser.add_argument
     add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
-    add("--mask-id", type=token_id("--mask-id"), metavar="N", help="the id of the model's mask token (default: found in its files)")
-    add("--eos-id", type=token_id("--eos-id"), metavar="N", help="the id that ends a text (default: found in its files)")
+    add(
+        "--mask-id",
+        type=token_id("--mask-id"),
+        metavar="N",
+        help="the id of the model's mask token (default: found in its files)",
+    )
+    add(
+        "--eos-id",
+        type=token_id("--eos-id"),
+        metavar="N",
+        help="the id that ends a text (default: found in its files)",
+    )
     add(
         "--shift-logits",
         action=YES_OR_NO,
         help="the model's logits at a position speak of the next one (default: so they do for Dream and Fast-dLLM v2)",
     )
-    add("--all-ids", action="store_true", help="write ids that have no token too (default: they are never written)")
+    add(
+        "--all-ids",
+        action="store_true",
+        help="write ids that have no token too (default: they are never written)",
+    )
     help = "the model is block-causal, in blocks of N tokens (default: found in its files)"
     add("--block-length", type=count("--block-length"), metavar="N", help=help)
 
@@ -32,5 +48,8 @@ def add_placing(parser: Parser) -> None:
         help=f"of the model: {', '.join(DTYPES)} (default: float32)",
     )
     parser.add_argument(
-        "--device", type=device, metavar="NAME", help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)"
+        "--device",
+        type=device,
+        metavar="NAME",
+        help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)",
     )

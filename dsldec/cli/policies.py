@@ -24,9 +24,15 @@ def _check_parser() -> Parser:
         description="Check policies: every mistake with its place and what to type.",
         epilog="exit status: 0 clean or warnings only, 1 errors, 2 wrong usage",
     )
-    parser.add_argument("policies", nargs="+", metavar="NAME|FILE", help="a .policy file, or a shipped policy's name")
     parser.add_argument(
-        "--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output (default: human)"
+        "policies", nargs="+", metavar="NAME|FILE", help="a .policy file, or a shipped policy's name"
+    )
+    parser.add_argument(
+        "--format",
+        type=output_format,
+        default="human",
+        metavar="human|json",
+        help="json: one object on standard output (default: human)",
     )
     return parser
 
@@ -46,9 +52,16 @@ def _fmt_parser() -> Parser:
         description="Write policies in their one form: spaces, brackets, line breaks and blank lines. Comments stay.",
         epilog="exit status: 0 done, 1 errors in a policy or, with --check, a policy in another form, 2 wrong usage",
     )
-    parser.add_argument("files", nargs="+", metavar="FILE", help="a .policy file, a folder of them, or `-` for standard input to output")
     parser.add_argument(
-        "--check", action="store_true", help="write nothing; print the names of files in another form, and fail if there are any"
+        "files",
+        nargs="+",
+        metavar="FILE",
+        help="a .policy file, a folder of them, or `-` for standard input to output",
+    )
+    parser.add_argument(
+        "--check",
+        action="store_true",
+        help="write nothing; print the names of files in another form, and fail if there are any",
     )
     parser.add_argument("--diff", action="store_true", help="write nothing; print what would change")
     return parser
@@ -69,9 +82,18 @@ def _test_parser() -> Parser:
         description="Run cases: what is observed, forward by forward, and what a policy must write. Those of x.policy stand in x.cases.",
         epilog="exit status: 0 all pass, 1 a case fails or a file has errors, 2 wrong usage",
     )
-    parser.add_argument("names", nargs="+", metavar="NAME|FILE", help="a .policy file, its .cases file, or a shipped policy's name")
     parser.add_argument(
-        "--format", type=output_format, default="human", metavar="human|json", help="json: one object on standard output (default: human)"
+        "names",
+        nargs="+",
+        metavar="NAME|FILE",
+        help="a .policy file, its .cases file, or a shipped policy's name",
+    )
+    parser.add_argument(
+        "--format",
+        type=output_format,
+        default="human",
+        metavar="human|json",
+        help="json: one object on standard output (default: human)",
     )
     return parser
 
@@ -90,11 +112,24 @@ def _explain_parser() -> Parser:
         prog="dsldec explain",
         description="Explain a policy (what it does, what was proved) or a diagnostic's code (a bad and a good policy).",
     )
-    parser.add_argument("subject", metavar="CODE|NAME|FILE", help="a code like E0301, a shipped policy's name or a .policy file")
     parser.add_argument(
-        "--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated"
+        "subject",
+        metavar="CODE|NAME|FILE",
+        help="a code like E0301, a shipped policy's name or a .policy file",
     )
-    parser.add_argument("--gen-length", type=count("--gen-length"), metavar="N", help="tokens to generate, for the bound (default: 256)")
+    parser.add_argument(
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set a parameter of the policy; may be repeated",
+    )
+    parser.add_argument(
+        "--gen-length",
+        type=count("--gen-length"),
+        metavar="N",
+        help="tokens to generate, for the bound (default: 256)",
+    )
     return parser
 
 
@@ -120,6 +155,10 @@ def _show_parser() -> Parser:
         help="text (as it was written), tree, facts, ir (the operations of a step) or torch (their graph)",
     )
     parser.add_argument(
-        "--set", dest="settings", action="append", metavar="NAME=VALUE", help="set a parameter of the policy; may be repeated"
+        "--set",
+        dest="settings",
+        action="append",
+        metavar="NAME=VALUE",
+        help="set a parameter of the policy; may be repeated",
     )
     return parser

@@ -12,7 +12,7 @@ from dataclasses import replace
 from ..diagnostics import Diagnostic, did_you_mean
 from ..policy import in_use
 from ..spelling import typed
-from ..synonyms import SHIPPED, WORDS, Asked, advice, normal
+from ..synonyms import SHIPPED, WORDS, UnknownArgument, advice, normal
 from ..tools import quoted
 
 # What a verb takes without an option, under the names that options for it have elsewhere.
@@ -37,11 +37,20 @@ OTHERWISE = {
 }
 SHORTEST_MISSPELT = 3
 MOST_TOLD = 8  # of the options of one command line
-OTHERWISE |= {"policies": OTHERWISE["list"], "ls": OTHERWISE["list"], "api": OTHERWISE["serve"], "server": OTHERWISE["serve"]}
+OTHERWISE |= {
+    "policies": OTHERWISE["list"],
+    "ls": OTHERWISE["list"],
+    "api": OTHERWISE["serve"],
+    "server": OTHERWISE["serve"],
+}
 
 
-def unknown_options(verb: str, followed: Mapping[str, str | None], known: Sequence[str], values: Mapping[str, object]) -> Diagnostic:
-    """Of options that `verb` (`dsldec run`) does not have, each with what stands after it; `known`: its flags, `values`: what they hold."""
+def unknown_options(
+    verb: str, followed: Mapping[str, str | None], known: Sequence[str], values: Mapping[str, object]
+) -> Diagnostic:
+    """Of options that `verb` (`dsldec run`) does not have, each with what stands after it; `known`: its
+    flags, `values`: what they hold.
+    """
     helps = {}
     for one, following in list(followed.items())[:MOST_TOLD]:
         name, equals, given = one.partition("=")
@@ -63,16 +72,26 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
         return f"write it without an option: `{verb} {typed(value or ('threshold' if positional == 'policy' else './MODEL'))}`"
     if word in takes and word != "block_length":
         return _meant(next(one for one in known if normal(one) == word))
-    asked = Asked(name, value, parameters=parameters, takes=takes)
+    asked = UnknownArgument(name, value, parameters=parameters, takes=takes)
     if (said := advice(asked)) is not None:
         return said
     # A misspelt word of another program, or of a policy, which may look like one of ours too.
-    foreign = {f"--{one.replace('_', '-')}": one for one in (*WORDS, *SHIPPED, *(parameters or ())) if len(one) > SHORTEST_MISSPELT}
+    foreign = {
+        f"--{one.replace('_', '-')}": one
+        for one in (*WORDS, *SHIPPED, *(parameters or ()))
+        if len(one) > SHORTEST_MISSPELT
+    }
     closest = next(iter(difflib.get_close_matches(name[:64], [*known, *foreign], n=1, cutoff=0.85)), None)
-    if closest in foreign and closest not in known and (said := advice(replace(asked, word=foreign[closest]))) is not None:
+    if (
+        closest in foreign
+        and closest not in known
+        and (said := advice(replace(asked, word=foreign[closest]))) is not None
+    ):
         return said
     near = did_you_mean(name, known)
-    return _meant(near) if near else f"`{verb} --help` lists the options; after `--` a prompt may begin with `-`"
+    return (
+        _meant(near) if near else f"`{verb} --help` lists the options; after `--` a prompt may begin with `-`"
+    )
 
 
 def _meant(flag: str, value: str | None = None) -> str:
@@ -89,7 +108,11 @@ def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:
     """Of a first word that is none of the verbs."""
     message, plain = f"dsldec has no verb {quoted(word)}", word.strip("-").lower().replace("-", "_")
     other = ANOTHER_VERB.get(plain) or ANOTHER_VERB.get(word.lower())
-    if (near := did_you_mean(word, [*verbs, "--help", "--version"])) is not None and other is None and plain not in OTHERWISE:
+    if (
+        (near := did_you_mean(word, [*verbs, "--help", "--version"])) is not None
+        and other is None
+        and plain not in OTHERWISE
+    ):
         return Diagnostic("E0421", message, help=f"did you mean `dsldec {near}`?")
     if other is not None:
         return Diagnostic("E0421", message, help=f"it is called `dsldec {other}`")
@@ -98,7 +121,13 @@ def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:
     if plain in OTHERWISE:
         return Diagnostic("E0421", message, help=OTHERWISE[plain])
     if word.startswith("-"):
-        return Diagnostic("E0421", message, help="options go after the verb: `dsldec run --policy threshold ...`")
+        return Diagnostic(
+            "E0421", message, help="options go after the verb: `dsldec run --policy threshold ...`"
+        )
     if word.endswith(".policy"):
-        return Diagnostic("E0421", message, help=f"write `dsldec check {typed(word)}`, or `dsldec run --policy {typed(word)} ...`")
+        return Diagnostic(
+            "E0421",
+            message,
+            help=f"write `dsldec check {typed(word)}`, or `dsldec run --policy {typed(word)} ...`",
+        )
     return Diagnostic("E0421", message, help="`dsldec --help` lists the verbs; prompts go after `dsldec run`")

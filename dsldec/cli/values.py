@@ -16,7 +16,8 @@ from ..tools import quoted
 BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
 CACHES = ("auto", "none", "exact", "prefix", "dual")
 DTYPES = ("float32", "bfloat16", "float16")
-# What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a positive one.
+# What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a
+# positive one.
 LARGEST_SEED = 2**63 - 1
 
 
@@ -41,7 +42,11 @@ def drafts(text: str) -> int:
 def _whole_number(option: str, text: str, least: int, most: int) -> int:
     number = whole_number(text)
     if number is None:
-        raise UsageError(Diagnostic("E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say"))
+        raise UsageError(
+            Diagnostic(
+                "E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say"
+            )
+        )
     if not least <= number <= most:
         bound = f"a whole number of at most {most}" if number > most else f"at least {least}"
         message = f"`{option}` is {bound}, not {quoted(text)}"
@@ -70,7 +75,11 @@ def backend(text: str) -> str:
         return text
     near = did_you_mean(text, BACKENDS)
     meant = f"--backend {near}" if near else value_meant("backend", text)
-    help = f"did you mean `{meant}`?" if meant and not text.startswith("cuda") else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
+    help = (
+        f"did you mean `{meant}`?"
+        if meant and not text.startswith("cuda")
+        else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
+    )
     raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
 
 
@@ -92,12 +101,18 @@ def packing(text: str) -> str:
 def output_format(text: str) -> str:
     if text in ("human", "json"):
         return text
-    raise UsageError(Diagnostic("E0422", f"there is no format {quoted(text)}", help="write `--format human` or `--format json`"))
+    raise UsageError(
+        Diagnostic(
+            "E0422", f"there is no format {quoted(text)}", help="write `--format human` or `--format json`"
+        )
+    )
 
 
 def shape(text: str) -> tuple[int, int, int]:
     numbers = text.split("x")
-    if len(numbers) != 3 or not all(number.isascii() and number.isdigit() and len(number) < 10 for number in numbers):
+    if len(numbers) != 3 or not all(
+        number.isascii() and number.isdigit() and len(number) < 10 for number in numbers
+    ):
         message = f"`--shape` is rows x positions x vocabulary, not {quoted(text)}"
         raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
     B, T, V = map(int, numbers)

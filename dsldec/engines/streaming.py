@@ -1,7 +1,8 @@
-"""When can a token be put into a streamer? As soon as it and all before it are written, and no step can change them.
+"""When can a token be put into a streamer? As soon as it and all before it are written, and no step can
+change them.
 
-A streamer of transformers takes a column of the batch at a time, `[B]` ids from left to right. A policy that revokes or edits may change
-any token until its row ends. Not here: what a streamer does with ids.
+A streamer of transformers takes a column of the batch at a time, `[B]` ids from left to right. A policy that
+revokes or edits may change any token until its row ends. Not here: what a streamer does with ids.
 """
 
 from __future__ import annotations
@@ -11,20 +12,22 @@ from typing import Any
 
 import torch
 
-from ..runtime.told import StepEvent
+from ..runtime.trace import StepEvent
 
 
-def ended(ids: Sequence[int], ends: frozenset[int]) -> list[int]:
+def ended(ids: Sequence[int], stop_ids: frozenset[int]) -> list[int]:
     """The ids up to the first that ends an answer, it included."""
-    last = next((at for at, one in enumerate(ids) if one in ends), len(ids))
+    last = next((at for at, one in enumerate(ids) if one in stop_ids), len(ids))
     return list(ids[: last + 1])
 
 
 class Columns:
-    """Puts what is final of `rows` answers into a streamer; what is shorter than others is padded with `pad_id`."""
+    """Puts what is final of `rows` answers into a streamer; what is shorter than others is padded with
+    `pad_id`.
+    """
 
-    def __init__(self, streamer: Any, rows: int, ends: frozenset[int], pad_id: int, mask_id: int) -> None:
-        self.streamer, self.ends, self.pad_id, self.mask_id = streamer, ends, pad_id, mask_id
+    def __init__(self, streamer: Any, rows: int, stop_ids: frozenset[int], pad_id: int, mask_id: int) -> None:
+        self.streamer, self.stop_ids, self.pad_id, self.mask_id = streamer, stop_ids, pad_id, mask_id
         self.final: list[list[int]] = [[] for _ in range(rows)]
         self.over = [False] * rows
         self.put = 0
@@ -39,8 +42,8 @@ class Columns:
         self._known(index, ids, over=True)
 
     def _known(self, index: int, ids: Sequence[int], *, over: bool) -> None:
-        self.final[index] = ended(ids, self.ends)
-        self.over[index] = over or not self.ends.isdisjoint(self.final[index])
+        self.final[index] = ended(ids, self.stop_ids)
+        self.over[index] = over or not self.stop_ids.isdisjoint(self.final[index])
         while self._column_is_known():
             column = [row[self.put] if self.put < len(row) else self.pad_id for row in self.final]
             self.streamer.put(torch.tensor(column))

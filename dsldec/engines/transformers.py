@@ -1,7 +1,8 @@
-"""A policy as the decoding of transformers' `generate`: `model.generate(..., custom_generate=custom_generate("dico"))`.
+"""A policy as the decoding of transformers' `generate`: `model.generate(...,
+custom_generate=custom_generate("dico"))`.
 
-Not here: which arguments of `generate` have a meaning here (`asked`), when text goes to a streamer (`streaming`).
-Shapes: B rows, L prompt length with padding, G tokens to generate.
+Not here: which arguments of `generate` have a meaning here (`generate_arguments`), when text goes to a streamer
+(`streaming`). Shapes: B rows, L prompt length with padding, G tokens to generate.
 """
 
 from __future__ import annotations
@@ -21,21 +22,29 @@ from transformers import GenerationMixin
 from transformers.generation import GenerateDecoderOnlyOutput
 
 from .. import backends
-from ..calls import arguments_told
+from ..calls import checks_arguments
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..models.loading import require_kinds, tokenizer_of
 from ..policy import Policy, in_use, load
-from ..runtime.cache import require_known
+from ..runtime.cached_forward import require_known
 from ..runtime.decode import stream
 from ..runtime.forward import DenoiserFailed
 from ..runtime.requests import require_sensible
-from .asked import Asked, asked_of_generate, ends_asked, meaningless, require_answerable, unpadded, without_effect
-from .own_code import no_length, prepared
+from .call_site import by_name, calling
+from .generate_arguments import (
+    GenerateCall,
+    asked_of_generate,
+    ignored_argument_warnings,
+    require_answerable,
+    stop_ids_asked,
+    unpadded,
+    unsupported_argument,
+)
+from .remote_code_model import no_length, prepared
 from .streaming import Columns, ended
-from .written import by_name, calling
 
 log = logging.getLogger("dsldec")
 
@@ -58,7 +67,7 @@ class Options:
     all_ids: bool | None = None
 
 
-@arguments_told('custom_generate("threshold", confidence=0.8)', in_use)
+@checks_arguments('custom_generate("threshold", confidence=0.8)', in_use)
 def custom_generate(
     policy: Policy | str | os.PathLike[str],
     /,
@@ -77,26 +86,47 @@ def custom_generate(
     all_ids: bool | None = None,
     **parameters: Value,
 ) -> CustomGenerate:
-    """A function for `model.generate(..., custom_generate=function)`, of a policy as `dsldec.load` takes it, or one loaded.
+    """A function for `model.generate(..., custom_generate=function)`, of a policy as `dsldec.load` takes it,
+    or one loaded.
 
-    `parameters` are the policy's. Of the model, `mask_id`, `eos_id`, `shift_logits` and `block_length` are found in its configurations
-    and the tokenizer (the one beside the model's files unless given), unless said here. `batch`: rows decoded side by side (all of a
-    call); `gen_length`: the most tokens to generate, whatever `generate` is told; `seed`: of policies that draw; unless it is given here
-    or to `generate`, each call draws one from torch's generator, or from the `generator=` that `generate` is given, so that two calls give
-    two texts and `torch.manual_seed(7)` before a call repeats it. `backend`, `lookahead`, `cache` as `dsldec.decode` takes them.
-    `all_ids`: ids without a token may be generated too. Raises `PolicyError` and `UsageError`.
+    `parameters` are the policy's. Of the model, `mask_id`, `eos_id`, `shift_logits` and `block_length` are
+    found in its configurations and the tokenizer (the one beside the model's files unless given), unless said
+    here. `batch`: rows decoded side by side (all of a call); `gen_length`: the most tokens to generate,
+    whatever `generate` is told; `seed`: of policies that draw; unless it is given here or to `generate`, each
+    call draws one from torch's generator, or from the `generator=` that `generate` is given, so that two
+    calls give two texts and `torch.manual_seed(7)` before a call repeats it. `backend`, `lookahead`, `cache`
+    as `dsldec.decode` takes them. `all_ids`: ids without a token may be generated too. Raises `PolicyError`
+    and `UsageError`.
     """
     loaded = policy if isinstance(policy, Policy) else load(policy)
-    options = Options(mask_id, eos_id, shift_logits, block_length, tokenizer, backend, seed, lookahead, batch, gen_length, cache, all_ids)
+    options = Options(
+        mask_id,
+        eos_id,
+        shift_logits,
+        block_length,
+        tokenizer,
+        backend,
+        seed,
+        lookahead,
+        batch,
+        gen_length,
+        cache,
+        all_ids,
+    )
     for field in fields(options):
         if field.name in loaded.parameters and getattr(options, field.name) is not None:
             message = f"`{field.name}` is an option of `custom_generate`, and a parameter of the policy `{loaded.name}` too"
             help = f"bind the parameter before: `custom_generate(dsldec.load(policy, {field.name}=...))`"
             raise UsageError(Diagnostic("E0409", message, help=help))
-    require_kinds({"shift_logits": shift_logits}, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length, "seed": seed})
+    require_kinds(
+        {"shift_logits": shift_logits},
+        {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length, "seed": seed},
+    )
     if backend is not None:
         backends.known(backend)
-    return CustomGenerate(loaded.bound(parameters, frozenset(field.name for field in fields(options))), options)
+    return CustomGenerate(
+        loaded.bound(parameters, frozenset(field.name for field in fields(options))), options
+    )
 
 
 class CustomGenerate:
@@ -107,7 +137,10 @@ class CustomGenerate:
 
     def __init__(self, policy: Policy, options: Options) -> None:
         policy.drafts(options.lookahead)
-        require_sensible(1 if options.gen_length is None else options.gen_length, 1 if options.batch is None else options.batch)
+        require_sensible(
+            1 if options.gen_length is None else options.gen_length,
+            1 if options.batch is None else options.batch,
+        )
         if options.cache is not None:
             require_known(options.cache)
         self.policy, self.options = policy, options
@@ -122,9 +155,10 @@ class CustomGenerate:
         other = arguments.pop("custom_generate", None)
         said = by_name(inputs, arguments)
         try:
-            # Here already: `generate` would ask for the tokenizer that it has just taken, and never say why (transformers 5.3 to 5.24).
+            # Here already: `generate` would ask for the tokenizer that it has just taken, and never say why
+            # (transformers 5.3 to 5.24).
             if said.get("stop_strings") or getattr(said.get("generation_config"), "stop_strings", None):
-                raise meaningless("stop_strings")
+                raise unsupported_argument("stop_strings")
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
                 with calling(said):
@@ -137,7 +171,8 @@ class CustomGenerate:
                 mistake.args = (" ".join(str(mistake).split()).replace('"', "'"),)
             raise
 
-    # `generate` hands on, of what it is called with, the parameters named here; what it makes of the others is in `model_kwargs`.
+    # `generate` hands on, of what it is called with, the parameters named here; what it makes of the others
+    # is in `model_kwargs`.
     def __call__(
         self,
         model: Any,
@@ -152,26 +187,38 @@ class CustomGenerate:
     ) -> Tensor | GenerateDecoderOnlyOutput:
         """Ids `[B, L + G]`, G as many as the longest answer has, for `input_ids [B, L]` padded on the left.
 
-        `generator`: where the seed of a policy that draws comes from, unless there is one; torch's own, if not given.
-        Raises `UsageError` for arguments that have no meaning under a policy, and as `dsldec.decode` does.
+        `generator`: where the seed of a policy that draws comes from, unless there is one; torch's own, if
+        not given. Raises `UsageError` for arguments that have no meaning under a policy, and as
+        `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
         asked = asked_of_generate(model, generation_config, model_kwargs, passed, streamer)
         return self._decoded(model, input_ids, asked, seed, generator)
 
     def _decoded(
-        self, model: Any, input_ids: Tensor, asked: Asked, seed: int | None, generator: torch.Generator | None
+        self,
+        model: Any,
+        input_ids: Tensor,
+        asked: GenerateCall,
+        seed: int | None,
+        generator: torch.Generator | None,
     ) -> Tensor | GenerateDecoderOnlyOutput:
         require_answerable(asked, self.policy)
-        for warning in without_effect(asked, self.policy):
+        for warning in ignored_argument_warnings(asked, self.policy):
             self._tell(warning)
         prompts = unpadded(input_ids, asked.model_kwargs.get("attention_mask"))
         gen_length = self._gen_length(asked, input_ids.shape[1])
         with _as_denoiser(model):
-            denoiser = self._denoiser(model, ends_asked(asked))
-            answers = self._answers(denoiser, prompts, gen_length, asked, functools.partial(self._seed, seed, generator))
+            denoiser = self._denoiser(model, stop_ids_asked(asked))
+            answers = self._answers(
+                denoiser, prompts, gen_length, asked, functools.partial(self._seed, seed, generator)
+            )
         sequences: Any = torch.cat([input_ids, _padded(answers, _pad_id(asked, denoiser), input_ids)], dim=1)
-        return GenerateDecoderOnlyOutput(sequences=sequences) if asked.config.return_dict_in_generate else sequences
+        return (
+            GenerateDecoderOnlyOutput(sequences=sequences)
+            if asked.config.return_dict_in_generate
+            else sequences
+        )
 
     def _tell(self, warning: Diagnostic) -> None:
         """Once."""
@@ -179,8 +226,8 @@ class CustomGenerate:
             self._told.add(warning.message)
             log.warning("%s", warning)
 
-    def _denoiser(self, model: Any, ends: list[int]) -> HuggingFaceDenoiser:
-        """The model as a denoiser; `ends`: what ends an answer in this call, if not what was found."""
+    def _denoiser(self, model: Any, stop_ids: list[int]) -> HuggingFaceDenoiser:
+        """The model as a denoiser; `stop_ids`: ids that end an answer in this call, if not what was found."""
         options = self.options
         if model not in self._known:
             tokenizer = options.tokenizer if options.tokenizer is not None else _tokenizer_of(model)
@@ -191,42 +238,61 @@ class CustomGenerate:
             )  # fmt: skip
             self._known[model] = known.found_out()  # with its model it would keep its own key
         denoiser = self._known[model].around(model)
-        if ends:
-            denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in ends else ends[0]
-            denoiser.ends = frozenset(ends)
+        if stop_ids:
+            denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in stop_ids else stop_ids[0]
+            denoiser.stop_ids = frozenset(stop_ids)
         return denoiser
 
-    def _gen_length(self, asked: Asked, prompt_length: int) -> int:
+    def _gen_length(self, asked: GenerateCall, prompt_length: int) -> int:
         config, most = asked.config, self.options.gen_length
         # `generate` has made one of the other; whoever calls this himself need not.
-        length = config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
+        length = (
+            config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
+        )
         if length is None and most is None:
             raise no_length()
         return min(one for one in (length, most) if one is not None)
 
     def _seed(self, seed: int | None, generator: torch.Generator | None) -> int:
-        """The seed of a call: as every sampler does, a policy that draws takes its numbers from torch, and no other moves it on."""
+        """The seed of a call: as every sampler does, a policy that draws takes its numbers from torch, and no
+        other moves it on.
+        """
         given = seed if seed is not None else self.options.seed
         if given is not None or self.policy.facts.deterministic:
             return given or 0
         if generator is not None and not isinstance(generator, torch.Generator):
             message = f"`generator` takes a `torch.Generator`, not `{type(generator).__name__}`"
-            raise UsageError(Diagnostic("E0409", message, help="`generator=torch.Generator().manual_seed(7)`, or `seed=7`"))
+            raise UsageError(
+                Diagnostic("E0409", message, help="`generator=torch.Generator().manual_seed(7)`, or `seed=7`")
+            )
         device = "cpu" if generator is None else generator.device
         return int(torch.randint(-(2**63), 2**63 - 1, (), generator=generator, device=device))
 
     def _answers(
-        self, denoiser: HuggingFaceDenoiser, prompts: list[list[int]], gen_length: int, asked: Asked, seed: Callable[[], int]
+        self,
+        denoiser: HuggingFaceDenoiser,
+        prompts: list[list[int]],
+        gen_length: int,
+        asked: GenerateCall,
+        seed: Callable[[], int],
     ) -> list[list[int]]:
-        """The generated ids of each prompt up to the first that ends it; to the streamer as soon as they are final."""
+        """The generated ids of each prompt up to the first that ends it; to the streamer as soon as they are
+        final.
+        """
         for prompt in prompts:
             if problem := too_long(denoiser, len(prompt), gen_length):
                 fits = (denoiser.max_length or 0) - len(prompt)
-                help = f"generate less: `max_new_tokens={fits}` (of a server: `max_tokens`)" if fits > 0 else problem.help
+                help = (
+                    f"generate less: `max_new_tokens={fits}` (of a server: `max_tokens`)"
+                    if fits > 0
+                    else problem.help
+                )
                 raise UsageError(Diagnostic(problem.code, problem.message, help=help))
         options, columns = self.options, None
         if asked.streamer is not None:
-            columns = Columns(asked.streamer, len(prompts), denoiser.ends, _pad_id(asked, denoiser), denoiser.mask_id)
+            columns = Columns(
+                asked.streamer, len(prompts), denoiser.stop_ids, _pad_id(asked, denoiser), denoiser.mask_id
+            )
         rows = stream(
             denoiser, prompts, self.policy, gen_length=gen_length, backend=options.backend or "auto", seed=seed(),
             batch=options.batch or max(1, len(prompts)), lookahead=options.lookahead, cache=options.cache or "auto",
@@ -237,7 +303,7 @@ class CustomGenerate:
             for row in rows:
                 if row.error is not None:
                     raise UsageError(row.error)
-                answers[row.index] = ended(row.generated.tolist(), denoiser.ends)
+                answers[row.index] = ended(row.generated.tolist(), denoiser.stop_ids)
                 if columns is not None:
                     columns.finish(row.index, answers[row.index])
         except DenoiserFailed as failed:
@@ -267,12 +333,16 @@ def _as_denoiser(model: Any) -> Iterator[None]:
 def _tokenizer_of(model: Any) -> Any:
     """The tokenizer beside the model's files, if it is on this machine."""
     try:
-        return tokenizer_of(model.name_or_path, model.config, local_files_only=True)[0] if model.name_or_path else None
+        return (
+            tokenizer_of(model.name_or_path, model.config, local_files_only=True)[0]
+            if model.name_or_path
+            else None
+        )
     except UsageError:  # a folder without one, one that needs code of its own
         return None
 
 
-def _pad_id(asked: Asked, denoiser: HuggingFaceDenoiser) -> int:
+def _pad_id(asked: GenerateCall, denoiser: HuggingFaceDenoiser) -> int:
     given = asked.config.pad_token_id
     return next((int(one) for one in (given, denoiser.eos_id) if one is not None), 0)
 

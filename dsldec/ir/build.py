@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
-from ..checks.values import Number
-from ..language.words import NUMBERS, Kind, Place
-from .nodes import Carried, Operation
+from ..checks.values import Scalar
+from ..language.words import NUMBERS, Extent, Kind
+from .nodes import LoopCarried, Operation
 
 NO_VALUE = float("nan")  # one object: as a constant it must equal itself
 
@@ -20,10 +20,12 @@ class Builder:
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.known: dict[tuple[object, ...], int] = {}
-        self.carried: dict[str, Carried] = {}
+        self.carried: dict[str, LoopCarried] = {}
         self.sites = 0  # of random numbers: each place in a policy draws its own
 
-    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: str | Number | None = None) -> int:
+    def add(
+        self, name: str, inputs: tuple[int, ...], kind: Kind, place: Extent, of: str | Scalar | None = None
+    ) -> int:
         # 1 and 1.0 and true are equal in Python, but not as constants of a program: `kind` tells them apart.
         # A tuple: two that hold one NaN are equal, while two dataclasses are not from Python 3.13 on.
         key = (name, inputs, kind, place, of)
@@ -32,21 +34,23 @@ class Builder:
             self.operations.append(Operation(name, inputs, kind, place, of))
         return self.known[key]
 
-    def place(self, *inputs: int) -> Place:
+    def place(self, *inputs: int) -> Extent:
         """The widest place of some values."""
-        return max((self.operations[i].place for i in inputs), default=Place.PARAMETER)
+        return max((self.operations[i].extent for i in inputs), default=Extent.RUN)
 
     def kind(self, value: int) -> Kind:
         return self.operations[value].kind
 
-    def state(self, name: str, kind: Kind, place: Place = Place.SEQUENCE, *, keep: int | str | None = None) -> int:
+    def state(
+        self, name: str, kind: Kind, place: Extent = Extent.ROW, *, keep: int | str | None = None
+    ) -> int:
         """What the step before left under a name."""
-        self.carried[name] = Carried(kind, place, keep)
+        self.carried[name] = LoopCarried(kind, place, keep)
         return self.add("state", (), kind, place, name)
 
-    def number(self, value: Number) -> int:
+    def number(self, value: Scalar) -> int:
         kind = Kind.BOOL if isinstance(value, bool) else Kind.INT if isinstance(value, int) else Kind.REAL
-        return self.add("number", (), kind, Place.PARAMETER, value)
+        return self.add("number", (), kind, Extent.RUN, value)
 
     def of_kind(self, value: int, kind: Kind) -> int:
         """An int as a real, where a real is wanted."""
@@ -62,7 +66,7 @@ class Builder:
     def holds(self, name: str, *inputs: int) -> int:
         """A condition or mask, at the widest place of its inputs; what is decided already is left out."""
         if name == "not" and (constant := self.operations[inputs[0]]).name == "number":
-            return self.number(not constant.of)
+            return self.number(not constant.attribute)
         if name in ("and", "or"):
             neutral, decides = self.number(name == "and"), self.number(name == "or")
             if decides in inputs:
@@ -71,13 +75,13 @@ class Builder:
             if len(inputs) == 1:
                 return inputs[0]
         place = self.place(*inputs)
-        return self.add(name, inputs, Kind.MASK if place is Place.POSITION else Kind.BOOL, place)
+        return self.add(name, inputs, Kind.MASK if place is Extent.POSITION else Kind.BOOL, place)
 
-    def mask(self, name: str, *inputs: int, of: str | Number | None = None) -> int:
-        return self.add(name, inputs, Kind.MASK, Place.POSITION, of)
+    def mask(self, name: str, *inputs: int, of: str | Scalar | None = None) -> int:
+        return self.add(name, inputs, Kind.MASK, Extent.POSITION, of)
 
     def reduced(self, name: str, kind: Kind, *inputs: int) -> int:
-        return self.add(name, inputs, kind, Place.SEQUENCE)
+        return self.add(name, inputs, kind, Extent.ROW)
 
     def where(self, condition: int, then: int, otherwise: int, kind: Kind) -> int:
         return self.add("where", (condition, then, otherwise), kind, self.place(condition, then, otherwise))
@@ -99,4 +103,4 @@ class Builder:
 
     def random(self, key: int, step: int, pos: int) -> int:
         self.sites += 1
-        return self.add("random", (key, step, pos), Kind.REAL, Place.POSITION, self.sites)
+        return self.add("random", (key, step, pos), Kind.REAL, Extent.POSITION, self.sites)

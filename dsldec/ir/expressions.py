@@ -8,12 +8,19 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from ..checks.found import Found
+from ..checks.resolved import Resolved
 from ..language import syntax
-from ..language.words import KEPT_IDS, WORDS, Kind, Place
+from ..language.words import KEPT_IDS, WORDS, Extent, Kind
 from .build import NO_VALUE, Builder
 
-COMPARISONS = {"<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal"}
+COMPARISONS = {
+    "<": "less",
+    "<=": "less_equal",
+    ">": "greater",
+    ">=": "greater_equal",
+    "==": "equal",
+    "!=": "not_equal",
+}
 ARITHMETIC = {
     "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
 }  # fmt: skip
@@ -31,9 +38,9 @@ ORDERS = frozenset({"rank", "cumsum", "cummax"})
 class Scope:
     """Where an expression stands: the canvas as it is by then, what is known under which name, the phase.
 
-    `committed`, `edited`: how many positions the step has committed and edited so far; `touched`: those written, edited or
-    masked again in it.
-    `orders`: the sorted positions that `rank`, `cumsum` and `cummax` speak of, innermost last.
+    `committed`, `edited`: how many positions the step has committed and edited so far; `touched`: those
+    written, edited or masked again in it. `orders`: the sorted positions that `rank`, `cumsum` and `cummax`
+    speak of, innermost last.
     """
 
     canvas: int
@@ -54,7 +61,7 @@ class Scope:
 class Expressions(Builder):
     """Lowers expressions. `logits` and `seen` are set before the first one that needs them."""
 
-    def __init__(self, found: Found) -> None:
+    def __init__(self, found: Resolved) -> None:
         super().__init__()
         self.found = found
         self.logits = self.seen = -1
@@ -63,9 +70,9 @@ class Expressions(Builder):
         self.window_start = self.state("window_start", Kind.INT)
         self.generation_length = self.state("generation_length", Kind.INT)
         self.editable = self.mask("editable")
-        self.offset = self.add("offset", (), Kind.INT, Place.POSITION)
+        self.offset = self.add("offset", (), Kind.INT, Extent.POSITION)
         self.pos = self.int_("add", self.offset, self.window_start)
-        self.canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
+        self.canvas = self.add("canvas", (), Kind.TOKEN, Extent.POSITION)
         # As a step begins; `before` keeps what things were then.
         self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
         self.slides = -1  # how far a sliding window moved since the step before, where it is one
@@ -77,7 +84,7 @@ class Expressions(Builder):
         type_ = self.found.types[expression]
         match expression:
             case syntax.Number() | syntax.Boolean():
-                return self.add("number", (), type_.kind, type_.place, expression.value)
+                return self.add("number", (), type_.kind, type_.extent, expression.value)
             case syntax.Name():
                 return self.name(expression, scope)
             case syntax.Call():
@@ -85,21 +92,31 @@ class Expressions(Builder):
             case syntax.Comparison():
                 return self.comparison(expression, scope)
             case syntax.Negation():
-                return self.add("negate", (self.expression(expression.operand, scope),), type_.kind, type_.place)
+                return self.add(
+                    "negate", (self.expression(expression.operand, scope),), type_.kind, type_.extent
+                )
             case syntax.Inversion():
                 return self.holds("not", self.expression(expression.operand, scope))
             case syntax.Arithmetic():
                 pair = (self.expression(expression.left, scope), self.expression(expression.right, scope))
-                return self.add(ARITHMETIC[expression.operator], pair, type_.kind, type_.place)
+                return self.add(ARITHMETIC[expression.operator], pair, type_.kind, type_.extent)
             case syntax.Conjunction():
-                return self.holds("and", self.expression(expression.left, scope), self.expression(expression.right, scope))
+                return self.holds(
+                    "and", self.expression(expression.left, scope), self.expression(expression.right, scope)
+                )
             case syntax.Disjunction():
-                return self.holds("or", self.expression(expression.left, scope), self.expression(expression.right, scope))
+                return self.holds(
+                    "or", self.expression(expression.left, scope), self.expression(expression.right, scope)
+                )
             case syntax.Alternative():
-                return self.mask("orelse", self.set(expression.left, scope), self.set(expression.right, scope))
+                return self.mask(
+                    "orelse", self.set(expression.left, scope), self.set(expression.right, scope)
+                )
             case syntax.Conditional():
                 parts = (expression.condition, expression.then, expression.otherwise)
-                return self.add("where", tuple(self.expression(part, scope) for part in parts), type_.kind, type_.place)
+                return self.add(
+                    "where", tuple(self.expression(part, scope) for part in parts), type_.kind, type_.extent
+                )
 
     def set(self, expression: syntax.Expression, scope: Scope) -> int:
         """A mask as a set of positions: cut to the window, unless it lies in it by construction."""
@@ -109,7 +126,9 @@ class Expressions(Builder):
     def _lies_in(self, window: int, value: int, depth: int = 4) -> bool:
         operation = self.operations[value]
         if operation.name == "and":
-            return window in operation.inputs or (depth > 0 and any(self._lies_in(window, i, depth - 1) for i in operation.inputs))
+            return window in operation.inputs or (
+                depth > 0 and any(self._lies_in(window, i, depth - 1) for i in operation.inputs)
+            )
         return operation.name in ("top", "prefix", "thin", "thin_by_kernel", "trim", "runs_holding")
 
     def comparison(self, comparison: syntax.Comparison, scope: Scope) -> int:
@@ -120,13 +139,13 @@ class Expressions(Builder):
         return self.all_of(first, *more)
 
     def name(self, name: syntax.Name, scope: Scope) -> int:
-        meaning = self.found.meanings.get(name)
+        meaning = self.found.bindings.get(name)
         if isinstance(meaning, syntax.Let):
             return scope.lets[meaning]
-        if isinstance(meaning, syntax.State):
+        if isinstance(meaning, syntax.StateDeclaration):
             return scope.states[meaning.identifier.text]
         if isinstance(meaning, syntax.Parameter):
-            return self.add("parameter", (), self.found.types[name].kind, Place.PARAMETER, name.identifier)
+            return self.add("parameter", (), self.found.types[name].kind, Extent.RUN, name.identifier)
         if name.identifier in OBSERVATIONS:
             return self.observation(name.identifier)
         return WITHOUT_ARGUMENTS[name.identifier](self, scope)
@@ -134,7 +153,7 @@ class Expressions(Builder):
     def observation(self, name: str) -> int:
         word = WORDS.get(name)
         kind = word.gives.kind if word is not None and word.gives is not None else Kind.MASK
-        return self.add("observation", (self.seen,), kind, Place.POSITION, name)
+        return self.add("observation", (self.seen,), kind, Extent.POSITION, name)
 
     # --- the canvas
 
@@ -153,11 +172,13 @@ class Expressions(Builder):
 
     def kept_at_positions(self, name: str, kind: Kind, *, keep: int | str | None = None) -> int:
         """A value carried at each position; in a sliding window it stays with its position."""
-        kept = self.state(name, kind, Place.POSITION, keep=keep)
+        kept = self.state(name, kind, Extent.POSITION, keep=keep)
         if self.slides < 0:
             return kept
         back = self.int_("negate", self.slides)
-        return self.add("shift" if keep is None else "shift_distributions", (kept, back), kind, Place.POSITION)
+        return self.add(
+            "shift" if keep is None else "shift_distributions", (kept, back), kind, Extent.POSITION
+        )
 
     # --- counts and lengths
 
@@ -165,9 +186,13 @@ class Expressions(Builder):
         return self.reduced("count", Kind.INT, scope.window)
 
     def reach(self, scope: Scope) -> int:
-        """How far a window reaches from its first position: to the last one that may be written, whatever is given before it."""
+        """How far a window reaches from its first position: to the last one that may be written, whatever is
+        given before it.
+        """
         places = self.int_("add", self.offset, self.number(1))
-        return self.add("truncate", (self.reduced("greatest", Kind.REAL, places, scope.window),), Kind.INT, Place.SEQUENCE)
+        return self.add(
+            "truncate", (self.reduced("greatest", Kind.REAL, places, scope.window),), Kind.INT, Extent.ROW
+        )
 
     @property
     def steps_in_window(self) -> int:
@@ -187,7 +212,11 @@ class Expressions(Builder):
         """Quotient and, in the first steps, one of the remainder; all that is left once the steps are over."""
         n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks()
         more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
-        share = self.int_("add", self.int_("floor_divide", masks, n), self.where(more, self.number(1), self.number(0), Kind.INT))
+        share = self.int_(
+            "add",
+            self.int_("floor_divide", masks, n),
+            self.where(more, self.number(1), self.number(0), Kind.INT),
+        )
         left = self.reduced("count", Kind.INT, self.masked(scope))
         return self.where(self.holds("less", self.steps_in_window, n), share, left, Kind.INT)
 
@@ -214,13 +243,13 @@ class Expressions(Builder):
             return WITH_ARGUMENTS[word](self, call, named, scope)
         given = [self.expression(argument, scope) for argument in call.arguments]
         if word in ORDERS:
-            return self.add(word, (scope.orders[-1], *given), type_.kind, Place.POSITION)
+            return self.add(word, (scope.orders[-1], *given), type_.kind, Extent.POSITION)
         if word in PAIRS and len(given) == len(WORDS[word].elementwise):
-            return self.add(PAIRS[word], tuple(given), type_.kind, type_.place)
+            return self.add(PAIRS[word], tuple(given), type_.kind, type_.extent)
         if word in REDUCTIONS:
             over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
-            return self.add(REDUCTIONS[word], (given[0], over), type_.kind, Place.SEQUENCE)
-        return self.add(FUNCTIONS[word], tuple(given), type_.kind, type_.place)
+            return self.add(REDUCTIONS[word], (given[0], over), type_.kind, Extent.ROW)
+        return self.add(FUNCTIONS[word], tuple(given), type_.kind, type_.extent)
 
     def order(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         inputs = [self.set(call.arguments[0], scope), self.expression(named["by"], scope)]
@@ -232,7 +261,7 @@ class Expressions(Builder):
         x, least, most = (self.expression(argument, scope) for argument in call.arguments)
         type_ = self.found.types[call]
         raised = self.add("maximum", (x, least), type_.kind, self.place(x, least))
-        return self.add("minimum", (raised, most), type_.kind, type_.place)
+        return self.add("minimum", (raised, most), type_.kind, type_.extent)
 
     def prefix(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         order = self.order(call, named, scope)
@@ -251,7 +280,9 @@ class Expressions(Builder):
         return self.mask("thin_by_kernel" if "kernel" in named else "thin", *inputs, of=picks)
 
     def sample(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
-        """The k largest of log weight + Gumbel noise: a draw without replacement in proportion to the weights."""
+        """The k largest of log weight + Gumbel noise: a draw without replacement in proportion to the
+        weights.
+        """
         weight = self.expression(named["by"], scope)
         noise = self.real("log", self.real("negate", self.real("log", self.uniform())))
         key = self.real("subtract", self.real("log", weight), noise)
@@ -273,9 +304,15 @@ class Expressions(Builder):
 
     def kl(self, named: Mapping[str, syntax.Expression]) -> int:
         given = named.get("keep")
-        keep = given.identifier if isinstance(given, syntax.Name) else int(given.value) if isinstance(given, syntax.Number) else KEPT_IDS
+        keep = (
+            given.identifier
+            if isinstance(given, syntax.Name)
+            else int(given.value)
+            if isinstance(given, syntax.Number)
+            else KEPT_IDS
+        )
         before = self.kept_at_positions(f"{DISTRIBUTION}{keep}", Kind.REAL, keep=keep)
-        divergence = self.add("kl", (self.logits, before), Kind.NATS, Place.POSITION, keep)
+        divergence = self.add("kl", (self.logits, before), Kind.NATS, Extent.POSITION, keep)
         first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
         return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
 
@@ -287,11 +324,15 @@ class Expressions(Builder):
         """What a value was one step before; no value in a window's first step."""
         index = self.befores.setdefault(value, len(self.befores))
         kind, place = self.kind(value), self.place(value)
-        wide = place is Place.POSITION
+        wide = place is Extent.POSITION
         kind = Kind.REAL if kind is Kind.INT else kind
         name = f"before_{index}"
         old = self.kept_at_positions(name, kind) if wide else self.state(name, kind)
-        none = self.number(False) if kind in (Kind.MASK, Kind.BOOL) else self.number(-1 if kind is Kind.TOKEN else NO_VALUE)
+        none = (
+            self.number(False)
+            if kind in (Kind.MASK, Kind.BOOL)
+            else self.number(-1 if kind is Kind.TOKEN else NO_VALUE)
+        )
         first = self.holds("not", self.stayed) if wide and self.slides >= 0 else self.begins
         return self.where(first, none, old, kind)
 
@@ -302,7 +343,7 @@ def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
 
 WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "canvas": lambda lower, scope: scope.canvas,
-    "draft": lambda lower, scope: lower.state("draft", Kind.TOKEN, Place.POSITION),
+    "draft": lambda lower, scope: lower.state("draft", Kind.TOKEN, Extent.POSITION),
     "masked": lambda lower, scope: lower.masked(scope),
     "committed": lambda lower, scope: lower.written(scope),
     "after_eos": lambda lower, scope: lower.mask(
@@ -310,7 +351,9 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
         lower.holds(
             "or",
             lower.state("eos_before", Kind.BOOL),
-            lower.holds("greater", lower.offset, lower.reduced("least", Kind.REAL, lower.offset, lower.ends(scope))),
+            lower.holds(
+                "greater", lower.offset, lower.reduced("least", Kind.REAL, lower.offset, lower.ends(scope))
+            ),
         ),
         scope.window,
     ),
@@ -346,7 +389,9 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     ),
     "step": _fixed("step"),
     "steps_in_window": _fixed("steps_in_window"),
-    "steps_in_phase": lambda lower, scope: lower.state("steps_in_phase", Kind.INT) if lower.found.policy.phases else lower.steps_in_window,
+    "steps_in_phase": lambda lower, scope: (
+        lower.state("steps_in_phase", Kind.INT) if lower.found.policy.phases else lower.steps_in_window
+    ),
     "visits": lambda lower, scope: scope.visits if scope.visits is not None else lower.number(1),
     "idle": lambda lower, scope: lower.holds("equal", scope.committed, lower.number(0)),
     "edited_now": lambda lower, scope: scope.edited,
@@ -361,24 +406,28 @@ Named = Mapping[str, syntax.Expression]
 Lowered = Callable[[Expressions, syntax.Call, Named, Scope], int]
 
 
-def _of_mask(name: str, kind: Kind, place: Place) -> Lowered:
+def _of_mask(name: str, kind: Kind, place: Extent) -> Lowered:
     """A word of one mask and perhaps numbers, under the operation's name."""
 
     def lowered(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
         first, *more = call.arguments
-        return lower.add(name, (lower.set(first, scope), *(lower.expression(value, scope) for value in more)), kind, place)
+        return lower.add(
+            name, (lower.set(first, scope), *(lower.expression(value, scope) for value in more)), kind, place
+        )
 
     return lowered
 
 
 def _at(position: str) -> Lowered:
-    return lambda lower, call, named, scope: lower.reduced(position, Kind.REAL, lower.pos, lower.set(call.arguments[0], scope))
+    return lambda lower, call, named, scope: lower.reduced(
+        position, Kind.REAL, lower.pos, lower.set(call.arguments[0], scope)
+    )
 
 
 # Words whose arguments are more than numbers that go into one operation.
 WITH_ARGUMENTS: Mapping[str, Lowered] = {
-    "any": _of_mask("any", Kind.BOOL, Place.SEQUENCE),
-    "count": _of_mask("count", Kind.INT, Place.SEQUENCE),
+    "any": _of_mask("any", Kind.BOOL, Extent.ROW),
+    "count": _of_mask("count", Kind.INT, Extent.ROW),
     "first": _at("least"),
     "last": _at("greatest"),
     "fraction": lambda lower, call, named, scope: lower.real(
@@ -387,45 +436,61 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
         lower.int_("maximum", lower.length(scope), lower.number(1)),
     ),
     "p": lambda lower, call, named, scope: lower.add(
-        "probability", (lower.logits, lower.expression(call.arguments[0], scope)), Kind.PROB, Place.POSITION
+        "probability", (lower.logits, lower.expression(call.arguments[0], scope)), Kind.PROB, Extent.POSITION
     ),
     "of": lambda lower, call, named, scope: lower.add(
-        "lookup", tuple(lower.expression(argument, scope) for argument in call.arguments), Kind.REAL, Place.POSITION
+        "lookup",
+        tuple(lower.expression(argument, scope) for argument in call.arguments),
+        Kind.REAL,
+        Extent.POSITION,
     ),
     "kl": lambda lower, call, named, scope: lower.kl(named),
     "same": lambda lower, call, named, scope: lower.same(),
-    "before": lambda lower, call, named, scope: lower.value_before(lower.expression(call.arguments[0], lower.start)),
+    "before": lambda lower, call, named, scope: lower.value_before(
+        lower.expression(call.arguments[0], lower.start)
+    ),
     "clamp": lambda lower, call, named, scope: lower.clamp(call, scope),
-    "top": lambda lower, call, named, scope: lower.mask("top", lower.order(call, named, scope), lower.expression(call.arguments[1], scope)),
+    "top": lambda lower, call, named, scope: lower.mask(
+        "top", lower.order(call, named, scope), lower.expression(call.arguments[1], scope)
+    ),
     "prefix": lambda lower, call, named, scope: lower.prefix(call, named, scope),
     "thin": lambda lower, call, named, scope: lower.thin(call, named, scope),
     "sample": lambda lower, call, named, scope: lower.sample(call, named, scope),
     "chance": lambda lower, call, named, scope: lower.all_of(
-        lower.set(call.arguments[0], scope), lower.holds("less", lower.uniform(), lower.expression(call.arguments[1], scope))
+        lower.set(call.arguments[0], scope),
+        lower.holds("less", lower.uniform(), lower.expression(call.arguments[1], scope)),
     ),
     "dilate": lambda lower, call, named, scope: lower.all_of(
         lower.holds(
             "less_equal",
-            lower.add("distance", (lower.set(call.arguments[0], scope),), Kind.REAL, Place.POSITION),
+            lower.add("distance", (lower.set(call.arguments[0], scope),), Kind.REAL, Extent.POSITION),
             lower.expression(call.arguments[1], scope),
         ),
         scope.window,
     ),
-    "run": _of_mask("runs", Kind.GROUP, Place.POSITION),
-    "run_count": _of_mask("run_count", Kind.INT, Place.SEQUENCE),
-    "run_length": _of_mask("run_length", Kind.INT, Place.POSITION),
-    "runs_holding": lambda lower, call, named, scope: lower.mask("runs_holding", *(lower.set(a, scope) for a in call.arguments)),
-    "grow": lambda lower, call, named, scope: lower.grow(call, named, scope),
-    "trim": lambda lower, call, named, scope: lower.mask("trim", lower.set(call.arguments[0], scope), lower.set(named["to"], scope)),
-    "shift": lambda lower, call, named, scope: lower.mask(
-        "and", _of_mask("shift", Kind.MASK, Place.POSITION)(lower, call, named, scope), scope.window
+    "run": _of_mask("runs", Kind.GROUP, Extent.POSITION),
+    "run_count": _of_mask("run_count", Kind.INT, Extent.ROW),
+    "run_length": _of_mask("run_length", Kind.INT, Extent.POSITION),
+    "runs_holding": lambda lower, call, named, scope: lower.mask(
+        "runs_holding", *(lower.set(a, scope) for a in call.arguments)
     ),
-    "distance": _of_mask("distance", Kind.REAL, Place.POSITION),
-    "density": _of_mask("density", Kind.REAL, Place.POSITION),
+    "grow": lambda lower, call, named, scope: lower.grow(call, named, scope),
+    "trim": lambda lower, call, named, scope: lower.mask(
+        "trim", lower.set(call.arguments[0], scope), lower.set(named["to"], scope)
+    ),
+    "shift": lambda lower, call, named, scope: lower.mask(
+        "and", _of_mask("shift", Kind.MASK, Extent.POSITION)(lower, call, named, scope), scope.window
+    ),
+    "distance": _of_mask("distance", Kind.REAL, Extent.POSITION),
+    "density": _of_mask("density", Kind.REAL, Extent.POSITION),
     "gaussian": lambda lower, call, named, scope: lower.expression(call.arguments[0], scope),
     "even": lambda lower, call, named, scope: lower.even(lower.expression(call.arguments[0], scope), scope),
     "linear": lambda lower, call, named, scope: lower.due(
-        lower.expression(call.arguments[0], scope), scope, lambda share: lower.real("subtract", lower.number(1.0), share)
+        lower.expression(call.arguments[0], scope),
+        scope,
+        lambda share: lower.real("subtract", lower.number(1.0), share),
     ),
-    "cosine": lambda lower, call, named, scope: lower.due(lower.expression(call.arguments[0], scope), scope, lower.cosine),
+    "cosine": lambda lower, call, named, scope: lower.due(
+        lower.expression(call.arguments[0], scope), scope, lower.cosine
+    ),
 }

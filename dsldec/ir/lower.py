@@ -1,7 +1,8 @@
 """Checked policy to program: the statements of every phase, the phase each row is in, and what is carried on.
 
-All phases are computed for all rows, and each row takes what its own phase gives: rows of one batch may be in different phases.
-Not here: any decision about whether a policy may run (`CheckedPolicy` is the proof of that), expressions (`expressions`).
+All phases are computed for all rows, and each row takes what its own phase gives: rows of one batch may be in
+different phases. Not here: any decision about whether a policy may run (`CheckedPolicy` is the proof of
+that), expressions (`expressions`).
 """
 
 from __future__ import annotations
@@ -9,11 +10,11 @@ from __future__ import annotations
 from dataclasses import replace
 
 from ..checks import CheckedPolicy
-from ..checks.found import Body, bodies
 from ..checks.kinds import of_state
 from ..checks.phases import entered
+from ..checks.resolved import Body, bodies
 from ..language import syntax
-from ..language.words import Kind, Place
+from ..language.words import Extent, Kind
 from .expressions import WITHOUT_ARGUMENTS, Expressions, Scope
 from .nodes import Program, ProgramParameter
 
@@ -31,7 +32,8 @@ def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
 class _After:
     """What a phase's statements leave.
 
-    Its scope, the phase that comes next, whether that is entered anew, whether the row ends, whether a full window is kept.
+    Its scope, the phase that comes next, whether that is entered anew, whether the row ends, whether a full
+    window is kept.
     """
 
     def __init__(self, scope: Scope, target: int, moves: int, finishes: int, stays: int) -> None:
@@ -80,21 +82,27 @@ class _Lowering(Expressions):
     # --- before the phases
 
     def _see(self) -> None:
-        self.logits = self.add("logits", (), Kind.LOGIT, Place.POSITION)
-        way, arguments = "argmax", list[int]()
+        self.logits = self.add("logits", (), Kind.LOGIT, Extent.POSITION)
+        method, arguments = "argmax", list[int]()
         for statement in self.policy.statements:
-            shape = getattr(statement, "transform", getattr(statement, "way", None))
+            shape = getattr(statement, "transform", getattr(statement, "method", None))
             if isinstance(shape, syntax.Call):
                 values = [self.expression(argument, self.start) for argument in shape.arguments]
-                if isinstance(statement, syntax.Logits) and shape.function.text != "cfg":  # guidance is a matter of the forward
-                    name = "bias_all" if shape.function.text == "bias" and len(values) == 1 else shape.function.text
-                    self.logits = self.add(name, (self.logits, *values), Kind.LOGIT, Place.POSITION)
+                if (
+                    isinstance(statement, syntax.Logits) and shape.function.text != "cfg"
+                ):  # guidance is a matter of the forward
+                    name = (
+                        "bias_all"
+                        if shape.function.text == "bias" and len(values) == 1
+                        else shape.function.text
+                    )
+                    self.logits = self.add(name, (self.logits, *values), Kind.LOGIT, Extent.POSITION)
                 elif isinstance(statement, syntax.Draw):
-                    way, arguments = shape.function.text, values
-        if way != "argmax":
-            arguments += [self.number(0)] if way == "nucleus" and len(arguments) == 2 else []
+                    method, arguments = shape.function.text, values
+        if method != "argmax":
+            arguments += [self.number(0)] if method == "nucleus" and len(arguments) == 2 else []
             arguments += [self.state("key", Kind.INT), self.step, self.pos]
-        self.seen = self.add("observe", (self.logits, *arguments), Kind.LOGIT, Place.POSITION, way)
+        self.seen = self.add("observe", (self.logits, *arguments), Kind.LOGIT, Extent.POSITION, method)
         self.observation("finite")
 
     def _place_window(self) -> None:
@@ -103,19 +111,27 @@ class _Lowering(Expressions):
             return
         if window.function.text == "sliding":
             moved = self.int_("subtract", self.window_start, self.state("placed_at", Kind.INT))
-            inside = self.state("inside", Kind.MASK, Place.POSITION)
+            inside = self.state("inside", Kind.MASK, Extent.POSITION)
             self.stayed = self.mask("shift", inside, self.int_("negate", moved))
             self.slides = moved
         elif window.function.text == "until":
             length = self._length_until(window)
-            self.window_length = self.where(self.begins, length, self.state("window_length", Kind.INT), Kind.INT)
-            self.start.window = self.all_of(self.editable, self.holds("less", self.offset, self.window_length))
+            self.window_length = self.where(
+                self.begins, length, self.state("window_length", Kind.INT), Kind.INT
+            )
+            self.start.window = self.all_of(
+                self.editable, self.holds("less", self.offset, self.window_length)
+            )
 
     def _length_until(self, window: syntax.Call) -> int:
-        """Up to the proposal of one of the ids: the first, or the best by a score; all of the window if none is proposed."""
+        """Up to the proposal of one of the ids: the first, or the best by a score; all of the window if none
+        is proposed.
+        """
         named = {keyword.identifier.text: keyword.value for keyword in window.keywords}
         token = self.observation("token")
-        first, *more = [self.holds("equal", token, self.expression(id_, self.start)) for id_ in window.arguments]
+        first, *more = [
+            self.holds("equal", token, self.expression(id_, self.start)) for id_ in window.arguments
+        ]
         for one in more:
             first = self.holds("or", first, one)
         least = self.expression(named["min"], self.start) if "min" in named else self.number(1)
@@ -124,8 +140,12 @@ class _Lowering(Expressions):
         if "when" in named:
             hits = self.all_of(hits, self.expression(named["when"], self.start))
         if "by" in named:
-            hits = self.mask("top", self.mask("order", hits, self.expression(named["by"], self.start)), self.number(1))
-        end = self.add("truncate", (self.reduced("least", Kind.REAL, self.offset, hits),), Kind.INT, Place.SEQUENCE)
+            hits = self.mask(
+                "top", self.mask("order", hits, self.expression(named["by"], self.start)), self.number(1)
+            )
+        end = self.add(
+            "truncate", (self.reduced("least", Kind.REAL, self.offset, hits),), Kind.INT, Extent.ROW
+        )
         found = self.reduced("any", Kind.BOOL, hits)
         return self.where(found, self.int_("add", end, self.number(1)), self.reach(self.start), Kind.INT)
 
@@ -147,14 +167,22 @@ class _Lowering(Expressions):
             open_ = []
             if header.visits is not None:
                 so_far = self.state(f"visits_{name}", Kind.INT)
-                open_.append(self.holds("less", so_far, self.expression(header.visits, self._header_scope(name))))
+                open_.append(
+                    self.holds("less", so_far, self.expression(header.visits, self._header_scope(name)))
+                )
             if header.condition is not None:
                 open_.append(self.expression(header.condition, self._header_scope(name)))
             if header.otherwise is not None and open_:
-                refused = self.all_of(self._enters, self._is(phase, name), self.holds("not", self.all_of(*open_)))
-                phase = self.where(refused, self.number(self.names.index(header.otherwise.text)), phase, Kind.INT)
+                refused = self.all_of(
+                    self._enters, self._is(phase, name), self.holds("not", self.all_of(*open_))
+                )
+                phase = self.where(
+                    refused, self.number(self.names.index(header.otherwise.text)), phase, Kind.INT
+                )
         for name in self.phases:
-            entered_now = self.where(self.all_of(self._enters, self._is(phase, name)), self.number(1), self.number(0), Kind.INT)
+            entered_now = self.where(
+                self.all_of(self._enters, self._is(phase, name)), self.number(1), self.number(0), Kind.INT
+            )
             self.visits[name] = self.int_("add", self.state(f"visits_{name}", Kind.INT), entered_now)
         return phase
 
@@ -165,19 +193,31 @@ class _Lowering(Expressions):
 
     # --- states
 
-    def _kept(self, state: syntax.State) -> int:
+    def _kept(self, state: syntax.StateDeclaration) -> int:
         type_, name = of_state(state), f"state_{state.identifier.text}"
-        return self.kept_at_positions(name, type_.kind) if type_.place is Place.POSITION else self.state(name, type_.kind)
+        return (
+            self.kept_at_positions(name, type_.kind)
+            if type_.extent is Extent.POSITION
+            else self.state(name, type_.kind)
+        )
 
     def _begin_states(self) -> None:
-        """States as the step begins, before it is known which phase it is in: at their start value in a new block or sequence."""
+        """States as the step begins, before it is known which phase it is in: at their start value in a new
+        block or sequence.
+        """
         first = self.holds("equal", self.step, self.number(0))
         for state in self.states.values():
             type_ = of_state(state)
             anew = self.holds("or", first, self.begins) if state.scope.text == "block" else first
-            if type_.place is Place.POSITION:  # a position that enters the window starts anew, whatever the scope
-                anew = self.holds("or", anew, self.holds("not", self.stayed) if self.slides >= 0 else self.begins)
-            self.start.states[state.identifier.text] = self.where(anew, self._start(state), self._kept(state), type_.kind)
+            if (
+                type_.extent is Extent.POSITION
+            ):  # a position that enters the window starts anew, whatever the scope
+                anew = self.holds(
+                    "or", anew, self.holds("not", self.stayed) if self.slides >= 0 else self.begins
+                )
+            self.start.states[state.identifier.text] = self.where(
+                anew, self._start(state), self._kept(state), type_.kind
+            )
 
     def _enter_states(self, phase: int) -> None:
         """States that return to their start value when a phase is entered."""
@@ -185,19 +225,26 @@ class _Lowering(Expressions):
             name, type_ = state.identifier.text, of_state(state)
             if state.scope.text in self.phases:
                 anew = self.all_of(self._enters, self._is(phase, state.scope.text))
-                self.start.states[name] = self.where(anew, self._start(state), self.start.states[name], type_.kind)
+                self.start.states[name] = self.where(
+                    anew, self._start(state), self.start.states[name], type_.kind
+                )
 
-    def _start(self, state: syntax.State) -> int:
+    def _start(self, state: syntax.StateDeclaration) -> int:
         return self.of_kind(self.expression(state.start, self.start), of_state(state).kind)
 
     # --- drafts
 
     def _accepted(self) -> int | None:
-        """Whether `accept COND` holds wherever the draft after this canvas writes; `None` where acceptance is exact."""
+        """Whether `accept COND` holds wherever the draft after this canvas writes; `None` where acceptance is
+        exact.
+        """
         lookahead = next((s for s in self.policy.statements if isinstance(s, syntax.Lookahead)), None)
         if lookahead is None or lookahead.condition is None:
             return None
-        writes = self.all_of(self.holds("not_equal", WITHOUT_ARGUMENTS["draft"](self, self.start), self.canvas), self.start.window)
+        writes = self.all_of(
+            self.holds("not_equal", WITHOUT_ARGUMENTS["draft"](self, self.start), self.canvas),
+            self.start.window,
+        )
         fails = self.holds("not", self.expression(lookahead.condition, self.start))
         return self.holds("not", self.reduced("any", Kind.BOOL, self.mask("and", writes, fails)))
 
@@ -226,9 +273,17 @@ class _Lowering(Expressions):
                 self._edit(statement, scope)
             case syntax.Fill():
                 masked = self.masked(scope)
-                self._write(masked if statement.condition is None else self.mask("and", masked, self._when(statement, scope)), None, scope)
+                self._write(
+                    masked
+                    if statement.condition is None
+                    else self.mask("and", masked, self._when(statement, scope)),
+                    None,
+                    scope,
+                )
             case syntax.Stay():
-                more = self.holds("less", self.state("stays", Kind.INT), self.expression(statement.count, scope))
+                more = self.holds(
+                    "less", self.state("stays", Kind.INT), self.expression(statement.count, scope)
+                )
                 after.stays = self.holds("or", after.stays, self.all_of(more, self._when(statement, scope)))
             case syntax.Next():
                 # A `finish` above may yet be undone: where the row goes then is decided all the same.
@@ -241,7 +296,9 @@ class _Lowering(Expressions):
                 after.finishes = self.holds("or", after.finishes, wins)
 
     def _when(self, statement: syntax.Fill | syntax.Stay | syntax.Next | syntax.Finish, scope: Scope) -> int:
-        return self.number(True) if statement.condition is None else self.expression(statement.condition, scope)
+        return (
+            self.number(True) if statement.condition is None else self.expression(statement.condition, scope)
+        )
 
     def _set(self, statement: syntax.Set, scope: Scope) -> None:
         name = statement.identifier.text
@@ -257,7 +314,10 @@ class _Lowering(Expressions):
             free = self.mask("and", free, self.holds("is_word", ids))
         chosen = self.mask("and", self.expression(commit.mask, scope), free)
         if commit.at_least is not None and commit.at_least.score is not None:
-            score, least = self.expression(commit.at_least.score, scope), self.expression(commit.at_least.count, scope)
+            score, least = (
+                self.expression(commit.at_least.score, scope),
+                self.expression(commit.at_least.count, scope),
+            )
             rest = self.mask("and", free, self.mask("not", chosen))
             lacking = self.int_("subtract", least, self.reduced("count", Kind.INT, chosen))
             chosen = self.mask("or", chosen, self.mask("top", self.mask("order", rest, score), lacking))
@@ -272,22 +332,30 @@ class _Lowering(Expressions):
 
     def _write(self, chosen: int, ids: int | None, scope: Scope) -> None:
         token = self.observation("token") if ids is None else ids
-        scope.canvas = self.add("write", (scope.canvas, chosen, token), Kind.TOKEN, Place.POSITION)
+        scope.canvas = self.add("write", (scope.canvas, chosen, token), Kind.TOKEN, Extent.POSITION)
         count = self.reduced("count", Kind.INT, chosen)
-        scope.committed = count if scope.committed == self.number(0) else self.int_("add", scope.committed, count)
+        scope.committed = (
+            count if scope.committed == self.number(0) else self.int_("add", scope.committed, count)
+        )
         scope.touched = self.holds("or", scope.touched, chosen)
 
     def _revoke(self, revoke: syntax.Revoke, scope: Scope) -> None:
-        chosen = self._at_most(self.mask("and", self.expression(revoke.mask, scope), self.written(scope)), revoke.at_most, scope)
-        scope.canvas = self.add("erase", (scope.canvas, chosen), Kind.TOKEN, Place.POSITION)
+        chosen = self._at_most(
+            self.mask("and", self.expression(revoke.mask, scope), self.written(scope)), revoke.at_most, scope
+        )
+        scope.canvas = self.add("erase", (scope.canvas, chosen), Kind.TOKEN, Extent.POSITION)
         scope.touched = self.holds("or", scope.touched, chosen)
 
     def _edit(self, edit: syntax.Edit, scope: Scope) -> None:
         assert edit.ids is not None
         ids = self.expression(edit.ids, scope)
-        other = self.all_of(self.written(scope), self.holds("is_word", ids), self.holds("not_equal", ids, scope.canvas))
-        chosen = self._at_most(self.mask("and", self.expression(edit.mask, scope), other), edit.at_most, scope)
-        scope.canvas = self.add("write", (scope.canvas, chosen, ids), Kind.TOKEN, Place.POSITION)
+        other = self.all_of(
+            self.written(scope), self.holds("is_word", ids), self.holds("not_equal", ids, scope.canvas)
+        )
+        chosen = self._at_most(
+            self.mask("and", self.expression(edit.mask, scope), other), edit.at_most, scope
+        )
+        scope.canvas = self.add("write", (scope.canvas, chosen, ids), Kind.TOKEN, Extent.POSITION)
         count = self.reduced("count", Kind.INT, chosen)
         scope.edited = count if scope.edited == self.number(0) else self.int_("add", scope.edited, count)
         scope.touched = self.holds("or", scope.touched, chosen)
@@ -314,7 +382,9 @@ class _Lowering(Expressions):
             moves = self.where(here, one.moves, whole.moves, Kind.BOOL)
             finishes = self.where(here, one.finishes, whole.finishes, Kind.BOOL)
             stays = self.where(here, one.stays, whole.stays, Kind.BOOL)
-            whole = _After(scope, self.where(here, one.target, whole.target, Kind.INT), moves, finishes, stays)
+            whole = _After(
+                scope, self.where(here, one.target, whole.target, Kind.INT), moves, finishes, stays
+            )
         return whole
 
     def _carried_on(self, after: _After, phase: int) -> tuple[int, int, dict[str, int]]:
@@ -322,14 +392,20 @@ class _Lowering(Expressions):
         scope = after.scope
         active = self.reduced("any", Kind.BOOL, self.masked(self.start))
         if "stays" in self.carried:  # a full window that was kept has steps of its own
-            active = self.holds("or", active, self.holds("greater", self.state("stays", Kind.INT), self.number(0)))
+            active = self.holds(
+                "or", active, self.holds("greater", self.state("stays", Kind.INT), self.number(0))
+            )
         canvas = self.where(active, scope.canvas, self.canvas, Kind.TOKEN)
         scope.canvas = canvas
         full = self.holds("not", self.reduced("any", Kind.BOOL, self.masked(scope)))
         kept = self.all_of(full, active, after.stays)
         full = self.all_of(full, self.holds("not", kept))
         # What stood below `finish` may have opened the text again.
-        closed = WITHOUT_ARGUMENTS["eos_closed"](self, scope) if after.finishes != self.number(False) else after.finishes
+        closed = (
+            WITHOUT_ARGUMENTS["eos_closed"](self, scope)
+            if after.finishes != self.number(False)
+            else after.finishes
+        )
         finished = self.all_of(active, after.finishes, closed)
         # A sliding window that is full moves on; it is one window until everything is written.
         over = full if self.slides < 0 else self.number(False)
@@ -337,9 +413,15 @@ class _Lowering(Expressions):
         for name in list(self.carried):
             following.update(self._next_of(name, after, phase, over, full))
         if "stays" in self.carried:
-            more = self.int_("add", self.state("stays", Kind.INT), self.where(kept, self.number(1), self.number(0), Kind.INT))
+            more = self.int_(
+                "add",
+                self.state("stays", Kind.INT),
+                self.where(kept, self.number(1), self.number(0), Kind.INT),
+            )
             following["stays"] = self.where(over, self.number(0), more, Kind.INT)
-        following["step"] = self.int_("add", self.step, self.where(active, self.number(1), self.number(0), Kind.INT))
+        following["step"] = self.int_(
+            "add", self.step, self.where(active, self.number(1), self.number(0), Kind.INT)
+        )
         if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
             self.state("finished", Kind.BOOL)
             following["finished"] = finished
@@ -349,7 +431,7 @@ class _Lowering(Expressions):
         for name, value in following.items():
             if name not in ("step", "ran", "finished"):
                 type_ = self.carried[name]
-                old = self.add("state", (), type_.kind, type_.place, name)
+                old = self.add("state", (), type_.kind, type_.extent, name)
                 following[name] = value if type_.distribution else self.where(active, value, old, type_.kind)
         return canvas, self.holds("or", full, finished), following
 
@@ -380,13 +462,17 @@ class _Lowering(Expressions):
         if name == "age":
             new = self.mask("is_mask", scope.canvas)
             older = self.int_(
-                "add", self.where(scope.touched, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT), self.number(1)
+                "add",
+                self.where(scope.touched, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT),
+                self.number(1),
             )
             return {name: self.where(new, self.number(0), older, Kind.INT)}
         if name == "eos_before":
             ends = self.reduced("any", Kind.BOOL, self.ends(scope))
             if self.slides >= 0:  # what lies before the first mask leaves the window
-                gone = self.holds("less", self.offset, self.reduced("least", Kind.REAL, self.offset, self.masked(scope)))
+                gone = self.holds(
+                    "less", self.offset, self.reduced("least", Kind.REAL, self.offset, self.masked(scope))
+                )
                 left = self.reduced("any", Kind.BOOL, self.mask("and", self.ends(scope), gone))
                 ends = self.where(full, ends, left, Kind.BOOL)
                 full = self.number(True)
@@ -398,5 +484,5 @@ class _Lowering(Expressions):
         if name == "inside":
             return {name: scope.window}
         if (keep := self.carried[name].keep) is not None:
-            return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Place.POSITION, keep)}
+            return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Extent.POSITION, keep)}
         return {}  # the caller's: window_start, generation_length, key

@@ -1,7 +1,8 @@
 """The program of one step: a list of operations, each on the results of earlier ones.
 
-Shapes: B rows, T window positions, V vocabulary. A value is per run, `[B]` or `[B, T]`, by its place. The canvas and the
-logits are values like any other: a write gives the next canvas. Not here: how an operation is computed (`backends`).
+Shapes: B rows, T window positions, V vocabulary. A value is per run, `[B]` or `[B, T]`, by its place. The
+canvas and the logits are values like any other: a write gives the next canvas. Not here: how an operation is
+computed (`backends`).
 """
 
 from __future__ import annotations
@@ -11,10 +12,11 @@ from dataclasses import dataclass, field
 from types import MappingProxyType
 
 from ..checks.facts import Facts
-from ..checks.values import Number
-from ..language.words import Kind, Place
+from ..checks.values import Scalar
+from ..language.words import Extent, Kind
 
-# What each operation does with its inputs. Both backends implement every one of them; a test compares the lists.
+# What each operation does with its inputs. Both backends implement every one of them; a test compares the
+# lists.
 READS: Mapping[str, str] = MappingProxyType(
     {
         "number": "a constant, in `of`",
@@ -123,23 +125,27 @@ CANVAS: Mapping[str, str] = MappingProxyType(
         "erase": "(canvas, mask): the canvas with MASK where a mask holds",
     }
 )
-OPERATIONS: Mapping[str, str] = MappingProxyType({**READS, **LOGITS, **ELEMENTWISE, **ROWS, **ORDERS, **GEOMETRY, **CANVAS})
+OPERATIONS: Mapping[str, str] = MappingProxyType(
+    {**READS, **LOGITS, **ELEMENTWISE, **ROWS, **ORDERS, **GEOMETRY, **CANVAS}
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`inputs` are indices of earlier operations; `of` names the observation, parameter, state or constant meant."""
+    """`inputs` are indices of earlier operations; `of` names the observation, parameter, state or constant
+    meant.
+    """
 
     name: str
     inputs: tuple[int, ...]
     kind: Kind
-    place: Place
-    of: str | Number | None = None
+    extent: Extent
+    attribute: str | Scalar | None = None
 
     def __str__(self) -> str:
         inputs = ", ".join(f"%{i}" for i in self.inputs)
-        about = "" if self.of is None else f" {self.of}"
-        return f"{self.name}{about}({inputs}): {self.kind} per {self.place.name.lower()}"
+        about = "" if self.attribute is None else f" {self.attribute}"
+        return f"{self.name}{about}({inputs}): {self.kind} per {self.extent.name.lower()}"
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,20 +153,21 @@ class ProgramParameter:
     """A parameter of the program: its kind, its value where none is given, and the values it may take."""
 
     kind: Kind
-    default: Number
-    smallest: Number | None = None
-    largest: Number | None = None
+    default: Scalar
+    smallest: Scalar | None = None
+    largest: Scalar | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Carried:
-    """A value carried from step to step: one a row or one a position; `keep`: a distribution's log probabilities of so many ids.
+class LoopCarried:
+    """A value carried from step to step: one a row or one a position; `keep`: a distribution's log
+    probabilities of so many ids.
 
     `keep` is a number or the name of a parameter.
     """
 
     kind: Kind
-    place: Place
+    extent: Extent
     keep: int | str | None = None
 
     @property
@@ -170,17 +177,17 @@ class Carried:
     @property
     def each(self) -> str:
         """What there is one of."""
-        return f"{self.keep} ids" if self.distribution else self.place.name.lower()
+        return f"{self.keep} ids" if self.distribution else self.extent.name.lower()
 
 
 @dataclass(frozen=True, slots=True)
 class Program:
     """One step of a policy.
 
-    `canvas` is the operation that gives the canvas after the step, `done` the one that says whether the window is full or
-    the row finished, `finite` whether what was seen at a position are numbers. `carried` are the values of the step's
-    state and `next` the operations that give their next values; what has none is the caller's to change.
-    `phases` names them in order, `("",)` where a policy has none.
+    `canvas` is the operation that gives the canvas after the step, `done` the one that says whether the
+    window is full or the row finished, `finite` whether what was seen at a position are numbers. `carried`
+    are the values of the step's state and `next` the operations that give their next values; what has none is
+    the caller's to change. `phases` names them in order, `("",)` where a policy has none.
     """
 
     name: str
@@ -190,7 +197,7 @@ class Program:
     canvas: int
     done: int
     finite: int
-    carried: Mapping[str, Carried]
+    carried: Mapping[str, LoopCarried]
     next: Mapping[str, int]
     phases: tuple[str, ...]
     facts: Facts = field(repr=False)
@@ -198,7 +205,9 @@ class Program:
     @property
     def observations(self) -> frozenset[str]:
         """The observations that the step reads."""
-        return frozenset(str(operation.of) for operation in self.operations if operation.name == "observation") - {"finite"}
+        return frozenset(
+            str(operation.attribute) for operation in self.operations if operation.name == "observation"
+        ) - {"finite"}
 
     def __str__(self) -> str:
         lines = [f"program {self.name}"]

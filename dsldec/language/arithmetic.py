@@ -1,7 +1,9 @@
-"""What arithmetic gives, one number at a time: the same for a bound worked out beforehand and for the slow loop.
+"""What arithmetic gives, one number at a time: the same for a bound worked out beforehand and for the slow
+loop.
 
-Numbers with a fraction are rounded to float32 after every operation (a double holds the exact result long enough), ints
-are those of 64 bits. What Python raises for, such as a division by 0, gives what IEEE 754 has for it.
+Numbers with a fraction are rounded to float32 after every operation (a double holds the exact result long
+enough), ints are those of 64 bits. What Python raises for, such as a division by 0, gives what IEEE 754 has
+for it.
 """
 
 from __future__ import annotations
@@ -12,7 +14,7 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-Number = Any  # int, float or bool, as the operation's kind says
+AnyNumber = Any  # int, float or bool, as the operation's kind says
 
 LARGEST_INT = 10**18  # of a real made an int
 
@@ -20,7 +22,8 @@ LARGEST_INT = 10**18  # of a real made an int
 def float32(value: float) -> float:
     """The nearest float32, of an int too large for a double as well."""
     if isinstance(value, int) and abs(value) >= 2**53:
-        # Rounded twice, to a double and then on, a value just above a tie could go down: one bit tells them apart.
+        # Rounded twice, to a double and then on, a value just above a tie could go down: one bit tells them
+        # apart.
         value = (value & ~0xFFF) | (0x800 if value & 0xFFF else 0)
     return ctypes.c_float(value).value
 
@@ -37,25 +40,25 @@ def quotient(a: float, b: float) -> float:
     return a / b
 
 
-def larger(a: Number, b: Number) -> Number:
+def larger(a: AnyNumber, b: AnyNumber) -> AnyNumber:
     return a if a != a or a >= b else b  # NaN stays
 
 
-def smaller(a: Number, b: Number) -> Number:
+def smaller(a: AnyNumber, b: AnyNumber) -> AnyNumber:
     return a if a != a or a <= b else b
 
 
-def are_ints(*values: Number) -> bool:
+def are_ints(*values: AnyNumber) -> bool:
     return all(isinstance(value, int) for value in values)
 
 
-def less(a: Number, b: Number) -> bool:
+def less(a: AnyNumber, b: AnyNumber) -> bool:
     """Whether a < b, as ints if both are, else as reals."""
     return bool(a < b if are_ints(a, b) else float32(a) < float32(b))
 
 
 def _rounded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
-    def apply(a: Number, b: Number) -> Number:
+    def apply(a: AnyNumber, b: AnyNumber) -> AnyNumber:
         if are_ints(a, b):
             return int64(function(a, b))
         return float32(function(float32(a), float32(b)))
@@ -63,24 +66,24 @@ def _rounded(function: Callable[[Any, Any], Any]) -> Callable[[Any, Any], Any]:
     return apply
 
 
-def _divide(a: Number, b: Number) -> float:
+def _divide(a: AnyNumber, b: AnyNumber) -> float:
     return float32(quotient(float32(a), float32(b)))
 
 
-def _floor_divide(a: Number, b: Number) -> Number:
+def _floor_divide(a: AnyNumber, b: AnyNumber) -> AnyNumber:
     if are_ints(a, b):
         return int64(a // b) if b != 0 else 0
     ratio = _divide(a, b)
     return math.copysign(math.floor(ratio), ratio) if math.isfinite(ratio) else ratio
 
 
-def _remainder(a: Number, b: Number) -> Number:
+def _remainder(a: AnyNumber, b: AnyNumber) -> AnyNumber:
     if are_ints(a, b):
         return a % b if b != 0 else 0
     return float32(float32(a) - float32(float32(b) * _floor_divide(a, b)))
 
 
-def _power(a: Number, b: Number) -> float:
+def _power(a: AnyNumber, b: AnyNumber) -> float:
     a, b = float32(a), float32(b)
     try:
         return float32(math.pow(a, b))
@@ -93,26 +96,26 @@ def _power(a: Number, b: Number) -> float:
     return -math.inf if is_negative else math.inf
 
 
-def _exp(a: Number) -> float:
+def _exp(a: AnyNumber) -> float:
     try:
         return float32(math.exp(float32(a)))
     except OverflowError:
         return math.inf
 
 
-def _log(a: Number) -> float:
+def _log(a: AnyNumber) -> float:
     a = float32(a)
     if a == 0:
         return -math.inf
     return math.nan if a < 0 else float32(math.log(a))
 
 
-def _sqrt(a: Number) -> float:
+def _sqrt(a: AnyNumber) -> float:
     a = float32(a)
     return math.nan if a < 0 else float32(math.sqrt(a))
 
 
-def _cos(a: Number) -> float:
+def _cos(a: AnyNumber) -> float:
     a = float32(a)
     return math.nan if math.isinf(a) else float32(math.cos(a))
 
@@ -121,8 +124,8 @@ def _compared(function: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool
     return lambda a, b: function(a, b) if are_ints(a, b) else function(float32(a), float32(b))
 
 
-def _whole(rounding: Callable[[float], int]) -> Callable[[Number], int]:
-    def apply(a: Number) -> int:
+def _whole(rounding: Callable[[float], int]) -> Callable[[AnyNumber], int]:
+    def apply(a: AnyNumber) -> int:
         if are_ints(a):
             return int(a)
         if math.isnan(a):
@@ -132,7 +135,7 @@ def _whole(rounding: Callable[[float], int]) -> Callable[[Number], int]:
     return apply
 
 
-ELEMENTWISE: Mapping[str, Callable[..., Number]] = {
+ELEMENTWISE: Mapping[str, Callable[..., AnyNumber]] = {
     "negate": lambda a: int64(-a) if are_ints(a) else -a,
     "add": _rounded(operator.add),
     "subtract": _rounded(operator.sub),

@@ -1,8 +1,8 @@
 """The one way a policy's text is laid out: blocks, blank lines, and where comments stay.
 
-A comment at the end of a line stays there, one on a line of its own stays before the statement it precedes, one in a
-list stays with what it follows. The result is parsed again and its tree compared before it is given away.
-Not here: how a statement is written on its line (`spell`), files (`tools.fmt`).
+A comment at the end of a line stays there, one on a line of its own stays before the statement it precedes,
+one in a list stays with what it follows. The result is parsed again and its tree compared before it is given
+away. Not here: how a statement is written on its line (`spell`), files (`tools.fmt`).
 """
 
 from __future__ import annotations
@@ -35,14 +35,19 @@ def formatted(source: Source) -> tuple[str | None, list[Diagnostic]]:
     if again is None and {diagnostic.code for diagnostic in diagnostics} <= {"E0104", "E0108"}:
         return None, diagnostics  # it was just within the limits
     if again is None or skeleton(again) != skeleton(tree) or _comments(text) != _comments(source.text):
-        raise AssertionError(f"formatting `{source.name}` would change it: this is a mistake of dsldec's, please report it")
+        raise AssertionError(
+            f"formatting `{source.name}` would change it: this is a mistake of dsldec's, please report it"
+        )
     return text, []
 
 
 def skeleton(node: object) -> object:
     """A tree without its places, to be compared."""
     if isinstance(node, syntax.Node):
-        return (type(node).__name__, *(skeleton(getattr(node, each.name)) for each in fields(node) if each.name != "span"))
+        return (
+            type(node).__name__,
+            *(skeleton(getattr(node, each.name)) for each in fields(node) if each.name != "span"),
+        )
     return tuple(map(skeleton, node)) if isinstance(node, tuple) else (type(node).__name__, node)
 
 
@@ -52,7 +57,9 @@ def _comments(text: str) -> Counter[str]:
 
 @dataclass(slots=True)
 class _Written:
-    """A line of the result before comments: its statement's parts, how deep it stands, and whether a block begins under it."""
+    """A line of the result before comments: its statement's parts, how deep it stands, and whether a block
+    begins under it.
+    """
 
     parts: Sequence[Part]
     level: int = 1
@@ -60,7 +67,7 @@ class _Written:
 
     @property
     def opens(self) -> bool:
-        return isinstance(self.node, syntax.Policy | syntax.Phase)
+        return isinstance(self.node, syntax.PolicyDefinition | syntax.Phase)
 
 
 class _Formatter:
@@ -71,7 +78,9 @@ class _Formatter:
         self.source, self.policy = source, tree.policy
         self.pieces = Pieces(source.text, everything)
         self.comments = deque(piece for piece in everything if piece.sort is Sort.COMMENT)
-        self.lines, _ = logical_lines(source, [piece for piece in everything if piece.sort is not Sort.COMMENT])
+        self.lines, _ = logical_lines(
+            source, [piece for piece in everything if piece.sort is not Sort.COMMENT]
+        )
         self.out: list[str] = []
         self.level = 0  # of what was written last
         self.read_to = 0  # where that ended in the source
@@ -101,18 +110,22 @@ class _Formatter:
 
     def _line(self, line: Line, written: _Written) -> None:
         inside, beside = self._comments_of(line)
-        if isinstance(written.node, syntax.Policy):
+        if isinstance(written.node, syntax.PolicyDefinition):
             lines, beside = self._header(inside, beside)
         else:
             lines, homeless = spelled(written.parts, self.pieces, inside, written.level * STEP)
             lines = [" " * written.level * STEP + comment.text.rstrip() for comment in homeless] + lines
         if beside is not None:
             lines[-1] += f"  {beside.text.rstrip()}"
-        self._write(lines, written.level, line.start, line.end if beside is None else max(line.end, beside.end))
+        self._write(
+            lines, written.level, line.start, line.end if beside is None else max(line.end, beside.end)
+        )
         self.is_block_start = written.opens
 
     def _header(self, inside: Sequence[Piece], beside: Piece | None) -> tuple[list[str], Piece | None]:
-        """The policy's header, on one line if it fits and nothing stands in it; and the comment that goes beside its end."""
+        """The policy's header, on one line if it fits and nothing stands in it; and the comment that goes
+        beside its end.
+        """
         parameters = [self._parameter(parameter) for parameter in self.policy.parameters]
         starts = [parameter.span.start for parameter in self.policy.parameters]
         name = self.policy.identifier.text
@@ -180,8 +193,14 @@ class _Formatter:
             self._comment(comment, self._level_of(comment))
 
     def _level_of(self, comment: Piece) -> int:
-        """How deep a comment stands that no statement follows: as deep as it is written, but no deeper than what it follows."""
-        column = len(self.source.text[self.source.text.rfind("\n", 0, comment.start) + 1 : comment.start].expandtabs(TAB))
+        """How deep a comment stands that no statement follows: as deep as it is written, but no deeper than
+        what it follows.
+        """
+        column = len(
+            self.source.text[self.source.text.rfind("\n", 0, comment.start) + 1 : comment.start].expandtabs(
+                TAB
+            )
+        )
         body = self.lines[1].column
         return min(self.level, 2 if column > body else 1 if column else 0)
 
@@ -219,24 +238,35 @@ def _phase_parts(phase: syntax.Phase) -> list[Part]:
     visits = _optional(" at most ", phase.visits, _CONDITION)
     condition = _optional(" when ", phase.condition, _CONDITION)
     otherwise = "" if phase.otherwise is None else f" else {phase.otherwise.text}"
-    return [f"phase {phase.identifier.text}", *visits, " visits" if visits else "", *condition, f"{otherwise}:"]
+    return [
+        f"phase {phase.identifier.text}",
+        *visits,
+        " visits" if visits else "",
+        *condition,
+        f"{otherwise}:",
+    ]
 
 
 def _parts(statement: syntax.Statement) -> list[Part]:
     match statement:
         case syntax.Window(shape=value):
             return ["window ", _value(value)]
-        case syntax.Draw(way=value):
+        case syntax.Draw(method=value):
             return ["draw ", _value(value)]
         case syntax.Logits(transform=value):
             return ["logits ", _value(value)]
         case syntax.Lookahead(drafts=drafts, condition=condition):
-            return ["lookahead ", _value(drafts), " accept ", "exact" if condition is None else _value(condition)]
-        case syntax.State():
+            return [
+                "lookahead ",
+                _value(drafts),
+                " accept ",
+                "exact" if condition is None else _value(condition),
+            ]
+        case syntax.StateDeclaration():
             each = " each" if statement.each else ""
             name = f"state {statement.identifier.text}: {statement.kind.text}{each} = "
             return [name, _value(statement.start), f" per {statement.scope.text}"]
-        case syntax.Function():
+        case syntax.FunctionDeclaration():
             names = ", ".join(parameter.text for parameter in statement.parameters)
             return [f"def {statement.identifier.text}({names}) = ", _value(statement.body)]
         case syntax.Commit():
@@ -245,7 +275,12 @@ def _parts(statement: syntax.Statement) -> list[Part]:
         case syntax.Revoke():
             return ["revoke ", _value(statement.mask), *_bound("most", statement.at_most)]
         case syntax.Edit():
-            return ["edit ", _value(statement.mask), *_optional(" as ", statement.ids), *_bound("most", statement.at_most)]
+            return [
+                "edit ",
+                _value(statement.mask),
+                *_optional(" as ", statement.ids),
+                *_bound("most", statement.at_most),
+            ]
         case syntax.Fill():
             return ["fill", *_optional(" when ", statement.condition)]
         case syntax.Next():

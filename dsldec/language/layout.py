@@ -1,4 +1,5 @@
-"""Are the lines of a policy indented as its blocks, and in the order a policy has: header, description, statements, phases?
+"""Are the lines of a policy indented as its blocks, and in the order a policy has: header, description,
+statements, phases?
 
 Told here, before any grammar, because a grammar notices a wrong indentation late and somewhere else.
 Not here: whether a line is a statement (`parse`, `mistakes`), how a file is laid out best (`fmt`).
@@ -13,14 +14,19 @@ from .lines import BEGINNERS, Line
 from .scan import Sort
 
 _HEADERS = frozenset({"policy", "phase"})
-# A line that ends in one of these goes on; one that begins with one of the second continues the line before it.
-_UNFINISHED = frozenset("and or not orelse if else when by as at per in = == != < > <= >= + - * / // % ** ,".split())
+# A line that ends in one of these goes on; one that begins with one of the second continues the line before
+# it.
+_UNFINISHED = frozenset(
+    "and or not orelse if else when by as at per in = == != < > <= >= + - * / // % ** ,".split()
+)
 _CONTINUING = frozenset("and or orelse if else when by as at == != < > <= >= + - * / // % ** , )".split())
 _AS_NEIGHBOURS = "start it where its neighbours start"
 
 
 def layout_mistakes(lines: Sequence[Line]) -> list[Diagnostic]:
-    """What is wrong with indentation and order, one diagnostic a cause; a line that needs no more said is no longer `sound`."""
+    """What is wrong with indentation and order, one diagnostic a cause; a line that needs no more said is no
+    longer `sound`.
+    """
     if mixed := _mixed_indentation(lines):
         return [mixed]  # columns mean nothing then
     return _Blocks(lines).mistakes
@@ -33,8 +39,17 @@ def _mixed_indentation(lines: Sequence[Line]) -> Diagnostic | None:
         if line.indent.strip(first):
             style = {" ": "spaces", "\t": "tabs"}
             both = len(set(line.indent)) > 1
-            how = "both tabs and spaces" if both else f"{style[line.indent[0]]}, the lines above with {style[first]}"
-            return Diagnostic("E0102", f"this line is indented with {how}", line.span, help="indent every line with spaces, two a block")
+            how = (
+                "both tabs and spaces"
+                if both
+                else f"{style[line.indent[0]]}, the lines above with {style[first]}"
+            )
+            return Diagnostic(
+                "E0102",
+                f"this line is indented with {how}",
+                line.span,
+                help="indent every line with spaces, two a block",
+            )
     return None
 
 
@@ -60,7 +75,9 @@ class _Blocks:
         self.mistakes: list[Diagnostic] = []
         self.columns = [0]
         self.before: Line | None = None
-        self.wrong_column: int | None = None  # a block that is indented wrongly is one mistake, not one a line
+        self.wrong_column: int | None = (
+            None  # a block that is indented wrongly is one mistake, not one a line
+        )
         self.policy: Line | None = None
         self.has_statements = self.has_phases = self.has_late = self.is_over = False
         for line in lines:
@@ -90,7 +107,9 @@ class _Blocks:
             line.sound, self.is_over = False, True
             return
         if line.column:
-            self._say(line, "E0102", "a policy starts at the beginning of a line", "remove the blanks before it")
+            self._say(
+                line, "E0102", "a policy starts at the beginning of a line", "remove the blanks before it"
+            )
         self.policy, self.columns = line, [line.column]
 
     def _headless(self, line: Line) -> None:
@@ -131,7 +150,12 @@ class _Blocks:
         """Whether `line` is no line of the block that `header` opens, but the next of the block around it."""
         if header.head == "policy" or not (line.head == "phase" or line.column < header.column):
             return False
-        self._say(header, "E0101", "this phase has no statements", "add what a step does in it, indented: `commit masked`")
+        self._say(
+            header,
+            "E0101",
+            "this phase has no statements",
+            "add what a step does in it, indented: `commit masked`",
+        )
         return True
 
     def _further(self, line: Line) -> None:
@@ -149,7 +173,12 @@ class _Blocks:
             return
         self.wrong_column = line.column
         if line.column == self.columns[0] or len(self.columns) == 1:
-            self._say(line, "E0102", "this line should be indented", "put two spaces before it: a policy is one block")
+            self._say(
+                line,
+                "E0102",
+                "this line should be indented",
+                "put two spaces before it: a policy is one block",
+            )
         else:
             self._say(line, "E0102", "this line's indentation is that of no line above it", _AS_NEIGHBOURS)
 
@@ -159,7 +188,12 @@ class _Blocks:
         body = self.columns[1] if len(self.columns) > 1 else None
         if line.pieces[0].sort is Sort.QUOTED:
             if self.before is not self.policy or self.policy is None:
-                self._say(line, "E0101", "a text in quotes cannot stand here", "a policy's description is the first line under its header")
+                self._say(
+                    line,
+                    "E0101",
+                    "a text in quotes cannot stand here",
+                    "a policy's description is the first line under its header",
+                )
                 line.sound = False
             return
         self.has_statements = True
@@ -167,13 +201,21 @@ class _Blocks:
             self._phase(line, body)
         elif self.has_phases and not self.has_late and len(self.columns) == 2 and line.column == body:
             self.has_late = True
-            self._say(line, "E0101", "this statement stands after a phase", "move it before the first phase, or into a phase")
+            self._say(
+                line,
+                "E0101",
+                "this statement stands after a phase",
+                "move it before the first phase, or into a phase",
+            )
 
     def _phase(self, line: Line, body: int | None) -> None:
         self.has_phases = True
         if body is not None and line.column > body and line.column == self.columns[-1]:
             self._say(
-                line, "E0101", "a phase cannot stand inside another", f"start it where the phases before it start: at column {body + 1}"
+                line,
+                "E0101",
+                "a phase cannot stand inside another",
+                f"start it where the phases before it start: at column {body + 1}",
             )
         elif line.column == body:
             del self.columns[2:]
@@ -181,6 +223,21 @@ class _Blocks:
     def _end(self) -> None:
         last = self.before
         if last is not None and last.head == "phase" and last.sound and _opens(last) and not self.is_over:
-            self._say(last, "E0101", "this phase has no statements", "add what a step does in it, indented: `commit masked`")
-        elif self.policy is not None and not self.has_statements and self.policy.sound and not _goes_on(self.policy):
-            self._say(self.policy, "E0101", "this policy has no statements", "add them below it, indented: `window blocks(32)`")
+            self._say(
+                last,
+                "E0101",
+                "this phase has no statements",
+                "add what a step does in it, indented: `commit masked`",
+            )
+        elif (
+            self.policy is not None
+            and not self.has_statements
+            and self.policy.sound
+            and not _goes_on(self.policy)
+        ):
+            self._say(
+                self.policy,
+                "E0101",
+                "this policy has no statements",
+                "add them below it, indented: `window blocks(32)`",
+            )

@@ -1,8 +1,9 @@
 """Every limit on a policy: on its text, and on the work that a text may make.
 
-The limits on the text are enforced here, before it is parsed, in time linear in it; the earlier ones keep the later ones cheap.
-Together they keep every stage within 2 seconds and 1 GB on one core; `tests/fuzz` holds the stages to that.
-Not here: who counts what a text may make (`parse` the depth of a tree, `checks.size` and `checks.functions` the rest).
+The limits on the text are enforced here, before it is parsed, in time linear in it; the earlier ones keep the
+later ones cheap. Together they keep every stage within 2 seconds and 1 GB on one core; `tests/fuzz` holds the
+stages to that. Not here: who counts what a text may make (`parse` the depth of a tree, `checks.size` and
+`checks.functions` the rest).
 """
 
 from __future__ import annotations
@@ -17,7 +18,9 @@ LARGEST_TEXT = 256 * 1024
 LARGEST_POLICY = 10_000
 DEEPEST_NESTING = 100
 MOST_DECLARED = 100  # parameters, states, phases: each kind; some checks take the square of it
-LARGEST_PROOF = 1_000  # parts of a name's value, names in it written out, that a proof reads; a larger one proves nothing
+LARGEST_PROOF = (
+    1_000  # parts of a name's value, names in it written out, that a proof reads; a larger one proves nothing
+)
 LARGEST_PROOFS = 20_000  # and of all that is read in all proofs
 MOST_DIAGNOSTICS = 100
 LARGEST_INT = 10**9
@@ -37,7 +40,13 @@ def unusable(source: Source) -> Diagnostic | None:
     if found is None:
         return None
     why = "a NUL" if found.group() == "\0" else f"half a character, U+{ord(found.group()):04X}"
-    return Diagnostic("E0103", "this is a byte that no text has", Span(source, *found.span()), why, "save the file as UTF-8 text")
+    return Diagnostic(
+        "E0103",
+        "this is a byte that no text has",
+        Span(source, *found.span()),
+        why,
+        "save the file as UTF-8 text",
+    )
 
 
 def pieces_within(source: Source) -> tuple[list[Piece], Diagnostic | None]:
@@ -66,12 +75,19 @@ def pieces_within(source: Source) -> tuple[list[Piece], Diagnostic | None]:
 def _too_large(span: Span) -> Diagnostic:
     label = f"more than {LARGEST_POLICY} words, numbers and signs up to here"
     return Diagnostic(
-        "E0108", "the policy is too large", span, label, "split it, or shorten it with functions: `def near(m) = dilate(m, 4)`"
+        "E0108",
+        "the policy is too large",
+        span,
+        label,
+        "split it, or shorten it with functions: `def near(m) = dilate(m, 4)`",
     )
 
 
 def nested_too_deep(span: Span) -> Diagnostic:
-    message, help_ = f"this is nested more than {DEEPEST_NESTING} deep", "give a part of it a name on a line of its own: `part = ...`"
+    message, help_ = (
+        f"this is nested more than {DEEPEST_NESTING} deep",
+        "give a part of it a name on a line of its own: `part = ...`",
+    )
     return Diagnostic("E0105", message, span, help=help_)
 
 

@@ -1,8 +1,8 @@
 """Which pieces of a text make a line: a logical one, which goes on while a bracket is open.
 
-Brackets, quotes and characters that are in no policy are told here, the first of each line; such a line is not `sound`,
-and nothing more is said of it.
-Not here: how lines are indented (`layout`), whether a line is a statement (`parse`, `mistakes`).
+Brackets, quotes and characters that are in no policy are told here, the first of each line; such a line is
+not `sound`, and nothing more is said of it. Not here: how lines are indented (`layout`), whether a line is a
+statement (`parse`, `mistakes`).
 """
 
 from __future__ import annotations
@@ -75,11 +75,11 @@ class Line:
 
 def logical_lines(source: Source, pieces: list[Piece]) -> tuple[list[Line], list[Diagnostic]]:
     """The lines that the pieces of a text make, and what is wrong with its characters, quotes and brackets."""
-    reader = _Reader(source, pieces)
+    reader = _LineReader(source, pieces)
     return reader.lines, reader.mistakes
 
 
-class _Reader:
+class _LineReader:
     def __init__(self, source: Source, pieces: list[Piece]) -> None:
         self.source = source
         self.lines: list[Line] = []
@@ -107,7 +107,11 @@ class _Reader:
         elif piece.text in _CLOSING:
             self._close(piece)
         if piece.sort in (Sort.FOREIGN, Sort.OPEN_QUOTE):
-            self._wrong(_foreign(self.source, piece) if piece.sort is Sort.FOREIGN else _open_quote(self.source, piece))
+            self._wrong(
+                _foreign(self.source, piece)
+                if piece.sort is Sort.FOREIGN
+                else _open_quote(self.source, piece)
+            )
 
     def _indent(self, piece: Piece) -> str:
         return self.source.text[self.source.text.rfind("\n", 0, piece.start) + 1 : piece.start]
@@ -116,22 +120,35 @@ class _Reader:
         """Whether a line inside brackets is the next statement: then a bracket above it lacks its end."""
         piece = self.pieces[at]
         behind = self.pieces[at + 1].text if at + 1 < len(self.pieces) else ""
-        if piece.sort in (Sort.QUOTED, Sort.OPEN_QUOTE) or (piece.text in BEGINNERS and behind not in _IN_A_LIST):
+        if piece.sort in (Sort.QUOTED, Sort.OPEN_QUOTE) or (
+            piece.text in BEGINNERS and behind not in _IN_A_LIST
+        ):
             return True
         column = len(self._indent(piece).expandtabs(TAB))
-        return self.line is not None and column <= self.line.column and self.open[-1].start in self.never_closed
+        return (
+            self.line is not None and column <= self.line.column and self.open[-1].start in self.never_closed
+        )
 
     def _close(self, piece: Piece) -> None:
         if self.open:
             self.open.pop()
         elif piece.text == ")":
             span = Span(self.source, piece.start, piece.end)
-            self._wrong(Diagnostic("E0101", "this bracket closes nothing", span, help="remove it, or write `(` where it begins"))
+            self._wrong(
+                Diagnostic(
+                    "E0101",
+                    "this bracket closes nothing",
+                    span,
+                    help="remove it, or write `(` where it begins",
+                )
+            )
 
     def _end_line(self) -> None:
         if self.open:
             span = Span(self.source, self.open[-1].start, self.open[-1].end)
-            self._wrong(Diagnostic("E0101", "this bracket is never closed", span, help="write `)` where it ends"))
+            self._wrong(
+                Diagnostic("E0101", "this bracket is never closed", span, help="write `)` where it ends")
+            )
         if self.line is not None:
             self.lines.append(self.line)
         self.open, self.line = [], None
@@ -164,7 +181,12 @@ def _foreign(source: Source, piece: Piece) -> Diagnostic:
     elif text in _OURS:
         help_ = f"write `{_OURS[text]}`"
     elif text[0].isalnum():
-        return Diagnostic("E0101", f"{shown} is no name", span, help="names are made of `a` to `z`, `A` to `Z`, `0` to `9` and `_`")
+        return Diagnostic(
+            "E0101",
+            f"{shown} is no name",
+            span,
+            help="names are made of `a` to `z`, `A` to `Z`, `0` to `9` and `_`",
+        )
     else:
         help_ = _HINTS.get(text, "")
     return Diagnostic("E0101", f"{shown} is not part of the language", span, help=help_)
@@ -173,4 +195,6 @@ def _foreign(source: Source, piece: Piece) -> Diagnostic:
 def _open_quote(source: Source, piece: Piece) -> Diagnostic:
     quote = '"""' if piece.text.startswith('"""') else '"'
     span = Span(source, piece.start, piece.start + len(quote))
-    return Diagnostic("E0101", "this text in quotes is never closed", span, help=f"write `{quote}` where it ends")
+    return Diagnostic(
+        "E0101", "this text in quotes is never closed", span, help=f"write `{quote}` where it ends"
+    )

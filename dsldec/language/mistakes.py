@@ -1,8 +1,8 @@
 """Why a line is no statement, in the user's words.
 
-The parser says at which piece it stopped and what it would have taken there; `RULES` are tried in order, and the first
-that knows the mistake tells it. All of them mark the line they are about, never the next.
-Not here: brackets, quotes and strange characters (`lines`), indentation (`layout`).
+The parser says at which piece it stopped and what it would have taken there; `RULES` are tried in order, and
+the first that knows the mistake tells it. All of them mark the line they are about, never the next. Not here:
+brackets, quotes and strange characters (`lines`), indentation (`layout`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,9 @@ from .words import KEYWORDS, RESERVED, STATEMENTS, WORDS
 
 LONGEST_SHOWN = 40
 _HEADER = "policy NAME(a: KIND = 1 in 0..8):"
-_OPERATORS = frozenset({"AND", "OR", "ORELSE", "IF", "COMPARE", "SUM_OPERATOR", "PRODUCT_OPERATOR", "POWER_OPERATOR"})
+_OPERATORS = frozenset(
+    {"AND", "OR", "ORELSE", "IF", "COMPARE", "SUM_OPERATOR", "PRODUCT_OPERATOR", "POWER_OPERATOR"}
+)
 _VALUES = frozenset({"NAME", "NUMBER", "TRUE", "FALSE", "NOT", "MINUS"})
 _BEFORE_A_NAME = frozenset("next phase set state def per else policy".split())
 # Keywords that are no word of any statement's beginning, but are taken by one rule each.
@@ -36,7 +38,9 @@ _TYPED = {
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """The parser could not go on at piece `at` of a line (`len(line.pieces)`: at its end), where it takes one of `accepts`."""
+    """The parser could not go on at piece `at` of a line (`len(line.pieces)`: at its end), where it takes one
+    of `accepts`.
+    """
 
     line: Line
     at: int
@@ -84,7 +88,9 @@ def _not_yet(stuck: Stuck) -> Diagnostic | None:
     head = stuck.line.pieces[0]
     if head.text not in RESERVED or stuck.is_let:
         return None
-    return Diagnostic("E0106", f"`{head.text}` is a word of the language that this version cannot use yet", stuck.span(head))
+    return Diagnostic(
+        "E0106", f"`{head.text}` is a word of the language that this version cannot use yet", stuck.span(head)
+    )
 
 
 def _word_as_name(stuck: Stuck) -> Diagnostic | None:
@@ -92,7 +98,10 @@ def _word_as_name(stuck: Stuck) -> Diagnostic | None:
     if not stuck.is_let or head.text not in KEYWORDS or stuck.at > 1:
         return None
     return _wrong(
-        stuck, head, f"`{head.text}` is a word of the language and cannot be a name", f"write another name: `my_{head.text} = ...`"
+        stuck,
+        head,
+        f"`{head.text}` is a word of the language and cannot be a name",
+        f"write another name: `my_{head.text} = ...`",
     )
 
 
@@ -111,7 +120,9 @@ def _not_a_statement(stuck: Stuck) -> Diagnostic | None:
         stuck,
         head,
         message,
-        f"did you mean `{close}`?" if close else f"a line starts with {known}, or gives a value a name: `sure = conf > 0.9`",
+        f"did you mean `{close}`?"
+        if close
+        else f"a line starts with {known}, or gives a value a name: `sure = conf > 0.9`",
     )
 
 
@@ -141,19 +152,37 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
     if stuck.line.head != "policy" or stuck.at < 1:
         return None
     if stuck.at == 2 and stuck.piece() is not None and pieces[1].sort is Sort.WORD:
-        return _wrong(stuck, pieces[1], "brackets are missing behind the policy's name", f"write `policy {_short(pieces[1].text)}(...):`")
+        return _wrong(
+            stuck,
+            pieces[1],
+            "brackets are missing behind the policy's name",
+            f"write `policy {_short(pieces[1].text)}(...):`",
+        )
     if stuck.depth != 1 or stuck.piece() is None or stuck.piece(-1) is None:
         return None
     before, name = pieces[stuck.at - 1], pieces[stuck.at - 1].text
     if stuck.accepts == {"COLON"} and pieces[stuck.at].sort is Sort.WORD:
         kind = pieces[stuck.at]
-        return _wrong(stuck, kind, f"a `:` is missing before `{_short(kind.text)}`", f"write `{_short(name)}: {_short(kind.text)}`")
+        return _wrong(
+            stuck,
+            kind,
+            f"a `:` is missing before `{_short(kind.text)}`",
+            f"write `{_short(name)}: {_short(kind.text)}`",
+        )
     if stuck.accepts == {"COLON"}:
-        return _wrong(stuck, before, f"the parameter `{_short(name)}` lacks its kind", f"write `{_short(name)}: real = 1`")
+        return _wrong(
+            stuck,
+            before,
+            f"the parameter `{_short(name)}` lacks its kind",
+            f"write `{_short(name)}: real = 1`",
+        )
     if stuck.accepts == {"EQUAL"}:
         name = stuck.text(-3)
         return _wrong(
-            stuck, before, f"the parameter `{_short(name)}` lacks its default", f"write `{_short(name)}: {_short(before.text)} = 1`"
+            stuck,
+            before,
+            f"the parameter `{_short(name)}` lacks its default",
+            f"write `{_short(name)}: {_short(before.text)} = 1`",
         )
     return None
 
@@ -168,7 +197,12 @@ def _header_end(stuck: Stuck) -> Diagnostic | None:
         help_ = f"write `{whole}:`" if whole == _short(whole) else "write `:` at its end"
         return _wrong(stuck, pieces[-1], "this header lacks its `:`", help_, "after this")
     if here is not None and stuck.text(-1) == ":" and stuck.depth == 0:
-        return _wrong(stuck, here, "nothing stands behind a header on its line", "start a new line, indented by two more spaces")
+        return _wrong(
+            stuck,
+            here,
+            "nothing stands behind a header on its line",
+            "start a new line, indented by two more spaces",
+        )
     return None
 
 
@@ -176,7 +210,12 @@ def _choice_in_phase_header(stuck: Stuck) -> Diagnostic | None:
     here = stuck.piece()
     if here is None or here.text != "if" or stuck.line.head != "phase" or stuck.depth:
         return None
-    return _wrong(stuck, here, "a choice in a phase's header needs brackets", "put brackets round it: `(A if CONDITION else B)`")
+    return _wrong(
+        stuck,
+        here,
+        "a choice in a phase's header needs brackets",
+        "put brackets round it: `(A if CONDITION else B)`",
+    )
 
 
 # --- inside a line ------------------------------------------------------------------------------------------------
@@ -203,13 +242,20 @@ def _half_a_choice(stuck: Stuck) -> Diagnostic | None:
     if here is not None and here.text == "else" and "ELSE" not in stuck.accepts:
         return _wrong(stuck, here, "`else` stands without `if`", "write `A if CONDITION else B`")
     ifs = [piece for piece in pieces[: stuck.at] if piece.text == "if"]
-    if "ELSE" in stuck.accepts and ifs and (stuck.line.head != "phase" or stuck.depth) and (here is None or here.text in ("),")):
+    if (
+        "ELSE" in stuck.accepts
+        and ifs
+        and (stuck.line.head != "phase" or stuck.depth)
+        and (here is None or here.text in ("),"))
+    ):
         return _wrong(stuck, ifs[-1], "this `if` lacks its `else`", "write `A if CONDITION else B`")
     return None
 
 
 def _word_for_a_value(stuck: Stuck) -> Diagnostic | None:
-    """A word of the language where a name or value is missing: `commit at least 1 by conf`. The parser took it for a name."""
+    """A word of the language where a name or value is missing: `commit at least 1 by conf`. The parser took
+    it for a name.
+    """
     before, at = stuck.piece(-1), stuck.at - 1
     if before is None or at < 1 or before.text not in KEYWORDS or before.text in ("true", "false"):
         return None
@@ -221,15 +267,27 @@ def _word_for_a_value(stuck: Stuck) -> Diagnostic | None:
 
 def value_missing(span: Span, help: str = "") -> Diagnostic:
     """Of a word of the language that stands where a value is wanted."""
-    return Diagnostic("E0101", f"a name or value is missing before `{span.text}`", span, f"`{span.text}` is a word of the language", help)
+    return Diagnostic(
+        "E0101",
+        f"a name or value is missing before `{span.text}`",
+        span,
+        f"`{span.text}` is a word of the language",
+        help,
+    )
 
 
 def _misspelt(stuck: Stuck) -> Diagnostic | None:
     here = stuck.piece()
     if here is None or here.sort is not Sort.WORD or here.text in WORDS or here.text in KEYWORDS:
         return None
-    close = did_you_mean(here.text, [word for word in KEYWORDS | _SMALL_WORDS if word.upper() in stuck.accepts])
-    return _wrong(stuck, here, f"`{_short(here.text)}` cannot stand here", f"did you mean `{close}`?") if close else None
+    close = did_you_mean(
+        here.text, [word for word in KEYWORDS | _SMALL_WORDS if word.upper() in stuck.accepts]
+    )
+    return (
+        _wrong(stuck, here, f"`{_short(here.text)}` cannot stand here", f"did you mean `{close}`?")
+        if close
+        else None
+    )
 
 
 def _no_number(stuck: Stuck) -> Diagnostic | None:
@@ -239,7 +297,12 @@ def _no_number(stuck: Stuck) -> Diagnostic | None:
     if here.sort not in (Sort.WORD, Sort.NUMBER):
         return None
     span = stuck.line.part(before.start, here.end)
-    return Diagnostic("E0101", f"`{_short(span.text)}` is no number and no name", span, help="numbers look like `32`, `0.5` or `1e-3`")
+    return Diagnostic(
+        "E0101",
+        f"`{_short(span.text)}` is no number and no name",
+        span,
+        help="numbers look like `32`, `0.5` or `1e-3`",
+    )
 
 
 def _missing_comma(stuck: Stuck) -> Diagnostic | None:
@@ -252,7 +315,13 @@ def _missing_comma(stuck: Stuck) -> Diagnostic | None:
     ):
         return None
     label = "or an operator" if stuck.accepts & _OPERATORS else ""
-    return _wrong(stuck, here, f"a comma is missing before `{_short(here.text)}`", f"write `, {_short(here.text)}`", label)
+    return _wrong(
+        stuck,
+        here,
+        f"a comma is missing before `{_short(here.text)}`",
+        f"write `, {_short(here.text)}`",
+        label,
+    )
 
 
 def _early_end(stuck: Stuck) -> Diagnostic | None:
@@ -266,8 +335,19 @@ def _out_of_place(stuck: Stuck) -> Diagnostic:
     here = stuck.piece()
     assert here is not None
     if here.sort is Sort.QUOTED:
-        return _wrong(stuck, here, "a text in quotes cannot stand here", "a policy's description is the first line under its header")
-    return _wrong(stuck, here, f"`{_short(here.text)}` cannot stand here", _form(stuck.line), f"expected {_listed(stuck)}")
+        return _wrong(
+            stuck,
+            here,
+            "a text in quotes cannot stand here",
+            "a policy's description is the first line under its header",
+        )
+    return _wrong(
+        stuck,
+        here,
+        f"`{_short(here.text)}` cannot stand here",
+        _form(stuck.line),
+        f"expected {_listed(stuck)}",
+    )
 
 
 def _form(line: Line) -> str:

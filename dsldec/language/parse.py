@@ -1,9 +1,9 @@
 """Text to tree. The only importer of lark.
 
-`parse(source)` gives the tree, or diagnostics in the user's words: never an exception, whatever the text. A text is
-looked at as pieces and lines first, which finds what a grammar finds late or not at all; then the grammar reads it
-whole, and where that fails, line by line, so that each wrong line is told once.
-Not here: what is said of a line that is no statement (`mistakes`).
+`parse(source)` gives the tree, or diagnostics in the user's words: never an exception, whatever the text. A
+text is looked at as pieces and lines first, which finds what a grammar finds late or not at all; then the
+grammar reads it whole, and where that fails, line by line, so that each wrong line is told once. Not here:
+what is said of a line that is no statement (`mistakes`).
 """
 
 from __future__ import annotations
@@ -64,13 +64,24 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
 
 
 def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diagnostic]) -> list[Diagnostic]:
-    """A parameter or state that is called like a word of the grammar is the mistake, not every place where it is used."""
+    """A parameter or state that is called like a word of the grammar is the mistake, not every place where it
+    is used.
+    """
     kinds = {str(kind) for kind in STATE_KINDS | PARAMETER_KINDS}
-    named = [a for a, b, c in zip(pieces, pieces[1:], pieces[2:], strict=False) if a.text in KEYWORDS and b.text == ":" and c.text in kinds]
+    named = [
+        a
+        for a, b, c in zip(pieces, pieces[1:], pieces[2:], strict=False)
+        if a.text in KEYWORDS and b.text == ":" and c.text in kinds
+    ]
     words = {piece.text for piece in named}
     rest = [mistake for mistake in mistakes if mistake.span is None or mistake.span.text not in words]
     spans = [Span(source, piece.start, piece.start + len(piece.text)) for piece in named]
-    taken = [Diagnostic("E0202", f"`{s.text}` is a word of the language", s, help=f"take another name: `my_{s.text}`") for s in spans]
+    taken = [
+        Diagnostic(
+            "E0202", f"`{s.text}` is a word of the language", s, help=f"take another name: `my_{s.text}`"
+        )
+        for s in spans
+    ]
     return rest + taken
 
 
@@ -86,12 +97,16 @@ def _built(source: Source, tree: lark.Tree[Any]) -> tuple[syntax.PolicyFile | No
 
 
 def _alone(line: Line) -> list[Diagnostic]:
-    """What is wrong with a line, whatever is wrong with its neighbours: it is parsed in a policy that has nothing else."""
+    """What is wrong with a line, whatever is wrong with its neighbours: it is parsed in a policy that has
+    nothing else.
+    """
     before, behind = _surroundings(line)
     read = _read(before + line.source.text[line.start : line.end] + behind)
     shift = line.start - len(before)
     if isinstance(read, _Stopped):
-        at = next((i for i, piece in enumerate(line.pieces) if piece.start >= read.at + shift), len(line.pieces))
+        at = next(
+            (i for i, piece in enumerate(line.pieces) if piece.start >= read.at + shift), len(line.pieces)
+        )
         return [explained(Stuck(line, at, read.accepts))]
     builder = _Builder(line.source, shift)
     builder.build(read)
@@ -175,9 +190,11 @@ _EXPRESSIONS = frozenset(
 
 
 class _Builder:
-    """Builds our nodes from lark's: a rule's children are its class's fields, or a method named as the rule says how.
+    """Builds our nodes from lark's: a rule's children are its class's fields, or a method named as the rule
+    says how.
 
-    Works with an explicit stack: a long chain of operators is a deep tree, and must not overflow Python's own stack.
+    Works with an explicit stack: a long chain of operators is a deep tree, and must not overflow Python's own
+    stack.
     """
 
     def __init__(self, source: Source, shift: int = 0) -> None:
@@ -193,7 +210,9 @@ class _Builder:
             span = self._span(node)
             self._check_depth(node, span)
             method = getattr(self, node.data, None)
-            built[id(node)] = method(span, *children) if method is not None else _CLASSES[node.data](span, *children)
+            built[id(node)] = (
+                method(span, *children) if method is not None else _CLASSES[node.data](span, *children)
+            )
         result: syntax.PolicyFile = built[id(tree)]
         return result
 
@@ -212,12 +231,16 @@ class _Builder:
 
     # The file
 
-    def policy(self, span: Span, identifier: Any, parameters: Any, doc: Any, *body: Any) -> syntax.Policy:
+    def policy(
+        self, span: Span, identifier: Any, parameters: Any, doc: Any, *body: Any
+    ) -> syntax.PolicyDefinition:
         phases = tuple(part for part in body if isinstance(part, syntax.Phase))
         statements = tuple(part for part in body if not isinstance(part, syntax.Phase))
-        return syntax.Policy(span, identifier, parameters or (), doc, statements, phases)
+        return syntax.PolicyDefinition(span, identifier, parameters or (), doc, statements, phases)
 
-    def phase(self, span: Span, identifier: Any, visits: Any, condition: Any, otherwise: Any, *statements: Any) -> syntax.Phase:
+    def phase(
+        self, span: Span, identifier: Any, visits: Any, condition: Any, otherwise: Any, *statements: Any
+    ) -> syntax.Phase:
         return syntax.Phase(span, identifier, visits, condition, otherwise, statements)
 
     def doc(self, span: Span, token: lark.Token) -> syntax.Doc:
@@ -226,20 +249,24 @@ class _Builder:
 
     # Statements
 
-    def state(self, span: Span, identifier: Any, kind: Any, each: Any, start: Any, scope: Any) -> syntax.State:
-        return syntax.State(span, identifier, kind, each is not None, start, scope)
+    def state(
+        self, span: Span, identifier: Any, kind: Any, each: Any, start: Any, scope: Any
+    ) -> syntax.StateDeclaration:
+        return syntax.StateDeclaration(span, identifier, kind, each is not None, start, scope)
 
-    def function(self, span: Span, identifier: Any, names: Any, body: Any) -> syntax.Function:
-        return syntax.Function(span, identifier, names or (), body)
+    def function(self, span: Span, identifier: Any, names: Any, body: Any) -> syntax.FunctionDeclaration:
+        return syntax.FunctionDeclaration(span, identifier, names or (), body)
 
     def lookahead(self, span: Span, drafts: Any, acceptance: Any) -> syntax.Lookahead:
-        return syntax.Lookahead(span, drafts, acceptance if isinstance(acceptance, syntax.Expression) else None)
+        return syntax.Lookahead(
+            span, drafts, acceptance if isinstance(acceptance, syntax.Expression) else None
+        )
 
     def window(self, span: Span, shape: Any) -> syntax.Window:
         return syntax.Window(span, _by_place(shape, WINDOWS))
 
-    def draw(self, span: Span, way: Any) -> syntax.Draw:
-        return syntax.Draw(span, _by_place(way, DRAWS))
+    def draw(self, span: Span, method: Any) -> syntax.Draw:
+        return syntax.Draw(span, _by_place(method, DRAWS))
 
     def logits(self, span: Span, transform: Any) -> syntax.Logits:
         return syntax.Logits(span, _by_place(transform, TRANSFORMS))
@@ -282,7 +309,11 @@ class _Builder:
             value = self._value(span, token)
             return syntax.Literal(span, value if minus is None else -value)
         if minus is not None:
-            self.mistakes.append(Diagnostic("E0101", f"`{span.text}` is not a number", span, help="write `true` or `false` alone"))
+            self.mistakes.append(
+                Diagnostic(
+                    "E0101", f"`{span.text}` is not a number", span, help="write `true` or `false` alone"
+                )
+            )
         return syntax.Literal(span, token == "true")
 
     def _value(self, span: Span, token: lark.Token) -> int | float:
@@ -303,15 +334,22 @@ class _Builder:
 
 
 def _by_place(shape: Any, words: Mapping[str, Word]) -> Any:
-    """`gumbel(temperature=0.7)` as `gumbel(0.7)`: arguments that could stand without their names, where nothing is missing before them."""
+    """`gumbel(temperature=0.7)` as `gumbel(0.7)`: arguments that could stand without their names, where
+    nothing is missing before them.
+    """
     word = words.get(shape.function.text) if isinstance(shape, syntax.Call) else None
     if word is None or len({keyword.identifier.text for keyword in shape.keywords}) != len(shape.keywords):
         return shape
     named = {keyword.identifier.text: keyword for keyword in shape.keywords}
-    places = takewhile(lambda slot: slot.name in named and not slot.named and not slot.many, word.slots[len(shape.arguments) :])
+    places = takewhile(
+        lambda slot: slot.name in named and not slot.named and not slot.many,
+        word.slots[len(shape.arguments) :],
+    )
     placed = [named[slot.name] for slot in places]
     rest = tuple(keyword for keyword in shape.keywords if keyword not in placed)
-    return syntax.Call(shape.span, shape.function, (*shape.arguments, *(keyword.value for keyword in placed)), rest)
+    return syntax.Call(
+        shape.span, shape.function, (*shape.arguments, *(keyword.value for keyword in placed)), rest
+    )
 
 
 def _rule(class_name: str) -> str:
@@ -320,5 +358,7 @@ def _rule(class_name: str) -> str:
 
 
 _CLASSES: dict[str, Any] = {
-    _rule(name): each for name, each in vars(syntax).items() if isinstance(each, type) and issubclass(each, syntax.Node)
+    _rule(name): each
+    for name, each in vars(syntax).items()
+    if isinstance(each, type) and issubclass(each, syntax.Node)
 }

@@ -1,8 +1,9 @@
-"""What pieces a text is made of: words, numbers, operators, comments, line breaks, and what belongs to no policy.
+"""What pieces a text is made of: words, numbers, operators, comments, line breaks, and what belongs to no
+policy.
 
-`parse` looks at these before the grammar does, and `fmt` finds the comments among them. The patterns of words, numbers,
-texts in quotes and comments are those of `grammar/policy.lark`; a test compares the two.
-Not here: how the pieces fit together (`layout`, `parse`).
+`parse` looks at these before the grammar does, and `fmt` finds the comments among them. The patterns of
+words, numbers, texts in quotes and comments are those of `grammar/policy.lark`; a test compares the two. Not
+here: how the pieces fit together (`layout`, `parse`).
 """
 
 from __future__ import annotations
@@ -14,7 +15,8 @@ from typing import NamedTuple
 
 
 class Sort(StrEnum):
-    """What a piece of text is. `BREAK` holds empty lines too; `OPEN_QUOTE` runs to where its closing quote was looked for.
+    """What a piece of text is. `BREAK` holds empty lines too; `OPEN_QUOTE` runs to where its closing quote
+    was looked for.
 
     `FOREIGN` is in no policy.
     """
@@ -41,8 +43,8 @@ class Piece(NamedTuple):
         return self.start + len(self.text)
 
 
-# What other languages write, in one piece so that the message can name all of it. None of these is part of a policy:
-# `a <-b` and `by=-x` are, so `<-` and `=-` are not listed.
+# What other languages write, in one piece so that the message can name all of it. None of these is part of a
+# policy: `a <-b` and `by=-x` are, so `<-` and `=-` are not listed.
 _ELSEWHERE = r"&&|\|\||<>|=<|=>|===|!==|:=|[-+*/%]=|->"
 
 _PIECES = re.compile(

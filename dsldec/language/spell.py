@@ -1,7 +1,8 @@
-"""How a statement is written: its spaces, its brackets, and how what is too long or commented is spread inside brackets.
+"""How a statement is written: its spaces, its brackets, and how what is too long or commented is spread
+inside brackets.
 
-A line is broken only inside brackets that it already has: where a comment stands in them, or where the line would be
-longer than `LONGEST_LINE`. Brackets that the tree does not need go, unless a line is broken in them.
+A line is broken only inside brackets that it already has: where a comment stands in them, or where the line
+would be longer than `LONGEST_LINE`. Brackets that the tree does not need go, unless a line is broken in them.
 Not here: comments between statements, blank lines and blocks (`fmt`).
 """
 
@@ -21,7 +22,19 @@ LONGEST_LINE = 120
 INSIDE = 4  # columns that a line inside brackets is further in than the line of the bracket
 
 # How tightly a node holds together; what is looser than its place allows needs brackets.
-_LOOSE, _ALTERNATIVE, _DISJUNCTION, _CONJUNCTION, _INVERSION, _COMPARISON, _SUM, _PRODUCT, _NEGATION, _POWER, _ATOM = range(11)
+(
+    _LOOSE,
+    _ALTERNATIVE,
+    _DISJUNCTION,
+    _CONJUNCTION,
+    _INVERSION,
+    _COMPARISON,
+    _SUM,
+    _PRODUCT,
+    _NEGATION,
+    _POWER,
+    _ATOM,
+) = range(11)
 _ARITHMETIC = {"+": _SUM, "-": _SUM, "**": _POWER}
 
 
@@ -46,12 +59,16 @@ _Chain = syntax.Alternative | syntax.Disjunction | syntax.Conjunction | syntax.A
 def operands(node: Expression) -> list[Operand]:
     """What an operator stands between, outermost operator only. Empty for a name, number or call.
 
-    Nobody should have to remember how `and`, `or`, `orelse` and `if` bind: among these, brackets stay where they are written.
+    Nobody should have to remember how `and`, `or`, `orelse` and `if` bind: among these, brackets stay where
+    they are written.
     """
     parts = _operands(node)
     if not isinstance(node, _Logic):
         return parts
-    return [part._replace(keeps=isinstance(part.node, _Logic) and type(part.node) is not type(node)) for part in parts]
+    return [
+        part._replace(keeps=isinstance(part.node, _Logic) and type(part.node) is not type(node))
+        for part in parts
+    ]
 
 
 def _operands(node: Expression) -> list[Operand]:
@@ -135,7 +152,9 @@ class Pieces:
         return bool(self.text[self.text.rfind("\n", 0, comment.start) + 1 : comment.start].strip())
 
 
-def spelled(parts: Sequence[Part], pieces: Pieces, comments: Sequence[Piece], indent: int) -> tuple[list[str], list[Piece]]:
+def spelled(
+    parts: Sequence[Part], pieces: Pieces, comments: Sequence[Piece], indent: int
+) -> tuple[list[str], list[Piece]]:
     """The lines of a statement, and those of the comments inside it that no bracket of an expression holds."""
     speller = _Speller(pieces)
     homeless = speller.take(comments, parts)
@@ -158,7 +177,9 @@ class _Group(NamedTuple):
 
 
 class _Speller:
-    """Writes one statement. `calls` and `brackets` are those spread over lines, by node, with the comments right inside them."""
+    """Writes one statement. `calls` and `brackets` are those spread over lines, by node, with the comments
+    right inside them.
+    """
 
     def __init__(self, pieces: Pieces) -> None:
         self.pieces = pieces
@@ -168,7 +189,9 @@ class _Speller:
     # --- what is spread
 
     def take(self, comments: Sequence[Piece], parts: Sequence[Part]) -> list[Piece]:
-        """Spread every group that holds a comment; the innermost keeps it. The comments that none holds are given back."""
+        """Spread every group that holds a comment; the innermost keeps it. The comments that none holds are
+        given back.
+        """
         operands = [part for part in parts if isinstance(part, Operand)] if comments else []
         groups = deque(group for operand in operands for group in self._groups(operand.node))
         around: list[_Group] = []
@@ -198,7 +221,9 @@ class _Speller:
         """Whether it has brackets, not spread yet, that could be."""
         if node in self.calls or node in self.brackets:
             return False
-        return isinstance(node, syntax.Call) or (len(operands(node)) > 1 and self.pieces.brackets(node) is not None)
+        return isinstance(node, syntax.Call) or (
+            len(operands(node)) > 1 and self.pieces.brackets(node) is not None
+        )
 
     def spread(self, node: Expression) -> None:
         (self.calls if isinstance(node, syntax.Call) else self.brackets)[node] = []
@@ -228,7 +253,11 @@ class _Speller:
     def _links(self, node: Expression) -> list[Operand]:
         """The operands of a chain `a + b - c` as one list, for writing one a line."""
         links = operands(node)
-        while isinstance(node, _Chain) and _level(links[0].node) == _level(node) < _POWER and links[0].node not in self.brackets:
+        while (
+            isinstance(node, _Chain)
+            and _level(links[0].node) == _level(node) < _POWER
+            and links[0].node not in self.brackets
+        ):
             links = [*operands(links[0].node), *links[1:]]
         return links
 
@@ -253,7 +282,9 @@ class _Speller:
         _go_on(lines, [")"])
         return lines
 
-    def _spread_out(self, opening: str, items: Sequence[Operand], behind: str, comments: Sequence[Piece], indent: int) -> list[str]:
+    def _spread_out(
+        self, opening: str, items: Sequence[Operand], behind: str, comments: Sequence[Piece], indent: int
+    ) -> list[str]:
         """Brackets with one item a line in them, each with its comments."""
         margin = " " * (indent + INSIDE)
         above, beside = placed([item.node.span.start for item in items], comments, self.pieces)
@@ -272,8 +303,12 @@ class _Speller:
         return lines
 
 
-def placed(starts: Sequence[int], comments: Sequence[Piece], pieces: Pieces) -> tuple[list[list[str]], list[str]]:
-    """Of comments in a list whose items start there: those above each item and, last, above the end; and the one beside each."""
+def placed(
+    starts: Sequence[int], comments: Sequence[Piece], pieces: Pieces
+) -> tuple[list[list[str]], list[str]]:
+    """Of comments in a list whose items start there: those above each item and, last, above the end; and the
+    one beside each.
+    """
     above: list[list[str]] = [[] for _ in range(len(starts) + 1)]
     beside = [""] * len(starts)
     for comment in comments:

@@ -1,7 +1,7 @@
 """The tree of a policy: one frozen class per grammar rule, a span on every node.
 
-Nodes compare by identity, so that what checks find out about a node can be kept in a dictionary beside the tree.
-Not here: how text becomes a tree (`parse`) or what a tree means (`words`, `checks`).
+Nodes compare by identity, so that what checks find out about a node can be kept in a dictionary beside the
+tree. Not here: how text becomes a tree (`parse`) or what a tree means (`words`, `checks`).
 """
 
 from __future__ import annotations
@@ -131,7 +131,18 @@ class Conditional(Node):
 
 
 Expression = (
-    Number | Boolean | Name | Call | Negation | Arithmetic | Comparison | Inversion | Conjunction | Disjunction | Alternative | Conditional
+    Number
+    | Boolean
+    | Name
+    | Call
+    | Negation
+    | Arithmetic
+    | Comparison
+    | Inversion
+    | Conjunction
+    | Disjunction
+    | Alternative
+    | Conditional
 )
 
 
@@ -149,7 +160,7 @@ class Window(Node):
 class Draw(Node):
     """`draw gumbel(temperature)`: how the token is chosen."""
 
-    way: Expression
+    method: Expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -161,14 +172,16 @@ class Logits(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookahead(Node):
-    """`lookahead drafts accept condition`: so many drafts are verified in one forward; without a condition, exactly."""
+    """`lookahead drafts accept condition`: so many drafts are verified in one forward; without a condition,
+    exactly.
+    """
 
     drafts: Expression
     condition: Expression | None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class State(Node):
+class StateDeclaration(Node):
     """`state identifier: kind each = start per scope`: a value carried from step to step."""
 
     identifier: Identifier
@@ -179,7 +192,7 @@ class State(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Function(Node):
+class FunctionDeclaration(Node):
     """`def identifier(parameters) = body`: written out wherever it is called."""
 
     identifier: Identifier
@@ -279,12 +292,30 @@ class Let(Node):
     value: Expression
 
 
-Statement = Window | Draw | Logits | Lookahead | State | Function | Commit | Revoke | Edit | Fill | Stay | Next | Finish | Set | Let
+Statement = (
+    Window
+    | Draw
+    | Logits
+    | Lookahead
+    | StateDeclaration
+    | FunctionDeclaration
+    | Commit
+    | Revoke
+    | Edit
+    | Fill
+    | Stay
+    | Next
+    | Finish
+    | Set
+    | Let
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Phase(Node):
-    """`phase identifier [at most visits visits] [when condition] [else otherwise]:` and the statements of its steps."""
+    """`phase identifier [at most visits visits] [when condition] [else otherwise]:` and the statements of its
+    steps.
+    """
 
     identifier: Identifier
     visits: Expression | None
@@ -329,8 +360,10 @@ class Doc(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Policy(Node):
-    """A policy's header, its statements in order, and its phases; without any the statements are those of every step."""
+class PolicyDefinition(Node):
+    """A policy's header, its statements in order, and its phases; without any the statements are those of
+    every step.
+    """
 
     identifier: Identifier
     parameters: tuple[Parameter, ...]
@@ -343,4 +376,4 @@ class Policy(Node):
 class PolicyFile(Node):
     """One policy a file."""
 
-    policy: Policy
+    policy: PolicyDefinition

@@ -1,1 +1,3 @@
-"""Denoisers: what one is, Hugging Face models as denoisers, and the embedded model with its tasks and its training."""
+"""Denoisers: what one is, Hugging Face models as denoisers, and the embedded model with its tasks and its
+training.
+"""

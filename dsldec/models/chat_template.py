@@ -1,6 +1,8 @@
-"""A prompt in a model's chat template: text that the template, a program that comes with the model, makes of it in bounded time.
+"""A prompt in a model's chat template: text that the template, a program that comes with the model, makes of
+it in bounded time.
 
-It runs in a process of its own, which is ended when it takes too long; the process is kept for the next prompt.
+It runs in a process of its own, which is ended when it takes too long; the process is kept for the next
+prompt.
 
 Not here: what a template sees (`template_process`).
 """
@@ -31,14 +33,28 @@ class TemplateFailedError(Exception):
 
 
 def in_template(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
-    """The text that the model is to go on with. Raises `TemplateFailedError`, and whatever a tokenizer of the model's own code raises."""
+    """The text that the model is to go on with. Raises `TemplateFailedError`, and whatever a tokenizer of the
+    model's own code raises.
+    """
     from transformers import PreTrainedTokenizerBase
 
     # Another one is code that was trusted, and may need no template.
-    if type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template or not sys.executable:
+    if (
+        type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template
+        or not sys.executable
+    ):
         return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
-    special = {name: token if isinstance(token, list) else str(token) for name, token in tokenizer.special_tokens_map.items()}
-    values = {"messages": messages, "tools": None, "documents": None, "add_generation_prompt": True, **special}
+    special = {
+        name: token if isinstance(token, list) else str(token)
+        for name, token in tokenizer.special_tokens_map.items()
+    }
+    values = {
+        "messages": messages,
+        "tools": None,
+        "documents": None,
+        "add_generation_prompt": True,
+        **special,
+    }
     return _PROCESS.rendered(tokenizer.get_chat_template(), values)
 
 
@@ -57,7 +73,11 @@ class _Process:
             answer = self._asked(line, TIME_LIMIT)
         if answer is None:
             late = time.monotonic() - begun >= TIME_LIMIT
-            raise TemplateFailedError(f"it takes longer than {TIME_LIMIT:g} seconds" if late else "it ends the process that renders it")
+            raise TemplateFailedError(
+                f"it takes longer than {TIME_LIMIT:g} seconds"
+                if late
+                else "it ends the process that renders it"
+            )
         if "error" in answer:
             raise TemplateFailedError(answer["error"])
         return str(answer["text"])
@@ -107,11 +127,18 @@ class _Process:
 
     def _start(self) -> None:
         places = [
-            str(Path(str(found.origin)).parent.parent) for name in ("jinja2", "markupsafe") if (found := importlib.util.find_spec(name))
+            str(Path(str(found.origin)).parent.parent)
+            for name in ("jinja2", "markupsafe")
+            if (found := importlib.util.find_spec(name))
         ]
         command = [sys.executable, "-I", "-S", str(Path(template_process.__file__)), *dict.fromkeys(places)]
         self._running = subprocess.Popen(
-            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True, encoding="utf-8"
+            command,
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            text=True,
+            encoding="utf-8",
         )
         self._owner = os.getpid()
         if self._line(START_LIMIT) is None:

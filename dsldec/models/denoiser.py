@@ -9,6 +9,7 @@ from typing import Any, Protocol, runtime_checkable
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
+from ..renamed import warn_of_former
 from ..spelling import option, reads_flags
 
 
@@ -16,15 +17,16 @@ from ..spelling import option, reads_flags
 class Denoiser(Protocol):
     """Any callable `ids [b, L] int64 -> logits [b, L, V]` with these two attributes.
 
-    Optional attributes: `eos_id` (decoding of a row stops at it); `padding = True` (rows of mixed lengths come in one
-    call, `denoiser(ids, lengths=[b])`, each padded on the right); `chooses = True` (it may be called for the logits of
-    some columns, each row its own: `denoiser(ids, at=[b, W] int64) -> [b, W, V]`, those that the whole call has there);
-    `kept(rows, length)` (memory for keys and values, a `kept.KeysAndValues`, that a part of the canvas can be fed to);
-    `block_length` of a block-causal model, where a position sees its own block both ways and those before it, blocks counted from
-    the first column of the canvas; `device`; `max_length` (prompt and generation); `gen_length` (what the model is usually
-    asked for); `encode(text) -> ids` and `decode_text(ids) -> text`, for texts with gaps `encode_gaps(text) -> ids` and
-    `filled(text, ids) -> text`.
-    A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt length together.
+    Optional attributes: `eos_id` (decoding of a row stops at it); `pads = True` (rows of mixed lengths come
+    in one call, `denoiser(ids, lengths=[b])`, each padded on the right); `selects_columns = True` (it may be
+    called for the logits of some columns, each row its own: `denoiser(ids, columns=[b, W] int64) -> [b, W,
+    V]`, those that the whole call has there); `kv_cache(rows, length)` (a `kv_cache.KVCache`, with which a
+    part of the canvas can be fed); `block_length` of a block-causal model, where a position sees its own
+    block both ways and those before it, blocks counted from the first column of the canvas; `device`;
+    `max_length` (prompt and generation); `gen_length` (what the model is usually asked for); `encode(text) ->
+    ids` and `decode_text(ids) -> text`, for texts with gaps `encode_gaps(text) -> ids` and `filled(text, ids)
+    -> text`. A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt
+    length together.
     """
 
     mask_id: int
@@ -33,13 +35,60 @@ class Denoiser(Protocol):
     def __call__(self, ids: Tensor) -> Tensor: ...
 
 
+# Optional attributes whose names have changed; the former ones work until version 0.3.
+FORMER = {"pads": "padding", "selects_columns": "chooses", "kv_cache": "kept"}
+
+
+def capability(denoiser: Any, name: str) -> Any:
+    """An optional attribute of a denoiser, `None` if it has none; under its former name, with a
+    `DeprecationWarning`.
+    """
+    if hasattr(denoiser, name):
+        return getattr(denoiser, name)
+    value = getattr(denoiser, FORMER[name], None)
+    if value is not None:
+        warn_of_former(FORMER[name], name)
+    return value
+
+
+def columns_keyword(denoiser: Any) -> str:
+    """How a denoiser that selects columns calls them in a call: `columns`, or `at` where it has the former
+    names.
+    """
+    return "columns" if hasattr(denoiser, "selects_columns") or not hasattr(denoiser, "chooses") else "at"
+
+
+def kv_cache_of(denoiser: Any, rows: int, length: int) -> Any:
+    """A KV cache for so many rows of so many columns, `None` where the denoiser has none. Raises what the
+    denoiser raises.
+    """
+    make = capability(denoiser, "kv_cache")
+    if make is None:
+        return None
+    return make(rows, length) if hasattr(denoiser, "kv_cache") else _FormerCache(make(rows, length))
+
+
+class _FormerCache:
+    """A KV cache with the former names of its method and keyword."""
+
+    def __init__(self, cache: Any) -> None:
+        self.cache, self.store = cache, cache.keep
+
+    def __call__(self, *inputs: Tensor, columns: Tensor) -> Any:
+        return self.cache(*inputs, at=columns)
+
+
 def require_denoiser(denoiser: Any) -> None:
     """Raise `UsageError` (E0408) for something that cannot denoise."""
-    lacking = [name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")]
+    lacking = [
+        name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")
+    ]
     if not callable(denoiser):
         message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
         given = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
-        raise UsageError(Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({given})`"))
+        raise UsageError(
+            Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({given})`")
+        )
     if not lacking:
         _require_ids_that_fit(denoiser)
     else:
@@ -51,7 +100,11 @@ def require_denoiser(denoiser: Any) -> None:
 
 
 def _require_ids_that_fit(denoiser: Denoiser) -> None:
-    size, eos_id, blocks = denoiser.vocab_size, getattr(denoiser, "eos_id", None), getattr(denoiser, "block_length", None)
+    size, eos_id, blocks = (
+        denoiser.vocab_size,
+        getattr(denoiser, "eos_id", None),
+        getattr(denoiser, "block_length", None),
+    )
     wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} are two different ids below {size}"
     if not reads_flags():
         help_ += "; without an end of text, `eos_id` is None"
@@ -60,7 +113,10 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
         wrong = f"its `eos_id` is {eos_id}{', and so is its `mask_id`' * (eos_id == denoiser.mask_id)}"
     elif blocks is not None and (not hasattr(blocks, "__index__") or blocks < 1):
-        wrong, help_ = f"its `block_length` is {blocks}", "a block has 1 token or more; a model that sees the whole canvas has none"
+        wrong, help_ = (
+            f"its `block_length` is {blocks}",
+            "a block has 1 token or more; a model that sees the whole canvas has none",
+        )
     if wrong:
         raise UsageError(Diagnostic("E0408", f"this denoiser cannot be right: {wrong}", help=help_))
 
@@ -71,14 +127,20 @@ def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length
         outside = next((i for i in prompt if not 0 <= i < denoiser.vocab_size), None)
         if outside is not None:
             message = f"prompt {index} holds the id {outside}, and the vocabulary has {denoiser.vocab_size}"
-            raise UsageError(Diagnostic("E0409", message, help="encode the text with the model's own tokenizer"))
+            raise UsageError(
+                Diagnostic("E0409", message, help="encode the text with the model's own tokenizer")
+            )
         if problem := too_long(denoiser, len(prompt), gen_length):
-            raise UsageError(Diagnostic("E0407", f"prompt {index} is too long: {problem.message}", help=problem.help))
+            raise UsageError(
+                Diagnostic("E0407", f"prompt {index} is too long: {problem.message}", help=problem.help)
+            )
 
 
 def memory_ran_out(error: BaseException) -> bool:
     """Whether this is how torch, on some device, or Python says that memory does not suffice."""
-    said = re.search(r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE)
+    said = re.search(
+        r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE
+    )
     return isinstance(error, MemoryError) or said is not None
 
 
@@ -89,7 +151,11 @@ def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnos
         return None
     message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {most} the model takes"
     fits = most - prompt_length
-    help_ = f"shorten the prompt to fewer than {most} tokens" if gen_length else f"shorten the text, or its gaps, to {most} tokens"
+    help_ = (
+        f"shorten the prompt to fewer than {most} tokens"
+        if gen_length
+        else f"shorten the text, or its gaps, to {most} tokens"
+    )
     if fits > 0:
         help_ = f"generate less: {option('gen_length', fits)}"
     return Diagnostic("E0407", message, help=help_)

@@ -1,6 +1,8 @@
-"""Which families of models there are: how a configuration tells them, how each is loaded, what its logits speak of.
+"""Which families of models there are: how a configuration tells them, how each is loaded, what its logits
+speak of.
 
-Not here: loading (`loading`), ids and lengths (`traits`). A configuration says all this; no code of a model runs for it.
+Not here: loading (`loading`), ids and lengths (`traits`). A configuration says all this; no code of a model
+runs for it.
 """
 
 from __future__ import annotations
@@ -23,9 +25,10 @@ MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last 
 class Family:
     """A kind of model that can denoise. `auto`: the Auto classes it may be loaded by, the best first.
 
-    `shift_logits`: its logits at a position speak of the next one. `masks`: MASK ids by size of the vocabulary, for models
-    whose files do not say theirs. `block_causal`: it sees its own block both ways and those before it; `block_length` is then
-    what is known of models whose files do not say. `stock`: the model type of transformers' own that computes the same.
+    `shift_logits`: its logits at a position speak of the next one. `masks`: MASK ids by size of the
+    vocabulary, for models whose files do not say theirs. `block_causal`: it sees its own block both ways and
+    those before it; `block_length` is then what is known of models whose files do not say. `stock`: the model
+    type of transformers' own that computes the same.
     """
 
     name: str
@@ -48,10 +51,15 @@ class Declined:
 
 
 def _names(config: Config) -> list[str]:
-    """The class that the weights were saved from; where none is named, the one transformers has for the model type."""
+    """The class that the weights were saved from; where none is named, the one transformers has for the model
+    type.
+    """
     if names := config.get("architectures"):
         return list(names)
-    from transformers.models.auto.modeling_auto import MODEL_FOR_CAUSAL_LM_MAPPING_NAMES, MODEL_FOR_MASKED_LM_MAPPING_NAMES
+    from transformers.models.auto.modeling_auto import (
+        MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
+        MODEL_FOR_MASKED_LM_MAPPING_NAMES,
+    )
 
     tables = (MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
     known: list[str] = [table[config["model_type"]] for table in tables if config.get("model_type") in table]
@@ -60,7 +68,10 @@ def _names(config: Config) -> list[str]:
 
 def _named(pattern: str) -> Callable[[Config], bool]:
     """Whether the model type, or a class, has such a name."""
-    return lambda config: any(re.search(pattern, word, re.IGNORECASE) for word in (str(config.get("model_type", "")), *_names(config)))
+    return lambda config: any(
+        re.search(pattern, word, re.IGNORECASE)
+        for word in (str(config.get("model_type", "")), *_names(config))
+    )
 
 
 def _own_code(config: Config) -> bool:
@@ -73,11 +84,17 @@ def _has_masked_head(config: Config) -> bool:
 
 def _has_causal_head(config: Config) -> bool:
     names = [name for name in _names(config) if not name.endswith(MASKED_HEADS)]
-    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or bool(config.get("is_decoder"))
+    return any(name.endswith(("ForCausalLM", "LMHeadModel")) for name in names) or bool(
+        config.get("is_decoder")
+    )
 
 
 def _says_its_blocks(config: Config) -> bool:
-    return config.get("is_causal") is False and _has_causal_head(config) and any(isinstance(config.get(name), int) for name in BLOCK_NAMES)
+    return (
+        config.get("is_causal") is False
+        and _has_causal_head(config)
+        and any(isinstance(config.get(name), int) for name in BLOCK_NAMES)
+    )
 
 
 def stock_of(config: Config) -> str | None:
@@ -93,22 +110,32 @@ DECLINED = (
         "give a masked language model: one network that fills in masks",
     ),
     Declined(
-        lambda config: _has_causal_head(config) and not _own_code(config) and config.get("is_causal") is not False and not stock_of(config),
+        lambda config: (
+            _has_causal_head(config)
+            and not _own_code(config)
+            and config.get("is_causal") is not False
+            and not stock_of(config)
+        ),
         "is causal: a position sees only what stands left of it, and a denoiser has to see both sides",
         'give a diffusion language model; one trained from this class says so in its `config.json`: `"is_causal": false`, '
         'and, where it is block-causal, `"block_length": 4`, say',
     ),
     Declined(
-        lambda config: not (stock_of(config) or _own_code(config) or _has_masked_head(config) or _has_causal_head(config)),
+        lambda config: (
+            not (
+                stock_of(config) or _own_code(config) or _has_masked_head(config) or _has_causal_head(config)
+            )
+        ),
         "has no language-model head: it gives no logits over a vocabulary",
         "give a model saved with its head: `AutoModelForMaskedLM`, say",
     ),
 )
 
-# Recognised from the top; the ids and block lengths are those of the published configurations and of their authors' programs.
-# SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) is Qwen3 to the name of every weight, norms of
-# queries and keys included; SDAR-MoE is Qwen3-MoE likewise (as its authors' engine and SGLang build it). Fast-dLLM v2
-# (modeling.py beside its weights) is Qwen2. All three only have another mask, which is given here, so their own code is not run.
+# Recognised from the top; the ids and block lengths are those of the published configurations and of their
+# authors' programs. SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) is
+# Qwen3 to the name of every weight, norms of queries and keys included; SDAR-MoE is Qwen3-MoE likewise (as
+# its authors' engine and SGLang build it). Fast-dLLM v2 (modeling.py beside its weights) is Qwen2. All three
+# only have another mask, which is given here, so their own code is not run.
 FAMILIES = (
     Family(
         "SDAR-MoE", _named(r"sdar_?moe"), ("AutoModelForCausalLM",),

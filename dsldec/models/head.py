@@ -1,8 +1,10 @@
-"""Logits only where they are read: the language-model head of a model is fed some columns of the canvas, not all.
+"""Logits only where they are read: the language-model head of a model is fed some columns of the canvas, not
+all.
 
-The head is the one matrix that grows with the vocabulary; of a canvas a step reads a window. A hook on the head picks the hidden
-states; where a model computes its logits elsewhere (a tied weight without a module, a head that wants every position), all of them
-are computed and picked from: the same logits, later. Which of both it is a call of a few tokens tells, once.
+The head is the one matrix that grows with the vocabulary; of a canvas a step reads a window. A hook on the
+head picks the hidden states; where a model computes its logits elsewhere (a tied weight without a module, a
+head that wants every position), all of them are computed and picked from: the same logits, later. Which of
+both it is a call of a few tokens tells, once.
 
 Shapes: b rows, L positions of the canvas, W of them chosen, D hidden size, V vocabulary.
 """
@@ -24,7 +26,9 @@ Pick = Callable[[Tensor], Tensor]
 
 
 class Head:
-    """A model, called for chosen columns. `picks`: whether they are picked before its head; None while that was not asked."""
+    """A model, called for chosen columns. `picks`: whether they are picked before its head; None while that
+    was not asked.
+    """
 
     def __init__(self, model: Any, picks: bool | None = None) -> None:
         self.model, self.picks = model, picks
@@ -40,12 +44,19 @@ class Head:
         return picked(self.model(input_ids=ids, **how).logits, at)
 
     def fed(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
-        """Logits of what `pick` makes of the hidden states `[b, L, D]`. Raises `NotMetError` where the head is not what gives them."""
+        """Logits of what `pick` makes of the hidden states `[b, L, D]`. Raises `NotMetError` where the head
+        is not what gives them.
+        """
         layer, met = _layer(self.model), 0
 
         def hook(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
             nonlocal met
-            if not given or not isinstance(given[0], Tensor) or given[0].dim() != 3 or given[0].shape[:2] != ids.shape:
+            if (
+                not given
+                or not isinstance(given[0], Tensor)
+                or given[0].dim() != 3
+                or given[0].shape[:2] != ids.shape
+            ):
                 return None
             met += 1
             return (pick(given[0]), *given[1:])
@@ -63,7 +74,9 @@ class Head:
 
     @torch.inference_mode()
     def ask(self, ids: Tensor) -> None:
-        """Feed some of these ids, once: the last column, then the first; a head that is not fed so, or minds the order, shows."""
+        """Feed some of these ids, once: the last column, then the first; a head that is not fed so, or minds
+        the order, shows.
+        """
         if self.picks is not None or ids.shape[1] < 2:
             return
         ids = ids[:1, :PROBED]

@@ -1,6 +1,7 @@
 """A name on a hub to what can be read: the name, or the folder of the cache where the hub does not answer.
 
-The hub is asked once, and for a few seconds, before transformers asks it for each file and tries each again five times.
+The hub is asked once, and for a few seconds, before transformers asks it for each file and tries each again
+five times.
 
 Not here: what is read (`loading`).
 """
@@ -26,13 +27,17 @@ def is_hub_name(name: str) -> bool:
 
 
 def reachable(name: str) -> str:
-    """The name, where the hub answers; else the folder that it was downloaded to. Raises `UsageError` (E0405) where there is neither."""
+    """The name, where the hub answers; else the folder that it was downloaded to. Raises `UsageError` (E0405)
+    where there is neither.
+    """
     why = _why_not(name)
     if why is None:
         return name
     folder = _cached(name)
     if folder is None:
-        raise UsageError(Diagnostic("E0405", f"there is no folder `{name}`, and no such download: {why}", help=HELP))
+        raise UsageError(
+            Diagnostic("E0405", f"there is no folder `{name}`, and no such download: {why}", help=HELP)
+        )
     log.info("%s: `%s` is read as it was downloaded before", why, name)
     return str(folder)
 
@@ -50,7 +55,11 @@ def told(error: BaseException, name: str) -> Diagnostic | None:
         return Diagnostic("E0405", f"`{name}` is gated: its makers have to let you in", help=help)
     if any(isinstance(one, errors.RepositoryNotFoundError) for one in chain):
         help = "see how it is written; for one of your own, log in with `hf auth login`"
-        return Diagnostic("E0405", f"there is no folder `{name}` here and no such model on the hub, or it is private", help=help)
+        return Diagnostic(
+            "E0405",
+            f"there is no folder `{name}` here and no such model on the hub, or it is private",
+            help=help,
+        )
     return None
 
 
@@ -69,7 +78,8 @@ def _why_not(name: str) -> str | None:
         return "no model on a hub can have this name"
     except HfHubHTTPError:
         return None
-    # The library that asks is not the same in every version, and each has errors of its own for a network that is not there.
+    # The library that asks is not the same in every version, and each has errors of its own for a network
+    # that is not there.
     except Exception:
         return "the hub cannot be reached"
     return None

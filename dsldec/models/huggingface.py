@@ -1,7 +1,8 @@
-"""A Hugging Face model that sees both sides, of the canvas or of its block, as a denoiser; the embedded model is one like any other.
+"""A Hugging Face model that sees both sides, of the canvas or of its block, as a denoiser; the embedded model
+is one like any other.
 
-Not here: how decoding uses a denoiser (`runtime`), what a model is and how it is loaded (`families`, `loading`), what is asked of it
-(`probe`). Remote code runs only when the caller says so.
+Not here: how decoding uses a denoiser (`runtime`), what a model is and how it is loaded (`families`,
+`loading`), what is asked of it (`probe`). Remote code runs only when the caller says so.
 """
 
 from __future__ import annotations
@@ -17,21 +18,33 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..calls import arguments_told
+from ..calls import checks_arguments
 from ..diagnostics import Diagnostic, UsageError
+from ..renamed import former, warn_of_former
 from ..spelling import N, option, setting
 from . import infill
-from .attention import Way
+from .attention_hooks import AttentionHook
 from .blocks import probe_blocks
 from .chat_template import TemplateFailedError, in_template
 from .denoiser import require_denoiser
 from .head import Head
-from .kept import KeysAndValues, way_of
-from .loading import Opened, already_loaded, device_of, dtype_of, memory_told, opened, require_kinds, require_name, with_weights, wrong
-from .probe import Mask, Probed, counts_padding, keys_mask, probe
+from .kv_cache import KVCache, attention_hook_of
+from .loading import (
+    Opened,
+    already_loaded,
+    device_of,
+    dtype_of,
+    memory_told,
+    opened,
+    require_kinds,
+    require_name,
+    with_weights,
+    wrong,
+)
+from .probe import MaskBuilder, Probed, counts_padding, keys_mask, probe
 from .shifted import before, shifted
 from .tokenizer_fit import fit_of
-from .traits import Asked, Traits, require_block_length, require_mask, traits_of
+from .traits import Overrides, Traits, require_block_length, require_mask, traits_of
 
 log = logging.getLogger("dsldec")
 
@@ -39,14 +52,16 @@ log = logging.getLogger("dsldec")
 class HuggingFaceDenoiser:
     """A model that gives a logit for every id at every position, and its tokenizer, as a denoiser.
 
-    `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right and hidden by the attention mask,
-    so that every row keeps its own positions; `mask=None` is for a model that heeds none, whose rows come by length.
-    `shift_logits`: the model's logits at a position speak of the next one. An answer ends at `eos_id`, and at any of `ends`.
-    `raw`: prompts are not put into the chat template. `block_length`: of a block-causal model, whose `mask` is then a `BlockMask`.
-    `never`: ids that are not written, those without a token: their logits are -inf.
+    `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right and hidden by the
+    attention mask, so that every row keeps its own positions; `mask=None` is for a model that heeds none,
+    whose rows come by length. `shift_logits`: the model's logits at a position speak of the next one. An
+    answer ends at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template.
+    `block_length`: of a block-causal model, whose `mask` is then a `BlockMask`. `never`: ids that are not
+    written, those without a token: their logits are -inf.
     """
 
-    chooses = True
+    selects_columns = True
+    chooses, padding, ends = former("selects_columns"), former("pads"), former("stop_ids")
 
     def __init__(
         self,
@@ -59,8 +74,8 @@ class HuggingFaceDenoiser:
         shift_logits: bool = False,
         vocab_size: int | None = None,
         max_length: int | None = None,
-        ends: Sequence[int] = (),
-        mask: Mask | None = keys_mask,
+        stop_ids: Sequence[int] = (),
+        mask: MaskBuilder | None = keys_mask,
         raw: bool = False,
         block_length: int | None = None,
         never: Sequence[int] = (),
@@ -73,46 +88,76 @@ class HuggingFaceDenoiser:
         self.gen_length = gen_length
         self.shift_logits = shift_logits
         self.vocab_size: int = model.config.vocab_size if vocab_size is None else vocab_size
-        self.max_length = getattr(model.config, "max_position_embeddings", None) if max_length is None else max_length
-        self.ends = frozenset(ends) | ({eos_id} if eos_id is not None else frozenset())
+        self.max_length = (
+            getattr(model.config, "max_position_embeddings", None) if max_length is None else max_length
+        )
+        self.stop_ids = frozenset(stop_ids) | ({eos_id} if eos_id is not None else frozenset())
         self.mask = mask
-        self.padding = mask is not None
+        self.pads = mask is not None
         self.raw = raw
         if tokenizer is None:
             self.decode_text = None  # type: ignore[method-assign, assignment]  # as of a denoiser that never had one
         self.block_length = block_length
-        self._met: dict[str, Any] = {}  # the kind of way in which attention is met, or why in none; copies share it
+        self._hook: dict[
+            str, Any
+        ] = {}  # the class of hook that fits this model, or why none does; copies share it
         self.device: torch.device = next(model.parameters()).device
         self.never: Tensor | None = torch.tensor(sorted(never), device=self.device) if never else None
 
     @torch.inference_mode()
-    def __call__(self, ids: Tensor, lengths: Sequence[int] | None = None, at: Tensor | None = None) -> Tensor:
+    def __call__(
+        self,
+        ids: Tensor,
+        lengths: Sequence[int] | None = None,
+        columns: Tensor | None = None,
+        *,
+        at: Tensor | None = None,
+    ) -> Tensor:
         """Logits `[b, L, V]` of `ids [b, L]`; row i has `lengths[i]` tokens (all of them, if not given).
 
-        With `at [b, W]` int64, columns of each row: `[b, W, V]`, the logits there.
+        With `columns [b, W]` int64 of each row: `[b, W, V]`, the logits there. `at` is the former name of
+        `columns`.
         """
+        if at is not None:
+            warn_of_former("at", "columns")
+            columns = at
         longest, hidden = ids.shape[1], {}
         lengths = [longest] * len(ids) if lengths is None else list(lengths)
         if self.mask is not None and (self._always_masked or any(length != longest for length in lengths)):
-            filled = torch.arange(longest, device=ids.device) < torch.tensor(lengths, device=ids.device).unsqueeze(1)
+            filled = torch.arange(longest, device=ids.device) < torch.tensor(
+                lengths, device=ids.device
+            ).unsqueeze(1)
             hidden = {"attention_mask": self.mask(filled)}
-        if at is not None:
-            return self.without_never(self.head(ids, before(at) if self.shift_logits else at, **hidden))
+        if columns is not None:
+            return self.without_never(
+                self.head(ids, before(columns) if self.shift_logits else columns, **hidden)
+            )
         logits: Tensor = self.model(input_ids=ids, **hidden).logits
         return self.without_never(shifted(logits) if self.shift_logits else logits)
 
     def without_never(self, logits: Tensor) -> Tensor:
         """Logits `[b, L, V]`, in place, with -inf at the ids that are never written."""
         # An expanded tensor has one number in many places.
-        return logits if self.never is None else logits.contiguous().index_fill_(-1, self.never, float("-inf"))
+        return (
+            logits if self.never is None else logits.contiguous().index_fill_(-1, self.never, float("-inf"))
+        )
 
-    def kept(self, rows: int, length: int) -> KeysAndValues:
-        """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError` (E0414) where it cannot be."""
-        return KeysAndValues(self, self._way, rows, length)
+    def kv_cache(self, rows: int, length: int) -> KVCache:
+        """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError`
+        (E0414) where it cannot be.
+        """
+        return KVCache(self, self._attention_hook, rows, length)
+
+    def kept(self, rows: int, length: int) -> KVCache:
+        """The former name of `kv_cache`."""
+        warn_of_former("kept", "kv_cache")
+        return self.kv_cache(rows, length)
 
     @cached_property
     def _always_masked(self) -> bool:
-        """Whether the model needs a mask where no row is padded: one that is causal between blocks, or that takes ids for padding."""
+        """Whether the model needs a mask where no row is padded: one that is causal between blocks, or that
+        takes ids for padding.
+        """
         if self.block_length is not None:
             return True
         pad_id = getattr(self.model.config, "pad_token_id", None)
@@ -121,38 +166,44 @@ class HuggingFaceDenoiser:
         return counts_padding(self.model, pad_id, self.vocab_size, self.mask, self.device)
 
     @cached_property
-    def _way(self) -> Way:
-        if "refused" in self._met:
-            raise UsageError(self._met["refused"])
-        if "kind" not in self._met:
+    def _attention_hook(self) -> AttentionHook:
+        if "refused" in self._hook:
+            raise UsageError(self._hook["refused"])
+        if "kind" not in self._hook:
             try:
                 plain = copy.copy(self)  # -inf is no number that two calls could be compared by
                 plain.never = None
-                self._met["kind"] = type(way_of(plain))
+                self._hook["kind"] = type(attention_hook_of(plain))
             except UsageError as refused:
-                self._met["refused"] = refused.diagnostic
+                self._hook["refused"] = refused.diagnostic
                 raise
-        way: Way = self._met["kind"](self.model)
-        return way
+        hook: AttentionHook = self._hook["kind"](self.model)
+        return hook
 
     def found_out(self) -> HuggingFaceDenoiser:
         """The same without its model, all that is found out of it by calling it known: `around` puts it back."""
         self.head.ask(torch.full((1, 2), self.mask_id, device=self.device))
         other = copy.copy(self)
         vars(other)["_always_masked"] = self._always_masked
-        vars(other).pop("_way", None)
+        vars(other).pop("_attention_hook", None)
         other.model, other.head = None, Head(None, self.head.picks)
         return other
 
     def around(self, model: Any) -> HuggingFaceDenoiser:
         """The same with this model."""
         other = copy.copy(self)
-        other.model, other.head, other.device = model, Head(model, self.head.picks), next(model.parameters()).device
+        other.model, other.head, other.device = (
+            model,
+            Head(model, self.head.picks),
+            next(model.parameters()).device,
+        )
         other.never = None if self.never is None else self.never.to(other.device)
         return other
 
     def encode(self, text: str) -> list[int]:
-        """A prompt as ids, put into the chat template if the tokenizer has one. Raises `UsageError` (E0409) where that fails."""
+        """A prompt as ids, put into the chat template if the tokenizer has one. Raises `UsageError` (E0409)
+        where that fails.
+        """
         self._require_tokenizer()
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             whole = self._in_template(text)
@@ -163,7 +214,9 @@ class HuggingFaceDenoiser:
         return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
 
     def encode_gaps(self, text: str) -> list[int]:
-        """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, as it is: no chat template. Raises `UsageError` (E0409) where it has none."""
+        """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, as it is: no chat template. Raises `UsageError`
+        (E0409) where it has none.
+        """
         self._require_tokenizer()
         with _reading():
             return infill.encoded(self.tokenizer, self.mask_id, text)
@@ -195,7 +248,7 @@ class HuggingFaceDenoiser:
     def decode_text(self, ids: Sequence[int]) -> str:
         """Generated ids as text: up to the first end of text or of turn, without special tokens."""
         content = list(ids)
-        end = next((at for at, one in enumerate(content) if one in self.ends), len(content))
+        end = next((at for at, one in enumerate(content) if one in self.stop_ids), len(content))
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
 
 
@@ -206,17 +259,19 @@ def _reading() -> Iterator[None]:
         yield
     except UsageError:
         raise
-    # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown character have no token. What its
-    # Rust code panics with is not an `Exception`.
+    # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown
+    # character have no token. What its Rust code panics with is not an `Exception`.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"the model's tokenizer cannot read a prompt: {why}"
-        raise UsageError(Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")) from error
+        raise UsageError(
+            Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")
+        ) from error
 
 
-@arguments_told('from_pretrained("./MODEL")')
+@checks_arguments('from_pretrained("./MODEL")')
 def from_pretrained(
     name_or_path: str | os.PathLike[str] | None = None,
     *,
@@ -232,29 +287,38 @@ def from_pretrained(
 ) -> HuggingFaceDenoiser:
     """A denoiser from a Hugging Face folder or name; the embedded model by default.
 
-    Ids, and whether logits at a position speak of the next one (`shift_logits`; so they do in Dream), are found from the model's
-    files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is one; `raw`: no chat template;
-    `block_length`: a position sees its own block of so many and those before it, found in the files of models known to be so;
-    `all_ids`: ids without a token may be written too, which else have the logit -inf. A tokenizer that does not fit is logged (W0402).
-    Raises `UsageError`: E0405 where there is no model that sees both sides, no tokenizer, no mask token, or code that is not
-    trusted; E0408 for ids that cannot be right.
+    Ids, and whether logits at a position speak of the next one (`shift_logits`; so they do in Dream), are
+    found from the model's files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is
+    one; `raw`: no chat template; `block_length`: a position sees its own block of so many and those before
+    it, found in the files of models known to be so; `all_ids`: ids without a token may be written too, which
+    else have the logit -inf. A tokenizer that does not fit is logged (W0402). Raises `UsageError`: E0405
+    where there is no model that sees both sides, no tokenizer, no mask token, or code that is not trusted;
+    E0408 for ids that cannot be right.
     """
     require_name(name_or_path)
-    flags = {"trust_remote_code": trust_remote_code, "shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
+    flags = {
+        "trust_remote_code": trust_remote_code,
+        "shift_logits": shift_logits,
+        "raw": raw,
+        "all_ids": all_ids,
+    }
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     kind, place = dtype_of(dtype), device_of(device)
     found = opened(name_or_path, trust_remote_code)
-    traits = _traits(found, Asked(mask_id, eos_id, shift_logits, block_length))
+    traits = _traits(found, Overrides(mask_id, eos_id, shift_logits, block_length))
     if block_length is not None and not found.family.block_causal and found.raw.get("block_length") is None:
         log.info("the model is taken to see one block of %d tokens after the other, as %s says; of a policy's blocks it is %s",
                  block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
     denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw, all_ids)
     if not (raw or getattr(found.tokenizer, "chat_template", None)):
-        log.info("the tokenizer has no chat template: prompts are given as they are (%s: without this line)", option("raw", True))
+        log.info(
+            "the tokenizer has no chat template: prompts are given as they are (%s: without this line)",
+            option("raw", True),
+        )
     return denoiser
 
 
-@arguments_told("denoiser_of(model, tokenizer)")
+@checks_arguments("denoiser_of(model, tokenizer)")
 def denoiser_of(
     model: Any,
     tokenizer: Any = None,
@@ -268,16 +332,19 @@ def denoiser_of(
 ) -> HuggingFaceDenoiser:
     """A denoiser from a model that transformers has loaded already, where it is and as it is.
 
-    All is found as by `from_pretrained`, from the model's configurations and the tokenizer, without which prompts are ids. Some forwards
-    are made to see what the model does, so it has to be in `eval` mode. Raises `UsageError` as `from_pretrained` does.
+    All is found as by `from_pretrained`, from the model's configurations and the tokenizer, without which
+    prompts are ids. Some forwards are made to see what the model does, so it has to be in `eval` mode. Raises
+    `UsageError` as `from_pretrained` does.
     """
     found = already_loaded(model, tokenizer)
     flags = {"shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
-    return _denoiser(found, model, _traits(found, Asked(mask_id, eos_id, shift_logits, block_length)), raw, all_ids)
+    return _denoiser(
+        found, model, _traits(found, Overrides(mask_id, eos_id, shift_logits, block_length)), raw, all_ids
+    )
 
 
-def _traits(found: Opened, asked: Asked) -> Traits:
+def _traits(found: Opened, asked: Overrides) -> Traits:
     """What was found, a MASK id among it."""
     traits = traits_of(found, asked)
     require_mask(traits, found.name)
@@ -299,7 +366,7 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: boo
         shift_logits=traits.shift_logits.value,
         vocab_size=probed.vocab_size,
         max_length=None if traits.context is None else traits.context.value,
-        ends=traits.ends,
+        stop_ids=traits.stop_ids,
         mask=probed.mask,
         raw=raw,
         block_length=blocks,
@@ -310,7 +377,9 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: boo
 
 
 def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
-    avoid = {one.value for one in (traits.mask_id, traits.eos_id, traits.pad_id) if one is not None} | set(traits.ends)
+    avoid = {one.value for one in (traits.mask_id, traits.eos_id, traits.pad_id) if one is not None} | set(
+        traits.stop_ids
+    )
     context = None if traits.context is None else traits.context.value
     blocks, asked = traits.block_length, (found.config.vocab_size, sorted(avoid), context, device)
     try:
@@ -323,7 +392,8 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         help = "a denoiser is called `model(input_ids=ids, attention_mask=mask)` and returns something with `.logits`"
         raise wrong(
-            f"`{found.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}", help
+            f"`{found.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}",
+            help,
         ) from error
     if probed.sees_both_sides:
         return probed
@@ -331,6 +401,10 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
     if blocks is None:
         help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say "
         help += option("block_length", N)
-        raise wrong(f"{is_a} is causal, or causal between blocks: what stands last changes nothing at the start", help)
+        raise wrong(
+            f"{is_a} is causal, or causal between blocks: what stands last changes nothing at the start", help
+        )
     help = "a model is needed whose code takes a mask of each position for each: SDAR, LLaDA2, transformers' own decoders"
-    raise wrong(f"{is_a} heeds no mask that shows it its own block of {blocks.value} and hides what comes after", help)
+    raise wrong(
+        f"{is_a} heeds no mask that shows it its own block of {blocks.value} and hides what comes after", help
+    )

@@ -1,4 +1,5 @@
-"""Texts with gaps: `[MASK]` stands for one masked token, `[MASK*8]` for eight; so does what a tokenizer itself writes for its mask.
+"""Texts with gaps: `[MASK]` stands for one masked token, `[MASK*8]` for eight; so does what a tokenizer
+itself writes for its mask.
 
 Not here: decoding in place (`runtime.requests`).
 """
@@ -18,9 +19,17 @@ MISWRITTEN = re.compile(r"\[ *mask(?!\w)[^\[\]\n]{0,20}\]", re.IGNORECASE)
 
 
 def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
-    """A text as ids, `mask_id` in its gaps, special tokens as the tokenizer puts them around a text. Raises `UsageError` (E0409)."""
+    """A text as ids, `mask_id` in its gaps, special tokens as the tokenizer puts them around a text. Raises
+    `UsageError` (E0409).
+    """
     if not text.strip():
-        raise UsageError(Diagnostic("E0429", "a text to be infilled is empty", help="write `[MASK*8]` for eight tokens of anything"))
+        raise UsageError(
+            Diagnostic(
+                "E0429",
+                "a text to be infilled is empty",
+                help="write `[MASK*8]` for eight tokens of anything",
+            )
+        )
     written = tokenizer.convert_ids_to_tokens(mask_id)
     pieces = list(_pieces(text, written))
     help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
@@ -30,16 +39,28 @@ def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
     if not masks:
         raise UsageError(Diagnostic("E0409", "the text has no gap to fill", help=help))
     if isinstance(written, str):
-        ids = list(tokenizer("".join(piece if isinstance(piece, str) else written * piece for piece in pieces))["input_ids"])
+        ids = list(
+            tokenizer("".join(piece if isinstance(piece, str) else written * piece for piece in pieces))[
+                "input_ids"
+            ]
+        )
         if ids.count(mask_id) == masks:
             return ids
-    # A mask that the tokenizer does not read as one token: what stands between the gaps is encoded piece by piece.
-    parts = [[mask_id] * piece if isinstance(piece, int) else tokenizer(piece, add_special_tokens=False)["input_ids"] for piece in pieces]
+    # A mask that the tokenizer does not read as one token: what stands between the gaps is encoded piece by
+    # piece.
+    parts = [
+        [mask_id] * piece
+        if isinstance(piece, int)
+        else tokenizer(piece, add_special_tokens=False)["input_ids"]
+        for piece in pieces
+    ]
     return [id_ for part in parts for id_ in part]
 
 
 def filled(tokenizer: Any, mask_id: int, text: str, ids: Sequence[int]) -> str:
-    """The text with what was decoded in its gaps, and nothing else changed; `ids` are those of `encoded`, decoded."""
+    """The text with what was decoded in its gaps, and nothing else changed; `ids` are those of `encoded`,
+    decoded.
+    """
     masked = encoded(tokenizer, mask_id, text)
     places = (at for at, id_ in enumerate(masked) if id_ == mask_id)
     whole = ""
@@ -70,4 +91,8 @@ def _pieces(text: str, written: Any) -> Iterator[str | int]:
 def _between(tokenizer: Any, ids: Sequence[int], begin: int, end: int) -> str:
     """What some ids say after those before them."""
     before, after = (str(tokenizer.decode(list(ids[:at]), skip_special_tokens=True)) for at in (begin, end))
-    return after[len(before) :] if after.startswith(before) else str(tokenizer.decode(list(ids[begin:end]), skip_special_tokens=True))
+    return (
+        after[len(before) :]
+        if after.startswith(before)
+        else str(tokenizer.decode(list(ids[begin:end]), skip_special_tokens=True))
+    )

@@ -1,6 +1,7 @@
-"""A folder or a hub's name to transformers' objects: configuration, tokenizer, model; and what is wrong where there are none.
+"""A folder or a hub's name to transformers' objects: configuration, tokenizer, model; and what is wrong where
+there are none.
 
-Not here: which models can denoise (`families`), how code of a model's own is run (`remote`).
+Not here: which models can denoise (`families`), how code of a model's own is run (`remote_code`).
 """
 
 from __future__ import annotations
@@ -25,7 +26,8 @@ from .families import Family, family_of, stock_of
 from .folder import UnfitFile, config_of, require_readable, require_sizes
 from .weights import SAFE, require_all, require_files, wrong_weights
 
-# What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a denoiser.
+# What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a
+# denoiser.
 OUR_MODELING = "modeling_dsldec"
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = (
@@ -37,7 +39,9 @@ VOCABULARIES = tuple(name for name in TOKENIZER_FILES if name not in ("tokenizer
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model before its weights. `name` is a folder or a hub's name, `raw` what `config.json` holds, `generation` may be None."""
+    """A model before its weights. `name` is a folder or a hub's name, `raw` what `config.json` holds,
+    `generation` may be None.
+    """
 
     name: str
     family: Family
@@ -49,14 +53,20 @@ class Opened:
 
     @property
     def said(self) -> dict[str, Any]:
-        """The fields that `config.json` itself holds. Its class adds default ids, which belong to another vocabulary."""
+        """The fields that `config.json` itself holds. Its class adds default ids, which belong to another
+        vocabulary.
+        """
         inner = self.raw.get("text_config")
         return (inner if isinstance(inner, dict) else {}) | self.raw
 
     @property
     def own_code(self) -> str | None:
         """The Auto class that the model brings code of its own for, where that code is what runs."""
-        return next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None) if self.asks_for_trust else None
+        return (
+            next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None)
+            if self.asks_for_trust
+            else None
+        )
 
     @property
     def asks_for_trust(self) -> bool:
@@ -71,7 +81,8 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     # As it was given: `./owner/model` is meant as a folder.
     if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or os.path.exists(path):
         _require_folder(path)
-    # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault where it cannot.
+    # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault
+    # where it cannot.
     toolchain.require_folder(writing=False)
     from transformers import AutoConfig, PreTrainedConfig
 
@@ -83,39 +94,69 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     with _told(f"no configuration could be read from `{name}`", help, name):
         raw = PreTrainedConfig.get_config_dict(name)[0]
     _require_names(raw, name)
-    raw["auto_map"] = {auto: code for auto, code in (raw.get("auto_map") or {}).items() if not str(code).startswith(f"{OUR_MODELING}.")}
+    raw["auto_map"] = {
+        auto: code
+        for auto, code in (raw.get("auto_map") or {}).items()
+        if not str(code).startswith(f"{OUR_MODELING}.")
+    }
     stock = stock_of(raw)
     if raw.get("auto_map") and stock is None and not trust_remote_code:
-        raise wrong(f"`{name}` brings its own Python code", f"read it first; to run it write {option('trust_remote_code', True)}")
+        raise wrong(
+            f"`{name}` brings its own Python code",
+            f"read it first; to run it write {option('trust_remote_code', True)}",
+        )
     family, trust = family_of(raw, name), trust_remote_code and stock is None
-    with _told(f"the configuration of `{name}` does not load", "see whether its `model_type` is one that the installed transformers knows"):
-        config = AutoConfig.from_pretrained(name, trust_remote_code=trust) if stock is None else _as_stock(raw, stock)
+    with _told(
+        f"the configuration of `{name}` does not load",
+        "see whether its `model_type` is one that the installed transformers knows",
+    ):
+        config = (
+            AutoConfig.from_pretrained(name, trust_remote_code=trust)
+            if stock is None
+            else _as_stock(raw, stock)
+        )
     if not trust and "/" in str(config._attn_implementation):
         config._attn_implementation = None  # a kernel on a hub is code too
     if os.path.isdir(path) and not any((path / file).is_file() for file in TOKENIZER_FILES):
-        raise wrong(f"`{name}` has no tokenizer", f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`')
+        raise wrong(
+            f"`{name}` has no tokenizer",
+            f'put its files beside `config.json`: `tokenizer.save_pretrained("{name}")`',
+        )
     tokenizer, built = tokenizer_of(name, config, trust_remote_code=trust)
     return Opened(name, family, raw, config, _generation(name), tokenizer, built)
 
 
 def already_loaded(model: Any, tokenizer: Any) -> Opened:
-    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405, E0448)."""
+    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405,
+    E0448).
+    """
     if not (callable(model) and hasattr(model, "config") and hasattr(model, "parameters")):
         help = 'give a model as transformers loads it, or its folder to `dsldec.from_pretrained("./MODEL")`'
         raise UsageError(Diagnostic("E0448", f"{shown(model)} is no model of transformers", help=help))
     config, name = model.config, model.name_or_path or type(model).__name__
-    # The class that runs, which need not be the one that the weights were saved from, and may be somebody's own form of a known one.
-    raw = config.to_dict() | {"architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]}
-    return Opened(name, family_of(raw, name), raw, config, getattr(model, "generation_config", None), tokenizer)
+    # The class that runs, which need not be the one that the weights were saved from, and may be somebody's
+    # own form of a known one.
+    raw = config.to_dict() | {
+        "architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]
+    }
+    return Opened(
+        name, family_of(raw, name), raw, config, getattr(model, "generation_config", None), tokenizer
+    )
 
 
-def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, local_files_only: bool = False) -> tuple[Any, str]:
-    """The tokenizer, and how it was built from `vocab.txt` where transformers does not read that. Raises `UsageError` (E0405)."""
+def tokenizer_of(
+    name: str, config: Any, *, trust_remote_code: bool = False, local_files_only: bool = False
+) -> tuple[Any, str]:
+    """The tokenizer, and how it was built from `vocab.txt` where transformers does not read that. Raises
+    `UsageError` (E0405).
+    """
     from transformers import AutoTokenizer
 
     found, why = None, None
     try:
-        with _told(f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"):
+        with _told(
+            f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"
+        ):
             how = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
             found = AutoTokenizer.from_pretrained(name, config=config, **how)
     except UsageError as error:
@@ -123,13 +164,20 @@ def tokenizer_of(name: str, config: Any, *, trust_remote_code: bool = False, loc
     # A vocabulary that cannot be had, or a tokenizer that cannot be asked, leaves what was found as it is.
     with suppress(Exception), _silent():
         entries = _entries_unread(name, found, local_files_only)
-        built = None if entries is None else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
+        built = (
+            None
+            if entries is None
+            else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
+        )
         if built is not None:
             return built.tokenizer, built.how
     if why is not None:
         raise why
     if not _has_words(found):
-        raise wrong(f"`{name}` has no tokenizer: its files hold no vocabulary", "put the files it was saved to beside `config.json`")
+        raise wrong(
+            f"`{name}` has no tokenizer: its files hold no vocabulary",
+            "put the files it was saved to beside `config.json`",
+        )
     return found, ""
 
 
@@ -143,20 +191,26 @@ def _entries_unread(name: str, found: Any, local: bool) -> dict[str, int] | None
 
 
 def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
-    """Those of these files that a folder has, or that the hub has, which is asked for one at a time; `local`: it is not asked."""
+    """Those of these files that a folder has, or that the hub has, which is asked for one at a time; `local`:
+    it is not asked.
+    """
     if Path(name).is_dir():
         yield from (Path(name) / file for file in files if (Path(name) / file).is_file())
         return
     from transformers.utils.hub import cached_file
 
-    safely = dict.fromkeys(("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False)
+    safely = dict.fromkeys(
+        ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False
+    )
     for file in files:
         if (there := cached_file(name, file, **safely, local_files_only=local)) is not None:
             yield Path(there)
 
 
 def _has_words(tokenizer: Any) -> bool:
-    """Whether a tokenizer has ordinary tokens. Without a vocabulary, transformers makes one of special tokens only."""
+    """Whether a tokenizer has ordinary tokens. Without a vocabulary, transformers makes one of special tokens
+    only.
+    """
     try:
         special = set(tokenizer.all_special_ids)
         return any(id_ not in special for id_ in tokenizer.get_vocab().values())
@@ -166,13 +220,26 @@ def _has_words(tokenizer: Any) -> bool:
 
 
 def _as_stock(raw: dict[str, Any], stock: str) -> Any:
-    """The configuration as transformers' own class reads it; what names code, a class or a kernel of the makers is left out."""
+    """The configuration as transformers' own class reads it; what names code, a class or a kernel of the
+    makers is left out.
+    """
     from transformers import AutoConfig
 
     # What is missing would be filled with the sizes of a large model.
-    if lacking := [name for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads") if name not in raw]:
+    if lacking := [
+        name
+        for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
+        if name not in raw
+    ]:
         raise ValueError(f"it does not say `{lacking[0]}`")
-    named = ("auto_map", "model_type", "architectures", "attn_implementation", "_attn_implementation", "transformers_version")
+    named = (
+        "auto_map",
+        "model_type",
+        "architectures",
+        "attn_implementation",
+        "_attn_implementation",
+        "transformers_version",
+    )
     return AutoConfig.for_model(stock, **{name: value for name, value in raw.items() if name not in named})
 
 
@@ -185,13 +252,17 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
         require_files(folder)
     with _told(f"`{model.name}` does not load", help, model.name), memory_told(model.name, dtype, device):
         if model.own_code:
-            from .remote import built
+            from .remote_code import built
 
             found = built(model.name, model.config, model.family.auto, dtype)
         else:
             auto = getattr(transformers, model.family.auto[0])
             # Never asked for at a terminal either: code that may run has been found by now.
-            safely = {"trust_remote_code": False, "output_loading_info": True, "ignore_mismatched_sizes": True}
+            safely = {
+                "trust_remote_code": False,
+                "output_loading_info": True,
+                "ignore_mismatched_sizes": True,
+            }
             found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
             require_all(report, found, model.name, own_places=model.family.stock is not None)
     # A canvas is read anew each time; keys and values kept from it would only fill memory.
@@ -201,7 +272,8 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
 
 
 def without_weights(model: Opened) -> Any:
-    """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes memory.
+    """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes
+    memory.
 
     Raises `UsageError` (E0405).
     """
@@ -213,21 +285,35 @@ def without_weights(model: Opened) -> Any:
 
 
 def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) -> None:
-    """Raise `UsageError` (E0448) for a flag that is no bool, and for an id or a length that is no whole number; None is neither."""
+    """Raise `UsageError` (E0448) for a flag that is no bool, and for an id or a length that is no whole
+    number; None is neither.
+    """
     for name, value in flags.items():
         # A word would be true whatever it says, and one of these runs code.
         if value is not None and not isinstance(value, bool):
             raise UsageError(
-                Diagnostic("E0448", f"`{name}` is True or False, not {shown(value)}", help=f"write `{name}=True` or leave it out")
+                Diagnostic(
+                    "E0448",
+                    f"`{name}` is True or False, not {shown(value)}",
+                    help=f"write `{name}=True` or leave it out",
+                )
             )
     for name, value in numbers.items():
         if value is not None and (not hasattr(value, "__index__") or isinstance(value, bool)):
-            raise UsageError(Diagnostic("E0448", f"`{name}` is a whole number, not {shown(value)}", help=f"for example `{name}=4`"))
+            raise UsageError(
+                Diagnostic(
+                    "E0448", f"`{name}` is a whole number, not {shown(value)}", help=f"for example `{name}=4`"
+                )
+            )
 
 
 def require_name(given: object) -> None:
     """Raise `UsageError` (E0448) for what names no model."""
-    if given is None or isinstance(given, str) or (isinstance(given, os.PathLike) and isinstance(given.__fspath__(), str)):
+    if (
+        given is None
+        or isinstance(given, str)
+        or (isinstance(given, os.PathLike) and isinstance(given.__fspath__(), str))
+    ):
         return
     help = 'give a folder or a hub\'s name, `from_pretrained("./MODEL")`, or nothing for the embedded model'
     if callable(given) and hasattr(given, "config"):
@@ -245,14 +331,18 @@ def dtype_of(given: str | torch.dtype) -> torch.dtype:
 
 
 def device_of(given: str | torch.device | None) -> torch.device:
-    """Where the model goes: an NVIDIA GPU if there is one, unless said otherwise. Raises `UsageError` (E0405)."""
+    """Where the model goes: an NVIDIA GPU if there is one, unless said otherwise. Raises `UsageError`
+    (E0405).
+    """
     if given is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
         device = torch.device(given)
     except (RuntimeError, TypeError):
         raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(device.type, 0)
+    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(
+        device.type, 0
+    )
     if there <= (device.index or 0):
         raise wrong(
             f"there is no device `{given}` on this machine",
@@ -274,13 +364,20 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
         if not memory_ran_out(error):
             raise
         other = f"a smaller model, or a {option('device')} with more memory, is needed"
-        help = f"load it smaller: {option('dtype', 'bfloat16')}; or {other}" if dtype == torch.float32 else other
-        raise wrong(f"`{name}` in {str(dtype).removeprefix('torch.')} does not fit into the memory of `{device}`", help) from None
+        help = (
+            f"load it smaller: {option('dtype', 'bfloat16')}; or {other}" if dtype == torch.float32 else other
+        )
+        raise wrong(
+            f"`{name}` in {str(dtype).removeprefix('torch.')} does not fit into the memory of `{device}`",
+            help,
+        ) from None
 
 
 @contextmanager
 def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
-    """transformers, and a model's own code, raise nearly anything for what they cannot use; the first line says why."""
+    """transformers, and a model's own code, raise nearly anything for what they cannot use; the first line
+    says why.
+    """
     try:
         with _silent():
             yield
@@ -293,7 +390,9 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
         if why.startswith("Error no file named"):
             raise wrong_weights(f"{message}: it has no weights, no `model.safetensors`") from error
         if "Weights only load failed" in why:  # torch goes on with how to load it all the same
-            raise wrong_weights(f"{message}: a file of its weights is no pickle of tensors alone, and could run code", SAFE) from error
+            raise wrong_weights(
+                f"{message}: a file of its weights is no pickle of tensors alone, and could run code", SAFE
+            ) from error
         raise wrong(f"{message}: {why}", help) from error
 
 
@@ -323,7 +422,10 @@ def _require_folder(path: Path) -> None:
     if not os.path.isdir(path):
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
     if not (path / "config.json").exists():
-        raise wrong(f"`{path}` is no Hugging Face model: it has no `config.json`", "give the folder that `save_pretrained` wrote")
+        raise wrong(
+            f"`{path}` is no Hugging Face model: it has no `config.json`",
+            "give the folder that `save_pretrained` wrote",
+        )
     try:
         config_of(path)
         require_readable(path)
@@ -334,9 +436,18 @@ def _require_folder(path: Path) -> None:
 def _require_names(raw: dict[str, Any], name: str) -> None:
     """What names classes is asked before transformers reads the rest, and need not be what it should."""
     classes, code = raw.get("architectures") or [], raw.get("auto_map") or {}
-    if not (isinstance(code, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes)):
-        which = "`architectures`, a list of classes" if isinstance(code, dict) else "`auto_map`, a table of classes"
-        raise wrong(f"the configuration of `{name}` is not as transformers writes it: see {which}", "give it as `save_pretrained` wrote it")
+    if not (
+        isinstance(code, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes)
+    ):
+        which = (
+            "`architectures`, a list of classes"
+            if isinstance(code, dict)
+            else "`auto_map`, a table of classes"
+        )
+        raise wrong(
+            f"the configuration of `{name}` is not as transformers writes it: see {which}",
+            "give it as `save_pretrained` wrote it",
+        )
     try:
         require_sizes(raw, name)
     except UnfitFile as error:

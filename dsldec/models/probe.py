@@ -1,7 +1,8 @@
-"""What a model does, asked of the model itself: does it see both sides, does it hide padding, how many logits does it give.
+"""What a model does, asked of the model itself: does it see both sides, does it hide padding, how many logits
+does it give.
 
-A configuration may say what it likes, and a model's own code may drop the attention mask it is given, as LLaDA's first release did.
-Some forwards of a few dozen tokens tell, once, when a model is loaded.
+A configuration may say what it likes, and a model's own code may drop the attention mask it is given, as
+LLaDA's first release did. Some forwards of a few dozen tokens tell, once, when a model is loaded.
 
 Shapes: b rows, L positions, V vocabulary.
 """
@@ -26,35 +27,44 @@ def keys_mask(filled: Tensor) -> Tensor:
 
 
 def square_mask(filled: Tensor) -> Tensor:
-    """`filled [b, L]` as `[b, 1, L, L]`: for code that hands its mask to torch as it is (Dream). No row of it is empty."""
+    """`filled [b, L]` as `[b, 1, L, L]`: for code that hands its mask to torch as it is (Dream). No row of it
+    is empty.
+    """
     return filled[:, None, None, :].expand(-1, 1, filled.shape[1], -1)
 
 
-Mask = Callable[[Tensor], Tensor]
-MASKS: tuple[Mask, ...] = (keys_mask, square_mask)
+MaskBuilder = Callable[[Tensor], Tensor]
+MASKS: tuple[MaskBuilder, ...] = (keys_mask, square_mask)
 
 
 @dataclass(frozen=True, slots=True)
 class Probed:
     """What a model was seen to do. `mask`: how padding is hidden from it, None where it cannot be.
 
-    `sees_both_sides`: of the canvas; of its own block, and nothing after it, where blocks were asked for (`blocks`).
+    `sees_both_sides`: of the canvas; of its own block, and nothing after it, where blocks were asked for
+    (`blocks`).
     """
 
     vocab_size: int
     sees_both_sides: bool
-    mask: Mask | None
+    mask: MaskBuilder | None
 
 
 @torch.inference_mode()
-def probe(model: Any, vocab_size: int, avoid: Sequence[int], context: int | None, device: torch.device) -> Probed:
+def probe(
+    model: Any, vocab_size: int, avoid: Sequence[int], context: int | None, device: torch.device
+) -> Probed:
     """Feed the model some rows of ordinary ids, none of them in `avoid`. Raises whatever the model raises."""
     room = LENGTH + PADDED if context is None else min(context, LENGTH + PADDED)
     length = max(2, room - PADDED)
     ordinary = ordinary_ids(vocab_size, avoid)
     ids = torch.tensor([[ordinary[at * 7 % len(ordinary)] for at in range(room)]], device=device)
     alone = model(input_ids=ids[:, :length]).logits
-    return Probed(int(alone.shape[-1]), _sees_both_sides(model, ids[:, :length], alone, ordinary), _mask(model, ids, alone))
+    return Probed(
+        int(alone.shape[-1]),
+        _sees_both_sides(model, ids[:, :length], alone, ordinary),
+        _mask(model, ids, alone),
+    )
 
 
 def ordinary_ids(vocab_size: int, avoid: Sequence[int]) -> list[int]:
@@ -63,9 +73,14 @@ def ordinary_ids(vocab_size: int, avoid: Sequence[int]) -> list[int]:
 
 
 @torch.inference_mode()
-def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: Mask, device: torch.device) -> bool:
-    """Whether a model that is given no mask hides as many of the last positions as there are ids of padding (FlauBERT, XLM)."""
-    ids = torch.tensor([[(pad_id + 1) % vocab_size, pad_id, (pad_id + 1) % vocab_size, (pad_id + 2) % vocab_size]], device=device)
+def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: MaskBuilder, device: torch.device) -> bool:
+    """Whether a model that is given no mask hides as many of the last positions as there are ids of padding
+    (FlauBERT, XLM).
+    """
+    ids = torch.tensor(
+        [[(pad_id + 1) % vocab_size, pad_id, (pad_id + 1) % vocab_size, (pad_id + 2) % vocab_size]],
+        device=device,
+    )
     alone = model(input_ids=ids).logits
     seen = model(input_ids=ids, attention_mask=mask(torch.ones_like(ids, dtype=torch.bool))).logits
     other = ids.clone()
@@ -74,9 +89,11 @@ def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: Mask, device:
 
 
 def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[int]) -> bool:
-    """Whether the last position is heard of at the first one; or, by models with a sliding window, as far left as the one before it.
+    """Whether the last position is heard of at the first one; or, by models with a sliding window, as far
+    left as the one before it.
 
-    In a model that is causal between blocks, the one before it is heard of one position less far: as far as its block begins.
+    In a model that is causal between blocks, the one before it is heard of one position less far: as far as
+    its block begins.
     """
     last = row.shape[1] - 1
     far = _reach(model, row, alone, last, ordinary)
@@ -84,7 +101,9 @@ def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[
 
 
 def _reach(model: Any, row: Tensor, alone: Tensor, at: int, ordinary: Sequence[int]) -> int:
-    """How many positions to the left the id at this one is heard of. One shape, one kernel: what does not hear gives the same bits."""
+    """How many positions to the left the id at this one is heard of. One shape, one kernel: what does not
+    hear gives the same bits.
+    """
     heard = (model(input_ids=changed(row, at, ordinary)).logits != alone).any(-1)[0, : at + 1]
     return at - int(heard.int().argmax()) if heard.any() else 0
 
@@ -97,13 +116,17 @@ def changed(row: Tensor, at: int, ordinary: Sequence[int], end: int | None = Non
     return other
 
 
-def _mask(model: Any, ids: Tensor, alone: Tensor) -> Mask | None:
-    """The first form of mask that hides what stands after `alone`'s positions, in a batch with a row that has none to hide."""
+def _mask(model: Any, ids: Tensor, alone: Tensor) -> MaskBuilder | None:
+    """The first form of mask that hides what stands after `alone`'s positions, in a batch with a row that has
+    none to hide.
+    """
     length = alone.shape[1]
     if ids.shape[1] == length:
         return None
     both = ids.expand(2, -1)
-    filled = torch.arange(ids.shape[1], device=ids.device) < torch.tensor([[length], [ids.shape[1]]], device=ids.device)
+    filled = torch.arange(ids.shape[1], device=ids.device) < torch.tensor(
+        [[length], [ids.shape[1]]], device=ids.device
+    )
     seen = distance(model(input_ids=both).logits[:1, :length], alone)
     for mask in MASKS:
         try:

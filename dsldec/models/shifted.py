@@ -1,4 +1,5 @@
-"""Models whose logits at a position speak of the next one (Dream and others made from autoregressive models), as denoisers.
+"""Models whose logits at a position speak of the next one (Dream and others made from autoregressive models),
+as denoisers.
 
 Shapes: b rows, L positions, V vocabulary. A policy never sees the shift: it is a matter of the model.
 """
@@ -10,15 +11,19 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from .denoiser import columns_keyword
+
 
 def shifted(logits: Tensor) -> Tensor:
-    """Logits `[b, L, V]` of each position itself, from logits of the position after each; the first keeps what it has."""
+    """Logits `[b, L, V]` of each position itself, from logits of the position after each; the first keeps
+    what it has.
+    """
     return torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
 
 
-def before(at: Tensor) -> Tensor:
-    """Where the logits of the columns `at` stand before they are shifted."""
-    return (at - 1).clamp(min=0)
+def before(columns: Tensor) -> Tensor:
+    """The columns at which an unshifted model computes the logits of these columns."""
+    return (columns - 1).clamp(min=0)
 
 
 class Shifted:
@@ -27,15 +32,18 @@ class Shifted:
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser
 
-    def __call__(self, ids: Tensor, at: Tensor | None = None, **how: Any) -> Tensor:
-        """Logits `[b, L, V]` of `ids [b, L]`, or `[b, W, V]` at the columns `at [b, W]`, if the other `chooses`."""
-        if at is not None:
-            logits: Tensor = self.denoiser(ids, at=before(at), **how)
+    def __call__(self, ids: Tensor, columns: Tensor | None = None, **how: Any) -> Tensor:
+        """Logits `[b, L, V]` of `ids [b, L]`, or `[b, W, V]` at the columns `[b, W]`, if the other denoiser
+        has `selects_columns`.
+        """
+        if columns is not None:
+            logits: Tensor = self.denoiser(ids, **{columns_keyword(self.denoiser): before(columns)}, **how)
             return logits
         return shifted(self.denoiser(ids, **how))
 
     def __getattr__(self, name: str) -> Any:
-        # Its logits would not be shifted; a model that is loaded with `shift_logits` keeps keys and values itself.
-        if name == "kept":
+        # Its logits would not be shifted; a model that is loaded with `shift_logits` keeps keys and values
+        # itself.
+        if name in ("kv_cache", "kept"):
             raise AttributeError(name)
         return getattr(self.denoiser, name)

@@ -1,8 +1,10 @@
-"""A process that renders chat templates for another one, in bounded memory: a template is a program that comes with a model's folder.
+"""A process that renders chat templates for another one, in bounded memory: a template is a program that
+comes with a model's folder.
 
-Run by its path, with the folders of jinja2 and markupsafe as arguments; it imports nothing else that is not Python's own. A line of JSON
-comes in for each rendering, and a line goes out: `{"text": ...}` or `{"error": ...}`. Templates see what transformers documents for them,
-and are rendered in jinja2's sandbox, where values cannot be changed.
+Run by its path, with the folders of jinja2 and markupsafe as arguments; it imports nothing else that is not
+Python's own. A line of JSON comes in for each rendering, and a line goes out: `{"text": ...}` or `{"error":
+...}`. Templates see what transformers documents for them, and are rendered in jinja2's sandbox, where values
+cannot be changed.
 
 Not here: how long it may take (`chat_template`).
 """
@@ -80,12 +82,25 @@ def made() -> Any:
     def raise_exception(message: str) -> None:
         raise jinja2.TemplateError(message)
 
-    def tojson(value: Any, ensure_ascii: bool = False, indent: Any = None, separators: Any = None, sort_keys: bool = False) -> str:
-        return json.dumps(value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys)
+    def tojson(
+        value: Any,
+        ensure_ascii: bool = False,
+        indent: Any = None,
+        separators: Any = None,
+        sort_keys: bool = False,
+    ) -> str:
+        return json.dumps(
+            value, ensure_ascii=ensure_ascii, indent=indent, separators=separators, sort_keys=sort_keys
+        )
 
-    environment = ImmutableSandboxedEnvironment(trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols])
+    environment = ImmutableSandboxedEnvironment(
+        trim_blocks=True, lstrip_blocks=True, extensions=[Generation, loopcontrols]
+    )
     environment.filters["tojson"] = tojson
-    environment.globals |= {"raise_exception": raise_exception, "strftime_now": lambda form: datetime.now().strftime(form)}
+    environment.globals |= {
+        "raise_exception": raise_exception,
+        "strftime_now": lambda form: datetime.now().strftime(form),
+    }
     return environment
 
 

@@ -1,7 +1,7 @@
 """Does a tokenizer fit its model: sizes, ids without a token, special ids?
 
-An id that has no token vanishes from the text it is written into, so decoding never writes one unless it is asked to. Nothing else that
-is found here changes how a model is decoded: it is told (W0402).
+An id that has no token vanishes from the text it is written into, so decoding never writes one unless it is
+asked to. Nothing else that is found here changes how a model is decoded: it is told (W0402).
 
 Not here: where ids come from (`traits`), how logits are kept from such ids (`huggingface`).
 """
@@ -27,7 +27,9 @@ OWN_TOKENIZER = "see whether the tokenizer is this model's own"
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The comparison. `without_token`: ids of the model without a token, in order; `beyond`: ids of the tokenizer that the model lacks."""
+    """The comparison. `without_token`: ids of the model without a token, in order; `beyond`: ids of the
+    tokenizer that the model lacks.
+    """
 
     vocab_size: int
     tokens: int
@@ -39,40 +41,50 @@ class Fit:
     def is_padding(self) -> bool:
         """Whether the ids without a token are only those that fill up the vocabulary."""
         missing = self.without_token
-        return not missing or (missing[0] == self.vocab_size - len(missing) and len(missing) <= self.vocab_size * PADDING)
+        return not missing or (
+            missing[0] == self.vocab_size - len(missing) and len(missing) <= self.vocab_size * PADDING
+        )
 
     def warnings(self, all_ids: bool = False) -> Iterator[Diagnostic]:
         """Warnings (W0402) for the user. `all_ids`: decoding may write ids without a token."""
         if not self.is_padding:
             has = _count(len(self.without_token), "id has no token", "ids have no token")
             then = "what is written there is missing from the text" if all_ids else "they are never written"
-            message = f"the model has {self.vocab_size:,} ids and the tokenizer {self.tokens:,}: {has}, {then}"
+            message = (
+                f"the model has {self.vocab_size:,} ids and the tokenizer {self.tokens:,}: {has}, {then}"
+            )
             lifts = "" if all_ids else f"; {option('all_ids', True)} lets them be written"
             yield Diagnostic("W0402", message, help=f"{OWN_TOKENIZER}{lifts}")
         if self.beyond:
             has = _count(len(self.beyond), "token is", "tokens are")
-            message = (
-                f"the tokenizer has an id {max(self.beyond):,} and the model {self.vocab_size:,} ids: {has} none that the model can read"
-            )
+            message = f"the tokenizer has an id {max(self.beyond):,} and the model {self.vocab_size:,} ids: {has} none that the model can read"
             yield Diagnostic("W0402", message, help=OWN_TOKENIZER)
         for message in self.differing:
             yield Diagnostic(
-                "W0402", message, help=f"{OWN_TOKENIZER}; `dsldec model` shows the ids that are used, and where they were found"
+                "W0402",
+                message,
+                help=f"{OWN_TOKENIZER}; `dsldec model` shows the ids that are used, and where they were found",
             )
 
 
 def fit_of(found: Opened, traits: Traits, vocab_size: int) -> Fit | None:
-    """Compare a tokenizer with a model of so many ids; None where there is no tokenizer, or none that tells its tokens."""
+    """Compare a tokenizer with a model of so many ids; None where there is no tokenizer, or none that tells
+    its tokens.
+    """
     tokenizer, names = found.tokenizer, _names(found.tokenizer)
     if names is None:
         return None
     # The mask, and what ends an answer, have a meaning without a token.
-    kept = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(traits.ends)
+    kept = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(traits.stop_ids)
     known = set(names.values())
     missing = [id_ for id_ in range(vocab_size) if id_ not in known and id_ not in kept]
     without = tuple(id_ for id_, name in zip(missing, _named(tokenizer, missing), strict=True) if not name)
     beyond = tuple(sorted(id_ for id_ in known if id_ >= vocab_size))
-    sources = {"the tokenizer": tokenizer, "config.json": found.said, "generation_config.json": found.generation}
+    sources = {
+        "the tokenizer": tokenizer,
+        "config.json": found.said,
+        "generation_config.json": found.generation,
+    }
     return Fit(vocab_size, len(known), without, beyond, tuple(_differing(sources, vocab_size)))
 
 
@@ -90,7 +102,11 @@ def _named(tokenizer: Any, ids: list[int]) -> list[Any]:
     try:
         unknown = {None, "", getattr(tokenizer, "unk_token", None)}
         found = tokenizer.convert_ids_to_tokens(ids)
-        return [None if name in unknown else name for name in found] if len(found) == len(ids) else [None] * len(ids)
+        return (
+            [None if name in unknown else name for name in found]
+            if len(found) == len(ids)
+            else [None] * len(ids)
+        )
     # Many raise for an id they do not have.
     except Exception:
         return [None] * len(ids)
@@ -100,7 +116,15 @@ def _differing(sources: Mapping[str, Any], vocab_size: int) -> Iterator[str]:
     """Special ids that one source says and no other does, and those that the model does not have."""
     for name in SPECIAL:
         ids = {where: given for where, source in sources.items() if (given := _ids(source, name))}
-        outside = next(((where, one) for where, given in ids.items() for one in sorted(given) if not 0 <= one < vocab_size), None)
+        outside = next(
+            (
+                (where, one)
+                for where, given in ids.items()
+                for one in sorted(given)
+                if not 0 <= one < vocab_size
+            ),
+            None,
+        )
         if outside is not None:
             yield f"`{name}` is {outside[1]} in {outside[0]}, and the model has {vocab_size:,} ids"
             continue

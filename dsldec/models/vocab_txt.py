@@ -1,7 +1,8 @@
 """A tokenizer from a folder's `vocab.txt`, an entry a line, where transformers does not read that file.
 
-The model type of a folder decides which tokenizer transformers makes. Where that one takes no `vocab.txt`, it is made of nothing but
-special tokens, and nothing is said. What a vocabulary looks like tells how its text is split.
+The model type of a folder decides which tokenizer transformers makes. Where that one takes no `vocab.txt`, it
+is made of nothing but special tokens, and nothing is said. What a vocabulary looks like tells how its text is
+split.
 
 Not here: which folders have such a file (`loading`), whether a tokenizer fits its model (`tokenizer_fit`).
 """
@@ -37,7 +38,9 @@ class Built:
 
 
 def entries_of(file: Path) -> dict[str, int] | None:
-    """The entries of a `vocab.txt` and their ids; None for a file that is no such list. Of equal entries the last one counts."""
+    """The entries of a `vocab.txt` and their ids; None for a file that is no such list. Of equal entries the
+    last one counts.
+    """
     try:
         lines = read_text(file, LARGEST_TOKENIZER).split("\n")
     except (Unreadable, ValueError):
@@ -59,7 +62,9 @@ def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
 
 
 def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
-    """A tokenizer of these entries; `saying`: files that may name its special tokens. None for a vocabulary of too many entries."""
+    """A tokenizer of these entries; `saying`: files that may name its special tokens. None for a vocabulary
+    of too many entries.
+    """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
     said = _said(saying)
@@ -68,7 +73,11 @@ def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
     if _has_pieces(entries) or _has_words(entries):
         made = Tokenizer(models.WordPiece(dict(entries), unk_token=str(unknown)))
         lowercase = said.get("do_lower_case")
-        lowercase = lowercase if isinstance(lowercase, bool) else all(entry == entry.lower() for entry in _ordinary(entries))
+        lowercase = (
+            lowercase
+            if isinstance(lowercase, bool)
+            else all(entry == entry.lower() for entry in _ordinary(entries))
+        )
         made.normalizer = normalizers.BertNormalizer(lowercase=lowercase)
         made.pre_tokenizer = pre_tokenizers.BertPreTokenizer()
         made.decoder = decoders.WordPiece()
@@ -104,17 +113,23 @@ def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], sa
         made.post_processor = processors.TemplateProcessing(**pieces, special_tokens=around)
     most = said.get("model_max_length")
     length = {"model_max_length": most} if isinstance(most, int) and most > 0 else {}
-    return PreTrainedTokenizerFast(tokenizer_object=made, clean_up_tokenization_spaces=False, **special, **length)
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, clean_up_tokenization_spaces=False, **special, **length
+    )
 
 
 def _longest_first(entries: Mapping[str, int]) -> Any:
-    """Splits a text, as it is written without spaces, into entries; what stands between brackets is one, known or unknown."""
+    """Splits a text, as it is written without spaces, into entries; what stands between brackets is one,
+    known or unknown.
+    """
     from tokenizers import Regex, pre_tokenizers
 
     names = sorted(_ordinary(entries), key=len, reverse=True)
     ways = [re.escape(name).replace("\\ ", " ") for name in names]
     ways += [r"\[[^\[\]]*\]"] if not {"[", "]"} & entries.keys() else []
-    return pre_tokenizers.Sequence([pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(ways)), "isolated")])
+    return pre_tokenizers.Sequence(
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(ways)), "isolated")]
+    )
 
 
 def _special(entries: Mapping[str, int], said: Mapping[str, Any]) -> dict[str, str]:

@@ -1,6 +1,7 @@
-"""Do the files of a folder hold the weights of its model? Damaged files, and tensors that are missing, left over or of another shape.
+"""Do the files of a folder hold the weights of its model? Damaged files, and tensors that are missing, left
+over or of another shape.
 
-Not here: loading (`loading`, `remote`). Each diagnostic (E0418) names the files and tensors.
+Not here: loading (`loading`, `remote_code`). Each diagnostic (E0418) names the files and tensors.
 """
 
 from __future__ import annotations
@@ -27,7 +28,9 @@ def wrong_weights(message: str, help: str = WHOLE) -> UsageError:
 
 
 def require_files(folder: Path) -> None:
-    """Raise `UsageError` (E0418) for files of weights that are damaged, missing, or named outside of the folder."""
+    """Raise `UsageError` (E0418) for files of weights that are damaged, missing, or named outside of the
+    folder.
+    """
     for name in INDEXES:
         index, whole = folder / name, folder / name.removesuffix(".index.json")
         if whole.is_file() or index.is_file():
@@ -38,7 +41,9 @@ def require_files(folder: Path) -> None:
 
 
 def header(file: Path) -> dict[str, Any]:
-    """The header of a `.safetensors` file, without its tensors. Raises `ValueError` for another file, and `Unreadable`."""
+    """The header of a `.safetensors` file, without its tensors. Raises `ValueError` for another file, and
+    `Unreadable`.
+    """
     with opened(file) as stream:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
@@ -104,7 +109,9 @@ def _lacking(keys: list[str], model: Any, name: str) -> UsageError:
 
 
 def _of_more_layers(extra: list[str], model: Any) -> list[str]:
-    """Of the tensors without a place, those whose like stands in layers that the model has; poolers and other heads are nobody's loss."""
+    """Of the tensors without a place, those whose like stands in layers that the model has; poolers and other
+    heads are nobody's loss.
+    """
     like = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
     return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in like]
 
@@ -114,14 +121,17 @@ def _shards(folder: Path, index: Path) -> list[Path]:
         read: Any = read_json(index, LARGEST_TOKENIZER)
         shards = set(read["weight_map"].values())
     except (Unreadable, ValueError, TypeError, KeyError, AttributeError):
-        raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files") from None
+        raise wrong_weights(
+            f"`{index}` is no index of weights: it has no table `weight_map` of files"
+        ) from None
     if not all(isinstance(shard, str) for shard in shards):
         raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files")
     for shard in sorted(shards):
         # Neither a folder's file elsewhere nor somebody else's is read because a folder names it.
         if Path(shard).name != shard or "\\" in shard or "\0" in shard:
             raise wrong_weights(
-                f"`{index}` names `{short(shard)}`, which is not a file of this folder", "files of weights stand beside their index"
+                f"`{index}` names `{short(shard)}`, which is not a file of this folder",
+                "files of weights stand beside their index",
             )
     missing = [shard for shard in sorted(shards) if not (folder / shard).is_file()]
     if missing:
@@ -134,7 +144,10 @@ def _require_whole(file: Path) -> None:
     try:
         ends = max((about["data_offsets"][1] for about in header(file).values()), default=0)
         with opened(file) as stream:
-            wanted, size = 8 + int.from_bytes(stream.read(8), "little") + ends, os.fstat(stream.fileno()).st_size
+            wanted, size = (
+                8 + int.from_bytes(stream.read(8), "little") + ends,
+                os.fstat(stream.fileno()).st_size,
+            )
         if size < wanted:
             raise ValueError(f"it is cut off: {size:,} of {wanted:,} bytes are there")
     except (Unreadable, ValueError) as error:

@@ -1,7 +1,7 @@
 """From prompts to tokens: prompts in batches, each decoded until every row is done.
 
-Knows steps and denoisers only by their shape: which backend or model is behind them does not matter here. Not here: the loop of a batch
-(`lookahead`).
+Knows steps and denoisers only by their shape: which backend or model is behind them does not matter here. Not
+here: the loop of a batch (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -17,24 +17,32 @@ from torch import Tensor
 from .. import backends
 from ..backends import noise
 from ..backends.step import Step
-from ..calls import arguments_told
+from ..calls import checks_arguments
 from ..checks.facts import Facts
 from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
-from ..models.denoiser import Denoiser, require_denoiser, require_ids
+from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids
 from ..models.traits import DEFAULT_GEN_LENGTH
 from ..policy import Policy, in_use, load
 from ..spelling import option, setting
-from .advance import Advance, Moment
-from .cache import chosen, forwarding
+from .cached_forward import forwarding, resolve_cache
+from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .forward import PACKINGS
-from .lookahead import Batch
 from .prompts import Prompts, ids_of, listed
-from .requests import Request, continued, infilled, require_flags, require_numbers, require_sensible, require_watcher
+from .requests import (
+    Request,
+    continued,
+    infilled,
+    require_flags,
+    require_numbers,
+    require_sensible,
+    require_watcher,
+)
 from .rows import Row, Rows
-from .shapes import positions_compiled, rows_compiled
-from .told import StepEvent, Told
+from .shape_buckets import positions_compiled, rows_compiled
+from .step_runner import BatchState, StepRunner
+from .trace import StepEvent, StepObserver
 from .windows import windows_of
 
 __all__ = ["DEFAULT_BATCH", "Decoded", "DecodingStopped", "DecodingWarning", "decode", "stream"]
@@ -44,7 +52,7 @@ log = logging.getLogger("dsldec")
 DEFAULT_BATCH = 8
 
 
-@arguments_told("dsldec.decode(denoiser, prompts, policy)", in_use)
+@checks_arguments("dsldec.decode(denoiser, prompts, policy)", in_use)
 def decode(
     denoiser: Denoiser,
     prompts: Prompts,
@@ -64,26 +72,28 @@ def decode(
 ) -> Decoded:
     """Decode prompts under a policy.
 
-    `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer; one of these alone is a list of one, a tensor
-    `[prompts, ids]` has a prompt in each row, and of what a tokenizer gives (`input_ids`, `attention_mask`) padding is left out. A prompt
-    may be empty. `gen_length`: tokens to generate, 256 unless given. A batch holds at most `batch` rows, and a prompt that waits takes the
-    row of one that is finished; a row's result does not depend on the others.
-    `infill`: the prompts are texts with masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all
-    else stays, no `gen_length` is given, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of any policy in one
-    forward, and writes what the policy writes without them; `verify_rows` feeds them in one call (`batch`), or each row alone
-    (`sequential`: for denoisers that give a row other logits beside others; `forwards` counts the drafts of a row once even so).
-    `cache`: keys and values that forwards keep for those after them: `exact` for models that are causal between blocks, `prefix` and
-    `dual`, which approximate, for those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none.
-    Under `exact`, reading a prompt's whole blocks once is a call that `forwards` does not count.
-    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
-    alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`: each has an id of its own),
-    or call again with another `seed`; `request_ids` keeps what a prompt draws where the list is another
-    (two prompts with one id draw the same).
-    A prompt that fails alone (logits that are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a
-    `DecodingWarning` tells of it; `ids` then hold MASK where nothing was written.
-    Raises `PolicyError`, `UsageError` for the caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory,
-    a mistake that shows after some rows are finished): its `decoded` holds what is finished. A `KeyboardInterrupt`, a `SystemExit` and
-    their like pass as they are, with that `decoded` as an attribute.
+    `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer; one of these alone
+    is a list of one, a tensor `[prompts, ids]` has a prompt in each row, and of what a tokenizer gives
+    (`input_ids`, `attention_mask`) padding is left out. A prompt may be empty. `gen_length`: tokens to
+    generate, 256 unless given. A batch holds at most `batch` rows, and a prompt that waits takes the row of
+    one that is finished; a row's result does not depend on the others. `infill`: the prompts are texts with
+    masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all else stays,
+    no `gen_length` is given, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of
+    any policy in one forward, and writes what the policy writes without them; `verify_rows` feeds them in one
+    call (`batch`), or each row alone (`sequential`: for denoisers that give a row other logits beside others;
+    `forwards` counts the drafts of a row once even so). `cache`: keys and values that forwards keep for those
+    after them: `exact` for models that are causal between blocks, `prefix` and `dual`, which approximate, for
+    those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none. Under `exact`,
+    reading a prompt's whole blocks once is a call that `forwards` does not count. `seed` and `request_ids`
+    (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
+    alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`:
+    each has an id of its own), or call again with another `seed`; `request_ids` keeps what a prompt draws
+    where the list is another (two prompts with one id draw the same). A prompt that fails alone (logits that
+    are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a `DecodingWarning`
+    tells of it; `ids` then hold MASK where nothing was written. Raises `PolicyError`, `UsageError` for the
+    caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory, a mistake that
+    shows after some rows are finished): its `decoded` holds what is finished. A `KeyboardInterrupt`, a
+    `SystemExit` and their like pass as they are, with that `decoded` as an attribute.
     """
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
@@ -105,7 +115,7 @@ def decode(
     return decoded
 
 
-@arguments_told("stream(denoiser, prompts, policy)", in_use)
+@checks_arguments("stream(denoiser, prompts, policy)", in_use)
 def stream(
     denoiser: Denoiser,
     prompts: Prompts,
@@ -126,12 +136,12 @@ def stream(
 ) -> Iterator[Row]:
     """As `decode`: each prompt's `Row` as soon as it is finished, in whatever order that is.
 
-    `on_step` is called after each step. A row whose `error` is set has no answer: look at it before `ids`. Raises `DenoiserFailed`
-    when the denoiser does, mistakes of the caller's at once, and passes what else is raised, by `on_step` too; rows that are finished by
-    then are given first.
+    `on_step` is called after each step. A row whose `error` is set has no answer: look at it before `ids`.
+    Raises `DenoiserFailed` when the denoiser does, mistakes of the caller's at once, and passes what else is
+    raised, by `on_step` too; rows that are finished by then are given first.
 
-    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a request: it gets the
-    same ones alone and in any batch.
+    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a
+    request: it gets the same ones alone and in any batch.
     """
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
@@ -139,7 +149,12 @@ def stream(
     require_watcher(on_step)
     if infill and gen_length is not None:
         message = f"{option('gen_length', gen_length)} has no effect beside {option('infill', True)}: as much is written as the gaps have"
-        log.warning("%s", Diagnostic("W0404", message, help="leave it out, or put more masks into the text, `[MASK*8]` say"))
+        log.warning(
+            "%s",
+            Diagnostic(
+                "W0404", message, help="leave it out, or put more masks into the text, `[MASK*8]` say"
+            ),
+        )
     gen_length = DEFAULT_GEN_LENGTH if gen_length is None else gen_length
     prompts = [ids_of(denoiser, prompt, infill) for prompt in listed(denoiser, prompts)]
     request_ids = range(len(prompts)) if request_ids is None else request_ids
@@ -147,7 +162,7 @@ def stream(
     require_numbers(seed, request_ids, len(prompts))
     _require_packing(verify_rows)
     drafts = policy.drafts(lookahead)
-    cache, backend = chosen(cache, denoiser, policy.facts, verify_rows), backends.known(backend)
+    cache, backend = resolve_cache(cache, denoiser, policy.facts, verify_rows), backends.known(backend)
     requests = _requests(denoiser, prompts, gen_length, infill, policy.facts)
     if not requests:
         return iter(())
@@ -166,13 +181,17 @@ def stream(
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests):
             here, waiting = group[:width], group[width:]
-            filled = here + here[:1] * (width - len(here))  # rows that are never decoded: the step compiles for one shape
-            rows = Rows(filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group)
-            advance = Advance(step, rows, windows, stop_at_eos=stop_at_eos)
+            filled = here + here[:1] * (
+                width - len(here)
+            )  # rows that are never decoded: the step compiles for one shape
+            rows = Rows(
+                filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group
+            )
+            advance = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
             first = functools.partial(_first, advance, keys, denoiser.vocab_size)
             forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
-            told = Told(advance, trace, on_step)
-            yield from Batch(advance, forward, first, len(here), waiting, drafts, most, told).run()
+            told = StepObserver(advance, trace, on_step)
+            yield from DecodeLoop(advance, forward, first, len(here), waiting, drafts, most, told).run()
 
     return decoded()
 
@@ -180,22 +199,34 @@ def stream(
 def _tell_of_seed(seed: int, policy: Policy) -> None:
     if seed and policy.facts.deterministic:
         message = f"`seed` has no effect: the policy `{policy.name}` draws nothing at random"
-        log.warning("%s", Diagnostic("W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"))
+        log.warning(
+            "%s",
+            Diagnostic(
+                "W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
+            ),
+        )
 
 
 def _most(policy: Policy) -> Callable[[Request], int]:
     """The proved bound on the forwards of a request."""
-    known = functools.cache(lambda length, given_inside: policy.facts.forwards_bound(length, policy.parameters, given_inside))
+    known = functools.cache(
+        lambda length, given_inside: policy.facts.forwards_bound(length, policy.parameters, given_inside)
+    )
     return lambda request: known(request.windows, request.lead > 0 or request.gaps)
 
 
-def _first(advance: Advance, keys: Tensor, vocab_size: int) -> Moment:
+def _first(advance: StepRunner, keys: Tensor, vocab_size: int) -> BatchState:
     rows = advance.rows
     return advance.first(keys[[request.index for request in rows.requests]].to(rows.device), vocab_size)
 
 
-def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int, infill: bool, facts: Facts) -> list[Request]:
-    mask_id, block_length = denoiser.mask_id, getattr(denoiser, "block_length", None) if facts.window == "blocks" else None
+def _requests(
+    denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int, infill: bool, facts: Facts
+) -> list[Request]:
+    mask_id, block_length = (
+        denoiser.mask_id,
+        getattr(denoiser, "block_length", None) if facts.window == "blocks" else None,
+    )
     require_ids(denoiser, prompts, 0 if infill else gen_length)
     if infill:
         return [infilled(index, text, mask_id, block_length) for index, text in enumerate(prompts)]
@@ -205,7 +236,11 @@ def _requests(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: 
 def _require_packing(verify_rows: str) -> None:
     if verify_rows not in PACKINGS:
         close = did_you_mean(str(verify_rows), PACKINGS)
-        help_ = f"did you mean `{close}`?" if close else "`batch` feeds all rows in one call, `sequential` each alone"
+        help_ = (
+            f"did you mean `{close}`?"
+            if close
+            else "`batch` feeds all rows in one call, `sequential` each alone"
+        )
         raise UsageError(Diagnostic("E0409", f"rows are not verified in the way `{verify_rows}`", help=help_))
 
 
@@ -213,7 +248,11 @@ def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
     """A model that sees blocks was trained to fill in one at a time."""
     seen, facts = getattr(denoiser, "block_length", None), policy.facts
     if seen is not None and facts.window == "blocks" and window > seen:
-        suits = setting(facts.window_size, seen) if isinstance(facts.window_size, str) else f"`window blocks({seen})`"
+        suits = (
+            setting(facts.window_size, seen)
+            if isinstance(facts.window_size, str)
+            else f"`window blocks({seen})`"
+        )
         log.info(
             "the model sees blocks of %d positions, and the policy's have %d: %s suits it",
             seen,
@@ -232,7 +271,7 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: 
 
 def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Request]]:
     """The requests that may be decoded together: mixed lengths only where the denoiser knows padding."""
-    if getattr(denoiser, "padding", False):
+    if capability(denoiser, "pads"):
         yield list(requests)
         return
     by_length: dict[int, list[Request]] = {}

@@ -1,6 +1,7 @@
 """The results of `decode`, in the order of the prompts.
 
-An exception that stops `decode` carries the results that are finished. Not here: decoding (`decode`), when a row is finished (`lookahead`).
+An exception that stops `decode` carries the results that are finished. Not here: decoding (`decode`), when a
+row is finished (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, PicklableError, PolicyError, UsageError
+from ..renamed import former
 from .forward import DenoiserFailed
 from .rows import Row, TraceStep
 
@@ -27,25 +29,28 @@ ERRORS_SHOWN = 3
 class Decoded:
     """All results of a `decode`, in the order of the prompts.
 
-    A prompt has an answer where `errors` is `None`, and only there: look at `errors` first, or at `failed`, the places of the others.
-    `ids`: 1-D int64 tensors, prompt and generated, with MASK left where nothing was written of a prompt that failed; `text`: the
-    generated texts where the denoiser has a tokenizer, else `None` each (of an infilling given as text, the whole of it);
-    `forwards` (all drafts of a row in one), `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64;
-    `surplus` `[prompts]` int64: rows fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU);
-    `proposed`, `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two steps, ...;
-    `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it has no answer, or `None`.
+    A prompt has an answer where `errors` is `None`, and only there: look at `errors` first, or at `failed`,
+    the places of the others. `ids`: 1-D int64 tensors, prompt and generated, with MASK left where nothing was
+    written of a prompt that failed; `text`: the generated texts where the denoiser has a tokenizer, else
+    `None` each (of an infilling given as text, the whole of it); `forwards` (all drafts of a row in one),
+    `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64; `wasted_rows` `[prompts]` int64: rows
+    fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU); `proposed`,
+    `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two
+    steps, ...; `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it
+    has no answer, or `None`.
     """
 
     ids: list[Tensor]
     text: list[str | None]
     forwards: Tensor
     rows: Tensor
-    surplus: Tensor
+    wasted_rows: Tensor
     proposed: list[list[int]]
     accepted: list[list[int]]
     tokens: Tensor
     trace: list[list[TraceStep]]
     errors: list[Diagnostic | None]
+    surplus = former("wasted_rows")
 
     @property
     def failed(self) -> list[int]:
@@ -62,7 +67,9 @@ class Decoded:
 
 
 class DecodingStopped(PicklableError, RuntimeError):
-    """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error instead."""
+    """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error
+    instead.
+    """
 
     def __init__(self, decoded: Decoded, cause: BaseException) -> None:
         finished = len(decoded.errors) - len(decoded.failed)
@@ -72,7 +79,9 @@ class DecodingStopped(PicklableError, RuntimeError):
 
 
 class DecodingWarning(UserWarning):
-    """Some prompts of a `decode` have no answer, and `decoded.errors` says why. Made an error by `-W error`, it loses nothing."""
+    """Some prompts of a `decode` have no answer, and `decoded.errors` says why. Made an error by `-W error`,
+    it loses nothing.
+    """
 
     def __init__(self, decoded: Decoded) -> None:
         super().__init__(decoded)  # what makes it again, in another process too
@@ -87,7 +96,9 @@ def _failures_told(decoded: Decoded) -> str:
     failed = decoded.failed
     each = [f"prompt {place}: {decoded.errors[place]}" for place in failed[:ERRORS_SHOWN]]
     more = [f"and {len(failed) - ERRORS_SHOWN} more"] if len(failed) > ERRORS_SHOWN else []
-    return "\n".join([f"{len(failed)} of {len(decoded.errors)} prompts have no answer (see `errors`)", *each, *more])
+    return "\n".join(
+        [f"{len(failed)} of {len(decoded.errors)} prompts have no answer (see `errors`)", *each, *more]
+    )
 
 
 def warn_of_failures(decoded: Decoded) -> None:
@@ -95,7 +106,10 @@ def warn_of_failures(decoded: Decoded) -> None:
     if not decoded.failed:
         return
     level, frame = 1, sys._getframe()
-    while frame.f_back is not None and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]:
+    while (
+        frame.f_back is not None
+        and frame.f_globals.get("__name__", "").partition(".")[0] == __name__.partition(".")[0]
+    ):
         level, frame = level + 1, frame.f_back
     warnings.warn(DecodingWarning(decoded), stacklevel=level)
 
@@ -103,7 +117,9 @@ def warn_of_failures(decoded: Decoded) -> None:
 class Results:
     """Collects the finished rows of one `decode`, and adds them to an exception that stops it."""
 
-    def __init__(self, denoiser: Any, prompts: Sequence[Any], encoded: Sequence[Sequence[int]], infill: bool) -> None:
+    def __init__(
+        self, denoiser: Any, prompts: Sequence[Any], encoded: Sequence[Sequence[int]], infill: bool
+    ) -> None:
         self.denoiser, self.prompts, self.encoded, self.infill = denoiser, prompts, encoded, infill
         self.rows: list[Row | None] = [None] * len(encoded)
         self.texts: dict[int, str | Diagnostic | None] = {}  # those that were read, or why one could not be
@@ -147,19 +163,24 @@ class Results:
             text=[text if isinstance(text, str) else None for text in texts],
             forwards=torch.tensor([row.forwards for row in rows], dtype=torch.int64),
             rows=torch.tensor([row.rows for row in rows], dtype=torch.int64),
-            surplus=torch.tensor([row.surplus for row in rows], dtype=torch.int64),
+            wasted_rows=torch.tensor([row.wasted_rows for row in rows], dtype=torch.int64),
             proposed=[list(row.proposed) for row in rows],
             accepted=[list(row.accepted) for row in rows],
             tokens=torch.tensor([row.tokens for row in rows], dtype=torch.int64),
             trace=[row.trace or [] for row in rows],
-            errors=[row.error or (text if isinstance(text, Diagnostic) else None) for row, text in zip(rows, texts, strict=True)],
+            errors=[
+                row.error or (text if isinstance(text, Diagnostic) else None)
+                for row, text in zip(rows, texts, strict=True)
+            ],
         )
 
     def _unfinished(self, place: int) -> Row:
         return Row(place, len(self.encoded[place]), torch.tensor(self.encoded[place]), error=UNFINISHED)
 
     def _text(self, row: Row) -> str | Diagnostic | None:
-        """A row's text where the denoiser has a tokenizer. It is other people's code: what it raises is this row's error, no other's."""
+        """A row's text where the denoiser has a tokenizer. It is other people's code: what it raises is this
+        row's error, no other's.
+        """
         if row.error is not None:
             return None
         prompt, fill = self.prompts[row.index], getattr(self.denoiser, "filled", None)
@@ -176,7 +197,9 @@ class Results:
 
 def said(failure: BaseException) -> Diagnostic:
     """What stopped a decoding, for who tells it in a sentence."""
-    return Diagnostic("E0410", f"decoding failed: {_said(failure)}", help="`DSLDEC_DEBUG=1 dsldec run` shows where")
+    return Diagnostic(
+        "E0410", f"decoding failed: {_said(failure)}", help="`DSLDEC_DEBUG=1 dsldec run` shows where"
+    )
 
 
 def unread(failure: BaseException) -> Diagnostic:

@@ -1,7 +1,7 @@
 """Canvases to logits: which rows are fed to the denoiser, in how many calls.
 
-Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here: whether what it gives can be
-right (`logits`), what is done with it.
+Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here:
+whether what it gives can be right (`logits`), what is done with it.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..models.denoiser import capability, columns_keyword
 from .logits import as_logits
 from .rows import Rows
 
 PACKINGS = ("batch", "sequential")
-Windows = Callable[[], tuple[Tensor, Tensor]]
+WindowBounds = Callable[[], tuple[Tensor, Tensor]]
 
 
 class DenoiserFailed(RuntimeError):
@@ -24,27 +25,36 @@ class DenoiserFailed(RuntimeError):
 
 
 class Forward:
-    """Feeds canvases of a batch's rows to the denoiser, steered away from what it says without the prompt where guidance is asked for.
+    """Feeds canvases of a batch's rows to the denoiser, steered away from what it says without the prompt
+    where guidance is asked for.
 
-    `packing`: all rows in one call (`batch`), or a call for each (`sequential`); `drafts`: how many windows further than a row's own
-    may be looked at. Every call is for whole canvases: nothing is kept from one to the next (see `cache`).
+    `packing`: all rows in one call (`batch`), or a call for each (`sequential`); `drafts`: how many windows
+    further than a row's own may be looked at. Every call is for whole canvases: nothing is kept from one to
+    the next (see `cached_forward`).
     """
 
     waits = False  # does the host have to know where windows are before each call?
 
-    def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch", drafts: int = 1) -> None:
+    def __init__(
+        self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch", drafts: int = 1
+    ) -> None:
         self.denoiser, self.rows, self.guidance, self.packing = denoiser, rows, guidance, packing
         self.rows_per_draft = 1 if guidance is None else 2
-        # How many columns' logits are asked for, from each window's first: its own, and what drafts may go on to.
+        # How many columns' logits are asked for, from each window's first: its own, and what drafts may go on
+        # to.
         self.ahead = rows.covered if rows.gaps and drafts > 1 else min(rows.covered, rows.positions * drafts)
-        self.reach: int | None = self.ahead if getattr(denoiser, "chooses", False) and self.ahead < rows.longest else None
+        self.reach: int | None = (
+            self.ahead if capability(denoiser, "selects_columns") and self.ahead < rows.longest else None
+        )
 
-    def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: Windows) -> tuple[Tensor, Tensor | None]:
-        """Logits `[R, W, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on, and the column `[R]` that each
-        begins at (`None`: at the first). Raises `DenoiserFailed`.
+    def __call__(
+        self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: WindowBounds
+    ) -> tuple[Tensor, Tensor | None]:
+        """Logits `[R, W, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on, and
+        the column `[R]` that each begins at (`None`: at the first). Raises `DenoiserFailed`.
 
-        `index [R]` is `which` as a tensor where the canvases are; `windows()` gives the windows' first column and the column after the
-        last, `[R]` each.
+        `index [R]` is `which` as a tensor where the canvases are; `windows()` gives the windows' first column
+        and the column after the last, `[R]` each.
         """
         lengths = [self.rows.requests[row].columns for row in which]
         if self.reach is None:
@@ -55,12 +65,18 @@ class Forward:
         if self.packing == "batch":
             return self._guided(canvases, index, lengths, at), first
         one_row = [slice(i, i + 1) for i in range(len(which))]
-        alone = [self._guided(canvases[i], index[i], lengths[i], None if at is None else at[i]) for i in one_row]
+        alone = [
+            self._guided(canvases[i], index[i], lengths[i], None if at is None else at[i]) for i in one_row
+        ]
         longest = max(logits.shape[1] for logits in alone)
-        return torch.cat([torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in alone]), first
+        return torch.cat(
+            [torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in alone]
+        ), first
 
     def may_draft(self, start: Tensor) -> Tensor | None:
-        """`[B]` bool: rows for which something can be drafted in windows that start there, `[B]`; `None`: in all."""
+        """`[B]` bool: rows for which something can be drafted in windows that start there, `[B]`; `None`: in
+        all.
+        """
         return None
 
     def keep(self, source: Tensor) -> None:
@@ -85,14 +101,18 @@ class Forward:
         if self.guidance is None:
             return self._logits(ids, lengths, at)
         twice = None if at is None else torch.cat([at, at])
-        return self.guided(*self._logits(torch.cat([ids, self.without_prompt(ids, index)]), lengths * 2, twice).chunk(2))
+        return self.guided(
+            *self._logits(torch.cat([ids, self.without_prompt(ids, index)]), lengths * 2, twice).chunk(2)
+        )
 
     def _logits(self, ids: Tensor, lengths: list[int], at: Tensor | None) -> Tensor:
-        how: dict[str, Any] = {"lengths": lengths} if getattr(self.denoiser, "padding", False) else {}
+        how: dict[str, Any] = {"lengths": lengths} if capability(self.denoiser, "pads") else {}
         if at is not None:
-            how["at"] = at.clamp(max=ids.shape[1] - 1)
+            how[columns_keyword(self.denoiser)] = at.clamp(max=ids.shape[1] - 1)
         columns = max(lengths) if at is None else at.shape[1]
-        return as_logits(called(self.denoiser, ids, **how), ids.shape[0], columns, self.denoiser.vocab_size, ids.device)
+        return as_logits(
+            called(self.denoiser, ids, **how), ids.shape[0], columns, self.denoiser.vocab_size, ids.device
+        )
 
 
 def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
@@ -100,7 +120,7 @@ def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
     try:
         with torch.no_grad():
             return denoiser(*arguments, **how)
-    # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost. A `GeneratorExit` of its
-    # own must not pass for somebody closing the generator that calls it.
+    # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost. A
+    # `GeneratorExit` of its own must not pass for somebody closing the generator that calls it.
     except (Exception, GeneratorExit) as error:
         raise DenoiserFailed(f"{type(error).__name__}: {error}") from error

@@ -1,6 +1,7 @@
 """Checks the logits of a denoiser. The help of a diagnostic says what the denoiser should return.
 
-Shapes: R rows fed, W columns whose logits are wanted, V vocabulary. Not here: the numbers in them (a step says which are not finite).
+Shapes: R rows fed, W columns whose logits are wanted, V vocabulary. Not here: the numbers in them (a step
+says which are not finite).
 """
 
 from __future__ import annotations
@@ -14,15 +15,20 @@ from torch._subclasses.fake_tensor import FakeTensor
 from ..diagnostics import Diagnostic, UsageError
 
 
-def as_logits(given: Any, rows: int, length: int, vocab_size: int, device: torch.device | None = None) -> Tensor:
+def as_logits(
+    given: Any, rows: int, length: int, vocab_size: int, device: torch.device | None = None
+) -> Tensor:
     """Logits `[R, W, V]` where a step can read them. Raises `UsageError` (E0408) for anything else.
 
-    `device`: where the canvases are. Logits on a GPU stay there for canvases on a CPU, since a step reads only a window of them.
+    `device`: where the canvases are. Logits on a GPU stay there for canvases on a CPU, since a step reads
+    only a window of them.
     """
     wanted = f"[{rows}, {length}, {vocab_size}]"
     if (problem := _no_logits(given) or _other_shape(given, (rows, length, vocab_size))) is not None:
         what, help_ = problem
-        raise UsageError(Diagnostic("E0408", f"the denoiser gave {what} where logits {wanted} are needed", help=help_))
+        raise UsageError(
+            Diagnostic("E0408", f"the denoiser gave {what} where logits {wanted} are needed", help=help_)
+        )
     logits: Tensor = given.detach()
     if device is not None and device.type != "cpu" and logits.device != device:
         logits = logits.to(device)
@@ -41,13 +47,19 @@ def _no_logits(given: Any) -> tuple[str, str] | None:
         layout = str(given.layout).removeprefix("torch.")
         return f"a tensor that is not dense ({layout})", "return `logits.to_dense()`"
     if given.device.type == "meta" or isinstance(given, FakeTensor):
-        return "a tensor without numbers (meta)", "load the model's weights: made on the device `meta` it has none"
+        return (
+            "a tensor without numbers (meta)",
+            "load the model's weights: made on the device `meta` it has none",
+        )
     if given.is_quantized:
         return f"quantized numbers ({_name(given)})", "return `logits.dequantize()`"
     if not given.is_floating_point():
         return _no_floats(given)
     if given.dtype.itemsize < 2 and not _casts(given):
-        return f"numbers that torch cannot compute with ({_name(given)})", "return float32, bfloat16 or float16"
+        return (
+            f"numbers that torch cannot compute with ({_name(given)})",
+            "return float32, bfloat16 or float16",
+        )
     return None
 
 
@@ -66,9 +78,15 @@ def _no_tensor(given: Any) -> tuple[str, str]:
 
 def _no_floats(given: Tensor) -> tuple[str, str]:
     if given.is_complex():
-        return f"complex numbers ({_name(given)})", "return real numbers: `logits.real`, if those are the logits"
+        return (
+            f"complex numbers ({_name(given)})",
+            "return real numbers: `logits.real`, if those are the logits",
+        )
     kind = "truth values" if given.dtype == torch.bool else "whole numbers"
-    return f"{kind} ({_name(given)})", "return float numbers, a score for each id of the vocabulary: not the ids that are likeliest"
+    return (
+        f"{kind} ({_name(given)})",
+        "return float numbers, a score for each id of the vocabulary: not the ids that are likeliest",
+    )
 
 
 def _casts(given: Tensor) -> bool:

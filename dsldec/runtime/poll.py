@@ -1,10 +1,10 @@
 """When does the host hear which rows are over?
 
-On a CPU it looks after every step: that is free, and no row is forwarded in vain. On a GPU looking would wait for all that
-was launched: there the flags are copied without waiting, and looked at once they have arrived, so that the next forward is
-launched meanwhile. What is then forwarded for rows that were over already is surplus; it changes nothing, since steps write
-only in rows that are not over.
-Not here: what the flags are, and what is done about them (`lookahead`).
+On a CPU it looks after every step: that is free, and no row is forwarded in vain. On a GPU looking would wait
+for all that was launched: there the flags are copied without waiting, and looked at once they have arrived,
+so that the next forward is launched meanwhile. What is then forwarded for rows that were over already is
+surplus; it changes nothing, since steps write only in rows that are not over. Not here: what the flags are,
+and what is done about them (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ class Poll(Protocol):
         """The newest flags that were given, `None` if they were all heard."""
 
 
-class AtOnce:
+class SyncPoll:
     """Flags that lie where the host can see them."""
 
     def now(self, flags: Tensor) -> Any:
@@ -69,7 +69,7 @@ class CopyFromGpu:
         return self.host.tolist()
 
 
-class OnArrival:
+class AsyncPoll:
     """Flags that are copied to the host without waiting for them; at most `MOST_ON_THE_WAY` at a time."""
 
     def __init__(self, copy: Callable[[Tensor], Copy] = CopyFromGpu) -> None:
@@ -94,4 +94,4 @@ class OnArrival:
 
 def polling(device: torch.device, *, watched: bool) -> Poll:
     """How flags on a device are heard of; who watches every step waits for every step."""
-    return OnArrival() if device.type == "cuda" and not watched else AtOnce()
+    return AsyncPoll() if device.type == "cuda" and not watched else SyncPoll()

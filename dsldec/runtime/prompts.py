@@ -1,7 +1,8 @@
 """Converts prompts of every accepted form to lists of ids.
 
-A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; the encoding of a tokenizer, without its padding.
-Not here: whether a denoiser takes the ids (`models.denoiser`), what is asked of each (`requests`).
+A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; the encoding of a
+tokenizer, without its padding. Not here: whether a denoiser takes the ids (`models.denoiser`), what is asked
+of each (`requests`).
 """
 
 from __future__ import annotations
@@ -15,8 +16,8 @@ from torch import Tensor
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import shown
 
-Prompt = str | Sequence[int] | Tensor
-Prompts = Sequence[Prompt] | Prompt | Mapping[str, Any]
+PromptInput = str | Sequence[int] | Tensor
+Prompts = Sequence[PromptInput] | PromptInput | Mapping[str, Any]
 
 
 def listed(denoiser: Any, prompts: Any) -> list[Any]:
@@ -28,7 +29,10 @@ def listed(denoiser: Any, prompts: Any) -> list[Any]:
     if _is_array(prompts):
         return _of_array(denoiser, prompts)
     if isinstance(prompts, bytes | bytearray) or not isinstance(prompts, Iterable):
-        raise _wrong(f"the prompts are a list, and this is {shown(prompts)}", "write `decode(denoiser, [prompt], policy)`")
+        raise _wrong(
+            f"the prompts are a list, and this is {shown(prompts)}",
+            "write `decode(denoiser, [prompt], policy)`",
+        )
     one_by_one = list(prompts)
     return [one_by_one] if one_by_one and all(_is_id(one) for one in one_by_one) else one_by_one
 
@@ -38,7 +42,9 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
     if isinstance(prompt, str):
         encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
         if encode is None:
-            raise _wrong("this denoiser has no tokenizer, and a prompt is text", "give prompts as lists of ids")
+            raise _wrong(
+                "this denoiser has no tokenizer, and a prompt is text", "give prompts as lists of ids"
+            )
         return list(encode(prompt))
     if isinstance(prompt, Mapping):
         rows = _of_encoding(denoiser, prompt)
@@ -53,25 +59,38 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
         raise _wrong("a prompt is a text or a flat list of ids, and these are messages of a chat", help)
     ids = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | bytearray) else None
     if ids is None or not all(_is_id(one) for one in ids):
-        what = "ids are whole numbers" if ids and all(isinstance(one, float) for one in ids) else f"this is {shown(prompt)}"
+        what = (
+            "ids are whole numbers"
+            if ids and all(isinstance(one, float) for one in ids)
+            else f"this is {shown(prompt)}"
+        )
         help = "write `decode(denoiser, [ids], policy)`, or `decode(denoiser, [text], policy)`"
         raise _wrong(f"a prompt is a text or a flat list of ids, and {what}", help)
     return [operator.index(one) for one in ids]
 
 
 def _of_encoding(denoiser: Any, encoding: Mapping[str, Any]) -> list[Any]:
-    """The prompts of what a tokenizer gives: `input_ids`, and with `attention_mask` which of them are padding."""
+    """The prompts of what a tokenizer gives: `input_ids`, and with `attention_mask` which of them are
+    padding.
+    """
     if "input_ids" not in encoding:
         help = 'give texts, which are put into the model\'s chat template: `decode(denoiser, [message["content"]], policy)`'
         if "content" not in encoding:
             help = "give what a tokenizer gives, with `input_ids`, or a list of texts: `decode(denoiser, [text], policy)`"
-        raise _wrong(f"a table without `input_ids` is no prompt: it has {', '.join(f'`{name}`' for name in encoding) or 'nothing'}", help)
+        raise _wrong(
+            f"a table without `input_ids` is no prompt: it has {', '.join(f'`{name}`' for name in encoding) or 'nothing'}",
+            help,
+        )
     ids, mask = encoding["input_ids"], encoding.get("attention_mask")
     if mask is None:
         return listed(denoiser, ids)
     rows, masks = (listed(None, each) for each in (ids, mask))
-    if len(rows) != len(masks) or any(len(row) != len(hidden) for row, hidden in zip(rows, masks, strict=True)):
-        raise _wrong("`input_ids` and `attention_mask` have other shapes", "give the encoding as the tokenizer gave it")
+    if len(rows) != len(masks) or any(
+        len(row) != len(hidden) for row, hidden in zip(rows, masks, strict=True)
+    ):
+        raise _wrong(
+            "`input_ids` and `attention_mask` have other shapes", "give the encoding as the tokenizer gave it"
+        )
     return [_unpadded(row, hidden) for row, hidden in zip(rows, masks, strict=True)]
 
 
@@ -80,7 +99,10 @@ def _unpadded(row: Any, hidden: Any) -> list[Any]:
     begin = filled.index(True) if True in filled else len(filled)
     end = len(filled) - filled[::-1].index(True) if True in filled else begin
     if not all(filled[begin:end]):
-        raise _wrong("the attention mask hides something within a prompt", "leave out of its ids what is not to be seen")
+        raise _wrong(
+            "the attention mask hides something within a prompt",
+            "leave out of its ids what is not to be seen",
+        )
     return list(row[begin:end])
 
 
@@ -89,14 +111,24 @@ def _of_array(denoiser: Any, array: Any) -> list[Any]:
     if array.ndim == 1:
         return [array]
     if array.ndim != 2:
-        raise _wrong(f"prompts are a tensor [prompts, ids], and this has the shape {list(array.shape)}", "write `prompts.reshape(B, L)`")
+        raise _wrong(
+            f"prompts are a tensor [prompts, ids], and this has the shape {list(array.shape)}",
+            "write `prompts.reshape(B, L)`",
+        )
     pad_id = getattr(getattr(denoiser, "tokenizer", None), "pad_token_id", None)
-    padded = [bool(len(row)) and pad_id in (int(row[0]), int(row[-1])) for row in array] if pad_id is not None else []
+    padded = (
+        [bool(len(row)) and pad_id in (int(row[0]), int(row[-1])) for row in array]
+        if pad_id is not None
+        else []
+    )
     # In a padded batch the longest prompt has no padding.
     if any(padded) and not all(padded):
         help = "give the whole encoding, which says what is padding: `decode(denoiser, tokenizer(texts, padding=True), policy)`; "
         help += "a list is taken as it is: `ids.tolist()`"
-        raise _wrong(f"some rows begin or end with the id of padding, {pad_id}, and nothing says whether it belongs to the prompt", help)
+        raise _wrong(
+            f"some rows begin or end with the id of padding, {pad_id}, and nothing says whether it belongs to the prompt",
+            help,
+        )
     return list(array)
 
 

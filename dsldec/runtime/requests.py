@@ -1,9 +1,11 @@
-"""What is asked of a run, one request a prompt: the canvas it starts from, and which part of that is to be generated.
+"""What is asked of a run, one request a prompt: the canvas it starts from, and which part of that is to be
+generated.
 
-Most requests are a prompt and masks after it. An infilling is a text with masks in it, which are decoded in place: what is generated
-lies between its first mask and its last, and what is given there stays. For a model that sees blocks, counted from the start of
-the canvas, the first window begins where a block does, so that the windows of a policy and the blocks of the model lie on each other: it
-is short by what the prompt has of that block. Not here: what a denoiser takes (`models.denoiser`), how requests become rows (`rows`).
+Most requests are a prompt and masks after it. An infilling is a text with masks in it, which are decoded in
+place: what is generated lies between its first mask and its last, and what is given there stays. For a model
+that sees blocks, counted from the start of the canvas, the first window begins where a block does, so that
+the windows of a policy and the blocks of the model lie on each other: it is short by what the prompt has of
+that block. Not here: what a denoiser takes (`models.denoiser`), how requests become rows (`rows`).
 """
 
 from __future__ import annotations
@@ -21,10 +23,11 @@ LARGEST_SIZE = 2**31 - 1  # as the command line has it
 class Request:
     """One prompt to decode.
 
-    `index`: its place in the run; `text`: ids as they were given, `masks`: how many MASKs come after them (many requests may wait, and
-    each is laid out only when it has a row); `begin`, `length`: the first column and the number of positions of the generation region,
-    from where results count; `lead`: how many columns before that the first window begins; `infills`: text was given after a MASK, so
-    that an end-of-text token ends nothing; `gaps`: text is given between its masks.
+    `index`: its place in the run; `text`: ids as they were given, `masks`: how many MASKs come after them
+    (many requests may wait, and each is laid out only when it has a row); `begin`, `length`: the first column
+    and the number of positions of the generation region, from where results count; `lead`: how many columns
+    before that the first window begins; `infills`: text was given after a MASK, so that an end-of-text token
+    ends nothing; `gaps`: text is given between its masks.
     """
 
     index: int
@@ -71,9 +74,22 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
     masks = [at for at, id_ in enumerate(text) if id_ == mask_id]
     if not masks:
         message = f"prompt {index} has no mask to decode in place"
-        raise UsageError(Diagnostic("E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"))
+        raise UsageError(
+            Diagnostic(
+                "E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"
+            )
+        )
     length = masks[-1] + 1 - masks[0]
-    return Request(index, text, 0, masks[0], length, masks[0] % (block_length or 1), infills=True, gaps=len(masks) < length)
+    return Request(
+        index,
+        text,
+        0,
+        masks[0],
+        length,
+        masks[0] % (block_length or 1),
+        infills=True,
+        gaps=len(masks) < length,
+    )
 
 
 def require_sensible(gen_length: int, batch: int) -> None:
@@ -81,18 +97,35 @@ def require_sensible(gen_length: int, batch: int) -> None:
     for name, value in (("gen_length", gen_length), ("batch", batch)):
         if not _is_whole(value) or value < 1:
             raise UsageError(
-                Diagnostic("E0409", f"`{name}` is a whole number from 1 on, not {shown(value)}", help=f"for example `{name}=8`")
+                Diagnostic(
+                    "E0409",
+                    f"`{name}` is a whole number from 1 on, not {shown(value)}",
+                    help=f"for example `{name}=8`",
+                )
             )
         if value > LARGEST_SIZE:
-            raise UsageError(Diagnostic("E0409", f"`{name}` is at most {LARGEST_SIZE}, not {value}", help=f"for example `{name}=8`"))
+            raise UsageError(
+                Diagnostic(
+                    "E0409",
+                    f"`{name}` is at most {LARGEST_SIZE}, not {value}",
+                    help=f"for example `{name}=8`",
+                )
+            )
 
 
 def require_flags(**given: bool) -> None:
     """Raise `UsageError` (E0409) for a value that is not a bool."""
     for name, value in given.items():
-        if not isinstance(value, bool) and str(value) not in ("True", "False"):  # numpy's are none of Python's
+        if not isinstance(value, bool) and str(value) not in (
+            "True",
+            "False",
+        ):  # numpy's are none of Python's
             raise UsageError(
-                Diagnostic("E0409", f"`{name}` is True or False, not {shown(value)}", help=f"write `{name}=True` or leave it out")
+                Diagnostic(
+                    "E0409",
+                    f"`{name}` is True or False, not {shown(value)}",
+                    help=f"write `{name}=True` or leave it out",
+                )
             )
 
 
@@ -104,9 +137,15 @@ def require_watcher(on_step: object) -> None:
 
 
 def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
-    """Checks the seed and the request ids. Two prompts may have one id: they draw the same numbers. Raises `UsageError` (E0409)."""
+    """Checks the seed and the request ids. Two prompts may have one id: they draw the same numbers. Raises
+    `UsageError` (E0409).
+    """
     if not hasattr(request_ids, "__len__") or len(request_ids) != count:
-        given = f"{len(request_ids)} request ids" if hasattr(request_ids, "__len__") else f"the request ids are {shown(request_ids)}"
+        given = (
+            f"{len(request_ids)} request ids"
+            if hasattr(request_ids, "__len__")
+            else f"the request ids are {shown(request_ids)}"
+        )
         raise UsageError(
             Diagnostic(
                 "E0409",
@@ -117,7 +156,13 @@ def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
     for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
         if not _is_whole(value):
             given = f"`{value}`" if isinstance(value, str) and value.isalpha() else shown(value)
-            raise UsageError(Diagnostic("E0409", f"`{name}` takes whole numbers, not {given}", help=f"leave `{name}` out for the default"))
+            raise UsageError(
+                Diagnostic(
+                    "E0409",
+                    f"`{name}` takes whole numbers, not {given}",
+                    help=f"leave `{name}` out for the default",
+                )
+            )
 
 
 def _is_whole(value: object) -> bool:

@@ -1,7 +1,7 @@
 """The rows of one batch: their canvases, windows and ends.
 
-Shapes: B rows, L canvas length, T window positions, G positions of the longest generation region. Not here: forwards and steps
-(`lookahead`), which prompts there are (`requests`).
+Shapes: B rows, L canvas length, T window positions, G positions of the longest generation region. Not here:
+forwards and steps (`decode_loop`), which prompts there are (`requests`).
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic
+from ..renamed import former
 from .requests import Request
 
 
@@ -37,11 +38,12 @@ class TraceStep:
 class Row:
     """One prompt's result.
 
-    `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the forwards the row
-    took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were made and how many accepted one step
-    ahead of the next one, two steps, ...; `tokens` generated before the end-of-text token (of an infilling: masks that were
-    written); `seconds` from its first forward to its end; `error` says why it stopped early, and then `ids` holds masks where
-    nothing was written. `surplus`: rows fed for it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
+    `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the
+    forwards the row took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were
+    made and how many accepted one step ahead of the next one, two steps, ...; `tokens` generated before the
+    end-of-text token (of an infilling: masks that were written); `seconds` from its first forward to its end;
+    `error` says why it stopped early, and then `ids` holds masks where nothing was written. `wasted_rows`:
+    rows fed for it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
     """
 
     index: int
@@ -55,7 +57,8 @@ class Row:
     seconds: float = 0.0
     trace: list[TraceStep] | None = None
     error: Diagnostic | None = None
-    surplus: int = 0
+    wasted_rows: int = 0
+    surplus = former("wasted_rows")
 
     @property
     def generated(self) -> Tensor:
@@ -64,12 +67,14 @@ class Row:
 
 
 class Rows:
-    """How the canvases of a batch are laid out, `[B, L + T]`: the T spare columns let every window be sliced alike.
+    """How the canvases of a batch are laid out, `[B, L + T]`: the T spare columns let every window be sliced
+    alike.
 
-    A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. A row is a request's until
-    another takes its place: `requests` are known to the host; `begin [B]` and `lengths [B]` of the generation regions, `infills [B]` and
-    `start`, what the canvases hold before the first step, to the device. `all_requests`: those that may ever be here, which
-    size the canvases. `gaps`: in some text is given between masks; `leads [B]`: how far before the region the first window begins.
+    A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. A
+    row is a request's until another takes its place: `requests` are known to the host; `begin [B]` and
+    `lengths [B]` of the generation regions, `infills [B]` and `start`, what the canvases hold before the
+    first step, to the device. `all_requests`: those that may ever be here, which size the canvases. `gaps`:
+    in some text is given between masks; `leads [B]`: how far before the region the first window begins.
     """
 
     def __init__(
@@ -91,7 +96,9 @@ class Rows:
         self.gaps = any(request.gaps for request in ever)
         self.given_inside = self.gaps or any(request.lead for request in ever)  # in some window
         self.requests = list(requests)
-        self.start = torch.full((len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device)
+        self.start = torch.full(
+            (len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device
+        )
         self._lay_out(range(len(requests)))
 
     def put(self, requests: Mapping[int, Request]) -> None:
@@ -112,8 +119,9 @@ class Rows:
         self.infills = torch.tensor([request.infills for request in self.requests], device=self.device)
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvas columns `[B, T]` of each row's window, and in which of them it may write: the last window is short, and what is
-        given stays."""
+        """Canvas columns `[B, T]` of each row's window, and in which of them it may write: the last window is
+        short, and what is given stays.
+        """
         offsets = window_start.unsqueeze(1) + torch.arange(self.positions, device=window_start.device)
         columns, inside = self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
         if self.given_inside:
@@ -145,7 +153,9 @@ class Rows:
         return sum(ids[at] != self.mask_id for at in self.requests[row].asked(self.mask_id))
 
     def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
-        """A row's ids, masks left after the end-of-text token filled with it, and its count of content tokens."""
+        """A row's ids, masks left after the end-of-text token filled with it, and its count of content
+        tokens.
+        """
         request, mask_id, eos_id = self.requests[row], self.mask_id, self.eos_id
         ids: list[int] = canvas[row, : request.columns].tolist()
         end = request.begin + request.length

@@ -30,13 +30,19 @@ class Windows:
         return start, (start + rows.window).minimum(rows.lengths)
 
     def skip(self, rows: Rows, canvas: Tensor, start: Tensor) -> Tensor:
-        """The first window from `start [B]` on that has a mask, where text that is given may leave some without: no forward is for them."""
+        """The first window from `start [B]` on that has a mask, where text that is given may leave some
+        without: no forward is for them.
+        """
         if not rows.given_inside:
             return start
         offsets = torch.arange(rows.region, device=start.device)
         masks = rows.masks(canvas) & (offsets >= start.unsqueeze(1))
         first = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), rows.lengths)
-        return first if self.shape == "until" else torch.where(masks.any(1), first - (first - start) % rows.window, first)
+        return (
+            first
+            if self.shape == "until"
+            else torch.where(masks.any(1), first - (first - start) % rows.window, first)
+        )
 
 
 def windows_of(facts: Facts, parameters: Mapping[str, Value]) -> Windows:

@@ -1,4 +1,5 @@
-"""Decodes for the verbs that measure: they need an answer to every prompt, and end with a diagnostic where one is missing.
+"""Decodes for the verbs that measure: they need an answer to every prompt, and end with a diagnostic where
+one is missing.
 
 Not here: `run`, which keeps finished answers.
 """
@@ -17,7 +18,9 @@ from ..runtime.decoded import Decoded, DecodingStopped, DecodingWarning, said
 
 
 def all_decoded(denoiser: Denoiser, prompts: Sequence[Any], policy: Policy, **how: Any) -> Decoded:
-    """As `decode`. Raises `UsageError` where a prompt has no answer: a figure over the others would be none of the policy's."""
+    """As `decode`. Raises `UsageError` where a prompt has no answer: a figure over the others would be none
+    of the policy's.
+    """
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DecodingWarning)

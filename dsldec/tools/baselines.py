@@ -1,4 +1,5 @@
-"""What dsldec is compared with: the arithmetic of published decoders, written down plainly from their description.
+"""What dsldec is compared with: the arithmetic of published decoders, written down plainly from their
+description.
 
 Shapes: B rows, T positions, V vocabulary. Not here: how they are timed (`rounds`).
 """
@@ -41,11 +42,14 @@ def softmax_entropy(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return token, conf, -(p * (p + 1e-10).log()).sum(-1)
 
 
-def static_loop(denoiser: Denoiser, prompt: Sequence[int], gen_length: int, block: int, tokens: int) -> tuple[Tensor, int]:
-    """Low-confidence remasking at temperature 0, one prompt at a time: all ids `[L]`, and how many forwards it took.
+def static_loop(
+    denoiser: Denoiser, prompt: Sequence[int], gen_length: int, block: int, tokens: int
+) -> tuple[Tensor, int]:
+    """Low-confidence remasking at temperature 0, one prompt at a time: all ids `[L]`, and how many forwards
+    it took.
 
-    The `tokens` most confident masked positions of the first block that has any are written after each forward; the host
-    waits for the device in each step.
+    The `tokens` most confident masked positions of the first block that has any are written after each
+    forward; the host waits for the device in each step.
     """
     device = getattr(denoiser, "device", "cpu")
     begin, forwards = len(prompt), 0

@@ -1,4 +1,5 @@
-"""What both `dsldec bench` verbs share: which backends can run here, progress, files of results, and a diagnostic for what cannot be.
+"""What both `dsldec bench` verbs share: which backends can run here, progress, files of results, and a
+diagnostic for what cannot be.
 
 Not here: what is measured (`bench_step`, `bench_loop`), timing (`rounds`), tables and plots (`bench_report`).
 """
@@ -27,12 +28,14 @@ from .writing import put
 DEVICES = ("cpu", "cuda")
 
 
-# What is measured if nothing is said. Not `aot`: each package takes a minute to build, and there is one for each policy, shape and dtype.
+# What is measured if nothing is said. Not `aot`: each package takes a minute to build, and there is one for
+# each policy, shape and dtype.
 USUAL = ("eager", "inductor")
 
 
 def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The backends asked for, in the order of the table; without any, the usual ones that can run here, and a line on the others.
+    """The backends asked for, in the order of the table; without any, the usual ones that can run here, and a
+    line on the others.
 
     Raises `UsageError` (E0404) for one asked for that cannot run here.
     """
@@ -40,7 +43,11 @@ def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
     for name in asked:
         if name in lacking:
             raise UsageError(
-                Diagnostic("E0404", f"the backend `{name}` {lacking[name]}", help="leave it out, or measure `--backend eager`")
+                Diagnostic(
+                    "E0404",
+                    f"the backend `{name}` {lacking[name]}",
+                    help="leave it out, or measure `--backend eager`",
+                )
             )
     if not asked:
         for name in [name for name in USUAL if name in lacking]:
@@ -51,13 +58,23 @@ def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
 def _lacking(backend: str) -> str | None:
     if backend == "aot" and importlib.util.find_spec("dsldec.backends.aot") is None:
         return "is not part of this version"
-    return "needs a C++ compiler and none is found" if backend != "eager" and toolchain.compiler() is None else None
+    return (
+        "needs a C++ compiler and none is found"
+        if backend != "eager" and toolchain.compiler() is None
+        else None
+    )
 
 
 def device_here(name: str) -> torch.device:
     """The device of this name. Raises `UsageError` (E0422) where there is none."""
     if name == "cuda" and not torch.cuda.is_available():
-        raise UsageError(Diagnostic("E0422", "`--device cuda` needs a GPU that torch can use, and finds none", help="write `--device cpu`"))
+        raise UsageError(
+            Diagnostic(
+                "E0422",
+                "`--device cuda` needs a GPU that torch can use, and finds none",
+                help="write `--device cpu`",
+            )
+        )
     return torch.device(name)
 
 
@@ -67,21 +84,33 @@ def use_threads(threads: int | None) -> None:
 
 
 def policies(names: Sequence[str]) -> dict[str, Policy]:
-    """By the name in the table: that of each policy; the whole path where two files hold policies of one name."""
+    """By the name in the table: that of each policy; the whole path where two files hold policies of one
+    name.
+    """
     loaded = [(name, load(name)) for name in dict.fromkeys(names)]
     called = [policy.name for _, policy in loaded]
-    return {policy.name if called.count(policy.name) == 1 else printable(name): policy for name, policy in loaded}
+    return {
+        policy.name if called.count(policy.name) == 1 else printable(name): policy for name, policy in loaded
+    }
 
 
 def machine(device: torch.device) -> dict[str, Any]:
     """What the ratios hold for."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
-    return {"torch": torch.__version__, "device": device.type, "threads": torch.get_num_threads(), "cores": os.cpu_count()} | gpu
+    return {
+        "torch": torch.__version__,
+        "device": device.type,
+        "threads": torch.get_num_threads(),
+        "cores": os.cpu_count(),
+    } | gpu
 
 
 def machine_line(device: torch.device) -> str:
     about = machine(device)
-    where = about.get("gpu") or f"{about['threads']} thread{'s' if about['threads'] > 1 else ''} on {about['cores']} cores"
+    where = (
+        about.get("gpu")
+        or f"{about['threads']} thread{'s' if about['threads'] > 1 else ''} on {about['cores']} cores"
+    )
     return f"torch {about['torch']}, {where}"
 
 
@@ -118,4 +147,6 @@ def write_json(file: str, results: Mapping[str, Any]) -> None:
 def progress(about: str) -> Callable[[str], None]:
     """Tells standard error what is going on, with the seconds since it was made."""
     began = time.monotonic()
-    return lambda text: print(f"{about}: {text} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True)
+    return lambda text: print(
+        f"{about}: {text} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True
+    )

@@ -1,8 +1,10 @@
-"""`dsldec bench batch`: how many tokens a second many prompts give side by side, as a multiple of batches one after the other.
+"""`dsldec bench batch`: how many tokens a second many prompts give side by side, as a multiple of batches one
+after the other.
 
-What is compared: a batch that is decoded until all its prompts are finished before the next begins; one in which a prompt that waits
-takes the row of one that is finished; that with the logits of whole canvases computed, and with the caches that the model and the
-policy allow. Not here: timing (`rounds`), how good answers are without a cache (`evaluate`).
+What is compared: a batch that is decoded until all its prompts are finished before the next begins; one in
+which a prompt that waits takes the row of one that is finished; that with the logits of whole canvases
+computed, and with the caches that the model and the policy allow. Not here: timing (`rounds`), how good
+answers are without a cache (`evaluate`).
 """
 
 from __future__ import annotations
@@ -25,7 +27,11 @@ from .rounds import Ratio, measured
 from .settings import chosen
 
 TASK = "word_problems"
-AFTER_EACH_OTHER, REFILLED, ALL_LOGITS = "batches one after the other", "rows taken by who waits", "likewise, logits of whole canvases"
+AFTER_EACH_OTHER, REFILLED, ALL_LOGITS = (
+    "batches one after the other",
+    "rows taken by who waits",
+    "likewise, logits of whole canvases",
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +62,7 @@ class Answers(NamedTuple):
 class AllLogits:
     """A denoiser that is not asked for chosen columns; everything else is the other's."""
 
-    chooses = False
+    selects_columns = False
 
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser
@@ -70,13 +76,17 @@ class AllLogits:
 
 
 def bench_batch(options: BatchOptions) -> int:
-    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's mistakes."""
+    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's
+    mistakes.
+    """
     bench.require_writable(options.json)
     policy = chosen(options.policy, options.settings)
     bench.use_threads(options.threads)
     denoiser = from_pretrained(options.model)
     examples = held_out(TASK, options.prompts)
-    all_decoded(denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager")  # what it is asked only once
+    all_decoded(
+        denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager"
+    )  # what it is asked only once
     calls = _calls(denoiser, examples, policy, options)
     answers: dict[str, Answers] = {}
     tell = bench.progress("many prompts")
@@ -89,14 +99,18 @@ def bench_batch(options: BatchOptions) -> int:
     require_same(answers)
     seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
     lengths = sorted(len(denoiser.encode(example.prompt)) for example in examples)
-    print(f"tokens a second as a multiple of those of {AFTER_EACH_OTHER}, `{policy.name}`, batches of {options.batch}:")
+    print(
+        f"tokens a second as a multiple of those of {AFTER_EACH_OTHER}, `{policy.name}`, batches of {options.batch}:"
+    )
     print(
         f"{len(lengths)} prompts of {lengths[0]} to {lengths[-1]} tokens, at most {options.gen_length} to generate, end of text ends a row"
     )
     print(f"median and quartiles of {options.rounds} rounds; {bench.machine_line(denoiser.device)}\n")
     print(*table(seconds, answers, models_calls), sep="\n")
     if options.json is not None:
-        bench.write_json(options.json, results(seconds, answers, models_calls, bench.machine(denoiser.device)))
+        bench.write_json(
+            options.json, results(seconds, answers, models_calls, bench.machine(denoiser.device))
+        )
     return 0
 
 
@@ -113,12 +127,18 @@ def _calls(
     kinds = ("exact",) if getattr(denoiser, "block_length", None) is not None else ("prefix", "dual")
     for cache in kinds:
         if cache in policy.facts.caches:
-            denoiser.kept(1, 1)  # likewise
+            denoiser.kv_cache(1, 1)  # likewise
             calls[f"{REFILLED}, cache {cache}"] = partial(_decoded, denoiser, whole, policy, options, cache)
     return calls
 
 
-def _decoded(denoiser: Any, parts: Sequence[Sequence[Example]], policy: Policy, options: BatchOptions, cache: str = "none") -> Answers:
+def _decoded(
+    denoiser: Any,
+    parts: Sequence[Sequence[Example]],
+    policy: Policy,
+    options: BatchOptions,
+    cache: str = "none",
+) -> Answers:
     ids, tokens, rows, right = list[list[int]](), 0, 0, 0
     for part in parts:
         decoded = all_decoded(
@@ -127,7 +147,10 @@ def _decoded(denoiser: Any, parts: Sequence[Sequence[Example]], policy: Policy, 
         )  # fmt: skip
         ids += [each.tolist() for each in decoded.ids]
         tokens, rows = tokens + int(decoded.tokens.sum()), rows + int(decoded.rows.sum())
-        right += sum(TASKS[TASK].score(example, text or "").answer for example, text in zip(part, decoded.text, strict=True))
+        right += sum(
+            TASKS[TASK].score(example, text or "").answer
+            for example, text in zip(part, decoded.text, strict=True)
+        )
     return Answers(ids, tokens, rows, right / max(1, len(ids)))
 
 
@@ -143,14 +166,20 @@ def counted(model: Any) -> Iterator[list[None]]:
 
 
 def require_same(answers: Mapping[str, Answers]) -> None:
-    """AssertionError where two ways without a cache disagree: their times would not be those of the same work."""
+    """AssertionError where two ways without a cache disagree: their times would not be those of the same
+    work.
+    """
     for name in (REFILLED, ALL_LOGITS):
-        different = sum(one != other for one, other in zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True))
+        different = sum(
+            one != other for one, other in zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True)
+        )
         # A row beside other rows is rounded otherwise; where that turns a decision, the answer is another.
         assert different <= len(answers[name].ids) // 20, f"{different} answers of `{name}` are others"
 
 
-def table(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], calls: Mapping[str, int]) -> Iterator[str]:
+def table(
+    seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], calls: Mapping[str, int]
+) -> Iterator[str]:
     """A Markdown table: a row a way."""
     yield "| | tokens a second | calls of the model | rows fed | ids that stay the same | answers right |"
     yield "|---|---|---|---|---|---|"
@@ -163,7 +192,9 @@ def table(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers]
 def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], name: str) -> Ratio:
     """Tokens a second as a multiple of those of batches one after the other."""
     more = answers[name].tokens / max(1, answers[AFTER_EACH_OTHER].tokens)
-    return Ratio.of([that / this * more for this, that in zip(seconds[name], seconds[AFTER_EACH_OTHER], strict=True)])
+    return Ratio.of(
+        [that / this * more for this, that in zip(seconds[name], seconds[AFTER_EACH_OTHER], strict=True)]
+    )
 
 
 def same_share(answers: Mapping[str, Answers], name: str) -> float:
@@ -173,7 +204,10 @@ def same_share(answers: Mapping[str, Answers], name: str) -> float:
 
 
 def results(
-    seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], calls: Mapping[str, int], machine: Mapping[str, Any]
+    seconds: Mapping[str, Sequence[float]],
+    answers: Mapping[str, Answers],
+    calls: Mapping[str, int],
+    machine: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that was measured, seconds too, for a JSON file."""
     rows = []

@@ -13,7 +13,7 @@ FLOAT64 = "float64 softmax, argmax, gather"
 STATISTICS = "conf, token, margin, entropy"
 
 
-class Key(NamedTuple):
+class CaseKey(NamedTuple):
     """What is timed: a baseline, the statistics, or a policy's step or its rule, and on which backend."""
 
     what: str
@@ -25,12 +25,14 @@ class Key(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
-    """One shape and dtype: seconds a call, by round. `phases` and `conf_only` (it observes no more than that) of each policy."""
+class BenchCase:
+    """One shape and dtype: seconds a call, by round. `phases` and `conf_only` (it observes no more than that)
+    of each policy.
+    """
 
     shape: tuple[int, int, int]
     dtype: str
-    seconds: dict[Key, list[float]] = field(repr=False)
+    seconds: dict[CaseKey, list[float]] = field(repr=False)
     phases: dict[str, int]
     conf_only: frozenset[str]
 

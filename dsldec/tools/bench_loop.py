@@ -1,7 +1,8 @@
-"""`dsldec bench loop`: how many tokens a second whole decodes give, as a multiple of a plain loop as it is published.
+"""`dsldec bench loop`: how many tokens a second whole decodes give, as a multiple of a plain loop as it is
+published.
 
-The embedded model decodes some of its held-out prompts, one at a time. Not here: the plain loop (`baselines`), timing (`rounds`), how
-good the answers are (`evaluate`).
+The embedded model decodes some of its held-out prompts, one at a time. Not here: the plain loop
+(`baselines`), timing (`rounds`), how good the answers are (`evaluate`).
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ TASK = "word_problems"
 PLAIN, SAME_RULE = "plain loop", "static"  # the plain loop writes what this policy does
 
 
-class Key(NamedTuple):
+class LoopKey(NamedTuple):
     policy: str
     backend: str = ""
 
@@ -59,7 +60,9 @@ class Answers(NamedTuple):
 
 
 def bench_loop(options: LoopOptions) -> int:
-    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's mistakes."""
+    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's
+    mistakes.
+    """
     bench.require_writable(options.json)
     device = None if options.device is None else bench.device_here(options.device)
     policies = bench.policies(options.policies or POLICIES)
@@ -68,7 +71,7 @@ def bench_loop(options: LoopOptions) -> int:
     denoiser = from_pretrained(device=device)
     prompts = [denoiser.encode(example.prompt) for example in held_out(TASK, options.prompts)]
     calls = _calls(denoiser, prompts, policies, backends, options.gen_length)
-    answers: dict[Key, Answers] = {}
+    answers: dict[LoopKey, Answers] = {}
     tell = bench.progress("whole decodes")
     for key, call in calls.items():
         tell(f"first decode, not timed: {key}")
@@ -76,26 +79,38 @@ def bench_loop(options: LoopOptions) -> int:
     require_same(answers)
     seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
     tokens = len(prompts) * options.gen_length
-    print(f"tokens a second as a multiple of those of a plain loop of the rule of `{SAME_RULE}`, with the embedded model:")
-    print(f"{len(prompts)} prompts one at a time, {options.gen_length} tokens each; median and quartiles of {options.rounds} rounds")
+    print(
+        f"tokens a second as a multiple of those of a plain loop of the rule of `{SAME_RULE}`, with the embedded model:"
+    )
+    print(
+        f"{len(prompts)} prompts one at a time, {options.gen_length} tokens each; median and quartiles of {options.rounds} rounds"
+    )
     print(f"{bench.machine_line(denoiser.device)}\n")
     print(*table(seconds, answers), sep="\n")
     if SAME_RULE in policies:
-        print(f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in as many forwards, and so did every policy on each backend")
+        print(
+            f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in as many forwards, and so did every policy on each backend"
+        )
     if options.json is not None:
         bench.write_json(options.json, results(seconds, answers, tokens, bench.machine(denoiser.device)))
     return 0
 
 
 def _calls(
-    denoiser: HuggingFaceDenoiser, prompts: Sequence[list[int]], policies: Mapping[str, Policy], backends: Sequence[str], gen_length: int
-) -> dict[Key, Callable[[], Answers]]:
+    denoiser: HuggingFaceDenoiser,
+    prompts: Sequence[list[int]],
+    policies: Mapping[str, Policy],
+    backends: Sequence[str],
+    gen_length: int,
+) -> dict[LoopKey, Callable[[], Answers]]:
     rule = (policies.get(SAME_RULE) or load(SAME_RULE)).parameters
     block, tokens = int(_number(rule["block"])), int(_number(rule["tokens"]))
-    calls: dict[Key, Callable[[], Answers]] = {Key(PLAIN): partial(_plain, denoiser, prompts, gen_length, block, tokens)}
+    calls: dict[LoopKey, Callable[[], Answers]] = {
+        LoopKey(PLAIN): partial(_plain, denoiser, prompts, gen_length, block, tokens)
+    }
     for name, policy in policies.items():
         for backend in backends:
-            calls[Key(name, backend)] = partial(_decoded, denoiser, prompts, gen_length, policy, backend)
+            calls[LoopKey(name, backend)] = partial(_decoded, denoiser, prompts, gen_length, policy, backend)
     return calls
 
 
@@ -104,28 +119,38 @@ def _number(value: Any) -> float:
     return value
 
 
-def _plain(denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, block: int, tokens: int) -> Answers:
+def _plain(
+    denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, block: int, tokens: int
+) -> Answers:
     answers = [static_loop(denoiser, prompt, gen_length, block, tokens) for prompt in prompts]
     return Answers([ids.tolist() for ids, _ in answers], sum(forwards for _, forwards in answers))
 
 
-def _decoded(denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, policy: Policy, backend: str) -> Answers:
-    decoded = all_decoded(denoiser, prompts, policy, gen_length=gen_length, backend=backend, batch=1, stop_at_eos=False)
+def _decoded(
+    denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, policy: Policy, backend: str
+) -> Answers:
+    decoded = all_decoded(
+        denoiser, prompts, policy, gen_length=gen_length, backend=backend, batch=1, stop_at_eos=False
+    )
     ids: list[Tensor] = decoded.ids
     return Answers([each.tolist() for each in ids], int(decoded.forwards.sum()))
 
 
-def require_same(answers: Mapping[Key, Answers]) -> None:
-    """AssertionError where two ways to compute one rule disagree: their times would not be those of the same work."""
-    first: dict[str, Key] = {}
+def require_same(answers: Mapping[LoopKey, Answers]) -> None:
+    """AssertionError where two ways to compute one rule disagree: their times would not be those of the same
+    work.
+    """
+    first: dict[str, LoopKey] = {}
     for key, answer in answers.items():
         rule = SAME_RULE if key.policy == PLAIN else key.policy
         other = first.setdefault(rule, key)
         assert answer.ids == answers[other].ids, f"`{key}` wrote other ids than `{other}`"
-        assert answer.forwards == answers[other].forwards, f"`{key}` took {answer.forwards} forwards, `{other}` {answers[other].forwards}"
+        assert answer.forwards == answers[other].forwards, (
+            f"`{key}` took {answer.forwards} forwards, `{other}` {answers[other].forwards}"
+        )
 
 
-def table(seconds: Mapping[Key, Sequence[float]], answers: Mapping[Key, Answers]) -> Iterator[str]:
+def table(seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, Answers]) -> Iterator[str]:
     """A Markdown table: a row a policy and backend."""
     yield "| policy | backend | tokens a second | forwards | time a forward |"
     yield "|---|---|---|---|---|"
@@ -137,24 +162,36 @@ def table(seconds: Mapping[Key, Sequence[float]], answers: Mapping[Key, Answers]
         yield f"| {name} | {key.backend or 'eager'} | {cells} |"
 
 
-def rates(seconds: Mapping[Key, Sequence[float]], key: Key) -> Ratio:
+def rates(seconds: Mapping[LoopKey, Sequence[float]], key: LoopKey) -> Ratio:
     """Tokens a second as a multiple of the plain loop's: both generate as many."""
-    return Ratio.between(seconds[Key(PLAIN)], seconds[key])
+    return Ratio.between(seconds[LoopKey(PLAIN)], seconds[key])
 
 
-def rate_a_forward(seconds: Mapping[Key, Sequence[float]], answers: Mapping[Key, Answers], key: Key) -> Ratio:
+def rate_a_forward(
+    seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, Answers], key: LoopKey
+) -> Ratio:
     """Time a forward, model and step, as a multiple of the plain loop's."""
-    plain = answers[Key(PLAIN)].forwards / answers[key].forwards
-    return Ratio.of([this / that * plain for this, that in zip(seconds[key], seconds[Key(PLAIN)], strict=True)])
+    plain = answers[LoopKey(PLAIN)].forwards / answers[key].forwards
+    return Ratio.of(
+        [this / that * plain for this, that in zip(seconds[key], seconds[LoopKey(PLAIN)], strict=True)]
+    )
 
 
 def results(
-    seconds: Mapping[Key, Sequence[float]], answers: Mapping[Key, Answers], tokens: int, machine: Mapping[str, Any]
+    seconds: Mapping[LoopKey, Sequence[float]],
+    answers: Mapping[LoopKey, Answers],
+    tokens: int,
+    machine: Mapping[str, Any],
 ) -> dict[str, Any]:
     """Everything that was measured, seconds too, for a JSON file."""
     rows = []
     for key, taken in seconds.items():
         rate = rates(seconds, key)
-        row = {"policy": key.policy, "backend": key.backend or "eager", "rate": rate.median, "quartiles": [rate.low, rate.high]}
+        row = {
+            "policy": key.policy,
+            "backend": key.backend or "eager",
+            "rate": rate.median,
+            "quartiles": [rate.low, rate.high],
+        }
         rows.append(row | {"forwards": answers[key].forwards, "seconds": list(taken)})
     return {"machine": dict(machine), "tokens": tokens, "timed": rows}

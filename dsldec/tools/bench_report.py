@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import Any
 from xml.sax.saxutils import escape
 
-from .bench_cases import FLOAT64, READ, STATISTICS, Case, Key
+from .bench_cases import FLOAT64, READ, STATISTICS, BenchCase, CaseKey
 from .rounds import Ratio
 
 GOAL_SHAPE = (1, 256, 126464)
@@ -23,7 +23,9 @@ COLOURS = {"eager": "#b8c4d6", "inductor": "#2f5d8c", "aot": "#d08a2e"}
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A number that was aimed at and the one that was measured; `at_most`: it is to be no larger, else no smaller."""
+    """A number that was aimed at and the one that was measured; `at_most`: it is to be no larger, else no
+    smaller.
+    """
 
     what: str
     limit: float
@@ -35,29 +37,39 @@ class Goal:
         return self.measured <= self.limit if self.at_most else self.measured >= self.limit
 
 
-def reads(case: Case, key: Key) -> Ratio:
+def reads(case: BenchCase, key: CaseKey) -> Ratio:
     """How many times as long as one read of the logits."""
-    return Ratio.between(case.seconds[key], case.seconds[Key(READ)])
+    return Ratio.between(case.seconds[key], case.seconds[CaseKey(READ)])
 
 
-def rule_share(case: Case, key: Key) -> Ratio:
+def rule_share(case: BenchCase, key: CaseKey) -> Ratio:
     """The part of a policy's step (`key`) that its commit rule alone takes."""
     return Ratio.between(case.seconds[key._replace(part="rule")], case.seconds[key])
 
 
-def table(case: Case, backends: Sequence[str]) -> Iterator[str]:
+def table(case: BenchCase, backends: Sequence[str]) -> Iterator[str]:
     """A Markdown table of a case."""
-    with_rule = [backend for backend in backends if any(key.part == "rule" and key.backend == backend for key in case.seconds)]
+    with_rule = [
+        backend
+        for backend in backends
+        if any(key.part == "rule" and key.backend == backend for key in case.seconds)
+    ]
     titles = [case.name, *backends, *(f"rule's share, {backend}" for backend in with_rule)]
     yield f"| {' | '.join(titles)} |"
     yield "|---" * len(titles) + "|"
     for what in dict.fromkeys(key.what for key in case.seconds):
-        keys = [Key(what, backend) for backend in backends]
-        if Key(what) in case.seconds and what not in case.phases and "eager" not in backends:
-            keys = [Key(what), *keys[1:]]  # baselines are eager, and the first column takes them where none is
+        keys = [CaseKey(what, backend) for backend in backends]
+        if CaseKey(what) in case.seconds and what not in case.phases and "eager" not in backends:
+            keys = [
+                CaseKey(what),
+                *keys[1:],
+            ]  # baselines are eager, and the first column takes them where none is
         cells = [_times(reads(case, key)) if key in case.seconds else "" for key in keys]
-        rules = [Key(what, backend) for backend in with_rule]
-        cells += [_percent(rule_share(case, key)) if what in case.phases and key in case.seconds else "" for key in rules]
+        rules = [CaseKey(what, backend) for backend in with_rule]
+        cells += [
+            _percent(rule_share(case, key)) if what in case.phases and key in case.seconds else ""
+            for key in rules
+        ]
         yield f"| {f'`{what}`' if what in case.phases else what} | {' | '.join(cells)} |"
 
 
@@ -78,29 +90,49 @@ def notes(backends: Sequence[str]) -> Iterator[str]:
         yield f"Baselines stand in the column `{backends[0]}`."
 
 
-def goals(cases: Sequence[Case]) -> list[Goal]:
+def goals(cases: Sequence[BenchCase]) -> list[Goal]:
     """What of the goals was measured: they are for the backend `inductor`."""
-    return [goal for case in cases for goal in (*_reading_goals(case), *_rule_goals(case), *_gain_goals(case))]
+    return [
+        goal for case in cases for goal in (*_reading_goals(case), *_rule_goals(case), *_gain_goals(case))
+    ]
 
 
-def _reading_goals(case: Case) -> Iterator[Goal]:
-    key = Key(STATISTICS, "inductor")
+def _reading_goals(case: BenchCase) -> Iterator[Goal]:
+    key = CaseKey(STATISTICS, "inductor")
     if case.shape == GOAL_SHAPE and case.dtype in MOST_READS and key in case.seconds:
-        yield Goal(f"{case.name}: reads of the logits that `{STATISTICS}` takes", MOST_READS[case.dtype], reads(case, key).median)
+        yield Goal(
+            f"{case.name}: reads of the logits that `{STATISTICS}` takes",
+            MOST_READS[case.dtype],
+            reads(case, key).median,
+        )
 
 
-def _rule_goals(case: Case) -> Iterator[Goal]:
-    for title, limit, phases in (("one phase", MOST_OF_RULE, False), ("several phases", MOST_OF_RULE_WITH_PHASES, True)):
-        names = [name for name, count in case.phases.items() if (count > 1) == phases and Key(name, "inductor") in case.seconds]
-        shares = {name: rule_share(case, Key(name, "inductor")).median for name in names}
+def _rule_goals(case: BenchCase) -> Iterator[Goal]:
+    for title, limit, phases in (
+        ("one phase", MOST_OF_RULE, False),
+        ("several phases", MOST_OF_RULE_WITH_PHASES, True),
+    ):
+        names = [
+            name
+            for name, count in case.phases.items()
+            if (count > 1) == phases and CaseKey(name, "inductor") in case.seconds
+        ]
+        shares = {name: rule_share(case, CaseKey(name, "inductor")).median for name in names}
         if shares:
             worst = max(shares, key=shares.__getitem__)
-            yield Goal(f"{case.name}: share of the rule in a step of {title} (most: `{worst}`)", limit, shares[worst])
+            yield Goal(
+                f"{case.name}: share of the rule in a step of {title} (most: `{worst}`)", limit, shares[worst]
+            )
 
 
-def _gain_goals(case: Case) -> Iterator[Goal]:
-    names = [name for name in case.phases if name in case.conf_only and Key(name, "inductor") in case.seconds]
-    gains = {name: Ratio.between(case.seconds[Key(FLOAT64)], case.seconds[Key(name, "inductor")]).median for name in names}
+def _gain_goals(case: BenchCase) -> Iterator[Goal]:
+    names = [
+        name for name in case.phases if name in case.conf_only and CaseKey(name, "inductor") in case.seconds
+    ]
+    gains = {
+        name: Ratio.between(case.seconds[CaseKey(FLOAT64)], case.seconds[CaseKey(name, "inductor")]).median
+        for name in names
+    }
     if gains:
         worst = min(gains, key=gains.__getitem__)
         what = f"{case.name}: times as fast as the float64 softmax is a whole step that needs conf alone (least: `{worst}`)"
@@ -114,41 +146,64 @@ def goal_lines(found: Sequence[Goal]) -> Iterator[str]:
         return
     yield "\ngoals:"
     for goal in found:
-        shown = (f"{number:.3g}" if goal.limit >= 1 else f"{100 * number:.2g} %" for number in (goal.measured, goal.limit))
+        shown = (
+            f"{number:.3g}" if goal.limit >= 1 else f"{100 * number:.2g} %"
+            for number in (goal.measured, goal.limit)
+        )
         measured, limit = shown
         yield f"  {'reached' if goal.reached else 'missed '}  {goal.what}: {measured}, aim {'<=' if goal.at_most else '>='} {limit}"
 
 
-def results(cases: Sequence[Case], rounds: int, machine: Mapping[str, Any]) -> dict[str, Any]:
+def results(cases: Sequence[BenchCase], rounds: int, machine: Mapping[str, Any]) -> dict[str, Any]:
     """Everything that was measured, seconds too, for a JSON file."""
     return {
         "machine": dict(machine),
         "rounds": rounds,
-        "cases": [{"shape": list(case.shape), "dtype": case.dtype, "timed": list(_timed(case))} for case in cases],
+        "cases": [
+            {"shape": list(case.shape), "dtype": case.dtype, "timed": list(_timed(case))} for case in cases
+        ],
         "goals": [
-            {"what": goal.what, "limit": goal.limit, "at_most": goal.at_most, "measured": goal.measured, "reached": goal.reached}
+            {
+                "what": goal.what,
+                "limit": goal.limit,
+                "at_most": goal.at_most,
+                "measured": goal.measured,
+                "reached": goal.reached,
+            }
             for goal in goals(cases)
         ],
     }
 
 
-def _timed(case: Case) -> Iterator[dict[str, Any]]:
+def _timed(case: BenchCase) -> Iterator[dict[str, Any]]:
     for key, seconds in case.seconds.items():
         ratio = reads(case, key)
-        line = {"what": key.what, "backend": key.backend, "part": key.part, "reads": ratio.median, "quartiles": [ratio.low, ratio.high]}
+        line = {
+            "what": key.what,
+            "backend": key.backend,
+            "part": key.part,
+            "reads": ratio.median,
+            "quartiles": [ratio.low, ratio.high],
+        }
         yield line | {"seconds": seconds}
 
 
 WIDTH, LABELS, BAR, GAP = 860, 260, 12, 8
 
 
-def plot(cases: Sequence[Case], backends: Sequence[str]) -> str:
+def plot(cases: Sequence[BenchCase], backends: Sequence[str]) -> str:
     """An SVG: for each case its rows as bars, in reads of the logits, with a line from quartile to quartile."""
     lines, y = [], 24
     for case in cases:
-        lines.append(f'<text x="8" y="{y}" font-weight="bold">{escape(case.name)}: multiples of one read of the logits</text>')
+        lines.append(
+            f'<text x="8" y="{y}" font-weight="bold">{escape(case.name)}: multiples of one read of the logits</text>'
+        )
         y += 14
-        shown = [key for key in case.seconds if key.part == "whole" and (key.backend in backends or key.what not in case.phases)]
+        shown = [
+            key
+            for key in case.seconds
+            if key.part == "whole" and (key.backend in backends or key.what not in case.phases)
+        ]
         longest = max(reads(case, key).high for key in shown)
         for what in dict.fromkeys(key.what for key in shown):
             lines.append(f'<text x="{LABELS - 8}" y="{y + BAR - 2}" text-anchor="end">{escape(what)}</text>')
@@ -158,7 +213,9 @@ def plot(cases: Sequence[Case], backends: Sequence[str]) -> str:
             y += GAP
         y += 20
     for index, (backend, colour) in enumerate(COLOURS.items()):
-        lines.append(f'<rect x="{8 + 100 * index}" y="{y - 10}" width="{BAR}" height="{BAR}" fill="{colour}"/>')
+        lines.append(
+            f'<rect x="{8 + 100 * index}" y="{y - 10}" width="{BAR}" height="{BAR}" fill="{colour}"/>'
+        )
         lines.append(f'<text x="{26 + 100 * index}" y="{y}">{backend}</text>')
     head = f'<svg xmlns="http://www.w3.org/2000/svg" width="{WIDTH}" height="{y + 16}" font-family="sans-serif" font-size="11">'
     return "\n".join([head, '<rect width="100%" height="100%" fill="white"/>', *lines, "</svg>\n"])

@@ -1,7 +1,8 @@
 """`dsldec bench step`: how long a policy's step takes, as a multiple of one read of its logits.
 
-Shapes: B rows, T window positions, V vocabulary; logits are random, every position is masked and editable, and the window is T long.
-Not here: timing (`rounds`), what steps are compared with (`baselines`), the table, goals and plot (`bench_report`).
+Shapes: B rows, T window positions, V vocabulary; logits are random, every position is masked and editable,
+and the window is T long. Not here: timing (`rounds`), what steps are compared with (`baselines`), the table,
+goals and plot (`bench_report`).
 """
 
 from __future__ import annotations
@@ -20,14 +21,14 @@ from torch import Tensor, nn
 
 from ..backends import compiled
 from ..backends.module import StepModule
-from ..backends.reading import reader
 from ..backends.step import Step
 from ..backends.vocabulary import observe
+from ..backends.vocabulary_dispatch import reader
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
 from ..resources import shipped_policies
 from . import baselines, bench, bench_report
-from .bench_cases import FLOAT64, READ, STATISTICS, Case, Key
+from .bench_cases import FLOAT64, READ, STATISTICS, BenchCase, CaseKey
 from .rounds import measured
 from .rule import Rule, found
 from .writing import put
@@ -87,7 +88,9 @@ class _Statistics(nn.Module):
 
 
 def bench_step(options: StepOptions) -> int:
-    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's mistakes."""
+    """Measure and print; returns the exit status. Raises `PolicyError` and `UsageError` for the user's
+    mistakes.
+    """
     bench.require_svg(options.plot)
     bench.require_writable(options.json, options.plot)
     device = bench.device_here(options.device)
@@ -97,7 +100,9 @@ def bench_step(options: StepOptions) -> int:
     for shape in shapes:
         _require_memory(shape)
     bench.use_threads(options.threads)
-    print(f"multiples of one read of the logits (their maximum): median and quartiles of {options.rounds} rounds")
+    print(
+        f"multiples of one read of the logits (their maximum): median and quartiles of {options.rounds} rounds"
+    )
     print(f"{bench.machine_line(device)}\n")
     cases = []
     for shape in shapes:
@@ -121,15 +126,18 @@ def _require_memory(shape: tuple[int, int, int]) -> None:
         return
     needed = B * T * V * BYTES_A_LOGIT
     if needed > there:
-        message = (
-            f"the shape `{B}x{T}x{V}` needs about {B * T * V * BYTES_A_LOGIT / 2**30:.0f} GiB of memory, and there are {there / 2**30:.0f}"
-        )
+        message = f"the shape `{B}x{T}x{V}` needs about {B * T * V * BYTES_A_LOGIT / 2**30:.0f} GiB of memory, and there are {there / 2**30:.0f}"
         raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
 
 
 def _case(
-    shape: tuple[int, int, int], dtype: str, policies: Mapping[str, Policy], backends: list[str], rounds: int, device: torch.device
-) -> Case:
+    shape: tuple[int, int, int],
+    dtype: str,
+    policies: Mapping[str, Policy],
+    backends: list[str],
+    rounds: int,
+    device: torch.device,
+) -> BenchCase:
     B, T, V = shape
     generator = torch.Generator(device).manual_seed(0)
     logits = torch.randn(B, T, V, generator=generator, device=device).mul_(3).to(getattr(torch, dtype))
@@ -138,34 +146,57 @@ def _case(
     name = f"{'x'.join(map(str, shape))} {dtype}"
     tell = bench.progress(name)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
-        calls: dict[Key, Callable[[], object]] = {Key(what): partial(call, logits) for what, call in BASELINES.items()}
+        calls: dict[CaseKey, Callable[[], object]] = {
+            CaseKey(what): partial(call, logits) for what, call in BASELINES.items()
+        }
         calls |= _statistics(inputs, backends)
         for called, policy in policies.items():
             tell(f"making the steps of {called}")
             calls |= _policy_calls(called, policy, inputs, backends, Path(folder))
-        seconds = measured(calls, rounds, device, tell, often=Key(READ))
+        seconds = measured(calls, rounds, device, tell, often=CaseKey(READ))
     conf_only = frozenset(
         called
         for called, policy in policies.items()
-        if policy.program.observations <= {"token", "conf", "doubt"} and len(policy.program.phases) == 1 and not _reads_more(policy)
+        if policy.program.observations <= {"token", "conf", "doubt"}
+        and len(policy.program.phases) == 1
+        and not _reads_more(policy)
     )
-    return Case(shape, dtype, seconds, {called: len(policy.program.phases) for called, policy in policies.items()}, conf_only)
+    return BenchCase(
+        shape,
+        dtype,
+        seconds,
+        {called: len(policy.program.phases) for called, policy in policies.items()},
+        conf_only,
+    )
 
 
 def _reads_more(policy: Policy) -> bool:
-    return any(operation.name in ("probability", "log_probabilities", "kl") for operation in policy.program.operations)
+    return any(
+        operation.name in ("probability", "log_probabilities", "kl")
+        for operation in policy.program.operations
+    )
 
 
-def _statistics(inputs: _Inputs, backends: list[str]) -> dict[Key, Callable[[], object]]:
+def _statistics(inputs: _Inputs, backends: list[str]) -> dict[CaseKey, Callable[[], object]]:
     module = _Statistics(inputs.mask_id)
     made: dict[str, Callable[[Tensor], object]] = {"eager": module}
     if "inductor" in backends:
-        made["inductor"] = torch.compile(module, fullgraph=True, dynamic=False, options=dict(compiled.OPTIONS))
-    return {Key(STATISTICS, backend): partial(made[backend], inputs.logits) for backend in backends if backend in made}
+        made["inductor"] = torch.compile(
+            module, fullgraph=True, dynamic=False, options=dict(compiled.OPTIONS)
+        )
+    return {
+        CaseKey(STATISTICS, backend): partial(made[backend], inputs.logits)
+        for backend in backends
+        if backend in made
+    }
 
 
-def _policy_calls(called: str, policy: Policy, inputs: _Inputs, backends: list[str], folder: Path) -> dict[Key, Callable[[], object]]:
-    """The step on each backend and, but for `aot`, its rule: the step with all that it would read out of the logits handed in."""
+def _policy_calls(
+    called: str, policy: Policy, inputs: _Inputs, backends: list[str], folder: Path
+) -> dict[CaseKey, Callable[[], object]]:
+    """The step on each backend and, but for `aot`, its rule: the step with all that it would read out of the
+    logits handed in.
+    """
     B, T, V = inputs.logits.shape
     policy = _with_block(policy, T)
     first = policy.compile("eager", mask_id=inputs.mask_id, eos_id=inputs.eos_id)
@@ -173,15 +204,25 @@ def _policy_calls(called: str, policy: Policy, inputs: _Inputs, backends: list[s
     assert isinstance(module, StepModule)
     state = first.start(B, T, inputs.logits.device, vocab_size=V)
     known = found(module, first, inputs.logits, inputs.canvas, inputs.editable, state)
-    calls: dict[Key, Callable[[], object]] = {}
+    calls: dict[CaseKey, Callable[[], object]] = {}
     for backend in backends:
-        step = _aot(policy, inputs, folder / f"{len(list(folder.iterdir()))}.pt2") if backend == "aot" else _step(policy, backend, inputs)
+        step = (
+            _aot(policy, inputs, folder / f"{len(list(folder.iterdir()))}.pt2")
+            if backend == "aot"
+            else _step(policy, backend, inputs)
+        )
         params = {name: value.to(inputs.logits.device) for name, value in step.params.items()}
-        calls[Key(called, backend)] = partial(step, inputs.logits, inputs.canvas, inputs.editable, state, params)
+        calls[CaseKey(called, backend)] = partial(
+            step, inputs.logits, inputs.canvas, inputs.editable, state, params
+        )
         if backend != "aot":
-            rule: Callable[..., object] = Rule(module.program, module.mask_id, module.eos_id, module.static).to(inputs.logits.device)
+            rule: Callable[..., object] = Rule(
+                module.program, module.mask_id, module.eos_id, module.static
+            ).to(inputs.logits.device)
             rule = compiled.CompiledStep(rule) if backend == "inductor" and isinstance(rule, Rule) else rule
-            calls[Key(called, backend, "rule")] = partial(rule, inputs.logits, inputs.canvas, inputs.editable, state, known)
+            calls[CaseKey(called, backend, "rule")] = partial(
+                rule, inputs.logits, inputs.canvas, inputs.editable, state, known
+            )
     return calls
 
 
@@ -205,6 +246,11 @@ def _aot(policy: Policy, inputs: _Inputs, file: Path) -> Step:
     aot: Any = importlib.import_module("dsldec.backends.aot")
     exported: Any = importlib.import_module("dsldec.backends.exported")
     logits = inputs.logits
-    aot.build(policy.program, policy.parameters, exported.Sizes(*logits.shape, logits.dtype, logits.device.type), file)
+    aot.build(
+        policy.program,
+        policy.parameters,
+        exported.Sizes(*logits.shape, logits.dtype, logits.device.type),
+        file,
+    )
     step: Step = aot.load(file, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
     return step

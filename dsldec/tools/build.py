@@ -1,4 +1,5 @@
-"""What `dsldec build` does: a policy's step compiled into one file that torch alone can load, and what to type then.
+"""What `dsldec build` does: a policy's step compiled into one file that torch alone can load, and what to
+type then.
 
 Not here: the compiling (`backends.aot`).
 """
@@ -40,7 +41,9 @@ class BuildOptions:
 
 
 def build(options: BuildOptions) -> int:
-    """Build the file, and return the exit status. Raises `UsageError` and `PolicyError`; the file is then what it was before."""
+    """Build the file, and return the exit status. Raises `UsageError` and `PolicyError`; the file is then
+    what it was before.
+    """
     if options.vocab is None or options.out is None:
         raise UsageError(_lacking(options))
     _require_known("--dtype", options.dtype, DTYPES)
@@ -61,13 +64,21 @@ def _lacking(options: BuildOptions) -> Diagnostic:
     lacks, vocab = ("--vocab", "32000") if options.vocab is None else ("-o", str(options.vocab))
     out = options.out or f"{Path(options.policy).stem}{SUFFIX}"
     about = "the size of the model's vocabulary" if lacks == "--vocab" else "the file to build"
-    return Diagnostic("E0420", f"`dsldec build` lacks `{lacks}`, {about}", help=f"`dsldec build {options.policy} --vocab {vocab} -o {out}`")
+    return Diagnostic(
+        "E0420",
+        f"`dsldec build` lacks `{lacks}`, {about}",
+        help=f"`dsldec build {options.policy} --vocab {vocab} -o {out}`",
+    )
 
 
 def _require_known(option: str, word: str, known: tuple[str, ...]) -> None:
     if word not in known:
         near = did_you_mean(word, known)
-        help = f"did you mean `{option} {near}`?" if near else f"write {' or '.join(f'`{option} {one}`' for one in known)}"
+        help = (
+            f"did you mean `{option} {near}`?"
+            if near
+            else f"write {' or '.join(f'`{option} {one}`' for one in known)}"
+        )
         raise UsageError(Diagnostic("E0422", f"`{option}` knows no {quoted(word)}", help=help))
 
 
@@ -78,15 +89,25 @@ def _window(policy: Policy, asked: int | None) -> int:
     if longest is None:
         if asked is None:
             message = f"the window of the policy `{policy.name}` is all that is generated, and only `--window` can say how long that is"
-            raise UsageError(Diagnostic("E0423", message, help="add the number of tokens to generate: `--window 256`"))
+            raise UsageError(
+                Diagnostic("E0423", message, help="add the number of tokens to generate: `--window 256`")
+            )
         return asked
     if asked is None or asked == longest:
         return longest
     if asked > longest:
-        help = f"set its parameter: `--set {size}={asked}`" if isinstance(size, str) else "leave `--window` out, or write it in the policy"
-        message = f"`--window {asked}` is longer than a window of the policy `{policy.name}`, {longest} positions"
+        help = (
+            f"set its parameter: `--set {size}={asked}`"
+            if isinstance(size, str)
+            else "leave `--window` out, or write it in the policy"
+        )
+        message = (
+            f"`--window {asked}` is longer than a window of the policy `{policy.name}`, {longest} positions"
+        )
         raise UsageError(Diagnostic("E0423", message, help=help))
-    _say(f"a window of {asked} is shorter than the policy's {longest}: right where no more than {asked} tokens are generated")
+    _say(
+        f"a window of {asked} is shorter than the policy's {longest}: right where no more than {asked} tokens are generated"
+    )
     return asked
 
 
@@ -100,7 +121,11 @@ def _place(out: str, policy: str) -> Path:
         raise UsageError(Diagnostic("E0432", f"{quoted_path(out)} is a folder", help=help))
     if file.suffix != SUFFIX:
         raise UsageError(
-            Diagnostic("E0422", f"`-o` names a file that ends in `{SUFFIX}`, not {quoted_path(out)}", help=f"`-o {out}{SUFFIX}`")
+            Diagnostic(
+                "E0422",
+                f"`-o` names a file that ends in `{SUFFIX}`, not {quoted_path(out)}",
+                help=f"`-o {out}{SUFFIX}`",
+            )
         )
     if not file.parent.is_dir():
         message = f"the folder of {quoted_path(out)} does not exist"
@@ -113,13 +138,19 @@ def _place(out: str, policy: str) -> Path:
 
 
 def _unwritable(out: str, why: str) -> Diagnostic:
-    return Diagnostic("E0432", f"{quoted_path(out)} cannot be written: {why}", help="give `-o` a file in a folder of yours with room left")
+    return Diagnostic(
+        "E0432",
+        f"{quoted_path(out)} cannot be written: {why}",
+        help="give `-o` a file in a folder of yours with room left",
+    )
 
 
 def _built(policy: Policy, options: BuildOptions, vocab: int, window: int, file: Path) -> Mapping[str, Any]:
     """Build the file, and return what it says of itself."""
     rows = "1 row" if options.batch == 1 else f"{options.batch} rows"
-    _say(f"compiling `{policy.name}` for {rows}, a window of {window} and {vocab} ids on {options.device}: some tens of seconds ...")
+    _say(
+        f"compiling `{policy.name}` for {rows}, a window of {window} and {vocab} ids on {options.device}: some tens of seconds ..."
+    )
     import torch
 
     from ..backends import aot, toolchain
@@ -132,12 +163,16 @@ def _built(policy: Policy, options: BuildOptions, vocab: int, window: int, file:
         try:
             _put(made.read_bytes(), file)
         except OSError as failure:
-            raise UsageError(_unwritable(str(options.out), (failure.strerror or str(failure)).lower())) from None
+            raise UsageError(
+                _unwritable(str(options.out), (failure.strerror or str(failure)).lower())
+            ) from None
     return aot.about(file)
 
 
 def _put(data: bytes, file: Path) -> None:
-    """Write beside the file, then swap: whoever reads it meanwhile, or pulls the plug, has the old one or the new one."""
+    """Write beside the file, then swap: whoever reads it meanwhile, or pulls the plug, has the old one or the
+    new one.
+    """
     new = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with new.open("xb") as stream:
@@ -151,8 +186,8 @@ def _put(data: bytes, file: Path) -> None:
 
 def _summary(out: str, file: Path, about: Mapping[str, Any]) -> Iterator[str]:
     """The file, its size, its inputs, and the lines of Python that call it."""
-    from ..backends.described import shown
-    from ..backends.manifest import KEY
+    from ..backends.manifest import shown
+    from ..backends.manifest_reader import KEY
 
     yield f"{out}: {file.stat().st_size / 1e6:.1f} MB, a step of `{about['policy']['name']}` that runs with torch alone"
     yield ""

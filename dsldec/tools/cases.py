@@ -1,6 +1,8 @@
-"""What a file of cases says: for each case what is observed, forward by forward, and what the policy must do with it.
+"""What a file of cases says: for each case what is observed, forward by forward, and what the policy must do
+with it.
 
-Never an exception, whatever the text: mistakes are diagnostics. Not here: what a policy does with a case (`replay`).
+Never an exception, whatever the text: mistakes are diagnostics. Not here: what a policy does with a case
+(`replay`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,9 @@ from . import quoted
 LARGEST_TEXT = 256 * 1024
 MOST_FORWARDS = 10_000
 MOST_POSITIONS = 1024
-MOST_SQUARES = MOST_POSITIONS**2  # of positions, over all forwards: some words compare each position with each
+MOST_SQUARES = (
+    MOST_POSITIONS**2
+)  # of positions, over all forwards: some words compare each position with each
 MOST_DIAGNOSTICS = 100
 SHARES, AMOUNTS = ("conf", "doubt", "margin", "p"), ("logit_margin", "entropy", "kl")
 OBSERVATIONS = ("token", *SHARES, *AMOUNTS)
@@ -25,7 +29,8 @@ EXPECTED = (*POSITIONS, "canvas", "phase", "done")
 SETTINGS = ("set", "gen", "start")
 ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
 
-# What stands for no number: an observation that is not needed, a position without a token, no position, the end-of-text token.
+# What stands for no number: an observation that is not needed, a position without a token, no position, the
+# end-of-text token.
 NOT_NEEDED, MASKED, NONE, END = ".", "_", "-", "eos"
 EXAMPLES = {"token": "7", "canvas": "7", "start": "_"} | dict.fromkeys((*SHARES, *AMOUNTS), "0.5")
 
@@ -37,8 +42,10 @@ Cell = int | float | str | None
 
 
 @dataclass(frozen=True, slots=True)
-class Row:
-    """A line: its first word, and the places of the others. `cells`: what these say, None for `.`, a str for `_` and `eos`."""
+class CaseRow:
+    """A line: its first word, and the places of the others. `cells`: what these say, None for `.`, a str for
+    `_` and `eos`.
+    """
 
     name: str
     span: Span
@@ -47,11 +54,11 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
-class Forward:
+class CaseForward:
     """One forward: rows of what is observed by name, and rows of what the policy must do."""
 
-    observed: Mapping[str, Row]
-    expected: Mapping[str, Row]
+    observed: Mapping[str, CaseRow]
+    expected: Mapping[str, CaseRow]
 
     @property
     def span(self) -> Span:
@@ -60,56 +67,73 @@ class Forward:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case of so many positions: parameter values as they are written, the canvas it starts with, its forwards."""
+    """A case of so many positions: parameter values as they are written, the canvas it starts with, its
+    forwards.
+    """
 
     title: str
     span: Span
     settings: tuple[Span, ...]
     length: int
-    start: Row | None
-    forwards: tuple[Forward, ...]
+    start: CaseRow | None
+    forwards: tuple[CaseForward, ...]
 
 
 @dataclass(slots=True)
 class _Draft:
     """A case as it is being read."""
 
-    header: Row
+    header: CaseRow
     settings: list[Span] = field(default_factory=list)
     length: int | None = None
-    start: Row | None = None
-    forwards: list[Forward] = field(default_factory=list)
-    observed: dict[str, Row] = field(default_factory=dict)
-    expected: dict[str, Row] = field(default_factory=dict)
+    start: CaseRow | None = None
+    forwards: list[CaseForward] = field(default_factory=list)
+    observed: dict[str, CaseRow] = field(default_factory=dict)
+    expected: dict[str, CaseRow] = field(default_factory=dict)
     unclear: bool = False  # a line of it is unknown: what seems to lack may be there
 
     def close(self) -> None:
         """Ends the forward being read."""
         if self.observed:
-            self.forwards.append(Forward(self.observed, self.expected))
+            self.forwards.append(CaseForward(self.observed, self.expected))
         self.observed, self.expected = {}, {}
 
 
 def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
-    """The cases of a text in order, and everything that is wrong with it by place. A case with a mistake is not among them."""
+    """The cases of a text in order, and everything that is wrong with it by place. A case with a mistake is
+    not among them.
+    """
     if len(source.text) > LARGEST_TEXT:
         message = f"this text has {len(source.text)} characters; a file of cases has at most {LARGEST_TEXT}"
-        return [], [Diagnostic("E0445", message, Span(source, 0, 1), help="split it: a case is small enough to follow on paper")]
-    reader = _Reader()
+        return [], [
+            Diagnostic(
+                "E0445",
+                message,
+                Span(source, 0, 1),
+                help="split it: a case is small enough to follow on paper",
+            )
+        ]
+    reader = _CaseReader()
     offset = 0
     for text in source.text.split("\n"):
-        words = [Span(source, offset + word.start(), offset + word.end()) for word in _WORD.finditer(text.partition("#")[0])]
+        words = [
+            Span(source, offset + word.start(), offset + word.end())
+            for word in _WORD.finditer(text.partition("#")[0])
+        ]
         offset += len(text) + 1
         if words and len(reader.wrong) < MOST_DIAGNOSTICS:
             reader.line(words)
     reader.end()
     if not reader.drafts and not reader.wrong:
-        span, help = Span(source, 0, 0), "begin with a line `case NAME`, then what is observed and what the policy must do"
+        span, help = (
+            Span(source, 0, 0),
+            "begin with a line `case NAME`, then what is observed and what the policy must do",
+        )
         reader.wrong.append(Diagnostic("E0442", "this file holds no case", span, help=help))
     return reader.cases, in_order(reader.wrong)[:MOST_DIAGNOSTICS]
 
 
-class _Reader:
+class _CaseReader:
     """Reads a text line by line."""
 
     def __init__(self) -> None:
@@ -123,17 +147,26 @@ class _Reader:
         self.wrong.append(Diagnostic(code, message, span, label, help))
 
     def line(self, words: list[Span]) -> None:
-        name, row = words[0].text, Row(words[0].text, words[0].to(words[-1]), tuple(words[1:]))
+        name, row = words[0].text, CaseRow(words[0].text, words[0].to(words[-1]), tuple(words[1:]))
         if name not in ROWS:
             near = did_you_mean(name, ROWS)
-            help = f"did you mean `{near}`?" if near else f"a line begins with one of {', '.join(f'`{row}`' for row in ROWS)}"
+            help = (
+                f"did you mean `{near}`?"
+                if near
+                else f"a line begins with one of {', '.join(f'`{row}`' for row in ROWS)}"
+            )
             self.say("E0441", f"no line of a case begins with {quoted(name)}", words[0], help=help)
             if self.drafts:
                 self.drafts[-1].unclear = True
         elif name == "case":
             self.begin(row)
         elif not self.drafts:
-            self.say("E0442", f"`{name}` stands before the first case", words[0], help="begin with a line `case NAME`")
+            self.say(
+                "E0442",
+                f"`{name}` stands before the first case",
+                words[0],
+                help="begin with a line `case NAME`",
+            )
         elif name in SETTINGS:
             self.setting(row, self.drafts[-1])
         elif name in OBSERVATIONS:
@@ -141,12 +174,17 @@ class _Reader:
         else:
             self.expectation(row, self.drafts[-1])
 
-    def begin(self, row: Row) -> None:
+    def begin(self, row: CaseRow) -> None:
         self.end()
         self.mistakes_before = len(self.wrong)
         self.drafts.append(_Draft(row))
         if not row.words:
-            self.say("E0442", "this case has no name", row.span, help="say what it shows: `case a tie goes to the lower position`")
+            self.say(
+                "E0442",
+                "this case has no name",
+                row.span,
+                help="say what it shows: `case a tie goes to the lower position`",
+            )
 
     def end(self) -> None:
         """Ends the case being read."""
@@ -156,42 +194,74 @@ class _Reader:
         span = draft.header.span
         if draft.observed and not draft.expected and not draft.unclear:
             help = "add a line `commit` with the positions that must be written; with none if nothing must"
-            self.say("E0442", "this forward does not say what the policy must do", next(iter(draft.observed.values())).span, help=help)
+            self.say(
+                "E0442",
+                "this forward does not say what the policy must do",
+                next(iter(draft.observed.values())).span,
+                help=help,
+            )
         draft.close()
         if not draft.forwards and len(self.wrong) == self.mistakes_before:
-            self.say("E0442", "this case has no forward", span, help="add a row of what is observed: `conf .9 .5`, and `commit 0` below it")
+            self.say(
+                "E0442",
+                "this case has no forward",
+                span,
+                help="add a row of what is observed: `conf .9 .5`, and `commit 0` below it",
+            )
         if len(self.wrong) == self.mistakes_before:
             assert draft.length is not None
             title = span.source.text[draft.header.words[0].start : span.end]
-            self.cases.append(Case(title, span, tuple(draft.settings), draft.length, draft.start, tuple(draft.forwards)))
+            self.cases.append(
+                Case(title, span, tuple(draft.settings), draft.length, draft.start, tuple(draft.forwards))
+            )
 
     # --- the lines of a case
 
-    def setting(self, row: Row, draft: _Draft) -> None:
+    def setting(self, row: CaseRow, draft: _Draft) -> None:
         if draft.observed or draft.forwards:
-            self.say("E0442", f"`{row.name}` stands after a forward of this case", row.span, help="move it up, below `case`")
+            self.say(
+                "E0442",
+                f"`{row.name}` stands after a forward of this case",
+                row.span,
+                help="move it up, below `case`",
+            )
         elif row.name == "set":
             for word in row.words:
                 if not re.fullmatch("[^=]+=[^=]+", word.text):
-                    self.say("E0443", f"`set` takes name=value, not {quoted(word.text)}", word, help="write `set confidence=0.9`")
+                    self.say(
+                        "E0443",
+                        f"`set` takes name=value, not {quoted(word.text)}",
+                        word,
+                        help="write `set confidence=0.9`",
+                    )
             draft.settings += row.words
         elif row.name == "gen":
             self.length(row, draft)
         elif draft.start is not None:
             self.say("E0442", "this case starts twice", row.span, help="leave one `start` row")
         elif (cells := self.cells(row, draft)) is not None:
-            draft.start = Row(row.name, row.span, row.words, cells)
+            draft.start = CaseRow(row.name, row.span, row.words, cells)
 
-    def length(self, row: Row, draft: _Draft) -> None:
+    def length(self, row: CaseRow, draft: _Draft) -> None:
         texts = [word.text for word in row.words]
         if draft.length is not None:
-            self.say("E0442", "how many positions there are is known already", row.span, help="let one `gen` stand first, or none")
+            self.say(
+                "E0442",
+                "how many positions there are is known already",
+                row.span,
+                help="let one `gen` stand first, or none",
+            )
         elif len(texts) != 1 or not _INT.fullmatch(texts[0]) or not 1 <= int(texts[0]) <= MOST_POSITIONS:
-            self.say("E0443", f"`gen` takes one number from 1 to {MOST_POSITIONS}", row.span, help="write `gen 8`, or leave the line out")
+            self.say(
+                "E0443",
+                f"`gen` takes one number from 1 to {MOST_POSITIONS}",
+                row.span,
+                help="write `gen 8`, or leave the line out",
+            )
         else:
             draft.length = int(texts[0])
 
-    def observation(self, row: Row, draft: _Draft) -> None:
+    def observation(self, row: CaseRow, draft: _Draft) -> None:
         if draft.expected:
             if "done" in draft.expected:
                 help = "leave `done` to the last forward of the case"
@@ -201,23 +271,27 @@ class _Reader:
         if begins:
             self.forwards += 1
             if self.forwards == MOST_FORWARDS + 1:
-                self.say("E0445", f"this file has more than {MOST_FORWARDS} forwards", row.span, help="split it")
+                self.say(
+                    "E0445", f"this file has more than {MOST_FORWARDS} forwards", row.span, help="split it"
+                )
         if row.name in draft.observed and not draft.unclear:
             help = "write what the policy must do between two forwards: a line `commit`"
             self.say("E0442", f"this forward has two `{row.name}` rows", row.span, help=help)
         cells = self.cells(row, draft)
-        draft.observed.setdefault(row.name, Row(row.name, row.span, row.words, cells or ()))
+        draft.observed.setdefault(row.name, CaseRow(row.name, row.span, row.words, cells or ()))
         if begins and self.squares <= MOST_SQUARES:
             self.squares += (draft.length or 0) ** 2
             if self.squares > MOST_SQUARES:
                 help = "split it, or give the cases fewer positions: the squares of the positions of all forwards are added"
                 self.say("E0445", "this file takes too long to run", row.span, help=help)
 
-    def expectation(self, row: Row, draft: _Draft) -> None:
+    def expectation(self, row: CaseRow, draft: _Draft) -> None:
         if not draft.observed:
             if not draft.unclear:
                 help = "write what is observed first: a row like `conf .9 .5`"
-                self.say("E0442", f"`{row.name}` stands before the first forward of this case", row.span, help=help)
+                self.say(
+                    "E0442", f"`{row.name}` stands before the first forward of this case", row.span, help=help
+                )
             return
         if row.name in draft.expected:
             help = "write them in one row" if row.name in POSITIONS else "leave one of them"
@@ -228,13 +302,22 @@ class _Reader:
         elif row.name == "canvas":
             cells = self.cells(row, draft)
         elif len(row.words) != (row.name == "phase"):
-            help = "write `phase` and the name of one" if row.name == "phase" else "write `done` alone: decoding is over with this step"
-            self.say("E0443", f"`{row.name}` takes {'one name' if row.name == 'phase' else 'nothing'}", row.span, help=help)
-        draft.expected.setdefault(row.name, Row(row.name, row.span, row.words, tuple(cells or ())))
+            help = (
+                "write `phase` and the name of one"
+                if row.name == "phase"
+                else "write `done` alone: decoding is over with this step"
+            )
+            self.say(
+                "E0443",
+                f"`{row.name}` takes {'one name' if row.name == 'phase' else 'nothing'}",
+                row.span,
+                help=help,
+            )
+        draft.expected.setdefault(row.name, CaseRow(row.name, row.span, row.words, tuple(cells or ())))
 
     # --- their values
 
-    def cells(self, row: Row, draft: _Draft) -> tuple[Cell, ...] | None:
+    def cells(self, row: CaseRow, draft: _Draft) -> tuple[Cell, ...] | None:
         """One value for each position; None where something is wrong."""
         if draft.length is None and 1 <= len(row.words) <= MOST_POSITIONS:
             draft.length = len(row.words)
@@ -246,14 +329,20 @@ class _Reader:
         cells = tuple(self.cell(row.name, word) for word in row.words[:MOST_POSITIONS])
         return cells if len(self.wrong) == before else None
 
-    def too_long(self, row: Row) -> None:
+    def too_long(self, row: CaseRow) -> None:
         message = f"this row has {len(row.words)} values; a case has at most {MOST_POSITIONS} positions"
         self.say("E0445", message, row.words[MOST_POSITIONS])
 
-    def miscounted(self, row: Row, length: int | None) -> None:
+    def miscounted(self, row: CaseRow, length: int | None) -> None:
         has = f"this row has {len(row.words)} value{'s' * (len(row.words) != 1)}"
         if length is None:
-            self.say("E0443", has, row.span, "it has one for each position", f"write `{row.name} {EXAMPLES[row.name]}`, say")
+            self.say(
+                "E0443",
+                has,
+                row.span,
+                "it has one for each position",
+                f"write `{row.name} {EXAMPLES[row.name]}`, say",
+            )
             return
         filler = MASKED if row.name == "start" else NOT_NEEDED
         help = f"write one for each position, `{filler}` where there is nothing to say"
@@ -265,7 +354,9 @@ class _Reader:
         if name in SHARES or name in AMOUNTS:
             if text == NOT_NEEDED:
                 return None
-            most, amount = (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number from 0 on")
+            most, amount = (
+                (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number from 0 on")
+            )
             if _REAL.fullmatch(text) and float(text) <= most:
                 return float(text)
             help = f"write `{EXAMPLES[name]}`, say, or `.` where the position is written already"
@@ -276,11 +367,17 @@ class _Reader:
         if text == END or (text == MASKED and name != "token"):
             return text
         if text != NOT_NEEDED or name == "start":
-            more = {"token": "`.`", "start": "`_` for a masked position", "canvas": "`_` for a masked position or `.` for any"}[name]
-            self.say("E0443", f"{quoted(text)} is no token", word, help=f"write an id like `7`, `eos`, or {more}")
+            more = {
+                "token": "`.`",
+                "start": "`_` for a masked position",
+                "canvas": "`_` for a masked position or `.` for any",
+            }[name]
+            self.say(
+                "E0443", f"{quoted(text)} is no token", word, help=f"write an id like `7`, `eos`, or {more}"
+            )
         return None
 
-    def positions(self, row: Row, draft: _Draft) -> tuple[int, ...]:
+    def positions(self, row: CaseRow, draft: _Draft) -> tuple[int, ...]:
         """A list of positions; empty for `-` alone, or nothing."""
         if [word.text for word in row.words] == [NONE]:
             return ()

@@ -17,17 +17,24 @@ JSON_VERSION = 1
 
 
 def check(names: Sequence[str], *, as_json: bool) -> int:
-    """Check each policy, print what is wrong, return the exit status. Raises `UsageError` for what cannot be read."""
+    """Check each policy, print what is wrong, return the exit status. Raises `UsageError` for what cannot be
+    read.
+    """
     found = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
     if as_json:
-        records = sorted((record(name, d) for name, d in found), key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]))
+        records = sorted(
+            (record(name, d) for name, d in found),
+            key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]),
+        )
         print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False), file=data())
     else:
         errors = sum(d.severity is Severity.ERROR for _, d in found)
         for _, diagnostic in found:
             print(diagnostic, end="\n\n")
         warnings = len(found) - errors
-        print(f"{_count(len(names), 'policy', 'policies')}: {_count(errors, 'error', 'errors')}, {_count(warnings, 'warning', 'warnings')}")
+        print(
+            f"{_count(len(names), 'policy', 'policies')}: {_count(errors, 'error', 'errors')}, {_count(warnings, 'warning', 'warnings')}"
+        )
     return WRONG if any(d.severity is Severity.ERROR for _, d in found) else CLEAN
 
 

@@ -20,7 +20,9 @@ LONGEST_VALUE = 80
 
 
 def noted(policy: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a results file holds: the policy's name, a digest of its steps, its parameters, the given options."""
+    """The settings that a results file holds: the policy's name, a digest of its steps, its parameters, the
+    given options.
+    """
     given = {name: value for name, value in options.items() if value is not None and value is not False}
     parameters = {name: _short(value) for name, value in policy.parameters.items()}
     return {"policy": policy.name, "steps": digest(str(policy.program)), "set": parameters, "options": given}
@@ -32,13 +34,17 @@ def digest(text: str) -> str:
 
 def _short(value: Value) -> Any:
     text = json.dumps(value)
-    return value if len(text) <= LONGEST_VALUE and not isinstance(value, tuple) else f"a table, {digest(text)}"
+    return (
+        value if len(text) <= LONGEST_VALUE and not isinstance(value, tuple) else f"a table, {digest(text)}"
+    )
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
     """The differences between two runs, each in a few words; parameters only where both have one policy."""
     if before.get("policy") != now["policy"]:
-        told = [f"`{flag('policy', quoted(str(before.get('policy'))).strip('`'))}`, and now `{flag('policy', now['policy'])}`"]
+        told = [
+            f"`{flag('policy', quoted(str(before.get('policy'))).strip('`'))}`, and now `{flag('policy', now['policy'])}`"
+        ]
     elif before.get("steps") != now["steps"]:
         told = [f"the text of the policy `{now['policy']}`"]
     else:
@@ -58,4 +64,8 @@ def _written(prefix: str, name: str, value: Any) -> str:
     if value is None:
         return f"no `--{name.replace('_', '-')}`"
     shown = quoted(str(value)).strip("`")
-    return f"`--set {name}={shown}`" if prefix else f"`{flag(name, value if isinstance(value, bool) else shown)}`"
+    return (
+        f"`--set {name}={shown}`"
+        if prefix
+        else f"`{flag(name, value if isinstance(value, bool) else shown)}`"
+    )

@@ -40,10 +40,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a setting did on some prompts: shares of right answers and of fully right responses, means per prompt.
+    """What a setting did on some prompts: shares of right answers and of fully right responses, means per
+    prompt.
 
-    `rows` are those fed to the denoiser, drafts included. `tokens_per_forward` counts content tokens alone: filler after the end
-    of text is no work done.
+    `rows` are those fed to the denoiser, drafts included. `tokens_per_forward` counts content tokens alone:
+    filler after the end of text is no work done.
     """
 
     prompts: int
@@ -65,7 +66,9 @@ def settings(task: str) -> Iterator[Setting]:
         yield Setting(name, {"block": length}, length)
     yield Setting("klass", {"block": length}, length)
     yield Setting("dico", {"block": length}, length)
-    yield Setting("dico", {"seeds": 4, "block": length // 2}, length)  # the paper's number of seeds for parts of the text
+    yield Setting(
+        "dico", {"seeds": 4, "block": length // 2}, length
+    )  # the paper's number of seeds for parts of the text
     yield Setting("threshold", {"block": 8}, length, stop_at_eos=True)
     yield Setting("freedave", {"drafts": 4, "block": length}, length)
     yield Setting("freedave_plus", {"drafts": 4, "block": length}, length)
@@ -110,7 +113,9 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
 
 
 def evaluate(count: int | None, model: str | None, **how: Any) -> int:
-    """Print the table; returns the command's exit status. `how` the model is read and placed: see `from_pretrained`."""
+    """Print the table; returns the command's exit status. `how` the model is read and placed: see
+    `from_pretrained`.
+    """
     denoiser = from_pretrained(model, **how)
     for line in table(denoiser, count):
         print(line, flush=True)

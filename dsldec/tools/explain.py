@@ -25,8 +25,18 @@ def explain(subject: str, gen_length: int | None, settings: Sequence[str]) -> in
     if is_code and (settings or gen_length is not None):
         name = "--set" if settings else "--gen-length"
         message = f"`{name}` has no meaning for the code `{subject}`: it belongs to a policy"
-        raise UsageError(Diagnostic("E0423", message, help=f"leave it out, or name a policy: `dsldec explain threshold {name} ...`"))
-    lines = _of_code(_code(subject.upper())) if is_code else _of_policy(chosen(subject, settings), gen_length or GEN_LENGTH)
+        raise UsageError(
+            Diagnostic(
+                "E0423",
+                message,
+                help=f"leave it out, or name a policy: `dsldec explain threshold {name} ...`",
+            )
+        )
+    lines = (
+        _of_code(_code(subject.upper()))
+        if is_code
+        else _of_policy(chosen(subject, settings), gen_length or GEN_LENGTH)
+    )
     print("\n".join(lines))
     return 0
 
@@ -36,7 +46,11 @@ def _code(name: str) -> Code:
         return CODES[name]
     close = did_you_mean(name, CODES)
     raise UsageError(
-        Diagnostic("E0422", f"there is no code `{name}`", help=f"did you mean `{close}`?" if close else "codes look like `E0301`")
+        Diagnostic(
+            "E0422",
+            f"there is no code `{name}`",
+            help=f"did you mean `{close}`?" if close else "codes look like `E0301`",
+        )
     )
 
 
@@ -61,7 +75,11 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     yield f"{policy.name}: {policy.doc}" if policy.doc else policy.name
     yield ""
     for name, kind in policy.parameter_kinds.items():
-        about = "static: sizes the step, another value compiles again" if name in facts.static else "dynamic: an input of the compiled step"
+        about = (
+            "static: sizes the step, another value compiles again"
+            if name in facts.static
+            else "dynamic: an input of the compiled step"
+        )
         yield f"  {name}: {kind} = {values[name]}   ({about})"
     yield ""
     for phase, reason in facts.reasons.items():

@@ -1,8 +1,8 @@
 """What `dsldec export-hf` does: a policy written into a model's folder, so that transformers decodes with it.
 
-transformers takes `custom_generate/generate.py` for `generate` where code of the folder is trusted. Its masked language models have no
-`generate` to take its place, and models of a folder's own code may not load as transformers loads them: these get a class in
-`modeling_dsldec.py`, which `auto_map` in `config.json` names.
+transformers takes `custom_generate/generate.py` for `generate` where code of the folder is trusted. Its
+masked language models have no `generate` to take its place, and models of a folder's own code may not load as
+transformers loads them: these get a class in `modeling_dsldec.py`, which `auto_map` in `config.json` names.
 Not here: what that `generate` does (`engines.transformers`).
 """
 
@@ -30,8 +30,9 @@ if TYPE_CHECKING:
 
 GENERATE, REQUIREMENTS = "custom_generate/generate.py", "custom_generate/requirements.txt"
 CONFIG = "config.json"
-# The first is what a masked language model is loaded by. `transformers serve` (from 5.23, the first that has it) asks the last one before
-# it looks for a class of transformers' own, and no other: only by that name it finds a class of the folder's.
+# The first is what a masked language model is loaded by. `transformers serve` (from 5.23, the first that has
+# it) asks the last one before it looks for a class of transformers' own, and no other: only by that name it
+# finds a class of the folder's.
 AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
 
 
@@ -55,19 +56,27 @@ class ExportOptions:
 
 
 def export_hf(options: ExportOptions) -> int:
-    """Write the files, and return the exit status. Raises `UsageError` and `PolicyError`; then nothing is written."""
+    """Write the files, and return the exit status. Raises `UsageError` and `PolicyError`; then nothing is
+    written.
+    """
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.lookahead)
     folder = Path(options.folder)
     if not os.path.isdir(folder):  # a name may be too long to ask about
         message = f"there is no folder {quoted_path(options.folder)}"
-        raise UsageError(Diagnostic("E0405", message, help="give a model's folder: one that `save_pretrained` or `hf download` wrote"))
+        raise UsageError(
+            Diagnostic(
+                "E0405",
+                message,
+                help="give a model's folder: one that `save_pretrained` or `hf download` wrote",
+            )
+        )
     require_own(folder, (GENERATE, REQUIREMENTS))
     from ..models.loading import OUR_MODELING, opened
-    from ..models.traits import Asked, require_mask, traits_of
+    from ..models.traits import Overrides, require_mask, traits_of
 
     found = opened(folder, options.trust_remote_code)
-    asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    asked = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
     require_mask(traits_of(found, asked), found.name)
     name = found.own_code or _class_without_generate(found)
     files = {}
@@ -86,10 +95,14 @@ def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
     """The text of `generate.py`."""
     bound = ["POLICY", *(f"{name}={value!r}" for name, value in _changed(policy).items())]
     said = {
-        name: getattr(options, name) for name in ("mask_id", "eos_id", "shift_logits", "block_length", "gen_length", "lookahead", "cache")
+        name: getattr(options, name)
+        for name in ("mask_id", "eos_id", "shift_logits", "block_length", "gen_length", "lookahead", "cache")
     }
     said["all_ids"] = options.all_ids or None
-    told = [f"load({', '.join(bound)})", *(f"{name}={value!r}" for name, value in said.items() if value is not None)]
+    told = [
+        f"load({', '.join(bound)})",
+        *(f"{name}={value!r}" for name, value in said.items() if value is not None),
+    ]
     return f'''\
 """How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""
 
@@ -113,7 +126,11 @@ def _changed(policy: Policy) -> Mapping[str, Value]:
     for name, value in changed.items():
         if isinstance(value, tuple):
             message = f"the table `{name}` is not written into `{GENERATE}`: it has a number for each id"
-            raise UsageError(Diagnostic("E0423", message, help=f"export without it, and give it there: `load(POLICY, {name}=...)`"))
+            raise UsageError(
+                Diagnostic(
+                    "E0423", message, help=f"export without it, and give it there: `load(POLICY, {name}=...)`"
+                )
+            )
     return changed
 
 
@@ -162,7 +179,9 @@ class Model(OwnCode):
 
 
 def _config(folder: Path, reference: str, found: Opened) -> str:
-    """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they are."""
+    """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they
+    are.
+    """
     try:
         config = read_json(folder / CONFIG, LARGEST_CONFIG)
     except (Unreadable, NotJSON):
@@ -178,7 +197,13 @@ def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions)
     if lost and not options.force:
         message = f"{quoted_path(folder / lost[0])} is there already"
         words = ["dsldec", "export-hf", options.folder, options.policy, "--force"]
-        raise UsageError(Diagnostic("E0436", message, help=f"look at it first; to replace it: `{shlex.join(words)}`, with your options"))
+        raise UsageError(
+            Diagnostic(
+                "E0436",
+                message,
+                help=f"look at it first; to replace it: `{shlex.join(words)}`, with your options",
+            )
+        )
 
 
 def _auto(found: Opened) -> str:
@@ -186,7 +211,9 @@ def _auto(found: Opened) -> str:
     import transformers
 
     theirs = found.raw.get("auto_map") or {}
-    return next((auto for auto in reversed(AUTO) if auto not in theirs and hasattr(transformers, auto)), AUTO[-1])
+    return next(
+        (auto for auto in reversed(AUTO) if auto not in theirs and hasattr(transformers, auto)), AUTO[-1]
+    )
 
 
 def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> Iterator[str]:

@@ -36,10 +36,12 @@ class _Text:
 
 
 def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int:
-    """Rewrite each file in its canonical form; with `check` or `diff` only say what would change. Returns the exit status.
+    """Rewrite each file in its canonical form; with `check` or `diff` only say what would change. Returns the
+    exit status.
 
-    A folder stands for the policies in it, `-` for standard input. A file with errors is left alone and told. Raises
-    `UsageError` for what cannot be read or written, before anything is written where it can be known by then.
+    A folder stands for the policies in it, `-` for standard input. A file with errors is left alone and told.
+    Raises `UsageError` for what cannot be read or written, before anything is written where it can be known
+    by then.
     """
     files = [file for name in names for file in _files(name)]
     for name in files:
@@ -68,15 +70,27 @@ def _files(name: str) -> list[str]:
         found = policies_below(name)
     except Unreadable as error:
         message = f"the folder {quoted_path(name)} is not looked through: {error.why}"
-        raise UsageError(Diagnostic("E0401", message, help="name the policies, or a folder further down")) from None
+        raise UsageError(
+            Diagnostic("E0401", message, help="name the policies, or a folder further down")
+        ) from None
     if not found:
-        raise UsageError(Diagnostic("E0401", f"the folder {quoted_path(name)} holds no policy", help="a policy's file ends in `.policy`"))
+        raise UsageError(
+            Diagnostic(
+                "E0401",
+                f"the folder {quoted_path(name)} holds no policy",
+                help="a policy's file ends in `.policy`",
+            )
+        )
     return found
 
 
 def _is_shipped(name: str) -> Diagnostic:
     message = f"{quoted(name)} is a shipped policy, and those are not rewritten"
-    return Diagnostic("E0423", message, help=f"copy it first: `cp {policy_file(name)} {name}.policy`; or add `--check` or `--diff`")
+    return Diagnostic(
+        "E0423",
+        message,
+        help=f"copy it first: `cp {policy_file(name)} {name}.policy`; or add `--check` or `--diff`",
+    )
 
 
 def _read(name: str) -> _Text:
@@ -97,16 +111,26 @@ def _standard_input() -> str:
         return read_all(sys.stdin.buffer, LARGEST_POLICY_FILE).decode("utf-8-sig")
     except OSError as error:
         why = (error.strerror or "it is not open for reading").lower()
-        raise UsageError(Diagnostic("E0401", f"standard input cannot be read: {why}", help="`dsldec fmt - < mine.policy`")) from None
+        raise UsageError(
+            Diagnostic("E0401", f"standard input cannot be read: {why}", help="`dsldec fmt - < mine.policy`")
+        ) from None
     except Unreadable:
-        raise PolicyError([Diagnostic("E0104", "standard input is larger than a policy may be", help="policies are short texts")]) from None
+        raise PolicyError(
+            [
+                Diagnostic(
+                    "E0104", "standard input is larger than a policy may be", help="policies are short texts"
+                )
+            ]
+        ) from None
     except UnicodeDecodeError as error:
         message = f"standard input is not UTF-8 text: byte {error.start} is none of it"
         raise PolicyError([Diagnostic("E0103", message, help="save the text as UTF-8")]) from None
 
 
 def _difference(text: _Text) -> list[str]:
-    lines = difflib.unified_diff(_lines(text.before), _lines(text.after or ""), text.name, f"{text.name} (formatted)")
+    lines = difflib.unified_diff(
+        _lines(text.before), _lines(text.after or ""), text.name, f"{text.name} (formatted)"
+    )
     # A last line without its line break would run into what is printed next.
     return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
 
@@ -130,7 +154,9 @@ def _write_all(texts: Sequence[_Text]) -> None:
 
 
 def _replace(name: str, text: str) -> None:
-    """Put a text into a file at once: whoever reads it meanwhile gets the old or the new, and so does whoever pulls the plug."""
+    """Put a text into a file at once: whoever reads it meanwhile gets the old or the new, and so does whoever
+    pulls the plug.
+    """
     path = os.path.realpath(name)  # through a link: the file changes, the link stays
     new = None
     try:
@@ -145,4 +171,6 @@ def _replace(name: str, text: str) -> None:
         if new is not None and os.path.exists(new):
             os.unlink(new)
         why = (error.strerror or "it cannot be written").lower()
-        raise UsageError(Diagnostic("E0432", f"{quoted_path(name)} cannot be written: {why}", help="it is as it was")) from None
+        raise UsageError(
+            Diagnostic("E0432", f"{quoted_path(name)} cannot be written: {why}", help="it is as it was")
+        ) from None

@@ -1,8 +1,9 @@
-"""Writes files into a model's folder, never through a link. All are written to temporary files first, and renamed then.
+"""Writes files into a model's folder, never through a link. All are written to temporary files first, and
+renamed then.
 
-A link at a file's place is replaced, and what it led to stays; one at a folder's place is refused. The folder is
-opened once, and names are looked up in what was opened: whoever puts a link there meanwhile leads nothing astray.
-Not here: which files (`export_hf`).
+A link at a file's place is replaced, and what it led to stays; one at a folder's place is refused. The folder
+is opened once, and names are looked up in what was opened: whoever puts a link there meanwhile leads nothing
+astray. Not here: which files (`export_hf`).
 """
 
 from __future__ import annotations
@@ -27,7 +28,13 @@ def require_own(folder: Path, names: Iterable[str]) -> None:
     real = Path(os.path.realpath(folder))
     if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
         message = f"{quoted_path(folder)} is a snapshot in the cache of Hugging Face, which every program here loads this model from"
-        raise UsageError(Diagnostic("E0419", message, help=f"copy it first, and export into the copy: `cp -rL {_shown(folder)}/ my-model`"))
+        raise UsageError(
+            Diagnostic(
+                "E0419",
+                message,
+                help=f"copy it first, and export into the copy: `cp -rL {_shown(folder)}/ my-model`",
+            )
+        )
     for parent in {os.path.dirname(name) for name in names} - {""}:
         if (folder / parent).is_symlink():
             raise _leads_elsewhere(folder / parent)
@@ -49,7 +56,9 @@ def there(folder: Path, name: str, text: str) -> bool:
 
 
 def write_inside(folder: Path, files: Mapping[str, str]) -> None:
-    """Write them, in this order; a file that is there keeps its mode. Raises `UsageError` (E0419, E0432); then nothing was replaced."""
+    """Write them, in this order; a file that is there keeps its mode. Raises `UsageError` (E0419, E0432);
+    then nothing was replaced.
+    """
     staged: dict[str, str] = {}
     with _placing(folder, files) as places:
         name = ""
@@ -70,7 +79,9 @@ def write_inside(folder: Path, files: Mapping[str, str]) -> None:
 
 @contextmanager
 def _placing(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, int]]:
-    """Descriptors of the folder and of those in it that the files stand in; one made for them goes where nothing was written."""
+    """Descriptors of the folder and of those in it that the files stand in; one made for them goes where
+    nothing was written.
+    """
     places, made = {"": _opened(folder, os.path.realpath(folder))}, []
     try:
         for parent in dict.fromkeys(os.path.dirname(name) for name in files if "/" in name):
@@ -108,13 +119,22 @@ def _opened(folder: Path, name: str, place: int | None = None) -> int:
     try:
         return os.open(name, A_FOLDER, dir_fd=place)
     except OSError as failure:
-        raise (_leads_elsewhere(folder) if place is not None and folder.is_symlink() else _cannot(folder, failure)) from None
+        raise (
+            _leads_elsewhere(folder)
+            if place is not None and folder.is_symlink()
+            else _cannot(folder, failure)
+        ) from None
 
 
 def _staged(place: int, name: str, text: str) -> str:
     """The name of a new file beside the place, whole and with the mode of what stands there."""
     new, before = f".{name}.{secrets.token_hex(4)}", _before(place, name)
-    made = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o666 if before is None else 0o600, dir_fd=place)
+    made = os.open(
+        new,
+        os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW,
+        0o666 if before is None else 0o600,
+        dir_fd=place,
+    )
     try:
         with open(made, "wb") as file:
             file.write(text.encode())
@@ -141,7 +161,13 @@ def _before(place: int, name: str) -> os.stat_result | None:
 
 def _leads_elsewhere(link: Path) -> UsageError:
     message = f"{quoted_path(link)} is a link, and nothing is written out of the model's folder"
-    return UsageError(Diagnostic("E0419", message, help=f"look where it leads: `ls -l {_shown(link)}`, and put a folder in its place"))
+    return UsageError(
+        Diagnostic(
+            "E0419",
+            message,
+            help=f"look where it leads: `ls -l {_shown(link)}`, and put a folder in its place",
+        )
+    )
 
 
 def _cannot(path: Path, failure: OSError) -> UsageError:

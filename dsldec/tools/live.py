@@ -1,7 +1,8 @@
-"""How a decoding looks on a terminal: the canvas filling in, each token coloured by how sure the model was of it.
+"""How a decoding looks on a terminal: the canvas filling in, each token coloured by how sure the model was of
+it.
 
-`Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps a terminal up
-to date, `snapshot_svg` makes a picture. Not here: what is printed when nobody watches (`run`).
+`Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps
+a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed when nobody watches (`run`).
 """
 
 from __future__ import annotations
@@ -27,11 +28,12 @@ from .prompts import Prompt
 from .results import InOrder, Result
 
 if TYPE_CHECKING:
-    from ..runtime.told import StepEvent
+    from ..runtime.trace import StepEvent
 
 MASK, MASK_IN_ASCII = "░", "_"
 FRAME_SECONDS = 0.05
-# A small model finishes before an eye has seen it: this many frames may wait, and are played when decoding is over.
+# A small model finishes before an eye has seen it: this many frames may wait, and are played when decoding is
+# over.
 FRAMES_KEPT = 60
 # Up to here every prompt stays in view until the end; of more, each is printed as it finishes.
 PROMPTS_HELD = 8
@@ -39,7 +41,9 @@ PROMPTS_HELD = 8
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A written position: its text and the confidence it had then. `filler`: an end-of-text or other special token."""
+    """A written position: its text and the confidence it had then. `filler`: an end-of-text or other special
+    token.
+    """
 
     text: str
     confidence: float | None = None
@@ -84,14 +88,24 @@ def render(view: View, width: int = 80, height: int = 24, mask: str = MASK) -> G
 
 def answer(canvas: Canvas, text: str) -> Text:
     """The answer as it stays printed: coloured where the canvas spells the same text, plain otherwise."""
-    ends = next((place for place, cell in enumerate(canvas.cells) if cell is not None and cell.filler), len(canvas.cells))
+    ends = next(
+        (place for place, cell in enumerate(canvas.cells) if cell is not None and cell.filler),
+        len(canvas.cells),
+    )
     coloured = _coloured(canvas.cells[:ends], MASK)
     return coloured if coloured.plain.strip() == printable(text).strip() else Text(printable(text))
 
 
 def snapshot_svg(*views: View, width: int = 88, height: int = 24, title: str = "dsldec run") -> str:
     """An SVG picture of some moments, one below the other. The same moments give the same bytes."""
-    console = Console(record=True, width=width, file=io.StringIO(), force_terminal=True, color_system="truecolor", no_color=False)
+    console = Console(
+        record=True,
+        width=width,
+        file=io.StringIO(),
+        force_terminal=True,
+        color_system="truecolor",
+        no_color=False,
+    )
     for place, view in enumerate(views):
         if place:
             console.print()
@@ -195,7 +209,12 @@ class Board:
         self._canvases[place] = Canvas(self._prompts[place], tuple(cells), event.forwards)
 
     def view(self) -> View:
-        return View(self._policy, tuple(self._canvases[place] for place in sorted(self._canvases)), self.finished, len(self._prompts))
+        return View(
+            self._policy,
+            tuple(self._canvases[place] for place in sorted(self._canvases)),
+            self.finished,
+            len(self._prompts),
+        )
 
     def canvas(self, place: int) -> Canvas | None:
         """The canvas of one prompt, if it is in view."""
@@ -226,9 +245,19 @@ def _spelled(denoiser: Any, token_id: int) -> Token:
 
 
 class LiveDisplay:
-    """The terminal of a running decoding; the answers, in colour and in the order of the prompts, stay on it afterwards."""
+    """The terminal of a running decoding; the answers, in colour and in the order of the prompts, stay on it
+    afterwards.
+    """
 
-    def __init__(self, console: Console, policy: str, denoiser: Any, prompts: Sequence[Prompt], *, print_answers: bool = True) -> None:
+    def __init__(
+        self,
+        console: Console,
+        policy: str,
+        denoiser: Any,
+        prompts: Sequence[Prompt],
+        *,
+        print_answers: bool = True,
+    ) -> None:
         self._console = console
         self._print_answers = print_answers
         self._board = Board(policy, denoiser, [prompt.text for prompt in prompts])
@@ -236,14 +265,18 @@ class LiveDisplay:
         self._frames: deque[View] = deque(maxlen=FRAMES_KEPT if self._holds else 1)
         self._answers = InOrder[list[Text]]()
         self._mask = MASK_IN_ASCII if console.options.ascii_only else MASK
-        self._live = Live(console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._live = Live(
+            console=console, auto_refresh=False, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self._drawn_at = 0.0
 
     def __enter__(self) -> Self:
         self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
             if kind is None and self._console.is_terminal:
                 self._play_rest()

@@ -1,7 +1,8 @@
-"""What `dsldec model` does: what a model is to decoding, where each part of it was found, and the command that runs it.
+"""What `dsldec model` does: what a model is to decoding, where each part of it was found, and the command
+that runs it.
 
-Not here: finding it (`models.loading`, `models.traits`). No weight is loaded: a class is built without numbers, or files tell their
-sizes.
+Not here: finding it (`models.loading`, `models.traits`). No weight is loaded: a class is built without
+numbers, or files tell their sizes.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ from ..terminal import data
 if TYPE_CHECKING:
     from ..models.loading import Opened
     from ..models.tokenizer_fit import Fit
-    from ..models.traits import Found, Traits
+    from ..models.traits import Provenance, Traits
 
 SHOWN, NOT_RUNNABLE = 0, 1
 
@@ -44,14 +45,16 @@ class ModelOptions:
 
 
 def model(options: ModelOptions) -> int:
-    """Print what is found, and return the exit status: 1 where `dsldec run` would need more. Raises `UsageError` (E0405)."""
+    """Print what is found, and return the exit status: 1 where `dsldec run` would need more. Raises
+    `UsageError` (E0405).
+    """
     from ..models.loading import device_of, opened
     from ..models.tokenizer_fit import fit_of
-    from ..models.traits import Asked, traits_of
+    from ..models.traits import Overrides, traits_of
 
     device = device_of(options.device)
     found = opened(options.path, options.trust_remote_code)
-    asked = Asked(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    asked = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
     traits = traits_of(found, asked)
     compared = fit_of(found, traits, found.config.vocab_size)
     warnings = [] if compared is None else list(compared.warnings(options.all_ids))
@@ -66,13 +69,17 @@ def model(options: ModelOptions) -> int:
     return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(found, traits) else SHOWN
 
 
-def _about(found: Opened, traits: Traits, compared: Fit | None, device: str, options: ModelOptions) -> dict[str, Any]:
+def _about(
+    found: Opened, traits: Traits, compared: Fit | None, device: str, options: ModelOptions
+) -> dict[str, Any]:
     """Everything, in the order it is shown."""
     stored = _stored(Path(found.name))
     return {
         "path": found.name,
         "family": found.family.name,
-        "class": next(iter(found.raw.get("architectures") or ()), None) or found.own_code or type(found.config).__name__,
+        "class": next(iter(found.raw.get("architectures") or ()), None)
+        or found.own_code
+        or type(found.config).__name__,
         "own_code": found.own_code is not None,
         "parameters": _parameters(found, stored),
         "vocab_size": found.config.vocab_size,
@@ -81,7 +88,7 @@ def _about(found: Opened, traits: Traits, compared: Fit | None, device: str, opt
         "tokenizer_built": found.built or None,
         "mask_id": _said(traits.mask_id),
         "eos_id": _said(traits.eos_id),
-        "ends": list(traits.ends),
+        "ends": list(traits.stop_ids),
         "pad_id": _said(traits.pad_id),
         "shift_logits": _said(traits.shift_logits),
         "block_causal": found.family.block_causal or traits.block_length is not None,
@@ -99,7 +106,7 @@ def _lacks_blocks(found: Opened, traits: Traits) -> bool:
     return found.family.block_causal and traits.block_length is None
 
 
-def _said(found: Found | None) -> dict[str, Any] | None:
+def _said(found: Provenance | None) -> dict[str, Any] | None:
     return None if found is None else {"value": found.value, "from": found.where}
 
 
@@ -116,7 +123,9 @@ def _stored(folder: Path) -> list[Mapping[str, Any]]:
 
 
 def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:
-    """Parameters of the class; of a class that the model brings itself, the numbers in its files: its code is not run for this."""
+    """Parameters of the class; of a class that the model brings itself, the numbers in its files: its code is
+    not run for this.
+    """
     if found.own_code:
         return sum(math.prod(about["shape"]) for about in stored) or None
     from ..models.loading import without_weights
@@ -162,16 +171,25 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     yield "vocabulary", f"{about['vocab_size']:,} ids{_silent(about['ids_without_token'])}"
     if about["tokens"] is not None:
         built = about["tokenizer_built"]
-        yield "tokenizer", f"{about['tokens']:,} tokens{f', built from `vocab.txt`: {built}' if built else ''}"
+        yield (
+            "tokenizer",
+            f"{about['tokens']:,} tokens{f', built from `vocab.txt`: {built}' if built else ''}",
+        )
     yield "mask", _from(about["mask_id"]) or "none found: `--mask-id N` says which id it is"
     others = [str(one) for one in about["ends"] if one != (about["eos_id"] or {}).get("value")]
     also = f"; an answer ends at {', '.join(others)} too" if others else ""
     yield "end of text", (_from(about["eos_id"]) or "none found: every answer fills its length") + also
     yield "padding", _from(about["pad_id"]) or "none found, none needed"
     shift = about["shift_logits"]
-    yield "logits", f"of {'the next position' if shift['value'] else 'each position itself'}, from {shift['from']}"
+    yield (
+        "logits",
+        f"of {'the next position' if shift['value'] else 'each position itself'}, from {shift['from']}",
+    )
     if about["block_causal"]:
-        length = _from(about["block_length"], " tokens") or "a length that was not found: `--block-length N` says it"
+        length = (
+            _from(about["block_length"], " tokens")
+            or "a length that was not found: `--block-length N` says it"
+        )
         yield "sees", f"its own block and those before it; blocks of {length}"
     yield "context", _from(about["context"], " tokens") or "unknown"
     yield "generates", f"{_from(about['gen_length'], ' tokens')}, unless told otherwise"
@@ -185,4 +203,10 @@ def _silent(count: int | None) -> str:
 
 
 def _from(found: Mapping[str, Any] | None, unit: str = "") -> str:
-    return "" if found is None else f"{found['value']:,}{unit}, from {found['from']}" if unit else f"{found['value']}, from {found['from']}"
+    return (
+        ""
+        if found is None
+        else f"{found['value']:,}{unit}, from {found['from']}"
+        if unit
+        else f"{found['value']}, from {found['from']}"
+    )

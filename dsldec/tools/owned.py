@@ -1,9 +1,8 @@
 """A file that one process owns while it appends lines, with a check of its content.
 
-The owner holds a lock of the operating system (`flock`) on the file itself. The lock ends with the process, and each
-name of the file finds it. A file system without locks lets a second process write; the check finds its changes,
-before each line and at the end.
-Not here: what the lines are (`results`).
+The owner holds a lock of the operating system (`flock`) on the file itself. The lock ends with the process,
+and each name of the file finds it. A file system without locks lets a second process write; the check finds
+its changes, before each line and at the end. Not here: what the lines are (`results`).
 """
 
 from __future__ import annotations
@@ -53,14 +52,16 @@ class Content:
 class OwnedFile:
     """A plain file, opened or made, that nobody else of us writes until it is closed.
 
-    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it. `locked`: whether it could be locked.
+    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it. `locked`:
+    whether it could be locked.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.path = name, os.path.abspath(name)
         self.is_new = not os.path.exists(self.path)
         self._raw, self.locked = self._claimed()
-        # What it should hold; two of them while a line is being written, which may be interrupted before or after.
+        # What it should hold; two of them while a line is being written, which may be interrupted before or
+        # after.
         self._expected: tuple[Content, ...] = (Content(),)
 
     def _claimed(self) -> tuple[io.FileIO, bool]:
@@ -78,7 +79,11 @@ class OwnedFile:
 
     def _taken(self) -> Diagnostic:
         message = f"another run writes the results file {quoted_path(self.name)} at this moment"
-        return Diagnostic("E0438", message, help="wait until it has ended, and `--resume` goes on; or give `--out` another name")
+        return Diagnostic(
+            "E0438",
+            message,
+            help="wait until it has ended, and `--resume` goes on; or give `--out` another name",
+        )
 
     @property
     def size(self) -> int:
@@ -92,7 +97,9 @@ class OwnedFile:
         return data
 
     def append(self, line: bytes) -> None:
-        """Write one line, whole or not at all. Raises `UsageError` (E0439) where the file is not what it was left as."""
+        """Write one line, whole or not at all. Raises `UsageError` (E0439) where the file is not what it was
+        left as.
+        """
         self._require_in_place(line)
         before = self._expected[-1]
         self._expected = (before, before.more(line))
@@ -100,7 +107,9 @@ class OwnedFile:
             self._write(line)
         except OSError:
             with suppress(OSError):
-                self._raw.truncate(before.size)  # a half-written line is cut off by the next run; better there is none
+                self._raw.truncate(
+                    before.size
+                )  # a half-written line is cut off by the next run; better there is none
             self._expected = (before,)
             raise
         self._expected = self._expected[1:]
@@ -111,7 +120,9 @@ class OwnedFile:
             rest = rest[self._raw.write(rest) :]
 
     def replace(self, data: bytes) -> None:
-        """Hold this and nothing else: written beside the file, then swapped. A crash between leaves the one or the other, never less."""
+        """Hold this and nothing else: written beside the file, then swapped. A crash between leaves the one
+        or the other, never less.
+        """
         target = Path(os.path.realpath(self.path))
         handle, new = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
         raw = io.FileIO(handle, "a+")
@@ -130,7 +141,9 @@ class OwnedFile:
         old.close()
 
     def require_whole(self) -> None:
-        """Raise `UsageError` (E0439) unless the file of this name holds what was written, nothing else, and is on the disk."""
+        """Raise `UsageError` (E0439) unless the file of this name holds what was written, nothing else, and
+        is on the disk.
+        """
         self._require_in_place()
         _through(self._raw)
         with suppress(OSError):
@@ -143,7 +156,9 @@ class OwnedFile:
             raise UsageError(self._changed())
 
     def close(self) -> None:
-        """Give it up; again does nothing. A file that is new and empty goes: the same command would be refused next time."""
+        """Give it up; again does nothing. A file that is new and empty goes: the same command would be
+        refused next time.
+        """
         if self._raw.closed:
             return
         own = os.fstat(self._raw.fileno())
@@ -164,12 +179,18 @@ class OwnedFile:
 
     def _changed(self) -> Diagnostic:
         message = f"the results file {quoted_path(self.name)} does not hold what was written: another program changed it meanwhile"
-        return Diagnostic("E0439", message, help="look at it; `--resume` goes on from what is left, `--out` with another name begins anew")
+        return Diagnostic(
+            "E0439",
+            message,
+            help="look at it; `--resume` goes on from what is left, `--out` with another name begins anew",
+        )
 
     def _gone(self, own: os.stat_result, pending: bytes) -> Diagnostic:
         there, name = _stat(self.path), _name_of(self._raw)
         shown = quoted_path(self.name)
-        if own.st_nlink and not os.path.basename(name or "").startswith(".nfs"):  # NFS keeps a deleted file so while it is open
+        if own.st_nlink and not os.path.basename(name or "").startswith(
+            ".nfs"
+        ):  # NFS keeps a deleted file so while it is open
             with suppress(OSError):
                 self._write(pending)
             message = f"the results file {shown} was moved while it was written"
@@ -178,11 +199,17 @@ class OwnedFile:
         what = "was deleted" if there is None else "was replaced by another file"
         message = f"the results file {shown} {what} while it was written"
         saved = self._saved(pending)
-        help = f"what was written is now in {quoted_path(saved)}: with that as `--out`, `--resume` goes on" if saved else ""
+        help = (
+            f"what was written is now in {quoted_path(saved)}: with that as `--out`, `--resume` goes on"
+            if saved
+            else ""
+        )
         return Diagnostic("E0439", message, help=help or "give `--out` a file that is left alone")
 
     def _saved(self, pending: bytes) -> str | None:
-        """Saves the lines of a deleted file, and one more; returns the new file, or `None` without lines or without a place."""
+        """Saves the lines of a deleted file, and one more; returns the new file, or `None` without lines or
+        without a place.
+        """
         if not pending and not self.size:
             return None
         name = os.path.basename(self.path)
@@ -198,7 +225,9 @@ class OwnedFile:
 
 
 def _open(path: str, flags: int) -> int:
-    """Open it, but not in the place of a standard stream that is closed: what other code prints there would go into the file."""
+    """Open it, but not in the place of a standard stream that is closed: what other code prints there would
+    go into the file.
+    """
     handle = os.open(path, flags, 0o666)
     if handle > 2 or fcntl is None:
         return handle

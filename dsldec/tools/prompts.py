@@ -33,8 +33,8 @@ LINE_WANTED = 'a line is a string, "How many ...", or an object, {"prompt": "How
 class Prompt:
     """One text to answer. `number` counts the input's lines, or the arguments, from 0; `id` names the result.
 
-    `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`: those of them that are named like
-    one of a result's own, and stand under `input` there.
+    `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`: those
+    of them that are named like one of a result's own, and stand under `input` there.
     """
 
     number: int
@@ -58,19 +58,31 @@ def read(arguments: Sequence[str], file: str | None) -> list[Prompt]:
 
 
 def _wrong_together(message: str) -> UsageError:
-    return UsageError(Diagnostic("E0423", message, help='give prompts in one way: `dsldec run "..."`, `--prompts FILE` or `-`'))
+    return UsageError(
+        Diagnostic(
+            "E0423", message, help='give prompts in one way: `dsldec run "..."`, `--prompts FILE` or `-`'
+        )
+    )
 
 
 def _from_standard_input(asked: bool) -> list[Prompt]:
     if sys.stdin is None or (sys.stdin.isatty() and not asked):
-        raise UsageError(Diagnostic("E0425", "no prompt was given", help='`dsldec run "How many ...?"` or `--prompts FILE`'))
+        raise UsageError(
+            Diagnostic(
+                "E0425", "no prompt was given", help='`dsldec run "How many ...?"` or `--prompts FILE`'
+            )
+        )
     try:
         return _some(list(_from_text(sys.stdin.buffer, "standard input")), "standard input")
     except Unreadable as failure:
-        raise UsageError(Diagnostic("E0426", f"standard input is not read: {failure.why}", help=LESS_WANTED)) from None
+        raise UsageError(
+            Diagnostic("E0426", f"standard input is not read: {failure.why}", help=LESS_WANTED)
+        ) from None
     except OSError as failure:  # a folder, say: `dsldec run < .`
         why = (failure.strerror or "no reason is given").lower()
-        raise UsageError(Diagnostic("E0426", f"standard input cannot be read: {why}", help="`dsldec run < questions.txt`")) from None
+        raise UsageError(
+            Diagnostic("E0426", f"standard input cannot be read: {why}", help="`dsldec run < questions.txt`")
+        ) from None
 
 
 def _from_file(name: str) -> list[Prompt]:
@@ -101,12 +113,17 @@ def _some(prompts: list[Prompt], name: str) -> list[Prompt]:
 
 
 def _from_text(stream: BinaryIO, name: str) -> Iterator[Prompt]:
-    # Blank lines separate; they are no mistake in a text, and keep their numbers. The empty prompt is written as JSON, or as an argument.
-    return (_prompt(number, line, place=f"line {number + 1} of {name}") for number, line in _lines(stream, name))
+    # Blank lines separate; they are no mistake in a text, and keep their numbers. The empty prompt is written
+    # as JSON, or as an argument.
+    return (
+        _prompt(number, line, place=f"line {number + 1} of {name}") for number, line in _lines(stream, name)
+    )
 
 
 def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
-    """The lines that are not blank, each with its number from 0. Only a line feed ends a line: a prompt may hold U+2028."""
+    """The lines that are not blank, each with its number from 0. Only a line feed ends a line: a prompt may
+    hold U+2028.
+    """
     for number, raw in enumerate(lines(stream)):
         if number == 0:
             raw = raw.removeprefix(b"\xef\xbb\xbf")
@@ -114,17 +131,23 @@ def _lines(stream: BinaryIO, name: str) -> Iterator[tuple[int, str]]:
             line = raw.removesuffix(b"\r").decode("utf-8")
         except UnicodeDecodeError as failure:
             message = f"line {number + 1} of {name} is not UTF-8: byte {failure.start + 1} is 0x{raw[failure.start]:02x}"
-            raise UsageError(Diagnostic("E0427", message, help="convert it: `iconv -f LATIN1 -t UTF-8 OLD > NEW`")) from None
+            raise UsageError(
+                Diagnostic("E0427", message, help="convert it: `iconv -f LATIN1 -t UTF-8 OLD > NEW`")
+            ) from None
         if line.strip():
             yield number, line
 
 
 def _from_jsonl(stream: BinaryIO, name: str) -> list[Prompt]:
-    return _identified([_from_json(number, line, f"line {number + 1} of {name}") for number, line in _lines(stream, name)])
+    return _identified(
+        [_from_json(number, line, f"line {number + 1} of {name}") for number, line in _lines(stream, name)]
+    )
 
 
 def _identified(lines: Sequence[tuple[Prompt, bool]]) -> list[Prompt]:
-    """The prompts, each with an id; those that were given none (False) have their line's number, but for one that stands elsewhere."""
+    """The prompts, each with an id; those that were given none (False) have their line's number, but for one
+    that stands elsewhere.
+    """
     # A reader of the results may take "1" and 1 for the same.
     taken = {str(prompt.id) for prompt, given in lines if given}
     prompts = []
@@ -144,11 +167,17 @@ def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
         value = json_of(line, strict=True)
     except NotJSON as failure:
         where = "" if failure.column is None else f" at column {failure.column}"
-        raise UsageError(Diagnostic("E0428", f"{place} {failure.why}{where}: {quoted(line)}", help=LINE_WANTED)) from None
+        raise UsageError(
+            Diagnostic("E0428", f"{place} {failure.why}{where}: {quoted(line)}", help=LINE_WANTED)
+        ) from None
     if isinstance(value, str):
         return _prompt(number, value, place), False
     if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
-        what = "an object without a `prompt` that is a string" if isinstance(value, dict) else "neither a string nor an object"
+        what = (
+            "an object without a `prompt` that is a string"
+            if isinstance(value, dict)
+            else "neither a string nor an object"
+        )
         raise UsageError(Diagnostic("E0428", f"{place} is {what}: {quoted(line)}", help=LINE_WANTED))
     given = value.get("id", number)
     # `true` is an int to Python, and would be the same key as 1.
@@ -158,14 +187,20 @@ def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
     others = {name: one for name, one in value.items() if name not in ("id", "prompt")}
     moved = tuple(name for name in others if name in RESULT_FIELDS)
     prompt = _prompt(number, value["prompt"], place, given)
-    return (replace(prompt, extra=_encoded(others, moved, place), moved=moved) if others else prompt), "id" in value
+    return (
+        replace(prompt, extra=_encoded(others, moved, place), moved=moved) if others else prompt
+    ), "id" in value
 
 
 def _encoded(others: Mapping[str, Any], moved: Sequence[str], place: str) -> bytes:
-    """The other fields of a line as JSON without the braces; now, since a run of hours must not end at one that cannot be written."""
+    """The other fields of a line as JSON without the braces; now, since a run of hours must not end at one
+    that cannot be written.
+    """
     if (name := next((name for name, value in others.items() if _is_deep(value)), None)) is not None:
         message = f"the field {quoted(name)} on {place} is nested more than {DEEPEST_FIELD} deep"
-        raise UsageError(Diagnostic("E0428", message, help="it goes into the result as it is: leave it out, or flatten it"))
+        raise UsageError(
+            Diagnostic("E0428", message, help="it goes into the result as it is: leave it out, or flatten it")
+        )
     fields = {name: value for name, value in others.items() if name not in moved}
     fields |= {INPUT: {name: others[name] for name in moved}} if moved else {}
     try:
@@ -177,7 +212,12 @@ def _encoded(others: Mapping[str, Any], moved: Sequence[str], place: str) -> byt
 def _is_deep(value: Any) -> bool:
     inside = [value]
     for _ in range(DEEPEST_FIELD):
-        inside = [part for one in inside if isinstance(one, list | dict) for part in (one.values() if isinstance(one, dict) else one)]
+        inside = [
+            part
+            for one in inside
+            if isinstance(one, list | dict)
+            for part in (one.values() if isinstance(one, dict) else one)
+        ]
         if not inside:
             return False
     return True
@@ -188,7 +228,9 @@ def _prompt(number: int, text: str, place: str, given: str | int | None = None) 
         if isinstance(part, str) and not _is_unicode(part):
             # Half of a surrogate pair: no tokenizer takes it and no file can hold it.
             message = f"{place} is not valid Unicode: {quoted(part)}"
-            raise UsageError(Diagnostic("E0427", message, help="write it as UTF-8, or a `\\ud83d\\ude00` pair whole"))
+            raise UsageError(
+                Diagnostic("E0427", message, help="write it as UTF-8, or a `\\ud83d\\ude00` pair whole")
+            )
     return Prompt(number, number if given is None else given, text)
 
 

@@ -1,7 +1,8 @@
-"""What a policy does with the forwards of a case: the windows of a run, the reference backend, written tables for logits.
+"""What a policy does with the forwards of a case: the windows of a run, the reference backend, written tables
+for logits.
 
-Shapes: G positions of the case, T window positions. Needs torch. Not here: how a case is written (`cases`), what is said
-where it fails (`verdict`).
+Shapes: G positions of the case, T window positions. Needs torch. Not here: how a case is written (`cases`),
+what is said where it fails (`verdict`).
 """
 
 from __future__ import annotations
@@ -14,18 +15,18 @@ from typing import Any
 import torch
 
 from ..backends import noise
-from ..backends.reference import Row, run_operation
+from ..backends.reference import ReferenceRow, run_operation
 from ..backends.step import DTYPES, parameter_tensors
 from ..diagnostics import Diagnostic
-from ..ir.nodes import Carried, Program
+from ..ir.nodes import LoopCarried, Program
 from ..language.arithmetic import float32
-from ..language.words import Place
+from ..language.words import Extent
 from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
 from ..runtime.windows import windows_of
 from . import cases
-from .cases import Case, Cell, Forward
+from .cases import Case, CaseForward, Cell
 
 # Ids that no case can write, so that every id it writes is a word.
 LARGEST_ID = 10**9
@@ -43,12 +44,14 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One step: positions `start` to `end` were its window; `before`, `after` are ids of all positions, None for a masked one.
+    """One step: positions `start` to `end` were its window; `before`, `after` are ids of all positions, None
+    for a masked one.
 
-    `read`: what the policy observed, by name, at the window's positions; `over`: decoding is over with this step.
+    `read`: what the policy observed, by name, at the window's positions; `over`: decoding is over with this
+    step.
     """
 
-    forward: Forward
+    forward: CaseForward
     start: int
     end: int
     before: tuple[int | None, ...]
@@ -61,18 +64,20 @@ class Replayed:
         """The positions that this step did something to: `commit`, `revoke` or `edit`."""
         changes = {"commit": (True, False), "revoke": (False, True), "edit": (False, False)}
         pairs = enumerate(zip(self.before, self.after, strict=True))
-        return tuple(i for i, (old, new) in pairs if old != new and (old is None, new is None) == changes[kind])
+        return tuple(
+            i for i, (old, new) in pairs if old != new and (old is None, new is None) == changes[kind]
+        )
 
 
 @dataclass(slots=True)
 class Table:
     """What a forward of a case shows of T positions from `start` on (see `reference.Sight`).
 
-    `inside`: the window's positions, `masked`: the masked ones of these, where an observation must be given, `known`: those
-    that the step before saw. `read` is filled with what the policy observes.
+    `inside`: the window's positions, `masked`: the masked ones of these, where an observation must be given,
+    `known`: those that the step before saw. `read` is filled with what the policy observes.
     """
 
-    forward: Forward
+    forward: CaseForward
     length: int
     start: int
     inside: list[bool]
@@ -90,14 +95,20 @@ class Table:
     def biased_everywhere(self, table: Any) -> Table:
         return self
 
-    def observe(self, wanted: Collection[str], way: str, *given: Any) -> Observed:
+    def observe(self, wanted: Collection[str], method: str, *given: Any) -> Observed:
         return Observed(self)
 
     def probability(self, ids: list[int]) -> list[float]:
         """A row `p` answers for whatever ids are asked; where it says nothing, `conf` is known of the tokens."""
-        rows, asked = self.forward.observed, [may and 0 <= id_ != MASK_ID for id_, may in zip(ids, self.inside, strict=True)]
+        rows, asked = (
+            self.forward.observed,
+            [may and 0 <= id_ != MASK_ID for id_, may in zip(ids, self.inside, strict=True)],
+        )
         conf = self.given("conf", []) if "conf" in rows else [math.nan] * len(ids)
-        derived = [c if id_ == token else math.nan for id_, token, c in zip(ids, self.observed("token"), conf, strict=True)]
+        derived = [
+            c if id_ == token else math.nan
+            for id_, token, c in zip(ids, self.observed("token"), conf, strict=True)
+        ]
         unknown = [any_ and math.isnan(p) for any_, p in zip(asked, derived, strict=True)]
         if "p" not in rows and any(unknown):
             raise Missing(_row_missing("p", self.forward, self.length))
@@ -119,7 +130,9 @@ class Table:
         return self.given(name, self.masked, twin if name not in rows and twin in rows else None)
 
     def given(self, name: str, needed: list[bool], twin: str | None = None) -> list[Any]:
-        """A row's values at the window's positions, no value where it has none; or 1 less those of its twin. Raises `Missing`."""
+        """A row's values at the window's positions, no value where it has none; or 1 less those of its twin.
+        Raises `Missing`.
+        """
         row = self.forward.observed.get(twin or name)
         if row is None:
             if any(needed):
@@ -130,7 +143,11 @@ class Table:
             if cell is None and need:
                 word = row.words[self.start + offset]
                 help = f"position {self.start + offset} is masked: give it a value, as in `{row.name} {cases.EXAMPLES[row.name]}`"
-                raise Missing(Diagnostic("E0444", f"the policy reads `{name}` here, and no value is given", word, help=help))
+                raise Missing(
+                    Diagnostic(
+                        "E0444", f"the policy reads `{name}` here, and no value is given", word, help=help
+                    )
+                )
         values = [_value(name, cell, twin is not None) for cell in cells]
         self.read[name] = tuple(values)
         return values + [NO_TOKEN if name == "token" else math.nan] * (len(self.inside) - len(cells))
@@ -160,32 +177,36 @@ def _value(name: str, cell: Cell, from_one: bool) -> Any:
     return float32(1 - cell if from_one else cell)
 
 
-def _row_missing(name: str, forward: Forward, length: int) -> Diagnostic:
+def _row_missing(name: str, forward: CaseForward, length: int) -> Diagnostic:
     message = f"the policy reads `{name}`, and this forward has no row for it"
     example = f"`{name} {' '.join([cases.EXAMPLES[name]] * length)}`" if length <= 8 else f"`{name}`"
-    return Diagnostic("E0444", message, forward.span, help=f"add a row {example}, with the right number for each position")
+    return Diagnostic(
+        "E0444", message, forward.span, help=f"add a row {example}, with the right number for each position"
+    )
 
 
 def _id(cell: Cell) -> int:
     return MASK_ID if cell == cases.MASKED else END_ID if cell == cases.END else int(cell or 0)
 
 
-def _nothing(carried: Carried, length: int) -> Any:
+def _nothing(carried: LoopCarried, length: int) -> Any:
     """A carried value as a run starts."""
     if carried.distribution:
         return None
     dtype = DTYPES.get(carried.kind, torch.float32)
     zero: Any = False if dtype == torch.bool else 0 if dtype == torch.int64 else 0.0
-    return [zero] * length if carried.place is Place.POSITION else zero
+    return [zero] * length if carried.extent is Extent.POSITION else zero
 
 
-def step_after(program: Program, row: Row) -> tuple[list[int], bool, dict[str, Any]]:
+def step_after(program: Program, row: ReferenceRow) -> tuple[list[int], bool, dict[str, Any]]:
     """Canvas, whether the window is done, and state after one step, as `reference.run_row` has it.
 
     What only another phase needs is not computed: a case gives just what its own steps read.
     """
     values: dict[int, Any] = {}
-    following = {name: index for name, index in program.next.items() if name != "accepted"}  # a case drafts nothing
+    following = {
+        name: index for name, index in program.next.items() if name != "accepted"
+    }  # a case drafts nothing
     waiting = [program.canvas, program.done, *following.values()]
     while waiting:
         index = waiting[-1]
@@ -205,14 +226,16 @@ def step_after(program: Program, row: Row) -> tuple[list[int], bool, dict[str, A
 def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[int, ...]:
     """The inputs that an operation needs: of a choice for the whole row only the branch that is taken."""
     operation = program.operations[index]
-    if operation.name != "where" or program.operations[operation.inputs[0]].place is Place.POSITION:
+    if operation.name != "where" or program.operations[operation.inputs[0]].extent is Extent.POSITION:
         return operation.inputs
     condition, then, otherwise = operation.inputs
     return (condition, then if values[condition] else otherwise) if condition in values else (condition,)
 
 
 def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
-    """The steps of a policy, bound to the case's values already; ends early where decoding is over. Raises `Missing`."""
+    """The steps of a policy, bound to the case's values already; ends early where decoding is over. Raises
+    `Missing`.
+    """
     replaying = _Replaying(policy, case)
     for forward in case.forwards:
         if replaying.over:
@@ -221,14 +244,21 @@ def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
 
 
 class _Replaying:
-    """One row of a run: its canvas, its window, its state. What is done between steps is what `runtime.decode` does."""
+    """One row of a run: its canvas, its window, its state. What is done between steps is what
+    `runtime.decode` does.
+    """
 
     def __init__(self, policy: Policy, case: Case) -> None:
         self.policy, self.program, self.length = policy, policy.program, case.length
-        self.parameters = {name: value.tolist() for name, value in parameter_tensors(policy.program, policy.parameters).items()}
+        self.parameters = {
+            name: value.tolist()
+            for name, value in parameter_tensors(policy.program, policy.parameters).items()
+        }
         self.window = policy.facts.block_length(case.length, policy.parameters)
         self.slides = policy.facts.window == "sliding"
-        self.rows = Rows([continued(0, [], case.length, None)], self.window, MASK_ID, END_ID, torch.device("cpu"))
+        self.rows = Rows(
+            [continued(0, [], case.length, None)], self.window, MASK_ID, END_ID, torch.device("cpu")
+        )
         self.canvas = self.rows.start
         if case.start is not None:
             self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
@@ -253,7 +283,7 @@ class _Replaying:
     def ids(self) -> tuple[int | None, ...]:
         return tuple(None if id_ == MASK_ID else id_ for id_ in self.canvas[0, : self.length].tolist())
 
-    def step(self, forward: Forward) -> Replayed:
+    def step(self, forward: CaseForward) -> Replayed:
         rows, before = self.rows, self.ids()
         self.start, self.end = self.windows.place(rows, self.canvas, self.start, self.end)
         start, end = int(self.start), int(self.end)
@@ -263,7 +293,10 @@ class _Replaying:
         known = [start + offset in self.seen for offset in range(self.window)]
         table = Table(forward, self.length, start, editable, masked, known, {})
         state = {**self.state, "window_start": start}
-        written, done, state = step_after(self.program, Row(table, canvas, editable, state, self.parameters, MASK_ID, VOCAB_SIZE, END_ID))
+        written, done, state = step_after(
+            self.program,
+            ReferenceRow(table, canvas, editable, state, self.parameters, MASK_ID, VOCAB_SIZE, END_ID),
+        )
         written = [new if may else old for may, old, new in zip(editable, canvas, written, strict=True)]
         self.canvas.scatter_(1, columns, torch.tensor([written]))
         self.state = {name: self.wide(name, value) for name, value in state.items()}
@@ -273,7 +306,12 @@ class _Replaying:
 
     def wide(self, name: str, value: Any) -> Any:
         carried = self.program.carried.get(name)
-        is_one = carried is not None and carried.place is Place.POSITION and not carried.distribution and not isinstance(value, list)
+        is_one = (
+            carried is not None
+            and carried.extent is Extent.POSITION
+            and not carried.distribution
+            and not isinstance(value, list)
+        )
         return [value] * self.window if is_one else value
 
     def move(self, start: int, end: int, done: bool) -> None:
@@ -281,7 +319,9 @@ class _Replaying:
         self.seen = set(range(start, end)) if self.slides or not done else set()
         if done:
             self.start = self.start + int(self.state.get("window_length", self.window))
-        self.over = not bool(self.rows.masks(self.canvas).any()) if self.slides else int(self.start) >= self.length
+        self.over = (
+            not bool(self.rows.masks(self.canvas).any()) if self.slides else int(self.start) >= self.length
+        )
         self.over = self.over or (bool(self.state.get("finished", False)) and done)
         stays = int(self.state.get("stays", 0)) > 0
         self.over = self.over or (bool(self.rows.ended(self.canvas)) and not stays)

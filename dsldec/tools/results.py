@@ -1,4 +1,5 @@
-"""What came out of the prompts, and the file that keeps it: one JSON object a prompt, written as each finishes.
+"""What came out of the prompts, and the file that keeps it: one JSON object a prompt, written as each
+finishes.
 
 Not here: decoding (`run`) or what a reader on a terminal sees (`live`).
 """
@@ -35,9 +36,11 @@ LINE_START = b'{"id": '
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One prompt's answer, or why there is none. `ids` are the generated ones; `seconds` from its first forward to its end.
+    """One prompt's answer, or why there is none. `ids` are the generated ones; `seconds` from its first
+    forward to its end.
 
-    `proposed`, `accepted`: drafts one step ahead of the next one, two steps, ...; empty where nothing is drafted.
+    `proposed`, `accepted`: drafts one step ahead of the next one, two steps, ...; empty where nothing is
+    drafted.
     """
 
     prompt: Prompt
@@ -76,7 +79,9 @@ class Result:
 
 
 class InOrder(Generic[T]):
-    """Takes things in any order, each with its place from 0, and gives them back in the order of their places."""
+    """Takes things in any order, each with its place from 0, and gives them back in the order of their
+    places.
+    """
 
     def __init__(self) -> None:
         self._waiting: dict[int, T] = {}
@@ -99,14 +104,23 @@ class InOrder(Generic[T]):
 
 
 class ResultsFile:
-    """A results file: owned from when this is made until it is closed, one line longer after each `append` inside `with`.
+    """A results file: owned from when this is made until it is closed, one line longer after each `append`
+    inside `with`.
 
-    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts and `torn` its damaged lines, which
-    go. `made_by` stands in every line: the `policy`, and under `run` all that decides an answer beside the prompt, with a `digest` of it.
-    `unlocked` warns where nothing keeps another run away.
+    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts and
+    `torn` its damaged lines, which go. `made_by` stands in every line: the `policy`, and under `run` all that
+    decides an answer beside the prompt, with a `digest` of it. `unlocked` warns where nothing keeps another
+    run away.
     """
 
-    def __init__(self, name: str, prompts: Sequence[Prompt], *, resume: bool = False, made_by: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        name: str,
+        prompts: Sequence[Prompt],
+        *,
+        resume: bool = False,
+        made_by: Mapping[str, Any] | None = None,
+    ) -> None:
         self._made_by = dict(made_by or {})
         self.finished: set[str | int] = set()
         self.retried = self.torn = 0
@@ -138,7 +152,9 @@ class ResultsFile:
         assert self._file is not None
         if not resume and self._file.size:
             help = "`--resume` continues it; or give `--out` another name"
-            raise UsageError(Diagnostic("E0433", f"the results file {quoted_path(self.name)} exists already", help=help))
+            raise UsageError(
+                Diagnostic("E0433", f"the results file {quoted_path(self.name)} exists already", help=help)
+            )
         if self._file.size > LARGEST_RESULTS:
             message = f"the results file {quoted_path(self.name)} cannot be read: it is larger than {LARGEST_RESULTS >> 20} MiB"
             raise UsageError(Diagnostic("E0434", message, help="give `--out` another name"))
@@ -148,7 +164,9 @@ class ResultsFile:
             raise UsageError(self._unwritable(failure)) from None
         if not self._file.locked:
             message = f"the file system of {quoted_path(self.name)} knows no locks: a second run is not kept from writing it"
-            self.unlocked = Diagnostic("W0403", message, help="start no second run with this `--out`; before the end it is checked")
+            self.unlocked = Diagnostic(
+                "W0403", message, help="start no second run with this `--out`; before the end it is checked"
+            )
 
     def __enter__(self) -> Self:
         try:
@@ -161,9 +179,12 @@ class ResultsFile:
             raise UsageError(self._unwritable(failure)) from None
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         try:
-            # Who interrupts is told what is kept: that is to be true too. Of other failures, what failed is the news.
+            # Who interrupts is told what is kept: that is to be true too. Of other failures, what failed is
+            # the news.
             if self._file is not None and (error is None or isinstance(error, KeyboardInterrupt)):
                 self._file.require_whole()
         except OSError as failure:
@@ -195,11 +216,15 @@ class ResultsFile:
             raise UsageError(self._unwritable(failure)) from None
 
     def _is_plain(self, resume: bool) -> bool:
-        """Whether the name is, or will be, a plain file; False for a pipe and the like. Raises `UsageError` (E0432)."""
+        """Whether the name is, or will be, a plain file; False for a pipe and the like. Raises `UsageError`
+        (E0432).
+        """
         folder = os.path.dirname(os.path.realpath(self.name))
         if os.path.isdir(self.name):
             message = f"the results file {quoted_path(self.name)} is a folder"
-            raise UsageError(Diagnostic("E0432", message, help=f"`--out {self.name.rstrip('/')}/results.jsonl`"))
+            raise UsageError(
+                Diagnostic("E0432", message, help=f"`--out {self.name.rstrip('/')}/results.jsonl`")
+            )
         if not os.path.exists(self.name):
             if not os.path.isdir(folder):
                 message = f"the folder of the results file {quoted_path(self.name)} does not exist"
@@ -214,12 +239,18 @@ class ResultsFile:
 
     def _unwritable(self, failure: OSError | ValueError) -> Diagnostic:
         why = (isinstance(failure, OSError) and failure.strerror) or str(failure)
-        what = "standard output" if self.name == STANDARD_OUTPUT else f"the results file {quoted_path(self.name)}"
+        what = (
+            "standard output"
+            if self.name == STANDARD_OUTPUT
+            else f"the results file {quoted_path(self.name)}"
+        )
         message = f"{what} cannot be written: {why.lower()}"
         return Diagnostic("E0432", message, help="give `--out` a file in a folder of yours with room left")
 
     def _take_over(self, data: bytes, prompts: Sequence[Prompt]) -> None:
-        """Read what an earlier run left: answers stay, failed prompts of this input and lines that were cut short go."""
+        """Read what an earlier run left: answers stay, failed prompts of this input and lines that were cut
+        short go.
+        """
         wanted = {prompt.id: prompt for prompt in prompts}
         kept = []
         for number, line in enumerate(self._whole_lines(data)):
@@ -259,14 +290,26 @@ class ResultsFile:
         # A file of before that was noted has no `run`, one of before it said what differs a digest alone.
         if run is not None and entry.get("run", run) not in (run, run["digest"]):
             by = quoted(str(entry.get("policy")))
-            how = "another policy" if entry.get("policy") != self._made_by.get("policy") else "another model, seed or option"
+            how = (
+                "another policy"
+                if entry.get("policy") != self._made_by.get("policy")
+                else "another model, seed or option"
+            )
             what = self._differences(entry)
             message = f"line {number + 1} of {quoted_path(self.name)} was written with {how}, by {by}{what}: answers would be mixed"
-            raise UsageError(Diagnostic("E0437", message, help="give `--out` another name, or what this file was begun with"))
+            raise UsageError(
+                Diagnostic(
+                    "E0437", message, help="give `--out` another name, or what this file was begun with"
+                )
+            )
         if prompt is not None and entry.get("prompt") != prompt.text:
             other = quoted(str(entry.get("prompt")))
             message = f"{quoted_path(self.name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
-            raise UsageError(Diagnostic("E0435", message, help="give `--out` another name, or the prompts this file was made from"))
+            raise UsageError(
+                Diagnostic(
+                    "E0435", message, help="give `--out` another name, or the prompts this file was made from"
+                )
+            )
 
     def _differences(self, entry: dict[str, Any]) -> str:
         """The differences from the settings in a line; empty for an old line that holds a digest only."""
@@ -280,7 +323,11 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
     for prompt in prompts:
         if (earlier := first.setdefault(prompt.id, prompt)) is not prompt:
             message = f"the id {quoted(str(prompt.id))} is on line {earlier.number + 1} and on line {prompt.number + 1}"
-            raise UsageError(Diagnostic("E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"))
+            raise UsageError(
+                Diagnostic(
+                    "E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"
+                )
+            )
 
 
 def _line(result: Result, made_by: Mapping[str, Any]) -> bytes:
@@ -316,13 +363,19 @@ def _json(line: bytes) -> Any:
 def _parsed(line: bytes) -> dict[str, Any] | None:
     """A line as a result, `None` if it is none."""
     entry = _json(line)
-    if isinstance(entry, dict) and isinstance(entry.get("id"), str | int) and ("text" in entry or "error" in entry):
+    if (
+        isinstance(entry, dict)
+        and isinstance(entry.get("id"), str | int)
+        and ("text" in entry or "error" in entry)
+    ):
         return entry
     return None
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether a line is, as far as it goes, one of ours: cut short, run together with the next one, or zeros after a power cut."""
+    """Whether a line is, as far as it goes, one of ours: cut short, run together with the next one, or zeros
+    after a power cut.
+    """
     if _json(line) is not None:
         return False  # nothing is missing: whatever it is, it was not cut
     begins = line.strip(b"\0")
@@ -330,7 +383,8 @@ def _is_torn(line: bytes) -> bool:
 
 
 def _rest(line: bytes) -> bytes | None:
-    """The whole result at the end of a damaged line, `None` if there is none: one may have been written behind what was left of another.
+    """The whole result at the end of a damaged line, `None` if there is none: one may have been written
+    behind what was left of another.
 
     Where a value of the damaged result may stand it is none: a field of the input can look like a result.
     """
@@ -350,8 +404,12 @@ def _entry(line: bytes, number: int, name: str) -> dict[str, Any]:
 
 
 def _foreign(number: int, line: bytes, name: str) -> Diagnostic:
-    message = f"line {number + 1} of {quoted_path(name)} is not a result: {quoted(line.decode('utf-8', 'replace'))}"
-    return Diagnostic("E0434", message, help="`--resume` continues a file that `--out` wrote; give `--out` another name")
+    message = (
+        f"line {number + 1} of {quoted_path(name)} is not a result: {quoted(line.decode('utf-8', 'replace'))}"
+    )
+    return Diagnostic(
+        "E0434", message, help="`--resume` continues a file that `--out` wrote; give `--out` another name"
+    )
 
 
 class Tally:
@@ -389,7 +447,9 @@ class Tally:
         self._tokens += result.tokens
 
     def errors(self) -> Iterator[str]:
-        """Each different failure once, with the prompts it befell: a model that runs out of memory fails them all alike."""
+        """Each different failure once, with the prompts it befell: a model that runs out of memory fails them
+        all alike.
+        """
         alike: dict[str, list[str]] = {}
         for failure in self._failures:
             alike.setdefault(str(failure.error), []).append(quoted(str(failure.prompt.id)))
@@ -399,7 +459,9 @@ class Tally:
             yield f"and {_count(hidden, 'other failure')}"
 
     def summary(self) -> str:
-        decoded = f"{self._decoded} of {self._prompts} prompts" if self.failed else _count(self._prompts, "prompt")
+        decoded = (
+            f"{self._decoded} of {self._prompts} prompts" if self.failed else _count(self._prompts, "prompt")
+        )
         if not self._decoded:
             return f"{decoded} decoded"
         seconds = max(1e-9, self._stopped - self._started)
@@ -412,7 +474,9 @@ class Tally:
         """How many rows drafts cost, and what share of them was accepted one step ahead, two steps, ..."""
         if not self._drafts:
             return ""
-        proposed, accepted = ([sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self._drafts, strict=True))
+        proposed, accepted = (
+            [sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self._drafts, strict=True)
+        )
         shares = [f"{100 * some / all_:.0f} %" for some, all_ in zip(accepted, proposed, strict=True) if all_]
         by_depth = f", drafts accepted by depth: {' '.join(shares[:DEPTHS_SHOWN])}" if shares else ""
         return f", {self._rows / self._decoded:.1f} rows per prompt{by_depth}"

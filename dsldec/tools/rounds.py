@@ -1,7 +1,8 @@
 """How much longer does one call take than another, when both are measured side by side?
 
-A machine's speed drifts while it measures, and what other programs do comes and goes: within a round every call is timed once,
-in an order that changes, and only ratios of two times of one round are trusted. Not here: which calls (`bench_step`, `bench_loop`).
+A machine's speed drifts while it measures, and what other programs do comes and goes: within a round every
+call is timed once, in an order that changes, and only ratios of two times of one round are trusted. Not here:
+which calls (`bench_step`, `bench_loop`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,9 @@ class Ratio:
 
     @classmethod
     def of(cls, ratios: Sequence[float]) -> Ratio:
-        low, median, high = statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else [*ratios] * 3
+        low, median, high = (
+            statistics.quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else [*ratios] * 3
+        )
         return cls(median, low, high)
 
     @classmethod
@@ -50,8 +53,9 @@ def measured(
 ) -> dict[Key, list[float]]:
     """Seconds a call of each, by round.
 
-    Every one is called twice before (whatever it compiles or keeps is then there), and `tell` hears of progress. `often`: the one that
-    all are compared with is timed between any two others, and has the median of a round's times.
+    Every one is called twice before (whatever it compiles or keeps is then there), and `tell` hears of
+    progress. `often`: the one that all are compared with is timed between any two others, and has the median
+    of a round's times.
     """
     repeats: dict[Key, int] = {}
     for number, (key, call) in enumerate(calls.items(), 1):
@@ -74,7 +78,9 @@ def measured(
 
 
 def _seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Mean seconds of a call; on a GPU (*not measured on one*) by its own clock, from an idle device to the last result."""
+    """Mean seconds of a call; on a GPU (*not measured on one*) by its own clock, from an idle device to the
+    last result.
+    """
     if device.type == "cuda":
         torch.cuda.synchronize(device)
         began_at, ended_at = torch.cuda.Event(enable_timing=True), torch.cuda.Event(enable_timing=True)

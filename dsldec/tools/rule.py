@@ -1,6 +1,8 @@
-"""A step without its reading of the vocabulary: what a policy does with what it observed, the commit rule alone.
+"""A step without its reading of the vocabulary: what a policy does with what it observed, the commit rule
+alone.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: the whole step (`backends.module`), and timing either (`bench_step`).
+Shapes: B rows, T window positions, V vocabulary. Not here: the whole step (`backends.module`), and timing
+either (`bench_step`).
 """
 
 from __future__ import annotations
@@ -10,7 +12,7 @@ from typing import Any
 from torch import Tensor
 
 from ..backends.module import Inputs, StepModule
-from ..backends.step import State, Step
+from ..backends.step import Step, StepState
 from ..ir.nodes import Operation
 
 # What reads or makes `[B, T, V]`.
@@ -38,13 +40,19 @@ class Rule(StepModule):
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         if operation.name == "observe":
             of_this = f"{index} "
-            return {name.removeprefix(of_this): seen for name, seen in inputs.params.items() if name.startswith(of_this)}
+            return {
+                name.removeprefix(of_this): seen
+                for name, seen in inputs.params.items()
+                if name.startswith(of_this)
+            }
         if operation.name in READING:
             return inputs.params.get(str(index))
         return super()._value(index, operation, inputs, operands)
 
 
-def found(module: StepModule, step: Step, logits: Tensor, canvas: Tensor, editable: Tensor, state: State) -> dict[str, Tensor]:
+def found(
+    module: StepModule, step: Step, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState
+) -> dict[str, Tensor]:
     """The parameters of the step, and what reading these logits gives it, as `Rule` takes them."""
     recorded = _Recorded(module.program, module.mask_id, module.eos_id, module.static).to(logits.device)
     recorded.found = {}

@@ -1,6 +1,7 @@
 """What `dsldec run` does: every prompt decoded under a policy, every result kept the moment it exists.
 
-Not here: how options are spelt (`cli`), where prompts come from (`prompts`), what a results file holds (`results`).
+Not here: how options are spelt (`cli`), where prompts come from (`prompts`), what a results file holds
+(`results`).
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ if TYPE_CHECKING:
 
     from ..models.huggingface import HuggingFaceDenoiser
     from ..runtime.rows import Row
-    from ..runtime.told import StepEvent
+    from ..runtime.trace import StepEvent
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
 # The options that an answer depends on: drafts, and how and where rows are fed, change none but for rounding.
@@ -80,12 +81,16 @@ class Display(Protocol):
     """Something that shows a run as it goes. A place counts the prompts of this run from 0."""
 
     def __enter__(self) -> Self: ...
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None: ...
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None: ...
     def finished(self, place: int, result: Result) -> None: ...
 
 
 def run(options: RunOptions) -> int:
-    """Decode, and return the exit status. Raises UsageError and PolicyError before the first result, if at all."""
+    """Decode, and return the exit status. Raises UsageError and PolicyError before the first result, if at
+    all.
+    """
     if options.out == "/dev/stdout":
         options = replace(options, out=STANDARD_OUTPUT)
     with _termination_interrupts(), _log_on_stderr(), ExitStack() as open_things:
@@ -100,7 +105,9 @@ def run(options: RunOptions) -> int:
         policy.drafts(options.lookahead)  # told before anything is loaded
         if options.seed and policy.facts.deterministic:
             help = "leave it out, or let the policy draw: `draw gumbel(temperature=0.7)` after `window`"
-            message = f"`--seed {options.seed}` has no effect: the policy `{policy.name}` draws nothing at random"
+            message = (
+                f"`--seed {options.seed}` has no effect: the policy `{policy.name}` draws nothing at random"
+            )
             _say(str(Diagnostic("W0401", message, help=help)))
         file = None
         if options.out is not None:
@@ -113,7 +120,9 @@ def run(options: RunOptions) -> int:
             assert file is not None  # there are prompts, and only a file has answers
             with file:  # what was cut off goes all the same
                 pass
-            _say(f"nothing is left to do: {quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts")
+            _say(
+                f"nothing is left to do: {quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts"
+            )
             return DECODED
         if file is not None and file.retried:
             _say(f"tried again, since they failed before: {file.retried} of {len(work)} prompts")
@@ -123,7 +132,9 @@ def run(options: RunOptions) -> int:
             _say(tally.interrupted(options.out))
             return INTERRUPTED
         except UsageError as mistake:
-            if tally.decoded and mistake.diagnostic.code != "E0439":  # then nothing is kept where it should be
+            if (
+                tally.decoded and mistake.diagnostic.code != "E0439"
+            ):  # then nothing is kept where it should be
                 _say(tally.interrupted(options.out))
             raise
         for line in tally.errors():
@@ -138,13 +149,17 @@ def _tell_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
         _say(str(file.unlocked))
     if file.torn:
         lines = f"{file.torn} line{'s' * (file.torn != 1)}"
-        _say(f"{lines} of {quoted_path(file.name)} cut off: a crash came before the end; what it was to hold is decoded again")
+        _say(
+            f"{lines} of {quoted_path(file.name)} cut off: a crash came before the end; what it was to hold is decoded again"
+        )
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
         _say(f"fields of the input that a result has itself stand under `{INPUT}` in it: {names}")
 
 
-def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally) -> None:
+def _decode_all(
+    work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally
+) -> None:
     from ..models.huggingface import from_pretrained
 
     denoiser = from_pretrained(
@@ -177,9 +192,15 @@ def _decode_all(work: Sequence[Prompt], policy: Policy, options: RunOptions, fil
 
 
 def _results(
-    work: Sequence[Prompt], denoiser: HuggingFaceDenoiser, policy: Policy, options: RunOptions, watch: Watch | None
+    work: Sequence[Prompt],
+    denoiser: HuggingFaceDenoiser,
+    policy: Policy,
+    options: RunOptions,
+    watch: Watch | None,
 ) -> Iterator[tuple[int, Result]]:
-    """Every prompt's result with its place in `work`, as each is finished; after a failure of the denoiser, the failed ones."""
+    """Every prompt's result with its place in `work`, as each is finished; after a failure of the denoiser,
+    the failed ones.
+    """
     unfinished = dict(enumerate(work))
     try:
         for place, result in _attempted(work, denoiser, policy, options, watch):
@@ -190,16 +211,18 @@ def _results(
     except _NotShown as failure:
         raise failure.__cause__ or failure from None
     except BaseException as failure:
-        # The one broad catch: a model is other people's code and may raise anything half-way through a long run (`sys.exit`, a
-        # panic of a tokenizer in Rust), on an accelerator even later than where it failed. What is finished is kept already; the
-        # rest gets a line that says why there is no answer.
+        # The one broad catch: a model is other people's code and may raise anything half-way through a long
+        # run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even later than where it failed.
+        # What is finished is kept already; the rest gets a line that says why there is no answer.
         error = _failed(failure, options)
         for place, prompt in unfinished.items():
             yield place, Result(prompt, error=error)
 
 
 class _NotShown(Exception):
-    """The live view could not be shown; `__cause__` is why. It is no failure of the denoiser's, though that is where it comes from."""
+    """The live view could not be shown; `__cause__` is why. It is no failure of the denoiser's, though that
+    is where it comes from.
+    """
 
 
 def _told(watch: Watch, place: int, event: StepEvent) -> None:
@@ -210,7 +233,11 @@ def _told(watch: Watch, place: int, event: StepEvent) -> None:
 
 
 def _attempted(
-    work: Sequence[Prompt], denoiser: HuggingFaceDenoiser, policy: Policy, options: RunOptions, watch: Watch | None
+    work: Sequence[Prompt],
+    denoiser: HuggingFaceDenoiser,
+    policy: Policy,
+    options: RunOptions,
+    watch: Watch | None,
 ) -> Iterator[tuple[int, Result]]:
     from ..models.denoiser import too_long
     from ..runtime.decode import stream
@@ -223,10 +250,16 @@ def _attempted(
             yield place, Result(prompt, error=error)
         else:
             fitting.append((place, ids))
-    unfilled = [] if options.infill else [work[place] for place, ids in fitting if denoiser.mask_id in ids or "[MASK" in work[place].text]
+    unfilled = (
+        []
+        if options.infill
+        else [work[place] for place, ids in fitting if denoiser.mask_id in ids or "[MASK" in work[place].text]
+    )
     if unfilled:
         also = f" and {len(unfilled) - 1} more" * (len(unfilled) > 1)
-        _say(f"masks in a prompt stay as they are (prompt {quoted(str(unfilled[0].id))}{also}): `--infill` writes in their place")
+        _say(
+            f"masks in a prompt stay as they are (prompt {quoted(str(unfilled[0].id))}{also}): `--infill` writes in their place"
+        )
     rows = stream(
         denoiser,
         [ids for _, ids in fitting],
@@ -247,7 +280,9 @@ def _attempted(
         yield place, _result(work[place], row, denoiser, options)
 
 
-def _encoded(denoiser: HuggingFaceDenoiser, prompt: Prompt, options: RunOptions) -> tuple[list[int], Diagnostic | None]:
+def _encoded(
+    denoiser: HuggingFaceDenoiser, prompt: Prompt, options: RunOptions
+) -> tuple[list[int], Diagnostic | None]:
     try:
         return list((denoiser.encode_gaps if options.infill else denoiser.encode)(prompt.text)), None
     except UsageError as mistake:
@@ -272,14 +307,25 @@ def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, options: Ru
         why = _failed(failure, options, what="the tokenizer failed to make a text of the generated ids")
         return Result(prompt, ids=tuple(ids), error=why)
     drafts = (row.proposed, row.accepted)
-    return Result(prompt, text, tuple(ids), int(row.forwards), int(row.rows), int(row.tokens), float(row.seconds), *drafts)
+    return Result(
+        prompt,
+        text,
+        tuple(ids),
+        int(row.forwards),
+        int(row.rows),
+        int(row.tokens),
+        float(row.seconds),
+        *drafts,
+    )
 
 
 def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
     gen_length = int(denoiser.gen_length if options.gen_length is None else options.gen_length)
     if denoiser.max_length is not None and gen_length >= denoiser.max_length:
         message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {denoiser.max_length} tokens in all"
-        raise UsageError(Diagnostic("E0430", message, help=f"`--gen-length {max(1, denoiser.max_length // 2)}`, say"))
+        raise UsageError(
+            Diagnostic("E0430", message, help=f"`--gen-length {max(1, denoiser.max_length // 2)}`, say")
+        )
     return gen_length
 
 
@@ -292,7 +338,11 @@ def _failed(failure: BaseException, options: RunOptions, what: str = "") -> Diag
         traceback.print_exception(failure)
     whose = "the denoiser" if isinstance(failure, DenoiserFailed) else "decoding"
     what = what or f"{whose} failed before this prompt was finished"
-    failure = failure.__cause__ if isinstance(failure, DenoiserFailed) and failure.__cause__ is not None else failure
+    failure = (
+        failure.__cause__
+        if isinstance(failure, DenoiserFailed) and failure.__cause__ is not None
+        else failure
+    )
     first_line = next(iter(str(failure).strip().splitlines()), "")
     why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
     help = "`DSLDEC_DEBUG=1` shows where"
@@ -334,8 +384,15 @@ def _live_console(options: RunOptions) -> Console | None:
         return None
     from rich.console import Console
 
-    # Asked for while standard output goes elsewhere: the answers go there, the view to the terminal that is left.
-    return Console(file=bare(sys.stderr if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT) else sys.stdout))
+    # Asked for while standard output goes elsewhere: the answers go there, the view to the terminal that is
+    # left.
+    return Console(
+        file=bare(
+            sys.stderr
+            if not on_stdout and (sys.stderr.isatty() or options.out == STANDARD_OUTPUT)
+            else sys.stdout
+        )
+    )
 
 
 def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
@@ -352,9 +409,13 @@ def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
 
 
 def _title(policy: Policy) -> str:
-    tables = {name: "..." for name, value in policy.parameters.items() if isinstance(value, tuple)}  # a number for each id
+    tables = {
+        name: "..." for name, value in policy.parameters.items() if isinstance(value, tuple)
+    }  # a number for each id
     said = policy.parameters | tables
-    values = ", ".join(f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in said.items())
+    values = ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in said.items()
+    )
     return f"{policy.name}({values})"
 
 
@@ -369,7 +430,9 @@ class PlainAnswers:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for result in self._results.rest():
             self._print(result)
 
@@ -396,14 +459,18 @@ class Bar:
 
         columns = (BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
         console = Console(file=bare(sys.stderr))
-        self._progress = Progress(*columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False)
+        self._progress = Progress(
+            *columns, console=console, transient=True, redirect_stdout=False, redirect_stderr=False
+        )
         self._task = self._progress.add_task("prompts", total=total)
 
     def __enter__(self) -> Self:
         self._progress.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._progress.stop()
 
     def finished(self, place: int, result: Result) -> None:
@@ -434,8 +501,14 @@ def _termination_interrupts() -> Iterator[None]:
 
 @contextmanager
 def _log_on_stderr() -> Iterator[None]:
-    """Inside, what the layers below have to say (which backend was chosen, and why) is a line on standard error."""
-    logger, handler, before = logging.getLogger("dsldec"), logging.StreamHandler(), logging.getLogger("dsldec").level
+    """Inside, what the layers below have to say (which backend was chosen, and why) is a line on standard
+    error.
+    """
+    logger, handler, before = (
+        logging.getLogger("dsldec"),
+        logging.StreamHandler(),
+        logging.getLogger("dsldec").level,
+    )
     logger.addHandler(handler)
     logger.setLevel(logging.INFO)
     try:

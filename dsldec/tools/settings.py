@@ -17,7 +17,9 @@ from . import quoted
 
 
 def chosen(name: str, settings: Sequence[str]) -> Policy:
-    """The policy of this name or file, with each `name=value` bound. Raises `PolicyError` and `UsageError` (E0424)."""
+    """The policy of this name or file, with each `name=value` bound. Raises `PolicyError` and `UsageError`
+    (E0424).
+    """
     return with_settings(load(name), settings)
 
 
@@ -28,11 +30,21 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
         name, equals, text = setting.partition("=")
         name, text = name.strip(), text.strip()
         if not equals or not name:
-            raise UsageError(Diagnostic("E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"))
+            raise UsageError(
+                Diagnostic(
+                    "E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"
+                )
+            )
         kind = policy.parameter_kinds.get(name)
         # A name that the policy lacks goes on: `bind` has the sentence for it.
         is_file = kind == "table" and text.startswith("@")
-        values[name] = cast(Value, text) if kind is None else _table(name, text[1:]) if is_file else _value(name, kind, text)
+        values[name] = (
+            cast(Value, text)
+            if kind is None
+            else _table(name, text[1:])
+            if is_file
+            else _value(name, kind, text)
+        )
     return policy.bind(**values) if values else policy
 
 
@@ -42,19 +54,27 @@ def _table(name: str, file: str) -> Value:
     try:
         table = read_json(file, LARGEST_TABLE)
     except Unreadable as error:
-        raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} cannot be read: {error.why}", help=help_)) from None
+        raise UsageError(
+            Diagnostic("E0424", f"the table {quoted(file)} cannot be read: {error.why}", help=help_)
+        ) from None
     except NotJSON as error:
         raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} {error.why}", help=help_)) from None
     # What is no list, or not of numbers, is told by `bind`.
-    return tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table
+    return (
+        tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table
+    )
 
 
 def _value(name: str, kind: str, text: str) -> Value:
-    wanted = {"int": "a whole number", "token": "a whole number", "bool": "`true` or `false`"}.get(kind, "a number")
+    wanted = {"int": "a whole number", "token": "a whole number", "bool": "`true` or `false`"}.get(
+        kind, "a number"
+    )
     value = _read_as(kind, text)
     if value is None or math.isnan(value):
         help = f"`--set {name}={ {'int': '4', 'token': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
-        raise UsageError(Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help))
+        raise UsageError(
+            Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)
+        )
     return value
 
 

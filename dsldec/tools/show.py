@@ -1,6 +1,8 @@
-"""What `dsldec show` prints: what one stage of a policy's way made of it, in text that stays the same from run to run.
+"""What `dsldec show` prints: what one stage of a policy's way made of it, in text that stays the same from
+run to run.
 
-`STAGES` is their order. Only the last one needs torch. Not here: the same in words for a policy's author (`explain`).
+`STAGES` is their order. Only the last one needs torch. Not here: the same in words for a policy's author
+(`explain`).
 """
 
 from __future__ import annotations
@@ -28,10 +30,16 @@ GEN_LENGTH = 256  # for facts that depend on it
 
 
 def show(name: str, stage: str, settings: Sequence[str]) -> int:
-    """Print a stage of a policy; returns the exit status. Raises `PolicyError` and `UsageError` as loading does."""
+    """Print a stage of a policy; returns the exit status. Raises `PolicyError` and `UsageError` as loading
+    does.
+    """
     if stage not in STAGES:
         near = did_you_mean(stage, STAGES)
-        help = f"did you mean `--stage {near}`?" if near else f"the stages are {', '.join(f'`{one}`' for one in STAGES)}"
+        help = (
+            f"did you mean `--stage {near}`?"
+            if near
+            else f"the stages are {', '.join(f'`{one}`' for one in STAGES)}"
+        )
         raise UsageError(Diagnostic("E0422", f"there is no stage {quoted(stage)}", help=help))
     for line in STAGES[stage](name, settings):
         print(line, file=data())
@@ -46,7 +54,10 @@ def _text(name: str, settings: Sequence[str]) -> Iterator[str]:
 
 def _require_no_settings(settings: Sequence[str], stage: str) -> None:
     if settings:
-        message, help = f"`--set` has no meaning for a {stage}: it shows what is written", "leave `--set` out, or show another stage"
+        message, help = (
+            f"`--set` has no meaning for a {stage}: it shows what is written",
+            "leave `--set` out, or show another stage",
+        )
         raise UsageError(Diagnostic("E0423", message, help=help))
 
 
@@ -68,7 +79,9 @@ def _node(label: str, node: syntax.Node, depth: int = 0) -> Iterator[str]:
     yield f"{'  ' * depth}{label}{' '.join([type(node).__name__, place, *plain])}"
     for name, value in parts:
         for index, child in enumerate(_nodes(value)):
-            yield from _node(f"{name}[{index}]: " if isinstance(value, tuple) else f"{name}: ", child, depth + 1)
+            yield from _node(
+                f"{name}[{index}]: " if isinstance(value, tuple) else f"{name}: ", child, depth + 1
+            )
 
 
 def _nodes(value: object) -> list[syntax.Node]:
@@ -110,7 +123,13 @@ def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
     step = policy.compile("eager", mask_id=V - 1, eos_id=V - 2)
     assert isinstance(step.function, torch.nn.Module)
     state = step.start(B, T, vocab_size=V)
-    inputs = (torch.zeros(B, T, V), torch.full((B, T), V - 1), torch.ones(B, T, dtype=torch.bool), state, dict(step.params))
+    inputs = (
+        torch.zeros(B, T, V),
+        torch.full((B, T), V - 1),
+        torch.ones(B, T, dtype=torch.bool),
+        state,
+        dict(step.params),
+    )
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own about its own
         # With no decomposition asked for, this leaves out what changes nothing.

@@ -43,22 +43,39 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     cases = [outcome for outcome in outcomes if outcome.case is not None]
     failed = sum(bool(outcome.diagnostics) for outcome in cases)
     errors = sum(len(outcome.diagnostics) for outcome in outcomes if outcome.case is None)
-    said = [f"{len(cases) - failed} pass"] + [f"{failed} fail"] * bool(failed) + [f"{errors} error{'s' * (errors > 1)}"] * bool(errors)
+    said = (
+        [f"{len(cases) - failed} pass"]
+        + [f"{failed} fail"] * bool(failed)
+        + [f"{errors} error{'s' * (errors > 1)}"] * bool(errors)
+    )
     return f"{len(cases)} case{'s' * (len(cases) != 1)}: {', '.join(said)}"
 
 
 def _print_json(outcomes: Sequence[Outcome]) -> None:
     cases = [
-        {"file": o.file, "line": o.case.span.line, "case": o.case.title, "passes": not o.diagnostics, "trace": o.trace}
+        {
+            "file": o.file,
+            "line": o.case.span.line,
+            "case": o.case.title,
+            "passes": not o.diagnostics,
+            "trace": o.trace,
+        }
         for o in outcomes
         if o.case is not None
     ]
-    diagnostics = [record(d.span.source.name if d.span else o.file, d) for o in outcomes for d in o.diagnostics]
-    print(json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False), file=data())
+    diagnostics = [
+        record(d.span.source.name if d.span else o.file, d) for o in outcomes for d in o.diagnostics
+    ]
+    print(
+        json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False),
+        file=data(),
+    )
 
 
 def outcomes_of(name: str) -> Iterator[Outcome]:
-    """Every case of a policy, or of a file of cases, with what is wrong with it. Raises `UsageError` for what cannot be read."""
+    """Every case of a policy, or of a file of cases, with what is wrong with it. Raises `UsageError` for what
+    cannot be read.
+    """
     is_shipped, is_cases = name in shipped_policies(), name.endswith(".cases")
     stem = name.removesuffix(".cases" if is_cases else ".policy")
     file = cases_file(name) if is_shipped else Path(f"{stem}.cases")
@@ -88,8 +105,16 @@ def _read(file: Path, is_named: bool) -> str:
     except Unreadable as error:
         why, help = error.why, "give the path of a `.cases` file"
         if error.too_large:
-            raise PolicyError([Diagnostic("E0445", f"{quoted_path(file)}: {why}", help="split it into files of fewer cases")]) from None
+            raise PolicyError(
+                [
+                    Diagnostic(
+                        "E0445", f"{quoted_path(file)}: {why}", help="split it into files of fewer cases"
+                    )
+                ]
+            ) from None
         if error.missing:
             why = "there is no such file" if is_named else "the cases of a policy stand in a file beside it"
             help = "begin that file with a line `case NAME`, a row `conf .9 .5` and a row `commit 0`"
-        raise UsageError(Diagnostic("E0440", f"{quoted_path(file)} cannot be read: {why}", help=help)) from None
+        raise UsageError(
+            Diagnostic("E0440", f"{quoted_path(file)} cannot be read: {why}", help=help)
+        ) from None

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ..policy import Policy
 from . import quoted
-from .cases import END, MASKED, NONE, NOT_NEEDED, POSITIONS, Case, Cell, Forward
+from .cases import END, MASKED, NONE, NOT_NEEDED, POSITIONS, Case, CaseForward, Cell
 from .settings import with_settings
 
 if TYPE_CHECKING:
@@ -24,7 +24,9 @@ COLUMNS_SHOWN = 16
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a case of a file; `case` is None for what is wrong outside of any. `trace`: the step that went wrong."""
+    """What became of a case of a file; `case` is None for what is wrong outside of any. `trace`: the step
+    that went wrong.
+    """
 
     file: str
     case: Case | None
@@ -53,8 +55,14 @@ def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
     if number == len(case.forwards):
         return Outcome(file, case)
     span, label = case.forwards[number].span, f"forward {number + 1} of {quoted(case.title)}"
-    help = "end the case with the forward before this one, and say `done` there" if number else "leave a position masked: `start _ 7`"
-    return Outcome(file, case, (Diagnostic("E0446", "decoding is over before this forward", span, label, help),))
+    help = (
+        "end the case with the forward before this one, and say `done` there"
+        if number
+        else "leave a position masked: `start _ 7`"
+    )
+    return Outcome(
+        file, case, (Diagnostic("E0446", "decoding is over before this forward", span, label, help),)
+    )
 
 
 def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
@@ -71,14 +79,25 @@ def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
     return policy, wrong
 
 
-def _unknown_phase(forward: Forward, policy: Policy) -> Iterator[Diagnostic]:
+def _unknown_phase(forward: CaseForward, policy: Policy) -> Iterator[Diagnostic]:
     row, phases = forward.expected.get("phase"), policy.program.phases
     if row is None or row.words[0].text in phases:
         return
     near = did_you_mean(row.words[0].text, phases)
     known = ", ".join(f"`{phase}`" for phase in phases if phase)
-    help = f"did you mean `{near}`?" if near else f"its phases are {known}" if known else "it has none: leave this line out"
-    yield Diagnostic("E0443", f"the policy `{policy.name}` has no phase {quoted(row.words[0].text)}", row.words[0], help=help)
+    help = (
+        f"did you mean `{near}`?"
+        if near
+        else f"its phases are {known}"
+        if known
+        else "it has none: leave this line out"
+    )
+    yield Diagnostic(
+        "E0443",
+        f"the policy `{policy.name}` has no phase {quoted(row.words[0].text)}",
+        row.words[0],
+        help=help,
+    )
 
 
 def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:
@@ -94,14 +113,20 @@ def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:
             yield Diagnostic("E0446", message, (row or anywhere).span, label, help)
     if (row := rows.get("phase")) and row.words[0].text != step.phase:
         message = f"the policy is in phase `{step.phase}` where `{row.words[0].text}` is expected"
-        yield Diagnostic("E0446", message, row.span, label, f"if the policy is right, write `phase {step.phase}`")
+        yield Diagnostic(
+            "E0446", message, row.span, label, f"if the policy is right, write `phase {step.phase}`"
+        )
     cells = _cells(step.after)
-    if (row := rows.get("canvas")) and any(want not in (None, got) for want, got in zip(row.cells, cells, strict=True)):
+    if (row := rows.get("canvas")) and any(
+        want not in (None, got) for want, got in zip(row.cells, cells, strict=True)
+    ):
         help = f"if the policy is right, write `canvas {' '.join(map(str, cells))}`"
         yield Diagnostic("E0446", "the policy leaves another canvas than is expected", row.span, label, help)
     if (row := rows.get("done")) and not step.over:
         help = "if the policy is right, leave `done` out"
-        yield Diagnostic("E0446", "the policy goes on where decoding is expected to be over", row.span, label, help)
+        yield Diagnostic(
+            "E0446", "the policy goes on where decoding is expected to be over", row.span, label, help
+        )
 
 
 def _listed(positions: Sequence[Cell]) -> str:
@@ -118,19 +143,31 @@ def _cells(ids: Sequence[int | None]) -> list[int | str]:
 
 
 def _trace(step: Replayed, number: int) -> Iterator[str]:
-    """The window's positions in columns: the canvas before the step, what the policy read, what was expected, what it wrote."""
+    """The window's positions in columns: the canvas before the step, what the policy read, what was expected,
+    what it wrote.
+    """
     phase = f" in phase `{step.phase}`" if step.phase else ""
     yield f"forward {number}{phase}, window of positions {step.start} to {step.end - 1}:"
     expected = {kind: set(row.cells) for kind in POSITIONS if (row := step.forward.expected.get(kind))}
     written = {kind: set(step.written(kind)) for kind in POSITIONS}
     for begin in range(step.start, step.end, COLUMNS_SHOWN):
         shown = range(begin, min(begin + COLUMNS_SHOWN, step.end))
-        table = {"position": [str(i) for i in shown], "canvas": [str(_cells(step.before[i : i + 1])[0]) for i in shown]}
-        table |= {name: [_number(name, values[i - step.start]) for i in shown] for name, values in step.read.items()}
-        table |= {"expected": [_done_at(i, expected) for i in shown], "policy": [_done_at(i, written) for i in shown]}
+        table = {
+            "position": [str(i) for i in shown],
+            "canvas": [str(_cells(step.before[i : i + 1])[0]) for i in shown],
+        }
+        table |= {
+            name: [_number(name, values[i - step.start]) for i in shown] for name, values in step.read.items()
+        }
+        table |= {
+            "expected": [_done_at(i, expected) for i in shown],
+            "policy": [_done_at(i, written) for i in shown],
+        }
         width = max(len(cell) for cells in table.values() for cell in cells) + 2
         yield ""
-        yield from (f"  {name:<12}{''.join(cell.rjust(width) for cell in cells)}" for name, cells in table.items())
+        yield from (
+            f"  {name:<12}{''.join(cell.rjust(width) for cell in cells)}" for name, cells in table.items()
+        )
 
 
 def _done_at(position: int, positions: Mapping[str, Collection[Cell]]) -> str:

@@ -16,13 +16,19 @@ from . import quoted_path
 
 
 def put(name: str, text: str) -> None:
-    """Write a text beside its place, then swap; through a link, which stays. A pipe or a device just gets it. Raises `UsageError`."""
+    """Write a text beside its place, then swap; through a link, which stays. A pipe or a device just gets it.
+    Raises `UsageError`.
+    """
     try:
         _put(name, text.encode("utf-8"))
     except OSError as failure:
         why = (failure.strerror or str(failure)).lower()
         raise UsageError(
-            Diagnostic("E0432", f"{quoted_path(name)} cannot be written: {why}", help="name a file in a folder with room left")
+            Diagnostic(
+                "E0432",
+                f"{quoted_path(name)} cannot be written: {why}",
+                help="name a file in a folder with room left",
+            )
         ) from None
 
 
@@ -36,7 +42,9 @@ def _put(name: str, data: bytes) -> None:
     new, before = None, os.umask(0)
     os.umask(before)
     try:
-        handle, new = tempfile.mkstemp(prefix=f".{os.path.basename(target)[:100]}.", dir=os.path.dirname(target))
+        handle, new = tempfile.mkstemp(
+            prefix=f".{os.path.basename(target)[:100]}.", dir=os.path.dirname(target)
+        )
         with os.fdopen(handle, "wb") as stream:
             stream.write(data)
             stream.flush()

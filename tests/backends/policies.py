@@ -1,4 +1,6 @@
-"""Random well-typed policies of every word and statement, and random observations with many ties, for tests that compare backends."""
+"""Random well-typed policies of every word and statement, and random observations with many ties, for tests
+that compare backends.
+"""
 
 from __future__ import annotations
 
@@ -41,7 +43,8 @@ OPERATORS = ("+", "-", "*", "/", "//", "%", "**")
 class Writer:
     """Writes expressions of a wanted type; notes the words it used.
 
-    `within`: in a `while`; `early`: in `before(x)`, where only what a step begins with may stand; `accepts`: in `accept`.
+    `within`: in a `while`; `early`: in `before(x)`, where only what a step begins with may stand; `accepts`:
+    in `accept`.
     """
 
     def __init__(self, rng: random.Random) -> None:
@@ -82,7 +85,9 @@ class Writer:
             return self.rng.choice(self.functions())(depth - 1)
         operator = self.one_of(*OPERATORS)
         # Products lose their unit: `1 * x` lets any two numbers meet.
-        right = self.rng.choice(("2", "0.5", "few")) if operator == "**" else f"(1 * {self.number(depth - 1)})"
+        right = (
+            self.rng.choice(("2", "0.5", "few")) if operator == "**" else f"(1 * {self.number(depth - 1)})"
+        )
         return f"((1 * {self.number(depth - 1)}) {operator} {right})"
 
     def functions(self) -> list[Callable[[int], str]]:
@@ -132,7 +137,9 @@ class Writer:
             return f"{self.word('before')}({self.number(depth)})"
 
     def reduced(self, depth: int) -> str:
-        name = self.one_of("sum", "mean", "std", "min", "max", "count", "fraction", "first", "last", "run_count")
+        name = self.one_of(
+            "sum", "mean", "std", "min", "max", "count", "fraction", "first", "last", "run_count"
+        )
         with self.where(within=False):
             if name in ("count", "fraction", "first", "last", "run_count"):
                 return f"{name}({self.mask(depth)})"
@@ -168,7 +175,9 @@ class Writer:
     def flag(self, depth: int = 1) -> str:
         pick = self.rng.random()
         if pick < 0.3:
-            return self.one_of("eos_closed", "bold", "true", *self.has("flag"), *([] if self.early else ["idle", "idle"]))
+            return self.one_of(
+                "eos_closed", "bold", "true", *self.has("flag"), *([] if self.early else ["idle", "idle"])
+            )
         if pick < 0.5:
             return f"{self.word('any')}({self.mask(1)})"
         if depth > 0 and pick < 0.7:
@@ -178,7 +187,9 @@ class Writer:
     def score(self) -> str:
         """A score of high or unknown polarity."""
         product = f"{self.number(2)} * margin * pos"
-        return self.rng.choice((self.word("conf"), f"-{self.word('entropy')}", product, "pos - few", "margin", "p(canvas) - 0.5"))
+        return self.rng.choice(
+            (self.word("conf"), f"-{self.word('entropy')}", product, "pos - few", "margin", "p(canvas) - 0.5")
+        )
 
     # --- conditions and masks
 
@@ -201,7 +212,9 @@ class Writer:
     def ids(self) -> str:
         choices = ["token", "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts)]
         return (
-            self.one_of(*choices) if self.early or self.rng.random() < 0.8 else f"{self.word('before')}({self.one_of('token', 'canvas')})"
+            self.one_of(*choices)
+            if self.early or self.rng.random() < 0.8
+            else f"{self.word('before')}({self.one_of('token', 'canvas')})"
         )
 
     def mask(self, depth: int) -> str:
@@ -212,7 +225,9 @@ class Writer:
             return f"({self.word('masked')} and ({self.condition(2)}))"
         if pick < 0.6:
             return self.rng.choice(
-                (self.top, self.prefix, self.thin, self.top) if self.early else (self.top, self.prefix, self.thin, self.drawn)
+                (self.top, self.prefix, self.thin, self.top)
+                if self.early
+                else (self.top, self.prefix, self.thin, self.drawn)
             )(depth - 1)
         if pick < 0.85:
             return self.rng.choice((self.grown, self.moved, self.held, self.trimmed))(depth - 1)
@@ -234,7 +249,14 @@ class Writer:
         return f"{self.word('prefix')}({source}, by={score}, while={condition}{self.each()})"
 
     def thin(self, depth: int) -> str:
-        how = self.rng.choice(("gap=few", "gap=1.5", f"kernel={self.word('gaussian')}(window_length / 3)", "kernel=gaussian(weight)"))
+        how = self.rng.choice(
+            (
+                "gap=few",
+                "gap=1.5",
+                f"kernel={self.word('gaussian')}(window_length / 3)",
+                "kernel=gaussian(weight)",
+            )
+        )
         condition = f", while={self.condition(1)}" if self.rng.random() < 0.5 else ""
         return f"{self.word('thin')}({self.mask(depth)}, by={self.score()}{condition}, {how}, at_most={self.rng.choice(('2', 'picks'))})"
 
@@ -245,7 +267,9 @@ class Writer:
 
     def grown(self, depth: int) -> str:
         right = f", right={self.mask(1)}" if self.rng.random() < 0.4 else ""
-        more = self.rng.choice(("", ", apart=true", ", apart=bold")) + (f", trim={self.mask(1)}" if self.rng.random() < 0.4 else "")
+        more = self.rng.choice(("", ", apart=true", ", apart=bold")) + (
+            f", trim={self.mask(1)}" if self.rng.random() < 0.4 else ""
+        )
         return f"{self.word('grow')}({self.mask(depth)}, over={self.mask(1)}{right}, gap={self.rng.choice(('0', '1', 'few'))}{more})"
 
     def moved(self, depth: int) -> str:
@@ -304,10 +328,18 @@ class PolicyWriter(Writer):
         writer.states, writer.accepts, writer.early = self.states, True, True
         compared = writer.word("draft") + rng.choice((" == token", " != before(token)"))
         condition = rng.choice(
-            ("exact", compared, f"{compared} and {writer.mask(2)}", f"{writer.condition(2)} or {compared}", writer.flag())
+            (
+                "exact",
+                compared,
+                f"{compared} and {writer.mask(2)}",
+                f"{writer.condition(2)} or {compared}",
+                writer.flag(),
+            )
         )
         self.used.update(writer.used)
-        return [f"  {self.word('lookahead')} {rng.choice(('1', '4', 'few'))} {self.word('accept')} {condition}"]
+        return [
+            f"  {self.word('lookahead')} {rng.choice(('1', '4', 'few'))} {self.word('accept')} {condition}"
+        ]
 
     def phase(self, index: int, name: str, phases: list[str]) -> list[str]:
         self.word("phase")
@@ -335,16 +367,28 @@ class PolicyWriter(Writer):
         if idle_phase is None:
             self.word("commit")
             lines.append(
-                "commit masked at least 1 by conf at most 2 by margin" if self.rng.random() < 0.1 else "commit top(masked, 1, by=conf)"
+                "commit masked at least 1 by conf at most 2 by margin"
+                if self.rng.random() < 0.1
+                else "commit top(masked, 1, by=conf)"
             )
         if self.rng.random() < 0.3:
             self.word("revoke")
-            by = f" by {self.rng.choice(('doubt', 'entropy', '-p(canvas)'))}" if self.rng.random() < 0.6 else ""
+            by = (
+                f" by {self.rng.choice(('doubt', 'entropy', '-p(canvas)'))}"
+                if self.rng.random() < 0.6
+                else ""
+            )
             lines.append(f"revoke {self.mask(2)} at most {self.gain}{by}")
-        lines += [f"set {name} = {self.value(name)}" for name in self.states if self.rng.random() < 0.7 and self.word("set")]
+        lines += [
+            f"set {name} = {self.value(name)}"
+            for name in self.states
+            if self.rng.random() < 0.7 and self.word("set")
+        ]
         if not self.slides and self.rng.random() < 0.15:
             self.word("stay")
-            lines.append(f"stay at most {self.rng.choice(('few', '2', 'window_length // 4'))} when {self.flag()}")
+            lines.append(
+                f"stay at most {self.rng.choice(('few', '2', 'window_length // 4'))} when {self.flag()}"
+            )
         if self.rng.random() < 0.15:
             self.word("finish")
             lines.append(f"finish when eos_closed and {self.flag()}")

@@ -1,4 +1,6 @@
-"""Packages: equal to the eager step, for any model and parameters, readable and runnable where dsldec is not installed."""
+"""Packages: equal to the eager step, for any model and parameters, readable and runnable where dsldec is not
+installed.
+"""
 
 from __future__ import annotations
 
@@ -18,14 +20,15 @@ from torch import Tensor
 import dsldec
 from dsldec.backends import aot, sealed, toolchain
 from dsldec.backends.exported import Sizes
-from dsldec.backends.step import State, Step
+from dsldec.backends.step import Step, StepState
 from dsldec.policy import Policy
 
 from ..conftest import Built
 
 OWN_ARTEFACT = Path(__file__).parent.parent.parent / "examples" / "own_artefact.py"
 
-# Of all that a step carries or reads: a state at each position, phases, random numbers, a table, the end-of-text token.
+# Of all that a step carries or reads: a state at each position, phases, random numbers, a table, the
+# end-of-text token.
 BROAD = """\
 policy broad(level: prob = 0.3, lore: table = 0.0):
   window all
@@ -44,23 +47,32 @@ B, T, V = 3, 6, 24
 
 def logits_of(generator: torch.Generator, rows: int, length: int, vocabulary: int) -> Tensor:
     """Some positions surer than others, so that steps differ in how much they write."""
-    return torch.randn(rows, length, vocabulary, generator=generator) * torch.rand(rows, length, 1, generator=generator) * 12
+    return (
+        torch.randn(rows, length, vocabulary, generator=generator)
+        * torch.rand(rows, length, 1, generator=generator)
+        * 12
+    )
 
 
-def assert_alike(left: Step, right: Step, shape: tuple[int, int, int], steps: int = 8, dtype: torch.dtype = torch.float32) -> list[State]:
+def assert_alike(
+    left: Step, right: Step, shape: tuple[int, int, int], steps: int = 8, dtype: torch.dtype = torch.float32
+) -> list[StepState]:
     """Both write the same, step by step, each on with its own canvas and state; the states are given back."""
     rows, length, vocabulary = shape
     generator = torch.Generator().manual_seed(7)
     editable = torch.rand(rows, length, generator=generator) < 0.9
     canvases = [torch.full((rows, length), left.mask_id)] * 2
     states = [left.start(rows, length, generation_length=2 * length, vocab_size=vocabulary) for _ in range(2)]
-    seen: list[State] = []
+    seen: list[StepState] = []
     for state in states:
         if "key" in state:
             state["key"] = torch.arange(rows) + 5
     for count in range(steps):
         logits = logits_of(generator, *shape).to(dtype)
-        results = [step(logits, canvas, editable, state) for step, canvas, state in zip((left, right), canvases, states, strict=True)]
+        results = [
+            step(logits, canvas, editable, state)
+            for step, canvas, state in zip((left, right), canvases, states, strict=True)
+        ]
         (canvas, done, state), (other_canvas, other_done, other_state) = results
         assert torch.equal(canvas, other_canvas), count
         assert torch.equal(done, other_done), count
@@ -75,7 +87,15 @@ def assert_alike(left: Step, right: Step, shape: tuple[int, int, int], steps: in
 def loaded(built: Built, policy: Policy, **ids: int) -> tuple[Step, Step]:
     """The package as a step with a policy's parameter values, and the policy's own eager step."""
     eager, step = policy.compile("eager", **ids), aot.load(built.file, **ids)
-    return eager, Step(step.program, step.backend, step.mask_id, step.eos_id, {**step.params, **eager.params}, step.function, step.static)
+    return eager, Step(
+        step.program,
+        step.backend,
+        step.mask_id,
+        step.eos_id,
+        {**step.params, **eager.params},
+        step.function,
+        step.static,
+    )
 
 
 @pytest.fixture(scope="module")
@@ -92,15 +112,21 @@ def test_a_package_equals_eager_under_any_parameters(built: Built) -> None:
         eager, step = loaded(built, policy.bind(confidence=confidence), mask_id=17)
         assert_alike(eager, step, (2, 32, 818))
         logits = logits_of(torch.Generator().manual_seed(1), 2, 32, 818)
-        canvas, _, _ = step(logits, torch.full((2, 32), 17), torch.ones(2, 32, dtype=torch.bool), step.start(2, 32))
+        canvas, _, _ = step(
+            logits, torch.full((2, 32), 17), torch.ones(2, 32, dtype=torch.bool), step.start(2, 32)
+        )
         written.append(int((canvas != 17).sum()))
     assert written[0] < written[1]
 
 
-@pytest.mark.parametrize("ids", [{"mask_id": V - 1, "eos_id": 3}, {"mask_id": 0, "eos_id": 8}, {"mask_id": 0}], ids=str)
+@pytest.mark.parametrize(
+    "ids", [{"mask_id": V - 1, "eos_id": 3}, {"mask_id": 0, "eos_id": 8}, {"mask_id": 0}], ids=str
+)
 def test_a_package_equals_eager_for_any_model(broad: tuple[Policy, Path], ids: dict[str, int]) -> None:
     policy, file = broad
-    states = assert_alike(policy.compile("eager", **ids), aot.load(file, **ids), (B, T, V), dtype=torch.bfloat16)
+    states = assert_alike(
+        policy.compile("eager", **ids), aot.load(file, **ids), (B, T, V), dtype=torch.bfloat16
+    )
     assert {int(phase) for state in states for phase in state["ran"]} == {0, 1}
 
 
@@ -129,7 +155,9 @@ def test_decoding_with_a_package_is_decoding(built: Built) -> None:
         window, done = slice(begin + start, begin + start + 32), torch.tensor([False])
         state["window_start"] = torch.tensor([start] * 2)
         while not done.all():
-            ids[:, window], done, state = step(denoiser(ids)[:, window], ids[:, window], torch.ones(2, 32, dtype=torch.bool), state)
+            ids[:, window], done, state = step(
+                denoiser(ids)[:, window], ids[:, window], torch.ones(2, 32, dtype=torch.bool), state
+            )
     assert ids.tolist() == [row.tolist() for row in decoded.ids]
 
 
@@ -137,10 +165,18 @@ def test_what_a_package_says_is_read_without_dsldec(built: Built) -> None:
     with zipfile.ZipFile(built.file) as archive:
         (inside,) = (name for name in archive.namelist() if name.endswith("wrapper_metadata.json"))
         said = json.loads(json.loads(archive.read(inside))["dsldec"])
-    assert said == json.loads(torch._inductor.aoti_load_package(str(built.file)).get_metadata()["dsldec"]) == aot.about(built.file)
+    assert (
+        said
+        == json.loads(torch._inductor.aoti_load_package(str(built.file)).get_metadata()["dsldec"])
+        == aot.about(built.file)
+    )
     policy = dsldec.load("threshold")
     assert said["policy"]["text"] == policy.facts.bound.found.policy.span.source.text
-    assert (said["torch"], said["device"], said["sizes"]) == (torch.__version__, "cpu", {"B": 2, "T": 32, "V": 818})
+    assert (said["torch"], said["device"], said["sizes"]) == (
+        torch.__version__,
+        "cpu",
+        {"B": 2, "T": 32, "V": 818},
+    )
     assert said["facts"]["floor_per_step"] == policy.facts.floor_per_step
     assert said["facts"]["forwards_bound_of_a_window"] == policy.facts.forwards_bound(32, policy.parameters)
     assert (said["facts"]["static"], said["facts"]["dynamic"]) == (["block"], ["confidence"])
@@ -151,7 +187,10 @@ def test_what_a_package_says_is_read_without_dsldec(built: Built) -> None:
     for name, value in step.start(2, 32).items():
         of = said["state"][name]
         assert torch.equal(torch.full(of["shape"], of["first"], dtype=getattr(torch, of["dtype"])), value)
-    assert [name for name, of in said["state"].items() if of["yours"]] == ["generation_length", "window_start"]
+    assert [name for name, of in said["state"].items() if of["yours"]] == [
+        "generation_length",
+        "window_start",
+    ]
     assert list(said["state"]) == sorted(said["state"])
     assert list(said["params"]) == sorted(said["params"])
 
@@ -162,7 +201,9 @@ def of_torch(name: str = "torch") -> set[str]:
         needs = importlib.metadata.requires(name) or []
     except importlib.metadata.PackageNotFoundError:
         return set()
-    return {name}.union(*(of_torch(re.split(r"[^\w.-]", need)[0]) for need in needs if "extra ==" not in need))
+    return {name}.union(
+        *(of_torch(re.split(r"[^\w.-]", need)[0]) for need in needs if "extra ==" not in need)
+    )
 
 
 @pytest.fixture
@@ -172,7 +213,9 @@ def only_torch(tmp_path: Path) -> Path:
     folder.mkdir()
     for name in of_torch():
         distribution = importlib.metadata.distribution(name)
-        for part in {file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")}:
+        for part in {
+            file.parts[0] for file in distribution.files or () if file.parts[0] not in ("..", "__pycache__")
+        }:
             if not (folder / part).exists():
                 (folder / part).symlink_to(Path(str(distribution.locate_file(part))))
     return folder
@@ -191,22 +234,33 @@ import runpy
 sys.argv = ["own_artefact.py", {str(built.file)!r}]
 runpy.run_path({str(OWN_ARTEFACT)!r}, run_name="__main__")
 """
-    ran = subprocess.run([sys.executable, "-I", "-S", "-c", program], cwd=only_torch, capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-I", "-S", "-c", program], cwd=only_torch, capture_output=True, text=True
+    )
     assert ran.returncode == 0, ran.stderr
     assert ran.stdout.startswith("no dsldec\npolicy threshold("), ran.stdout
-    assert re.search(r"2 rows of 32 positions in \d+ forwards, at most 32; dsldec imported: False", ran.stdout)
+    assert re.search(
+        r"2 rows of 32 positions in \d+ forwards, at most 32; dsldec imported: False", ran.stdout
+    )
 
 
-def call(step: Step, **other: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor, State]:
+def call(step: Step, **other: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor, StepState]:
     generator = torch.Generator().manual_seed(2)
-    inputs = {"logits": logits_of(generator, 2, 32, 818), "canvas": torch.full((2, 32), 1), "editable": torch.ones(2, 32, dtype=torch.bool)}
+    inputs = {
+        "logits": logits_of(generator, 2, 32, 818),
+        "canvas": torch.full((2, 32), 1),
+        "editable": torch.ones(2, 32, dtype=torch.bool),
+    }
     return step(**(inputs | {"state": step.start(2, 32)} | other))  # type: ignore[arg-type]
 
 
 def test_names_in_any_order_and_slices_are_taken(built: Built) -> None:
     step = aot.load(built.file, mask_id=1)
     wanted = call(step)[0]
-    backwards = {name: dict(reversed(list(values.items()))) for name, values in (("state", step.start(2, 32)), ("params", step.params))}
+    backwards = {
+        name: dict(reversed(list(values.items())))
+        for name, values in (("state", step.start(2, 32)), ("params", step.params))
+    }
     assert torch.equal(call(step, **backwards)[0], wanted)
     logits = logits_of(torch.Generator().manual_seed(2), 2, 32, 818)
     around = torch.nn.functional.pad(logits, (0, 0, 3, 4))[:, 3:-4]
@@ -217,11 +271,17 @@ def test_names_in_any_order_and_slices_are_taken(built: Built) -> None:
 @pytest.mark.parametrize(
     ("other", "says"),
     [
-        ({"logits": torch.zeros(1, 32, 818)}, "`logits` as float32[2, 32, 818] on cpu, and this is float32[1, 32, 818] on cpu"),
+        (
+            {"logits": torch.zeros(1, 32, 818)},
+            "`logits` as float32[2, 32, 818] on cpu, and this is float32[1, 32, 818] on cpu",
+        ),
         ({"logits": torch.zeros(2, 32, 818).half()}, "this is float16[2, 32, 818]"),
         ({"canvas": torch.zeros(2, 31, dtype=torch.int64)}, "`canvas` as int64[2, 32]"),
         ({"params": {}}, "other names than it was given: `block`, `confidence`, `eos_id`, `mask_id`"),
-        ({"logits": torch.zeros(2, 32, 818, device="meta")}, "on cpu, and this is float32[2, 32, 818] on meta"),
+        (
+            {"logits": torch.zeros(2, 32, 818, device="meta")},
+            "on cpu, and this is float32[2, 32, 818] on meta",
+        ),
     ],
 )
 def test_what_a_package_was_not_built_for_is_said(built: Built, other: dict[str, Tensor], says: str) -> None:
@@ -250,7 +310,10 @@ def test_a_file_that_is_no_package_is_said(built: Built, tmp_path: Path) -> None
     ("change", "says"),
     [
         (lambda said: said["state"].pop("step"), "its policy is another step for this one"),
-        (lambda said: said["policy"].update(text="policy later():\n  frob\n"), "its policy is another step for this one"),
+        (
+            lambda said: said["policy"].update(text="policy later():\n  frob\n"),
+            "its policy is another step for this one",
+        ),
         (lambda said: said.update(torch="9.9"), "it was built by torch 9.9"),
     ],
 )
@@ -260,7 +323,9 @@ def test_a_package_of_another_time_is_said(built: Built, tmp_path: Path, change,
     change(said)
     changed = tmp_path / "changed.pt2"
     with zipfile.ZipFile(changed, "w") as archive:
-        archive.writestr("step/data/aotinductor/model/x.wrapper_metadata.json", json.dumps({"dsldec": json.dumps(said)}))
+        archive.writestr(
+            "step/data/aotinductor/model/x.wrapper_metadata.json", json.dumps({"dsldec": json.dumps(said)})
+        )
         archive.writestr("step/data/aotinductor/model/x.wrapper.so", "")
     sealed.seal(changed)
     with pytest.raises(dsldec.UsageError) as caught:
@@ -279,17 +344,29 @@ def build(text: str, tmp_path: Path, sizes: Sizes) -> str:
 
 def test_what_cannot_be_built_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     taken = build(
-        "policy p(mask_id: int = 3):\n  window all\n  commit top(masked, mask_id, by=conf) at least 1 by conf\n", tmp_path, Sizes(1, 4, 8)
+        "policy p(mask_id: int = 3):\n  window all\n  commit top(masked, mask_id, by=conf) at least 1 by conf\n",
+        tmp_path,
+        Sizes(1, 4, 8),
     )
     assert taken.startswith("error[E0412]: `mask_id` is a parameter of the policy `p`")
-    assert build("static", tmp_path, Sizes(2**20, 2**20, 2)).startswith("error[E0412]: a step over 2199023255552 logits")
+    assert build("static", tmp_path, Sizes(2**20, 2**20, 2)).startswith(
+        "error[E0412]: a step over 2199023255552 logits"
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    assert build("static", tmp_path, Sizes(1, 4, 8, device="cuda")).startswith("error[E0404]: torch finds no CUDA device")
+    assert build("static", tmp_path, Sizes(1, 4, 8, device="cuda")).startswith(
+        "error[E0404]: torch finds no CUDA device"
+    )
     monkeypatch.setattr(toolchain.shutil, "which", lambda name: None)
-    assert build("static", tmp_path, Sizes(1, 4, 8)).startswith("error[E0404]: building a step needs a C++ compiler")
+    assert build("static", tmp_path, Sizes(1, 4, 8)).startswith(
+        "error[E0404]: building a step needs a C++ compiler"
+    )
 
 
-CASES = [*((name, torch.float32) for name in dsldec.shipped_policies()), ("dico", torch.float16), ("klass", torch.bfloat16)]
+CASES = [
+    *((name, torch.float32) for name in dsldec.shipped_policies()),
+    ("dico", torch.float16),
+    ("klass", torch.bfloat16),
+]
 
 
 @pytest.mark.slow
@@ -309,9 +386,24 @@ def test_a_compiler_that_does_not_work_is_said(tmp_path: Path) -> None:
     broken = tmp_path / "g++"
     broken.write_text("#!/bin/sh\nexit 1\n")
     broken.chmod(0o755)
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
     environment.pop("CXX", None)
-    command = [sys.executable, "-m", "dsldec", "build", "static", "--vocab", "8", "--window", "4", "-o", str(tmp_path / "step.pt2")]
+    command = [
+        sys.executable,
+        "-m",
+        "dsldec",
+        "build",
+        "static",
+        "--vocab",
+        "8",
+        "--window",
+        "4",
+        "-o",
+        str(tmp_path / "step.pt2"),
+    ]
     ran = subprocess.run(command, capture_output=True, text=True, env=environment)
     assert ran.returncode == 2, ran.stderr[-2000:]
     assert "error[E0404]: the step could not be compiled" in ran.stderr

@@ -21,14 +21,19 @@ MASK = 6
 
 def call(step: Step, rows: int = 2) -> torch.Tensor:
     logits = torch.randn(rows, 4, MASK + 1, generator=torch.Generator().manual_seed(0))
-    return step(logits, torch.full((rows, 4), MASK), torch.ones(rows, 4, dtype=torch.bool), step.start(rows, 4))[0]
+    return step(
+        logits, torch.full((rows, 4), MASK), torch.ones(rows, 4, dtype=torch.bool), step.start(rows, 4)
+    )[0]
 
 
 def test_other_parameter_values_do_not_compile_again() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     policy = dsldec.load("factor")
-    written = [(call(policy.bind(budget=budget).compile("inductor", mask_id=MASK)) != MASK).sum().item() for budget in (0.1, 1.0, 50.0)]
+    written = [
+        (call(policy.bind(budget=budget).compile("inductor", mask_id=MASK)) != MASK).sum().item()
+        for budget in (0.1, 1.0, 50.0)
+    ]
     assert written[0] < written[2]
     counters = torch._dynamo.utils.counters
     assert counters["stats"]["unique_graphs"] == 1
@@ -52,7 +57,10 @@ def test_nothing_but_shapes_compiles_again() -> None:
     for seed in range(6):
         step = policy.bind(sure=seed / 9, share=seed / 6).compile("inductor", mask_id=MASK)
         state = step.start(3, 4, generation_length=4 + seed)
-        state |= {"key": torch.randint(2**62, (3,), generator=generator), "window_start": torch.tensor([0, 4, 4 * seed])}
+        state |= {
+            "key": torch.randint(2**62, (3,), generator=generator),
+            "window_start": torch.tensor([0, 4, 4 * seed]),
+        }
         canvas, editable = torch.full((3, 4), MASK), torch.rand(3, 4, generator=generator) < 0.8
         for _ in range(3):
             canvas, _, state = step(torch.randn(3, 4, MASK + 1, generator=generator), canvas, editable, state)
@@ -67,7 +75,11 @@ def test_a_whole_decode_compiles_once() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     policy = dsldec.load("freedave", drafts=3, block=8)
-    for prompts, length in (([[9, 17, 0], [25, 0], [3, 4, 5]], 20), ([[1], [2], [3], [4]], 16), ([[5]] * 4, 9)):
+    for prompts, length in (
+        ([[9, 17, 0], [25, 0], [3, 4, 5]], 20),
+        ([[1], [2], [3], [4]], 16),
+        ([[5]] * 4, 9),
+    ):
         fast, slow = (
             dsldec.decode(ToyDenoiser(7, 1.0), prompts, policy, gen_length=length, backend=backend, batch=4)
             for backend in ("inductor", "eager")
@@ -86,7 +98,10 @@ def test_the_next_process_starts_from_the_cache(tmp_path: Path) -> None:
         "print(counts['aot_autograd']['autograd_cache_hit'], counts['aot_autograd']['autograd_cache_miss'])\n"
     )
     environment = os.environ | {"TORCHINDUCTOR_CACHE_DIR": str(tmp_path)}
-    ran = [subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment) for _ in range(2)]
+    ran = [
+        subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
+        for _ in range(2)
+    ]
     assert [one.stdout.split() for one in ran] == [["0", "1"], ["1", "0"]], ran[0].stderr[-2000:]
 
 
@@ -123,7 +138,10 @@ def test_a_compiler_that_does_not_work_is_said(tmp_path: Path) -> None:
         "except dsldec.UsageError as error:\n"
         "    print(error.diagnostic.code)\n"
     )
-    environment = os.environ | {"PATH": f"{tmp_path}:{os.environ['PATH']}", "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache")}
+    environment = os.environ | {
+        "PATH": f"{tmp_path}:{os.environ['PATH']}",
+        "TORCHINDUCTOR_CACHE_DIR": str(tmp_path / "cache"),
+    }
     environment.pop("CXX", None)
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment)
     assert ran.stdout.strip() == "E0404", ran.stderr[-2000:]

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.backends import BACKENDS, module, module_geometry, reference
-from dsldec.backends.step import State, Step
+from dsldec.backends.step import Step, StepState
 from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
@@ -23,12 +23,39 @@ from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from .policies import OBSERVED, OPERATORS, random_observations, random_policy
 
 MASK, EOS = 30, 4
-PARAMETERS = {"level": 0.25, "weight": -0.5, "few": 3, "bold": False, "word": 4, "picks": 1, "lore": [i % 9 / 8 for i in range(MASK)]}
-OTHERS = {"and", "or", "not", "<", "<=", ">", ">=", "==", "!=", "at least", "at most", "as", "orelse", "if", "true", *OPERATORS}
+PARAMETERS = {
+    "level": 0.25,
+    "weight": -0.5,
+    "few": 3,
+    "bold": False,
+    "word": 4,
+    "picks": 1,
+    "lore": [i % 9 / 8 for i in range(MASK)],
+}
+OTHERS = {
+    "and",
+    "or",
+    "not",
+    "<",
+    "<=",
+    ">",
+    ">=",
+    "==",
+    "!=",
+    "at least",
+    "at most",
+    "as",
+    "orelse",
+    "if",
+    "true",
+    *OPERATORS,
+}
 
 
-def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tensor, State]:
-    """A canvas, where it may be written, and a state such as steps leave: each row at another point of its run."""
+def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tensor, StepState]:
+    """A canvas, where it may be written, and a state such as steps leave: each row at another point of its
+    run.
+    """
     generator = torch.Generator().manual_seed(seed + 1)
 
     def ints(below: int, *shape: int) -> Tensor:
@@ -44,21 +71,27 @@ def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tenso
         if value.dtype == torch.bool:
             state[name] = ints(2, *value.shape).bool()
         elif value.dtype == torch.int64:
-            state[name] = ints(len(step.program.phases) if name == "phase" else MASK if "word" in name else 4, *value.shape)
+            state[name] = ints(
+                len(step.program.phases) if name == "phase" else MASK if "word" in name else 4, *value.shape
+            )
         else:
             state[name] = ints(9, *value.shape).float() / 8
     state["window_start"] = 8 * ints(3, rows)
     return canvas, editable, state
 
 
-def assert_same(left: tuple[Tensor, Tensor, State], right: tuple[Tensor, Tensor, State], about: str) -> None:
+def assert_same(
+    left: tuple[Tensor, Tensor, StepState], right: tuple[Tensor, Tensor, StepState], about: str
+) -> None:
     """Canvas, done and every value carried are equal, no value (NaN) to no value."""
     assert torch.equal(left[0], right[0]), about
     assert torch.equal(left[1], right[1]), about
     assert left[2].keys() == right[2].keys()
     for name, value in left[2].items():
         assert value.dtype == right[2][name].dtype, f"{name}: {about}"
-        same = (value == right[2][name]) | (value.isnan() & right[2][name].isnan() if value.is_floating_point() else False)
+        same = (value == right[2][name]) | (
+            value.isnan() & right[2][name].isnan() if value.is_floating_point() else False
+        )
         assert same.all(), f"{name}: {about}"
 
 
@@ -71,7 +104,12 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         return logits[:, 0, 0].long()
 
     def observe(
-        logits: Tensor, mask_id: int, wanted: frozenset[str], token: Tensor | None = None, *read: Any, **how: Any
+        logits: Tensor,
+        mask_id: int,
+        wanted: frozenset[str],
+        token: Tensor | None = None,
+        *read: Any,
+        **how: Any,
     ) -> dict[str, Tensor]:
         seen = {name: value[row(logits)] for name, value in given.items()}
         return seen if token is None else seen | {"token": token}
@@ -81,7 +119,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         hashed = (5 * ids + 3 * places + row(logits).unsqueeze(1)) % 9 / 8
         return torch.where((ids >= 0) & (ids <= MASK), hashed, 0.0)
 
-    def drawn(logits: Tensor, mask_id: int, way: str, *given: Tensor) -> Tensor:
+    def sampled(logits: Tensor, mask_id: int, way: str, *given: Tensor) -> Tensor:
         key, step, pos = given[-3:]
         return (key.unsqueeze(1) + 7 * step.unsqueeze(1) + pos) % MASK
 
@@ -90,7 +128,9 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         "probability": probability,
         "drawn": drawn,
         "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
-        "log_probabilities": lambda logits, keep, seen=None: torch.zeros(*logits.shape[:2], numbers_kept(logits.shape[2], keep)),
+        "log_probabilities": lambda logits, keep, seen=None: torch.zeros(
+            *logits.shape[:2], numbers_kept(logits.shape[2], keep)
+        ),
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(module, name, fake)
@@ -122,7 +162,9 @@ def test_eager_equals_reference(observed: dict[str, Tensor]) -> None:
     assert {word for word in (*WINDOWS, *DRAWS, *TRANSFORMS) if used[word] < 10} == set()
 
 
-def test_eager_equals_reference_where_windows_are_sorted(observed: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_eager_equals_reference_where_windows_are_sorted(
+    observed: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """As in windows longer than these."""
     monkeypatch.setattr(module_geometry, "LONGEST_PAIRED_EAGER", 0)
     for seed in range(100):
@@ -137,17 +179,22 @@ def test_eager_equals_reference_at_length(observed: dict[str, Tensor]) -> None:
 
 
 def logits_of_halves(generator: torch.Generator, rows: int, length: int) -> Tensor:
-    """A few likely ids a position, of probability 1, 1/2 or 1/4 each: every observation but entropy is dyadic."""
+    """A few likely ids a position, of probability 1, 1/2 or 1/4 each: every observation but entropy is
+    dyadic.
+    """
     logits = torch.full((rows, length, MASK + 1), float("-inf"))
     for row in range(rows):
         for position in range(length):
-            ids = torch.randperm(MASK, generator=generator)[: 2 ** int(torch.randint(0, 3, (), generator=generator))]
+            ids = torch.randperm(MASK, generator=generator)[
+                : 2 ** int(torch.randint(0, 3, (), generator=generator))
+            ]
             logits[row, position, ids] = 1.0
     return logits
 
 
 def compare_compiled(seed: int, tables: int) -> None:
-    """Through logits this time: the observations are the same because the pass over the vocabulary is exact here.
+    """Through logits this time: the observations are the same because the pass over the vocabulary is exact
+    here.
 
     But for draws: where a sum of probabilities decides, another order of adding may choose another id.
     """
@@ -158,7 +205,11 @@ def compare_compiled(seed: int, tables: int) -> None:
     for table in range(tables):
         logits = logits_of_halves(generator, 2, 8)
         canvas, editable, state = inputs(slow, 100 * seed + table, 2, 8)
-        assert_same(slow(logits, canvas, editable, state), fast(logits, canvas, editable, state), f"seed {seed}, table {table}\n{text}")
+        assert_same(
+            slow(logits, canvas, editable, state),
+            fast(logits, canvas, editable, state),
+            f"seed {seed}, table {table}\n{text}",
+        )
 
 
 @pytest.mark.parametrize("seed", [0, 3])
@@ -183,8 +234,14 @@ def test_a_row_does_not_depend_on_its_neighbours(seed: int, length: int) -> None
     together = step(logits, canvas, editable, state)
     for row in range(3):
         one = slice(row, row + 1)
-        alone = step(logits[one], canvas[one], editable[one], {name: value[one] for name, value in state.items()})
-        assert_same(alone, (together[0][one], together[1][one], {name: value[one] for name, value in together[2].items()}), f"row {row}")
+        alone = step(
+            logits[one], canvas[one], editable[one], {name: value[one] for name, value in state.items()}
+        )
+        assert_same(
+            alone,
+            (together[0][one], together[1][one], {name: value[one] for name, value in together[2].items()}),
+            f"row {row}",
+        )
 
 
 @hypothesis_settings(max_examples=60)

@@ -1,4 +1,6 @@
-"""What words say of a window in which some positions were given: they hold text that no step may write or take back."""
+"""What words say of a window in which some positions were given: they hold text that no step may write or
+take back.
+"""
 
 from __future__ import annotations
 
@@ -9,7 +11,7 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.backends.step import State, Step
+from dsldec.backends.step import Step, StepState
 
 from .policies import random_policy
 
@@ -18,7 +20,9 @@ BACKENDS = pytest.mark.parametrize("backend", ["eager", "reference"])
 
 
 def holes(seed: int) -> tuple[list[bool], list[int]]:
-    """Where a window of ten may be written, in at least one position, and what stands in it: masks there, text elsewhere."""
+    """Where a window of ten may be written, in at least one position, and what stands in it: masks there,
+    text elsewhere.
+    """
     rng = random.Random(seed)
     editable = [rng.random() < 0.5 for _ in range(LENGTH)]
     editable[rng.randrange(LENGTH)] = True
@@ -30,7 +34,7 @@ def step_of(statements: str, backend: str, window: str = "blocks(10)") -> Step:
     return dsldec.load(text).compile(backend, mask_id=MASK, eos_id=EOS)
 
 
-def stepped(step: Step, seed: int, logits: Tensor | None = None) -> tuple[list[int], State]:
+def stepped(step: Step, seed: int, logits: Tensor | None = None) -> tuple[list[int], StepState]:
     """The places that are written, and what is carried."""
     editable, canvas = holes(seed)
     if logits is None:
@@ -38,7 +42,9 @@ def stepped(step: Step, seed: int, logits: Tensor | None = None) -> tuple[list[i
     state = step.start(1, LENGTH, generation_length=2 * START, vocab_size=MASK + 1)
     state["window_start"] = state["window_start"] + START
     after, _, state = step(logits, torch.tensor([canvas]), torch.tensor([editable]), state)
-    return [place for place, (old, new) in enumerate(zip(canvas, after[0].tolist(), strict=True)) if old != new], state
+    return [
+        place for place, (old, new) in enumerate(zip(canvas, after[0].tolist(), strict=True)) if old != new
+    ], state
 
 
 @BACKENDS
@@ -82,7 +88,9 @@ def test_a_window_that_no_token_ends_reaches_its_last_place_to_write(backend: st
 
 
 def test_a_step_leaves_alone_what_is_given() -> None:
-    """Whatever stands there, nothing that is given is written over or taken back, and its logits are never read."""
+    """Whatever stands there, nothing that is given is written over or taken back, and its logits are never
+    read.
+    """
     for seed in range(24):
         text = random_policy(seed)[0]
         step = dsldec.load(text).compile("eager", mask_id=MASK, eos_id=EOS)

@@ -23,7 +23,9 @@ MOST = 3
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
-    """References to the graphs of compiled steps, which live as long as the compiled code; machine code, which takes long, is not made."""
+    """References to the graphs of compiled steps, which live as long as the compiled code; machine code,
+    which takes long, is not made.
+    """
     seen: list[Callable[[], object]] = []
     really = torch.compile
 
@@ -31,7 +33,9 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
         seen.append(weakref.ref(graph))
         return graph.forward
 
-    monkeypatch.setattr(torch, "compile", lambda method, **how: really(method, fullgraph=True, dynamic=False, backend=traced))
+    monkeypatch.setattr(
+        torch, "compile", lambda method, **how: really(method, fullgraph=True, dynamic=False, backend=traced)
+    )
     torch._dynamo.reset()
     return seen
 
@@ -51,7 +55,9 @@ def limited(monkeypatch: pytest.MonkeyPatch, text: str = "static") -> Policy:
     return dsldec.load(text)
 
 
-def test_code_for_other_mask_ids_is_freed(graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_for_other_mask_ids_is_freed(
+    graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = limited(monkeypatch)
     for mask_id in range(MASK):
         call(policy.compile("inductor", mask_id=mask_id))
@@ -65,7 +71,9 @@ def test_code_for_other_mask_ids_is_freed(graphs: list[Callable[[], object]], mo
     assert alive(graphs) == 0
 
 
-def test_code_for_other_static_values_is_freed(graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_for_other_static_values_is_freed(
+    graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = limited(monkeypatch, "threshold")
     assert policy.facts.static
     for block in range(1, 7):
@@ -74,7 +82,9 @@ def test_code_for_other_static_values_is_freed(graphs: list[Callable[[], object]
     assert (len(graphs), alive(graphs)) == (6, MOST)
 
 
-def test_a_step_in_use_outlives_its_place(graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_step_in_use_outlives_its_place(
+    graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = limited(monkeypatch)
     held = policy.compile("inductor", mask_id=0)
     wanted = call(held)
@@ -84,7 +94,9 @@ def test_a_step_in_use_outlives_its_place(graphs: list[Callable[[], object]], mo
     assert len(graphs) == MASK
 
 
-def test_code_for_other_shapes_is_freed(graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_for_other_shapes_is_freed(
+    graphs: list[Callable[[], object]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(compiled, "MOST_SHAPES", MOST)
     step = dsldec.load("static").compile("inductor", mask_id=MASK)
     for rows in (*range(1, 12), 11, 10, 9):  # more than the eight that torch compiles one function for
@@ -109,7 +121,9 @@ def test_other_strides_are_compiled_for_and_no_error(graphs: list[Callable[[], o
     for length in range(4, 16):
         logits = torch.zeros(2, length, MASK + 1)[:, :4]
         canvas = torch.full((2, length), MASK)[:, :4]
-        assert (step(logits, canvas, torch.ones(2, 4, dtype=torch.bool), step.start(2, 4))[0] != MASK).sum() == 2
+        assert (
+            step(logits, canvas, torch.ones(2, 4, dtype=torch.bool), step.start(2, 4))[0] != MASK
+        ).sum() == 2
 
 
 def test_engines_are_limited_too() -> None:

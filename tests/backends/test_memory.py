@@ -13,9 +13,7 @@ import dsldec
 
 ROWS, POSITIONS, VOCABULARY = 2, 32, 30_000
 DRAWN = "policy drawn():\n  window blocks(32)\n  draw gumbel(0.7)\n  commit masked and conf > 0.5 at least 1 by conf\n"
-BANNED = (
-    "policy banned():\n  window blocks(32)\n  logits ban(3)\n  logits bias(4, 1.5)\n  commit masked and p(7) < 0.5 at least 1 by -entropy\n"
-)
+BANNED = "policy banned():\n  window blocks(32)\n  logits ban(3)\n  logits bias(4, 1.5)\n  commit masked and p(7) < 0.5 at least 1 by -entropy\n"
 SHIPPED = [name for name in dsldec.shipped_policies() if not dsldec.load(name).facts.kept_ids]
 
 
@@ -36,7 +34,10 @@ def beside_the_logits(policy: dsldec.Policy, backend: str, dtype: torch.dtype) -
     """The share of the logits' size that a step holds at most, its state and canvas among it."""
     step = policy.compile(backend, mask_id=VOCABULARY - 1)
     logits = torch.randn(ROWS, POSITIONS, VOCABULARY).to(dtype)
-    canvas, editable = torch.full((ROWS, POSITIONS), VOCABULARY - 1), torch.ones(ROWS, POSITIONS, dtype=torch.bool)
+    canvas, editable = (
+        torch.full((ROWS, POSITIONS), VOCABULARY - 1),
+        torch.ones(ROWS, POSITIONS, dtype=torch.bool),
+    )
     state = step.start(ROWS, POSITIONS, vocab_size=VOCABULARY)
     step(logits, canvas, editable, state)
     return peak(lambda: step(logits, canvas, editable, state)) / logits.nbytes
@@ -62,6 +63,8 @@ def test_no_policy_without_kl_holds_one(name: str, dtype: torch.dtype) -> None:
 @pytest.mark.slow
 def test_what_kl_remembers_is_small_by_default_and_a_copy_on_request() -> None:
     policy = dsldec.load("klass")
-    few, all_ = (beside_the_logits(policy.bind(keep=keep), "inductor", torch.float32) for keep in (256, VOCABULARY))
+    few, all_ = (
+        beside_the_logits(policy.bind(keep=keep), "inductor", torch.float32) for keep in (256, VOCABULARY)
+    )
     assert few < 0.1
     assert all_ > 1

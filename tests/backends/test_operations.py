@@ -1,4 +1,6 @@
-"""Every operation alone: the backends equal the reference on random inputs, the odd ones (NaN, ties, 64 bits) among them."""
+"""Every operation alone: the backends equal the reference on random inputs, the odd ones (NaN, ties, 64 bits)
+among them.
+"""
 
 from __future__ import annotations
 
@@ -13,33 +15,49 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dsldec.backends import make, module, module_geometry, reference
-from dsldec.backends.reference import LogitsSight, Row, run_row
+from dsldec.backends.reference import ReferenceRow, TensorLogitsView, run_row
 from dsldec.backends.step import DTYPES, Step, parameter_tensors
 from dsldec.backends.vocabulary import log_probabilities
 from dsldec.diagnostics import UsageError
-from dsldec.ir.nodes import OPERATIONS, Carried, Operation, Program, ProgramParameter
-from dsldec.language.words import Kind, Place
+from dsldec.ir.nodes import OPERATIONS, LoopCarried, Operation, Program, ProgramParameter
+from dsldec.language.words import Extent, Kind
 
 MASK, EOS, VOCABULARY = 6, 5, 8
 LENGTHS = (1, 2, 5, 8, 13)
 
-# How each operation can be called: its inputs and what it gives. `kind.place`, of places T (position), B (row) and 1 (run);
-# without a place any will do. `order` is an order of any kind. A letter after the kind says which numbers are given to it:
-# `w` of all magnitudes, `s` none that is odd or large, `p` mostly above 0.
+# How each operation can be called: its inputs and what it gives. `kind.extent`, of places T (position), B
+# (row) and 1 (run); without a place any will do. `order` is an order of any kind. A letter after the kind
+# says which numbers are given to it: `w` of all magnitudes, `s` none that is odd or large, `p` mostly above
+# 0.
 CALLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("negate", "absolute"), ("realw -> real", "int -> int")),
     **dict.fromkeys(
         ("add", "subtract", "multiply", "minimum", "maximum", "floor_divide", "remainder"),
         ("realw realw -> real", "int int -> int", "int realw -> real", "real int -> real"),
     ),
-    **dict.fromkeys(("divide", "power"), ("realw realw -> real", "real real -> real", "int int -> real", "reals ints -> real")),
+    **dict.fromkeys(
+        ("divide", "power"),
+        ("realw realw -> real", "real real -> real", "int int -> real", "reals ints -> real"),
+    ),
     **dict.fromkeys(
         ("less", "less_equal", "greater", "greater_equal", "equal", "not_equal"),
-        ("real real -> mask", "int int -> mask", "int real -> mask", "realw realw -> mask", "token int -> mask"),
+        (
+            "real real -> mask",
+            "int int -> mask",
+            "int real -> mask",
+            "realw realw -> mask",
+            "token int -> mask",
+        ),
     ),
     "not": ("mask -> mask",),
     **dict.fromkeys(("and", "or"), ("mask mask -> mask",)),
-    "where": ("mask real real -> real", "mask int int -> int", "mask int real -> real", "mask mask mask -> mask", "bool token int -> int"),
+    "where": (
+        "mask real real -> real",
+        "mask int int -> int",
+        "mask int real -> real",
+        "mask mask mask -> mask",
+        "bool token int -> int",
+    ),
     **dict.fromkeys(("exp", "log", "sqrt", "cos"), ("realw -> real", "real -> real", "ints -> real")),
     **dict.fromkeys(("floor", "ceil", "truncate"), ("realw -> int", "real -> int", "int -> int")),
     "real": ("int -> real",),
@@ -48,7 +66,9 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "any": ("mask.T -> bool.B", "bool.1 -> bool.B"),
     "count": ("mask.T -> int.B", "bool.B -> int.B"),
     "sum": ("real mask.T -> real.B", "int mask.T -> int.B", "reals bool -> real.B"),
-    **dict.fromkeys(("mean", "std"), ("real mask.T -> real.B", "ints mask.T -> real.B", "reals mask.T -> real.B")),
+    **dict.fromkeys(
+        ("mean", "std"), ("real mask.T -> real.B", "ints mask.T -> real.B", "reals mask.T -> real.B")
+    ),
     **dict.fromkeys(("least", "greatest"), ("realw mask.T -> real.B", "int mask.T -> real.B")),
     "order": (),  # seen through those that follow
     "rank": ("order -> int.T",),
@@ -58,12 +78,19 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "top": ("order int.B -> mask.T", "order int.1 -> mask.T"),
     **dict.fromkeys(
         ("thin", "thin_by_kernel"),
-        ("mask.T realp mask realp.B -> mask.T", "mask.T realp bool.1 realp.1 -> mask.T", "mask.T ints mask ints.B -> mask.T"),
+        (
+            "mask.T realp mask realp.B -> mask.T",
+            "mask.T realp bool.1 realp.1 -> mask.T",
+            "mask.T ints mask ints.B -> mask.T",
+        ),
     ),
     **dict.fromkeys(("runs", "run_length"), ("mask.T -> int.T",)),
     "run_count": ("mask.T -> int.B",),
     **dict.fromkeys(("runs_holding", "trim"), ("mask.T mask -> mask.T",)),
-    "grow": ("mask.T mask mask ints.B bool.B mask -> mask.T", "mask.T mask mask int.1 bool.1 bool.1 -> mask.T"),
+    "grow": (
+        "mask.T mask mask ints.B bool.B mask -> mask.T",
+        "mask.T mask mask int.1 bool.1 bool.1 -> mask.T",
+    ),
     "shift": ("mask.T ints.B -> mask.T", "real ints.B -> real.T", "int int.1 -> int.T"),
     "distance": ("mask.T -> real.T",),
     "density": ("mask.T realp.B -> real.T", "mask.T ints.1 -> real.T"),
@@ -75,7 +102,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe"} | {
     "observation", "probability", "log_probabilities", "kl", "shift_distributions",
 }  # fmt: skip
-PLACES = {"T": Place.POSITION, "B": Place.SEQUENCE, "1": Place.PARAMETER}
+PLACES = {"T": Extent.POSITION, "B": Extent.ROW, "1": Extent.RUN}
 
 
 @dataclass
@@ -85,43 +112,47 @@ class Builder:
     choices: Generator
     operations: list[Operation] = field(default_factory=list)
     parameters: dict[str, ProgramParameter] = field(default_factory=dict)
-    carried: dict[str, Carried] = field(default_factory=dict)
+    carried: dict[str, LoopCarried] = field(default_factory=dict)
     next: dict[str, int] = field(default_factory=dict)
     given: dict[str, str] = field(default_factory=dict)
 
-    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Place, of: Any = None) -> int:
+    def add(self, name: str, inputs: tuple[int, ...], kind: Kind, place: Extent, of: Any = None) -> int:
         self.operations.append(Operation(name, inputs, kind, place, of))
         return len(self.operations) - 1
 
     def choose(self, *of: Any) -> Any:
         return of[int(torch.randint(len(of), (), generator=self.choices))]
 
-    def input(self, text: str, length_of: Place = Place.POSITION) -> int:
+    def input(self, text: str, length_of: Extent = Extent.POSITION) -> int:
         """An input of this type, carried by the state or (one a run) a parameter."""
         kind_text, _, place_text = text.partition(".")
-        place = PLACES[place_text] if place_text else self.choose(*(place for place in Place if place <= length_of))
+        place = (
+            PLACES[place_text]
+            if place_text
+            else self.choose(*(place for place in Extent if place <= length_of))
+        )
         kind = Kind(kind_text.rstrip("wsp")) if kind_text not in ("mask", "bool") else Kind(kind_text)
-        kind = Kind.BOOL if kind is Kind.MASK and place is not Place.POSITION else kind
+        kind = Kind.BOOL if kind is Kind.MASK and place is not Extent.POSITION else kind
         name = f"in_{len(self.given)}"
         self.given[name] = kind_text
-        if place is Place.PARAMETER:
+        if place is Extent.RUN:
             self.parameters[name] = ProgramParameter(kind, 0)
             return self.add("parameter", (), kind, place, name)
-        self.carried[name] = Carried(kind, place)
+        self.carried[name] = LoopCarried(kind, place)
         return self.add("state", (), kind, place, name)
 
     def order(self) -> int:
         inputs = [self.input("mask.T"), self.input(self.choose("real", "real", "int"))]
         match self.choose("one", "runs", "ints"):
             case "runs":
-                inputs.append(self.add("runs", (self.input("mask.T"),), Kind.GROUP, Place.POSITION))
+                inputs.append(self.add("runs", (self.input("mask.T"),), Kind.GROUP, Extent.POSITION))
             case "ints":
                 inputs.append(self.input(self.choose("int", "ints")))
-        return self.add("order", tuple(inputs), Kind.MASK, Place.POSITION)
+        return self.add("order", tuple(inputs), Kind.MASK, Extent.POSITION)
 
-    def result(self, index: int, kind: Kind, place: Place) -> None:
+    def result(self, index: int, kind: Kind, place: Extent) -> None:
         name = f"out_{len(self.next)}"
-        self.carried[name] = Carried(kind, max(place, Place.SEQUENCE))
+        self.carried[name] = LoopCarried(kind, max(place, Extent.ROW))
         self.next[name] = index
 
     def call(self, name: str, text: str) -> None:
@@ -129,20 +160,36 @@ class Builder:
         inputs_text, gives = text.split(" -> ")
         inputs = tuple(self.order() if word == "order" else self.input(word) for word in inputs_text.split())
         kind_text, _, place_text = gives.partition(".")
-        places = [self.operations[i].place for i in inputs]
+        places = [self.operations[i].extent for i in inputs]
         place = PLACES[place_text] if place_text else max(places)
-        kind = Kind.BOOL if kind_text == "mask" and place is not Place.POSITION else Kind(kind_text)
-        of = self.choose(0, 1, 3, "static") if name.startswith("thin") else self.choose(0, 7) if name == "random" else None
+        kind = Kind.BOOL if kind_text == "mask" and place is not Extent.POSITION else Kind(kind_text)
+        of = (
+            self.choose(0, 1, 3, "static")
+            if name.startswith("thin")
+            else self.choose(0, 7)
+            if name == "random"
+            else None
+        )
         self.result(self.add(name, inputs, kind, place, of), kind, place)
 
     def program(self, canvas: int | None = None, finite: int | None = None) -> Program:
         if canvas is None:
-            canvas = self.add("canvas", (), Kind.TOKEN, Place.POSITION)
+            canvas = self.add("canvas", (), Kind.TOKEN, Extent.POSITION)
         if finite is None:
-            finite = self.add("number", (), Kind.BOOL, Place.PARAMETER, True)
-        done = self.add("number", (), Kind.BOOL, Place.PARAMETER, False)
+            finite = self.add("number", (), Kind.BOOL, Extent.RUN, True)
+        done = self.add("number", (), Kind.BOOL, Extent.RUN, False)
         return Program(
-            "made", "", self.parameters, tuple(self.operations), canvas, done, finite, self.carried, self.next, ("",), cast(Any, None)
+            "made",
+            "",
+            self.parameters,
+            tuple(self.operations),
+            canvas,
+            done,
+            finite,
+            self.carried,
+            self.next,
+            ("",),
+            cast(Any, None),
         )
 
 
@@ -176,11 +223,11 @@ def numbers(text: str, shape: tuple[int, ...], generator: Generator) -> Tensor:
 def inputs(builder: Builder, program: Program, rows: int, length: int, seed: int) -> tuple[Any, ...]:
     """What a step of the program is called with."""
     generator = torch.Generator().manual_seed(seed)
-    shapes = {Place.SEQUENCE: (rows,), Place.POSITION: (rows, length)}
+    shapes = {Extent.ROW: (rows,), Extent.POSITION: (rows, length)}
     state = {
-        name: numbers(builder.given[name], shapes[carried.place], generator)
+        name: numbers(builder.given[name], shapes[carried.extent], generator)
         if name in builder.given
-        else torch.zeros(shapes[carried.place], dtype=DTYPES.get(carried.kind, torch.float32))
+        else torch.zeros(shapes[carried.extent], dtype=DTYPES.get(carried.kind, torch.float32))
         for name, carried in program.carried.items()
     }
     params = {name: numbers(builder.given[name], (), generator) for name in program.parameters}
@@ -193,8 +240,13 @@ def assert_same(one: Any, other: Any, about: str) -> None:
     """Canvas, done and state are equal, NaN to NaN."""
     assert one[2].keys() == other[2].keys()
     for name in ("canvas", "done", *one[2]):
-        pair = [result[2][name] if name in result[2] else result[("canvas", "done").index(name)] for result in (one, other)]
-        torch.testing.assert_close(*pair, rtol=0, atol=0, equal_nan=True, msg=lambda text, name=name: f"{name} of {about}\n{text}")
+        pair = [
+            result[2][name] if name in result[2] else result[("canvas", "done").index(name)]
+            for result in (one, other)
+        ]
+        torch.testing.assert_close(
+            *pair, rtol=0, atol=0, equal_nan=True, msg=lambda text, name=name: f"{name} of {about}\n{text}"
+        )
 
 
 def steps(program: Program, *backends: str) -> list[Any]:
@@ -223,7 +275,19 @@ def test_eager_equals_reference(name: str, longest_paired: int, monkeypatch: pyt
 
 
 # Those that compare positions pair by pair where a window is short, and sort or scan a long one.
-BY_LENGTH = ("rank", "cumsum", "cummax", "prefix", "top", "runs", "run_length", "runs_holding", "trim", "grow", "distance")
+BY_LENGTH = (
+    "rank",
+    "cumsum",
+    "cummax",
+    "prefix",
+    "top",
+    "runs",
+    "run_length",
+    "runs_holding",
+    "trim",
+    "grow",
+    "distance",
+)
 
 
 def sort_from(length: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -240,7 +304,11 @@ def test_reals_are_added_from_the_best_on(pairs: bool, monkeypatch: pytest.Monke
         builder = Builder(torch.Generator().manual_seed(seed))
         builder.call("cumsum", "order realw -> real.T")
         program = builder.program()
-        if not pairs and len(next(operation for operation in program.operations if operation.name == "order").inputs) == 3:
+        if (
+            not pairs
+            and len(next(operation for operation in program.operations if operation.name == "order").inputs)
+            == 3
+        ):
             continue  # the runs of a long window are added by halves
         given = inputs(builder, program, 3, 40, seed)
         slow, fast = (step(*given) for step in steps(program, "reference", "eager"))
@@ -257,11 +325,24 @@ def together(calls: Mapping[str, tuple[str, ...]]) -> tuple[Builder, Program]:
 
 
 # What a compiler could get wrong: 64 bits, doubles, scans. The rest are single torch functions.
-WORTH_COMPILING = ("floor_divide", "power", "floor", "sum", "std", "cumsum", "prefix", "thin_by_kernel", "grow", "shift")
+WORTH_COMPILING = (
+    "floor_divide",
+    "power",
+    "floor",
+    "sum",
+    "std",
+    "cumsum",
+    "prefix",
+    "thin_by_kernel",
+    "grow",
+    "shift",
+)
 
 
 @pytest.mark.parametrize("longest", [8, 7])
-def test_a_compiled_step_sorts_and_scans_only_long_windows(longest: int, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiled_step_sorts_and_scans_only_long_windows(
+    longest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Where it does, a compiler must call a library; some compilers cannot."""
     sort_from(longest + 1, monkeypatch)
     builder, program = together({name: CALLS[name] for name in BY_LENGTH})
@@ -271,15 +352,21 @@ def test_a_compiled_step_sorts_and_scans_only_long_windows(longest: int, monkeyp
         called.update(str(getattr(node.target, "__name__", node.target)) for node in graph.graph.nodes)
         return graph.forward
 
-    torch.compile(steps(program, "eager")[0], backend=compiler, fullgraph=True)(*inputs(builder, program, 3, 8, 0))
+    torch.compile(steps(program, "eager")[0], backend=compiler, fullgraph=True)(
+        *inputs(builder, program, 3, 8, 0)
+    )
     of_libraries, of_loops = {"sort", "argsort", "cummax", "cummin"}, {"amax", "amin"}
     assert called & (of_libraries | of_loops) == (of_loops if longest == 8 else of_libraries)
 
 
-@pytest.mark.parametrize("names", [WORTH_COMPILING, pytest.param(tuple(CALLS), marks=pytest.mark.slow)], ids=["some", "all"])
+@pytest.mark.parametrize(
+    "names", [WORTH_COMPILING, pytest.param(tuple(CALLS), marks=pytest.mark.slow)], ids=["some", "all"]
+)
 def test_inductor_equals_reference(names: tuple[str, ...]) -> None:
     """Many operations in one graph."""
-    builder, program = together({name: CALLS[name][: None if len(names) == len(CALLS) else 1] for name in names})
+    builder, program = together(
+        {name: CALLS[name][: None if len(names) == len(CALLS) else 1] for name in names}
+    )
     slow, fast = steps(program, "reference", "inductor")
     for seed in range(10):
         given = inputs(builder, program, 3, 8, seed)
@@ -302,17 +389,34 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
         logits, canvas, editable, state, params = inputs(builder, program, 4, 8, seed)
         canvas_after, done, state_after = step(logits, canvas, editable, state, params)
         for row in (slice(0, 1), slice(2, 4)):
-            alone = step(logits[row], canvas[row], editable[row], {name: value[row] for name, value in state.items()}, params)
-            assert_same(alone, (canvas_after[row], done[row], {name: value[row] for name, value in state_after.items()}), f"row {row}")
+            alone = step(
+                logits[row],
+                canvas[row],
+                editable[row],
+                {name: value[row] for name, value in state.items()},
+                params,
+            )
+            assert_same(
+                alone,
+                (canvas_after[row], done[row], {name: value[row] for name, value in state_after.items()}),
+                f"row {row}",
+            )
 
 
 def test_reads() -> None:
     builder = Builder(torch.Generator().manual_seed(0))
     for name, kind in (("canvas", Kind.TOKEN), ("editable", Kind.MASK), ("offset", Kind.INT)):
-        builder.result(builder.add(name, (), kind, Place.POSITION), kind, Place.POSITION)
-    constants = ((Kind.INT, -(2**63)), (Kind.REAL, 0.1), (Kind.REAL, math.inf), (Kind.BOOL, True), (Kind.TOKEN, 3), (Kind.PROB, 1))
+        builder.result(builder.add(name, (), kind, Extent.POSITION), kind, Extent.POSITION)
+    constants = (
+        (Kind.INT, -(2**63)),
+        (Kind.REAL, 0.1),
+        (Kind.REAL, math.inf),
+        (Kind.BOOL, True),
+        (Kind.TOKEN, 3),
+        (Kind.PROB, 1),
+    )
     for kind, of in constants:
-        builder.result(builder.add("number", (), kind, Place.PARAMETER, of), kind, Place.PARAMETER)
+        builder.result(builder.add("number", (), kind, Extent.RUN, of), kind, Extent.RUN)
     builder.input("int.B")  # carried, and never given a next value
     program = builder.program(finite=builder.input("mask.T"))
     given = inputs(builder, program, 3, 5, 4)
@@ -327,29 +431,49 @@ def test_reads() -> None:
 
 
 def of_logits(*ways: str, keep: int = 256) -> tuple[Builder, Program]:
-    """A program of all that is done with logits, tokens chosen in these ways; `keep` ids of the distribution of the step before."""
+    """A program of all that is done with logits, tokens chosen in these ways; `keep` ids of the distribution
+    of the step before.
+    """
     builder = Builder(torch.Generator().manual_seed(0))
-    logits = builder.add("logits", (), Kind.UNKNOWN, Place.POSITION)
+    logits = builder.add("logits", (), Kind.UNKNOWN, Extent.POSITION)
     ids = [builder.input("token.1"), builder.input("token.1")]
-    fewer = builder.add("ban", (logits, *ids), Kind.UNKNOWN, Place.POSITION)
-    other = builder.add("bias", (fewer, ids[0], builder.input("realp.1")), Kind.UNKNOWN, Place.POSITION)
+    fewer = builder.add("ban", (logits, *ids), Kind.UNKNOWN, Extent.POSITION)
+    other = builder.add("bias", (fewer, ids[0], builder.input("realp.1")), Kind.UNKNOWN, Extent.POSITION)
     temperature, top_p, top_k = builder.input("realp.1"), builder.input("realp.1"), builder.input("ints.1")
-    place = (builder.input("int.B"), builder.input("int.B"), builder.add("offset", (), Kind.INT, Place.POSITION))
-    before = builder.add("state", (), Kind.UNKNOWN, Place.POSITION, "distribution")
-    moved = builder.add("shift_distributions", (before, builder.input("ints.B")), Kind.UNKNOWN, Place.POSITION)
-    builder.carried["distribution"] = Carried(Kind.REAL, Place.POSITION, keep=keep)
+    place = (
+        builder.input("int.B"),
+        builder.input("int.B"),
+        builder.add("offset", (), Kind.INT, Extent.POSITION),
+    )
+    before = builder.add("state", (), Kind.UNKNOWN, Extent.POSITION, "distribution")
+    moved = builder.add(
+        "shift_distributions", (before, builder.input("ints.B")), Kind.UNKNOWN, Extent.POSITION
+    )
+    builder.carried["distribution"] = LoopCarried(Kind.REAL, Extent.POSITION, keep=keep)
     for scores in (logits, other) if len(ways) > 1 else (other,):
-        takes = {"argmax": (), "gumbel": (temperature, *place), "nucleus": (temperature, top_p, top_k, *place)}
+        takes = {
+            "argmax": (),
+            "gumbel": (temperature, *place),
+            "nucleus": (temperature, top_p, top_k, *place),
+        }
         for way in ways:
-            seen = builder.add("observe", (scores, *takes[way]), Kind.UNKNOWN, Place.POSITION, way)
+            seen = builder.add("observe", (scores, *takes[way]), Kind.UNKNOWN, Extent.POSITION, way)
             for name in ("token", "conf", "doubt", "margin", "logit_margin", "entropy", "finite"):
                 kind = {"token": Kind.TOKEN, "finite": Kind.MASK}.get(name, Kind.REAL)
-                builder.result(builder.add("observation", (seen,), kind, Place.POSITION, name), kind, Place.POSITION)
-        p = builder.add("probability", (scores, builder.input("token")), Kind.PROB, Place.POSITION)
-        builder.result(p, Kind.PROB, Place.POSITION)
+                builder.result(
+                    builder.add("observation", (seen,), kind, Extent.POSITION, name), kind, Extent.POSITION
+                )
+        p = builder.add("probability", (scores, builder.input("token")), Kind.PROB, Extent.POSITION)
+        builder.result(p, Kind.PROB, Extent.POSITION)
         for given in (before, moved):
-            builder.result(builder.add("kl", (scores, given), Kind.NATS, Place.POSITION, keep), Kind.NATS, Place.POSITION)
-    builder.next["distribution"] = builder.add("log_probabilities", (logits,), Kind.UNKNOWN, Place.POSITION, keep)
+            builder.result(
+                builder.add("kl", (scores, given), Kind.NATS, Extent.POSITION, keep),
+                Kind.NATS,
+                Extent.POSITION,
+            )
+    builder.next["distribution"] = builder.add(
+        "log_probabilities", (logits,), Kind.UNKNOWN, Extent.POSITION, keep
+    )
     return builder, builder.program()
 
 
@@ -361,7 +485,13 @@ def of_logits_inputs(builder: Builder, program: Program, seed: int) -> tuple[Any
     few = 2 ** torch.randint(0, 3, logits.shape[:2], generator=generator).unsqueeze(-1)
     logits = torch.where(rank < few, 1.0, -math.inf)
     keep = int(str(program.carried["distribution"].keep))
-    return logits, canvas, editable, state | {"distribution": log_probabilities(logits.roll(seed % 3, -1), keep)}, params
+    return (
+        logits,
+        canvas,
+        editable,
+        state | {"distribution": log_probabilities(logits.roll(seed % 3, -1), keep)},
+        params,
+    )
 
 
 @pytest.mark.parametrize("keep", [256, 2])
@@ -374,7 +504,9 @@ def test_what_is_done_with_logits(keep: int) -> None:
 
 
 def test_windows_of_both_forms_are_met() -> None:
-    """The random policies' windows are short; longer ones are sorted, eager and compiled each from another length on."""
+    """The random policies' windows are short; longer ones are sorted, eager and compiled each from another
+    length on.
+    """
     assert max(LENGTHS) <= module_geometry.LONGEST_PAIRED_EAGER < module_geometry.LONGEST_PAIRED
 
 
@@ -396,7 +528,9 @@ def test_nothing_is_written_into_a_tensor() -> None:
     assert not {name for name in Calls.names if "mutable" in name or "scatter" in name or "index_" in name}
 
 
-@pytest.mark.parametrize("way", ["argmax", *(pytest.param(way, marks=pytest.mark.slow) for way in ("gumbel", "nucleus"))])
+@pytest.mark.parametrize(
+    "way", ["argmax", *(pytest.param(way, marks=pytest.mark.slow) for way in ("gumbel", "nucleus"))]
+)
 def test_inductor_does_the_same_with_logits(way: str) -> None:
     builder, program = of_logits(way, keep=2 if way == "argmax" else 256)
     slow, fast = steps(program, "reference", "inductor")
@@ -416,13 +550,21 @@ def test_a_row_on_a_written_table() -> None:
             return {"conf": [0.5, 0.75]}
 
     builder = Builder(torch.Generator().manual_seed(0))
-    seen = builder.add("observe", (builder.add("logits", (), Kind.UNKNOWN, Place.POSITION),), Kind.UNKNOWN, Place.POSITION, "argmax")
-    builder.result(builder.add("observation", (seen,), Kind.PROB, Place.POSITION, "conf"), Kind.PROB, Place.POSITION)
-    row = Row(cast(Any, Table()), [MASK, MASK], [True, False], {"step": 3}, {}, MASK, VOCABULARY)
+    seen = builder.add(
+        "observe",
+        (builder.add("logits", (), Kind.UNKNOWN, Extent.POSITION),),
+        Kind.UNKNOWN,
+        Extent.POSITION,
+        "argmax",
+    )
+    builder.result(
+        builder.add("observation", (seen,), Kind.PROB, Extent.POSITION, "conf"), Kind.PROB, Extent.POSITION
+    )
+    row = ReferenceRow(cast(Any, Table()), [MASK, MASK], [True, False], {"step": 3}, {}, MASK, VOCABULARY)
     after = run_row(builder.program(), row)
     assert after.state == {"step": 3, "out_0": [0.5, 0.75]}
     assert (after.canvas, after.done, after.not_finite) == ([MASK, MASK], False, [False, False])
-    assert isinstance(LogitsSight(torch.zeros(1, 2, 4), 3).log_probabilities(2), Tensor)
+    assert isinstance(TensorLogitsView(torch.zeros(1, 2, 4), 3).log_probabilities(2), Tensor)
 
 
 def grown(mask: str, over: str, gap: int, *, right: str = "", apart: bool = False, trim: str = "") -> str:
@@ -454,8 +596,8 @@ def test_what_thin_means() -> None:
 
     def thin(condition: list[bool] = every, width: int = 1, at_most: int = 9) -> list[int]:
         chosen = reference.IN_CONTEXT["thin"](
-            Row(cast(Any, None), [], [], {}, {}, MASK, VOCABULARY),
-            Operation("thin", (), Kind.MASK, Place.POSITION, at_most),
+            ReferenceRow(cast(Any, None), [], [], {}, {}, MASK, VOCABULARY),
+            Operation("thin", (), Kind.MASK, Extent.POSITION, at_most),
             every, score, condition, width,
         )  # fmt: skip
         return [i for i, is_chosen in enumerate(chosen) if is_chosen]
@@ -476,10 +618,10 @@ def test_ints_become_reals_in_one_rounding() -> None:
 def test_start() -> None:
     builder = Builder(torch.Generator().manual_seed(0))
     builder.carried |= {
-        "window_start": Carried(Kind.INT, Place.SEQUENCE),
-        "generation_length": Carried(Kind.INT, Place.SEQUENCE),
-        "clusters": Carried(Kind.MASK, Place.POSITION),
-        "level": Carried(Kind.PROB, Place.SEQUENCE),
+        "window_start": LoopCarried(Kind.INT, Extent.ROW),
+        "generation_length": LoopCarried(Kind.INT, Extent.ROW),
+        "clusters": LoopCarried(Kind.MASK, Extent.POSITION),
+        "level": LoopCarried(Kind.PROB, Extent.ROW),
     }
     program = builder.program()
     step = Step(program, "eager", MASK, EOS, parameter_tensors(program, {}), steps(program, "eager")[0])
@@ -493,7 +635,7 @@ def test_start() -> None:
     }
     assert state["generation_length"].tolist() == [4, 4]
     assert step.start(2, 4, generation_length=12)["generation_length"].tolist() == [12, 12]
-    builder.carried["before"] = Carried(Kind.REAL, Place.POSITION, keep=9)
+    builder.carried["before"] = LoopCarried(Kind.REAL, Extent.POSITION, keep=9)
     with pytest.raises(UsageError, match=r"vocab_size=denoiser\.vocab_size"):
         step.start(2, 4)
     assert step.start(2, 4, vocab_size=9)["before"].shape == (2, 4, 9)

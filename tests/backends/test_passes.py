@@ -1,4 +1,5 @@
-"""How often a compiled step goes over the vocabulary, counted in the code Inductor writes, and what the facts say of it.
+"""How often a compiled step goes over the vocabulary, counted in the code Inductor writes, and what the facts
+say of it.
 
 The code is written but not built: that is what takes long.
 """
@@ -69,7 +70,9 @@ def test_observing_takes_two_passes_and_no_buffer(wanted: tuple[str, ...], dtype
         seen = observe(logits, 7, wanted)
         return seen, probability(logits, ids, seen), probability(logits, ids + 1, seen)
 
-    code = code_of(torch.compile(seen, fullgraph=True, dynamic=False), logits, torch.zeros(1, 4, dtype=torch.int64))
+    code = code_of(
+        torch.compile(seen, fullgraph=True, dynamic=False), logits, torch.zeros(1, 4, dtype=torch.int64)
+    )
     assert passes(code) == 2
     assert buffers(code) == 0
 
@@ -77,7 +80,9 @@ def test_observing_takes_two_passes_and_no_buffer(wanted: tuple[str, ...], dtype
 SLOW = {"dico", "entropy_bounded", "factor", "frechet", "freedave", "freedave_plus"}
 
 
-@pytest.mark.parametrize("name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in shipped_policies()])
+@pytest.mark.parametrize(
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in shipped_policies()]
+)
 def test_shipped_policies_take_the_passes_of_their_facts(name: str) -> None:
     policy = dsldec.load(name)
     assert passes(step_code(policy)) == policy.facts.vocabulary_passes
@@ -95,8 +100,12 @@ def test_shipped_policies_take_the_same_passes_over_small_numbers(name: str) -> 
     [
         ("  commit top(masked, 1, by=conf + p(canvas) + p(5))\n", 2),
         ("  logits bias(5, 0.1)\n  logits ban(3)\n  commit top(masked, 1, by=margin + p(canvas))\n", 2),
-        pytest.param("  draw gumbel(0.5)\n  commit top(masked, 1, by=conf + p(canvas))\n", 4, marks=pytest.mark.slow),
-        pytest.param("  draw nucleus(0.5, 0.9)\n  commit top(masked, 1, by=conf)\n", 10, marks=pytest.mark.slow),
+        pytest.param(
+            "  draw gumbel(0.5)\n  commit top(masked, 1, by=conf + p(canvas))\n", 4, marks=pytest.mark.slow
+        ),
+        pytest.param(
+            "  draw nucleus(0.5, 0.9)\n  commit top(masked, 1, by=conf)\n", 10, marks=pytest.mark.slow
+        ),
     ],
 )
 def test_what_takes_more_passes(body: str, expected: int) -> None:

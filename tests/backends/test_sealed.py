@@ -1,4 +1,6 @@
-"""Packages that are not as they were built: each is refused in a sentence, before torch reads it, and none ends the process."""
+"""Packages that are not as they were built: each is refused in a sentence, before torch reads it, and none
+ends the process.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,8 @@ def refused_by_both(file: Path) -> str:
     return said.pop()
 
 
-# In a process of their own: the files given, one after the other. Torch's loader may end the process on any of them.
+# In a process of their own: the files given, one after the other. Torch's loader may end the process on any
+# of them.
 EACH = """
 import sys
 import dsldec
@@ -78,12 +81,16 @@ def load_each(*files: Path) -> list[str]:
 
 
 def test_torch_alone_loads_a_sealed_package(built: Built) -> None:
-    assert json.loads(torch._inductor.aoti_load_package(str(built.file)).get_metadata()["dsldec"]) == aot.about(built.file)
+    assert json.loads(
+        torch._inductor.aoti_load_package(str(built.file)).get_metadata()["dsldec"]
+    ) == aot.about(built.file)
     assert zipfile.ZipFile(built.file).comment.startswith(sealed.MARK)
 
 
 def test_every_flipped_bit_is_found(built: Built, tmp_path: Path) -> None:
-    """All over the file, closely at its ends: headers, padding, machine code, metadata, the table of members, the digest."""
+    """All over the file, closely at its ends: headers, padding, machine code, metadata, the table of members,
+    the digest.
+    """
     data, generator = built.file.read_bytes(), torch.Generator().manual_seed(0)
     anywhere = torch.randint(len(data), (60,), generator=generator).tolist()
     (tmp_path / "flipped").mkdir()
@@ -100,7 +107,21 @@ def test_every_flipped_bit_is_found(built: Built, tmp_path: Path) -> None:
 
 def test_every_truncated_file_is_found(built: Built, tmp_path: Path) -> None:
     data, file = built.file.read_bytes(), tmp_path / "short.pt2"
-    for length in (0, 1, 21, 22, 77, 78, 100, 4096, len(data) // 2, len(data) - 79, len(data) - 78, len(data) - 77, len(data) - 1):
+    for length in (
+        0,
+        1,
+        21,
+        22,
+        77,
+        78,
+        100,
+        4096,
+        len(data) // 2,
+        len(data) - 79,
+        len(data) - 78,
+        len(data) - 77,
+        len(data) - 1,
+    ):
         file.write_bytes(data[:length])
         assert "it is no package that dsldec built, or its end is missing" in refused_by_both(file)
     file.write_bytes(data + b"\0")
@@ -128,7 +149,10 @@ def test_members_edited_or_dropped_are_found(built: Built, tmp_path: Path) -> No
 def test_no_dropped_member_ends_the_process(built: Built, tmp_path: Path) -> None:
     """Even with a right digest."""
     of = members(built.file)
-    files = [pack(tmp_path / f"{count}.pt2", {each: data for each, data in of.items() if each != name}) for count, name in enumerate(of)]
+    files = [
+        pack(tmp_path / f"{count}.pt2", {each: data for each, data in of.items() if each != name})
+        for count, name in enumerate(of)
+    ]
     said = load_each(*files)
     assert len(said) == len(of)
     assert all(line == "loaded" or line.startswith("E0413") for line in said)
@@ -137,7 +161,9 @@ def test_no_dropped_member_ends_the_process(built: Built, tmp_path: Path) -> Non
 
 def test_an_archive_that_would_unpack_to_much_or_elsewhere_is_refused(built: Built, tmp_path: Path) -> None:
     of = members(built.file)
-    assert "are compressed" in refused_by_both(pack(tmp_path / "bomb.pt2", of | {"step/zeros": bytes(2**24)}, zipfile.ZIP_DEFLATED))
+    assert "are compressed" in refused_by_both(
+        pack(tmp_path / "bomb.pt2", of | {"step/zeros": bytes(2**24)}, zipfile.ZIP_DEFLATED)
+    )
     for name in ("../outside", "/outside", "step/../../outside", "step\\..\\outside"):
         assert "no package" in refused_by_both(pack(tmp_path / "outside.pt2", of | {name: b""}))
     many = of | {f"step/{number}": b"" for number in range(2000)}
@@ -189,11 +215,28 @@ def changed(built: Built, file: Path, change: Callable[[Said], object]) -> Path:
     return pack(file, of | {metadata(of): json.dumps(whole).encode()})
 
 
-WRONG = (None, True, 3, -1, 2.5, "text", "", [], [[]], {}, {"a": 1}, float("nan"), 10**40, {"dtype": "float33", "shape": [1]})
+WRONG = (
+    None,
+    True,
+    3,
+    -1,
+    2.5,
+    "text",
+    "",
+    [],
+    [[]],
+    {},
+    {"a": 1},
+    float("nan"),
+    10**40,
+    {"dtype": "float33", "shape": [1]},
+)
 
 
 def test_no_entry_of_a_wrong_type_raises_anything_else(built: Built, tmp_path: Path) -> None:
-    """Every entry, at every depth, missing and with every kind of value that JSON has; some of them may still be right."""
+    """Every entry, at every depth, missing and with every kind of value that JSON has; some of them may still
+    be right.
+    """
     paths: list[tuple[str, ...]] = []
 
     def walk(of: Said, path: tuple[str, ...]) -> None:
@@ -233,20 +276,34 @@ def test_no_entry_of_a_wrong_type_raises_anything_else(built: Built, tmp_path: P
         (lambda said: said.update(torch="new"), "it was built by torch new, and this is torch"),
         (lambda said: said.update(torch="99.1.0"), "it was built by torch 99.1.0, and this is torch"),
         (lambda said: said["machine"].update(processor="riscv"), "on riscv, and this is"),
-        (lambda said: said["machine"].update(vectors="AVX1024"), "for processors with AVX1024, and torch finds"),
+        (
+            lambda said: said["machine"].update(vectors="AVX1024"),
+            "for processors with AVX1024, and torch finds",
+        ),
         (lambda said: said.update(device="tpu"), "no usable `device`"),
         (lambda said: said["sizes"].update(T=2**40), "its policy is another step for this one"),
         (lambda said: said["sizes"].update(V=0), "its policy is another step for this one"),
         (lambda said: said["params"]["block"].update(value="32"), "no usable `params`"),
         (lambda said: said["params"]["block"].update(value=10**6), "its policy is another step for this one"),
-        (lambda said: said["params"]["confidence"].update(value=[0.5] * 3), "its policy is another step for this one"),
-        (lambda said: said["params"]["confidence"].update(dtype="float64"), "its policy is another step for this one"),
+        (
+            lambda said: said["params"]["confidence"].update(value=[0.5] * 3),
+            "its policy is another step for this one",
+        ),
+        (
+            lambda said: said["params"]["confidence"].update(dtype="float64"),
+            "its policy is another step for this one",
+        ),
         (lambda said: said["state"]["step"].update(shape=[3]), "its policy is another step for this one"),
-        (lambda said: said.update(state=dict(reversed(said["state"].items()))), "its policy is another step for this one"),
+        (
+            lambda said: said.update(state=dict(reversed(said["state"].items()))),
+            "its policy is another step for this one",
+        ),
         (lambda said: said["logits"].update(shape=[2, 32, 819]), "its policy is another step for this one"),
     ],
 )
-def test_what_no_longer_fits_is_said(built: Built, tmp_path: Path, change: Callable[[Said], object], says: str) -> None:
+def test_what_no_longer_fits_is_said(
+    built: Built, tmp_path: Path, change: Callable[[Said], object], says: str
+) -> None:
     file = changed(built, tmp_path / "changed.pt2", change)
     assert says in refusal(file, lambda file: aot.load(file, mask_id=1))
 

@@ -1,7 +1,8 @@
-"""The backend `tensorrt`: what it declines, what it keeps, and that all but the building of engines is as with every other backend.
+"""The backend `tensorrt`: what it declines, what it keeps, and that all but the building of engines is as
+with every other backend.
 
-`FakeLibrary` stands for Torch-TensorRT: its engine is the exported program itself, run by torch. Not here: what TensorRT makes of the
-graphs (`test_tensorrt_graphs`).
+`FakeLibrary` stands for Torch-TensorRT: its engine is the exported program itself, run by torch. Not here:
+what TensorRT makes of the graphs (`test_tensorrt_graphs`).
 """
 
 from __future__ import annotations
@@ -22,9 +23,9 @@ from torch import Tensor, nn
 import dsldec
 from dsldec import backends
 from dsldec.backends import engine_cache, module_geometry, tensorrt
-from dsldec.backends.form import FOR_ENGINES
 from dsldec.backends.module import StepModule
-from dsldec.backends.step import State, Step
+from dsldec.backends.numerics import FOR_ENGINES
+from dsldec.backends.step import Step, StepState
 from dsldec.policy import Policy
 
 from .policies import random_policy
@@ -38,7 +39,9 @@ DRAWING = {
 
 
 class FakeLibrary(ModuleType):
-    """Torch-TensorRT, but for the engine; counts what it is asked for and fails with `failure` if there is one."""
+    """Torch-TensorRT, but for the engine; counts what it is asked for and fails with `failure` if there is
+    one.
+    """
 
     def __init__(self) -> None:
         super().__init__("torch_tensorrt")
@@ -49,9 +52,16 @@ class FakeLibrary(ModuleType):
         self.loaded: list[str] = []
         self.failure: Exception | None = None
 
-    def _compile(self, program: torch.export.ExportedProgram, *, arg_inputs: list[Tensor], **settings: Any) -> nn.Module:
+    def _compile(
+        self, program: torch.export.ExportedProgram, *, arg_inputs: list[Tensor], **settings: Any
+    ) -> nn.Module:
         assert settings.pop("timing_cache_path").endswith("timings.bin")
-        assert settings == {"min_block_size": 1, "require_full_compilation": True, "device": torch.device("cpu"), "disable_tf32": True}
+        assert settings == {
+            "min_block_size": 1,
+            "require_full_compilation": True,
+            "device": torch.device("cpu"),
+            "disable_tf32": True,
+        }
         assert all(x.dtype != torch.float64 for x in values_of(program))
         if self.failure is not None:
             raise self.failure
@@ -97,7 +107,9 @@ def logits(seed: int, rows: int = B, length: int = 8) -> Tensor:
     return torch.randn(rows, length, V, generator=torch.Generator().manual_seed(seed)) * 3
 
 
-def walk(step: Step, steps: int = 3, rows: int = B, length: int = 8) -> Iterator[tuple[Tensor, Tensor, State]]:
+def walk(
+    step: Step, steps: int = 3, rows: int = B, length: int = 8
+) -> Iterator[tuple[Tensor, Tensor, StepState]]:
     """Some steps one after the other on random logits."""
     canvas, editable = torch.full((rows, length), MASK), torch.ones(rows, length, dtype=torch.bool)
     state = step.start(rows, length, vocab_size=V)
@@ -106,14 +118,16 @@ def walk(step: Step, steps: int = 3, rows: int = B, length: int = 8) -> Iterator
         yield canvas, done, state
 
 
-def assert_alike(one: tuple[Tensor, Tensor, State], other: tuple[Tensor, Tensor, State]) -> None:
+def assert_alike(one: tuple[Tensor, Tensor, StepState], other: tuple[Tensor, Tensor, StepState]) -> None:
     """The same decisions; reals may differ in the last bits."""
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
     assert one[2].keys() == other[2].keys()
     for name, value in one[2].items():
         values = [value, other[2][name]]
-        if name.startswith("distribution_before"):  # the logarithm of a small rest is known to fewer places than the rest
+        if name.startswith(
+            "distribution_before"
+        ):  # the logarithm of a small rest is known to fewer places than the rest
             values = [logarithms.clamp(max=0).exp() for logarithms in values]
         torch.testing.assert_close(*values, rtol=1e-5, atol=1e-6, equal_nan=True)
 
@@ -125,7 +139,10 @@ def test_it_declines_where_it_is_not_installed() -> None:
         compiled(dsldec.load("threshold"))
     assert error.value.diagnostic.code == "E0404"
     assert "\n" not in error.value.diagnostic.message
-    assert '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`' in error.value.diagnostic.help
+    assert (
+        '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`'
+        in error.value.diagnostic.help
+    )
     assert '`backend="inductor"`' in error.value.diagnostic.help
 
 
@@ -155,10 +172,15 @@ def test_it_declines_where_tensorrt_itself_is_missing(
     monkeypatch.syspath_prepend(tmp_path)
     monkeypatch.delitem(sys.modules, "torch_tensorrt", raising=False)
     pretend_gpu(monkeypatch, "a GPU")
-    assert dsldec.load("threshold").compile("eager", mask_id=MASK).backend == "eager"  # nothing is imported that was not asked for
+    assert (
+        dsldec.load("threshold").compile("eager", mask_id=MASK).backend == "eager"
+    )  # nothing is imported that was not asked for
     with pytest.raises(dsldec.UsageError) as error:
         compiled(dsldec.load("threshold"))
-    assert error.value.diagnostic.message == "the backend `tensorrt` cannot load Torch-TensorRT: Exception: no libnvinfer.so.11"
+    assert (
+        error.value.diagnostic.message
+        == "the backend `tensorrt` cannot load Torch-TensorRT: Exception: no libnvinfer.so.11"
+    )
     assert capsys.readouterr() == ("", "")
 
 
@@ -188,7 +210,10 @@ def test_a_step_decides_as_eager_does(name: str, library: FakeLibrary) -> None:
 
 def test_other_parameter_values_build_nothing(library: FakeLibrary) -> None:
     policy = dsldec.load("factor")
-    written = [(next(walk(compiled(policy.bind(budget=budget))))[0] != MASK).sum().item() for budget in (0.1, 1.0, 50.0)]
+    written = [
+        (next(walk(compiled(policy.bind(budget=budget))))[0] != MASK).sum().item()
+        for budget in (0.1, 1.0, 50.0)
+    ]
     assert written[0] < written[2]
     assert len(library.built) == 1
 
@@ -217,7 +242,15 @@ def test_what_an_engine_depends_on_names_it(library: FakeLibrary, monkeypatch: p
 
     assert name() == name()
     assert name("threshold", confidence=0) == name("threshold", confidence=1)
-    names = [name(), name("threshold"), name("static"), name(length=9), name(mask=MASK + 1), name(seeds=2), name(seeds=3)]
+    names = [
+        name(),
+        name("threshold"),
+        name("static"),
+        name(length=9),
+        name(mask=MASK + 1),
+        name(seeds=2),
+        name(seeds=3),
+    ]
     library.__version__ = "2.13.1"
     names.append(name())
     pretend_gpu(monkeypatch, "another kind")
@@ -227,7 +260,9 @@ def test_what_an_engine_depends_on_names_it(library: FakeLibrary, monkeypatch: p
     assert len(set(names)) == len(names)
 
 
-def test_a_damaged_file_costs_a_build(library: FakeLibrary, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+def test_a_damaged_file_costs_a_build(
+    library: FakeLibrary, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
     caplog.set_level(logging.INFO, "dsldec")
     before = next(walk(compiled(dsldec.load("threshold"))))
     (file,) = tmp_path.rglob("*.ep")
@@ -239,7 +274,9 @@ def test_a_damaged_file_costs_a_build(library: FakeLibrary, tmp_path: Path, capl
     assert (len(library.built), len(library.loaded)) == (2, 2)
 
 
-def test_an_engine_that_does_not_run_costs_a_build(library: FakeLibrary, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_an_engine_that_does_not_run_costs_a_build(
+    library: FakeLibrary, monkeypatch: pytest.MonkeyPatch
+) -> None:
     next(walk(compiled(dsldec.load("threshold"))))
 
     def broken(*inputs: Tensor) -> Tensor:
@@ -250,7 +287,9 @@ def test_an_engine_that_does_not_run_costs_a_build(library: FakeLibrary, monkeyp
     assert len(library.built) == 2
 
 
-def test_no_place_to_keep_engines_fails_nothing(library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_no_place_to_keep_engines_fails_nothing(
+    library: FakeLibrary, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     (tmp_path / "file").touch()
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
     assert engine_cache.folder() is None
@@ -297,7 +336,10 @@ def test_the_form_for_engines_decides_alike(sorts: bool, monkeypatch: pytest.Mon
     for seed in range(15):
         policy, _ = dsldec.check(random_policy(seed)[0])
         assert policy is not None
-        step, static = policy.compile("eager", mask_id=MASK, eos_id=EOS), {name: policy.parameters[name] for name in policy.facts.static}
+        step, static = (
+            policy.compile("eager", mask_id=MASK, eos_id=EOS),
+            {name: policy.parameters[name] for name in policy.facts.static},
+        )
         function = StepModule(policy.program, MASK, EOS, static, FOR_ENGINES)
         other = Step(step.program, "eager", MASK, EOS, step.params, function, step.static)
         for left, right in zip(walk(step, 2), walk(other, 2), strict=True):

@@ -1,6 +1,8 @@
-"""What TensorRT would make of the graphs of the shipped policies: which operations they have, and that engines can be built of them.
+"""What TensorRT would make of the graphs of the shipped policies: which operations they have, and that
+engines can be built of them.
 
-The quick tests look for operations known not to convert; the slow ones ask Torch-TensorRT and TensorRT-RTX (see `tensorrt_dryrun`).
+The quick tests look for operations known not to convert; the slow ones ask Torch-TensorRT and TensorRT-RTX
+(see `tensorrt_dryrun`).
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import torch
 from torch import Tensor, nn
 
 from dsldec.backends import module_geometry
-from dsldec.backends.form import EXACT
+from dsldec.backends.numerics import EXACT
 from dsldec.resources import shipped_policies
 
 from ..conftest import Accepted
@@ -22,7 +24,8 @@ from .tensorrt_dryrun.graphs import WITH_MODEL, graph
 
 GRAPHS = (*shipped_policies(), WITH_MODEL)
 
-# What TensorRT has no converter for, or one that cannot be meant: by the operation's name, without its overload.
+# What TensorRT has no converter for, or one that cannot be meant: by the operation's name, without its
+# overload.
 NEVER = set(
     "all isin cumprod cummax cummin logcumsumexp searchsorted bucketize kthvalue median nanmedian mode scatter scatter_add index_put "
     "rand randn randint randperm bernoulli multinomial normal uniform __lshift__ __rshift__ bitwise_xor cond while_loop scan".split()
@@ -40,7 +43,9 @@ def refused(program: torch.export.ExportedProgram) -> list[str]:
 def tensors(node: torch.fx.Node) -> list[Tensor]:
     """What a node gives, as far as these are tensors."""
     value = node.meta.get("val")
-    return [each for each in (value if isinstance(value, tuple | list) else [value]) if isinstance(each, Tensor)]
+    return [
+        each for each in (value if isinstance(value, tuple | list) else [value]) if isinstance(each, Tensor)
+    ]
 
 
 def _why_refused(node: torch.fx.Node) -> str:
@@ -111,7 +116,9 @@ def builds() -> Mapping[str, Report]:
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", GRAPHS)
-def test_torch_tensorrt_would_convert_every_operation(name: str, dry_run: Mapping[str, Report], accepted: Accepted) -> None:
+def test_torch_tensorrt_would_convert_every_operation(
+    name: str, dry_run: Mapping[str, Report], accepted: Accepted
+) -> None:
     report = dry_run[name]
     assert (report.unsupported, report.engines, report.supported) == ({}, 1, report.total)
     assert report.alike, "Torch-TensorRT's lowering changes what the step computes"

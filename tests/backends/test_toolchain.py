@@ -16,8 +16,8 @@ import torch
 import dsldec
 from dsldec import backends
 from dsldec.backends import aot, tensorrt, toolchain
-from dsldec.backends.described import described
 from dsldec.backends.exported import Sizes
+from dsldec.backends.manifest import described
 from dsldec.cli import main
 from dsldec.diagnostics import Diagnostic
 
@@ -47,8 +47,12 @@ def test_a_folder_that_cannot_be_used_is_named(a_file: str, monkeypatch: pytest.
     policy = dsldec.load("static")
     step = policy.compile("inductor", mask_id=6)
     for needs in (
-        lambda: step(torch.zeros(1, 4, 7), torch.full((1, 4), 6), torch.ones(1, 4, dtype=torch.bool), step.start(1, 4)),
-        lambda: aot.build(policy.program, policy.parameters, Sizes(1, 4, 8), Path(a_file).with_suffix(".pt2")),
+        lambda: step(
+            torch.zeros(1, 4, 7), torch.full((1, 4), 6), torch.ones(1, 4, dtype=torch.bool), step.start(1, 4)
+        ),
+        lambda: aot.build(
+            policy.program, policy.parameters, Sizes(1, 4, 8), Path(a_file).with_suffix(".pt2")
+        ),
         lambda: described(policy.program, policy.parameters, Sizes(1, 4, 8)),
     ):
         with pytest.raises(dsldec.UsageError) as caught:
@@ -83,11 +87,16 @@ def test_no_folder_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) 
 
     monkeypatch.delenv(toolchain.INDUCTOR_CACHE, raising=False)
     monkeypatch.setattr(tempfile, "gettempdir", none)
-    assert "torch finds no folder for compiled code: No usable temporary" in said(toolchain.folder_trouble(), "E0417")
+    assert "torch finds no folder for compiled code: No usable temporary" in said(
+        toolchain.folder_trouble(), "E0417"
+    )
 
     monkeypatch.undo()
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
-    for what in (lambda: toolchain.temporary_folder("this"), lambda: tensorrt.Engines(torch.nn.Identity(), None)):
+    for what in (
+        lambda: toolchain.temporary_folder("this"),
+        lambda: tensorrt.Engines(torch.nn.Identity(), None),
+    ):
         with pytest.raises(dsldec.UsageError, match="needs a folder for temporary files") as caught:
             what()
         assert caught.value.diagnostic.code == "E0417"
@@ -121,7 +130,9 @@ SCRIPTS = {
 
 @posix
 @pytest.mark.parametrize("script", SCRIPTS)
-def test_a_compiler_that_does_not_work_is_named(script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_does_not_work_is_named(
+    script: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     broken = tmp_path / "c++"
     broken.write_text(f"#!/bin/sh\n{script}\n")
     broken.chmod(0o755)
@@ -137,10 +148,15 @@ def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) 
         lambda: policy.compile("inductor", mask_id=6),
         lambda: aot.build(policy.program, policy.parameters, Sizes(1, 4, 8), Path("step.pt2")),
     ):
-        with pytest.raises(dsldec.UsageError, match="`CXX` names `no-such-compiler`, which is no program here") as caught:
+        with pytest.raises(
+            dsldec.UsageError, match="`CXX` names `no-such-compiler`, which is no program here"
+        ) as caught:
             needs()
         assert caught.value.diagnostic.code == "E0404"
-    assert backends.choose(10**15) == ("eager", "eager (`CXX` names `no-such-compiler`, which is no program here)")
+    assert backends.choose(10**15) == (
+        "eager",
+        "eager (`CXX` names `no-such-compiler`, which is no program here)",
+    )
 
 
 @posix
@@ -149,7 +165,9 @@ def test_a_compiler_that_is_no_program_is_named(tmp_path: Path, monkeypatch: pyt
     broken.write_bytes(b"\x7fELF and nothing more")
     broken.chmod(0o755)
     monkeypatch.setenv("CXX", str(broken))
-    assert "does not work: exec format error" in said(toolchain.failure(RuntimeError("of torch's"), WHAT), "E0404")
+    assert "does not work: exec format error" in said(
+        toolchain.failure(RuntimeError("of torch's"), WHAT), "E0404"
+    )
 
 
 @pytest.mark.skipif(toolchain.compiler() is None, reason="there is no C++ compiler")
@@ -179,7 +197,10 @@ def test_what_a_backend_of_torch_raises_is_seen_through() -> None:
     """As where a library in the folder is none: it came of an `ImportError`."""
     from torch._dynamo.exc import BackendCompilerFailed
 
-    message = said(toolchain.failure(BackendCompilerFailed(print, ImportError("x.so: file too short"), None), WHAT), "E0417")
+    message = said(
+        toolchain.failure(BackendCompilerFailed(print, ImportError("x.so: file too short"), None), WHAT),
+        "E0417",
+    )
     assert message.endswith("may be damaged: ImportError: x.so: file too short")
 
 

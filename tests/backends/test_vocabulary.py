@@ -14,7 +14,7 @@ from dsldec.backends.vocabulary import (
     banned,
     biased,
     divergence,
-    drawn,
+    sampled,
     log_probabilities,
     numbers_kept,
     observe,
@@ -40,7 +40,10 @@ def plainly(logits: Tensor, mask_id: int) -> dict[str, Tensor]:
     logit_two = logits.double().topk(2, -1).values
     doubt = p.scatter(-1, token.unsqueeze(-1), 0).sum(-1)
     entropy = torch.special.entr(p).sum(-1)
-    margins = {"margin": best_two[..., 0] - best_two[..., 1], "logit_margin": logit_two[..., 0] - logit_two[..., 1]}
+    margins = {
+        "margin": best_two[..., 0] - best_two[..., 1],
+        "logit_margin": logit_two[..., 0] - logit_two[..., 1],
+    }
     return {"token": token, "conf": conf, "doubt": doubt, "entropy": entropy} | margins
 
 
@@ -49,7 +52,13 @@ def assert_agrees(logits: Tensor, mask_id: int) -> None:
     assert torch.equal(given["token"], wanted["token"])
     for name in ("conf", "doubt", "margin", "entropy", "logit_margin"):
         assert given[name].dtype == torch.float32
-        torch.testing.assert_close(given[name].double(), wanted[name], rtol=2e-6, atol=1e-6, msg=lambda text, name=name: f"{name}: {text}")
+        torch.testing.assert_close(
+            given[name].double(),
+            wanted[name],
+            rtol=2e-6,
+            atol=1e-6,
+            msg=lambda text, name=name: f"{name}: {text}",
+        )
 
 
 @pytest.mark.parametrize("vocabulary", [2, 3, 40, 5000])
@@ -98,7 +107,9 @@ DTYPES = (torch.float32, torch.bfloat16, torch.float16)
 
 
 def tall_logits(peak: float, scale: float, dtype: torch.dtype) -> Tensor:
-    """Two positions over a large vocabulary, rounded to `dtype`: id 5 stands out at both, MASK (7) still more at the second."""
+    """Two positions over a large vocabulary, rounded to `dtype`: id 5 stands out at both, MASK (7) still more
+    at the second.
+    """
     logits = scale * torch.randn(1, 2, LARGE, generator=torch.Generator().manual_seed(0))
     logits[..., 5] = peak
     logits[0, 1, 7] = peak + 2
@@ -114,7 +125,10 @@ def relative_errors(given: dict[str, Tensor], logits: Tensor) -> dict[str, float
     wanted["entropy"] = torch.special.entr(others).sum(-1) - p * torch.log1p(-others.sum(-1))
     assert torch.equal(given["token"], wanted["token"])
     assert all(given[name].dtype == torch.float32 for name in wanted if name != "token")
-    return {name: ((given[name].double() - wanted[name]).abs() / wanted[name]).max().item() for name in ("conf", "doubt", "entropy")}
+    return {
+        name: ((given[name].double() - wanted[name]).abs() / wanted[name]).max().item()
+        for name in ("conf", "doubt", "entropy")
+    }
 
 
 CASES = [(0.0, 0.0), (0.0, 1.0), (12.0, 1.0), (24.0, 1.0), (30.0, 4.0), (60.0, 3.0)]
@@ -143,7 +157,9 @@ def test_the_best_is_kept_out_of_the_sum() -> None:
     logits = torch.full((1, 3, 1000), -30.0)
     logits[0, 0, 4] = logits[0, 1, 4] = logits[0, 1, 9] = 0
     of = statistics(logits, 0)
-    torch.testing.assert_close(of.others[0, 0].double(), torch.tensor(-30.0).double().exp() * 999, rtol=1e-6, atol=0)
+    torch.testing.assert_close(
+        of.others[0, 0].double(), torch.tensor(-30.0).double().exp() * 999, rtol=1e-6, atol=0
+    )
     assert of.others[0, 1:].tolist() == [1.0, 999.0]  # of ties all but one stay in it
     assert of.ties.tolist() == [[1, 2, 1000]]
     assert of.below is not None
@@ -166,7 +182,9 @@ def test_mask_may_be_no_id_of_the_vocabulary() -> None:
         torch.testing.assert_close(seen["conf"], logits.softmax(-1).amax(-1))
 
 
-@pytest.mark.parametrize(("value", "finite"), [(float("nan"), False), (float("inf"), False), (float("-inf"), True)])
+@pytest.mark.parametrize(
+    ("value", "finite"), [(float("nan"), False), (float("inf"), False), (float("-inf"), True)]
+)
 def test_what_is_finite(value: float, finite: bool) -> None:
     logits = torch.zeros(1, 2, 6)
     logits[0, 1, 3] = value
@@ -181,7 +199,9 @@ def test_probabilities_against_float64(scale: float) -> None:
     log_p, log_q = logits.double().log_softmax(-1), before.double().log_softmax(-1)
     torch.testing.assert_close(log_probabilities(logits, 500).double(), log_p, rtol=1e-6, atol=2e-6)
     wanted = (log_p.exp() * (log_p - log_q)).sum(-1)
-    torch.testing.assert_close(divergence(logits, log_probabilities(before, 500), 500).double(), wanted, rtol=1e-5, atol=2e-6)
+    torch.testing.assert_close(
+        divergence(logits, log_probabilities(before, 500), 500).double(), wanted, rtol=1e-5, atol=2e-6
+    )
     ids = torch.randint(500, (3, 7))
     wanted = log_p.exp().gather(-1, ids.unsqueeze(-1)).squeeze(-1)
     torch.testing.assert_close(probability(logits, ids).double(), wanted, rtol=2e-6, atol=0)
@@ -203,13 +223,17 @@ def test_divergence_from_itself_and_from_what_was_ruled_out() -> None:
 
 
 def lumped(now: list[float], before: list[float], keep: int) -> float:
-    """The divergence of two distributions of which the `keep` likeliest ids before are told apart, less those that tie with the next."""
+    """The divergence of two distributions of which the `keep` likeliest ids before are told apart, less those
+    that tie with the next.
+    """
     p, q = (torch.tensor(logits).double().softmax(0).tolist() for logits in (now, before))
     ordered = sorted(before, reverse=True)
     kept = [i for i, logit in enumerate(before) if keep >= len(before) or logit > ordered[keep]]
     terms = [(p[i], q[i]) for i in kept]
     if len(kept) < len(p):
-        terms.append((max(1 - sum(p[i] for i in kept), LEAST_REST), max(1 - sum(q[i] for i in kept), LEAST_REST)))
+        terms.append(
+            (max(1 - sum(p[i] for i in kept), LEAST_REST), max(1 - sum(q[i] for i in kept), LEAST_REST))
+        )
     return sum(0 if a == 0 else math.inf if b == 0 else a * math.log(a / b) for a, b in terms)
 
 
@@ -224,7 +248,10 @@ def test_divergence_of_the_ids_kept(keep: int, dtype: torch.dtype) -> None:
         kept = log_probabilities(before, keep)
         assert kept.shape == (2, 40, numbers_kept(12, keep))
         got = divergence(now, kept, keep)
-        wanted = [[lumped(*both, keep) for both in zip(*rows, strict=True)] for rows in zip(now.tolist(), before.tolist(), strict=True)]
+        wanted = [
+            [lumped(*both, keep) for both in zip(*rows, strict=True)]
+            for rows in zip(now.tolist(), before.tolist(), strict=True)
+        ]
         # The logarithm of a small rest is known to fewer places.
         torch.testing.assert_close(got, torch.tensor(wanted), rtol=2e-3, atol=4e-6)
         assert (got <= 1.002 * divergence(now, log_probabilities(before, 12), 12) + 4e-6).all()
@@ -233,7 +260,9 @@ def test_divergence_of_the_ids_kept(keep: int, dtype: torch.dtype) -> None:
 
 def test_banned_and_biased_logits() -> None:
     logits = torch.zeros(1, 1, 5, dtype=torch.bfloat16)
-    few = banned(logits, [torch.tensor(3), torch.tensor(0), torch.tensor(3), torch.tensor(-1), torch.tensor(5)])
+    few = banned(
+        logits, [torch.tensor(3), torch.tensor(0), torch.tensor(3), torch.tensor(-1), torch.tensor(5)]
+    )
     assert few.isinf().tolist() == [[[True, False, False, True, False]]]
     more = biased(logits, torch.tensor(2), torch.tensor(0.1))
     assert torch.equal(more, torch.tensor([[[0, 0, 0.1, 0, 0]]]))
@@ -253,13 +282,21 @@ def test_conf_and_doubt_are_those_of_a_given_token() -> None:
 
 
 def draw(
-    logits: Tensor, way: str, temperature: float, top_p: float = 1, top_k: int = 0, keys: Tensor | None = None, step: int = 0
+    logits: Tensor,
+    way: str,
+    temperature: float,
+    top_p: float = 1,
+    top_k: int = 0,
+    keys: Tensor | None = None,
+    step: int = 0,
 ) -> Tensor:
     """Tokens drawn at positions 0, 1, ... of rows with these keys (0, 1, ...); MASK is 3."""
     rows, length, _ = logits.shape
     numbers = (torch.tensor(temperature), torch.tensor(float(top_p)), torch.tensor(top_k))
     keys = torch.arange(rows) if keys is None else keys
-    return drawn(logits, 3, way, *numbers, keys, torch.full((rows,), step), torch.arange(length).expand(rows, length))
+    return sampled(
+        logits, 3, way, *numbers, keys, torch.full((rows,), step), torch.arange(length).expand(rows, length)
+    )
 
 
 def shares(tokens: Tensor, vocabulary: int) -> Tensor:
@@ -274,7 +311,9 @@ def test_gumbel_draws_have_the_probabilities(temperature: float) -> None:
     tokens = draw(LOGITS.expand(5_000, 4, 6), "gumbel", temperature)
     others = LOGITS.clone()
     others[3] = float("-inf")
-    assert (shares(tokens, 6) - (others / temperature).softmax(-1)).abs().max() < 0.012  # 3.4 standard errors at most
+    assert (
+        shares(tokens, 6) - (others / temperature).softmax(-1)
+    ).abs().max() < 0.012  # 3.4 standard errors at most
 
 
 @pytest.mark.parametrize(

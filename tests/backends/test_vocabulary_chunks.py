@@ -9,8 +9,8 @@ import torch
 
 from dsldec.backends import vocabulary, vocabulary_chunks
 from dsldec.backends.compiled import OPTIONS
-from dsldec.backends.reading import reader
 from dsldec.backends.vocabulary import Statistics, observe
+from dsldec.backends.vocabulary_dispatch import reader
 
 WORST = 3e-7  # relative; both forms are this close to float64
 
@@ -20,7 +20,9 @@ def assert_same(one: Statistics, other: Statistics) -> None:
     for name in ("best", "token", "score", "below"):
         assert torch.equal(getattr(one, name).nan_to_num(7.5), getattr(other, name).nan_to_num(7.5)), name
     for name in ("others", "spread"):
-        torch.testing.assert_close(getattr(one, name), getattr(other, name), rtol=WORST, atol=1e-7, equal_nan=True)
+        torch.testing.assert_close(
+            getattr(one, name), getattr(other, name), rtol=WORST, atol=1e-7, equal_nan=True
+        )
 
 
 def logits(size: int, dtype: torch.dtype, seed: int) -> torch.Tensor:
@@ -59,12 +61,18 @@ def test_what_is_wanted_alone() -> None:
         assert torch.equal(getattr(alone, name), getattr(all_, name))
 
 
-def test_compiled_steps_read_large_vocabularies_in_chunks_and_eager_ones_do_not(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_compiled_steps_read_large_vocabularies_in_chunks_and_eager_ones_do_not(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls = []
     of_chunks = vocabulary_chunks._of_chunks
-    monkeypatch.setattr(vocabulary_chunks, "_of_chunks", lambda scores: calls.append(scores.shape[-1]) or of_chunks(scores))
+    monkeypatch.setattr(
+        vocabulary_chunks, "_of_chunks", lambda scores: calls.append(scores.shape[-1]) or of_chunks(scores)
+    )
     read = reader(kernels=True, raw=True)
-    compiled = torch.compile(lambda x: observe(x, 7, read=read), fullgraph=True, dynamic=False, options=OPTIONS)
+    compiled = torch.compile(
+        lambda x: observe(x, 7, read=read), fullgraph=True, dynamic=False, options=OPTIONS
+    )
     large, small = (10 * torch.randn(1, 4, size) for size in (vocabulary_chunks.LEAST_VOCABULARY, 4096))
     wanted = observe(large, 7, read=read)
     assert calls == []

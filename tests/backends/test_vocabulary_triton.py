@@ -1,7 +1,8 @@
-"""The Triton kernel against the torch form, run by Triton's interpreter on a CPU, and compiled for GPUs that are not here.
+"""The Triton kernel against the torch form, run by Triton's interpreter on a CPU, and compiled for GPUs that
+are not here.
 
-Skipped where triton is not installed (`pip install triton`; CUDA builds of torch bring it): 3.5 or newer, with torch 2.9 or newer.
-Not measured on a GPU.
+Skipped where triton is not installed (`pip install triton`; CUDA builds of torch bring it): 3.5 or newer,
+with torch 2.9 or newer. Not measured on a GPU.
 """
 
 from __future__ import annotations
@@ -89,19 +90,23 @@ def test_it_gives_what_torch_gives() -> None:
 def test_it_is_chosen_for_raw_logits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     import torch
 
-    from dsldec.backends import reading, vocabulary, vocabulary_triton
+    from dsldec.backends import vocabulary, vocabulary_dispatch, vocabulary_triton
 
-    assert reading.reader(kernels=True, raw=True) is reading.on_cpu or torch.cuda.is_available()
+    assert (
+        vocabulary_dispatch.reader(kernels=True, raw=True) is vocabulary_dispatch.on_cpu
+        or torch.cuda.is_available()
+    )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
-    assert reading.reader(kernels=True, raw=True) is vocabulary_triton.statistics
-    assert reading.reader(kernels=True, raw=False) is vocabulary.statistics
-    assert reading.reader(kernels=False, raw=True) is vocabulary.plain_statistics
+    assert vocabulary_dispatch.reader(kernels=True, raw=True) is vocabulary_triton.statistics
+    assert vocabulary_dispatch.reader(kernels=True, raw=False) is vocabulary.statistics
+    assert vocabulary_dispatch.reader(kernels=False, raw=True) is vocabulary.plain_statistics
     logits = torch.randn(1, 2, 30)
     of, plain = vocabulary_triton.statistics(logits, 3), vocabulary.statistics(logits, 3)
     assert torch.equal(of.others, plain.others)  # logits on a CPU are left to torch
 
 
-# As torch.compile sees it for a GPU that is not here: what a compiler must know of the kernel is read from its code.
+# As torch.compile sees it for a GPU that is not here: what a compiler must know of the kernel is read from
+# its code.
 TRACED = """
 import torch
 import triton
@@ -139,19 +144,38 @@ def test_it_is_traced_whole_and_writes_into_nothing_of_the_callers() -> None:
     if torch.cuda.is_available():
         pytest.skip("pretends to have a GPU, and there is one")
     if tuple(map(int, torch.__version__.split(".")[:2])) < (2, 11):
-        pytest.skip("torch before 2.11 compiles nothing over fake tensors of its caller's, which stand for the GPU's here")
+        pytest.skip(
+            "torch before 2.11 compiles nothing over fake tensors of its caller's, which stand for the GPU's here"
+        )
     environment = {name: value for name, value in os.environ.items() if name != INTERPRETED}
     ran = subprocess.run([sys.executable, "-c", TRACED], capture_output=True, text=True, env=environment)
     assert ran.stdout == "floats ints 32 31 1\nfloats_out ints_out 32 1 1\n", ran.stdout + ran.stderr[-3000:]
 
 
 ARCHITECTURES = (80, 90, 100, 120)
-FLAGS = ((True, True, True), (True, True, False), (True, False, True), (True, False, False), (False, True, True), (False, False, False))
+FLAGS = (
+    (True, True, True),
+    (True, True, False),
+    (True, False, True),
+    (True, False, False),
+    (False, True, True),
+    (False, False, False),
+)
 WIDE = "ld.global.v4"
 
 
-def compiled_for(kernel, dtype: str, architecture: int, flags: tuple[bool, ...], *, aligned: bool = True, ones: tuple[str, ...] = ()):
-    """The kernel as a launch of this kind compiles it. `aligned`: pointers, V and strides are multiples of 16; `ones`: sizes of 1."""
+def compiled_for(
+    kernel,
+    dtype: str,
+    architecture: int,
+    flags: tuple[bool, ...],
+    *,
+    aligned: bool = True,
+    ones: tuple[str, ...] = (),
+):
+    """The kernel as a launch of this kind compiles it. `aligned`: pointers, V and strides are multiples of
+    16; `ones`: sizes of 1.
+    """
     import triton
     from triton.backends.compiler import GPUTarget
     from triton.compiler import ASTSource
@@ -159,14 +183,30 @@ def compiled_for(kernel, dtype: str, architecture: int, flags: tuple[bool, ...],
     from dsldec.backends.vocabulary_triton import PIECE, WARPS, WARPS_OF_WHOLE
 
     is_whole = "floats_out" in kernel.arg_names
-    constants = dict(zip(("has_token", "has_spread", "has_below"), flags, strict=True)) | dict.fromkeys(ones, 1)
+    constants = dict(zip(("has_token", "has_spread", "has_below"), flags, strict=True)) | dict.fromkeys(
+        ones, 1
+    )
     constants |= {"has_mask": flags[0], "PIECES": 32} if is_whole else {"PIECE": PIECE}
-    pointers = {"logits": f"*{dtype}", "floats": "*fp32", "ints": "*i32", "floats_out": "*fp32", "ints_out": "*i64"}
+    pointers = {
+        "logits": f"*{dtype}",
+        "floats": "*fp32",
+        "ints": "*i32",
+        "floats_out": "*fp32",
+        "ints_out": "*i64",
+    }
     numbers = {"row_stride": "i64"}
-    signature = {n: "constexpr" if n in constants else pointers.get(n) or numbers.get(n, "i32") for n in kernel.arg_names}
+    signature = {
+        n: "constexpr" if n in constants else pointers.get(n) or numbers.get(n, "i32")
+        for n in kernel.arg_names
+    }
     even = {*pointers, "size", "row_stride", "position_stride"} if aligned else {*pointers} - {"logits"}
     divisible = [(i,) for i, n in enumerate(kernel.arg_names) if n in even and signature[n] != "constexpr"]
-    source = ASTSource(kernel, signature=signature, constexprs=constants, attrs={key: [["tt.divisibility", 16]] for key in divisible})
+    source = ASTSource(
+        kernel,
+        signature=signature,
+        constexprs=constants,
+        attrs={key: [["tt.divisibility", 16]] for key in divisible},
+    )
     options = {"num_warps": WARPS_OF_WHOLE if is_whole else WARPS}
     return triton.compile(source, target=GPUTarget("cuda", architecture, 32), options=options)
 

@@ -1,4 +1,6 @@
-"""What is wrong is marked where it is wrong: in these policies a `^` line stands under the text that must be underlined."""
+"""What is wrong is marked where it is wrong: in these policies a `^` line stands under the text that must be
+underlined.
+"""
 
 from __future__ import annotations
 
@@ -531,13 +533,20 @@ def test_marks(name: str) -> None:
         assert diagnostic.span is not None
         if diagnostic.code.startswith("E"):
             given.append(
-                (diagnostic.span.line, diagnostic.span.column, diagnostic.span.column + len(diagnostic.span.text) - 1, diagnostic.code)
+                (
+                    diagnostic.span.line,
+                    diagnostic.span.column,
+                    diagnostic.span.column + len(diagnostic.span.text) - 1,
+                    diagnostic.code,
+                )
             )
     assert sorted(given) == sorted(marked(text)), "\n\n".join(map(str, diagnostics))
 
 
 def test_a_diagnostic_draws_itself() -> None:
-    _, diagnostics = dsldec.check("policy bare():\n  window all\n  commit masked and conf > 0.9\n", "bare.policy")
+    _, diagnostics = dsldec.check(
+        "policy bare():\n  window all\n  commit masked and conf > 0.9\n", "bare.policy"
+    )
     assert str(diagnostics[0]) == (
         "error[E0301]: a step of this policy can commit nothing, so decoding may never end\n"
         " --> bare.policy:3:3\n"
@@ -549,7 +558,9 @@ def test_a_diagnostic_draws_itself() -> None:
 
 
 def test_the_help_can_be_pasted() -> None:
-    mended, diagnostics = dsldec.check("policy bare():\n  window all\n  commit masked and conf > 0.9 at least 1 by conf\n")
+    mended, diagnostics = dsldec.check(
+        "policy bare():\n  window all\n  commit masked and conf > 0.9 at least 1 by conf\n"
+    )
     assert mended is not None
     assert diagnostics == []
 
@@ -585,18 +596,27 @@ def test_a_while_that_is_not_proved_to_stay_false_is_reported() -> None:
             "cumsum(log(conf)) > -0.5",
             "rank <= 3 and conf > c",
         ),
-        "-entropy": ("entropy < c * 2", "cumsum(entropy) - cummax(entropy) <= 0.1", "not cumsum(entropy) > 1", "c > 0.1"),
+        "-entropy": (
+            "entropy < c * 2",
+            "cumsum(entropy) - cummax(entropy) <= 0.1",
+            "not cumsum(entropy) > 1",
+            "c > 0.1",
+        ),
     }
     for by, conditions in proved.items():
         for condition in conditions:
             assert warnings(condition, by) == [], condition
-    for condition in ("entropy < 1", "conf - margin > c", "cumsum(conf) - cummax(margin) < c", "rank > 2", "conf > 0.2 and rank > 1"):
+    for condition in (
+        "entropy < 1",
+        "conf - margin > c",
+        "cumsum(conf) - cummax(margin) < c",
+        "rank > 2",
+        "conf > 0.2 and rank > 1",
+    ):
         assert warnings(condition) == ["W0301"], condition
 
 
 def test_a_next_that_is_never_taken_is_reported() -> None:
-    text = (
-        "policy p():\n  window all\n  phase one:\n    commit top(masked, 1, by=conf)\n    next two when count(masked) == 0\n  phase two:\n"
-    )
+    text = "policy p():\n  window all\n  phase one:\n    commit top(masked, 1, by=conf)\n    next two when count(masked) == 0\n  phase two:\n"
     text += "    commit masked\n"
     assert [d.code for d in dsldec.check(text)[1]] == ["W0302"]

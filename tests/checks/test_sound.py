@@ -15,14 +15,18 @@ class WithEnd(ToyDenoiser):
 
 
 def decoded_within_bound(text: str, gen_length: int = 12, **parameters: float) -> bool:
-    """Whether a policy is accepted, and then ran within its bound on some denoisers and left no mask (the loop asserts the bound)."""
+    """Whether a policy is accepted, and then ran within its bound on some denoisers and left no mask (the
+    loop asserts the bound).
+    """
     policy, _ = dsldec.check(text)
     if policy is None:
         return False
     policy = policy.bind(**parameters)
     for seed, gain in ((0, 0.5), (1, 2.0), (2, 5.0)):
         denoiser = WithEnd(seed, gain)
-        decoded = dsldec.decode(denoiser, [[1, 2, 3], [5]], policy, gen_length=gen_length, backend="eager", stop_at_eos=seed == 1)
+        decoded = dsldec.decode(
+            denoiser, [[1, 2, 3], [5]], policy, gen_length=gen_length, backend="eager", stop_at_eos=seed == 1
+        )
         assert decoded.forwards.max() <= policy.facts.forwards_bound(gen_length, policy.parameters)
         assert all(denoiser.mask_id not in ids for ids in decoded.ids)
     return True
@@ -40,21 +44,34 @@ def test_many_random_policies_end_within_their_bound() -> None:
         assert decoded_within_bound(random_policy(seed)[0], gen_length=20)
 
 
-def one_phase(*statements: str, window: str = "blocks(8)", parameters: str = "n: int = 4 in 1..9, share: real = 0.3") -> str:
+def one_phase(
+    *statements: str, window: str = "blocks(8)", parameters: str = "n: int = 4 in 1..9, share: real = 0.3"
+) -> str:
     return f"policy p({parameters}):\n  window {window}\n" + "".join(f"  {s}\n" for s in statements)
 
 
 # Each of these commits nothing in some step for ever.
 REFUSED = {
-    "a distance to nothing has no value": ["commit masked and distance(committed) <= min(distance(committed))"],
+    "a distance to nothing has no value": [
+        "commit masked and distance(committed) <= min(distance(committed))"
+    ],
     "what was before has no value at first": ["commit masked and before(conf) >= max(before(conf))"],
     "eased by no value": ["commit masked and conf >= max(conf) - std(conf, over=committed)"],
-    "the smaller of no value and the best": ["commit masked and conf >= min(mean(conf, over=committed), max(conf))"],
+    "the smaller of no value and the best": [
+        "commit masked and conf >= min(mean(conf, over=committed), max(conf))"
+    ],
     "infinity less infinity": ["commit masked and kl(before) <= max(kl(before)) - kl(before)"],
     "rounded up from no value": ["commit top(masked, ceil(max(1, 4 * mean(conf, over=committed))), by=conf)"],
-    "rounded up from what is too small": ["commit top(masked, ceil(count(masked) / exp(100 * sum(entropy))), by=conf)"],
+    "rounded up from what is too small": [
+        "commit top(masked, ceil(count(masked) / exp(100 * sum(entropy))), by=conf)"
+    ],
     "a product that wraps around": ["commit top(masked, ceil(n * n * n), by=conf)"],
-    "a state set in between": ["state s: real each = 0 per block", "m = max(s)", "set s = s - 1", "commit masked and s >= m"],
+    "a state set in between": [
+        "state s: real each = 0 per block",
+        "m = max(s)",
+        "set s = s - 1",
+        "commit masked and s >= m",
+    ],
     "two draws are not one": ["commit chance(masked, 0.2) if any(chance(masked, 0.2)) else masked"],
     "weights that may be nothing": ["commit sample(masked, 1, by=exp(-1000 * conf))"],
     "better than the best": ["commit masked and conf > max(conf)"],
@@ -70,7 +87,9 @@ REFUSED = {
 @pytest.mark.parametrize("name", REFUSED)
 def test_refused(name: str) -> None:
     window = "sliding(max_masks=m, max_length=8)" if name == "an empty window" else "blocks(8)"
-    policy, diagnostics = dsldec.check(one_phase(*REFUSED[name], window=window, parameters="n: int = 4 in 1..1000000000, m: int = 4"))
+    policy, diagnostics = dsldec.check(
+        one_phase(*REFUSED[name], window=window, parameters="n: int = 4 in 1..1000000000, m: int = 4")
+    )
     assert policy is None
     assert diagnostics
 

@@ -29,13 +29,22 @@ def codes(text: str) -> list[str]:
 
 FUNCTIONS = {
     "in a phase": ("  phase a:\n    def f(m) = m + 1\n    commit top(masked, 1, by=f(conf))\n", ["E0303"]),
-    "in a phase, without its argument": ("  phase a:\n    def f(m) = m + 1\n    commit top(masked, 1, by=f())\n", ["E0303"]),
-    "in a phase, calling itself": ("  phase a:\n    def f(m) = f(m) + 1\n    commit top(masked, 1, by=f(conf))\n", ["E0303"]),
+    "in a phase, without its argument": (
+        "  phase a:\n    def f(m) = m + 1\n    commit top(masked, 1, by=f())\n",
+        ["E0303"],
+    ),
+    "in a phase, calling itself": (
+        "  phase a:\n    def f(m) = f(m) + 1\n    commit top(masked, 1, by=f(conf))\n",
+        ["E0303"],
+    ),
     "twice, in a circle": (
         f"  def f(x) = x\n  def g(x) = f(x)\n  def f(x) = g(x)\n  y = f(1) + g(1)\n{BEST}",
         ["E0202"],
     ),
-    "under a word's name": (f"  def blocks(n) = blocks(n)\n  y = blocks(1)\n{BEST}", ["E0202", "E0204", "E0204"]),
+    "under a word's name": (
+        f"  def blocks(n) = blocks(n)\n  y = blocks(1)\n{BEST}",
+        ["E0202", "E0204", "E0204"],
+    ),
     "under a parameter's name": (f"  def f(f) = f\n  y = f(1)\n{BEST}", ["E0202"]),
 }
 
@@ -46,7 +55,10 @@ def test_a_function_that_cannot_be_is_said_once_and_never_written_out(name: str)
     assert sorted(set(codes(START + text))) == sorted(set(wanted))
 
 
-@pytest.mark.parametrize("statement", ["window before(conf)", "state s: real = before(conf) per block", "draw gumbel(before(conf))"])
+@pytest.mark.parametrize(
+    "statement",
+    ["window before(conf)", "state s: real = before(conf) per block", "draw gumbel(before(conf))"],
+)
 def test_what_belongs_above_the_phases_is_said_once(statement: str) -> None:
     assert codes(f"{START}  phase a:\n    {statement}\n  {BEST}") == ["E0303"]
 
@@ -66,7 +78,9 @@ def declared(what: str, number: int) -> str:
         return "policy p(" + ", ".join(f"a{i}: int = 1" for i in many) + "):\n  window all\n" + BEST
     if what == "states":
         return START + "".join(f"  state s{i}: int = 0 per block\n" for i in many) + BEST
-    return START + "".join(f"  phase p{i}:\n  {BEST}    next p{i + 1 if i + 1 < number else 0}\n" for i in many)
+    return START + "".join(
+        f"  phase p{i}:\n  {BEST}    next p{i + 1 if i + 1 < number else 0}\n" for i in many
+    )
 
 
 @pytest.mark.parametrize("what", ["parameters", "states", "phases"])
@@ -79,7 +93,10 @@ def test_as_many_are_declared_as_may_be(what: str) -> None:
 
 def test_names_above_the_phases_count_once_in_each() -> None:
     names = "".join(f"  x{i} = conf + {i}\n" for i in range(100))
-    phases = "".join(f"  phase p{i}:\n    fill\n    next p{i + 1}\n" for i in range(60)) + "  phase p60:\n    fill\n"
+    phases = (
+        "".join(f"  phase p{i}:\n    fill\n    next p{i + 1}\n" for i in range(60))
+        + "  phase p60:\n    fill\n"
+    )
     assert "E0108" in codes(START + names + phases)
     assert "E0108" not in codes(START + names + "  phase p60:\n    fill\n")
 
@@ -87,7 +104,9 @@ def test_names_above_the_phases_count_once_in_each() -> None:
 def test_no_more_is_said_than_anybody_reads_and_errors_first() -> None:
     unused = "".join(f"  x{i} = 1\n" for i in range(2_000))
     assert codes(START + unused + BEST) == ["W0201"] * MOST_DIAGNOSTICS
-    found = codes(START + "".join(f"  x{i} = 1 - conf\n" for i in range(1_500)) + "  commit masked and conf > 0.9\n")
+    found = codes(
+        START + "".join(f"  x{i} = 1 - conf\n" for i in range(1_500)) + "  commit masked and conf > 0.9\n"
+    )
     assert len(found) == MOST_DIAGNOSTICS
     assert found[-1] == "E0301"
     assert len(codes(START + "  commit top(masked, 1, by=cnf)\n" * 900)) == MOST_DIAGNOSTICS
@@ -96,7 +115,12 @@ def test_no_more_is_said_than_anybody_reads_and_errors_first() -> None:
 def test_proofs_look_through_no_more_than_they_may() -> None:
     """The same name in one statement is looked through; in thousands of statements that would take minutes."""
     names = f"  a = {' or '.join(['idle'] * 90)}\n  b = {' or '.join(['a'] * 2)}\n"
-    text = START + "  phase a1:\n    commit masked and conf > 0.9\n" + names.replace("  ", "    ") + "    next a2 when b\n"
+    text = (
+        START
+        + "  phase a1:\n    commit masked and conf > 0.9\n"
+        + names.replace("  ", "    ")
+        + "    next a2 when b\n"
+    )
     last = f"  phase a2:\n  {BEST}"
     assert codes(text + last) == []
     assert codes(text + "    next a2 when b\n" * 2_000 + last) == ["E0301"]

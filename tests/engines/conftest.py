@@ -13,7 +13,9 @@ from ..models.tiny import code_copied_to
 
 @pytest.fixture(scope="module")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """transformers asks whether what `requirements.txt` names is installed; a checkout that is run as it is says so of itself here."""
+    """transformers asks whether what `requirements.txt` names is installed; a checkout that is run as it is
+    says so of itself here.
+    """
     folder = tmp_path_factory.mktemp("installed")
     with pytest.MonkeyPatch.context() as patch:
         try:

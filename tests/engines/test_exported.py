@@ -1,4 +1,6 @@
-"""A folder that `dsldec export-hf` wrote decodes under its policy: by `from_pretrained`, and behind `transformers serve`."""
+"""A folder that `dsldec export-hf` wrote decodes under its policy: by `from_pretrained`, and behind
+`transformers serve`.
+"""
 
 from __future__ import annotations
 
@@ -57,7 +59,9 @@ def folders(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[s
     return made
 
 
-def expected(folder: Path, prompt: str, policy: str, gen_length: int, **parameters: Any) -> tuple[list[int], str]:
+def expected(
+    folder: Path, prompt: str, policy: str, gen_length: int, **parameters: Any
+) -> tuple[list[int], str]:
     """The ids of `decode` up to the end, and its text."""
     denoiser = from_pretrained(folder, device="cpu", trust_remote_code=True)
     decoded = dsldec.decode(denoiser, [prompt], dsldec.load(policy, **parameters), gen_length=gen_length)
@@ -72,7 +76,9 @@ def test_a_decoder_that_sees_both_sides(folders: dict[str, Path]) -> None:
     model = transformers.AutoModelForCausalLM.from_pretrained(folders["qwen3"], trust_remote_code=True)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folders["qwen3"], padding_side="left")
     ids, _ = expected(folders["qwen3"], WORDS, "static", 8, tokens=2)
-    asked = tokenizer.apply_chat_template([{"role": "user", "content": WORDS}], return_dict=True, return_tensors="pt")
+    asked = tokenizer.apply_chat_template(
+        [{"role": "user", "content": WORDS}], return_dict=True, return_tensors="pt"
+    )
     assert model.generate(**asked, max_new_tokens=8).tolist() == [ids]
     assert model.generate(asked["input_ids"], max_new_tokens=20).tolist() == [ids]  # `--gen-length 8`
     plain = transformers.AutoModelForCausalLM.from_pretrained(folders["qwen3"])
@@ -81,10 +87,14 @@ def test_a_decoder_that_sees_both_sides(folders: dict[str, Path]) -> None:
 
 @pytest.mark.parametrize("auto", ["AutoModelForMaskedLM", "AutoModelForCausalLM"])
 def test_the_embedded_model_answers(auto: str, folders: dict[str, Path]) -> None:
-    model = getattr(transformers, auto).from_pretrained(folders["embedded"], trust_remote_code=True, dtype=torch.float32)
+    model = getattr(transformers, auto).from_pretrained(
+        folders["embedded"], trust_remote_code=True, dtype=torch.float32
+    )
     tokenizer = transformers.AutoTokenizer.from_pretrained(folders["embedded"])
     said = [{"role": "user", "content": QUESTION}]
-    asked = tokenizer.apply_chat_template(said, add_generation_prompt=True, return_dict=True, return_tensors="pt")
+    asked = tokenizer.apply_chat_template(
+        said, add_generation_prompt=True, return_dict=True, return_tensors="pt"
+    )
     ids, text = expected(folders["embedded"], QUESTION, "threshold", 48, block=48)
     generated = model.generate(**asked)
     assert generated.tolist() == [ids]
@@ -103,7 +113,11 @@ def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
     generated = model.generate(**asked, max_new_tokens=8, return_dict_in_generate=True).sequences.tolist()
     for row, mask, ids in zip(generated, asked["attention_mask"].tolist(), want, strict=True):
         assert row[mask.count(0) :][: len(ids)] == ids
-    for wrong, says in (({"num_beams": 3, "max_new_tokens": 4}, "`num_beams`"), ({}, "how many tokens"), ({"max_new": 4}, "how many")):
+    for wrong, says in (
+        ({"num_beams": 3, "max_new_tokens": 4}, "`num_beams`"),
+        ({}, "how many tokens"),
+        ({"max_new": 4}, "how many"),
+    ):
         with pytest.raises(dsldec.UsageError, match=says):
             model.generate(asked["input_ids"], **wrong)
 
@@ -118,7 +132,10 @@ def test_a_policy_that_draws_draws_anew(name: str, folders: dict[str, Path]) -> 
     torch.manual_seed(3)
     assert model.generate(ids, max_new_tokens=8).tolist() == first
     assert model.generate(ids, max_new_tokens=8, generator=torch.Generator().manual_seed(3)).tolist() == first
-    assert model.generate(ids, max_new_tokens=8, seed=4).tolist() == model.generate(ids, max_new_tokens=8, seed=4).tolist()
+    assert (
+        model.generate(ids, max_new_tokens=8, seed=4).tolist()
+        == model.generate(ids, max_new_tokens=8, seed=4).tolist()
+    )
     rows = model.generate(ids, max_new_tokens=8, num_return_sequences=4, do_sample=True).tolist()
     assert len({tuple(row) for row in rows}) == 4
 
@@ -126,7 +143,9 @@ def test_a_policy_that_draws_draws_anew(name: str, folders: dict[str, Path]) -> 
 def test_a_saved_copy_loads_without_the_class(folders: dict[str, Path], tmp_path: Path) -> None:
     model = transformers.AutoModelForMaskedLM.from_pretrained(folders["embedded"], trust_remote_code=True)
     model.save_pretrained(tmp_path)
-    assert transformers.PreTrainedConfig.get_config_dict(tmp_path)[0]["architectures"] == ["EuroBertForMaskedLM"]
+    assert transformers.PreTrainedConfig.get_config_dict(tmp_path)[0]["architectures"] == [
+        "EuroBertForMaskedLM"
+    ]
 
 
 def free_port() -> int:
@@ -160,7 +179,9 @@ def server(installed: Path) -> Iterator[Any]:
 
 
 def streamed(chunks: Any) -> list[str]:
-    return [chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content]
+    return [
+        chunk.choices[0].delta.content for chunk in chunks if chunk.choices and chunk.choices[0].delta.content
+    ]
 
 
 def test_the_server_answers(server: Any, folders: dict[str, Path]) -> None:
@@ -171,7 +192,9 @@ def test_the_server_answers(server: Any, folders: dict[str, Path]) -> None:
     pieces = streamed(server.chat.completions.create(**asked, stream=True))
     assert "".join(pieces) == whole.choices[0].message.content
     assert len(pieces) > 5
-    raw = server.completions.create(model=asked["model"], prompt=f"<|user|>{QUESTION}<|assistant|>", max_tokens=48)
+    raw = server.completions.create(
+        model=asked["model"], prompt=f"<|user|>{QUESTION}<|assistant|>", max_tokens=48
+    )
     assert raw.choices[0].text == whole.choices[0].message.content
 
 
@@ -180,7 +203,10 @@ def test_the_server_decodes_as_dsldec_does(server: Any, folders: dict[str, Path]
     _, text = expected(folders["qwen3"], WORDS, "static", 8, tokens=2)
     asked = {"model": str(folders["qwen3"]), "prompt": f"w9 {WORDS} w8", "max_tokens": 8}
     assert server.completions.create(**asked).choices[0].text == text
-    assert "".join(chunk.choices[0].text for chunk in server.completions.create(**asked, stream=True)).strip() == text
+    assert (
+        "".join(chunk.choices[0].text for chunk in server.completions.create(**asked, stream=True)).strip()
+        == text
+    )
 
 
 def test_the_server_loads_a_model_of_its_own_code(server: Any, folders: dict[str, Path]) -> None:
@@ -202,7 +228,12 @@ def test_the_server_draws_anew(server: Any, folders: dict[str, Path]) -> None:
 def test_a_refusal_reaches_who_asked_for_a_stream(server: Any, folders: dict[str, Path]) -> None:
     import openai
 
-    asked = {"model": str(folders["embedded"]), "messages": [{"role": "user", "content": QUESTION}], "stop": ["#"], "stream": True}
+    asked = {
+        "model": str(folders["embedded"]),
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stop": ["#"],
+        "stream": True,
+    }
     with pytest.raises(openai.APIError) as error:
         list(server.chat.completions.create(**asked))
     assert "`stop_strings` of `generate` has no meaning where a policy decides" in str(error.value.body)
@@ -213,11 +244,22 @@ def test_the_command_serves(folders: dict[str, Path], installed: Path, tmp_path:
     pytest.importorskip("uvicorn", reason="the server needs `pip install dsldec[serve]`")
     port = free_port()
     program = "import sys; from transformers.cli.transformers import main; sys.exit(main())"
-    words = ["serve", str(folders["embedded"]), "--trust-remote-code", "--host", "127.0.0.1", "--port", str(port)]
+    words = [
+        "serve",
+        str(folders["embedded"]),
+        "--trust-remote-code",
+        "--host",
+        "127.0.0.1",
+        "--port",
+        str(port),
+    ]
     here = os.pathsep.join([str(Path(dsldec.__file__).parent.parent), str(installed)])
     environment = os.environ | {"PYTHONPATH": here, "HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "1"}
     process = subprocess.Popen(
-        [sys.executable, "-c", program, *words], env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", program, *words],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     try:
         while process.poll() is None:

@@ -1,4 +1,6 @@
-"""`model.generate(custom_generate=custom_generate(...))`: the ids of `dsldec.decode`, and what has no meaning is said."""
+"""`model.generate(custom_generate=custom_generate(...))`: the ids of `dsldec.decode`, and what has no meaning
+is said.
+"""
 
 from __future__ import annotations
 
@@ -14,13 +16,19 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
-from transformers import EuroBertForMaskedLM, GenerationMixin, LlamaForCausalLM, TextIteratorStreamer, TextStreamer
+from transformers import (
+    EuroBertForMaskedLM,
+    GenerationMixin,
+    LlamaForCausalLM,
+    TextIteratorStreamer,
+    TextStreamer,
+)
 from transformers.generation import GenerateDecoderOnlyOutput, LogitsProcessorList, MinLengthLogitsProcessor
 
 import dsldec
 from dsldec.engines.transformers import CustomGenerate, custom_generate
 from dsldec.models.huggingface import HuggingFaceDenoiser, denoiser_of, from_pretrained
-from dsldec.models.kept import way_of
+from dsldec.models.kv_cache import attention_hook_of
 from dsldec.resources import embedded_model_folder
 
 from ..models import tiny
@@ -52,7 +60,8 @@ def decoder() -> Any:
 
 @pytest.fixture(scope="module")
 def embedded() -> Any:
-    # Saved in 16 bits: as torch computes those, two tokens are as likely as each other in one version and not in another.
+    # Saved in 16 bits: as torch computes those, two tokens are as likely as each other in one version and not
+    # in another.
     return EmbeddedWithGenerate.from_pretrained(embedded_model_folder(), dtype=torch.float32)
 
 
@@ -60,15 +69,22 @@ def batch(prompts: Sequence[Sequence[int]]) -> dict[str, Tensor]:
     """As a tokenizer gives it: padded on the left."""
     longest = max(map(len, prompts))
     ids = torch.tensor([[PAD] * (longest - len(prompt)) + list(prompt) for prompt in prompts])
-    return {"input_ids": ids, "attention_mask": torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts])}
+    return {
+        "input_ids": ids,
+        "attention_mask": torch.tensor([[0] * (longest - len(p)) + [1] * len(p) for p in prompts]),
+    }
 
 
 def answers(sequences: Tensor, prompts: Sequence[Sequence[int]]) -> list[list[int]]:
     return [row[max(map(len, prompts)) :].tolist() for row in sequences]
 
 
-def expected(denoiser: HuggingFaceDenoiser, prompts: Sequence[Sequence[int]], policy: Any, **given: Any) -> list[list[int]]:
-    """What `decode` writes, in the form that `generate` has: nothing after the end but padding, no longer than the longest."""
+def expected(
+    denoiser: HuggingFaceDenoiser, prompts: Sequence[Sequence[int]], policy: Any, **given: Any
+) -> list[list[int]]:
+    """What `decode` writes, in the form that `generate` has: nothing after the end but padding, no longer
+    than the longest.
+    """
     decoded = dsldec.decode(denoiser, prompts, policy, **given)
     rows = [ids[len(prompt) :].tolist() for ids, prompt in zip(decoded.ids, prompts, strict=True)]
     rows = [row[: row.index(denoiser.eos_id) + 1] if denoiser.eos_id in row else row for row in rows]
@@ -79,7 +95,9 @@ def expected(denoiser: HuggingFaceDenoiser, prompts: Sequence[Sequence[int]], po
 @pytest.mark.parametrize("prompts", [PROMPTS[:1], PROMPTS, [PROMPTS[1]] * 2])
 def test_ids_are_those_of_decode(policy: str, prompts: list[list[int]], decoder: Any) -> None:
     denoiser = denoiser_of(decoder, mask_id=MASK)
-    generated = decoder.generate(**batch(prompts), custom_generate=custom_generate(policy, mask_id=MASK), max_new_tokens=6)
+    generated = decoder.generate(
+        **batch(prompts), custom_generate=custom_generate(policy, mask_id=MASK), max_new_tokens=6
+    )
     longest = max(map(len, prompts))
     assert torch.equal(generated[:, :longest], batch(prompts)["input_ids"])
     assert answers(generated, prompts) == expected(denoiser, prompts, policy, gen_length=6)
@@ -87,13 +105,18 @@ def test_ids_are_those_of_decode(policy: str, prompts: list[list[int]], decoder:
 
 def test_parameters_and_options_go_where_they_belong(decoder: Any) -> None:
     denoiser = denoiser_of(decoder, mask_id=3, eos_id=4)
-    fn = custom_generate("static", tokens=2, block=4, mask_id=3, eos_id=4, backend="reference", lookahead=2, batch=2)
+    fn = custom_generate(
+        "static", tokens=2, block=4, mask_id=3, eos_id=4, backend="reference", lookahead=2, batch=2
+    )
     want = expected(denoiser, PROMPTS, dsldec.load("static", tokens=2, block=4), gen_length=8, lookahead=2)
     assert answers(decoder.generate(**batch(PROMPTS), custom_generate=fn, max_new_tokens=8), PROMPTS) == want
     with pytest.raises(dsldec.PolicyError, match="no parameter `tokns`"):
         custom_generate("static", tokns=2)
     own = "policy own(seed: int = 3 in 1..8):\n  window blocks(4)\n  commit top(masked, seed, by=conf)\n"
-    with pytest.raises(dsldec.UsageError, match="`seed` is an option of `custom_generate`, and a parameter of the policy `own` too"):
+    with pytest.raises(
+        dsldec.UsageError,
+        match="`seed` is an option of `custom_generate`, and a parameter of the policy `own` too",
+    ):
         custom_generate(own, seed=2)
     assert custom_generate(dsldec.load(own, seed=2)).policy.parameters == {"seed": 2}
 
@@ -112,13 +135,20 @@ def test_sizes_of_nothing_are_refused_at_once() -> None:
 
 def test_a_length_can_be_a_whole_one_or_bounded(decoder: Any) -> None:
     def length(fn: CustomGenerate, **asked: int) -> int:
-        return int(decoder.generate(torch.tensor([[5, 6, 7]]), custom_generate=fn, eos_token_id=-1, **asked).shape[1])
+        return int(
+            decoder.generate(torch.tensor([[5, 6, 7]]), custom_generate=fn, eos_token_id=-1, **asked).shape[1]
+        )
 
-    fn, bounded = custom_generate("static", mask_id=MASK), custom_generate("static", mask_id=MASK, gen_length=4)
+    fn, bounded = (
+        custom_generate("static", mask_id=MASK),
+        custom_generate("static", mask_id=MASK, gen_length=4),
+    )
     assert [length(fn, max_length=9), length(fn, max_new_tokens=5), length(bounded, max_new_tokens=5), length(bounded, max_length=5)] == [
         9, 8, 7, 5
     ]  # fmt: skip
-    with pytest.raises(dsldec.UsageError, match=r"more than the 66 the model takes(.|\n)*`max_new_tokens=63`"):
+    with pytest.raises(
+        dsldec.UsageError, match=r"more than the 66 the model takes(.|\n)*`max_new_tokens=63`"
+    ):
         length(fn, max_new_tokens=64)
 
 
@@ -127,20 +157,27 @@ def test_an_answer_ends_where_the_caller_says(decoder: Any) -> None:
     whole = answers(decoder.generate(**ids, custom_generate=fn, max_new_tokens=8, eos_token_id=-1), PROMPTS)
     end = whole[0][3]
     assert whole[0].index(end) == 3
-    ended = decoder.generate(**ids, custom_generate=fn, max_new_tokens=8, eos_token_id=[49, end], pad_token_id=33)
+    ended = decoder.generate(
+        **ids, custom_generate=fn, max_new_tokens=8, eos_token_id=[49, end], pad_token_id=33
+    )
     # The first of several is what decoding knows; at the others the answer is cut.
     for row, before in zip(answers(ended, PROMPTS), whole, strict=True):
         cut = next((at for at, one in enumerate(before) if one in (49, end)), len(before) - 1)
         assert row[: cut + 1] == before[: cut + 1]
         assert set(row[cut + 1 :]) <= {33}
     known = expected(denoiser_of(decoder, mask_id=MASK, eos_id=end), PROMPTS, "static", gen_length=8)
-    assert answers(decoder.generate(**ids, custom_generate=fn, max_new_tokens=8, eos_token_id=end), PROMPTS) == known
+    assert (
+        answers(decoder.generate(**ids, custom_generate=fn, max_new_tokens=8, eos_token_id=end), PROMPTS)
+        == known
+    )
 
 
 def test_a_dict_is_returned_where_it_is_asked_for(decoder: Any) -> None:
     fn = custom_generate("static", mask_id=MASK)
     plain = decoder.generate(**batch(PROMPTS), custom_generate=fn, max_new_tokens=4)
-    result = decoder.generate(**batch(PROMPTS), custom_generate=fn, max_new_tokens=4, return_dict_in_generate=True)
+    result = decoder.generate(
+        **batch(PROMPTS), custom_generate=fn, max_new_tokens=4, return_dict_in_generate=True
+    )
     assert isinstance(result, GenerateDecoderOnlyOutput)
     assert torch.equal(result.sequences, plain)
 
@@ -157,17 +194,26 @@ def test_seeds(decoder: Any) -> None:
     fixed = custom_generate(GUMBEL, mask_id=MASK, seed=7)
     assert answers(decoder.generate(**ids, custom_generate=fixed, max_new_tokens=8), PROMPTS) == drawn(seed=7)
     several = decoder.generate(
-        torch.tensor([PROMPTS[0]]), custom_generate=fn, max_new_tokens=8, num_return_sequences=3, do_sample=True, seed=7
+        torch.tensor([PROMPTS[0]]),
+        custom_generate=fn,
+        max_new_tokens=8,
+        num_return_sequences=3,
+        do_sample=True,
+        seed=7,
     )
     assert len({tuple(row) for row in several.tolist()}) == 3
 
 
 def test_sampling_twice_samples_twice(decoder: Any) -> None:
-    """As `do_sample=True` does without a policy: a seed comes from torch's generator, and only where there is something to draw."""
+    """As `do_sample=True` does without a policy: a seed comes from torch's generator, and only where there is
+    something to draw.
+    """
     fn, ids = custom_generate(GUMBEL, mask_id=MASK), batch(PROMPTS)
 
     def drawn(fn: CustomGenerate = fn, **asked: Any) -> list[list[int]]:
-        return answers(decoder.generate(**ids, custom_generate=fn, max_new_tokens=8, do_sample=True, **asked), PROMPTS)
+        return answers(
+            decoder.generate(**ids, custom_generate=fn, max_new_tokens=8, do_sample=True, **asked), PROMPTS
+        )
 
     torch.manual_seed(8)
     first, second, third = drawn(), drawn(), drawn()
@@ -179,7 +225,11 @@ def test_sampling_twice_samples_twice(decoder: Any) -> None:
     own = torch.Generator().manual_seed(8)
     before = torch.get_rng_state()
     assert [drawn(generator=own), drawn(generator=own)] == [first, second]
-    drawn(seed=7), drawn(custom_generate(GUMBEL, mask_id=MASK, seed=7)), drawn(custom_generate("static", mask_id=MASK))
+    (
+        drawn(seed=7),
+        drawn(custom_generate(GUMBEL, mask_id=MASK, seed=7)),
+        drawn(custom_generate("static", mask_id=MASK)),
+    )
     assert torch.equal(torch.get_rng_state(), before)
     with pytest.raises(dsldec.UsageError, match=r"`generator` takes a `torch\.Generator`, not `int`"):
         drawn(generator=7)
@@ -211,7 +261,9 @@ def test_a_streamer_gets_columns_from_left_to_right(policy: str, decoder: Any) -
 
 @pytest.mark.parametrize(("policy", "early"), [("static", True), (REVISING, False)])
 def test_text_streams_as_soon_as_it_is_final(policy: str, early: bool, decoder: Any) -> None:
-    """`static` writes a block after the other, so that the first is there long before the last; what may be revised waits."""
+    """`static` writes a block after the other, so that the first is there long before the last; what may be
+    revised waits.
+    """
     forwards, put_after = 0, []
 
     class Watched(Recorded):
@@ -224,9 +276,13 @@ def test_text_streams_as_soon_as_it_is_final(policy: str, early: bool, decoder: 
 
     parameters = {"block": 2} if policy == "static" else {}
     fn = custom_generate(policy, mask_id=MASK, **parameters)
-    decoder.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=2, eos_token_id=-1)  # the model is found out
+    decoder.generate(
+        torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=2, eos_token_id=-1
+    )  # the model is found out
     hook = decoder.register_forward_hook(count)
-    decoder.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=8, eos_token_id=-1, streamer=Watched())
+    decoder.generate(
+        torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=8, eos_token_id=-1, streamer=Watched()
+    )
     hook.remove()
     assert len(put_after) == 9
     assert (put_after[2] <= 2) == early
@@ -237,13 +293,18 @@ def test_transformers_streamers_give_the_answer(embedded: Any, capsys: pytest.Ca
     denoiser = from_pretrained(device="cpu")
     ids = torch.tensor([denoiser.encode("What is 14+18?")])
     fn = custom_generate("threshold", block=48)
-    (text,) = dsldec.decode(denoiser, ["What is 14+18?"], dsldec.load("threshold", block=48), gen_length=48).text
+    (text,) = dsldec.decode(
+        denoiser, ["What is 14+18?"], dsldec.load("threshold", block=48), gen_length=48
+    ).text
     streamer = TextStreamer(denoiser.tokenizer, skip_prompt=True, skip_special_tokens=True)
     embedded.generate(ids, custom_generate=fn, max_new_tokens=48, streamer=streamer)
     assert capsys.readouterr().out.strip() == text
     pieces = TextIteratorStreamer(denoiser.tokenizer, skip_prompt=True, timeout=60, skip_special_tokens=True)
     thread = Thread(
-        target=embedded.generate, args=(ids,), kwargs={"custom_generate": fn, "max_new_tokens": 48, "streamer": pieces}, daemon=True
+        target=embedded.generate,
+        args=(ids,),
+        kwargs={"custom_generate": fn, "max_new_tokens": 48, "streamer": pieces},
+        daemon=True,
     )
     thread.start()
     assert "".join(pieces).strip() == text
@@ -254,8 +315,13 @@ def test_transformers_streamers_give_the_answer(embedded: Any, capsys: pytest.Ca
 
 def test_the_embedded_model_needs_nothing_said(embedded: Any) -> None:
     denoiser = from_pretrained(device="cpu")
-    prompts = [denoiser.encode(text) for text in ("What is 14+18?", "Tom has 14 apples. Tom buys 6. How many apples does Tom have now?")]
-    generated = embedded.generate(**batch(prompts), custom_generate=custom_generate("dico"), max_new_tokens=48)
+    prompts = [
+        denoiser.encode(text)
+        for text in ("What is 14+18?", "Tom has 14 apples. Tom buys 6. How many apples does Tom have now?")
+    ]
+    generated = embedded.generate(
+        **batch(prompts), custom_generate=custom_generate("dico"), max_new_tokens=48
+    )
     assert answers(generated, prompts) == expected(denoiser, prompts, "dico", gen_length=48)
 
 
@@ -265,7 +331,9 @@ def test_the_model_stays_as_it_was(decoder: Any) -> None:
     before = {name: module.training for name, module in decoder.named_modules()}
     config, generation = decoder.config.to_dict(), decoder.generation_config.to_dict()
     try:
-        decoder.generate(torch.tensor([[5, 6]]), custom_generate=custom_generate("static", mask_id=MASK), max_new_tokens=4)
+        decoder.generate(
+            torch.tensor([[5, 6]]), custom_generate=custom_generate("static", mask_id=MASK), max_new_tokens=4
+        )
         assert {name: module.training for name, module in decoder.named_modules()} == before
         assert (decoder.config.to_dict(), decoder.generation_config.to_dict()) == (config, generation)
         assert decoder.config.use_cache
@@ -275,7 +343,9 @@ def test_the_model_stays_as_it_was(decoder: Any) -> None:
 
 def test_a_model_is_found_out_once_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     fn, model, calls = custom_generate("static", mask_id=MASK), tiny.model(*tiny.NATIVE["qwen3"]), []
-    monkeypatch.setattr("dsldec.engines.transformers.denoiser_of", lambda *a, **k: (calls.append(1), denoiser_of(*a, **k))[1])
+    monkeypatch.setattr(
+        "dsldec.engines.transformers.denoiser_of", lambda *a, **k: (calls.append(1), denoiser_of(*a, **k))[1]
+    )
     for _ in range(3):
         model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)
     assert len(calls) == 1
@@ -286,9 +356,14 @@ def test_a_model_is_found_out_once_and_not_kept(monkeypatch: pytest.MonkeyPatch)
     assert gone() is None
 
 
-def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not_kept(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     calls: list[Any] = []
-    monkeypatch.setattr("dsldec.models.huggingface.way_of", lambda denoiser: (calls.append(1), way_of(denoiser))[1])
+    monkeypatch.setattr(
+        "dsldec.models.huggingface.attention_hook_of",
+        lambda denoiser: (calls.append(1), attention_hook_of(denoiser))[1],
+    )
     fn, model = custom_generate("static", mask_id=MASK, block_length=4), tiny.model(*tiny.NATIVE["qwen3"])
     for _ in range(3):
         model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)
@@ -303,7 +378,10 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
     ("asked", "says"),
     [
         ({"num_beams": 4}, "`num_beams`"),
-        ({"repetition_penalty": 1.3, "min_new_tokens": 3}, "`min_new_tokens`, `repetition_penalty` of `generate` have no meaning"),
+        (
+            {"repetition_penalty": 1.3, "min_new_tokens": 3},
+            "`min_new_tokens`, `repetition_penalty` of `generate` have no meaning",
+        ),
         ({"bad_words_ids": [[7]]}, "`bad_words_ids`"),
         ({"return_dict_in_generate": True, "output_scores": True}, "`output_scores`"),
         ({"logits_processor": LogitsProcessorList([MinLengthLogitsProcessor(9, EOS)])}, "`logits_processor`"),
@@ -318,14 +396,24 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
 )
 def test_what_has_no_meaning_is_refused(asked: dict[str, Any], says: str, decoder: Any) -> None:
     with pytest.raises(dsldec.UsageError) as error:
-        decoder.generate(**batch(PROMPTS) | {"max_new_tokens": 4} | asked, custom_generate=custom_generate("static", mask_id=MASK))
+        decoder.generate(
+            **batch(PROMPTS) | {"max_new_tokens": 4} | asked,
+            custom_generate=custom_generate("static", mask_id=MASK),
+        )
     assert error.value.diagnostic.code == "E0409"
     assert says in str(error.value)
 
 
 def test_what_says_the_same_as_nothing_is_not(decoder: Any) -> None:
     fn, plain = custom_generate("static", mask_id=MASK), batch(PROMPTS)
-    same = {"num_beams": 1, "do_sample": False, "repetition_penalty": 1.0, "num_return_sequences": 1, "use_cache": False, "top_p": 1.0}
+    same = {
+        "num_beams": 1,
+        "do_sample": False,
+        "repetition_penalty": 1.0,
+        "num_return_sequences": 1,
+        "use_cache": False,
+        "top_p": 1.0,
+    }
     asked = decoder.generate(**plain, custom_generate=fn, max_new_tokens=4, **same)
     assert torch.equal(asked, decoder.generate(**plain, custom_generate=fn, max_new_tokens=4))
 
@@ -334,14 +422,18 @@ def test_chance_that_has_no_effect_is_told_once(decoder: Any, caplog: pytest.Log
     fn, drawn = custom_generate("static", mask_id=MASK), custom_generate(GUMBEL, mask_id=MASK)
     with caplog.at_level(logging.WARNING, logger="dsldec"):
         for _ in range(2):
-            decoder.generate(**batch(PROMPTS), custom_generate=fn, max_new_tokens=4, do_sample=True, temperature=0.7)
+            decoder.generate(
+                **batch(PROMPTS), custom_generate=fn, max_new_tokens=4, do_sample=True, temperature=0.7
+            )
         decoder.generate(**batch(PROMPTS), custom_generate=drawn, max_new_tokens=4, do_sample=True)
         decoder.generate(**batch(PROMPTS), custom_generate=drawn, max_new_tokens=4, do_sample=False)
     first, second = [record.getMessage() for record in caplog.records]
     assert first.startswith(
         "warning[W0401]: `do_sample`, `temperature` of `generate` has no effect: the policy `static` takes the likeliest token"
     )
-    assert second.startswith("warning[W0401]: `do_sample=False` of `generate` has no effect: the policy `drawn` draws as it says itself")
+    assert second.startswith(
+        "warning[W0401]: `do_sample=False` of `generate` has no effect: the policy `drawn` draws as it says itself"
+    )
 
 
 def test_a_model_without_a_known_mask_says_what_to_pass(decoder: Any) -> None:
@@ -352,7 +444,9 @@ def test_a_model_without_a_known_mask_says_what_to_pass(decoder: Any) -> None:
 
 def test_a_tokenizer_beside_the_files_tells_the_mask(tmp_path: Path) -> None:
     denoiser = from_pretrained(tiny.saved(tmp_path, "qwen3"), device="cpu")
-    generated = denoiser.model.generate(**batch(PROMPTS), custom_generate=custom_generate("static"), max_new_tokens=4)
+    generated = denoiser.model.generate(
+        **batch(PROMPTS), custom_generate=custom_generate("static"), max_new_tokens=4
+    )
     assert answers(generated, PROMPTS) == expected(denoiser, PROMPTS, "static", gen_length=4)
 
 

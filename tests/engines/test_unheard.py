@@ -1,5 +1,5 @@
-"""Where another library's internals are met, an argument that nobody has heard of: what a library adds for itself passes, what the caller
-wrote is named.
+"""Where another library's internals are met, an argument that nobody has heard of: what a library adds for
+itself passes, what the caller wrote is named.
 
 Each test plays a version of transformers, or code around it, that there is not.
 """
@@ -20,9 +20,9 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin, Qwen3F
 from transformers.generation import LogitsProcessorList, MinLengthLogitsProcessor
 
 import dsldec
-from dsldec.engines.own_code import OwnCode, prepared
+from dsldec.engines.remote_code_model import OwnCode, prepared
 from dsldec.engines.transformers import custom_generate
-from dsldec.models import attention
+from dsldec.models import attention_hooks
 from dsldec.models.huggingface import denoiser_of, from_pretrained
 
 from ..models import tiny
@@ -45,7 +45,9 @@ def model(kind: type[Qwen3ForCausalLM] = Qwen3ForCausalLM) -> Any:
 
 @pytest.fixture(scope="module")
 def want() -> list[list[int]]:
-    generated: Tensor = model().generate(IDS, custom_generate=custom_generate("static", mask_id=MASK), max_new_tokens=6)
+    generated: Tensor = model().generate(
+        IDS, custom_generate=custom_generate("static", mask_id=MASK), max_new_tokens=6
+    )
     return generated.tolist()
 
 
@@ -75,11 +77,27 @@ class OwnGenerate(Anything):
     """A `generate` that makes everything itself, as code of a model's own has it."""
 
     @torch.no_grad()
-    def generate(self, inputs: Any = None, generation_config: Any = None, custom_generate: Any = None, **model_kwargs: Any) -> Any:
+    def generate(
+        self,
+        inputs: Any = None,
+        generation_config: Any = None,
+        custom_generate: Any = None,
+        **model_kwargs: Any,
+    ) -> Any:
         logits_processor = LogitsProcessorList([MinLengthLogitsProcessor(9, EOS)])
         config = GenerationConfig(max_length=9)
-        made = {name: value for name, value in model_kwargs.items() if name != "max_new_tokens"} | {"made_here": 3, "cache": DynamicCache()}
-        return custom_generate(self, inputs, logits_processor=logits_processor, stopping_criteria=[], generation_config=config, **made)
+        made = {name: value for name, value in model_kwargs.items() if name != "max_new_tokens"} | {
+            "made_here": 3,
+            "cache": DynamicCache(),
+        }
+        return custom_generate(
+            self,
+            inputs,
+            logits_processor=logits_processor,
+            stopping_criteria=[],
+            generation_config=config,
+            **made,
+        )
 
 
 class Peft(nn.Module):
@@ -112,7 +130,9 @@ WAYS = {
 
 
 @pytest.mark.parametrize("way", WAYS)
-def test_what_generate_makes_for_itself_passes(way: str, fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture) -> None:
+def test_what_generate_makes_for_itself_passes(
+    way: str, fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
     with caplog.at_level(logging.WARNING, logger="dsldec"):
         assert WAYS[way]().generate(IDS, custom_generate=fn, max_new_tokens=6).tolist() == want
     assert not caplog.records
@@ -130,19 +150,31 @@ def test_what_the_caller_wrote_is_refused_by_name(way: str, value: Any, fn: Any)
 
 @pytest.mark.parametrize("name", ["past_key_values", "position_ids", "inputs_embeds"])
 def test_what_only_the_caller_can_mean(name: str, fn: Any) -> None:
-    given = {"past_key_values": DynamicCache(), "position_ids": torch.arange(3)[None], "inputs_embeds": torch.ones(1, 3, 16)}[name]
-    with pytest.raises(dsldec.UsageError, match="`(past_key_values|cache)`" if name == "past_key_values" else f"`{name}`"):
+    given = {
+        "past_key_values": DynamicCache(),
+        "position_ids": torch.arange(3)[None],
+        "inputs_embeds": torch.ones(1, 3, 16),
+    }[name]
+    with pytest.raises(
+        dsldec.UsageError, match="`(past_key_values|cache)`" if name == "past_key_values" else f"`{name}`"
+    ):
         model().generate(IDS, custom_generate=fn, max_new_tokens=6, **{name: given})
 
 
-def test_a_parameter_of_a_generate_to_come(fn: Any, want: list[list[int]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_parameter_of_a_generate_to_come(
+    fn: Any, want: list[list[int]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It fills the parameter in for itself, and passes what it made on."""
     original = GenerationMixin.generate
 
     @torch.no_grad()
-    def generate(self: Any, inputs: Any = None, custom_generate: Any = None, to_come: Any = None, **kwargs: Any) -> Any:
+    def generate(
+        self: Any, inputs: Any = None, custom_generate: Any = None, to_come: Any = None, **kwargs: Any
+    ) -> Any:
         to_come = to_come or object()
-        return original(self, inputs, custom_generate=functools.partial(custom_generate, to_come=to_come), **kwargs)
+        return original(
+            self, inputs, custom_generate=functools.partial(custom_generate, to_come=to_come), **kwargs
+        )
 
     monkeypatch.setattr(GenerationMixin, "generate", generate)
     assert model().generate(IDS, custom_generate=fn, max_new_tokens=6).tolist() == want
@@ -165,17 +197,31 @@ class NoFrame:
         return generated.tolist()
 
 
-def test_without_the_frame_it_is_told(fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture) -> None:
+def test_without_the_frame_it_is_told(
+    fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
     call, mine = NoFrame(fn), type("Mine", (MinLengthLogitsProcessor,), {"__module__": "mine"})(9, EOS)
-    made = {"cache": DynamicCache(), "position_ids": torch.arange(3)[None], "use_cache": True, "attention_mask": torch.ones_like(IDS)}
+    made = {
+        "cache": DynamicCache(),
+        "position_ids": torch.arange(3)[None],
+        "use_cache": True,
+        "attention_mask": torch.ones_like(IDS),
+    }
     with caplog.at_level(logging.WARNING, logger="dsldec"):
-        assert call(model(), logits_processor=LogitsProcessorList([MinLengthLogitsProcessor(9, EOS)]), **made) == want
+        assert (
+            call(model(), logits_processor=LogitsProcessorList([MinLengthLogitsProcessor(9, EOS)]), **made)
+            == want
+        )
         assert not caplog.records
         for _ in range(2):
             assert call(model(), **{FOUND: object()}) == want
     (told,) = caplog.records
     assert f"`{FOUND}` of `generate` has no effect" in told.getMessage()
-    for refused in ({"logits_processor": [mine]}, {"inputs_embeds": torch.ones(1, 3, 16)}, {"token_type_ids": torch.ones_like(IDS)}):
+    for refused in (
+        {"logits_processor": [mine]},
+        {"inputs_embeds": torch.ones(1, 3, 16)},
+        {"token_type_ids": torch.ones_like(IDS)},
+    ):
         with pytest.raises(dsldec.UsageError, match=f"`{next(iter(refused))}`"):
             call(model(), **refused)
     with pytest.raises(dsldec.UsageError, match="nothing says how many tokens"):
@@ -185,7 +231,7 @@ def test_without_the_frame_it_is_told(fn: Any, want: list[list[int]], caplog: py
 
 def test_a_folders_function_needs_no_frame(fn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was called with is known."""
-    monkeypatch.setattr("dsldec.engines.written._frame_of_generate", lambda model: None)
+    monkeypatch.setattr("dsldec.engines.call_site._frame_of_generate", lambda model: None)
     made = model(Newer)
     with pytest.raises(dsldec.UsageError, match=FOUND):
         fn.generate(IDS, model=made, max_new_tokens=6, **{FOUND: 3})
@@ -203,11 +249,19 @@ def test_a_folders_function_needs_no_frame(fn: Any, monkeypatch: pytest.MonkeyPa
     assert pieces[-1] == []
 
 
-ANYTHING: dict[str, Any] = {"number": 3, "text": "three", "tensor": torch.ones(2), "list": [1], "object": object()}
+ANYTHING: dict[str, Any] = {
+    "number": 3,
+    "text": "three",
+    "tensor": torch.ones(2),
+    "list": [1],
+    "object": object(),
+}
 
 
 @pytest.mark.parametrize("value", ANYTHING.values(), ids=ANYTHING)
-def test_a_configuration_of_the_callers_is_told_of(value: Any, fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_configuration_of_the_callers_is_told_of(
+    value: Any, fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
     config = GenerationConfig(max_new_tokens=6)
     setattr(config, FOUND, value)
     with caplog.at_level(logging.WARNING, logger="dsldec"):
@@ -216,10 +270,14 @@ def test_a_configuration_of_the_callers_is_told_of(value: Any, fn: Any, want: li
 
 
 @pytest.mark.parametrize("value", [3, "three", [1], {"a": 1}])
-def test_a_configuration_of_the_models_passes(value: Any, fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture) -> None:
+def test_a_configuration_of_the_models_passes(
+    value: Any, fn: Any, want: list[list[int]], caplog: pytest.LogCaptureFixture
+) -> None:
     made = model()
     for name in (FOUND, "num_beams", "watermarking_config", "eos_token_id"):
-        setattr(made.generation_config, name, {FOUND: value, "num_beams": 1, "eos_token_id": [EOS, 45]}.get(name))
+        setattr(
+            made.generation_config, name, {FOUND: value, "num_beams": 1, "eos_token_id": [EOS, 45]}.get(name)
+        )
     with caplog.at_level(logging.WARNING, logger="dsldec"):
         assert made.generate(IDS, custom_generate=fn, max_new_tokens=6).tolist()[0][:4] == want[0][:4]
         assert not caplog.records
@@ -231,7 +289,9 @@ def test_a_configuration_of_the_models_passes(value: Any, fn: Any, want: list[li
         made.generate(IDS, custom_generate=fn, max_new_tokens=6, **{FOUND: "another"})
 
 
-def test_no_default_of_the_installed_version_is_taken_for_a_wish(fn: Any, caplog: pytest.LogCaptureFixture) -> None:
+def test_no_default_of_the_installed_version_is_taken_for_a_wish(
+    fn: Any, caplog: pytest.LogCaptureFixture
+) -> None:
     defaults = getattr(GenerationConfig(), "_get_default_generation_params", dict)() | {"max_length": 9}
     with caplog.at_level(logging.WARNING, logger="dsldec"):
         whole = model().generate(IDS, custom_generate=fn, generation_config=GenerationConfig(**defaults))
@@ -240,10 +300,16 @@ def test_no_default_of_the_installed_version_is_taken_for_a_wish(fn: Any, caplog
 
 
 def test_what_asks_for_no_chance_is_told_where_a_policy_draws(caplog: pytest.LogCaptureFixture) -> None:
-    drawn = custom_generate("policy drawn():\n  window blocks(4)\n  draw gumbel(2.0)\n  commit top(masked, 1, by=conf)\n", mask_id=MASK)
+    drawn = custom_generate(
+        "policy drawn():\n  window blocks(4)\n  draw gumbel(2.0)\n  commit top(masked, 1, by=conf)\n",
+        mask_id=MASK,
+    )
     with caplog.at_level(logging.WARNING, logger="dsldec"):
         NoFrame(drawn)(model(), generation_config=GenerationConfig(max_length=9, temperature=0.0))
-    assert "`temperature=0` of `generate` has no effect: the policy `drawn` draws as it says itself" in caplog.text
+    assert (
+        "`temperature=0` of `generate` has no effect: the policy `drawn` draws as it says itself"
+        in caplog.text
+    )
 
 
 def test_models_of_a_folders_own_code(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
@@ -255,7 +321,12 @@ def test_models_of_a_folders_own_code(tmp_path: Path, caplog: pytest.LogCaptureF
             "def generate(*inputs, model, **arguments):\n    return decode.generate(*inputs, model=model, **arguments)\n"
         )
         with caplog.at_level(logging.WARNING, logger="dsldec"):
-            given = {"revision": None, "attn_implementation": None, "tqdm_class": None, "trust_remote_code": True}
+            given = {
+                "revision": None,
+                "attn_implementation": None,
+                "tqdm_class": None,
+                "trust_remote_code": True,
+            }
             made = OwnCode.from_pretrained(str(folder), device_map="auto", **given)
             assert not caplog.records
             OwnCode.from_pretrained(str(folder), "positional", **given, **{FOUND: 3})
@@ -263,7 +334,11 @@ def test_models_of_a_folders_own_code(tmp_path: Path, caplog: pytest.LogCaptureF
     want = made.generate(IDS, max_new_tokens=6).tolist()
     assert made.generate(inputs=IDS, max_new_tokens=6, tokenizer=None, cache=None).tolist() == want
     assert made.generate(IDS, GenerationConfig(max_new_tokens=6)).tolist() == want
-    for wrong, says in (({FOUND: 3}, FOUND), ({"cache": DynamicCache()}, "`cache`"), ({"assistant_model": object()}, "`assistant_model`")):
+    for wrong, says in (
+        ({FOUND: 3}, FOUND),
+        ({"cache": DynamicCache()}, "`cache`"),
+        ({"assistant_model": object()}, "`assistant_model`"),
+    ):
         with pytest.raises(dsldec.UsageError, match=says):
             made.generate(IDS, max_new_tokens=6, **wrong)
     for ids in (IDS[0], IDS.tolist(), None):
@@ -274,19 +349,23 @@ def test_models_of_a_folders_own_code(tmp_path: Path, caplog: pytest.LogCaptureF
 
 
 def test_functions_for_attention_and_masks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Newer models and a newer torch give them more; whether that changes anything is found out by calling the model."""
-    whole, mask = attention._attend, attention._mask
-    monkeypatch.setattr(attention, "_attend", lambda *a, **k: whole(*a, **k, **{FOUND: object()}))
-    monkeypatch.setattr(attention, "_mask", lambda *a, **k: mask(*a, **k, **{FOUND: object()}))
+    """Newer models and a newer torch give them more; whether that changes anything is found out by calling
+    the model.
+    """
+    whole, mask = attention_hooks._attend, attention_hooks._mask
+    monkeypatch.setattr(attention_hooks, "_attend", lambda *a, **k: whole(*a, **k, **{FOUND: object()}))
+    monkeypatch.setattr(attention_hooks, "_mask", lambda *a, **k: mask(*a, **k, **{FOUND: object()}))
     denoiser = denoiser_of(model(), mask_id=MASK)
-    assert denoiser.kept(2, 30) is not None
-    call: Any = type("Call", (), {"seen": torch.ones(1, 1, 1, 4, dtype=torch.bool), "attend": lambda *_: torch.zeros(1)})()
-    with attention._Attentive(call):
+    assert denoiser.kv_cache(2, 30) is not None
+    call: Any = type(
+        "Call", (), {"seen": torch.ones(1, 1, 1, 4, dtype=torch.bool), "attend": lambda *_: torch.zeros(1)}
+    )()
+    with attention_hooks._Attentive(call):
         one = torch.ones(1, 2, 4, 8)
         assert F.scaled_dot_product_attention(one, one, one, dropout_p=0.0).shape == (1,)
-        with pytest.raises(attention.OwnWayError, match=FOUND):
-            attention._Attentive(call)._attend(one, one, one, **{FOUND: 3})
-        attention._Attentive(call)._attend(one, one, one, **{FOUND: None})
+        with pytest.raises(attention_hooks.UnsupportedAttention, match=FOUND):
+            attention_hooks._Attentive(call)._attend(one, one, one, **{FOUND: 3})
+        attention_hooks._Attentive(call)._attend(one, one, one, **{FOUND: None})
 
 
 def test_a_tokenizer_gives_more_than_ids(tmp_path: Path) -> None:

@@ -1,4 +1,5 @@
-"""Texts made to break the checker, the formatter and the reader of cases, and what holds for every one of them.
+"""Texts made to break the checker, the formatter and the reader of cases, and what holds for every one of
+them.
 
 `python -m tests.fuzz --seconds 3600 --seed 7` tries texts for an hour; `test_fuzz` does so for a minute.
 """

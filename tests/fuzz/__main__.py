@@ -1,4 +1,6 @@
-"""`python -m tests.fuzz --seconds 3600 --seed 7`: texts for an hour; what fails is shrunk, printed and saved. Exit status 1 if any."""
+"""`python -m tests.fuzz --seconds 3600 --seed 7`: texts for an hour; what fails is shrunk, printed and saved.
+Exit status 1 if any.
+"""
 
 from __future__ import annotations
 
@@ -13,8 +15,12 @@ from .texts import text_of
 from .worker import POLICY, Text, Worker
 
 
-def faults(seconds: float, seed: int, first: int = 0, most: int | None = None) -> Iterator[tuple[int, Text, str]]:
-    """Tries texts one after the other and gives those that fail, each kind of failure once; the last value counts the texts."""
+def faults(
+    seconds: float, seed: int, first: int = 0, most: int | None = None
+) -> Iterator[tuple[int, Text, str]]:
+    """Tries texts one after the other and gives those that fail, each kind of failure once; the last value
+    counts the texts.
+    """
     worker, ends, number, known = Worker(), time.monotonic() + seconds, first, set[str]()
     while time.monotonic() < ends and (most is None or number - first < most):
         text = text_of(seed, number)
@@ -23,7 +29,10 @@ def faults(seconds: float, seed: int, first: int = 0, most: int | None = None) -
             yield number, smaller(text, fault, worker), fault
         number += 1
     worker.close()
-    print(f"{number - first} texts of seed {seed} tried, {len(known)} faults; the slowest took {worker.slowest:.2f} s", flush=True)
+    print(
+        f"{number - first} texts of seed {seed} tried, {len(known)} faults; the slowest took {worker.slowest:.2f} s",
+        flush=True,
+    )
 
 
 def smaller(text: Text, fault: str, worker: Worker) -> Text:
@@ -47,7 +56,10 @@ def main() -> int:
         given.save.mkdir(exist_ok=True)
         file = given.save / f"{given.seed}-{number}.{'policy' if text.kind == POLICY else 'cases'}"
         file.write_text(text.text, encoding="utf-8", errors="surrogatepass", newline="")
-        print(f"seed {given.seed}, text {number} ({text.kind}): {fault}\n{file}:\n{text.text[:500]!r}\n", flush=True)
+        print(
+            f"seed {given.seed}, text {number} ({text.kind}): {fault}\n{file}:\n{text.text[:500]!r}\n",
+            flush=True,
+        )
     return 1 if found else 0
 
 

@@ -1,4 +1,6 @@
-"""Texts derived from `grammar/policy.lark` at random, with words from the table of words: right in form, wrong in most else."""
+"""Texts derived from `grammar/policy.lark` at random, with words from the table of words: right in form,
+wrong in most else.
+"""
 
 from __future__ import annotations
 
@@ -12,11 +14,40 @@ OWN = ("a", "b", "near", "calm", "p1")
 KINDS = tuple(sorted({str(kind) for kind in words.PARAMETER_KINDS | words.STATE_KINDS}))
 SHAPES = (*words.WINDOWS, *words.DRAWS, *words.TRANSFORMS)
 SLOTS = tuple(sorted({slot.name for word in words.WORDS.values() for slot in word.slots if slot.named}))
-NUMBERS = ("0", "1", "2", "4", "32", "0.5", ".9", "1e-3", "007", "65536", "65537", "1000000000", "1e30", "1e999", "9" * 400, "1e-400")
+NUMBERS = (
+    "0",
+    "1",
+    "2",
+    "4",
+    "32",
+    "0.5",
+    ".9",
+    "1e-3",
+    "007",
+    "65536",
+    "65537",
+    "1000000000",
+    "1e30",
+    "1e999",
+    "9" * 400,
+    "1e-400",
+)
 TEXTS = ('"what it does"', '""', '"""two\n lines"""', '"# no comment"')
-LITERAL = {"EACH": "each", "EXACT": "exact", "TRUE": "true", "FALSE": "false", "MINUS": "-", "LPAR": "(", "RPAR": ")"}
+LITERAL = {
+    "EACH": "each",
+    "EXACT": "exact",
+    "TRUE": "true",
+    "FALSE": "false",
+    "MINUS": "-",
+    "LPAR": "(",
+    "RPAR": ")",
+}
 SIGNS = {"COLON": ":", "COMMA": ",", "EQUAL": "=", "__ANON_0": "..", "POWER_OPERATOR": "**"}
-CHOICES = {"COMPARE": "< <= > >= == !=".split(), "SUM_OPERATOR": "+ -".split(), "PRODUCT_OPERATOR": "* / // %".split()}
+CHOICES = {
+    "COMPARE": "< <= > >= == !=".split(),
+    "SUM_OPERATOR": "+ -".split(),
+    "PRODUCT_OPERATOR": "* / // %".split(),
+}
 FAR = 99
 
 
@@ -92,7 +123,17 @@ class Derived:
         return LITERAL.get(name) or SIGNS.get(name) or name.lower()
 
     def name(self) -> str:
-        pools = (OWN, OWN, OWN, tuple(words.WORDS), tuple(words.WORDS), SHAPES, KINDS, SLOTS, ("block", "sequence"))
+        pools = (
+            OWN,
+            OWN,
+            OWN,
+            tuple(words.WORDS),
+            tuple(words.WORDS),
+            SHAPES,
+            KINDS,
+            SLOTS,
+            ("block", "sequence"),
+        )
         return self.rng.choice(self.rng.choice(pools))
 
 

@@ -1,4 +1,5 @@
-"""What holds for every text: nothing is raised, what is said can be drawn, what is formatted means the same, what is accepted runs.
+"""What holds for every text: nothing is raised, what is said can be drawn, what is formatted means the same,
+what is accepted runs.
 
 Torch-free but for cases, which are run. Not here: how long it may take (`worker`).
 """
@@ -49,11 +50,17 @@ def policy_holds(text: str) -> None:
     found, diagnostics = soon(policies.check, text)
     soon(drawn, diagnostics)
     claim(found is not None or bool(diagnostics), "a text is refused without a reason")
-    claim((found is None) == any(d.code.startswith("E") for d in diagnostics), "errors and acceptance do not agree")
+    claim(
+        (found is None) == any(d.code.startswith("E") for d in diagnostics),
+        "errors and acceptance do not agree",
+    )
     after, wrong = soon(formatted, Source(text))
     drawn(wrong)
     claim(after is not None or bool(wrong), "a text is not formatted without a reason")
-    claim(found is None or after is not None or wrong[0].code in ("E0104", "E0108"), "an accepted policy is not formatted")
+    claim(
+        found is None or after is not None or wrong[0].code in ("E0104", "E0108"),
+        "an accepted policy is not formatted",
+    )
     if after is not None:
         formatted_holds(after, found, diagnostics)
     if found is not None:
@@ -75,7 +82,10 @@ def drawn(diagnostics: list[Diagnostic]) -> None:
         claim(diagnostic.code in CODES and bool(diagnostic.message), "a diagnostic without code or message")
         claim(all(line.isprintable() for line in shown.split("\n")), "a diagnostic steers the terminal")
         span = diagnostic.span
-        claim(span is None or 0 <= span.start <= span.end <= len(span.source.text), "a diagnostic outside its text")
+        claim(
+            span is None or 0 <= span.start <= span.end <= len(span.source.text),
+            "a diagnostic outside its text",
+        )
         json.dumps(record("x.policy", diagnostic))
 
 
@@ -83,7 +93,9 @@ def formatted_holds(text: str, found: policies.Policy | None, diagnostics: list[
     """What is formatted stays as it is when it is formatted again, and means what it meant."""
     claim(formatted(Source(text)) == (text, []), "formatting twice differs from formatting once")
     again, more = policies.check(text)
-    claim([d.code for d in more] == [d.code for d in diagnostics], "formatting changes what is said of a text")
+    claim(
+        [d.code for d in more] == [d.code for d in diagnostics], "formatting changes what is said of a text"
+    )
     same = again is None if found is None else again is not None and str(again.program) == str(found.program)
     claim(same, "formatting changes what a policy does")
 

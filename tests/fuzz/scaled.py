@@ -1,4 +1,5 @@
-"""Texts that grow in one construct each, up to the limits: what takes the square of a construct's number shows here.
+"""Texts that grow in one construct each, up to the limits: what takes the square of a construct's number
+shows here.
 
 Each is a function of a number and the number at which the text is about as large as it may be.
 """
@@ -30,20 +31,35 @@ PLACES = (
 
 def nested(nest: str, place: str) -> Scaled:
     before, value, behind = nest.split("|")
-    parts = len((before + behind).replace("(", " ( ").replace(")", " ) ").replace(",", " , ").replace("=", " = ").split())
+    parts = len(
+        (before + behind)
+        .replace("(", " ( ")
+        .replace(")", " ) ")
+        .replace(",", " , ")
+        .replace("=", " = ")
+        .split()
+    )
     deep = before * DEPTH + value + behind * DEPTH
-    return lambda n: START + "".join(place.format(i=i, e=deep) for i in range(n)) + BEST, max(1, PARTS // (parts * DEPTH + 20))
+    return lambda n: START + "".join(place.format(i=i, e=deep) for i in range(n)) + BEST, max(
+        1, PARTS // (parts * DEPTH + 20)
+    )
 
 
 def lines(line: str, first: str = "", last: str = BEST) -> Callable[[int], str]:
     """Lines in which `{i}` is their number, `{j}` that of the line before."""
-    return lambda n: START + first + "".join(line.format(i=i, j=i - 1) for i in range(1, n + 1)) + last.format(n=n)
+    return lambda n: (
+        START + first + "".join(line.format(i=i, j=i - 1) for i in range(1, n + 1)) + last.format(n=n)
+    )
 
 
-def phases(header: str, *statements: str, last: str = "  phase z:\n    commit top(masked, 1, by=conf)\n") -> Callable[[int], str]:
+def phases(
+    header: str, *statements: str, last: str = "  phase z:\n    commit top(masked, 1, by=conf)\n"
+) -> Callable[[int], str]:
     def text(n: int) -> str:
         one = f"  {header}\n" + "".join(f"    {statement}\n" for statement in statements)
-        return START + "".join(one.format(i=i, k=(i + 1) % n, next=i + 1) for i in range(n)) + last.format(n=n)
+        return (
+            START + "".join(one.format(i=i, k=(i + 1) % n, next=i + 1) for i in range(n)) + last.format(n=n)
+        )
 
     return text
 
@@ -64,21 +80,37 @@ def _long(word: str, sign: str) -> str:
 LETS: dict[str, Scaled] = {
     "names in a chain": (lines("  x{i} = x{j} + 1\n", "  x0 = conf\n"), 1900),
     "names that double": (lines("  x{i} = x{j} + x{j}\n", "  x0 = conf\n"), 1600),
-    "counts that double": (lines("  x{i} = max(x{j}, x{j})\n", "  x0 = 1\n", "  commit top(masked, x{n}, by=conf)\n"), 1200),
+    "counts that double": (
+        lines("  x{i} = max(x{j}, x{j})\n", "  x0 = 1\n", "  commit top(masked, x{n}, by=conf)\n"),
+        1200,
+    ),
     "masks that double": (lines("  x{i} = x{j} and x{j}\n", "  x0 = masked\n", "  commit x{n}\n"), 1600),
-    "conditions looked through": (lines("  next a when b\n", f"  a = {_long('idle', 'or')}\n  b = {_long('a', 'or')}\n"), 2400),
-    "counts looked through": (lines("  commit masked at least b by conf\n", f"  a = {_long('1', '+')}\n  b = {_long('a', '+')}\n"), 1200),
+    "conditions looked through": (
+        lines("  next a when b\n", f"  a = {_long('idle', 'or')}\n  b = {_long('a', 'or')}\n"),
+        2400,
+    ),
+    "counts looked through": (
+        lines("  commit masked at least b by conf\n", f"  a = {_long('1', '+')}\n  b = {_long('a', '+')}\n"),
+        1200,
+    ),
     "sums looked through": (
         lines(
-            "  commit prefix(masked, by=b, while=b + b > 1) at least 1 by conf\n", f"  a = {_long('conf', '+')}\n  b = {_long('a', '-')}\n"
+            "  commit prefix(masked, by=b, while=b + b > 1) at least 1 by conf\n",
+            f"  a = {_long('conf', '+')}\n  b = {_long('a', '-')}\n",
         ),
         400,
     ),
     "running sums": (
-        lines("  commit prefix(masked, by=conf, while=a - a > 1) at least 1 by conf\n", f"  a = {_long('cumsum(conf)', '+')}\n"),
+        lines(
+            "  commit prefix(masked, by=conf, while=a - a > 1) at least 1 by conf\n",
+            f"  a = {_long('cumsum(conf)', '+')}\n",
+        ),
         400,
     ),
-    "fills": (lines("  fill when b\n", f"  a = {_long('steps_in_window > 3', 'or')}\n  b = {_long('a', 'or')}\n"), 2400),
+    "fills": (
+        lines("  fill when b\n", f"  a = {_long('steps_in_window > 3', 'or')}\n  b = {_long('a', 'or')}\n"),
+        2400,
+    ),
     "names above phases": (
         lambda n: (
             START
@@ -90,36 +122,75 @@ LETS: dict[str, Scaled] = {
     ),
 }
 DECLARED: dict[str, Scaled] = {
-    "states": (lambda n: START + "".join(f"  state s{i}: real each = 0 per block\n  set s{i} = s{i} + 1\n" for i in range(n)) + BEST, 100),
+    "states": (
+        lambda n: (
+            START
+            + "".join(f"  state s{i}: real each = 0 per block\n  set s{i} = s{i} + 1\n" for i in range(n))
+            + BEST
+        ),
+        100,
+    ),
     "many states": (lines("  state s{i}: int = 0 per block\n"), 1200),
     "states and phases": (
         lambda n: (
             START
             + "".join(f"  state s{i}: real each = 0 per p{i}\n" for i in range(n))
-            + "".join(f"  phase p{i}:\n    fill\n    set s{i} = s{i} + 1\n    next p{(i + 1) % n}\n" for i in range(n))
+            + "".join(
+                f"  phase p{i}:\n    fill\n    set s{i} = s{i} + 1\n    next p{(i + 1) % n}\n"
+                for i in range(n)
+            )
         ),
         100,
     ),
     "parameters": (listed("policy p(", "a{i}: int = 1 in 1..9", "):\n  window all\n" + BEST), 100),
     "many parameters": (listed("policy p(", "a{i}: int = 1 in 1..9", "):\n  window all\n" + BEST), 1000),
     "functions": (lines("  def f{i}(m) = m + 1\n  x{i} = f{i}(conf)\n"), 600),
-    "functions that double": (lines("  def f{i}(m) = f{j}(m) + f{j}(m)\n", "  def f0(m) = m\n", "  commit f{n}(conf) > 1\n"), 580),
-    "functions in a chain": (lines("  def f{i}(m) = f{j}(m)\n", "  def f0(m) = m\n", "  commit f{n}(conf) > 1\n"), 900),
-    "functions that hold each other": (lines("  def f{i}(m) = f{j}(m) + 1\n  def f{j}(m) = f{i}(m)\n  x{i} = f{i}(1)\n"), 300),
+    "functions that double": (
+        lines("  def f{i}(m) = f{j}(m) + f{j}(m)\n", "  def f0(m) = m\n", "  commit f{n}(conf) > 1\n"),
+        580,
+    ),
+    "functions in a chain": (
+        lines("  def f{i}(m) = f{j}(m)\n", "  def f0(m) = m\n", "  commit f{n}(conf) > 1\n"),
+        900,
+    ),
+    "functions that hold each other": (
+        lines("  def f{i}(m) = f{j}(m) + 1\n  def f{j}(m) = f{i}(m)\n  x{i} = f{i}(1)\n"),
+        300,
+    ),
     "a function's parameters": (
-        lambda n: listed(START + "  def f(", "a{i}", ") = 1\n")(n) + repeated("  x = f(1", ",1", ")\n")(n - 1) + BEST,
+        lambda n: (
+            listed(START + "  def f(", "a{i}", ") = 1\n")(n)
+            + repeated("  x = f(1", ",1", ")\n")(n - 1)
+            + BEST
+        ),
         2400,
     ),
-    "a long function": (lambda n: START + f"  def f(a) = {_long('a', '+')}\n" + "  x = f(conf)\n" * n + BEST, 100),
+    "a long function": (
+        lambda n: START + f"  def f(a) = {_long('a', '+')}\n" + "  x = f(conf)\n" * n + BEST,
+        100,
+    ),
     "phases in a circle": (phases("phase p{i}:", "commit masked and conf > 0.9", "next p{k} when idle"), 99),
     "phases with visits": (
-        phases("phase p{i} at most window_length visits else z:", "commit masked and conf > 0.9", "next p{k} when idle"),
+        phases(
+            "phase p{i} at most window_length visits else z:",
+            "commit masked and conf > 0.9",
+            "next p{k} when idle",
+        ),
         99,
     ),
-    "phases in a chain": (phases("phase p{i} when idle else p{next}:", "fill", "next p0", last="  phase p{n}:\n    fill\n"), 99),
+    "phases in a chain": (
+        phases("phase p{i} when idle else p{next}:", "fill", "next p0", last="  phase p{n}:\n    fill\n"),
+        99,
+    ),
     "many phases": (phases("phase p{i}:", "commit top(masked, 1, by=conf)", "next p{k}"), 700),
     "phases that all lead to all": (
-        lambda n: START + "".join(f"  phase p{i}:\n    fill\n" + "".join(f"    next p{j} when idle\n" for j in range(n)) for i in range(n)),
+        lambda n: (
+            START
+            + "".join(
+                f"  phase p{i}:\n    fill\n" + "".join(f"    next p{j} when idle\n" for j in range(n))
+                for i in range(n)
+            )
+        ),
         45,
     ),
     "ways out of a phase": (
@@ -158,15 +229,32 @@ WRONG: dict[str, Scaled] = {
     "stairs": (lambda n: START + "".join(" " * (2 + i) + "x = 1\n" for i in range(n)) + BEST, 600),
     "quotes": (repeated(START, '  """\n', BEST), 40_000),
     "quotes that nothing closes": (repeated(START, '  """a\\', "\n" + BEST), 2400),
-    "functions in phases": (phases("phase p{i}:", "def f{i}(m) = f{i}(m) + 1", "commit top(masked, 1, by=f{i}(conf))", "next p{k}"), 99),
+    "functions in phases": (
+        phases(
+            "phase p{i}:", "def f{i}(m) = f{i}(m) + 1", "commit top(masked, 1, by=f{i}(conf))", "next p{k}"
+        ),
+        99,
+    ),
 }
 LONG: dict[str, Scaled] = {
     "comments": (repeated(START, "  # c\n", BEST), 40_000),
     "comments in brackets": (repeated(START + "  x = min(conf,\n", "  # c\n", "  conf)\n" + BEST), 40_000),
-    "comments in a header": (repeated("policy p(a: int = 1,\n", "  # c\n", "  b: int = 2):\n  window all\n" + BEST), 40_000),
-    "comments between arguments": (lambda n: START + "  x = min(" + ",\n # c\n".join(["conf"] * n) + ")\n" + BEST, 4800),
-    "comments deep inside": (lambda n: START + ("  x = " + "abs( # c\n" * 90 + "conf" + ")" * 90 + "\n") * n + BEST, 34),
-    "comments behind a chain": (lambda n: START + "  x = (" + " + # c\n".join(["conf"] * 95) + ")\n" * n + BEST, 1),
+    "comments in a header": (
+        repeated("policy p(a: int = 1,\n", "  # c\n", "  b: int = 2):\n  window all\n" + BEST),
+        40_000,
+    ),
+    "comments between arguments": (
+        lambda n: START + "  x = min(" + ",\n # c\n".join(["conf"] * n) + ")\n" + BEST,
+        4800,
+    ),
+    "comments deep inside": (
+        lambda n: START + ("  x = " + "abs( # c\n" * 90 + "conf" + ")" * 90 + "\n") * n + BEST,
+        34,
+    ),
+    "comments behind a chain": (
+        lambda n: START + "  x = (" + " + # c\n".join(["conf"] * 95) + ")\n" * n + BEST,
+        1,
+    ),
     "blank lines": (repeated(START, "\n", BEST), 250_000),
     "blanks": (repeated(START + "  x =", " ", "1\n" + BEST), 250_000),
     "tabs": (repeated(START, "\t", "x = 1\n" + BEST), 250_000),
@@ -178,7 +266,10 @@ LONG: dict[str, Scaled] = {
     "a long description": (repeated('policy p():\n  """', "a\n", '"""\n  window all\n' + BEST), 120_000),
     "a long call": (listed(START + "  x = min(", "conf", ")\n" + BEST), 4800),
     "a long comparison": (lambda n: START + "  x = " + " < ".join(["conf"] * n) + "\n" + BEST, 4800),
-    "windows line ends": (lambda n: (START + "".join(f"  x{i} = 1\n" for i in range(n)) + BEST).replace("\n", "\r\n"), 2400),
+    "windows line ends": (
+        lambda n: (START + "".join(f"  x{i} = 1\n" for i in range(n)) + BEST).replace("\n", "\r\n"),
+        2400,
+    ),
 }
 SCALED: dict[str, Scaled] = {
     **{f"{place.strip()}: {nest}": nested(nest, place) for nest in NESTS for place in PLACES},

@@ -14,7 +14,10 @@ SECONDS, TEXTS = 60, 1000  # a faster machine tries no others: what passes today
 
 
 def test_a_minute_of_texts() -> None:
-    assert [f"text {number}, {fault}: {text.text!r}" for number, text, fault in faults(SECONDS, seed=1, most=TEXTS)] == []
+    assert [
+        f"text {number}, {fault}: {text.text!r}"
+        for number, text, fault in faults(SECONDS, seed=1, most=TEXTS)
+    ] == []
 
 
 @pytest.fixture(scope="module")

@@ -1,4 +1,5 @@
-"""Texts to try, one for each seed and number: derived from the grammar, mutated from policies that there are, scaled.
+"""Texts to try, one for each seed and number: derived from the grammar, mutated from policies that there are,
+scaled.
 
 Not here: what holds for them (`holds`).
 """
@@ -19,20 +20,42 @@ from .derived import derived
 from .scaled import SCALED
 from .worker import POLICY, ROOT, Text
 
-STRANGE = '\0 \ud800 \ufeff é ä ² “ ” \x1b[2J \u202e \t \r \x0c \\ ; ! && == : :: .. ... """ " \' ( ) , = - ** // 1e999 9'.split(" ")
-STRANGE += ["\n", "\n\n", "\n  ", "\n    ", "\r\n", " ", "  # c\n", "9" * 400, "a" * 300, "(" * 120, "not " * 120, "1 + " * 120]
-CELLS = [". _ - eos 0 1 7 .5 0.9 1 1.5 -1 inf nan 1e999 999999999 9999999999 é # =".split(), "a=1 set confidence=0.9 block=2".split()]
+STRANGE = '\0 \ud800 \ufeff é ä ² “ ” \x1b[2J \u202e \t \r \x0c \\ ; ! && == : :: .. ... """ " \' ( ) , = - ** // 1e999 9'.split(
+    " "
+)
+STRANGE += [
+    "\n",
+    "\n\n",
+    "\n  ",
+    "\n    ",
+    "\r\n",
+    " ",
+    "  # c\n",
+    "9" * 400,
+    "a" * 300,
+    "(" * 120,
+    "not " * 120,
+    "1 + " * 120,
+]
+CELLS = [
+    ". _ - eos 0 1 7 .5 0.9 1 1.5 -1 inf nan 1e999 999999999 9999999999 é # =".split(),
+    "a=1 set confidence=0.9 block=2".split(),
+]
 
 
 @cache
 def policies() -> tuple[str, ...]:
-    """Policies that there are: shipped, published, those of the codes, of the reference page, and well-typed random ones."""
+    """Policies that there are: shipped, published, those of the codes, of the reference page, and well-typed
+    random ones.
+    """
     from ..backends.policies import random_policy
     from ..checks.test_diagnostics import CASES
 
     page = (ROOT / "grammar" / "README.md").read_text(encoding="utf-8")
     found = [policy_file(name).read_text(encoding="utf-8") for name in shipped_policies()]
-    found += [path.read_text(encoding="utf-8") for path in sorted(Path(ROOT, "tests", "published").glob("*.policy"))]
+    found += [
+        path.read_text(encoding="utf-8") for path in sorted(Path(ROOT, "tests", "published").glob("*.policy"))
+    ]
     found += [text for code in CODES.values() for text in (code.bad, code.good) if 0 < len(text) < 10_000]
     found += [part.split("```")[0] for part in page.split("```policy\n")[1:]]
     found += [*CASES.values()]

@@ -1,6 +1,8 @@
-"""A process that tries texts under limits: processor time (not the clock's, so that a busy machine changes nothing) and memory.
+"""A process that tries texts under limits: processor time (not the clock's, so that a busy machine changes
+nothing) and memory.
 
-What exceeds them far ends the process, and its parent sees that. Not here: what is tried (`texts`), what holds (`holds`).
+What exceeds them far ends the process, and its parent sees that. Not here: what is tried (`texts`), what
+holds (`holds`).
 """
 
 from __future__ import annotations
@@ -29,7 +31,9 @@ class Text:
 
 
 class Worker:
-    """Two processes, each started when it is needed and again when it ended: cases need torch, whose address space is no measure."""
+    """Two processes, each started when it is needed and again when it ended: cases need torch, whose address
+    space is no measure.
+    """
 
     def __init__(self) -> None:
         self.processes: dict[bool, subprocess.Popen[str]] = {}
@@ -40,7 +44,9 @@ class Worker:
         limited = text.kind == POLICY
         if limited not in self.processes:
             command = [sys.executable, "-m", "tests.fuzz.worker"]
-            self.processes[limited] = subprocess.Popen(command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE)
+            self.processes[limited] = subprocess.Popen(
+                command, cwd=ROOT, text=True, stdin=subprocess.PIPE, stdout=subprocess.PIPE
+            )
         process = self.processes[limited]
         assert process.stdin is not None
         assert process.stdout is not None

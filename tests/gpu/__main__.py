@@ -1,8 +1,10 @@
-"""`make gpu`: every check of this folder and the benchmarks of a GPU, within a time limit; the table and the JSON come last.
+"""`make gpu`: every check of this folder and the benchmarks of a GPU, within a time limit; the table and the
+JSON come last.
 
-`python -m tests.gpu [--minutes 7] [--json FILE] [--device cuda] [--only CHECK]` from a checkout, with any Python that has torch,
-triton, transformers and lark. Nothing needs to be installed: a `lark-*.whl` in `wheels/` or `.whl/` is used where lark is missing.
-Without a GPU it says so, and runs what fake tensors can check. Exit status: 0 if all that ran passed, 1 if not, 2 if it cannot run.
+`python -m tests.gpu [--minutes 7] [--json FILE] [--device cuda] [--only CHECK]` from a checkout, with any
+Python that has torch, triton, transformers and lark. Nothing needs to be installed: a `lark-*.whl` in
+`wheels/` or `.whl/` is used where lark is missing. Without a GPU it says so, and runs what fake tensors can
+check. Exit status: 0 if all that ran passed, 1 if not, 2 if it cannot run.
 """
 
 from __future__ import annotations
@@ -34,7 +36,9 @@ BENCHED = ("static", "threshold", "dico")
 
 @dataclass(frozen=True)
 class Check:
-    """A command of its own, and the seconds it may take. `alone`: what it times must not be disturbed by others."""
+    """A command of its own, and the seconds it may take. `alone`: what it times must not be disturbed by
+    others.
+    """
 
     name: str
     command: tuple[str, ...]
@@ -97,11 +101,17 @@ def outcome_of(check: Check, ends_at: float) -> Outcome:
     return Outcome(check.name, "passed" if passed else "failed", seconds, lines, result.figures)
 
 
-def ran_within(seconds: float, command: Sequence[str], environment: Mapping[str, str]) -> tuple[int | None, str, str]:
-    """Exit status (None: it was stopped), standard output and standard error of a command and all that it starts."""
+def ran_within(
+    seconds: float, command: Sequence[str], environment: Mapping[str, str]
+) -> tuple[int | None, str, str]:
+    """Exit status (None: it was stopped), standard output and standard error of a command and all that it
+    starts.
+    """
     pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
     # A session of its own: compilers that it has started would go on, and keep its output open.
-    with subprocess.Popen(command, cwd=ROOT, env=dict(environment), text=True, start_new_session=True, **pipes) as process:
+    with subprocess.Popen(
+        command, cwd=ROOT, env=dict(environment), text=True, start_new_session=True, **pipes
+    ) as process:
         try:
             said, complained = process.communicate(timeout=seconds)
             return process.returncode, said, complained
@@ -114,7 +124,9 @@ def outcomes(checks: Sequence[Check], ends_at: float) -> Iterator[Outcome]:
     """First those that may run side by side, then one after the other what must be alone."""
     workers = max(1, min(MOST_AT_ONCE, (os.cpu_count() or 2) - 1))
     with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(lambda check: outcome_of(check, ends_at), [check for check in checks if not check.alone])
+        yield from pool.map(
+            lambda check: outcome_of(check, ends_at), [check for check in checks if not check.alone]
+        )
     for check in checks:
         if check.alone:
             yield outcome_of(check, ends_at)
@@ -124,8 +136,17 @@ def machine() -> dict[str, Any]:
     """What the figures hold for: the card's name, its memory, and the versions."""
     import torch
 
-    versions = {name: found.__version__ for name in ("torch", "triton", "transformers") if (found := _imported(name)) is not None}
-    about: dict[str, Any] = {"python": platform.python_version(), **versions, "cores": os.cpu_count(), "gpu": None}
+    versions = {
+        name: found.__version__
+        for name in ("torch", "triton", "transformers")
+        if (found := _imported(name)) is not None
+    }
+    about: dict[str, Any] = {
+        "python": platform.python_version(),
+        **versions,
+        "cores": os.cpu_count(),
+        "gpu": None,
+    }
     if torch.cuda.is_available():
         properties = torch.cuda.get_device_properties(0)
         about |= {"gpu": properties.name, "memory, GiB": round(properties.total_memory / 2**30, 1)}
@@ -161,8 +182,12 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="make gpu", description="Check dsldec on a GPU.")
     parser.add_argument("--minutes", type=float, default=7.0, help="stop after so many (default: 7)")
     parser.add_argument("--json", metavar="FILE", help="write everything measured there too")
-    parser.add_argument("--device", default="cuda", choices=("cuda", "cpu"), help="cpu: try the checks themselves")
-    parser.add_argument("--only", action="append", metavar="CHECK", help="those whose name begins like this; may be repeated")
+    parser.add_argument(
+        "--device", default="cuda", choices=("cuda", "cpu"), help="cpu: try the checks themselves"
+    )
+    parser.add_argument(
+        "--only", action="append", metavar="CHECK", help="those whose name begins like this; may be repeated"
+    )
     options = parser.parse_args()
     if (help_ := carry_lark()) is not None:
         print(help_, file=sys.stderr)
@@ -187,7 +212,11 @@ def main() -> int:
         for one in outcomes(wanted, began + 60 * options.minutes):
             found.append(one)
             print(f"\n{one.name}: {one.state} ({one.seconds:.0f} s)", *one.lines, sep="\n  ", flush=True)
-    everything = {"machine": there, "seconds": round(time.monotonic() - began), "checks": [asdict(one) for one in found]}
+    everything = {
+        "machine": there,
+        "seconds": round(time.monotonic() - began),
+        "checks": [asdict(one) for one in found],
+    }
     text = json.dumps(everything)
     if options.json:
         Path(options.json).write_text(text + "\n", encoding="utf-8")

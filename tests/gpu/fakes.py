@@ -1,8 +1,9 @@
-"""What can be checked of the GPU's code without a GPU: tensors that have a device and a shape, and no numbers.
+"""What can be checked of the GPU's code without a GPU: tensors that have a device and a shape, and no
+numbers.
 
-`python -m tests.gpu.fakes`. Every policy's step and the loop around it run on fake tensors of a GPU: an operation on tensors of two
-devices raises, and so does one that reads a value, since both would be mistakes on a GPU. Torch takes these tensors through its real
-operators, but no kernel runs.
+`python -m tests.gpu.fakes`. Every policy's step and the loop around it run on fake tensors of a GPU: an
+operation on tensors of two devices raises, and so does one that reads a value, since both would be mistakes
+on a GPU. Torch takes these tensors through its real operators, but no kernel runs.
 """
 
 from __future__ import annotations
@@ -19,10 +20,10 @@ from torch import Tensor
 from torch._subclasses import FakeTensorMode
 
 import dsldec
-from dsldec.backends import reading
+from dsldec.backends import vocabulary_dispatch
 from dsldec.backends.step import Step, parameter_tensors
-from dsldec.runtime import decode, logits, lookahead
-from dsldec.runtime.advance import Advance
+from dsldec.runtime import decode, decode_loop, logits
+from dsldec.runtime.step_runner import StepRunner
 
 from .results import Result, run
 
@@ -33,7 +34,9 @@ PUBLISHED = Path(__file__).parent.parent / "published"
 
 
 def device_of_fakes() -> str:
-    """`cuda` where this build of torch can pretend to have it; else `lazy`, a device that every build knows and that is not the CPU."""
+    """`cuda` where this build of torch can pretend to have it; else `lazy`, a device that every build knows
+    and that is not the CPU.
+    """
     try:
         with FakeTensorMode():
             torch.empty(2, device="cuda")[0] = 1.0  # an assignment by index asks the build for the device
@@ -47,19 +50,25 @@ DEVICE = device_of_fakes()
 
 @contextmanager
 def fake_gpu() -> Iterator[FakeTensorMode]:
-    """Inside, tensors are fake, and taken for logits; what reads them is torch's form, as they have nothing that a kernel could read."""
-    by_torch = mock.patch.object(reading, "on_cpu", reading.statistics)
+    """Inside, tensors are fake, and taken for logits; what reads them is torch's form, as they have nothing
+    that a kernel could read.
+    """
+    by_torch = mock.patch.object(vocabulary_dispatch, "on_cpu", vocabulary_dispatch.statistics)
     taken = mock.patch.object(logits, "FakeTensor", ())  # `isinstance` is false for all
     with by_torch, taken, FakeTensorMode(allow_non_fake_inputs=True) as mode:
         yield mode
 
 
 def on_device(values: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: torch.empty(value.shape, dtype=value.dtype, device=DEVICE) for name, value in values.items()}
+    return {
+        name: torch.empty(value.shape, dtype=value.dtype, device=DEVICE) for name, value in values.items()
+    }
 
 
 def step_is_whole(policy: dsldec.Policy) -> None:
-    """Run one step. Raises where it mixes devices or reads a value, or where a result's device, shape or dtype is wrong."""
+    """Run one step. Raises where it mixes devices or reads a value, or where a result's device, shape or
+    dtype is wrong.
+    """
     step = policy.compile("eager", mask_id=MASK, eos_id=EOS)
     with fake_gpu():
         scores = torch.empty(ROWS, POSITIONS, VOCABULARY, device=DEVICE, dtype=torch.bfloat16)
@@ -68,7 +77,11 @@ def step_is_whole(policy: dsldec.Policy) -> None:
         state = step.start(ROWS, POSITIONS, DEVICE, vocab_size=VOCABULARY)
         params = on_device(parameter_tensors(step.program, policy.parameters))
         after, done, following = step(scores, canvas, editable, state, params)
-        for name, value, like in (("canvas", after, canvas), ("done", done, editable[:, 0]), *((n, following[n], state[n]) for n in state)):
+        for name, value, like in (
+            ("canvas", after, canvas),
+            ("done", done, editable[:, 0]),
+            *((n, following[n], state[n]) for n in state),
+        ):
             found, expected = (value.device, value.shape, value.dtype), (like.device, like.shape, like.dtype)
             assert found == expected, f"`{name}` is {found} and should be {expected}"
 
@@ -95,16 +108,18 @@ class NeverHeard:
 
 def loop_is_whole(policy: dsldec.Policy, drafts: int | None, forwards: int = 6) -> None:
     """Run some forwards of the loop. Raises where it mixes devices, or reads a value other than by the poll."""
-    original = Advance.__init__
+    original = StepRunner.__init__
 
     def with_fakes(advance: Any, step: Step, *args: Any, **how: Any) -> None:
         original(advance, replace(step, params=on_device(dict(step.params))), *args, **how)
 
     bound = mock.patch.object(decode, "_most", return_value=lambda request: forwards)
-    poll = mock.patch.object(lookahead, "polling", return_value=NeverHeard())
-    placed = mock.patch.object(Advance, "__init__", with_fakes)
+    poll = mock.patch.object(decode_loop, "polling", return_value=NeverHeard())
+    placed = mock.patch.object(StepRunner, "__init__", with_fakes)
     with bound, poll, placed, fake_gpu():
-        rows = decode.stream(FakeDenoiser(), PROMPTS, policy, gen_length=2 * POSITIONS, backend="eager", lookahead=drafts)
+        rows = decode.stream(
+            FakeDenoiser(), PROMPTS, policy, gen_length=2 * POSITIONS, backend="eager", lookahead=drafts
+        )
         try:
             for _ in rows:
                 raise AssertionError("a row ended, and no flag can be read")
@@ -116,7 +131,9 @@ def loop_is_whole(policy: dsldec.Policy, drafts: int | None, forwards: int = 6) 
 def policies() -> dict[str, dsldec.Policy]:
     """The shipped policies and, in a checkout, the published ones."""
     files = sorted(PUBLISHED.glob("*.policy"))
-    return {name: dsldec.load(name) for name in dsldec.shipped_policies()} | {file.stem: dsldec.load(file) for file in files}
+    return {name: dsldec.load(name) for name in dsldec.shipped_policies()} | {
+        file.stem: dsldec.load(file) for file in files
+    }
 
 
 def problem_of(check: Any, *arguments: Any) -> str | None:
@@ -139,7 +156,9 @@ def check(arguments: list[str]) -> Result:
             if problem:
                 result.lines.append(f"{name}, {what}: {problem}")
     result.passed = not result.lines
-    result.lines.append(f"fake tensors of a GPU: steps and loops of {len(found)} policies, {len(result.lines)} faults")
+    result.lines.append(
+        f"fake tensors of a GPU: steps and loops of {len(found)} policies, {len(result.lines)} faults"
+    )
     result.figures = {"policies": len(found), "faults": len(result.lines) - 1}
     return result
 

@@ -1,7 +1,8 @@
 """Does the Triton kernel read the same statistics out of logits as torch does, on this GPU?
 
-`python -m tests.gpu.kernel [--device cuda]`. Integers must be equal. Floats are compared with what torch gives on the GPU and on a
-CPU, and the largest relative errors are told. With `TRITON_INTERPRET=1` and `--device cpu`, Triton's interpreter runs the kernel.
+`python -m tests.gpu.kernel [--device cuda]`. Integers must be equal. Floats are compared with what torch
+gives on the GPU and on a CPU, and the largest relative errors are told. With `TRITON_INTERPRET=1` and
+`--device cpu`, Triton's interpreter runs the kernel.
 """
 
 from __future__ import annotations
@@ -74,9 +75,14 @@ def check(arguments: list[str]) -> Result:
     result, largest = Result(True), dict[str, float]()
     count = 0
     for name, logits, mask_id in inputs():
-        placed = torch.empty_strided(logits.size(), logits.stride(), dtype=logits.dtype, device=device).copy_(logits)
+        placed = torch.empty_strided(logits.size(), logits.stride(), dtype=logits.dtype, device=device).copy_(
+            logits
+        )
         fast = observe(placed, mask_id, read=by_kernel)
-        for against, slow in (("torch here", observe(placed, mask_id)), ("torch on a CPU", observe(logits, mask_id))):
+        for against, slow in (
+            ("torch here", observe(placed, mask_id)),
+            ("torch on a CPU", observe(logits, mask_id)),
+        ):
             for key, expected in slow.items():
                 count += 1
                 if expected.dtype != torch.float32:

@@ -40,7 +40,9 @@ def logits_of_device(ids: Tensor) -> Tensor:
     return torch.zeros(*ids.shape, fakes.VOCABULARY, device=fakes.DEVICE)
 
 
-def test_a_tensor_on_another_device_and_a_value_that_is_read_are_noticed(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_tensor_on_another_device_and_a_value_that_is_read_are_noticed(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     policy = dsldec.load("static")
     for wrong in (
         lambda self, ids: logits_of_device(ids) + torch.ones(fakes.VOCABULARY),
@@ -114,7 +116,9 @@ def test_a_check_that_fails_crashes_or_takes_too_long_is_told() -> None:
     assert (said.state, said.lines[0]) == ("failed", "wrong")
 
 
-def test_where_lark_is_missing_its_wheel_is_used_or_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+def test_where_lark_is_missing_its_wheel_is_used_or_asked_for(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
     monkeypatch.setattr(importlib.util, "find_spec", lambda name: None)
     monkeypatch.setattr(gpu, "ROOT", tmp_path)
     assert "pip download --no-deps -d wheels lark" in (gpu.carry_lark() or "")
@@ -152,7 +156,9 @@ def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(tmp_path: Path)
 @pytest.mark.slow
 def test_the_kernel_is_compared_by_tritons_interpreter() -> None:
     command = [sys.executable, "-m", "tests.gpu.kernel", "--device", "cpu"]
-    ran = subprocess.run(command, capture_output=True, text=True, cwd=gpu.ROOT, env=os.environ | {"TRITON_INTERPRET": "1"})
+    ran = subprocess.run(
+        command, capture_output=True, text=True, cwd=gpu.ROOT, env=os.environ | {"TRITON_INTERPRET": "1"}
+    )
     if "wrap_triton only works" in ran.stderr:
         pytest.skip("this torch does not run a kernel by triton's interpreter")
     assert (result := read(ran.stdout)) is not None, ran.stderr[-2000:]

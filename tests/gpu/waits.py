@@ -1,7 +1,8 @@
 """Where does the host wait for the GPU while it decodes?
 
-`python -m tests.gpu.waits POLICY ...`. Inside a step, and inside the denoiser, waiting is an error. Elsewhere torch reports each wait, and
-these are counted by the line of dsldec that waits: when rows come, when rows end, and in no other forward.
+`python -m tests.gpu.waits POLICY ...`. Inside a step, and inside the denoiser, waiting is an error. Elsewhere
+torch reports each wait, and these are counted by the line of dsldec that waits: when rows come, when rows
+end, and in no other forward.
 """
 
 from __future__ import annotations
@@ -50,14 +51,20 @@ def strict(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def waits(name: str, backend: str) -> tuple[Counter[str], int]:
-    """How often each line of dsldec waits in one decode, and how many forwards there are. Raises RuntimeError for a wait inside a step."""
+    """How often each line of dsldec waits in one decode, and how many forwards there are. Raises RuntimeError
+    for a wait inside a step.
+    """
     policy, counts, denoiser = dsldec.load(name), Counter[str](), HalvesDenoiser(1, "cuda")
-    dsldec.decode(denoiser, PROMPTS, policy, gen_length=GEN_LENGTH, backend=backend)  # what is compiled or kept is there from now on
+    dsldec.decode(
+        denoiser, PROMPTS, policy, gen_length=GEN_LENGTH, backend=backend
+    )  # what is compiled or kept is there from now on
 
     def note(message: Any, *args: Any, **kwargs: Any) -> None:
         if "called a synchronizing" in str(message):
             ours = [frame for frame in traceback.extract_stack() if frame.filename.startswith(PACKAGE)]
-            counts[f"{Path(ours[-1].filename).name}:{ours[-1].lineno} ({ours[-1].name})" if ours else "elsewhere"] += 1
+            counts[
+                f"{Path(ours[-1].filename).name}:{ours[-1].lineno} ({ours[-1].name})" if ours else "elsewhere"
+            ] += 1
 
     with (
         mock.patch.object(Step, "__call__", strict(Step.__call__)),

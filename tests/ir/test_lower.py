@@ -19,13 +19,13 @@ def test_a_program_as_text() -> None:
     assert str(program("commit top(masked, n, by=conf)", parameters="n: int = 2 in 1..8")) == (
         "program p\n"
         "  n: int = 2\n"
-        "  carries step: int per sequence\n"
-        "  carries window_start: int per sequence\n"
-        "  carries generation_length: int per sequence\n"
-        "  %0 = state step(): int per sequence\n"
+        "  carries step: int per row\n"
+        "  carries window_start: int per row\n"
+        "  carries generation_length: int per row\n"
+        "  %0 = state step(): int per row\n"
         "  %1 = editable(): mask per position\n"
         "  %2 = canvas(): token per position\n"
-        "  %3 = number 0(): int per parameter\n"
+        "  %3 = number 0(): int per run\n"
         "  %4 = logits(): logit per position\n"
         "  %5 = observe argmax(%4): logit per position\n"
         "  %6 = observation finite(%5): mask per position\n"
@@ -33,20 +33,20 @@ def test_a_program_as_text() -> None:
         "  %8 = and(%7, %1): mask per position\n"
         "  %9 = observation conf(%5): prob per position\n"
         "  %10 = order(%8, %9): mask per position\n"
-        "  %11 = parameter n(): int per parameter\n"
+        "  %11 = parameter n(): int per run\n"
         "  %12 = top(%10, %11): mask per position\n"
         "  %13 = and(%12, %8): mask per position\n"
         "  %14 = observation token(%5): token per position\n"
         "  %15 = write(%2, %13, %14): token per position\n"
-        "  %16 = any(%8): bool per sequence\n"
+        "  %16 = any(%8): bool per row\n"
         "  %17 = where(%16, %15, %2): token per position\n"
         "  %18 = is_mask(%17): mask per position\n"
         "  %19 = and(%18, %1): mask per position\n"
-        "  %20 = any(%19): bool per sequence\n"
-        "  %21 = not(%20): bool per sequence\n"
-        "  %22 = number 1(): int per parameter\n"
-        "  %23 = where(%16, %22, %3): int per sequence\n"
-        "  %24 = add(%0, %23): int per sequence\n"
+        "  %20 = any(%19): bool per row\n"
+        "  %21 = not(%20): bool per row\n"
+        "  %22 = number 1(): int per run\n"
+        "  %23 = where(%16, %22, %3): int per row\n"
+        "  %24 = add(%0, %23): int per row\n"
         "  next step = %24\n"
         "  canvas %17\n"
         "  done %21"
@@ -54,16 +54,24 @@ def test_a_program_as_text() -> None:
 
 
 def test_masked_after_a_commit_is_another_mask() -> None:
-    lowered = program("first_half = masked and pos < 4", "commit first_half", "commit top(masked, 1, by=conf)")
+    lowered = program(
+        "first_half = masked and pos < 4", "commit first_half", "commit top(masked, 1, by=conf)"
+    )
     read = [lowered.operations[o.inputs[0]].name for o in lowered.operations if o.name == "is_mask"]
     assert read == ["canvas", "write", "where"]
 
 
 def test_equal_operations_stand_once_and_unequal_constants_do_not_meet() -> None:
-    lowered = program("x = conf + margin", "y = conf + margin", "commit masked and x * 1 > 1.0 - y at least 1 by conf")
-    adds = [o for o in lowered.operations if o.name == "add" and lowered.operations[o.inputs[0]].of == "conf"]
+    lowered = program(
+        "x = conf + margin", "y = conf + margin", "commit masked and x * 1 > 1.0 - y at least 1 by conf"
+    )
+    adds = [
+        o
+        for o in lowered.operations
+        if o.name == "add" and lowered.operations[o.inputs[0]].attribute == "conf"
+    ]
     assert len(adds) == 1
-    numbers = {(o.of, str(o.kind)) for o in lowered.operations if o.name == "number"}
+    numbers = {(o.attribute, str(o.kind)) for o in lowered.operations if o.name == "number"}
     assert {(1, "int"), (1.0, "real")} <= numbers
 
 
@@ -80,7 +88,10 @@ def test_a_policy_carries_only_what_it_reads() -> None:
         "committed_before",
         "steps_in_window",
     }
-    assert program("commit masked and kl(before) < 1 at least 1 by conf").carried["distribution_before_256"].keep == 256
+    assert (
+        program("commit masked and kl(before) < 1 at least 1 by conf").carried["distribution_before_256"].keep
+        == 256
+    )
 
 
 def test_a_row_with_nothing_masked_changes_nothing() -> None:
@@ -110,5 +121,11 @@ def test_a_constant_that_is_no_number_is_one_operation() -> None:
     text = "policy p():\n  window all\n" + "".join(f"  x{i} = before(before(conf)) + {i}\n" for i in range(6))
     text += "  commit masked and " + " + ".join(f"x{i}" for i in range(6)) + " > 3 at least 1 by conf\n"
     program = dsldec.load(text).program
-    assert sum(operation.name == "number" and operation.of != operation.of for operation in program.operations) == 1
+    assert (
+        sum(
+            operation.name == "number" and operation.attribute != operation.attribute
+            for operation in program.operations
+        )
+        == 1
+    )
     assert len(program.operations) == len(set(map(str, program.operations)))

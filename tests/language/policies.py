@@ -11,7 +11,9 @@ NAMES = "a conf masked near_1 x".split()
 
 
 class Writer:
-    """One policy. Pieces are put side by side with blanks, and in brackets with line breaks and comments, between them."""
+    """One policy. Pieces are put side by side with blanks, and in brackets with line breaks and comments,
+    between them.
+    """
 
     def __init__(self, seed: int) -> None:
         self.chance = random.Random(seed)
@@ -31,11 +33,19 @@ class Writer:
 
     def expression(self, depth: int = 3) -> list[str]:
         if depth and self.often(0.15):
-            return [*self.alternative(depth - 1), "if", *self.alternative(depth - 1), "else", *self.expression(depth - 1)]
+            return [
+                *self.alternative(depth - 1),
+                "if",
+                *self.alternative(depth - 1),
+                "else",
+                *self.expression(depth - 1),
+            ]
         return self.alternative(depth)
 
     def alternative(self, depth: int) -> list[str]:
-        """Anything but a bare choice; brackets are put everywhere they are needed and in many places where they are not."""
+        """Anything but a bare choice; brackets are put everywhere they are needed and in many places where
+        they are not.
+        """
         if depth <= 0 or self.often(0.2):
             return self.atom(depth)
         left, right = self.operand(depth), self.operand(depth)
@@ -59,8 +69,13 @@ class Writer:
 
     def operand(self, depth: int) -> list[str]:
         inner = self.alternative(depth - 1)
-        # What binds too loosely for its place must stand in brackets; telling when would be the formatter over again.
-        return inner if len(inner) == 1 or (inner[0] in NAMES and self.is_one_call(inner)) else ["(", *inner, ")"]
+        # What binds too loosely for its place must stand in brackets; telling when would be the formatter
+        # over again.
+        return (
+            inner
+            if len(inner) == 1 or (inner[0] in NAMES and self.is_one_call(inner))
+            else ["(", *inner, ")"]
+        )
 
     def is_one_call(self, pieces: list[str]) -> bool:
         depth = 0
@@ -78,13 +93,20 @@ class Writer:
             if sign in ("and", "or", "orelse") and self.often(0.3):
                 pieces += [sign, "not", *self.atom(0)]
             else:
-                pieces += [sign, *(["-"] if sign not in ("and", "or", "orelse") and self.often(0.2) else []), *self.atom(0)]
+                pieces += [
+                    sign,
+                    *(["-"] if sign not in ("and", "or", "orelse") and self.often(0.2) else []),
+                    *self.atom(0),
+                ]
         return pieces
 
     def atom(self, depth: int) -> list[str]:
         if depth > 0 and self.often(0.6):
             plain = [self.expression(depth - 1) for _ in range(self.chance.randrange(3))]
-            named = [[self.one("by", "while", "over", "a"), "=", *self.expression(depth - 1)] for _ in range(self.chance.randrange(3))]
+            named = [
+                [self.one("by", "while", "over", "a"), "=", *self.expression(depth - 1)]
+                for _ in range(self.chance.randrange(3))
+            ]
             arguments = [piece for each in plain + named for piece in [*each, ","]]
             return [self.one("f", "top", "a"), "(", *(arguments if self.often(0.3) else arguments[:-1]), ")"]
         return [self.one(*NAMES, "1", "0.50", "1e-3", "007", "true", "false")]
@@ -115,8 +137,26 @@ class Writer:
         return self.chance.choice(
             [
                 lambda: [self.one("window", "draw", "logits"), *self.value()],
-                lambda: ["state", name, ":", "int", *each, "=", *self.value(), "per", self.one("block", "sequence", "b2")],
-                lambda: ["def", name, "(", *(names if self.often(0.3) else names[:-1]), ")", "=", *self.value()],
+                lambda: [
+                    "state",
+                    name,
+                    ":",
+                    "int",
+                    *each,
+                    "=",
+                    *self.value(),
+                    "per",
+                    self.one("block", "sequence", "b2"),
+                ],
+                lambda: [
+                    "def",
+                    name,
+                    "(",
+                    *(names if self.often(0.3) else names[:-1]),
+                    ")",
+                    "=",
+                    *self.value(),
+                ],
                 lambda: ["commit", *self.value(), *self.ids(), *self.bound("least"), *self.bound("most")],
                 lambda: ["revoke", *self.value(), *self.bound("most")],
                 lambda: ["edit", *self.value(), *self.ids(), *self.bound("most")],
@@ -135,7 +175,11 @@ class Writer:
         return ["phase", self.one("a", "b"), *visits, *when, *(["else", "c"] if self.often() else []), ":"]
 
     def literal(self) -> list[str]:
-        return [*(["-"] if self.often(0.3) else []), self.one("1", "0.5", "12", "3e4")] if self.often(0.8) else [self.one("true", "false")]
+        return (
+            [*(["-"] if self.often(0.3) else []), self.one("1", "0.5", "12", "3e4")]
+            if self.often(0.8)
+            else [self.one("true", "false")]
+        )
 
     def header(self) -> list[str]:
         pieces: list[str] = []
@@ -153,7 +197,11 @@ class Writer:
                 text += self.between(depth, noisy)
             text += piece
             depth += (piece == "(") - (piece == ")")
-        return text + (f"{self.one('', ' ', '   ')}{self.comment()}" if self.often(0.15) else self.one("", "  ")) + "\n"
+        return (
+            text
+            + (f"{self.one('', ' ', '   ')}{self.comment()}" if self.often(0.15) else self.one("", "  "))
+            + "\n"
+        )
 
     def between(self, depth: int, noisy: bool) -> str:
         if not depth or self.often(0.8):
@@ -174,7 +222,10 @@ class Writer:
         inner, outer = self.one(" ", "  ", "    "), self.one(" ", "  ", "     ")
         text = self.noise() + self.line(self.header(), "") + self.noise()
         if self.often():
-            text += self.line([self.one('"one  line # no comment"', '"""two\n lines"""', '""')], outer) + self.noise()
+            text += (
+                self.line([self.one('"one  line # no comment"', '"""two\n lines"""', '""')], outer)
+                + self.noise()
+            )
         phases = self.chance.randrange(4)
         for _ in range(self.chance.randrange(0 if phases else 1, 6)):
             text += self.line(self.statement(), outer) + self.noise()

@@ -61,7 +61,21 @@ def test_random_policies_use_every_statement_and_operator() -> None:
 
 
 def test_skeletons_tell_trees_apart() -> None:
-    values = ["a", "1", "1.0", "true", "a + b", "a - b", "f(a)", "f(a, b)", "f(b, a)", "f(a=b)", "a < b", "a < b < c", "(a < b) < c"]
+    values = [
+        "a",
+        "1",
+        "1.0",
+        "true",
+        "a + b",
+        "a - b",
+        "f(a)",
+        "f(a, b)",
+        "f(b, a)",
+        "f(a=b)",
+        "a < b",
+        "a < b < c",
+        "(a < b) < c",
+    ]
     assert len({tree(f"policy p():\n  x = {value}\n") for value in values}) == len(values)
 
 
@@ -208,7 +222,9 @@ policy p(
     ),
     "too many parameters for a line": (
         f"policy p({', '.join(f'parameter_{i}: int = 1' for i in range(6))}):\n  fill\n",
-        "policy p(\n" + "".join(f"    parameter_{i}: int = 1,\n" for i in range(5)) + "    parameter_5: int = 1):\n  fill\n",
+        "policy p(\n"
+        + "".join(f"    parameter_{i}: int = 1,\n" for i in range(5))
+        + "    parameter_5: int = 1):\n  fill\n",
     ),
     "few parameters on many lines": (
         "policy p(\n  a: int = 1,\n  b: int = 2,\n  ):\n  fill\n",
@@ -277,7 +293,9 @@ def test_laid_out(name: str) -> None:
 
 
 def test_windows_line_ends_and_marks() -> None:
-    assert fmt("policy  p():\r\n  fill # c\r\n\r\n\r\n  fill") == "policy p():\r\n  fill  # c\r\n\r\n  fill\r\n"
+    assert (
+        fmt("policy  p():\r\n  fill # c\r\n\r\n\r\n  fill") == "policy p():\r\n  fill  # c\r\n\r\n  fill\r\n"
+    )
     assert fmt("\ufeffpolicy p():\n  fill\n") == "policy p():\n  fill\n"
 
 
@@ -325,6 +343,8 @@ def test_a_text_that_outgrows_the_limits_says_so() -> None:
 )
 def test_what_could_stand_without_its_name_is_written_so(written: str, plain: str) -> None:
     text = "policy p():\n  window blocks({})\n  {}\n  commit masked and conf > 0.9 at least 1 by conf\n"
-    (named, wrong), (short, also) = (dsldec.check(text.format(*one)) for one in (("n=32", written), ("32", plain)))
+    (named, wrong), (short, also) = (
+        dsldec.check(text.format(*one)) for one in (("n=32", written), ("32", plain))
+    )
     assert wrong == also == []
     assert str(named.program) == str(short.program)

@@ -106,7 +106,8 @@ def test_brackets_in_comments_and_descriptions_do_not_nest() -> None:
 
 SEEDS = [policy_file(name).read_text(encoding="utf-8") for name in shipped_policies()]
 WORDS = [piece.text for text in SEEDS for piece in pieces(text)] + (
-    '( ) " """ \t \r # \0 é && = == if else phase policy lookahead [ 1e9 .. : not -'.split(" ") + ["\n", "\n  ", "\n    ", "# c\n", " "]
+    '( ) " """ \t \r # \0 é && = == if else phase policy lookahead [ 1e9 .. : not -'.split(" ")
+    + ["\n", "\n  ", "\n    ", "# c\n", " "]
 )
 
 
@@ -131,7 +132,11 @@ def mutated(text: str, chance: random.Random) -> str:
             chance.shuffle(lines)
             return "\n".join(lines)
     return (
-        text[:start] + chr(chance.choice([chance.randrange(128), chance.randrange(0x3000), chance.randrange(0xD700, 0xE100)])) + text[end:]
+        text[:start]
+        + chr(
+            chance.choice([chance.randrange(128), chance.randrange(0x3000), chance.randrange(0xD700, 0xE100)])
+        )
+        + text[end:]
     )
 
 

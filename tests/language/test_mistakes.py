@@ -20,12 +20,32 @@ def mistakes(text: str) -> list[Diagnostic]:
 ONE_LINE = [
     # the first word
     ("comit masked", "`comit` is not a statement", "comit", "did you mean `commit`?"),
-    ("lookahead 4 accept", "the line ends too early: expected a value or `exact`", "accept", "`lookahead N [accept exact | accept COND]`"),
-    ("lookahead 4 accept exact and masked", "`and` cannot stand here", "and", "`lookahead N [accept exact | accept COND]`"),
+    (
+        "lookahead 4 accept",
+        "the line ends too early: expected a value or `exact`",
+        "accept",
+        "`lookahead N [accept exact | accept COND]`",
+    ),
+    (
+        "lookahead 4 accept exact and masked",
+        "`and` cannot stand here",
+        "and",
+        "`lookahead N [accept exact | accept COND]`",
+    ),
     ("shadow window", "`shadow` is a word of the language that this version cannot use yet", "shadow", ""),
-    ("branch 3 pick best", "`branch` is a word of the language that this version cannot use yet", "branch", ""),
+    (
+        "branch 3 pick best",
+        "`branch` is a word of the language that this version cannot use yet",
+        "branch",
+        "",
+    ),
     ("let x = 3", "`let` is not a statement", "let", "`x = conf > 0.9`"),
-    ("remask committed and conf < 0.2", "`remask` is not a statement", "remask", "`revoke MASK at most N by doubt`"),
+    (
+        "remask committed and conf < 0.2",
+        "`remask` is not a statement",
+        "remask",
+        "`revoke MASK at most N by doubt`",
+    ),
     ("unmask masked and conf > 0.9", "`unmask` is not a statement", "unmask", "`commit masked"),
     ("for x in y:", "`for` is not a statement", "for", "no loops"),
     ("commit = 3", "`commit` is a word of the language and cannot be a name", "commit", "`my_commit = ...`"),
@@ -75,14 +95,21 @@ ONE_LINE = [
     ("commit masked extra", "`extra` cannot stand here", "extra", "`commit MASK"),
     ("commit top(by=conf, masked)", "`masked` stands after a named argument", "masked", "before `by=conf`"),
     # headers
-    ("phase a when x if c else d:", "a choice in a phase's header needs brackets", "if", "`(A if CONDITION else B)`"),
+    (
+        "phase a when x if c else d:",
+        "a choice in a phase's header needs brackets",
+        "if",
+        "`(A if CONDITION else B)`",
+    ),
     ("phase at most 3 visits:", "a name or value is missing before `at`", "at", "`phase NAME"),
     ("phase a", "this header lacks its `:`", "a", "write `phase a:`"),
     ("phase a: fill", "nothing stands behind a header on its line", "fill", "start a new line"),
 ]
 
 
-@pytest.mark.parametrize(("line", "message", "underlined", "help"), ONE_LINE, ids=[line for line, *_ in ONE_LINE])
+@pytest.mark.parametrize(
+    ("line", "message", "underlined", "help"), ONE_LINE, ids=[line for line, *_ in ONE_LINE]
+)
 def test_a_wrong_line(line: str, message: str, underlined: str, help: str) -> None:
     """The same is said whatever stands behind the line, and nothing is said of that."""
     block = "    fill\n" if line.endswith(":") or line == "phase a" else ""

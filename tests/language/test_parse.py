@@ -14,7 +14,7 @@ from dsldec.resources import grammar_file, policy_file, shipped_policies
 from dsldec.source import Source
 
 
-def parsed(text: str) -> syntax.Policy:
+def parsed(text: str) -> syntax.PolicyDefinition:
     tree, diagnostics = parse(Source(text))
     assert tree is not None, "\n".join(map(str, diagnostics))
     assert diagnostics == []
@@ -141,14 +141,24 @@ def test_shipped_policies_parse_without_the_last_line_break(name: str) -> None:
 
 
 def test_pieces_are_the_terminals_of_the_grammar() -> None:
-    """The grammar and the look at the pieces before it must agree on what a word, a number and a text in quotes is."""
+    """The grammar and the look at the pieces before it must agree on what a word, a number and a text in
+    quotes is.
+    """
     grammar = grammar_file().read_text(encoding="utf-8")
     terminals = dict(re.findall(r"^(NAME|NUMBER|STRING|COMMENT): /(.*)/s?$", grammar, re.MULTILINE))
-    samples = [*'abc _a1 A 0 12 1.5 .5 1e9 1.5E-3 1e+2 "a" "" """a\nb""" """a\\"""b""" #x #'.split(" "), '"a b"', "# x"]
+    samples = [
+        *'abc _a1 A 0 12 1.5 .5 1e9 1.5E-3 1e+2 "a" "" """a\nb""" """a\\"""b""" #x #'.split(" "),
+        '"a b"',
+        "# x",
+    ]
     sorts = {"NAME": Sort.WORD, "NUMBER": Sort.NUMBER, "STRING": Sort.QUOTED, "COMMENT": Sort.COMMENT}
     for sample in samples:
-        theirs = {sorts[name] for name, pattern in terminals.items() if re.fullmatch(pattern, sample, re.DOTALL)}
-        ours = {piece.sort for piece in pieces(sample) if piece.text == sample and piece.sort in sorts.values()}
+        theirs = {
+            sorts[name] for name, pattern in terminals.items() if re.fullmatch(pattern, sample, re.DOTALL)
+        }
+        ours = {
+            piece.sort for piece in pieces(sample) if piece.text == sample and piece.sort in sorts.values()
+        }
         assert ours == theirs, sample
 
 

@@ -31,7 +31,9 @@ def row(word: Word) -> str:
     if word.gives is None:
         gives = "a number" if word.name != "before" else "what x is"
     else:
-        gives = str(word.gives.kind) + (f", {word.gives.polarity}" if word.gives.polarity is not Polarity.NONE else "")
+        gives = str(word.gives.kind) + (
+            f", {word.gives.polarity}" if word.gives.polarity is not Polarity.NONE else ""
+        )
     return f"| `{signature(word)}` | {gives} | {word.meaning} |"
 
 
@@ -99,9 +101,18 @@ def test_its_case_is_one() -> None:
 def test_the_limits_are_those_of_the_code() -> None:
     section = REFERENCE.split("## Limits\n")[1].split("\n## ")[0]
     numbers = set(
-        re.findall(r"(?<=[| ])\d[\d.e+]*(?=[ ,])", " ".join(line.split("|")[2] for line in section.split("\n") if line.startswith("|")))
+        re.findall(
+            r"(?<=[| ])\d[\d.e+]*(?=[ ,])",
+            " ".join(line.split("|")[2] for line in section.split("\n") if line.startswith("|")),
+        )
     )
-    of_texts = (limits.LARGEST_TEXT, limits.LARGEST_POLICY, limits.DEEPEST_NESTING, limits.LARGEST_INT, f"{limits.LARGEST_REAL:g}")
+    of_texts = (
+        limits.LARGEST_TEXT,
+        limits.LARGEST_POLICY,
+        limits.DEEPEST_NESTING,
+        limits.LARGEST_INT,
+        f"{limits.LARGEST_REAL:g}",
+    )
     of_work = (limits.MOST_DECLARED, limits.LARGEST_PROOF, limits.LARGEST_PROOFS, limits.MOST_DIAGNOSTICS)
     of_cases = (cases.LARGEST_TEXT, cases.MOST_FORWARDS, cases.MOST_POSITIONS, cases.MOST_SQUARES)
     assert numbers == {str(number) for number in (*of_texts, *of_work, *of_cases)}

@@ -13,7 +13,9 @@ BEST = "commit top(masked, 1, by=conf)"
 
 
 def policy(*lines: str, window: str = "blocks(4)") -> str:
-    return f"policy p(block: int = 4 in 1..9):\n  window {window}\n" + "".join(f"  {line}\n" for line in lines)
+    return f"policy p(block: int = 4 in 1..9):\n  window {window}\n" + "".join(
+        f"  {line}\n" for line in lines
+    )
 
 
 CASES = {

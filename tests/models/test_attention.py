@@ -1,4 +1,6 @@
-"""Code of a model's own that ends in torch's function for attention keeps keys and values too, or says why not."""
+"""Code of a model's own that ends in torch's function for attention keeps keys and values too, or says why
+not.
+"""
 
 from __future__ import annotations
 
@@ -11,10 +13,10 @@ from torch.nn import functional as F
 from transformers.modeling_outputs import MaskedLMOutput
 
 import dsldec
-from dsldec.models.attention import ByTorch, ByTorchAndRotary
+from dsldec.models.attention_hooks import ByTorch, ByTorchAndRotary
 from dsldec.models.huggingface import HuggingFaceDenoiser
 
-from .test_kept import LENGTHS, SPANS, canvas, fed, kept_whole, near, near_plain
+from .test_kv_cache import LENGTHS, SPANS, canvas, fed, kept_whole, near, near_plain
 from .tiny import EOS, MASK, SIZE
 
 WIDTH, HEADS = 16, 2
@@ -30,7 +32,9 @@ class Rotary(nn.Module):
 
     def turned(self, x: Tensor, angles: Tensor) -> Tensor:
         one, other = x.chunk(2, -1)
-        return torch.cat([one * angles.cos() - other * angles.sin(), other * angles.cos() + one * angles.sin()], -1)
+        return torch.cat(
+            [one * angles.cos() - other * angles.sin(), other * angles.cos() + one * angles.sin()], -1
+        )
 
 
 class OwnCode(nn.Module):
@@ -78,7 +82,7 @@ def test_it_gives_what_the_plain_call_gives(ways: tuple[str, ...], shift: bool) 
     plain = own(ids, list(LENGTHS))
     for length in (24, 31):
         memory, whole = kept_whole(own, ids, length)
-        assert type(memory.way) is (ByTorch if ways else ByTorchAndRotary)
+        assert type(memory.hook) is (ByTorch if ways else ByTorchAndRotary)
         assert memory.layers == 2
         near(whole[0], plain[0])
         near(whole[1, :17], plain[1, :17])
@@ -108,5 +112,5 @@ def test_it_is_left_as_it_was() -> None:
 )
 def test_what_cannot_be_met_is_told(ways: tuple[str, ...], says: str) -> None:
     with pytest.raises(dsldec.UsageError, match=says) as error:
-        denoiser(*ways).kept(1, 8)
+        denoiser(*ways).kv_cache(1, 8)
     assert error.value.diagnostic.code == "E0414"

@@ -1,4 +1,6 @@
-"""Block-causal models: recognised, loaded without their makers' code where transformers has the same, and seeing what they may see."""
+"""Block-causal models: recognised, loaded without their makers' code where transformers has the same, and
+seeing what they may see.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,11 @@ from dsldec.models.huggingface import HuggingFaceDenoiser, denoiser_of, from_pre
 from . import tiny
 from .tiny import BLOCK_CAUSAL, EOS, MASK, SIZE
 
-OWN_CODE = {"AutoConfig": "modeling_gone.Config", "AutoModel": "modeling_gone.Model", "AutoModelForCausalLM": "modeling_gone.Head"}
+OWN_CODE = {
+    "AutoConfig": "modeling_gone.Config",
+    "AutoModel": "modeling_gone.Model",
+    "AutoModelForCausalLM": "modeling_gone.Head",
+}
 
 
 @pytest.fixture(scope="module")
@@ -45,22 +51,33 @@ def seen(length: int, block: int) -> Tensor:
 @pytest.mark.parametrize("family", BLOCK_CAUSAL)
 def test_a_configuration_that_says_its_blocks_is_block_causal(family: str, folders: dict[str, Path]) -> None:
     denoiser = from_pretrained(folders[family], device="cpu")
-    assert (denoiser.block_length, denoiser.mask_id, denoiser.eos_id, denoiser.shift_logits) == (4, MASK, EOS, False)
-    assert denoiser.padding
-    decoded = dsldec.decode(denoiser, [[5, 6, 7], [8, 9]], "static", gen_length=8, backend="eager", stop_at_eos=False)
+    assert (denoiser.block_length, denoiser.mask_id, denoiser.eos_id, denoiser.shift_logits) == (
+        4,
+        MASK,
+        EOS,
+        False,
+    )
+    assert denoiser.pads
+    decoded = dsldec.decode(
+        denoiser, [[5, 6, 7], [8, 9]], "static", gen_length=8, backend="eager", stop_at_eos=False
+    )
     assert [len(ids) for ids in decoded.ids] == [11, 10]
     assert all(MASK not in ids.tolist() for ids in decoded.ids)
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", BLOCK_CAUSAL)
-def test_logits_are_those_under_an_explicit_mask(family: str, attention: str, folders: dict[str, Path]) -> None:
+def test_logits_are_those_under_an_explicit_mask(
+    family: str, attention: str, folders: dict[str, Path]
+) -> None:
     denoiser = with_attention(folders[family], attention)
     ids = torch.randint(3, SIZE, (2, 22), generator=torch.Generator().manual_seed(0))
     original = tiny.model(*BLOCK_CAUSAL[family])
     scores = torch.where(seen(22, 4), 0.0, -1e30).expand(2, -1, -1, -1)
     with torch.inference_mode():
-        torch.testing.assert_close(denoiser(ids), original(input_ids=ids, attention_mask=scores).logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            denoiser(ids), original(input_ids=ids, attention_mask=scores).logits, rtol=1e-5, atol=1e-5
+        )
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
@@ -72,13 +89,19 @@ def test_a_padded_row_equals_the_row_alone(family: str, attention: str, folders:
     ids = torch.tensor([row + [MASK] * (longest - len(row)) for row in rows])
     together = denoiser(ids, lengths=[len(row) for row in rows])
     for index, row in enumerate(rows):
-        torch.testing.assert_close(together[index, : len(row)], denoiser(torch.tensor([row]))[0], rtol=1e-5, atol=1e-5)
-    assert (denoiser(ids)[1, 4:7] - together[1, 4:7]).abs().max() > 1e-3  # what is hidden stands in the same block
+        torch.testing.assert_close(
+            together[index, : len(row)], denoiser(torch.tensor([row]))[0], rtol=1e-5, atol=1e-5
+        )
+    assert (
+        denoiser(ids)[1, 4:7] - together[1, 4:7]
+    ).abs().max() > 1e-3  # what is hidden stands in the same block
 
 
 @pytest.mark.parametrize("attention", ["sdpa", "eager"])
 @pytest.mark.parametrize("family", BLOCK_CAUSAL)
-def test_a_position_hears_of_its_block_and_of_earlier_ones(family: str, attention: str, folders: dict[str, Path]) -> None:
+def test_a_position_hears_of_its_block_and_of_earlier_ones(
+    family: str, attention: str, folders: dict[str, Path]
+) -> None:
     """Exactly: a change changes no bit before its block, every position of its block, and some after it."""
     denoiser = with_attention(folders[family], attention)
     ids = torch.tensor([[5 + at % 40 for at in range(18)]])
@@ -108,21 +131,42 @@ def with_attention(folder: Path, attention: str) -> HuggingFaceDenoiser:
 
 MAKERS = {
     "sdar": ("qwen3", {"model_type": "sdar", "architectures": ["SDARForCausalLM"]}, 4, False),
-    "trado": ("qwen3", {"model_type": "sdar", "architectures": ["TraDoForCausalLM"], "block_size": 8}, 8, False),
+    "trado": (
+        "qwen3",
+        {"model_type": "sdar", "architectures": ["TraDoForCausalLM"], "block_size": 8},
+        8,
+        False,
+    ),
     "sdar moe": ("qwen3 moe", {"model_type": "sdar_moe", "architectures": ["SDARMoeForCausalLM"]}, 4, False),
-    "fast-dllm v2": ("qwen2", {"model_type": "Fast_dLLM_Qwen", "architectures": ["Fast_dLLM_QwenForCausalLM"], "bd_size": 16}, 16, True),
+    "fast-dllm v2": (
+        "qwen2",
+        {"model_type": "Fast_dLLM_Qwen", "architectures": ["Fast_dLLM_QwenForCausalLM"], "bd_size": 16},
+        16,
+        True,
+    ),
 }
 
 
 @pytest.mark.parametrize("trust", [False, True])
 @pytest.mark.parametrize("maker", MAKERS)
-def test_makers_that_changed_only_the_mask_need_no_code_of_theirs(maker: str, trust: bool, tmp_path: Path) -> None:
-    """Such a folder names code that is not even there, and older names for what rotates positions, as published ones do."""
+def test_makers_that_changed_only_the_mask_need_no_code_of_theirs(
+    maker: str, trust: bool, tmp_path: Path
+) -> None:
+    """Such a folder names code that is not even there, and older names for what rotates positions, as
+    published ones do.
+    """
     family, named, block, shift = MAKERS[maker]
-    old = {"rope_parameters": None, "rope_theta": 1000.0, "attn_implementation": "flex_attention", "mask_token_id": MASK}
+    old = {
+        "rope_parameters": None,
+        "rope_theta": 1000.0,
+        "attn_implementation": "flex_attention",
+        "mask_token_id": MASK,
+    }
     folder = tiny.saved_in_blocks(tmp_path, family, named | old | {"auto_map": OWN_CODE}, mask=False)
     tokens = json.loads((folder / "tokenizer_config.json").read_text())
-    (folder / "tokenizer_config.json").write_text(json.dumps(tokens | {"auto_map": {"AutoTokenizer": ["modeling_gone.Tokenizer", None]}}))
+    (folder / "tokenizer_config.json").write_text(
+        json.dumps(tokens | {"auto_map": {"AutoTokenizer": ["modeling_gone.Tokenizer", None]}})
+    )
     denoiser = from_pretrained(folder, device="cpu", trust_remote_code=trust)
     assert (denoiser.block_length, denoiser.shift_logits, denoiser.mask_id) == (block, shift, MASK)
     name, sizes = BLOCK_CAUSAL[family]
@@ -132,15 +176,21 @@ def test_makers_that_changed_only_the_mask_need_no_code_of_theirs(maker: str, tr
     with torch.inference_mode():
         expected = original(input_ids=ids, attention_mask=seen(37, block)).logits
     given = denoiser(ids)
-    torch.testing.assert_close(given[:, 1:], expected[:, :-1] if shift else expected[:, 1:], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        given[:, 1:], expected[:, :-1] if shift else expected[:, 1:], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_weights_that_transformers_has_no_place_for_are_told(tmp_path: Path) -> None:
     folder = tiny.saved_in_blocks(tmp_path, "qwen3", {"model_type": "sdar"})
     weights = transformers.modeling_utils.load_state_dict(str(folder / "model.safetensors"))
-    weights = {name: tensor.clone() for name, tensor in weights.items()} | {"model.layers.0.gate": torch.zeros(3)}
+    weights = {name: tensor.clone() for name, tensor in weights.items()} | {
+        "model.layers.0.gate": torch.zeros(3)
+    }
     tiny.save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
-    assert "its files hold `model.layers.0.gate`, which `Qwen3ForCausalLM` has no place for" in declined(folder, "E0418")
+    assert "its files hold `model.layers.0.gate`, which `Qwen3ForCausalLM` has no place for" in declined(
+        folder, "E0418"
+    )
 
 
 @pytest.mark.parametrize(
@@ -150,14 +200,24 @@ def test_weights_that_transformers_has_no_place_for_are_told(tmp_path: Path) -> 
         ({"model_type": "qwen3", "architectures": ["SDARForCausalLM"]}, "SDAR", 4),
         ({"model_type": "sdar_moe", "auto_map": OWN_CODE}, "SDAR-MoE", 4),
         ({"model_type": "Fast_dLLM_Qwen", "auto_map": OWN_CODE}, "Fast-dLLM v2", 32),
-        ({"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"], "auto_map": OWN_CODE}, "LLaDA2", 32),
+        (
+            {"model_type": "llada2_moe", "architectures": ["LLaDA2MoeModelLM"], "auto_map": OWN_CODE},
+            "LLaDA2",
+            32,
+        ),
         ({"model_type": "llama", "is_causal": False, "block_size": 8}, "block-causal decoder", None),
         ({"model_type": "llama", "is_causal": False}, "decoder that sees both sides", None),
-        ({"model_type": "big_bird", "architectures": ["BigBirdForMaskedLM"], "block_size": 64}, "masked language model", None),
+        (
+            {"model_type": "big_bird", "architectures": ["BigBirdForMaskedLM"], "block_size": 64},
+            "masked language model",
+            None,
+        ),
         ({"model_type": "other", "auto_map": OWN_CODE, "block_length": 32}, "own code", None),
     ],
 )
-def test_a_family_and_its_blocks_are_told_by_the_configuration(config: dict[str, Any], family: str, block: int | None) -> None:
+def test_a_family_and_its_blocks_are_told_by_the_configuration(
+    config: dict[str, Any], family: str, block: int | None
+) -> None:
     found = family_of(config, "x")
     assert (found.name, found.block_length) == (family, block)
 
@@ -172,10 +232,18 @@ def test_the_mask_of_sdar_is_known_by_its_vocabulary(vocab_size: int, mask_id: i
     assert from_pretrained(tmp_path, device="cpu").mask_id == mask_id
 
 
-@pytest.mark.parametrize(("heeds", "form"), [("square", as_truth), ("scores", as_scores), ("weights", as_weights), ("its own", None)])
+@pytest.mark.parametrize(
+    ("heeds", "form"),
+    [("square", as_truth), ("scores", as_scores), ("weights", as_weights), ("its own", None)],
+)
 def test_the_form_of_mask_that_own_code_takes_is_found(heeds: str, form: Any, tmp_path: Path) -> None:
-    denoiser = from_pretrained(tiny.saved(tmp_path, "llada2", vary={"heeds": heeds}), trust_remote_code=True, device="cpu", block_length=4)
-    assert denoiser.padding == (form is not None)
+    denoiser = from_pretrained(
+        tiny.saved(tmp_path, "llada2", vary={"heeds": heeds}),
+        trust_remote_code=True,
+        device="cpu",
+        block_length=4,
+    )
+    assert denoiser.pads == (form is not None)
     assert form is None or (isinstance(denoiser.mask, BlockMask) and denoiser.mask.form is form)
     ids = torch.tensor([[5 + at % 40 for at in range(18)]])
     other = ids.clone()
@@ -184,21 +252,28 @@ def test_the_form_of_mask_that_own_code_takes_is_found(heeds: str, form: Any, tm
     assert moved == [False] * 8 + [True] * 10
     prompts = [[5, 6, 7], [8, 9]]
     together = dsldec.decode(denoiser, prompts, "static", gen_length=6, backend="eager", stop_at_eos=False)
-    alone = [dsldec.decode(denoiser, [prompt], "static", gen_length=6, backend="eager", stop_at_eos=False) for prompt in prompts]
+    alone = [
+        dsldec.decode(denoiser, [prompt], "static", gen_length=6, backend="eager", stop_at_eos=False)
+        for prompt in prompts
+    ]
     assert [ids.tolist() for ids in together.ids] == [one.ids[0].tolist() for one in alone]
 
 
 @pytest.mark.parametrize("heeds", ["nothing", "keys"])
 def test_own_code_that_heeds_no_such_mask_is_declined(heeds: str, tmp_path: Path) -> None:
     said = declined(tiny.saved(tmp_path, "llada2", vary={"heeds": heeds}), trust_remote_code=True)
-    assert "(Llada2MoeModel) heeds no mask that shows it its own block of 32 and hides what comes after" in said
+    assert (
+        "(Llada2MoeModel) heeds no mask that shows it its own block of 32 and hides what comes after" in said
+    )
 
 
 def test_code_that_is_causal_between_blocks_names_the_flag(tmp_path: Path) -> None:
     folder = tiny.saved(tmp_path, "own code", vary={"heeds": "its own"})
     assert "`block_length=N`" in declined(folder, trust_remote_code=True)
     assert from_pretrained(folder, trust_remote_code=True, device="cpu", block_length=4).block_length == 4
-    assert "no mask that shows it its own block of 8" in declined(folder, trust_remote_code=True, block_length=8)
+    assert "no mask that shows it its own block of 8" in declined(
+        folder, trust_remote_code=True, block_length=8
+    )
 
 
 def test_what_is_given_goes_before_what_is_found(folders: dict[str, Path]) -> None:
@@ -206,7 +281,9 @@ def test_what_is_given_goes_before_what_is_found(folders: dict[str, Path]) -> No
     ids = torch.tensor([[5 + at % 40 for at in range(12)]])
     original = tiny.model(*BLOCK_CAUSAL["qwen3"])
     with torch.inference_mode():
-        torch.testing.assert_close(denoiser(ids), original(input_ids=ids, attention_mask=seen(12, 5)).logits, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            denoiser(ids), original(input_ids=ids, attention_mask=seen(12, 5)).logits, rtol=1e-5, atol=1e-5
+        )
     assert "a block has 1 token or more, not 0" in declined(folders["qwen3"], block_length=0)
     denoiser.block_length = 0
     with pytest.raises(dsldec.UsageError, match="its `block_length` is 0") as error:
@@ -226,18 +303,28 @@ def test_a_context_of_one_block_is_enough(tmp_path: Path) -> None:
     assert from_pretrained(folder, device="cpu").block_length == 64
 
 
-def test_weights_that_are_not_numbers_load_and_are_told_when_they_show(folders: dict[str, Path], tmp_path: Path) -> None:
+def test_weights_that_are_not_numbers_load_and_are_told_when_they_show(
+    folders: dict[str, Path], tmp_path: Path
+) -> None:
     folder = tiny.saved_in_blocks(tmp_path, "qwen3")
     weights = transformers.modeling_utils.load_state_dict(str(folder / "model.safetensors"))
-    broken = {name: torch.full_like(tensor, torch.nan) if "mlp" in name else tensor.clone() for name, tensor in weights.items()}
+    broken = {
+        name: torch.full_like(tensor, torch.nan) if "mlp" in name else tensor.clone()
+        for name, tensor in weights.items()
+    }
     tiny.save_file(broken, folder / "model.safetensors", metadata={"format": "pt"})
-    decoded = dsldec.decode(from_pretrained(folder, device="cpu"), [[5, 6]], "static", gen_length=4, backend="eager")
+    decoded = dsldec.decode(
+        from_pretrained(folder, device="cpu"), [[5, 6]], "static", gen_length=4, backend="eager"
+    )
     assert [error.code if error else None for error in decoded.errors] == ["E0406"]
 
 
 @pytest.mark.parametrize("dtype", ["bfloat16", "float16"])
 @pytest.mark.parametrize("family", ["qwen3", "qwen3 moe"])
 def test_half_precision_sees_the_same(family: str, dtype: str, folders: dict[str, Path]) -> None:
-    exact, near = from_pretrained(folders[family], device="cpu"), from_pretrained(folders[family], device="cpu", dtype=dtype)
+    exact, near = (
+        from_pretrained(folders[family], device="cpu"),
+        from_pretrained(folders[family], device="cpu", dtype=dtype),
+    )
     ids = torch.tensor([[5, 6, 7, MASK, MASK, 8]])
     torch.testing.assert_close(near(ids).float(), exact(ids), rtol=0.1, atol=0.1)

@@ -1,7 +1,8 @@
-"""Real models decode under a cache: the exact one changes nothing, the others are what a slow loop makes of whole forwards.
+"""Real models decode under a cache: the exact one changes nothing, the others are what a slow loop makes of
+whole forwards.
 
-In float64, so that no two scores are ordered by how they were summed. Not here: one call of a memory (`test_kept`), what is fed when
-(`tests/runtime/test_cache`).
+In float64, so that no two scores are ordered by how they were summed. Not here: one call of a memory
+(`test_kv_cache`), what is fed when (`tests/runtime/test_cache`).
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from torch import Tensor
 import dsldec
 from dsldec.models.blocks import BlockMask, as_truth
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
-from dsldec.models.kept import way_of
+from dsldec.models.kv_cache import attention_hook_of
 from dsldec.models.shifted import shifted
 from dsldec.models.tasks import TASKS
 from dsldec.runtime.decode import Decoded
@@ -33,7 +34,10 @@ PROMPTS = [[5, 6, 7, 8, 9], [11, 12], [20, 21, 22, 23, 24, 25, 26, 27, 28, 29, 3
 FAMILIES: dict[str, dict[str, Any]] = {
     "llama": {"num_hidden_layers": 3, "num_key_value_heads": 1},
     "qwen3": {"num_hidden_layers": 2},
-    "gemma3": {"num_hidden_layers": 3, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "gemma3": {
+        "num_hidden_layers": 3,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
     "eurobert": {"num_hidden_layers": 2},
 }
 
@@ -44,7 +48,7 @@ IN_BLOCKS: dict[str, Any] = {"block_length": 4, "mask": BlockMask(4, as_truth, t
 def deep(family: str, **given: Any) -> Any:
     denoiser = denoiser_of(family, FAMILIES[family], **given)
     denoiser.model.double()
-    denoiser.kept(1, 1)  # the first time it asks whether it can
+    denoiser.kv_cache(1, 1)  # the first time it asks whether it can
     return denoiser
 
 
@@ -68,7 +72,9 @@ def plain_calls(denoiser: Any) -> Iterator[list[int]]:
 
 
 def decode(denoiser: Any, prompts: Any, policy: dsldec.Policy, cache: str, **how: Any) -> Decoded:
-    return dsldec.decode(denoiser, prompts, policy, cache=cache, **{"gen_length": 12, "backend": "eager", "trace": True} | how)
+    return dsldec.decode(
+        denoiser, prompts, policy, cache=cache, **{"gen_length": 12, "backend": "eager", "trace": True} | how
+    )
 
 
 def steps(decoded: Decoded) -> list[list[Any]]:
@@ -78,7 +84,13 @@ def steps(decoded: Decoded) -> list[list[Any]]:
 
 def told(decoded: Decoded) -> list[Any]:
     numbers = [getattr(decoded, name).tolist() for name in ("forwards", "rows", "tokens")]
-    return [[ids.tolist() for ids in decoded.ids], numbers, decoded.proposed, decoded.accepted, steps(decoded)]
+    return [
+        [ids.tolist() for ids in decoded.ids],
+        numbers,
+        decoded.proposed,
+        decoded.accepted,
+        steps(decoded),
+    ]
 
 
 # --- models that are causal between blocks
@@ -133,22 +145,33 @@ class WholeModel(Whole):
 
 @pytest.mark.parametrize(("family", "shift"), [*((family, False) for family in FAMILIES), ("qwen3", True)])
 @pytest.mark.parametrize("cache", ["prefix", "dual"])
-def test_a_model_decodes_as_a_loop_of_whole_forwards_with_older_keys_and_values(family: str, cache: str, shift: bool) -> None:
+def test_a_model_decodes_as_a_loop_of_whole_forwards_with_older_keys_and_values(
+    family: str, cache: str, shift: bool
+) -> None:
     denoiser = deep(family, shift_logits=shift)
     rules: list[Rule] = [Static(1, 4, EOS), Threshold(0.15, 6, EOS)]
     for rule, prompt in zip(rules, PROMPTS, strict=False):
-        name, parameters = ("static", {"tokens": 1}) if isinstance(rule, Static) else ("threshold", {"confidence": rule.confidence})
+        name, parameters = (
+            ("static", {"tokens": 1})
+            if isinstance(rule, Static)
+            else ("threshold", {"confidence": rule.confidence})
+        )
         policy = dsldec.load(name, block=rule.block, **parameters)
         loop = WholeModel(denoiser, prompt, cache)
         wanted, ahead = slow(loop, 12, rule), slow_ahead(loop, 12, rule, 3)
         assert ahead.canvas == wanted.canvas
         ids = [*prompt, *(EOS if id_ is None else id_ for id_ in wanted.canvas)]
         with plain_calls(denoiser) as calls:
-            decoded, drafted = (decode(denoiser, [prompt], policy, cache, lookahead=drafts) for drafts in (1, 3))
+            decoded, drafted = (
+                decode(denoiser, [prompt], policy, cache, lookahead=drafts) for drafts in (1, 3)
+            )
         assert not calls
         assert decoded.ids[0].tolist() == drafted.ids[0].tolist() == ids
         assert decoded.forwards.tolist() == [len(wanted.fed)]
-        assert (drafted.forwards.tolist(), drafted.rows.tolist()) == ([len(ahead.fed)], [sum(len(fed) for fed in ahead.fed)])
+        assert (drafted.forwards.tolist(), drafted.rows.tolist()) == (
+            [len(ahead.fed)],
+            [sum(len(fed) for fed in ahead.fed)],
+        )
 
 
 @pytest.mark.parametrize("cache", ["prefix", "dual"])
@@ -157,21 +180,30 @@ def test_drafts_of_ragged_rows_change_nothing_under_a_cache(family: str, cache: 
     denoiser = deep(family)
     for name, parameters in [("static", {"block": 4}), ("klass", {"block": 6, "steps": 4})]:
         policy = dsldec.load(name, **parameters)
-        undrafted, drafted = (decode(denoiser, PROMPTS, policy, cache, lookahead=drafts, batch=3) for drafts in (1, 3))
+        undrafted, drafted = (
+            decode(denoiser, PROMPTS, policy, cache, lookahead=drafts, batch=3) for drafts in (1, 3)
+        )
         assert steps(drafted) == steps(undrafted)
         assert (drafted.forwards <= undrafted.forwards).all()
         assert steps(decode(denoiser, PROMPTS[2:3], policy, cache))[0] == steps(undrafted)[2]
 
 
-def test_a_model_that_cannot_keep_is_refused_before_it_decodes_and_auto_goes_on_without(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_model_that_cannot_keep_is_refused_before_it_decodes_and_auto_goes_on_without(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     denoiser, asked = denoiser_of("own code"), []
-    monkeypatch.setattr("dsldec.models.huggingface.way_of", lambda denoiser: (asked.append(1), way_of(denoiser))[1])
+    monkeypatch.setattr(
+        "dsldec.models.huggingface.attention_hook_of",
+        lambda denoiser: (asked.append(1), attention_hook_of(denoiser))[1],
+    )
     for cache in ("prefix", "dual"):
         with pytest.raises(dsldec.UsageError, match="takes no position ids") as error:
             decode(denoiser, PROMPTS, dsldec.load("static"), cache)
         assert error.value.diagnostic.code == "E0414"
     assert len(asked) == 1
-    assert decode(denoiser, PROMPTS, dsldec.load("static"), "auto", gen_length=4).errors == [None] * len(PROMPTS)
+    assert decode(denoiser, PROMPTS, dsldec.load("static"), "auto", gen_length=4).errors == [None] * len(
+        PROMPTS
+    )
 
 
 # --- the embedded model
@@ -186,8 +218,18 @@ def right(denoiser: HuggingFaceDenoiser, task: str, cache: str, count: int) -> f
     """The share of held-out prompts that are answered right, printed."""
     examples = held_out(task, count)
     policy, length = dsldec.load("static", block=8), LENGTHS[task]
-    decoded = decode(denoiser, [example.prompt for example in examples], policy, cache, gen_length=length, batch=30, trace=False)
-    scores = [TASKS[task].score(example, text or "") for example, text in zip(examples, decoded.text, strict=True)]
+    decoded = decode(
+        denoiser,
+        [example.prompt for example in examples],
+        policy,
+        cache,
+        gen_length=length,
+        batch=30,
+        trace=False,
+    )
+    scores = [
+        TASKS[task].score(example, text or "") for example, text in zip(examples, decoded.text, strict=True)
+    ]
     share = sum(score.answer for score in scores) / len(scores)
     print(f"{task} under {cache}: {share:.3f} of {count} answers right")
     return share
@@ -210,12 +252,17 @@ def test_drafts_of_the_embedded_model_change_nothing_under_a_cache(cache: str) -
     denoiser = from_pretrained()
     denoiser.model.double()
     prompts = [example.prompt for example in held_out("word_problems", 2)]
-    one, other = (decode(denoiser, prompts, dsldec.load("static", block=8), cache, gen_length=32, lookahead=drafts) for drafts in (1, 4))
+    one, other = (
+        decode(denoiser, prompts, dsldec.load("static", block=8), cache, gen_length=32, lookahead=drafts)
+        for drafts in (1, 4)
+    )
     assert steps(one) == steps(other)
     assert other.forwards.sum() < one.forwards.sum()
 
 
-def test_blocks_larger_than_the_model_sees_are_told_with_what_suits_it(caplog: pytest.LogCaptureFixture) -> None:
+def test_blocks_larger_than_the_model_sees_are_told_with_what_suits_it(
+    caplog: pytest.LogCaptureFixture,
+) -> None:
     denoiser = deep("qwen3", **IN_BLOCKS)
     with caplog.at_level("INFO", "dsldec"):
         dsldec.decode(denoiser, PROMPTS[:1], "static", gen_length=8)

@@ -1,4 +1,6 @@
-"""A chat template is a program of the model's makers: it gives the text that transformers makes of it, or ends in words."""
+"""A chat template is a program of the model's makers: it gives the text that transformers makes of it, or
+ends in words.
+"""
 
 from __future__ import annotations
 
@@ -52,30 +54,52 @@ def tokenizer(tmp_path_factory: pytest.TempPathFactory) -> transformers.PreTrain
 
 
 @pytest.mark.parametrize(
-    "template", [CHATML, LLAMA, OTHERS, {"default": CHATML, "tool_use": LLAMA}, "w1 é 中 \U0001f600{{ messages[0]['content'] }}"]
+    "template",
+    [
+        CHATML,
+        LLAMA,
+        OTHERS,
+        {"default": CHATML, "tool_use": LLAMA},
+        "w1 é 中 \U0001f600{{ messages[0]['content'] }}",
+    ],
 )
 @pytest.mark.parametrize("text", ["How many?", " two\nlines \u2028 \U0001f600 'quoted' \"twice\" <b>&amp; "])
-def test_the_text_is_that_of_transformers(text: str, template: str, tokenizer: transformers.PreTrainedTokenizerFast) -> None:
+def test_the_text_is_that_of_transformers(
+    text: str, template: str, tokenizer: transformers.PreTrainedTokenizerFast
+) -> None:
     tokenizer.chat_template = template
     messages = [{"role": "user", "content": text}]
-    assert in_template(tokenizer, messages) == tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert in_template(tokenizer, messages) == tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=False
+    )
 
 
 def test_the_embedded_template_is_that_of_transformers() -> None:
     tokenizer = from_pretrained().tokenizer
     messages = [{"role": "user", "content": "Tom has 3 apples."}]
-    assert in_template(tokenizer, messages) == tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+    assert in_template(tokenizer, messages) == tokenizer.apply_chat_template(
+        messages, add_generation_prompt=True, tokenize=False
+    )
 
 
 @pytest.mark.parametrize(
     ("template", "says"),
     [
-        ("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}", "it takes longer than 0.5 seconds"),
+        (
+            "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}",
+            "it takes longer than 0.5 seconds",
+        ),
         ("{% for i in range(10**9) %}{% endfor %}", "OverflowError: Range too big"),
         ("{{ 'a' * 10**10 }}", "it needs more than 512 MB"),
         ("{{ '%999999999d' | format(1) }}", "it needs more than 512 MB"),
-        ("{% set n = namespace(a='aa') %}{% for i in range(99) %}{% set n.a = n.a + n.a %}{% endfor %}", "it needs more than 512 MB"),
-        ("{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}", "it writes more than 10,000,000 characters"),
+        (
+            "{% set n = namespace(a='aa') %}{% for i in range(99) %}{% set n.a = n.a + n.a %}{% endfor %}",
+            "it needs more than 512 MB",
+        ),
+        (
+            "{% for i in range(99999) %}{{ 'a' * 1000 }}{% endfor %}",
+            "it writes more than 10,000,000 characters",
+        ),
         ("{% macro f() %}{{ f() }}{% endmacro %}{{ f() }}", "RecursionError"),
         ("{{ ''.__class__.__mro__ }}", "SecurityError"),
         ("{{ messages.append(1) }}", "SecurityError"),
@@ -114,13 +138,18 @@ def test_the_command_line_says_it_with_what_to_type(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = tiny.saved(tmp_path, "llama", chat=True)
-    (folder / "chat_template.jinja").write_text("{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}")
+    (folder / "chat_template.jinja").write_text(
+        "{% for i in range(99999) %}{% for j in range(99999) %}{% endfor %}{% endfor %}"
+    )
     monkeypatch.setattr(chat_template, "TIME_LIMIT", 0.5)
     given = ["run", "--model", str(folder), "--device", "cpu", "--no-live", "--gen-length", "2"]
     assert main([*given, "w1"]) == 2
     out, err = capsys.readouterr()
     assert out == ""
-    assert "error[E0409]: the chat template of the model's tokenizer fails: it takes longer than 0.5 seconds" in err
+    assert (
+        "error[E0409]: the chat template of the model's tokenizer fails: it takes longer than 0.5 seconds"
+        in err
+    )
     assert "`--raw`" in err
     assert main([*given, "--raw", "w1"]) == 0
 

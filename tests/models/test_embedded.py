@@ -22,10 +22,14 @@ def denoiser() -> HuggingFaceDenoiser:
     return from_pretrained()
 
 
-def measured(denoiser: HuggingFaceDenoiser, task: str, tokens: int, count: int, block: int | None = None) -> Measured:
+def measured(
+    denoiser: HuggingFaceDenoiser, task: str, tokens: int, count: int, block: int | None = None
+) -> Measured:
     """Whole canvas at once, or in blocks to the end of the text, where no filler is among what a step writes."""
     length = LENGTHS[task]
-    setting = Setting("static", {"tokens": tokens, "block": block or length}, length, stop_at_eos=block is not None)
+    setting = Setting(
+        "static", {"tokens": tokens, "block": block or length}, length, stop_at_eos=block is not None
+    )
     return measure(denoiser, held_out(task, count), setting)
 
 

@@ -17,7 +17,9 @@ from dsldec.models.shifted import Shifted
 from . import tiny
 from .tiny import MASK, NATIVE, OWN_CODE, denoiser_of
 
-IDS = torch.tensor([[5, 6, 7, 8, 9, 10, MASK, MASK, MASK, MASK], [11, 12, MASK, MASK, MASK, MASK, 0, 0, 0, 0]])
+IDS = torch.tensor(
+    [[5, 6, 7, 8, 9, 10, MASK, MASK, MASK, MASK], [11, 12, MASK, MASK, MASK, MASK, 0, 0, 0, 0]]
+)
 LENGTHS = [10, 6]
 AT = torch.tensor([[6, 7, 9], [3, 2, 0]])
 
@@ -26,7 +28,9 @@ AT = torch.tensor([[6, 7, 9], [3, 2, 0]])
 def rows_of_the_head(denoiser: HuggingFaceDenoiser) -> Iterator[list[int]]:
     """How many positions the head computes logits of, call by call."""
     seen: list[int] = []
-    hook = denoiser.model.get_output_embeddings().register_forward_hook(lambda layer, given, logits: seen.append(logits.shape[1]))
+    hook = denoiser.model.get_output_embeddings().register_forward_hook(
+        lambda layer, given, logits: seen.append(logits.shape[1])
+    )
     try:
         yield seen
     finally:
@@ -36,12 +40,12 @@ def rows_of_the_head(denoiser: HuggingFaceDenoiser) -> Iterator[list[int]]:
 @pytest.mark.parametrize("family", [*NATIVE, *OWN_CODE])
 def test_chosen_logits_are_those_of_the_whole_call(family: str) -> None:
     denoiser = denoiser_of(family)
-    assert denoiser.chooses
+    assert denoiser.selects_columns
     whole = denoiser(IDS, LENGTHS)
-    torch.testing.assert_close(denoiser(IDS, LENGTHS, at=AT), picked(whole, AT), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(denoiser(IDS, LENGTHS, columns=AT), picked(whole, AT), rtol=1e-5, atol=1e-5)
     assert denoiser.head.picks
     with rows_of_the_head(denoiser) as seen:
-        again = denoiser(IDS, LENGTHS, at=AT[:, :2])
+        again = denoiser(IDS, LENGTHS, columns=AT[:, :2])
     assert seen == [2]
     torch.testing.assert_close(again, picked(whole, AT[:, :2]), rtol=1e-5, atol=1e-5)
     with rows_of_the_head(denoiser) as seen:  # nothing is left behind that would pick from a whole call
@@ -49,22 +53,28 @@ def test_chosen_logits_are_those_of_the_whole_call(family: str) -> None:
     assert seen == [10]
 
 
-@pytest.mark.parametrize("at", [torch.arange(10), torch.arange(9, -1, -1), torch.zeros(10, dtype=torch.int64)])
+@pytest.mark.parametrize(
+    "at", [torch.arange(10), torch.arange(9, -1, -1), torch.zeros(10, dtype=torch.int64)]
+)
 def test_as_many_columns_as_there_are_may_be_chosen_in_any_order(at: Tensor) -> None:
     denoiser = denoiser_of("eurobert")
-    torch.testing.assert_close(denoiser(IDS, at=at.expand(2, -1)), denoiser(IDS)[:, at], rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(
+        denoiser(IDS, columns=at.expand(2, -1)), denoiser(IDS)[:, at], rtol=1e-5, atol=1e-5
+    )
 
 
 def test_the_embedded_model_chooses() -> None:
     denoiser = from_pretrained()
-    torch.testing.assert_close(denoiser(IDS, LENGTHS, at=AT), picked(denoiser(IDS, LENGTHS), AT), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(
+        denoiser(IDS, LENGTHS, columns=AT), picked(denoiser(IDS, LENGTHS), AT), rtol=1e-4, atol=1e-4
+    )
     assert denoiser.head.picks
 
 
 def test_half_precision_is_told_right_too() -> None:
     denoiser = denoiser_of("qwen3")
     denoiser.model.bfloat16()
-    torch.testing.assert_close(denoiser(IDS, at=AT), picked(denoiser(IDS), AT), rtol=2e-2, atol=2e-2)
+    torch.testing.assert_close(denoiser(IDS, columns=AT), picked(denoiser(IDS), AT), rtol=2e-2, atol=2e-2)
     assert denoiser.head.picks
 
 
@@ -100,31 +110,35 @@ class Elsewhere(torch.nn.Module):
         return tiny.transformers.modeling_outputs.MaskedLMOutput(logits=logits)
 
 
-@pytest.mark.parametrize("kind", ["none", "not written", "tied", "flat", "twice", "per position", "sums after"])
+@pytest.mark.parametrize(
+    "kind", ["none", "not written", "tied", "flat", "twice", "per position", "sums after"]
+)
 def test_a_head_that_cannot_be_fed_so_gives_the_same_logits(kind: str) -> None:
     torch.manual_seed(0)
     denoiser = HuggingFaceDenoiser(Elsewhere(kind), None, MASK, None, 8, vocab_size=50, max_length=64)
-    assert torch.equal(denoiser(IDS, at=AT), picked(denoiser(IDS), AT))
+    assert torch.equal(denoiser(IDS, columns=AT), picked(denoiser(IDS), AT))
     assert denoiser.head.picks is False
 
 
 def test_an_error_of_the_model_leaves_no_hook_behind() -> None:
     denoiser = denoiser_of("qwen3")
-    denoiser(IDS, at=AT)
+    denoiser(IDS, columns=AT)
     for wrong in (IDS + 10**6, IDS):
         if wrong is IDS:
             assert denoiser(wrong).shape[1] == 10
         else:
             with pytest.raises(IndexError):
-                denoiser(wrong, at=AT)
+                denoiser(wrong, columns=AT)
 
 
 def test_through_a_shift_the_columns_before_are_chosen() -> None:
     plain = denoiser_of("qwen3")
     moved, wrapped = denoiser_of("qwen3", shift_logits=True), Shifted(plain)
-    assert wrapped.chooses
+    assert wrapped.selects_columns
     for denoiser in (moved, wrapped):
-        torch.testing.assert_close(denoiser(IDS, lengths=LENGTHS, at=AT), picked(moved(IDS, LENGTHS), AT), rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            denoiser(IDS, lengths=LENGTHS, columns=AT), picked(moved(IDS, LENGTHS), AT), rtol=1e-5, atol=1e-5
+        )
     # A product of one row is summed in another order than one of ten, on some processors.
-    first = moved(IDS, at=torch.zeros(2, 1, dtype=torch.int64))[:, 0]
+    first = moved(IDS, columns=torch.zeros(2, 1, dtype=torch.int64))[:, 0]
     torch.testing.assert_close(first, plain(IDS)[:, 0], rtol=1e-5, atol=1e-5)

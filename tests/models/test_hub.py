@@ -58,14 +58,20 @@ def said(capsys: pytest.CaptureFixture[str], name: str = NAME) -> str:
     return err
 
 
-def test_no_network_is_one_sentence(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_network_is_one_sentence(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked, begun = unreachable(monkeypatch), time.monotonic()
-    assert "there is no folder `nobody/nothing`, and no such download: the hub cannot be reached" in said(capsys)
+    assert "there is no folder `nobody/nothing`, and no such download: the hub cannot be reached" in said(
+        capsys
+    )
     assert asked == [NAME, NAME]  # once by each verb
     assert time.monotonic() - begun < 30
 
 
-def test_a_hub_that_is_not_to_be_asked_is_not(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_hub_that_is_not_to_be_asked_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     asked = unreachable(monkeypatch)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
     assert "the hub is not asked, since `HF_HUB_OFFLINE` is set" in said(capsys)
@@ -101,9 +107,14 @@ class _Response:
 
 @pytest.mark.parametrize(
     ("kind", "says"),
-    [(GatedRepoError, "`nobody/nothing` is gated: its makers have to let you in"), (RepositoryNotFoundError, "no such model on the hub")],
+    [
+        (GatedRepoError, "`nobody/nothing` is gated: its makers have to let you in"),
+        (RepositoryNotFoundError, "no such model on the hub"),
+    ],
 )
-def test_what_the_hub_refuses_is_said(kind: Any, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_the_hub_refuses_is_said(
+    kind: Any, says: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     refused = kind("403", response=_Response())
     unreachable(monkeypatch, refused)
 

@@ -40,7 +40,12 @@ def test_a_prompt_is_put_into_the_chat_template(denoiser: HuggingFaceDenoiser) -
 
 
 def test_texts_in_texts_out(denoiser: HuggingFaceDenoiser) -> None:
-    decoded = dsldec.decode(denoiser, [PROMPT, "Solve this sudoku: 1030 0004 4000 0201"], "threshold", gen_length=denoiser.gen_length)
+    decoded = dsldec.decode(
+        denoiser,
+        [PROMPT, "Solve this sudoku: 1030 0004 4000 0201"],
+        "threshold",
+        gen_length=denoiser.gen_length,
+    )
     assert all(decoded.text)
     assert (decoded.tokens <= denoiser.gen_length).all()
 
@@ -57,15 +62,27 @@ def test_a_batch_of_texts_gives_each_what_it_gets_alone() -> None:
 
 @pytest.mark.parametrize("family", ["modernbert", "llama without a causal mask"])
 def test_other_families_decode(family: str, denoiser: HuggingFaceDenoiser) -> None:
-    sizes = {"vocab_size": 50, "hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 2, "num_attention_heads": 2}
+    sizes = {
+        "vocab_size": 50,
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 2,
+        "num_attention_heads": 2,
+    }
     torch.manual_seed(0)
     if family == "modernbert":
         model = ModernBertForMaskedLM(
-            ModernBertConfig(**sizes, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2)
+            ModernBertConfig(
+                **sizes, pad_token_id=0, bos_token_id=1, eos_token_id=2, cls_token_id=1, sep_token_id=2
+            )
         )
     else:
-        model = LlamaForCausalLM(LlamaConfig(**sizes, is_causal=False, pad_token_id=0, bos_token_id=1, eos_token_id=2))
-    other = HuggingFaceDenoiser(model.eval(), tokenizer=denoiser.tokenizer, mask_id=49, eos_id=None, gen_length=16)
+        model = LlamaForCausalLM(
+            LlamaConfig(**sizes, is_causal=False, pad_token_id=0, bos_token_id=1, eos_token_id=2)
+        )
+    other = HuggingFaceDenoiser(
+        model.eval(), tokenizer=denoiser.tokenizer, mask_id=49, eos_id=None, gen_length=16
+    )
     decoded = dsldec.decode(other, [[3, 4, 5], [6, 7]], "static", gen_length=8)
     assert all(49 not in ids.tolist() for ids in decoded.ids)
     assert decoded.forwards.tolist() == [8, 8]
@@ -107,7 +124,11 @@ def test_a_mistyped_folder_is_not_looked_for_on_a_hub() -> None:
 
 
 def facts(denoiser: HuggingFaceDenoiser) -> dict[str, object]:
-    return {name: value for name, value in vars(denoiser).items() if name not in ("model", "head", "tokenizer", "decode_text")}
+    return {
+        name: value
+        for name, value in vars(denoiser).items()
+        if name not in ("model", "head", "tokenizer", "decode_text")
+    }
 
 
 @pytest.mark.parametrize("family", ["eurobert", "qwen3", "bert", "roberta"])

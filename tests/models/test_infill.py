@@ -13,7 +13,9 @@ import dsldec
 from dsldec.diagnostics import UsageError
 from dsldec.models.infill import encoded, filled
 
-QUESTION = "<|user|>Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?<|assistant|>"
+QUESTION = (
+    "<|user|>Tom has 14 apples. Tom buys 3 bags of 6 apples. How many apples does Tom have now?<|assistant|>"
+)
 ANSWER = "3*6=[MASK]. 14+[MASK]=32. The answer is [MASK]. #### [MASK]"
 WORDS = ["[PAD]", "[UNK]", "[MASK]", "[CLS]", "[SEP]", "a", "cat", "sat", "##ting", "on", "mat"]
 
@@ -23,8 +25,12 @@ def word_pieces(mask: str = "[MASK]") -> PreTrainedTokenizerFast:
     words = {word.replace("[MASK]", mask): at for at, word in enumerate(WORDS)}
     made = Tokenizer(models.WordPiece(words, unk_token="[UNK]"))
     made.pre_tokenizer, made.decoder = pre_tokenizers.Whitespace(), decoders.WordPiece()
-    made.post_processor = processors.TemplateProcessing(single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)])
-    return PreTrainedTokenizerFast(tokenizer_object=made, mask_token=mask, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]")
+    made.post_processor = processors.TemplateProcessing(
+        single="[CLS] $A [SEP]", special_tokens=[("[CLS]", 3), ("[SEP]", 4)]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=made, mask_token=mask, cls_token="[CLS]", sep_token="[SEP]", pad_token="[PAD]"
+    )
 
 
 @pytest.mark.parametrize(
@@ -63,7 +69,18 @@ def test_a_text_without_a_gap_is_no_infilling(text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "marker", ["[mask]", "[MASK*0]", "[MASK *3]", "[MASK*-1]", "[MASK*123456]", "[MASK*x]", "[ MASK ]", "[MASK 3]", "[Mask*2]"]
+    "marker",
+    [
+        "[mask]",
+        "[MASK*0]",
+        "[MASK *3]",
+        "[MASK*-1]",
+        "[MASK*123456]",
+        "[MASK*x]",
+        "[ MASK ]",
+        "[MASK 3]",
+        "[Mask*2]",
+    ],
 )
 def test_a_gap_that_is_written_wrongly_is_told_and_does_not_stay_in_the_text(marker: str) -> None:
     with pytest.raises(UsageError) as raised:
@@ -82,7 +99,11 @@ def test_a_mask_of_the_tokenizers_own_in_small_letters_is_a_gap() -> None:
     [
         ("a [MASK] sat", [6], "a cat sat"),
         ("[MASK*2]", [5, 6], "a cat"),
-        ("a  cat, sat[MASK] on a\n[MASK] !", [8, 10], "a  cat, satting on a\nmat !"),  # what the tokenizer would not give back
+        (
+            "a  cat, sat[MASK] on a\n[MASK] !",
+            [8, 10],
+            "a  cat, satting on a\nmat !",
+        ),  # what the tokenizer would not give back
         ("[MASK][MASK*2]x", [5, 6, 7], "a cat satx"),
     ],
 )
@@ -95,8 +116,13 @@ def test_only_the_gaps_of_a_text_change(text: str, written: list[int], whole: st
 
 def test_the_embedded_model_fills_in_what_was_left_out() -> None:
     denoiser = dsldec.from_pretrained()
-    decoded = dsldec.decode(denoiser, [QUESTION + ANSWER, QUESTION + "3*[MASK*3]. 14+18=32. #### 32"], "threshold", infill=True)
-    assert decoded.text == [QUESTION + "3*6=18. 14+18=32. The answer is 32. #### 32", QUESTION + "3*6=18. 14+18=32. #### 32"]
+    decoded = dsldec.decode(
+        denoiser, [QUESTION + ANSWER, QUESTION + "3*[MASK*3]. 14+18=32. #### 32"], "threshold", infill=True
+    )
+    assert decoded.text == [
+        QUESTION + "3*6=18. 14+18=32. The answer is 32. #### 32",
+        QUESTION + "3*6=18. 14+18=32. #### 32",
+    ]
     assert decoded.tokens.tolist() == [4, 3]
 
 
@@ -111,9 +137,9 @@ def test_ids_with_masks_need_no_tokenizer() -> None:
 
     plain.mask_id, plain.vocab_size = denoiser.mask_id, denoiser.vocab_size  # type: ignore[attr-defined]
     decoded = dsldec.decode(plain, [ids], "static", infill=True)  # type: ignore[arg-type]
-    assert [at for at, (old, new) in enumerate(zip(ids, decoded.ids[0].tolist(), strict=True)) if old != new] == [
-        at for at, id_ in enumerate(ids) if id_ == denoiser.mask_id
-    ]
+    assert [
+        at for at, (old, new) in enumerate(zip(ids, decoded.ids[0].tolist(), strict=True)) if old != new
+    ] == [at for at, id_ in enumerate(ids) if id_ == denoiser.mask_id]
     assert calls == [(1, len(ids))] * 4
     assert decoded.text == [None]
     with pytest.raises(UsageError, match="no tokenizer"):

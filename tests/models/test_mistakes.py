@@ -1,4 +1,6 @@
-"""What is said at the command line of what cannot be decoded: a code, a reason, what to type, and never a traceback."""
+"""What is said at the command line of what cannot be decoded: a code, a reason, what to type, and never a
+traceback.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,18 @@ class Ran:
     """`dsldec run` on a model's folder: its exit status and what it printed."""
 
     def __init__(self, capsys: pytest.CaptureFixture[str], folder: Path, *arguments: str) -> None:
-        given = ("--model", str(folder), "--device", "cpu", "--backend", "eager", "--no-live", "--policy", "static", *arguments)
+        given = (
+            "--model",
+            str(folder),
+            "--device",
+            "cpu",
+            "--backend",
+            "eager",
+            "--no-live",
+            "--policy",
+            "static",
+            *arguments,
+        )
         self.status = main(["run", *given])
         self.out, self.err = capsys.readouterr()
         assert "Traceback" not in self.out + self.err
@@ -57,7 +70,9 @@ def varied(**config: Any) -> Callable[[Path], Path]:
 
 def no_numbers(folder: Path) -> Path:
     """The second word of the vocabulary is no number, so that prompts with it fail and others do not."""
-    weights = transformers.modeling_utils.load_state_dict(str(tiny.saved(folder, "llama") / "model.safetensors"))
+    weights = transformers.modeling_utils.load_state_dict(
+        str(tiny.saved(folder, "llama") / "model.safetensors")
+    )
     broken = {name: tensor.clone() for name, tensor in weights.items()}
     broken["model.embed_tokens.weight"][4] = torch.nan
     tiny.save_file(broken, folder / "model.safetensors", metadata={"format": "pt"})
@@ -122,14 +137,18 @@ def test_code_under_the_name_of_ours_is_neither_run_nor_asked_for(
     asked: list[str] = []
     monkeypatch.setattr("builtins.input", lambda question="": asked.append(question) or "y")
     reference, ran = "modeling_dsldec.Model", tmp_path / "ran"
-    autos = dict.fromkeys(("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForMaskedLM"), reference)
+    autos = dict.fromkeys(
+        ("AutoConfig", "AutoModel", "AutoModelForCausalLM", "AutoModelForMaskedLM"), reference
+    )
     for name, config in [
         ("known", {"auto_map": autos}),
         ("unknown", {"auto_map": autos, "model_type": "nobodys"}),
         ("no decoder", {"auto_map": {"AutoModelForCausalLM": reference}, "model_type": "clip_vision_model"}),
     ]:
         folder = varied(**config)(tmp_path / name)
-        (folder / "modeling_dsldec.py").write_text(f"open({str(ran)!r}, 'w')\nfrom transformers import LlamaForCausalLM as Model\n")
+        (folder / "modeling_dsldec.py").write_text(
+            f"open({str(ran)!r}, 'w')\nfrom transformers import LlamaForCausalLM as Model\n"
+        )
         assert Ran(capsys, folder, "w1", "--gen-length", "2").status == (0 if name == "known" else 2)
     assert not asked
     assert not ran.exists()
@@ -139,17 +158,24 @@ def test_a_kernel_on_a_hub_is_not_fetched_because_a_folder_names_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     fetched: list[Any] = []
-    monkeypatch.setattr("transformers.integrations.hub_kernels.get_kernel", lambda *name, **how: fetched.append(name))
+    monkeypatch.setattr(
+        "transformers.integrations.hub_kernels.get_kernel", lambda *name, **how: fetched.append(name)
+    )
     for name in ("attn_implementation", "_attn_implementation"):
         folder = varied(**{name: "kernels-community/flash-attn2"})(tmp_path / name)
         assert Ran(capsys, folder, "w1", "--gen-length", "2").status == 0
     assert not fetched
 
 
-def test_a_prompt_that_is_too_long_leaves_the_others_their_answers(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_that_is_too_long_leaves_the_others_their_answers(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     ran = Ran(capsys, whole(tmp_path), "w1", " ".join(["w2"] * 60), "--gen-length", "8")
     assert ran.status == 1
-    assert "prompt `1`: error[E0407]: 60 tokens and 8 to generate are more than the 66 the model takes" in ran.err
+    assert (
+        "prompt `1`: error[E0407]: 60 tokens and 8 to generate are more than the 66 the model takes"
+        in ran.err
+    )
     assert "help: generate less: `--gen-length 6`" in ran.err
     assert "1 of 2 prompts" in ran.err
 
@@ -160,7 +186,10 @@ def test_logits_that_are_no_numbers_are_told_with_prompt_step_and_position(
 ) -> None:
     ran = Ran(capsys, no_numbers(tmp_path), "w3 w4", "w1 w3", "w4", "--gen-length", "4", "--dtype", dtype)
     assert ran.status == 1
-    assert "prompt `1`: error[E0406]: the denoiser gave logits that are not finite in step 1 at generated position 0" in ran.err
+    assert (
+        "prompt `1`: error[E0406]: the denoiser gave logits that are not finite in step 1 at generated position 0"
+        in ran.err
+    )
     help = "try the model in float32" if dtype == "bfloat16" else "the model's own weights or code give them"
     assert f"help: {help}" in ran.err
     assert "2 of 3 prompts" in ran.err
@@ -179,7 +208,11 @@ def no_pages(*arguments: Any, **given: Any) -> None:
 @pytest.mark.parametrize("fails", [full, no_pages])
 @pytest.mark.parametrize("place", ["load", "move", "probe"])
 def test_memory_that_does_not_suffice_for_the_model_names_the_flag(
-    place: str, fails: Callable[..., None], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    place: str,
+    fails: Callable[..., None],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     folder = whole(tmp_path)
     places = {
@@ -188,7 +221,10 @@ def test_memory_that_does_not_suffice_for_the_model_names_the_flag(
         "probe": (transformers.LlamaForCausalLM, "forward"),
     }
     monkeypatch.setattr(*places[place], fails)
-    for dtype, says in (("float32", "load it smaller: `--dtype bfloat16`; or a smaller model"), ("bfloat16", "help: a smaller model")):
+    for dtype, says in (
+        ("float32", "load it smaller: `--dtype bfloat16`; or a smaller model"),
+        ("bfloat16", "help: a smaller model"),
+    ):
         ran = Ran(capsys, folder, "w1", "--dtype", dtype)
         assert (ran.status, ran.out) == (2, "")
         assert f"error[E0405]: `{folder}` in {dtype} does not fit into the memory of `cpu`" in ran.err
@@ -212,14 +248,24 @@ def test_memory_that_does_not_suffice_half_way_names_the_flag(
     assert Ran(capsys, folder, *prompts, "--gen-length", "4", "--batch", "2").status == 0
 
 
-def test_a_tokenizer_without_a_template_is_said_unless_that_is_meant(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tokenizer_without_a_template_is_said_unless_that_is_meant(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = whole(tmp_path)
-    assert "has no chat template: prompts are given as they are (`--raw`: without this line)" in Ran(capsys, folder, "w1").err
+    assert (
+        "has no chat template: prompts are given as they are (`--raw`: without this line)"
+        in Ran(capsys, folder, "w1").err
+    )
     assert "chat template" not in Ran(capsys, folder, "w1", "--raw").err
 
 
-def test_what_a_model_is_fails_the_same_way_before_it_is_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    for verb in (["model", str(causal(tmp_path))], ["evaluate", "--count", "1", "--model", str(tmp_path), "--device", "cpu"]):
+def test_what_a_model_is_fails_the_same_way_before_it_is_run(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for verb in (
+        ["model", str(causal(tmp_path))],
+        ["evaluate", "--count", "1", "--model", str(tmp_path), "--device", "cpu"],
+    ):
         assert main(verb) == 2
         out, err = capsys.readouterr()
         assert out == ""

@@ -26,7 +26,9 @@ class Hears:
         if attention_mask is not None and self.form:
             if attention_mask.dim() != self.form:
                 raise AssertionError("a mask of another form")
-            heard = heard & (attention_mask.bool()[:, None, :] if self.form == 2 else attention_mask.bool()[:, 0])
+            heard = heard & (
+                attention_mask.bool()[:, None, :] if self.form == 2 else attention_mask.bool()[:, 0]
+            )
         return SimpleNamespace(logits=heard.float() @ torch.nn.functional.one_hot(input_ids, SIZE).float())
 
 
@@ -52,7 +54,13 @@ def blocks(size: int) -> Callable[[Tensor, Tensor], Tensor]:
 
 @pytest.mark.parametrize(
     ("may", "both"),
-    [(everything, True), (near, True), (before, False), (near_and_before, False), *((blocks(size), False) for size in (2, 4, 8, 16, 32))],
+    [
+        (everything, True),
+        (near, True),
+        (before, False),
+        (near_and_before, False),
+        *((blocks(size), False) for size in (2, 4, 8, 16, 32)),
+    ],
 )
 def test_whether_both_sides_are_seen(may: Callable[[Tensor, Tensor], Tensor], both: bool) -> None:
     assert probe(Hears(may), SIZE, [0, 1], None, torch.device("cpu")).sees_both_sides == both

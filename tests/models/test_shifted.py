@@ -23,8 +23,12 @@ class SpeaksOfTheNext(ToyDenoiser):
 def test_a_policy_decodes_the_same_through_the_shift() -> None:
     prompt = [9, 17, 0]
     for policy in ("dico", "threshold"):
-        plain = dsldec.decode(ToyDenoiser(7, 1.0), [prompt], policy, gen_length=24, backend="eager", trace=True)
-        through = dsldec.decode(Shifted(SpeaksOfTheNext(7, 1.0)), [prompt], policy, gen_length=24, backend="eager", trace=True)
+        plain = dsldec.decode(
+            ToyDenoiser(7, 1.0), [prompt], policy, gen_length=24, backend="eager", trace=True
+        )
+        through = dsldec.decode(
+            Shifted(SpeaksOfTheNext(7, 1.0)), [prompt], policy, gen_length=24, backend="eager", trace=True
+        )
         assert plain.ids[0].tolist() == through.ids[0].tolist()
         assert plain.trace == through.trace
         not_undone = dsldec.decode(SpeaksOfTheNext(7, 1.0), [prompt], policy, gen_length=24, backend="eager")

@@ -7,7 +7,15 @@ import random
 
 import pytest
 
-from dsldec.models.tasks import HELD_OUT_ONE_IN, TASKS, held_out, is_held_out, sudoku, training_stream, word_problems
+from dsldec.models.tasks import (
+    HELD_OUT_ONE_IN,
+    TASKS,
+    held_out,
+    is_held_out,
+    sudoku,
+    training_stream,
+    word_problems,
+)
 from dsldec.models.tasks.example import Example
 from dsldec.resources import embedded_model_folder
 from dsldec.tools import evaluate

@@ -1,4 +1,6 @@
-"""A tokenizer that does not fit its model is told, and an id without a token is never written unless that is asked for."""
+"""A tokenizer that does not fit its model is told, and an id without a token is never written unless that is
+asked for.
+"""
 
 from __future__ import annotations
 
@@ -26,7 +28,9 @@ NEVER = range(TOKENS, SIZE)
 PROMPTS = [[5, 6, 7], [8, 9], [10, 11, 5, 6], [7]]
 
 
-def folder_of(folder: Path, *, family: str = "llama", sizes: dict[str, Any] | None = None, **tokens: Any) -> Path:
+def folder_of(
+    folder: Path, *, family: str = "llama", sizes: dict[str, Any] | None = None, **tokens: Any
+) -> Path:
     class_name, settings = tiny.NATIVE[family]
     tiny.model(class_name, settings | (sizes or {})).save_pretrained(folder)
     tiny.tokenizer(folder, **({"size": TOKENS} | tokens))
@@ -39,9 +43,19 @@ def loaded(folder: Path, **given: Any) -> HuggingFaceDenoiser:
 
 
 def written(denoiser: HuggingFaceDenoiser, policy: str = "static", **how: Any) -> set[int]:
-    decoded = dsldec.decode(denoiser, PROMPTS, policy, gen_length=12, backend=how.pop("backend", "eager"), stop_at_eos=False, **how)
+    decoded = dsldec.decode(
+        denoiser,
+        PROMPTS,
+        policy,
+        gen_length=12,
+        backend=how.pop("backend", "eager"),
+        stop_at_eos=False,
+        **how,
+    )
     assert decoded.errors == [None] * len(PROMPTS)
-    return {id_ for ids, prompt in zip(decoded.ids, PROMPTS, strict=True) for id_ in ids[len(prompt) :].tolist()}
+    return {
+        id_ for ids, prompt in zip(decoded.ids, PROMPTS, strict=True) for id_ in ids[len(prompt) :].tolist()
+    }
 
 
 @pytest.fixture(scope="module")
@@ -67,7 +81,9 @@ DRAWS = "policy draws():\n  window blocks(4)\n  draw gumbel(2.0)\n  commit top(m
         (DRAWS, {}),
     ],
 )
-def test_ids_without_a_token_are_written_only_where_asked_for(policy: str, how: dict[str, Any], small: Path) -> None:
+def test_ids_without_a_token_are_written_only_where_asked_for(
+    policy: str, how: dict[str, Any], small: Path
+) -> None:
     assert not written(loaded(small), policy, **how) & set(NEVER)
     assert written(loaded(small, all_ids=True), policy, **how) & set(NEVER)
 
@@ -166,7 +182,21 @@ def test_the_mask_and_the_end_need_no_token(tmp_path: Path) -> None:
 def warned(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tuple[list[str], list[str]]:
     """The warnings of `dsldec run` and those of `dsldec model`."""
     found = []
-    run = ["run", "--gen-length", "2", "--policy", "static", "--raw", "--no-live", "--device", "cpu", "--model", str(folder), *more, "w1"]
+    run = [
+        "run",
+        "--gen-length",
+        "2",
+        "--policy",
+        "static",
+        "--raw",
+        "--no-live",
+        "--device",
+        "cpu",
+        "--model",
+        str(folder),
+        *more,
+        "w1",
+    ]
     for command, status in ((run, 0), (["model", str(folder), "--device", "cpu", *more], 0)):
         assert main(command) == status
         found.append([line for line in capsys.readouterr().err.splitlines() if "W0402" in line])
@@ -186,7 +216,11 @@ def warned(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tupl
     ],
 )  # fmt: skip
 def test_what_does_not_fit_is_told(
-    made: Callable[[Path], Path], says: str, tmp_path: Path, capsys: pytest.CaptureFixture[str], caplog: pytest.LogCaptureFixture
+    made: Callable[[Path], Path],
+    says: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    caplog: pytest.LogCaptureFixture,
 ) -> None:
     ran, shown = warned(capsys, made(tmp_path))
     assert len(ran) == 1
@@ -212,7 +246,9 @@ def test_ends_that_one_file_joins_do_not_differ(tmp_path: Path, capsys: pytest.C
     assert warned(capsys, folder) == ([], [])
 
 
-def test_a_vocabulary_that_is_padded_is_shown_and_not_warned_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_vocabulary_that_is_padded_is_shown_and_not_warned_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = folder_of(tmp_path, sizes={"vocab_size": 640}, size=635)
     assert warned(capsys, folder) == ([], [])
     assert main(["model", str(folder), "--device", "cpu"]) == 0
@@ -231,13 +267,17 @@ def test_json_holds_the_warnings(small: Path, capsys: pytest.CaptureFixture[str]
     assert [one["code"] for one in about["warnings"]] == ["W0402"]
 
 
-def test_a_prompt_with_a_token_that_the_model_does_not_have_is_refused_in_words(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_prompt_with_a_token_that_the_model_does_not_have_is_refused_in_words(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = folder_of(tmp_path, size=60)
     assert main(["run", "--model", str(folder), "--device", "cpu", "--no-live", "w55"]) == 2
     assert "error[E0409]: prompt 0 holds the id 58, and the vocabulary has 50" in capsys.readouterr().err
 
 
-def test_a_tokenizer_made_of_special_tokens_alone_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_tokenizer_made_of_special_tokens_alone_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     """transformers makes one, and says nothing, where no vocabulary stands beside `tokenizer_config.json`."""
     folder = tiny.saved(tmp_path, "albert")
     (folder / "tokenizer.json").unlink()
@@ -246,7 +286,9 @@ def test_a_tokenizer_made_of_special_tokens_alone_is_none(tmp_path: Path, capsys
     assert "has no tokenizer: its files hold no vocabulary" in capsys.readouterr().err
 
 
-def test_a_mask_that_the_model_has_no_id_for_is_none(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_mask_that_the_model_has_no_id_for_is_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = folder_of(tmp_path, size=60, mask=False)
     tokenizer = transformers.AutoTokenizer.from_pretrained(folder)
     tokenizer.add_special_tokens({"mask_token": "<mask>"})

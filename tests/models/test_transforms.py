@@ -1,6 +1,8 @@
-"""What is done to logits before anything is observed, on real models: bans, guidance and draws write what a plain loop writes.
+"""What is done to logits before anything is observed, on real models: bans, guidance and draws write what a
+plain loop writes.
 
-The loop feeds one prompt at a time to transformers' model itself, with no padding, and counts in Python's own numbers.
+The loop feeds one prompt at a time to transformers' model itself, with no padding, and counts in Python's own
+numbers.
 """
 
 from __future__ import annotations
@@ -41,7 +43,12 @@ def in_blocks(model: Any, ids: torch.Tensor) -> torch.Tensor:
     return model(input_ids=ids, attention_mask=seen[None, None]).logits
 
 
-FAMILIES: dict[str, Callable[..., torch.Tensor]] = {"bert": plain, "llama": plain, "dream": shifted, "block-causal": in_blocks}
+FAMILIES: dict[str, Callable[..., torch.Tensor]] = {
+    "bert": plain,
+    "llama": plain,
+    "dream": shifted,
+    "block-causal": in_blocks,
+}
 
 
 @pytest.fixture(scope="module")
@@ -49,7 +56,10 @@ def denoisers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, HuggingFace
     root = tmp_path_factory.mktemp("transforms")
     folders = {family: tiny.saved(root / family, family) for family in ("bert", "llama", "dream")}
     folders["block-causal"] = tiny.saved_in_blocks(root / "blocks", "qwen3")
-    return {family: from_pretrained(folder, trust_remote_code=True, device="cpu") for family, folder in folders.items()}
+    return {
+        family: from_pretrained(folder, trust_remote_code=True, device="cpu")
+        for family, folder in folders.items()
+    }
 
 
 @dataclass(frozen=True)
@@ -78,21 +88,34 @@ ALL = Rule(ban=(EOS, 30), louder=2.0, scale=0.5, temperature=1.3)
 RULES = {"ban": BANNED, "cfg": GUIDED, "gumbel": DRAWN, "all": ALL}
 
 
-def oracle(denoiser: HuggingFaceDenoiser, feed: Callable[..., torch.Tensor], rule: Rule, prompt: Sequence[int], request: int) -> list[int]:
+def oracle(
+    denoiser: HuggingFaceDenoiser,
+    feed: Callable[..., torch.Tensor],
+    rule: Rule,
+    prompt: Sequence[int],
+    request: int,
+) -> list[int]:
     canvas = [*prompt, *[MASK] * GENERATED]
     for step in range(GENERATED):
         with torch.inference_mode():
             logits = feed(denoiser.model, torch.tensor([canvas]))[0].tolist()
             if rule.scale is not None:
-                blind = feed(denoiser.model, torch.tensor([[MASK] * len(prompt) + canvas[len(prompt) :]]))[0].tolist()
+                blind = feed(denoiser.model, torch.tensor([[MASK] * len(prompt) + canvas[len(prompt) :]]))[
+                    0
+                ].tolist()
                 logits = [
-                    [no + (rule.scale + 1) * (yes - no) for yes, no in zip(*both, strict=True)] for both in zip(logits, blind, strict=True)
+                    [no + (rule.scale + 1) * (yes - no) for yes, no in zip(*both, strict=True)]
+                    for both in zip(logits, blind, strict=True)
                 ]
         # The windows of a model that sees blocks begin where its blocks do.
         begin = canvas.index(MASK, len(prompt))
         begin -= (begin - (len(prompt) if denoiser.block_length is None else 0)) % BLOCK
         here = range(max(begin, len(prompt)), min(begin + BLOCK, len(canvas)))
-        choices = [(sureness(rule, logits[at], request, step, at - len(prompt)), -at) for at in here if canvas[at] == MASK]
+        choices = [
+            (sureness(rule, logits[at], request, step, at - len(prompt)), -at)
+            for at in here
+            if canvas[at] == MASK
+        ]
         (_, token), minus_at = max(choices, key=lambda choice: (choice[0][0], choice[1]))
         canvas[-minus_at] = token
     return canvas
@@ -105,7 +128,9 @@ def sureness(rule: Rule, logits: list[float], request: int, step: int, position:
     ranked = scores
     if rule.temperature:
         place = mixed_int(key(SEED, request), step, position, FOR_DRAWS)
-        ranked = [score / rule.temperature + gumbel(mixed_int(place, id_)) for id_, score in enumerate(scores)]
+        ranked = [
+            score / rule.temperature + gumbel(mixed_int(place, id_)) for id_, score in enumerate(scores)
+        ]
     token = max((id_ for id_ in range(len(scores)) if id_ != MASK), key=lambda id_: (ranked[id_], -id_))
     most = max(scores)
     return math.exp(scores[token] - most) / math.fsum(math.exp(score - most) for score in scores), token
@@ -116,9 +141,18 @@ def gumbel(hashed: int) -> float:
     return -math.log(-math.log(((hashed % 2**64 >> 12) + 0.5) / 2**52))
 
 
-def decoded(denoiser: HuggingFaceDenoiser, rule: Rule, prompts: Sequence[list[int]], requests: list[int], backend: str) -> list[list[int]]:
+def decoded(
+    denoiser: HuggingFaceDenoiser, rule: Rule, prompts: Sequence[list[int]], requests: list[int], backend: str
+) -> list[list[int]]:
     found = dsldec.decode(
-        denoiser, prompts, dsldec.load(rule.text), gen_length=GENERATED, backend=backend, seed=SEED, request_ids=requests, stop_at_eos=False
+        denoiser,
+        prompts,
+        dsldec.load(rule.text),
+        gen_length=GENERATED,
+        backend=backend,
+        seed=SEED,
+        request_ids=requests,
+        stop_at_eos=False,
     )
     assert found.errors == [None] * len(prompts)
     return [ids.tolist() for ids in found.ids]
@@ -132,15 +166,23 @@ def test_a_real_model_decodes_as_the_plain_loop_does(
 ) -> None:
     """Alone, side by side with other lengths, and side by side in another order."""
     denoiser, requests = denoisers[family], list(range(len(PROMPTS)))
-    wanted = [oracle(denoiser, FAMILIES[family], RULES[rule], prompt, request) for request, prompt in enumerate(PROMPTS)]
-    alone = [decoded(denoiser, RULES[rule], [prompt], [request], backend)[0] for request, prompt in enumerate(PROMPTS)]
+    wanted = [
+        oracle(denoiser, FAMILIES[family], RULES[rule], prompt, request)
+        for request, prompt in enumerate(PROMPTS)
+    ]
+    alone = [
+        decoded(denoiser, RULES[rule], [prompt], [request], backend)[0]
+        for request, prompt in enumerate(PROMPTS)
+    ]
     assert alone == wanted
     assert decoded(denoiser, RULES[rule], PROMPTS, requests, backend) == wanted
     assert decoded(denoiser, RULES[rule], PROMPTS[::-1], requests[::-1], backend) == wanted[::-1]
 
 
 @pytest.mark.parametrize("family", FAMILIES)
-def test_each_transform_changes_what_is_written(family: str, denoisers: dict[str, HuggingFaceDenoiser]) -> None:
+def test_each_transform_changes_what_is_written(
+    family: str, denoisers: dict[str, HuggingFaceDenoiser]
+) -> None:
     """Else the loop and the model could agree by doing nothing."""
     denoiser, requests = denoisers[family], list(range(len(PROMPTS)))
     nothing = decoded(denoiser, Rule(), PROMPTS, requests, "eager")
@@ -148,16 +190,22 @@ def test_each_transform_changes_what_is_written(family: str, denoisers: dict[str
     for rule in (*RULES.values(), Rule(ban=tuple(often))):
         assert decoded(denoiser, rule, PROMPTS, requests, "eager") != nothing
     without = decoded(denoiser, Rule(ban=tuple(often)), PROMPTS, requests, "eager")
-    assert not {id_ for ids, prompt in zip(without, PROMPTS, strict=True) for id_ in ids[len(prompt) :]} & set(often)
+    assert not {
+        id_ for ids, prompt in zip(without, PROMPTS, strict=True) for id_ in ids[len(prompt) :]
+    } & set(often)
 
 
 @pytest.mark.parametrize("backend", ["eager", "reference"])
 @pytest.mark.parametrize("family", FAMILIES)
-def test_an_end_of_text_that_is_banned_is_never_written(family: str, backend: str, denoisers: dict[str, HuggingFaceDenoiser]) -> None:
+def test_an_end_of_text_that_is_banned_is_never_written(
+    family: str, backend: str, denoisers: dict[str, HuggingFaceDenoiser]
+) -> None:
     """A model that ends every answer at once, and the same one that may not."""
     denoiser = denoisers[family]
     for rule, ends in ((Rule(louder=40.0), True), (Rule(louder=40.0, ban=(EOS,)), False)):
-        found = dsldec.decode(denoiser, PROMPTS, dsldec.load(rule.text), gen_length=GENERATED, backend=backend)
+        found = dsldec.decode(
+            denoiser, PROMPTS, dsldec.load(rule.text), gen_length=GENERATED, backend=backend
+        )
         for request, (ids, prompt) in enumerate(zip(found.ids, PROMPTS, strict=True)):
             generated = ids.tolist()[len(prompt) :]
             assert (EOS in generated) == ends
@@ -172,4 +220,7 @@ def test_the_noise_of_a_request_is_its_own(denoisers: dict[str, HuggingFaceDenoi
     one, other, again = decoded(denoiser, DRAWN, [PROMPTS[0]] * 3, [4, 5, 4], "eager")
     assert one == again
     assert one != other
-    assert decoded(denoiser, replace(DRAWN, temperature=0.0), [PROMPTS[0]] * 2, [4, 5], "eager")[0] not in (one, other)
+    assert decoded(denoiser, replace(DRAWN, temperature=0.0), [PROMPTS[0]] * 2, [4, 5], "eager")[0] not in (
+        one,
+        other,
+    )

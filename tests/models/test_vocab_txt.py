@@ -1,4 +1,6 @@
-"""A tokenizer is built from `vocab.txt` where transformers reads none: the one real pretrained model to be had fills gaps with it."""
+"""A tokenizer is built from `vocab.txt` where transformers reads none: the one real pretrained model to be
+had fills gaps with it.
+"""
 
 from __future__ import annotations
 
@@ -45,7 +47,12 @@ def made(folder: Path, entries: Sequence[str]) -> tuple[transformers.PreTrainedT
 @pytest.mark.parametrize(
     ("entries", "how", "text", "tokens"),
     [
-        (ATOMS, "whole entries, the longest first", "Clc1c[nH]c1%10", ["Cl", "c", "1", "c", "[nH]", "c", "1", "%10"]),
+        (
+            ATOMS,
+            "whole entries, the longest first",
+            "Clc1c[nH]c1%10",
+            ["Cl", "c", "1", "c", "[nH]", "c", "1", "%10"],
+        ),
         (ATOMS, "whole entries, the longest first", "C[Xx]>>C Cl", ["C", "[UNK]", ">>", "C", "Cl"]),
         (ATOMS, "whole entries, the longest first", "CBrC", ["C", "[UNK]", "C"]),
         (WORDS, "whole words", "The cat sat.", ["the", "cat", "sat", "."]),
@@ -59,11 +66,15 @@ def test_what_a_vocabulary_looks_like_tells_how_its_text_is_split(
     tokenizer, said = made(tmp_path, [*SPECIAL, *entries])
     assert said == how
     ids = tokenizer(text)["input_ids"]
-    assert [token if token in entries else "[UNK]" for token in tokenizer.convert_ids_to_tokens(ids)[1:-1]] == tokens
+    assert [
+        token if token in entries else "[UNK]" for token in tokenizer.convert_ids_to_tokens(ids)[1:-1]
+    ] == tokens
     assert (ids[0], ids[-1]) == (3, 4)
     assert (tokenizer.pad_token_id, tokenizer.unk_token_id, tokenizer.mask_token_id) == (0, 2, 5)
     if "[UNK]" not in tokens:
-        assert tokenizer.decode(ids, skip_special_tokens=True) == {"The cat sat.": "the cat sat."}.get(text, text)
+        assert tokenizer.decode(ids, skip_special_tokens=True) == {"The cat sat.": "the cat sat."}.get(
+            text, text
+        )
 
 
 def test_entries_keep_their_lines(tmp_path: Path) -> None:
@@ -89,12 +100,19 @@ def test_a_tokenizer_that_reads_the_file_is_left_as_it_is(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("family", ["albert", "bert"])
-def test_a_folder_whose_vocabulary_transformers_does_not_read(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """transformers makes one of special tokens for the first, and splits these entries to pieces for the second."""
+def test_a_folder_whose_vocabulary_transformers_does_not_read(
+    family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """transformers makes one of special tokens for the first, and splits these entries to pieces for the
+    second.
+    """
     folder = tiny.saved(tmp_path / family, family)
     (folder / "tokenizer.json").unlink()
     (folder / "tokenizer_config.json").write_text("{}")
-    written(folder, [*SPECIAL, *ATOMS, *(f"[1{number}C]" for number in range(tiny.SIZE - len(SPECIAL) - len(ATOMS)))])
+    written(
+        folder,
+        [*SPECIAL, *ATOMS, *(f"[1{number}C]" for number in range(tiny.SIZE - len(SPECIAL) - len(ATOMS)))],
+    )
     assert main(["model", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     assert "50 tokens, built from `vocab.txt`: whole entries, the longest first" in shown
@@ -113,7 +131,9 @@ INSIDE = "rxnmapper/models/transformers/albert_heads_8_uspto_all_1310k"
 
 @pytest.fixture(scope="module")
 def reactions() -> Path:
-    """The folder of a masked language model of chemical reactions, as its package has it (MIT; IBM Research, 10.1126/sciadv.abe4166)."""
+    """The folder of a masked language model of chemical reactions, as its package has it (MIT; IBM Research,
+    10.1126/sciadv.abe4166).
+    """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsldec" / "tests-rxnmapper"
     if not (cache / "done").exists():
         shutil.rmtree(cache, ignore_errors=True)
@@ -135,7 +155,9 @@ def reactions() -> Path:
         ]
         ran = subprocess.run(command, capture_output=True, text=True, check=False)
         if ran.returncode:
-            pytest.skip(f"{PACKAGE} cannot be downloaded here: {(ran.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+            pytest.skip(
+                f"{PACKAGE} cannot be downloaded here: {(ran.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+            )
         with zipfile.ZipFile(next(cache.glob("*.whl"))) as wheel:
             wheel.extractall(cache, [name for name in wheel.namelist() if name.startswith(INSIDE)])
         (cache / "done").touch()
@@ -161,7 +183,8 @@ def test_a_real_model_is_shown_as_it_is(reactions: Path, capsys: pytest.CaptureF
 @pytest.mark.parametrize(
     ("reaction", "product", "right"),
     [
-        # Fischer esterifications: acetic acid and ethanol, benzoic acid and ethanol, p-chlorobenzoic acid and methanol
+        # Fischer esterifications: acetic acid and ethanol, benzoic acid and ethanol, p-chlorobenzoic acid and
+        # methanol
         ("CC(=O)O.CCO>>", "CC(=O)[MASK][MASK]C", "CC(=O)OCC"),
         ("CCO.O=C(O)c1ccccc1>>", "CC[MASK]C([MASK]O)c1ccccc1", "CCOC(=O)c1ccccc1"),
         ("CO.O=C(O)c1ccc(Cl)cc1>>", "COC(=O)c1ccc([MASK])cc1", "COC(=O)c1ccc(Cl)cc1"),
@@ -170,7 +193,9 @@ def test_a_real_model_is_shown_as_it_is(reactions: Path, capsys: pytest.CaptureF
         ("Brc1ccccc1.OB(O)c1ccncc1>>", "c1ccc(-c2cc[MASK]cc2)cc1", "c1ccc(-c2ccncc2)cc1"),
     ],
 )
-def test_the_real_model_knows_its_chemistry(reaction: str, product: str, right: str, chemist: HuggingFaceDenoiser) -> None:
+def test_the_real_model_knows_its_chemistry(
+    reaction: str, product: str, right: str, chemist: HuggingFaceDenoiser
+) -> None:
     decoded = dsldec.decode(chemist, [reaction + product], "static", infill=True)
     assert decoded.text == [reaction + right]
     # Sure of it, too: a wrong tokenizer leaves nothing but noise.

@@ -1,4 +1,6 @@
-"""Files of weights that are damaged, or are not those of the configuration beside them, are named as what they are."""
+"""Files of weights that are damaged, or are not those of the configuration beside them, are named as what
+they are.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +39,9 @@ def changed(folder: Path, change: Callable[[Weights], Weights]) -> Path:
 
 
 def without(part: str) -> Callable[[Path], Path]:
-    return lambda folder: changed(bert(folder, **TWO), lambda weights: {name: one for name, one in weights.items() if part not in name})
+    return lambda folder: changed(
+        bert(folder, **TWO), lambda weights: {name: one for name, one in weights.items() if part not in name}
+    )
 
 
 def other_config(**vary: Any) -> Callable[[Path], Path]:
@@ -72,7 +76,9 @@ def in_shards(name: str, gone: bool = False) -> Callable[[Path], Path]:
         whole.rename(Path(os.path.normpath(folder / name)))
         if gone:
             (folder / name).unlink()
-        (folder / "model.safetensors.index.json").write_text(json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, name)}))
+        (folder / "model.safetensors.index.json").write_text(
+            json.dumps({"metadata": {}, "weight_map": dict.fromkeys(names, name)})
+        )
         return folder
 
     return made
@@ -110,39 +116,67 @@ def own(change: Callable[[Weights], Weights]) -> Callable[[Path], Path]:
 
 
 FAULTS: list[tuple[Callable[[Path], Path], str]] = [
-    (without(".layer.1."), "its files hold no weights for `bert.encoder.layer.1.attention.output.LayerNorm.bias` and 15 more (of layer 1)"),
+    (
+        without(".layer.1."),
+        "its files hold no weights for `bert.encoder.layer.1.attention.output.LayerNorm.bias` and 15 more (of layer 1)",
+    ),
     (without(".layer."), "and 31 more (of layers 0-1)"),
     (without("word_embeddings"), "its files hold no weights for `bert.embeddings.word_embeddings.weight`"),
     (without("cls."), "and 5 more: it was saved without its language-model head"),
     (other_config(num_hidden_layers=4), "and 31 more (of layers 2-3)"),
     (other_config(num_hidden_layers=1), "and 15 more (of layer 1), which `BertForMaskedLM` has no place for"),
     (other_config(vocab_size=60), "as [50, 16], and `config.json` makes it [60, 16], and 1 more"),
-    (bytes_changed(lambda data: data[: len(data) // 2]), "model.safetensors` cannot be read: it is cut off: "),
+    (
+        bytes_changed(lambda data: data[: len(data) // 2]),
+        "model.safetensors` cannot be read: it is cut off: ",
+    ),
     (bytes_changed(lambda data: b""), "model.safetensors` cannot be read: it is cut off"),
-    (bytes_changed(lambda data: b"\xff" * 8 + data[8:]), "model.safetensors` cannot be read: it is cut off, or no such file"),
-    (bytes_changed(lambda data: data[:8] + b"\xff" * len(data[8:])), "cannot be read: its header is not JSON"),
+    (
+        bytes_changed(lambda data: b"\xff" * 8 + data[8:]),
+        "model.safetensors` cannot be read: it is cut off, or no such file",
+    ),
+    (
+        bytes_changed(lambda data: data[:8] + b"\xff" * len(data[8:])),
+        "cannot be read: its header is not JSON",
+    ),
     (bytes_changed(header([1])), "cannot be read: its header is not JSON"),
-    (bytes_changed(header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}})), "its header does not say where its tensors are"),
+    (
+        bytes_changed(header({"a": {"dtype": "F32", "shape": [1], "data_offsets": [0]}})),
+        "its header does not say where its tensors are",
+    ),
     (bytes_changed(header({"a": 1})), "its header does not say where its tensors are"),
-    (in_shards("../outside.safetensors"), "names `../outside.safetensors`, which is not a file of this folder"),
+    (
+        in_shards("../outside.safetensors"),
+        "names `../outside.safetensors`, which is not a file of this folder",
+    ),
     (in_shards("model-1.safetensors", gone=True), "lacks `model-1.safetensors` of its 1 files of weights"),
     (index('{"weight_map": ["a"]}'), "is no index of weights"),
     (index('{"weight_map": {"a": 1}}'), "is no index of weights"),
     (pickled, "is no pickle of tensors alone, and could run code"),
     (none, "it has no weights, no `model.safetensors`"),
     (own(lambda weights: dict(list(weights.items())[1:])), "its files hold no weights for `"),
-    (own(lambda weights: {name: one[:1].clone() for name, one in weights.items()}), "and `config.json` makes it ["),
+    (
+        own(lambda weights: {name: one[:1].clone() for name, one in weights.items()}),
+        "and `config.json` makes it [",
+    ),
 ]
 
 
 @pytest.mark.parametrize(("made", "says"), FAULTS, ids=[says for _, says in FAULTS])
 def test_weights_that_do_not_fit_are_told(
-    made: Callable[[Path], Path], says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    made: Callable[[Path], Path],
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     monkeypatch.chdir(tmp_path)
     folder = made(tmp_path / "model")
     capsys.readouterr()  # what was said while it was saved
-    assert main(["run", "--model", str(folder), "--device", "cpu", "--no-live", "--trust-remote-code", "w1"]) == 2
+    assert (
+        main(["run", "--model", str(folder), "--device", "cpu", "--no-live", "--trust-remote-code", "w1"])
+        == 2
+    )
     out, err = capsys.readouterr()
     assert (out, err.splitlines()[0][:14]) == ("", "error[E0418]: ")
     assert says in err
@@ -153,8 +187,12 @@ def test_weights_that_do_not_fit_are_told(
     assert main(["model", str(folder), "--device", "cpu", "--trust-remote-code"]) == 0
 
 
-@pytest.mark.parametrize("key", ["bert.pooler.dense.weight", "cls.seq_relationship.weight", "bert.embeddings.position_ids"])
-def test_what_other_heads_left_behind_is_passed_over_in_silence(key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    "key", ["bert.pooler.dense.weight", "cls.seq_relationship.weight", "bert.embeddings.position_ids"]
+)
+def test_what_other_heads_left_behind_is_passed_over_in_silence(
+    key: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = changed(bert(tmp_path), lambda weights: weights | {key: torch.zeros(2, 16)})
     capsys.readouterr()
     from_pretrained(folder, device="cpu")

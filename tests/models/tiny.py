@@ -1,4 +1,6 @@
-"""Models of every family with random weights, saved as their makers save them: what the tests load stands in real folders."""
+"""Models of every family with random weights, saved as their makers save them: what the tests load stands in
+real folders.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,7 @@ from transformers import dynamic_module_utils
 
 from dsldec.models.huggingface import HuggingFaceDenoiser
 from dsldec.models.probe import square_mask
-from dsldec.models.remote import as_in_transformers_4
+from dsldec.models.remote_code import as_in_transformers_4
 
 CODE = Path(__file__).parent / "own_code" / "modeling_tiny.py"
 PAD, EOS, MASK, SIZE = 0, 1, 2, 50
@@ -78,7 +80,14 @@ BLOCK_CAUSAL: dict[str, tuple[str, dict[str, Any]]] = {
     "qwen3": ("Qwen3ForCausalLM", SIZES | {"head_dim": 8}),
     "qwen3 moe": (
         "Qwen3MoeForCausalLM",
-        SIZES | {"head_dim": 8, "num_experts": 4, "num_experts_per_tok": 2, "moe_intermediate_size": 16, "norm_topk_prob": True},
+        SIZES
+        | {
+            "head_dim": 8,
+            "num_experts": 4,
+            "num_experts_per_tok": 2,
+            "moe_intermediate_size": 16,
+            "norm_topk_prob": True,
+        },
     ),
 }
 
@@ -103,7 +112,9 @@ def tokenizer(
     """`size`: ids of the tokenizer, `holes`: those of them that have no token."""
     words = ["<pad>", "<eos>", "<m>", *extra]
     words += [f"w{number}" for number in range(size - len(words))]
-    made = Tokenizer(models.WordLevel({word: at for at, word in enumerate(words) if at not in holes}, unk_token="<pad>"))
+    made = Tokenizer(
+        models.WordLevel({word: at for at, word in enumerate(words) if at not in holes}, unk_token="<pad>")
+    )
     made.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
     whole = transformers.PreTrainedTokenizerFast(
         tokenizer_object=made, pad_token="<pad>", eos_token="<eos>", **({"mask_token": "<m>"} if mask else {})
@@ -128,7 +139,10 @@ def shaken(made: Any) -> Any:
 
 
 def denoiser_of(
-    family: str, vary: dict[str, Any] | None = None, kind: type[HuggingFaceDenoiser] = HuggingFaceDenoiser, **given: Any
+    family: str,
+    vary: dict[str, Any] | None = None,
+    kind: type[HuggingFaceDenoiser] = HuggingFaceDenoiser,
+    **given: Any,
 ) -> Any:
     """A denoiser without a tokenizer, from no folder; `vary` is put into its configuration."""
     class_name, settings = (NATIVE | OWN_CODE)[family]
@@ -154,10 +168,16 @@ def saved(folder: Path, family: str, *, vary: dict[str, Any] | None = None, **to
 
 
 def saved_in_blocks(folder: Path, family: str, config: dict[str, Any] | None = None, **tokens: Any) -> Path:
-    """The folder of a block-causal model; `config` is put into its configuration, and what is None in it taken out."""
+    """The folder of a block-causal model; `config` is put into its configuration, and what is None in it
+    taken out.
+    """
     model(*BLOCK_CAUSAL[family]).save_pretrained(folder)
-    said = json.loads((folder / "config.json").read_text()) | ({"is_causal": False, "block_length": 4} if config is None else config)
-    (folder / "config.json").write_text(json.dumps({name: value for name, value in said.items() if value is not None}))
+    said = json.loads((folder / "config.json").read_text()) | (
+        {"is_causal": False, "block_length": 4} if config is None else config
+    )
+    (folder / "config.json").write_text(
+        json.dumps({name: value for name, value in said.items() if value is not None})
+    )
     tokenizer(folder, **tokens)
     return folder
 
@@ -182,7 +202,12 @@ def save_own_code(folder: Path, class_name: str, settings: dict[str, Any]) -> No
     shutil.copy(CODE, folder)
     config_class = f"modeling_tiny.{type(made.config).__name__}"
     auto_map = {"AutoConfig": config_class, "AutoModel": f"modeling_tiny.{class_name}"}
-    about = {"model_type": made.config.model_type, "architectures": [class_name], "auto_map": auto_map, "tie_word_embeddings": False}
+    about = {
+        "model_type": made.config.model_type,
+        "architectures": [class_name],
+        "auto_map": auto_map,
+        "tie_word_embeddings": False,
+    }
     about |= {"d_model": 16, "vocab_size": SIZE, "max_sequence_length": 64}
     (folder / "config.json").write_text(json.dumps(about | settings))
     weights = {name: tensor.clone().contiguous() for name, tensor in made.state_dict().items()}

@@ -1,8 +1,9 @@
 """What does DiCo write at each forward, said one position at a time?
 
-DiCo: arXiv:2602.23792. Positions count from 0 for the first generated one; a span is a cluster's first and last position. Scores
-and what is made of them are float32, as the release has them. For the paper's ablations: `pull=0, pull_floor=1` for no guidance,
-`margin=False` for Finalize without the logit margin. Not here: logits shifted right by one, for Dream.
+DiCo: arXiv:2602.23792. Positions count from 0 for the first generated one; a span is a cluster's first and
+last position. Scores and what is made of them are float32, as the release has them. For the paper's
+ablations: `pull=0, pull_floor=1` for no guidance, `margin=False` for Finalize without the logit margin. Not
+here: logits shifted right by one, for Dream.
 """
 
 from __future__ import annotations
@@ -54,7 +55,9 @@ class Row:
 
     @property
     def size(self) -> int:
-        """B, where a rule needs its length; a last block that is shorter has its own. (The release takes no text of that kind.)"""
+        """B, where a rule needs its length; a last block that is shorter has its own. (The release takes no
+        text of that kind.)
+        """
         return len(self.window)
 
     def masks(self) -> list[int]:
@@ -71,7 +74,9 @@ class Row:
 
 
 def grow(start: int, limit: int, gap: int, passes: Callable[[int], bool]) -> int:
-    """Where a walk from `start` to `limit`, either way, last found a position that passes before it missed too often."""
+    """Where a walk from `start` to `limit`, either way, last found a position that passes before it missed
+    too often.
+    """
     end, misses = start, 0
     for j in range(start + 1, limit + 1) if limit > start else range(start - 1, limit - 1, -1):
         misses = 0 if passes(j) else misses + 1
@@ -101,14 +106,18 @@ def trim(canvas: Canvas, spans: Spans) -> Spans:
 
 def enough(places: Sequence[int], score: Sequence[float], least: float) -> bool:
     """Whether there are places and their mean score is not below `least`."""
-    return len(places) > 0 and bool(np.mean([float32(score[i]) for i in places], dtype=float32) >= float32(least))
+    return len(places) > 0 and bool(
+        np.mean([float32(score[i]) for i in places], dtype=float32) >= float32(least)
+    )
 
 
 # Divide
 
 
 def guided(row: Row, s: Seen) -> list[float]:
-    """Confidence that falls from the first mask to the block's end, less so the more is written; 0 where no mask is."""
+    """Confidence that falls from the first mask to the block's end, less so the more is written; 0 where no
+    mask is.
+    """
     m = row.masks()
     length = row.window.stop - m[0]
     share = float32(len(written(row.canvas, range(len(row.canvas))))) / float32(len(row.canvas))
@@ -136,7 +145,9 @@ def pick_seeds(row: Row, weight: Sequence[float]) -> list[int]:
 
 
 def grow_seeds(row: Row, weight: Sequence[float], seeds: Iterable[int], mem: Spans) -> tuple[Spans, bool]:
-    """The clusters around the seeds and what is left of the remembered ones; and whether a seed lay outside all of those."""
+    """The clusters around the seeds and what is left of the remembered ones; and whether a seed lay outside
+    all of those.
+    """
 
     def passes(j: int) -> bool:
         return row.canvas[j] is None and bool(float32(weight[j]) >= float32(row.par.seed_conf))
@@ -189,7 +200,9 @@ def divide(row: Row) -> Spans:
 
 
 def factor(m: list[int], conf: Sequence[float]) -> list[int]:
-    """The most positions that can be taken at once, by Fast-dLLM's rule: k of them where (k + 1)(1 - the least) < 1."""
+    """The most positions that can be taken at once, by Fast-dLLM's rule: k of them where (k + 1)(1 - the
+    least) < 1.
+    """
     order = best(m, conf, len(m))
     fit = [k for k, i in enumerate(order, 1) if float32(k + 1) * (float32(1) - float32(conf[i])) < 1]
     return order[: max(fit, default=0)]
@@ -206,7 +219,9 @@ def spread(row: Row, clusters: Spans, could: list[int], s: Seen) -> Spans:
         left = clusters[n - 1][1] + 1 if n > 0 else row.window.start
         right = clusters[n + 1][0] - 1 if n + 1 < len(clusters) else row.window.stop - 1
         right -= row.par.upstream  # the release never tests the last slot that it may take
-        grown.append((grow(first, left, row.par.gap, passes), grow(last, max(last, right), row.par.gap, passes)))
+        grown.append(
+            (grow(first, left, row.par.gap, passes), grow(last, max(last, right), row.par.gap, passes))
+        )
     return merge(trim(row.canvas, grown))
 
 
@@ -234,7 +249,11 @@ def finalize(row: Row) -> None:
         s = row.see(row.canvas)
         sure: list[int] = []
         if row.par.margin:
-            sure = [i for i in m if s.logit_margin[i] > row.par.sure_margin or float32(s.conf[i]) > float32(row.par.safe_conf)]
+            sure = [
+                i
+                for i in m
+                if s.logit_margin[i] > row.par.sure_margin or float32(s.conf[i]) > float32(row.par.safe_conf)
+            ]
         row.commit("finalize", sure or best(m, s.conf), s)
 
 
@@ -250,8 +269,12 @@ def decode_block(row: Row) -> None:
     finalize(row)
 
 
-def dico(denoiser: ToyDenoiser, prompt: list[int], gen_length: int, **chosen: Any) -> tuple[list[int], list[Step]]:
-    """The prompt and the generated tokens; and what each forward wrote, with its phase. `chosen`: see `Parameters`."""
+def dico(
+    denoiser: ToyDenoiser, prompt: list[int], gen_length: int, **chosen: Any
+) -> tuple[list[int], list[Step]]:
+    """The prompt and the generated tokens; and what each forward wrote, with its phase. `chosen`: see
+    `Parameters`.
+    """
 
     def see(canvas: Canvas) -> Seen:
         ids = [*prompt, *(denoiser.mask_id if token is None else token for token in canvas)]

@@ -1,7 +1,7 @@
 """How do static decoding and FreeDave go on, said one canvas at a time?
 
-FreeDave: arXiv:2510.00294. One row, one list of tokens a canvas; positions count from 0 for the first generated one. Not here:
-policies, batches, or drafts of anything but static decoding.
+FreeDave: arXiv:2510.00294. One row, one list of tokens a canvas; positions count from 0 for the first
+generated one. Not here: policies, batches, or drafts of anything but static decoding.
 """
 
 from __future__ import annotations
@@ -13,7 +13,9 @@ from .rules import Canvas, See, Seen, best, blocks, closed, masks, write
 
 @dataclass(frozen=True)
 class Static:
-    """The rule: the `tokens` best masks of the first block that has any; the row ends when it is full, or with its text."""
+    """The rule: the `tokens` best masks of the first block that has any; the row ends when it is full, or
+    with its text.
+    """
 
     tokens: int
     block: int
@@ -35,8 +37,8 @@ class Static:
 class Run:
     """What a run came to.
 
-    `path`: the canvas after each step; `used`: the forward whose logits that step read; `fed`: the canvases of each forward;
-    `proposed`, `accepted`: how many drafts of each depth from 1 on were made and accepted.
+    `path`: the canvas after each step; `used`: the forward whose logits that step read; `fed`: the canvases
+    of each forward; `proposed`, `accepted`: how many drafts of each depth from 1 on were made and accepted.
     """
 
     see: See
@@ -105,7 +107,11 @@ def freedave(see: See, length: int, rule: Static, drafts: int) -> Run:
         said = run.forward(unfinished)
         seen_in = run.forwards - 1
         last = 0
-        while last + 1 < len(made) and last < len(unfinished) and rule.after(made[last], said[last]) == made[last + 1]:
+        while (
+            last + 1 < len(made)
+            and last < len(unfinished)
+            and rule.after(made[last], said[last]) == made[last + 1]
+        ):
             run.accepted[last] += 1
             last += 1
             run.step_to(made[last], seen_in)

@@ -1,9 +1,9 @@
 """Published decoding rules as naive loops over one row, straight from the papers and the released code.
 
-Each rule is a generator: it is given `see` (canvas to what the denoiser says of it: one forward), the empty canvas, and its
-parameters, and gives the canvas after every forward. Positions count from 0 for the first generated one. Shapes: L
-generated positions, V vocabulary. Not here: the same rules as policies (the `.policy` files), nor anything of dsldec but its
-random numbers.
+Each rule is a generator: it is given `see` (canvas to what the denoiser says of it: one forward), the empty
+canvas, and its parameters, and gives the canvas after every forward. Positions count from 0 for the first
+generated one. Shapes: L generated positions, V vocabulary. Not here: the same rules as policies (the
+`.policy` files), nor anything of dsldec but its random numbers.
 """
 
 from __future__ import annotations
@@ -117,7 +117,9 @@ def llada_random(see: See, canvas: Canvas, steps: int, block: int, drawn: Iterat
                 yield list(canvas)
 
 
-def dream(see: See, canvas: Canvas, steps: int, last_time: float, score: Callable[[Seen], Sequence[float]]) -> Steps:
+def dream(
+    see: See, canvas: Canvas, steps: int, last_time: float, score: Callable[[Seen], Sequence[float]]
+) -> Steps:
     times = torch.linspace(1, last_time, steps + 1)
     for step in range(steps):
         if m := masks(canvas, range(len(canvas))):
@@ -139,7 +141,9 @@ def dream_entropy(see: See, canvas: Canvas, steps: int, last_time: float) -> Ste
     return dream(see, canvas, steps, last_time, lambda s: [-h for h in s.entropy])
 
 
-def dream_origin(see: See, canvas: Canvas, steps: int, last_time: float, uniform: Callable[[int, int], float]) -> Steps:
+def dream_origin(
+    see: See, canvas: Canvas, steps: int, last_time: float, uniform: Callable[[int, int], float]
+) -> Steps:
     times = torch.linspace(1, last_time, steps + 1)
     for step in range(steps):
         if m := masks(canvas, range(len(canvas))):
@@ -169,11 +173,15 @@ def sdar_entropy_bounded(see: See, canvas: Canvas, budget: float, block: int) ->
 
 
 def sglang_low_confidence(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
-    return by_set(see, canvas, block, lambda s, m: [i for i in m if s.conf[i] > confidence] or best(m, s.conf))
+    return by_set(
+        see, canvas, block, lambda s, m: [i for i in m if s.conf[i] > confidence] or best(m, s.conf)
+    )
 
 
 def threshold(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
-    return by_set(see, canvas, block, lambda s, m: [i for i in m if s.conf[i] >= confidence] or best(m, s.conf))
+    return by_set(
+        see, canvas, block, lambda s, m: [i for i in m if s.conf[i] >= confidence] or best(m, s.conf)
+    )
 
 
 def factor(see: See, canvas: Canvas, budget: float, block: int) -> Steps:
@@ -205,7 +213,12 @@ def entropy_bounded(see: See, canvas: Canvas, gamma: float, block: int) -> Steps
 
 
 def entropy_threshold(see: See, canvas: Canvas, calm: float, block: int) -> Steps:
-    return by_set(see, canvas, block, lambda s, m: [i for i in m if s.entropy[i] <= calm] or best(m, [-h for h in s.entropy]))
+    return by_set(
+        see,
+        canvas,
+        block,
+        lambda s, m: [i for i in m if s.entropy[i] <= calm] or best(m, [-h for h in s.entropy]),
+    )
 
 
 def vllm_ceil(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
@@ -256,7 +269,9 @@ def dinfer_hierarchy(see: See, canvas: Canvas, confidence: float, low: float, bl
     return by_set(see, canvas, block, lambda s, m: hierarchy(s, m, confidence, low))
 
 
-def hierarchy_remask(see: See, canvas: Canvas, confidence: float, low: float, keep: float, block: int) -> Steps:
+def hierarchy_remask(
+    see: See, canvas: Canvas, confidence: float, low: float, keep: float, block: int
+) -> Steps:
     for window in blocks(len(canvas), block):
         while m := masks(canvas, window):
             s = see(canvas)
@@ -269,7 +284,9 @@ def hierarchy_remask(see: See, canvas: Canvas, confidence: float, low: float, ke
             yield list(canvas)
 
 
-def local_leap(see: See, canvas: Canvas, anchor: float, near: float, radius: int, block: int, eos: int | None = None) -> Steps:
+def local_leap(
+    see: See, canvas: Canvas, anchor: float, near: float, radius: int, block: int, eos: int | None = None
+) -> Steps:
     def rule(s: Seen, m: list[int]) -> list[int]:
         anchors = [i for i in m if s.conf[i] >= anchor]
         close = [i for i in m if s.conf[i] >= near and any(abs(i - a) <= radius for a in anchors)]
@@ -285,14 +302,18 @@ def local_leap(see: See, canvas: Canvas, anchor: float, near: float, radius: int
 
 
 def moved(now: Tensor, before: Tensor, keep: int) -> float:
-    """KL divergence of two distributions; of those before, the likeliest ids are told apart (what ties with the next one is not)."""
+    """KL divergence of two distributions; of those before, the likeliest ids are told apart (what ties with
+    the next one is not).
+    """
     if keep < len(before):
         apart = before > before.sort(descending=True).values[keep]
         now, before = (torch.cat([p[apart], p[~apart].sum().view(1)]) for p in (now, before))
     return float((now * (now.log() - before.log())).sum())
 
 
-def klass(see: See, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int, keep: int) -> Steps:
+def klass(
+    see: See, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int, keep: int
+) -> Steps:
     for window in blocks(len(canvas), block):
         before: Tensor | None = None
         history: list[Tensor] = []
@@ -359,11 +380,15 @@ def closed(canvas: Canvas, eos: int | None) -> bool:
     return eos is not None and eos in canvas and None not in canvas[: canvas.index(eos)]
 
 
-def dcd(see: See, canvas: Canvas, confidence: float, masks_: int, length: int, eos: int | None = None) -> Steps:
+def dcd(
+    see: See, canvas: Canvas, confidence: float, masks_: int, length: int, eos: int | None = None
+) -> Steps:
     right = 0
     while everything := masks(canvas, range(len(canvas))):
         left = everything[0]
-        while right < len(canvas) and right - left < length and len(masks(canvas, range(left, right))) < masks_:
+        while (
+            right < len(canvas) and right - left < length and len(masks(canvas, range(left, right))) < masks_
+        ):
             right += 1
         m = masks(canvas, range(left, right))
         s = see(canvas)
@@ -378,7 +403,9 @@ def adablock(see: See, canvas: Canvas, confidence: float, delimiter: int, trust:
     start = 0
     while start < len(canvas):
         ahead = range(start, min(start + block, len(canvas)))
-        s = see(canvas)  # the release looks here, and forwards the same canvas once more for the block's first step
+        s = see(
+            canvas
+        )  # the release looks here, and forwards the same canvas once more for the block's first step
         found = best([i for i in ahead if s.token[i] == delimiter], s.conf)
         end = found[0] + 1 if found and s.conf[found[0]] >= trust else ahead.stop
         while m := masks(canvas, range(start, end)):
@@ -452,7 +479,10 @@ def p2(see: See, canvas: Canvas, steps: int, eta: float) -> Steps:
         if not masks(canvas, range(length)):
             return
         s = see(canvas)
-        score = [math.log(s.conf[i]) if canvas[i] is None else eta * math.log(s.of(canvas, i)) for i in range(length)]
+        score = [
+            math.log(s.conf[i]) if canvas[i] is None else eta * math.log(s.of(canvas, i))
+            for i in range(length)
+        ]
         kept = best(range(length), score, length * (step + 1) // steps)
         for i in range(length):
             if i not in kept:
@@ -497,7 +527,9 @@ def remdm_loop(see: See, canvas: Canvas, tokens: int, again: int, rounds: int, b
         yield list(canvas)
 
 
-def pc_sampler(see: See, canvas: Canvas, frequency: Sequence[float], slope: float, cap: float, tokens: int, block: int) -> Steps:
+def pc_sampler(
+    see: See, canvas: Canvas, frequency: Sequence[float], slope: float, cap: float, tokens: int, block: int
+) -> Steps:
     for window in blocks(len(canvas), block):
         while m := masks(canvas, window):
             s = see(canvas)
@@ -506,7 +538,9 @@ def pc_sampler(see: See, canvas: Canvas, frequency: Sequence[float], slope: floa
             yield list(canvas)
 
 
-def joint_threshold(see: See, canvas: Canvas, confidence: float, change: float, extra: int, block: int) -> Steps:
+def joint_threshold(
+    see: See, canvas: Canvas, confidence: float, change: float, extra: int, block: int
+) -> Steps:
     for window in blocks(len(canvas), block):
         more, changed = extra, True
         while (m := masks(canvas, window)) or (changed and more > 0):

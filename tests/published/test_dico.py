@@ -1,4 +1,6 @@
-"""DiCo, as shipped, writes what the authors' release writes on the toy denoiser: position by position, phase by phase."""
+"""DiCo, as shipped, writes what the authors' release writes on the toy denoiser: position by position, phase
+by phase.
+"""
 
 from __future__ import annotations
 
@@ -20,7 +22,9 @@ DICO = dsldec.load("dico")
 def assert_equal(case: dict[str, Any], backend: str) -> None:
     policy = DICO.bind(block=case["block"], upstream=case["policy"] == "dico_upstream", **case["args"])
     denoiser = ToyDenoiser(case["seed"], case["gain"])
-    decoded = dsldec.decode(denoiser, [case["prompt"]], policy, gen_length=case["gen_length"], backend=backend, trace=True)
+    decoded = dsldec.decode(
+        denoiser, [case["prompt"]], policy, gen_length=case["gen_length"], backend=backend, trace=True
+    )
     assert decoded.ids[0].tolist() == case["ids"]
     assert decoded.forwards.tolist() == [case["forwards"]]
     assert [[step.phase, step.committed] for step in decoded.trace[0]] == case["steps"]
@@ -29,7 +33,11 @@ def assert_equal(case: dict[str, Any], backend: str) -> None:
 
 def of_size(name: str, block: int, seeds: int) -> list[dict[str, Any]]:
     cases = golden(name)
-    return [case for case in cases if (case["block"], case["args"].get("seeds", DICO.parameters["seeds"])) == (block, seeds)]
+    return [
+        case
+        for case in cases
+        if (case["block"], case["args"].get("seeds", DICO.parameters["seeds"])) == (block, seeds)
+    ]
 
 
 @pytest.mark.parametrize("backend", ["eager", "reference"])
@@ -49,7 +57,13 @@ def test_those_of_one_size_compiled() -> None:
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "block", "seeds"),
-    [("dico.json", 32, 2), ("dico.json", 64, 2), ("dico_wide.json", 3, 3), ("dico_wide.json", 24, 6), ("dico_wide.json", 1, 7)],
+    [
+        ("dico.json", 32, 2),
+        ("dico.json", 64, 2),
+        ("dico_wide.json", 3, 3),
+        ("dico_wide.json", 24, 6),
+        ("dico_wide.json", 1, 7),
+    ],
 )
 def test_those_of_more_sizes_compiled(name: str, block: int, seeds: int) -> None:
     cases = of_size(name, block, seeds)
@@ -63,7 +77,9 @@ def test_rows_of_a_batch_may_be_in_different_phases() -> None:
     policy = DICO.bind(block=16, seeds=3)
 
     def run(some: Sequence[list[int]]) -> Any:
-        return dsldec.decode(ToyDenoiser(200, 0.5), some, policy, gen_length=32, backend="eager", trace=True, batch=4)
+        return dsldec.decode(
+            ToyDenoiser(200, 0.5), some, policy, gen_length=32, backend="eager", trace=True, batch=4
+        )
 
     together = run(prompts)
     assert any(len({row[step].phase for row in together.trace if step < len(row)}) > 1 for step in range(10))
@@ -87,7 +103,9 @@ def test_the_file_is_short_enough_to_be_read_with_the_paper() -> None:
 
 
 def random_setting(number: int) -> dict[str, Any]:
-    """Parameters from narrow and from wide ranges, their ends among them; blocks that do and do not divide the text."""
+    """Parameters from narrow and from wide ranges, their ends among them; blocks that do and do not divide
+    the text.
+    """
     rng = random.Random(number)
 
     def share(*values: float) -> float:
@@ -112,11 +130,15 @@ def random_setting(number: int) -> dict[str, Any]:
 
 def steps_of(policy: dsldec.Policy, number: int, length: int) -> list[tuple[str, list[int]]]:
     denoiser = ToyDenoiser(number, number % 7 / 4)
-    decoded = dsldec.decode(denoiser, [[3, number % 39]], policy, gen_length=length, backend="eager", trace=True)
+    decoded = dsldec.decode(
+        denoiser, [[3, number % 39]], policy, gen_length=length, backend="eager", trace=True
+    )
     return [(step.phase, step.committed) for step in decoded.trace[0]]
 
 
-def assert_as_the_loop(number: int, policy: dsldec.Policy, length: int | None = None, **changed: Any) -> list[tuple[str, list[int]]]:
+def assert_as_the_loop(
+    number: int, policy: dsldec.Policy, length: int | None = None, **changed: Any
+) -> list[tuple[str, list[int]]]:
     """Bind the setting of a number, less what is changed, and compare every step with the loop's."""
     setting = random_setting(number) | changed
     length = length or 1 + number * 37 % 64
@@ -139,18 +161,30 @@ def test_many_random_settings_as_the_loop() -> None:
 
 def test_the_release_s_quirk_shows() -> None:
     """It changes what some settings write, so that comparing both ways means something."""
-    changed = [n for n in range(24) if assert_as_the_loop(n, DICO, upstream=True) != assert_as_the_loop(n, DICO, upstream=False)]
+    changed = [
+        n
+        for n in range(24)
+        if assert_as_the_loop(n, DICO, upstream=True) != assert_as_the_loop(n, DICO, upstream=False)
+    ]
     assert changed
 
 
 # --- the paper's ablations
 
 NO_GUIDANCE: dict[str, Any] = {"pull": 0.0, "pull_floor": 1.0}
-NO_MARGIN = ("commit masked and (logit_margin > sure_margin or conf > safe_conf) at least 1 by conf", "commit top(masked, 1, by=conf)")
+NO_MARGIN = (
+    "commit masked and (logit_margin > sure_margin or conf > safe_conf) at least 1 by conf",
+    "commit top(masked, 1, by=conf)",
+)
 
 
 def test_without_trajectory_guidance() -> None:
-    changed = [n for n in range(16) if assert_as_the_loop(n, DICO, **NO_GUIDANCE) != assert_as_the_loop(n, DICO, pull=0.5, pull_floor=0.05)]
+    changed = [
+        n
+        for n in range(16)
+        if assert_as_the_loop(n, DICO, **NO_GUIDANCE)
+        != assert_as_the_loop(n, DICO, pull=0.5, pull_floor=0.05)
+    ]
     assert changed
 
 
@@ -159,18 +193,24 @@ def test_without_the_logit_margin() -> None:
     text = read("dico")[0]
     assert text.count(NO_MARGIN[0]) == 1
     edited = dsldec.load(text.replace(*NO_MARGIN))
-    changed = [n for n in range(16) if assert_as_the_loop(n, edited, margin=False) != assert_as_the_loop(n, DICO)]
+    changed = [
+        n for n in range(16) if assert_as_the_loop(n, edited, margin=False) != assert_as_the_loop(n, DICO)
+    ]
     assert changed
 
 
 @pytest.mark.parametrize("seeds", range(1, 11))
 def test_one_to_ten_seeds(seeds: int) -> None:
     for number in (3, 8):
-        steps = assert_as_the_loop(number, DICO, length=48, block=48, seeds=seeds, seed_conf=0.1, pull_floor=1.0)
+        steps = assert_as_the_loop(
+            number, DICO, length=48, block=48, seeds=seeds, seed_conf=0.1, pull_floor=1.0
+        )
         assert 1 <= max(len(places) for phase, places in steps if phase == "divide") <= seeds
 
 
 @pytest.mark.parametrize("block", [128, 256])
 def test_semi_autoregressive_and_whole(block: int) -> None:
     """Blocks of 128 of 256 positions, and all of them as one, with the paper's parameters."""
-    assert_as_the_loop(5, DICO, length=256, **{**DICO.parameters, "block": block, "seeds": 4 if block == 128 else 8})
+    assert_as_the_loop(
+        5, DICO, length=256, **{**DICO.parameters, "block": block, "seeds": 4 if block == 128 else 8}
+    )

@@ -42,7 +42,12 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "dinfer_threshold": [{}, {"confidence": 1.0}],
     "dinfer_hierarchy": [{}, {"confidence": 0.7, "low": 0.2, "block": 64}],
     "local_leap": [{}, {"anchor": 0.7, "near": 0.4, "radius": 2, "block": 64}],
-    "klass": [{}, {"steps": 10, "calm": 0.5, "confidence": 0.4, "block": 64}, {"patience": 1, "steps": 5}, {"calm": 0.05, "keep": 6}],
+    "klass": [
+        {},
+        {"steps": 10, "calm": 0.5, "confidence": 0.4, "block": 64},
+        {"patience": 1, "steps": 5},
+        {"calm": 0.05, "keep": 6},
+    ],
     "slowfast": [{}, {"likely": 0.5}],
     "dus": [{}, {"base": 3, "levels": 3, "block": 30}],
     "certainty_prior": [{}, {"tokens": 3, "sigma": 3.0, "block": 64}],
@@ -55,13 +60,22 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "p2": [{}, {"steps": 30, "eta": 2.0}, {"eta": 0.0}],
     "rcr": [{}, {"steps": 20, "block": 64}],
     "remdm_loop": [{}, {"tokens": 32, "again": 9, "rounds": 6, "begin": 0.4}],
-    "pc_sampler": [{"frequency": LORE}, {"frequency": LORE, "slope": 0.0, "tokens": 3, "cap": 2.0}, {"frequency": LORE, "block": 8}],
-    "joint_threshold": [{"confidence": 0.3}, {"confidence": 0.1, "block": 64}, {"change": 0.2, "extra": 3, "block": 8}],
+    "pc_sampler": [
+        {"frequency": LORE},
+        {"frequency": LORE, "slope": 0.0, "tokens": 3, "cap": 2.0},
+        {"frequency": LORE, "block": 8},
+    ],
+    "joint_threshold": [
+        {"confidence": 0.3},
+        {"confidence": 0.1, "block": 64},
+        {"change": 0.2, "extra": 3, "block": 8},
+    ],
     "hierarchy_remask": [{}, {"low": 0.2, "keep": 0.8, "block": 64}],
 }
 ENDINGS = ("early_eos", "local_leap", "dcd")
 WORLDS = ((1, 1.0), (2, 4.0))  # seed and gain of the toy denoiser
-# Where some rules show what sets them apart: near ties, estimates one position apart, tokens that have changed.
+# Where some rules show what sets them apart: near ties, estimates one position apart, tokens that have
+# changed.
 TELLING = {"dinfer_threshold": (3, 5.0), "slowfast": (4, 5.0), "remdm_loop": (3, 4.0)}
 
 
@@ -89,14 +103,18 @@ def see(denoiser: ToyDenoiser, prompt: list[int]) -> rules.See:
     return forward
 
 
-def expected(name: str, denoiser: ToyDenoiser, prompt: list[int], generated: int, **settings: Any) -> list[list[int]]:
+def expected(
+    name: str, denoiser: ToyDenoiser, prompt: list[int], generated: int, **settings: Any
+) -> list[list[int]]:
     """The canvas after each forward of the naive loop."""
     rule: Callable[..., rules.Steps] = getattr(rules, name)
     steps = rule(see(denoiser, prompt), [None] * generated, **settings)
     return [[MASK if id_ is None else id_ for id_ in canvas] for canvas in steps]
 
 
-def actual(policy: dsldec.Policy, denoiser: ToyDenoiser, length: int, backend: str = "eager") -> list[list[list[int]]]:
+def actual(
+    policy: dsldec.Policy, denoiser: ToyDenoiser, length: int, backend: str = "eager"
+) -> list[list[list[int]]]:
     """The canvas after each step, of each prompt."""
     steps: list[list[list[int]]] = [[] for _ in PROMPTS]
     rows = stream(
@@ -108,7 +126,14 @@ def actual(policy: dsldec.Policy, denoiser: ToyDenoiser, length: int, backend: s
     return steps
 
 
-def assert_equal(name: str, denoiser: ToyDenoiser, length: int, settings: dict[str, Any], backend: str = "eager", **more: Any) -> None:
+def assert_equal(
+    name: str,
+    denoiser: ToyDenoiser,
+    length: int,
+    settings: dict[str, Any],
+    backend: str = "eager",
+    **more: Any,
+) -> None:
     """Policy and rule give the same canvases; `more` is told to the rule alone."""
     policy = loaded(name).bind(**settings)
     given = {"masks_" if key == "masks" else key: value for key, value in policy.parameters.items()} | more
@@ -147,6 +172,9 @@ def test_random_remasking_writes_its_share_anywhere() -> None:
         for prompt, steps in zip(PROMPTS, actual(policy, denoiser, 45), strict=True):
             canvases = [[MASK] * 45, *steps]
             places = [
-                [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new] for before, after in pairwise(canvases)
+                [i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+                for before, after in pairwise(canvases)
             ]
-            assert steps == expected("llada_random", denoiser, prompt, 45, drawn=iter(places), **policy.parameters)
+            assert steps == expected(
+                "llada_random", denoiser, prompt, 45, drawn=iter(places), **policy.parameters
+            )

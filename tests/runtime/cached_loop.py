@@ -1,7 +1,8 @@
 """How does a decoder with the cache `prefix` or `dual` go on, said one canvas at a time?
 
-One row, one list of tokens a canvas; every forward is whole, and keys and values of columns that would not be fed are replaced by those
-that were kept (Fast-dLLM, arXiv:2505.22618). Positions count from 0 for the first generated one. Not here: policies, batches.
+One row, one list of tokens a canvas; every forward is whole, and keys and values of columns that would not be
+fed are replaced by those that were kept (Fast-dLLM, arXiv:2505.22618). Positions count from 0 for the first
+generated one. Not here: policies, batches.
 """
 
 from __future__ import annotations
@@ -25,7 +26,9 @@ Fed = tuple[bool, Views, list[int]]  # whether that is in a window that is new, 
 
 @dataclass
 class Whole:
-    """Every forward computes the whole canvas; keys and values of columns that are not fed are replaced by those that were kept."""
+    """Every forward computes the whole canvas; keys and values of columns that are not fed are replaced by
+    those that were kept.
+    """
 
     denoiser: Any
     prompt: list[int]
@@ -67,13 +70,17 @@ class Guided(Whole):
 
     def logits(self, canvas: Canvas, fed: Views, old: Any) -> tuple[Tensor, Any]:
         views = (self, Whole(self.denoiser, [self.denoiser.mask_id] * len(self.prompt), self.cache))
-        (said, new), (without, other) = (Whole.logits(view, canvas, fed, old[i] if old else []) for i, view in enumerate(views))
+        (said, new), (without, other) = (
+            Whole.logits(view, canvas, fed, old[i] if old else []) for i, view in enumerate(views)
+        )
         return without + 1.5 * (said - without), (new, other)
 
 
 @dataclass(frozen=True)
 class Threshold:
-    """The masks of the first block that has any that are as sure as this, or the surest; the row ends when it is full, or with its text."""
+    """The masks of the first block that has any that are as sure as this, or the surest; the row ends when it
+    is full, or with its text.
+    """
 
     confidence: float
     block: int
@@ -107,7 +114,9 @@ class Run:
 
 
 def slow(whole: Whole, length: int, rule: Rule) -> Run:
-    """Block by block: the first forward of a block is whole, those after it are of the block, and with `prefix` of all to its right."""
+    """Block by block: the first forward of a block is whole, those after it are of the block, and with
+    `prefix` of all to its right.
+    """
     run = Run([None] * length)
     for window in blocks(length, rule.block):
         kept, old = None, []
@@ -123,17 +132,26 @@ def slow(whole: Whole, length: int, rule: Rule) -> Run:
 
 
 def slow_ahead(whole: Whole, length: int, rule: Rule, drafts: int) -> Run:
-    """With drafts, none of them behind the first canvas of a window that is not the one that keys and values were kept for."""
+    """With drafts, none of them behind the first canvas of a window that is not the one that keys and values
+    were kept for.
+    """
     run = Run([None] * length, proposed=[0] * (drafts - 1), accepted=[0] * (drafts - 1))
     kept, old, said = None, [], None
     while not rule.is_finished(run.canvas):
         ahead = [run.canvas]
-        while len(ahead) < drafts and said is not None and not rule.is_finished(ahead[-1]) and window_of(ahead[-1], rule.block) == kept:
+        while (
+            len(ahead) < drafts
+            and said is not None
+            and not rule.is_finished(ahead[-1])
+            and window_of(ahead[-1], rule.block) == kept
+        ):
             run.proposed[len(ahead) - 1] += 1
             ahead.append(rule.after(ahead[-1], said))
         windows = [window_of(canvas, rule.block) for canvas in ahead if not rule.is_finished(canvas)]
         fed = [whole.fed(canvas, window, kept) for canvas, window in zip(ahead, windows, strict=False)]
-        run.fed.append([(windows[i] != kept, one, whole.ids(ahead[i])[slice(*one)]) for i, one in enumerate(fed)])
+        run.fed.append(
+            [(windows[i] != kept, one, whole.ids(ahead[i])[slice(*one)]) for i, one in enumerate(fed)]
+        )
         heard = [whole.see(canvas, one, old) for one, canvas in zip(fed, ahead, strict=False)]
         for at, (said, new) in enumerate(heard):  # noqa: B007  # the last that was true goes on
             run.canvas = rule.after(ahead[at], said)

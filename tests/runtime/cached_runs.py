@@ -1,4 +1,5 @@
-"""Which runs are made with caches: policies that write, revoke, edit and move their windows in every way, and prompts.
+"""Which runs are made with caches: policies that write, revoke, edit and move their windows in every way, and
+prompts.
 
 Not here: denoisers (`keeping`), what a run has to come to (`test_cache`, `test_cache_approximate`).
 """
@@ -17,7 +18,14 @@ from .families import MASK
 
 PUBLISHED = Path(__file__).parents[1] / "published"
 SHIPPED = dsldec.shipped_policies()
-RAGGED = [[3, 4, 5, 6, 7, 1], [], [5], [0, 22, 9, 9], [9, 9, 1, 2, 8, 11, 12, 20, 3, 17, 2, 0, 14], [1, 2, 3, 4, 5, 6, 7, 8]]
+RAGGED = [
+    [3, 4, 5, 6, 7, 1],
+    [],
+    [5],
+    [0, 22, 9, 9],
+    [9, 9, 1, 2, 8, 11, 12, 20, 3, 17, 2, 0, 14],
+    [1, 2, 3, 4, 5, 6, 7, 8],
+]
 TEXTS = [
     [MASK, MASK, 7, MASK, 3, 4, 5, 6, 7, 8, MASK, MASK, 9],
     [5, 6, 7, 8, 9, MASK, 1, MASK, MASK, MASK, 2, 3, 4, 5, 6, 7, 8, 9, 10],
@@ -49,19 +57,33 @@ def bound(name: str, block: int, drafts: int = 1) -> tuple[dsldec.Policy, int | 
     """A policy in windows of `block`, and the drafts left to ask for, if it does not say them itself."""
     own = PUBLISHED / f"{name}.policy"
     policy = dsldec.load(own if own.exists() else name)
-    given = {"block": block, "steps": 7, "rounds": 3, "length": block, "masks": 4, "drafts": drafts, "confidence": 0.5}
+    given = {
+        "block": block,
+        "steps": 7,
+        "rounds": 3,
+        "length": block,
+        "masks": 4,
+        "drafts": drafts,
+        "confidence": 0.5,
+    }
     policy = policy.bind(**{name: value for name, value in given.items() if name in policy.parameters})
     return policy, drafts if policy.facts.drafts is None else None
 
 
-def decode(denoiser: Any, prompts: Sequence[Sequence[int]], policy: dsldec.Policy | str, cache: str, **how: Any) -> Decoded:
-    return dsldec.decode(denoiser, prompts, policy, cache=cache, **{"gen_length": 14, "backend": "eager", "trace": True} | how)
+def decode(
+    denoiser: Any, prompts: Sequence[Sequence[int]], policy: dsldec.Policy | str, cache: str, **how: Any
+) -> Decoded:
+    return dsldec.decode(
+        denoiser, prompts, policy, cache=cache, **{"gen_length": 14, "backend": "eager", "trace": True} | how
+    )
 
 
 def told(decoded: Decoded) -> dict[str, Any]:
     """All that is told of a run."""
     errors = [error and (error.code, error.message) for error in decoded.errors]
-    numbers = {name: getattr(decoded, name).tolist() for name in ("forwards", "rows", "surplus", "tokens")}
+    numbers = {
+        name: getattr(decoded, name).tolist() for name in ("forwards", "rows", "wasted_rows", "tokens")
+    }
     lists = {name: getattr(decoded, name) for name in ("proposed", "accepted", "trace")}
     return {"ids": [ids.tolist() for ids in decoded.ids], "errors": errors, **numbers, **lists}
 
@@ -72,4 +94,8 @@ def named(value: Any) -> str:
 
 def undrafting(seed: int) -> str:
     """A random policy that does not say how far it looks ahead."""
-    return "".join(line for line in random_policy(seed)[0].splitlines(keepends=True) if not line.lstrip().startswith("lookahead"))
+    return "".join(
+        line
+        for line in random_policy(seed)[0].splitlines(keepends=True)
+        if not line.lstrip().startswith("lookahead")
+    )

@@ -1,7 +1,8 @@
-"""Denoisers under which guesses of later steps come true always, never or sometimes, and a hook that sees every forward.
+"""Denoisers under which guesses of later steps come true always, never or sometimes, and a hook that sees
+every forward.
 
-Every row is computed alone, so a row of a batch has the logits of the row by itself, bit for bit. Shapes: b rows, L canvas
-length, V vocabulary. Not here: the exact toy of the goldens (`tests/toy.py`).
+Every row is computed alone, so a row of a batch has the logits of the row by itself, bit for bit. Shapes: b
+rows, L canvas length, V vocabulary. Not here: the exact toy of the goldens (`tests/toy.py`).
 """
 
 from __future__ import annotations
@@ -52,7 +53,9 @@ def everything(length: int) -> Tensor:
 
 
 def block_causal(block: int, origin: int) -> Sees:
-    """Blocks look at themselves and to the left; they are counted from `origin`, and what is left of it is one more block."""
+    """Blocks look at themselves and to the left; they are counted from `origin`, and what is left of it is
+    one more block.
+    """
 
     def sees(length: int) -> Tensor:
         number = torch.div(torch.arange(length) - origin, block, rounding_mode="floor").clamp(min=-1)
@@ -62,9 +65,13 @@ def block_causal(block: int, origin: int) -> Sees:
 
 
 class TinyTransformer(ByRow):
-    """A transformer with random weights; the larger `context`, the more a written token changes what is said elsewhere."""
+    """A transformer with random weights; the larger `context`, the more a written token changes what is said
+    elsewhere.
+    """
 
-    def __init__(self, seed: int, sees: Sees = everything, context: float = 1.0, eos_id: int | None = None) -> None:
+    def __init__(
+        self, seed: int, sees: Sees = everything, context: float = 1.0, eos_id: int | None = None
+    ) -> None:
         super().__init__()
         self.sees, self.context, self.eos_id = sees, context, eos_id
         generator = torch.Generator().manual_seed(seed)
@@ -96,9 +103,13 @@ def _even(hidden: Tensor) -> Tensor:
 
 
 class Table(ByRow):
-    """Says at each position one token, this much more likely than every other: `(token, logit)` from a rule over the canvas."""
+    """Says at each position one token, this much more likely than every other: `(token, logit)` from a rule
+    over the canvas.
+    """
 
-    def __init__(self, rule: Callable[[Ids], Sequence[tuple[int, float]]], eos_id: int | None = None, rest: float = 0.0) -> None:
+    def __init__(
+        self, rule: Callable[[Ids], Sequence[tuple[int, float]]], eos_id: int | None = None, rest: float = 0.0
+    ) -> None:
         super().__init__()
         self.rule, self.eos_id, self.rest = rule, eos_id, rest
 
@@ -131,10 +142,14 @@ def fickle(seed: int) -> Table:
 
 
 class Level(Table):
-    """Two ids share all probability at every position: every confidence is 1/2 to the bit. They depend on the two tokens to the left."""
+    """Two ids share all probability at every position: every confidence is 1/2 to the bit. They depend on the
+    two tokens to the left.
+    """
 
     def __init__(self, seed: int) -> None:
-        super().__init__(lambda ids: [(mix(seed, i, *_left(ids, i)) % MASK, 2.0) for i in range(len(ids))], rest=-math.inf)
+        super().__init__(
+            lambda ids: [(mix(seed, i, *_left(ids, i)) % MASK, 2.0) for i in range(len(ids))], rest=-math.inf
+        )
 
     def row(self, ids: Ids) -> Tensor:
         logits = super().row(ids)
@@ -159,9 +174,11 @@ class Shy(TinyTransformer):
 
 
 class Padded:
-    """A denoiser that takes rows of mixed lengths; what it says of the padding is meant to hurt whoever reads it."""
+    """A denoiser that takes rows of mixed lengths; what it says of the pads is meant to hurt whoever reads
+    it.
+    """
 
-    padding = True
+    pads = True
 
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser
@@ -180,7 +197,9 @@ class Padded:
 
 
 class Watched:
-    """Any denoiser, and every canvas that was fed to it: one list a call. `shapes` holds what each call was given."""
+    """Any denoiser, and every canvas that was fed to it: one list a call. `shapes` holds what each call was
+    given.
+    """
 
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser

@@ -1,8 +1,9 @@
-"""A tiny transformer that keeps keys and values, a list of columns for each row, and notes every call: what was fed, seen and kept.
+"""A tiny transformer that keeps keys and values, a list of columns for each row, and notes every call: what
+was fed, seen and kept.
 
-Every fed row is computed alone, in float64, and logits are rounded to multiples of 1/4096: so they have the same bits however many
-columns are computed at once, and two runs may be compared exactly. Not here: decoding. Shapes: R rows fed, W columns fed of each, L
-canvas length, V vocabulary.
+Every fed row is computed alone, in float64, and logits are rounded to multiples of 1/4096: so they have the
+same bits however many columns are computed at once, and two runs may be compared exactly. Not here: decoding.
+Shapes: R rows fed, W columns fed of each, L canvas length, V vocabulary.
 """
 
 from __future__ import annotations
@@ -24,7 +25,9 @@ Layers = list[tuple[Tensor, Tensor]]  # keys and values of each layer, [columns,
 
 @dataclass(frozen=True)
 class Part:
-    """One row of a call: of batch row `row` the ids from column `begin` on, which saw what was kept at the columns `seen`."""
+    """One row of a call: of batch row `row` the ids from column `begin` on, which saw what was kept at the
+    columns `seen`.
+    """
 
     row: int
     begin: int
@@ -56,20 +59,29 @@ class Keeper(TinyTransformer):
         context: float = 0.5,
         eos_id: int | None = None,
         *,
-        padding: bool = True,
-        chooses: bool = False,
+        pads: bool = True,
+        selects_columns: bool = False,
         strict: bool = True,
     ) -> None:
-        super().__init__(seed, everything if block_length is None else block_causal(block_length, 0), context, eos_id)
-        self.block_length, self.padding, self.chooses, self.strict = block_length, padding, chooses, strict
+        super().__init__(
+            seed, everything if block_length is None else block_causal(block_length, 0), context, eos_id
+        )
+        self.block_length, self.pads, self.selects_columns, self.strict = (
+            block_length,
+            pads,
+            selects_columns,
+            strict,
+        )
         self.tokens, self.places, self.head = self.tokens.double(), self.places.double(), self.head.double()
         self.layers = [[weights.double() for weights in layer] for layer in self.layers]
         self.calls: list[list[Ids]] = []
         self.given: list[Memory] = []
 
-    def __call__(self, ids: Tensor, lengths: list[int] | None = None, at: Tensor | None = None) -> Tensor:
-        assert self.padding == (lengths is not None)
-        assert self.chooses or at is None
+    def __call__(
+        self, ids: Tensor, lengths: list[int] | None = None, columns: Tensor | None = None
+    ) -> Tensor:
+        assert self.pads == (lengths is not None)
+        assert self.selects_columns or columns is None
         lengths = [ids.shape[1]] * len(ids) if lengths is None else lengths
         assert max(lengths) == ids.shape[1]
         rows = [tuple(row[:length]) for row, length in zip(ids.tolist(), lengths, strict=True)]
@@ -77,7 +89,9 @@ class Keeper(TinyTransformer):
         logits = hurting(len(rows), ids.shape[1])
         for i, row in enumerate(rows):
             logits[i, : len(row)] = self.of(row)
-        return logits if at is None else logits.gather(1, at.unsqueeze(-1).expand(-1, -1, VOCABULARY))
+        return (
+            logits if columns is None else logits.gather(1, columns.unsqueeze(-1).expand(-1, -1, VOCABULARY))
+        )
 
     def row(self, ids: Ids) -> Tensor:
         columns = torch.arange(len(ids))
@@ -87,7 +101,9 @@ class Keeper(TinyTransformer):
         return [(torch.empty(0, WIDTH, dtype=torch.float64),) * 2 for _ in self.layers]
 
     def computed(self, ids: Ids, columns: Tensor, others: Layers, sees: Tensor) -> tuple[Tensor, Layers]:
-        """Logits `[W, V]` of ids at some columns and their own keys and values; `sees [W, others + W]`: may it look at those?"""
+        """Logits `[W, V]` of ids at some columns and their own keys and values; `sees [W, others + W]`: may
+        it look at those?
+        """
         own: Layers = []
         hidden = even(self.places[columns])
         tokens = self.context * self.tokens[list(ids)]
@@ -100,7 +116,7 @@ class Keeper(TinyTransformer):
             hidden = even(hidden + torch.nn.functional.gelu(hidden @ up) @ down)
         return (hidden @ self.head * GRID).round().float() / GRID, own
 
-    def kept(self, rows: int, length: int) -> Memory:
+    def kv_cache(self, rows: int, length: int) -> Memory:
         self.given.append(Memory(self, rows, length))
         return self.given[-1]
 
@@ -112,7 +128,8 @@ class Keeper(TinyTransformer):
 
 @dataclass
 class Memory:
-    """Keys and values of some rows. `calls`: the parts of each call; `keeps`: after how many calls what was kept.
+    """Keys and values of some rows. `calls`: the parts of each call; `keeps`: after how many calls what was
+    kept.
 
     A `strict` denoiser's fails where a column is seen that was never kept; another's has only zeros there.
     """
@@ -136,7 +153,7 @@ class Memory:
         left: Tensor,
         right: Tensor,
         lengths: Tensor,
-        at: Tensor | None = None,
+        columns: Tensor | None = None,
     ) -> Tensor:
         numbers = torch.stack([first, count, rows, left, right, lengths], 1)
         assert numbers.dtype == ids.dtype == torch.int64
@@ -150,21 +167,26 @@ class Memory:
             logits[i, :size], own = self._computed(part)
             self.last.append((part, own))
         self.calls.append([part for part, _ in self.last])
-        if at is None:
+        if columns is None:
             return logits
-        assert (at >= first.unsqueeze(1)).all()
-        assert (at < (first + count).unsqueeze(1)).all()
-        return logits.gather(1, (at - first.unsqueeze(1)).unsqueeze(-1).expand(-1, -1, VOCABULARY))
+        assert (columns >= first.unsqueeze(1)).all()
+        assert (columns < (first + count).unsqueeze(1)).all()
+        return logits.gather(1, (columns - first.unsqueeze(1)).unsqueeze(-1).expand(-1, -1, VOCABULARY))
 
     def _computed(self, part: Part) -> tuple[Tensor, Layers]:
         kept = self.columns[part.row]
         missing = [column for column in part.seen if column not in kept]
-        assert not (missing and self.denoiser.strict), f"columns {missing} of row {part.row} are seen and were never kept"
+        assert not (missing and self.denoiser.strict), (
+            f"columns {missing} of row {part.row} are seen and were never kept"
+        )
         zeros: Layers = [(torch.zeros(WIDTH, dtype=torch.float64),) * 2 for _ in self.denoiser.layers]
         others = self.denoiser.nothing()
         if part.seen:
             found = [kept.get(column, zeros) for column in part.seen]
-            others = [(torch.stack([one[i][0] for one in found]), torch.stack([one[i][1] for one in found])) for i in range(len(zeros))]
+            others = [
+                (torch.stack([one[i][0] for one in found]), torch.stack([one[i][1] for one in found]))
+                for i in range(len(zeros))
+            ]
         columns = torch.arange(part.begin, part.end)
         at = torch.cat([torch.tensor(part.seen, dtype=torch.int64), columns])
         sees = torch.ones(len(columns), len(at), dtype=torch.bool)
@@ -172,7 +194,7 @@ class Memory:
             sees = at // block <= (columns // block).unsqueeze(1)
         return self.denoiser.computed(part.ids, columns, others, sees)
 
-    def keep(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
+    def store(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
         assert source.shape == begin.shape == end.shape == (self.rows,)
         kept = []
         for row, (i, start, stop) in enumerate(torch.stack([source, begin, end], 1).tolist()):

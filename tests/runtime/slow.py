@@ -42,14 +42,18 @@ def slowly(denoiser: Any, text: Sequence[int], region: range, rule: Rule, scale:
         ids = whole(canvas)
         logits = denoiser(torch.tensor([ids]))[0]
         if scale:
-            bare = denoiser(torch.tensor([[mask_id if was else id_ for was, id_ in zip(given, ids, strict=True)]]))[0]
+            bare = denoiser(
+                torch.tensor([[mask_id if was else id_ for was, id_ in zip(given, ids, strict=True)]])
+            )[0]
             logits = bare + (scale + 1) * (logits - bare)
         return seen(logits[begin:end], mask_id)
 
     before: Canvas = [None if id_ == mask_id else id_ for id_ in text[begin:end]]
     steps = []
     for after in rule(see, list(before)):
-        steps.append([begin + i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new])
+        steps.append(
+            [begin + i for i, (old, new) in enumerate(zip(before, after, strict=True)) if old != new]
+        )
         before = list(after)
     return Slow(whole(before), steps)
 
@@ -59,7 +63,9 @@ def static(tokens: int, block: int) -> Rule:
 
 
 def sliding(most: int, longest: int) -> Rule:
-    """The surest position of a window from the first mask until it holds `most` masks or is so long; its end never moves back."""
+    """The surest position of a window from the first mask until it holds `most` masks or is so long; its end
+    never moves back.
+    """
 
     def steps(see: See, canvas: Canvas) -> Iterator[Canvas]:
         end = 0
@@ -74,7 +80,9 @@ def sliding(most: int, longest: int) -> Rule:
 
 
 def until(ids: Sequence[int], least: int, most: int) -> Rule:
-    """The surest position of a window up to the first of these ids that its first forward proposes at a mask, or else `most` long."""
+    """The surest position of a window up to the first of these ids that its first forward proposes at a mask,
+    or else `most` long.
+    """
 
     def steps(see: See, canvas: Canvas) -> Iterator[Canvas]:
         while left := masks(canvas, range(len(canvas))):
@@ -82,7 +90,11 @@ def until(ids: Sequence[int], least: int, most: int) -> Rule:
             while not length or masks(canvas, range(start, start + length)):
                 s, end = see(canvas), min(start + most, len(canvas))
                 if not length:
-                    hits = [i for i in masks(canvas, range(start, end)) if s.token[i] in ids and i - start + 1 >= least]
+                    hits = [
+                        i
+                        for i in masks(canvas, range(start, end))
+                        if s.token[i] in ids and i - start + 1 >= least
+                    ]
                     length = min(hits, default=end - 1) - start + 1
                 write(canvas, best(masks(canvas, range(start, start + length)), s.conf), s.token)
                 yield list(canvas)
@@ -93,5 +105,8 @@ def until(ids: Sequence[int], least: int, most: int) -> Rule:
 
 def in_blocks(text: Sequence[int], mask_id: int, region: range, size: int) -> list[list[int]]:
     """The masked columns of each block that has some."""
-    windows = [[region.start + i for i in block if text[region.start + i] == mask_id] for block in blocks(len(region), size)]
+    windows = [
+        [region.start + i for i in block if text[region.start + i] == mask_id]
+        for block in blocks(len(region), size)
+    ]
     return [window for window in windows if window]

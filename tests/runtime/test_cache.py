@@ -1,7 +1,9 @@
-"""The cache `exact`: with keys and values kept, decoding is what it is without them, and feeds each written block once more at most.
+"""The cache `exact`: with keys and values kept, decoding is what it is without them, and feeds each written
+block once more at most.
 
-The oracle is the same decoder without a cache, and a hook on the denoiser that sees what is fed, seen and kept. Not here: the caches that
-approximate (`test_cache_approximate`), which are refused (`test_cache_refused`), real models (`tests/models/test_cached`).
+The oracle is the same decoder without a cache, and a hook on the denoiser that sees what is fed, seen and
+kept. Not here: the caches that approximate (`test_cache_approximate`), which are refused
+(`test_cache_refused`), real models (`tests/models/test_cached`).
 """
 
 from __future__ import annotations
@@ -17,7 +19,7 @@ import pytest
 import torch
 
 import dsldec
-from dsldec.runtime.cache import CachedForward
+from dsldec.runtime.cached_forward import CachedForward
 from dsldec.runtime.decode import Decoded, DecodingStopped
 
 from ..backends.policies import random_policy
@@ -46,7 +48,9 @@ from .keeping import Keeper, Memory, Part, begins
 
 
 def test_what_is_computed_in_parts_is_what_is_computed_at_once() -> None:
-    """The tests' own denoiser: bit for bit, in any parts, for either attention; and nearly what its float32 model says."""
+    """The tests' own denoiser: bit for bit, in any parts, for either attention; and nearly what its float32
+    model says.
+    """
     rng = random.Random(0)
     for seed, block in [(0, None), (1, 4), (2, 1), (3, 5)]:
         denoiser = Keeper(seed, block)
@@ -54,7 +58,7 @@ def test_what_is_computed_in_parts_is_what_is_computed_at_once() -> None:
         whole = denoiser.of(ids)
         plain = TinyTransformer(seed, everything if block is None else block_causal(block, 0), 0.5)
         assert (whole - plain.of(ids)).abs().max() < 1e-3
-        memory = denoiser.kept(2, 24)
+        memory = denoiser.kv_cache(2, 24)
         feed(memory, ids, 1, 0, 19, 0, 19)
         memory.keep(*torch.tensor([[0, 0], [0, 0], [0, 19]]))
         for begin, end in [(0, 5), (5, 15), (7, 8), (18, 19), (0, 19)]:
@@ -74,7 +78,9 @@ def feed(memory: Memory, ids: Ids, row: int, begin: int, end: int, left: int, ri
 
 
 def split(memory: Memory, due: Counter[Ids]) -> tuple[list[list[Part]], list[list[Part]]]:
-    """The calls that read whole blocks of prompts, of those that are `due` (and then no more are), and all others."""
+    """The calls that read whole blocks of prompts, of those that are `due` (and then no more are), and all
+    others.
+    """
     reading, others = [], []
     for call in memory.calls:
         prompts = Counter(part.ids for part in call if part.begin == 0)
@@ -86,13 +92,18 @@ def split(memory: Memory, due: Counter[Ids]) -> tuple[list[list[Part]], list[lis
     return reading, others
 
 
-def assert_fed(plain: Keeper, cached: Keeper, prompts: Sequence[Sequence[int]], admissions: int | None = None) -> list[list[Part]]:
-    """Every forward without a cache is one with it, of the same rows in the same order, each from some block on; beside them, the whole
-    blocks of each prompt are read once. Gives the forwards."""
+def assert_fed(
+    plain: Keeper, cached: Keeper, prompts: Sequence[Sequence[int]], admissions: int | None = None
+) -> list[list[Part]]:
+    """Every forward without a cache is one with it, of the same rows in the same order, each from some block
+    on; beside them, the whole blocks of each prompt are read once. Gives the forwards.
+    """
     block = cached.block_length
     assert block is not None
     assert not cached.calls
-    due = Counter(tuple(prompt[:begin]) for prompt, begin in zip(prompts, begins(prompts, block), strict=True) if begin)
+    due = Counter(
+        tuple(prompt[:begin]) for prompt, begin in zip(prompts, begins(prompts, block), strict=True) if begin
+    )
     read, forwards = 0, []
     for memory in cached.memories:
         reading, others = split(memory, due)
@@ -113,8 +124,16 @@ def assert_fed(plain: Keeper, cached: Keeper, prompts: Sequence[Sequence[int]], 
 
 
 def assert_fed_twice(plain: Keeper, cached: Keeper, prompts: Sequence[Sequence[int]]) -> None:
-    """With guidance, a forward is a call with the prompt and one without it, each of a memory of its own; and so is what is read before."""
-    read = [part for memory in cached.memories[::2] for call in memory.calls for part in call if MASK not in part.ids]
+    """With guidance, a forward is a call with the prompt and one without it, each of a memory of its own; and
+    so is what is read before.
+    """
+    read = [
+        part
+        for memory in cached.memories[::2]
+        for call in memory.calls
+        for part in call
+        if MASK not in part.ids
+    ]
     assert sorted(part.ids for part in read) == sorted(
         tuple(p[:n]) for p, n in zip(prompts, begins(prompts, cached.block_length), strict=True) if n
     )
@@ -124,22 +143,37 @@ def assert_fed_twice(plain: Keeper, cached: Keeper, prompts: Sequence[Sequence[i
             assert [(part.row, part.begin, part.seen, part.end) for part in one] == [
                 (part.row, part.begin, part.seen, part.end) for part in other
             ]
-            assert all(b in (a, MASK) for parts in zip(one, other, strict=True) for a, b in zip(parts[0].ids, parts[1].ids, strict=True))
+            assert all(
+                b in (a, MASK)
+                for parts in zip(one, other, strict=True)
+                for a, b in zip(parts[0].ids, parts[1].ids, strict=True)
+            )
         forwards = [
-            one + other for one, other in zip(with_prompt.calls, without.calls, strict=True) if MASK in chain(*(p.ids for p in one))
+            one + other
+            for one, other in zip(with_prompt.calls, without.calls, strict=True)
+            if MASK in chain(*(p.ids for p in one))
         ]
         canvases, plain.calls = plain.calls[: len(forwards)], plain.calls[len(forwards) :]
         for call, wanted in zip(forwards, canvases, strict=True):
-            assert [part.ids for part in call] == [canvas[part.begin : part.end] for part, canvas in zip(call, wanted, strict=True)]
+            assert [part.ids for part in call] == [
+                canvas[part.begin : part.end] for part, canvas in zip(call, wanted, strict=True)
+            ]
     assert not plain.calls
 
 
 def assert_exact(
-    make: Callable[[], Keeper], prompts: Sequence[Sequence[int]], policy: dsldec.Policy | str, admissions: int | None = None, **how: Any
+    make: Callable[[], Keeper],
+    prompts: Sequence[Sequence[int]],
+    policy: dsldec.Policy | str,
+    admissions: int | None = None,
+    **how: Any,
 ) -> tuple[Keeper, Keeper, Decoded]:
     """A cache changes nothing that is told, and makes no forward but those that read prompts."""
     plain, cached = make(), make()
-    wanted, given = decode(plain, prompts, policy, "none", **how), decode(cached, prompts, policy, "exact", **how)
+    wanted, given = (
+        decode(plain, prompts, policy, "none", **how),
+        decode(cached, prompts, policy, "exact", **how),
+    )
     assert not plain.memories
     for name, value in told(wanted).items():
         assert told(given)[name] == value, name
@@ -161,13 +195,15 @@ class Setting:
     window: int  # the policy's
     drafts: int
     length: int
-    chooses: bool
-    padding: bool
+    selects_columns: bool
+    pads: bool
     eos_id: int | None
 
     def make(self) -> Keeper:
         context = (0.2, 0.4, 0.8)[self.seed % 3]
-        return Keeper(self.seed, self.block, context, self.eos_id, padding=self.padding, chooses=self.chooses)
+        return Keeper(
+            self.seed, self.block, context, self.eos_id, pads=self.pads, selects_columns=self.selects_columns
+        )
 
 
 def setting(seed: int) -> Setting:
@@ -186,7 +222,11 @@ def setting(seed: int) -> Setting:
 
 
 def assert_policy_exact(name: str, of: Setting) -> None:
-    policy, drafts = (name, None if "lookahead" in name else of.drafts) if "\n" in name else bound(name, of.window, of.drafts)
+    policy, drafts = (
+        (name, None if "lookahead" in name else of.drafts)
+        if "\n" in name
+        else bound(name, of.window, of.drafts)
+    )
     how = {"gen_length": of.length, "lookahead": drafts, "batch": 8 if of.seed % 3 else 2}
     assert_exact(of.make, RAGGED, policy, **how)
 
@@ -194,10 +234,16 @@ def assert_policy_exact(name: str, of: Setting) -> None:
 def test_the_settings_hold_every_kind_of_run() -> None:
     settings = [setting(seed) for seed in range(40)]
     assert {1, 2, 4, 8} == {s.drafts for s in settings}
-    for relation in (lambda s: s.block == s.window, lambda s: s.window % s.block and s.window > s.block, lambda s: s.window < s.block):
+    for relation in (
+        lambda s: s.block == s.window,
+        lambda s: s.window % s.block and s.window > s.block,
+        lambda s: s.window < s.block,
+    ):
         assert any(map(relation, settings))
     assert any(s.window % s.block == 0 and s.window > s.block for s in settings)
-    assert {(s.chooses, s.padding) for s in settings} == {(a, b) for a in (True, False) for b in (True, False)}
+    assert {(s.selects_columns, s.pads) for s in settings} == {
+        (a, b) for a in (True, False) for b in (True, False)
+    }
     remainders = {(len(prompt) // 4 > 1, len(prompt) % 4 == 0, len(prompt) >= 4) for prompt in RAGGED}
     assert len(remainders) >= 4
 
@@ -223,7 +269,9 @@ def assert_random_policy_exact(seed: int) -> None:
     of = setting(seed)
     text, drafts = (random_policy(seed)[0], None) if seed % 2 else (undrafting(seed), of.drafts)
     cached = decode(of.make(), RAGGED[:4], text, "exact", gen_length=of.length, lookahead=drafts, batch=3)
-    assert told(cached) == told(decode(of.make(), RAGGED[:4], text, "none", gen_length=of.length, lookahead=drafts, batch=3))
+    assert told(cached) == told(
+        decode(of.make(), RAGGED[:4], text, "none", gen_length=of.length, lookahead=drafts, batch=3)
+    )
 
 
 def test_random_policies_decode_as_without_a_cache() -> None:
@@ -241,15 +289,23 @@ def test_many_random_policies_decode_as_without_a_cache() -> None:
 def test_other_backends_decode_as_without_a_cache(backend: str) -> None:
     for name, drafts in [("threshold", 3), ("dico", 1)]:
         policy, ahead = bound(name, 6, drafts)
-        assert_exact(lambda: Keeper(4, 4, 0.4), RAGGED[:3], policy, backend=backend, lookahead=ahead, gen_length=11)
+        assert_exact(
+            lambda: Keeper(4, 4, 0.4), RAGGED[:3], policy, backend=backend, lookahead=ahead, gen_length=11
+        )
 
 
 @pytest.mark.parametrize("name", ["static", SLIDING, UNTIL, LENIENT, GUIDED, EDITING], ids=named)
 def test_masks_between_given_text_are_decoded_as_without_a_cache(name: str) -> None:
-    """Whole blocks before the first mask are read once; what stands right of the last one's block is never fed."""
+    """Whole blocks before the first mask are read once; what stands right of the last one's block is never
+    fed.
+    """
     for seed, window, drafts in [(1, 4, 1), (2, 6, 3), (3, 3, 4)]:
-        policy, ahead = (name, None if name == LENIENT else drafts) if "\n" in name else bound(name, window, drafts)
-        cached = assert_exact(lambda seed=seed: Keeper(seed, 4, 0.4), TEXTS, policy, infill=True, lookahead=ahead, batch=3)[1]
+        policy, ahead = (
+            (name, None if name == LENIENT else drafts) if "\n" in name else bound(name, window, drafts)
+        )
+        cached = assert_exact(
+            lambda seed=seed: Keeper(seed, 4, 0.4), TEXTS, policy, infill=True, lookahead=ahead, batch=3
+        )[1]
         parts = [part for memory in cached.memories for call in memory.calls for part in call]
         assert cached.memories
         assert all(part.begin % 4 == 0 and part.seen == tuple(range(part.begin)) for part in parts)
@@ -258,24 +314,36 @@ def test_masks_between_given_text_are_decoded_as_without_a_cache(name: str) -> N
     (memory,) = cached.memories
     assert len(memory.calls) == len(plain.calls) + 1  # the second has a whole block before its first mask
     assert {part.end for call in memory.calls[1:] for part in call if part.row == 1} <= {8, 12}
-    assert [[(part.row, part.begin, part.end) for part in call] for call in memory.calls[:2]] == [[(1, 0, 4)], [(0, 0, 4), (1, 4, 8)]]
+    assert [[(part.row, part.begin, part.end) for part in call] for call in memory.calls[:2]] == [
+        [(1, 0, 4)],
+        [(0, 0, 4), (1, 4, 8)],
+    ]
 
 
 def test_prompts_that_wait_are_read_when_a_row_is_free() -> None:
-    """One call for all that come at once, none where no prompt has a whole block; what the row before kept is forgotten."""
+    """One call for all that come at once, none where no prompt has a whole block; what the row before kept is
+    forgotten.
+    """
     prompts = [RAGGED[i] for i in (0, 4, 5, 1, 2, 3, 0)]
     for seed, drafts in [(1, 1), (2, 4)]:
         make = lambda seed=seed: Keeper(seed, 4, 0.4, eos_id=9)  # noqa: E731
         _, cached, together = assert_exact(make, prompts, bound("static", 5)[0], batch=2, lookahead=drafts)
-        alone = [decode(make(), [prompt], bound("static", 5)[0], "exact", lookahead=drafts) for prompt in prompts[:3]]
+        alone = [
+            decode(make(), [prompt], bound("static", 5)[0], "exact", lookahead=drafts)
+            for prompt in prompts[:3]
+        ]
         assert [one.trace[0] for one in alone] == together.trace[:3]
         (memory,) = cached.memories
         assert memory.rows == 2
     short = [[1, 2], [], [3], [4, 5, 6], [7]]
     assert_exact(lambda: Keeper(3, 4, 0.4), short, bound("static", 4)[0], 0, batch=2)
     assert_exact(lambda: Keeper(3, 4, 0.4), [[1] * 4, [2] * 5, [3] * 8], bound("static", 4)[0], 1, batch=3)
-    assert_exact(lambda: Keeper(3, 4, 0.4), [[1] * 4, [2] * 4, [3] * 4, [4] * 4], bound("static", 4)[0], 2, batch=2)
-    assert_exact(lambda: Keeper(3, 4, 0.4), [[1] * 4, [2] * 4, [3] * 4, [4] * 4], bound("static", 4)[0], 4, batch=1)
+    assert_exact(
+        lambda: Keeper(3, 4, 0.4), [[1] * 4, [2] * 4, [3] * 4, [4] * 4], bound("static", 4)[0], 2, batch=2
+    )
+    assert_exact(
+        lambda: Keeper(3, 4, 0.4), [[1] * 4, [2] * 4, [3] * 4, [4] * 4], bound("static", 4)[0], 4, batch=1
+    )
 
 
 def test_forwards_are_those_without_a_cache_and_one_for_the_prompt() -> None:
@@ -309,11 +377,16 @@ def window_of(canvas: list[int], begin: int, window: int) -> int:
     return begin + (canvas.index(MASK) - begin) // window * window
 
 
-def assert_feeds_no_more_than_it_must(prompts: list[list[int]], block: int, window: int, drafts: int, seed: int) -> None:
-    """Fed is what stands from the first block on that was not final in the last canvas that was seen, to the block that drafts may reach;
-    no column is fed when it was kept."""
+def assert_feeds_no_more_than_it_must(
+    prompts: list[list[int]], block: int, window: int, drafts: int, seed: int
+) -> None:
+    """Fed is what stands from the first block on that was not final in the last canvas that was seen, to the
+    block that drafts may reach; no column is fed when it was kept.
+    """
     policy, ahead = bound("threshold" if seed % 2 else "static", window, drafts)
-    plain, cached, decoded = assert_exact(lambda: Keeper(seed, block, 0.3), prompts, policy, lookahead=ahead, gen_length=15)
+    plain, cached, decoded = assert_exact(
+        lambda: Keeper(seed, block, 0.3), prompts, policy, lookahead=ahead, gen_length=15
+    )
     forwards = assert_fed(plain, cached, prompts)
     (memory,) = cached.memories
     for row, (prompt, begin) in enumerate(zip(prompts, begins(prompts, block), strict=True)):
@@ -324,9 +397,13 @@ def assert_feeds_no_more_than_it_must(prompts: list[list[int]], block: int, wind
         for number, call in enumerate(forwards[: int(decoded.forwards[row])]):
             parts = [part for part in call if part.row == row]
             assert {part.begin for part in parts} == {edge}
-            canvases = [canvas for part, canvas in zip(call, plain.calls[number], strict=True) if part.row == row]
+            canvases = [
+                canvas for part, canvas in zip(call, plain.calls[number], strict=True) if part.row == row
+            ]
             starts = [window_of(list(canvas), begin, window) for canvas in canvases]
-            assert [part.end for part in parts] == [min(length, -(-(start + window * drafts) // block) * block) for start in starts]
+            assert [part.end for part in parts] == [
+                min(length, -(-(start + window * drafts) // block) * block) for start in starts
+            ]
             again.update(range(edge, starts[0] // block * block))
             edge = window_of(last[number], begin, window) // block * block if number in last else edge
         assert set(again.values()) <= {1}
@@ -350,15 +427,27 @@ Fed = Any
 
 def fed_as(monkeypatch: pytest.MonkeyPatch, change: Callable[[CachedForward, Fed], Fed]) -> None:
     true = CachedForward._fed
-    monkeypatch.setattr(CachedForward, "_fed", lambda self, row, start, end: change(self, true(self, row, start, end)))
+    monkeypatch.setattr(
+        CachedForward, "_fed", lambda self, row, start, end: change(self, true(self, row, start, end))
+    )
 
 
 def one_block_too_many(monkeypatch: pytest.MonkeyPatch) -> None:
-    fed_as(monkeypatch, lambda self, fed: replace(fed, keeps=((fed.begin, min(fed.end, fed.keeps[0][1] + self.block_length)),)))
+    fed_as(
+        monkeypatch,
+        lambda self, fed: replace(
+            fed, keeps=((fed.begin, min(fed.end, fed.keeps[0][1] + self.block_length)),)
+        ),
+    )
 
 
 def one_block_too_few(monkeypatch: pytest.MonkeyPatch) -> None:
-    fed_as(monkeypatch, lambda self, fed: replace(fed, keeps=((fed.begin, max(fed.begin, fed.keeps[0][1] - self.block_length)),)))
+    fed_as(
+        monkeypatch,
+        lambda self, fed: replace(
+            fed, keeps=((fed.begin, max(fed.begin, fed.keeps[0][1] - self.block_length)),)
+        ),
+    )
 
 
 def one_block_unseen(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -379,14 +468,21 @@ def from_the_next_row(monkeypatch: pytest.MonkeyPatch) -> None:
         return call(self, parts, *rest)
 
     monkeypatch.setattr(CachedForward, "_call", counted)
-    monkeypatch.setattr(CachedForward, "_keep", lambda self, taken: true(self, {r: ((n + 1) % fed[0], f) for r, (n, f) in taken.items()}))
+    monkeypatch.setattr(
+        CachedForward,
+        "_keep",
+        lambda self, taken: true(self, {r: ((n + 1) % fed[0], f) for r, (n, f) in taken.items()}),
+    )
 
 
 def from_the_first_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward.keep
 
     def keep(self: CachedForward, source: torch.Tensor) -> None:
-        first = {row: next(i for i, fed in enumerate(self.fed) if fed.row == row) for row in {fed.row for fed in self.fed}}
+        first = {
+            row: next(i for i, fed in enumerate(self.fed) if fed.row == row)
+            for row in {fed.row for fed in self.fed}
+        }
         self.place = {i: first[fed.row] for i, fed in enumerate(self.fed)}
         true(self, source)
 
@@ -419,7 +515,11 @@ def only_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rows_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward._call
-    monkeypatch.setattr(CachedForward, "_call", lambda self, fed, canvases, index, at: true(self, fed, canvases, index.flip(0), at))
+    monkeypatch.setattr(
+        CachedForward,
+        "_call",
+        lambda self, fed, canvases, index, at: true(self, fed, canvases, index.flip(0), at),
+    )
 
 
 def rows_are_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -478,7 +578,9 @@ RUNS: list[tuple[int, str | dsldec.Policy, dict[str, Any]]] = [
 
 @pytest.fixture(scope="module")
 def wanted() -> list[dict[str, Any]]:
-    return [told(decode(Keeper(2, block, 0.8), SAME_LENGTH, policy, "none", **how)) for block, policy, how in RUNS]
+    return [
+        told(decode(Keeper(2, block, 0.8), SAME_LENGTH, policy, "none", **how)) for block, policy, how in RUNS
+    ]
 
 
 def assert_runs(wanted: list[dict[str, Any]]) -> None:
@@ -487,14 +589,18 @@ def assert_runs(wanted: list[dict[str, Any]]) -> None:
 
 
 @pytest.mark.parametrize("mutation", CHANGES_RESULTS, ids=lambda one: one.__name__)
-def test_a_mistake_changes_results(mutation: Mutation, wanted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_changes_results(
+    mutation: Mutation, wanted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mutation(monkeypatch)
     with pytest.raises((AssertionError, DecodingStopped)):
         assert_runs(wanted)
 
 
 @pytest.mark.parametrize("mutation", CHANGES_COSTS, ids=lambda one: one.__name__)
-def test_a_mistake_changes_what_is_fed(mutation: Mutation, wanted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_mistake_changes_what_is_fed(
+    mutation: Mutation, wanted: list[dict[str, Any]], monkeypatch: pytest.MonkeyPatch
+) -> None:
     mutation(monkeypatch)
     assert_runs(wanted)  # the results stay
     with pytest.raises(AssertionError):

@@ -1,7 +1,9 @@
-"""The caches `prefix` and `dual`: a window's first forward is whole, and what stands outside of it is heard as it was then.
+"""The caches `prefix` and `dual`: a window's first forward is whole, and what stands outside of it is heard
+as it was then.
 
-The oracles are a slow loop of one row, whose every forward is whole and has keys and values replaced, a row alone for a row of a batch, and
-the same cache without drafts for drafts. Not here: the cache that changes nothing (`test_cache`).
+The oracles are a slow loop of one row, whose every forward is whole and has keys and values replaced, a row
+alone for a row of a batch, and the same cache without drafts for drafts. Not here: the cache that changes
+nothing (`test_cache`).
 """
 
 from __future__ import annotations
@@ -16,7 +18,7 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.runtime.cache import CachedForward
+from dsldec.runtime.cached_forward import CachedForward
 from dsldec.runtime.decode import Decoded, DecodingStopped
 
 from ..published.freedave_loop import Static
@@ -75,17 +77,29 @@ def path(decoded: Decoded, length: int) -> list[Canvas]:
 
 def calls_of(run: Run) -> list[list[tuple[Views, list[int]]]]:
     """What is fed in each call: of a forward, what is in a new window has a call of its own, the last."""
-    parts = [[(views, ids) for new, views, ids in fed if new is which] for fed in run.fed for which in (False, True)]
+    parts = [
+        [(views, ids) for new, views, ids in fed if new is which]
+        for fed in run.fed
+        for which in (False, True)
+    ]
     return [part for part in parts if part]
 
 
 def assert_as_the_loop(
-    make: Callable[[], Keeper], prompt: list[int], length: int, rule: Rule, cache: str, drafts: int | None, guided: bool = False
+    make: Callable[[], Keeper],
+    prompt: list[int],
+    length: int,
+    rule: Rule,
+    cache: str,
+    drafts: int | None,
+    guided: bool = False,
 ) -> Decoded:
     whole = (Guided if guided else Whole)(make(), prompt, cache)
     wanted = slow(whole, length, rule) if drafts is None else slow_ahead(whole, length, rule, drafts)
     denoiser = make()
-    decoded = decode(denoiser, [prompt], GUIDED if guided else policy_of(rule), cache, gen_length=length, lookahead=drafts)
+    decoded = decode(
+        denoiser, [prompt], GUIDED if guided else policy_of(rule), cache, gen_length=length, lookahead=drafts
+    )
     assert decoded.ids[0].tolist() == prompt + filled(wanted, rule.eos)
     assert path(decoded, length) == wanted.path
     assert decoded.forwards.tolist() == [len(wanted.fed)]
@@ -95,7 +109,9 @@ def assert_as_the_loop(
     memory, *without_prompt = denoiser.memories
     assert len(without_prompt) == guided
     columns = len(prompt) + length
-    assert [[((part.begin, part.end), list(part.ids)) for part in call] for call in memory.calls] == calls_of(wanted)
+    assert [[((part.begin, part.end), list(part.ids)) for part in call] for call in memory.calls] == calls_of(
+        wanted
+    )
     for part in (part for call in memory.calls for part in call):
         assert part.seen == tuple(c for c in range(columns) if not part.begin <= c < part.end)
     return decoded
@@ -110,13 +126,24 @@ class Setting:
     drafts: int
 
     def make(self) -> Keeper:
-        return Keeper(self.seed, None, (0.1, 0.3, 0.8)[self.seed % 3], self.rule.eos, padding=self.seed % 4 > 0, chooses=self.seed % 2 > 0)
+        return Keeper(
+            self.seed,
+            None,
+            (0.1, 0.3, 0.8)[self.seed % 3],
+            self.rule.eos,
+            pads=self.seed % 4 > 0,
+            selects_columns=self.seed % 2 > 0,
+        )
 
 
 def setting(seed: int) -> Setting:
     rng = random.Random(seed)
     block, eos = rng.choice((1, 2, 3, 4, 6, 9, 30)), rng.choice((None, None, 9, 3))
-    rule = Static(rng.choice((1, 1, 2, 3)), block, eos) if seed % 2 else Threshold(rng.choice((0.2, 0.4, 0.7)), block, eos)
+    rule = (
+        Static(rng.choice((1, 1, 2, 3)), block, eos)
+        if seed % 2
+        else Threshold(rng.choice((0.2, 0.4, 0.7)), block, eos)
+    )
     prompt = [rng.randrange(MASK) for _ in range(rng.randint(0, 6))]
     return Setting(seed, prompt, rng.randint(1, 18), rule, (2, 3, 4, 8)[seed // 2 % 4])
 
@@ -145,7 +172,15 @@ def test_drafts_of_a_row_are_those_of_the_loop(cache: str) -> None:
 def test_what_is_said_without_the_prompt_has_keys_and_values_of_its_own(cache: str) -> None:
     for seed in range(4):
         for drafts in (None, 3):
-            assert_as_the_loop(lambda seed=seed: Keeper(seed, None, 0.5), [5, 6, 7], 12, Threshold(0.4, 5), cache, drafts, guided=True)
+            assert_as_the_loop(
+                lambda seed=seed: Keeper(seed, None, 0.5),
+                [5, 6, 7],
+                12,
+                Threshold(0.4, 5),
+                cache,
+                drafts,
+                guided=True,
+            )
 
 
 @pytest.mark.slow
@@ -169,7 +204,9 @@ def test_both_loops_agree_where_nothing_is_drafted() -> None:
 # --- batches
 
 
-def assert_as_alone(make: Callable[[], Keeper], prompts: list[list[int]], policy: Any, cache: str, **how: Any) -> None:
+def assert_as_alone(
+    make: Callable[[], Keeper], prompts: list[list[int]], policy: Any, cache: str, **how: Any
+) -> None:
     together = told(decode(make(), prompts, policy, cache, **how))
     for row, prompt in enumerate(prompts):
         alone = told(decode(make(), [prompt], policy, cache, **(how | {"request_ids": [row]})))
@@ -178,25 +215,42 @@ def assert_as_alone(make: Callable[[], Keeper], prompts: list[list[int]], policy
 
 
 @pytest.mark.parametrize("cache", CACHES)
-@pytest.mark.parametrize("name", ["static", "klass", "dico", UNTIL, GUIDED, DRAWN, LENIENT, EDITING], ids=named)
+@pytest.mark.parametrize(
+    "name", ["static", "klass", "dico", UNTIL, GUIDED, DRAWN, LENIENT, EDITING], ids=named
+)
 def test_a_row_of_a_batch_gets_what_it_gets_alone(name: str, cache: str) -> None:
     seed = len(name)
     policy, drafts = (name, None if name == LENIENT else 3) if "\n" in name else bound(name, 4, 3)
-    assert_as_alone(lambda: Keeper(seed, None, 0.3, 9), RAGGED, policy, cache, lookahead=drafts, batch=(3, 8)[seed % 2], gen_length=11)
+    assert_as_alone(
+        lambda: Keeper(seed, None, 0.3, 9),
+        RAGGED,
+        policy,
+        cache,
+        lookahead=drafts,
+        batch=(3, 8)[seed % 2],
+        gen_length=11,
+    )
 
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_a_row_of_a_batch_gets_what_it_gets_alone_where_masks_are_decoded_in_place(cache: str) -> None:
     for drafts in (1, 3):
         policy = bound("static", 4)[0]
-        assert_as_alone(lambda: Keeper(1, None, 0.3), TEXTS, policy, cache, lookahead=drafts, batch=3, infill=True)
+        assert_as_alone(
+            lambda: Keeper(1, None, 0.3), TEXTS, policy, cache, lookahead=drafts, batch=3, infill=True
+        )
 
 
 # --- drafts
 
 
 def assert_lossless(
-    make: Callable[[], Keeper], prompts: list[list[int]], policy: Any, cache: str, drafts: Sequence[int], **how: Any
+    make: Callable[[], Keeper],
+    prompts: list[list[int]],
+    policy: Any,
+    cache: str,
+    drafts: Sequence[int],
+    **how: Any,
 ) -> None:
     """Drafts change no step, and cost no forward."""
 
@@ -208,7 +262,9 @@ def assert_lossless(
     for some in drafts:
         drafted = decode(make(), prompts, policy, cache, lookahead=some, **how)
         assert steps(drafted) == steps(undrafted)
-        assert {name: told(drafted)[name] for name in ("ids", "tokens", "errors")} == {n: wanted[n] for n in ("ids", "tokens", "errors")}
+        assert {name: told(drafted)[name] for name in ("ids", "tokens", "errors")} == {
+            n: wanted[n] for n in ("ids", "tokens", "errors")
+        }
         assert (drafted.forwards <= undrafted.forwards).all()
 
 
@@ -220,13 +276,22 @@ UNDRAFTING = [name for name in SHIPPED if not name.startswith("freedave")]
 def test_drafts_change_nothing(name: str, cache: str) -> None:
     seed = len(name)
     policy = name if "\n" in name else bound(name, 5)[0]
-    assert_lossless(lambda: Keeper(seed, None, 0.2, 9), RAGGED[:2] + RAGGED[3:4], policy, cache, ((2, 4)[seed % 2],), gen_length=12)
+    assert_lossless(
+        lambda: Keeper(seed, None, 0.2, 9),
+        RAGGED[:2] + RAGGED[3:4],
+        policy,
+        cache,
+        ((2, 4)[seed % 2],),
+        gen_length=12,
+    )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize(
-    "name", [*UNDRAFTING, *CHANGING, *(name for name in MORE if name != "dcd"), UNTIL, GUIDED, DRAWN, EDITING], ids=named
+    "name",
+    [*UNDRAFTING, *CHANGING, *(name for name in MORE if name != "dcd"), UNTIL, GUIDED, DRAWN, EDITING],
+    ids=named,
 )
 def test_drafts_change_nothing_in_many_more_settings(name: str, cache: str) -> None:
     for seed in range(5):
@@ -243,29 +308,50 @@ def unsliding(seeds: range) -> list[tuple[int, str]]:
 @pytest.mark.parametrize("cache", CACHES)
 def test_drafts_of_random_policies_change_nothing(cache: str) -> None:
     for seed, text in unsliding(range(5)):
-        assert_lossless(lambda seed=seed: Keeper(seed, None, 0.2, 9), RAGGED[:3], text, cache, (2 + seed % 4,), gen_length=11)
+        assert_lossless(
+            lambda seed=seed: Keeper(seed, None, 0.2, 9),
+            RAGGED[:3],
+            text,
+            cache,
+            (2 + seed % 4,),
+            gen_length=11,
+        )
 
 
 @pytest.mark.slow
 @pytest.mark.parametrize("cache", CACHES)
 def test_drafts_of_many_random_policies_change_nothing(cache: str) -> None:
     for seed, text in unsliding(range(1000, 1080)):
-        assert_lossless(lambda seed=seed: Keeper(seed, None, 0.2, 9), RAGGED[:4], text, cache, (2, 4), gen_length=13, batch=2)
+        assert_lossless(
+            lambda seed=seed: Keeper(seed, None, 0.2, 9),
+            RAGGED[:4],
+            text,
+            cache,
+            (2, 4),
+            gen_length=13,
+            batch=2,
+        )
 
 
 @pytest.mark.parametrize("cache", CACHES)
 @pytest.mark.parametrize(("drafting", "plain"), [("freedave", "static"), ("freedave_plus", "threshold")])
-def test_a_policy_that_drafts_takes_the_steps_of_the_one_that_does_not_in_fewer_forwards(drafting: str, plain: str, cache: str) -> None:
+def test_a_policy_that_drafts_takes_the_steps_of_the_one_that_does_not_in_fewer_forwards(
+    drafting: str, plain: str, cache: str
+) -> None:
     one, other = bound(plain, 6)[0], bound(drafting, 6, 4)[0]
     undrafted, drafted = (decode(Keeper(2, None, 0.1), RAGGED, policy, cache) for policy in (one, other))
     assert [ids.tolist() for ids in undrafted.ids] == [ids.tolist() for ids in drafted.ids]
-    assert [[step.committed for step in row] for row in undrafted.trace] == [[step.committed for step in row] for row in drafted.trace]
+    assert [[step.committed for step in row] for row in undrafted.trace] == [
+        [step.committed for step in row] for row in drafted.trace
+    ]
     assert drafted.forwards.sum() < undrafted.forwards.sum()
 
 
 @pytest.mark.parametrize("cache", CACHES)
 def test_drafts_stop_at_the_first_canvas_of_a_new_window(cache: str) -> None:
-    """Where what is written changes no logits no draft is wrong: in windows of 4, what is left of one and the first canvas of the next."""
+    """Where what is written changes no logits no draft is wrong: in windows of 4, what is left of one and the
+    first canvas of the next.
+    """
     for drafts, forwards in [(2, [1, 2, 2, 2, 2, 2, 1]), (4, [1, 4, 4, 3]), (50, [1, 4, 4, 3])]:
         denoiser = Keeper(3, None, 0.0)
         decoded = decode(denoiser, [[1, 2]], bound("static", 4)[0], cache, gen_length=12, lookahead=drafts)
@@ -274,7 +360,9 @@ def test_drafts_stop_at_the_first_canvas_of_a_new_window(cache: str) -> None:
         assert (len(decoded.trace[0]), sum(fed)) == (12, 12)
         assert decoded.forwards.tolist() == [len(forwards)]
         assert int(decoded.rows[0]) == sum(forwards)
-        assert [step.forward for step in decoded.trace[0]] == [number for number, size in enumerate(forwards) for _ in range(size)]
+        assert [step.forward for step in decoded.trace[0]] == [
+            number for number, size in enumerate(forwards) for _ in range(size)
+        ]
 
 
 @pytest.mark.parametrize("cache", CACHES)
@@ -289,11 +377,25 @@ def test_masks_between_given_text_are_drafted_as_they_are_decoded(cache: str) ->
 def test_other_backends_decode_alike(backend: str, cache: str) -> None:
     for name in ("threshold", "dico"):
         one, other = (
-            told(decode(Keeper(4, None, 0.4), RAGGED[:3], bound(name, 6)[0], cache, backend=b, gen_length=11, lookahead=2))
+            told(
+                decode(
+                    Keeper(4, None, 0.4),
+                    RAGGED[:3],
+                    bound(name, 6)[0],
+                    cache,
+                    backend=b,
+                    gen_length=11,
+                    lookahead=2,
+                )
+            )
             for b in ("eager", backend)
         )
-        assert {name: one[name] for name in ("ids", "forwards", "rows")} == {name: other[name] for name in ("ids", "forwards", "rows")}
-        assert [[step.committed for step in row] for row in one["trace"]] == [[step.committed for step in row] for row in other["trace"]]
+        assert {name: one[name] for name in ("ids", "forwards", "rows")} == {
+            name: other[name] for name in ("ids", "forwards", "rows")
+        }
+        assert [[step.committed for step in row] for row in one["trace"]] == [
+            [step.committed for step in row] for row in other["trace"]
+        ]
 
 
 # --- mistakes are noticed
@@ -303,7 +405,9 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 def fed_as(monkeypatch: pytest.MonkeyPatch, change: Callable[[CachedForward, Any], Any]) -> None:
     true = CachedForward._fed
-    monkeypatch.setattr(CachedForward, "_fed", lambda self, row, start, end: change(self, true(self, row, start, end)))
+    monkeypatch.setattr(
+        CachedForward, "_fed", lambda self, row, start, end: change(self, true(self, row, start, end))
+    )
 
 
 def always_whole(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -322,7 +426,12 @@ def nothing_is_kept_on_the_left(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def nothing_is_kept_on_the_right(monkeypatch: pytest.MonkeyPatch) -> None:
     """`prefix` keeps nothing there: the mistake is that it would."""
-    fed_as(monkeypatch, lambda self, fed: replace(fed, keeps=fed.keeps[:1]) if self.kind == "dual" else replace(fed, end=fed.end - 1))
+    fed_as(
+        monkeypatch,
+        lambda self, fed: (
+            replace(fed, keeps=fed.keeps[:1]) if self.kind == "dual" else replace(fed, end=fed.end - 1)
+        ),
+    )
 
 
 def one_column_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -332,7 +441,9 @@ def one_column_is_missing(monkeypatch: pytest.MonkeyPatch) -> None:
 def as_the_other_cache(monkeypatch: pytest.MonkeyPatch) -> None:
     def change(self: CachedForward, fed: Any) -> Any:
         if fed.keeps:
-            return replace(fed, keeps=((0, fed.window), (min(fed.length, fed.window + self.rows.window), fed.length)))
+            return replace(
+                fed, keeps=((0, fed.window), (min(fed.length, fed.window + self.rows.window), fed.length))
+            )
         end = fed.length if self.kind == "dual" else min(fed.length, fed.begin + self.rows.window)
         return replace(fed, end=end, right=end)
 
@@ -380,7 +491,11 @@ def rows_are_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def rows_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward._call
-    monkeypatch.setattr(CachedForward, "_call", lambda self, fed, canvases, index, at: true(self, fed, canvases, index.flip(0), at))
+    monkeypatch.setattr(
+        CachedForward,
+        "_call",
+        lambda self, fed, canvases, index, at: true(self, fed, canvases, index.flip(0), at),
+    )
 
 
 def logits_are_not_put_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -409,7 +524,9 @@ MUTATIONS = [
 
 
 def assert_results(cache: str) -> None:
-    """Of one row, with drafts, with guidance, of many in few places; by a memory that tells of no mistake itself."""
+    """Of one row, with drafts, with guidance, of many in few places; by a memory that tells of no mistake
+    itself.
+    """
 
     def make(seed: int = 2, context: float = 0.8) -> Keeper:
         return Keeper(seed, None, context, strict=False)
@@ -420,7 +537,9 @@ def assert_results(cache: str) -> None:
     assert_as_the_loop(make, [5, 6, 7], 9, Threshold(0.4, 5), cache, None, guided=True)
     prompts = [[5, 6, 7], [8, 9, 0], [1], [3, 4, 5]]
     for block, drafts in [(3, 1), (3, 3), (30, 1)]:
-        assert_as_alone(make, prompts, bound("static", block)[0], cache, lookahead=drafts, batch=2, gen_length=7)
+        assert_as_alone(
+            make, prompts, bound("static", block)[0], cache, lookahead=drafts, batch=2, gen_length=7
+        )
 
 
 @pytest.mark.parametrize("cache", CACHES)

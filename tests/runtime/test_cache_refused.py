@@ -1,6 +1,7 @@
 """Which caches are refused, in which words, and which one `auto` is.
 
-Not here: what a cache does (`test_cache`, `test_cache_approximate`); models that cannot keep (`tests/models/test_kept`).
+Not here: what a cache does (`test_cache`, `test_cache_approximate`); models that cannot keep
+(`tests/models/test_kept`).
 """
 
 from __future__ import annotations
@@ -13,9 +14,9 @@ import torch
 
 import dsldec
 from dsldec.diagnostics import Diagnostic, UsageError
-from dsldec.runtime import lookahead
+from dsldec.runtime import decode_loop
 from dsldec.runtime.decode import DecodingStopped
-from dsldec.runtime.poll import AtOnce
+from dsldec.runtime.poll import SyncPoll
 
 from .cached_runs import (
     CHANGING,
@@ -36,8 +37,10 @@ from .keeping import Keeper, Memory
 class Unkeepable(Keeper):
     """A model whose code keeps nothing."""
 
-    def kept(self, rows: int, length: int) -> Memory:
-        raise UsageError(Diagnostic("E0414", "the keys and values of this model cannot be kept", help="`--cache none`"))
+    def kv_cache(self, rows: int, length: int) -> Memory:
+        raise UsageError(
+            Diagnostic("E0414", "the keys and values of this model cannot be kept", help="`--cache none`")
+        )
 
 
 def refused(denoiser: Any, cache: Any, policy: str = "static", **how: Any) -> Diagnostic:
@@ -50,9 +53,9 @@ def refused(denoiser: Any, cache: Any, policy: str = "static", **how: Any) -> Di
 
 
 class WithoutMemory:
-    """Full attention, or not, and no `kept`."""
+    """Full attention, or not, and no `kv_cache`."""
 
-    mask_id, vocab_size, padding = MASK, VOCABULARY, True
+    mask_id, vocab_size, pads = MASK, VOCABULARY, True
 
     def __init__(self, block_length: int | None) -> None:
         self.inner, self.block_length = Keeper(0, block_length), block_length
@@ -65,7 +68,10 @@ class WithoutMemory:
         return self.inner(ids, lengths)
 
 
-@pytest.mark.parametrize(("asked", "meant"), [("exakt", "exact"), ("Dual", "dual"), ("prefx", "prefix"), ("non", "none"), (None, "none")])
+@pytest.mark.parametrize(
+    ("asked", "meant"),
+    [("exakt", "exact"), ("Dual", "dual"), ("prefx", "prefix"), ("non", "none"), (None, "none")],
+)
 def test_a_cache_that_there_is_not_is_refused_with_the_one_that_was_meant(asked: Any, meant: str) -> None:
     said = refused(Keeper(0), asked)
     assert f"`{asked}`" in said.message
@@ -105,7 +111,9 @@ def test_a_cache_for_another_attention_is_refused() -> None:
 @pytest.mark.parametrize("asked", ["prefix", "dual"])
 @pytest.mark.parametrize("policy", [SLIDING, str(PUBLISHED / "dcd.policy")], ids=named)
 def test_a_window_that_slides_left_of_what_is_kept_is_refused(asked: str, policy: str) -> None:
-    """Whatever a policy writes, revokes or edits lies in its window: only one that is new at every step meets what is kept."""
+    """Whatever a policy writes, revokes or edits lies in its window: only one that is new at every step meets
+    what is kept.
+    """
     said = refused(Keeper(0), asked, policy)
     assert "slides" in said.message
     assert "`window blocks(n)`" in str(said.help)
@@ -116,7 +124,9 @@ def test_a_window_that_does_not_slide_is_refused_nothing() -> None:
     for name in [*SHIPPED, *CHANGING, *MORE, *OWN]:
         policy = dsldec.load(name) if "\n" in name else bound(name, 4)[0]
         slides = policy.facts.window == "sliding"
-        assert set(policy.facts.caches) == {"none", "exact"} | ({"prefix", "dual"} if not slides else set()), name
+        assert set(policy.facts.caches) == {"none", "exact"} | (
+            {"prefix", "dual"} if not slides else set()
+        ), name
 
 
 @pytest.mark.parametrize(("asked", "block"), [("prefix", None), ("dual", None), ("exact", 4)])
@@ -135,7 +145,13 @@ def test_auto_is_exact_where_that_can_be_had_and_else_none() -> None:
     assert memories(Keeper(0, 4)) == 1
     assert memories(Keeper(0, 4), lookahead=2) == 1
     assert memories(Keeper(0, 4), verify_rows="sequential") == 0
-    assert memories(Keeper(0)) == memories(Unkeepable(0, 4)) == memories(WithoutMemory(4)) == memories(WithoutMemory(None)) == 0
+    assert (
+        memories(Keeper(0))
+        == memories(Unkeepable(0, 4))
+        == memories(WithoutMemory(4))
+        == memories(WithoutMemory(None))
+        == 0
+    )
     by_default = Keeper(0, 4)
     dsldec.decode(by_default, RAGGED[:2], "static", gen_length=4, backend="eager")
     assert by_default.memories
@@ -146,18 +162,19 @@ def test_auto_is_exact_where_that_can_be_had_and_else_none() -> None:
 
 
 @pytest.mark.parametrize(
-    ("cache", "block", "waits"), [("exact", 4, True), ("prefix", None, True), ("dual", None, True), ("none", 4, False)]
+    ("cache", "block", "waits"),
+    [("exact", 4, True), ("prefix", None, True), ("dual", None, True), ("none", 4, False)],
 )
 def test_the_host_waits_for_each_step_where_it_says_what_is_fed(
     cache: str, block: int | None, waits: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     watched: list[bool] = []
 
-    def polling(device: torch.device, *, watched: bool, seen: list[bool] = watched) -> AtOnce:
+    def polling(device: torch.device, *, watched: bool, seen: list[bool] = watched) -> SyncPoll:
         seen.append(watched)
-        return AtOnce()
+        return SyncPoll()
 
-    monkeypatch.setattr(lookahead, "polling", polling)
+    monkeypatch.setattr(decode_loop, "polling", polling)
     decode(Keeper(0, block), RAGGED[:2], "static", cache, trace=False)
     assert watched == [waits]
 

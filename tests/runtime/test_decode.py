@@ -8,7 +8,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.runtime.decode import stream
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.trace import StepEvent
 
 from ..toy import MASK, ToyDenoiser
 
@@ -61,7 +61,7 @@ def test_a_plain_callable_is_called_for_each_counted_forward_and_never_padded() 
 
 def test_a_denoiser_that_knows_padding_gets_mixed_lengths() -> None:
     class Padded(Plain):
-        padding = True
+        pads = True
 
         def __call__(self, ids: Tensor, lengths: list[int] | None = None) -> Tensor:
             assert lengths is not None
@@ -206,7 +206,9 @@ def test_a_mistake_that_shows_late_loses_nothing() -> None:
 
 
 def test_trace_holds_the_numbers_behind_a_step() -> None:
-    decoded = dsldec.decode(Plain(), [[1]], dsldec.load("static", tokens=2, block=4), gen_length=6, trace=True)
+    decoded = dsldec.decode(
+        Plain(), [[1]], dsldec.load("static", tokens=2, block=4), gen_length=6, trace=True
+    )
     steps = decoded.trace[0]
     assert [step.committed for step in steps] == [[0, 1], [2, 3], [4, 5]]
     assert [step.forward for step in steps] == [0, 1, 2]
@@ -218,9 +220,21 @@ def test_trace_holds_the_numbers_behind_a_step() -> None:
 
 def test_stream_gives_rows_as_they_finish_and_tells_of_steps() -> None:
     events: list[StepEvent] = []
-    rows = list(stream(Plain(), [[1], [2], [3]], dsldec.load("static", tokens=3), gen_length=6, batch=2, on_step=events.append))
+    rows = list(
+        stream(
+            Plain(),
+            [[1], [2], [3]],
+            dsldec.load("static", tokens=3),
+            gen_length=6,
+            batch=2,
+            on_step=events.append,
+        )
+    )
     assert sorted(row.index for row in rows) == [0, 1, 2]
-    assert [(e.index, e.step, e.forwards, e.written) for e in events if e.index == 2] == [(2, 1, 1, [0, 1, 2]), (2, 2, 2, [3, 4, 5])]
+    assert [(e.index, e.step, e.forwards, e.written) for e in events if e.index == 2] == [
+        (2, 1, 1, [0, 1, 2]),
+        (2, 2, 2, [3, 4, 5]),
+    ]
     assert events[0].generated.tolist() == [1, 2, 3, 10, 10, 10]
     assert all(0.9 < conf <= 1 for event in events for conf in event.confidence.values())
     assert all(row.seconds > 0 for row in rows)
@@ -246,21 +260,45 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
     cases = [
         (lambda: dsldec.decode(bare, [[1]], "static"), "E0408", "lacks `mask_id` and `vocab_size`"),
         (lambda: dsldec.decode(3, [[1]], "static"), "E0408", "cannot be called"),
-        (lambda: dsldec.decode(Wrong(), [[1]], "static", gen_length=4), "E0408", "a tensor [1, 2, 3] where logits [1, 5, 11]"),
+        (
+            lambda: dsldec.decode(Wrong(), [[1]], "static", gen_length=4),
+            "E0408",
+            "a tensor [1, 2, 3] where logits [1, 5, 11]",
+        ),
         (lambda: dsldec.decode(Plain(), ["hello"], "static"), "E0409", "no tokenizer"),
         (lambda: dsldec.decode(Plain(), [[[1]]], "static"), "E0409", "flat list of ids"),
         (lambda: dsldec.decode(Plain(), "hello", "static"), "E0409", "no tokenizer"),
-        (lambda: dsldec.decode(Plain(), b"hello", "static"), "E0409", "the prompts are a list, and this is `b'hello'`"),
+        (
+            lambda: dsldec.decode(Plain(), b"hello", "static"),
+            "E0409",
+            "the prompts are a list, and this is `b'hello'`",
+        ),
         (lambda: dsldec.decode(Masked(), [[1]], "static"), "E0408", "its `mask_id` is 11"),
         (lambda: dsldec.decode(Listed(), [[1]], "static"), "E0408", "its `eos_id` is [0]"),
         (lambda: dsldec.decode(Plain(), [[11]], "static"), "E0409", "holds the id 11"),
-        (lambda: dsldec.decode(Plain(), [[1]], "static", gen_length=0), "E0409", "`gen_length` is a whole number"),
+        (
+            lambda: dsldec.decode(Plain(), [[1]], "static", gen_length=0),
+            "E0409",
+            "`gen_length` is a whole number",
+        ),
         (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=[1, 2]), "E0409", "2 request ids"),
         (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=1), "E0409", "the request ids are `1`"),
-        (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=["a"]), "E0409", "`request_ids` takes whole numbers, not `a`"),
-        (lambda: dsldec.decode(Plain(), [[1]], "static", seed=1.5), "E0409", "`seed` takes whole numbers, not `1.5`"),
+        (
+            lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=["a"]),
+            "E0409",
+            "`request_ids` takes whole numbers, not `a`",
+        ),
+        (
+            lambda: dsldec.decode(Plain(), [[1]], "static", seed=1.5),
+            "E0409",
+            "`seed` takes whole numbers, not `1.5`",
+        ),
         (lambda: dsldec.decode(Plain(), 3, "static"), "E0409", "the prompts are a list, and this is `3`"),
-        (lambda: dsldec.decode(Short(), [[1, 2, 3]], "static", gen_length=6), "E0407", "prompt 0 is too long"),
+        (
+            lambda: dsldec.decode(Short(), [[1, 2, 3]], "static", gen_length=6),
+            "E0407",
+            "prompt 0 is too long",
+        ),
     ]
     for call, code, says in cases:
         with pytest.raises(dsldec.UsageError) as error:
@@ -298,7 +336,9 @@ def test_a_policy_may_compute_with_the_parameter_that_sizes_its_window() -> None
 
 
 def test_a_prompt_that_is_written_several_times_is_sampled_several_times() -> None:
-    policy = dsldec.load("policy drawn():\n  window all\n  draw gumbel(9.0)\n  commit top(masked, 1, by=conf)\n")
+    policy = dsldec.load(
+        "policy drawn():\n  window all\n  draw gumbel(9.0)\n  commit top(masked, 1, by=conf)\n"
+    )
 
     def drawn(seed: int, count: int = 4, ids: list[int] | None = None) -> list[list[int]]:
         decoded = dsldec.decode(Plain(), [[1, 2]] * count, policy, gen_length=6, seed=seed, request_ids=ids)

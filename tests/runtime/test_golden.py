@@ -26,8 +26,12 @@ def decode(case: dict[str, Any], backend: str) -> Decoded:
     arguments = {"tokens" if name == "k" else name: value for name, value in case["args"].items()}
     policy = loaded(case["policy"]).bind(block=case["block"], **arguments)
     denoiser = ToyDenoiser(case["seed"], case["gain"])
-    decoded = dsldec.decode(denoiser, [case["prompt"]], policy, gen_length=case["gen_length"], backend=backend, trace=True)
-    assert len(denoiser.calls) == case["forwards"], "the denoiser was called another number of times than is counted"
+    decoded = dsldec.decode(
+        denoiser, [case["prompt"]], policy, gen_length=case["gen_length"], backend=backend, trace=True
+    )
+    assert len(denoiser.calls) == case["forwards"], (
+        "the denoiser was called another number of times than is counted"
+    )
     assert set(denoiser.calls) == {(1, len(case["prompt"]) + case["gen_length"])}
     return decoded
 
@@ -81,7 +85,9 @@ def test_a_batch_of_different_lengths_gives_each_row_what_it_gets_alone(backend:
     policy = loaded("threshold").bind(confidence=0.6, block=8)
 
     def run(some: list[list[int]]) -> Decoded:
-        return dsldec.decode(ToyDenoiser(5, 2.0), some, policy, gen_length=20, backend=backend, trace=True, batch=2)
+        return dsldec.decode(
+            ToyDenoiser(5, 2.0), some, policy, gen_length=20, backend=backend, trace=True, batch=2
+        )
 
     together = run(prompts)
     for index, prompt in enumerate(prompts):

@@ -13,7 +13,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.runtime.decode import Decoded, stream
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.trace import StepEvent
 
 from ..published import rules
 from ..toy import MASK as M
@@ -158,9 +158,14 @@ def test_guidance_masks_all_that_is_given() -> None:
     lines = "window blocks(4); logits cfg(1.5); commit top(masked, 1, by=conf)"
     denoiser, other = TinyTransformer(4), 0
     for text in TEXTS.values():
-        first, text = masks(text)[0], [denoiser.mask_id if id_ == M else id_ % denoiser.mask_id for id_ in text]
+        first, text = (
+            masks(text)[0],
+            [denoiser.mask_id if id_ == M else id_ % denoiser.mask_id for id_ in text],
+        )
         end = len(text) - text[::-1].index(denoiser.mask_id)
-        slow, plain = (slowly(denoiser, text, range(first, end), static(1, 4), scale=scale) for scale in (1.5, 0.0))
+        slow, plain = (
+            slowly(denoiser, text, range(first, end), static(1, 4), scale=scale) for scale in (1.5, 0.0)
+        )
         for drafts, how in ((1, "batch"), (3, "batch"), (3, "sequential")):
             watched = Watched(denoiser)
             decoded = infill(watched, [text], policy(lines), lookahead=drafts, verify_rows=how)
@@ -205,7 +210,9 @@ def test_many_random_policies_leave_alone_what_is_given() -> None:
 
 
 def assert_given_stays(policies: Sequence[str], length: int) -> None:
-    """Nothing that is given is written, taken back or edited; all masks are written, within the bound, and drafts change nothing."""
+    """Nothing that is given is written, taken back or edited; all masks are written, within the bound, and
+    drafts change nothing.
+    """
     kinds = {"committed": 0, "revoked": 0, "edited": 0}
     for seed, of in enumerate(map(dsldec.load, policies)):
         rng = random.Random(seed)
@@ -216,7 +223,9 @@ def assert_given_stays(policies: Sequence[str], length: int) -> None:
             assert all(id_ == was for id_, was in zip(plain.ids[row].tolist(), text, strict=True) if was != M)
             assert M not in plain.ids[row]
             assert plain.tokens[row] == len(asked)
-            assert plain.forwards[row] <= of.facts.forwards_bound(len(region(text)), of.parameters, len(asked) < len(region(text)))
+            assert plain.forwards[row] <= of.facts.forwards_bound(
+                len(region(text)), of.parameters, len(asked) < len(region(text))
+            )
             for step in plain.trace[row]:
                 for kind in kinds:
                     places = {masks(text)[0] + at for at in getattr(step, kind)}
@@ -245,7 +254,9 @@ def test_masks_after_the_text_are_ordinary_decoding() -> None:
                 )
                 for infills, texts in ((False, prompts), (True, [[*prompt, *[M] * 9] for prompt in prompts]))
             ]  # fmt: skip
-            usual, filled = [repr((one.ids, one.forwards, one.rows, one.tokens, one.accepted, one.trace)) for one in both]
+            usual, filled = [
+                repr((one.ids, one.forwards, one.rows, one.tokens, one.accepted, one.trace)) for one in both
+            ]
             assert usual == filled
 
 
@@ -264,19 +275,35 @@ def test_an_end_of_text_ends_nothing() -> None:
     assert (decoded.forwards.tolist(), decoded.tokens.tolist()) == ([5], [5])
 
 
-@pytest.mark.parametrize("window", ["blocks(4)", "all", "sliding(max_masks=3, max_length=5)", "until(9, min=2, max=5)"])
+@pytest.mark.parametrize(
+    "window", ["blocks(4)", "all", "sliding(max_masks=3, max_length=5)", "until(9, min=2, max=5)"]
+)
 @pytest.mark.parametrize("stay", ["", "stay at most 1"])
 def test_a_policy_that_finishes_at_the_end_of_text_goes_on(window: str, stay: str) -> None:
     """`finish` waits for the end of the text, and that of an infilling does not end."""
     if stay and window.startswith("sliding"):
         return
-    lines = [f"window {window}", "commit masked and pos == 1 as 5", "commit top(masked, 1, by=pos)", *([stay] if stay else [])]
+    lines = [
+        f"window {window}",
+        "commit masked and pos == 1 as 5",
+        "commit top(masked, 1, by=pos)",
+        *([stay] if stay else []),
+    ]
     text = [1, M, M, M, M, M, 8, M, 1, 1, M]
-    ends, goes_on = (infill(Ending(2, 1.0), [text], policy("; ".join([*lines, *more]))) for more in (["finish when eos_closed"], []))
+    ends, goes_on = (
+        infill(Ending(2, 1.0), [text], policy("; ".join([*lines, *more])))
+        for more in (["finish when eos_closed"], [])
+    )
     assert ends.ids[0].tolist() == goes_on.ids[0].tolist()
     assert M not in ends.ids[0]
     assert ends.forwards.tolist() == goes_on.forwards.tolist()
-    usual = dsldec.decode(Ending(2, 1.0), [[1]], policy("; ".join([*lines, "finish when eos_closed"])), gen_length=12, backend="eager")
+    usual = dsldec.decode(
+        Ending(2, 1.0),
+        [[1]],
+        policy("; ".join([*lines, "finish when eos_closed"])),
+        gen_length=12,
+        backend="eager",
+    )
     assert usual.tokens < 12  # as the policy says, where nothing is given
 
 
@@ -292,7 +319,11 @@ def test_bad_logits_are_found_where_they_are() -> None:
             return logits
 
     text = [1, 2, M, M, 3, M, 4, M, M]
-    decoded = infill(Broken(1, 1.0), [text, [M, 3, 4, 1, 1, 1, 1, 1]], policy("window blocks(3); commit top(masked, 1, by=conf)"))
+    decoded = infill(
+        Broken(1, 1.0),
+        [text, [M, 3, 4, 1, 1, 1, 1, 1]],
+        policy("window blocks(3); commit top(masked, 1, by=conf)"),
+    )
     error = decoded.errors[0]
     assert error is not None
     assert "in step 4 at generated position 5" in error.message
@@ -339,4 +370,8 @@ def test_the_bound_knows_that_windows_have_fewer_masks() -> None:
     of = dsldec.load(text)
     assert of.facts.forwards_bound(7, of.parameters) == 7 + 2 + 2
     decoded = infill(ToyDenoiser(1, 1.0), [[1, M, 3, 4, 5, 6, 7, M]], of)
-    assert of.facts.forwards_bound(7, of.parameters) < int(decoded.forwards) <= of.facts.forwards_bound(7, of.parameters, True)
+    assert (
+        of.facts.forwards_bound(7, of.parameters)
+        < int(decoded.forwards)
+        <= of.facts.forwards_bound(7, of.parameters, True)
+    )

@@ -24,7 +24,11 @@ GIVEN: dict[str, tuple[Callable[[Tensor], Any], str, str]] = {
     "meta": (lambda x: x.to("meta"), "without numbers (meta)", "weights"),
     "sparse": (Tensor.to_sparse, "not dense (sparse_coo)", "`logits.to_dense()`"),
     "mkldnn": (Tensor.to_mkldnn, "not dense (_mkldnn)", "`logits.to_dense()`"),
-    "nested": (lambda x: torch.nested.nested_tensor([x[0]], layout=torch.jagged), "a nested tensor", "to_padded_tensor"),
+    "nested": (
+        lambda x: torch.nested.nested_tensor([x[0]], layout=torch.jagged),
+        "a nested tensor",
+        "to_padded_tensor",
+    ),
     "numpy": (Tensor.numpy, "a `ndarray`", "`torch.as_tensor(logits)`"),
     "tuple": (lambda x: (x, None), "a `tuple`", "its first element"),
     "output": (lambda x: SimpleNamespace(logits=x), "a `SimpleNamespace`", "`.logits`"),

@@ -1,4 +1,6 @@
-"""Drafting: the same steps in fewer forwards around every policy, what a condition on drafts may change, and what a run tells of it."""
+"""Drafting: the same steps in fewer forwards around every policy, what a condition on drafts may change, and
+what a run tells of it.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +13,7 @@ from torch import Tensor
 import dsldec
 from dsldec.diagnostics import UsageError
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.trace import StepEvent
 
 from ..toy import ToyDenoiser, golden
 
@@ -31,7 +33,9 @@ class Vague(ToyDenoiser):
         return logits + 4 * torch.nn.functional.one_hot(said, 40) * (left != 39).unsqueeze(2)
 
 
-def decode(policy: str | dsldec.Policy, denoiser: Any = None, prompts: list[list[int]] = PROMPTS, **how: Any) -> Decoded:
+def decode(
+    policy: str | dsldec.Policy, denoiser: Any = None, prompts: list[list[int]] = PROMPTS, **how: Any
+) -> Decoded:
     how = {"gen_length": 24, "backend": "eager", "trace": True, **how}
     return dsldec.decode(denoiser or ToyDenoiser(7, 1.0), prompts, policy, **how)
 
@@ -59,12 +63,22 @@ def test_every_golden(backend: str) -> None:
 
 @pytest.mark.parametrize("drafts", [2, 4, pytest.param(8, marks=pytest.mark.slow)])
 def test_the_steps_of_dico_take_fewer_forwards(drafts: int) -> None:
-    """The share of forwards that is left at 2, 4 and 8 drafts is that of the design's own trial: .604, .452, .410."""
+    """The share of forwards that is left at 2, 4 and 8 drafts is that of the design's own trial: .604, .452,
+    .410.
+    """
     cases = golden("dico.json")[::4]
     forwards = 0
     for case in cases:
-        policy = dsldec.load("dico", block=case["block"], upstream=case["policy"] == "dico_upstream", **case["args"])
-        decoded = decode(policy, ToyDenoiser(case["seed"], case["gain"]), [case["prompt"]], gen_length=case["gen_length"], lookahead=drafts)
+        policy = dsldec.load(
+            "dico", block=case["block"], upstream=case["policy"] == "dico_upstream", **case["args"]
+        )
+        decoded = decode(
+            policy,
+            ToyDenoiser(case["seed"], case["gain"]),
+            [case["prompt"]],
+            gen_length=case["gen_length"],
+            lookahead=drafts,
+        )
         assert ids(decoded) == [case["ids"]]
         assert [[step.phase, step.committed] for step in decoded.trace[0]] == case["steps"]
         forwards += int(decoded.forwards)
@@ -77,7 +91,11 @@ def test_every_shipped_policy_writes_the_same_in_no_more_forwards(name: str) -> 
     policy = dsldec.load(name, block=10, **({"drafts": 1} if name.startswith("freedave") else {}))
     plain = decode(policy)
     for drafts in (2, 5):
-        ahead = decode(policy.bind(drafts=drafts)) if name.startswith("freedave") else decode(policy, lookahead=drafts)
+        ahead = (
+            decode(policy.bind(drafts=drafts))
+            if name.startswith("freedave")
+            else decode(policy, lookahead=drafts)
+        )
         assert (ids(ahead), written(ahead)) == (ids(plain), written(plain))
         assert (ahead.forwards <= plain.forwards).all()
         assert int(ahead.forwards.sum()) < int(plain.forwards.sum())
@@ -106,7 +124,9 @@ def test_steps_tell_which_forward_they_came_from() -> None:
     assert set(forwards) == set(range(int(decoded.forwards)))
     assert len(forwards) == 24 > int(decoded.forwards)
     plain = decode("static", prompts=PROMPTS[:1])
-    for ahead, alone in zip(decoded.trace[0], plain.trace[0], strict=True):  # and what it saw is what it sees without drafts
+    for ahead, alone in zip(
+        decoded.trace[0], plain.trace[0], strict=True
+    ):  # and what it saw is what it sees without drafts
         assert ahead.observations == alone.observations
 
 
@@ -114,7 +134,9 @@ def test_accepted_drafts_account_for_the_forwards() -> None:
     decoded = decode("freedave")
     for row in range(len(PROMPTS)):
         assert len(decoded.trace[row]) == int(decoded.forwards[row]) + sum(decoded.accepted[row])
-        assert all(some <= all_ for some, all_ in zip(decoded.accepted[row], decoded.proposed[row], strict=True))
+        assert all(
+            some <= all_ for some, all_ in zip(decoded.accepted[row], decoded.proposed[row], strict=True)
+        )
         assert decoded.accepted[row] == sorted(decoded.accepted[row], reverse=True)
     assert decode("static").proposed == [[]] * len(PROMPTS)
 
@@ -136,7 +158,10 @@ def test_rows_fed_alone_come_alone() -> None:
 
 def test_guidance_feeds_every_draft_twice() -> None:
     text = "policy guided():\n  window blocks(8)\n  logits cfg(0.5)\n  commit top(masked, 1, by=conf)\n"
-    plain, ahead, alone = (decode(text, lookahead=n, verify_rows=how) for n, how in ((1, "batch"), (4, "batch"), (4, "sequential")))
+    plain, ahead, alone = (
+        decode(text, lookahead=n, verify_rows=how)
+        for n, how in ((1, "batch"), (4, "batch"), (4, "sequential"))
+    )
     assert ids(ahead) == ids(plain) == ids(alone)
     assert plain.rows.tolist() == (2 * plain.forwards).tolist()
     assert ahead.rows.tolist() == alone.rows.tolist()
@@ -154,7 +179,8 @@ def relaxed(condition: str, window: str = "blocks(8)") -> str:
 def test_a_condition_accepts_more(window: str) -> None:
     exact = decode(relaxed("exact", window), Vague())
     never, some, all_ = (
-        decode(relaxed(condition, window), Vague()) for condition in ("p(draft) > sure + 1", "p(draft) >= sure", "sure > 0")
+        decode(relaxed(condition, window), Vague())
+        for condition in ("p(draft) > sure + 1", "p(draft) >= sure", "sure > 0")
     )
     assert ids(never) == ids(exact)
     assert never.forwards.tolist() == exact.forwards.tolist()
@@ -164,11 +190,15 @@ def test_a_condition_accepts_more(window: str) -> None:
     # Everything is accepted: of each forward one true step, and three more that were drafted.
     assert all_.forwards.tolist() == [6 + 1] * len(PROMPTS)
     for decoded in (some, all_):
-        assert all(sorted(p for step in row for p in step.committed) == list(range(24)) for row in decoded.trace)
+        assert all(
+            sorted(p for step in row for p in step.committed) == list(range(24)) for row in decoded.trace
+        )
 
 
 def test_a_condition_is_asked_only_of_what_the_draft_writes() -> None:
-    """`token == draft` asks for the true token at the draft's position, wherever the true step would have written."""
+    """`token == draft` asks for the true token at the draft's position, wherever the true step would have
+    written.
+    """
     decoded = decode(relaxed("token == draft"))
     plain = decode("static", prompts=PROMPTS)
     assert (decoded.forwards < plain.forwards).all()
@@ -216,11 +246,17 @@ def test_everything_written_is_told() -> None:
     for text in (relaxed("p(draft) > 0.05", WINDOW_FROM_LOGITS), STAYING.format("p(draft) > 0.05")):
         events: list[StepEvent] = []
         before = [[39] * 24 for _ in PROMPTS]
-        for _ in stream(Vague(), PROMPTS, dsldec.load(text), gen_length=24, backend="eager", on_step=events.append):
+        for _ in stream(
+            Vague(), PROMPTS, dsldec.load(text), gen_length=24, backend="eager", on_step=events.append
+        ):
             pass
         for event in events:
             now = event.generated.tolist()
-            changed = [place for place, (old, new) in enumerate(zip(before[event.index], now, strict=True)) if old != new]
+            changed = [
+                place
+                for place, (old, new) in enumerate(zip(before[event.index], now, strict=True))
+                if old != new
+            ]
             assert changed == event.written
             before[event.index] = now
 
@@ -240,7 +276,8 @@ def test_conditions_and_states() -> None:
 
 def test_facts_say_what_is_lossless() -> None:
     exact, lenient, plain = (
-        dsldec.load(p).facts for p in (relaxed("exact").replace("sure: prob = 0.125", ""), relaxed("conf > sure"), "static")
+        dsldec.load(p).facts
+        for p in (relaxed("exact").replace("sure: prob = 0.125", ""), relaxed("conf > sure"), "static")
     )
     assert exact.lossless == "token for token what the policy writes without drafts"
     assert lenient.lossless.startswith("no: ")
@@ -256,7 +293,8 @@ def test_facts_say_what_is_lossless() -> None:
 def test_freedave_plus_is_lossless_with_respect_to_threshold_decoding_alone() -> None:
     likely = {"confidence": 0.1, "block": 8}
     plus, threshold, static = (
-        decode(dsldec.load(p, **how), Vague()) for p, how in (("freedave_plus", likely), ("threshold", likely), ("static", {"block": 8}))
+        decode(dsldec.load(p, **how), Vague())
+        for p, how in (("freedave_plus", likely), ("threshold", likely), ("static", {"block": 8}))
     )
     assert (ids(plus), written(plus)) == (ids(threshold), written(threshold))
     assert ids(plus) != ids(static)
@@ -264,8 +302,15 @@ def test_freedave_plus_is_lossless_with_respect_to_threshold_decoding_alone() ->
 
 
 def test_where_nothing_is_confident_freedave_plus_is_freedave() -> None:
-    plus, plain = decode(dsldec.load("freedave_plus", confidence=1, block=8)), decode(dsldec.load("freedave", block=8))
-    assert (ids(plus), plus.forwards.tolist(), plus.rows.tolist()) == (ids(plain), plain.forwards.tolist(), plain.rows.tolist())
+    plus, plain = (
+        decode(dsldec.load("freedave_plus", confidence=1, block=8)),
+        decode(dsldec.load("freedave", block=8)),
+    )
+    assert (ids(plus), plus.forwards.tolist(), plus.rows.tolist()) == (
+        ids(plain),
+        plain.forwards.tolist(),
+        plain.rows.tolist(),
+    )
 
 
 # --- mistakes and failures
@@ -276,7 +321,12 @@ def test_where_nothing_is_confident_freedave_plus_is_freedave() -> None:
     [
         ("freedave", {"lookahead": 2}, "E0411", "drafts=2"),
         (relaxed("exact"), {"lookahead": 2}, "E0411", "delete that line"),
-        (relaxed("exact").replace("lookahead 4", "lookahead 1"), {"lookahead": 2}, "E0411", "delete that line"),
+        (
+            relaxed("exact").replace("lookahead 4", "lookahead 1"),
+            {"lookahead": 2},
+            "E0411",
+            "delete that line",
+        ),
         ("freedave", {"lookahead": 99}, "E0411", "drafts=32"),
         ("static", {"lookahead": 10**9}, "E0409", "lookahead=4"),
         ("static", {"lookahead": 0}, "E0409", "lookahead=4"),
@@ -304,12 +354,16 @@ class NanAfter(ToyDenoiser):
 
 
 def test_what_a_draft_alone_saw_stops_no_row() -> None:
-    """With drafts or without, a row stops at the step whose own logits are no numbers, and keeps what was written before it."""
+    """With drafts or without, a row stops at the step whose own logits are no numbers, and keeps what was
+    written before it.
+    """
     for drafts in (1, 2, 4, 8):
         decoded = decode("static", NanAfter(12), lookahead=drafts)
         assert [error.code for error in decoded.errors if error] == ["E0406"] * len(PROMPTS)
         assert [int((row[3:] != 39).sum()) for row in decoded.ids] == [10] * len(PROMPTS)
-        assert [row.tolist() for row in decoded.ids] == [row.tolist() for row in decode("static", NanAfter(12)).ids]
+        assert [row.tolist() for row in decoded.ids] == [
+            row.tolist() for row in decode("static", NanAfter(12)).ids
+        ]
 
 
 class FailsAt(ToyDenoiser):
@@ -334,7 +388,16 @@ def test_what_is_finished_is_kept_when_the_denoiser_fails() -> None:
 
 def test_watchers_hear_of_every_step_in_order() -> None:
     events: list[StepEvent] = []
-    rows = list(stream(ToyDenoiser(7, 1.0), PROMPTS, dsldec.load("freedave"), gen_length=24, backend="eager", on_step=events.append))
+    rows = list(
+        stream(
+            ToyDenoiser(7, 1.0),
+            PROMPTS,
+            dsldec.load("freedave"),
+            gen_length=24,
+            backend="eager",
+            on_step=events.append,
+        )
+    )
     for row in rows:
         steps = [event.step for event in events if event.index == row.index]
         assert steps == list(range(1, 25))

@@ -1,7 +1,7 @@
 """Draft and verify takes the steps that the policy takes without drafts, in order, and never more forwards.
 
-What it forwards, and how often, is compared with a naive loop for static decoding (`tests/published/freedave_loop.py`), and for
-every other policy with the undrafted run.
+What it forwards, and how often, is compared with a naive loop for static decoding
+(`tests/published/freedave_loop.py`), and for every other policy with the undrafted run.
 """
 
 from __future__ import annotations
@@ -66,12 +66,25 @@ def masked(canvas: rules.Canvas, mask_id: int) -> list[int]:
 
 
 def decode(
-    denoiser: Any, prompts: Sequence[list[int]], policy: dsldec.Policy | str, length: int, drafts: int | None, **how: Any
+    denoiser: Any,
+    prompts: Sequence[list[int]],
+    policy: dsldec.Policy | str,
+    length: int,
+    drafts: int | None,
+    **how: Any,
 ) -> Decoded:
-    """Decode with so many drafts; what was counted is what a hook on the denoiser counts, unless rows share calls."""
+    """Decode with so many drafts; what was counted is what a hook on the denoiser counts, unless rows share
+    calls.
+    """
     watched = denoiser if isinstance(denoiser, Watched) else Watched(denoiser)
     decoded = dsldec.decode(
-        watched, prompts, policy, gen_length=length, lookahead=drafts, trace=True, **{"backend": "eager", "batch": 8} | how
+        watched,
+        prompts,
+        policy,
+        gen_length=length,
+        lookahead=drafts,
+        trace=True,
+        **{"backend": "eager", "batch": 8} | how,
     )
     assert int(decoded.rows.sum()) == sum(shape[0] for shape in watched.shapes)
     if len(prompts) == 1 and how.get("verify_rows") != "sequential":
@@ -94,12 +107,18 @@ def path(decoded: Decoded, prompt: list[int], mask_id: int) -> list[list[int]]:
     return canvases
 
 
-def assert_as_the_loop(denoiser: Any, prompt: list[int], length: int, rule: Static, drafts: int, **how: Any) -> tuple[Run, Decoded]:
-    """Lookahead around static decoding visits, counts and forwards what the naive loop does; gives the undrafted run and the library's."""
+def assert_as_the_loop(
+    denoiser: Any, prompt: list[int], length: int, rule: Static, drafts: int, **how: Any
+) -> tuple[Run, Decoded]:
+    """Lookahead around static decoding visits, counts and forwards what the naive loop does; gives the
+    undrafted run and the library's.
+    """
     see, mask_id = seeing(denoiser, prompt), denoiser.mask_id
     undrafted, wanted = static(see, length, rule), freedave(see, length, rule, drafts)
     watched = Watched(denoiser)
-    decoded = decode(watched, [prompt], STATIC.bind(tokens=rule.tokens, block=rule.block), length, drafts, **how)
+    decoded = decode(
+        watched, [prompt], STATIC.bind(tokens=rule.tokens, block=rule.block), length, drafts, **how
+    )
     assert decoded.ids[0].tolist() == prompt + undrafted.filled(rule.eos)
     assert path(decoded, prompt, mask_id) == [masked(canvas, mask_id) for canvas in undrafted.path]
     assert (decoded.forwards.tolist(), decoded.rows.tolist()) == ([wanted.forwards], [wanted.rows])
@@ -121,7 +140,9 @@ def steps_of(decoded: Decoded) -> list[list[Any]]:
 
 
 def assert_as_undrafted(decoded: Decoded, undrafted: Decoded) -> None:
-    """The same steps from the same numbers in no more forwards, and a count of drafts that explains the forwards."""
+    """The same steps from the same numbers in no more forwards, and a count of drafts that explains the
+    forwards.
+    """
     assert [ids.tolist() for ids in decoded.ids] == [ids.tolist() for ids in undrafted.ids]
     assert steps_of(decoded) == steps_of(undrafted)
     assert decoded.tokens.tolist() == undrafted.tokens.tolist()
@@ -132,7 +153,8 @@ def assert_as_undrafted(decoded: Decoded, undrafted: Decoded) -> None:
     for row, steps in enumerate(decoded.trace):
         assert all(a <= p for a, p in zip(decoded.accepted[row], decoded.proposed[row], strict=True))
         if decoded.errors[row] is None:
-            # A round takes one true step and the accepted ones. Every round but perhaps the last asks for one forward; so does the start.
+            # A round takes one true step and the accepted ones. Every round but perhaps the last asks for one
+            # forward; so does the start.
             rounds = len(steps) - sum(decoded.accepted[row])
             assert int(decoded.forwards[row]) in (rounds, rounds + 1)
         used = [step.forward for step in steps]
@@ -153,8 +175,12 @@ FAMILIES: dict[str, Callable[[int, int], Any]] = {  # from a seed and the length
     "full": lambda seed, _: TinyTransformer(seed, everything, spread(seed)),
     "shifted": lambda seed, _: Shifted(TinyTransformer(seed, everything, spread(seed))),
     "block_causal": lambda seed, _: TinyTransformer(seed, block_causal(1 + seed % 7, 0), spread(seed)),
-    "block_causal_generation": lambda seed, prompt: TinyTransformer(seed, block_causal(1 + seed % 5, prompt), spread(seed)),
-    "shifted_block_causal": lambda seed, prompt: Shifted(TinyTransformer(seed, block_causal(4, prompt), spread(seed))),
+    "block_causal_generation": lambda seed, prompt: TinyTransformer(
+        seed, block_causal(1 + seed % 5, prompt), spread(seed)
+    ),
+    "shifted_block_causal": lambda seed, prompt: Shifted(
+        TinyTransformer(seed, block_causal(4, prompt), spread(seed))
+    ),
     "context_free": lambda seed, _: context_free(seed),
     "fickle": lambda seed, _: fickle(seed),
     "level": lambda seed, _: Level(seed),
@@ -235,26 +261,38 @@ def test_the_naive_loop_gives_the_goldens() -> None:
         run = freedave(see, case["gen_length"], rule, case["args"]["drafts"])
         assert case["prompt"] + run.filled(None) == case["ids"]
         assert run.path == undrafted.path
-        assert (undrafted.forwards, run.forwards, run.rows) == (case["static_forwards"], case["forwards"], case["rows"])
+        assert (undrafted.forwards, run.forwards, run.rows) == (
+            case["static_forwards"],
+            case["forwards"],
+            case["rows"],
+        )
 
 
 def test_the_shipped_policy_gives_the_goldens() -> None:
     for case in golden("freedave.json"):
         policy = dsldec.load("freedave", block=case["block"], **case["args"])
-        decoded = decode(ToyDenoiser(case["seed"], case["gain"]), [case["prompt"]], policy, case["gen_length"], None)
+        decoded = decode(
+            ToyDenoiser(case["seed"], case["gain"]), [case["prompt"]], policy, case["gen_length"], None
+        )
         assert decoded.ids[0].tolist() == case["ids"]
         assert (decoded.forwards.tolist(), decoded.rows.tolist()) == ([case["forwards"]], [case["rows"]])
 
 
 @pytest.mark.parametrize(("drafting", "plain"), [("freedave", "static"), ("freedave_plus", "threshold")])
-def test_a_shipped_policy_that_drafts_takes_the_steps_of_the_one_that_does_not(drafting: str, plain: str) -> None:
+def test_a_shipped_policy_that_drafts_takes_the_steps_of_the_one_that_does_not(
+    drafting: str, plain: str
+) -> None:
     for seed in range(3):
         undrafted = decode(tiny(seed), PROMPTS, dsldec.load(plain, block=5), 17, None)
         drafted = decode(tiny(seed), PROMPTS, dsldec.load(drafting, block=5, drafts=3), 17, None)
         same = decode(tiny(seed), PROMPTS, dsldec.load(plain, block=5), 17, 3)
         assert_as_undrafted(drafted, undrafted)
         assert drafted.forwards.sum() < undrafted.forwards.sum()
-        assert (drafted.forwards.tolist(), drafted.proposed, drafted.accepted) == (same.forwards.tolist(), same.proposed, same.accepted)
+        assert (drafted.forwards.tolist(), drafted.proposed, drafted.accepted) == (
+            same.forwards.tolist(),
+            same.proposed,
+            same.accepted,
+        )
 
 
 def test_a_policy_that_says_how_many_drafts_is_not_told_another_number() -> None:
@@ -315,7 +353,9 @@ def test_right_tokens_at_wrong_positions_are_rejected() -> None:
         _, decoded = assert_as_the_loop(Table(rule), [1], 6, Static(1, 6), drafts)
         assert committed(decoded) == [[0], [5], [1], [4], [2], [3]]
         assert decoded.forwards.tolist() == [6]
-        assert list(decoded.accepted[0]) == [1] + [0] * (drafts - 2)  # the last mask can only be guessed right
+        assert list(decoded.accepted[0]) == [1] + [0] * (
+            drafts - 2
+        )  # the last mask can only be guessed right
 
 
 def test_wrong_tokens_at_right_positions_are_rejected() -> None:
@@ -397,7 +437,9 @@ def test_more_drafts_than_steps_left() -> None:
 
 
 def ending_at(place: int, unless: Callable[[Ids], bool]) -> Table:
-    """Writes from left to right, and ends the text (id 0) at a place behind a prompt of one, unless something holds."""
+    """Writes from left to right, and ends the text (id 0) at a place behind a prompt of one, unless something
+    holds.
+    """
 
     def rule(ids: Ids) -> list[tuple[int, float]]:
         return [(0 if i - 1 == place and not unless(ids) else 1 + i % 20, 9 - i / 4) for i in range(len(ids))]
@@ -430,9 +472,13 @@ policy closing():
 """
 
 
-@pytest.mark.parametrize(("sure", "steps"), [(range(2), 8), (range(2, 8), 3), (range(5, 8), 6), (range(8), 3)])
+@pytest.mark.parametrize(
+    ("sure", "steps"), [(range(2), 8), (range(2, 8), 3), (range(5, 8), 6), (range(8), 3)]
+)
 def test_a_draft_on_the_right_canvas_that_ends_when_the_true_step_does_not(sure: range, steps: int) -> None:
-    """The text ends at the third position; whether decoding ends there too depends on how sure it is of what is written."""
+    """The text ends at the third position; whether decoding ends there too depends on how sure it is of what
+    is written.
+    """
 
     def rule(ids: Ids) -> list[tuple[int, float]]:
         highest = 9.0 if written_of(ids) in sure else 1.0
@@ -457,7 +503,9 @@ def test_an_end_of_text_that_no_draft_foresaw() -> None:
 def test_short_blocks_of_shifted_logits(block: int) -> None:
     for seed in range(5):
         for tokens, drafts in [(1, 2), (1, 5), (2, 3)]:
-            assert_as_the_loop(Shifted(TinyTransformer(seed, everything, 0.4)), [5, 6], 9, Static(tokens, block), drafts)
+            assert_as_the_loop(
+                Shifted(TinyTransformer(seed, everything, 0.4)), [5, 6], 9, Static(tokens, block), drafts
+            )
 
 
 def test_a_likeliest_token_that_is_the_mask() -> None:
@@ -472,8 +520,13 @@ def test_a_likeliest_token_that_is_the_mask() -> None:
 
 def test_bad_logits_in_a_rejected_draft_harm_nothing() -> None:
     def rule(ids: Ids) -> list[tuple[int, float]]:
-        """Never is what the guess of two steps says; where 2 stands at the second position, logits are no numbers."""
-        return [(9 if i == 2 and written_of(ids) == 1 else i, math.nan if ids[2] == 2 else 8 - i / 4) for i in range(len(ids))]
+        """Never is what the guess of two steps says; where 2 stands at the second position, logits are no
+        numbers.
+        """
+        return [
+            (9 if i == 2 and written_of(ids) == 1 else i, math.nan if ids[2] == 2 else 8 - i / 4)
+            for i in range(len(ids))
+        ]
 
     _, decoded = assert_as_the_loop(Table(rule), [1], 4, Static(1, 4), 3)
     assert decoded.errors == [None]
@@ -497,8 +550,12 @@ def test_bad_logits_stop_a_row_at_the_step_where_they_stop_it_without_drafts(bre
 # --- batches
 
 
-def assert_as_alone(denoiser: Any, prompts: list[list[int]], policy: dsldec.Policy | str, length: int, drafts: int) -> None:
-    """Every row of a batch gets what it gets alone, and each call of the batch is fed what the rows alone are fed at their turn."""
+def assert_as_alone(
+    denoiser: Any, prompts: list[list[int]], policy: dsldec.Policy | str, length: int, drafts: int
+) -> None:
+    """Every row of a batch gets what it gets alone, and each call of the batch is fed what the rows alone are
+    fed at their turn.
+    """
     watched = Watched(denoiser)
     together = decode(watched, prompts, policy, length, drafts)
     alone = [Watched(denoiser) for _ in prompts]
@@ -525,12 +582,18 @@ def test_a_row_of_a_batch_gets_what_it_gets_alone() -> None:
 
 def test_the_size_of_a_batch_changes_no_result() -> None:
     prompts = [[3, 4], [5, 6], [0, 22], [9], [17, 2]]
-    whole, *parts = (decode(tiny(1), prompts, STATIC.bind(block=6), 13, 4, batch=size) for size in (8, 1, 2, 3))
+    whole, *parts = (
+        decode(tiny(1), prompts, STATIC.bind(block=6), 13, 4, batch=size) for size in (8, 1, 2, 3)
+    )
     for part in parts:
         assert part.trace == whole.trace
         assert [ids.tolist() for ids in part.ids] == [ids.tolist() for ids in whole.ids]
         assert part.forwards.tolist() == whole.forwards.tolist()
-        assert (part.rows.tolist(), part.proposed, part.accepted) == (whole.rows.tolist(), whole.proposed, whole.accepted)
+        assert (part.rows.tolist(), part.proposed, part.accepted) == (
+            whole.rows.tolist(),
+            whole.proposed,
+            whole.accepted,
+        )
 
 
 def test_those_who_watch_are_told_of_true_steps_alone() -> None:
@@ -538,8 +601,21 @@ def test_those_who_watch_are_told_of_true_steps_alone() -> None:
 
     def told(policy: dsldec.Policy, drafts: int) -> list[list[Any]]:
         events: list[StepEvent] = []
-        list(stream(tiny(3), prompts, policy, gen_length=13, backend="eager", lookahead=drafts, on_step=events.append))
-        return [[(e.step, e.generated.tolist(), e.written, e.confidence) for e in events if e.index == row] for row in range(len(prompts))]
+        list(
+            stream(
+                tiny(3),
+                prompts,
+                policy,
+                gen_length=13,
+                backend="eager",
+                lookahead=drafts,
+                on_step=events.append,
+            )
+        )
+        return [
+            [(e.step, e.generated.tolist(), e.written, e.confidence) for e in events if e.index == row]
+            for row in range(len(prompts))
+        ]
 
     for name in ("static", "wino_plain", "klass"):
         assert told(loaded(name), 4) == told(loaded(name), 1)
@@ -555,7 +631,9 @@ def test_rows_of_mixed_lengths_get_what_they_get_alone() -> None:
 
 
 def by_first(ids: Ids) -> list[tuple[int, float]]:
-    """Of the prompts [0], [1], [2], ... every third is decoded with drafts that never, always, sometimes come true."""
+    """Of the prompts [0], [1], [2], ... every third is decoded with drafts that never, always, sometimes come
+    true.
+    """
     first, written = ids[0], written_of(ids)
     changed = (7 * written, 0, written // 3)[first % 3]
     return [((mix(first, i) + changed) % MASK, logit_of(i, first)) for i in range(len(ids))]
@@ -588,13 +666,17 @@ def test_sequential_verification_changes_nothing_but_the_calls() -> None:
     for seed in range(8):
         of = replace(setting(seed), drafts=3 + seed % 3)
         denoiser = TinyTransformer(seed, everything, spread(seed))
-        assert_as_the_loop(denoiser, of.prompt, of.length, Static(of.tokens, of.block), of.drafts, verify_rows="sequential")
+        assert_as_the_loop(
+            denoiser, of.prompt, of.length, Static(of.tokens, of.block), of.drafts, verify_rows="sequential"
+        )
     prompts = [[3, 4], [5, 6], [0, 22]]
     watched = Watched(TinyTransformer(2, everything, 0.3))
     packed = decode(TinyTransformer(2, everything, 0.3), prompts, "static", 14, 4)
     single = decode(watched, prompts, "static", 14, 4, verify_rows="sequential")
     assert single.trace == packed.trace
-    assert [getattr(single, x).tolist() for x in ("forwards", "rows")] == [getattr(packed, x).tolist() for x in ("forwards", "rows")]
+    assert [getattr(single, x).tolist() for x in ("forwards", "rows")] == [
+        getattr(packed, x).tolist() for x in ("forwards", "rows")
+    ]
     assert (single.proposed, single.accepted) == (packed.proposed, packed.accepted)
     assert len(watched.calls) > max(packed.forwards.tolist())
 
@@ -635,7 +717,9 @@ def tiny(seed: int) -> TinyTransformer:
     return TinyTransformer(seed, everything, 0.3, eos_id=9)
 
 
-def assert_policy(policy: dsldec.Policy | str, denoiser: Any, length: int, drafts: Sequence[int], **how: Any) -> None:
+def assert_policy(
+    policy: dsldec.Policy | str, denoiser: Any, length: int, drafts: Sequence[int], **how: Any
+) -> None:
     undrafted = decode(denoiser, PROMPTS, policy, length, 1, **how)
     for some in drafts:
         assert_as_undrafted(decode(denoiser, PROMPTS, policy, length, some, **how), undrafted)
@@ -654,7 +738,9 @@ def assert_all_guesses_true(policy: dsldec.Policy | str, length: int, drafts: in
     undrafted, drafted = (decode(denoiser, PROMPTS, policy, length, some) for some in (1, drafts))
     assert_as_undrafted(drafted, undrafted)
     assert drafted.accepted == drafted.proposed
-    assert drafted.forwards.tolist() == [1 + math.ceil((steps - 1) / drafts) for steps in undrafted.forwards.tolist()]
+    assert drafted.forwards.tolist() == [
+        1 + math.ceil((steps - 1) / drafts) for steps in undrafted.forwards.tolist()
+    ]
 
 
 @pytest.mark.parametrize("name", names())
@@ -672,7 +758,9 @@ def test_a_policy_takes_its_own_steps_in_more_worlds(name: str) -> None:
 
 def test_lookahead_saves_forwards_of_other_policies_too() -> None:
     for name in ("dico", "factor", "klass"):
-        undrafted, drafted = (decode(ToyDenoiser(3, 0.5), PROMPTS, loaded(name), 18, drafts) for drafts in (1, 8))
+        undrafted, drafted = (
+            decode(ToyDenoiser(3, 0.5), PROMPTS, loaded(name), 18, drafts) for drafts in (1, 8)
+        )
         assert drafted.forwards.sum() < undrafted.forwards.sum(), name
 
 
@@ -761,7 +849,11 @@ def test_guided_drafts_are_fed_with_and_without_the_prompt() -> None:
 
 def undrafting(seed: int) -> str:
     """A random policy that does not say how far it looks ahead."""
-    return "".join(line for line in random_policy(seed)[0].splitlines(keepends=True) if not line.lstrip().startswith("lookahead"))
+    return "".join(
+        line
+        for line in random_policy(seed)[0].splitlines(keepends=True)
+        if not line.lstrip().startswith("lookahead")
+    )
 
 
 def test_random_policies_take_their_own_steps() -> None:
@@ -774,4 +866,6 @@ def test_random_policies_take_their_own_steps() -> None:
 @pytest.mark.slow
 def test_many_random_policies_take_their_own_steps() -> None:
     for seed in range(1000, 1300):
-        assert_policy(undrafting(seed), (toy, tiny)[seed % 2](seed), 9 + seed % 13, (2, 5), batch=1 + seed % 2)
+        assert_policy(
+            undrafting(seed), (toy, tiny)[seed % 2](seed), 9 + seed % 13, (2, 5), batch=1 + seed % 2
+        )

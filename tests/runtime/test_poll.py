@@ -1,4 +1,6 @@
-"""Hearing late of rows that are over changes no result, and nothing but the poll looks at a tensor's values between two forwards."""
+"""Hearing late of rows that are over changes no result, and nothing but the poll looks at a tensor's values
+between two forwards.
+"""
 
 from __future__ import annotations
 
@@ -17,16 +19,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import dsldec
 from dsldec.backends.step import Step
-from dsldec.runtime import lookahead
+from dsldec.runtime import decode_loop
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
-from dsldec.runtime.poll import MOST_ON_THE_WAY, AtOnce, OnArrival, polling
+from dsldec.runtime.poll import MOST_ON_THE_WAY, AsyncPoll, SyncPoll, polling
 
 from ..toy import MASK, ToyDenoiser
 
 PROMPTS = [[9, 17, 0], [25, 0, 8], [1, 2, 3], [30, 4, 12]]
-DRAWN = (
-    "policy drawn():\n  window sliding(max_masks=5, max_length=9)\n  draw gumbel(0.8)\n  commit masked and conf > 0.3 at least 1 by conf\n"
-)
+DRAWN = "policy drawn():\n  window sliding(max_masks=5, max_length=9)\n  draw gumbel(0.8)\n  commit masked and conf > 0.3 at least 1 by conf\n"
 LENIENT = (
     "policy lenient():\n  window blocks(8)\n  lookahead 3 accept p(draft) >= 0.4\n  commit top(masked, 2, by=conf)\n"
     "  revoke committed and conf < 0.1 at most committed_before - 1 by doubt\n"
@@ -70,58 +70,83 @@ def delays() -> Iterator[tuple[str, Callable[[], Callable[[], int]]]]:
     yield "now and then", lambda: partial(random.Random(4).randrange, 4)
 
 
-def decoded_with(poll: Any, monkeypatch: pytest.MonkeyPatch, policy: Any, denoiser: Any, **how: Any) -> Decoded:
-    monkeypatch.setattr(lookahead, "polling", lambda device, watched: poll)
+def decoded_with(
+    poll: Any, monkeypatch: pytest.MonkeyPatch, policy: Any, denoiser: Any, **how: Any
+) -> Decoded:
+    monkeypatch.setattr(decode_loop, "polling", lambda device, watched: poll)
     return dsldec.decode(denoiser, PROMPTS, policy, gen_length=24, backend="eager", **how)
 
 
 def told(decoded: Decoded) -> Sequence[Any]:
     numbers = (decoded.forwards, decoded.rows, decoded.tokens)
-    return [row.tolist() for row in decoded.ids], [n.tolist() for n in numbers], decoded.proposed, decoded.accepted, decoded.errors
+    return (
+        [row.tolist() for row in decoded.ids],
+        [n.tolist() for n in numbers],
+        decoded.proposed,
+        decoded.accepted,
+        decoded.errors,
+    )
 
 
 def policies() -> list[tuple[str, dict[str, Any]]]:
     shipped = [(name, {"lookahead": drafts}) for name in dsldec.shipped_policies() for drafts in (None, 3)]
     own = [(text, {"lookahead": drafts}) for text in (DRAWN, GUIDED) for drafts in (1, 3)]
-    return [(name, how) for name, how in shipped if not (name.startswith("freedave") and how["lookahead"])] + own + [(LENIENT, {})]
+    return (
+        [(name, how) for name, how in shipped if not (name.startswith("freedave") and how["lookahead"])]
+        + own
+        + [(LENIENT, {})]
+    )
 
 
 def named(value: Any) -> str:
-    return value.split("(")[0].removeprefix("policy ") if isinstance(value, str) else "-".join(f"{k}={v}" for k, v in value.items())
+    return (
+        value.split("(")[0].removeprefix("policy ")
+        if isinstance(value, str)
+        else "-".join(f"{k}={v}" for k, v in value.items())
+    )
 
 
 @pytest.mark.parametrize(("policy", "how"), policies(), ids=named)
-def test_hearing_late_changes_nothing(policy: str, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hearing_late_changes_nothing(
+    policy: str, how: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = dsldec.load(policy, **({"block": 10} if "\n" not in policy else {}))
-    wanted = decoded_with(AtOnce(), monkeypatch, policy, Ending(7, 1.0), **how)
-    assert not wanted.surplus.any()
+    wanted = decoded_with(SyncPoll(), monkeypatch, policy, Ending(7, 1.0), **how)
+    assert not wanted.wasted_rows.any()
     drafts = policy.drafts(how.get("lookahead")) * policy.facts.rows_per_draft
     for name, delay in delays():
         denoiser = Ending(7, 1.0)
-        got = decoded_with(OnArrival(late(delay())), monkeypatch, policy, denoiser, **how)
+        got = decoded_with(AsyncPoll(late(delay())), monkeypatch, policy, denoiser, **how)
         assert told(got) == told(wanted), name
-        assert int(got.rows.sum() + got.surplus.sum()) == sum(rows for rows, _ in denoiser.calls)
+        assert int(got.rows.sum() + got.wasted_rows.sum()) == sum(rows for rows, _ in denoiser.calls)
         assert len(denoiser.calls) <= int(got.forwards.max()) + MOST_ON_THE_WAY
-        # Drafts that were over are surplus too, whenever that was heard.
+        # Drafts that were over are wasted_rows too, whenever that was heard.
         if drafts == policy.facts.rows_per_draft:
-            assert int(got.surplus.max()) <= MOST_ON_THE_WAY * drafts
-            assert bool(got.surplus.any()) == (name != "at once")
+            assert int(got.wasted_rows.max()) <= MOST_ON_THE_WAY * drafts
+            assert bool(got.wasted_rows.any()) == (name != "at once")
 
 
 def test_rows_that_fail_are_heard_of_late_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     class Broken(Ending):
         def __call__(self, ids: Tensor) -> Tensor:
             logits = super().__call__(ids)
-            return torch.where(((ids[:, 0] == 25) & ((ids != MASK).sum(1) > 9)).view(-1, 1, 1), float("nan"), logits)
+            return torch.where(
+                ((ids[:, 0] == 25) & ((ids != MASK).sum(1) > 9)).view(-1, 1, 1), float("nan"), logits
+            )
 
-    wanted, got = (decoded_with(poll, monkeypatch, "static", Broken(7, 1.0)) for poll in (AtOnce(), OnArrival(late(lambda: 2))))
+    wanted, got = (
+        decoded_with(poll, monkeypatch, "static", Broken(7, 1.0))
+        for poll in (SyncPoll(), AsyncPoll(late(lambda: 2)))
+    )
     assert [error.code if error else None for error in wanted.errors] == [None, "E0406", None, None]
     assert told(got) == told(wanted)
-    assert got.surplus.any()
+    assert got.wasted_rows.any()
 
 
-@pytest.mark.parametrize("poll", [AtOnce(), OnArrival(late(lambda: 2))], ids=["at once", "late"])
-def test_a_bound_that_is_passed_is_noticed_and_one_that_is_met_is_not(poll: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("poll", [SyncPoll(), AsyncPoll(late(lambda: 2))], ids=["at once", "late"])
+def test_a_bound_that_is_passed_is_noticed_and_one_that_is_met_is_not(
+    poll: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
     assert decoded_with(poll, monkeypatch, "static", ToyDenoiser(7, 1.0)).forwards.tolist() == [24] * 4
     monkeypatch.setattr(type(dsldec.load("static").facts), "forwards_bound", lambda *given: 23)
     with pytest.raises(DecodingStopped, match="more than the proved 23 forwards"):
@@ -129,13 +154,15 @@ def test_a_bound_that_is_passed_is_noticed_and_one_that_is_met_is_not(poll: Any,
 
 
 def test_who_watches_waits_and_so_does_a_cpu() -> None:
-    assert isinstance(polling(torch.device("cuda"), watched=False), OnArrival)
-    assert isinstance(polling(torch.device("cuda"), watched=True), AtOnce)
-    assert isinstance(polling(torch.device("cpu"), watched=False), AtOnce)
+    assert isinstance(polling(torch.device("cuda"), watched=False), AsyncPoll)
+    assert isinstance(polling(torch.device("cuda"), watched=True), SyncPoll)
+    assert isinstance(polling(torch.device("cpu"), watched=False), SyncPoll)
 
 
 class Reads(TorchFunctionMode):
-    """Counts what makes the host wait for values: by the functions of a tensor, and by the operations behind them."""
+    """Counts what makes the host wait for values: by the functions of a tensor, and by the operations behind
+    them.
+    """
 
     FUNCTIONS = frozenset(
         "item tolist cpu numpy nonzero unique masked_select equal allclose __bool__ __int__ __float__ __index__ __contains__".split()
@@ -178,8 +205,12 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(function)
-        by_bools = name.startswith("aten.index") and any(isinstance(i, Tensor) and i.dtype == torch.bool for i in args[1] or ())
-        if by_bools or name.startswith(("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten._unique")):
+        by_bools = name.startswith("aten.index") and any(
+            isinstance(i, Tensor) and i.dtype == torch.bool for i in args[1] or ()
+        )
+        if by_bools or name.startswith(
+            ("aten._local_scalar_dense", "aten.nonzero", "aten.masked_select", "aten._unique")
+        ):
             self.reads.counts[f"{self.reads.place}, by {name}"] += 1
         return function(*args, **(kwargs or {}))
 
@@ -187,10 +218,12 @@ class Operations(TorchDispatchMode):
 @pytest.mark.parametrize("drafts", [1, 3])
 @pytest.mark.parametrize("late_poll", [False, True], ids=["at once", "late"])
 @pytest.mark.parametrize("name", dsldec.shipped_policies())
-def test_nothing_but_the_poll_reads_values(name: str, drafts: int, late_poll: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_nothing_but_the_poll_reads_values(
+    name: str, drafts: int, late_poll: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     policy = dsldec.load(name, **({"drafts": drafts} if name.startswith("freedave") else {}))
     reads, polls = Reads(), Counter[str]()
-    poll: Any = OnArrival(late(lambda: 1)) if late_poll else AtOnce()
+    poll: Any = AsyncPoll(late(lambda: 1)) if late_poll else SyncPoll()
 
     def at(place: str, function: Any) -> Any:
         def called(*args: Any, **kwargs: Any) -> Any:
@@ -204,16 +237,18 @@ def test_nothing_but_the_poll_reads_values(name: str, drafts: int, late_poll: bo
     monkeypatch.setattr(ToyDenoiser, "__call__", at("denoiser", ToyDenoiser.__call__))
     monkeypatch.setattr(Step, "__call__", at("step", Step.__call__))
     monkeypatch.setattr(Step, "start", at("start", Step.start))  # before the first forward: sizes may be read
-    monkeypatch.setattr(lookahead.Batch, "_finish", at("finish", lookahead.Batch._finish))
+    monkeypatch.setattr(decode_loop.DecodeLoop, "_finish", at("finish", decode_loop.DecodeLoop._finish))
     for way in ("now", "later", "wait"):
         monkeypatch.setattr(poll, way, at(way, getattr(poll, way)))
-    monkeypatch.setattr(lookahead, "polling", lambda device, watched: poll)
+    monkeypatch.setattr(decode_loop, "polling", lambda device, watched: poll)
     ahead = None if name.startswith("freedave") else drafts
     with reads:
         rows = list(stream(denoiser, PROMPTS, policy, gen_length=24, backend="eager", lookahead=ahead))
     assert len(rows) == 4
     assert min(polls["step"], polls["denoiser"], polls["later" if late_poll else "now"]) > 1
-    counted = {place: count for place, count in reads.counts.items() if not place.startswith(("denoiser", "start"))}
+    counted = {
+        place: count for place, count in reads.counts.items() if not place.startswith(("denoiser", "start"))
+    }
     if late_poll:  # what `now` does not say, it does not read either
         assert counted.pop("later") <= polls["later"] + 1
         assert "now" not in counted

@@ -1,4 +1,6 @@
-"""In every form that prompts have, the same is decoded; an empty one is decoded, alone as in a batch; what is none is told."""
+"""In every form that prompts have, the same is decoded; an empty one is decoded, alone as in a batch; what is
+none is told.
+"""
 
 from __future__ import annotations
 
@@ -19,13 +21,17 @@ from ..models import tiny
 from ..toy import ToyDenoiser
 
 LENGTH = 6
-# To a model with relative positions every place of a canvas of masks looks alike, and rounding would say which is the surest.
+# To a model with relative positions every place of a canvas of masks looks alike, and rounding would say
+# which is the surest.
 LEFTMOST = "policy leftmost():\n  window blocks(4)\n  commit top(masked, 1, by=-pos)\n"
 PROMPTS = [[3, 1, 4], [1, 5, 9]]
 
 
 def decode(prompts: Any, **how: Any) -> list[list[int]]:
-    return [ids.tolist() for ids in dsldec.decode(ToyDenoiser(0, 4.0), prompts, "static", gen_length=LENGTH, **how).ids]
+    return [
+        ids.tolist()
+        for ids in dsldec.decode(ToyDenoiser(0, 4.0), prompts, "static", gen_length=LENGTH, **how).ids
+    ]
 
 
 FORMS: dict[str, Callable[[list[list[int]]], Any]] = {
@@ -40,19 +46,29 @@ FORMS: dict[str, Callable[[list[list[int]]], Any]] = {
     "numpy ints": lambda prompts: [[numpy.int64(one) for one in prompt] for prompt in prompts],
     "tensors of one": lambda prompts: [[torch.tensor(one) for one in prompt] for prompt in prompts],
     "an encoding": lambda prompts: BatchEncoding({"input_ids": prompts}),
-    "a dict of tensors": lambda prompts: {"input_ids": torch.tensor(prompts), "attention_mask": torch.ones(2, 3)},
-    "encodings": lambda prompts: [{"input_ids": prompt, "attention_mask": [1] * len(prompt)} for prompt in prompts],
+    "a dict of tensors": lambda prompts: {
+        "input_ids": torch.tensor(prompts),
+        "attention_mask": torch.ones(2, 3),
+    },
+    "encodings": lambda prompts: [
+        {"input_ids": prompt, "attention_mask": [1] * len(prompt)} for prompt in prompts
+    ],
 }
 
 
 @pytest.mark.parametrize("form", FORMS)
 def test_a_form_of_prompts_is_as_good_as_lists_of_ids(form: str) -> None:
     assert decode(FORMS[form](PROMPTS)) == decode(PROMPTS)
-    rows = {row.index: row.ids.tolist() for row in stream(ToyDenoiser(0, 4.0), FORMS[form](PROMPTS), "static", gen_length=LENGTH)}
+    rows = {
+        row.index: row.ids.tolist()
+        for row in stream(ToyDenoiser(0, 4.0), FORMS[form](PROMPTS), "static", gen_length=LENGTH)
+    }
     assert [rows[index] for index in range(2)] == decode(PROMPTS)
 
 
-@pytest.mark.parametrize("alone", [[3, 1, 4], torch.tensor([3, 1, 4]), numpy.array([3, 1, 4]), {"input_ids": [3, 1, 4]}], ids=repr)
+@pytest.mark.parametrize(
+    "alone", [[3, 1, 4], torch.tensor([3, 1, 4]), numpy.array([3, 1, 4]), {"input_ids": [3, 1, 4]}], ids=repr
+)
 def test_one_prompt_alone_is_a_list_of_one(alone: Any) -> None:
     assert decode(alone) == decode([[3, 1, 4]])
 
@@ -74,7 +90,10 @@ def test_padding_that_nothing_tells_apart_is_led_to_what_does() -> None:
     with pytest.raises(dsldec.UsageError, match="nothing says whether it belongs to the prompt") as error:
         dsldec.decode(denoiser, torch.tensor([[7, 3], [1, 5]]), "static", gen_length=LENGTH)
     assert "`ids.tolist()`" in str(error.value)
-    for whole in ([[7, 3], [1, 5]], torch.tensor([[7, 3], [7, 5]])):  # as it is, and where no row is the longest
+    for whole in (
+        [[7, 3], [1, 5]],
+        torch.tensor([[7, 3], [7, 5]]),
+    ):  # as it is, and where no row is the longest
         assert len(dsldec.decode(denoiser, whole, "static", gen_length=LENGTH).ids) == 2
 
 
@@ -122,7 +141,8 @@ def canvas(tmp_path_factory: pytest.TempPathFactory) -> HuggingFaceDenoiser:
 
 @pytest.mark.parametrize("lookahead", [None, 3])
 @pytest.mark.parametrize(
-    ("kind", "cache"), [("blocks", "none"), ("blocks", "exact"), ("canvas", "none"), ("canvas", "prefix"), ("canvas", "dual")]
+    ("kind", "cache"),
+    [("blocks", "none"), ("blocks", "exact"), ("canvas", "none"), ("canvas", "prefix"), ("canvas", "dual")],
 )
 def test_an_empty_prompt_is_decoded_alone_as_in_a_batch(
     kind: str, cache: str, lookahead: int | None, request: pytest.FixtureRequest
@@ -160,6 +180,9 @@ def test_an_empty_text_has_nothing_to_fill_in(canvas: HuggingFaceDenoiser) -> No
 def test_the_embedded_model_is_asked_with_a_text_alone(tmp_path: Path) -> None:
     denoiser = dsldec.from_pretrained(device="cpu")
     question = "What is 14+18?"
-    (alone,), (listed,) = (dsldec.decode(denoiser, prompts, "threshold", gen_length=32).text for prompts in (question, [question]))
+    (alone,), (listed,) = (
+        dsldec.decode(denoiser, prompts, "threshold", gen_length=32).text
+        for prompts in (question, [question])
+    )
     assert alone == listed
     assert alone

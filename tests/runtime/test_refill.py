@@ -1,4 +1,6 @@
-"""A prompt that waits takes the row of one that is finished: it gets what it gets alone, and no row is empty while one waits."""
+"""A prompt that waits takes the row of one that is finished: it gets what it gets alone, and no row is empty
+while one waits.
+"""
 
 from __future__ import annotations
 
@@ -13,10 +15,10 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.runtime import lookahead
+from dsldec.runtime import decode_loop
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
-from dsldec.runtime.poll import AtOnce, OnArrival
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.poll import AsyncPoll, SyncPoll
+from dsldec.runtime.trace import StepEvent
 
 from ..backends.policies import random_policy
 from ..toy import MASK, ToyDenoiser
@@ -48,14 +50,16 @@ class Run:
     policy: dsldec.Policy
     prompts: list[list[int]]
     ids: list[int]
-    padding: bool
+    pads: bool
     batch: int
     how: dict[str, Any]
 
     def decode(self, rows: Sequence[int], batch: int, **more: Any) -> tuple[Decoded, Watched]:
-        watched = Watched(Padded(Uneven(7, 1.0)) if self.padding else Uneven(7, 1.0))
+        watched = Watched(Padded(Uneven(7, 1.0)) if self.pads else Uneven(7, 1.0))
         prompts, ids = [self.prompts[row] for row in rows], [self.ids[row] for row in rows]
-        return dsldec.decode(watched, prompts, self.policy, request_ids=ids, batch=batch, backend="eager", **self.how | more), watched
+        return dsldec.decode(
+            watched, prompts, self.policy, request_ids=ids, batch=batch, backend="eager", **self.how | more
+        ), watched
 
 
 def random_prompts(rng: random.Random, count: int, longest: int = 6) -> list[list[int]]:
@@ -73,9 +77,21 @@ def random_run(seed: int, most: int, policy: dsldec.Policy | str) -> Run:
     except dsldec.UsageError:  # the policy says how many
         drafts = None
     count = rng.randint(1, most)
-    how: dict[str, Any] = {"gen_length": rng.randint(5, 12), "seed": rng.randrange(99), "lookahead": drafts, "trace": True}
+    how: dict[str, Any] = {
+        "gen_length": rng.randint(5, 12),
+        "seed": rng.randrange(99),
+        "lookahead": drafts,
+        "trace": True,
+    }
     how |= {"verify_rows": rng.choice(("batch", "batch", "sequential"))}
-    return Run(of, random_prompts(rng, count), rng.sample(range(1000), count), rng.random() < 0.6, rng.randint(1, 5), how)
+    return Run(
+        of,
+        random_prompts(rng, count),
+        rng.sample(range(1000), count),
+        rng.random() < 0.6,
+        rng.randint(1, 5),
+        how,
+    )
 
 
 def told(decoded: Decoded, row: int) -> Any:
@@ -90,7 +106,7 @@ def told(decoded: Decoded, row: int) -> Any:
 def assert_as_alone(run: Run) -> Counter[str]:
     """Every prompt gets what it gets alone; gives how prompts ended."""
     together, watched = run.decode(range(len(run.prompts)), run.batch)
-    assert not together.surplus.any()
+    assert not together.wasted_rows.any()
     assert sum(shape[0] for shape in watched.shapes) == int(together.rows.sum())
     ends: Counter[str] = Counter()
     for row in range(len(run.prompts)):
@@ -99,9 +115,12 @@ def assert_as_alone(run: Run) -> Counter[str]:
         error = together.errors[row]
         ends["broken" if error else "ended" if together.tokens[row] < run.how["gen_length"] else "whole"] += 1
         ends["waited"] += row >= run.batch
-    if not run.padding:
+    if not run.pads:
         assert all(
-            length == len(set_) for shape, call in zip(watched.shapes, watched.calls, strict=True) for set_ in call for length in [shape[1]]
+            length == len(set_)
+            for shape, call in zip(watched.shapes, watched.calls, strict=True)
+            for set_ in call
+            for length in [shape[1]]
         )
     return ends
 
@@ -152,7 +171,9 @@ def of_prompts(call: list[list[int]], prompts: Sequence[list[int]]) -> list[int]
     return [firsts.index(canvas[0]) for canvas in call]
 
 
-@pytest.mark.parametrize("name", [name for name in dsldec.shipped_policies() if not name.startswith("freedave")])
+@pytest.mark.parametrize(
+    "name", [name for name in dsldec.shipped_policies() if not name.startswith("freedave")]
+)
 def test_rows_are_taken_as_soon_as_they_are_free(name: str) -> None:
     rng = random.Random(name)
     for batch in (1, 4) if name == "dico" else (1, 2, 4):
@@ -161,20 +182,34 @@ def test_rows_are_taken_as_soon_as_they_are_free(name: str) -> None:
         decoded, watched = run.decode(range(9), batch)
         wanted = schedule(decoded.forwards.tolist(), batch)
         assert [of_prompts(call, prompts) for call in watched.calls] == wanted
-        assert all(len(call) == batch for call in watched.calls[: next(i for i, call in enumerate(wanted) if 8 in call)])
-        assert [[len(canvas) for canvas in call] for call in watched.calls] == [[len(prompts[i]) + 10 for i in call] for call in wanted]
+        assert all(
+            len(call) == batch
+            for call in watched.calls[: next(i for i, call in enumerate(wanted) if 8 in call)]
+        )
+        assert [[len(canvas) for canvas in call] for call in watched.calls] == [
+            [len(prompts[i]) + 10 for i in call] for call in wanted
+        ]
 
 
 def test_prompts_of_one_length_wait_for_each_other_alone() -> None:
     """A plain callable: lengths come one after the other, in the order of their first prompts."""
     rng = random.Random(3)
     prompts = random_prompts(rng, 14, 3)
-    run = Run(dsldec.load("threshold", block=5, confidence=0.4), prompts, list(range(14)), False, 3, {"gen_length": 10})
+    run = Run(
+        dsldec.load("threshold", block=5, confidence=0.4),
+        prompts,
+        list(range(14)),
+        False,
+        3,
+        {"gen_length": 10},
+    )
     decoded, watched = run.decode(range(14), 3)
     wanted: list[list[int]] = []
     for length in dict.fromkeys(map(len, prompts)):
         group = [i for i, prompt in enumerate(prompts) if len(prompt) == length]
-        wanted += [[group[i] for i in call] for call in schedule([int(decoded.forwards[i]) for i in group], 3)]
+        wanted += [
+            [group[i] for i in call] for call in schedule([int(decoded.forwards[i]) for i in group], 3)
+        ]
     assert [of_prompts(call, prompts) for call in watched.calls] == wanted
     assert watched.shapes == [(len(call), len(prompts[call[0]]) + 10) for call in wanted]
 
@@ -261,7 +296,9 @@ def test_a_denoiser_that_fails_loses_no_row_that_is_finished() -> None:
                 assert got.errors[row] is not None
                 assert got.errors[row].code == "E0410"
                 assert got.ids[row].tolist() == prompts[row]
-        assert sum(last[row] < fails_at for row in range(len(prompts))) == sum(n < fails_at for n in last.values())
+        assert sum(last[row] < fails_at for row in range(len(prompts))) == sum(
+            n < fails_at for n in last.values()
+        )
 
 
 def of_length(length: int) -> list[int]:
@@ -270,22 +307,28 @@ def of_length(length: int) -> list[int]:
 
 @pytest.mark.parametrize("poll", ["at once", "late"])
 def test_the_bound_is_each_request_s_own(poll: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Met by all, passed by none; and if one is passed, that is noticed, however many rows came and went before."""
+    """Met by all, passed by none; and if one is passed, that is noticed, however many rows came and went
+    before.
+    """
 
     def heard(after: int) -> Any:
-        return AtOnce() if poll == "at once" else OnArrival(late(lambda: after))
+        return SyncPoll() if poll == "at once" else AsyncPoll(late(lambda: after))
 
     lengths = [3, 9, 5, 4, 7, 2, 6]
     facts = type(dsldec.load("static").facts)
     how: dict[str, Any] = {"infill": True, "backend": "eager", "batch": 2}
     for after in (1, 99):
-        monkeypatch.setattr(lookahead, "polling", lambda device, watched: heard(after))  # noqa: B023
+        monkeypatch.setattr(decode_loop, "polling", lambda device, watched: heard(after))  # noqa: B023
         monkeypatch.setattr(facts, "forwards_bound", lambda self, length, *given: length)
         decoded = dsldec.decode(Padded(ToyDenoiser(7, 1.0)), list(map(of_length, lengths)), "static", **how)
         assert decoded.forwards.tolist() == lengths
         for passed in lengths:
-            monkeypatch.setattr(facts, "forwards_bound", lambda self, length, *given: length - (length == passed))  # noqa: B023
-            with pytest.raises(DecodingStopped, match=f"more than the proved {passed - 1} forwards") as stopped:
+            monkeypatch.setattr(
+                facts, "forwards_bound", lambda self, length, *given: length - (length == passed)
+            )
+            with pytest.raises(
+                DecodingStopped, match=f"more than the proved {passed - 1} forwards"
+            ) as stopped:
                 dsldec.decode(Padded(ToyDenoiser(7, 1.0)), list(map(of_length, lengths)), "static", **how)
             assert stopped.value.decoded.errors[lengths.index(passed)] is not None
 
@@ -293,9 +336,23 @@ def test_the_bound_is_each_request_s_own(poll: str, monkeypatch: pytest.MonkeyPa
 # --- hearing late
 
 
-LATE = [(name, drafts) for name in dsldec.shipped_policies() for drafts in (None, 3) if not (name.startswith("freedave") and drafts)]
+LATE = [
+    (name, drafts)
+    for name in dsldec.shipped_policies()
+    for drafts in (None, 3)
+    if not (name.startswith("freedave") and drafts)
+]
 LATE += [(text, drafts) for text in (DRAWN, GUIDED) for drafts in (1, 3)] + [(LENIENT, None)]
-QUICK = [("static", None), ("dico", None), ("klass", None), ("threshold", 3), ("freedave", None), (DRAWN, 3), (GUIDED, 1), (LENIENT, None)]
+QUICK = [
+    ("static", None),
+    ("dico", None),
+    ("klass", None),
+    ("threshold", 3),
+    ("freedave", None),
+    (DRAWN, 3),
+    (GUIDED, 1),
+    (LENIENT, None),
+]
 
 
 @pytest.mark.parametrize(
@@ -303,18 +360,20 @@ QUICK = [("static", None), ("dico", None), ("klass", None), ("threshold", 3), ("
     [pytest.param(*one, marks=() if one in QUICK else pytest.mark.slow) for one in LATE],
     ids=lambda value: str(value).split("(")[0].removeprefix("policy "),
 )
-def test_hearing_late_changes_nothing_of_who_comes_after(name: str, drafts: int | None, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_hearing_late_changes_nothing_of_who_comes_after(
+    name: str, drafts: int | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """What is heard of a row's former request does not end the one that is there."""
     policy = dsldec.load(name, **({"block": 5} if "\n" not in name else {}))
     prompts = random_prompts(random.Random(name), 7)
     run = Run(policy, prompts, list(range(7)), True, 2, {"gen_length": 8, "lookahead": drafts})
     wanted, _ = run.decode(range(7), 2)
     for which, delay in delays():
-        monkeypatch.setattr(lookahead, "polling", lambda device, watched: OnArrival(late(delay())))  # noqa: B023
+        monkeypatch.setattr(decode_loop, "polling", lambda device, watched: AsyncPoll(late(delay())))  # noqa: B023
         got, watched = run.decode(range(7), 2)
         assert [told(got, row) for row in range(7)] == [told(wanted, row) for row in range(7)], which
-        assert int(got.rows.sum() + got.surplus.sum()) == sum(shape[0] for shape in watched.shapes)
-    assert got.surplus.any()
+        assert int(got.rows.sum() + got.wasted_rows.sum()) == sum(shape[0] for shape in watched.shapes)
+    assert got.wasted_rows.any()
 
 
 # --- compiled
@@ -328,7 +387,9 @@ def test_a_run_that_takes_rows_again_compiles_once() -> None:
     for policy in (dsldec.load("threshold", block=5, confidence=0.4), dsldec.load("dico", block=5)):
         before = torch._dynamo.utils.counters["stats"]["unique_graphs"]
         fast, slow = (
-            dsldec.decode(Padded(Uneven(7, 1.0)), prompts, policy, gen_length=12, backend=backend, batch=4, lookahead=2)
+            dsldec.decode(
+                Padded(Uneven(7, 1.0)), prompts, policy, gen_length=12, backend=backend, batch=4, lookahead=2
+            )
             for backend in ("inductor", "eager")
         )
         assert [told(fast, row)[:5] for row in range(13)] == [told(slow, row)[:5] for row in range(13)]

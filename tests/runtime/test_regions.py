@@ -1,4 +1,6 @@
-"""Where generation begins for a model that sees blocks: at a block of the model's, whatever the prompt has of it."""
+"""Where generation begins for a model that sees blocks: at a block of the model's, whatever the prompt has of
+it.
+"""
 
 from __future__ import annotations
 
@@ -12,7 +14,7 @@ from torch import Tensor
 import dsldec
 from dsldec.runtime.decode import Decoded, stream
 from dsldec.runtime.requests import Request, continued, infilled
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.trace import StepEvent
 
 from ..published import rules
 from ..toy import MASK, ToyDenoiser
@@ -23,7 +25,10 @@ BLOCK, EOS, LENGTH = 4, 5, 11
 PROMPTS = [[(7 * at + length) % 30 + 6 for at in range(length)] for length in range(10)]
 RULES: dict[str, tuple[str, Rule]] = {
     "static": ("commit top(masked, 1, by=conf)", static(1, BLOCK)),
-    "threshold": ("commit masked and conf >= 0.4 at least 1 by conf", partial(rules.threshold, confidence=0.4, block=BLOCK)),
+    "threshold": (
+        "commit masked and conf >= 0.4 at least 1 by conf",
+        partial(rules.threshold, confidence=0.4, block=BLOCK),
+    ),
     "factor": (
         "commit prefix(masked, by=conf, while=(rank + 1) * doubt < 1.7) at least 1 by conf",
         partial(rules.factor, budget=1.7, block=BLOCK),
@@ -44,7 +49,9 @@ class InBlocks(ToyDenoiser):
 
 
 def decode(denoiser: Any, prompts: list[list[int]], policy: str | dsldec.Policy, **how: Any) -> Decoded:
-    return dsldec.decode(denoiser, prompts, policy, **{"gen_length": LENGTH, "backend": "eager", "trace": True, **how})
+    return dsldec.decode(
+        denoiser, prompts, policy, **{"gen_length": LENGTH, "backend": "eager", "trace": True, **how}
+    )
 
 
 def policy(line: str, window: str = f"blocks({BLOCK})") -> str:
@@ -65,14 +72,20 @@ def test_windows_are_the_blocks_of_the_model(name: str, drafts: int) -> None:
             assert decoded.ids[row].tolist() == slow[row].ids
             assert [step.committed for step in decoded.trace[row]] == slow[row].counted_from(len(prompt))
             assert decoded.tokens[row] == LENGTH
-            assert decoded.forwards[row] == len(slow[row].steps) if drafts == 1 else decoded.forwards[row] <= len(slow[row].steps)
+            assert (
+                decoded.forwards[row] == len(slow[row].steps)
+                if drafts == 1
+                else decoded.forwards[row] <= len(slow[row].steps)
+            )
             blocks = [{(len(prompt) + at) // BLOCK for at in step.committed} for step in decoded.trace[row]]
             assert all(len(one) == 1 for one in blocks)
             assert [min(one) for one in blocks] == sorted(min(one) for one in blocks)
 
 
 def test_a_window_larger_than_what_is_generated_is_one_window() -> None:
-    """What the prompt has of the first block counts too: the bound on forwards is of one window, whoever else is in the batch."""
+    """What the prompt has of the first block counts too: the bound on forwards is of one window, whoever else
+    is in the batch.
+    """
     everything = policy("commit masked", "blocks(12)")
     for drafts in (1, 3):
         for prompts in ([PROMPTS[3]], [PROMPTS[4], PROMPTS[7], PROMPTS[3]]):
@@ -101,7 +114,9 @@ def test_a_prompt_of_whole_blocks_begins_where_it_ends(name: str) -> None:
     of = dsldec.load(name, block=BLOCK)
     prompts = [prompt for prompt in PROMPTS if len(prompt) % BLOCK == 0]
     both = [decode(Padded(kind(3, 1.0)), prompts, of, batch=2) for kind in (Everything, InBlocks)]
-    left, right = (repr((one.ids, one.forwards, one.rows, one.tokens, one.accepted, one.trace)) for one in both)
+    left, right = (
+        repr((one.ids, one.forwards, one.rows, one.tokens, one.accepted, one.trace)) for one in both
+    )
     assert left == right
 
 
@@ -118,15 +133,25 @@ def test_what_the_prompt_has_of_a_block_stays(name: str) -> None:
         assert MASK not in ids[len(prompt) :]
         assert plain.tokens[row] == LENGTH
         assert sorted(at for step in plain.trace[row] for at in step.committed) == list(range(LENGTH))
-        assert plain.forwards[row] <= of.facts.forwards_bound(len(prompt) % BLOCK + LENGTH, of.parameters, True)
+        assert plain.forwards[row] <= of.facts.forwards_bound(
+            len(prompt) % BLOCK + LENGTH, of.parameters, True
+        )
     assert [ids.tolist() for ids in bare.ids] == [ids.tolist() for ids in plain.ids]
     assert bare.forwards.tolist() == plain.forwards.tolist()
 
 
-@pytest.mark.parametrize("window", ["all", "sliding(max_masks=3, max_length=5)", "until(9, 11, 20, 30, min=2, max=5)"])
+@pytest.mark.parametrize(
+    "window", ["all", "sliding(max_masks=3, max_length=5)", "until(9, 11, 20, 30, min=2, max=5)"]
+)
 def test_other_windows_write_everything_too(window: str) -> None:
     for drafts in (1, 3):
-        decoded = decode(Padded(InBlocks(3, 1.0)), PROMPTS, policy("commit top(masked, 1, by=conf)", window), lookahead=drafts, batch=3)
+        decoded = decode(
+            Padded(InBlocks(3, 1.0)),
+            PROMPTS,
+            policy("commit top(masked, 1, by=conf)", window),
+            lookahead=drafts,
+            batch=3,
+        )
         for row in range(len(PROMPTS)):
             assert sorted(at for step in decoded.trace[row] for at in step.committed) == list(range(LENGTH))
             assert decoded.forwards[row] <= LENGTH
@@ -191,10 +216,17 @@ def test_a_request_that_waits_holds_no_canvas_of_its_own() -> None:
 def test_a_canvas_is_not_read_through_at_every_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
     asked = Request.asked
-    monkeypatch.setattr(Request, "asked", lambda self, mask_id: read.append(self.index) or asked(self, mask_id))
+    monkeypatch.setattr(
+        Request, "asked", lambda self, mask_id: read.append(self.index) or asked(self, mask_id)
+    )
     decode(InBlocks(3, 1.0), PROMPTS[:3], policy("commit top(masked, 1, by=conf)"))
     assert not read
-    decode(InBlocks(3, 1.0), [[1, MASK, 2, MASK, 3], [MASK, 4, MASK]], policy("commit top(masked, 1, by=conf)"), infill=True)
+    decode(
+        InBlocks(3, 1.0),
+        [[1, MASK, 2, MASK, 3], [MASK, 4, MASK]],
+        policy("commit top(masked, 1, by=conf)"),
+        infill=True,
+    )
     assert sorted(read) == [0, 1]  # what was written is counted, once
 
 
@@ -212,7 +244,13 @@ def test_a_compiled_step_takes_the_short_first_windows() -> None:
     torch._dynamo.reset()
     torch._dynamo.utils.counters.clear()
     both = [
-        decode(Padded(InBlocks(3, 1.0)), PROMPTS[:6], policy("commit top(masked, 1, by=conf)"), batch=2, backend=b)
+        decode(
+            Padded(InBlocks(3, 1.0)),
+            PROMPTS[:6],
+            policy("commit top(masked, 1, by=conf)"),
+            batch=2,
+            backend=b,
+        )
         for b in ("eager", "inductor")
     ]
     assert [ids.tolist() for ids in both[0].ids] == [ids.tolist() for ids in both[1].ids]

@@ -12,7 +12,7 @@ import dsldec
 from dsldec import backends
 from dsldec.backends import compiled
 from dsldec.backends.module import StepModule
-from dsldec.runtime.shapes import positions_compiled, rows_compiled
+from dsldec.runtime.shape_buckets import positions_compiled, rows_compiled
 
 from ..toy import ToyDenoiser
 
@@ -53,7 +53,9 @@ class Shapes:
         return self.module(logits, *more)
 
 
-@pytest.mark.parametrize("text", [WHOLE, UNTIL, SLIDING, "dico", "factor"], ids=lambda text: text.split("(")[0])
+@pytest.mark.parametrize(
+    "text", [WHOLE, UNTIL, SLIDING, "dico", "factor"], ids=lambda text: text.split("(")[0]
+)
 def test_ragged_workloads(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
     steps: list[Shapes] = []
 
@@ -62,18 +64,25 @@ def test_ragged_workloads(text: str, monkeypatch: pytest.MonkeyPatch) -> None:
         return steps[-1]
 
     monkeypatch.setattr(backends, "make", make)
-    policy, workloads = dsldec.load(text), [(count, length) for count in (1, 2, 3, 5, 6) for length in (1, 5, 11, 17, 23, 31)]
+    policy, workloads = (
+        dsldec.load(text),
+        [(count, length) for count in (1, 2, 3, 5, 6) for length in (1, 5, 11, 17, 23, 31)],
+    )
     for count, length in workloads:
         prompts = [[9 + i, 17] for i in range(count)]
         slow, fast = (
-            dsldec.decode(ToyDenoiser(7, 1.0), prompts, policy, gen_length=length, backend=backend, batch=4, trace=True)
+            dsldec.decode(
+                ToyDenoiser(7, 1.0), prompts, policy, gen_length=length, backend=backend, batch=4, trace=True
+            )
             for backend in ("eager", "inductor")
         )
         assert [ids.tolist() for ids in fast.ids] == [ids.tolist() for ids in slow.ids]
         assert (fast.forwards.tolist(), fast.accepted) == (slow.forwards.tolist(), slow.accepted)
         assert fast.trace == slow.trace
     (shapes,) = [step.seen for step in steps if isinstance(step, Shapes)]
-    assert len(shapes) <= 3 * 4 < len(workloads)  # 1, 2 or 4 rows; 8, 16, 24, 32 positions, or the policy's own
+    assert (
+        len(shapes) <= 3 * 4 < len(workloads)
+    )  # 1, 2 or 4 rows; 8, 16, 24, 32 positions, or the policy's own
     assert {rows for rows, _, _ in shapes} == {1, 2, 4}
 
 

@@ -11,12 +11,12 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.runtime import lookahead
-from dsldec.runtime.advance import Advance
+from dsldec.runtime import decode_loop
 from dsldec.runtime.decode import stream
-from dsldec.runtime.poll import OnArrival
+from dsldec.runtime.poll import AsyncPoll
 from dsldec.runtime.rows import Row
-from dsldec.runtime.told import StepEvent, Told
+from dsldec.runtime.step_runner import StepRunner
+from dsldec.runtime.trace import StepEvent, StepObserver
 
 from .test_decode import Plain
 from .test_poll import late
@@ -43,7 +43,9 @@ class Texts(Plain):
 
 
 class Raising(Texts):
-    """Raises in its seventh call: by then the first of prompts of 6 forwards, one after the other, is finished."""
+    """Raises in its seventh call: by then the first of prompts of 6 forwards, one after the other, is
+    finished.
+    """
 
     def __init__(self, failure: BaseException) -> None:
         super().__init__()
@@ -75,13 +77,17 @@ def one_by_one(denoiser: Any, **how: Any) -> dsldec.Decoded:
     ids=lambda failure: type(failure).__name__,
 )  # fmt: skip
 def test_whatever_a_denoiser_raises_comes_with_what_is_finished(failure: BaseException) -> None:
-    with pytest.raises(dsldec.DecodingStopped, match=f"after 1 of 3 prompts: {type(failure).__name__}") as stopped:
+    with pytest.raises(
+        dsldec.DecodingStopped, match=f"after 1 of 3 prompts: {type(failure).__name__}"
+    ) as stopped:
         one_by_one(Raising(failure))
     assert stopped.value.__cause__ is failure
     first_alone(stopped.value.decoded)
 
 
-@pytest.mark.parametrize("stop", [KeyboardInterrupt(), SystemExit(0), Panic()], ids=lambda stop: type(stop).__name__)
+@pytest.mark.parametrize(
+    "stop", [KeyboardInterrupt(), SystemExit(0), Panic()], ids=lambda stop: type(stop).__name__
+)
 def test_who_asks_to_stop_is_obeyed_and_gets_what_is_finished(stop: BaseException) -> None:
     with pytest.raises(type(stop)) as stopped:
         one_by_one(Raising(stop))
@@ -89,17 +95,19 @@ def test_who_asks_to_stop_is_obeyed_and_gets_what_is_finished(stop: BaseExceptio
     first_alone(stopped.value.decoded)  # type: ignore[attr-defined]
 
 
-@pytest.mark.parametrize("failure", [torch.OutOfMemoryError("out of memory"), MemoryError(), KeyboardInterrupt()], ids=repr)
+@pytest.mark.parametrize(
+    "failure", [torch.OutOfMemoryError("out of memory"), MemoryError(), KeyboardInterrupt()], ids=repr
+)
 def test_a_step_that_fails_loses_nothing(failure: BaseException, monkeypatch: pytest.MonkeyPatch) -> None:
-    true_step, made = Advance.__call__, []
+    true_step, made = StepRunner.__call__, []
 
-    def failing(self: Advance, *given: Any) -> Any:
+    def failing(self: StepRunner, *given: Any) -> Any:
         made.append(1)
         if len(made) > 6:
             raise failure
         return true_step(self, *given)
 
-    monkeypatch.setattr(Advance, "__call__", failing)
+    monkeypatch.setattr(StepRunner, "__call__", failing)
     with pytest.raises((dsldec.DecodingStopped, KeyboardInterrupt)) as stopped:
         one_by_one(Texts())
     first_alone(stopped.value.decoded)  # type: ignore[union-attr]
@@ -107,7 +115,14 @@ def test_a_step_that_fails_loses_nothing(failure: BaseException, monkeypatch: py
 
 @pytest.mark.parametrize(
     "late",
-    [lambda x: x.to("meta"), lambda x: x.to_sparse(), lambda x: x.long(), lambda x: x.numpy(), lambda x: (x,), lambda x: x[0, 0]],
+    [
+        lambda x: x.to("meta"),
+        lambda x: x.to_sparse(),
+        lambda x: x.long(),
+        lambda x: x.numpy(),
+        lambda x: (x,),
+        lambda x: x[0, 0],
+    ],
     ids=["meta", "sparse", "int", "numpy", "tuple", "shape"],
 )
 def test_logits_that_go_wrong_late_lose_nothing(late: Callable[[Tensor], Any]) -> None:
@@ -132,7 +147,9 @@ def test_logits_may_change_their_dtype_from_call_to_call(backend: str) -> None:
     assert [ids.tolist()[1:] for ids in decoded.ids] == [[1, 2, 3, 4, 5, 6]] * 2
 
 
-@pytest.mark.parametrize("failure", [ValueError("no such id"), RecursionError(), MemoryError(), Panic("panicked")], ids=repr)
+@pytest.mark.parametrize(
+    "failure", [ValueError("no such id"), RecursionError(), MemoryError(), Panic("panicked")], ids=repr
+)
 def test_ids_without_a_text_are_one_prompts_error(failure: BaseException) -> None:
     with pytest.warns(dsldec.DecodingWarning, match="1 of 2 prompts have no answer"):
         decoded = dsldec.decode(Texts(failure, at=2), ["1", "12"], "static", gen_length=4)
@@ -162,8 +179,20 @@ def test_a_callback_that_raises_loses_no_row_that_its_step_finished(failure: Bas
     rows: list[Row] = []
     kind = RuntimeError if isinstance(failure, StopIteration) else type(failure)  # PEP 479
     with pytest.raises(kind):
-        rows.extend(stream(Plain(), [[1], [2], [3]], dsldec.load("static", tokens=3), gen_length=6, batch=2, on_step=watch))
-    assert [(row.index, row.ids.tolist()[1:]) for row in rows] == [(0, [1, 2, 3, 4, 5, 6]), (1, [1, 2, 3, 4, 5, 6])]
+        rows.extend(
+            stream(
+                Plain(),
+                [[1], [2], [3]],
+                dsldec.load("static", tokens=3),
+                gen_length=6,
+                batch=2,
+                on_step=watch,
+            )
+        )
+    assert [(row.index, row.ids.tolist()[1:]) for row in rows] == [
+        (0, [1, 2, 3, 4, 5, 6]),
+        (1, [1, 2, 3, 4, 5, 6]),
+    ]
 
 
 def test_rows_whose_end_the_host_has_not_heard_of_are_handed_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -175,7 +204,7 @@ def test_rows_whose_end_the_host_has_not_heard_of_are_handed_out(monkeypatch: py
                 raise MemoryError
             return super().__call__(ids) * ids[:, :1, None] / 8
 
-    monkeypatch.setattr(lookahead, "polling", lambda device, watched: OnArrival(late(lambda: 99)))
+    monkeypatch.setattr(decode_loop, "polling", lambda device, watched: AsyncPoll(late(lambda: 99)))
     with pytest.raises(dsldec.DecodingStopped) as stopped:
         dsldec.decode(Uneven(), [[1], [9]], "threshold", gen_length=24)
     decoded = stopped.value.decoded
@@ -188,16 +217,20 @@ def test_a_trace_that_fails_loses_no_row(monkeypatch: pytest.MonkeyPatch) -> Non
     def exhausted(*given: Any) -> None:
         raise MemoryError
 
-    monkeypatch.setattr(Told, "step", exhausted)
+    monkeypatch.setattr(StepObserver, "step", exhausted)
     with pytest.raises(dsldec.DecodingStopped, match="after 2 of 3 prompts: MemoryError") as stopped:
-        dsldec.decode(Plain(), [[1], [2], [3]], dsldec.load("static", tokens=6), gen_length=6, batch=2, trace=True)
+        dsldec.decode(
+            Plain(), [[1], [2], [3]], dsldec.load("static", tokens=6), gen_length=6, batch=2, trace=True
+        )
     assert stopped.value.decoded.failed == [2]
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), float("-inf")])
 @pytest.mark.parametrize("places", [slice(3, 4), slice(None)], ids=["one", "all"])
 @pytest.mark.parametrize("backend", ["eager", "reference"])
-def test_logits_that_are_not_finite_are_an_error_and_a_warning(bad: float, places: slice, backend: str) -> None:
+def test_logits_that_are_not_finite_are_an_error_and_a_warning(
+    bad: float, places: slice, backend: str
+) -> None:
     class Bad(Texts):
         def __call__(self, ids: Tensor) -> Tensor:
             logits = super().__call__(ids)
@@ -214,7 +247,9 @@ def test_logits_that_are_not_finite_are_an_error_and_a_warning(bad: float, place
     assert Plain.mask_id not in decoded.ids[1]
     assert "E0406" in repr(decoded)
     assert len(told) == 1
-    assert str(told[0].message).startswith("1 of 2 prompts have no answer (see `errors`)\nprompt 0: error[E0406]: ")
+    assert str(told[0].message).startswith(
+        "1 of 2 prompts have no answer (see `errors`)\nprompt 0: error[E0406]: "
+    )
     assert told[0].filename == __file__
 
 

@@ -1,4 +1,6 @@
-"""`dsldec bench`: that what is compared computes the same thing, and how the figures are shown. No time is asserted anywhere."""
+"""`dsldec bench`: that what is compared computes the same thing, and how the figures are shown. No time is
+asserted anywhere.
+"""
 
 from __future__ import annotations
 
@@ -14,7 +16,7 @@ from dsldec.backends.vocabulary import observe
 from dsldec.cli import main
 from dsldec.resources import shipped_policies
 from dsldec.tools import baselines, bench_batch, bench_loop, bench_report
-from dsldec.tools.bench_cases import FLOAT64, READ, STATISTICS, Case, Key
+from dsldec.tools.bench_cases import FLOAT64, READ, STATISTICS, BenchCase, CaseKey
 from dsldec.tools.bench_step import StepOptions, bench_step
 from dsldec.tools.rounds import Ratio, measured
 from dsldec.tools.rule import Rule, found
@@ -71,7 +73,10 @@ def test_rounds_time_every_call_and_compare_within_a_round() -> None:
     assert {name: len(times) for name, times in seconds.items()} == {"a": 3, "b": 3, "c": 3}
     assert all(time > 0 for times in seconds.values() for time in times)
     assert called.count("a") > called.count("b") == called.count("c")
-    assert told == [*(f"preparing {n} of 3: {name}" for n, name in enumerate("abc", 1)), *(f"round {n} of 3" for n in (1, 2, 3))]
+    assert told == [
+        *(f"preparing {n} of 3: {name}" for n, name in enumerate("abc", 1)),
+        *(f"round {n} of 3" for n in (1, 2, 3)),
+    ]
 
 
 def test_a_ratio_is_of_times_of_one_round() -> None:
@@ -83,14 +88,21 @@ def test_a_ratio_is_of_times_of_one_round() -> None:
 
 def test_a_run_prints_a_table_and_writes_json_and_a_plot(tmp_path, capsys) -> None:
     files = ["--json", str(tmp_path / "out.json"), "--plot", str(tmp_path / "out.svg")]
-    assert main(["bench", "step", *TINY, "--dtype", "float32", "--policy", "static", "--policy", "dico", *files]) == 0
+    assert (
+        main(["bench", "step", *TINY, "--dtype", "float32", "--policy", "static", "--policy", "dico", *files])
+        == 0
+    )
     out, err = capsys.readouterr()
     rows = [line for line in out.splitlines() if line.startswith("| ")]
     assert rows[0] == "| 2x8x500 float32 | eager | rule's share, eager |"
     assert [row.split(" | ")[0][2:] for row in rows[1:]] == [
         READ, FLOAT64, "softmax, topk(2)", "softmax, entropy", STATISTICS, "`static`", "`dico`",
     ]  # fmt: skip
-    assert re.search(r"^\| `dico` \| [\d.e+]+ \([\d.e+]+ to [\d.e+]+\) \| [\d.e+]+ % \([\d.e+]+ to [\d.e+]+\) \|$", out, re.MULTILINE)
+    assert re.search(
+        r"^\| `dico` \| [\d.e+]+ \([\d.e+]+ to [\d.e+]+\) \| [\d.e+]+ % \([\d.e+]+ to [\d.e+]+\) \|$",
+        out,
+        re.MULTILINE,
+    )
     assert "no goals were measured" in out
     assert "round 2 of 2" in err
     results = json.loads((tmp_path / "out.json").read_text())
@@ -104,14 +116,18 @@ def test_a_run_prints_a_table_and_writes_json_and_a_plot(tmp_path, capsys) -> No
     assert {"static", "dico", FLOAT64} <= set(drawn.splitlines())
 
 
-def made_up(dtype: str = "float32", shape: tuple[int, int, int] = bench_report.GOAL_SHAPE, **seconds: float) -> Case:
+def made_up(
+    dtype: str = "float32", shape: tuple[int, int, int] = bench_report.GOAL_SHAPE, **seconds: float
+) -> BenchCase:
     """One round: a read takes a second, `a` has one phase and needs conf alone, `b` has three."""
     times = {
-        Key(READ): 1, Key(FLOAT64): 30, Key(STATISTICS, "inductor"): seconds.get("statistics", 5),
-        Key("a", "inductor"): seconds.get("a", 4), Key("a", "inductor", "rule"): seconds.get("a_rule", 0.08),
-        Key("b", "inductor"): 8, Key("b", "inductor", "rule"): seconds.get("b_rule", 0.6),
+        CaseKey(READ): 1, CaseKey(FLOAT64): 30, CaseKey(STATISTICS, "inductor"): seconds.get("statistics", 5),
+        CaseKey("a", "inductor"): seconds.get("a", 4), CaseKey("a", "inductor", "rule"): seconds.get("a_rule", 0.08),
+        CaseKey("b", "inductor"): 8, CaseKey("b", "inductor", "rule"): seconds.get("b_rule", 0.6),
     }  # fmt: skip
-    return Case(shape, dtype, {key: [float(time)] for key, time in times.items()}, {"a": 1, "b": 3}, frozenset({"a"}))
+    return BenchCase(
+        shape, dtype, {key: [float(time)] for key, time in times.items()}, {"a": 1, "b": 3}, frozenset({"a"})
+    )
 
 
 @pytest.mark.parametrize(
@@ -124,7 +140,7 @@ def made_up(dtype: str = "float32", shape: tuple[int, int, int] = bench_report.G
         (made_up(shape=(1, 2, 50)), [True] * 3, [0.02, 0.075, 7.5]),
     ],
 )
-def test_goals(case: Case, reached: list[bool], measured_: list[float]) -> None:
+def test_goals(case: BenchCase, reached: list[bool], measured_: list[float]) -> None:
     goals = bench_report.goals([case])
     assert [goal.reached for goal in goals] == reached
     assert [goal.measured for goal in goals] == pytest.approx(measured_)
@@ -136,7 +152,10 @@ def test_a_goal_is_told_with_what_was_measured() -> None:
     lines = list(bench_report.goal_lines(bench_report.goals([made_up(a_rule=0.24)])))
     name = "1x256x126464 float32"
     assert lines[1] == f"  reached  {name}: reads of the logits that `{STATISTICS}` takes: 5, aim <= 6"
-    assert lines[2] == f"  missed   {name}: share of the rule in a step of one phase (most: `a`): 6 %, aim <= 3 %"
+    assert (
+        lines[2]
+        == f"  missed   {name}: share of the rule in a step of one phase (most: `a`): 6 %, aim <= 3 %"
+    )
     assert lines[4].endswith("needs conf alone (least: `a`): 7.5, aim >= 6")
 
 
@@ -149,11 +168,25 @@ def test_baselines_have_a_place_where_no_backend_is_eager() -> None:
 
 def test_the_plain_loop_is_what_static_does(capsys, tmp_path) -> None:
     file = tmp_path / "loop.json"
-    options = ["--prompts", "1", "--gen-length", "6", "--rounds", "1", "--backend", "eager", "--json", str(file)]
+    options = [
+        "--prompts",
+        "1",
+        "--gen-length",
+        "6",
+        "--rounds",
+        "1",
+        "--backend",
+        "eager",
+        "--json",
+        str(file),
+    ]
     assert main(["bench", "loop", *options]) == 0
     out = capsys.readouterr().out
     rows = [line.split(" | ") for line in out.splitlines() if line.startswith("| ")][1:]
-    assert [(row[0], row[1], row[3]) for row in rows[:2]] == [("| plain loop", "eager", "6"), ("| `static`", "eager", "6")]
+    assert [(row[0], row[1], row[3]) for row in rows[:2]] == [
+        ("| plain loop", "eager", "6"),
+        ("| `static`", "eager", "6"),
+    ]
     assert "wrote the same ids" in out
     results = json.loads(file.read_text())
     assert [row["policy"] for row in results["timed"]] == ["plain loop", "static", "threshold"]
@@ -163,7 +196,20 @@ def test_the_plain_loop_is_what_static_does(capsys, tmp_path) -> None:
 
 def test_many_prompts_are_answered_alike_however_they_share_rows(capsys, tmp_path) -> None:
     file = tmp_path / "batch.json"
-    options = ["--prompts", "5", "--batch", "2", "--rounds", "1", "--set", "block=8", "--gen-length", "24", "--json", str(file)]
+    options = [
+        "--prompts",
+        "5",
+        "--batch",
+        "2",
+        "--rounds",
+        "1",
+        "--set",
+        "block=8",
+        "--gen-length",
+        "24",
+        "--json",
+        str(file),
+    ]
     assert main(["bench", "batch", *options]) == 0
     timed = json.loads(file.read_text())["timed"]
     assert [row["way"] for row in timed] == [
@@ -186,7 +232,7 @@ def test_ways_that_disagree_are_not_compared() -> None:
 
 
 def test_loops_that_disagree_are_not_compared() -> None:
-    plain, static = bench_loop.Key(bench_loop.PLAIN), bench_loop.Key("static", "eager")
+    plain, static = bench_loop.LoopKey(bench_loop.PLAIN), bench_loop.LoopKey("static", "eager")
     answers = bench_loop.Answers
     bench_loop.require_same({plain: answers([[1, 2]], 2), static: answers([[1, 2]], 2)})
     with pytest.raises(AssertionError, match="wrote other ids than `plain loop`"):
@@ -213,7 +259,11 @@ def test_loops_that_disagree_are_not_compared() -> None:
         (["step", "--rounds", "0"], 2, "`--rounds` is at least 1, not `0`"),
         (["step", "--threads", "x"], 2, "`--threads` is a whole number"),
         (["step", "--plot", "bench.png"], 2, "`--plot bench.svg`"),
-        (["step", "--json", "no/such/folder/x.json"], 2, "error[E0432]: `no/such/folder/x.json` cannot be written"),
+        (
+            ["step", "--json", "no/such/folder/x.json"],
+            2,
+            "error[E0432]: `no/such/folder/x.json` cannot be written",
+        ),
         (["step", "--policy", "treshold"], 1, "did you mean `threshold`?"),
         (["step", "static"], 2, "`dsldec bench step` takes no `static`"),
         (["loop", "--policy", "statc"], 1, "did you mean `static`?"),
@@ -237,7 +287,10 @@ def test_a_gpu_that_is_not_there_and_a_compiler_that_is_not_there(monkeypatch, c
     monkeypatch.setattr("dsldec.backends.toolchain.compiler", lambda: None)
     assert main(["bench", "step", "--backend", "inductor"]) == 2
     assert "error[E0404]: the backend `inductor` needs a C++ compiler" in capsys.readouterr().err
-    assert bench_step(StepOptions(shapes=((1, 4, 500),), dtypes=("float32",), policies=("static",), rounds=1)) == 0
+    assert (
+        bench_step(StepOptions(shapes=((1, 4, 500),), dtypes=("float32",), policies=("static",), rounds=1))
+        == 0
+    )
     out, err = capsys.readouterr()
     assert "| 1x4x500 float32 | eager | rule's share, eager |" in out
     assert "left out: the backend `inductor`" in err

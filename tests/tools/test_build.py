@@ -18,21 +18,25 @@ from ..conftest import Built
 
 WHOLE = "policy whole():\n  window all\n  commit top(masked, 1, by=conf)\n"
 FIXED = "policy fixed():\n  window blocks(8)\n  commit top(masked, 1, by=conf)\n"
-SLIDING = (
-    "policy sliding(longest: int = 12 in 1..64):\n  window sliding(max_masks=4, max_length=longest)\n  commit top(masked, 1, by=conf)\n"
-)
+SLIDING = "policy sliding(longest: int = 12 in 1..64):\n  window sliding(max_masks=4, max_length=longest)\n  commit top(masked, 1, by=conf)\n"
 
 
 @pytest.fixture
 def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[str, Any], Sizes]]:
-    """What is to be compiled (parameter values, sizes), without compiling it; the working folder is an empty one with some policies."""
+    """What is to be compiled (parameter values, sizes), without compiling it; the working folder is an empty
+    one with some policies.
+    """
     made: list[tuple[dict[str, Any], Sizes]] = []
 
     def build(program: Any, values: dict[str, Any], sizes: Sizes, file: Path) -> None:
         made.append((values, sizes))
         file.write_bytes(b"machine code")
 
-    said = {name: {"dtype": "int64", "shape": [1]} for name in aot.FIRST} | {"state": {}, "params": {}, "policy": {"name": "any"}}
+    said = {name: {"dtype": "int64", "shape": [1]} for name in aot.FIRST} | {
+        "state": {},
+        "params": {},
+        "policy": {"name": "any"},
+    }
     monkeypatch.setattr(aot, "build", build)
     monkeypatch.setattr(aot, "about", lambda file: said)
     monkeypatch.chdir(tmp_path)
@@ -42,11 +46,20 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[st
 
 
 def test_it_says_what_it_built_and_how_to_load_it(built: Built, monkeypatch: pytest.MonkeyPatch) -> None:
-    assert built.err == "compiling `threshold` for 2 rows, a window of 32 and 818 ids on cpu: some tens of seconds ...\n"
+    assert (
+        built.err
+        == "compiling `threshold` for 2 rows, a window of 32 and 818 ids on cpu: some tens of seconds ...\n"
+    )
     first, *lines = built.out.splitlines()
-    assert first == f"step.pt2: {built.file.stat().st_size / 1e6:.1f} MB, a step of `threshold` that runs with torch alone"
+    assert (
+        first
+        == f"step.pt2: {built.file.stat().st_size / 1e6:.1f} MB, a step of `threshold` that runs with torch alone"
+    )
     assert "  logits    float32[2, 32, 818]" in lines
-    assert "  state     generation_length int64[2], not_finite bool[2, 32], step int64[2], window_start int64[2]" in lines
+    assert (
+        "  state     generation_length int64[2], not_finite bool[2, 32], step int64[2], window_start int64[2]"
+        in lines
+    )
     assert "  params    block int64[], confidence float32[], eos_id int64[], mask_id int64[]" in lines
     program = lines[lines.index("  import json, torch") :][:4]
     step = aot.load(built.file, mask_id=0)
@@ -60,7 +73,9 @@ def test_it_says_what_it_built_and_how_to_load_it(built: Built, monkeypatch: pyt
 
 
 def test_options_reach_the_build(asked: list[tuple[dict[str, Any], Sizes]]) -> None:
-    options = "threshold --vocab 100 --batch 3 --set block=16 --set confidence=0.5 --dtype bfloat16 -o new.pt2"
+    options = (
+        "threshold --vocab 100 --batch 3 --set block=16 --set confidence=0.5 --dtype bfloat16 -o new.pt2"
+    )
     assert main(["build", *options.split()]) == 0
     assert asked == [({"confidence": 0.5, "block": 16}, Sizes(3, 16, 100, torch.bfloat16, "cpu"))]
     assert Path("new.pt2").read_bytes() == b"machine code"
@@ -78,11 +93,16 @@ def test_options_reach_the_build(asked: list[tuple[dict[str, Any], Sizes]]) -> N
         ("sliding.policy", 12),
     ],
 )
-def test_the_window(options: str, window: int, asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_window(
+    options: str, window: int, asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["build", *options.split(), "--vocab", "9", "--out", "x.pt2"]) == 0
     assert asked[0][1] == Sizes(1, window, 9)
     is_short = options == "threshold --window 8"
-    assert ("a window of 8 is shorter than the policy's 32: right where no more than 8 tokens" in capsys.readouterr().err) == is_short
+    assert (
+        "a window of 8 is shorter than the policy's 32: right where no more than 8 tokens"
+        in capsys.readouterr().err
+    ) == is_short
 
 
 @pytest.mark.parametrize(
@@ -97,7 +117,11 @@ def test_the_window(options: str, window: int, asked: list[tuple[dict[str, Any],
         ("threshold --vocab 9 --batch x -o x.pt2", "E0422", "`--batch` is a whole number, not `x`"),
         ("threshold --vocab 9 --window -1 -o x.pt2", "E0422", "`--window` is at least 1"),
         ("threshold --vocab 9 --dtype floot16 -o x.pt2", "E0422", "did you mean `--dtype float16`?"),
-        ("threshold --vocab 9 --dtype double -o x.pt2", "E0422", "write `--dtype float32` or `--dtype bfloat16` or `--dtype float16`"),
+        (
+            "threshold --vocab 9 --dtype double -o x.pt2",
+            "E0422",
+            "write `--dtype float32` or `--dtype bfloat16` or `--dtype float16`",
+        ),
         ("threshold --vocab 9 --device xla -o x.pt2", "E0422", "write `--device cpu` or `--device cuda`"),
         ("threshold --vocab 9 --set confidence -o x.pt2", "E0424", "`--set confidence=0.8`"),
         ("threshold --vocab 9 --window 33 -o x.pt2", "E0423", "set its parameter: `--set block=33`"),
@@ -111,7 +135,11 @@ def test_the_window(options: str, window: int, asked: list[tuple[dict[str, Any],
     ],
 )
 def test_a_wrong_command_line_is_said(
-    options: str, code: str, says: str, asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]
+    options: str,
+    code: str,
+    says: str,
+    asked: list[tuple[dict[str, Any], Sizes]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     before = sorted(os.listdir())
     assert main(["build", *options.split()]) == 2
@@ -121,16 +149,23 @@ def test_a_wrong_command_line_is_said(
     assert says in err
 
 
-def test_a_wrong_policy_exits_with_1(asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_wrong_policy_exits_with_1(
+    asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["build", "treshold", "--vocab", "9", "-o", "x.pt2"]) == 1
     assert "did you mean `threshold`?" in capsys.readouterr().err
 
 
 @pytest.mark.skipif(os.name != "posix", reason="files as POSIX has them")
-def test_what_is_no_plain_file_stays(asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_is_no_plain_file_stays(
+    asked: list[tuple[dict[str, Any], Sizes]], capsys: pytest.CaptureFixture[str]
+) -> None:
     os.mkfifo("pipe.pt2")
     assert main(["build", "threshold", "--vocab", "9", "-o", "pipe.pt2"]) == 2
-    assert "error[E0432]: `pipe.pt2` cannot be written: it is a named pipe that nobody reads" in capsys.readouterr().err
+    assert (
+        "error[E0432]: `pipe.pt2` cannot be written: it is a named pipe that nobody reads"
+        in capsys.readouterr().err
+    )
     assert Path("pipe.pt2").is_fifo()
 
 
@@ -173,7 +208,9 @@ def test_an_unfinished_build_leaves_the_old_file(
 
 
 def test_a_full_disk_is_said_and_leaves_the_old_file(
-    asked: list[tuple[dict[str, Any], Sizes]], monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    asked: list[tuple[dict[str, Any], Sizes]],
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def fail(handle: int) -> None:
         raise OSError(28, "No space left on device")

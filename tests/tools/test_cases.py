@@ -22,12 +22,24 @@ def test_what_a_case_says() -> None:
     )
     (first, second), wrong = read_cases(Source(text))
     assert wrong == []
-    assert (first.title, first.length, [span.text for span in first.settings]) == ("two blocks", 3, ["a=1", "b=.5"])
+    assert (first.title, first.length, [span.text for span in first.settings]) == (
+        "two blocks",
+        3,
+        ["a=1", "b=.5"],
+    )
     assert first.start is not None
     assert first.start.cells == ("_", 7, "eos")
     one, two = first.forwards
-    assert {name: row.cells for name, row in one.observed.items()} == {"conf": (0.5, None, 0.001), "token": (4, None, "eos")}
-    assert {name: row.cells for name, row in one.expected.items()} == {"commit": (0, 2), "revoke": (), "edit": (), "phase": ()}
+    assert {name: row.cells for name, row in one.observed.items()} == {
+        "conf": (0.5, None, 0.001),
+        "token": (4, None, "eos"),
+    }
+    assert {name: row.cells for name, row in one.expected.items()} == {
+        "commit": (0, 2),
+        "revoke": (),
+        "edit": (),
+        "phase": (),
+    }
     assert one.expected["phase"].words[0].text == "wide"
     assert two.observed["entropy"].cells == (2.0, float("inf"), 0.0)
     assert (second.title, second.length, len(second.forwards)) == ("b", 1, 1)
@@ -49,7 +61,12 @@ MISTAKES = [
     (ABOUT + "conf .5\n set a=1\n commit\n", "E0442", "set a=1", "move it up"),
     (ABOUT + "conf .5\n conf .6\n commit\n", "E0442", "conf .6", "between two forwards: a line `commit`"),
     (ABOUT + "conf .5\n commit 0\n commit 0\n", "E0442", "commit 0", "in one row"),
-    (ABOUT + "conf .5\n commit 0\n done\n conf .5\n commit\n", "E0442", "conf .5", "leave `done` to the last forward"),
+    (
+        ABOUT + "conf .5\n commit 0\n done\n conf .5\n commit\n",
+        "E0442",
+        "conf .5",
+        "leave `done` to the last forward",
+    ),
     (ABOUT + "start _\n start _\n conf .5\n commit\n", "E0442", "start _", "leave one `start` row"),
     (ABOUT + "gen 1\n gen 1\n conf .5\n commit\n", "E0442", "gen 1", "let one `gen` stand first"),
     (ABOUT + "gen many\n conf .5\n commit\n", "E0443", "gen many", "write `gen 8`"),
@@ -94,7 +111,27 @@ def test_all_mistakes_are_told_and_right_cases_kept() -> None:
 
 
 WORDS = st.sampled_from(
-    [*ROWS, "0", "1", "2", ".5", "0.9", "1", ".", "_", "-", "eos", "k=1", "block=2", "k=x", "=", "one", "two", "#", "é\x00"]
+    [
+        *ROWS,
+        "0",
+        "1",
+        "2",
+        ".5",
+        "0.9",
+        "1",
+        ".",
+        "_",
+        "-",
+        "eos",
+        "k=1",
+        "block=2",
+        "k=x",
+        "=",
+        "one",
+        "two",
+        "#",
+        "é\x00",
+    ]
 )
 LINES = st.lists(WORDS, max_size=5).map(" ".join)
 POLICIES = [
@@ -127,7 +164,9 @@ def whole_cases(draw: st.DrawFn) -> str:
         names = draw(st.sets(st.sampled_from(["conf", "doubt", "margin", "entropy", "kl", "p"]), min_size=1))
         lines += [f"{name} {row('.', '0', '.5', '.9', '1')}" for name in sorted(names)]
         lines += [f"token {row('.', '0', '1', '5', 'eos')}"] if draw(st.booleans()) else []
-        lines.append(draw(st.sampled_from(["commit", "commit 0", "revoke 0\ncommit 0", f"canvas {'_ ' * width}"])))
+        lines.append(
+            draw(st.sampled_from(["commit", "commit 0", "revoke 0\ncommit 0", f"canvas {'_ ' * width}"]))
+        )
     return "\n".join(lines)
 
 

@@ -64,7 +64,9 @@ def test_warnings_alone_are_no_failure(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 @pytest.mark.parametrize("content", [b"", b"policy \xff", b"policy p\x00():\n", b"#" * 2_000_000])
-def test_unusable_content_is_a_diagnostic(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_content_is_a_diagnostic(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "unusable.policy"
     file.write_bytes(content)
     assert main(["check", "--format", "json", str(file)]) == 1
@@ -80,6 +82,8 @@ def test_a_missing_file_is_wrong_usage(tmp_path: Path, capsys: pytest.CaptureFix
 
 
 def test_torch_is_never_imported() -> None:
-    code = "import sys; from dsldec.cli import main; main(['check', 'threshold']); print('torch' in sys.modules)"
+    code = (
+        "import sys; from dsldec.cli import main; main(['check', 'threshold']); print('torch' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "False"

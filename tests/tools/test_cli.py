@@ -1,4 +1,6 @@
-"""Is the command line read as written, and is every mistake on it told in a sentence, with the right exit status?"""
+"""Is the command line read as written, and is every mistake on it told in a sentence, with the right exit
+status?
+"""
 
 from __future__ import annotations
 
@@ -29,9 +31,7 @@ def test_everything_left_out_has_a_default(asked):
 
 
 def test_options_may_stand_between_prompts(asked):
-    arguments = (
-        "run a --batch 2 b --set x=1 --set y=2 --live --policy p c --resume --out o --seed 3 --model m --gen-length 4 --backend eager"
-    )
+    arguments = "run a --batch 2 b --set x=1 --set y=2 --live --policy p c --resume --out o --seed 3 --model m --gen-length 4 --backend eager"
     assert main([*arguments.split(), "--trust-remote-code"]) == 0
     assert asked == [
         RunOptions(
@@ -72,7 +72,11 @@ def test_no_live_and_files(asked):
         (["run", "--backend", "egaer", "x"], "E0422", "did you mean `--backend eager`?"),
         (["run", "--backend", "cuda", "x"], "E0422", "one of `auto`, `reference`, `eager`, `inductor`"),
         (["run", "--trace", "x"], "E0420", "`--live` shows every step on the terminal"),
-        (["run", "x", "--stop", "###"], "E0420", "an answer ends at the model's end-of-text id, or at that of `--eos-id N`"),
+        (
+            ["run", "x", "--stop", "###"],
+            "E0420",
+            "an answer ends at the model's end-of-text id, or at that of `--eos-id N`",
+        ),
         (["run", "x", "--steps", "128"], "E0420", "`commit top(masked, even(128), by=conf)`"),
         (["run", "x", "--temperature", "0.7"], "E0420", "`draw gumbel(temperature=0.7)`"),
         (["run", "x", "--temperature=0"], "E0420", "leave it out: 0 is what all shipped policies do"),
@@ -81,15 +85,31 @@ def test_no_live_and_files(asked):
         (["run", "x", "--max-new-tokens", "64"], "E0420", "it is called `--gen-length 64`"),
         (["run", "x", "--max_tokens=64"], "E0420", "it is called `--gen-length 64`"),
         (["run", "x", "--max-new-token", "64"], "E0420", "it is called `--gen-length 64`"),
-        (["run", "x", "-n", "64"], "E0420", "for the number of tokens write `--gen-length 64`; for several answers"),
-        (["run", "x", "--num-samples", "4"], "E0420", "give the prompt several times, with `draw gumbel(temperature=0.7)`"),
+        (
+            ["run", "x", "-n", "64"],
+            "E0420",
+            "for the number of tokens write `--gen-length 64`; for several answers",
+        ),
+        (
+            ["run", "x", "--num-samples", "4"],
+            "E0420",
+            "give the prompt several times, with `draw gumbel(temperature=0.7)`",
+        ),
         (["run", "x", "--confidence", "0.8"], "E0420", "`--set confidence=0.8`"),
         (["run", "x", "--confidnce", "0.8"], "E0420", "`--set confidence=0.8`"),
         (["run", "x", "--threshold", "0.8"], "E0420", "`--set confidence=0.8`"),
-        (["run", "x", "--policy", "static", "--threshold", "0.8"], "E0420", "`--policy threshold --set confidence=0.8`"),
+        (
+            ["run", "x", "--policy", "static", "--threshold", "0.8"],
+            "E0420",
+            "`--policy threshold --set confidence=0.8`",
+        ),
         (["run", "x", "--factor", "1"], "E0420", "`--policy factor --set budget=1`"),
         (["run", "x", "--block-size", "32"], "E0420", "`--set block=32`"),
-        (["run", "x", "--block_length", "32"], "E0420", "`--set block=32`; of a model that sees one block after the other"),
+        (
+            ["run", "x", "--block_length", "32"],
+            "E0420",
+            "`--set block=32`; of a model that sees one block after the other",
+        ),
         (["run", "x", "--remasking", "random"], "E0420", "`commit sample(masked, 1, by=1)`"),
         (["run", "x", "--alg", "topk_margin"], "E0420", "`commit top(masked, 1, by=margin)`"),
         (["run", "x", "--cfg-scale", "1.5"], "E0420", "`logits cfg(1.5)`"),
@@ -102,11 +122,19 @@ def test_no_live_and_files(asked):
         (["run", "x", "--torch-dtype", "bfloat16"], "E0420", "it is called `--dtype bfloat16`"),
         (["run", "x", "--dtype", "fp16"], "E0422", "did you mean `--dtype float16`?"),
         (["run", "x", "--cache", "true"], "E0422", "did you mean `--cache auto`?"),
-        (["run", "x", "--top-p", "1", "--max-tokens", "4"], "E0420", "has no options `--top-p`, `--max-tokens`\n"),
+        (
+            ["run", "x", "--top-p", "1", "--max-tokens", "4"],
+            "E0420",
+            "has no options `--top-p`, `--max-tokens`\n",
+        ),
         (["run", "x", "--stage", "ir"], "E0420", "`dsldec show` has `--stage ir`"),
         (["run", "x", "--raw=true"], "E0420", "`--raw` takes no value"),
         (["run", "x", "--out"], "E0420", "write `--out FILE`"),
-        (["run", "x", "--policy", "threshold(confidence=.8)"], "E0401", "`--policy threshold --set confidence=.8`"),
+        (
+            ["run", "x", "--policy", "threshold(confidence=.8)"],
+            "E0401",
+            "`--policy threshold --set confidence=.8`",
+        ),
         (["run", "x", "--set", "gen_length=64"], "E0403", "`--gen-length 64`"),
         (["run", "x", "--set", "conf=0.8"], "E0403", "`--set confidence=0.8`"),
         (["run", "x", "--set", "confidence=8"], "E0402", "for example `--set confidence=0.9`"),
@@ -138,8 +166,14 @@ def test_a_wrong_command_line_exits_with_2_and_a_sentence(arguments, code, says,
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        (["--policy", "static", "--policy", "threshold"], "`--policy static` has no effect: `--policy threshold` comes after it"),
-        (["--set", "block=4", "--set", "tokens=1", "--set", "block=8"], "`--set block=4` has no effect: `--set block=8` comes after it"),
+        (
+            ["--policy", "static", "--policy", "threshold"],
+            "`--policy static` has no effect: `--policy threshold` comes after it",
+        ),
+        (
+            ["--set", "block=4", "--set", "tokens=1", "--set", "block=8"],
+            "`--set block=4` has no effect: `--set block=8` comes after it",
+        ),
         (["--live", "--no-live"], "`--live` has no effect: `--no-live` comes after it"),
         (["--seed=1", "--seed", "2"], "`--seed 1` has no effect: `--seed 2` comes after it"),
         (["--seed=1", "--seed", "1"], ""),
@@ -157,8 +191,12 @@ def test_a_seed_that_nothing_draws_with_is_told(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     assert main(["run", "--seed", "3", "--gen-length", "4", "--no-live", "x"]) == 0
     assert "W0401" in capsys.readouterr().err
-    (tmp_path / "drawn.policy").write_text("policy drawn():\n  window all\n  draw gumbel(0.5)\n  commit masked\n")
-    assert main(["run", "--seed", "3", "--gen-length", "4", "--no-live", "--policy", "drawn.policy", "x"]) == 0
+    (tmp_path / "drawn.policy").write_text(
+        "policy drawn():\n  window all\n  draw gumbel(0.5)\n  commit masked\n"
+    )
+    assert (
+        main(["run", "--seed", "3", "--gen-length", "4", "--no-live", "--policy", "drawn.policy", "x"]) == 0
+    )
     assert "W0401" not in capsys.readouterr().err
 
 

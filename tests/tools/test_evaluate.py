@@ -19,7 +19,9 @@ def modules(tmp_path: Path) -> Iterator[None]:
         yield
 
 
-def test_a_model_of_own_code_is_measured_when_it_is_trusted(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_model_of_own_code_is_measured_when_it_is_trusted(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     folder = tiny.saved(tmp_path / "model", "llada", mask=False, vary={"max_sequence_length": 512})
     given = ["evaluate", "--count", "1", "--model", str(folder), "--device", "cpu"]
     assert main(given) == 2

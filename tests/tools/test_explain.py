@@ -27,7 +27,10 @@ def test_every_policy_is_explained(name: str, capsys: pytest.CaptureFixture[str]
     assert out.startswith(f"{name}: ")
     policy = dsldec.load(name)
     block = policy.facts.block_length(100, policy.parameters)
-    assert f"for gen_length 100 in blocks of {block}: {policy.facts.forwards_bound(100, policy.parameters)}\n" in out
+    assert (
+        f"for gen_length 100 in blocks of {block}: {policy.facts.forwards_bound(100, policy.parameters)}\n"
+        in out
+    )
 
 
 def test_the_bounds_of_two_shipped_policies(capsys: pytest.CaptureFixture[str]) -> None:

@@ -1,4 +1,6 @@
-"""`dsldec export-hf`: what it writes, what it leaves alone, what it says. That transformers decodes so is tested in `tests/engines`."""
+"""`dsldec export-hf`: what it writes, what it leaves alone, what it says. That transformers decodes so is
+tested in `tests/engines`.
+"""
 
 from __future__ import annotations
 
@@ -45,10 +47,27 @@ def test_options_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_what_is_written(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = json.loads((embedded / "config.json").read_text())
-    assert main(["export-hf", str(embedded), "static", "--set", "tokens=2", "--gen-length", "48", "--lookahead", "4"]) == 0
+    assert (
+        main(
+            [
+                "export-hf",
+                str(embedded),
+                "static",
+                "--set",
+                "tokens=2",
+                "--gen-length",
+                "48",
+                "--lookahead",
+                "4",
+            ]
+        )
+        == 0
+    )
     text = (embedded / "custom_generate" / "generate.py").read_text()
     assert len(text.splitlines()) < 25
-    assert {line.split()[1].partition(".")[0] for line in text.splitlines() if line.startswith(("import", "from"))} == {"dsldec"}
+    assert {
+        line.split()[1].partition(".")[0] for line in text.splitlines() if line.startswith(("import", "from"))
+    } == {"dsldec"}
     made = run_alone(text)
     assert made["POLICY"] == policy_file("static").read_text()
     assert made["decode"].policy.parameters == dsldec.load("static", tokens=2).parameters
@@ -59,7 +78,10 @@ def test_what_is_written(embedded: Path, capsys: pytest.CaptureFixture[str]) -> 
     assert after == before
     assert not list(embedded.rglob(".*"))
     out = capsys.readouterr().out
-    assert f"transformers.AutoModelForMaskedLM.from_pretrained({str(embedded)!r}, trust_remote_code=True).generate(...)" in out
+    assert (
+        f"transformers.AutoModelForMaskedLM.from_pretrained({str(embedded)!r}, trust_remote_code=True).generate(...)"
+        in out
+    )
     assert f"transformers serve '{embedded}' --trust-remote-code" in out
 
 
@@ -114,7 +136,9 @@ def test_nobodys_file_is_lost(embedded: Path, capsys: pytest.CaptureFixture[str]
     assert {file: file.read_bytes() for file in embedded.rglob("*") if file.is_file()} == before
     assert main(["export-hf", str(embedded), "static", "--force"]) == 0
     assert "POLICY" in theirs.read_text()
-    assert main(["export-hf", str(embedded), "static"]) == 0  # what would be written is there: nothing is lost
+    assert (
+        main(["export-hf", str(embedded), "static"]) == 0
+    )  # what would be written is there: nothing is lost
     assert main(["export-hf", str(embedded), "threshold"]) == 2
 
 
@@ -129,10 +153,16 @@ def test_links_into_a_cache_are_replaced_and_not_written_through(embedded: Path,
 
 
 def contents(folder: Path) -> dict[str, bytes]:
-    return {str(file.relative_to(folder)): file.read_bytes() for file in sorted(folder.rglob("*")) if file.is_file()}
+    return {
+        str(file.relative_to(folder)): file.read_bytes()
+        for file in sorted(folder.rglob("*"))
+        if file.is_file()
+    }
 
 
-def test_no_link_leads_out_of_the_folder(embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_no_link_leads_out_of_the_folder(
+    embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     elsewhere = tmp_path / "elsewhere"
     elsewhere.mkdir()
     (elsewhere / "generate.py").write_text("theirs\n")
@@ -141,9 +171,15 @@ def test_no_link_leads_out_of_the_folder(embedded: Path, tmp_path: Path, capsys:
     for words in ([], ["--force"]):
         assert main(["export-hf", str(embedded), "static", *words]) == 2
         err = capsys.readouterr().err
-        assert err.startswith(f"error[E0419]: `{embedded / 'custom_generate'}` is a link, and nothing is written out of the model's folder")
+        assert err.startswith(
+            f"error[E0419]: `{embedded / 'custom_generate'}` is a link, and nothing is written out of the model's folder"
+        )
         assert (contents(embedded), contents(elsewhere)) == before
-    for target in (tmp_path / "nothing", embedded / "custom_generate", embedded):  # dangling, a loop, its own folder
+    for target in (
+        tmp_path / "nothing",
+        embedded / "custom_generate",
+        embedded,
+    ):  # dangling, a loop, its own folder
         (embedded / "custom_generate").unlink()
         (embedded / "custom_generate").symlink_to(target)
         assert main(["export-hf", str(embedded), "static", "--force"]) == 2
@@ -151,7 +187,9 @@ def test_no_link_leads_out_of_the_folder(embedded: Path, tmp_path: Path, capsys:
     assert not (tmp_path / "nothing").exists()
 
 
-@pytest.mark.parametrize("name", ["custom_generate/generate.py", "custom_generate/requirements.txt", "modeling_dsldec.py"])
+@pytest.mark.parametrize(
+    "name", ["custom_generate/generate.py", "custom_generate/requirements.txt", "modeling_dsldec.py"]
+)
 @pytest.mark.parametrize("target", ["theirs.py", "nothing.py", "/dev/zero", "loop"])
 def test_a_link_in_a_files_place_is_asked_about_and_replaced(
     name: str, target: str, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
@@ -186,7 +224,9 @@ def test_a_pipe_or_a_folder_in_a_files_place(embedded: Path, capsys: pytest.Capt
     place.rmdir()
     (embedded / "custom_generate").write_text("a file\n")
     assert main(["export-hf", str(embedded), "static", "--force"]) == 2
-    assert capsys.readouterr().err.startswith(f"error[E0432]: `{embedded / 'custom_generate'}` cannot be written to: not a directory")
+    assert capsys.readouterr().err.startswith(
+        f"error[E0432]: `{embedded / 'custom_generate'}` cannot be written to: not a directory"
+    )
 
 
 def test_a_link_put_there_meanwhile_leads_nothing_astray(
@@ -211,7 +251,9 @@ def test_a_link_put_there_meanwhile_leads_nothing_astray(
 
     monkeypatch.setattr("dsldec.tools.export_hf.write_inside", gone)
     assert main(["export-hf", str(embedded), "static"]) == 2
-    assert capsys.readouterr().err.startswith(f"error[E0432]: `{embedded}` cannot be written to: no such file or directory")
+    assert capsys.readouterr().err.startswith(
+        f"error[E0432]: `{embedded}` cannot be written to: no such file or directory"
+    )
 
 
 @pytest.mark.parametrize("mode", [0o600, 0o640, 0o444, 0o664, 0o755])
@@ -229,7 +271,9 @@ def test_files_keep_their_mode(mode: int, embedded: Path) -> None:
     assert "threshold" in written.read_text()
 
 
-def test_a_failure_replaces_nothing(embedded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_failure_replaces_nothing(
+    embedded: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
     before, calls = contents(embedded), []
 
     def full(descriptor: int) -> None:
@@ -239,7 +283,9 @@ def test_a_failure_replaces_nothing(embedded: Path, monkeypatch: pytest.MonkeyPa
 
     monkeypatch.setattr("os.fsync", full)
     assert main(["export-hf", str(embedded), "static"]) == 2
-    assert capsys.readouterr().err.startswith(f"error[E0432]: `{embedded / 'config.json'}` cannot be written to: no space left on device")
+    assert capsys.readouterr().err.startswith(
+        f"error[E0432]: `{embedded / 'config.json'}` cannot be written to: no space left on device"
+    )
     assert contents(embedded) == before
     assert not (embedded / "custom_generate").exists()
 
@@ -251,7 +297,9 @@ def test_a_folder_that_is_a_link_is_the_folder(embedded: Path, tmp_path: Path) -
 
 
 @pytest.mark.parametrize("linked", [False, True])
-def test_a_snapshot_in_a_hubs_cache_is_left_alone(linked: bool, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_snapshot_in_a_hubs_cache_is_left_alone(
+    linked: bool, embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     model = tmp_path / "hub" / "models--somebody--model"
     snapshot, blobs = model / "snapshots" / "0123abcd", model / "blobs"
     snapshot.mkdir(parents=True)
@@ -280,13 +328,22 @@ def test_a_snapshot_in_a_hubs_cache_is_left_alone(linked: bool, embedded: Path, 
         (["export-hf", "empty", "static"], "E0405", "it has no `config.json`"),
         (["export-hf", "empty", "statc"], "E0401", "did you mean `static`?"),
         (["export-hf", "empty", "static", "--set", "tokns=2"], "E0403", "did you mean `tokens`?"),
-        (["export-hf", "empty", "freedave", "--lookahead", "3"], "E0411", "says itself how far it looks ahead"),
+        (
+            ["export-hf", "empty", "freedave", "--lookahead", "3"],
+            "E0411",
+            "says itself how far it looks ahead",
+        ),
         (["export-hf", "empty"], "E0420", "lacks"),
         (["export-hff"], "E0421", "did you mean `dsldec export-hf`?"),
     ],
 )
 def test_mistakes_are_told(
-    arguments: list[str], code: str, says: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+    arguments: list[str],
+    code: str,
+    says: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "empty").mkdir()
     monkeypatch.chdir(tmp_path)
@@ -296,9 +353,13 @@ def test_mistakes_are_told(
     assert says in err
 
 
-def test_a_table_is_not_written_out(embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_table_is_not_written_out(
+    embedded: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     policy, numbers = tmp_path / "t.policy", tmp_path / "n.json"
-    policy.write_text("policy t(frequency: table = 0.5):\n  window blocks(8)\n  commit top(masked, 1, by=conf * of(frequency, token))\n")
+    policy.write_text(
+        "policy t(frequency: table = 0.5):\n  window blocks(8)\n  commit top(masked, 1, by=conf * of(frequency, token))\n"
+    )
     numbers.write_text(json.dumps([0.5] * 818))
     status = main(["export-hf", str(embedded), str(policy), "--set", f"frequency=@{numbers}"])
     assert (status, capsys.readouterr().err.partition(":")[0]) == (2, "error[E0423]")

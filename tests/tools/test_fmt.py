@@ -39,7 +39,9 @@ def test_files_are_rewritten(file: Path, tmp_path: Path, capsys: pytest.CaptureF
     assert capsys.readouterr().out == ""
 
 
-def test_check_names_and_writes_nothing(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_check_names_and_writes_nothing(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["fmt", "--check", str(file), str(written(tmp_path / "q.policy", PRETTY))]) == 1
     assert capsys.readouterr().out == f"{file}\n"
     assert file.read_text(encoding="utf-8") == UGLY
@@ -62,7 +64,9 @@ def test_diff_without_a_last_line_break(tmp_path: Path, capsys: pytest.CaptureFi
 
 
 @pytest.mark.parametrize("options", [[], ["--check"], ["--diff"]])
-def test_a_file_with_mistakes_is_left_alone(options: list[str], file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_file_with_mistakes_is_left_alone(
+    options: list[str], file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     wrong = written(tmp_path / "wrong.policy", WRONG)
     assert main(["fmt", *options, str(wrong), str(file)]) == 1
     out, err = capsys.readouterr()
@@ -94,7 +98,12 @@ def test_standard_input(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureF
 
 def test_standard_output_is_utf_8_whatever_the_terminal_is() -> None:
     environment = {**os.environ, "PYTHONIOENCODING": "ascii"}
-    ran = subprocess.run([sys.executable, "-m", "dsldec", "fmt", "-"], input=UGLY.encode(), capture_output=True, env=environment)
+    ran = subprocess.run(
+        [sys.executable, "-m", "dsldec", "fmt", "-"],
+        input=UGLY.encode(),
+        capture_output=True,
+        env=environment,
+    )
     assert ran.stdout == PRETTY.encode()
 
 
@@ -138,7 +147,9 @@ def test_shipped_policies_are_checked_by_name_and_not_rewritten(capsys: pytest.C
     assert f"`cp {policies_folder() / 'threshold.policy'} threshold.policy`" in err
 
 
-def test_a_folder_stands_for_the_policies_in_it(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_folder_stands_for_the_policies_in_it(
+    file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "deeper").mkdir()
     other = written(tmp_path / "deeper" / "q.policy", UGLY)
     written(tmp_path / "notes.txt", UGLY)
@@ -162,7 +173,9 @@ def test_wrong_usage(file: Path, tmp_path: Path, capsys: pytest.CaptureFixture[s
 
 
 @pytest.mark.parametrize("content", [b"", b"policy \xff", b"policy p\x00():\n", b"#" * 2_000_000])
-def test_unusable_content_is_a_diagnostic(content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_unusable_content_is_a_diagnostic(
+    content: bytes, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     file = tmp_path / "unusable.policy"
     file.write_bytes(content)
     assert main(["fmt", str(file)]) == 1
@@ -171,6 +184,8 @@ def test_unusable_content_is_a_diagnostic(content: bytes, tmp_path: Path, capsys
 
 
 def test_torch_is_never_imported(file: Path) -> None:
-    code = "import sys; from dsldec.cli import main; main(['fmt', sys.argv[1]]); print('torch' in sys.modules)"
+    code = (
+        "import sys; from dsldec.cli import main; main(['fmt', sys.argv[1]]); print('torch' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", code, str(file)], capture_output=True, text=True, check=True)
     assert ran.stdout.splitlines()[-1] == "False"

@@ -10,7 +10,7 @@ import torch
 from rich.console import Console
 
 from dsldec.diagnostics import Diagnostic
-from dsldec.runtime.told import StepEvent
+from dsldec.runtime.trace import StepEvent
 from dsldec.tools.live import Board, Canvas, LiveDisplay, Token, View, answer, render, snapshot_svg
 from dsldec.tools.prompts import Prompt
 from dsldec.tools.results import Result
@@ -47,7 +47,13 @@ def canvas(*ids: int, prompt: str = "how many?", forwards: int = 1) -> Canvas:
 def test_a_moment_shows_policy_prompt_masks_words_and_forwards():
     text = drawn(View("threshold(confidence=0.9)", (canvas(1, MASK, MASK, 2, EOS, EOS, forwards=3),)))
     lines = [line.rstrip() for line in text.splitlines()]
-    assert lines == ["threshold(confidence=0.9)", "> how many?", "", "three░░ apples··", "3 forwards · 4/6 · sure when written: ■■■■■■"]
+    assert lines == [
+        "threshold(confidence=0.9)",
+        "> how many?",
+        "",
+        "three░░ apples··",
+        "3 forwards · 4/6 · sure when written: ■■■■■■",
+    ]
 
 
 def test_a_line_break_in_the_answer_is_one_on_the_screen():
@@ -56,7 +62,9 @@ def test_a_line_break_in_the_answer_is_one_on_the_screen():
 
 def test_confidence_is_a_colour_and_masks_are_dim():
     cells = (Token("low", 0.0), Token("mid", 0.5), Token("high", 1.0), None)
-    out = drawn(View("p", (Canvas("q", cells),)), force_terminal=True, color_system="truecolor", no_color=False)
+    out = drawn(
+        View("p", (Canvas("q", cells),)), force_terminal=True, color_system="truecolor", no_color=False
+    )
     assert "\x1b[38;2;216;54;54mlow" in out
     assert "\x1b[38;2;216;216;54mmid" in out
     assert "\x1b[38;2;54;216;54mhigh" in out
@@ -78,12 +86,21 @@ def test_nothing_is_wider_or_higher_than_the_terminal(width, height, count):
     text = drawn(View("policy(" + "x" * 50 + ")", (one,) * count, 3, 20), width, height)
     lines = text.removesuffix("\n").split("\n")
     assert len(lines) <= max(2, height)
-    assert all(Console(width=500).render_str(line, markup=False, emoji=False, highlight=False).cell_len <= max(2, width) for line in lines)
+    assert all(
+        Console(width=500).render_str(line, markup=False, emoji=False, highlight=False).cell_len
+        <= max(2, width)
+        for line in lines
+    )
 
 
 def test_several_prompts_stand_one_below_the_other():
     text = drawn(View("p", (canvas(1, MASK, prompt="first"), canvas(5, MASK, prompt="second")), 3, 20))
-    assert text.index("> first  1 forward · 1/2") < text.index("three░") < text.index("> second") < text.index("four░")
+    assert (
+        text.index("> first  1 forward · 1/2")
+        < text.index("three░")
+        < text.index("> second")
+        < text.index("four░")
+    )
     assert "3 of 20 finished" in text
 
 
@@ -133,7 +150,12 @@ def test_a_token_alone_keeps_the_space_before_it():
     denoiser = type("WithTokenizer", (Words,), {"tokenizer": Pieces()})()
     board = Board("p", denoiser, ["q"])
     board.step(0, event([1, 2, 7, EOS]))
-    assert [(cell.text, cell.filler) for cell in board.canvas(0).cells] == [(" three", False), ("s", False), ("", True), ("", True)]
+    assert [(cell.text, cell.filler) for cell in board.canvas(0).cells] == [
+        (" three", False),
+        ("s", False),
+        ("", True),
+        ("", True),
+    ]
 
 
 def test_an_answer_is_coloured_up_to_its_end():
@@ -165,7 +187,9 @@ def test_a_snapshot_is_a_picture_and_the_same_every_time():
 
 def display(prompts: int, terminal: bool = True, **more) -> tuple[LiveDisplay, io.StringIO]:
     out = io.StringIO()
-    console = Console(file=out, width=60, height=20, force_terminal=terminal, color_system=None, legacy_windows=False)
+    console = Console(
+        file=out, width=60, height=20, force_terminal=terminal, color_system=None, legacy_windows=False
+    )
     return LiveDisplay(console, "p", Words(), [Prompt(i, i, f"q{i}") for i in range(prompts)], **more), out
 
 
@@ -219,7 +243,12 @@ def test_an_interrupt_prints_what_is_finished_and_gives_the_cursor_back():
 
 def test_an_ascii_terminal_gets_ascii_masks():
     out = io.TextIOWrapper(io.BytesIO(), encoding="ascii", errors="backslashreplace")
-    live = LiveDisplay(Console(file=out, width=60, height=20, force_terminal=True, color_system=None), "p", Words(), [Prompt(0, 0, "q")])
+    live = LiveDisplay(
+        Console(file=out, width=60, height=20, force_terminal=True, color_system=None),
+        "p",
+        Words(),
+        [Prompt(0, 0, "q")],
+    )
     with live:
         live.step(0, event([1, MASK]))
     out.flush()

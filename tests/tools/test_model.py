@@ -43,7 +43,11 @@ def test_the_embedded_model(capsys: pytest.CaptureFixture[str]) -> None:
 @pytest.mark.parametrize("family", ["bert", "qwen3", "roberta", "llada", "dream"])
 def test_no_weight_is_read(family: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     folder = tiny.saved(tmp_path, family)
-    original = tiny.model(*tiny.NATIVE[family]) if family in tiny.NATIVE else tiny.own_code_model(*tiny.OWN_CODE[family])
+    original = (
+        tiny.model(*tiny.NATIVE[family])
+        if family in tiny.NATIVE
+        else tiny.own_code_model(*tiny.OWN_CODE[family])
+    )
     file = folder / "model.safetensors"
     header = 8 + int.from_bytes(file.read_bytes()[:8], "little")
     file.write_bytes(file.read_bytes()[:header])
@@ -58,8 +62,17 @@ def test_no_weight_is_read(family: str, tmp_path: Path, capsys: pytest.CaptureFi
 def test_what_it_says_is_what_is_loaded(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     from dsldec.models.huggingface import from_pretrained
 
-    folder = tiny.saved(tmp_path, "dream", mask=False, vary={"vocab_size": 152064, "d_model": 4, "pad_token_id": 7}, extra=("<|im_end|>",))
-    about, denoiser = told(capsys, str(folder), "--trust-remote-code"), from_pretrained(folder, trust_remote_code=True, device="cpu")
+    folder = tiny.saved(
+        tmp_path,
+        "dream",
+        mask=False,
+        vary={"vocab_size": 152064, "d_model": 4, "pad_token_id": 7},
+        extra=("<|im_end|>",),
+    )
+    about, denoiser = (
+        told(capsys, str(folder), "--trust-remote-code"),
+        from_pretrained(folder, trust_remote_code=True, device="cpu"),
+    )
     assert about["mask_id"] == {"value": 151666, "from": "what is known of Dream"}
     assert about["shift_logits"] == {"value": True, "from": "the family, Dream"}
     assert about["eos_id"] == {"value": 1, "from": "the tokenizer"}
@@ -67,7 +80,12 @@ def test_what_it_says_is_what_is_loaded(tmp_path: Path, capsys: pytest.CaptureFi
     assert about["pad_id"] == {"value": 0, "from": "the tokenizer"}
     assert about["context"] == {"value": 64, "from": "`max_sequence_length` of config.json"}
     assert about["gen_length"] == {"value": 32, "from": "dsldec's default"}
-    assert (denoiser.mask_id, denoiser.eos_id, denoiser.ends, denoiser.shift_logits) == (151666, 1, {1, 3}, True)
+    assert (denoiser.mask_id, denoiser.eos_id, denoiser.stop_ids, denoiser.shift_logits) == (
+        151666,
+        1,
+        {1, 3},
+        True,
+    )
     assert (denoiser.max_length, denoiser.gen_length, denoiser.vocab_size) == (64, 32, about["vocab_size"])
 
 
@@ -76,7 +94,9 @@ def test_the_command_it_gives_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     assert main(["model", str(folder), "--trust-remote-code"]) == 1
     out = capsys.readouterr().out
     assert "  mask         none found: `--mask-id N` says which id it is" in out
-    about = told(capsys, str(folder), "--trust-remote-code", "--mask-id", "2", "--eos-id", "3", "--no-shift-logits")
+    about = told(
+        capsys, str(folder), "--trust-remote-code", "--mask-id", "2", "--eos-id", "3", "--no-shift-logits"
+    )
     assert about["mask_id"] == {"value": 2, "from": "--mask-id"}
     words = shlex.split(about["run"])
     assert words[:2] == ["dsldec", "run"]
@@ -90,19 +110,43 @@ def test_the_command_it_gives_runs(tmp_path: Path, capsys: pytest.CaptureFixture
 
 
 def test_blocks_and_where_their_length_was_found(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    """A folder of SDAR, say: transformers' own Qwen3 stands in for the code it brings, so nothing has to be trusted."""
-    sdar = {"model_type": "sdar", "architectures": ["SDARForCausalLM"], "auto_map": {"AutoModelForCausalLM": "gone.Model"}}
+    """A folder of SDAR, say: transformers' own Qwen3 stands in for the code it brings, so nothing has to be
+    trusted.
+    """
+    sdar = {
+        "model_type": "sdar",
+        "architectures": ["SDARForCausalLM"],
+        "auto_map": {"AutoModelForCausalLM": "gone.Model"},
+    }
     folder = tiny.saved_in_blocks(tmp_path / "sdar", "qwen3", sdar | {"block_size": 8})
     assert main(["model", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out.splitlines()
     assert shown[0].endswith(": SDAR")
     assert "  class        SDARForCausalLM" in shown
-    assert "  sees         its own block and those before it; blocks of 8 tokens, from `block_size` of config.json" in shown
+    assert (
+        "  sees         its own block and those before it; blocks of 8 tokens, from `block_size` of config.json"
+        in shown
+    )
     about = told(capsys, str(folder), "--block-length", "4")
-    assert (about["block_causal"], about["block_length"], about["own_code"]) == (True, {"value": 4, "from": "--block-length"}, False)
+    assert (about["block_causal"], about["block_length"], about["own_code"]) == (
+        True,
+        {"value": 4, "from": "--block-length"},
+        False,
+    )
     words = shlex.split(about["run"])
     assert words[:-1] == ["dsldec", "run", "--model", str(folder), "--block-length", "4", "--device", "cpu"]
-    arguments = ["w1 w2 w3", "--policy", "static", "--set", "block=4", "--gen-length", "8", "--backend", "eager", "--no-live"]
+    arguments = [
+        "w1 w2 w3",
+        "--policy",
+        "static",
+        "--set",
+        "block=4",
+        "--gen-length",
+        "8",
+        "--backend",
+        "eager",
+        "--no-live",
+    ]
     assert main([*words[1:-1], *arguments]) == 0
     assert capsys.readouterr().err.splitlines()[-1].startswith("1 prompt, ")
     whole = told(capsys)
@@ -115,7 +159,10 @@ def test_blocks_of_unknown_length_are_asked_for(tmp_path: Path, capsys: pytest.C
     shown = capsys.readouterr().out
     assert "blocks of a length that was not found: `--block-length N` says it" in shown
     assert "--block-length N" in shown.splitlines()[-1]
-    assert told(capsys, str(folder), "--block-length", "4")["block_length"] == {"value": 4, "from": "--block-length"}
+    assert told(capsys, str(folder), "--block-length", "4")["block_length"] == {
+        "value": 4,
+        "from": "--block-length",
+    }
     assert main(["run", "w1", "--model", str(folder), "--device", "cpu"]) == 2
     assert "does not say how long its blocks are" in capsys.readouterr().err
 
@@ -134,7 +181,11 @@ def test_weights_saved_in_half_are_run_so(tmp_path: Path, capsys: pytest.Capture
 def test_what_cannot_be_decoded_is_told(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     causal = tiny.saved(tmp_path / "causal", "llama", vary={"is_causal": True})
     own_code = tiny.saved(tmp_path / "own", "own code")
-    for path, says in ((causal, "is causal"), (own_code, "--trust-remote-code"), (tmp_path / "none", "there is no")):
+    for path, says in (
+        (causal, "is causal"),
+        (own_code, "--trust-remote-code"),
+        (tmp_path / "none", "there is no"),
+    ):
         assert main(["model", str(path)]) == 2
         out, err = capsys.readouterr()
         assert out == ""

@@ -35,7 +35,9 @@ def path(tmp_path: Path) -> Path:
 
 
 def refused(code: str, path: Path, damage, *, resume: bool = False) -> Diagnostic:
-    """What is said where a file is damaged after its first line, when the second is written; and, the same, at the end."""
+    """What is said where a file is damaged after its first line, when the second is written; and, the same,
+    at the end.
+    """
     said = []
     for when in ("next line", "end"):
         shutil.rmtree(path.parent)
@@ -169,7 +171,9 @@ def test_a_file_that_is_replaced_is_told_and_its_lines_are_saved(path):
         path.with_name("other").write_text("mine\n")
         os.replace(path.with_name("other"), path)
 
-    assert refused("E0439", path, replaced).message.endswith("was replaced by another file while it was written")
+    assert refused("E0439", path, replaced).message.endswith(
+        "was replaced by another file while it was written"
+    )
     path.unlink()
     require_saved(path, replaced)
     assert path.read_text() == "mine\n"
@@ -208,7 +212,12 @@ def flipped(path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [lambda path: os.truncate(path, 5), lambda path: path.write_text(""), lambda path: path.open("a").write("x")]
+    "damage",
+    [
+        lambda path: os.truncate(path, 5),
+        lambda path: path.write_text(""),
+        lambda path: path.open("a").write("x"),
+    ],
 )
 def test_a_file_that_is_cut_or_grows_is_told(path, damage):
     assert "another program changed it" in refused("E0439", path, damage).message
@@ -261,7 +270,10 @@ def test_a_disk_that_refuses_at_the_end_is_told(path, monkeypatch):
         raise OSError(errno.EIO, "Input/output error")
 
     monkeypatch.setattr(owned.os, "fsync", failing)
-    with pytest.raises(UsageError, match=r"E0432.*input/output error"), ResultsFile(str(path), PROMPTS) as file:
+    with (
+        pytest.raises(UsageError, match=r"E0432.*input/output error"),
+        ResultsFile(str(path), PROMPTS) as file,
+    ):
         file.append(*answered(PROMPTS[0]))
 
 
@@ -312,7 +324,10 @@ def test_a_reader_of_a_pipe_that_leaves_ends_it(path):
         file.append(*answered(PROMPTS[0]))
 
 
-@pytest.mark.parametrize(("name", "says"), [("x" * 300, "too long"), ("a\0b", "null"), ("loop", "symbolic links"), ("r.jsonl/x", "folder")])
+@pytest.mark.parametrize(
+    ("name", "says"),
+    [("x" * 300, "too long"), ("a\0b", "null"), ("loop", "symbolic links"), ("r.jsonl/x", "folder")],
+)
 def test_a_name_that_no_file_can_have_is_told(tmp_path, name, says):
     os.symlink("loop", tmp_path / "loop")
     (tmp_path / "r.jsonl").touch()
@@ -408,7 +423,19 @@ def test_a_file_that_is_deleted_under_a_run_is_no_success(path, many):
 def test_a_closed_standard_error_does_not_get_into_the_file(path, many):
     (path.parent / "p.jsonl").write_text('{"prompt": "a", "text": "theirs"}\n')
     shell = 'exec "$0" "$@" 2>&-'
-    made = ["sh", "-c", shell, sys.executable, "-c", RUN, "0", "--prompts", str(path.parent / "p.jsonl"), "--out", str(path)]
+    made = [
+        "sh",
+        "-c",
+        shell,
+        sys.executable,
+        "-c",
+        RUN,
+        "0",
+        "--prompts",
+        str(path.parent / "p.jsonl"),
+        "--out",
+        str(path),
+    ]
     run = subprocess.run(made, stdout=subprocess.PIPE, timeout=60, check=False)
     assert run.returncode == 0
     assert run.stdout == b"ready\n"

@@ -45,7 +45,12 @@ def test_jsonl_has_strings_and_objects(tmp_path):
         "p.jsonl",
         b'"one"\n\n{"prompt": "two\\nlines", "id": "q7", "answer": "42"}\n{"prompt": "three"}\n{"prompt": "four", "id": 9}\n',
     )
-    assert read([], file) == [Prompt(0, 0, "one"), Prompt(2, "q7", "two\nlines"), Prompt(3, 3, "three"), Prompt(4, 9, "four")]
+    assert read([], file) == [
+        Prompt(0, 0, "one"),
+        Prompt(2, "q7", "two\nlines"),
+        Prompt(3, 3, "three"),
+        Prompt(4, 9, "four"),
+    ]
 
 
 @pytest.mark.parametrize(("arguments", "file"), [([], None), (["-"], None), ([], "-")])
@@ -74,7 +79,11 @@ def test_nothing_given_on_a_terminal_is_told_what_to_type(monkeypatch):
         (b"null", "E0428", "neither a string nor an object"),
         (b'{"promt": "x"}', "E0428", "an object without a `prompt`"),
         (b'{"prompt": 7}', "E0428", "an object without a `prompt` that is a string"),
-        (b'{"prompt": "x", "id": true}', "E0428", "the `id` on line 2 of `{file}` is neither a string nor a whole number: `true`"),
+        (
+            b'{"prompt": "x", "id": true}',
+            "E0428",
+            "the `id` on line 2 of `{file}` is neither a string nor a whole number: `true`",
+        ),
         (b'{"prompt": "x", "id": [1]}', "E0428", "neither a string nor a whole number: `[1]`"),
         (b"[" * 100_000, "E0428", "is not JSON"),
         (b"9" * 5000, "E0428", "is not JSON"),
@@ -99,11 +108,17 @@ def test_no_message_moves_the_cursor(tmp_path):
 
 def test_an_empty_prompt_is_one_where_something_says_that_it_is(tmp_path):
     assert [prompt.text for prompt in read(("", "  "), None)] == ["", "  "]
-    assert [(prompt.number, prompt.text) for prompt in read((), written(tmp_path, "p.jsonl", b'""\n\n{"prompt": ""}\n'))] == [
+    assert [
+        (prompt.number, prompt.text)
+        for prompt in read((), written(tmp_path, "p.jsonl", b'""\n\n{"prompt": ""}\n'))
+    ] == [
         (0, ""),
         (2, ""),
     ]
-    assert [prompt.text for prompt in read((), written(tmp_path, "p.txt", b"a\n\nb\n"))] == ["a", "b"]  # a blank line separates
+    assert [prompt.text for prompt in read((), written(tmp_path, "p.txt", b"a\n\nb\n"))] == [
+        "a",
+        "b",
+    ]  # a blank line separates
 
 
 def test_an_argument_that_is_no_unicode_is_named():
@@ -155,7 +170,13 @@ def test_a_line_without_an_id_takes_none_of_another_line(id_, place, tmp_path):
 
 
 def test_ids_that_are_made_up_meet_no_other(tmp_path):
-    prompts = jsonl(tmp_path, "a", {"prompt": "b", "id": 0}, {"prompt": "c", "id": "line 1"}, {"prompt": "d", "id": "line 1'"})
+    prompts = jsonl(
+        tmp_path,
+        "a",
+        {"prompt": "b", "id": 0},
+        {"prompt": "c", "id": "line 1"},
+        {"prompt": "d", "id": "line 1'"},
+    )
     assert [prompt.id for prompt in prompts] == ["line 1''", 0, "line 1", "line 1'"]
 
 
@@ -164,7 +185,11 @@ def test_other_fields_are_kept_as_json_and_ours_apart(tmp_path):
     (prompt,) = jsonl(tmp_path, {"answer": [1.5, None], "prompt": "a", "\u00e4": {"x": "\u00fc"}} | ours)
     assert (prompt.text, prompt.id) == ("prompt", "id")
     others = {name: name for name in RESULT_FIELDS - {"id", "prompt"}}
-    assert json.loads(b"{" + prompt.extra + b"}") == {"answer": [1.5, None], "\u00e4": {"x": "\u00fc"}, "input": others}
+    assert json.loads(b"{" + prompt.extra + b"}") == {
+        "answer": [1.5, None],
+        "\u00e4": {"x": "\u00fc"},
+        "input": others,
+    }
     assert set(prompt.moved) == others.keys()
 
 

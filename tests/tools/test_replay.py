@@ -55,7 +55,10 @@ class Watched(ToyDenoiser):
 
 def row(name: str, values: Tensor) -> str:
     """Values as a case has them; float32 as digits that give it back."""
-    words = [("eos" if value == END else str(value)) if name == "token" else repr(max(0.0, float(value))) for value in values[0].tolist()]
+    words = [
+        ("eos" if value == END else str(value)) if name == "token" else repr(max(0.0, float(value)))
+        for value in values[0].tolist()
+    ]
     return f"  {name} {' '.join(words)}"
 
 
@@ -64,7 +67,9 @@ def forward_rows(said: list[tuple[Tensor, Tensor]], forward: int) -> list[str]:
     seen = observe(logits, MASK)
     rows = [row(name, seen[name]) for name in ("token", "conf", "doubt", "margin", "logit_margin", "entropy")]
     rows.append(row("p", probability(logits, torch.where(canvas == MASK, seen["token"], canvas))))
-    return rows + ([row("kl", divergence(logits, log_probabilities(said[forward - 1][1], 256), 256))] if forward else [])
+    return rows + (
+        [row("kl", divergence(logits, log_probabilities(said[forward - 1][1], 256), 256))] if forward else []
+    )
 
 
 def case_of(policy: dsldec.Policy, gen_length: int, seed: int) -> str:

@@ -112,7 +112,10 @@ def test_resume_cuts_a_half_written_line(path, cut):
     assert [line["id"] for line in lines(path)] == [0, "b", 2]
 
 
-ONE, TWO = (json.dumps({"id": number, "prompt": text, "text": "x"}).encode() for number, text in ((0, "a"), ("b", "b")))
+ONE, TWO = (
+    json.dumps({"id": number, "prompt": text, "text": "x"}).encode()
+    for number, text in ((0, "a"), ("b", "b"))
+)
 
 
 @pytest.mark.parametrize(
@@ -148,7 +151,15 @@ def test_resume_cuts_what_a_crash_or_a_power_cut_leaves(path, data, ids, torn):
 
 
 @pytest.mark.parametrize(
-    "data", [b"\0\0hello", b"hello\0", b"\0" * 9 + b"\nhello", b'{"id": 0}\n', ONE + b'\n{"id": 0}\n', ONE + b"\nhello\n"]
+    "data",
+    [
+        b"\0\0hello",
+        b"hello\0",
+        b"\0" * 9 + b"\nhello",
+        b'{"id": 0}\n',
+        ONE + b'\n{"id": 0}\n',
+        ONE + b"\nhello\n",
+    ],
 )
 def test_zeros_make_no_file_ours(path, data):
     path.write_bytes(data)
@@ -170,7 +181,11 @@ def test_the_other_fields_of_a_line_come_back_and_overwrite_nothing(path):
 
 def test_every_field_of_a_result_is_reserved(path):
     result = Result(PROMPTS[0], "x", (1,), proposed=(1,), accepted=(1,))
-    names = result.line().keys() | Result(PROMPTS[0], ids=(1,), error=FAILURE.error).line().keys() | {"policy", "run", "input"}
+    names = (
+        result.line().keys()
+        | Result(PROMPTS[0], ids=(1,), error=FAILURE.error).line().keys()
+        | {"policy", "run", "input"}
+    )
     assert names == RESULT_FIELDS
 
 
@@ -200,7 +215,15 @@ def test_resume_leaves_failures_of_other_prompts(path):
 
 @pytest.mark.parametrize(
     "text",
-    ["How many apples?", "a\nb\n", '"a"\n', '{"prompt": "a", "id": 0}\n', '{"id": 0, "prompt": "a"}', '{"id": 0, "text": "x"\n', "[1]\n"],
+    [
+        "How many apples?",
+        "a\nb\n",
+        '"a"\n',
+        '{"prompt": "a", "id": 0}\n',
+        '{"id": 0, "prompt": "a"}',
+        '{"id": 0, "text": "x"\n',
+        "[1]\n",
+    ],
 )
 def test_resume_refuses_a_file_that_is_no_results_file(path, text):
     path.write_text(text)

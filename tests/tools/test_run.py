@@ -18,7 +18,8 @@ VOCABULARY, EOS, MASK, START = 130, 0, 128, 129
 
 
 class Echo:
-    """Answers a prompt with itself in capitals, then the end of the text; surer of some positions than of others.
+    """Answers a prompt with itself in capitals, then the end of the text; surer of some positions than of
+    others.
 
     `fails_at` maps the number of a call (from 1) to what happens in it.
     """
@@ -160,7 +161,11 @@ def test_resume_needs_a_file(model, capsys):
 
 def test_a_prompt_that_is_too_long_fails_alone(model, capsys):
     assert run("a", "b" * 40, "c") == 1
-    assert {line["id"]: line.get("text", line.get("error", "")[:5]) for line in results()} == {0: "A", 1: "E0407", 2: "C"}
+    assert {line["id"]: line.get("text", line.get("error", "")[:5]) for line in results()} == {
+        0: "A",
+        1: "E0407",
+        2: "C",
+    }
     err = capsys.readouterr().err
     assert "prompt `1`: error[E0407]: " in err
     assert "2 of 3 prompts" in err
@@ -174,7 +179,9 @@ def test_all_prompts_too_long_is_no_crash(model, capsys):
 
 
 def test_logits_that_are_not_finite_fail_the_prompt(model):
-    model.__class__ = type("Broken", (Echo,), {"__call__": lambda self, ids: torch.full((*ids.shape, VOCABULARY), torch.nan)})
+    model.__class__ = type(
+        "Broken", (Echo,), {"__call__": lambda self, ids: torch.full((*ids.shape, VOCABULARY), torch.nan)}
+    )
     assert run("a") == 1
     assert results()[0]["error"].startswith("E0406: ")
 
@@ -183,7 +190,10 @@ def test_a_model_that_fails_half_way_keeps_what_is_finished(model, capsys):
     model.fails_at = {3: out_of_memory}
     assert run("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 1
     assert [line.get("text") for line in results()] == ["A", "B", None]
-    assert "the denoiser failed before this prompt was finished: RuntimeError: out of memory (" in results()[2]["error"]
+    assert (
+        "the denoiser failed before this prompt was finished: RuntimeError: out of memory ("
+        in results()[2]["error"]
+    )
     err = capsys.readouterr().err
     assert "Traceback" not in err
     assert "GiB" not in err
@@ -193,9 +203,21 @@ def test_a_model_that_fails_half_way_keeps_what_is_finished(model, capsys):
 @pytest.mark.parametrize(
     ("failure", "arguments", "says"),
     [
-        (torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"), "--batch 6", "need less memory: `--batch 3`; "),
-        (RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"), "", "need less memory: `--batch 4`; "),
-        (MemoryError(), "--batch 1", "a smaller `--gen-length` makes the canvas shorter and `--dtype bfloat16` halves the model; "),
+        (
+            torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB"),
+            "--batch 6",
+            "need less memory: `--batch 3`; ",
+        ),
+        (
+            RuntimeError("[enforce fail] DefaultCPUAllocator: can't allocate memory"),
+            "",
+            "need less memory: `--batch 4`; ",
+        ),
+        (
+            MemoryError(),
+            "--batch 1",
+            "a smaller `--gen-length` makes the canvas shorter and `--dtype bfloat16` halves the model; ",
+        ),
         (MemoryError(), "--batch 1 --dtype float16", "a smaller `--gen-length` makes the canvas shorter; "),
         (RuntimeError("shapes differ"), "", "= help: `DSLDEC_DEBUG=1` shows where"),
     ],
@@ -259,7 +281,9 @@ def test_whatever_a_model_raises_what_is_finished_is_kept(failure, model, capsys
 @pytest.mark.parametrize("name", ["encode", "decode_text"])
 def test_a_tokenizer_fails_its_prompt_alone(name, failure, model, monkeypatch, capsys):
     true, fail = getattr(model, name), raising(failure)
-    monkeypatch.setattr(model, name, lambda given: fail() if given == "bb" or given[:2] == [66, 66] else true(given))
+    monkeypatch.setattr(
+        model, name, lambda given: fail() if given == "bb" or given[:2] == [66, 66] else true(given)
+    )
     assert run("a", "bb", "c") == 1
     found = {line["id"]: line for line in results()}
     assert (found[0]["text"], found[2]["text"]) == ("A", "C")
@@ -270,19 +294,28 @@ def test_a_tokenizer_fails_its_prompt_alone(name, failure, model, monkeypatch, c
 
 
 def test_memory_that_runs_out_in_the_step_is_not_the_denoisers(model, monkeypatch, capsys):
-    from dsldec.runtime.advance import Advance
+    from dsldec.runtime.step_runner import StepRunner
 
-    true, made = Advance.__call__, []
-    monkeypatch.setattr(Advance, "__call__", lambda *given: made.append(1) or (out_of_memory() if len(made) > 2 else true(*given)))
+    true, made = StepRunner.__call__, []
+    monkeypatch.setattr(
+        StepRunner,
+        "__call__",
+        lambda *given: made.append(1) or (out_of_memory() if len(made) > 2 else true(*given)),
+    )
     assert run("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 1
     assert [line.get("text") for line in results()] == ["A", "B", None]
-    assert "decoding failed before this prompt was finished: RuntimeError: out of memory" in capsys.readouterr().err
+    assert (
+        "decoding failed before this prompt was finished: RuntimeError: out of memory"
+        in capsys.readouterr().err
+    )
 
 
 def test_logits_that_go_wrong_half_way_lose_nothing(model, monkeypatch, capsys):
     kinds = {3: lambda logits: logits.long()}
     monkeypatch.setattr(
-        Echo, "__call__", lambda self, ids, call=Echo.__call__: kinds.get(len(self.calls) + 1, lambda x: x)(call(self, ids))
+        Echo,
+        "__call__",
+        lambda self, ids, call=Echo.__call__: kinds.get(len(self.calls) + 1, lambda x: x)(call(self, ids)),
     )
     assert run("a", "b", "c", "--batch", "1", "--policy", "static", "--set", "tokens=16") == 2
     assert [line["text"] for line in results()] == ["A", "B"]
@@ -300,11 +333,20 @@ def test_a_view_that_cannot_be_shown_is_no_failure_of_the_denoisers(model, monke
 
 
 def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model, tmp_path, capsys):
-    given = [{"prompt": "a", "answer": "42", "text": "theirs"}, {"prompt": "b" * 60, "meta": {"level": [1]}}, {"prompt": "c", "id": 0}]
+    given = [
+        {"prompt": "a", "answer": "42", "text": "theirs"},
+        {"prompt": "b" * 60, "meta": {"level": [1]}},
+        {"prompt": "c", "id": 0},
+    ]
     (tmp_path / "p.jsonl").write_text("".join(f"{json.dumps(line)}\n" for line in given))
     assert run("--prompts", "p.jsonl") == 1
     found = {line["prompt"] if "prompt" in line else line["id"]: line for line in results()}
-    assert (found["a"]["id"], found["a"]["text"], found["a"]["answer"], found["a"]["input"]) == ("line 1", "A", "42", {"text": "theirs"})
+    assert (found["a"]["id"], found["a"]["text"], found["a"]["answer"], found["a"]["input"]) == (
+        "line 1",
+        "A",
+        "42",
+        {"text": "theirs"},
+    )
     assert found[1]["meta"] == {"level": [1]}
     assert "stand under `input` in it: `text`" in capsys.readouterr().err
     assert run("--prompts", "p.jsonl", "--resume") == 1
@@ -372,7 +414,9 @@ def test_a_request_keeps_its_number_when_resumed(model, monkeypatch):
 
     asked = []
     original = dsldec.runtime.decode.stream
-    monkeypatch.setattr(dsldec.runtime.decode, "stream", lambda *a, **k: asked.append(k["request_ids"]) or original(*a, **k))
+    monkeypatch.setattr(
+        dsldec.runtime.decode, "stream", lambda *a, **k: asked.append(k["request_ids"]) or original(*a, **k)
+    )
     assert run("a", "b", "--batch", "1") == 0
     assert run("a", "b", "c", "--resume") == 0
     assert asked == [[0, 1], [2]]
@@ -446,14 +490,49 @@ def test_many_prompts_get_a_bar_on_standard_error(model, monkeypatch):
 
 def test_what_is_said_of_the_model_reaches_it(model, monkeypatch):
     heard = []
-    monkeypatch.setattr(dsldec.models.huggingface, "from_pretrained", lambda path, **given: heard.append((path, given)) or model)
-    assert run("a", "--model", "m", "--mask-id", "128", "--eos-id", "0", "--no-shift-logits", "--block-length", "4") == 0
+    monkeypatch.setattr(
+        dsldec.models.huggingface,
+        "from_pretrained",
+        lambda path, **given: heard.append((path, given)) or model,
+    )
+    assert (
+        run(
+            "a",
+            "--model",
+            "m",
+            "--mask-id",
+            "128",
+            "--eos-id",
+            "0",
+            "--no-shift-logits",
+            "--block-length",
+            "4",
+        )
+        == 0
+    )
     ((path, given),) = heard
     assert path == "m"
     assert given["block_length"] == 4
-    assert {"mask_id": 128, "eos_id": 0, "shift_logits": False, "dtype": "float32", "device": None, "raw": False}.items() <= given.items()
-    assert run("a", "--dtype", "bfloat16", "--device", "cuda:1", "--raw", "--shift-logits", out="other.jsonl") == 0
-    said = {"mask_id": None, "shift_logits": True, "dtype": "bfloat16", "device": "cuda:1", "raw": True, "block_length": None}
+    assert {
+        "mask_id": 128,
+        "eos_id": 0,
+        "shift_logits": False,
+        "dtype": "float32",
+        "device": None,
+        "raw": False,
+    }.items() <= given.items()
+    assert (
+        run("a", "--dtype", "bfloat16", "--device", "cuda:1", "--raw", "--shift-logits", out="other.jsonl")
+        == 0
+    )
+    said = {
+        "mask_id": None,
+        "shift_logits": True,
+        "dtype": "bfloat16",
+        "device": "cuda:1",
+        "raw": True,
+        "block_length": None,
+    }
     assert said.items() <= heard[1][1].items()
 
 
@@ -481,8 +560,14 @@ def test_answers_of_two_runs_are_not_mixed(model, tmp_path, capsys):
     assert line["policy"] == "static(tokens=1, block=32)"
     go_on = [*begun, "two", "--resume"]
     for other, says in [
-        (["--set", "tokens=2"], "by `static(tokens=1, block=32)` (`--set tokens=1`, and now `--set tokens=2`): answers would be mixed"),
-        (["--policy", "threshold"], "another policy, by `static(tokens=1, block=32)` (`--policy static`, and now `--policy threshold`)"),
+        (
+            ["--set", "tokens=2"],
+            "by `static(tokens=1, block=32)` (`--set tokens=1`, and now `--set tokens=2`): answers would be mixed",
+        ),
+        (
+            ["--policy", "threshold"],
+            "another policy, by `static(tokens=1, block=32)` (`--policy static`, and now `--policy threshold`)",
+        ),
         (["--seed", "7"], "(`--seed 0`, and now `--seed 7`)"),
         (["--gen-length", "9"], "(no `--gen-length`, and now `--gen-length 9`)"),
         (
@@ -496,7 +581,24 @@ def test_answers_of_two_runs_are_not_mixed(model, tmp_path, capsys):
         told = capsys.readouterr().err
         assert "E0437" in told
         assert says in told
-    assert main([*go_on, "--batch", "1", "--cache", "none", "--lookahead", "2", "--backend", "eager", "--verify-rows", "sequential"]) == 0
+    assert (
+        main(
+            [
+                *go_on,
+                "--batch",
+                "1",
+                "--cache",
+                "none",
+                "--lookahead",
+                "2",
+                "--backend",
+                "eager",
+                "--verify-rows",
+                "sequential",
+            ]
+        )
+        == 0
+    )
     assert len((tmp_path / "r.jsonl").read_text().splitlines()) == 2
 
 
@@ -519,7 +621,10 @@ def test_a_file_that_notes_no_more_than_a_digest_is_refused_in_words(model, tmp_
     for other in ("0", 3, {}, {"set": [], "options": None, "policy": 4}, {**line["run"], "digest": 0}):
         (tmp_path / "r.jsonl").write_text(json.dumps({**line, "run": other}) + "\n")
         assert main([*begun, "--resume"]) == 2
-        assert "error[E0437]: line 1 of `r.jsonl` was written with another model, seed or option, by `threshold(" in capsys.readouterr().err
+        assert (
+            "error[E0437]: line 1 of `r.jsonl` was written with another model, seed or option, by `threshold("
+            in capsys.readouterr().err
+        )
 
 
 def test_a_file_of_before_runs_were_noted_is_continued(model, tmp_path):
@@ -534,7 +639,12 @@ def test_a_file_of_before_runs_were_noted_is_continued(model, tmp_path):
 def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     text = "<|user|>What is 14+18?<|assistant|>14+18=[MASK]. It is [MASK]."
-    assert main(["run", "--infill", "--no-live", "--out", "r.jsonl", "--policy", "static", text, "nothing to do"]) == 1
+    assert (
+        main(
+            ["run", "--infill", "--no-live", "--out", "r.jsonl", "--policy", "static", text, "nothing to do"]
+        )
+        == 1
+    )
     first, second = [json.loads(line) for line in (tmp_path / "r.jsonl").read_text().splitlines()]
     if first["id"] == 1:
         first, second = second, first

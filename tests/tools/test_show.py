@@ -27,7 +27,9 @@ def test_the_text_of_a_stage(stage: str, capsys: pytest.CaptureFixture[str], acc
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "torch"])
 @pytest.mark.parametrize("name", shipped_policies())
-def test_every_policy_can_be_shown_and_twice_alike(stage: str, name: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_policy_can_be_shown_and_twice_alike(
+    stage: str, name: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["show", name, "--stage", stage]) == 0
     once = capsys.readouterr().out
     assert main(["show", name, "--stage", stage]) == 0
@@ -35,7 +37,9 @@ def test_every_policy_can_be_shown_and_twice_alike(stage: str, name: str, capsys
 
 
 @pytest.mark.parametrize("name", shipped_policies())
-def test_the_text_of_a_policy_can_be_saved_as_a_file(name: str, tmp_path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_the_text_of_a_policy_can_be_saved_as_a_file(
+    name: str, tmp_path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["show", name, "--stage", "text"]) == 0
     text = capsys.readouterr().out
     assert text == policy_file(name).read_text(encoding="utf-8")
@@ -70,7 +74,9 @@ def test_a_tree_is_shown_of_a_policy_that_is_not_right(tmp_path, capsys: pytest.
         (["treshold", "--stage", "tree"], 1, "did you mean `threshold`?"),
     ],
 )
-def test_what_cannot_be_shown(arguments: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_shown(
+    arguments: list[str], status: int, says: str, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["show", *arguments]) == status
     out, err = capsys.readouterr()
     assert out == ""
@@ -79,5 +85,7 @@ def test_what_cannot_be_shown(arguments: list[str], status: int, says: str, caps
 
 def test_torch_is_loaded_for_its_own_stage_only() -> None:
     program = "import sys; from dsldec.cli import main\nfor s in ('tree', 'facts', 'ir'): main(['show', 'static', '--stage', s])\n"
-    ran = subprocess.run([sys.executable, "-c", f"{program}print('torch' in sys.modules)"], capture_output=True, text=True)
+    ran = subprocess.run(
+        [sys.executable, "-c", f"{program}print('torch' in sys.modules)"], capture_output=True, text=True
+    )
     assert ran.stdout.endswith("\nFalse\n"), ran.stderr

@@ -68,7 +68,9 @@ def test_a_shipped_case_would_notice(tmp_path: Path, capsys: pytest.CaptureFixtu
     assert "error[E0446]: the policy commits " in capsys.readouterr().out
 
 
-def test_a_case_that_fails_is_told_with_its_step(own: Path, capsys: pytest.CaptureFixture[str], accepted: Accepted) -> None:
+def test_a_case_that_fails_is_told_with_its_step(
+    own: Path, capsys: pytest.CaptureFixture[str], accepted: Accepted
+) -> None:
     own.write_text(FAILING)
     assert main(["test", "own.policy"]) == 1
     accepted("test/failing.txt", capsys.readouterr().out)
@@ -78,7 +80,9 @@ def test_as_json(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     own.write_text("case right\nconf .9 .9\ncommit 0 1\ndone\ncase wrong\nconf .9 .1\ncommit 1\n cnf\n")
     assert main(["test", "own.cases", "--format", "json"]) == 1
     found = json.loads(capsys.readouterr().out)
-    assert [(case["file"], case["line"], case["case"], case["passes"]) for case in found["cases"]] == [("own.cases", 1, "right", True)]
+    assert [(case["file"], case["line"], case["case"], case["passes"]) for case in found["cases"]] == [
+        ("own.cases", 1, "right", True)
+    ]
     assert [(d["code"], d["line"], d["column"]) for d in found["diagnostics"]] == [("E0441", 8, 2)]
 
 
@@ -151,14 +155,20 @@ def test_bytes_that_are_no_text(own: Path, capsys: pytest.CaptureFixture[str]) -
     [
         ([], "E0420", "`dsldec test` lacks `NAME|FILE`"),
         (["treshold"], "E0401", "did you mean `threshold`?"),
-        (["own.policy"], "E0440", "`own.cases` cannot be read: the cases of a policy stand in a file beside it"),
+        (
+            ["own.policy"],
+            "E0440",
+            "`own.cases` cannot be read: the cases of a policy stand in a file beside it",
+        ),
         (["none.cases"], "E0440", "`none.cases` cannot be read: there is no such file"),
         (["."], "E0401", ""),
         (["/.cases"], "E0440", ""),
         (["a\0.cases"], "E0440", ""),
     ],
 )
-def test_what_cannot_be_read_is_wrong_usage(names: list[str], code: str, says: str, own: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_what_cannot_be_read_is_wrong_usage(
+    names: list[str], code: str, says: str, own: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     assert main(["test", *names]) == 2
     err = capsys.readouterr().err
     assert err.startswith(f"error[{code}]: ")
@@ -167,6 +177,8 @@ def test_what_cannot_be_read_is_wrong_usage(names: list[str], code: str, says: s
 
 def test_a_file_with_mistakes_is_told_without_torch(own: Path) -> None:
     own.write_text("case a\ncnf .9\n")
-    program = "import sys; from dsldec.cli import main; print(main(['test', 'own.cases']), 'torch' in sys.modules)"
+    program = (
+        "import sys; from dsldec.cli import main; print(main(['test', 'own.cases']), 'torch' in sys.modules)"
+    )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ran.stdout.endswith("1 False\n"), ran.stdout + ran.stderr

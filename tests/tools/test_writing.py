@@ -71,7 +71,9 @@ def test_a_pipe_gets_the_text(tmp_path):
 
 
 def test_two_at_once_leave_one_whole(tmp_path):
-    threads = [threading.Thread(target=put, args=(str(tmp_path / "a"), str(number) * 100_000)) for number in range(8)]
+    threads = [
+        threading.Thread(target=put, args=(str(tmp_path / "a"), str(number) * 100_000)) for number in range(8)
+    ]
     for thread in threads:
         thread.start()
     for thread in threads:
@@ -83,7 +85,11 @@ def test_two_at_once_leave_one_whole(tmp_path):
 
 @pytest.mark.parametrize(
     ("bad", "code"),
-    [(lambda x: x * float("nan"), "E0406"), (lambda x: x.long(), "E0408"), (lambda x: torch.empty(0) @ torch.empty(3), "E0410")],
+    [
+        (lambda x: x * float("nan"), "E0406"),
+        (lambda x: x.long(), "E0408"),
+        (lambda x: torch.empty(0) @ torch.empty(3), "E0410"),
+    ],
     ids=["nan", "int", "raises"],
 )
 def test_what_measures_ends_in_a_sentence_where_a_prompt_has_no_answer(bad, code):

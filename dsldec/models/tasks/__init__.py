@@ -1,6 +1,7 @@
 """What the embedded model is asked: examples of a task, and which prompts training may never see.
 
-Not here: how each task is worded (`word_problems`, `sudoku`) or how the model learns it (`dsldec.models.train`).
+Not here: how each task is worded (`word_problems`, `sudoku`) or how the model learns it
+(`dsldec.models.train`).
 """
 
 from __future__ import annotations
@@ -14,9 +15,19 @@ from types import MappingProxyType
 from . import sudoku, word_problems
 from .example import Example, Score
 
-__all__ = ["HELD_OUT_ONE_IN", "TASKS", "Example", "Score", "Task", "held_out", "is_held_out", "training_stream"]
+__all__ = [
+    "HELD_OUT_ONE_IN",
+    "TASKS",
+    "Example",
+    "Score",
+    "Task",
+    "held_out",
+    "is_held_out",
+    "training_stream",
+]
 
-# One prompt in 32 is set aside by a hash of its text, so that no seed of the training stream can ever produce it.
+# One prompt in 32 is set aside by a hash of its text, so that no seed of the training stream can ever produce
+# it.
 HELD_OUT_ONE_IN = 32
 
 

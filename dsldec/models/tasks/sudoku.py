@@ -44,7 +44,12 @@ def solutions() -> tuple[str, ...]:
     rows = ["".join(p) for p in permutations("1234")]
     grids = [""]
     for _ in range(SIDE):
-        grids = [grid + row for grid in grids for row in rows if all(a not in grid[i::SIDE] for i, a in enumerate(row))]
+        grids = [
+            grid + row
+            for grid in grids
+            for row in rows
+            if all(a not in grid[i::SIDE] for i, a in enumerate(row))
+        ]
     return tuple(grid for grid in grids if is_solution(grid))
 
 

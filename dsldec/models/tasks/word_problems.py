@@ -1,7 +1,8 @@
-"""Step-by-step word problems with whole numbers up to 60: stories, the steps that answer them, and their wordings.
+"""Step-by-step word problems with whole numbers up to 60: stories, the steps that answer them, and their
+wordings.
 
-The same steps may be worded in many ways on purpose (lead-in, joining words, order of the factors, closing): a
-model then spreads its belief over several responses, and writing many tokens from one forward mixes them.
+The same steps may be worded in many ways on purpose (lead-in, joining words, order of the factors, closing):
+a model then spreads its belief over several responses, and writing many tokens from one forward mixes them.
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ from .example import Example, Score
 LARGEST = 60
 MOST_STEPS = 4
 
-NAMES = ("Tom Mia Ben Ana Leo Eva Sam Zoe Max Ida Tim Amy Dan Lea Jon Kim Ned Pia Rob Sue Ali Ivy Gus Uma Paul Nora Hugo Lily").split()
+NAMES = (
+    "Tom Mia Ben Ana Leo Eva Sam Zoe Max Ida Tim Amy Dan Lea Jon Kim Ned Pia Rob Sue Ali Ivy Gus Uma Paul Nora Hugo Lily"
+).split()
 THINGS = (
     "apples pens books cards coins shells eggs stamps marbles cookies plums nuts toys beads keys stones "
     "roses stickers lemons buttons pears cups balls candles"
@@ -26,7 +29,7 @@ FRIENDS = "friends cousins children neighbours".split()
 
 
 @dataclass(frozen=True, slots=True)
-class Step:
+class Calculation:
     """One equation, `left op right = value`."""
 
     left: int
@@ -44,7 +47,7 @@ class Story:
 
     sentences: list[str]
     question: str
-    steps: list[Step]
+    steps: list[Calculation]
 
 
 class _Refused(Exception):
@@ -68,7 +71,7 @@ def _small(rng: random.Random, most: int = 12) -> int:
 # --- events of a chain: (rng, who, thing, have) -> (sentence, steps that give the new number) ---------------------
 
 
-def _gain(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Step]]:
+def _gain(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
     n = _small(rng, 30)
     other = rng.choice(NAMES)
     wording = rng.choice(
@@ -81,10 +84,10 @@ def _gain(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, lis
             f"Later {n} more {thing} are added.",
         )
     )
-    return wording, [Step(have, "+", n)]
+    return wording, [Calculation(have, "+", n)]
 
 
-def _lose(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Step]]:
+def _lose(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
     n = rng.randint(1, max(1, have - 1))
     other = rng.choice(NAMES)
     wording = rng.choice(
@@ -97,10 +100,10 @@ def _lose(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, lis
             f"After that {other} takes {n} {thing}.",
         )
     )
-    return wording, [Step(have, "-", n)]
+    return wording, [Calculation(have, "-", n)]
 
 
-def _bags(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Step]]:
+def _bags(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
     a, b = _small(rng, 8), _small(rng, 10)
     other = rng.choice(NAMES)
     wording = rng.choice(
@@ -111,10 +114,10 @@ def _bags(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, lis
             f"Then {who} finds {a} jars with {b} {thing} each.",
         )
     )
-    return wording, [Step(a, "*", b), Step(have, "+", a * b)]
+    return wording, [Calculation(a, "*", b), Calculation(have, "+", a * b)]
 
 
-def _hand_out(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Step]]:
+def _hand_out(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
     a, b = _small(rng, 6), _small(rng, 8)
     wording = rng.choice(
         (
@@ -122,17 +125,19 @@ def _hand_out(rng: random.Random, who: str, thing: str, have: int) -> tuple[str,
             f"{who} sells {a} bags of {b} {thing}.",
         )
     )
-    return wording, [Step(a, "*", b), Step(have, "-", a * b)]
+    return wording, [Calculation(a, "*", b), Calculation(have, "-", a * b)]
 
 
-def _double(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Step]]:
+def _double(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
     wording = rng.choice((f"{who} doubles that.", f"Then the number of {thing} doubles."))
-    return wording, [Step(have, "*", 2)]
+    return wording, [Calculation(have, "*", 2)]
 
 
-def _halve(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Step]]:
-    wording = rng.choice((f"{who} gives half of them to {rng.choice(NAMES)}.", f"Half of the {thing} get lost."))
-    return wording, [Step(have, "/", 2)]
+def _halve(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
+    wording = rng.choice(
+        (f"{who} gives half of them to {rng.choice(NAMES)}.", f"Half of the {thing} get lost.")
+    )
+    return wording, [Calculation(have, "/", 2)]
 
 
 EVENTS = (_gain, _gain, _lose, _lose, _bags, _bags, _hand_out, _double, _halve)
@@ -153,7 +158,7 @@ def _chain(rng: random.Random) -> Story:
             )
         )
     ]
-    steps: list[Step] = []
+    steps: list[Calculation] = []
     for _ in range(rng.choice((1, 2, 2, 3))):
         wording, more = rng.choice(EVENTS)(rng, who, thing, have)
         sentences.append(wording)
@@ -169,7 +174,7 @@ def _chain(rng: random.Random) -> Story:
     if rng.random() < 0.15:
         friends = _small(rng, 6)
         sentences.append(f"{who} shares them equally among {friends} {rng.choice(FRIENDS)}.")
-        steps.append(Step(have, "/", friends))
+        steps.append(Calculation(have, "/", friends))
         question = f"How many {thing} does each get?"
     return Story(sentences, question, steps)
 
@@ -177,18 +182,25 @@ def _chain(rng: random.Random) -> Story:
 def _shopping(rng: random.Random) -> Story:
     who, (thing, other) = rng.choice(NAMES), rng.sample(THINGS, 2)
     price, count = _small(rng, 9), _small(rng, 8)
-    cost = Step(price, "*", count)
-    opening = rng.choice((f"{thing.capitalize()} cost {price} dollars each.", f"A shop sells {thing} for {price} dollars each."))
+    cost = Calculation(price, "*", count)
+    opening = rng.choice(
+        (
+            f"{thing.capitalize()} cost {price} dollars each.",
+            f"A shop sells {thing} for {price} dollars each.",
+        )
+    )
     if rng.random() < 0.5:
         money = rng.randint(cost.value, LARGEST) if cost.value <= LARGEST else 0
         bought = f"{who} buys {count} {thing} and pays with {money} dollars."
         question = rng.choice(("How much change is it?", f"How many dollars does {who} get back?"))
-        return Story([opening, bought], question, [cost, Step(money, "-", cost.value)])
+        return Story([opening, bought], question, [cost, Calculation(money, "-", cost.value)])
     price2, count2 = _small(rng, 9), _small(rng, 5)
-    second = Step(price2, "*", count2)
-    bought = f"{other.capitalize()} cost {price2} dollars each. {who} buys {count} {thing} and {count2} {other}."
+    second = Calculation(price2, "*", count2)
+    bought = (
+        f"{other.capitalize()} cost {price2} dollars each. {who} buys {count} {thing} and {count2} {other}."
+    )
     question = rng.choice((f"How much does {who} pay?", "What is the price of all?"))
-    return Story([opening, bought], question, [cost, second, Step(cost.value, "+", second.value)])
+    return Story([opening, bought], question, [cost, second, Calculation(cost.value, "+", second.value)])
 
 
 def _comparison(rng: random.Random) -> Story:
@@ -197,26 +209,37 @@ def _comparison(rng: random.Random) -> Story:
     form = rng.choice(("more", "fewer", "times"))
     if form == "times":
         n = _small(rng, 4)
-        sentence, step = f"{other} has {n} times as many {thing} as {who}.", Step(have, "*", n)
+        sentence, step = f"{other} has {n} times as many {thing} as {who}.", Calculation(have, "*", n)
     else:
-        sentence, step = f"{other} has {n} {form} {thing} than {who}.", Step(have, "+" if form == "more" else "-", n)
+        sentence, step = (
+            f"{other} has {n} {form} {thing} than {who}.",
+            Calculation(have, "+" if form == "more" else "-", n),
+        )
     opening = f"{who} has {have} {thing}."
     if rng.random() < 0.4:
         return Story([opening, sentence], f"How many {thing} does {other} have?", [step])
-    question = rng.choice((f"How many {thing} do they have together?", f"How many {thing} do {who} and {other} have?"))
-    return Story([opening, sentence], question, [step, Step(have, "+", step.value)])
+    question = rng.choice(
+        (f"How many {thing} do they have together?", f"How many {thing} do {who} and {other} have?")
+    )
+    return Story([opening, sentence], question, [step, Calculation(have, "+", step.value)])
 
 
 def _groups(rng: random.Random) -> Story:
     who, thing, a, b = rng.choice(NAMES), rng.choice(THINGS), _small(rng, 8), _small(rng, 10)
-    steps = [Step(a, "*", b)]
-    sentences = [rng.choice((f"There are {a} boxes with {b} {thing} each.", f"{who} fills {a} bags with {b} {thing} each."))]
+    steps = [Calculation(a, "*", b)]
+    sentences = [
+        rng.choice(
+            (f"There are {a} boxes with {b} {thing} each.", f"{who} fills {a} bags with {b} {thing} each.")
+        )
+    ]
     if rng.random() < 0.7:
         n = rng.randint(1, max(1, a * b - 1))
         taken = rng.random() < 0.6
         sentences.append(f"{n} {thing} are taken out." if taken else f"{n} more {thing} are lying beside.")
-        steps.append(Step(a * b, "-" if taken else "+", n))
-    return Story(sentences, rng.choice((f"How many {thing} are there?", f"How many {thing} is that in all?")), steps)
+        steps.append(Calculation(a * b, "-" if taken else "+", n))
+    return Story(
+        sentences, rng.choice((f"How many {thing} are there?", f"How many {thing} is that in all?")), steps
+    )
 
 
 def _reading(rng: random.Random) -> Story:
@@ -224,19 +247,33 @@ def _reading(rng: random.Random) -> Story:
     whole = rng.randint(min(pages * days + 1, LARGEST), LARGEST)
     sentences = [f"A book has {whole} pages.", f"{who} reads {pages} pages a day for {days} days."]
     question = rng.choice(("How many pages are left?", f"How many pages does {who} still have to read?"))
-    return Story(sentences, question, [Step(pages, "*", days), Step(whole, "-", pages * days)])
+    return Story(sentences, question, [Calculation(pages, "*", days), Calculation(whole, "-", pages * days)])
 
 
 def _ages(rng: random.Random) -> Story:
     who, other = rng.sample(NAMES, 2)
     age, gap, years = _small(rng, 30), _small(rng, 12), _small(rng, 15)
     older = rng.random() < 0.5
-    step = Step(age, "+" if older else "-", gap)
-    sentences = [f"{who} is {age} years old.", f"{other} is {gap} years {'older' if older else 'younger'} than {who}."]
-    return Story(sentences, f"How old is {other} in {years} years?", [step, Step(step.value, "+", years)])
+    step = Calculation(age, "+" if older else "-", gap)
+    sentences = [
+        f"{who} is {age} years old.",
+        f"{other} is {gap} years {'older' if older else 'younger'} than {who}.",
+    ]
+    return Story(
+        sentences, f"How old is {other} in {years} years?", [step, Calculation(step.value, "+", years)]
+    )
 
 
-STORIES: tuple[Callable[[random.Random], Story], ...] = (_chain, _chain, _chain, _shopping, _comparison, _groups, _reading, _ages)
+STORIES: tuple[Callable[[random.Random], Story], ...] = (
+    _chain,
+    _chain,
+    _chain,
+    _shopping,
+    _comparison,
+    _groups,
+    _reading,
+    _ages,
+)
 
 
 # --- wording ------------------------------------------------------------------------------------------------------
@@ -257,14 +294,14 @@ CLOSINGS = (
 )
 
 
-def _equation(rng: random.Random, step: Step) -> str:
+def _equation(rng: random.Random, step: Calculation) -> str:
     left, right = step.left, step.right
     if step.op in "+*" and rng.random() < 0.5:
         left, right = right, left
     return f"{left}{step.op}{right}={step.value}"
 
 
-def _respond(rng: random.Random, steps: list[Step]) -> str:
+def _respond(rng: random.Random, steps: list[Calculation]) -> str:
     worked = rng.choice(JOINS).join(_equation(rng, step) for step in steps)
     return rng.choice(LEAD_INS) + worked + ". " + rng.choice(CLOSINGS).format(n=steps[-1].value)
 
@@ -297,12 +334,16 @@ def make_arithmetic(rng: random.Random) -> Example:
     def draw(rng: random.Random) -> Story:
         # There are far more sums and differences within 60 to learn than products and quotients.
         op = rng.choices("+-*/", (4, 4, 2, 1))[0]
-        left, right = (rng.randint(0, LARGEST), rng.randint(0, LARGEST)) if op in "+-" else (rng.randint(0, 30), rng.randint(1, 12))
-        first = Step(left * right if op == "/" else left, op, right)
+        left, right = (
+            (rng.randint(0, LARGEST), rng.randint(0, LARGEST))
+            if op in "+-"
+            else (rng.randint(0, 30), rng.randint(1, 12))
+        )
+        first = Calculation(left * right if op == "/" else left, op, right)
         asked = f"{first.left}{op}{right}"
         steps = [first]
         if rng.random() < 0.3:
-            steps.append(Step(first.value, rng.choice("+-"), rng.randint(1, 30)))
+            steps.append(Calculation(first.value, rng.choice("+-"), rng.randint(1, 30)))
             asked = f"({asked}){steps[1].op}{steps[1].right}"
         return Story([], rng.choice(("What is {}?", "Compute {}.", "{}=")).format(asked), steps)
 
@@ -317,7 +358,9 @@ ANSWER = re.compile(r"#### (\d+)\s*$")
 
 
 def score(example: Example, response: str) -> Score:
-    """`answer`: the number after `####` is exact. `every_step`: and every equation written is true, and there is one."""
+    """`answer`: the number after `####` is exact. `every_step`: and every equation written is true, and there
+    is one.
+    """
     final = ANSWER.search(response)
     right = final is not None and final.group(1) == example.answer
     written = [match.groups() for match in EQUATION.finditer(response)]

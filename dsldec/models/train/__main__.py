@@ -7,12 +7,17 @@ from pathlib import Path
 
 import torch.multiprocessing as multiprocessing
 
-from .loop import Run, work
+from .loop import TrainingRun, work
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m dsldec.models.train", description=__doc__)
-    parser.add_argument("--folder", type=Path, required=True, help="checkpoints and the exported model go here; a run found here goes on")
+    parser.add_argument(
+        "--folder",
+        type=Path,
+        required=True,
+        help="checkpoints and the exported model go here; a run found here goes on",
+    )
     parser.add_argument("--steps", type=int, default=3600)
     parser.add_argument("--processes", type=int, default=2, help="one thread each")
     parser.add_argument("--seed", type=int, default=1)
@@ -20,8 +25,12 @@ def main() -> None:
     parser.add_argument("--layers", type=int, default=6)
     parser.add_argument("--heads", type=int, default=4)
     parser.add_argument("--feed-forward", type=int, default=384)
-    parser.add_argument("--start-from", type=Path, help="the folder of an earlier run of the same sizes: begin with its weights")
-    run = Run(**vars(parser.parse_args()))
+    parser.add_argument(
+        "--start-from",
+        type=Path,
+        help="the folder of an earlier run of the same sizes: begin with its weights",
+    )
+    run = TrainingRun(**vars(parser.parse_args()))
     run.folder.mkdir(parents=True, exist_ok=True)
     if run.processes == 1:
         work(0, run)

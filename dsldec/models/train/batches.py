@@ -41,15 +41,19 @@ SHAPES = (
 
 
 @dataclass(frozen=True, slots=True)
-class Batch:
-    """`ids [N, S]` as the model sees them, `targets [N, S]` the true ids, `weights [N, S]` each position's part of the loss."""
+class TrainingBatch:
+    """`ids [N, S]` as the model sees them, `targets [N, S]` the true ids, `weights [N, S]` each position's
+    part of the loss.
+    """
 
     ids: Tensor
     targets: Tensor
     weights: Tensor
 
 
-def _fitting(tokenizer: PreTrainedTokenizerFast, shape: Shape, rng: random.Random) -> list[tuple[list[int], list[int]]]:
+def _fitting(
+    tokenizer: PreTrainedTokenizerFast, shape: Shape, rng: random.Random
+) -> list[tuple[list[int], list[int]]]:
     """Prompt and response ids of enough examples to fill a batch, each short enough for a row."""
     rows = TOKENS_A_BATCH // shape.length
     makers = {name: task.make for name, task in TASKS.items()} | {"arithmetic": word_problems.make_arithmetic}
@@ -65,7 +69,9 @@ def _fitting(tokenizer: PreTrainedTokenizerFast, shape: Shape, rng: random.Rando
 
 
 def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[bool]:
-    """Which positions from `start` on are masked: half the rows at random, half as block decoding leaves them."""
+    """Which positions from `start` on are masked: half the rows at random, half as block decoding leaves
+    them.
+    """
     span = length - start
     if rng.random() < 0.5:
         return [False] * start + [rng.random() < noise for _ in range(span)]
@@ -76,7 +82,7 @@ def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[b
     return [False] * (start + written) + [i >= block or rng.random() < share for i in range(span - written)]
 
 
-def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int) -> Batch:
+def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int) -> TrainingBatch:
     """The batch of one process at one step."""
     # The shape is drawn without the rank: all processes of a step work on rows of one length.
     shape = random.Random(f"shape {seed} {step}").choices(SHAPES, [s.weight for s in SHAPES])[0]
@@ -89,9 +95,12 @@ def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: i
         true = prompt + response + [eos] * tail
         noise = (row + rng.random()) / len(pairs)  # stratified: every batch holds all noise levels
         masked = _masked(len(prompt), shape.length, noise, rng)
-        # The first end-of-text token is content: it says where the response ends. The filler after it hardly counts.
+        # The first end-of-text token is content: it says where the response ends. The filler after it hardly
+        # counts.
         content = len(prompt) + len(response)
         targets.append(true)
         ids.append([mask if hidden else true_id for true_id, hidden in zip(true, masked, strict=True)])
-        weights.append([float(hidden) * (1.0 if i <= content else EOS_TAIL_WEIGHT) for i, hidden in enumerate(masked)])
-    return Batch(torch.tensor(ids), torch.tensor(targets), torch.tensor(weights))
+        weights.append(
+            [float(hidden) * (1.0 if i <= content else EOS_TAIL_WEIGHT) for i, hidden in enumerate(masked)]
+        )
+    return TrainingBatch(torch.tensor(ids), torch.tensor(targets), torch.tensor(weights))

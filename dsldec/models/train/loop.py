@@ -30,7 +30,7 @@ GEN_LENGTH = 48  # holds every response of both tasks
 
 
 @dataclass(frozen=True, slots=True)
-class Run:
+class TrainingRun:
     """What a training run is: the same values give the same batches (not the same bits: sums are reordered)."""
 
     folder: Path
@@ -44,7 +44,7 @@ class Run:
     start_from: Path | None
 
 
-def _config(run: Run, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
+def _config(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
     return EuroBertConfig(
         vocab_size=len(tokenizer),
         hidden_size=run.hidden,
@@ -61,7 +61,7 @@ def _config(run: Run, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
     )
 
 
-def _tokenizer(run: Run) -> PreTrainedTokenizerFast:
+def _tokenizer(run: TrainingRun) -> PreTrainedTokenizerFast:
     """A run that starts from another one's weights must read as that one did."""
     if run.start_from is None:
         return tokenizers.build()
@@ -69,7 +69,7 @@ def _tokenizer(run: Run) -> PreTrainedTokenizerFast:
     return known
 
 
-def _new_model(run: Run, tokenizer: PreTrainedTokenizerFast) -> EuroBertForMaskedLM:
+def _new_model(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertForMaskedLM:
     torch.manual_seed(run.seed)
     config = _config(run, tokenizer)
     # SDPA's backward is slow on a CPU; the plain softmax(QK')V trains about 1.7 times as fast.
@@ -96,7 +96,11 @@ class _Objective(nn.Module):
 
 
 def _optimizers(model: nn.Module) -> list[torch.optim.Optimizer]:
-    matrices = [p for name, p in model.named_parameters() if p.ndim == 2 and "embed" not in name and "lm_head" not in name]
+    matrices = [
+        p
+        for name, p in model.named_parameters()
+        if p.ndim == 2 and "embed" not in name and "lm_head" not in name
+    ]
     chosen = {id(p) for p in matrices}
     rest = [p for p in model.parameters() if id(p) not in chosen]
     return [
@@ -124,7 +128,12 @@ def _average_gradients(parameters: list[nn.Parameter], processes: int) -> None:
 
 
 def _save(
-    run: Run, step: int, model: nn.Module, average: dict[str, Tensor], optimizers: list[torch.optim.Optimizer], seconds: float
+    run: TrainingRun,
+    step: int,
+    model: nn.Module,
+    average: dict[str, Tensor],
+    optimizers: list[torch.optim.Optimizer],
+    seconds: float,
 ) -> None:
     state = {
         "step": step,
@@ -138,10 +147,11 @@ def _save(
     os.replace(unfinished, run.folder / "checkpoint.pt")
 
 
-def work(rank: int, run: Run) -> None:
+def work(rank: int, run: TrainingRun) -> None:
     """One process of the run; process 0 logs, writes checkpoints and exports the averaged weights at the end."""
     torch.set_num_threads(1)
-    # A cache each: two processes that compile the same kernel at once can read each other's half-written file.
+    # A cache each: two processes that compile the same kernel at once can read each other's half-written
+    # file.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.folder / f"inductor-{rank}")
     if run.processes > 1:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
@@ -181,7 +191,11 @@ def work(rank: int, run: Run) -> None:
                 average[name].lerp_(p, 1 - decay)
         losses.append(loss.item())
         if rank == 0 and (step + 1) % LOG_EVERY == 0:
-            line = {"step": step + 1, "loss": round(sum(losses) / len(losses), 4), "seconds": round(time.monotonic() - began)}
+            line = {
+                "step": step + 1,
+                "loss": round(sum(losses) / len(losses), 4),
+                "seconds": round(time.monotonic() - began),
+            }
             print(json.dumps(line), flush=True)
             losses = []
         if rank == 0 and ((step + 1) % CHECKPOINT_EVERY == 0 or step + 1 == run.steps):
@@ -193,8 +207,15 @@ def work(rank: int, run: Run) -> None:
         dist.destroy_process_group()
 
 
-def export(run: Run, model: EuroBertForMaskedLM, average: dict[str, Tensor], tokenizer: PreTrainedTokenizerFast) -> str:
-    """Write the averaged weights (fp16) and the tokenizer as a Hugging Face folder; returns the weights' sha256."""
+def export(
+    run: TrainingRun,
+    model: EuroBertForMaskedLM,
+    average: dict[str, Tensor],
+    tokenizer: PreTrainedTokenizerFast,
+) -> str:
+    """Write the averaged weights (fp16) and the tokenizer as a Hugging Face folder; returns the weights'
+    sha256.
+    """
     folder = run.folder / "export"
     with torch.no_grad():
         for name, p in model.named_parameters():
@@ -203,9 +224,9 @@ def export(run: Run, model: EuroBertForMaskedLM, average: dict[str, Tensor], tok
     model.float()
     tokenizer.save_pretrained(folder)
     # Where programs look for how much a model is usually asked for.
-    GenerationConfig(max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id).save_pretrained(
-        folder
-    )
+    GenerationConfig(
+        max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+    ).save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
     facts = {key: str(value) if isinstance(value, Path) else value for key, value in asdict(run).items()}

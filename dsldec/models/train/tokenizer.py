@@ -12,7 +12,8 @@ from ..tasks import TASKS, training_stream, word_problems
 VOCABULARY = 1024
 PAD, EOS, MASK, USER, ASSISTANT = "<|pad|>", "<|endoftext|>", "<|mask|>", "<|user|>", "<|assistant|>"
 SPECIAL = [PAD, EOS, MASK, USER, ASSISTANT]
-# A prompt is everything up to and including the assistant's mark; finished turns end with the end-of-text token.
+# A prompt is everything up to and including the assistant's mark; finished turns end with the end-of-text
+# token.
 CHAT_TEMPLATE = (
     "{% for message in messages %}"
     "{% if message['role'] == 'assistant' %}<|assistant|>{{ message['content'] }}<|endoftext|>"
@@ -20,8 +21,8 @@ CHAT_TEMPLATE = (
     "{% endfor %}"
     "{% if add_generation_prompt %}<|assistant|>{% endif %}"
 )
-# Numbers of one or two digits stand alone; of longer runs (a sudoku row) every digit does. The texts hold numbers up
-# to 60, so only those become single tokens.
+# Numbers of one or two digits stand alone; of longer runs (a sudoku row) every digit does. The texts hold
+# numbers up to 60, so only those become single tokens.
 NUMBERS = Regex(r"(?<!\d)\d{1,2}(?!\d)|\d")
 
 
@@ -34,7 +35,9 @@ def _texts(seed: int, count: int) -> list[str]:
 
 
 def build(seed: int = 1, count: int = 20_000) -> PreTrainedTokenizerFast:
-    """Train the tokenizer on `count` examples of each kind; the same seed gives the same tokenizer, whatever the run's."""
+    """Train the tokenizer on `count` examples of each kind; the same seed gives the same tokenizer, whatever
+    the run's.
+    """
     tokenizer = Tokenizer(models.BPE())
     tokenizer.pre_tokenizer = pre_tokenizers.Sequence(
         [pre_tokenizers.Split(NUMBERS, "isolated"), pre_tokenizers.ByteLevel(add_prefix_space=False)]

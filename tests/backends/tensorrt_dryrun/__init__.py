@@ -1,12 +1,15 @@
-"""Torch-TensorRT at work on a machine that has neither a GPU nor TensorRT: what it would convert, and whether engines can be built.
+"""Torch-TensorRT at work on a machine that has neither a GPU nor TensorRT: what it would convert, and whether
+engines can be built.
 
-`dryrun` runs the released package's lowering, its registry of converters and its partitioner. TensorRT's Python bindings need
-three libraries of NVIDIA's, which are replaced by empty ones (`nvinfer.c`): importing works, building does not.
-`build` goes on to the converters and the builder of TensorRT-RTX, whose libraries come with a package of onnxruntime's: it makes
-engines on a CPU, for a GPU that is only said to be there. No engine is ever run.
+`dryrun` runs the released package's lowering, its registry of converters and its partitioner. TensorRT's
+Python bindings need three libraries of NVIDIA's, which are replaced by empty ones (`nvinfer.c`): importing
+works, building does not. `build` goes on to the converters and the builder of TensorRT-RTX, whose libraries
+come with a package of onnxruntime's: it makes engines on a CPU, for a GPU that is only said to be there. No
+engine is ever run.
 
-The packages are installed once, without what they depend on, into a folder of the user's caches; torch is the one of the tests.
-Each run is a process of its own (`report`), told by `GPU`, an H100's properties, that there is one. Not here: what is asserted.
+The packages are installed once, without what they depend on, into a folder of the user's caches; torch is the
+one of the tests. Each run is a process of its own (`report`), told by `GPU`, an H100's properties, that there
+is one. Not here: what is asserted.
 """
 
 from __future__ import annotations
@@ -28,7 +31,11 @@ TORCH = "2.13"  # the release of Torch-TensorRT below works with this one
 COMMON = ("torch-tensorrt==2.13.0", "dllist==2.0.0", "psutil>=7,<8")
 DRYRUN = (*COMMON, "tensorrt-cu13-bindings==11.0.0.114")
 BUILD = (*COMMON, "tensorrt-rtx-cu13-bindings==1.7.1.116", "onnxruntime-ep-nv-tensorrt-rtx-cu13==0.5.0")
-STUBS = {"NVINFER": "libnvinfer.so.11", "PLUGIN": "libnvinfer_plugin.so.11", "PARSER": "libnvonnxparser.so.11"}
+STUBS = {
+    "NVINFER": "libnvinfer.so.11",
+    "PLUGIN": "libnvinfer_plugin.so.11",
+    "PARSER": "libnvonnxparser.so.11",
+}
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]
@@ -40,10 +47,11 @@ class Unavailable(Exception):
 
 @dataclass(frozen=True)
 class Report:
-    """Of one graph: `operations` by name, how many of them are `supported`, `unsupported` ones by name, `engines`.
+    """Of one graph: `operations` by name, how many of them are `supported`, `unsupported` ones by name,
+    `engines`.
 
-    Of a dry run: whether torch gets the same from what is left of the graph before it would be converted (`alike`), and from a
-    file of it (`kept`). Of a build: `layers` of each engine, and its `size` in bytes.
+    Of a dry run: whether torch gets the same from what is left of the graph before it would be converted
+    (`alike`), and from a file of it (`kept`). Of a build: `layers` of each engine, and its `size` in bytes.
     """
 
     operations: dict[str, int]
@@ -77,10 +85,14 @@ def run(mode: str, graphs: Sequence[str]) -> dict[str, Report]:
 def _installed(mode: str) -> tuple[str, Path]:
     """Where the libraries and the packages are."""
     if not torch.__version__.startswith(f"{TORCH}."):
-        raise Unavailable(f"the dry run needs torch {TORCH}, which Torch-TensorRT {TORCH} works with, and this is {torch.__version__}")
+        raise Unavailable(
+            f"the dry run needs torch {TORCH}, which Torch-TensorRT {TORCH} works with, and this is {torch.__version__}"
+        )
     if sys.platform != "linux":
         raise Unavailable("the packages are those for Linux")
-    folder = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsldec" / f"tests-tensorrt-{mode}"
+    folder = (
+        Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "dsldec" / f"tests-tensorrt-{mode}"
+    )
     site, libraries = folder / "site", folder / "lib"
     if not (folder / "done").exists():
         shutil.rmtree(folder, ignore_errors=True)
@@ -99,10 +111,25 @@ def _installed(mode: str) -> tuple[str, Path]:
 def _install(packages: Sequence[str], site: Path) -> None:
     if importlib.util.find_spec("pip") is None:
         raise Unavailable("this Python has no pip to install Torch-TensorRT with")
-    command = [sys.executable, "-m", "pip", "install", "-q", "--no-deps", "--retries", "1", "--timeout", "10", "--target", str(site)]
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "install",
+        "-q",
+        "--no-deps",
+        "--retries",
+        "1",
+        "--timeout",
+        "10",
+        "--target",
+        str(site),
+    ]
     ran = subprocess.run([*command, *packages], capture_output=True, text=True, check=False)
     if ran.returncode:
-        raise Unavailable(f"Torch-TensorRT cannot be installed here: {(ran.stderr.strip().splitlines() or ['no reason given'])[-1]}")
+        raise Unavailable(
+            f"Torch-TensorRT cannot be installed here: {(ran.stderr.strip().splitlines() or ['no reason given'])[-1]}"
+        )
 
 
 def _compile_stubs(libraries: Path) -> None:
@@ -110,7 +137,10 @@ def _compile_stubs(libraries: Path) -> None:
     if compiler is None:
         raise Unavailable("there is no C compiler to make NVIDIA's libraries up with")
     for part, name in STUBS.items():
-        subprocess.run([compiler, "-shared", "-fPIC", f"-D{part}", "-o", libraries / name, HERE / "nvinfer.c"], check=True)
+        subprocess.run(
+            [compiler, "-shared", "-fPIC", f"-D{part}", "-o", libraries / name, HERE / "nvinfer.c"],
+            check=True,
+        )
 
 
 def _link(package: Path, libraries: Path) -> None:

@@ -1,4 +1,5 @@
-"""The graphs that are given to TensorRT: every shipped policy's step, any policy's text, and a small denoiser with a step in one.
+"""The graphs that are given to TensorRT: every shipped policy's step, any policy's text, and a small denoiser
+with a step in one.
 
 Not here: what is done with them (`report`, and the tests that need no package).
 """
@@ -9,8 +10,8 @@ import torch
 from torch import Tensor, nn
 
 import dsldec
-from dsldec.backends.form import FOR_ENGINES, Form
 from dsldec.backends.module import StepModule
+from dsldec.backends.numerics import FOR_ENGINES, Numerics
 from dsldec.backends.tensorrt import Flat, ModelAndStep
 
 B, L, T, V = 2, 48, 32, 300
@@ -18,7 +19,7 @@ MASK, EOS = 5, 3
 WITH_MODEL = "with_model"
 
 
-def graph(name: str, form: Form = FOR_ENGINES, window: int = T) -> tuple[nn.Module, tuple[Tensor, ...]]:
+def graph(name: str, form: Numerics = FOR_ENGINES, window: int = T) -> tuple[nn.Module, tuple[Tensor, ...]]:
     """A module of plain tensors, and inputs for it: the step of a policy (a name or a text), or `with_model`."""
     policy = dsldec.load("threshold" if name == WITH_MODEL else name)
     static = {name: policy.parameters[name] for name in policy.facts.static}
@@ -31,7 +32,12 @@ def graph(name: str, form: Form = FOR_ENGINES, window: int = T) -> tuple[nn.Modu
         first = (torch.full((B, L), MASK), torch.arange(8, 8 + window).expand(B, window).contiguous())
     else:
         first = (torch.randn(B, window, V, generator=generator), torch.full((B, window), MASK))
-    return Flat(module, list(state), list(step.params)), (*first, editable, *state.values(), *step.params.values())
+    return Flat(module, list(state), list(step.params)), (
+        *first,
+        editable,
+        *state.values(),
+        *step.params.values(),
+    )
 
 
 class Transformer(nn.Module):
@@ -40,7 +46,9 @@ class Transformer(nn.Module):
     def __init__(self, width: int = 32) -> None:
         super().__init__()
         self.tokens, self.places = nn.Embedding(V, width), nn.Embedding(L, width)
-        layer = nn.TransformerEncoderLayer(width, nhead=2, dim_feedforward=64, dropout=0.0, batch_first=True, norm_first=True)
+        layer = nn.TransformerEncoderLayer(
+            width, nhead=2, dim_feedforward=64, dropout=0.0, batch_first=True, norm_first=True
+        )
         self.layers = nn.TransformerEncoder(layer, num_layers=2, enable_nested_tensor=False)
         self.head = nn.Linear(width, V)
 

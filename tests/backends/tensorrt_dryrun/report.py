@@ -1,8 +1,10 @@
-"""What runs in a process of its own: pretends that there is a GPU, gives graphs to Torch-TensorRT and prints what it says of them.
+"""What runs in a process of its own: pretends that there is a GPU, gives graphs to Torch-TensorRT and prints
+what it says of them.
 
     python -m tests.backends.tensorrt_dryrun.report dryrun|build GRAPH...
 
-One line `REPORT {...}` a graph, a JSON object of what `Report` holds. Not here: where the packages come from (the package itself).
+One line `REPORT {...}` a graph, a JSON object of what `Report` holds. Not here: where the packages come from
+(the package itself).
 """
 
 from __future__ import annotations
@@ -23,7 +25,14 @@ import torch
 
 from .graphs import graph
 
-GPU = SimpleNamespace(name="NVIDIA H100", major=9, minor=0, total_memory=80 << 30, multi_processor_count=132, is_integrated=False)
+GPU = SimpleNamespace(
+    name="NVIDIA H100",
+    major=9,
+    minor=0,
+    total_memory=80 << 30,
+    multi_processor_count=132,
+    is_integrated=False,
+)
 
 
 def pretend() -> None:
@@ -45,7 +54,9 @@ def pretend() -> None:
 
 
 def name_bindings(mode: str) -> None:
-    """The bindings under the name that Torch-TensorRT knows; which it takes, it decides by the package it came in itself."""
+    """The bindings under the name that Torch-TensorRT knows; which it takes, it decides by the package it
+    came in itself.
+    """
     if mode == "build":
         importlib.metadata.packages_distributions = lambda: {"torch_tensorrt": ["torch-tensorrt-rtx"]}
         sys.modules["tensorrt_rtx"] = importlib.import_module("tensorrt_rtx_bindings")
@@ -54,7 +65,9 @@ def name_bindings(mode: str) -> None:
 
 
 class Watched:
-    """What the compiler notes of a graph; with `building`, its engines are converted and built, and only then left away."""
+    """What the compiler notes of a graph; with `building`, its engines are converted and built, and only then
+    left away.
+    """
 
     def __init__(self, compiler: Any, building: bool) -> None:
         self.noted: Any = None
@@ -67,7 +80,9 @@ class Watched:
     def _build(self, module: Any, inputs: Any, settings: Any, **_: Any) -> torch.nn.Module:
         conversion = importlib.import_module("torch_tensorrt.dynamo.conversion._conversion")
         types = conversion.infer_module_output_dtypes(module)
-        interpreter = conversion.TRTInterpreter(module, inputs, output_dtypes=types, compilation_settings=settings)
+        interpreter = conversion.TRTInterpreter(
+            module, inputs, output_dtypes=types, compilation_settings=settings
+        )
         interpreter._construct_trt_network_def()
         network, builder = interpreter.ctx.net, interpreter.builder
         engine = builder.build_serialized_network(network, builder.create_builder_config())
@@ -86,13 +101,20 @@ class NotRun(torch.nn.Module):
 def operations(module: torch.fx.GraphModule) -> Counter[str]:
     """The operations of a graph and of the graphs inside it, by name."""
     parts = [part for part in module.modules() if isinstance(part, torch.fx.GraphModule)]
-    nodes = [node for part in parts for node in part.graph.nodes if node.op == "call_function" and node.target is not operator.getitem]
+    nodes = [
+        node
+        for part in parts
+        for node in part.graph.nodes
+        if node.op == "call_function" and node.target is not operator.getitem
+    ]
     return Counter(str(node.target) for node in nodes)
 
 
 def alike(left: Sequence[torch.Tensor], right: Sequence[torch.Tensor]) -> bool:
     """To the last bits of reals: lowering writes some functions out."""
-    return all(torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) for a, b in zip(left, right, strict=True))
+    return all(
+        torch.allclose(a, b, rtol=1e-5, atol=1e-6, equal_nan=True) for a, b in zip(left, right, strict=True)
+    )
 
 
 def kept(compiled: torch.nn.Module, inputs: Sequence[torch.Tensor], library: Any) -> bool:
@@ -120,7 +142,9 @@ def main(mode: str, names: list[str]) -> None:
         module, inputs = graph(name)
         with torch.no_grad(), tempfile.TemporaryDirectory() as timings:
             program = torch.export.export(module, inputs)
-            of_mode: dict[str, Any] = {"dryrun": True, "require_full_compilation": False} if mode == "dryrun" else {}
+            of_mode: dict[str, Any] = (
+                {"dryrun": True, "require_full_compilation": False} if mode == "dryrun" else {}
+            )
             compiled = tensorrt.build(library, program, inputs, timings, device="cuda:0", **of_mode)
         noted = watched.noted
         report = {

@@ -1,6 +1,8 @@
-"""A tiny masked diffusion model as folders bring their own: one layer, rotary positions, written as code for transformers 4 was.
+"""A tiny masked diffusion model as folders bring their own: one layer, rotary positions, written as code for
+transformers 4 was.
 
-No `post_init`, a `tie_weights` without arguments, tied keys as a list, and frequencies that are computed when it is built.
+No `post_init`, a `tie_weights` without arguments, tied keys as a list, and frequencies that are computed when
+it is built.
 """
 
 import torch
@@ -14,7 +16,16 @@ from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
 class TinyConfig(PretrainedConfig):
     model_type = "tiny_own_code"
 
-    def __init__(self, d_model=16, vocab_size=50, max_sequence_length=64, heeds="keys", causal=False, gives="logits", **others):
+    def __init__(
+        self,
+        d_model=16,
+        vocab_size=50,
+        max_sequence_length=64,
+        heeds="keys",
+        causal=False,
+        gives="logits",
+        **others,
+    ):
         self.d_model, self.vocab_size, self.max_sequence_length = d_model, vocab_size, max_sequence_length
         self.heeds, self.causal, self.gives = heeds, causal, gives
         super().__init__(**others)
@@ -77,7 +88,11 @@ class TinyBody(nn.Module):
         elif self.config.heeds == "its own":
             block = torch.arange(x.shape[1], device=x.device) // 4
             attention_mask = (block <= block.unsqueeze(1))[None, None]
-        x = x + self.back(F.scaled_dot_product_attention(q, k, v, attn_mask=attention_mask, is_causal=self.config.causal).squeeze(1))
+        x = x + self.back(
+            F.scaled_dot_product_attention(
+                q, k, v, attn_mask=attention_mask, is_causal=self.config.causal
+            ).squeeze(1)
+        )
         return self.head(x)
 
 
@@ -117,7 +132,8 @@ class Llada2MoeModel(TinyModel):
     config_class = Llada2MoeConfig
 
     def __init__(self, config):
-        # LLaDA2 asks so where its modelling file is read; here its configuration, which is read without the model, is in one file with it.
+        # LLaDA2 asks so where its modelling file is read; here its configuration, which is read without the
+        # model, is in one file with it.
         from transformers.utils.import_utils import is_torch_fx_available
 
         assert not is_torch_fx_available()

@@ -1,15 +1,18 @@
-"""Forwards that reuse keys and values: which columns are fed, which are seen as they were, and what is kept of a forward.
+"""Forwards that reuse keys and values: which columns are fed, which are seen as they were, and what is kept
+of a forward.
 
-`prefix` and `dual` are for models that see the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's window is new the whole canvas is
-fed, and what stands outside the window is kept until the next one: to its left (`prefix`), or on both sides (`dual`). Then only
-the window, and with `prefix` all to its right, is fed. What is kept grows old while the window is written: an approximation.
-`exact` is for models that are causal between blocks: what stands left of a block never hears of it, so that keys and values of blocks
-that are written stay what they are. They are kept of the forward after their last token, which reads them anyway, so that no forward
-is made for keeping alone; the whole blocks of a prompt are read once, before the first.
+`prefix` and `dual` are for models that see the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's
+window is new the whole canvas is fed, and what stands outside the window is kept until the next one: to its
+left (`prefix`), or on both sides (`dual`). Then only the window, and with `prefix` all to its right, is fed.
+What is kept grows old while the window is written: an approximation. `exact` is for models that are causal
+between blocks: what stands left of a block never hears of it, so that keys and values of blocks that are
+written stay what they are. They are kept of the forward after their last token, which reads them anyway, so
+that no forward is made for keeping alone; the whole blocks of a prompt are read once, before the first.
 
-Drafts see what is kept of their row. A draft in a window that is new to its row is fed whole, as the step without drafts would feed it, and
-what lies behind it is not drafted: it would see what is not kept yet. So drafts change nothing under a cache either.
-Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here: attention (`models.kept`).
+Drafts see what is kept of their row. A draft in a window that is new to its row is fed whole, as the step
+without drafts would feed it, and what lies behind it is not drafted: it would see what is not kept yet. So
+drafts change nothing under a cache either. Shapes: B rows, L canvas length, W columns whose logits are
+wanted, V vocabulary, R rows fed. Not here: attention (`models.kv_cache`).
 """
 
 from __future__ import annotations
@@ -23,8 +26,9 @@ from torch import Tensor
 
 from ..checks.facts import Facts
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..models.denoiser import capability, kv_cache_of
 from ..spelling import option
-from .forward import Forward, Windows, called
+from .forward import Forward, WindowBounds, called
 from .logits import as_logits
 from .rows import Rows
 
@@ -33,9 +37,11 @@ NOWHERE = -1  # where the first column of a window would be
 
 
 @dataclass(frozen=True, slots=True)
-class Fed:
-    """One row as it is fed: columns `begin` to `end`, of its request's `length`; it sees what is kept left of column `left` and from
-    column `right` on. `keeps`: the columns, from and to, whose keys and values are worth keeping; `window` begins at this column."""
+class RowInput:
+    """One row as it is fed: columns `begin` to `end`, of its request's `length`; it sees what is kept left of
+    column `left` and from column `right` on. `keeps`: the columns, from and to, whose keys and values are
+    worth keeping; `window` begins at this column.
+    """
 
     row: int
     begin: int
@@ -56,22 +62,38 @@ class CachedForward(Forward):
         super().__init__(denoiser, rows, guidance, "batch", drafts)
         self.kind, self.block_length = kind, getattr(denoiser, "block_length", None) or 1
         self.looks = min(rows.longest, self.ahead if kind == "exact" else rows.positions)
-        self.views = [called(denoiser.kept, len(rows.start), rows.longest) for _ in range(self.rows_per_draft)]
-        self.window = [NOWHERE] * len(rows.start)  # first column of the window that each row's keys and values were kept for
+        self.views = [
+            called(kv_cache_of, denoiser, len(rows.start), rows.longest) for _ in range(self.rows_per_draft)
+        ]
+        self.window = [NOWHERE] * len(
+            rows.start
+        )  # first column of the window that each row's keys and values were kept for
         self.edge = [0] * len(rows.start)  # `exact`: the column that they end before
-        self.fed: list[Fed] = []  # how the rows were fed last,
+        self.fed: list[RowInput] = []  # how the rows were fed last,
         self.place: dict[int, int] = {}  # and where in the last call those are of which something may be kept
 
-    def __call__(self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: Windows) -> tuple[Tensor, Tensor | None]:
-        """See `Forward`. Rows of which something may be kept are fed in a call of their own, after the others."""
+    def __call__(
+        self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: WindowBounds
+    ) -> tuple[Tensor, Tensor | None]:
+        """See `Forward`. Rows of which something may be kept are fed in a call of their own, after the
+        others.
+        """
         start, end = windows()
         self.fed = [self._fed(*one) for one in zip(which, start.tolist(), end.tolist(), strict=True)]
         at = start.unsqueeze(1) + torch.arange(self.looks, device=start.device)
         parts = [list(range(len(which)))]
         if self.kind != "exact":
-            parts = [part for part in ([i for i, fed in enumerate(self.fed) if bool(fed.keeps) is new] for new in (False, True)) if part]
+            parts = [
+                part
+                for part in (
+                    [i for i, fed in enumerate(self.fed) if bool(fed.keeps) is new] for new in (False, True)
+                )
+                if part
+            ]
         self.place = {i: n for n, i in enumerate(parts[-1])}
-        logits = [self._call([self.fed[i] for i in part], canvases[part], index[part], at[part]) for part in parts]
+        logits = [
+            self._call([self.fed[i] for i in part], canvases[part], index[part], at[part]) for part in parts
+        ]
         if len(parts) == 1:
             return logits[0], start
         back = torch.tensor([i for part in parts for i in part], device=start.device).argsort()
@@ -83,7 +105,9 @@ class CachedForward(Forward):
         return self.rows.begin + start == torch.tensor(self.window, device=start.device)
 
     def keep(self, source: Tensor) -> None:
-        taken = {row: i for row, i in enumerate(source.tolist()) if i < len(self.fed) and self.fed[i].row == row}
+        taken = {
+            row: i for row, i in enumerate(source.tolist()) if i < len(self.fed) and self.fed[i].row == row
+        }
         self._keep({row: (self.place[i], self.fed[i]) for row, i in taken.items() if self.fed[i].keeps})
 
     def admit(self, rows: Sequence[int]) -> None:
@@ -91,31 +115,43 @@ class CachedForward(Forward):
         for row in rows:
             self.window[row], self.edge[row] = NOWHERE, 0
         begins = {row: self.rows.requests[row].begin // self.block_length * self.block_length for row in rows}
-        fed = [Fed(row, 0, begin, 0, begin, begin, begin, ((0, begin),)) for row, begin in begins.items() if self.kind == "exact" and begin]
+        fed = [
+            RowInput(row, 0, begin, 0, begin, begin, begin, ((0, begin),))
+            for row, begin in begins.items()
+            if self.kind == "exact" and begin
+        ]
         if not fed:
             return
         index = torch.tensor([one.row for one in fed], device=self.rows.device)
         self._call(fed, self.rows.start[index], index, torch.zeros_like(index).unsqueeze(1))
         self._keep({one.row: (n, one) for n, one in enumerate(fed)})
 
-    def _fed(self, row: int, start: int, end: int) -> Fed:
+    def _fed(self, row: int, start: int, end: int) -> RowInput:
         """How a row is fed whose window is from column `start` to `end`."""
         length = self.rows.requests[row].columns
         if self.kind == "exact":
             edge, final = self.edge[row], start - start % self.block_length
             until = min(start + self.looks, self.rows.requests[row].region.stop)
             until = min(length, -(-until // self.block_length) * self.block_length)
-            return Fed(row, edge, until, edge, length, length, start, ((edge, final),))
+            return RowInput(row, edge, until, edge, length, length, start, ((edge, final),))
         if self.window[row] != start:
             keeps = ((0, start), (end, length)) if self.kind == "dual" else ((0, start),)
-            return Fed(row, 0, length, 0, length, length, start, keeps)
-        return Fed(row, start, *((end, start, end) if self.kind == "dual" else (length, start, length)), length, start, ())
+            return RowInput(row, 0, length, 0, length, length, start, keeps)
+        return RowInput(
+            row,
+            start,
+            *((end, start, end) if self.kind == "dual" else (length, start, length)),
+            length,
+            start,
+            (),
+        )
 
-    def _call(self, fed: Sequence[Fed], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
+    def _call(self, fed: Sequence[RowInput], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
         """Logits `[R, W, V]` of some rows at columns `[R, W]`, those beyond what is fed taken from its end."""
         device = canvases.device
         begin, end, left, right, length = (
-            torch.tensor([getattr(one, name) for one in fed], device=device) for name in ("begin", "end", "left", "right", "length")
+            torch.tensor([getattr(one, name) for one in fed], device=device)
+            for name in ("begin", "end", "left", "right", "length")
         )
         width = max(one.end - one.begin for one in fed)
         columns = (begin.unsqueeze(1) + torch.arange(width, device=device)).clamp(max=canvases.shape[1] - 1)
@@ -123,12 +159,16 @@ class CachedForward(Forward):
         views = [canvases] if self.guidance is None else [canvases, self.without_prompt(canvases, index)]
         given = []
         for view, kept in zip(views, self.views, strict=True):
-            logits = called(kept, view.gather(1, columns), begin, end - begin, index, left, right, length, at=places)
+            logits = called(
+                kept, view.gather(1, columns), begin, end - begin, index, left, right, length, columns=places
+            )
             given.append(as_logits(logits, len(fed), places.shape[1], self.denoiser.vocab_size, device))
         return given[0] if self.guidance is None else self.guided(*given)
 
-    def _keep(self, taken: Mapping[int, tuple[int, Fed]]) -> None:
-        """Keeps, in each row of the batch, what the last call computed for one it was fed by: its place in the call, and how it was fed."""
+    def _keep(self, taken: Mapping[int, tuple[int, RowInput]]) -> None:
+        """Keeps, in each row of the batch, what the last call computed for one it was fed by: its place in
+        the call, and how it was fed.
+        """
         everywhere = range(len(self.rows.start))
         source = [taken[row][0] if row in taken else 0 for row in everywhere]
         for side in range(max((len(fed.keeps) for _, fed in taken.values()), default=0)):
@@ -136,20 +176,26 @@ class CachedForward(Forward):
             begin, end = ([one[which] for one in ranges] for which in (0, 1))
             if begin != end:
                 for kept in self.views:
-                    called(kept.keep, *(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)))
+                    called(
+                        kept.store,
+                        *(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)),
+                    )
         for row, (_, fed) in taken.items():
             self.window[row], self.edge[row] = fed.window, fed.keeps[0][1]
 
 
-def forwarding(denoiser: Any, rows: Rows, guidance: float | None, packing: str, drafts: int, cache: str) -> Forward:
-    """What feeds the rows of a batch. `cache` is one of those that `chosen` gives."""
+def forwarding(
+    denoiser: Any, rows: Rows, guidance: float | None, packing: str, drafts: int, cache: str
+) -> Forward:
+    """What feeds the rows of a batch. `cache` is one of those that `resolve_cache` gives."""
     if cache == "none":
         return Forward(denoiser, rows, guidance, packing, drafts)
     return CachedForward(denoiser, rows, guidance, drafts, cache)
 
 
-def chosen(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
-    """The cache for a model and a policy: the one asked for, or, for `auto`, `exact` where it can be had and else none.
+def resolve_cache(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
+    """The cache for a model and a policy: the one asked for, or, for `auto`, `exact` where it can be had and
+    else none.
 
     Raises `UsageError` (E0414) for one that the model or the policy does not allow.
     """
@@ -161,7 +207,7 @@ def chosen(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
         message, help = problem
         raise UsageError(Diagnostic("E0414", f"the cache `{asked}` cannot be used: {message}", help=help))
     if asked != "none":
-        denoiser.kept(1, 1)  # raises where the model's code does not allow it
+        kv_cache_of(denoiser, 1, 1)  # raises where the model's code does not allow it
     return asked
 
 
@@ -175,14 +221,16 @@ def require_known(asked: str) -> None:
 
 def _can_keep(denoiser: Any) -> bool:
     try:
-        return hasattr(denoiser, "kept") and denoiser.kept(1, 1) is not None
+        return kv_cache_of(denoiser, 1, 1) is not None
     except UsageError:
         return False
 
 
-def _refused(asked: str, denoiser: Any, facts: Facts, packing: str, in_blocks: bool) -> tuple[str, str] | None:
+def _refused(
+    asked: str, denoiser: Any, facts: Facts, packing: str, in_blocks: bool
+) -> tuple[str, str] | None:
     """Why a cache cannot be used, and what to do."""
-    if not hasattr(denoiser, "kept"):
+    if capability(denoiser, "kv_cache") is None:
         return (
             "this denoiser keeps no keys and values",
             f"load the model with `from_pretrained`, or decode without: {option('cache', 'none')}",
@@ -203,5 +251,8 @@ def _refused(asked: str, denoiser: Any, facts: Facts, packing: str, in_blocks: b
             f"{option('cache', 'none')}, or a policy that writes in `window blocks(n)`",
         )
     if packing != "batch":
-        return f"{option('verify_rows', 'sequential')} feeds each row alone, and keeps nothing", f"write {option('verify_rows', 'batch')}"
+        return (
+            f"{option('verify_rows', 'sequential')} feeds each row alone, and keeps nothing",
+            f"write {option('verify_rows', 'batch')}",
+        )
     return None

@@ -1,9 +1,8 @@
 """Reads the arguments that the caller of `generate` wrote from the frame of `generate`.
 
-A function given as `custom_generate=` gets arguments that `generate` itself made, too. It does not get the streamer,
-the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame tells both apart: an argument
-that a version adds is in no call.
-Not here: which arguments have a meaning (`asked`).
+A function given as `custom_generate=` gets arguments that `generate` itself made, too. It does not get the
+streamer, the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame tells both
+apart: an argument that a version adds is in no call. Not here: which arguments have a meaning (`generate_arguments`).
 """
 
 from __future__ import annotations
@@ -21,7 +20,9 @@ IN_ORDER = (
     "inputs", "generation_config", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "synced_gpus", "assistant_model",
     "streamer", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate",
 )  # fmt: skip
-PARAMETERS = tuple(name for name in IN_ORDER if name not in ("inputs", "generation_config", "streamer", "custom_generate"))
+PARAMETERS = tuple(
+    name for name in IN_ORDER if name not in ("inputs", "generation_config", "streamer", "custom_generate")
+)
 NAMED = frozenset(IN_ORDER)
 
 
@@ -59,7 +60,9 @@ def calling(arguments: Mapping[str, Any]) -> Iterator[None]:
 
 
 def written(model: Any) -> Written | None:
-    """The caller's arguments; None where no frame holds them, as in compiled code. Call it within `custom_generate`."""
+    """The caller's arguments; None where no frame holds them, as in compiled code. Call it within
+    `custom_generate`.
+    """
     frame = _frame_of_generate(model)
     if frame is None:
         return _CALL.get()
@@ -69,17 +72,29 @@ def written(model: Any) -> Written | None:
     keywords = dict(keywords) if isinstance(keywords, Mapping) else {}
     # `generate` may have filled in a parameter that nobody here has heard of: its caller's call tells.
     above = {} if frame.f_back is None else frame.f_back.f_locals.get("kwargs")
-    news = {name: above[name] for name in names if name not in NAMED and isinstance(above, Mapping) and name in above}
+    news = {
+        name: above[name]
+        for name in names
+        if name not in NAMED and isinstance(above, Mapping) and name in above
+    }
     named = {name: values.get(name, keywords.get(name)) for name in NAMED}
     if not _of_transformers(frame.f_globals.get("__name__")):
         # Code of somebody else's may keep what it made under the name of what it was given.
-        named |= {name: not_of_transformers(named[name]) for name in ("logits_processor", "stopping_criteria")}
+        named |= {
+            name: not_of_transformers(named[name]) for name in ("logits_processor", "stopping_criteria")
+        }
     return Written(named, keywords | news)
 
 
 def not_of_transformers(made: Any) -> Any:
-    """Of processors and criteria those that transformers has no class for: its own it makes out of the configuration."""
-    return [one for one in made if not _of_transformers(type(one).__module__)] if isinstance(made, list | tuple) else made
+    """Of processors and criteria those that transformers has no class for: its own it makes out of the
+    configuration.
+    """
+    return (
+        [one for one in made if not _of_transformers(type(one).__module__)]
+        if isinstance(made, list | tuple)
+        else made
+    )
 
 
 def _of_transformers(module: Any) -> bool:
@@ -87,7 +102,9 @@ def _of_transformers(module: Any) -> bool:
 
 
 def _frame_of_generate(model: Any) -> FrameType | None:
-    """The nearest `generate` of the model, be it transformers', a subclass's own, or one that somebody put in its place."""
+    """The nearest `generate` of the model, be it transformers', a subclass's own, or one that somebody put in
+    its place.
+    """
     frame = inspect.currentframe()
     while frame is not None:
         code = frame.f_code
@@ -100,5 +117,7 @@ def _frame_of_generate(model: Any) -> FrameType | None:
 
 def _catch_all(code: Any) -> str:
     """The name of `**kwargs`."""
-    name: str = code.co_varnames[code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)]
+    name: str = code.co_varnames[
+        code.co_argcount + code.co_kwonlyargcount + bool(code.co_flags & inspect.CO_VARARGS)
+    ]
     return name

@@ -1,10 +1,11 @@
 """What was asked of transformers' `generate`, and whether a policy can answer it.
 
-Some arguments have no meaning where a policy decides: one that would change the ids is refused, one that asks for chance where the policy
-takes none is told to have no effect. What only the model's own `generation_config.json` says of these is passed over, as
-`from_pretrained` does. A name that nobody here has heard of is refused in the call itself, where only its caller writes; in a
-configuration, which libraries fill in too, it is told to have no effect; what `generate` made for itself passes.
-Not here: where that stands (`written`), decoding (`transformers`).
+Some arguments have no meaning where a policy decides: one that would change the ids is refused, one that asks
+for chance where the policy takes none is told to have no effect. What only the model's own
+`generation_config.json` says of these is passed over, as `from_pretrained` does. A name that nobody here has
+heard of is refused in the call itself, where only its caller writes; in a configuration, which libraries fill
+in too, it is told to have no effect; what `generate` made for itself passes. Not here: where that stands
+(`call_site`), decoding (`transformers`).
 """
 
 from __future__ import annotations
@@ -21,12 +22,14 @@ from transformers import GenerationConfig
 
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
-from .written import PARAMETERS, Written, not_of_transformers, written
+from .call_site import PARAMETERS, Written, not_of_transformers, written
 
 log = logging.getLogger("dsldec")
 
 # Fields of a generation configuration.
-HEEDED = frozenset("max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences".split())
+HEEDED = frozenset(
+    "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences".split()
+)
 # How transformers computes and what it stores; and what only counts beside an argument that is refused.
 WITHOUT_EFFECT = frozenset(
     "use_cache cache_implementation cache_config max_cache_len compile_config disable_compile low_memory prefill_chunk_size "
@@ -34,7 +37,17 @@ WITHOUT_EFFECT = frozenset(
     "num_assistant_tokens num_assistant_tokens_schedule assistant_confidence_threshold assistant_lookbehind target_lookbehind "
     "assistant_early_exit assistant_ensemble_weight max_matching_ngram_size is_assistant".split()
 )
-SAMPLING = ("do_sample", "temperature", "top_k", "top_p", "min_p", "top_h", "typical_p", "epsilon_cutoff", "eta_cutoff")
+SAMPLING = (
+    "do_sample",
+    "temperature",
+    "top_k",
+    "top_p",
+    "min_p",
+    "top_h",
+    "typical_p",
+    "epsilon_cutoff",
+    "eta_cutoff",
+)
 MEANINGLESS = frozenset(
     "bad_words_ids begin_suppress_tokens constraints dola_layers encoder_no_repeat_ngram_size encoder_repetition_penalty "
     "exponential_decay_length_penalty force_words_ids forced_bos_token_id forced_eos_token_id guidance_scale max_time min_length "
@@ -44,15 +57,21 @@ MEANINGLESS = frozenset(
 )
 KNOWN = HEEDED | WITHOUT_EFFECT | MEANINGLESS | frozenset(SAMPLING)
 # Keywords that are in no configuration: what is heeded, and how transformers computes.
-HEEDED_KEYWORDS = frozenset("input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split())
+HEEDED_KEYWORDS = frozenset(
+    "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split()
+)
 COMPUTING = frozenset("logits_to_keep cache_position".split())
-# What `generate` is known to make for a step from left to right: only asked where nobody tells what its caller wrote.
-MADE_BY_GENERATE = HEEDED_KEYWORDS | COMPUTING | frozenset("use_cache cache past_key_values position_ids".split())
+# What `generate` is known to make for a step from left to right: only asked where nobody tells what its
+# caller wrote.
+MADE_BY_GENERATE = (
+    HEEDED_KEYWORDS | COMPUTING | frozenset("use_cache cache past_key_values position_ids".split())
+)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Asked:
-    """One call: what holds (`config`), what the model says for itself (`own`), and what the caller wrote (`keywords`, `parameters`).
+class GenerateCall:
+    """One call: what holds (`config`), what the model says for itself (`own`), and what the caller wrote
+    (`keywords`, `parameters`).
 
     `guessed`: keywords of which nobody can tell who wrote them.
     """
@@ -74,48 +93,60 @@ class Asked:
 
     def _is_own(self, name: str, value: Any) -> bool:
         # `generate` takes the model's configuration through a dict, and what is an object becomes one.
-        return _same(value, getattr(self.own, name, None)) or (isinstance(value, dict) and _same(value, self.own.to_dict().get(name)))
+        return _same(value, getattr(self.own, name, None)) or (
+            isinstance(value, dict) and _same(value, self.own.to_dict().get(name))
+        )
 
 
-def asked_of_generate(model: Any, config: Any, model_kwargs: Mapping[str, Any], passed: Mapping[str, Any], streamer: Any) -> Asked:
-    """The call that a custom generate function is in the middle of; `passed` are those of PARAMETERS that it was given."""
+def asked_of_generate(
+    model: Any, config: Any, model_kwargs: Mapping[str, Any], passed: Mapping[str, Any], streamer: Any
+) -> GenerateCall:
+    """The call that a custom generate function is in the middle of; `passed` are those of PARAMETERS that it
+    was given.
+    """
     own, said = getattr(model, "generation_config", None) or GenerationConfig(), written(model)
     if said is None:
         # Without its caller's words: what `generate` was given and what it made are in one list.
         theirs = {name: not_of_transformers(value) for name, value in passed.items()}
-        return Asked(config or own, own, model_kwargs, {}, theirs, streamer, model_kwargs)
+        return GenerateCall(config or own, own, model_kwargs, {}, theirs, streamer, model_kwargs)
     return asked_by(said, config or own, own, model_kwargs, streamer)
 
 
-def asked_by(said: Written, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None) -> Asked:
+def asked_by(
+    said: Written, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None
+) -> GenerateCall:
     """The call whose caller wrote this."""
     parameters = {name: said.parameters.get(name) for name in PARAMETERS}
-    return Asked(config, own, model_kwargs, said.keywords, parameters, streamer or said.parameters.get("streamer"))
+    return GenerateCall(
+        config, own, model_kwargs, said.keywords, parameters, streamer or said.parameters.get("streamer")
+    )
 
 
-def require_answerable(asked: Asked, policy: Policy) -> None:
+def require_answerable(asked: GenerateCall, policy: Policy) -> None:
     """Raise `UsageError` (E0409) for what would change the ids and cannot."""
     if refused := [*_of_config(asked), *_of_call(asked)]:
-        raise meaningless(*dict.fromkeys(refused))
+        raise unsupported_argument(*dict.fromkeys(refused))
     if asked.config.num_return_sequences not in (None, 1) and policy.facts.deterministic:
         message = f"`num_return_sequences` asks for several answers, and the policy `{policy.name}` has one: it draws nothing at random"
-        raise UsageError(Diagnostic("E0409", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"))
+        raise UsageError(
+            Diagnostic(
+                "E0409", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
+            )
+        )
 
 
-def meaningless(*names: str) -> UsageError:
-    message = (
-        f"{', '.join(f'`{name}`' for name in names)} of `generate` {'has' if len(names) == 1 else 'have'} no meaning where a policy decides"
-    )
+def unsupported_argument(*names: str) -> UsageError:
+    message = f"{', '.join(f'`{name}`' for name in names)} of `generate` {'has' if len(names) == 1 else 'have'} no meaning where a policy decides"
     help = "leave it out; which tokens may be written stands in the policy: `logits ban(ids)`, `logits bias(table)`, `commit ...`"
     return UsageError(Diagnostic("E0409", message, help=help))
 
 
-def _of_config(asked: Asked) -> Iterator[str]:
+def _of_config(asked: GenerateCall) -> Iterator[str]:
     refused = MEANINGLESS | {name for name in asked.keywords if name not in KNOWN}
     return (name for name in vars(asked.config) if name in refused and asked.value(name) is not None)
 
 
-def _of_call(asked: Asked) -> Iterator[str]:
+def _of_call(asked: GenerateCall) -> Iterator[str]:
     # Lists of processors and criteria may be empty; models and tensors have no truth of their own.
     yield from (name for name, value in asked.parameters.items() if not _is_nothing(value))
     for name, value in asked.keywords.items():
@@ -123,7 +154,11 @@ def _of_call(asked: Asked) -> Iterator[str]:
         if not passes and not _is_nothing(value) and not _of_one_text(name, value):
             yield name
     for name, value in (asked.guessed or {}).items():
-        if name in ("inputs_embeds", "token_type_ids") and value is not None and not _of_one_text(name, value):
+        if (
+            name in ("inputs_embeds", "token_type_ids")
+            and value is not None
+            and not _of_one_text(name, value)
+        ):
             yield name
 
 
@@ -132,13 +167,16 @@ def _of_one_text(name: str, value: Any) -> bool:
     return name == "token_type_ids" and not bool(torch.as_tensor(value).any())
 
 
-def without_effect(asked: Asked, policy: Policy) -> Iterator[Diagnostic]:
+def ignored_argument_warnings(asked: GenerateCall, policy: Policy) -> Iterator[Diagnostic]:
     """Warnings (W0401): sampling options that have no effect under the policy, and unknown names."""
     names = [name for name in SAMPLING if asked.value(name) is not None]
     draws = not policy.facts.deterministic
     if draws:
         # No chance at all is the other way to say that none is to be taken.
-        greedy = {"do_sample=False": asked.keywords.get("do_sample"), "temperature=0": _number(asked, "temperature")}
+        greedy = {
+            "do_sample=False": asked.keywords.get("do_sample"),
+            "temperature=0": _number(asked, "temperature"),
+        }
         names = [name for name in names if name != "do_sample"] if asked.config.do_sample else []
         names += [name for name, value in greedy.items() if value is not None and not value]
     elif not asked.config.do_sample:
@@ -147,21 +185,25 @@ def without_effect(asked: Asked, policy: Policy) -> Iterator[Diagnostic]:
         takes = "draws as it says itself" if draws else "takes the likeliest token"
         message = f"{_quoted(names)} of `generate` has no effect: the policy `{policy.name}` {takes}"
         yield Diagnostic(
-            "W0401", message, help="how a token is drawn stands in the policy: `draw gumbel(temperature=0.7)`, or `draw argmax`"
+            "W0401",
+            message,
+            help="how a token is drawn stands in the policy: `draw gumbel(temperature=0.7)`, or `draw argmax`",
         )
     if unknown := [*_unheard(asked)]:
         message = f"{_quoted(unknown)} of `generate` has no effect: a policy decides, and dsldec does not know what that would be"
-        yield Diagnostic("W0401", message, help="leave it out; what decides how the model decodes stands in the policy")
+        yield Diagnostic(
+            "W0401", message, help="leave it out; what decides how the model decodes stands in the policy"
+        )
 
 
-def _number(asked: Asked, name: str) -> float | None:
+def _number(asked: GenerateCall, name: str) -> float | None:
     """A field that the caller set to a number."""
     value = getattr(asked.config, name, None)
     own = name not in asked.keywords and _same(value, getattr(asked.own, name, None))
     return None if own or not isinstance(value, int | float) else float(value)
 
 
-def _unheard(asked: Asked) -> Iterator[str]:
+def _unheard(asked: GenerateCall) -> Iterator[str]:
     for name in vars(asked.config):
         if name not in KNOWN and not name.startswith("_") and asked.value(name) is not None:
             yield name
@@ -176,7 +218,9 @@ def _quoted(names: list[str]) -> str:
 
 @functools.cache
 def _defaults() -> Mapping[str, Any]:
-    """The default values of the installed transformers. Since 5.0, a new configuration holds None in their place."""
+    """The default values of the installed transformers. Since 5.0, a new configuration holds None in their
+    place.
+    """
     default: Any = GenerationConfig()
     # A scale of 1 guides nothing, and only the text of transformers says so.
     said = {name: value for name, value in vars(default).items() if value is not None}
@@ -197,23 +241,31 @@ def _same(one: Any, other: Any) -> bool:
     if one is other:
         return True
     try:
-        return torch.equal(one, other) if isinstance(one, Tensor) and isinstance(other, Tensor) else bool(one == other)
+        return (
+            torch.equal(one, other)
+            if isinstance(one, Tensor) and isinstance(other, Tensor)
+            else bool(one == other)
+        )
     except Exception:
         return False
 
 
 def unpadded(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
-    """The prompts of `input_ids [B, L]`, without what stands left of them. Raises `UsageError` (E0409) for padding elsewhere."""
+    """The prompts of `input_ids [B, L]`, without what stands left of them. Raises `UsageError` (E0409) for
+    padding elsewhere.
+    """
     if attention_mask is None:
         return [[int(one) for one in row] for row in input_ids.tolist()]
     filled = attention_mask.bool()
     if bool((filled[:, :-1] & ~filled[:, 1:]).any()):
         message = "the attention mask hides something on the right of a prompt or within it, and answers are written right after a prompt"
-        raise UsageError(Diagnostic("E0409", message, help='pad on the left: `tokenizer.padding_side = "left"`'))
+        raise UsageError(
+            Diagnostic("E0409", message, help='pad on the left: `tokenizer.padding_side = "left"`')
+        )
     return [ids[mask].tolist() for ids, mask in zip(input_ids, filled.to(input_ids.device), strict=True)]
 
 
-def ends_asked(asked: Asked) -> list[int]:
+def stop_ids_asked(asked: GenerateCall) -> list[int]:
     """The ids that the caller says an answer ends at; none where the model says the same."""
     given = asked.config.eos_token_id
     if given is None or (_same(given, asked.own.eos_token_id) and "eos_token_id" not in asked.keywords):

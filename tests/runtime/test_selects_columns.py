@@ -1,4 +1,6 @@
-"""A denoiser that is asked for some columns' logits gives what one that is asked for all gives, and is asked for few."""
+"""A denoiser that is asked for some columns' logits gives what one that is asked for all gives, and is asked
+for few.
+"""
 
 from __future__ import annotations
 
@@ -33,29 +35,31 @@ class Ending(ToyDenoiser):
 
     def __call__(self, ids: Tensor) -> Tensor:
         logits = super().__call__(ids)
-        logits[:, :, EOS] = torch.where(((ids != MASK).sum(1) > 9) & (ids[:, 0] % 3 == 1), 9.0, -32.0).unsqueeze(1)
+        logits[:, :, EOS] = torch.where(
+            ((ids != MASK).sum(1) > 9) & (ids[:, 0] % 3 == 1), 9.0, -32.0
+        ).unsqueeze(1)
         return logits
 
 
-class Chooses:
+class SelectsColumns:
     """Any denoiser, asked for some columns; `widths` holds of how many."""
 
-    chooses = True
+    selects_columns = True
 
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser
         self.widths: list[int] = []
 
-    def __call__(self, ids: Tensor, at: Tensor | None = None, **how: Any) -> Tensor:
+    def __call__(self, ids: Tensor, columns: Tensor | None = None, **how: Any) -> Tensor:
         logits: Tensor = self.denoiser(ids, **how)
-        if at is None:
+        if columns is None:
             self.widths.append(ids.shape[1])
             return logits
-        assert at.dtype == torch.int64
-        assert at.shape[0] == ids.shape[0]
-        assert 0 <= int(at.min()) <= int(at.max()) < ids.shape[1]
-        self.widths.append(at.shape[1])
-        return torch.stack([row[columns] for row, columns in zip(logits, at, strict=True)])
+        assert columns.dtype == torch.int64
+        assert columns.shape[0] == ids.shape[0]
+        assert 0 <= int(columns.min()) <= int(columns.max()) < ids.shape[1]
+        self.widths.append(columns.shape[1])
+        return torch.stack([row[which] for row, which in zip(logits, columns, strict=True)])
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self.denoiser, name)
@@ -64,7 +68,16 @@ class Chooses:
 def told(decoded: Decoded) -> str:
     """All that is said."""
     return repr(
-        (decoded.ids, decoded.forwards, decoded.rows, decoded.tokens, decoded.proposed, decoded.accepted, decoded.trace, decoded.errors)
+        (
+            decoded.ids,
+            decoded.forwards,
+            decoded.rows,
+            decoded.tokens,
+            decoded.proposed,
+            decoded.accepted,
+            decoded.trace,
+            decoded.errors,
+        )
     )
 
 
@@ -72,9 +85,9 @@ def assert_same(denoiser: Any, prompts: list[list[int]], of: dsldec.Policy, most
     """With chosen columns as without; of no more than so many columns, where there are more."""
     how = {"gen_length": LENGTH, "backend": "eager", "trace": True, "batch": 3, **how}
     whole = dsldec.decode(denoiser, prompts, of, **how)
-    chooses = Chooses(denoiser)
-    assert told(dsldec.decode(chooses, prompts, of, **how)) == told(whole)
-    assert max(chooses.widths) <= most
+    selects = SelectsColumns(denoiser)
+    assert told(dsldec.decode(selects, prompts, of, **how)) == told(whole)
+    assert max(selects.widths) <= most
 
 
 def drafts_of(name: str) -> tuple[int | None, ...]:
@@ -82,7 +95,9 @@ def drafts_of(name: str) -> tuple[int | None, ...]:
 
 
 @pytest.mark.parametrize("verify_rows", ["batch", "sequential"])
-@pytest.mark.parametrize("name", [*dsldec.shipped_policies(), *WINDOWS], ids=lambda name: name[:20].replace("\n", " "))
+@pytest.mark.parametrize(
+    "name", [*dsldec.shipped_policies(), *WINDOWS], ids=lambda name: name[:20].replace("\n", " ")
+)
 def test_chosen_columns_are_enough(name: str, verify_rows: str) -> None:
     of = dsldec.load(name, **({"block": BLOCK} if "\n" not in name else {}))
     for drafts in drafts_of(name)[-1:] if verify_rows == "sequential" else drafts_of(name):
@@ -90,11 +105,19 @@ def test_chosen_columns_are_enough(name: str, verify_rows: str) -> None:
         assert_same(Padded(Ending(7, 1.0)), PROMPTS, of, most, lookahead=drafts, verify_rows=verify_rows)
 
 
-@pytest.mark.parametrize("name", ["static", "factor", GUIDED, SLIDING], ids=lambda name: name[:20].replace("\n", " "))
+@pytest.mark.parametrize(
+    "name", ["static", "factor", GUIDED, SLIDING], ids=lambda name: name[:20].replace("\n", " ")
+)
 def test_of_a_plain_callable_too(name: str) -> None:
     of = dsldec.load(name, **({"block": 2} if "\n" not in name else {}))
     for drafts in (1, 3):
-        assert_same(Ending(7, 1.0), [[1, 2, 3]] * 2 + [[8, 9], [4, 0, 9]], of, WINDOWS.get(name, 2) * drafts, lookahead=drafts)
+        assert_same(
+            Ending(7, 1.0),
+            [[1, 2, 3]] * 2 + [[8, 9], [4, 0, 9]],
+            of,
+            WINDOWS.get(name, 2) * drafts,
+            lookahead=drafts,
+        )
 
 
 @pytest.mark.parametrize("name", RULES)
@@ -105,12 +128,21 @@ def test_of_infillings_too(name: str) -> None:
     window = of.facts.block_length(region, of.parameters)
     texts = [[8] * 9 + text + [3] * 5 for text in TEXTS.values()]
     for drafts in (1, 3):
-        assert_same(Padded(Ending(3, 1.0)), texts, of, window if drafts == 1 else region, infill=True, lookahead=drafts)
+        assert_same(
+            Padded(Ending(3, 1.0)),
+            texts,
+            of,
+            window if drafts == 1 else region,
+            infill=True,
+            lookahead=drafts,
+        )
     masks_alone = [[*prompt, *[MASK] * LENGTH] for prompt in PROMPTS]
     assert_same(Padded(Ending(3, 1.0)), masks_alone, of, 3 * min(window, LENGTH), infill=True, lookahead=3)
 
 
-@pytest.mark.parametrize("name", ["static", "factor", GUIDED, SLIDING, UNTIL], ids=lambda name: name[:20].replace("\n", " "))
+@pytest.mark.parametrize(
+    "name", ["static", "factor", GUIDED, SLIDING, UNTIL], ids=lambda name: name[:20].replace("\n", " ")
+)
 def test_of_models_that_see_blocks_too(name: str) -> None:
     class InBlocks(Padded):
         block_length = 4
@@ -129,7 +161,9 @@ def test_of_random_policies_too() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", [name for name in (*dsldec.shipped_policies(), *WINDOWS) if len(drafts_of(name)) > 1])
+@pytest.mark.parametrize(
+    "name", [name for name in (*dsldec.shipped_policies(), *WINDOWS) if len(drafts_of(name)) > 1]
+)
 def test_of_more_drafts_too(name: str) -> None:
     of = dsldec.load(name, **({"block": BLOCK} if "\n" not in name else {}))
     for drafts in (2, 4, 6):
@@ -148,6 +182,6 @@ def test_of_many_random_policies_too() -> None:
 
 
 def test_where_all_is_read_nothing_is_chosen() -> None:
-    chooses = Chooses(ToyDenoiser(7, 1.0))
-    dsldec.decode(chooses, [[]], "static", gen_length=8, backend="eager")
-    assert chooses.widths == [8] * 8
+    selects = SelectsColumns(ToyDenoiser(7, 1.0))
+    dsldec.decode(selects, [[]], "static", gen_length=8, backend="eager")
+    assert selects.widths == [8] * 8

@@ -1,7 +1,8 @@
 """One step of the policy in every row of a batch: from a moment and logits to the next moment.
 
-Shapes: B rows, L canvas length, T window positions, V vocabulary, R rows fed to the denoiser. Pure: nothing given is changed, so that a
-step can be made as if (a draft) and made again. Not here: where logits come from (`forward`), which moments are kept (`lookahead`).
+Shapes: B rows, L canvas length, T window positions, V vocabulary, R rows fed to the denoiser. Pure: nothing
+given is changed, so that a step can be made as if (a draft) and made again. Not here: where logits come from
+(`forward`), which moments are kept (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -12,39 +13,51 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..backends.step import State, Step
+from ..backends.step import Step, StepState
 from .rows import Rows
 from .windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
-class Moment:
+class BatchState:
     """Where the rows of a batch stand between two steps.
 
-    `canvas [B, L + T]` int64 (see `Rows`), `window_end [B]` of the window before it is placed anew, `state` what the step carries,
-    `finished [B]` bool: nothing is left to do, `failed [B]` bool: the last logits were no numbers, and nothing was written.
+    `canvas [B, L + T]` int64 (see `Rows`), `window_end [B]` of the window before it is placed anew, `state`
+    what the step carries, `finished [B]` bool: nothing is left to do, `failed [B]` bool: the last logits were
+    no numbers, and nothing was written.
     """
 
     canvas: Tensor
     window_end: Tensor
-    state: State
+    state: StepState
     finished: Tensor
     failed: Tensor
 
     @property
-    def over(self) -> Tensor:
+    def ended(self) -> Tensor:
         """`[B]` bool: no step follows."""
         return self.finished | self.failed
 
-    def same(self, other: Moment) -> Tensor:
-        """`[B]` bool: equal canvases, and both are over or neither is. A forward sees no more than the canvas."""
-        return (self.canvas == other.canvas).all(1) & (self.over == other.over)
+    def same(self, other: BatchState) -> Tensor:
+        """`[B]` bool: equal canvases, and both are over or neither is. A forward sees no more than the
+        canvas.
+        """
+        return (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
 
-    def where(self, rows: Tensor, other: Moment) -> Moment:
+    def where(self, rows: Tensor, other: BatchState) -> BatchState:
         """This moment in the rows `[B]` bool, the other one in the rest."""
         state = {name: _where(rows, value, other.state[name]) for name, value in self.state.items()}
-        canvas, window_end = _where(rows, self.canvas, other.canvas), _where(rows, self.window_end, other.window_end)
-        return Moment(canvas, window_end, state, _where(rows, self.finished, other.finished), _where(rows, self.failed, other.failed))
+        canvas, window_end = (
+            _where(rows, self.canvas, other.canvas),
+            _where(rows, self.window_end, other.window_end),
+        )
+        return BatchState(
+            canvas,
+            window_end,
+            state,
+            _where(rows, self.finished, other.finished),
+            _where(rows, self.failed, other.failed),
+        )
 
 
 def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
@@ -52,9 +65,10 @@ def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class Seen:
-    """What the denoiser said: `logits [R, W, V]` of W columns from `first [R]` on, and which of its rows each row of the batch looks at,
-    `source [B]`. `first` is `None` where all rows begin at column 0."""
+class ForwardOutput:
+    """What the denoiser said: `logits [R, W, V]` of W columns from `first [R]` on, and which of its rows each
+    row of the batch looks at, `source [B]`. `first` is `None` where all rows begin at column 0.
+    """
 
     logits: Tensor
     source: Tensor
@@ -67,25 +81,31 @@ class Seen:
 
 
 @dataclass(frozen=True, slots=True)
-class Stepped:
-    """The moment after a step, and what the step looked at: columns `[B, T]`, which of them are its window's, and logits `[B, T, V]`."""
+class StepResult:
+    """The moment after a step, and what the step looked at: columns `[B, T]`, which of them are its window's,
+    and logits `[B, T, V]`.
+    """
 
-    moment: Moment
+    after: BatchState
     window_start: Tensor
     columns: Tensor
     inside: Tensor
     logits: Tensor
 
 
-class Advance:
-    """Steps of one policy on one batch, called with a moment and what was seen of its canvas (or of an older one: a draft)."""
+class StepRunner:
+    """Steps of one policy on one batch, called with a moment and what was seen of its canvas (or of an older
+    one: a draft).
+    """
 
     def __init__(self, step: Step, rows: Rows, windows: Windows, *, stop_at_eos: bool) -> None:
         self.step, self.rows, self.windows = step, rows, windows
         self.stop_at_eos = stop_at_eos and rows.eos_id is not None
-        self.params: Mapping[str, Tensor] = {name: value.to(rows.start.device) for name, value in step.params.items()}
+        self.params: Mapping[str, Tensor] = {
+            name: value.to(rows.start.device) for name, value in step.params.items()
+        }
 
-    def first(self, keys: Tensor, vocab_size: int) -> Moment:
+    def first(self, keys: Tensor, vocab_size: int) -> BatchState:
         """Before the first step; `keys [B]`: what each row's random numbers start from."""
         batch, device = len(self.rows.start), self.rows.start.device
         state = self.step.start(batch, self.rows.positions, device, vocab_size=vocab_size)
@@ -93,10 +113,14 @@ class Advance:
         state |= {name: value for name, value in own.items() if name in state}
         state["window_start"] = self.windows.skip(self.rows, self.rows.start, -self.rows.leads)
         nothing = torch.zeros(batch, dtype=torch.bool, device=device)
-        return Moment(self.rows.start, torch.zeros_like(state["window_start"]), state, nothing, nothing)
+        return BatchState(self.rows.start, torch.zeros_like(state["window_start"]), state, nothing, nothing)
 
-    def __call__(self, moment: Moment, seen: Seen, rows: Tensor, draft: Moment | None = None) -> Stepped:
-        """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with, where the policy says it."""
+    def __call__(
+        self, moment: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
+    ) -> StepResult:
+        """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with,
+        where the policy says it.
+        """
         start, end = self.placed(moment)
         columns, inside = self.rows.window_columns(start, end)
         editable = inside & rows.unsqueeze(1)
@@ -107,25 +131,31 @@ class Advance:
             state["draft"] = (moment if draft is None else draft).canvas.gather(1, columns)
         after, done, state = self.step(logits, before, editable, state, self.params)
         failed = state["not_finite"].any(1)
-        after = torch.where(editable & ~failed.unsqueeze(1), after, before)  # what a failed row wrote does not count
+        after = torch.where(
+            editable & ~failed.unsqueeze(1), after, before
+        )  # what a failed row wrote does not count
         canvas = moment.canvas.scatter(1, columns, after)
-        if "finished" in state:  # the text of an infilling does not end: a window that is left for that has more to write
+        if (
+            "finished" in state
+        ):  # the text of an infilling does not end: a window that is left for that has more to write
             done = done & ~(self.rows.infills & state["finished"] & self._goes_on(after, editable, state))
-        moved = self._moved_on(Moment(canvas, end, state, moment.finished, failed), done & rows & ~failed)
-        return Stepped(moved, start, columns, inside, logits)
+        moved = self._moved_on(BatchState(canvas, end, state, moment.finished, failed), done & rows & ~failed)
+        return StepResult(moved, start, columns, inside, logits)
 
-    def _goes_on(self, window: Tensor, editable: Tensor, state: State) -> Tensor:
+    def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
         """`[B]` bool: windows `[B, T]` that have a mask, or that are full and stay."""
         masks = (window == self.rows.mask_id) & editable
         if "window_length" in state:
-            masks = masks & (torch.arange(window.shape[1], device=window.device) < state["window_length"].unsqueeze(1))
+            masks = masks & (
+                torch.arange(window.shape[1], device=window.device) < state["window_length"].unsqueeze(1)
+            )
         return masks.any(1) | (state["stays"] > 0 if "stays" in state else False)
 
-    def placed(self, moment: Moment) -> tuple[Tensor, Tensor]:
+    def placed(self, moment: BatchState) -> tuple[Tensor, Tensor]:
         """Where the windows of the next step are and end, `[B]` each."""
         return self.windows.place(self.rows, moment.canvas, moment.state["window_start"], moment.window_end)
 
-    def _moved_on(self, moment: Moment, done: Tensor) -> Moment:
+    def _moved_on(self, moment: BatchState, done: Tensor) -> BatchState:
         """Windows that are done move on; rows with nothing left to do are finished."""
         rows, state = self.rows, moment.state
         length = state.get("window_length", torch.full_like(state["window_start"], rows.window))

@@ -1,6 +1,8 @@
-"""Which code reads the logits once, on this machine and for these logits: torch's, chunks in a CPU's cache, or a kernel on a GPU.
+"""Which code reads the logits once, on this machine and for these logits: torch's, chunks in a CPU's cache,
+or a kernel on a GPU.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: that code (`vocabulary`, `vocabulary_chunks`, `vocabulary_triton`).
+Shapes: B rows, T window positions, V vocabulary. Not here: that code (`vocabulary`, `vocabulary_chunks`,
+`vocabulary_triton`).
 """
 
 from __future__ import annotations
@@ -16,12 +18,12 @@ from .vocabulary import WANTED, Reader, Statistics, plain_statistics, statistics
 
 
 def reader(*, kernels: bool, raw: bool) -> Reader:
-    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it; compiled for a CPU, chunks where
-    they pay; else `statistics`.
+    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it;
+    compiled for a CPU, chunks where they pay; else `statistics`.
 
-    `kernels`: whether it may; without, it is `plain_statistics`, for engines that know neither kernels nor float64. `raw`: the
-    logits are what the denoiser gave. Made of others (`ban`, `bias`), a compiler computes them as `statistics` reads them, while
-    a kernel would need them written down first.
+    `kernels`: whether it may; without, it is `plain_statistics`, for engines that know neither kernels nor
+    float64. `raw`: the logits are what the denoiser gave. Made of others (`ban`, `bias`), a compiler computes
+    them as `statistics` reads them, while a kernel would need them written down first.
     """
     if not kernels:
         return plain_statistics

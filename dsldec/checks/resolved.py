@@ -13,30 +13,38 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import Kind, Place, Type
+from ..language.words import Extent, Kind, Type
 
 if TYPE_CHECKING:
     from .facts import Facts
     from .progress import Progress
 
-Meaning = syntax.Parameter | syntax.State | syntax.Let
-UNKNOWN = Type(Kind.UNKNOWN, Place.PARAMETER)
-HEAD = (syntax.Window, syntax.Draw, syntax.Logits, syntax.Lookahead, syntax.State, syntax.Function)
+Binding = syntax.Parameter | syntax.StateDeclaration | syntax.Let
+UNKNOWN = Type(Kind.UNKNOWN, Extent.RUN)
+HEAD = (
+    syntax.Window,
+    syntax.Draw,
+    syntax.Logits,
+    syntax.Lookahead,
+    syntax.StateDeclaration,
+    syntax.FunctionDeclaration,
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class Resolved:
     """`policy`: the tree with own functions written out.
 
-    `meanings`: what each name stands for, a parameter, a state or a let; a word of the language is absent. `through`: the
-    same without the lets that proofs do not look into, because so much would have to be read. `states` and `phases`: those
-    declared, by name. `types`: kind, place and polarity of each expression. `progress`: why it ends.
-    `facts`: the summary for programs and people. `texts`: numbers what trees say, so that two are compared in one step.
+    `meanings`: what each name stands for, a parameter, a state or a let; a word of the language is absent.
+    `through`: the same without the lets that proofs do not look into, because so much would have to be read.
+    `states` and `phases`: those declared, by name. `types`: kind, place and polarity of each expression.
+    `progress`: why it ends. `facts`: the summary for programs and people. `texts`: numbers what trees say, so
+    that two are compared in one step.
     """
 
-    policy: syntax.Policy
-    meanings: Mapping[syntax.Name, Meaning] = field(default_factory=dict)
-    through: Mapping[syntax.Name, Meaning] = field(default_factory=dict)
+    policy: syntax.PolicyDefinition
+    bindings: Mapping[syntax.Name, Binding] = field(default_factory=dict)
+    inlinable: Mapping[syntax.Name, Binding] = field(default_factory=dict)
     types: Mapping[syntax.Expression, Type] = field(default_factory=dict)
     progress: Progress | None = None
     facts: Facts | None = None
@@ -46,25 +54,29 @@ class Found:
         """The type of an expression; unknown where a check has not come to it, as after a mistake."""
         return self.types.get(expression, UNKNOWN)
 
-    def alike(self, left: syntax.Expression, right: syntax.Expression) -> bool:
+    def same_tree(self, left: syntax.Expression, right: syntax.Expression) -> bool:
         """Whether two trees are equal, without their places in the text."""
         return self.texts.number(left) == self.texts.number(right)
 
     @property
-    def states(self) -> Mapping[str, syntax.State]:
-        return {s.identifier.text: s for s in self.policy.statements if isinstance(s, syntax.State)}
+    def states(self) -> Mapping[str, syntax.StateDeclaration]:
+        return {
+            s.identifier.text: s for s in self.policy.statements if isinstance(s, syntax.StateDeclaration)
+        }
 
     @property
     def phases(self) -> Mapping[str, syntax.Phase]:
         return {phase.identifier.text: phase for phase in self.policy.phases}
 
 
-Check = Callable[[Found], tuple[Found, list[Diagnostic]]]
+Check = Callable[[Resolved], tuple[Resolved, list[Diagnostic]]]
 
 
 @dataclass(frozen=True, slots=True)
 class Body:
-    """The statements of a step in one phase (`None`: the policy has no phases), names shared by all phases first."""
+    """The statements of a step in one phase (`None`: the policy has no phases), names shared by all phases
+    first.
+    """
 
     phase: syntax.Phase | None
     statements: tuple[syntax.Statement, ...]
@@ -81,7 +93,7 @@ class Body:
 
 # Asked again and again of the same tree; trees compare by identity.
 @lru_cache(maxsize=4)
-def bodies(policy: syntax.Policy) -> tuple[Body, ...]:
+def bodies(policy: syntax.PolicyDefinition) -> tuple[Body, ...]:
     """The steps a policy can make, one body a phase."""
     shared = tuple(s for s in policy.statements if not isinstance(s, HEAD))
     if not policy.phases:
@@ -90,7 +102,7 @@ def bodies(policy: syntax.Policy) -> tuple[Body, ...]:
 
 
 @lru_cache(maxsize=4)
-def statements(policy: syntax.Policy) -> tuple[syntax.Statement, ...]:
+def statements(policy: syntax.PolicyDefinition) -> tuple[syntax.Statement, ...]:
     """Every statement once, in the order they are written."""
     return policy.statements + tuple(s for phase in policy.phases for s in phase.statements)
 
@@ -112,7 +124,7 @@ def children(expression: syntax.Expression) -> tuple[syntax.Expression, ...]:
             return ()
 
 
-def parts(expression: syntax.Expression) -> Iterator[syntax.Expression]:
+def walk(expression: syntax.Expression) -> Iterator[syntax.Expression]:
     """An expression and every one inside it."""
     waiting = [expression]
     while waiting:
@@ -121,7 +133,9 @@ def parts(expression: syntax.Expression) -> Iterator[syntax.Expression]:
         yield part
 
 
-def mapped(expression: syntax.Expression, change: Callable[[syntax.Expression], syntax.Expression]) -> syntax.Expression:
+def map_children(
+    expression: syntax.Expression, change: Callable[[syntax.Expression], syntax.Expression]
+) -> syntax.Expression:
     """The same expression with every direct child changed."""
     match expression:
         case syntax.Call():
@@ -141,7 +155,9 @@ def mapped(expression: syntax.Expression, change: Callable[[syntax.Expression], 
 
 
 class Texts:
-    """Numbers trees: two have one number where they say the same. Each node is read once, however often it is compared."""
+    """Numbers trees: two have one number where they say the same. Each node is read once, however often it is
+    compared.
+    """
 
     def __init__(self) -> None:
         self._numbers: dict[tuple[object, ...], int] = {}
@@ -149,7 +165,10 @@ class Texts:
 
     def number(self, node: syntax.Node) -> int:
         if node not in self._known:
-            said = (type(node), *(self._said(getattr(node, each.name)) for each in fields(node) if each.name != "span"))
+            said = (
+                type(node),
+                *(self._said(getattr(node, each.name)) for each in fields(node) if each.name != "span"),
+            )
             self._known[node] = self._numbers.setdefault(said, len(self._numbers))
         return self._known[node]
 
@@ -163,11 +182,11 @@ class Texts:
 FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
     {
         syntax.Window: ("shape",),
-        syntax.Draw: ("way",),
+        syntax.Draw: ("method",),
         syntax.Logits: ("transform",),
         syntax.Lookahead: ("drafts", "condition"),
-        syntax.State: ("start",),
-        syntax.Function: ("body",),
+        syntax.StateDeclaration: ("start",),
+        syntax.FunctionDeclaration: ("body",),
         syntax.Commit: ("mask", "ids", "at_least", "at_most"),
         syntax.Revoke: ("mask", "at_most"),
         syntax.Edit: ("mask", "ids", "at_most"),
@@ -184,8 +203,12 @@ FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
 )
 
 
-def expressions(node: syntax.Statement | syntax.Phase | syntax.AtLeast | syntax.AtMost) -> tuple[syntax.Expression, ...]:
-    """The expressions a statement or a phase's header is made of, outermost only, in the order they are written."""
+def expressions(
+    node: syntax.Statement | syntax.Phase | syntax.AtLeast | syntax.AtMost,
+) -> tuple[syntax.Expression, ...]:
+    """The expressions a statement or a phase's header is made of, outermost only, in the order they are
+    written.
+    """
     found: list[syntax.Expression] = []
     for name in FIELDS[type(node)]:
         value = getattr(node, name)
@@ -199,13 +222,17 @@ def expressions(node: syntax.Statement | syntax.Phase | syntax.AtLeast | syntax.
 N = TypeVar("N", bound=syntax.Node)
 
 
-def rewritten(node: N, change: Callable[[syntax.Expression], syntax.Expression]) -> N:
+def map_expressions(node: N, change: Callable[[syntax.Expression], syntax.Expression]) -> N:
     """The same statement or header with its outermost expressions changed."""
     changed: dict[str, Any] = {}
     for name in FIELDS[type(node)]:
         value = getattr(node, name)
         if value is not None:
-            changed[name] = rewritten(value, change) if isinstance(value, syntax.AtLeast | syntax.AtMost) else change(value)
+            changed[name] = (
+                map_expressions(value, change)
+                if isinstance(value, syntax.AtLeast | syntax.AtMost)
+                else change(value)
+            )
     if isinstance(node, syntax.Phase):
-        changed["statements"] = tuple(rewritten(s, change) for s in node.statements)
+        changed["statements"] = tuple(map_expressions(s, change) for s in node.statements)
     return replace(node, **changed)

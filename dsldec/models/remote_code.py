@@ -1,8 +1,9 @@
 """Models of a folder's own code, built and filled here: such code is older than the transformers it runs on.
 
-Loading by transformers 5 builds a model without memory and asks things of it that older code cannot answer (`tie_weights` with
-arguments, `all_tied_weights_keys`), and what such code computes when it is built, as rotary frequencies, would be lost without a
-word. So the class is called as plain Python calls it, and its weights are put in one file at a time.
+Loading by transformers 5 builds a model without memory and asks things of it that older code cannot answer
+(`tie_weights` with arguments, `all_tied_weights_keys`), and what such code computes when it is built, as
+rotary frequencies, would be lost without a word. So the class is called as plain Python calls it, and its
+weights are put in one file at a time.
 
 Not here: whether the code may run (`loading` has asked).
 """
@@ -44,7 +45,9 @@ def remote_class(name: str, config: Any, auto: tuple[str, ...]) -> Any:
 
 
 def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> Any:
-    """The model with its weights, on the CPU. Raises `UsageError` (E0418) where weights do not fit, and what the code raises."""
+    """The model with its weights, on the CPU. Raises `UsageError` (E0418) where weights do not fit, and what
+    the code raises.
+    """
     from transformers.initialization import no_init_weights
 
     before = torch.get_default_dtype()
@@ -63,8 +66,9 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
 
 @contextmanager
 def as_in_transformers_4() -> Iterator[None]:
-    """Inside, what code of that time asks for is there: the plain entry of the table of rotary frequencies (Dream), and the question
-    whether graphs can be traced (LLaDA2), answered with no."""
+    """Inside, what code of that time asks for is there: the plain entry of the table of rotary frequencies
+    (Dream), and the question whether graphs can be traced (LLaDA2), answered with no.
+    """
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
     from transformers.utils import import_utils
 
@@ -82,8 +86,12 @@ def as_in_transformers_4() -> Iterator[None]:
             del place[name]
 
 
-def plain_frequencies(config: Any, device: Any = None, seq_len: int | None = None, **_: Any) -> tuple[Tensor, float]:
-    """Rotary frequencies `theta ** (-2 i / d)`, d/2 of them, and the factor 1 for what is turned by them (RoFormer, arXiv:2104.09864)."""
+def plain_frequencies(
+    config: Any, device: Any = None, seq_len: int | None = None, **_: Any
+) -> tuple[Tensor, float]:
+    """Rotary frequencies `theta ** (-2 i / d)`, d/2 of them, and the factor 1 for what is turned by them
+    (RoFormer, arXiv:2104.09864).
+    """
     theta = getattr(config, "rope_theta", None) or config.rope_parameters["rope_theta"]
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
     size = int(size * (getattr(config, "partial_rotary_factor", None) or 1.0))
@@ -96,7 +104,11 @@ def _fill(model: Any, name: str) -> None:
     missing = set(shapes)
     for file in _weight_files(name):
         weights = _read(file)
-        differing = [(key, tensor.shape, shapes[key]) for key, tensor in weights.items() if key in shapes and tensor.shape != shapes[key]]
+        differing = [
+            (key, tensor.shape, shapes[key])
+            for key, tensor in weights.items()
+            if key in shapes and tensor.shape != shapes[key]
+        ]
         require_shapes(differing, name)
         model.load_state_dict(weights, strict=False)
         missing -= weights.keys()

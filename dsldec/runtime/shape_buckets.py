@@ -1,8 +1,9 @@
 """Which shapes are steps compiled for, so that a ragged workload needs few?
 
-B rows are rounded up to a power of two, or the whole batch; T window positions where the text to generate is shorter than a window
-of the policy's, at most a quarter more than it has, or 8. What is rounded up to is filled with rows that are over and positions
-that no step may write: a step's results are the same. Not here: compiling (`backends`).
+B rows are rounded up to a power of two, or the whole batch; T window positions where the text to generate is
+shorter than a window of the policy's, at most a quarter more than it has, or 8. What is rounded up to is
+filled with rows that are over and positions that no step may write: a step's results are the same. Not here:
+compiling (`backends`).
 """
 
 from __future__ import annotations
@@ -16,7 +17,9 @@ def rows_compiled(rows: int, batch: int) -> int:
 
 
 def positions_compiled(window: int, gen_length: int) -> int:
-    """T for a window of so many positions: its own length where it is the policy's, else one of four in each doubling."""
+    """T for a window of so many positions: its own length where it is the policy's, else one of four in each
+    doubling.
+    """
     if window < gen_length:
         return window
     step = max(FEWEST_POSITIONS, (1 << (window - 1).bit_length()) // 8)

@@ -7,8 +7,8 @@ from types import MappingProxyType
 
 from ..ir.nodes import Program
 
-# The inputs that hold one value a position; a value of a lower place is repeated there before the operation sees it.
-# Elementwise operations are not listed: their inputs broadcast to the operation's own place.
+# The inputs that hold one value a position; a value of a lower place is repeated there before the operation
+# sees it. Elementwise operations are not listed: their inputs broadcast to the operation's own place.
 OVER_POSITIONS: Mapping[str, tuple[int, ...]] = MappingProxyType(
     {
         "probability": (1,),
@@ -46,4 +46,8 @@ OVER_POSITIONS: Mapping[str, tuple[int, ...]] = MappingProxyType(
 
 def wanted(program: Program, index: int) -> frozenset[str]:
     """The parts of what the operation at `index` observes that the program goes on to use."""
-    return frozenset(str(operation.of) for operation in program.operations if operation.name == "observation" and index in operation.inputs)
+    return frozenset(
+        str(operation.attribute)
+        for operation in program.operations
+        if operation.name == "observation" and index in operation.inputs
+    )

@@ -15,7 +15,7 @@ import dsldec
 from dsldec.models.blocks import BlockMask, as_truth
 from dsldec.models.head import picked
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
-from dsldec.models.kept import KeysAndValues
+from dsldec.models.kv_cache import KVCache
 from dsldec.models.probe import square_mask
 
 from . import tiny
@@ -30,7 +30,10 @@ DEEP: dict[str, dict[str, Any]] = {
     "albert": {"num_hidden_layers": 3},
     "llama": {"num_hidden_layers": 3, "num_key_value_heads": 1},
     "qwen2": {"num_hidden_layers": 3},
-    "gemma3": {"num_hidden_layers": 3, "layer_types": ["sliding_attention", "full_attention", "sliding_attention"]},
+    "gemma3": {
+        "num_hidden_layers": 3,
+        "layer_types": ["sliding_attention", "full_attention", "sliding_attention"],
+    },
     "qwen3": {"num_hidden_layers": 3},
 }
 
@@ -45,21 +48,29 @@ def canvas(seed: int = 0) -> Tensor:
     return torch.randint(3, tiny.SIZE, (2, LENGTHS[0]), generator=torch.Generator().manual_seed(seed))
 
 
-def fed(memory: KeysAndValues, ids: Tensor, spans: list[tuple[int, int, int]], right: list[int] | None = None, at: Any = None) -> Tensor:
-    """Feed for each (row, begin, end) these columns, seeing all that is kept left of them and from `right` on (the end, unless given)."""
+def fed(
+    memory: KVCache,
+    ids: Tensor,
+    spans: list[tuple[int, int, int]],
+    right: list[int] | None = None,
+    columns: Any = None,
+) -> Tensor:
+    """Feed for each (row, begin, end) these columns, seeing all that is kept left of them and from `right` on
+    (the end, unless given).
+    """
     width = max(end - begin for _, begin, end in spans)
     tokens = torch.full((len(spans), width), 7)
     for one, (row, begin, end) in enumerate(spans):
         tokens[one, : end - begin] = ids[row, begin:end]
     rows, begin, end = (torch.tensor(each) for each in zip(*spans, strict=True))
     sees = end if right is None else torch.tensor(right)
-    return memory(tokens, begin, end - begin, rows, begin, sees, torch.tensor(LENGTHS)[rows], at)
+    return memory(tokens, begin, end - begin, rows, begin, sees, torch.tensor(LENGTHS)[rows], columns)
 
 
-def kept_whole(denoiser: HuggingFaceDenoiser, ids: Tensor, length: int = 24) -> tuple[KeysAndValues, Tensor]:
-    memory = denoiser.kept(2, length)
+def kept_whole(denoiser: HuggingFaceDenoiser, ids: Tensor, length: int = 24) -> tuple[KVCache, Tensor]:
+    memory = denoiser.kv_cache(2, length)
     logits = fed(memory, ids, [(0, 0, LENGTHS[0]), (1, 0, LENGTHS[1])])
-    memory.keep(torch.arange(2), torch.zeros(2, dtype=torch.int64), torch.tensor(LENGTHS))
+    memory.store(torch.arange(2), torch.zeros(2, dtype=torch.int64), torch.tensor(LENGTHS))
     return memory, logits
 
 
@@ -115,7 +126,7 @@ def test_what_stands_outside_is_heard_as_it_was_when_it_was_kept(family: str) ->
     assert (fed(memory, new, span)[0] - denoiser(new, list(LENGTHS))[0, 8:12]).abs().max() > 1e-2
     again = torch.stack([old[0], new[1]])  # of the first row, what was kept stays
     fed(memory, new, [(0, 0, 24), (1, 0, 17)])
-    memory.keep(torch.tensor([0, 1]), torch.zeros(2, dtype=torch.int64), torch.tensor([0, 17]))
+    memory.store(torch.tensor([0, 1]), torch.zeros(2, dtype=torch.int64), torch.tensor([0, 17]))
     near_plain(fed(memory, new, span), denoiser(again, list(LENGTHS)), span)
 
 
@@ -125,8 +136,8 @@ def test_of_a_call_only_the_columns_that_are_named_are_kept() -> None:
     memory, _ = kept_whole(denoiser, old)
     fed(memory, new, [(0, 0, 24), (1, 0, 17)])
     both = torch.arange(2)
-    memory.keep(both, torch.tensor([0, 0]), torch.tensor([8, 8]))
-    memory.keep(both, torch.tensor([12, 12]), torch.tensor([24, 17]))
+    memory.store(both, torch.tensor([0, 0]), torch.tensor([8, 8]))
+    memory.store(both, torch.tensor([12, 12]), torch.tensor([24, 17]))
     block = [(0, 8, 12), (1, 8, 12)]
     near_plain(fed(memory, new, block), denoiser(new, list(LENGTHS)), block)
     beside = [(0, 12, 15), (1, 12, 15)]
@@ -139,15 +150,17 @@ def test_drafts_are_several_fed_rows_of_one_and_any_of_them_can_be_kept() -> Non
     for one, draft in enumerate(drafts):
         draft[:, 8:12] = 30 + one
     memory, _ = kept_whole(denoiser, ids)
-    tokens = torch.stack([draft[row, 8:12] for row, draft in ((0, drafts[0]), (1, drafts[1]), (0, drafts[1]), (0, drafts[2]))])
+    tokens = torch.stack(
+        [draft[row, 8:12] for row, draft in ((0, drafts[0]), (1, drafts[1]), (0, drafts[1]), (0, drafts[2]))]
+    )
     rows, begin = torch.tensor([0, 1, 0, 0]), torch.full((4,), 8)
     given = memory(tokens, begin, begin - 4, rows, begin, begin + 4, torch.tensor(LENGTHS)[rows])
-    memory.keep(torch.tensor([2, 1]), begin[:2], begin[:2] + 4)
+    memory.store(torch.tensor([2, 1]), begin[:2], begin[:2] + 4)
     alone, _ = kept_whole(denoiser, ids)
     near(given[2:3], fed(alone, drafts[1], [(0, 8, 12)]), 1e-5)
-    alone.keep(torch.zeros(2, dtype=torch.int64), torch.tensor([8, 0]), torch.tensor([12, 0]))
+    alone.store(torch.zeros(2, dtype=torch.int64), torch.tensor([8, 0]), torch.tensor([12, 0]))
     near(given[1:2], fed(alone, drafts[1], [(1, 8, 12)]), 1e-5)
-    alone.keep(torch.zeros(2, dtype=torch.int64), torch.tensor([0, 8]), torch.tensor([0, 12]))
+    alone.store(torch.zeros(2, dtype=torch.int64), torch.tensor([0, 8]), torch.tensor([0, 12]))
     after = [(0, 12, 20), (1, 12, 17)]
     near_plain(fed(memory, ids, after), torch.nn.functional.pad(fed(alone, ids, after), (0, 0, 12, 0)), after)
 
@@ -157,9 +170,16 @@ def test_padding_is_neither_heard_nor_kept(family: str) -> None:
     denoiser, ids = deep(family), canvas()
     memory, _ = kept_whole(denoiser, ids)
     rows = torch.arange(2)
-    sizes = (torch.tensor([20, 4]), torch.tensor([4, 0]), rows, torch.tensor([20, 0]), torch.tensor([24, 17]), torch.tensor(LENGTHS))
+    sizes = (
+        torch.tensor([20, 4]),
+        torch.tensor([4, 0]),
+        rows,
+        torch.tensor([20, 0]),
+        torch.tensor([24, 17]),
+        torch.tensor(LENGTHS),
+    )
     one = memory(torch.cat([ids[:, 20:24], torch.full((2, 6), 9)], 1), *sizes)
-    memory.keep(rows, torch.tensor([20, 0]), torch.tensor([24, 17]))
+    memory.store(rows, torch.tensor([20, 0]), torch.tensor([24, 17]))
     other = memory(torch.cat([ids[:, 20:24], torch.full((2, 6), 33)], 1), *sizes)
     assert torch.equal(one[0, :4], other[0, :4])
     assert other.isfinite().all()
@@ -171,7 +191,7 @@ def test_chosen_columns_are_those_of_the_canvas() -> None:
     denoiser, ids = deep("eurobert"), canvas()
     memory, _ = kept_whole(denoiser, ids)
     at = torch.tensor([[10, 8, 8], [11, 9, 6]])
-    near(fed(memory, ids, [(0, 8, 12), (1, 6, 12)], at=at), picked(denoiser(ids, list(LENGTHS)), at))
+    near(fed(memory, ids, [(0, 8, 12), (1, 6, 12)], columns=at), picked(denoiser(ids, list(LENGTHS)), at))
 
 
 @pytest.mark.parametrize("family", ["eurobert", "qwen3"])
@@ -182,7 +202,7 @@ def test_logits_that_speak_of_the_next_position_are_there_for_the_first_one_fed(
     near(whole[0], plain[0])
     near_plain(fed(memory, ids, SPANS), plain, SPANS)
     at = torch.tensor([[8, 11], [6, 7]])
-    near(fed(memory, ids, [(0, 8, 12), (1, 6, 12)], at=at), picked(plain, at))
+    near(fed(memory, ids, [(0, 8, 12), (1, 6, 12)], columns=at), picked(plain, at))
 
 
 def in_blocks() -> HuggingFaceDenoiser:
@@ -202,14 +222,14 @@ def test_in_a_model_causal_between_blocks_nothing_is_lost() -> None:
 
 def test_blocks_kept_one_after_another_are_a_whole_canvas() -> None:
     denoiser, ids = in_blocks(), canvas()
-    plain, memory = denoiser(ids, LENGTHS), denoiser.kept(2, 24)
+    plain, memory = denoiser(ids, LENGTHS), denoiser.kv_cache(2, 24)
     for begin in (0, 8, 16):
         ends = [min(begin + 8, length) for length in LENGTHS]
         spans = [(row, begin, end) for row, end in enumerate(ends)]
         part = fed(memory, ids, spans, right=list(LENGTHS))
         for row, _, end in spans:
             near(part[row, : end - begin], plain[row, begin:end], 1e-5)
-        memory.keep(torch.arange(2), torch.full((2,), begin), torch.tensor(ends))
+        memory.store(torch.arange(2), torch.full((2,), begin), torch.tensor(ends))
 
 
 def test_what_is_kept_on_the_right_is_not_heard_in_a_model_causal_between_blocks() -> None:
@@ -227,17 +247,23 @@ def test_half_precision_is_kept_as_it_is(family: str) -> None:
     assert whole.dtype == torch.bfloat16
     bound = 0.03 * float(plain.abs().max())
     for one, (row, begin, end) in enumerate(SPANS):
-        assert (fed(memory, ids, SPANS)[one, : end - begin].float() - plain[row, begin:end]).abs().max() < bound
+        assert (
+            fed(memory, ids, SPANS)[one, : end - begin].float() - plain[row, begin:end]
+        ).abs().max() < bound
 
 
 def test_memory_is_counted() -> None:
     memory, _ = kept_whole(deep("llama"), canvas())
     assert memory.layers == 3
-    assert memory.bytes == 3 * 2 * (2 * 1 * 25 * 8) * 4  # keys and values of one head; a column for what is not kept
+    assert (
+        memory.bytes == 3 * 2 * (2 * 1 * 25 * 8) * 4
+    )  # keys and values of one head; a column for what is not kept
 
 
 def implementations(denoiser: HuggingFaceDenoiser) -> set[str]:
-    return {module.config._attn_implementation for module in denoiser.model.modules() if hasattr(module, "config")}
+    return {
+        module.config._attn_implementation for module in denoiser.model.modules() if hasattr(module, "config")
+    }
 
 
 def test_a_model_is_left_as_it_was_after_errors_too() -> None:
@@ -250,16 +276,16 @@ def test_a_model_is_left_as_it_was_after_errors_too() -> None:
     assert implementations(denoiser) == before
     assert torch.equal(denoiser(ids), plain)
     with pytest.raises(RuntimeError, match="nothing was fed"):
-        memory.keep(torch.arange(2), torch.arange(2), torch.arange(2))
+        memory.store(torch.arange(2), torch.arange(2), torch.arange(2))
 
 
 def test_the_embedded_model_keeps() -> None:
     denoiser = from_pretrained()
     ids = torch.tensor([denoiser.encode("What is 3+4?") + [denoiser.mask_id] * 16])
     length = ids.shape[1]
-    memory, nothing, whole = denoiser.kept(1, length), torch.tensor([0]), torch.tensor([length])
+    memory, nothing, whole = denoiser.kv_cache(1, length), torch.tensor([0]), torch.tensor([length])
     near(memory(ids, nothing, whole, nothing, nothing, whole, whole), denoiser(ids))
-    memory.keep(nothing, nothing, whole)
+    memory.store(nothing, nothing, whole)
     first, count = torch.tensor([length - 16]), torch.tensor([8])
     near(memory(ids[:, -16:-8], first, count, nothing, first, first + 8, whole), denoiser(ids)[:, -16:-8])
 
@@ -274,14 +300,16 @@ def test_the_embedded_model_keeps() -> None:
         ("bert", {"max_position_embeddings": 5}, "takes 5 tokens"),
     ],
 )
-def test_what_cannot_keep_is_told_in_words(family: str, vary: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_cannot_keep_is_told_in_words(
+    family: str, vary: dict[str, Any], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setitem(tiny.NATIVE, "gemma2", ("Gemma2ForCausalLM", tiny.BOTH_SIDES | {"head_dim": 8}))
     monkeypatch.setitem(tiny.NATIVE, "deberta", ("DebertaForMaskedLM", tiny.BERT_SIZES))
     denoiser = denoiser_of(family, vary, **({"max_length": 5} if vary else {}))
     ids = torch.tensor([[5, 6, 7, MASK]])
     plain = denoiser(ids)
     with pytest.raises(dsldec.UsageError, match=says) as error:
-        denoiser.kept(1, 8)
+        denoiser.kv_cache(1, 8)
     assert error.value.diagnostic.code == "E0414"
     assert '`cache="none"`' in str(error.value.diagnostic.help)
     assert torch.equal(denoiser(ids), plain)
@@ -300,10 +328,12 @@ def test_what_stands_between_left_and_the_first_one_fed_is_not_heard() -> None:
     for id_at_8 in (40, 41):
         memory, _ = kept_whole(denoiser, ids)
         fed(memory, torch.full_like(ids, id_at_8), [(0, 8, 9)])
-        memory.keep(torch.zeros(2, dtype=torch.int64), torch.tensor([8, 0]), torch.tensor([9, 0]))
+        memory.store(torch.zeros(2, dtype=torch.int64), torch.tensor([8, 0]), torch.tensor([9, 0]))
         for left in (8, 9):
             first, count, row, right, lengths = (torch.tensor([number]) for number in (12, 4, 0, 16, 24))
-            given[id_at_8, left] = memory(ids[:1, 12:16], first, count, row, torch.tensor([left]), right, lengths)
+            given[id_at_8, left] = memory(
+                ids[:1, 12:16], first, count, row, torch.tensor([left]), right, lengths
+            )
     assert torch.equal(given[40, 8], given[41, 8])
     assert not torch.equal(given[40, 9], given[41, 9])
 
@@ -315,7 +345,7 @@ def test_what_is_no_number_stays_in_its_row_and_goes_with_it() -> None:
     memory, sound = kept_whole(denoiser, ids)
     was, embedding.data[MASK] = embedding.data[MASK].clone(), torch.nan
     failed = fed(memory, torch.stack([ids[0], torch.full_like(ids[1], MASK)]), [(0, 0, 24), (1, 0, 17)])
-    memory.keep(torch.arange(2), torch.zeros(2, dtype=torch.int64), torch.tensor(LENGTHS))
+    memory.store(torch.arange(2), torch.zeros(2, dtype=torch.int64), torch.tensor(LENGTHS))
     assert failed[1].isnan().all()
     near(failed[0], sound[0], 1e-5)
     embedding.data[MASK] = was

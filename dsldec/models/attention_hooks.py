@@ -1,11 +1,13 @@
-"""Where a model's attention is met while it is called: queries, keys and values of every layer are handed to a call of ours.
+"""Where a model's attention is met while it is called: queries, keys and values of every layer are handed to
+a call of ours.
 
-transformers' own models look their attention up by a name that their configuration holds, and their masks likewise: during a call it
-is our name. What a model says of who may hear whom (a sliding window) is asked at the columns where queries and keys really stand.
-Code of a model's own mostly ends in torch's function for attention: there it is met as torch calls it. Where such code takes no
-positions (LLaDA), its rotary embedding is given each token at the place where it stands in the canvas.
+transformers' own models look their attention up by a name that their configuration holds, and their masks
+likewise: during a call it is our name. What a model says of who may hear whom (a sliding window) is asked at
+the columns where queries and keys really stand. Code of a model's own mostly ends in torch's function for
+attention: there it is met as torch calls it. Where such code takes no positions (LLaDA), its rotary embedding
+is given each token at the place where it stands in the canvas.
 
-Not here: what is done with queries, keys and values, and which of the ways is a model's (`kept`).
+Not here: what is done with queries, keys and values, and which of the ways is a model's (`kv_cache`).
 
 Shapes: R rows, H heads, W tokens fed, C columns of a canvas, D size of a head.
 """
@@ -27,30 +29,36 @@ NAME = "dsldec_kept"
 BEYOND_A_MASK = ("softcap", "s_aux", "position_bias")  # of what attention functions of transformers are given
 
 
-class Meets(Protocol):
+class AttentionCall(Protocol):
     """A call that meets the attention of every layer, in the order in which they come."""
 
     columns: Tensor  # [R, W] where each token stands
     seen: Tensor  # [R, 1, 1 or W, C] which keys may be seen at all
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
-        """`query, key, value [R, H, W, D]` of the tokens fed and `mask [R, 1, W, C]` to what is heard, `[R, H, W, D]`."""
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
+    ) -> Tensor:
+        """`query, key, value [R, H, W, D]` of the tokens fed and `mask [R, 1, W, C]` to what is heard, `[R,
+        H, W, D]`.
+        """
         ...
 
 
-class Way(Protocol):
+class AttentionHook(Protocol):
     """How a model's attention is met. Nothing of the model is changed outside `met`, after an error neither."""
 
-    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
-        """What the model is called with beside its ids; `blocks`: it is causal between blocks, whatever it says itself."""
+    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+        """What the model is called with beside its ids; `blocks`: it is causal between blocks, whatever it
+        says itself.
+        """
         ...
 
-    def met(self, call: Meets) -> Any:
+    def intercept(self, call: AttentionCall) -> Any:
         """A context: inside, the model's attention is this call's."""
         ...
 
 
-class OwnWayError(Exception):
+class UnsupportedAttention(Exception):
     """Attention that cannot be met; the message says how the model computes it."""
 
 
@@ -62,12 +70,12 @@ class ByInterface:
         found: list[Any] = [getattr(module, "config", None) for module in model.modules()]
         self.configs = {id(one): one for one in found if hasattr(one, "_attn_implementation")}.values()
 
-    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         # A mask of four dimensions goes to every layer as it is: the model's own is not asked.
         return {"position_ids": call.columns} | ({"attention_mask": call.seen} if blocks else {})
 
     @contextmanager
-    def met(self, call: Meets) -> Iterator[None]:
+    def intercept(self, call: AttentionCall) -> Iterator[None]:
         before = [(config, config._attn_implementation) for config in self.configs]
         token = _CALL.set(call)
         try:
@@ -86,43 +94,45 @@ class ByTorch:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {"position_ids": call.columns}
 
     @contextmanager
-    def met(self, call: Meets) -> Iterator[None]:
+    def intercept(self, call: AttentionCall) -> Iterator[None]:
         with _Attentive(call):
             yield
 
 
 class ByTorchAndRotary(ByTorch):
-    """torch's function, in code whose rotary embedding turns the first query and key as those of column 0, and so on."""
+    """torch's function, in code whose rotary embedding turns the first query and key as those of column 0,
+    and so on.
+    """
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.rotary = [module for module in model.modules() if _turns(module)]
 
-    def given(self, call: Meets, blocks: bool) -> dict[str, Any]:
+    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {}
 
     @contextmanager
-    def met(self, call: Meets) -> Iterator[None]:
+    def intercept(self, call: AttentionCall) -> Iterator[None]:
         def spread(_: Any, given: tuple[Tensor, ...]) -> tuple[Any, ...]:
             return (*(_spread(one, call) for one in given[:2]), *given[2:])
 
         def gathered(_: Any, given: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
             return tuple(one.gather(2, _of_heads(call.columns, one)) for one in turned)
 
-        with super().met(call), ExitStack() as hooks:
+        with super().intercept(call), ExitStack() as hooks:
             for module in self.rotary:
                 hooks.callback(module.register_forward_pre_hook(spread).remove)
                 hooks.callback(module.register_forward_hook(gathered).remove)
             yield
 
 
-WAYS: tuple[Callable[[Any], Way], ...] = (ByInterface, ByTorch, ByTorchAndRotary)
+HOOKS: tuple[Callable[[Any], AttentionHook], ...] = (ByInterface, ByTorch, ByTorchAndRotary)
 
-_CALL: ContextVar[Meets] = ContextVar("_CALL")
+_CALL: ContextVar[AttentionCall] = ContextVar("_CALL")
 
 
 def _register() -> None:
@@ -145,20 +155,26 @@ def _mask(*_: Any, mask_function: Callable[..., Tensor], **how: Any) -> Tensor:
 
 
 def _attend(
-    module: Any, query: Tensor, key: Tensor, value: Tensor, attention_mask: Tensor | None, scaling: float | None = None, **how: Any
+    module: Any,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    attention_mask: Tensor | None,
+    scaling: float | None = None,
+    **how: Any,
 ) -> tuple[Tensor, None]:
     for name in BEYOND_A_MASK:
         if how.get(name) is not None:
-            raise OwnWayError(f"gives its attention a `{name}`")
+            raise UnsupportedAttention(f"gives its attention a `{name}`")
     if attention_mask is None:
-        raise OwnWayError("gives its attention no mask")
+        raise UnsupportedAttention("gives its attention no mask")
     return _CALL.get().attend(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
 
 
 class _Attentive(TorchFunctionMode):
     """torch, but for its function for attention."""
 
-    def __init__(self, call: Meets) -> None:
+    def __init__(self, call: AttentionCall) -> None:
         super().__init__()
         self.call = call
 
@@ -180,16 +196,18 @@ class _Attentive(TorchFunctionMode):
         **newer: Any,
     ) -> Tensor:
         if attn_mask is not None or is_causal:
-            raise OwnWayError("gives its attention a mask of its own")
+            raise UnsupportedAttention("gives its attention a mask of its own")
         if unknown := [name for name, value in newer.items() if value is not None and value is not False]:
-            raise OwnWayError(f"gives its attention a `{unknown[0]}`")
+            raise UnsupportedAttention(f"gives its attention a `{unknown[0]}`")
         if query.dim() != 4 or key.shape[2] != query.shape[2]:
-            raise OwnWayError("attends to other keys than those of the tokens it is given")
+            raise UnsupportedAttention("attends to other keys than those of the tokens it is given")
         return self.call.attend(query, key, value, self.call.seen, scale)
 
 
 def _turns(module: Any) -> bool:
-    """Whether it is called with queries and keys, and little else: code of a model's own mostly names them so."""
+    """Whether it is called with queries and keys, and little else: code of a model's own mostly names them
+    so.
+    """
     try:
         return list(inspect.signature(module.forward).parameters)[:2] == ["q", "k"]
     # Compiled code may have no signature.
@@ -197,10 +215,12 @@ def _turns(module: Any) -> bool:
         return False
 
 
-def _spread(one: Tensor, call: Meets) -> Tensor:
-    """`[R, H, W, D]` as `[R, H, C, D]`: each token at its column, and somewhere beside them what nobody asks for."""
+def _spread(one: Tensor, call: AttentionCall) -> Tensor:
+    """`[R, H, W, D]` as `[R, H, C, D]`: each token at its column, and somewhere beside them what nobody asks
+    for.
+    """
     if one.dim() != 4 or one.shape[2] != call.columns.shape[1]:
-        raise OwnWayError("turns other queries and keys than those of the tokens it is given")
+        raise UnsupportedAttention("turns other queries and keys than those of the tokens it is given")
     at = torch.arange(call.seen.shape[-1], device=one.device)
     return one.gather(2, _of_heads((at - call.columns[:, :1]).clamp(0, one.shape[2] - 1), one))
 

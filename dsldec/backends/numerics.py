@@ -11,11 +11,12 @@ import torch
 
 
 @dataclass(frozen=True, slots=True)
-class Form:
+class Numerics:
     """`wide`: the dtype of sums of reals, and of functions such as `exp`, before they are rounded to float32.
 
-    `kernels`: logits may be read by a kernel of our own on a GPU, and summed in float64 on a CPU; see `reading.reader`.
-    `pairs_only`: positions are compared pair by pair however long a window is, where they would else be sorted and scanned.
+    `kernels`: logits may be read by a kernel of our own on a GPU, and summed in float64 on a CPU; see
+    `reading.reader`. `pairs_only`: positions are compared pair by pair however long a window is, where they
+    would else be sorted and scanned.
     """
 
     wide: torch.dtype = torch.float64
@@ -24,6 +25,7 @@ class Form:
 
 
 # The same float32 numbers on any machine: what all backends that are held to the reference use.
-EXACT = Form()
-# No double precision, no stable sort, no scan: TensorRT has none of them. Sums and functions may differ in the last bits.
-FOR_ENGINES = Form(torch.float32, pairs_only=True, kernels=False)
+EXACT = Numerics()
+# No double precision, no stable sort, no scan: TensorRT has none of them. Sums and functions may differ in
+# the last bits.
+FOR_ENGINES = Numerics(torch.float32, pairs_only=True, kernels=False)

@@ -1,12 +1,14 @@
-"""Keys and values kept between calls of a model: what stands outside of what is fed is heard as it was when it was kept.
+"""Keys and values kept between calls of a model: what stands outside of what is fed is heard as it was when
+it was kept.
 
-A denoiser is called again and again with a canvas of which little has changed. With the keys and values of the rest kept, a call feeds
-only the part that is worked on. It is an approximation where what is fed would have changed the rest (dKV-Cache, arXiv:2505.15781;
-Fast-dLLM, arXiv:2505.22618), and none in a model that is causal between blocks.
+A denoiser is called again and again with a canvas of which little has changed. With the keys and values of
+the rest kept, a call feeds only the part that is worked on. It is an approximation where what is fed would
+have changed the rest (dKV-Cache, arXiv:2505.15781; Fast-dLLM, arXiv:2505.22618), and none in a model that is
+causal between blocks.
 
 Whether a model can be called so is found out by calling it: a few tokens, once, against its plain call.
 
-Not here: how a model's attention is met (`attention`); what is fed and kept when (`runtime`).
+Not here: how a model's attention is met (`attention_hooks`); what is fed and kept when (`runtime`).
 
 Shapes: R rows fed, W tokens of each, C columns of a canvas, H heads of keys, D size of a head, V vocabulary.
 """
@@ -22,32 +24,38 @@ from torch.nn import functional as F
 
 from ..diagnostics import Diagnostic, UsageError
 from ..spelling import option
-from .attention import WAYS, OwnWayError, Way
+from .attention_hooks import HOOKS, AttentionHook, UnsupportedAttention
 from .head import Head, near, picked
 from .shifted import before
 
 LENGTH = 24  # tokens of the canvas that is fed to find out
 # Said of a model that another way may still fit.
-NOT_MET, NO_POSITIONS = "computes attention in a way of its own", "takes no position ids"
+NOT_INTERCEPTED, NO_POSITIONS = "computes attention in a way of its own", "takes no position ids"
 
 
 @dataclass
 class _Call:
-    """One call: `places [R, W]` are the columns that the new keys go to, C for what is only padding; `fed` is filled layer by layer."""
+    """One call: `places [R, W]` are the columns that the new keys go to, C for what is only padding; `fed` is
+    filled layer by layer.
+    """
 
     columns: Tensor
     places: Tensor
     seen: Tensor
     rows: Tensor
-    memory: KeysAndValues
+    memory: KVCache
     fed: list[tuple[Tensor, ...]] = field(default_factory=list)
 
-    def attend(self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None) -> Tensor:
+    def attend(
+        self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
+    ) -> Tensor:
         kept = self.memory.layer(len(self.fed), key, value)
         self.fed.append((key, value))
         keys, values = (self._among(*pair) for pair in zip(kept, (key, value), strict=True))
         groups = query.shape[1] // key.shape[1]
-        return F.scaled_dot_product_attention(query, _repeated(keys, groups), _repeated(values, groups), mask, scale=scaling)
+        return F.scaled_dot_product_attention(
+            query, _repeated(keys, groups), _repeated(values, groups), mask, scale=scaling
+        )
 
     def _among(self, kept: Tensor, new: Tensor) -> Tensor:
         """The kept of each row, `[R, H, C, D]`, with the new in place of what was kept there."""
@@ -55,22 +63,24 @@ class _Call:
         return whole.scatter_(2, _along(self.places, new), new)[:, :, :-1]
 
 
-class KeysAndValues:
+class KVCache:
     """Keys and values of every layer, for `rows` rows of at most `length` columns.
 
-    A row's columns are those of its canvas, the prompt's among them. All arguments of its methods are int64 tensors on the
-    model's device; none of them is read on the host.
+    A row's columns are those of its canvas, the prompt's among them. All arguments of its methods are int64
+    tensors on the model's device; none of them is read on the host.
     """
 
-    def __init__(self, denoiser: Any, way: Way, rows: int, length: int) -> None:
-        self.denoiser, self.way, self.rows, self.length = denoiser, way, rows, length
+    def __init__(self, denoiser: Any, hook: AttentionHook, rows: int, length: int) -> None:
+        self.denoiser, self.hook, self.rows, self.length = denoiser, hook, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
         self._last: _Call | None = None
 
     @property
     def layers(self) -> int:
-        """How many were met, 0 before the first call. What the head was fed is kept as one more, of one tensor."""
+        """How many were met, 0 before the first call. What the head was fed is kept as one more, of one
+        tensor.
+        """
         return sum(len(layer) == 2 for layer in self._layers)
 
     @property
@@ -88,29 +98,40 @@ class KeysAndValues:
         left: Tensor,
         right: Tensor,
         lengths: Tensor,
-        at: Tensor | None = None,
+        columns: Tensor | None = None,
     ) -> Tensor:
-        """Logits `[R, W, V]` of `ids [R, W]`, or `[R, W', V]` at the columns `at [R, W']`, which are among those fed.
+        """Logits `[R, W, V]` of `ids [R, W]`, or `[R, W', V]` at `columns [R, W']`, which are among those
+        fed.
 
-        Fed row i holds `count[i]` tokens, which stand at the columns from `first[i]` on; the rest is padding. They hear one another,
-        and what is kept of row `rows[i]` at the columns c < `left[i]` and `right[i]` <= c < `lengths[i]`; in a model that is
-        causal between blocks, of all this, their own block and those before it.
+        Fed row i holds `count[i]` tokens, which stand at the columns from `first[i]` on; the rest is padding.
+        They hear one another, and what is kept of row `rows[i]` at the columns c < `left[i]` and `right[i]`
+        <= c < `lengths[i]`; in a model that is causal between blocks, of all this, their own block and those
+        before it.
         """
         self._last = None
         call = self._call(ids.shape[1], first, count, rows, left, right, lengths)
-        with self.way.met(call):
-            logits = self._logits(ids, call, call.columns if at is None else at, self.way.given(call, self.block_length is not None))
+        with self.hook.intercept(call):
+            logits = self._logits(
+                ids,
+                call,
+                call.columns if columns is None else columns,
+                self.hook.given(call, self.block_length is not None),
+            )
         self._last = call
         known: Tensor = self.denoiser.without_never(logits)
         return known
 
     @torch.inference_mode()
-    def keep(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
-        """After a call: row r keeps, of the columns `begin[r]` <= c < `end[r]`, what fed row `source[r]` had there; all `[rows]`."""
+    def store(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
+        """After a call: row r keeps, of the columns `begin[r]` <= c < `end[r]`, what fed row `source[r]` had
+        there; all `[rows]`.
+        """
         if self._last is None:
             raise RuntimeError("nothing was fed whose keys and values could be kept")
         places = self._last.places.index_select(0, source)
-        places = torch.where((places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length)
+        places = torch.where(
+            (places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length
+        )
         for kept, fed in zip(self._layers, self._last.fed, strict=True):
             for memory, new in zip(kept, fed, strict=True):
                 # Whoever does not hear a column gives it the weight 0, and 0 times what is no number is none.
@@ -118,13 +139,28 @@ class KeysAndValues:
                 memory.scatter_(2, _along(places, new), new)
 
     def layer(self, index: int, *new: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`; the last column takes what is not kept."""
+        """What is kept of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`; the last column
+        takes what is not kept.
+        """
         if index == len(self._layers):
-            self._layers.append(tuple(one.new_zeros(self.rows, one.shape[1], self.length + 1, one.shape[3]) for one in new))
+            self._layers.append(
+                tuple(one.new_zeros(self.rows, one.shape[1], self.length + 1, one.shape[3]) for one in new)
+            )
         return self._layers[index]
 
-    def _call(self, width: int, first: Tensor, count: Tensor, rows: Tensor, left: Tensor, right: Tensor, lengths: Tensor) -> _Call:
-        first, count, left, right, lengths = (each.unsqueeze(1) for each in (first, count, left, right, lengths))
+    def _call(
+        self,
+        width: int,
+        first: Tensor,
+        count: Tensor,
+        rows: Tensor,
+        left: Tensor,
+        right: Tensor,
+        lengths: Tensor,
+    ) -> _Call:
+        first, count, left, right, lengths = (
+            each.unsqueeze(1) for each in (first, count, left, right, lengths)
+        )
         at, step = (torch.arange(size, device=rows.device) for size in (self.length, width))
         # Padding stands where a token stands, so that it has a position that there is, and something to hear.
         columns = (first + torch.minimum(step, (count - 1).clamp(min=0))).clamp(max=self.length - 1)
@@ -145,7 +181,9 @@ class KeysAndValues:
         return picked(self.denoiser.model(input_ids=ids, **how).logits, places)
 
     def _one_before(self, states: Tensor, call: _Call, at: Tensor) -> Tensor:
-        """Hidden states that speak of the columns `at`; for the first one fed they were kept, as one more layer."""
+        """Hidden states that speak of the columns `at`; for the first one fed they were kept, as one more
+        layer.
+        """
         first = call.columns[:, :1]
         new = states.unsqueeze(1)
         (kept,) = self.layer(len(call.fed), new)
@@ -155,25 +193,27 @@ class KeysAndValues:
         return picked(torch.cat([earlier, states], dim=1), (before(at) - first + 1).clamp(0, states.shape[1]))
 
 
-def way_of(denoiser: Any) -> Way:
-    """How keys and values of this model are met: it is called in each way, and compared. Raises `UsageError` (E0414) where in none."""
+def attention_hook_of(denoiser: Any) -> AttentionHook:
+    """How keys and values of this model are met: it is called in each way, and compared. Raises `UsageError`
+    (E0414) where in none.
+    """
     told = ""
-    for kind in WAYS:
-        way = kind(denoiser.model)
-        reason = _why_not(denoiser, way)
+    for kind in HOOKS:
+        hook = kind(denoiser.model)
+        reason = _why_not(denoiser, hook)
         if not reason:
-            return way
-        told = told if told not in ("", NOT_MET) else reason
-        if reason not in (NOT_MET, NO_POSITIONS):
+            return hook
+        told = told if told not in ("", NOT_INTERCEPTED) else reason
+        if reason not in (NOT_INTERCEPTED, NO_POSITIONS):
             break
     message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {told}"
     raise UsageError(Diagnostic("E0414", message, help=f"decode without them: {option('cache', 'none')}"))
 
 
-def _why_not(denoiser: Any, way: Way) -> str:
+def _why_not(denoiser: Any, hook: AttentionHook) -> str:
     try:
-        return _differs(denoiser, way)
-    except OwnWayError as error:
+        return _differs(denoiser, hook)
+    except UnsupportedAttention as error:
         return str(error)
     # A model's own code may raise anything for what it is given beside ids.
     except Exception as error:
@@ -184,7 +224,7 @@ def _why_not(denoiser: Any, way: Way) -> str:
 
 
 @torch.inference_mode()
-def _differs(denoiser: Any, way: Way) -> str:
+def _differs(denoiser: Any, hook: AttentionHook) -> str:
     """Two canvases whole, then a third of each, in the other order and one column apart."""
     ids = _canvases(denoiser)
     length = ids.shape[1]
@@ -193,7 +233,7 @@ def _differs(denoiser: Any, way: Way) -> str:
     denoiser.head.ask(ids)
     if denoiser.shift_logits and not denoiser.head.picks:
         return "computes its logits outside of its head, and they speak of the next position"
-    memory = KeysAndValues(denoiser, way, 2, length)
+    memory = KVCache(denoiser, hook, 2, length)
 
     def all_of(value: int) -> Tensor:
         return torch.full((2,), value, device=ids.device)
@@ -202,12 +242,12 @@ def _differs(denoiser: Any, way: Way) -> str:
     plain = denoiser(ids)
     full = memory(ids, nothing, whole, both, nothing, whole, whole)
     if not memory.layers:
-        return NOT_MET
+        return NOT_INTERCEPTED
     if not plain.isfinite().all():
         return "gives logits that are not finite"
     if not near(full, plain):
         return "does not place tokens by the position ids it is given"
-    memory.keep(both, nothing, whole)
+    memory.store(both, nothing, whole)
     width, rows = length // 3, both.flip(0)
     first = torch.tensor([width, width + 1], device=ids.device)
     at = first.unsqueeze(1) + torch.arange(width, device=ids.device)
@@ -219,7 +259,7 @@ def _differs(denoiser: Any, way: Way) -> str:
 
 def _canvases(denoiser: Any) -> Tensor:
     """Ids that are ordinary: some models count their positions by which ids are padding."""
-    avoid = {denoiser.mask_id, getattr(denoiser.model.config, "pad_token_id", None), *denoiser.ends}
+    avoid = {denoiser.mask_id, getattr(denoiser.model.config, "pad_token_id", None), *denoiser.stop_ids}
     ordinary = [one for one in range(min(denoiser.vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
     length = max(LENGTH, 3 * (getattr(denoiser, "block_length", None) or 0))
     length = min(length, length if denoiser.max_length is None else denoiser.max_length)
