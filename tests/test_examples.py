@@ -15,7 +15,7 @@ SAYS = {
     "own_policy": ["error[E0301]", "calm takes at most 48 forwards", "step 1 wrote ["],
     "in_transformers": ["14=32. It is 32. #### 32\n", "3*6=18. 18+14=32. It is 32. #### 32\n" * 2],
     "own_loop": ["forwards, step on "],
-    "draft_cost": ["| `static` | 8 | 4 | ", "| `dico` | 1 | 2 | "],
+    "draft_cost": ["| `static` | 8 | 2 | ", "| `dico` | 1 | 2 | "],
     "live_view": ["<svg", "</svg>"],
     "own_artefact": ["policy threshold(", "2 rows of 32 positions in "],
 }
@@ -40,6 +40,8 @@ def test_example(
     module = importlib.util.module_from_spec(spec)
     monkeypatch.setitem(sys.modules, name, module)  # where transformers 5.3 looks for the source of a class
     spec.loader.exec_module(module)
+    if name == "draft_cost":
+        monkeypatch.setattr(module, "DRAFTS", (1, 2))  # more of them take most of a minute
     module.main()
     printed = capsys.readouterr().out
     for part in SAYS[name]:

@@ -40,11 +40,17 @@ def of_size(name: str, block: int, seeds: int) -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("backend", ["eager", "reference"])
 @pytest.mark.parametrize("name", ["dico.json", "dico_wide.json"])
-def test_every_golden(name: str, backend: str) -> None:
+def test_every_golden(name: str) -> None:
     for case in golden(name):
-        assert_equal(case, backend)
+        assert_equal(case, "eager")
+
+
+@pytest.mark.parametrize("every", [4, pytest.param(1, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("name", ["dico.json", "dico_wide.json"])
+def test_goldens_by_the_reference(name: str, every: int) -> None:
+    for case in golden(name)[::every]:
+        assert_equal(case, "reference")
 
 
 def test_those_of_one_size_compiled() -> None:
@@ -149,7 +155,7 @@ def assert_as_the_loop(
 
 
 def test_random_settings_as_the_loop() -> None:
-    phases = {phase for number in range(60) for phase, _ in assert_as_the_loop(number, DICO)}
+    phases = {phase for number in range(30) for phase, _ in assert_as_the_loop(number, DICO)}
     assert phases == {"divide", "conquer", "finalize"}
 
 
@@ -161,12 +167,10 @@ def test_many_random_settings_as_the_loop() -> None:
 
 def test_the_release_s_quirk_shows() -> None:
     """It changes what some settings write, so that comparing both ways means something."""
-    changed = [
-        n
-        for n in range(24)
-        if assert_as_the_loop(n, DICO, upstream=True) != assert_as_the_loop(n, DICO, upstream=False)
-    ]
-    assert changed
+    assert any(
+        assert_as_the_loop(n, DICO, upstream=True) != assert_as_the_loop(n, DICO, upstream=False)
+        for n in range(10, 24)
+    )
 
 
 # --- the paper's ablations
@@ -181,7 +185,7 @@ NO_MARGIN = (
 def test_without_trajectory_guidance() -> None:
     changed = [
         n
-        for n in range(16)
+        for n in range(8)
         if assert_as_the_loop(n, DICO, **NO_GUIDANCE)
         != assert_as_the_loop(n, DICO, pull=0.5, pull_floor=0.05)
     ]
@@ -194,7 +198,7 @@ def test_without_the_logit_margin() -> None:
     assert text.count(NO_MARGIN[0]) == 1
     edited = dsldec.load(text.replace(*NO_MARGIN))
     changed = [
-        n for n in range(16) if assert_as_the_loop(n, edited, margin=False) != assert_as_the_loop(n, DICO)
+        n for n in range(8) if assert_as_the_loop(n, edited, margin=False) != assert_as_the_loop(n, DICO)
     ]
     assert changed
 
