@@ -1,7 +1,7 @@
 """What does every name stand for?
 
-Parameters and states are known everywhere, a let from the line after it to the end of its phase (or, above
-all phases, in each of them). Not here: whether the named thing fits its place (`kinds`).
+Parameters and states are visible in the whole policy. A let is visible from the next line to the end of its
+phase, or in all phases if it is above them. Not here: whether a value fits its place (`fitting`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ from dataclasses import replace
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
+from ..language.walk import HEAD, expressions, walk
 from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
-from .resolved import HEAD, Binding, Resolved, expressions, walk
+from .resolved import Binding, Resolved
 
 SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
-# What papers and other decoders call a word: spelling does not lead there.
+# Names that papers and other decoders use for a word; a search by spelling does not find the word.
 ELSEWHERE = {
     "confidence": "conf",
     "probability": "conf",
@@ -30,19 +31,19 @@ ELSEWHERE = {
 
 
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:
-    """The functions that a call may mean: those above all phases, the first of each name, and none that has a
-    word's name.
+    """The functions that a call may name: those above all phases, the first of each name, and none with the
+    name of a word.
     """
-    found: dict[str, syntax.FunctionDeclaration] = {}
+    functions: dict[str, syntax.FunctionDeclaration] = {}
     for statement in policy.statements:
         if isinstance(statement, syntax.FunctionDeclaration) and statement.identifier.text not in TAKEN:
-            found.setdefault(statement.identifier.text, statement)
-    return found
+            functions.setdefault(statement.identifier.text, statement)
+    return functions
 
 
 def misplaced(policy: syntax.PolicyDefinition) -> set[str]:
-    """The names of functions and states that stand in a phase: that is the mistake, and not every use of
-    them.
+    """The names of functions and states declared inside a phase: the declaration is reported, and not every
+    use of the name.
     """
     inside = (statement for phase in policy.phases for statement in phase.statements)
     return {
@@ -52,19 +53,19 @@ def misplaced(policy: syntax.PolicyDefinition) -> set[str]:
     }
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Fills `meanings`; reports names that stand for nothing, are taken, or are never used."""
-    reader = _NameResolver(found.policy)
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Sets `bindings`; reports unknown names, names that are taken, and names that are never used."""
+    reader = _NameResolver(resolved.policy)
     diagnostics = reader.read()
-    # A misspelt or refused name would make what it stood for look unused.
+    # After a misspelt or refused name, its declaration would look unused.
     unused = [] if diagnostics else reader.unused()
-    return replace(found, bindings=reader.meanings), diagnostics + unused
+    return replace(resolved, bindings=reader.bindings), diagnostics + unused
 
 
 class _NameResolver:
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
-        self.meanings: dict[syntax.Name, Binding] = {}
+        self.bindings: dict[syntax.Name, Binding] = {}
         self.diagnostics: list[Diagnostic] = []
         self.functions = own_functions(policy)
         self.misplaced = misplaced(policy)
@@ -97,8 +98,8 @@ class _NameResolver:
         return self.diagnostics
 
     def _known_to(self, statement: syntax.Statement, scope: dict[str, Binding]) -> dict[str, Binding]:
-        """What stands at the top of a policy is written before any name of a step; `accept` may look at
-        states.
+        """The names that a statement may use. Those of the head may use only parameters, and `accept` the
+        states too.
         """
         if not isinstance(statement, HEAD):
             return scope
@@ -107,12 +108,12 @@ class _NameResolver:
             if isinstance(statement, syntax.Lookahead)
             else (syntax.Parameter,)
         )
-        return {name: meaning for name, meaning in scope.items() if isinstance(meaning, kinds)}
+        return {name: binding for name, binding in scope.items() if isinstance(binding, kinds)}
 
     def _introduce(
         self,
         identifier: syntax.Identifier,
-        meaning: syntax.Node,
+        binding: syntax.Node,
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
@@ -121,9 +122,9 @@ class _NameResolver:
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
-            declared[identifier.text] = meaning
-            if isinstance(meaning, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
-                scope[identifier.text] = meaning
+            declared[identifier.text] = binding
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
+                scope[identifier.text] = binding
             return
         help_ = f"take another name: `my_{identifier.text}`"
         self.diagnostics.append(
@@ -141,7 +142,7 @@ class _NameResolver:
         self._introduce(function.identifier, function, declared, {})
         own: dict[str, syntax.Node] = {}
         for parameter in function.parameters:
-            # A parameter may share its name with nothing that the body could mean.
+            # A parameter may not have a name that the body could use for anything else.
             self._introduce(parameter, parameter, {**declared, **own}, {})
             own[parameter.text] = parameter
         states: dict[str, Binding] = {**scope, **self.states}
@@ -158,7 +159,7 @@ class _NameResolver:
     def _phase(
         self, phase: syntax.Phase, scope: dict[str, Binding], declared: dict[str, syntax.Node]
     ) -> None:
-        outer = {name: meaning for name, meaning in scope.items() if not isinstance(meaning, syntax.Let)}
+        outer = {name: binding for name, binding in scope.items() if not isinstance(binding, syntax.Let)}
         for expression in expressions(phase):
             self._expression(expression, outer)
         if phase.otherwise is not None:
@@ -166,7 +167,7 @@ class _NameResolver:
         for statement in phase.statements:
             if not isinstance(
                 statement, HEAD
-            ):  # it belongs elsewhere: what its names would mean there is not known
+            ):  # it is reported as misplaced, and its names are unknown there
                 self._statement(statement, scope, declared)
 
     def _statement(
@@ -177,14 +178,13 @@ class _NameResolver:
     ) -> None:
         for expression in expressions(statement):
             self._expression(expression, scope)
-        match statement:
-            case syntax.Let() if declared is not None:
-                self._introduce(statement.identifier, statement, declared, scope)
-                self.lets.append(statement)
-            case syntax.Next():
-                self._target(statement.phase)
-            case syntax.Set():
-                self._set(statement.identifier)
+        if isinstance(statement, syntax.Let) and declared is not None:
+            self._introduce(statement.identifier, statement, declared, scope)
+            self.lets.append(statement)
+        elif isinstance(statement, syntax.Next):
+            self._target(statement.phase)
+        elif isinstance(statement, syntax.Set):
+            self._set(statement.identifier)
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:
@@ -216,7 +216,7 @@ class _NameResolver:
         )
 
     def _close(self, name: str, known: Iterable[str]) -> str | None:
-        """The closest known name, for as many diagnostics as are shown."""
+        """The closest known name; none after more diagnostics than are shown."""
         return did_you_mean(name, known) if len(self.diagnostics) < MOST_DIAGNOSTICS else None
 
     # --- expressions
@@ -226,7 +226,7 @@ class _NameResolver:
     ) -> None:
         for part in walk(expression):
             if isinstance(part, syntax.Name) and part.identifier in scope:
-                self.meanings[part] = scope[part.identifier]
+                self.bindings[part] = scope[part.identifier]
             elif isinstance(part, syntax.Name) and part.identifier not in own:
                 self._name(syntax.Identifier(part.span, part.identifier), scope)
             elif isinstance(part, syntax.Call):
@@ -265,24 +265,24 @@ class _NameResolver:
         )
         self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
 
-    # --- what nobody uses
+    # --- names that are never used
 
     def unused(self) -> list[Diagnostic]:
-        used = set(self.meanings.values())
+        used = set(self.bindings.values())
         lists: tuple[tuple[str, Iterable[syntax.Parameter | syntax.StateDeclaration | syntax.Let]], ...] = (
             ("parameter", self.policy.parameters),
             ("state", self.states.values()),
             ("name", self.lets),
         )
-        found = [
+        wrong = [
             _unused(what, node.identifier) for what, nodes in lists for node in nodes if node not in used
         ]
-        found += [
+        wrong += [
             _unused("function", f.identifier)
             for f in self.functions.values()
             if f.identifier.text not in self.called
         ]
-        return found + [
+        return wrong + [
             self._never_set(state)
             for state in self.states.values()
             if state in used and state.identifier.text not in self.set

@@ -12,8 +12,8 @@ from dataclasses import replace
 from ..checks import CheckedPolicy
 from ..checks.kinds import of_state
 from ..checks.phases import entered
-from ..checks.resolved import Body, bodies
 from ..language import syntax
+from ..language.walk import Body, bodies
 from ..language.words import Extent, Kind
 from .expressions import WITHOUT_ARGUMENTS, Expressions, Scope
 from .nodes import Program, ProgramParameter
@@ -42,9 +42,9 @@ class _After:
 
 class _Lowering(Expressions):
     def __init__(self, checked: CheckedPolicy) -> None:
-        super().__init__(checked.found)
+        super().__init__(checked.resolved)
         self.checked = checked
-        self.policy = checked.policy
+        self.policy = checked.resolved.policy
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
         self.states, self.phases = self.found.states, self.found.phases
