@@ -10,12 +10,13 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..language import syntax
-from ..language.walk import Body, walk
+from ..language.walk import HEAD, Body, walk
 from ..language.words import WORDS, Extent
 from .best_position import holds_for_the_best
 from .counts import Counts
 from .entailment import entailed_by_idle, inline_lets, is_word
 from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
+from .resolved import Resolved
 from .signs import positive
 
 SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
@@ -33,12 +34,21 @@ class Prover(Counts):
         """The floor of a phase's steps: the highest floor of its commits."""
         floors: list[Floor] = [0]
         for statement in body.statements:
-            if isinstance(statement, syntax.Let):
-                self.learn(statement)
-            elif isinstance(statement, syntax.Commit):
-                floors.append(self.floor_of_commit(statement))
-            elif isinstance(statement, syntax.Fill):
-                floors.append(self.floor_of_fill(statement))
+            if isinstance(statement, HEAD):
+                continue  # `head` has reported that it is misplaced
+            match statement:
+                case syntax.Let():
+                    self.learn(statement)
+                case syntax.Commit():
+                    floors.append(self.floor_of_commit(statement))
+                case syntax.Fill():
+                    floors.append(self.floor_of_fill(statement))
+                case syntax.Revoke() | syntax.Edit() | syntax.Set():
+                    pass
+                case syntax.Stay() | syntax.Next() | syntax.Finish():
+                    pass
+                case _:
+                    assert_never(statement)
         return max(floors, key=smallest)
 
     def learn(self, let: syntax.Let) -> None:
@@ -121,20 +131,11 @@ class Prover(Counts):
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
             strict = condition.operators[0] == ">"
-            if self.is_of_mask(left, "count", mask) and isinstance(right, syntax.Number):
+            if _is_of_mask(left, "count", mask, self.resolved) and isinstance(right, syntax.Number):
                 more = int(right.value) + strict
-        elif self.is_of_mask(condition, "any", mask):
+        elif _is_of_mask(condition, "any", mask, self.resolved):
             more = 1
         return higher(self.floor(mask), more if self.only_masks(mask) else 0)
-
-    def is_of_mask(self, expression: syntax.Expression, word: str, mask: syntax.Expression) -> bool:
-        """Whether this is a call of `word` with this mask alone."""
-        return (
-            isinstance(expression, syntax.Call)
-            and expression.function.text == word
-            and len(expression.arguments) == 1
-            and self.resolved.same_tree(expression.arguments[0], mask)
-        )
 
     # --- selections
 
@@ -214,3 +215,15 @@ class Prover(Counts):
                 return False
             case _:
                 assert_never(mask)
+
+
+def _is_of_mask(
+    expression: syntax.Expression, word: str, mask: syntax.Expression, resolved: Resolved
+) -> bool:
+    """Whether this is a call of `word` with this mask alone."""
+    return (
+        isinstance(expression, syntax.Call)
+        and expression.function.text == word
+        and len(expression.arguments) == 1
+        and resolved.same_tree(expression.arguments[0], mask)
+    )

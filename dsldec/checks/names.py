@@ -1,13 +1,15 @@
 """What does every name stand for?
 
 Parameters and states are visible in the whole policy. A let is visible from the next line to the end of its
-phase, or in all phases if it is above them. Not here: whether a value fits its place (`fitting`).
+phase, or in all phases if it is above them. Not here: names without a use (`unused`), whether a value fits
+its place (`fitting`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
@@ -15,6 +17,7 @@ from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, walk
 from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
 from .resolved import Binding, Resolved
+from .unused import unused
 
 SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
@@ -57,9 +60,11 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Sets `bindings`; reports unknown names, names that are taken, and names that are never used."""
     reader = _NameResolver(resolved.policy)
     diagnostics = reader.read()
-    # After a misspelt or refused name, its declaration would look unused.
-    unused = [] if diagnostics else reader.unused()
-    return replace(resolved, bindings=reader.bindings), diagnostics + unused
+    if not diagnostics:  # after a misspelt or refused name, its declaration would look unused
+        functions = [f for f in reader.functions.values() if f.identifier.text not in reader.called]
+        used = set(reader.bindings.values())
+        diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
+    return replace(resolved, bindings=reader.bindings), diagnostics
 
 
 class _NameResolver:
@@ -74,7 +79,7 @@ class _NameResolver:
         }
         self.phases = {phase.identifier.text: phase for phase in policy.phases}
         self.called: set[str] = set()
-        self.set: set[str] = set()
+        self.assigned: set[str] = set()
         self.lets: list[syntax.Let] = []
 
     def read(self) -> list[Diagnostic]:
@@ -86,7 +91,7 @@ class _NameResolver:
             if isinstance(statement, syntax.FunctionDeclaration):
                 self._function(statement, declared, scope)
             elif isinstance(statement, syntax.StateDeclaration):
-                self._statement(statement, scope)
+                self._statement(statement, scope, declared)
                 self._introduce(statement.identifier, statement, declared, scope)
                 self._scope(statement)
         self._phases(declared)
@@ -103,11 +108,8 @@ class _NameResolver:
         """
         if not isinstance(statement, HEAD):
             return scope
-        kinds = (
-            (syntax.Parameter, syntax.StateDeclaration)
-            if isinstance(statement, syntax.Lookahead)
-            else (syntax.Parameter,)
-        )
+        states = isinstance(statement, syntax.Lookahead)
+        kinds = (syntax.Parameter, syntax.StateDeclaration) if states else (syntax.Parameter,)
         return {name: binding for name, binding in scope.items() if isinstance(binding, kinds)}
 
     def _introduce(
@@ -126,10 +128,11 @@ class _NameResolver:
             if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
                 scope[identifier.text] = binding
             return
-        help_ = f"take another name: `my_{identifier.text}`"
-        self.diagnostics.append(
-            Diagnostic("E0202", f"`{identifier.text}` is {why}", identifier.span, help=help_)
-        )
+        self._taken(identifier, why)
+
+    def _taken(self, name: syntax.Identifier, why: str) -> None:
+        help_ = f"take another name: `my_{name.text}`"
+        self.diagnostics.append(Diagnostic("E0202", f"`{name.text}` is {why}", name.span, help=help_))
 
     # --- parts of a policy
 
@@ -151,9 +154,7 @@ class _NameResolver:
     def _phases(self, declared: dict[str, syntax.Node]) -> None:
         for phase in self.policy.phases:
             if phase.identifier.text in SCOPES:
-                message = f"`{phase.identifier.text}` is a word of the language"
-                help_ = f"take another name: `my_{phase.identifier.text}`"
-                self.diagnostics.append(Diagnostic("E0202", message, phase.identifier.span, help=help_))
+                self._taken(phase.identifier, "a word of the language")
             self._introduce(phase.identifier, phase, declared, {})
 
     def _phase(
@@ -165,46 +166,48 @@ class _NameResolver:
         if phase.otherwise is not None:
             self._target(phase.otherwise)
         for statement in phase.statements:
-            if not isinstance(
-                statement, HEAD
-            ):  # it is reported as misplaced, and its names are unknown there
+            if not isinstance(statement, HEAD):  # reported as misplaced: its names are unknown here
                 self._statement(statement, scope, declared)
 
     def _statement(
         self,
         statement: syntax.Statement,
         scope: dict[str, Binding],
-        declared: dict[str, syntax.Node] | None = None,
+        declared: dict[str, syntax.Node],
     ) -> None:
         for expression in expressions(statement):
             self._expression(expression, scope)
-        if isinstance(statement, syntax.Let) and declared is not None:
-            self._introduce(statement.identifier, statement, declared, scope)
-            self.lets.append(statement)
-        elif isinstance(statement, syntax.Next):
-            self._target(statement.phase)
-        elif isinstance(statement, syntax.Set):
-            self._set(statement.identifier)
+        if isinstance(statement, HEAD):
+            return  # `read` introduces its name, if it has one
+        match statement:
+            case syntax.Let():
+                self._introduce(statement.identifier, statement, declared, scope)
+                self.lets.append(statement)
+            case syntax.Next():
+                self._target(statement.phase)
+            case syntax.Set():
+                self._set(statement.identifier)
+            case syntax.Commit() | syntax.Revoke() | syntax.Edit():
+                pass
+            case syntax.Fill() | syntax.Stay() | syntax.Finish():
+                pass
+            case _:
+                assert_never(statement)
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:
-            self._unknown(
-                state.scope, "neither `block`, `sequence` nor a phase", (*SCOPES, *self.phases), "per block"
-            )
+            known = (*SCOPES, *self.phases)
+            self._unknown(state.scope, "neither `block`, `sequence` nor a phase", known, "per block")
 
     def _target(self, identifier: syntax.Identifier) -> None:
         if identifier.text not in self.phases:
             self._unknown(identifier, "no phase", self.phases, f"add `phase {identifier.text}:`")
 
     def _set(self, identifier: syntax.Identifier) -> None:
-        self.set.add(identifier.text)
+        self.assigned.add(identifier.text)
         if identifier.text not in self.states:
-            self._unknown(
-                identifier,
-                "no state",
-                self.states,
-                f"declare it above: `state {identifier.text}: int = 0 per block`",
-            )
+            help_ = f"declare it above: `state {identifier.text}: int = 0 per block`"
+            self._unknown(identifier, "no state", self.states, help_)
 
     def _unknown(self, identifier: syntax.Identifier, what: str, known: Iterable[str], help_: str) -> None:
         if identifier.text in self.misplaced:
@@ -251,54 +254,13 @@ class _NameResolver:
             return
         if name.text in self.functions:
             wanted = ", ".join(p.text for p in self.functions[name.text].parameters)
-            message = f"`{name.text}` is a function"
+            help_ = f"write `{name.text}({wanted})`"
             self.diagnostics.append(
-                Diagnostic("E0203", message, name.span, help=f"write `{name.text}({wanted})`")
+                Diagnostic("E0203", f"`{name.text}` is a function", name.span, help=help_)
             )
             return
         known = [*scope] if name.text in ELSEWHERE else [*scope, *WORDS, *SHAPES]
         close = self._close(name.text, known) or ELSEWHERE.get(name.text)
-        hint = (
-            f"did you mean `{close}`?"
-            if close
-            else "add it as a parameter, or give it a value on a line above: `NAME = ...`"
-        )
+        help_ = "add it as a parameter, or give it a value on a line above: `NAME = ...`"
+        hint = f"did you mean `{close}`?" if close else help_
         self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
-
-    # --- names that are never used
-
-    def unused(self) -> list[Diagnostic]:
-        used = set(self.bindings.values())
-        lists: tuple[tuple[str, Iterable[syntax.Parameter | syntax.StateDeclaration | syntax.Let]], ...] = (
-            ("parameter", self.policy.parameters),
-            ("state", self.states.values()),
-            ("name", self.lets),
-        )
-        wrong = [
-            _unused(what, node.identifier) for what, nodes in lists for node in nodes if node not in used
-        ]
-        wrong += [
-            _unused("function", f.identifier)
-            for f in self.functions.values()
-            if f.identifier.text not in self.called
-        ]
-        return wrong + [
-            self._never_set(state)
-            for state in self.states.values()
-            if state in used and state.identifier.text not in self.set
-        ]
-
-    def _never_set(self, state: syntax.StateDeclaration) -> Diagnostic:
-        name = state.identifier.text
-        return Diagnostic(
-            "W0202",
-            f"the state `{name}` never changes",
-            state.identifier.span,
-            help=f"add `set {name} = ...` or make it a parameter",
-        )
-
-
-def _unused(what: str, identifier: syntax.Identifier) -> Diagnostic:
-    return Diagnostic(
-        "W0201", f"the {what} `{identifier.text}` is never used", identifier.span, help="use it or delete it"
-    )
