@@ -1,5 +1,5 @@
-"""Does dsldec obey the laws: imports in one direction, no torch before the backends, a library met in one
-place, files read in one?
+"""Does dsldec obey the laws: imports in one direction and without circles, no torch before the backends, one
+place for each library and for reading files, no `match` that ignores a new class of the tree?
 
 Not here: what the files do. The laws are the constants below; the messages say what to do about a broken one.
 """
@@ -9,8 +9,9 @@ from __future__ import annotations
 import ast
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -231,6 +232,64 @@ def stray_reads(package: Path) -> list[str]:
     ]
 
 
+def module_of(file: str) -> str:
+    """The name of the module in a file: `dsldec.checks` for `checks/__init__.py`."""
+    return ".".join(["dsldec", *file.removesuffix(".py").split("/")]).removesuffix(".__init__")
+
+
+def circular_imports(package: Path) -> list[str]:
+    """Circles of modules that import each other, in a function or for types alone included."""
+    modules = {module_of(file.relative_to(package).as_posix()) for file in package.rglob("*.py")}
+    imports: dict[str, dict[str, Import]] = {module: {} for module in modules}
+    for each in imports_of(package):
+        importer = module_of(each.file)
+        known = [name for name in (each.module, each.module.rpartition(".")[0]) if name in modules]
+        if known and known[0] != importer:
+            imports[importer].setdefault(known[0], each)
+    broken = []
+    while (circle := first_circle(imports)) is not None:
+        first, *others = [imports[one].pop(another) for one, another in pairwise(circle)]
+        way = ", ".join(map(str, others))
+        broken.append(f"{first} in a circle ({way}): move what both need to a module below both")
+    return broken
+
+
+def first_circle(imports: Mapping[str, Mapping[str, Import]]) -> list[str] | None:
+    """The modules of one circle, the first one again at the end."""
+    done: set[str] = set()
+
+    def circle_from(module: str, way: list[str]) -> list[str] | None:
+        if module in way:
+            return [*way[way.index(module) :], module]
+        if module not in done:
+            for target in sorted(imports[module]):
+                if (circle := circle_from(target, [*way, module])) is not None:
+                    return circle
+            done.add(module)
+        return None
+
+    return next((circle for module in sorted(imports) if (circle := circle_from(module, []))), None)
+
+
+def open_matches(package: Path) -> list[str]:
+    """A `match` over classes of the tree that ends without `assert_never`: it would ignore a new class, and mypy
+    would not report it.
+    """
+    return [
+        f"dsldec/{file.relative_to(package).as_posix()}:{node.lineno} matches classes of `syntax` and does not end in "
+        "`case _: assert_never(...)`"
+        for file in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.Match)
+        and any(
+            isinstance(part, ast.MatchClass) and ast.unparse(part.cls).startswith("syntax.")
+            for case in node.cases
+            for part in ast.walk(case.pattern)
+        )
+        and not ast.unparse(node.cases[-1]).split(":", 1)[1].strip().startswith("assert_never(")
+    ]
+
+
 LAWS = (
     parts_without_layer,
     upward_imports,
@@ -239,6 +298,8 @@ LAWS = (
     early_backends,
     strayed_libraries,
     stray_reads,
+    circular_imports,
+    open_matches,
 )
 
 
@@ -374,6 +435,18 @@ BROKEN = [
         "dsldec/tools/run.py:2 calls `path.read_text`",
     ),
     (stray_reads, "policy.py", "import json\nx = json.loads('1')", "dsldec/policy.py:2 calls `json.loads`"),
+    (
+        open_matches,
+        "ir/lower.py",
+        "match statement:\n    case syntax.Let():\n        pass",
+        "dsldec/ir/lower.py:1 matches classes of `syntax` and does not end in",
+    ),
+    (
+        open_matches,
+        "language/fmt.py",
+        "match node:\n    case syntax.Let() | syntax.Set():\n        pass\n    case _:\n        pass",
+        "dsldec/language/fmt.py:1 matches classes",
+    ),
     (parts_without_layer, "helpers.py", "", "dsldec/helpers has no layer"),
     (parts_without_layer, "cli/helpers.py", "", "dsldec/cli/helpers.py has no layer"),
 ]
@@ -388,6 +461,8 @@ KEPT = [
     ),
     ("language/parse.py", "import lark\nfrom .. import resources, diagnostics\nfrom . import syntax"),
     ("runtime/decode.py", "import torch\nfrom ..models.protocol import Denoiser"),
+    ("checks/a.py", "match x:\n    case syntax.Let():\n        pass\n    case _:\n        assert_never(x)"),
+    ("tools/run.py", "match word:\n    case 'a':\n        pass"),
     (
         "__init__.py",
         "from . import cli\nfrom .policy import load\ndef __getattr__(name):\n    from .runtime.decode import decode",
@@ -412,6 +487,31 @@ def test_a_broken_law_is_found(law, file, text, message, tmp_path):
     broken = law(write(tmp_path / "dsldec", file, text))
     assert len(broken) == 1
     assert broken[0].startswith(message)
+
+
+CIRCLES = {
+    "of two": {"checks/a.py": "from . import b", "checks/b.py": "from .a import A"},
+    "for types alone": {
+        "checks/a.py": "from .b import B",
+        "checks/b.py": "if TYPE_CHECKING:\n    from .a import A",
+    },
+    "in a function": {"checks/a.py": "from .b import B", "checks/b.py": "def f():\n    from .a import A"},
+    "of three": {
+        "checks/a.py": "from .b import B",
+        "checks/b.py": "from .c import C",
+        "checks/c.py": "from .a import A",
+    },
+    "through the package": {"checks/__init__.py": "from .a import A", "checks/a.py": "from . import B"},
+}
+
+
+@pytest.mark.parametrize("circle", CIRCLES)
+def test_a_circle_of_imports_is_found(circle, tmp_path):
+    for file, text in CIRCLES[circle].items():
+        write(tmp_path / "dsldec", file, text)
+    broken = circular_imports(tmp_path / "dsldec")
+    assert len(broken) == 1
+    assert "imports dsldec.checks" in broken[0]
 
 
 @pytest.mark.parametrize(("file", "text"), KEPT)

@@ -49,7 +49,7 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
         "policy": {
             "name": program.name,
             "doc": program.doc,
-            "text": program.facts.bound.found.policy.span.source.text,
+            "text": program.facts.source,
         },
         "facts": _facts(program.facts, values, sizes.window),
     }

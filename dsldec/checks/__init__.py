@@ -1,7 +1,8 @@
-"""Tree to checked policy: is it well formed, does it end, what can be said about it beforehand.
+"""From a policy's text to a checked policy: is it well formed, does decoding end, what is known before it
+runs?
 
-One question a file; `CHECKS` is their order and the driver is a loop over it. Only `check` makes a
-`CheckedPolicy`, and lowering takes nothing else, so nothing unchecked can run.
+One question, one file. `CHECKS` is their order, and `check` runs them. Only `check` makes a `CheckedPolicy`,
+and `ir.lower` takes nothing else, so that no unchecked policy runs.
 """
 
 from __future__ import annotations
@@ -9,17 +10,18 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic, Severity, in_order
-from ..language import parse, syntax
+from ..language import parse
 from ..language.limits import MOST_DIAGNOSTICS
 from ..source import Source, Span
 from . import budgets, facts, functions, monotone, names, parameters, phases, progress, size, statements
 from .facts import Facts
+from .progress import UNPROVED, Progress
 from .resolved import Check, Resolved
 
-# What is said of a whole statement or call, and may be true only because a part of it is wrong.
+# Diagnostics of a whole statement or call, which a mistake inside it may cause.
 CONSEQUENCES = frozenset({"E0203", "E0301", "E0302", "E0306", "E0308", "W0301"})
 
-# After one of these the policy is not looked into any further: that could take too long.
+# After one of these no other check runs: it could take too long.
 TOO_LARGE = frozenset({"E0108", "E0109"})
 
 CHECKS: tuple[Check, ...] = (
@@ -29,27 +31,50 @@ CHECKS: tuple[Check, ...] = (
     functions.check,
     statements.check,
     phases.check,
-    progress.check,
-    budgets.check,
     monotone.check,
 )
 
 
 @dataclass(frozen=True, slots=True)
 class CheckedPolicy:
-    """A policy that passed every check, what was found out about its tree, and its facts."""
+    """A policy that passed every check, with its facts."""
 
-    policy: syntax.PolicyDefinition
-    found: Resolved
+    resolved: Resolved
     facts: Facts
 
 
-def _causes(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """Without what only follows from a mistake further in: of a statement or call that holds one, nothing can
-    be said.
+def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
+    """The checked policy, `None` where a diagnostic is an error; and the diagnostics of the whole text,
+    sorted by place.
+    """
+    tree, diagnostics = parse.parse(source)
+    if tree is None:
+        return None, diagnostics
+    resolved, proved, wrong = _checked(Resolved(tree.policy))
+    diagnostics = _shown(_causes(diagnostics + wrong))
+    if any(d.severity is Severity.ERROR for d in diagnostics):
+        return None, diagnostics
+    return CheckedPolicy(resolved, facts.summarise(resolved, proved)), diagnostics
 
-    Of two consequences at one place the first stays: each may follow from the other, and a mistake must not
-    go unsaid.
+
+def _checked(resolved: Resolved) -> tuple[Resolved, Progress, list[Diagnostic]]:
+    """The results of all checks; of each check no more diagnostics than a person reads."""
+    diagnostics: list[Diagnostic] = []
+    for one in CHECKS:
+        resolved, wrong = one(resolved)
+        diagnostics += _shown(wrong)
+        if any(d.code in TOO_LARGE for d in wrong):
+            return resolved, UNPROVED, diagnostics
+    proved, wrong = progress.prove(resolved)
+    diagnostics += _shown(wrong)
+    return resolved, proved, diagnostics + _shown(budgets.check(resolved, proved))
+
+
+def _causes(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
+    """The diagnostics without consequences: of a statement or call that contains a mistake, nothing else is
+    known.
+
+    Of two consequences at one place the first stays: each may be caused by the other, and one must be shown.
     """
     errors = [
         (at, d) for at, d in enumerate(diagnostics) if d.span is not None and d.severity is Severity.ERROR
@@ -71,28 +96,7 @@ def _holds(outer: Span | None, inner: Span | None) -> bool:
 
 
 def _shown(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """By place, and no more than anybody reads: of many the errors."""
+    """The diagnostics sorted by place; of too many for a person to read, the errors first."""
     ordered = in_order(diagnostics)
     first = sorted(ordered, key=lambda d: d.severity is not Severity.ERROR)[:MOST_DIAGNOSTICS]
     return in_order(first) if len(ordered) > MOST_DIAGNOSTICS else ordered
-
-
-def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
-    """The checked policy, or `None` where a diagnostic is an error. All mistakes of the text in one call, by
-    place.
-    """
-    tree, diagnostics = parse.parse(source)
-    if tree is None:
-        return None, diagnostics
-    found = Resolved(tree.policy)
-    for one in CHECKS:
-        found, wrong = one(found)
-        diagnostics = diagnostics + _shown(wrong)
-        if any(d.code in TOO_LARGE for d in wrong):
-            break
-    diagnostics = _shown(_causes(diagnostics))
-    if any(d.severity is Severity.ERROR for d in diagnostics):
-        return None, diagnostics
-    found, _ = facts.check(found)  # of a policy with a mistake nothing more is said
-    assert found.facts is not None
-    return CheckedPolicy(found.policy, found, found.facts), diagnostics

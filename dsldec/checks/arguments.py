@@ -1,6 +1,6 @@
-"""Which argument of a call stands for which of a word's slots?
+"""Which argument of a call belongs to which slot of a word?
 
-Not here: whether the argument's value fits the slot (`kinds`).
+Not here: whether the argument fits its slot (`fitting`).
 """
 
 from __future__ import annotations
@@ -12,18 +12,18 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.words import Slot, Word
 
-ONE_OF = {"thin": ("gap", "kernel")}  # words of which exactly one of some slots is given
+ONE_OF = {"thin": ("gap", "kernel")}  # of these slots a call gives exactly one
 
 
 class Given(NamedTuple):
-    """A slot and what is given for it."""
+    """A slot and its argument."""
 
     slot: Slot
     expression: syntax.Expression
 
 
 def signature(word: Word) -> str:
-    """A word as it is written: `top(mask, k, by=, [each=])`, `max(x, over=masked)`."""
+    """A word with its slots, as a call is written: `top(mask, k, by=, [each=])`, `max(x, over=masked)`."""
     slots = [_slot(slot) for slot in word.slots]
     return f"{word.name}({', '.join(slots)})" if slots else word.name
 
@@ -35,7 +35,9 @@ def _slot(slot: Slot) -> str:
 
 
 def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | None]:
-    """Each slot that is given, with what is given; or what is wrong with the arguments."""
+    """The slots of a call with their arguments; or the diagnostic of arguments that do not belong to the
+    word.
+    """
     if word.elementwise and len(call.arguments) == len(word.elementwise) and not call.keywords:
         return [
             Given(slot, value) for slot, value in zip(word.elementwise, call.arguments, strict=True)

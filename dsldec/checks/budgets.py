@@ -1,115 +1,116 @@
-"""Is less taken back than is written?
+"""Does a step write more positions than it masks again?
 
-`revoke` must leave a step's gain: at most one position less than this step or the one before committed,
-counted in one way in all phases and once in each; or any number under a step limit that fills the window, or
-in a phase whose steps are numbered. `edit` makes no masks: any budget will do.
+The budget of `revoke` must be below a step's gain: at most one position less than this step or the one before
+committed, with the same gain in all phases and once in each. Any budget is right under a step limit that
+fills the window, or in a phase with a known number of steps. `edit` masks nothing: any budget is right.
 """
 
 from __future__ import annotations
 
+from typing import assert_never
+
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from .entailment import Bindings, inline_lets, is_word
-from .floors import smallest
-from .resolved import Resolved, bodies
-from .values import constant_value, defaults
+from ..language.walk import Body, bodies
+from .entailment import inline_lets, is_word
+from .floor_values import smallest
+from .progress import Progress
+from .resolved import Bindings, Resolved
 
 GAINS = frozenset({"committed_now", "committed_before"})
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Reports revokes and edits without a budget, and revokes that may undo all that is gained."""
+def check(resolved: Resolved, progress: Progress) -> list[Diagnostic]:
+    """Reports `revoke` and `edit` without a budget, and `revoke` that may undo all that is written."""
     wrong: list[Diagnostic] = []
-    revokes: list[tuple[syntax.Revoke, frozenset[str]]] = []
-    limited = has_step_limit(found)
-    for body in bodies(found.policy):
-        first = None
-        for statement in body.statements:
-            if isinstance(statement, syntax.Revoke | syntax.Edit) and statement.at_most is None:
-                what = "revoke" if isinstance(statement, syntax.Revoke) else "edit"
-                help_ = (
-                    f"add `at most committed_before - 1 by doubt` to the {what}"
-                    if what == "revoke"
-                    else "add `at most 1`"
-                )
-                wrong.append(Diagnostic("E0308", f"this {what} has no budget", statement.span, help=help_))
-            elif isinstance(statement, syntax.Revoke) and statement.at_most is not None:
-                if finite(statement, body.name, found):
-                    continue
-                revokes.append((statement, spared(statement.at_most.count, found.inlinable)))
-                if first is not None and not limited:
-                    message = "a second revoke in one step may undo what the first one left"
-                    wrong.append(
-                        Diagnostic(
-                            "E0308", message, statement.span, help="join the two: `revoke A or B at most ...`"
-                        )
-                    )
-                first = statement
-    if not limited:
-        wrong += _undoing(revokes)
-    return found, wrong
+    revokes: list[syntax.Revoke] = []
+    for body in bodies(resolved.policy):
+        wrong += _without_budget(body)
+        counted = [
+            s
+            for s in body.statements
+            if isinstance(s, syntax.Revoke)
+            and s.at_most is not None
+            and not progress.finite(s, body.name, resolved)
+        ]
+        if not progress.has_step_limit:
+            message = "a second revoke in one step may undo what the first one left"
+            help_ = "join the two: `revoke A or B at most ...`"
+            wrong += [Diagnostic("E0308", message, second.span, help=help_) for second in counted[1:]]
+        revokes += counted
+    return wrong if progress.has_step_limit else wrong + _undoing(revokes, resolved)
 
 
-def finite(revoke: syntax.Revoke, name: str, found: Resolved) -> bool:
-    """Whether a phase, entered so often and left after so many steps, can take back no more than a number
-    known beforehand.
-    """
-    phase = found.progress[name] if found.progress is not None else None
-    if phase is None or phase.visits is None or phase.steps is None or revoke.at_most is None:
-        return False
-    return constant_value(revoke.at_most.count, found.inlinable, defaults(found.policy)) is not None
-
-
-def _undoing(revokes: list[tuple[syntax.Revoke, frozenset[str]]]) -> list[Diagnostic]:
+def _without_budget(body: Body) -> list[Diagnostic]:
     wrong = []
-    for revoke, gains in revokes:
-        if not gains and revoke.at_most is not None:
-            message = f"nothing shows that `{revoke.at_most.count.span.text}` is less than what is gained, so decoding may never end"
-            wrong.append(
-                Diagnostic(
-                    "E0308", message, revoke.at_most.span, "as much may be taken back as is written", HELP
-                )
-            )
-    counted = [gains for _, gains in revokes if gains]
+    for statement in body.statements:
+        if isinstance(statement, syntax.Revoke) and statement.at_most is None:
+            name, help_ = "revoke", "add `at most committed_before - 1 by doubt` to the revoke"
+        elif isinstance(statement, syntax.Edit) and statement.at_most is None:
+            name, help_ = "edit", "add `at most 1`"
+        else:
+            continue
+        wrong.append(Diagnostic("E0308", f"this {name} has no budget", statement.span, help=help_))
+    return wrong
+
+
+def _undoing(revokes: list[syntax.Revoke], resolved: Resolved) -> list[Diagnostic]:
+    wrong = []
+    counted: list[frozenset[str]] = []
+    for revoke in revokes:
+        assert revoke.at_most is not None
+        count = revoke.at_most.count
+        if gains := spared(count, resolved.inlinable):
+            counted.append(gains)
+            continue
+        message = (
+            f"nothing shows that `{count.span.text}` is less than what is gained, so decoding may never end"
+        )
+        label = "as much may be taken back as is written"
+        wrong.append(Diagnostic("E0308", message, revoke.at_most.span, label, HELP))
     if counted and not frozenset.intersection(*counted):
-        last, first = revokes[-1][0], min(counted[0])
+        last, first = revokes[-1], min(counted[0])
         message = "what one step commits is counted twice: once in it and once in the step after it"
         wrong.append(Diagnostic("E0308", message, last.span, help=f"count the same in all phases: `{first}`"))
     return wrong
 
 
-def has_step_limit(found: Resolved) -> bool:
-    """Whether every phase fills its window at a step limit of the window, and leaves it full."""
-    return found.progress is not None and all(
-        phase.fills_after is not None for phase in found.progress.phases
-    )
-
-
-def spared(count: syntax.Expression, meanings: Bindings) -> frozenset[str]:
-    """The gains that a budget surely stays at least one below, or at 0."""
-    count = inline_lets(count, meanings)
+def spared(count: syntax.Expression, bindings: Bindings) -> frozenset[str]:
+    """The gains that a budget is always below by at least one, or equal to at 0."""
+    count = inline_lets(count, bindings)
     match count:
         case syntax.Number():
             return GAINS if count.value == 0 else frozenset()
-        case syntax.Negation() if isinstance(count.operand, syntax.Number):
-            return GAINS
-        case syntax.Arithmetic() if count.operator == "-":
-            below = {gain for gain in GAINS if is_word(count.left, gain, meanings)}
-            return frozenset(below) if _at_least_one(count.right, meanings) else frozenset()
+        case syntax.Negation():
+            return GAINS if isinstance(count.operand, syntax.Number) else frozenset()
+        case syntax.Arithmetic():
+            below = frozenset(gain for gain in GAINS if is_word(count.left, gain, bindings))
+            return below if count.operator == "-" and _at_least_one(count.right, bindings) else frozenset()
         case syntax.Conditional():
-            return spared(count.then, meanings) & spared(count.otherwise, meanings)
-        case syntax.Call() if count.function.text in ("min", "max") and len(count.arguments) > 1:
-            left, right = (spared(argument, meanings) for argument in count.arguments[:2])
-            return left | right if count.function.text == "min" else left & right
-        case syntax.Call() if count.function.text == "clamp" and len(count.arguments) > 2:
-            return spared(count.arguments[2], meanings)
-        case _:
+            return spared(count.then, bindings) & spared(count.otherwise, bindings)
+        case syntax.Call():
+            return _spared_of_call(count, bindings)
+        case syntax.Name() | syntax.Boolean() | syntax.Comparison() | syntax.Inversion():
             return frozenset()
+        case syntax.Conjunction() | syntax.Disjunction() | syntax.Alternative():
+            return frozenset()
+        case _:
+            assert_never(count)
 
 
-def _at_least_one(expression: syntax.Expression, meanings: Bindings) -> bool:
+def _spared_of_call(call: syntax.Call, bindings: Bindings) -> frozenset[str]:
+    word, arguments = call.function.text, call.arguments
+    if word in ("min", "max") and len(arguments) > 1:
+        left, right = (spared(argument, bindings) for argument in arguments[:2])
+        return left | right if word == "min" else left & right
+    if word == "clamp" and len(arguments) > 2:
+        return spared(arguments[2], bindings)
+    return frozenset()
+
+
+def _at_least_one(expression: syntax.Expression, bindings: Bindings) -> bool:
     if isinstance(expression, syntax.Number):
         return expression.value >= 1
-    meaning = meanings.get(expression) if isinstance(expression, syntax.Name) else None
-    return isinstance(meaning, syntax.Parameter) and smallest(meaning) >= 1
+    binding = bindings.get(expression) if isinstance(expression, syntax.Name) else None
+    return isinstance(binding, syntax.Parameter) and smallest(binding) >= 1

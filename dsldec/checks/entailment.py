@@ -1,115 +1,104 @@
-"""What surely holds when a condition does, and when does a condition surely hold: seen through the names of a
-step.
+"""What does a condition entail: a word of the language, the end of an idle phase, a step limit?
 
-Not here: what follows for the policy (`phases`, `progress`).
+Conditions are read with the lets of a step inlined. Not here: the consequences for the policy (`phases`,
+`progress`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..language import syntax
-from .resolved import Binding
+from .resolved import Bindings
 
-Bindings = Mapping[syntax.Name, Binding]
 COUNTERS = ("steps_in_window", "steps_in_phase", "step")
 REVERSED = {"<=": ">=", "<": ">"}
 
 
 @dataclass(frozen=True, slots=True)
 class StepLimit:
-    """`counter` steps come before the one that is the last: that of number `most + more` (the first has
-    number 1).
-    """
+    """The last step that a condition allows: number `most + more` of `counter`, where the first is 1."""
 
     counter: str
     most: syntax.Expression
     more: int
 
 
-def inline_lets(expression: syntax.Expression, meanings: Bindings) -> syntax.Expression:
-    """What a name given in this step stands for, or the expression itself."""
+def inline_lets(expression: syntax.Expression, bindings: Bindings) -> syntax.Expression:
+    """The value of a let's name, through several lets; any other expression unchanged."""
     while isinstance(expression, syntax.Name):
-        meaning = meanings.get(expression)
-        if not isinstance(meaning, syntax.Let):
+        binding = bindings.get(expression)
+        if not isinstance(binding, syntax.Let):
             break
-        expression = meaning.value
+        expression = binding.value
     return expression
 
 
-def is_word(expression: syntax.Expression, word: str, meanings: Bindings) -> bool:
-    """Whether an expression is a word of the language, and not a name of the policy's."""
+def is_word(expression: syntax.Expression, word: str, bindings: Bindings) -> bool:
+    """Whether an expression is this word of the language, and not a name of the policy."""
     return (
-        isinstance(expression, syntax.Name) and expression.identifier == word and expression not in meanings
+        isinstance(expression, syntax.Name) and expression.identifier == word and expression not in bindings
     )
 
 
-def entails_word(condition: syntax.Expression, word: str, meanings: Bindings) -> bool:
-    """Whether `word` holds whenever the condition does."""
-    condition = inline_lets(condition, meanings)
-    match condition:
-        case syntax.Conjunction():
-            return entails_word(condition.left, word, meanings) or entails_word(
-                condition.right, word, meanings
-            )
-        case syntax.Disjunction():
-            return entails_word(condition.left, word, meanings) and entails_word(
-                condition.right, word, meanings
-            )
-        case _:
-            return is_word(condition, word, meanings)
+def entails_word(condition: syntax.Expression, word: str, bindings: Bindings) -> bool:
+    """Whether `word` holds whenever the condition holds."""
+    condition = inline_lets(condition, bindings)
+    if isinstance(condition, syntax.Conjunction):
+        return entails_word(condition.left, word, bindings) or entails_word(condition.right, word, bindings)
+    if isinstance(condition, syntax.Disjunction):
+        return entails_word(condition.left, word, bindings) and entails_word(condition.right, word, bindings)
+    return is_word(condition, word, bindings)
 
 
-def entailed_by_idle(condition: syntax.Expression | None, meanings: Bindings) -> bool:
+def entailed_by_idle(condition: syntax.Expression | None, bindings: Bindings) -> bool:
     """Whether the condition holds whenever the step has committed nothing."""
 
     def is_idle(part: syntax.Expression) -> bool:
         if isinstance(part, syntax.Boolean):
             return part.value
         if isinstance(part, syntax.Comparison) and len(part.operators) == 1:
-            return _is_zero_commits(part, meanings)
-        return is_word(part, "idle", meanings)
+            return _is_zero_commits(part, bindings)
+        return is_word(part, "idle", bindings)
 
-    return condition is None or _follows(condition, is_idle, meanings)
+    return condition is None or _entailed(condition, is_idle, bindings)
 
 
-def _is_zero_commits(part: syntax.Comparison, meanings: Bindings) -> bool:
+def _is_zero_commits(part: syntax.Comparison, bindings: Bindings) -> bool:
     left, right = part.operands
     most = {"==": 0, "<=": 0, "<": 1}.get(part.operators[0])
     return (
-        is_word(left, "committed_now", meanings)
+        is_word(left, "committed_now", bindings)
         and isinstance(right, syntax.Number)
         and most is not None
         and right.value == most
     )
 
 
-def _follows(
-    condition: syntax.Expression, holds: Callable[[syntax.Expression], bool], meanings: Bindings
+def _entailed(
+    condition: syntax.Expression, holds: Callable[[syntax.Expression], bool], bindings: Bindings
 ) -> bool:
-    condition = inline_lets(condition, meanings)
-    match condition:
-        case syntax.Disjunction():
-            return _follows(condition.left, holds, meanings) or _follows(condition.right, holds, meanings)
-        case syntax.Conjunction():
-            return _follows(condition.left, holds, meanings) and _follows(condition.right, holds, meanings)
-        case _:
-            return holds(condition)
+    condition = inline_lets(condition, bindings)
+    if isinstance(condition, syntax.Disjunction):
+        return _entailed(condition.left, holds, bindings) or _entailed(condition.right, holds, bindings)
+    if isinstance(condition, syntax.Conjunction):
+        return _entailed(condition.left, holds, bindings) and _entailed(condition.right, holds, bindings)
+    return holds(condition)
 
 
-def step_limits(condition: syntax.Expression | None, meanings: Bindings) -> list[StepLimit]:
-    """The step limits that a condition such as `steps_in_window + 1 >= n or ...` sets."""
+def step_limits(condition: syntax.Expression | None, bindings: Bindings) -> list[StepLimit]:
+    """The step limits of a condition such as `steps_in_window + 1 >= n or ...`."""
     if condition is None:
         return []
-    condition = inline_lets(condition, meanings)
+    condition = inline_lets(condition, bindings)
     if isinstance(condition, syntax.Disjunction):
-        return step_limits(condition.left, meanings) + step_limits(condition.right, meanings)
-    limit = _step_limit(condition, meanings)
+        return step_limits(condition.left, bindings) + step_limits(condition.right, bindings)
+    limit = _step_limit(condition, bindings)
     return [limit] if limit is not None else []
 
 
-def _step_limit(condition: syntax.Expression, meanings: Bindings) -> StepLimit | None:
+def _step_limit(condition: syntax.Expression, bindings: Bindings) -> StepLimit | None:
     if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
         return None
     (left, right), operator = condition.operands, condition.operators[0]
@@ -117,25 +106,25 @@ def _step_limit(condition: syntax.Expression, meanings: Bindings) -> StepLimit |
         left, right, operator = right, left, REVERSED[operator]
     if operator not in (">=", ">"):
         return None
-    counter, added = _offset(left, meanings)
-    most, more = _offset(right, meanings)
-    # counter + added >= most + more: the last step has counter = most + more - added, and so the number one
-    # above it.
+    counter, added = _offset(left, bindings)
+    most, more = _offset(right, bindings)
+    # counter + added >= most + more: the last step has counter = most + more - added, and its number is one
+    # above the counter.
     number = more - added + 1 + (operator == ">")
-    word = next((word for word in COUNTERS if is_word(counter, word, meanings)), None)
+    word = next((word for word in COUNTERS if is_word(counter, word, bindings)), None)
     return StepLimit(word, most, number) if word is not None else None
 
 
-def _offset(expression: syntax.Expression, meanings: Bindings) -> tuple[syntax.Expression, int]:
+def _offset(expression: syntax.Expression, bindings: Bindings) -> tuple[syntax.Expression, int]:
     """`x + 2` as x and 2."""
-    expression = inline_lets(expression, meanings)
+    expression = inline_lets(expression, bindings)
     if not isinstance(expression, syntax.Arithmetic) or expression.operator not in "+-":
         return expression, 0
     left, right = expression.left, expression.right
     if isinstance(right, syntax.Number) and isinstance(right.value, int):
-        inner, more = _offset(left, meanings)
+        inner, more = _offset(left, bindings)
         return inner, more + (right.value if expression.operator == "+" else -right.value)
     if isinstance(left, syntax.Number) and isinstance(left.value, int) and expression.operator == "+":
-        inner, more = _offset(right, meanings)
+        inner, more = _offset(right, bindings)
         return inner, more + left.value
     return expression, 0

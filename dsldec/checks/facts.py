@@ -1,27 +1,29 @@
-"""What can be said about a checked policy before it runs.
+"""What is known about a checked policy before it runs?
 
-Not here: why it ends (`progress`), which this puts into numbers.
+Not here: why it ends (`progress`) and the bound on forwards (`bounds`), which this file summarises.
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 
-from ..diagnostics import Diagnostic
 from ..language import syntax
+from ..language.walk import expressions, statements, walk
 from ..language.words import KEPT_IDS, Extent, Kind
 from .bounds import Bound, block_length
-from .floors import ALL, smallest
+from .floor_values import ALL, Floor, smallest
+from .formula import formula, reasons
 from .kinds import of_state
-from .resolved import Resolved, expressions, statements, walk
+from .progress import Progress
+from .resolved import Resolved
 from .values import Value, constant_value, int_of
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 RANDOM_WORDS = frozenset({"sample", "chance"})
-# Loops over the vocabulary in a compiled step (a test counts them): the maximum, then all else that is
-# observed, `p` among it, at once. More for what makes as many numbers as there are logits; a sort, or the
-# likeliest ids, count as one.
+# Loops over the vocabulary in a compiled step (a test counts them): one for the maximum and one for all other
+# observations and `p` together. More for a word that computes as many numbers as there are logits; a sort, or
+# the likeliest ids, count as one.
 PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
 ASSUMPTIONS_OF_DRAFTS = (
     "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
@@ -32,20 +34,21 @@ ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of a policy, for programs and for people; `assumptions` says under what.
+    """Facts of a policy, for programs and for people; they hold under `assumptions`.
 
-    `floor_per_step`: positions every step surely commits while the window holds that many: a number, the name
-    of a parameter, or `all`; 0 where some step may commit nothing. `reasons`: why each phase comes to an end,
-    in words. `forwards_formula`: the bound on forwards in words; `forwards_bound` computes it. `window`,
-    `window_size`: the shape a policy writes in and the number or parameter that sizes it (`window_masks`: the
-    most masks a sliding one holds). `drafts`: how many are verified in one forward, a number or the name of a
-    parameter, `None` where nothing is said; `exact`: whether what is accepted is what the policy alone would
-    write. `rows_per_draft`: rows fed for each, 2 with guidance. `revises`: whether it revokes or edits what
-    it has written. `state_bytes_per_position`: what the policy carries between steps; and of distributions
-    the `kept_ids` likeliest ids, numbers or names of parameters (`kept_bytes`: what they take).
-    `vocabulary_passes`: how often, at most, a compiled step on a CPU goes over all logits or as many numbers.
-    `static`: parameters that size something (another value compiles again); `dynamic`: those that are inputs
-    of the compiled step. `lossless`: with respect to what the output is exact.
+    `floor_per_step`: positions that every step commits at least, while the window holds that many masked
+    ones: a number, the name of a parameter, or `all`; 0 where some step may commit nothing. `reasons`: why
+    each phase ends, in words. `forwards_formula`: the bound on forwards in words; `forwards_bound` computes
+    it. `window`, `window_size`: the window's shape, and its size as a number or the name of a parameter
+    (`window_masks`: the most masked positions of a sliding one). `drafts`: the drafts that one forward
+    verifies, a number or the name of a parameter, `None` where the policy does not say; `exact`: whether
+    accepted drafts are what the policy writes without drafts. `rows_per_draft`: rows of a forward for each
+    draft, 2 with guidance. `revises`: whether the policy revokes or edits written positions.
+    `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: how many of the
+    likeliest ids are stored of each carried distribution, numbers or names of parameters (`kept_bytes`: their
+    bytes). `vocabulary_passes`: the most loops of a compiled step on a CPU over all logits or as many
+    numbers. `static`: parameters that size something, so that another value compiles again; `dynamic`: inputs
+    of the compiled step. `lossless`: the sense in which the output is exact.
     """
 
     floor_per_step: int | str
@@ -70,24 +73,27 @@ class Facts:
     guided_by: syntax.Expression | None = field(repr=False, default=None)
 
     @property
+    def source(self) -> str:
+        """The text of the policy."""
+        return self.bound.resolved.policy.span.source.text
+
+    @property
     def caches(self) -> tuple[str, ...]:
-        """The caches of keys and values that the policy may run with: it writes only in its window, and what
-        is kept lies outside.
+        """The KV caches that the policy may run with: it writes only in its window, and cached positions are
+        outside.
         """
         return ("none", "exact") if self.window == "sliding" else ("none", "exact", "prefix", "dual")
 
     def guidance(self, parameters: Mapping[str, Value]) -> float | None:
-        """The scale of classifier-free guidance; `None` for a policy without."""
+        """The scale of classifier-free guidance; `None` for a policy without guidance."""
         return None if self.guided_by is None else float(constant_value(self.guided_by, {}, parameters) or 0)
 
     def lookahead(self, parameters: Mapping[str, Value]) -> int:
-        """How many drafts are verified in one forward under these parameter values, the next step itself
-        among them.
-        """
+        """The drafts that one forward verifies under these parameter values, the next step among them."""
         return int_of(self.drafts, parameters) or 1
 
     def rows_per_forward(self, parameters: Mapping[str, Value]) -> int:
-        """The most rows that are fed for one row of the batch in a forward."""
+        """The most rows of a forward for one row of the batch."""
         return self.lookahead(parameters) * self.rows_per_draft
 
     def kept_bytes(self, vocab_size: int, parameters: Mapping[str, Value]) -> int:
@@ -106,90 +112,84 @@ class Facts:
         return self.bound.forwards(gen_length, parameters, given_inside)
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Fills `facts`, where the checks before it left nothing open."""
-    window = next((s for s in found.policy.statements if isinstance(s, syntax.Window)), None)
-    if window is None or found.progress is None:
-        return found, []
-    bound = Bound(found, found.progress, window.shape)
-    floors = [phase.floor for phase in found.progress.phases]
-    lowest = min(floors, key=smallest)
-    static = _static(found)
-    names = tuple(parameter.identifier.text for parameter in found.policy.parameters)
-    transforms = [_word(s.transform) for s in found.policy.statements if isinstance(s, syntax.Logits)]
-    deterministic = _draw(found) == "argmax" and not any(_words(found) & RANDOM_WORDS)
-    facts = Facts(
-        floor_per_step=lowest.identifier.text
-        if isinstance(lowest, syntax.Parameter)
-        else "all"
-        if lowest == ALL
-        else lowest,
-        reasons=bound.reasons(),
-        forwards_formula=bound.formula(),
+def summarise(resolved: Resolved, progress: Progress) -> Facts:
+    """The facts of a policy without mistakes."""
+    window = next(s for s in resolved.policy.statements if isinstance(s, syntax.Window))
+    bound = Bound(resolved, progress, window.shape)
+    drafts, exact, kept_ids, draw = _drafts(resolved), _exact(resolved), _kept_ids(resolved), _draw(resolved)
+    static = _static(resolved)
+    names = (parameter.identifier.text for parameter in resolved.policy.parameters)
+    transforms = [_word(s.transform) for s in resolved.policy.statements if isinstance(s, syntax.Logits)]
+    deterministic = draw == "argmax" and not any(_words(resolved) & RANDOM_WORDS)
+    return Facts(
+        floor_per_step=_floor_per_step(min((phase.floor for phase in progress.phases), key=smallest)),
+        reasons=reasons(progress),
+        forwards_formula=formula(bound),
         window=bound.shape,
         window_size=bound.size,
         window_masks=bound.given("max_masks"),
-        drafts=_drafts(found),
-        exact=_exact(found),
-        revises=any(
-            isinstance(statement, syntax.Revoke | syntax.Edit) for statement in statements(found.policy)
-        ),
+        drafts=drafts,
+        exact=exact,
+        revises=any(isinstance(s, syntax.Revoke | syntax.Edit) for s in statements(resolved.policy)),
         rows_per_draft=2 if "cfg" in transforms else 1,
-        state_bytes_per_position=_bytes(found),
-        kept_ids=_kept_ids(found),
-        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * len(_kept_ids(found)),
+        state_bytes_per_position=_bytes(resolved),
+        kept_ids=kept_ids,
+        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(draw, 0) + PASSES_OF_KL * len(kept_ids),
         deterministic=deterministic,
-        lossless=_lossless(found, deterministic),
+        lossless=_lossless(drafts, exact, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=(*ASSUMPTIONS, *ASSUMPTIONS_OF_DRAFTS)
-        if _drafts(found) not in (None, 1) and _exact(found)
-        else ASSUMPTIONS,
+        assumptions=(*ASSUMPTIONS, *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ())),
         bound=bound,
-        guided_by=_guided_by(found),
-    )
-    return replace(found, facts=facts), []
-
-
-def _lookahead(found: Resolved) -> syntax.Lookahead | None:
-    return next((s for s in found.policy.statements if isinstance(s, syntax.Lookahead)), None)
-
-
-def _drafts(found: Resolved) -> int | str | None:
-    lookahead = _lookahead(found)
-    drafts = lookahead.drafts if lookahead is not None else None
-    return (
-        drafts.identifier
-        if isinstance(drafts, syntax.Name)
-        else int(drafts.value)
-        if isinstance(drafts, syntax.Number)
-        else None
+        guided_by=_guided_by(resolved),
     )
 
 
-def _exact(found: Resolved) -> bool:
-    lookahead = _lookahead(found)
+def _floor_per_step(floor: Floor) -> int | str:
+    if isinstance(floor, syntax.Parameter):
+        return floor.identifier.text
+    return "all" if floor == ALL else floor
+
+
+def _lookahead(resolved: Resolved) -> syntax.Lookahead | None:
+    return next((s for s in resolved.policy.statements if isinstance(s, syntax.Lookahead)), None)
+
+
+def _drafts(resolved: Resolved) -> int | str | None:
+    lookahead = _lookahead(resolved)
+    return _size(lookahead.drafts) if lookahead is not None else None
+
+
+def _size(value: syntax.Expression | None) -> int | str | None:
+    """A size as a number or the name of a parameter; `None` for anything else."""
+    if isinstance(value, syntax.Name):
+        return value.identifier
+    return int(value.value) if isinstance(value, syntax.Number) else None
+
+
+def _exact(resolved: Resolved) -> bool:
+    lookahead = _lookahead(resolved)
     return lookahead is None or lookahead.condition is None
 
 
-def _lossless(found: Resolved, deterministic: bool) -> str:
-    """With respect to what the output is exact, in words."""
-    if _drafts(found) in (None, 1):
+def _lossless(drafts: int | str | None, exact: bool, deterministic: bool) -> str:
+    """The sense in which the output is exact, in words."""
+    if drafts in (None, 1):
         return "nothing is drafted: every step is one of this policy's own"
-    if not _exact(found):
+    if not exact:
         return "no: what `accept` lets pass may differ from what the policy writes without drafts"
     same = "" if deterministic else " with the same seed"
     return f"token for token what the policy writes without drafts{same}"
 
 
-def _guided_by(found: Resolved) -> syntax.Expression | None:
-    transforms = [s.transform for s in found.policy.statements if isinstance(s, syntax.Logits)]
+def _guided_by(resolved: Resolved) -> syntax.Expression | None:
+    transforms = [s.transform for s in resolved.policy.statements if isinstance(s, syntax.Logits)]
     calls = [t for t in transforms if isinstance(t, syntax.Call) and t.function.text == "cfg" and t.arguments]
     return calls[0].arguments[0] if calls else None
 
 
-def _all_expressions(found: Resolved) -> list[syntax.Expression]:
-    nodes = [*statements(found.policy), *found.policy.phases]
+def _all_expressions(resolved: Resolved) -> list[syntax.Expression]:
+    nodes = [*statements(resolved.policy), *resolved.policy.phases]
     outer = [
         e for node in nodes if not isinstance(node, syntax.FunctionDeclaration) for e in expressions(node)
     ]
@@ -197,32 +197,29 @@ def _all_expressions(found: Resolved) -> list[syntax.Expression]:
 
 
 def _word(shape: syntax.Expression) -> str:
-    return (
-        shape.function.text
-        if isinstance(shape, syntax.Call)
-        else shape.identifier
-        if isinstance(shape, syntax.Name)
-        else ""
-    )
+    if isinstance(shape, syntax.Call):
+        return shape.function.text
+    return shape.identifier if isinstance(shape, syntax.Name) else ""
 
 
-def _words(found: Resolved) -> set[str]:
+def _words(resolved: Resolved) -> set[str]:
     """The words of the language that a policy uses."""
     return {
         _word(part)
-        for part in _all_expressions(found)
-        if not isinstance(part, syntax.Name) or part not in found.bindings
+        for part in _all_expressions(resolved)
+        if not isinstance(part, syntax.Name) or part not in resolved.bindings
     }
 
 
-def _draw(found: Resolved) -> str:
-    return next((_word(s.method) for s in found.policy.statements if isinstance(s, syntax.Draw)), "argmax")
+def _draw(resolved: Resolved) -> str:
+    methods = (_word(s.method) for s in resolved.policy.statements if isinstance(s, syntax.Draw))
+    return next(methods, "argmax")
 
 
-def _static(found: Resolved) -> tuple[str, ...]:
+def _static(resolved: Resolved) -> tuple[str, ...]:
     """Parameters that size the compiled step: the window's length and the picks of `thin`."""
     sizes: list[syntax.Expression] = []
-    for part in _all_expressions(found):
+    for part in _all_expressions(resolved):
         if isinstance(part, syntax.Call):
             wanted = {
                 "blocks": None,
@@ -241,35 +238,28 @@ def _static(found: Resolved) -> tuple[str, ...]:
     names = (
         size.identifier
         for size in sizes
-        if isinstance(size, syntax.Name) and isinstance(found.bindings.get(size), syntax.Parameter)
+        if isinstance(size, syntax.Name) and isinstance(resolved.bindings.get(size), syntax.Parameter)
     )
     return tuple(dict.fromkeys(names))
 
 
-def _kept_ids(found: Resolved) -> tuple[int | str, ...]:
-    calls = [p for p in _all_expressions(found) if isinstance(p, syntax.Call) and p.function.text == "kl"]
+def _kept_ids(resolved: Resolved) -> tuple[int | str, ...]:
+    calls = [p for p in _all_expressions(resolved) if isinstance(p, syntax.Call) and p.function.text == "kl"]
     given = [next((k.value for k in call.keywords if k.identifier.text == "keep"), None) for call in calls]
-    keeps = [
-        g.identifier
-        if isinstance(g, syntax.Name)
-        else int(g.value)
-        if isinstance(g, syntax.Number)
-        else KEPT_IDS
-        for g in given
-    ]
-    return tuple(dict.fromkeys(keeps))
+    sizes = [_size(value) for value in given]
+    return tuple(dict.fromkeys(KEPT_IDS if size is None else size for size in sizes))
 
 
-def _bytes(found: Resolved) -> int:
-    """Bytes carried for each position: states, the written ages, and what `before` looks back at."""
-    states = [of_state(state) for state in found.states.values()]
+def _bytes(resolved: Resolved) -> int:
+    """Bytes carried for each position: states, ages of written positions, operands of `before`."""
+    states = [of_state(state) for state in resolved.states.values()]
     total = sum(BYTES.get(type_.kind, 4) for type_ in states if type_.extent is Extent.POSITION)
     befores = [
         part
-        for part in _all_expressions(found)
+        for part in _all_expressions(resolved)
         if isinstance(part, syntax.Call) and part.function.text == "before"
     ]
-    kept = {found.texts.number(part): found.types[part] for part in befores}
+    kept = {resolved.tree_numbers.number(part): resolved.types[part] for part in befores}
     total += sum(BYTES.get(type_.kind, 4) for type_ in kept.values() if type_.extent is Extent.POSITION)
-    words = _words(found)
+    words = _words(resolved)
     return total + 8 * ("age" in words) + 8 * ("same" in words) + 8 * ("draft" in words)

@@ -1,8 +1,8 @@
-"""What is the policy once its own functions are written out where they are called?
+"""What is the policy with each call of its own functions replaced by the function's body?
 
-A function knows its own parameters, the policy's, its states and the functions above it: so none can call
-itself, and what it means does not depend on where it is called. Not here: the names inside a function that is
-never called (`names`).
+The body of a function may use its parameters, the policy's parameters and states, and the functions above it.
+So no function calls itself, and its meaning does not depend on the place of the call. Not here: the names
+inside a function that is never called (`names`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,8 @@ from dataclasses import replace
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.limits import DEEPEST_NESTING, LARGEST_POLICY, LARGEST_PROOF, LARGEST_PROOFS
-from .names import own_functions
-from .resolved import (
+from ..language.walk import (
     HEAD,
-    Binding,
-    Resolved,
     bodies,
     children,
     expressions,
@@ -27,67 +24,69 @@ from .resolved import (
     statements,
     walk,
 )
+from .names import own_functions
+from .resolved import Binding, Resolved
 
-Size = tuple[int, int]  # nodes, and how deep they are nested
+Size = tuple[int, int]  # number of nodes, depth of nesting
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Fills `policy` with the tree written out; reports calls that cannot be, and policies that grow too
-    large.
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Sets `policy` to the tree with all functions written out, and `inlinable`; reports wrong calls, and
+    policies that grow too large.
     """
-    writer = _Writer(found.policy)
+    writer = _Writer(resolved.policy)
     if writer.diagnostics or (too_large := writer.too_large()):
-        return found, writer.diagnostics or too_large
+        return resolved, writer.diagnostics or too_large
     if not writer.functions:
-        return replace(found, inlinable=_through(found)), []
-    policy = found.policy
+        return replace(resolved, inlinable=_inlinable(resolved)), []
+    policy = resolved.policy
     head = tuple(
         s if isinstance(s, syntax.FunctionDeclaration) else map_expressions(s, writer.written_out)
         for s in policy.statements
     )
     phases = tuple(map_expressions(phase, writer.written_out) for phase in policy.phases)
     written = replace(policy, statements=head, phases=phases)
-    # What a name stands for is a node of the new tree.
+    # The binding of a name must be a node of the new tree.
     new: dict[Binding, Binding] = {}
     for old, statement in zip(statements(policy), statements(written), strict=True):
         if isinstance(old, syntax.StateDeclaration | syntax.Let) and isinstance(
             statement, syntax.StateDeclaration | syntax.Let
         ):
             new[old] = statement
-    meanings = {name: new.get(meaning, meaning) for name, meaning in found.bindings.items()}
-    found = replace(found, policy=written, bindings=meanings)
-    return replace(found, inlinable=_through(found)), []
+    bindings = {name: new.get(binding, binding) for name, binding in resolved.bindings.items()}
+    resolved = replace(resolved, policy=written, bindings=bindings)
+    return replace(resolved, inlinable=_inlinable(resolved)), []
 
 
-def _through(found: Resolved) -> dict[syntax.Name, Binding]:
-    """The meanings without lets that, with all names in them written out, are more than a proof should read."""
+def _inlinable(resolved: Resolved) -> dict[syntax.Name, Binding]:
+    """The bindings without the lets that are too large for a proof to read once all lets are inlined."""
     sizes: dict[syntax.Let, Size] = {}
-    for body in bodies(found.policy):
+    for body in bodies(resolved.policy):
         for statement in body.statements:
             if isinstance(statement, syntax.Let) and statement not in sizes:
-                sizes[statement] = _size_through(statement.value, found, sizes)
-    most = _readable(found, sizes)
+                sizes[statement] = _size_inlined(statement.value, resolved, sizes)
+    most = _readable(resolved, sizes)
     few = {let for let, (nodes, depth) in sizes.items() if nodes <= most and depth <= DEEPEST_NESTING}
     return {
-        name: meaning
-        for name, meaning in found.bindings.items()
-        if not isinstance(meaning, syntax.Let) or meaning in few
+        name: binding
+        for name, binding in resolved.bindings.items()
+        if not isinstance(binding, syntax.Let) or binding in few
     }
 
 
-def _readable(found: Resolved, sizes: Mapping[syntax.Let, Size]) -> int:
-    """The largest value of a name that proofs may read, so that all of them stay within their limit."""
+def _readable(resolved: Resolved, sizes: Mapping[syntax.Let, Size]) -> int:
+    """The size of the largest let that proofs may read: all proofs together stay within their limit."""
     read: Counter[int] = Counter()
-    for body in bodies(found.policy):
+    for body in bodies(resolved.policy):
         for statement in body.statements:
             for expression in expressions(statement):
-                meanings = (
-                    found.bindings.get(part) for part in walk(expression) if isinstance(part, syntax.Name)
+                bindings = (
+                    resolved.bindings.get(part) for part in walk(expression) if isinstance(part, syntax.Name)
                 )
                 read.update(
-                    sizes[meaning][0]
-                    for meaning in meanings
-                    if isinstance(meaning, syntax.Let) and meaning in sizes
+                    sizes[binding][0]
+                    for binding in bindings
+                    if isinstance(binding, syntax.Let) and binding in sizes
                 )
     most, total = 0, 0
     for size in sorted(read):
@@ -98,14 +97,16 @@ def _readable(found: Resolved, sizes: Mapping[syntax.Let, Size]) -> int:
     return LARGEST_PROOF
 
 
-def _size_through(expression: syntax.Expression, found: Resolved, sizes: Mapping[syntax.Let, Size]) -> Size:
-    inside = [_size_through(child, found, sizes) for child in children(expression)]
-    meaning = found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
-    if isinstance(meaning, syntax.Let):
-        inside.append(sizes.get(meaning, (LARGEST_POLICY, 1)))
+def _size_inlined(
+    expression: syntax.Expression, resolved: Resolved, sizes: Mapping[syntax.Let, Size]
+) -> Size:
+    inside = [_size_inlined(child, resolved, sizes) for child in children(expression)]
+    binding = resolved.bindings.get(expression) if isinstance(expression, syntax.Name) else None
+    if isinstance(binding, syntax.Let):
+        inside.append(sizes.get(binding, (LARGEST_POLICY, 1)))
     nodes = min(
         LARGEST_POLICY, 1 + sum(nodes for nodes, _ in inside)
-    )  # doubled line by line it would have hundreds of digits
+    )  # a size that doubles line by line would have hundreds of digits
     return nodes, 1 + max((depth for _, depth in inside), default=0)
 
 
@@ -113,7 +114,7 @@ class _Writer:
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
         self.names = own_functions(policy)
-        self.functions: dict[str, syntax.FunctionDeclaration] = {}  # those read so far
+        self.functions: dict[str, syntax.FunctionDeclaration] = {}  # those above the current statement
         self.sizes: dict[str, Size] = {}
         self.uses: dict[str, list[int]] = {}
         self.diagnostics: list[Diagnostic] = []
@@ -166,7 +167,7 @@ class _Writer:
         return []
 
     def _size(self, expression: syntax.Expression) -> Size:
-        """Nodes and depth once written out, without writing anything out."""
+        """The size of an expression with its functions written out, computed without writing them out."""
         inside = [self._size(child) for child in children(expression)]
         deepest = max((depth for _, depth in inside), default=0)
         name = expression.function.text if isinstance(expression, syntax.Call) else ""
@@ -179,7 +180,7 @@ class _Writer:
         ), depth + deepest
 
     def too_large(self) -> list[Diagnostic]:
-        """Limits the parts that all steps read. Names above the phases count once in each phase."""
+        """Reports more parts than a step may read. Names above the phases count once for each phase."""
         total, times, above = 0, max(1, len(self.policy.phases)), set(self.policy.statements)
         for node in (*statements(self.policy), *self.policy.phases):
             is_shared = node in above and not isinstance(node, HEAD)
@@ -197,8 +198,8 @@ class _Writer:
     def written_out(
         self, expression: syntax.Expression, given: Mapping[str, syntax.Expression] | None = None
     ) -> syntax.Expression:
-        """An expression with every call of an own function replaced by its body, and names in `given` by what
-        is given.
+        """The expression with every call of an own function replaced by its body, and every name in `given`
+        by its argument.
         """
         if given and isinstance(expression, syntax.Name) and expression.identifier in given:
             return given[expression.identifier]
@@ -219,6 +220,6 @@ def _too_large(what: str, at: syntax.Expression, phases: int) -> Diagnostic:
 
 
 def _uses(function: syntax.FunctionDeclaration) -> list[int]:
-    """How often each parameter stands in the body."""
+    """How often each parameter occurs in the body."""
     names = Counter(part.identifier for part in walk(function.body) if isinstance(part, syntax.Name))
     return [names[parameter.text] for parameter in function.parameters]

@@ -1,25 +1,27 @@
-"""Does `while=` of `prefix`, once it has failed, stay false for all worse positions?
+"""Does `while=` of `prefix` stay false once it has failed, for all worse positions?
 
-Then the prefix holds every position that passes; else it stops at the first failure with passing positions
-behind it, which is what the last-rank mistakes in published code come from. Proved from how values run along
-the sort, or reported.
+Then the prefix holds every position that passes. Otherwise it ends at the first failure, with passing
+positions behind it: the cause of the last-rank mistakes in published code. The proof follows how values
+change along the sort; a condition without a proof is reported.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import assert_never
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
+from ..language.walk import expressions, statements, walk
 from ..language.words import Extent, Kind
 from .entailment import inline_lets, is_word
-from .resolved import Resolved, expressions, statements, walk
+from .resolved import Resolved
 from .signs import never_negative
 
 
 class Direction(StrEnum):
-    """How a value runs along the sort, from the best position to the worst."""
+    """How a value changes along the sort, from the best position to the worst."""
 
     SAME = "stays the same"
     RISES = "rises or stays"
@@ -35,22 +37,22 @@ OPPOSITE = {
 }
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Warns of every `while` that is not proved to stay false."""
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Warns of every `while=` without a proof that it stays false."""
     wrong = []
-    for statement in statements(found.policy):
+    for statement in statements(resolved.policy):
         for expression in () if isinstance(statement, syntax.FunctionDeclaration) else expressions(statement):
             for call in walk(expression):
                 if isinstance(call, syntax.Call) and call.function.text == "prefix":
-                    wrong += _prefix(call, found)
-    return found, wrong
+                    wrong += _prefix(call, resolved)
+    return resolved, wrong
 
 
-def _prefix(call: syntax.Call, found: Resolved) -> list[Diagnostic]:
+def _prefix(call: syntax.Call, resolved: Resolved) -> list[Diagnostic]:
     named = {keyword.identifier.text: keyword.value for keyword in call.keywords}
-    if "by" not in named or "while" not in named or found.types.get(named["while"]) is None:
+    if "by" not in named or "while" not in named or resolved.types.get(named["while"]) is None:
         return []
-    if _Sort(found, named["by"]).condition(named["while"]) in (Direction.SAME, Direction.FALLS):
+    if _Sort(resolved, named["by"]).condition(named["while"]) in (Direction.SAME, Direction.FALLS):
         return []
     text = named["while"].span.text
     message = f"nothing shows that `{text}` stays false once it has failed"
@@ -61,43 +63,46 @@ def _prefix(call: syntax.Call, found: Resolved) -> list[Diagnostic]:
 
 @dataclass(frozen=True, slots=True)
 class _Sort:
-    """Positions sorted by a score; conditions are seen as 0 and 1."""
+    """Positions sorted by the score `by`; a condition counts as 0 or 1."""
 
-    found: Resolved
+    resolved: Resolved
     by: syntax.Expression
 
     def condition(self, condition: syntax.Expression) -> Direction:
-        condition = inline_lets(condition, self.found.inlinable)
+        condition = inline_lets(condition, self.resolved.inlinable)
         if self.same_everywhere(condition):
             return Direction.SAME
         match condition:
             case syntax.Conjunction() | syntax.Disjunction():
-                return _joined(self.condition(condition.left), self.condition(condition.right))
+                return _sum(self.condition(condition.left), self.condition(condition.right))
             case syntax.Inversion():
                 return OPPOSITE[self.condition(condition.operand)]
-            case syntax.Comparison() if set(condition.operators) <= {">", ">="} or set(
-                condition.operators
-            ) <= {"<", "<="}:
-                falling = [
-                    _joined(self.run(a), OPPOSITE[self.run(b)])
-                    for a, b in zip(condition.operands, condition.operands[1:], strict=False)
-                ]
-                whole = (
-                    falling[0]
-                    if len(falling) == 1
-                    else Direction.UNKNOWN
-                    if any(f is not falling[0] for f in falling)
-                    else falling[0]
-                )
-                return whole if condition.operators[0] in (">", ">=") else OPPOSITE[whole]
-            case _:
+            case syntax.Comparison():
+                return self.comparison(condition)
+            case syntax.Number() | syntax.Boolean() | syntax.Name() | syntax.Call() | syntax.Negation():
                 return Direction.UNKNOWN
+            case syntax.Arithmetic() | syntax.Alternative() | syntax.Conditional():
+                return Direction.UNKNOWN
+            case _:
+                assert_never(condition)
+
+    def comparison(self, comparison: syntax.Comparison) -> Direction:
+        operators = set(comparison.operators)
+        if not operators <= {">", ">="} and not operators <= {"<", "<="}:
+            return Direction.UNKNOWN
+        first, *more = [
+            _sum(self.run(a), OPPOSITE[self.run(b)])
+            for a, b in zip(comparison.operands, comparison.operands[1:], strict=False)
+        ]
+        whole = first if all(other is first for other in more) else Direction.UNKNOWN
+        return whole if comparison.operators[0] in (">", ">=") else OPPOSITE[whole]
 
     def same_everywhere(self, expression: syntax.Expression) -> bool:
-        return self.found.type_of(expression).extent is not Extent.POSITION
+        return self.resolved.type_of(expression).extent is not Extent.POSITION
 
     def run(self, expression: syntax.Expression) -> Direction:
-        expression = inline_lets(expression, self.found.inlinable)
+        """How the value of an expression changes along the sort."""
+        expression = inline_lets(expression, self.resolved.inlinable)
         if self.same_everywhere(expression):
             return Direction.SAME
         if (sorted_by := self.sorted_by(expression)) is not None:
@@ -105,45 +110,55 @@ class _Sort:
         match expression:
             case syntax.Negation():
                 return OPPOSITE[self.run(expression.operand)]
-            case syntax.Arithmetic() if expression.operator in "+-":
-                return self.of_sum(expression)
-            case syntax.Arithmetic() if expression.operator in "*/":
-                return self.of_product(expression)
-            case syntax.Call() if expression.function.text == "cummax":
-                return Direction.RISES
-            case syntax.Call() if expression.function.text == "cumsum":
-                return self.of_running_sum(expression.arguments[0])
-            case syntax.Call() if expression.function.text in ("log", "exp", "sqrt", "floor", "ceil", "int"):
-                return self.run(expression.arguments[0])
-            case syntax.Call() if (
-                expression.function.text in ("min", "max") and len(expression.arguments) > 1
-            ):
-                return _joined(*(self.run(argument) for argument in expression.arguments[:2]))
+            case syntax.Arithmetic():
+                return self.of_arithmetic(expression)
+            case syntax.Call():
+                return self.of_call(expression)
+            case syntax.Name():
+                rises = is_word(expression, "rank", self.resolved.inlinable)
+                return Direction.RISES if rises else Direction.UNKNOWN
+            case syntax.Number() | syntax.Boolean() | syntax.Comparison() | syntax.Inversion():
+                return Direction.UNKNOWN
+            case syntax.Conjunction() | syntax.Disjunction() | syntax.Alternative() | syntax.Conditional():
+                return Direction.UNKNOWN
             case _:
-                return (
-                    Direction.RISES
-                    if is_word(expression, "rank", self.found.inlinable)
-                    else Direction.UNKNOWN
-                )
+                assert_never(expression)
+
+    def of_arithmetic(self, expression: syntax.Arithmetic) -> Direction:
+        if expression.operator in "+-":
+            return self.of_sum(expression)
+        return self.of_product(expression) if expression.operator in "*/" else Direction.UNKNOWN
+
+    def of_call(self, call: syntax.Call) -> Direction:
+        word, arguments = call.function.text, call.arguments
+        if word == "cummax":
+            return Direction.RISES
+        if word == "cumsum":
+            return self.of_running_sum(arguments[0])
+        if word in ("log", "exp", "sqrt", "floor", "ceil", "int"):
+            return self.run(arguments[0])
+        if word in ("min", "max") and len(arguments) > 1:
+            return _sum(*(self.run(argument) for argument in arguments[:2]))
+        return Direction.UNKNOWN
 
     def of_running_sum(self, x: syntax.Expression) -> Direction:
-        if never_negative(x, self.found):
+        if never_negative(x, self.resolved):
             return Direction.RISES
-        x = inline_lets(x, self.found.inlinable)
+        x = inline_lets(x, self.resolved.inlinable)
         logarithm = (
             isinstance(x, syntax.Call)
             and x.function.text == "log"
-            and self.found.type_of(x).kind is Kind.NATS
+            and self.resolved.type_of(x).kind is Kind.NATS
         )
-        opposite = isinstance(x, syntax.Negation) and never_negative(x.operand, self.found)
+        opposite = isinstance(x, syntax.Negation) and never_negative(x.operand, self.resolved)
         return Direction.FALLS if logarithm or opposite else Direction.UNKNOWN
 
     def sorted_by(self, expression: syntax.Expression) -> Direction | None:
-        """How a value runs that the sort is by, or its opposite."""
-        by, sign = inline_lets(self.by, self.found.inlinable), Direction.FALLS
+        """How the sort's score or its opposite changes; `None` for any other value."""
+        by, sign = inline_lets(self.by, self.resolved.inlinable), Direction.FALLS
         while isinstance(by, syntax.Negation):
-            by, sign = inline_lets(by.operand, self.found.inlinable), OPPOSITE[sign]
-        if self.found.same_tree(expression, by):
+            by, sign = inline_lets(by.operand, self.resolved.inlinable), OPPOSITE[sign]
+        if self.resolved.same_tree(expression, by):
             return sign
         pair = {"conf": "doubt", "doubt": "conf"}
         if (
@@ -173,22 +188,22 @@ class _Sort:
         return self.run(term[1]) if term[0] else OPPOSITE[self.run(term[1])]
 
     def pair(self, plus: syntax.Expression, minus: syntax.Expression) -> Direction | None:
-        """How `plus - minus` runs where that is known of the two together: each position adds x to the sum."""
+        """How `plus - minus` changes where only both together show it: each position adds x to the sum."""
         if not isinstance(plus, syntax.Call) or plus.function.text != "cumsum":
             return None
         x = plus.arguments[0]
-        if is_word(minus, "rank", self.found.inlinable) and self.found.type_of(x).kind is Kind.PROB:
+        if is_word(minus, "rank", self.resolved.inlinable) and self.resolved.type_of(x).kind is Kind.PROB:
             return Direction.FALLS  # a probability is at most the 1 that the rank grows by
         largest = (
             isinstance(minus, syntax.Call)
             and minus.function.text == "cummax"
-            and self.found.same_tree(minus.arguments[0], x)
+            and self.resolved.same_tree(minus.arguments[0], x)
         )
-        return Direction.RISES if largest and never_negative(x, self.found) else None
+        return Direction.RISES if largest and never_negative(x, self.resolved) else None
 
     def terms(self, expression: syntax.Expression, *, positive: bool) -> list[tuple[bool, syntax.Expression]]:
-        """A sum as its terms, each with whether it is added."""
-        expression = inline_lets(expression, self.found.inlinable)
+        """The terms of a sum, each with whether it is added."""
+        expression = inline_lets(expression, self.resolved.inlinable)
         if isinstance(expression, syntax.Negation):
             return self.terms(expression.operand, positive=not positive)
         if isinstance(expression, syntax.Arithmetic) and expression.operator in "+-":
@@ -200,13 +215,15 @@ class _Sort:
 
     def of_product(self, expression: syntax.Arithmetic) -> Direction:
         left, right = self.run(expression.left), self.run(expression.right)
-        if not (never_negative(expression.left, self.found) and never_negative(expression.right, self.found)):
+        if not (
+            never_negative(expression.left, self.resolved) and never_negative(expression.right, self.resolved)
+        ):
             return Direction.UNKNOWN
-        return _joined(left, right if expression.operator == "*" else OPPOSITE[right])
+        return _sum(left, right if expression.operator == "*" else OPPOSITE[right])
 
 
-def _joined(left: Direction, right: Direction) -> Direction:
-    """How a sum of two values runs."""
+def _sum(left: Direction, right: Direction) -> Direction:
+    """How the sum of two values changes."""
     if Direction.SAME in (left, right):
         return right if left is Direction.SAME else left
     return left if left is right else Direction.UNKNOWN
@@ -215,5 +232,5 @@ def _joined(left: Direction, right: Direction) -> Direction:
 def _all(runs: list[Direction]) -> Direction:
     whole = Direction.SAME
     for run in runs:
-        whole = _joined(whole, run)
+        whole = _sum(whole, run)
     return whole

@@ -1,24 +1,28 @@
 """What does every name stand for?
 
-Parameters and states are known everywhere, a let from the line after it to the end of its phase (or, above
-all phases, in each of them). Not here: whether the named thing fits its place (`kinds`).
+Parameters and states are visible in the whole policy. A let is visible from the next line to the end of its
+phase, or in all phases if it is above them. Not here: names without a use (`unused`), whether a value fits
+its place (`fitting`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
+from ..language.walk import HEAD, expressions, walk
 from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
-from .resolved import HEAD, Binding, Resolved, expressions, walk
+from .resolved import Binding, Resolved
+from .unused import unused
 
 SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
-# What papers and other decoders call a word: spelling does not lead there.
+# Names that papers and other decoders use for a word; a search by spelling does not find the word.
 ELSEWHERE = {
     "confidence": "conf",
     "probability": "conf",
@@ -30,19 +34,19 @@ ELSEWHERE = {
 
 
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:
-    """The functions that a call may mean: those above all phases, the first of each name, and none that has a
-    word's name.
+    """The functions that a call may name: those above all phases, the first of each name, and none with the
+    name of a word.
     """
-    found: dict[str, syntax.FunctionDeclaration] = {}
+    functions: dict[str, syntax.FunctionDeclaration] = {}
     for statement in policy.statements:
         if isinstance(statement, syntax.FunctionDeclaration) and statement.identifier.text not in TAKEN:
-            found.setdefault(statement.identifier.text, statement)
-    return found
+            functions.setdefault(statement.identifier.text, statement)
+    return functions
 
 
 def misplaced(policy: syntax.PolicyDefinition) -> set[str]:
-    """The names of functions and states that stand in a phase: that is the mistake, and not every use of
-    them.
+    """The names of functions and states declared inside a phase: the declaration is reported, and not every
+    use of the name.
     """
     inside = (statement for phase in policy.phases for statement in phase.statements)
     return {
@@ -52,19 +56,21 @@ def misplaced(policy: syntax.PolicyDefinition) -> set[str]:
     }
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Fills `meanings`; reports names that stand for nothing, are taken, or are never used."""
-    reader = _NameResolver(found.policy)
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Sets `bindings`; reports unknown names, names that are taken, and names that are never used."""
+    reader = _NameResolver(resolved.policy)
     diagnostics = reader.read()
-    # A misspelt or refused name would make what it stood for look unused.
-    unused = [] if diagnostics else reader.unused()
-    return replace(found, bindings=reader.meanings), diagnostics + unused
+    if not diagnostics:  # after a misspelt or refused name, its declaration would look unused
+        functions = [f for f in reader.functions.values() if f.identifier.text not in reader.called]
+        used = set(reader.bindings.values())
+        diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
+    return replace(resolved, bindings=reader.bindings), diagnostics
 
 
 class _NameResolver:
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
-        self.meanings: dict[syntax.Name, Binding] = {}
+        self.bindings: dict[syntax.Name, Binding] = {}
         self.diagnostics: list[Diagnostic] = []
         self.functions = own_functions(policy)
         self.misplaced = misplaced(policy)
@@ -73,7 +79,7 @@ class _NameResolver:
         }
         self.phases = {phase.identifier.text: phase for phase in policy.phases}
         self.called: set[str] = set()
-        self.set: set[str] = set()
+        self.assigned: set[str] = set()
         self.lets: list[syntax.Let] = []
 
     def read(self) -> list[Diagnostic]:
@@ -85,7 +91,7 @@ class _NameResolver:
             if isinstance(statement, syntax.FunctionDeclaration):
                 self._function(statement, declared, scope)
             elif isinstance(statement, syntax.StateDeclaration):
-                self._statement(statement, scope)
+                self._statement(statement, scope, declared)
                 self._introduce(statement.identifier, statement, declared, scope)
                 self._scope(statement)
         self._phases(declared)
@@ -97,22 +103,19 @@ class _NameResolver:
         return self.diagnostics
 
     def _known_to(self, statement: syntax.Statement, scope: dict[str, Binding]) -> dict[str, Binding]:
-        """What stands at the top of a policy is written before any name of a step; `accept` may look at
-        states.
+        """The names that a statement may use. Those of the head may use only parameters, and `accept` the
+        states too.
         """
         if not isinstance(statement, HEAD):
             return scope
-        kinds = (
-            (syntax.Parameter, syntax.StateDeclaration)
-            if isinstance(statement, syntax.Lookahead)
-            else (syntax.Parameter,)
-        )
-        return {name: meaning for name, meaning in scope.items() if isinstance(meaning, kinds)}
+        states = isinstance(statement, syntax.Lookahead)
+        kinds = (syntax.Parameter, syntax.StateDeclaration) if states else (syntax.Parameter,)
+        return {name: binding for name, binding in scope.items() if isinstance(binding, kinds)}
 
     def _introduce(
         self,
         identifier: syntax.Identifier,
-        meaning: syntax.Node,
+        binding: syntax.Node,
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
@@ -121,14 +124,15 @@ class _NameResolver:
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
-            declared[identifier.text] = meaning
-            if isinstance(meaning, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
-                scope[identifier.text] = meaning
+            declared[identifier.text] = binding
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
+                scope[identifier.text] = binding
             return
-        help_ = f"take another name: `my_{identifier.text}`"
-        self.diagnostics.append(
-            Diagnostic("E0202", f"`{identifier.text}` is {why}", identifier.span, help=help_)
-        )
+        self._taken(identifier, why)
+
+    def _taken(self, name: syntax.Identifier, why: str) -> None:
+        help_ = f"take another name: `my_{name.text}`"
+        self.diagnostics.append(Diagnostic("E0202", f"`{name.text}` is {why}", name.span, help=help_))
 
     # --- parts of a policy
 
@@ -141,7 +145,7 @@ class _NameResolver:
         self._introduce(function.identifier, function, declared, {})
         own: dict[str, syntax.Node] = {}
         for parameter in function.parameters:
-            # A parameter may share its name with nothing that the body could mean.
+            # A parameter may not have a name that the body could use for anything else.
             self._introduce(parameter, parameter, {**declared, **own}, {})
             own[parameter.text] = parameter
         states: dict[str, Binding] = {**scope, **self.states}
@@ -150,61 +154,60 @@ class _NameResolver:
     def _phases(self, declared: dict[str, syntax.Node]) -> None:
         for phase in self.policy.phases:
             if phase.identifier.text in SCOPES:
-                message = f"`{phase.identifier.text}` is a word of the language"
-                help_ = f"take another name: `my_{phase.identifier.text}`"
-                self.diagnostics.append(Diagnostic("E0202", message, phase.identifier.span, help=help_))
+                self._taken(phase.identifier, "a word of the language")
             self._introduce(phase.identifier, phase, declared, {})
 
     def _phase(
         self, phase: syntax.Phase, scope: dict[str, Binding], declared: dict[str, syntax.Node]
     ) -> None:
-        outer = {name: meaning for name, meaning in scope.items() if not isinstance(meaning, syntax.Let)}
+        outer = {name: binding for name, binding in scope.items() if not isinstance(binding, syntax.Let)}
         for expression in expressions(phase):
             self._expression(expression, outer)
         if phase.otherwise is not None:
             self._target(phase.otherwise)
         for statement in phase.statements:
-            if not isinstance(
-                statement, HEAD
-            ):  # it belongs elsewhere: what its names would mean there is not known
+            if not isinstance(statement, HEAD):  # reported as misplaced: its names are unknown here
                 self._statement(statement, scope, declared)
 
     def _statement(
         self,
         statement: syntax.Statement,
         scope: dict[str, Binding],
-        declared: dict[str, syntax.Node] | None = None,
+        declared: dict[str, syntax.Node],
     ) -> None:
         for expression in expressions(statement):
             self._expression(expression, scope)
+        if isinstance(statement, HEAD):
+            return  # `read` introduces its name, if it has one
         match statement:
-            case syntax.Let() if declared is not None:
+            case syntax.Let():
                 self._introduce(statement.identifier, statement, declared, scope)
                 self.lets.append(statement)
             case syntax.Next():
                 self._target(statement.phase)
             case syntax.Set():
                 self._set(statement.identifier)
+            case syntax.Commit() | syntax.Revoke() | syntax.Edit():
+                pass
+            case syntax.Fill() | syntax.Stay() | syntax.Finish():
+                pass
+            case _:
+                assert_never(statement)
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:
-            self._unknown(
-                state.scope, "neither `block`, `sequence` nor a phase", (*SCOPES, *self.phases), "per block"
-            )
+            known = (*SCOPES, *self.phases)
+            self._unknown(state.scope, "neither `block`, `sequence` nor a phase", known, "per block")
 
     def _target(self, identifier: syntax.Identifier) -> None:
         if identifier.text not in self.phases:
             self._unknown(identifier, "no phase", self.phases, f"add `phase {identifier.text}:`")
 
     def _set(self, identifier: syntax.Identifier) -> None:
-        self.set.add(identifier.text)
+        self.assigned.add(identifier.text)
         if identifier.text not in self.states:
-            self._unknown(
-                identifier,
-                "no state",
-                self.states,
-                f"declare it above: `state {identifier.text}: int = 0 per block`",
-            )
+            help_ = f"declare it above: `state {identifier.text}: int = 0 per block`"
+            self._unknown(identifier, "no state", self.states, help_)
 
     def _unknown(self, identifier: syntax.Identifier, what: str, known: Iterable[str], help_: str) -> None:
         if identifier.text in self.misplaced:
@@ -216,7 +219,7 @@ class _NameResolver:
         )
 
     def _close(self, name: str, known: Iterable[str]) -> str | None:
-        """The closest known name, for as many diagnostics as are shown."""
+        """The closest known name; none after more diagnostics than are shown."""
         return did_you_mean(name, known) if len(self.diagnostics) < MOST_DIAGNOSTICS else None
 
     # --- expressions
@@ -226,7 +229,7 @@ class _NameResolver:
     ) -> None:
         for part in walk(expression):
             if isinstance(part, syntax.Name) and part.identifier in scope:
-                self.meanings[part] = scope[part.identifier]
+                self.bindings[part] = scope[part.identifier]
             elif isinstance(part, syntax.Name) and part.identifier not in own:
                 self._name(syntax.Identifier(part.span, part.identifier), scope)
             elif isinstance(part, syntax.Call):
@@ -251,54 +254,13 @@ class _NameResolver:
             return
         if name.text in self.functions:
             wanted = ", ".join(p.text for p in self.functions[name.text].parameters)
-            message = f"`{name.text}` is a function"
+            help_ = f"write `{name.text}({wanted})`"
             self.diagnostics.append(
-                Diagnostic("E0203", message, name.span, help=f"write `{name.text}({wanted})`")
+                Diagnostic("E0203", f"`{name.text}` is a function", name.span, help=help_)
             )
             return
         known = [*scope] if name.text in ELSEWHERE else [*scope, *WORDS, *SHAPES]
         close = self._close(name.text, known) or ELSEWHERE.get(name.text)
-        hint = (
-            f"did you mean `{close}`?"
-            if close
-            else "add it as a parameter, or give it a value on a line above: `NAME = ...`"
-        )
+        help_ = "add it as a parameter, or give it a value on a line above: `NAME = ...`"
+        hint = f"did you mean `{close}`?" if close else help_
         self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
-
-    # --- what nobody uses
-
-    def unused(self) -> list[Diagnostic]:
-        used = set(self.meanings.values())
-        lists: tuple[tuple[str, Iterable[syntax.Parameter | syntax.StateDeclaration | syntax.Let]], ...] = (
-            ("parameter", self.policy.parameters),
-            ("state", self.states.values()),
-            ("name", self.lets),
-        )
-        found = [
-            _unused(what, node.identifier) for what, nodes in lists for node in nodes if node not in used
-        ]
-        found += [
-            _unused("function", f.identifier)
-            for f in self.functions.values()
-            if f.identifier.text not in self.called
-        ]
-        return found + [
-            self._never_set(state)
-            for state in self.states.values()
-            if state in used and state.identifier.text not in self.set
-        ]
-
-    def _never_set(self, state: syntax.StateDeclaration) -> Diagnostic:
-        name = state.identifier.text
-        return Diagnostic(
-            "W0202",
-            f"the state `{name}` never changes",
-            state.identifier.span,
-            help=f"add `set {name} = ...` or make it a parameter",
-        )
-
-
-def _unused(what: str, identifier: syntax.Identifier) -> Diagnostic:
-    return Diagnostic(
-        "W0201", f"the {what} `{identifier.text}` is never used", identifier.span, help="use it or delete it"
-    )

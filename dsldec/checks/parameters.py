@@ -1,6 +1,6 @@
 """Do a parameter's kind, default and range fit together?
 
-Also here: whether a value given later is one that a parameter can have.
+Also here: whether a parameter can have a value that is set later.
 """
 
 from __future__ import annotations
@@ -11,13 +11,13 @@ from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, Kind
 from .resolved import Resolved
 
-MOST_NUMBERS = 2**22  # of a table: one for each id, and no vocabulary comes near
+MOST_NUMBERS = 2**22  # of a table: one for each id; vocabularies are far smaller
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Reports parameters of no kind, and defaults and ranges that do not fit."""
-    wrong = (_wrong(parameter) for parameter in found.policy.parameters)
-    return found, [diagnostic for diagnostic in wrong if diagnostic is not None]
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Reports parameters of an unknown kind, and defaults and ranges that do not fit."""
+    wrong = (_wrong(parameter) for parameter in resolved.policy.parameters)
+    return resolved, [diagnostic for diagnostic in wrong if diagnostic is not None]
 
 
 def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
@@ -50,7 +50,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
 
 
 def unfit(kind: Kind, value: object) -> str:
-    """Why a value cannot be of a parameter's kind; empty where it can."""
+    """Why a parameter of this kind cannot have a value; empty where it can."""
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
     if kind is Kind.TABLE and not isinstance(value, bool | int | float):
@@ -71,7 +71,7 @@ def unfit(kind: Kind, value: object) -> str:
 
 
 def _unfit_table(value: object) -> str:
-    """A table is a number for each id, in their order; a number alone stands for all ids."""
+    """A table has a number for each id, in the order of the ids; a single number stands for all ids."""
     if isinstance(value, list | tuple) and len(value) > MOST_NUMBERS:
         return f"longer than a table may be, {MOST_NUMBERS:,} numbers"
     if not isinstance(value, tuple):

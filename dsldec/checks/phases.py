@@ -1,4 +1,4 @@
-"""Can every phase be reached, and does every way out of one lead somewhere?
+"""Can every phase be reached, and does every way out of a phase lead to another?
 
 Not here: whether a phase makes progress (`progress`).
 """
@@ -9,50 +9,60 @@ from collections.abc import Iterable, Mapping, Sequence
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
+from ..language.walk import bodies, walk
 from .entailment import entails_word, inline_lets, is_word
-from .resolved import Resolved, bodies, walk
+from .resolved import Resolved
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Reports phases that are never entered, headers without a way out, and rows that would end with masks
-    left.
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+    """Reports phases that no step enters, headers without a way out, and rows that may end with masked
+    positions left.
     """
-    policy = found.policy
-    wrong = [diagnostic for phase in policy.phases for diagnostic in _header(phase)]
-    circle = _circle(found.phases)
-    if circle is not None:
-        names = ", ".join(f"`{name}`" for name in circle)
-        help_ = "let one of them have no bound and no condition"
-        wrong.append(
-            Diagnostic(
-                "E0304",
-                f"{names} send a row round in a circle",
-                found.phases[circle[0]].identifier.span,
-                help=help_,
-            )
+    phases = resolved.policy.phases
+    wrong = [diagnostic for phase in phases for diagnostic in _header(phase)]
+    wrong += _else_in_a_circle(resolved.phases) + _never_entered(phases)
+    return resolved, wrong + _finishes(resolved) + _never_taken(resolved)
+
+
+def _else_in_a_circle(phases: Mapping[str, syntax.Phase]) -> list[Diagnostic]:
+    circle = _circle(phases)
+    if circle is None:
+        return []
+    names = ", ".join(f"`{name}`" for name in circle)
+    message = f"{names} send a row round in a circle"
+    help_ = "let one of them have no bound and no condition"
+    return [Diagnostic("E0304", message, phases[circle[0]].identifier.span, help=help_)]
+
+
+def _never_entered(phases: Sequence[syntax.Phase]) -> list[Diagnostic]:
+    reached = _reached(phases)
+    names = [phase.identifier for phase in phases if phase.identifier.text not in reached]
+    return [
+        Diagnostic(
+            "E0305",
+            f"no step ever enters the phase `{name.text}`",
+            name.span,
+            help=f"lead there: `next {name.text} when ...`, or delete it",
         )
-    reached = _reached(policy.phases)
-    for phase in policy.phases:
-        if phase.identifier.text not in reached:
-            message = f"no step ever enters the phase `{phase.identifier.text}`"
-            help_ = f"lead there: `next {phase.identifier.text} when ...`, or delete it"
-            wrong.append(Diagnostic("E0305", message, phase.identifier.span, help=help_))
-    return found, wrong + _finishes(found) + _never_taken(found)
+        for name in names
+    ]
 
 
 def targets(statements: Iterable[syntax.Statement]) -> list[str]:
-    """The phases that `next` leads to."""
+    """The phases that the `next` statements name."""
     return [s.phase.text for s in statements if isinstance(s, syntax.Next)]
 
 
 def entered(name: str, phases: Mapping[str, syntax.Phase]) -> list[str]:
-    """The phases a row may find itself in that is sent to one: that one, or where its `else` leads."""
-    found: dict[str, None] = {}
+    """The phases that a row may enter if `next` names this one: this phase, or those that its `else` leads
+    to.
+    """
+    possible: dict[str, None] = {}
     phase = phases.get(name)
-    while phase is not None and phase.identifier.text not in found:
-        found[phase.identifier.text] = None
+    while phase is not None and phase.identifier.text not in possible:
+        possible[phase.identifier.text] = None
         phase = phases.get(phase.otherwise.text) if phase.otherwise is not None else None
-    return [*found]
+    return [*possible]
 
 
 def _header(phase: syntax.Phase) -> list[Diagnostic]:
@@ -105,17 +115,17 @@ def _reached(phases: Sequence[syntax.Phase]) -> set[str]:
     return reached
 
 
-def _never_taken(found: Resolved) -> list[Diagnostic]:
-    """`next` where nothing is masked any more: a full window moves on, unless it stays."""
+def _never_taken(resolved: Resolved) -> list[Diagnostic]:
+    """Warns of `next` under a condition that holds only in a full window, which moves on unless it stays."""
     wrong = []
-    for body in bodies(found.policy):
+    for body in bodies(resolved.policy):
         stays = any(isinstance(s, syntax.Stay) for s in body.statements)
         for statement in body.statements:
             if (
                 isinstance(statement, syntax.Next)
                 and statement.condition is not None
                 and not stays
-                and _only_when_full(statement.condition, found)
+                and _only_when_full(statement.condition, resolved)
             ):
                 message = "a full window moves on to the next one, and this is never taken"
                 help_ = "to go on with a full window, write `stay at most N` above this line"
@@ -123,56 +133,52 @@ def _never_taken(found: Resolved) -> list[Diagnostic]:
     return wrong
 
 
-def _only_when_full(condition: syntax.Expression, found: Resolved) -> bool:
-    condition = inline_lets(condition, found.inlinable)
-    match condition:
-        case syntax.Conjunction():
-            return _only_when_full(condition.left, found) or _only_when_full(condition.right, found)
-        case syntax.Disjunction():
-            return _only_when_full(condition.left, found) and _only_when_full(condition.right, found)
-        case syntax.Inversion():
-            return _is_of_masks(condition.operand, "any", found)
-        case syntax.Comparison() if condition.operators == ("==",):
-            left, right = condition.operands
-            return (
-                _is_of_masks(left, "count", found) and isinstance(right, syntax.Number) and right.value == 0
-            )
-        case _:
-            return False
+def _only_when_full(condition: syntax.Expression, resolved: Resolved) -> bool:
+    condition = inline_lets(condition, resolved.inlinable)
+    if isinstance(condition, syntax.Conjunction):
+        return _only_when_full(condition.left, resolved) or _only_when_full(condition.right, resolved)
+    if isinstance(condition, syntax.Disjunction):
+        return _only_when_full(condition.left, resolved) and _only_when_full(condition.right, resolved)
+    if isinstance(condition, syntax.Inversion):
+        return _is_of_masks(condition.operand, "any", resolved)
+    if isinstance(condition, syntax.Comparison) and condition.operators == ("==",):
+        left, right = condition.operands
+        is_zero = isinstance(right, syntax.Number) and right.value == 0
+        return is_zero and _is_of_masks(left, "count", resolved)
+    return False
 
 
-def _is_of_masks(expression: syntax.Expression, word: str, found: Resolved) -> bool:
-    expression = inline_lets(expression, found.inlinable)
-    is_call = (
+def _is_of_masks(expression: syntax.Expression, word: str, resolved: Resolved) -> bool:
+    """Whether this is a call of `word` with `masked` alone."""
+    expression = inline_lets(expression, resolved.inlinable)
+    return (
         isinstance(expression, syntax.Call)
         and expression.function.text == word
         and len(expression.arguments) == 1
+        and is_word(expression.arguments[0], "masked", resolved.inlinable)
     )
-    return is_call and is_word(expression.arguments[0], "masked", found.inlinable)  # type: ignore[union-attr]
 
 
-def _finishes(found: Resolved) -> list[Diagnostic]:
-    wrong = []
-    for body in bodies(found.policy):
-        for statement in body.statements:
-            if isinstance(statement, syntax.Finish) and not (
-                statement.condition is not None
-                and entails_word(statement.condition, "eos_closed", found.inlinable)
-            ):
-                condition = "eos_closed"
-                if statement.condition is not None and not any(
-                    is_word(part, "eos_closed", found.inlinable) for part in walk(statement.condition)
-                ):
-                    condition += f" and ({statement.condition.span.text})"
-                message = "a row may end here with masks left in its text"
-                help_ = f"write `finish when {condition}`"
-                wrong.append(
-                    Diagnostic(
-                        "E0306",
-                        message,
-                        statement.span,
-                        "only what follows the end of the text may stay masked",
-                        help_,
-                    )
-                )
-    return wrong
+def _finishes(resolved: Resolved) -> list[Diagnostic]:
+    """Reports `finish` that does not require `eos_closed`."""
+    return [
+        _may_end_early(statement, resolved)
+        for body in bodies(resolved.policy)
+        for statement in body.statements
+        if isinstance(statement, syntax.Finish)
+        and not (
+            statement.condition is not None
+            and entails_word(statement.condition, "eos_closed", resolved.inlinable)
+        )
+    ]
+
+
+def _may_end_early(finish: syntax.Finish, resolved: Resolved) -> Diagnostic:
+    condition = "eos_closed"
+    if finish.condition is not None and not any(
+        is_word(part, "eos_closed", resolved.inlinable) for part in walk(finish.condition)
+    ):
+        condition += f" and ({finish.condition.span.text})"
+    message = "a row may end here with masks left in its text"
+    label = "only what follows the end of the text may stay masked"
+    return Diagnostic("E0306", message, finish.span, label, f"write `finish when {condition}`")

@@ -1,7 +1,6 @@
-"""Is a score high where the denoiser is sure, or low: what arithmetic makes of it.
+"""Is a score high or low where the denoiser is confident, after arithmetic on it?
 
-Sign analysis stays simple: only a number written out has a sign; where nothing can be said the polarity is
-unknown, and an unknown one may rank.
+Only a literal number has a known sign. Where the polarity is unknown, the score may rank positions.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ FLIPPED = {Polarity.HIGH: Polarity.LOW, Polarity.LOW: Polarity.HIGH, Polarity.NO
 
 
 def of_sum(left: Type, right: Type) -> Polarity:
-    """Polarity of a sum: what is the same for all positions does not matter."""
+    """Polarity of a sum: a term with one value for all positions does not change it."""
     varying = [t.polarity for t in (left, right) if t.extent is Extent.POSITION]
     if not varying or any(p is not varying[0] for p in varying):
         return Polarity.NONE
@@ -21,7 +20,7 @@ def of_sum(left: Type, right: Type) -> Polarity:
 
 
 def of_product(expression: syntax.Arithmetic, left: Type, right: Type) -> Polarity:
-    """Polarity of a product or quotient with a number written out; anything else could have either sign."""
+    """Polarity of a product or quotient with a literal number; any other factor may have either sign."""
     if expression.operator in ("*", "/") and (sign := _sign(expression.right)) != 0:
         return left.polarity if sign > 0 else FLIPPED[left.polarity]
     if expression.operator == "*" and (sign := _sign(expression.left)) != 0:
@@ -30,14 +29,14 @@ def of_product(expression: syntax.Arithmetic, left: Type, right: Type) -> Polari
 
 
 def _sign(factor: syntax.Expression) -> int:
-    """1 or -1 for a number written out, else 0."""
+    """1 or -1 for a literal number, 0 for anything else."""
     if isinstance(factor, syntax.Negation):
         return -_sign(factor.operand)
     return int(isinstance(factor, syntax.Number) and factor.value > 0)
 
 
 def flipped(score: syntax.Expression) -> str:
-    """A score's text with the other polarity."""
+    """The text of a score with the opposite polarity."""
     if isinstance(score, syntax.Negation):
         return score.operand.span.text
     atom = isinstance(score, syntax.Name | syntax.Call)

@@ -1,6 +1,6 @@
-"""Does a policy declare no more than the checks after this one are made for?
+"""Does a policy declare more parameters, states or phases than the later checks can take?
 
-Not here: how many parts it has with its functions written out (`functions`), how long its text is
+Not here: the size of a policy with its functions written out (`functions`), the length of its text
 (`language.limits`).
 """
 
@@ -14,16 +14,16 @@ from ..language.limits import MOST_DECLARED
 from .resolved import Resolved
 
 
-def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
+def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Reports more parameters, states or phases than a policy may have."""
-    policy = found.policy
+    policy = resolved.policy
     states = [s for s in policy.statements if isinstance(s, syntax.StateDeclaration)]
     lists: tuple[tuple[str, Sequence[syntax.Parameter | syntax.StateDeclaration | syntax.Phase]], ...] = (
         ("parameters", policy.parameters),
         ("states", states),
         ("phases", policy.phases),
     )
-    return found, [
+    return resolved, [
         _too_many(what, nodes[MOST_DECLARED]) for what, nodes in lists if len(nodes) > MOST_DECLARED
     ]
 

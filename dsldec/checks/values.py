@@ -1,6 +1,7 @@
-"""What is an expression worth before anything runs: parameters, numbers, lengths, and arithmetic on them.
+"""What is the value of an expression that is known before the run: numbers, parameters, lengths, arithmetic
+on them?
 
-Computes as a step does (`language.arithmetic`), so that a bound and the step that it bounds agree.
+Computes as a step does (`language.arithmetic`), so that a bound agrees with the step that it bounds.
 """
 
 from __future__ import annotations
@@ -8,16 +9,18 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import assert_never
 
 from ..language import syntax
 from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
 from ..language.words import NUMBERS, Kind
-from .entailment import Bindings, StepLimit, inline_lets, step_limits
+from .entailment import StepLimit, inline_lets, step_limits
+from .resolved import Bindings
 
 Scalar = int | float | bool
 Value = (
     Scalar | tuple[float, ...]
-)  # what a parameter is bound to; a tuple is a table, one number for each id of the vocabulary
+)  # of a parameter; a tuple is a table, one number for each id of the vocabulary
 
 ARITHMETIC = {
     "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
@@ -29,39 +32,55 @@ FUNCTIONS = {
 
 
 def constant_value(
-    expression: syntax.Expression, meanings: Bindings, known: Mapping[str, Value]
+    expression: syntax.Expression, bindings: Bindings, known: Mapping[str, Value]
 ) -> Scalar | None:
-    """The value, with parameters and words as in `known`; `None` where it depends on more."""
-    expression = inline_lets(expression, meanings)
+    """The value, with parameters and words as in `known`; `None` where it depends on anything else."""
+    expression = inline_lets(expression, bindings)
     match expression:
         case syntax.Number():
-            return _as_held(expression.value)
+            return _as_stored(expression.value)
         case syntax.Name():
-            value, meaning = known.get(expression.identifier), meanings.get(expression)
-            if value is None or isinstance(value, tuple):
-                return None
-            # `share: real = 1` is a real in the step.
-            is_real = isinstance(meaning, syntax.Parameter) and meaning.kind.text in NUMBERS - {Kind.INT}
-            return float32(value) if is_real else _as_held(value)
+            return _of_name(expression, bindings, known)
         case syntax.Negation():
-            return _applied("negate", (expression.operand,), meanings, known)
+            return _applied("negate", (expression.operand,), bindings, known)
         case syntax.Arithmetic():
-            return _applied(
-                ARITHMETIC[expression.operator], (expression.left, expression.right), meanings, known
-            )
-        case syntax.Call() if expression.function.text == "clamp" and len(expression.arguments) > len(
-            ARGUMENTS_OF_MIN
+            pair = (expression.left, expression.right)
+            return _applied(ARITHMETIC[expression.operator], pair, bindings, known)
+        case syntax.Call():
+            return _of_call(expression, bindings, known)
+        case (
+            syntax.Boolean()
+            | syntax.Comparison()
+            | syntax.Inversion()
+            | syntax.Conjunction()
+            | syntax.Disjunction()
+            | syntax.Alternative()
+            | syntax.Conditional()
         ):
-            x, least, most = (constant_value(argument, meanings, known) for argument in expression.arguments)
-            return (
-                None
-                if x is None or least is None or most is None
-                else _computed("minimum", _computed("maximum", x, least), most)
-            )
-        case syntax.Call() if expression.function.text in FUNCTIONS and not expression.keywords:
-            return _applied(FUNCTIONS[expression.function.text], expression.arguments, meanings, known)
-        case _:
             return None
+        case _:
+            assert_never(expression)
+
+
+def _of_name(name: syntax.Name, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
+    value, binding = known.get(name.identifier), bindings.get(name)
+    if value is None or isinstance(value, tuple):
+        return None
+    # `share: real = 1` is a real in the step.
+    is_real = isinstance(binding, syntax.Parameter) and binding.kind.text in NUMBERS - {Kind.INT}
+    return float32(value) if is_real else _as_stored(value)
+
+
+def _of_call(call: syntax.Call, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
+    word = call.function.text
+    if word == "clamp" and len(call.arguments) > len(ARGUMENTS_OF_MIN):
+        x, least, most = (constant_value(argument, bindings, known) for argument in call.arguments)
+        if x is None or least is None or most is None:
+            return None
+        return _computed("minimum", _computed("maximum", x, least), most)
+    if word in FUNCTIONS and not call.keywords:
+        return _applied(FUNCTIONS[word], call.arguments, bindings, known)
+    return None
 
 
 ARGUMENTS_OF_MIN = ("a", "b")
@@ -75,20 +94,22 @@ def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | Non
 
 
 def whole(value: Scalar | None) -> int:
-    """The smallest int that is not below a value; no value, as of 0 / 0, is never reached."""
+    """The smallest int that is not below a value; the largest int for no value (0 / 0), which no step
+    reaches.
+    """
     if value is None or math.isnan(value):
         return LARGEST_INT
     return math.ceil(max(-LARGEST_INT, min(LARGEST_INT, value)))
 
 
-def _as_held(value: Scalar) -> Scalar:
+def _as_stored(value: Scalar) -> Scalar:
     return value if isinstance(value, int) else float32(value)
 
 
 def _applied(
-    name: str, inputs: tuple[syntax.Expression, ...], meanings: Bindings, known: Mapping[str, Value]
+    name: str, inputs: tuple[syntax.Expression, ...], bindings: Bindings, known: Mapping[str, Value]
 ) -> Scalar | None:
-    values = [constant_value(one, meanings, known) for one in inputs]
+    values = [constant_value(one, bindings, known) for one in inputs]
     return None if any(value is None for value in values) else _computed(name, *values)
 
 
@@ -98,17 +119,17 @@ def _computed(name: str, *values: Scalar | None) -> Scalar:
 
 
 def known_limits(
-    condition: syntax.Expression | None, policy: syntax.PolicyDefinition, meanings: Bindings
+    condition: syntax.Expression | None, policy: syntax.PolicyDefinition, bindings: Bindings
 ) -> list[StepLimit]:
-    """The step limits of a window or a phase that a condition sets and whose number is known before anything
-    runs.
+    """The step limits of a condition that count the steps of a window or a phase, and whose number is known
+    before the run.
     """
     limits = [
         limit
-        for limit in step_limits(condition, meanings)
-        if constant_value(limit.most, meanings, defaults(policy)) is not None
+        for limit in step_limits(condition, bindings)
+        if constant_value(limit.most, bindings, defaults(policy)) is not None
     ]
-    if _is_one_window(policy):
+    if _has_one_window(policy):
         limits = [
             replace(limit, counter="steps_in_window") if limit.counter == "step" else limit
             for limit in limits
@@ -116,7 +137,7 @@ def known_limits(
     return [limit for limit in limits if limit.counter != "step"]
 
 
-def _is_one_window(policy: syntax.PolicyDefinition) -> bool:
+def _has_one_window(policy: syntax.PolicyDefinition) -> bool:
     return any(
         isinstance(s, syntax.Window) and isinstance(s.shape, syntax.Name) and s.shape.identifier == "all"
         for s in policy.statements
@@ -124,6 +145,8 @@ def _is_one_window(policy: syntax.PolicyDefinition) -> bool:
 
 
 def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:
-    """Values under which it shows whether a bound can be worked out: defaults, and lengths of 1."""
+    """The default of each parameter and lengths of 1: with these, `constant_value` shows whether an
+    expression is known before the run.
+    """
     values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
     return values | {"window_length": 1, "generation_length": 1}

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from typing import assert_never
 
 from ..checks.resolved import Resolved
 from ..language import syntax
@@ -117,6 +118,8 @@ class Expressions(Builder):
                 return self.add(
                     "where", tuple(self.expression(part, scope) for part in parts), type_.kind, type_.extent
                 )
+            case _:
+                assert_never(expression)
 
     def set(self, expression: syntax.Expression, scope: Scope) -> int:
         """A mask as a set of positions: cut to the window, unless it lies in it by construction."""

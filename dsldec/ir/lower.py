@@ -8,12 +8,13 @@ that), expressions (`expressions`).
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import assert_never
 
 from ..checks import CheckedPolicy
 from ..checks.kinds import of_state
 from ..checks.phases import entered
-from ..checks.resolved import Body, bodies
 from ..language import syntax
+from ..language.walk import HEAD, Body, bodies
 from ..language.words import Extent, Kind
 from .expressions import WITHOUT_ARGUMENTS, Expressions, Scope
 from .nodes import Program, ProgramParameter
@@ -42,9 +43,9 @@ class _After:
 
 class _Lowering(Expressions):
     def __init__(self, checked: CheckedPolicy) -> None:
-        super().__init__(checked.found)
+        super().__init__(checked.resolved)
         self.checked = checked
-        self.policy = checked.policy
+        self.policy = checked.resolved.policy
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
         self.states, self.phases = self.found.states, self.found.phases
@@ -260,6 +261,7 @@ class _Lowering(Expressions):
 
     def _statement(self, statement: syntax.Statement, after: _After) -> None:
         scope = after.scope
+        assert not isinstance(statement, HEAD)  # the checks refuse a phase that contains one
         match statement:
             case syntax.Let():
                 scope.lets[statement] = self.expression(statement.value, scope)
@@ -294,6 +296,8 @@ class _Lowering(Expressions):
             case syntax.Finish():
                 wins = self.all_of(self._when(statement, scope), self.holds("not", after.moves))
                 after.finishes = self.holds("or", after.finishes, wins)
+            case _:
+                assert_never(statement)
 
     def _when(self, statement: syntax.Fill | syntax.Stay | syntax.Next | syntax.Finish, scope: Scope) -> int:
         return (

@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
+from typing import assert_never
 
 from ..diagnostics import Diagnostic
 from ..source import Source
@@ -293,3 +294,5 @@ def _parts(statement: syntax.Statement) -> list[Part]:
             return [f"set {statement.identifier.text} = ", _value(statement.value)]
         case syntax.Let():
             return [f"{statement.identifier.text} = ", _value(statement.value)]
+        case _:
+            assert_never(statement)

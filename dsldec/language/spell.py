@@ -11,7 +11,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Iterator, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, assert_never
 
 from . import syntax
 from .scan import Piece, Sort
@@ -93,7 +93,10 @@ def _operands(node: Expression) -> list[Operand]:
             return _chain(node, node.operator, _level(node))
         case syntax.Negation():
             return [Operand("-", node.operand, _NEGATION)]
-    return []
+        case syntax.Number() | syntax.Boolean() | syntax.Name() | syntax.Call():
+            return []
+        case _:
+            assert_never(node)
 
 
 def _chain(node: _Chain, sign: str, level: int) -> list[Operand]:
@@ -118,7 +121,10 @@ def _level(node: Expression) -> int:
             return _ARITHMETIC.get(node.operator, _PRODUCT)
         case syntax.Negation():
             return _NEGATION
-    return _ATOM
+        case syntax.Number() | syntax.Boolean() | syntax.Name() | syntax.Call():
+            return _ATOM
+        case _:
+            assert_never(node)
 
 
 def _arguments(call: syntax.Call) -> list[Operand]:

@@ -171,7 +171,7 @@ def test_what_a_package_says_is_read_without_dsldec(built: Built) -> None:
         == aot.about(built.file)
     )
     policy = dsldec.load("threshold")
-    assert said["policy"]["text"] == policy.facts.bound.found.policy.span.source.text
+    assert said["policy"]["text"] == policy.facts.source
     assert (said["torch"], said["device"], said["sizes"]) == (
         torch.__version__,
         "cpu",

@@ -1,0 +1,153 @@
+"""What type does a word of the language have, alone or with its arguments?
+
+Not here: which argument belongs to which slot (`arguments`), whether an argument fits it (`fitting`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+from itertools import pairwise
+
+from ..language import syntax
+from ..language.walk import children, walk
+from ..language.words import NUMBERS, WINDOWS, WORDS, Extent, Kind, Polarity, Type, Word
+from . import sizes
+from .arguments import Given, matched, signature
+from .fitting import expect
+from .inference import Inference
+from .kinds import MOST_KEPT, MOST_PICKS, MOST_POSITIONS, NOT_BEFORE, NOT_YET, SHAPES
+from .operators import joined, same_unit
+from .resolved import UNKNOWN
+
+
+def call_type(typing: Inference, call: syntax.Call) -> Type:
+    """The type of a call."""
+    word = WORDS.get(call.function.text)
+    if word is None or not word.slots:
+        for value in (*call.arguments, *(k.value for k in call.keywords)):
+            typing.infer(value)
+        if word is not None:
+            return typing.wrong(
+                "E0203", f"`{word.name}` takes no arguments", call, help=f"write `{word.name}`"
+            )
+        return no_value(typing, call, call.function.text)
+    fits = arguments(typing, call, word)
+    if fits is None:
+        return UNKNOWN
+    if word.within is not None and word.within not in typing.within:
+        return of_word(typing, word, call)
+    if any(type_.kind is Kind.UNKNOWN for _, type_ in fits):
+        return UNKNOWN
+    if word.name == "before":
+        return _before(typing, call, fits[0][1])
+    return (
+        _spread(typing, word, fits[0][1])
+        if word.spread
+        else word.gives or _of_numbers(typing, call, word, fits)
+    )
+
+
+def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Given, Type]] | None:
+    """Each argument with its slot and type; `None` where the arguments do not belong to the word."""
+    given, mistake = matched(call, word)
+    if mistake is not None:
+        typing.diagnostics.append(mistake)
+        for part in walk(call):  # the type of each part is unknown
+            typing.types.setdefault(part, UNKNOWN)
+        return None
+    fits = []
+    for one in given:
+        # `while=` of a word hides the order of the word around it.
+        outer = typing.within
+        typing.within = [*outer, word.name] if one.slot.name == "while" else outer
+        fits.append((one, expect(typing, one.expression, one.slot, f"`{signature(word)}`")))
+        typing.within = outer
+        if one.slot.static and fits[-1][1].kind is Kind.INT:
+            most = MOST_POSITIONS if word.name in WINDOWS else MOST_KEPT if word.name == "kl" else MOST_PICKS
+            sizes.require_bounded(typing, one.expression, most)
+    return fits
+
+
+def _spread(typing: Inference, word: Word, argument: Type) -> Type:
+    assert word.gives is not None
+    kind = Kind.NATS if word.name == "log" and argument.kind is Kind.PROB else word.gives.kind
+    return Type(kind, argument.extent, argument.polarity if word.keeps_polarity else Polarity.NONE)
+
+
+def _before(typing: Inference, call: syntax.Call, argument: Type) -> Type:
+    label = "`before(x)` is x as a step begins"
+    for part in _not_read(typing, call.arguments[0]):
+        name = _name(part)
+        if isinstance(typing.binding(part), syntax.Let):
+            help_ = f"write out what `{name}` stands for, or keep it in a state"
+            return typing.wrong("E0212", f"`{name}` has a value only later in the step", part, label, help_)
+        if name in NOT_BEFORE and typing.binding(part) is None:
+            help_ = f"keep it in a state: `set last = {name}`"
+            return typing.wrong("E0212", f"`{name}` has no value as a step begins", part, label, help_)
+    # An int cannot represent that there is no value yet.
+    kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
+    return Type(kind, max(argument.extent, Extent.ROW), argument.polarity)
+
+
+def _name(part: syntax.Expression) -> str:
+    if isinstance(part, syntax.Call):
+        return part.function.text
+    return part.identifier if isinstance(part, syntax.Name) else ""
+
+
+def _not_read(typing: Inference, expression: syntax.Expression) -> Iterator[syntax.Expression]:
+    """The parts of an expression that no inner `before` has read, so that nested ones read each part once."""
+    waiting = [expression]
+    while waiting:
+        part = waiting.pop()
+        if not (isinstance(part, syntax.Call) and part.function.text == "before" and part in typing.types):
+            waiting += children(part)
+        yield part
+
+
+def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tuple[Given, Type]]) -> Type:
+    """The type of a word that gives numbers of the kind of its arguments."""
+    numbers = [(given.expression, type_) for given, type_ in fits if given.slot.kinds == NUMBERS]
+    whole = numbers[0][1]
+    for (left, _), (right, type_) in pairwise(numbers):
+        if not same_unit(typing, left, right, call):
+            return UNKNOWN
+        whole = joined(whole, type_)
+    if word.within is not None:
+        return replace(whole, extent=Extent.POSITION)
+    reduces = any(slot.name == "over" for slot in word.slots) and fits[0][0].slot is word.slots[0]
+    if not reduces:
+        return whole if word.name != "abs" else replace(whole, polarity=Polarity.NONE)
+    # Without positions there is no value, and an int cannot represent that.
+    kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
+    return Type(kind, Extent.ROW)
+
+
+def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
+    """The type of a word at this place; reports a word that has no meaning or no value there."""
+    if "accept" in typing.within and word.name in NOT_YET:
+        return typing.wrong(
+            "E0212",
+            f"`{word.name}` has no value yet where drafts are accepted",
+            node,
+            "nothing of the step has run",
+        )
+    if word.within == "accept" and "accept" not in typing.within:
+        help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"
+        return typing.wrong("E0209", f"`{word.name}` has no meaning outside `accept`", node, help=help_)
+    if word.within is not None and word.within not in typing.within:
+        help_ = f"write `{word.within}(masked, by=conf, while=...)` and use `{word.name}` there"
+        return typing.wrong(
+            "E0209", f"`{word.name}` has no meaning outside `while=` of `{word.within}`", node, help=help_
+        )
+    return word.gives or UNKNOWN
+
+
+def no_value(typing: Inference, node: syntax.Expression, name: str) -> Type:
+    """The type of a name that is no value: reported for a word of the head, else just unknown."""
+    for statement, shapes in SHAPES.items():
+        if name in shapes:
+            help_ = f"it stands after `{statement}`: `{statement} {node.span.text}`"
+            return typing.wrong("E0204", f"`{node.span.text}` is no value", node, help=help_)
+    return UNKNOWN

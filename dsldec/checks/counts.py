@@ -1,0 +1,86 @@
+"""What is the least value of an int expression, while masked positions are left?
+
+Not here: the floor of a mask (`floors`), which a count of this mask depends on.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from ..language import syntax
+from ..language.words import Kind
+from .entailment import inline_lets
+from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
+from .resolved import Resolved
+from .signs import never_negative
+
+CLAMPED = 2  # `clamp(x, least, most)` has more arguments than this
+SMALLEST_SHARE = 1e-30  # a float32 holds it
+
+
+class Counts(ABC):
+    """Proves the least values of counts; `lets` holds the proofs about the lets so far."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        self.resolved = resolved
+        self.lets: dict[syntax.Let, KnownLet] = {}
+
+    @abstractmethod
+    def floor(self, mask: syntax.Expression) -> Floor:
+        """The floor of a mask."""
+
+    def known(self, expression: syntax.Expression) -> KnownLet | None:
+        """The proofs about a let, for its name."""
+        binding = self.resolved.bindings.get(expression) if isinstance(expression, syntax.Name) else None
+        return self.lets.get(binding) if isinstance(binding, syntax.Let) else None
+
+    def count(self, expression: syntax.Expression) -> Floor:
+        """The least value of an int while masked positions are left; 0 where nothing is proved."""
+        if isinstance(expression, syntax.Number) and isinstance(expression.value, int):
+            return expression.value
+        if (known := self.known(expression)) is not None:
+            return known.count
+        if isinstance(expression, syntax.Conditional):
+            return lower(self.count(expression.then), self.count(expression.otherwise))
+        if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
+            is_int = self.resolved.type_of(expression).kind is Kind.INT
+            rises = is_int and never_negative(expression.left, self.resolved)
+            return self.count(expression.right) if rises else 0
+        if isinstance(expression, syntax.Call) and not expression.keywords:
+            return self.count_of_call(expression)
+        binding = self.resolved.bindings.get(expression) if isinstance(expression, syntax.Name) else None
+        return binding if isinstance(binding, syntax.Parameter) else 0
+
+    def count_of_call(self, call: syntax.Call) -> Floor:
+        word, inner = call.function.text, [self.count(argument) for argument in call.arguments]
+        kinds = [self.resolved.type_of(argument).kind for argument in call.arguments]
+        if not all(kind in (Kind.INT, Kind.MASK) for kind in kinds):
+            return 1 if word == "ceil" and self.is_share(call.arguments) else 0  # a real may have no value
+        if word == "max" and len(inner) > 1:
+            return higher(*inner[:2])
+        if word == "min" and len(inner) > 1:
+            return lower(*inner[:2])
+        if word == "clamp" and len(inner) > CLAMPED:
+            return lower(higher(inner[0], inner[1]), inner[2])
+        if word == "count" and call.arguments and self.floor(call.arguments[0]) == ALL:
+            return 1
+        return 0
+
+    def is_share(self, arguments: tuple[syntax.Expression, ...]) -> bool:
+        """Whether this is `count(masked) / n` with n an int from 1 on, or `share * count(masked)`."""
+        x = inline_lets(arguments[0], self.resolved.inlinable) if arguments else None
+        if not isinstance(x, syntax.Arithmetic):
+            return False
+        if x.operator == "*" and isinstance(x.left, syntax.Number):
+            return x.left.value > SMALLEST_SHARE and self.is_count_from_1_on(x.right)
+        is_int = self.resolved.type_of(x.right).kind is Kind.INT
+        return (
+            x.operator == "/"
+            and is_int
+            and self.is_count_from_1_on(x.left)
+            and smallest(self.count(x.right)) >= 1
+        )
+
+    def is_count_from_1_on(self, x: syntax.Expression) -> bool:
+        is_count = isinstance(x, syntax.Call) and x.function.text == "count"
+        return is_count and smallest(self.count(x)) >= 1

@@ -1,0 +1,164 @@
+"""Does a value fit its place: its kind, its unit, its extent, its polarity?
+
+An unknown type fits everywhere, so that one mistake gives one diagnostic. Not here: the type of the value
+(`expression_types`), the place of a statement (`statements`, `head`).
+"""
+
+from __future__ import annotations
+
+from ..language import syntax
+from ..language.words import CONDITIONS, IDS, NUMBERS, UNITS, Extent, Kind, Polarity, Slot, Type
+from . import polarity
+from .inference import Inference
+from .kinds import WANTED, describe
+from .resolved import UNKNOWN
+
+
+def expect(typing: Inference, expression: syntax.Expression, slot: Slot, why: str) -> Type:
+    """The type of an expression that must fit a slot of a word or a statement."""
+    given = typing.infer(expression)
+    text = expression.span.text
+    if given.kind is Kind.UNKNOWN:
+        return given
+    if given.kind not in slot.kinds:
+        if Kind.MASK in slot.kinds and given.kind is Kind.BOOL:
+            message = f"`{text}` is one bool for the row, not a mask"
+            return typing.wrong("E0204", message, expression, why, f"write `masked and {text}`")
+        wanted = WANTED.get(slot.kinds) or " or ".join(describe(kind) for kind in sorted(slot.kinds))
+        help_ = f"write `int({text})`" if Kind.INT in slot.kinds and given.kind in NUMBERS else ""
+        return typing.wrong(
+            "E0204",
+            f"`{text}` is {describe(given.kind)} where {wanted} is needed",
+            expression,
+            why,
+            help_,
+        )
+    if given.extent > slot.extent:
+        return typing.wrong(
+            "E0207", *_too_wide(text, given, slot.extent), expression, why, _narrower(expression, given)
+        )
+    if slot.score and given.polarity is Polarity.LOW:
+        help_ = f"write `{polarity.flipped(expression)}`"
+        return typing.wrong(
+            "E0206",
+            f"`{text}` is {given.polarity}",
+            expression,
+            "the least sure position would go first",
+            help_,
+        )
+    return given
+
+
+def expect_condition(typing: Inference, expression: syntax.Expression, why: str) -> Type:
+    """The type of a condition that must have one value for the row."""
+    given = typing.infer(expression)
+    if given.kind is Kind.MASK:
+        help_ = f"write `any({expression.span.text})`"
+        return typing.wrong(
+            "E0207",
+            f"`{expression.span.text}` is a mask where one yes or no for the row is needed",
+            expression,
+            why,
+            help_,
+        )
+    return given if given.kind in (Kind.BOOL, Kind.UNKNOWN) else _no_condition(typing, expression, given)
+
+
+def expect_unsure(typing: Inference, expression: syntax.Expression) -> Type:
+    """The type of the score of `revoke`, which ranks the least confident position first."""
+    given = expect(typing, expression, Slot("by", NUMBERS), "positions are ranked by a score")
+    if given.polarity is Polarity.HIGH:
+        help_ = f"write `{polarity.flipped(expression)}`"
+        return typing.wrong(
+            "E0206",
+            f"`{expression.span.text}` is {given.polarity}",
+            expression,
+            "the surest position would go first",
+            help_,
+        )
+    return given
+
+
+def expect_value(typing: Inference, expression: syntax.Expression, wanted: Type, why: str) -> Type:
+    """The type of a value for a state: a bare number fits any unit, an int any number, a bool a mask."""
+    given = typing.infer(expression)
+    if Kind.UNKNOWN in (given.kind, wanted.kind):
+        return UNKNOWN
+    text = expression.span.text
+    numbers = given.kind in NUMBERS and wanted.kind in NUMBERS - {Kind.INT}
+    if numbers and {given.kind, wanted.kind} <= UNITS and given.kind is not wanted.kind:
+        return typing.wrong(
+            "E0205", f"`{text}` is in {given.kind}, the state in {wanted.kind}", expression, why
+        )
+    alike = {Kind.MASK: CONDITIONS, Kind.TOKEN: IDS}.get(wanted.kind, frozenset({wanted.kind}))
+    if not numbers and given.kind not in alike:
+        if given.kind is Kind.MASK and wanted.kind is Kind.BOOL:
+            return typing.wrong(
+                "E0207",
+                f"`{text}` is a mask where one yes or no for the row is needed",
+                expression,
+                why,
+                f"write `any({text})`",
+            )
+        help_ = f"write `int({text})`" if wanted.kind is Kind.INT and given.kind in NUMBERS else ""
+        return typing.wrong(
+            "E0204",
+            f"`{text}` is {describe(given.kind)} where {describe(wanted.kind)} is needed",
+            expression,
+            why,
+            help_,
+        )
+    if given.extent > wanted.extent:
+        help_ = "reduce it, as in `mean(x)`, or declare the state with `each`"
+        return typing.wrong(
+            "E0207",
+            f"`{text}` has a value for each position; the state has one for the row",
+            expression,
+            why,
+            help_,
+        )
+    return given
+
+
+def number(typing: Inference, expression: syntax.Expression) -> Type:
+    """The type of an operand that must be a number."""
+    type_ = typing.infer(expression)
+    if type_.kind in NUMBERS or type_.kind is Kind.UNKNOWN:
+        return type_
+    return typing.wrong(
+        "E0204",
+        f"`{expression.span.text}` is {describe(type_.kind)} where a number is needed",
+        expression,
+    )
+
+
+def condition(typing: Inference, expression: syntax.Expression) -> Type:
+    """The type of an operand that must be a condition, for the row or for each position."""
+    type_ = typing.infer(expression)
+    return (
+        type_
+        if type_.kind in (Kind.MASK, Kind.BOOL, Kind.UNKNOWN)
+        else _no_condition(typing, expression, type_)
+    )
+
+
+def _no_condition(typing: Inference, expression: syntax.Expression, given: Type) -> Type:
+    text = expression.span.text
+    help_ = f"compare it: `{text} > 0`" if given.kind in NUMBERS else ""
+    return typing.wrong(
+        "E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_
+    )
+
+
+def _too_wide(text: str, given: Type, most: Extent) -> tuple[str]:
+    wide = "for each position" if given.extent is Extent.POSITION else "for each row"
+    narrow = "for the row" if most is Extent.ROW else "for the whole run"
+    return (f"`{text}` has a value {wide}; one {narrow} is needed",)
+
+
+def _narrower(expression: syntax.Expression, given: Type) -> str:
+    return (
+        f"reduce it, as in `mean({expression.span.text})`"
+        if given.extent is Extent.POSITION and given.kind in NUMBERS
+        else ""
+    )

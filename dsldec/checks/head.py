@@ -1,0 +1,163 @@
+"""Does the head of a policy hold what it must, and nothing else: window, draw, logits, lookahead, states, and
+the headers of phases?
+
+Not here: the statements of a step (`statements`), the names (`names`), own functions (`functions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import assert_never
+
+from ..diagnostics import did_you_mean
+from ..language import syntax
+from ..language.walk import HEAD, statements
+from ..language.words import (
+    DRAWS,
+    STATE_KINDS,
+    TRANSFORMS,
+    WINDOWS,
+    WORDS,
+    Extent,
+    Kind,
+    Slot,
+    Word,
+)
+from . import sizes
+from .arguments import signature
+from .calls import arguments
+from .fitting import condition, expect, expect_condition, expect_value
+from .inference import Inference
+from .kinds import SHAPES, of_state
+
+VISITS = Slot("count", frozenset({Kind.INT}), Extent.ROW)
+
+
+def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
+    """Infers the types of the head's expressions; reports misfits and misplaced or repeated statements."""
+    for statement in policy.statements:
+        _statement(typing, statement)
+    _once(typing, policy)
+    _slides(typing, policy)
+    for phase in policy.phases:
+        if phase.visits is not None:
+            expect(typing, phase.visits, VISITS, "a bound on visits is an int")
+        if phase.condition is not None:
+            expect_condition(typing, phase.condition, "a phase is entered or not, row by row")
+        _require_no_head(typing, phase)
+    if policy.phases:
+        _require_only_head(typing, policy)
+
+
+def _statement(typing: Inference, statement: syntax.Statement) -> None:
+    match statement:
+        case syntax.Window():
+            _shape(typing, statement.shape, "window", WINDOWS)
+            sizes.require_positions(typing, statement.shape)
+        case syntax.Draw():
+            _shape(typing, statement.method, "draw", DRAWS)
+        case syntax.Logits():
+            _shape(typing, statement.transform, "logits", TRANSFORMS)
+        case syntax.Lookahead():
+            _lookahead(typing, statement)
+        case syntax.StateDeclaration():
+            _state(typing, statement)
+        case syntax.FunctionDeclaration():
+            pass  # its body is checked where it is written out
+        case syntax.Commit() | syntax.Revoke() | syntax.Edit() | syntax.Fill() | syntax.Set() | syntax.Let():
+            pass  # a statement of a step
+        case syntax.Stay() | syntax.Next() | syntax.Finish():
+            pass  # a statement of a step
+        case _:
+            assert_never(statement)
+
+
+def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
+    """Reports a policy without a window or with two of them, and other statements that are there twice."""
+    windows = [s for s in policy.statements if isinstance(s, syntax.Window)]
+    if not windows:
+        first = syntax.Identifier((policy.statements or policy.phases)[0].span, "")
+        message = "this policy does not say where a step may write"
+        typing.wrong("E0302", message, first, help="add a line before this one: `window blocks(32)`")
+    for again in windows[1:]:
+        typing.wrong("E0302", "a policy has one window", again, help="delete this line")
+    if windows and windows[0] is not policy.statements[0]:
+        help_ = "move this line to the top of the policy"
+        typing.wrong("E0302", "the window comes first", windows[0], help=help_)
+    for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
+        typing.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
+    for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
+        typing.wrong("E0302", "a policy drafts in one way", lookahead, help="delete this line")
+
+
+def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:
+    """Reports `stay` under a sliding window, which is full only when every position is written."""
+    windows = [s for s in policy.statements if isinstance(s, syntax.Window)]
+    if any(window.shape.span.text.startswith("sliding") for window in windows):
+        message = "a sliding window moves on with its first mask, and cannot stay"
+        for stay in (s for s in statements(policy) if isinstance(s, syntax.Stay)):
+            typing.wrong("E0302", message, stay, help="delete this line")
+
+
+def _require_no_head(typing: Inference, phase: syntax.Phase) -> None:
+    for statement in phase.statements:
+        if isinstance(statement, HEAD):
+            message = f"`{statement.span.text.split()[0]}` is said of the whole policy"
+            typing.wrong("E0303", message, statement, help="move this line above the first phase")
+
+
+def _require_only_head(typing: Inference, policy: syntax.PolicyDefinition) -> None:
+    for statement in policy.statements:
+        if not isinstance(statement, (*HEAD, syntax.Let)):
+            message = f"`{statement.span.text.split()[0]}` belongs to a phase: this policy has some"
+            typing.wrong("E0303", message, statement, help="move this line into a phase")
+
+
+def _shape(typing: Inference, shape: syntax.Expression, statement: str, shapes: Mapping[str, Word]) -> None:
+    """Reports what may not follow `window`, `draw` or `logits`: only the words of that statement may."""
+    name = ""
+    if isinstance(shape, syntax.Name | syntax.Call):
+        name = shape.identifier if isinstance(shape, syntax.Name) else shape.function.text
+    word = shapes.get(name)
+    if word is None:
+        _no_shape(typing, shape, name, statement, shapes)
+    elif isinstance(shape, syntax.Call):
+        arguments(typing, shape, word)
+    elif any(not slot.optional for slot in word.slots):
+        help_ = f"write `{statement} {signature(word)}`"
+        typing.wrong("E0203", f"`{name}` needs arguments", shape, help=help_)
+
+
+def _no_shape(
+    typing: Inference, shape: syntax.Expression, name: str, statement: str, shapes: Mapping[str, Word]
+) -> None:
+    has_meaning = (
+        name in WORDS or any(name in other for other in SHAPES.values()) or typing.binding(shape) is not None
+    )
+    if name and not has_meaning:
+        return  # `names` has reported the unknown name
+    close = did_you_mean(name, shapes)
+    help_ = (
+        f"did you mean `{close}`?"
+        if close
+        else "write " + " or ".join(f"`{statement} {signature(w)}`" for w in shapes.values())
+    )
+    typing.wrong("E0302", f"`{shape.span.text}` cannot stand after `{statement}`", shape, help=help_)
+
+
+def _lookahead(typing: Inference, lookahead: syntax.Lookahead) -> None:
+    sizes.require_drafts(typing, lookahead.drafts)
+    if lookahead.condition is not None:
+        typing.within = ["accept"]
+        condition(typing, lookahead.condition)
+        typing.within = []
+
+
+def _state(typing: Inference, state: syntax.StateDeclaration) -> None:
+    if state.kind.text not in STATE_KINDS:
+        known = ", ".join(f"`{kind}`" for kind in sorted(STATE_KINDS))
+        close = did_you_mean(state.kind.text, STATE_KINDS)
+        help_ = f"did you mean `{close}`?" if close else f"the kinds are {known}"
+        typing.wrong("E0208", f"`{state.kind.text}` is not a kind of state", state.kind, help=help_)
+    why = f"`{state.identifier.text}` is of kind `{state.kind.text}`"
+    expect_value(typing, state.start, of_state(state), why)

@@ -1,0 +1,101 @@
+"""Is a size known before the run, at least one, and not above the size that a step is compiled for?
+
+Sizes are the lengths of a window, the drafts of `lookahead`, `at_most=` of `thin` and `keep=` of `kl`.
+"""
+
+from __future__ import annotations
+
+from ..language import syntax
+from ..language.words import WINDOWS, Extent, Kind, Slot
+from .fitting import expect
+from .inference import Inference
+from .kinds import MOST_DRAFTS
+from .resolved import UNKNOWN
+
+DRAFTS = Slot("drafts", frozenset({Kind.INT}), Extent.RUN)
+# The arguments of a window's shape that must be at least one.
+AT_LEAST_ONE = ("n", "max_masks", "max_length", "max")
+
+
+def require_bounded(typing: Inference, expression: syntax.Expression, most: int) -> None:
+    """Reports a size of the compiled step that is neither a number nor a parameter with a range, or above
+    `most`.
+    """
+    binding = typing.binding(expression)
+    if isinstance(expression, syntax.Number):
+        if expression.value > most:
+            typing.wrong(
+                "E0211",
+                f"`{expression.span.text}` is more than the step is compiled for",
+                expression,
+                help=f"at most {most}",
+            )
+        return
+    if not isinstance(binding, syntax.Parameter):
+        help_ = f"make it a parameter: `size: int = 8 in 1..{most}`"
+        typing.wrong(
+            "E0211",
+            f"`{expression.span.text}` sizes the step, and must be one number or one parameter",
+            expression,
+            help=help_,
+        )
+    elif binding.range is None:
+        name, default = binding.identifier.text, max(1, int(binding.default.value))
+        help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
+        typing.wrong(
+            "E0211",
+            f"`{name}` sizes the step, and nothing says how large it gets",
+            expression,
+            help=help_,
+        )
+    elif binding.range.last.value > most:
+        message = f"`{binding.identifier.text}` may be more than the step is compiled for"
+        typing.wrong("E0211", message, expression, help=f"let its range end at {most} or before")
+
+
+def require_positions(typing: Inference, shape: syntax.Expression) -> None:
+    """Reports the size of a window that may hold no position."""
+    if not isinstance(shape, syntax.Call) or shape.function.text not in WINDOWS:
+        return
+    slots = WINDOWS[shape.function.text].slots
+    given = list(zip(slots, shape.arguments, strict=False))
+    given = [] if any(slot.many for slot, _ in given) else given
+    named = {slot.name: slot for slot in slots}
+    given += [(named[k.identifier.text], k.value) for k in shape.keywords if k.identifier.text in named]
+    for slot, size in given:
+        if slot.name in AT_LEAST_ONE and typing.types.get(size, UNKNOWN).kind is Kind.INT:
+            least = _smallest(typing, size)
+            if least is None and not slot.static and slot.name == "max_masks":
+                least = 0
+            if least is not None and least < 1:
+                help_ = _help(typing, size)
+                typing.wrong("E0302", "a window must hold at least one position", size, help=help_)
+
+
+def require_drafts(typing: Inference, drafts: syntax.Expression) -> None:
+    """Reports a number of drafts that is not known before the run, or may be 0."""
+    if expect(typing, drafts, DRAFTS, "how many steps are drafted ahead").kind is not Kind.INT:
+        return
+    require_bounded(typing, drafts, MOST_DRAFTS)
+    least = _smallest(typing, drafts)
+    if least is not None and least < 1:
+        help_ = "write a number from 1 on (1: nothing is drafted), or an int parameter with a range: `drafts: int = 4 in 1..32`"
+        typing.wrong("E0302", "at least one draft is made: the next step itself", drafts, help=help_)
+
+
+def _smallest(typing: Inference, size: syntax.Expression) -> int | None:
+    """The least value of a size; `None` where it has no known bound, which is reported elsewhere."""
+    if isinstance(size, syntax.Number):
+        return int(size.value)
+    binding = typing.binding(size)
+    if isinstance(binding, syntax.Parameter):
+        return int(binding.range.first.value) if binding.range is not None else None
+    return None
+
+
+def _help(typing: Inference, size: syntax.Expression) -> str:
+    binding = typing.binding(size)
+    if isinstance(binding, syntax.Parameter):
+        default = max(1, int(binding.default.value))
+        return f"give the parameter a range: `{binding.identifier.text}: int = {default} in 1..65536`"
+    return "write a number from 1 on, or an int parameter with a range: `block: int = 32 in 1..65536`"
