@@ -134,7 +134,8 @@ def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
         warnings.simplefilter("ignore")  # of torch's own about its own
         # With no decomposition asked for, this leaves out what changes nothing.
         exported = torch.export.export(step.function, inputs, strict=False).run_decompositions({})
-    names = ["canvas", "done", *step.function(*inputs)[2]]
+    output = step(*inputs)
+    names = ["canvas", "done", *output.state, *output.events.by_name()]
     constants = exported.graph_signature.inputs_to_buffers
     yield f"step {policy.name}, B={B} T={T} V={V}, mask {V - 1}, end of text {V - 2}"
     for node in exported.graph.nodes:
