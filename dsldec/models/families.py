@@ -1,7 +1,6 @@
-"""Which families of models there are: how a configuration tells them, how each is loaded, what its logits
-speak of.
+"""Which families of models can denoise? How a configuration shows the family, and how each family is loaded.
 
-Not here: loading (`loading`), ids and lengths (`traits`). A configuration says all this; no code of a model
+Not here: loading (`loading`), ids and lengths (`traits`). The configuration is enough; no code of a model
 runs for it.
 """
 
@@ -14,8 +13,8 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 
-Config = Mapping[str, Any]  # what `config.json` holds
-# What configurations call the length of blocks: SDAR, block diffusion generally, Fast-dLLM v2.
+Config = Mapping[str, Any]  # the content of `config.json`
+# Names of the block length in configurations: SDAR, block diffusion in general, Fast-dLLM v2.
 BLOCK_NAMES = ("block_length", "block_size", "bd_size")
 SDAR_MASKS = ((151936, 151669),)
 MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last of XLM and FlauBERT
@@ -23,12 +22,12 @@ MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of model that can denoise. `auto`: the Auto classes it may be loaded by, the best first.
+    """A kind of model that can denoise. `auto`: the Auto classes that may load it, the best one first.
 
-    `shift_logits`: its logits at a position speak of the next one. `masks`: MASK ids by size of the
-    vocabulary, for models whose files do not say theirs. `block_causal`: it sees its own block both ways and
-    those before it; `block_length` is then what is known of models whose files do not say. `stock`: the model
-    type of transformers' own that computes the same.
+    `shift_logits`: the logits at position i predict position i + 1. `masks`: MASK ids by vocabulary size, for
+    models whose files give none. `block_causal`: a position sees its own block in both directions, and the
+    blocks before it; `block_length` is then the length for models whose files give none. `stock`: the model
+    type in transformers that computes the same.
     """
 
     name: str
@@ -43,7 +42,7 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A kind of model that would be decoded wrongly, or not at all, and what to say of it."""
+    """A kind of model that dsldec cannot decode, or would decode wrongly, with the reason."""
 
     is_one: Callable[[Config], bool]
     what: str
@@ -51,8 +50,8 @@ class Declined:
 
 
 def _names(config: Config) -> list[str]:
-    """The class that the weights were saved from; where none is named, the one transformers has for the model
-    type.
+    """The class that the weights were saved from. Where none is named, the class that transformers has for
+    the model type.
     """
     if names := config.get("architectures"):
         return list(names)
@@ -67,7 +66,7 @@ def _names(config: Config) -> list[str]:
 
 
 def _named(pattern: str) -> Callable[[Config], bool]:
-    """Whether the model type, or a class, has such a name."""
+    """Whether the model type or a class has such a name."""
     return lambda config: any(
         re.search(pattern, word, re.IGNORECASE)
         for word in (str(config.get("model_type", "")), *_names(config))
@@ -98,11 +97,11 @@ def _says_its_blocks(config: Config) -> bool:
 
 
 def stock_of(config: Config) -> str | None:
-    """The model type of transformers' own whose code stands in for that of the makers."""
+    """The model type in transformers whose code replaces the authors' code."""
     return next((family.stock for family in FAMILIES if family.is_one(config)), None)
 
 
-# The first that fits is told.
+# The first match is reported.
 DECLINED = (
     Declined(
         lambda config: bool(config.get("is_encoder_decoder")),
@@ -131,11 +130,11 @@ DECLINED = (
     ),
 )
 
-# Recognised from the top; the ids and block lengths are those of the published configurations and of their
-# authors' programs. SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) is
-# Qwen3 to the name of every weight, norms of queries and keys included; SDAR-MoE is Qwen3-MoE likewise (as
-# its authors' engine and SGLang build it). Fast-dLLM v2 (modeling.py beside its weights) is Qwen2. All three
-# only have another mask, which is given here, so their own code is not run.
+# Matched from the top. Ids and block lengths come from the published configurations and from their authors'
+# programs. SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) has exactly the
+# weights of Qwen3, norms of queries and keys included. SDAR-MoE equals Qwen3-MoE (its authors' engine and
+# SGLang build it so). Fast-dLLM v2 (modeling.py beside its weights) is Qwen2. All three only use another
+# mask. dsldec supplies that mask, so their own code does not run.
 FAMILIES = (
     Family(
         "SDAR-MoE", _named(r"sdar_?moe"), ("AutoModelForCausalLM",),
@@ -163,7 +162,9 @@ FAMILIES = (
 
 
 def family_of(config: Config, name: str) -> Family:
-    """The family of the model with this configuration. Raises `UsageError` (E0405) for what cannot denoise."""
+    """The family of the model with this configuration. Raises `UsageError` (E0405) for a model that cannot
+    denoise.
+    """
     for declined in DECLINED:
         if declined.is_one(config):
             is_a = next(iter(_names(config)), config.get("model_type") or "no known class")

@@ -1,12 +1,11 @@
-"""Logits only where they are read: the language-model head of a model is fed some columns of the canvas, not
-all.
+"""How are logits computed only for the columns that a step reads?
 
-The head is the one matrix that grows with the vocabulary; of a canvas a step reads a window. A hook on the
-head picks the hidden states; where a model computes its logits elsewhere (a tied weight without a module, a
-head that wants every position), all of them are computed and picked from: the same logits, later. Which of
-both it is a call of a few tokens tells, once.
+The language-model head is the one matrix that grows with the vocabulary, and a step reads only a window of
+the canvas. A hook on the head selects the hidden states. Some models compute their logits elsewhere (a tied
+weight without a module, a head that needs every position). Then all logits are computed and selected
+afterwards: the same logits, in more time. One call with a few tokens shows which case holds.
 
-Shapes: b rows, L positions of the canvas, W of them chosen, D hidden size, V vocabulary.
+Shapes: b rows, L positions of the canvas, W selected columns, D hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PROBED = 8  # positions of the call that tells
-# Of the largest logit: a product of fewer rows may be summed in another order.
+PROBED = 8  # positions of the probe call
+# Relative to the largest logit. A product of fewer rows may be summed in another order.
 ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-4}
 ROUNDING_OF_HALVES = 3e-2
 
@@ -26,8 +25,8 @@ Pick = Callable[[Tensor], Tensor]
 
 
 class Head:
-    """A model, called for chosen columns. `picks`: whether they are picked before its head; None while that
-    was not asked.
+    """A model, called for selected columns. `picks`: whether columns are selected before the head; None
+    before the probe call.
     """
 
     def __init__(self, model: Any, picks: bool | None = None) -> None:
@@ -44,8 +43,8 @@ class Head:
         return picked(self.model(input_ids=ids, **how).logits, at)
 
     def fed(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
-        """Logits of what `pick` makes of the hidden states `[b, L, D]`. Raises `NotMetError` where the head
-        is not what gives them.
+        """Logits of `pick(hidden states [b, L, D])`. Raises `NotMetError` where the logits do not come from
+        the head.
         """
         layer, met = _layer(self.model), 0
 
@@ -74,8 +73,8 @@ class Head:
 
     @torch.inference_mode()
     def ask(self, ids: Tensor) -> None:
-        """Feed some of these ids, once: the last column, then the first; a head that is not fed so, or minds
-        the order, shows.
+        """Probe the head once with a few ids: the last column, then the first. The result shows whether the
+        head is called, and whether it depends on the order.
         """
         if self.picks is not None or ids.shape[1] < 2:
             return
@@ -84,7 +83,7 @@ class Head:
         expected = picked(self.model(input_ids=ids).logits, at)
         try:
             given = self.fed(ids, lambda states: picked(states, at))
-        # Code that wants all positions raises whatever it likes, and is called with all of them from now on.
+        # Code that needs all positions may raise any error. From now on it is called with all positions.
         except Exception:
             self.picks = False
         else:
@@ -92,7 +91,7 @@ class Head:
 
 
 class NotMetError(Exception):
-    """The head was not called once with the hidden states of the canvas."""
+    """The head was not called exactly once with the hidden states of the canvas."""
 
 
 def picked(states: Tensor, at: Tensor) -> Tensor:
@@ -101,7 +100,7 @@ def picked(states: Tensor, at: Tensor) -> Tensor:
 
 
 def near(given: Tensor, expected: Tensor) -> bool:
-    """Whether two computations of the same logits differ by no more than rounding."""
+    """Whether two computations of the same logits differ only by rounding."""
     bound = ROUNDING.get(expected.dtype, ROUNDING_OF_HALVES) * float(expected.abs().max())
     return bool((given - expected).abs().max() <= bound)
 
@@ -109,6 +108,6 @@ def near(given: Tensor, expected: Tensor) -> bool:
 def _layer(model: Any) -> Any:
     try:
         return model.get_output_embeddings()
-    # Code of a model's own may lack it, or leave it to be written.
+    # Remote code may lack the method, or leave it unimplemented.
     except (AttributeError, NotImplementedError):
         return None

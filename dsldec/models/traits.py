@@ -1,7 +1,6 @@
-"""What decoding has to know of a model beside its logits, and where each of it was found: ids, shift,
-lengths.
+"""What must decoding know of a model beside its logits (ids, shift, lengths), and where was each value found?
 
-Not here: which family a model is of (`families`). What the caller gives goes before all that is found.
+Not here: the family of a model (`families`). Values of the caller override all found values.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_GEN_LENGTH = 256
 MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>", "<MASK>", "|<MASK>|")
-# Ends of a turn: an answer ends there as it does at the end of text.
+# Tokens that end a turn: an answer ends there as it does at the end of text.
 TURN_NAMES = ("<|eot_id|>", "<|im_end|>", "<|role_end|>", "<end_of_turn>")
-# Their position embeddings begin after the one of padding, so that many fewer tokens fit.
+# Their position embeddings begin after the padding id, so fewer tokens fit.
 POSITIONS_AFTER_PADDING = frozenset(
     "roberta xlm-roberta xlm-roberta-xl camembert data2vec-text longformer luke ibert mpnet xmod".split()
 )
@@ -29,7 +28,7 @@ POSITIONS_AFTER_PADDING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """A value and where it stands, in words that can follow "from"."""
+    """A value and its source, in words that can follow "from"."""
 
     value: Any
     where: str
@@ -37,7 +36,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the caller gave; None where it is to be found."""
+    """Values given by the caller. None where dsldec is to find the value."""
 
     mask_id: int | None = None
     eos_id: int | None = None
@@ -47,10 +46,10 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What was found; None where there is none. `stop_ids`: every id an answer ends at, `eos_id` among them.
-    `context` in tokens.
+    """The found values; None where there is none. `stop_ids`: every id that ends an answer, `eos_id`
+    included. `context` in tokens.
 
-    `block_length`: in tokens, of a block-causal model; None for one that sees the whole canvas.
+    `block_length`: in tokens, of a block-causal model; None for a model that sees the whole canvas.
     """
 
     mask_id: Provenance | None
@@ -64,7 +63,7 @@ class Traits:
 
 
 def traits_of(found: Opened, asked: Overrides) -> Traits:
-    """Look everything up."""
+    """Find all traits."""
     family, config, tokenizer = found.family, found.config, found.tokenizer
     vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
     sources = (
@@ -106,8 +105,8 @@ def require_mask(traits: Traits, name: str) -> int:
 
 
 def require_block_length(traits: Traits, family: Family, name: str) -> int | None:
-    """How long a block-causal model's blocks are, None of other models. Raises `UsageError` (E0405) where
-    nothing says so.
+    """The block length of a block-causal model, None of other models. Raises `UsageError` (E0405) where no
+    file gives it.
     """
     length = None if traits.block_length is None else traits.block_length.value
     if (isinstance(length, int) and length > 0) or (length is None and not family.block_causal):
@@ -149,7 +148,7 @@ def _shift(given: bool) -> Provenance:
 def _context(config: Any, tokenizer: Any) -> Provenance | None:
     for name in ("max_position_embeddings", "max_sequence_length", "n_positions"):
         most = getattr(config, name, None)
-        # -1: positions without a table, as DeBERTa has them.
+        # -1: positions without a table, as in DeBERTa.
         if isinstance(most, int) and most > 0:
             after = (
                 1 + (config.pad_token_id or 0)
@@ -158,12 +157,14 @@ def _context(config: Any, tokenizer: Any) -> Provenance | None:
             )
             return Provenance(most - after, f"`{name}` of config.json")
     most = getattr(tokenizer, "model_max_length", None)
-    # A tokenizer that does not know says 10^30.
+    # A tokenizer without a known limit gives 10^30.
     return Provenance(most, "the tokenizer") if isinstance(most, int) and most < 10**9 else None
 
 
 def _block_length(family: Family, config: Any) -> Provenance | None:
-    """Configurations of other models have such names for other things: BigBird's blocks of keys, say."""
+    """The block length. Configurations of other models use such names for other things, such as BigBird's key
+    blocks.
+    """
     if not family.block_causal:
         return None
     for name in BLOCK_NAMES:

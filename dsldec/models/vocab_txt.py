@@ -1,10 +1,11 @@
-"""A tokenizer from a folder's `vocab.txt`, an entry a line, where transformers does not read that file.
+"""How is a tokenizer made from a folder's `vocab.txt`, where transformers does not read that file? The file
+has one entry a line.
 
-The model type of a folder decides which tokenizer transformers makes. Where that one takes no `vocab.txt`, it
-is made of nothing but special tokens, and nothing is said. What a vocabulary looks like tells how its text is
-split.
+The model type of a folder decides which tokenizer class transformers takes. If that class reads no
+`vocab.txt`, the tokenizer has only special tokens, and transformers gives no warning. The form of the entries
+shows how text is split.
 
-Not here: which folders have such a file (`loading`), whether a tokenizer fits its model (`tokenizer_fit`).
+Not here: detecting such folders (`loading`), whether a tokenizer fits its model (`tokenizer_fit`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 
 from ..files import LARGEST_CONFIG, LARGEST_TOKENIZER, Unreadable, read_json, read_text
 
-MOST_ENTRIES = 100_000  # of a vocabulary whose entries are looked for one by one
-SAYING = ("tokenizer_config.json", "special_tokens_map.json")  # what says how special tokens are written
-TRIED = 200  # entries that a tokenizer is asked for
-# What BERT and RoBERTa call them; a folder that says its own goes first.
+MOST_ENTRIES = 100_000  # limit for a vocabulary whose entries are matched one by one
+SAYING = ("tokenizer_config.json", "special_tokens_map.json")  # files that name the special tokens
+TRIED = 200  # entries that are tested with a tokenizer
+# The names in BERT and RoBERTa. Names in the folder's files take precedence.
 SPECIAL_NAMES = {
     "unk_token": ("[UNK]", "<unk>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
     "cls_token": ("[CLS]", "<s>"), "mask_token": ("[MASK]", "<mask>"), "bos_token": (), "eos_token": (),
@@ -31,15 +32,15 @@ PLACEHOLDER = re.compile(r"\[unused\d+\]|\[(UNK|SEP|PAD|CLS|MASK)\]|<.*>")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A tokenizer that was built here; `how`: in words that can follow "built from `vocab.txt`"."""
+    """A tokenizer that was built here. `how`: words that can follow "built from `vocab.txt`"."""
 
     tokenizer: Any
     how: str
 
 
 def entries_of(file: Path) -> dict[str, int] | None:
-    """The entries of a `vocab.txt` and their ids; None for a file that is no such list. Of equal entries the
-    last one counts.
+    """The entries of a `vocab.txt` and their ids; None for a file that is not such a list. Of equal entries
+    the last one counts.
     """
     try:
         lines = read_text(file, LARGEST_TOKENIZER).split("\n")
@@ -62,8 +63,8 @@ def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
 
 
 def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
-    """A tokenizer of these entries; `saying`: files that may name its special tokens. None for a vocabulary
-    of too many entries.
+    """Build a tokenizer of these entries. `saying`: files that may name its special tokens. None for a
+    vocabulary with too many entries.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
@@ -93,7 +94,7 @@ def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
 
 
 def _said(files: Iterable[Path]) -> dict[str, Any]:
-    """The fields of these files, of those that hold a JSON object."""
+    """The merged fields of these files. Files that hold no JSON object are skipped."""
     said: dict[str, Any] = {}
     for file in files:
         with suppress(Unreadable, ValueError):
@@ -119,9 +120,7 @@ def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], sa
 
 
 def _longest_first(entries: Mapping[str, int]) -> Any:
-    """Splits a text, as it is written without spaces, into entries; what stands between brackets is one,
-    known or unknown.
-    """
+    """Splits a text without spaces into entries. Text between brackets is one entry, known or unknown."""
     from tokenizers import Regex, pre_tokenizers
 
     names = sorted(_ordinary(entries), key=len, reverse=True)
