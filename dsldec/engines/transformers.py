@@ -236,8 +236,8 @@ class CustomGenerate:
                 mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits, block_length=options.block_length,
                 all_ids=bool(options.all_ids),
             )  # fmt: skip
-            self._known[model] = known.found_out()  # with its model it would keep its own key
-        denoiser = self._known[model].around(model)
+            self._known[model] = known.without_model()  # with its model it would keep its own key
+        denoiser = self._known[model].with_model(model)
         if stop_ids:
             denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in stop_ids else stop_ids[0]
             denoiser.stop_ids = frozenset(stop_ids)

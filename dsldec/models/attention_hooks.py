@@ -27,7 +27,7 @@ from torch.overrides import TorchFunctionMode
 
 NAME = "dsldec_kept"
 # arguments of attention functions in transformers that a mask cannot express
-BEYOND_A_MASK = ("softcap", "s_aux", "position_bias")
+NOT_IN_A_MASK = ("softcap", "s_aux", "position_bias")
 
 
 class AttentionCall(Protocol):
@@ -50,7 +50,7 @@ class AttentionHook(Protocol):
     error.
     """
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         """Keyword arguments of the model's call beside its ids. `blocks`: the call decides that the model is
         block-causal; the model's own mask does not count.
         """
@@ -70,10 +70,10 @@ class ByInterface:
 
     def __init__(self, model: Any) -> None:
         _register()
-        found: list[Any] = [getattr(module, "config", None) for module in model.modules()]
-        self.configs = {id(one): one for one in found if hasattr(one, "_attn_implementation")}.values()
+        configs: list[Any] = [getattr(module, "config", None) for module in model.modules()]
+        self.configs = {id(one): one for one in configs if hasattr(one, "_attn_implementation")}.values()
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         # transformers passes a mask of four dimensions to every layer and does not call the model's mask
         # function.
         return {"position_ids": call.columns} | ({"attention_mask": call.seen} if blocks else {})
@@ -98,7 +98,7 @@ class ByTorch:
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {"position_ids": call.columns}
 
     @contextmanager
@@ -116,15 +116,15 @@ class ByTorchAndRotary(ByTorch):
         super().__init__(model)
         self.rotary = [module for module in model.modules() if _turns(module)]
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {}
 
     @contextmanager
     def intercept(self, call: AttentionCall) -> Iterator[None]:
-        def spread(_: Any, given: tuple[Tensor, ...]) -> tuple[Any, ...]:
-            return (*(_spread(one, call) for one in given[:2]), *given[2:])
+        def spread(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+            return (*(_spread(one, call) for one in inputs[:2]), *inputs[2:])
 
-        def gathered(_: Any, given: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        def gathered(_: Any, inputs: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
             return tuple(one.gather(2, _of_heads(call.columns, one)) for one in turned)
 
         with super().intercept(call), ExitStack() as hooks:
@@ -156,8 +156,8 @@ def _mask(*_: Any, mask_function: Callable[..., Tensor], **how: Any) -> Tensor:
     at = torch.arange(call.seen.shape[-1], device=device)
     row = torch.arange(rows, device=device)
     head = torch.zeros(1, dtype=torch.int64, device=device)
-    own = mask_function(row[:, None, None, None], head, call.columns[:, None, :, None], at)
-    return (own & call.seen).expand(rows, -1, width, -1)
+    allowed = mask_function(row[:, None, None, None], head, call.columns[:, None, :, None], at)
+    return (allowed & call.seen).expand(rows, -1, width, -1)
 
 
 def _attend(
@@ -169,7 +169,7 @@ def _attend(
     scaling: float | None = None,
     **how: Any,
 ) -> tuple[Tensor, None]:
-    for name in BEYOND_A_MASK:
+    for name in NOT_IN_A_MASK:
         if how.get(name) is not None:
             raise UnsupportedAttention(f"gives its attention a `{name}`")
     if attention_mask is None:

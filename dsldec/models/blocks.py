@@ -76,10 +76,10 @@ def probe_blocks(
     """Find the form of mask with which this model sees its blocks. Some models need no mask. Raises the
     errors of the model.
     """
-    wanted = max(LENGTH, 2 * block_length)
+    target = max(LENGTH, 2 * block_length)
     ordinary = ordinary_ids(vocab_size, avoid)
     row = torch.tensor(
-        [[ordinary[at * 7 % len(ordinary)] for at in range(min(context or wanted, wanted))]], device=device
+        [[ordinary[at * 7 % len(ordinary)] for at in range(min(context or target, target))]], device=device
     )
     dtype = next(iter(model.parameters())).dtype
     tried: list[tuple[float, Probed]] = []
@@ -113,13 +113,13 @@ def _leak(
     end, length = min(block_length, row.shape[1]), row.shape[1]
 
     def logits(ids: Tensor, filled: int = length) -> Tensor:
-        given = (
+        keywords = (
             {}
             if mask is None
             else {"attention_mask": mask((torch.arange(length, device=ids.device) < filled).unsqueeze(0))}
         )
-        found: Tensor = model(input_ids=ids, **given).logits
-        return found
+        result: Tensor = model(input_ids=ids, **keywords).logits
+        return result
 
     alone, inside, after = (
         logits(row),

@@ -70,7 +70,7 @@ class _Process:
         line = json.dumps({"template": template, "values": values}, default=str)
         with self._lock:
             begun = time.monotonic()
-            answer = self._asked(line, TIME_LIMIT)
+            answer = self._request(line, TIME_LIMIT)
         if answer is None:
             late = time.monotonic() - begun >= TIME_LIMIT
             raise TemplateFailedError(
@@ -90,7 +90,7 @@ class _Process:
             with suppress(OSError, ValueError):
                 running.communicate()
 
-    def _asked(self, line: str, limit: float) -> dict[str, Any] | None:
+    def _request(self, line: str, limit: float) -> dict[str, Any] | None:
         """The answer of the process. None where it gave none and was stopped."""
         if self._running is None or self._owner != os.getpid() or self._running.poll() is not None:
             self.end()
@@ -112,14 +112,14 @@ class _Process:
         late = threading.Timer(limit, running.kill)
         late.start()
         try:
-            said = running.stdout.readline()
+            reply = running.stdout.readline()
         except BaseException:  # Ctrl-C: a late answer would be taken for the answer to the next prompt
             self.end()
             raise
         finally:
             late.cancel()
         try:
-            answer: dict[str, Any] = json.loads(said)
+            answer: dict[str, Any] = json.loads(reply)
         except ValueError:
             self.end()
             return None
@@ -127,9 +127,9 @@ class _Process:
 
     def _start(self) -> None:
         places = [
-            str(Path(str(found.origin)).parent.parent)
+            str(Path(str(spec.origin)).parent.parent)
             for name in ("jinja2", "markupsafe")
-            if (found := importlib.util.find_spec(name))
+            if (spec := importlib.util.find_spec(name))
         ]
         command = [sys.executable, "-I", "-S", str(Path(template_process.__file__)), *dict.fromkeys(places)]
         self._running = subprocess.Popen(

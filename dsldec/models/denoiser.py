@@ -94,9 +94,9 @@ def require_denoiser(denoiser: Any) -> None:
     ]
     if not callable(denoiser):
         message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
-        given = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
+        example = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
         raise UsageError(
-            Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({given})`")
+            Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({example})`")
         )
     if not lacking:
         _require_ids_that_fit(denoiser)
@@ -147,23 +147,23 @@ def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length
 
 def memory_ran_out(error: BaseException) -> bool:
     """Whether the error means that memory ran out: in torch on any device, or in Python."""
-    said = re.search(
+    match = re.search(
         r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE
     )
-    return isinstance(error, MemoryError) or said is not None
+    return isinstance(error, MemoryError) or match is not None
 
 
 def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnostic | None:
     """Why a prompt of this many tokens does not fit. None where it fits."""
-    most: int | None = getattr(denoiser, "max_length", None)
-    if most is None or prompt_length + gen_length <= most:
+    limit: int | None = getattr(denoiser, "max_length", None)
+    if limit is None or prompt_length + gen_length <= limit:
         return None
-    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {most} the model takes"
-    fits = most - prompt_length
+    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {limit} the model takes"
+    fits = limit - prompt_length
     help_ = (
-        f"shorten the prompt to fewer than {most} tokens"
+        f"shorten the prompt to fewer than {limit} tokens"
         if gen_length
-        else f"shorten the text, or its gaps, to {most} tokens"
+        else f"shorten the text, or its gaps, to {limit} tokens"
     )
     if fits > 0:
         help_ = f"generate less: {option('gen_length', fits)}"

@@ -45,7 +45,7 @@ class Declined:
     """A kind of model that dsldec cannot decode, or would decode wrongly, with the reason."""
 
     is_one: Callable[[Config], bool]
-    what: str
+    reason: str
     help: str
 
 
@@ -61,8 +61,10 @@ def _names(config: Config) -> list[str]:
     )
 
     tables = (MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    known: list[str] = [table[config["model_type"]] for table in tables if config.get("model_type") in table]
-    return known[:1]
+    classes: list[str] = [
+        table[config["model_type"]] for table in tables if config.get("model_type") in table
+    ]
+    return classes[:1]
 
 
 def _named(pattern: str) -> Callable[[Config], bool]:
@@ -88,7 +90,7 @@ def _has_causal_head(config: Config) -> bool:
     )
 
 
-def _says_its_blocks(config: Config) -> bool:
+def _gives_its_blocks(config: Config) -> bool:
     return (
         config.get("is_causal") is False
         and _has_causal_head(config)
@@ -155,7 +157,7 @@ FAMILIES = (
     Family("Dream", _named(r"^dream"), ("AutoModel", "AutoModelForCausalLM"), shift_logits=True, masks=((152064, 151666),)),
     Family("LLaDA", _named(r"^llada"), ("AutoModel", "AutoModelForCausalLM"), masks=((126464, 126336), (157184, 156895))),
     Family("own code", _own_code, ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")),
-    Family("block-causal decoder", _says_its_blocks, ("AutoModelForCausalLM",), block_causal=True),
+    Family("block-causal decoder", _gives_its_blocks, ("AutoModelForCausalLM",), block_causal=True),
     Family("masked language model", _has_masked_head, ("AutoModelForMaskedLM",)),
     Family("decoder that sees both sides", _has_causal_head, ("AutoModelForCausalLM",)),
 )  # fmt: skip
@@ -168,5 +170,5 @@ def family_of(config: Config, name: str) -> Family:
     for declined in DECLINED:
         if declined.is_one(config):
             is_a = next(iter(_names(config)), config.get("model_type") or "no known class")
-            raise UsageError(Diagnostic("E0405", f"`{name}` ({is_a}) {declined.what}", help=declined.help))
+            raise UsageError(Diagnostic("E0405", f"`{name}` ({is_a}) {declined.reason}", help=declined.help))
     return next(family for family in FAMILIES if family.is_one(config))

@@ -61,11 +61,11 @@ def require_sizes(config: Mapping[str, Any], name: str) -> None:
     """Raise `UnfitFile` for a size that no model has. transformers itself reports values that are not
     numbers.
     """
-    for field, most in MOST.items():
+    for field, limit in MOST.items():
         size = config.get(field)
-        if isinstance(size, int) and not 1 <= size <= most:
+        if isinstance(size, int) and not 1 <= size <= limit:
             raise UnfitFile(
-                f"the configuration of `{name}` says `{field}` {size}, and a model has from 1 to {most:,}"
+                f"the configuration of `{name}` says `{field}` {size}, and a model has from 1 to {limit:,}"
             )
 
 

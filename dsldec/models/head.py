@@ -34,45 +34,45 @@ class Head:
 
     def __call__(self, ids: Tensor, at: Tensor, **how: Any) -> Tensor:
         """Logits `[b, W, V]` of `ids [b, L]` at the columns `at [b, W]`."""
-        self.ask(ids)
+        self.probe(ids)
         if self.picks:
             try:
-                return self.fed(ids, lambda states: picked(states, at), **how)
-            except NotMetError:
+                return self.pick_states(ids, lambda states: picked(states, at), **how)
+            except HeadNotCalled:
                 self.picks = False
         return picked(self.model(input_ids=ids, **how).logits, at)
 
-    def fed(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
-        """Logits of `pick(hidden states [b, L, D])`. Raises `NotMetError` where the logits do not come from
+    def pick_states(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
+        """Logits of `pick(hidden states [b, L, D])`. Raises `HeadNotCalled` where the logits do not come from
         the head.
         """
-        layer, met = _layer(self.model), 0
+        layer, calls = _layer(self.model), 0
 
-        def hook(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            nonlocal met
+        def hook(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            nonlocal calls
             if (
-                not given
-                or not isinstance(given[0], Tensor)
-                or given[0].dim() != 3
-                or given[0].shape[:2] != ids.shape
+                not inputs
+                or not isinstance(inputs[0], Tensor)
+                or inputs[0].dim() != 3
+                or inputs[0].shape[:2] != ids.shape
             ):
                 return None
-            met += 1
-            return (pick(given[0]), *given[1:])
+            calls += 1
+            return (pick(inputs[0]), *inputs[1:])
 
         if layer is None:
-            raise NotMetError
+            raise HeadNotCalled
         handle = layer.register_forward_pre_hook(hook)
         try:
             logits: Tensor = self.model(input_ids=ids, **how).logits
         finally:
             handle.remove()
-        if met != 1:
-            raise NotMetError
+        if calls != 1:
+            raise HeadNotCalled
         return logits
 
     @torch.inference_mode()
-    def ask(self, ids: Tensor) -> None:
+    def probe(self, ids: Tensor) -> None:
         """Probe the head once with a few ids: the last column, then the first. The result shows whether the
         head is called, and whether it depends on the order.
         """
@@ -82,15 +82,15 @@ class Head:
         at = torch.tensor([[ids.shape[1] - 1, 0]], device=ids.device)[:, : ids.shape[1] - 1]
         expected = picked(self.model(input_ids=ids).logits, at)
         try:
-            given = self.fed(ids, lambda states: picked(states, at))
+            computed = self.pick_states(ids, lambda states: picked(states, at))
         # Code that needs all positions may raise any error. From now on it is called with all positions.
         except Exception:
             self.picks = False
         else:
-            self.picks = given.shape == expected.shape and near(given, expected)
+            self.picks = computed.shape == expected.shape and near(computed, expected)
 
 
-class NotMetError(Exception):
+class HeadNotCalled(Exception):
     """The head was not called exactly once with the hidden states of the canvas."""
 
 
@@ -99,10 +99,10 @@ def picked(states: Tensor, at: Tensor) -> Tensor:
     return states.gather(1, at.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
-def near(given: Tensor, expected: Tensor) -> bool:
+def near(computed: Tensor, expected: Tensor) -> bool:
     """Whether two computations of the same logits differ only by rounding."""
     bound = ROUNDING.get(expected.dtype, ROUNDING_OF_HALVES) * float(expected.abs().max())
-    return bool((given - expected).abs().max() <= bound)
+    return bool((computed - expected).abs().max() <= bound)
 
 
 def _layer(model: Any) -> Any:

@@ -44,7 +44,7 @@ def reachable(name: str) -> str:
     return str(folder)
 
 
-def told(error: BaseException, name: str) -> Diagnostic | None:
+def refusal(error: BaseException, name: str) -> Diagnostic | None:
     """The hub's own error, if the hub refused. transformers wraps it in its own errors."""
     from huggingface_hub import errors
 
@@ -90,7 +90,7 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found: Any = try_to_load_from_cache(name, "config.json")
+        path: Any = try_to_load_from_cache(name, "config.json")
     except (ValueError, OSError):
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(path).parent if isinstance(path, str) else None

@@ -34,7 +34,7 @@ from .loading import (
     already_loaded,
     device_of,
     dtype_of,
-    memory_told,
+    memory_diagnosed,
     opened,
     require_kinds,
     require_name,
@@ -180,16 +180,16 @@ class HuggingFaceDenoiser:
         hook: AttentionHook = self._hook["kind"](self.model)
         return hook
 
-    def found_out(self) -> HuggingFaceDenoiser:
-        """A copy without the model, with all results of its probes. `around` adds the model again."""
-        self.head.ask(torch.full((1, 2), self.mask_id, device=self.device))
+    def without_model(self) -> HuggingFaceDenoiser:
+        """A copy without the model, with all results of its probes. `with_model` adds the model again."""
+        self.head.probe(torch.full((1, 2), self.mask_id, device=self.device))
         other = copy.copy(self)
         vars(other)["_always_masked"] = self._always_masked
         vars(other).pop("_attention_hook", None)
         other.model, other.head = None, Head(None, self.head.picks)
         return other
 
-    def around(self, model: Any) -> HuggingFaceDenoiser:
+    def with_model(self, model: Any) -> HuggingFaceDenoiser:
         """A copy with this model."""
         other = copy.copy(self)
         other.model, other.head, other.device = (
@@ -310,13 +310,13 @@ def from_pretrained(
     }
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     kind, place = dtype_of(dtype), device_of(device)
-    found = opened(name_or_path, trust_remote_code)
-    traits = _traits(found, Overrides(mask_id, eos_id, shift_logits, block_length))
-    if block_length is not None and not found.family.block_causal and found.raw.get("block_length") is None:
+    source = opened(name_or_path, trust_remote_code)
+    traits = _traits(source, Overrides(mask_id, eos_id, shift_logits, block_length))
+    if block_length is not None and not source.family.block_causal and source.raw.get("block_length") is None:
         log.info("the model is taken to see one block of %d tokens after the other, as %s says; of a policy's blocks it is %s",
                  block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
-    denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw, all_ids)
-    if not (raw or getattr(found.tokenizer, "chat_template", None)):
+    denoiser = _denoiser(source, with_weights(source, kind, place), traits, raw, all_ids)
+    if not (raw or getattr(source.tokenizer, "chat_template", None)):
         log.info(
             "the tokenizer has no chat template: prompts are given as they are (%s: without this line)",
             option("raw", True),
@@ -343,31 +343,31 @@ def denoiser_of(
     a tokenizer, prompts are ids. A few forwards probe the model, so it must be in `eval` mode. Raises
     `UsageError` as `from_pretrained` does.
     """
-    found = already_loaded(model, tokenizer)
+    source = already_loaded(model, tokenizer)
     flags = {"shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     return _denoiser(
-        found, model, _traits(found, Overrides(mask_id, eos_id, shift_logits, block_length)), raw, all_ids
+        source, model, _traits(source, Overrides(mask_id, eos_id, shift_logits, block_length)), raw, all_ids
     )
 
 
-def _traits(found: Opened, asked: Overrides) -> Traits:
+def _traits(source: Opened, overrides: Overrides) -> Traits:
     """The traits of the model, with a MASK id."""
-    traits = traits_of(found, asked)
-    require_mask(traits, found.name)
+    traits = traits_of(source, overrides)
+    require_mask(traits, source.name)
     return traits
 
 
-def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: bool) -> HuggingFaceDenoiser:
-    blocks = require_block_length(traits, found.family, found.name)
-    probed = _probed(found, model, traits, next(model.parameters()).device)
-    compared = fit_of(found, traits, probed.vocab_size)
+def _denoiser(source: Opened, model: Any, traits: Traits, raw: bool, all_ids: bool) -> HuggingFaceDenoiser:
+    blocks = require_block_length(traits, source.family, source.name)
+    probed = _probed(source, model, traits, next(model.parameters()).device)
+    compared = fit_of(source, traits, probed.vocab_size)
     for warning in compared.warnings(all_ids) if compared is not None else ():
         log.warning("%s", warning)
     denoiser = HuggingFaceDenoiser(
         model,
-        found.tokenizer,
-        require_mask(traits, found.name),
+        source.tokenizer,
+        require_mask(traits, source.name),
         None if traits.eos_id is None else traits.eos_id.value,
         traits.gen_length.value,
         shift_logits=traits.shift_logits.value,
@@ -383,15 +383,17 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: boo
     return denoiser
 
 
-def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
+def _probed(source: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
     avoid = {one.value for one in (traits.mask_id, traits.eos_id, traits.pad_id) if one is not None} | set(
         traits.stop_ids
     )
     context = None if traits.context is None else traits.context.value
-    blocks, asked = traits.block_length, (found.config.vocab_size, sorted(avoid), context, device)
+    blocks, arguments = traits.block_length, (source.config.vocab_size, sorted(avoid), context, device)
     try:
-        with memory_told(found.name, next(model.parameters()).dtype, device):
-            probed = probe(model, *asked) if blocks is None else probe_blocks(model, *asked, blocks.value)
+        with memory_diagnosed(source.name, next(model.parameters()).dtype, device):
+            probed = (
+                probe(model, *arguments) if blocks is None else probe_blocks(model, *arguments, blocks.value)
+            )
     except UsageError:
         raise
     # A model's own code may raise any error. A diagnostic now is better than a failure during a run.
@@ -399,12 +401,12 @@ def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> 
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         help = "a denoiser is called `model(input_ids=ids, attention_mask=mask)` and returns something with `.logits`"
         raise wrong(
-            f"`{found.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}",
+            f"`{source.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}",
             help,
         ) from error
     if probed.sees_both_sides:
         return probed
-    is_a = f"`{found.name}` ({type(model).__name__})"
+    is_a = f"`{source.name}` ({type(model).__name__})"
     if blocks is None:
         help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say "
         help += option("block_length", N)

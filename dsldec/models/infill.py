@@ -33,7 +33,7 @@ def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
     written = tokenizer.convert_ids_to_tokens(mask_id)
     pieces = list(_pieces(text, written))
     help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
-    for wrong in (found for piece in pieces if isinstance(piece, str) for found in MISWRITTEN.findall(piece)):
+    for wrong in (gap for piece in pieces if isinstance(piece, str) for gap in MISWRITTEN.findall(piece)):
         raise UsageError(Diagnostic("E0409", f"`{wrong}` in the text is not how a gap is written", help=help))
     masks = sum(piece for piece in pieces if isinstance(piece, int))
     if not masks:
@@ -69,9 +69,9 @@ def filled(tokenizer: Any, mask_id: int, text: str, ids: Sequence[int]) -> str:
             whole += piece
             continue
         gap = list(islice(places, piece))
-        found = _between(tokenizer, ids, gap[0], gap[-1] + 1)
+        content = _between(tokenizer, ids, gap[0], gap[-1] + 1)
         # Many tokens include the space before a word.
-        whole += found.lstrip(" ") if not whole or whole[-1].isspace() else found
+        whole += content.lstrip(" ") if not whole or whole[-1].isspace() else content
     return whole
 
 

@@ -35,7 +35,7 @@ NOT_INTERCEPTED, NO_POSITIONS = "computes attention in a way of its own", "takes
 
 
 @dataclass
-class _Call:
+class _CachedAttention:
     """One call. `places [R, W]` are the columns of the new keys, C for padding. `new` grows layer by layer."""
 
     columns: Tensor
@@ -43,22 +43,22 @@ class _Call:
     seen: Tensor
     rows: Tensor
     memory: KVCache
-    fed: list[tuple[Tensor, ...]] = field(default_factory=list)
+    new: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
     ) -> Tensor:
-        kept = self.memory.layer(len(self.fed), key, value)
-        self.fed.append((key, value))
-        keys, values = (self._among(*pair) for pair in zip(kept, (key, value), strict=True))
+        cached = self.memory.layer(len(self.new), key, value)
+        self.new.append((key, value))
+        keys, values = (self._among(*pair) for pair in zip(cached, (key, value), strict=True))
         groups = query.shape[1] // key.shape[1]
         return F.scaled_dot_product_attention(
             query, _repeated(keys, groups), _repeated(values, groups), mask, scale=scaling
         )
 
-    def _among(self, kept: Tensor, new: Tensor) -> Tensor:
+    def _among(self, cached: Tensor, new: Tensor) -> Tensor:
         """The cached tensor of each row, `[R, H, C, D]`, with the new values in place of the old ones."""
-        whole = kept.index_select(0, self.rows)
+        whole = cached.index_select(0, self.rows)
         return whole.scatter_(2, _along(self.places, new), new)[:, :, :-1]
 
 
@@ -73,7 +73,7 @@ class KVCache:
         self.denoiser, self.hook, self.rows, self.length = denoiser, hook, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
-        self._last: _Call | None = None
+        self._last: _CachedAttention | None = None
 
     @property
     def layers(self) -> int:
@@ -114,11 +114,11 @@ class KVCache:
                 ids,
                 call,
                 call.columns if columns is None else columns,
-                self.hook.given(call, self.block_length is not None),
+                self.hook.arguments(call, self.block_length is not None),
             )
         self._last = call
-        known: Tensor = self.denoiser.without_never(logits)
-        return known
+        possible: Tensor = self.denoiser.without_never(logits)
+        return possible
 
     @torch.inference_mode()
     def store(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
@@ -131,7 +131,7 @@ class KVCache:
         places = torch.where(
             (places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length
         )
-        for kept, fed in zip(self._layers, self._last.fed, strict=True):
+        for kept, fed in zip(self._layers, self._last.new, strict=True):
             for memory, new in zip(kept, fed, strict=True):
                 # A hidden column has the attention weight 0, but 0 times NaN is NaN.
                 new = new.index_select(0, source).nan_to_num(0.0, 0.0, 0.0)
@@ -156,7 +156,7 @@ class KVCache:
         left: Tensor,
         right: Tensor,
         lengths: Tensor,
-    ) -> _Call:
+    ) -> _CachedAttention:
         first, count, left, right, lengths = (
             each.unsqueeze(1) for each in (first, count, left, right, lengths)
         )
@@ -164,30 +164,30 @@ class KVCache:
         # Padding gets the column of a real token, so that it has a valid position and something to attend to.
         columns = (first + torch.minimum(step, (count - 1).clamp(min=0))).clamp(max=self.length - 1)
         places = torch.where(step < count, columns, self.length)
-        fed = (at >= columns[:, :1]) & (at <= columns[:, -1:])
-        seen = (fed | (at < left) | ((at >= right) & (at < lengths)))[:, None, None]
+        input_columns = (at >= columns[:, :1]) & (at <= columns[:, -1:])
+        seen = (input_columns | (at < left) | ((at >= right) & (at < lengths)))[:, None, None]
         if self.block_length is not None:
             seen = seen & (at // self.block_length <= columns.unsqueeze(-1) // self.block_length).unsqueeze(1)
-        return _Call(columns, places, seen, rows, self)
+        return _CachedAttention(columns, places, seen, rows, self)
 
-    def _logits(self, ids: Tensor, call: _Call, at: Tensor, how: dict[str, Any]) -> Tensor:
+    def _logits(self, ids: Tensor, call: _CachedAttention, at: Tensor, how: dict[str, Any]) -> Tensor:
         head: Head = self.denoiser.head
         if self.denoiser.shift_logits:
-            return head.fed(ids, lambda states: self._one_before(states, call, at), **how)
+            return head.pick_states(ids, lambda states: self._one_before(states, call, at), **how)
         places = (at - call.columns[:, :1]).clamp(0, ids.shape[1] - 1)
         if head.picks:
-            return head.fed(ids, lambda states: picked(states, places), **how)
+            return head.pick_states(ids, lambda states: picked(states, places), **how)
         return picked(self.denoiser.model(input_ids=ids, **how).logits, places)
 
-    def _one_before(self, states: Tensor, call: _Call, at: Tensor) -> Tensor:
+    def _one_before(self, states: Tensor, call: _CachedAttention, at: Tensor) -> Tensor:
         """Hidden states that predict the columns `at`. The state before the first input column is cached as
         one more layer.
         """
         first = call.columns[:, :1]
         new = states.unsqueeze(1)
-        (kept,) = self.layer(len(call.fed), new)
-        call.fed.append((new,))
-        earlier = kept[:, 0].index_select(0, call.rows)
+        (cached,) = self.layer(len(call.new), new)
+        call.new.append((new,))
+        earlier = cached[:, 0].index_select(0, call.rows)
         earlier = picked(earlier, (first - 1).clamp(min=0))
         return picked(torch.cat([earlier, states], dim=1), (before(at) - first + 1).clamp(0, states.shape[1]))
 
@@ -196,16 +196,18 @@ def attention_hook_of(denoiser: Any) -> AttentionHook:
     """The hook that intercepts this model's attention. Each hook is tried, and the results are compared.
     Raises `UsageError` (E0414) where none fits.
     """
-    told = ""
+    refusal = ""
     for kind in HOOKS:
         hook = kind(denoiser.model)
         reason = _why_not(denoiser, hook)
         if not reason:
             return hook
-        told = told if told not in ("", NOT_INTERCEPTED) else reason
+        refusal = refusal if refusal not in ("", NOT_INTERCEPTED) else reason
         if reason not in (NOT_INTERCEPTED, NO_POSITIONS):
             break
-    message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {told}"
+    message = (
+        f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {refusal}"
+    )
     raise UsageError(Diagnostic("E0414", message, help=f"decode without them: {option('cache', 'none')}"))
 
 
@@ -231,7 +233,7 @@ def _differs(denoiser: Any, hook: AttentionHook) -> str:
     length = ids.shape[1]
     if length < 6:
         return f"takes {length} tokens, and what there is to keep stands beside what is fed"
-    denoiser.head.ask(ids)
+    denoiser.head.probe(ids)
     if denoiser.shift_logits and not denoiser.head.picks:
         return "computes its logits outside of its head, and they speak of the next position"
     memory = KVCache(denoiser, hook, 2, length)

@@ -52,22 +52,22 @@ class Opened:
     built: str = ""  # how the tokenizer was built from `vocab.txt`; empty where transformers read the file
 
     @property
-    def said(self) -> dict[str, Any]:
+    def fields(self) -> dict[str, Any]:
         """The fields of `config.json` itself. Its class adds default ids, which belong to another vocabulary."""
         inner = self.raw.get("text_config")
         return (inner if isinstance(inner, dict) else {}) | self.raw
 
     @property
-    def own_code(self) -> str | None:
+    def remote_code(self) -> str | None:
         """The Auto class for which the model brings its own code, where that code is what runs."""
         return (
             next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None)
-            if self.asks_for_trust
+            if self.needs_trust
             else None
         )
 
     @property
-    def asks_for_trust(self) -> bool:
+    def needs_trust(self) -> bool:
         """Whether loading the model would run code of its folder."""
         return bool(self.raw.get("auto_map")) and self.family.stock is None
 
@@ -89,7 +89,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         name = hub.reachable(name)
         path = Path(name)
     help = "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
-    with _told(f"no configuration could be read from `{name}`", help, name):
+    with _diagnosed(f"no configuration could be read from `{name}`", help, name):
         raw = PreTrainedConfig.get_config_dict(name)[0]
     _require_names(raw, name)
     raw["auto_map"] = {
@@ -104,7 +104,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
             f"read it first; to run it write {option('trust_remote_code', True)}",
         )
     family, trust = family_of(raw, name), trust_remote_code and stock is None
-    with _told(
+    with _diagnosed(
         f"the configuration of `{name}` does not load",
         "see whether its `model_type` is one that the installed transformers knows",
     ):
@@ -148,42 +148,48 @@ def tokenizer_of(
     """
     from transformers import AutoTokenizer
 
-    found, why = None, None
+    tokenizer, why = None, None
     try:
-        with _told(
+        with _diagnosed(
             f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"
         ):
             how = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
-            found = AutoTokenizer.from_pretrained(name, config=config, **how)
+            tokenizer = AutoTokenizer.from_pretrained(name, config=config, **how)
     except UsageError as error:
         why = error
     # If the vocabulary cannot be downloaded, or the tokenizer fails, the tokenizer stays unchanged.
     with suppress(Exception), _silent():
-        entries = _entries_unread(name, found, local_files_only)
+        entries = _entries_unread(name, tokenizer, local_files_only)
         built = (
             None
             if entries is None
-            else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
+            else vocab_txt.build(entries, _beside(name, vocab_txt.FIELD_FILES, local_files_only))
         )
         if built is not None:
             return built.tokenizer, built.how
     if why is not None:
         raise why
-    if not _has_words(found):
+    if not _has_words(tokenizer):
         raise wrong(
             f"`{name}` has no tokenizer: its files hold no vocabulary",
             "put the files it was saved to beside `config.json`",
         )
-    return found, ""
+    return tokenizer, ""
 
 
-def _entries_unread(name: str, found: Any, local: bool) -> dict[str, int] | None:
+def _entries_unread(name: str, tokenizer: Any, local: bool) -> dict[str, int] | None:
     """The entries of `vocab.txt`, where it is the only vocabulary file and the tokenizer does not use it."""
     # Code of the model was trusted, and may use the file in its own way.
-    if type(found).__module__.startswith("transformers_modules.") or any(_beside(name, VOCABULARIES, local)):
+    if type(tokenizer).__module__.startswith("transformers_modules.") or any(
+        _beside(name, VOCABULARIES, local)
+    ):
         return None
     entries = next((vocab_txt.entries_of(file) for file in _beside(name, ("vocab.txt",), local)), None)
-    return None if entries is None or (found is not None and vocab_txt.reads(found, entries)) else entries
+    return (
+        None
+        if entries is None or (tokenizer is not None and vocab_txt.reads(tokenizer, entries))
+        else entries
+    )
 
 
 def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
@@ -199,8 +205,8 @@ def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
         ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False
     )
     for file in files:
-        if (there := cached_file(name, file, **safely, local_files_only=local)) is not None:
-            yield Path(there)
+        if (path := cached_file(name, file, **safely, local_files_only=local)) is not None:
+            yield Path(path)
 
 
 def _has_words(tokenizer: Any) -> bool:
@@ -246,11 +252,14 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
     help = "give a folder with a whole model: configuration, weights and tokenizer"
     if (folder := Path(model.name)).is_dir():
         require_files(folder)
-    with _told(f"`{model.name}` does not load", help, model.name), memory_told(model.name, dtype, device):
-        if model.own_code:
+    with (
+        _diagnosed(f"`{model.name}` does not load", help, model.name),
+        memory_diagnosed(model.name, dtype, device),
+    ):
+        if model.remote_code:
             from .remote_code import built
 
-            found = built(model.name, model.config, model.family.auto, dtype)
+            loaded = built(model.name, model.config, model.family.auto, dtype)
         else:
             auto = getattr(transformers, model.family.auto[0])
             # Never prompt on the terminal either: required code has been detected by now.
@@ -259,12 +268,12 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
                 "output_loading_info": True,
                 "ignore_mismatched_sizes": True,
             }
-            found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
-            require_all(report, found, model.name, own_places=model.family.stock is not None)
+            loaded, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
+            require_all(report, loaded, model.name, own_places=model.family.stock is not None)
     # Each forward reads the canvas anew, so transformers' own cache would only use memory.
-    found.config.use_cache = False
-    with memory_told(model.name, dtype, device):
-        return found.to(device).eval()
+    loaded.config.use_cache = False
+    with memory_diagnosed(model.name, dtype, device):
+        return loaded.to(device).eval()
 
 
 def without_weights(model: Opened) -> Any:
@@ -275,7 +284,10 @@ def without_weights(model: Opened) -> Any:
     import transformers
 
     help = "see whether its sizes are those of its class"
-    with _told(f"no model can be made from the configuration of `{model.name}`", help), torch.device("meta"):
+    with (
+        _diagnosed(f"no model can be made from the configuration of `{model.name}`", help),
+        torch.device("meta"),
+    ):
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
@@ -302,43 +314,43 @@ def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) ->
             )
 
 
-def require_name(given: object) -> None:
+def require_name(value: object) -> None:
     """Raise `UsageError` (E0448) for a value that cannot name a model."""
     if (
-        given is None
-        or isinstance(given, str)
-        or (isinstance(given, os.PathLike) and isinstance(given.__fspath__(), str))
+        value is None
+        or isinstance(value, str)
+        or (isinstance(value, os.PathLike) and isinstance(value.__fspath__(), str))
     ):
         return
     help = 'give a folder or a hub\'s name, `from_pretrained("./MODEL")`, or nothing for the embedded model'
-    if callable(given) and hasattr(given, "config"):
+    if callable(value) and hasattr(value, "config"):
         help = "a model that is loaded: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
-    raise UsageError(Diagnostic("E0448", f"{shown(given)} names no model", help=help))
+    raise UsageError(Diagnostic("E0448", f"{shown(value)} names no model", help=help))
 
 
-def dtype_of(given: str | torch.dtype) -> torch.dtype:
+def dtype_of(value: str | torch.dtype) -> torch.dtype:
     """`float32`, `bfloat16` or `float16`. Raises `UsageError` (E0405)."""
-    name = str(given).removeprefix("torch.")
+    name = str(value).removeprefix("torch.")
     if name in DTYPES:
-        found: torch.dtype = getattr(torch, name)
-        return found
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
     raise wrong(f"a model cannot be loaded as `{name}`", f"one of {', '.join(f'`{one}`' for one in DTYPES)}")
 
 
-def device_of(given: str | torch.device | None) -> torch.device:
+def device_of(value: str | torch.device | None) -> torch.device:
     """The device for the model: by default an NVIDIA GPU if there is one. Raises `UsageError` (E0405)."""
-    if given is None:
+    if value is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(given)
+        device = torch.device(value)
     except (RuntimeError, TypeError):
-        raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(
+        raise wrong(f"there is no device `{value}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(
         device.type, 0
     )
-    if there <= (device.index or 0):
+    if counts <= (device.index or 0):
         raise wrong(
-            f"there is no device `{given}` on this machine",
+            f"there is no device `{value}` on this machine",
             f"leave {option('device')} out for the best there is, or write {option('device', 'cpu')}",
         )
     return device
@@ -349,7 +361,7 @@ def wrong(message: str, help: str) -> UsageError:
 
 
 @contextmanager
-def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+def memory_diagnosed(name: str, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
     """Inside, running out of memory becomes a diagnostic. Raises `UsageError` (E0405)."""
     try:
         yield
@@ -367,7 +379,7 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
 
 
 @contextmanager
-def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
+def _diagnosed(message: str, help: str, hub_name: str = "") -> Iterator[None]:
     """A diagnostic for an error of transformers or of a model's own code. These raise nearly any type of
     error; its first line gives the reason.
     """
@@ -377,7 +389,7 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:
-        if hub.is_hub_name(hub_name) and (refused := hub.told(error, hub_name)) is not None:
+        if hub.is_hub_name(hub_name) and (refused := hub.refusal(error, hub_name)) is not None:
             raise UsageError(refused) from error
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
         if why.startswith("Error no file named"):

@@ -102,8 +102,8 @@ def _reach(model: Any, row: Tensor, alone: Tensor, at: int, ordinary: Sequence[i
     """How many positions to the left depend on the id at this position. All calls have one shape and so one
     kernel: positions that do not depend on it get identical bits.
     """
-    heard = (model(input_ids=changed(row, at, ordinary)).logits != alone).any(-1)[0, : at + 1]
-    return at - int(heard.int().argmax()) if heard.any() else 0
+    differing = (model(input_ids=changed(row, at, ordinary)).logits != alone).any(-1)[0, : at + 1]
+    return at - int(differing.int().argmax()) if differing.any() else 0
 
 
 def changed(row: Tensor, at: int, ordinary: Sequence[int], end: int | None = None) -> Tensor:

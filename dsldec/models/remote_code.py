@@ -34,14 +34,14 @@ def remote_class(name: str, config: Any, auto: tuple[str, ...]) -> Any:
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     reference = next(config.auto_map[one] for one in auto if one in config.auto_map)
-    found: Any = get_class_from_dynamic_module(reference, name)
+    kind: Any = get_class_from_dynamic_module(reference, name)
     # A list up to transformers 4. Weights are tied below, according to the configuration.
-    if isinstance(getattr(found, "_tied_weights_keys", None), list):
-        found._tied_weights_keys = None
+    if isinstance(getattr(kind, "_tied_weights_keys", None), list):
+        kind._tied_weights_keys = None
     for attribute, value in ALWAYS_THERE.items():
         if not hasattr(config, attribute):
             setattr(config, attribute, value)
-    return found
+    return kind
 
 
 def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> Any:
@@ -118,8 +118,8 @@ def _fill(model: Any, name: str) -> None:
         head.weight = model.get_input_embeddings().weight
         state = model.state_dict(keep_vars=True)
     # A tensor with two names is present if the files hold one of them.
-    there = {id(tensor) for key, tensor in state.items() if key not in missing}
-    lacking = sorted(key for key in missing & state.keys() if id(state[key]) not in there)
+    present = {id(tensor) for key, tensor in state.items() if key not in missing}
+    lacking = sorted(key for key in missing & state.keys() if id(state[key]) not in present)
     if lacking:
         raise wrong_weights(f"`{name}` does not load: its files hold no weights for {named(lacking)}")
 
@@ -127,14 +127,14 @@ def _fill(model: Any, name: str) -> None:
 def _weight_files(name: str) -> Iterator[Path]:
     from transformers.utils.hub import cached_file
 
-    def found(file: str) -> str | None:
+    def path_of(file: str) -> str | None:
         return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
 
     for file in WEIGHTS:
-        if whole := found(file):
+        if whole := path_of(file):
             yield Path(whole)
             return
-        if index := found(f"{file}.index.json"):
+        if index := path_of(f"{file}.index.json"):
             for shard in sorted(set(read_json(index, LARGEST_TOKENIZER)["weight_map"].values())):
                 yield Path(str(cached_file(name, shard)))
             return

@@ -67,25 +67,27 @@ class Fit:
             )
 
 
-def fit_of(found: Opened, traits: Traits, vocab_size: int) -> Fit | None:
+def fit_of(source: Opened, traits: Traits, vocab_size: int) -> Fit | None:
     """Compare a tokenizer with a model of `vocab_size` ids. None where there is no tokenizer, or none that
     lists its tokens.
     """
-    tokenizer, names = found.tokenizer, _names(found.tokenizer)
+    tokenizer, names = source.tokenizer, _names(source.tokenizer)
     if names is None:
         return None
     # The mask, and ids that end an answer, have a meaning without a token.
-    kept = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(traits.stop_ids)
-    known = set(names.values())
-    missing = [id_ for id_ in range(vocab_size) if id_ not in known and id_ not in kept]
+    meaningful = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(
+        traits.stop_ids
+    )
+    with_token = set(names.values())
+    missing = [id_ for id_ in range(vocab_size) if id_ not in with_token and id_ not in meaningful]
     without = tuple(id_ for id_, name in zip(missing, _named(tokenizer, missing), strict=True) if not name)
-    beyond = tuple(sorted(id_ for id_ in known if id_ >= vocab_size))
+    beyond = tuple(sorted(id_ for id_ in with_token if id_ >= vocab_size))
     sources = {
         "the tokenizer": tokenizer,
-        "config.json": found.said,
-        "generation_config.json": found.generation,
+        "config.json": source.fields,
+        "generation_config.json": source.generation,
     }
-    return Fit(vocab_size, len(known), without, beyond, tuple(_differing(sources, vocab_size)))
+    return Fit(vocab_size, len(with_token), without, beyond, tuple(_differing(sources, vocab_size)))
 
 
 def _names(tokenizer: Any) -> dict[str, int] | None:
@@ -101,10 +103,10 @@ def _named(tokenizer: Any, ids: list[int]) -> list[Any]:
     """The token of each id by the tokenizer's own conversion: not every tokenizer lists all of its tokens."""
     try:
         unknown = {None, "", getattr(tokenizer, "unk_token", None)}
-        found = tokenizer.convert_ids_to_tokens(ids)
+        names = tokenizer.convert_ids_to_tokens(ids)
         return (
-            [None if name in unknown else name for name in found]
-            if len(found) == len(ids)
+            [None if name in unknown else name for name in names]
+            if len(names) == len(ids)
             else [None] * len(ids)
         )
     # Many raise for an id they do not have.
@@ -115,12 +117,12 @@ def _named(tokenizer: Any, ids: list[int]) -> list[Any]:
 def _differing(sources: Mapping[str, Any], vocab_size: int) -> Iterator[str]:
     """Special ids on which sources differ, and special ids that the model does not have."""
     for name in SPECIAL:
-        ids = {where: given for where, source in sources.items() if (given := _ids(source, name))}
+        ids = {where: found for where, source in sources.items() if (found := _ids(source, name))}
         outside = next(
             (
                 (where, one)
-                for where, given in ids.items()
-                for one in sorted(given)
+                for where, found in ids.items()
+                for one in sorted(found)
                 if not 0 <= one < vocab_size
             ),
             None,
@@ -128,18 +130,18 @@ def _differing(sources: Mapping[str, Any], vocab_size: int) -> Iterator[str]:
         if outside is not None:
             yield f"`{name}` is {outside[1]} in {outside[0]}, and the model has {vocab_size:,} ids"
             continue
-        for where, given in ids.items():
+        for where, found in ids.items():
             others = {other: theirs for other, theirs in ids.items() if other != where}
-            if others and not given & set().union(*others.values()):
+            if others and not found & set().union(*others.values()):
                 other = next(iter(others))
-                yield f"`{name}` is {_listed(given)} in {where} and {_listed(others[other])} in {other}"
+                yield f"`{name}` is {_listed(found)} in {where} and {_listed(others[other])} in {other}"
                 break
 
 
 def _ids(source: Any, name: str) -> set[int]:
-    given = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-    given = given if isinstance(given, list | tuple) else [given]
-    return {one for one in given if isinstance(one, int) and not isinstance(one, bool)}
+    value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    value = value if isinstance(value, list | tuple) else [value]
+    return {one for one in value if isinstance(one, int) and not isinstance(one, bool)}
 
 
 def _listed(ids: Collection[int]) -> str:

@@ -20,7 +20,7 @@ from typing import Any
 from ..files import LARGEST_CONFIG, LARGEST_TOKENIZER, Unreadable, read_json, read_text
 
 MOST_ENTRIES = 100_000  # limit for a vocabulary whose entries are matched one by one
-SAYING = ("tokenizer_config.json", "special_tokens_map.json")  # files that name the special tokens
+FIELD_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # files that name the special tokens
 TRIED = 200  # entries that are tested with a tokenizer
 # The names in BERT and RoBERTa. Names in the folder's files take precedence.
 SPECIAL_NAMES = {
@@ -52,8 +52,8 @@ def entries_of(file: Path) -> dict[str, int] | None:
 
 def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
     """Whether a tokenizer has these entries under these ids, and finds them in a text."""
-    known = tokenizer.get_vocab()
-    if any(known.get(entry) != id_ for entry, id_ in entries.items()):
+    vocabulary = tokenizer.get_vocab()
+    if any(vocabulary.get(entry) != id_ for entry, id_ in entries.items()):
         return False
     if _has_pieces(entries):
         return True
@@ -62,18 +62,18 @@ def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
     return 2 * sum(bool(tokenizer.tokenize(entry) == [entry]) for entry in tried) >= len(tried)
 
 
-def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
+def build(entries: Mapping[str, int], field_files: Iterable[Path]) -> Built | None:
     """Build a tokenizer of these entries. `saying`: files that may name its special tokens. None for a
     vocabulary with too many entries.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    said = _said(saying)
-    special = _special(entries, said)
+    fields = _fields_of(field_files)
+    special = _special(entries, fields)
     unknown = special.get("unk_token")
     if _has_pieces(entries) or _has_words(entries):
         made = Tokenizer(models.WordPiece(dict(entries), unk_token=str(unknown)))
-        lowercase = said.get("do_lower_case")
+        lowercase = fields.get("do_lower_case")
         lowercase = (
             lowercase
             if isinstance(lowercase, bool)
@@ -90,20 +90,22 @@ def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
         how = "whole entries, the longest first"
     else:
         return None
-    return Built(_whole(made, special, entries, said), how)
+    return Built(_whole(made, special, entries, fields), how)
 
 
-def _said(files: Iterable[Path]) -> dict[str, Any]:
+def _fields_of(files: Iterable[Path]) -> dict[str, Any]:
     """The merged fields of these files. Files that hold no JSON object are skipped."""
-    said: dict[str, Any] = {}
+    fields: dict[str, Any] = {}
     for file in files:
         with suppress(Unreadable, ValueError):
             read = read_json(file, LARGEST_CONFIG)
-            said |= read if isinstance(read, dict) else {}
-    return said
+            fields |= read if isinstance(read, dict) else {}
+    return fields
 
 
-def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], said: Mapping[str, Any]) -> Any:
+def _whole(
+    made: Any, special: Mapping[str, str], entries: Mapping[str, int], fields: Mapping[str, Any]
+) -> Any:
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
@@ -112,8 +114,8 @@ def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], sa
         around = [(name, entries[name]) for name in {first, last}]
         pieces: dict[str, Any] = {"single": [first, "$A", last], "pair": [first, "$A", last, "$B", last]}
         made.post_processor = processors.TemplateProcessing(**pieces, special_tokens=around)
-    most = said.get("model_max_length")
-    length = {"model_max_length": most} if isinstance(most, int) and most > 0 else {}
+    limit = fields.get("model_max_length")
+    length = {"model_max_length": limit} if isinstance(limit, int) and limit > 0 else {}
     return PreTrainedTokenizerFast(
         tokenizer_object=made, clean_up_tokenization_spaces=False, **special, **length
     )
@@ -124,21 +126,21 @@ def _longest_first(entries: Mapping[str, int]) -> Any:
     from tokenizers import Regex, pre_tokenizers
 
     names = sorted(_ordinary(entries), key=len, reverse=True)
-    ways = [re.escape(name).replace("\\ ", " ") for name in names]
-    ways += [r"\[[^\[\]]*\]"] if not {"[", "]"} & entries.keys() else []
+    patterns = [re.escape(name).replace("\\ ", " ") for name in names]
+    patterns += [r"\[[^\[\]]*\]"] if not {"[", "]"} & entries.keys() else []
     return pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(ways)), "isolated")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(patterns)), "isolated")]
     )
 
 
-def _special(entries: Mapping[str, int], said: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _special(entries: Mapping[str, int], fields: Mapping[str, Any]) -> dict[str, str]:
+    special: dict[str, str] = {}
     for name, usual in SPECIAL_NAMES.items():
-        own = said.get(name)
-        own = own.get("content") if isinstance(own, dict) else own
-        there = [one for one in (own, *usual) if isinstance(one, str) and one in entries]
-        found |= {name: there[0]} if there else {}
-    return found
+        stated = fields.get(name)
+        stated = stated.get("content") if isinstance(stated, dict) else stated
+        candidates = [one for one in (stated, *usual) if isinstance(one, str) and one in entries]
+        special |= {name: candidates[0]} if candidates else {}
+    return special
 
 
 def _ordinary(entries: Mapping[str, int]) -> list[str]:

@@ -77,9 +77,9 @@ def require_all(report: Mapping[str, Any], model: Any, name: str, own_places: bo
 def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
     """Raise `UsageError` (E0418) for tensors of another shape: name, shape in the files, shape in the model."""
     if differing:
-        key, there, wanted = min(differing, key=str)
+        key, actual, expected = min(differing, key=str)
         more = f", and {len(differing) - 1} more" * (len(differing) > 1)
-        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(there)}, and `config.json` makes it {list(wanted)}{more}"
+        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(actual)}, and `config.json` makes it {list(expected)}{more}"
         raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
 
 
@@ -110,8 +110,8 @@ def _of_more_layers(extra: list[str], model: Any) -> list[str]:
     """Tensors without a place whose counterparts stand in layers that the model has. Poolers and other heads
     may be missing without harm.
     """
-    like = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
-    return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in like]
+    counterparts = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
+    return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in counterparts]
 
 
 def _shards(folder: Path, index: Path) -> list[Path]:
@@ -142,12 +142,12 @@ def _require_whole(file: Path) -> None:
     try:
         ends = max((about["data_offsets"][1] for about in header(file).values()), default=0)
         with opened(file) as stream:
-            wanted, size = (
+            expected, size = (
                 8 + int.from_bytes(stream.read(8), "little") + ends,
                 os.fstat(stream.fileno()).st_size,
             )
-        if size < wanted:
-            raise ValueError(f"it is cut off: {size:,} of {wanted:,} bytes are there")
+        if size < expected:
+            raise ValueError(f"it is cut off: {size:,} of {expected:,} bytes are there")
     except (Unreadable, ValueError) as error:
         raise wrong_weights(f"`{file}` cannot be read: {error}") from None
 
@@ -163,10 +163,10 @@ def _is_tensor(about: Any) -> bool:
 
 def _ranges(numbers: list[int]) -> str:
     """`0-3, 7`."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
         else:
-            found.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+            ranges.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

@@ -78,9 +78,9 @@ def _about(
         "path": found.name,
         "family": found.family.name,
         "class": next(iter(found.raw.get("architectures") or ()), None)
-        or found.own_code
+        or found.remote_code
         or type(found.config).__name__,
-        "own_code": found.own_code is not None,
+        "own_code": found.remote_code is not None,
         "parameters": _parameters(found, stored),
         "vocab_size": found.config.vocab_size,
         "tokens": None if compared is None else compared.tokens,
@@ -126,7 +126,7 @@ def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:
     """Parameters of the class; of a class that the model brings itself, the numbers in its files: its code is
     not run for this.
     """
-    if found.own_code:
+    if found.remote_code:
         return sum(math.prod(about["shape"]) for about in stored) or None
     from ..models.loading import without_weights
 
@@ -144,7 +144,7 @@ def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str
     """The line that runs this model as it was shown; what only a person knows stands in it as a capital."""
     words = ["dsldec", "run"]
     words += ["--model", shlex.quote(found.name)] if options.path is not None else []
-    words += ["--trust-remote-code"] if found.asks_for_trust else []
+    words += ["--trust-remote-code"] if found.needs_trust else []
     if traits.mask_id is None or options.mask_id is not None:
         words += ["--mask-id", "N" if options.mask_id is None else str(options.mask_id)]
     words += ["--eos-id", str(options.eos_id)] if options.eos_id is not None else []

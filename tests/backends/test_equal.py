@@ -126,7 +126,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     fakes = {
         "observe": observe,
         "probability": probability,
-        "drawn": drawn,
+        "sampled": sampled,
         "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
         "log_probabilities": lambda logits, keep, seen=None: torch.zeros(
             *logits.shape[:2], numbers_kept(logits.shape[2], keep)

@@ -340,12 +340,12 @@ def make_arithmetic(rng: random.Random) -> Example:
             else (rng.randint(0, 30), rng.randint(1, 12))
         )
         first = Calculation(left * right if op == "/" else left, op, right)
-        asked = f"{first.left}{op}{right}"
+        question = f"{first.left}{op}{right}"
         steps = [first]
         if rng.random() < 0.3:
             steps.append(Calculation(first.value, rng.choice("+-"), rng.randint(1, 30)))
-            asked = f"({asked}){steps[1].op}{steps[1].right}"
-        return Story([], rng.choice(("What is {}?", "Compute {}.", "{}=")).format(asked), steps)
+            question = f"({question}){steps[1].op}{steps[1].right}"
+        return Story([], rng.choice(("What is {}?", "Compute {}.", "{}=")).format(question), steps)
 
     story = _until_it_fits(draw, rng)
     return Example("word_problems", story.question, _respond(rng, story.steps), str(story.steps[-1].value))
