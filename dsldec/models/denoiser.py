@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -58,8 +59,14 @@ def capability(denoiser: Any, name: str) -> Any:
         return getattr(denoiser, name)
     value = getattr(denoiser, FORMER[name], None)
     if value is not None:
-        warn_of_former(FORMER[name], name)
+        _warn_once(type(denoiser).__qualname__, name)
     return value
+
+
+@functools.lru_cache(maxsize=128)
+def _warn_once(kind: str, name: str) -> None:
+    # Decoding asks for a capability in every forward.
+    warn_of_former(FORMER[name], name)
 
 
 def columns_keyword(denoiser: Any) -> str:

@@ -57,7 +57,7 @@ class HuggingFaceDenoiser:
     rows of one length only. `shift_logits`: the logits at position i predict position i + 1. An answer ends
     at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template. `block_length`:
     the model is block-causal, and `mask` is a `BlockMask`. `never`: ids without a token; their logits are
-    -inf, so they are never written.
+    -inf, so they are never written. `ends` is the former name of `stop_ids`.
     """
 
     selects_columns = True
@@ -79,7 +79,11 @@ class HuggingFaceDenoiser:
         raw: bool = False,
         block_length: int | None = None,
         never: Sequence[int] = (),
+        ends: Sequence[int] | None = None,
     ) -> None:
+        if ends is not None:
+            warn_of_former("ends", "stop_ids")
+            stop_ids = ends
         self.model = model
         self.head = Head(model)
         self.tokenizer = tokenizer

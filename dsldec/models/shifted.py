@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .denoiser import columns_keyword
+from .denoiser import capability, columns_keyword
 
 
 def shifted(logits: Tensor) -> Tensor:
@@ -45,4 +45,7 @@ class Shifted:
         # Its logits would not be shifted. A model loaded with `shift_logits` has a KV cache of its own.
         if name in ("kv_cache", "kept"):
             raise AttributeError(name)
+        # Its calls take `columns`, also where the other denoiser still has the former names.
+        if name == "selects_columns" and (selects := capability(self.denoiser, name)) is not None:
+            return selects
         return getattr(self.denoiser, name)

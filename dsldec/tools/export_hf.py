@@ -170,10 +170,10 @@ class {name}(transformers.{name}, transformers.GenerationMixin):
 OWN_CODE = '''\
 """This folder's model as dsldec loads it, for `transformers serve`, which asks for this class. Written by `dsldec export-hf`."""
 
-from dsldec.engines.remote_code_model import OwnCode
+from dsldec.engines.remote_code_model import RemoteCodeModel
 
 
-class Model(OwnCode):
+class Model(RemoteCodeModel):
     pass
 '''
 
