@@ -28,7 +28,7 @@ NAMED = frozenset(IN_ORDER)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Written:
+class CallerArguments:
     """The parameters of `generate` listed in NAMED, and all other arguments of the caller."""
 
     parameters: Mapping[str, Any]
@@ -36,7 +36,7 @@ class Written:
 
 
 # The arguments of `CustomGenerate.generate`, where it is the caller of `generate`.
-_CALL: ContextVar[Written | None] = ContextVar("_CALL", default=None)
+_CALL: ContextVar[CallerArguments | None] = ContextVar("_CALL", default=None)
 
 
 def by_name(inputs: tuple[Any, ...], arguments: Mapping[str, Any]) -> dict[str, Any]:
@@ -44,10 +44,12 @@ def by_name(inputs: tuple[Any, ...], arguments: Mapping[str, Any]) -> dict[str, 
     return dict(zip(IN_ORDER, inputs, strict=False)) | dict(arguments)
 
 
-def split(arguments: Mapping[str, Any]) -> Written:
+def split(arguments: Mapping[str, Any]) -> CallerArguments:
     """The arguments of a call by name. Those listed in NAMED are separate."""
     parameters = {name: arguments.get(name) for name in NAMED}
-    return Written(parameters, {name: value for name, value in arguments.items() if name not in NAMED})
+    return CallerArguments(
+        parameters, {name: value for name, value in arguments.items() if name not in NAMED}
+    )
 
 
 @contextmanager
@@ -60,7 +62,7 @@ def calling(arguments: Mapping[str, Any]) -> Iterator[None]:
         _CALL.reset(token)
 
 
-def written(model: Any) -> Written | None:
+def written(model: Any) -> CallerArguments | None:
     """The caller's arguments. None where no frame holds them, as in compiled code. Only valid within
     `custom_generate`.
     """
@@ -85,7 +87,7 @@ def written(model: Any) -> Written | None:
         named |= {
             name: not_of_transformers(named[name]) for name in ("logits_processor", "stopping_criteria")
         }
-    return Written(named, keywords | news)
+    return CallerArguments(named, keywords | news)
 
 
 def not_of_transformers(made: Any) -> Any:

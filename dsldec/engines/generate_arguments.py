@@ -22,7 +22,7 @@ from transformers import GenerationConfig
 
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
-from .call_site import PARAMETERS, Written, not_of_transformers, written
+from .call_site import PARAMETERS, CallerArguments, not_of_transformers, written
 
 log = logging.getLogger("dsldec")
 
@@ -116,7 +116,7 @@ def call_of_generate(
 
 
 def call_from(
-    arguments: Written, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None
+    arguments: CallerArguments, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None
 ) -> GenerateCall:
     """The call with these arguments of the caller."""
     parameters = {name: arguments.parameters.get(name) for name in PARAMETERS}
