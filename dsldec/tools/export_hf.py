@@ -22,7 +22,7 @@ from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
-from .inside import require_own, there, write_inside
+from .inside import holds_other_text, require_own, write_inside
 from .settings import chosen
 
 if TYPE_CHECKING:
@@ -193,7 +193,7 @@ def _config(folder: Path, reference: str, found: Opened) -> str:
 
 def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions) -> None:
     """Raise `UsageError` (E0436) where somebody's file would be lost."""
-    lost = [name for name, text in files.items() if name != CONFIG and there(folder, name, text)]
+    lost = [name for name, text in files.items() if name != CONFIG and holds_other_text(folder, name, text)]
     if lost and not options.force:
         message = f"{quoted_path(folder / lost[0])} is there already"
         words = ["dsldec", "export-hf", options.folder, options.policy, "--force"]
