@@ -1,6 +1,6 @@
 """dsldec: write how a diffusion language model decodes, have it checked, compiled and run.
 
-The public names, each imported when it is first used: `--help` needs none of them, checking a policy needs no
+The public names are imported at their first use: `--help` needs none of them, and checking a policy needs no
 torch.
 """
 
@@ -62,7 +62,7 @@ def __getattr__(name: str) -> Any:
     return getattr(import_module(_LAZY[name], __name__), name)
 
 
-# Public names that are asked for here and stand elsewhere, and what other libraries call ours.
+# Public names that live in another module, and names of other libraries for our functions.
 _ELSEWHERE = {
     "stream": "dsldec.runtime.decode",
     "StepEvent": "dsldec.runtime.trace",

@@ -1,6 +1,6 @@
-"""`python -m dsldec` is the `dsldec` command.
+"""`python -m dsldec` runs the `dsldec` command.
 
-Not here: what the command takes (`cli`).
+Not here: the command line (`cli`).
 """
 
 from .cli import main

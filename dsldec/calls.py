@@ -1,8 +1,8 @@
 """Diagnostics for calls with wrong arguments.
 
-`arguments_told` decorates a public function and keeps its signature. An unknown, a surplus and a missing
-argument raise a `UsageError`, whose help says what to write. Not here: whether a value fits (the functions
-themselves), what others call an option (`synonyms`).
+`checks_arguments` decorates a public function and keeps its signature. An unknown, a surplus and a missing
+argument raise a `UsageError` with the right call in its help. Not here: whether a value fits (the functions
+themselves), names of options in other programs (`synonyms`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .synonyms import UnknownArgument, advice
 
 P = ParamSpec("P")
 R = TypeVar("R")
-# How a parameter of a policy is given another value, as in `policy.bind({})`, and its parameters.
+# The call that sets a parameter of a policy, such as `policy.bind({})`, and the policy's parameters.
 InUse = Callable[[object], tuple[str, Mapping[str, Any]] | None]
 
 
 def checks_arguments(example: str, policy: InUse | None = None) -> Callable[[Callable[P, R]], Callable[P, R]]:
-    """Decorates a function. `example` is a correct call; `policy` gives the parameters of the policy in a
+    """Decorate a function. `example` is a correct call; `policy` returns the parameters of the policy in a
     call.
     """
 
@@ -35,8 +35,8 @@ def checks_arguments(example: str, policy: InUse | None = None) -> Callable[[Cal
         @functools.wraps(function)
         def called(*args: P.args, **kwargs: P.kwargs) -> R:
             try:
-                # Python 3.13 binds what lacks an argument that has no name, where keywords of any name are
-                # taken.
+                # Python 3.13 binds a call without a required positional-only argument, where the function
+                # takes any keyword.
                 if len(args) < nameless:
                     raise TypeError
                 signature.bind(*args, **kwargs)
@@ -62,19 +62,19 @@ def _mistake(
     unknown = [
         word for word in given if word not in named or named[word].kind is inspect.Parameter.POSITIONAL_ONLY
     ]
-    # Where a function takes keywords of any name, those are none of its mistakes.
+    # Where a function takes any keyword, an unknown keyword is not its mistake.
     if any(one.kind is one.VAR_KEYWORD for one in named.values()):
         unknown = [word for word in unknown if word in named]
     if unknown and all(word in named for word in unknown):
         return Diagnostic("E0447", f"`{name}` takes `{unknown[0]}` without its name", help=_write(example))
     if unknown:
-        said = {
+        described = {
             word: _unknown(word, given[word], named, _in_use(named, args, given, policy)) for word in unknown
         }
         help = (
-            next(iter(said.values()))
-            if len(said) == 1
-            else "; ".join(f"`{word}`: {one}" for word, one in said.items())
+            next(iter(described.values()))
+            if len(described) == 1
+            else "; ".join(f"`{word}`: {one}" for word, one in described.items())
         )
         words = ", ".join(f"`{word}`" for word in unknown)
         return Diagnostic("E0447", f"`{name}` takes no {words}", help=help)
@@ -116,15 +116,17 @@ def _write(example: str) -> str:
 def _in_use(
     named: Mapping[str, inspect.Parameter],
     args: tuple[Any, ...],
-    given: Mapping[str, Any],
+    keywords: Mapping[str, Any],
     policy: InUse | None,
 ) -> tuple[str, Mapping[str, Any]]:
-    """The policy of a call: how a parameter of it is set, and its parameters."""
+    """The policy of a call: the call that sets its parameters, and the parameters."""
     if policy is None:
         return "", {}
     place = list(named).index("policy") if "policy" in named else 0
-    found = policy(given["policy"] if "policy" in given else args[place] if len(args) > place else None)
-    return ("", {}) if found is None else found
+    result = policy(
+        keywords["policy"] if "policy" in keywords else args[place] if len(args) > place else None
+    )
+    return ("", {}) if result is None else result
 
 
 def _unknown(
@@ -132,9 +134,9 @@ def _unknown(
 ) -> str:
     """The replacement for a keyword that the function does not take."""
     takes = [name for name, one in named.items() if one.kind is not one.VAR_KEYWORD]
-    said = advice(UnknownArgument(word, value, *policy, frozenset(takes)))
-    if said is not None:
-        return said
+    described = advice(UnknownArgument(word, value, *policy, frozenset(takes)))
+    if described is not None:
+        return described
     near = did_you_mean(word, takes)
     if near is None and (close := did_you_mean(word, policy[1])):
         return f"did you mean the parameter `{close}`? `{policy[0].format(keyword(close, value))}`"

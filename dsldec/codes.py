@@ -1,6 +1,6 @@
-"""Every diagnostic code, once: a sentence, and for the codes of the language a bad and a good policy.
+"""Every diagnostic code, once: a sentence, and for codes of the language a bad and a good policy.
 
-Codes are for ever. E01xx syntax, E02xx names and kinds, E03xx facts, E04xx backends, models and the command
+Codes never change. E01xx syntax, E02xx names and kinds, E03xx facts, E04xx backends, models and the command
 line.
 """
 
@@ -13,7 +13,7 @@ from types import MappingProxyType
 
 @dataclass(frozen=True, slots=True)
 class Code:
-    """What a code means in a sentence; `bad` is a policy that gets it, `good` the same policy mended."""
+    """The meaning of a code in a sentence. `bad` is a policy that gets it, `good` the corrected policy."""
 
     code: str
     sentence: str

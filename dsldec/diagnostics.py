@@ -1,6 +1,6 @@
-"""What is wrong, where, and what to type: a value that draws itself.
+"""A diagnostic: what is wrong, where, and what to type. It draws itself.
 
-Not here: the list of everything that can be wrong (`codes`).
+Not here: the list of all diagnostics (`codes`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Any
 from .source import Span
 from .terminal import printable
 
-LONGEST_SAID = 1000  # characters of a message, a label, a help
+LONGEST_TEXT = 1000  # characters of a message, a label, a help
 
 
 class Severity(StrEnum):
@@ -27,10 +27,10 @@ class Severity(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Diagnostic:
-    """One mistake of the user's.
+    """One mistake of the user.
 
-    `message` says what is wrong, `label` why it is wrong at the caret, `help` what to type; the user's own
-    text stands in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
+    `message` says what is wrong, `label` says why at the caret, `help` says what to type. Text of the user is
+    in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
     """
 
     code: str
@@ -44,14 +44,14 @@ class Diagnostic:
             "message",
             "label",
             "help",
-        ):  # a user's text in it may be as long as a policy, and of many lines
+        ):  # text of the user in it may be as long as a policy, and of many lines
             text = getattr(self, name)
-            said = (
+            shown = (
                 text
-                if len(text) <= LONGEST_SAID
-                else f"{text[: LONGEST_SAID // 2]} … {text[-LONGEST_SAID // 2 :]}"
+                if len(text) <= LONGEST_TEXT
+                else f"{text[: LONGEST_TEXT // 2]} … {text[-LONGEST_TEXT // 2 :]}"
             )
-            object.__setattr__(self, name, _on_one_line(said))
+            object.__setattr__(self, name, _on_one_line(shown))
 
     @property
     def severity(self) -> Severity:
@@ -69,8 +69,8 @@ class Diagnostic:
 
 
 def _on_one_line(text: str) -> str:
-    """The text with a space for what breaks a line or moves the rest of it, and escapes for what would steer
-    a terminal.
+    """The text on one line: line breaks and characters that move text become spaces, and control characters
+    are escaped.
     """
     return text if text.isprintable() else printable("".join(" " if c.isspace() else c for c in text))
 
@@ -83,7 +83,7 @@ def _drawn(span: Span, label: str) -> list[str]:
     text = span.source.line(number)
     # A hostile line may be megabytes long: show the part around the caret.
     skipped = max(0, column - 1 - LONGEST_LINE_DRAWN // 2) if len(text) > LONGEST_LINE_DRAWN else 0
-    # What a text holds must not steer the terminal it is drawn on, nor move what stands above the caret.
+    # The text must not control the terminal, nor move the line above the caret.
     shown = "".join(
         c if c.isprintable() and printable(c) == c else " "
         for c in text[skipped : skipped + LONGEST_LINE_DRAWN]
@@ -115,7 +115,7 @@ def _made_again(
 
 
 class PolicyError(PicklableError):
-    """A policy, or the values given to it, cannot be used; `diagnostics` says why, one value a mistake."""
+    """A policy, or values given to it, cannot be used. `diagnostics` has one entry per mistake."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         self.diagnostics = list(diagnostics)
@@ -123,8 +123,8 @@ class PolicyError(PicklableError):
 
 
 class UsageError(PicklableError):
-    """Something around a policy is wrong: an option, a file of prompts, a model's path. `diagnostic` says
-    what to type.
+    """A mistake outside the policy: an option, a file of prompts, a model's path. `diagnostic` says what to
+    type.
     """
 
     def __init__(self, diagnostic: Diagnostic) -> None:
@@ -132,23 +132,24 @@ class UsageError(PicklableError):
         super().__init__(str(diagnostic))
 
 
-# How much is compared for one hint: letters of a word, known words, and of these the likeliest ones in full.
+# Bounds on the comparisons for one hint: letters of a word, known words, and the likeliest of these that are
+# compared in full.
 MOST_LETTERS, MOST_WORDS, MOST_COMPARED = 64, 500, 8
-CLOSE = 0.6  # of all letters, those that are in both
+CLOSE = 0.6  # the share of all letters that are in both words
 
 
 def did_you_mean(word: str, known: Iterable[str]) -> str | None:
-    """The known word closest to a misspelt one, if one is close: `difflib.get_close_matches`, with its work
-    bounded.
+    """The known word closest to a misspelt one, if one is close. As `difflib.get_close_matches`, with bounded
+    work.
     """
     word = word[:MOST_LETTERS]
-    alike = sorted(
+    candidates = sorted(
         {one for one in known if _bound_by_length(word, one) >= CLOSE},
         key=lambda one: abs(len(one) - len(word)),
     )
     letters = Counter(word)
     bounds = sorted(
-        ((_bound_by_letters(letters, len(word), one), one) for one in alike[:MOST_WORDS]), reverse=True
+        ((_bound_by_letters(letters, len(word), one), one) for one in candidates[:MOST_WORDS]), reverse=True
     )
     matcher = difflib.SequenceMatcher()
     matcher.set_seq2(word)
@@ -163,7 +164,7 @@ def did_you_mean(word: str, known: Iterable[str]) -> str | None:
 
 
 def _bound_by_length(word: str, other: str) -> float:
-    """More than this part of two words' letters cannot be in both."""
+    """An upper bound on the share of letters that two words can have in common."""
     return 2 * min(len(word), len(other)) / (len(word) + len(other) or 1)
 
 
@@ -172,7 +173,7 @@ def _bound_by_letters(letters: Counter[str], length: int, other: str) -> float:
 
 
 def in_order(diagnostics: Iterable[Diagnostic]) -> list[Diagnostic]:
-    """Sorted by place, those without a place first; one at each place and code."""
+    """Sorted by place, diagnostics without a place first; one per place and code."""
     seen: dict[tuple[int, int, str], Diagnostic] = {}
     for diagnostic in diagnostics:
         span = diagnostic.span

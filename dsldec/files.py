@@ -1,8 +1,8 @@
-"""Reads the files that a user names, in bounded time and memory.
+"""How are files named by a user read in bounded time and memory?
 
-Only regular files are read, at most so many bytes of each kind, and JSON only so deep. `/dev/stdin` and
-`/dev/fd/N` (what a shell writes for `<(...)`) are read as standard input is. Not here: what a file means, and
-which code a file gets that cannot be read (whoever reads it).
+Only regular files are read, with a limit on bytes for each kind and on the depth of JSON. `/dev/stdin` and
+`/dev/fd/N` (a shell's `<(...)`) are read like standard input. Not here: the meaning of a file, and the code
+of a diagnostic (the callers).
 """
 
 from __future__ import annotations
@@ -25,8 +25,8 @@ LARGEST_TABLE = 64 * MIB
 LARGEST_PROMPTS = 256 * MIB
 LONGEST_LINE = 4 * MIB  # of a file of prompts
 MOST_LINES = 2**20
-LARGEST_RESULTS = 1024 * MIB  # that are resumed
-LARGEST_CONFIG = 16 * MIB  # `config.json` and what else of a model's folder is text
+LARGEST_RESULTS = 1024 * MIB  # for a run that is resumed
+LARGEST_CONFIG = 16 * MIB  # `config.json` and other text files of a model's folder
 LARGEST_TOKENIZER = 128 * MIB  # `tokenizer.json`: the largest published ones have 35 MB
 DEEPEST_JSON = 100
 MOST_DIGITS = 64  # of a whole number in JSON: some configurations have 31
@@ -45,8 +45,8 @@ _KINDS = (
 
 
 class Unreadable(Exception):
-    """A file that is not read; `why` can follow "cannot be read: ". `missing`: there is no such file;
-    `too_large`: it has too much.
+    """A file that cannot be read. `why` can follow "cannot be read: ". `missing`: there is no such file.
+    `too_large`: it exceeds a limit.
     """
 
     def __init__(self, why: str, *, missing: bool = False, too_large: bool = False) -> None:
@@ -57,9 +57,7 @@ class Unreadable(Exception):
 
 
 class NotJSON(ValueError):
-    """A text that is not JSON, or not as it is read here; `why` can follow "it ", `column` is where that is
-    known.
-    """
+    """A text that is not JSON, or exceeds a limit. `why` can follow "it "; `column` is where that is known."""
 
     def __init__(self, why: str, column: int | None = None) -> None:
         super().__init__(why)
@@ -69,7 +67,7 @@ class NotJSON(ValueError):
 
 @contextmanager
 def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
-    """A regular file, open for reading. Raises `Unreadable`, also for what fails while it is read."""
+    """A regular file, open for reading. Raises `Unreadable`, also for errors while it is read."""
     try:
         with os.fdopen(_descriptor(os.fspath(path)), "rb") as stream:
             yield stream
@@ -81,32 +79,32 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
 
 
 def _descriptor(path: str) -> int:
-    """Opened first and judged then, so that nothing can take its place in between. Raises `OSError` and
-    `Unreadable`.
+    """A descriptor of the file. The file is opened first and checked then, so that nothing can replace it in
+    between. Raises `OSError` and `Unreadable`.
     """
     inherited = _INHERITED.fullmatch(path)
     try:
-        # Without O_NONBLOCK opening a named pipe waits for somebody to write, and so does reading some files
-        # below /proc.
+        # Without O_NONBLOCK, opening a named pipe waits for a writer, and so does reading some files below
+        # /proc.
         flags = (
             os.O_RDONLY
             | getattr(os, "O_NONBLOCK", 0)
             | getattr(os, "O_NOCTTY", 0)
             | getattr(os, "O_BINARY", 0)
         )
-        found = os.dup(int(inherited[1] or 0)) if inherited else os.open(path, flags)
+        descriptor = os.dup(int(inherited[1] or 0)) if inherited else os.open(path, flags)
     except OSError as error:
         if error.errno == errno.ENXIO and stat.S_ISSOCK(os.stat(path).st_mode):
             raise Unreadable("it is a socket, not a file") from None
         raise
-    except ValueError:  # a NUL, or half a character that no name can hold
+    except ValueError:  # a NUL, or a lone surrogate, which no name can hold
         raise Unreadable("no file can have this name") from None
     except OverflowError:
         raise FileNotFoundError(2, "no such file or directory") from None
-    mode = os.fstat(found).st_mode
+    mode = os.fstat(descriptor).st_mode
     if stat.S_ISREG(mode) or (inherited and (stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode))):
-        return found
-    os.close(found)
+        return descriptor
+    os.close(descriptor)
     raise Unreadable(next((what for is_one, what in _KINDS if is_one(mode)), "it is not a file"))
 
 
@@ -120,7 +118,7 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
 def read_all(stream: BinaryIO, most: int) -> bytes:
     """The rest of an open file or of standard input. Raises `Unreadable` where it has more than `most` bytes."""
     parts, size = [], 0
-    # Whatever size it said it has: below /proc that is 0, and it may change.
+    # The reported size does not count: below /proc it is 0, and it may change.
     while size <= most and (part := stream.read(min(_CHUNK, most + 1 - size))):
         parts.append(part)
         size += len(part)
@@ -134,7 +132,7 @@ def _require_size(size: int, most: int) -> None:
 
 
 def read_text(path: str | os.PathLike[str], most: int) -> str:
-    """All of a file as text, without the mark that editors on Windows begin a file with. Raises `Unreadable`,
+    """All of a file as text, without the byte order mark of editors on Windows. Raises `Unreadable`,
     `UnicodeDecodeError`.
     """
     return read_bytes(path, most).decode("utf-8-sig")
@@ -166,10 +164,10 @@ def read_json(path: str | os.PathLike[str], most: int) -> Any:
 
 
 def json_of(text: str, *, strict: bool = False) -> Any:
-    """The value of a JSON text. Raises `NotJSON` for deep nesting and for numbers of too many digits.
+    """The value of a JSON text. Raises `NotJSON` for deep nesting and for numbers with too many digits.
 
-    `strict`: also for a key that stands twice in an object, for `NaN`, and for numbers beyond those of a
-    computer; published configurations have such.
+    `strict`: also for a duplicate key, for `NaN`, and for numbers out of range. Published configurations have
+    such.
     """
     require_shallow(text)
     hooks: dict[str, Any] = (
@@ -181,22 +179,22 @@ def json_of(text: str, *, strict: bool = False) -> Any:
         return json.loads(text, parse_int=_int, **hooks)
     except json.JSONDecodeError as error:
         raise NotJSON("is not JSON", error.colno if error.lineno == 1 else None) from None
-    except RecursionError:  # whoever calls this may stand deep already
+    except RecursionError:  # the caller may be deep in the stack already
         raise NotJSON(f"is not JSON as it is read here: it is nested more than {DEEPEST_JSON} deep") from None
 
 
 def require_shallow(text: str) -> None:
-    """Raises `NotJSON` for JSON that is nested too deep for those who read it by calling themselves."""
+    """Raise `NotJSON` for JSON that is nested too deep for recursive readers."""
     depth = 0
-    for found in _STRING_OR_BRACKET.finditer(text):
-        first = text[found.start()]
+    for match in _STRING_OR_BRACKET.finditer(text):
+        first = text[match.start()]
         depth += (first in "[{") - (first in "]}")
         if depth > DEEPEST_JSON:
             raise NotJSON(f"is not JSON as it is read here: it is nested more than {DEEPEST_JSON} deep")
 
 
 def _int(digits: str) -> int:
-    # Python refuses to read thousands of digits, and some hundreds are no float.
+    # Python refuses to convert thousands of digits, and a few hundred overflow a float.
     if len(digits) > MOST_DIGITS:
         raise NotJSON(f"is not JSON as it is read here: it has a number of {len(digits)} digits")
     return int(digits)
@@ -214,17 +212,17 @@ def _no_constant(name: str) -> NoReturn:
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
+    result: dict[str, Any] = {}
     for name, value in pairs:
-        if name in found:
+        if name in result:
             raise NotJSON(f"is not JSON as it is read here: it has the key `{name[:20]}` twice")
-        found[name] = value
-    return found
+        result[name] = value
+    return result
 
 
 def whole_number(text: str) -> int | None:
-    """The whole number that a text is; None where it is none. One of too many digits becomes one that is too
-    large for anything.
+    """A text as a whole number, None where it is none. A number with too many digits becomes one that exceeds
+    every limit.
     """
     text = text.strip()
     sign, digits = (text[0], text[1:]) if text[:1] in ("+", "-") else ("", text)
@@ -237,11 +235,11 @@ def whole_number(text: str) -> int | None:
 
 
 def why_not_written(path: str) -> str:
-    """Why nothing can be written to a file of this name, as far as the name tells; empty where something can."""
+    """Why a file of this name cannot be written, as far as the name shows. Empty where it can."""
     try:
         mode = os.stat(path).st_mode
         if stat.S_ISFIFO(mode) and not _INHERITED.fullmatch(path):
-            # Opened without waiting: nobody may come to read.
+            # Opened without waiting: there may be no reader.
             os.close(os.open(path, os.O_WRONLY | os.O_NONBLOCK))
         return "it is a socket, not a file" if stat.S_ISSOCK(mode) else ""
     except ValueError:
@@ -256,7 +254,7 @@ def policies_below(folder: str, most: int = 100_000) -> list[str]:
     """The files below a folder that end in `.policy`, sorted. Links to folders are not followed. Raises
     `Unreadable`.
     """
-    found, folders, seen = [], [folder], 0
+    files, folders, seen = [], [folder], 0
     while folders:
         try:
             with os.scandir(folders.pop()) as entries:
@@ -267,11 +265,11 @@ def policies_below(folder: str, most: int = 100_000) -> list[str]:
                     if entry.is_dir(follow_symlinks=False):
                         folders.append(entry.path)
                     elif entry.name.endswith(".policy") and os.path.isfile(entry.path):
-                        found.append(str(Path(entry.path)))
+                        files.append(str(Path(entry.path)))
         except OSError as error:
-            if not found and not seen:
+            if not files and not seen:
                 raise Unreadable((error.strerror or "no reason is given").lower()) from None
-    return sorted(found)
+    return sorted(files)
 
 
 def _in_words(size: int) -> str:

@@ -1,8 +1,8 @@
 """Replacements for options that other programs have and dsldec lacks: a line of the policy, another call, or
 nothing.
 
-The words are those of `synonyms`. Not here: options that are only called otherwise (`synonyms`), how an
-option is written (`spelling`).
+The words are those of `synonyms`. Not here: options with another name (`synonyms`), the spelling of an option
+(`spelling`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ def is_number(value: object) -> bool:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value, or a text, is a whole number from 1 on."""
+    """Whether a value, or a text, is a whole number of 1 or more."""
     return (
         is_number(value)
         and float(str(value)) >= 1
@@ -115,7 +115,7 @@ def _stop(value: object) -> str:
 
 
 def _text(value: object) -> str:
-    """A string to cut at: the one given, or the first of those given."""
+    """A stop string: the given one, or the first of those given."""
     one = next(iter(value), None) if isinstance(value, list | tuple) else value
     return written(one if isinstance(one, str) and one else "###")
 

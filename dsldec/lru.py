@@ -1,6 +1,6 @@
-"""A dict of limited size: past it, the entry that was used least recently goes.
+"""A dict of limited size. When it is full, the least recently used entry is removed.
 
-Not here: what is kept in one (`policy`: steps; `backends`: compiled code for the shapes of a step's inputs).
+Not here: the contents (`policy`: steps; `backends`: compiled code for the shapes of a step's inputs).
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class LRUCache(Generic[K, V]):
         return key in self._entries
 
     def get_or_make(self, key: K, make: Callable[[], V]) -> V:
-        """The value kept under `key`, made first if there is none. Two threads may both make one; then one of
-        the two is kept.
+        """The value of `key`. If there is none, `make` creates it. Two threads may both create one; then one
+        of the two is stored.
         """
         with self._lock:
             if key in self._entries:
                 self._entries.move_to_end(key)
                 return self._entries[key]
-        made = make()  # takes long, and may raise: nothing is kept then
-        dropped: list[V] = []  # freed after the lock is: what a value runs when it goes may come back here
+        made = make()  # takes long, and may raise: then nothing is stored
+        dropped: list[V] = []  # freed after the lock is released: a destructor may use this cache
         with self._lock:
             value = self._entries.setdefault(key, made)
             self._entries.move_to_end(key)
@@ -46,7 +46,7 @@ class LRUCache(Generic[K, V]):
         return value
 
     def drop(self, key: K) -> None:
-        """Forget the value of `key`, if there is one."""
+        """Remove the value of `key`, if there is one."""
         with self._lock:
             dropped = self._entries.pop(key, None)
-        del dropped  # as above: freed after the lock
+        del dropped  # as above: freed after the lock is released

@@ -1,5 +1,5 @@
-"""Public names that have changed: the former ones keep working until version 0.3, with a `DeprecationWarning`
-that says the new one.
+"""Public names that have changed. The former names work until version 0.3, with a `DeprecationWarning` that
+gives the new name.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ def warn_of_former(old: str, new: str) -> None:
 
 
 def former(new: str) -> Any:
-    """An attribute under its former name."""
+    """A descriptor for an attribute under its former name."""
 
     class Former:
         def __set_name__(self, owner: type, name: str) -> None:

@@ -1,7 +1,7 @@
-"""Where the grammar, the shipped policies and the embedded model are, installed or in a checkout, and which
-version this is.
+"""Where are the grammar, the shipped policies and the embedded model, installed or in a checkout? Which
+version is this?
 
-Not here: reading any of them (`language.parse`, `policy`, `models`).
+Not here: reading them (`language.parse`, `policy`, `models`).
 """
 
 from __future__ import annotations
@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 _PACKAGE = Path(__file__).resolve().parent
-# In a checkout both folders are beside the package, where people look for them; the wheel carries them inside
-# it.
+# In a checkout both folders are beside the package, where people look for them. The wheel has them inside the
+# package.
 _DATA = _PACKAGE / "_data" if (_PACKAGE / "_data").is_dir() else _PACKAGE.parent
 
 
@@ -30,7 +30,7 @@ def shipped_policies() -> list[str]:
 
 
 def policy_file(name: str) -> Path:
-    """The file of the shipped policy `name`. Raises LookupError when `name` is none of `shipped_policies()`."""
+    """The file of the shipped policy `name`. Raises LookupError for a name outside `shipped_policies()`."""
     if name not in shipped_policies():
         raise LookupError(
             f"no policy `{name}` is shipped: {', '.join(shipped_policies()) or 'there are none'}"
@@ -44,12 +44,12 @@ def cases_file(name: str) -> Path:
 
 
 def embedded_model_folder() -> Path:
-    """The embedded model: a folder as Hugging Face's libraries read it."""
+    """The folder of the embedded model, in the format of Hugging Face's libraries."""
     return _PACKAGE / "models" / "embedded"
 
 
 def version() -> str:
-    """The version of dsldec, `(not installed)` for a checkout that is run as it is."""
+    """The version of dsldec; `(not installed)` for a checkout that is not installed."""
     from importlib.metadata import PackageNotFoundError
     from importlib.metadata import version as version_of
 

@@ -1,6 +1,6 @@
 """A text and the places in it.
 
-Not here: what is wrong at a place (`diagnostics`) or what the text means (`language`).
+Not here: diagnostics (`diagnostics`), the meaning of the text (`language`).
 """
 
 from __future__ import annotations
@@ -34,16 +34,18 @@ class Source:
 
 @lru_cache(maxsize=4)
 def _line_starts(text: str) -> tuple[int, ...]:
-    """Where each line begins; found once, since a tree that is printed asks for thousands of places."""
+    """The start of each line. Found once, since printing a tree needs thousands of places."""
     starts = [0]
-    while found := text.find("\n", starts[-1]) + 1:
-        starts.append(found)
+    while breaks := text.find("\n", starts[-1]) + 1:
+        starts.append(breaks)
     return tuple(starts)
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """Characters `start` to `end` (exclusive) of a source. A span owns its source: it can be drawn anywhere."""
+    """Characters `start` to `end` (exclusive) of a source. A span holds its source, so it can be drawn
+    anywhere.
+    """
 
     source: Source
     start: int

@@ -1,8 +1,7 @@
-"""Spells an option for the reader of a message: `--gen-length 8` on the command line, `gen_length=8` in
-Python.
+"""How does a message name an option? `--gen-length 8` on the command line, `gen_length=8` in Python.
 
-The command line calls `on_command_line` once. Code that writes a message calls `option` and `setting`.
-Not here: which options there are (`cli`, and the signatures of the public functions).
+The command line calls `on_command_line` once. Code that writes a message calls `option` and `setting`. Not
+here: the list of options (`cli`, and the signatures of the public functions).
 """
 
 from __future__ import annotations
@@ -14,12 +13,12 @@ from contextvars import ContextVar
 
 _flags: ContextVar[bool] = ContextVar("_flags", default=False)
 
-# Keywords that only the function that loads a model takes: a message tells the function too.
+# Keywords that only the function that loads a model takes: a message names that function too.
 OF_LOADING = frozenset({"trust_remote_code", "dtype", "device", "raw", "all_ids"})
 
 
 class Letter(str):
-    """A stand-in for a value that the reader has to fill in: no quotes around it."""
+    """A placeholder for a value that the reader must fill in. It gets no quotes."""
 
     __slots__ = ()
 
@@ -43,8 +42,8 @@ def reads_flags() -> bool:
 
 
 def option(name: str, value: object = None) -> str:
-    """An option in backticks, to be pasted: `--cache none` or `cache="none"`; its name alone where no value
-    is given.
+    """An option in backticks, to be pasted: `--cache none` or `cache="none"`. Without a value, its name
+    alone.
     """
     return f"`{flag(name, value)}`" if reads_flags() else f"`{_called(name, value)}`"
 

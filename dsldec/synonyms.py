@@ -1,9 +1,8 @@
 """Names of options in other programs, and the options of dsldec that do the same.
 
 Words of vLLM, transformers, llama.cpp and the scripts of LLaDA, Dream and Fast-dLLM, without dashes, `_`
-between parts. The command line and Python's functions ask here what to say of an option that they do not
-know. Not here: how an option is written (`spelling`), whether the policy in use has a parameter (who asks
-knows), what there is where no option is (`instead`).
+between parts. The command line and Python's functions look up unknown options here. Not here: the spelling of
+an option (`spelling`), the policy in use (the caller knows it), options without a counterpart (`instead`).
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from dataclasses import dataclass
 from .instead import INSTEAD, is_number, is_whole
 from .spelling import N, flag, keyword, option, reads_flags, typed, written
 
-# Another name of one of our options; the value is taken over.
+# Another name of one of our options. The value stays.
 _SAME = {
     "gen_length": "max_new_tokens max_tokens max_gen_toks max_gen_len max_gen_length gen_len gen_tokens length new_tokens num_tokens "
     "n_predict max_completion_tokens max_length max_len min_tokens min_new_tokens generation_length",
@@ -43,7 +42,7 @@ _SAME = {
     "resume": "continue resume_from_checkpoint",
     "infill": "fill fim infilling in_place",
 }
-# An option of ours with a value of its own.
+# An option of ours with its own value.
 _FIXED: dict[str, tuple[str, object]] = {
     "q": ("live", False), "quiet": ("live", False), "silent": ("live", False), "no_progress": ("live", False),
     "disable_tqdm": ("live", False),
@@ -58,7 +57,7 @@ _FIXED: dict[str, tuple[str, object]] = {
     "no_chat_template": ("raw", True), "skip_chat_template": ("raw", True), "no_template": ("raw", True), "chat_template": ("raw", True),
     "apply_chat_template": ("raw", True), "plain": ("raw", True), "add_special_tokens": ("raw", True),
 }  # fmt: skip
-# A parameter of a policy under another name.
+# Another name of a policy's parameter.
 _PARAMETERS = {
     "block": "block_length block_size block_len blocklen bl block_width window window_size semi_ar_block",
     "confidence": "threshold conf confidence_threshold conf_threshold prob_threshold tau dynamic_threshold p_threshold",
@@ -69,14 +68,14 @@ _PARAMETERS = {
     "calm": "kl_threshold",
     "patience": "kl_history_length history_length",
 }
-# The shipped policy to take for a parameter that the one in use lacks.
+# The shipped policy that has a parameter which the policy in use lacks.
 SHIPPED = {
     "block": "threshold", "confidence": "threshold", "budget": "factor", "tokens": "static", "gamma": "entropy_bounded", "delta": "frechet",
     "calm": "klass", "patience": "klass", "keep": "klass", "seeds": "dico", "rounds": "dico", "gap": "dico", "seed_conf": "dico",
     "keep_conf": "dico", "safe_conf": "dico", "pull": "dico", "drafts": "freedave",
 }  # fmt: skip
 
-# Which of Python's functions take an option, where more than one could be meant the first.
+# The Python function that takes an option. Where several do, the likeliest is first.
 OWNERS = {
     "decode": "gen_length backend seed request_ids stop_at_eos trace batch lookahead verify_rows infill cache".split(),
     "from_pretrained": "trust_remote_code mask_id eos_id shift_logits dtype device raw block_length all_ids".split(),
@@ -89,11 +88,11 @@ _WHOLE = {
 
 @dataclass(frozen=True, slots=True)
 class UnknownArgument:
-    """An option as somebody wrote it: `word` without dashes, `value` as text or as Python's own; None where
+    """An option as the user wrote it: `word` without dashes, `value` as text or as Python's own, None where
     there is none.
 
-    `parameters`: those of the policy in use, with their values; `sets`: how one of them is given another
-    value, in Python. `takes`: the options that the verb or the function has.
+    `parameters`: of the policy in use, with their values. `sets`: the Python call that sets one of them.
+    `takes`: the options of the verb or function.
     """
 
     word: str
@@ -103,47 +102,47 @@ class UnknownArgument:
     takes: frozenset[str] = frozenset()
 
 
-def advice(asked: UnknownArgument) -> str | None:
+def advice(argument: UnknownArgument) -> str | None:
     """The replacement to type; None for an unknown word."""
-    word = normal(asked.word)
-    parameter = word if word in (asked.parameters or {}) or word in SHIPPED else _PARAMETER_OF.get(word)
-    if parameter in (asked.parameters or {}):
-        return f"it is a parameter of the policy: {_set(asked, str(parameter))}{_of_the_model(word, asked)}"
-    if word in ("json", "jsonl") and "format" in asked.takes:
+    word = normal(argument.word)
+    parameter = word if word in (argument.parameters or {}) or word in SHIPPED else _PARAMETER_OF.get(word)
+    if parameter in (argument.parameters or {}):
+        return f"it is a parameter of the policy: {_set(argument, str(parameter))}{_of_the_model(word, argument)}"
+    if word in ("json", "jsonl") and "format" in argument.takes:
         return f"write {option('format', 'json')}"
-    if word in asked.takes:
-        return f"write {option(word, _carried(word, asked.value))}"
+    if word in argument.takes:
+        return f"write {option(word, _carried(word, argument.value))}"
     if word in _FIXED:
-        return _ours(asked, *_FIXED[word])
-    if word == "device_map" and asked.value in ("auto", "balanced", None):
+        return _ours(argument, *_FIXED[word])
+    if word == "device_map" and argument.value in ("auto", "balanced", None):
         return f"leave it out: a GPU is taken where there is one; {option('device', 'cuda:1')} says which"
     same = _SAME_AS.get(word, "")
-    # An option of another verb or function comes last of what can be said.
-    if word in INSTEAD and same not in asked.takes and (reads_flags() or word not in _OPTIONS):
-        return INSTEAD[word](asked.value)
+    # An option of another verb or function is the last choice.
+    if word in INSTEAD and same not in argument.takes and (reads_flags() or word not in _OPTIONS):
+        return INSTEAD[word](argument.value)
     if same or word in _OPTIONS:
-        return _ours(asked, same or word, _carried(same or word, asked.value))
+        return _ours(argument, same or word, _carried(same or word, argument.value))
     if parameter in SHIPPED:
-        return f"a policy with such a parameter is {_other(asked, parameter)}"
+        return f"a policy with such a parameter is {_other(argument, parameter)}"
     return None
 
 
-def _of_the_model(word: str, asked: UnknownArgument) -> str:
-    """LLaDA's scripts say `block_length` of decoding; here it is a model that sees blocks."""
-    if word != "block_length" or (reads_flags() and word not in asked.takes):
+def _of_the_model(word: str, argument: UnknownArgument) -> str:
+    """LLaDA's scripts use `block_length` for decoding. In dsldec it describes a block-causal model."""
+    if word != "block_length" or (reads_flags() and word not in argument.takes):
         return ""
-    value = _carried(word, asked.value)
-    told = (
+    value = _carried(word, argument.value)
+    replacement = (
         option(word, value)
         if reads_flags()
         else f"`{_WHOLE['from_pretrained'].format(keyword(word, value))}`"
     )
-    return f"; of a model that sees one block after the other it is {told}"
+    return f"; of a model that sees one block after the other it is {replacement}"
 
 
 def value_meant(name: str, value: str) -> str | None:
-    """The option and the value that another's value of an option stands for, as `--dtype float16` for `fp16`;
-    None where none is known.
+    """The option and value that another program's value stands for, as `--dtype float16` for `fp16`. None
+    where none is known.
     """
     if name == "cache" and normal(value) in ("true", "yes", "on", "1"):
         return flag("cache", "auto")
@@ -153,7 +152,7 @@ def value_meant(name: str, value: str) -> str | None:
 
 
 def normal(word: str) -> str:
-    """A word as the tables have it; nothing is meant by `no` before an option of llama.cpp's."""
+    """A word in the form of the tables. A leading `no` of llama.cpp's options is dropped."""
     return (
         word.strip("-").replace("-", "_").replace(".", "_").lower()
         if len(word.strip("-")) > 1
@@ -162,7 +161,7 @@ def normal(word: str) -> str:
 
 
 def _carried(name: str, value: object) -> object:
-    """The value to take over, a letter where there is none that could be pasted."""
+    """The value to use. A placeholder where the value cannot be pasted."""
     if name in ("trust_remote_code", "resume", "infill", "raw", "trace", "force"):
         return True
     if name == "device" and value is None:
@@ -184,9 +183,9 @@ def _carried(name: str, value: object) -> object:
     return value if isinstance(value, str) and value else texts.get(name, N)
 
 
-def _ours(asked: UnknownArgument, name: str, value: object) -> str | None:
-    """An option of ours, and whose it is where the one asked has none of this name."""
-    if name in asked.takes:
+def _ours(argument: UnknownArgument, name: str, value: object) -> str | None:
+    """An option of ours. Where the verb or function lacks it, also the verb or function that has it."""
+    if name in argument.takes:
         return f"it is called {option(name, value)}"
     if reads_flags():
         verb = next((verb for verb, of in _VERBS.items() if name in of), None)
@@ -197,15 +196,15 @@ def _ours(asked: UnknownArgument, name: str, value: object) -> str | None:
     return _IN_PYTHON.get(name)
 
 
-def _set(asked: UnknownArgument, parameter: str) -> str:
-    value = asked.value if is_number(asked.value) else (asked.parameters or {})[parameter]
+def _set(argument: UnknownArgument, parameter: str) -> str:
+    value = argument.value if is_number(argument.value) else (argument.parameters or {})[parameter]
     if reads_flags():
         return f"`--set {parameter}={typed(value)}`"
-    return f"`{asked.sets.format(keyword(parameter, value))}`"
+    return f"`{argument.sets.format(keyword(parameter, value))}`"
 
 
-def _other(asked: UnknownArgument, parameter: str) -> str:
-    value = asked.value if is_number(asked.value) else N
+def _other(argument: UnknownArgument, parameter: str) -> str:
+    value = argument.value if is_number(argument.value) else N
     policy = SHIPPED[parameter]
     if reads_flags():
         return f"`{policy}`: `--policy {policy} --set {parameter}={typed(value)}`"
@@ -214,7 +213,7 @@ def _other(asked: UnknownArgument, parameter: str) -> str:
 
 _SAME_AS = {word: name for name, words in _SAME.items() for word in words.split()}
 _PARAMETER_OF = {word: name for name, words in _PARAMETERS.items() for word in words.split()}
-# All that something is known of.
+# All words of the tables.
 WORDS = frozenset({*_SAME_AS, *_FIXED, *_PARAMETER_OF, *INSTEAD})
 _NUMBERS = frozenset("count vocab window gen_length batch seed lookahead mask_id eos_id block_length".split())
 _IN_PYTHON = {
@@ -225,7 +224,7 @@ _IN_PYTHON = {
     "out": "results are returned: `decoded.text`, `decoded.ids`",
     "live": "nothing is shown in Python unless you print it",
 }
-# The verbs that take an option, for those that do not; `run` first.
+# The verbs that take an option, for verbs that do not; `run` first.
 _VERBS = {
     "run": frozenset(
         "prompts policy set model trust_remote_code mask_id eos_id shift_logits block_length dtype device infill raw all_ids gen_length "

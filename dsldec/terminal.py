@@ -1,10 +1,10 @@
-"""Escapes control characters before a text reaches a terminal.
+"""How are control characters escaped before a text reaches a terminal?
 
-While the command runs, standard output and standard error are `Output`. It escapes characters that steer a terminal
-or hide text on it (`\\x1b`, `\\u202e`). Messages for people are escaped everywhere. Data (answers of `run`, JSON, a
-formatted policy, a stage of `show`) goes to `data()`: it is escaped for a terminal only. A display that draws with
-codes of its own writes to `bare()`, and draws `printable` texts.
-Not here: how much of a text is quoted (`tools`).
+While the command runs, standard output and standard error are `Output`. It escapes characters that control a
+terminal or hide text on it (`\\x1b`, `\\u202e`). Messages for people are always escaped. Data (answers of
+`run`, JSON, a formatted policy, a stage of `show`) goes to `data()`: it is escaped only for a terminal. A
+display with its own control codes writes to `bare()`, and draws `printable` texts. Not here: how much of a
+text is quoted (`tools`).
 """
 
 from __future__ import annotations
@@ -20,9 +20,9 @@ from typing import Any, TextIO, TypeVar, cast
 
 T = TypeVar("T")
 
-# Control codes but for tab and line feed; what turns the direction of writing; what is not seen, or takes no
-# room: joiners, fillers, variation selectors, tags; the line breaks of Unicode; halves of characters. By
-# number, so that Python's versions agree.
+# Control codes except tab and line feed; characters that change the writing direction; invisible characters
+# and characters without width (joiners, fillers, variation selectors, tags); the line breaks of Unicode; lone
+# surrogates. Given by number, so that all Python versions agree.
 HIDDEN = (
     "\x00-\x08\x0b-\x1f\x7f-\x9f\xad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f\u200b-\u200f\u2028-\u202e\u2060-\u206f"
     "\u3164\ud800-\udfff\ufe00-\ufe0f\ufeff\uffa0\ufff0-\ufffb"
@@ -30,8 +30,8 @@ HIDDEN = (
 )
 _HIDDEN = re.compile(f"[{HIDDEN}]")
 _SEEN = f"[^\x00-\x7f{HIDDEN}]"
-# Joiners and selectors of a form belong to the writing of pictures, of Persian, of Hindi, and are kept there,
-# one at a time: beside characters beyond ASCII, or on the key of a telephone.
+# Joiners and variation selectors belong to emoji, Persian and Hindi. They stay there, one at a time: beside
+# characters beyond ASCII, or in a keycap.
 _KEPT = "|".join(
     (
         f"(?<={_SEEN})\ufe0f?[\u200c\u200d](?={_SEEN})",
@@ -40,35 +40,32 @@ _KEPT = "|".join(
     )
 )
 _ESCAPED = re.compile(f"(\r\n)|({_KEPT})|([{HIDDEN}])")
-# How a bar of progress draws (tqdm's, while files of a hub are fetched): it writes moves alone, and a return
-# before the bar.
+# The moves of a progress bar (tqdm's, while files of a hub are downloaded): it writes moves alone, and a
+# carriage return before the bar.
 _OF_A_BAR = re.compile(r"\r|(\x1b\[A)+\Z")
 
 
 class OutputFailed(OSError):
-    """Standard output or standard error takes nothing any more, for another reason than that its reader has
-    left.
-    """
+    """Standard output or standard error cannot be written any more, for another reason than a closed pipe."""
 
 
 def printable(text: str) -> str:
-    """The text with what steers a terminal or hides text made visible; tabs and line breaks stay."""
+    """The text with control characters and hidden characters made visible. Tabs and line breaks stay."""
     return _ESCAPED.sub(_visible, text) if _HIDDEN.search(text) else text
 
 
-def _visible(found: re.Match[str]) -> str:
-    line_break, kept, hidden = found.groups()
+def _visible(match: re.Match[str]) -> str:
+    line_break, stays, hidden = match.groups()
     if hidden is None:
-        return "\n" if line_break else str(kept)
+        return "\n" if line_break else str(stays)
     code = ord(hidden)
     return f"\\x{code:02x}" if code < 0x100 else f"\\u{code:04x}" if code < 0x10000 else f"\\U{code:08x}"
 
 
 class Output:
-    """A text stream that escapes what is written to it, unless `as_is`; in all else the stream `bare` that it
-    was made of.
+    """A text stream that escapes its output, unless `as_is`. Everything else is that of the stream `bare`.
 
-    `bars`: bars of progress are drawn on it. Raises `OutputFailed`.
+    `bars`: progress bars may be drawn on it. Raises `OutputFailed`.
     """
 
     def __init__(self, stream: TextIO, *, as_is: bool = False, bars: bool = False) -> None:
@@ -80,8 +77,8 @@ class Output:
         return getattr(self.bare, name)
 
     def write(self, text: str) -> int:
-        own = _OF_A_BAR.match(text) if self._bars else None
-        moved = own.group() if own else ""
+        bar = _OF_A_BAR.match(text) if self._bars else None
+        moved = bar.group() if bar else ""
         _tried(self.bare.write, text if self._as_is else moved + printable(text[len(moved) :]))
         return len(text)
 
@@ -94,12 +91,12 @@ class Output:
 
     @property
     def buffer(self) -> Any:
-        """Where bytes of data are written."""
+        """The stream for bytes of data."""
         return _Bytes(self.bare)
 
 
 class _Bytes:
-    """UTF-8 that is escaped where a terminal shows it, and else is what it is."""
+    """UTF-8 output: escaped for a terminal, unchanged otherwise."""
 
     def __init__(self, stream: TextIO) -> None:
         self._stream = stream
@@ -116,9 +113,9 @@ class _Bytes:
         _tried(self._stream.buffer.flush)
 
 
-def _tried(write: Callable[..., T], *given: Any) -> T:
+def _tried(write: Callable[..., T], *arguments: Any) -> T:
     try:
-        return write(*given)
+        return write(*arguments)
     except BrokenPipeError:
         raise
     except OSError as error:
@@ -127,12 +124,12 @@ def _tried(write: Callable[..., T], *given: Any) -> T:
 
 @contextmanager
 def escaped() -> Iterator[None]:
-    """Inside, standard output and standard error escape what is written to them."""
+    """Inside, standard output and standard error escape their output."""
     before = sys.stdout, sys.stderr
-    if sys.stderr is None:  # closed: `print` would take standard output instead
+    if sys.stderr is None:  # closed: `print` would use standard output instead
         sys.stderr = open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115
     for name, stream in (("stdout", sys.stdout), ("stderr", sys.stderr)):
-        # A terminal that cannot show a character shows its code: better than losing the answer around it.
+        # A terminal that cannot show a character shows its code. That is better than losing the whole answer.
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
         if stream is not None and not isinstance(stream, Output):
@@ -144,11 +141,11 @@ def escaped() -> Iterator[None]:
 
 
 def data() -> TextIO:
-    """Standard output for data: as it is written, unless a terminal shows it."""
+    """Standard output for data: unchanged, unless it is a terminal."""
     stream = sys.stdout
     return cast(TextIO, Output(bare(stream), as_is=not stream.isatty()))
 
 
 def bare(stream: TextIO) -> TextIO:
-    """The stream below, for who draws on a terminal and escapes the texts in what is drawn."""
+    """The underlying stream, for code that draws on a terminal and escapes its texts itself."""
     return stream.bare if isinstance(stream, Output) else stream

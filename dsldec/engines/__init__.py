@@ -1,1 +1,1 @@
-"""Where other people's engines host a policy, one file an engine. Not here: the loop of our own (`runtime`)."""
+"""How do other engines host a policy? One file an engine. Not here: the decode loop of dsldec (`runtime`)."""

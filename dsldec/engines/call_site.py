@@ -1,8 +1,9 @@
-"""Reads the arguments that the caller of `generate` wrote from the frame of `generate`.
+"""Which arguments did the caller of `generate` write? They are read from the frame of `generate`.
 
-A function given as `custom_generate=` gets arguments that `generate` itself made, too. It does not get the
-streamer, the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame tells both
-apart: an argument that a version adds is in no call. Not here: which arguments have a meaning (`generate_arguments`).
+A function given as `custom_generate=` also gets arguments that `generate` itself made. It does not get the
+streamer, the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame separates
+the two kinds: an argument that a new version adds is in no caller's call. Not here: the meaning of the
+arguments (`generate_arguments`).
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-# Parameters of `generate`, and which of them ask for something; it does not pass them all on.
+# Parameters of `generate`, and those of them that request something. `generate` does not pass them all on.
 IN_ORDER = (
     "inputs", "generation_config", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "synced_gpus", "assistant_model",
     "streamer", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate",
@@ -27,31 +28,33 @@ NAMED = frozenset(IN_ORDER)
 
 
 @dataclass(frozen=True, slots=True, repr=False)
-class Written:
-    """The parameters of `generate` that NAMED lists, and whatever else the caller wrote."""
+class CallerArguments:
+    """The parameters of `generate` listed in NAMED, and all other arguments of the caller."""
 
     parameters: Mapping[str, Any]
     keywords: Mapping[str, Any]
 
 
-# What `CustomGenerate.generate` was called with, where it is what called `generate`.
-_CALL: ContextVar[Written | None] = ContextVar("_CALL", default=None)
+# The arguments of `CustomGenerate.generate`, where it is the caller of `generate`.
+_CALL: ContextVar[CallerArguments | None] = ContextVar("_CALL", default=None)
 
 
 def by_name(inputs: tuple[Any, ...], arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """The arguments of a call of `generate` under the names that it gives them."""
+    """The arguments of a call of `generate`, by their names in `generate`."""
     return dict(zip(IN_ORDER, inputs, strict=False)) | dict(arguments)
 
 
-def split(arguments: Mapping[str, Any]) -> Written:
-    """The arguments of a call by name, those that NAMED lists apart."""
+def split(arguments: Mapping[str, Any]) -> CallerArguments:
+    """The arguments of a call by name. Those listed in NAMED are separate."""
     parameters = {name: arguments.get(name) for name in NAMED}
-    return Written(parameters, {name: value for name, value in arguments.items() if name not in NAMED})
+    return CallerArguments(
+        parameters, {name: value for name, value in arguments.items() if name not in NAMED}
+    )
 
 
 @contextmanager
 def calling(arguments: Mapping[str, Any]) -> Iterator[None]:
-    """Inside, `generate` is called with these."""
+    """Inside, these are the arguments of the caller of `generate`."""
     token = _CALL.set(split(arguments))
     try:
         yield
@@ -59,8 +62,8 @@ def calling(arguments: Mapping[str, Any]) -> Iterator[None]:
         _CALL.reset(token)
 
 
-def written(model: Any) -> Written | None:
-    """The caller's arguments; None where no frame holds them, as in compiled code. Call it within
+def written(model: Any) -> CallerArguments | None:
+    """The caller's arguments. None where no frame holds them, as in compiled code. Only valid within
     `custom_generate`.
     """
     frame = _frame_of_generate(model)
@@ -70,7 +73,8 @@ def written(model: Any) -> Written | None:
     names = code.co_varnames[1 : code.co_argcount + code.co_kwonlyargcount]
     keywords = values.get(_catch_all(code))
     keywords = dict(keywords) if isinstance(keywords, Mapping) else {}
-    # `generate` may have filled in a parameter that nobody here has heard of: its caller's call tells.
+    # `generate` may have filled in a parameter that dsldec does not know. The call above shows whether the
+    # caller wrote it.
     above = {} if frame.f_back is None else frame.f_back.f_locals.get("kwargs")
     news = {
         name: above[name]
@@ -79,15 +83,15 @@ def written(model: Any) -> Written | None:
     }
     named = {name: values.get(name, keywords.get(name)) for name in NAMED}
     if not _of_transformers(frame.f_globals.get("__name__")):
-        # Code of somebody else's may keep what it made under the name of what it was given.
+        # Other code may store its own objects under the name of the argument.
         named |= {
             name: not_of_transformers(named[name]) for name in ("logits_processor", "stopping_criteria")
         }
-    return Written(named, keywords | news)
+    return CallerArguments(named, keywords | news)
 
 
 def not_of_transformers(made: Any) -> Any:
-    """Of processors and criteria those that transformers has no class for: its own it makes out of the
+    """The processors and criteria that are not transformers' own. transformers creates its own ones from the
     configuration.
     """
     return (
@@ -102,9 +106,7 @@ def _of_transformers(module: Any) -> bool:
 
 
 def _frame_of_generate(model: Any) -> FrameType | None:
-    """The nearest `generate` of the model, be it transformers', a subclass's own, or one that somebody put in
-    its place.
-    """
+    """The nearest frame of `generate` for this model: transformers' method, a subclass's, or a replacement."""
     frame = inspect.currentframe()
     while frame is not None:
         code = frame.f_code

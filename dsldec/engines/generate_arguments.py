@@ -1,11 +1,11 @@
-"""What was asked of transformers' `generate`, and whether a policy can answer it.
+"""Which arguments of transformers' `generate` can a policy answer?
 
-Some arguments have no meaning where a policy decides: one that would change the ids is refused, one that asks
-for chance where the policy takes none is told to have no effect. What only the model's own
-`generation_config.json` says of these is passed over, as `from_pretrained` does. A name that nobody here has
-heard of is refused in the call itself, where only its caller writes; in a configuration, which libraries fill
-in too, it is told to have no effect; what `generate` made for itself passes. Not here: where that stands
-(`call_site`), decoding (`transformers`).
+An argument that would change the ids is an error where the policy decides. An argument that requests sampling
+gives a warning where the policy draws no random token. Values that only the model's own
+`generation_config.json` sets are ignored, as in `from_pretrained`. An unknown name is an error in the call
+itself, which only the caller writes. In a configuration, which libraries also fill, it gives a warning.
+Values that `generate` made for itself pass. Not here: where arguments are read (`call_site`), decoding
+(`transformers`).
 """
 
 from __future__ import annotations
@@ -22,15 +22,15 @@ from transformers import GenerationConfig
 
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
-from .call_site import PARAMETERS, Written, not_of_transformers, written
+from .call_site import PARAMETERS, CallerArguments, not_of_transformers, written
 
 log = logging.getLogger("dsldec")
 
-# Fields of a generation configuration.
+# Fields of a generation configuration that dsldec uses.
 HEEDED = frozenset(
     "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences".split()
 )
-# How transformers computes and what it stores; and what only counts beside an argument that is refused.
+# Fields that change how transformers computes or stores, or that only count beside an unsupported argument.
 WITHOUT_EFFECT = frozenset(
     "use_cache cache_implementation cache_config max_cache_len compile_config disable_compile low_memory prefill_chunk_size "
     "continuous_batching_config transformers_version decoder_start_token_id early_stopping length_penalty diversity_penalty "
@@ -56,13 +56,13 @@ MEANINGLESS = frozenset(
     "speculation_type stop_strings suppress_tokens token_healing use_mtp watermarking_config".split()
 )
 KNOWN = HEEDED | WITHOUT_EFFECT | MEANINGLESS | frozenset(SAMPLING)
-# Keywords that are in no configuration: what is heeded, and how transformers computes.
+# Keywords outside the configuration: those that dsldec uses, and those that change how transformers computes.
 HEEDED_KEYWORDS = frozenset(
     "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split()
 )
 COMPUTING = frozenset("logits_to_keep cache_position".split())
-# What `generate` is known to make for a step from left to right: only asked where nobody tells what its
-# caller wrote.
+# Values that `generate` makes for a step from left to right. Used only where the caller's arguments are
+# unknown.
 MADE_BY_GENERATE = (
     HEEDED_KEYWORDS | COMPUTING | frozenset("use_cache cache past_key_values position_ids".split())
 )
@@ -70,10 +70,10 @@ MADE_BY_GENERATE = (
 
 @dataclass(frozen=True, slots=True, repr=False)
 class GenerateCall:
-    """One call: what holds (`config`), what the model says for itself (`own`), and what the caller wrote
-    (`keywords`, `parameters`).
+    """One call: the effective configuration (`config`), the model's own one (`own`), and the caller's
+    arguments (`keywords`, `parameters`).
 
-    `guessed`: keywords of which nobody can tell who wrote them.
+    `guessed`: keywords that either the caller or `generate` made.
     """
 
     config: Any
@@ -85,48 +85,56 @@ class GenerateCall:
     guessed: Mapping[str, Any] | None = None
 
     def value(self, name: str) -> Any:
-        """What the caller asks for, None where that is nothing or the model says it too."""
+        """The value that the caller requests. None where it requests nothing, or where the model's own
+        configuration has the same value.
+        """
         value = getattr(self.config, name, None)
         if _is_nothing(value, name) or (name not in self.keywords and self._is_own(name, value)):
             return None
         return value
 
     def _is_own(self, name: str, value: Any) -> bool:
-        # `generate` takes the model's configuration through a dict, and what is an object becomes one.
+        # `generate` copies the model's configuration through a dict, which turns nested objects into dicts.
         return _same(value, getattr(self.own, name, None)) or (
             isinstance(value, dict) and _same(value, self.own.to_dict().get(name))
         )
 
 
-def asked_of_generate(
+def call_of_generate(
     model: Any, config: Any, model_kwargs: Mapping[str, Any], passed: Mapping[str, Any], streamer: Any
 ) -> GenerateCall:
-    """The call that a custom generate function is in the middle of; `passed` are those of PARAMETERS that it
-    was given.
+    """The call that runs this custom generate function. `passed`: the parameters in PARAMETERS that the
+    function got.
     """
-    own, said = getattr(model, "generation_config", None) or GenerationConfig(), written(model)
-    if said is None:
-        # Without its caller's words: what `generate` was given and what it made are in one list.
-        theirs = {name: not_of_transformers(value) for name, value in passed.items()}
-        return GenerateCall(config or own, own, model_kwargs, {}, theirs, streamer, model_kwargs)
-    return asked_by(said, config or own, own, model_kwargs, streamer)
+    own, arguments = getattr(model, "generation_config", None) or GenerationConfig(), written(model)
+    if arguments is None:
+        # The caller's arguments are unknown: arguments of the caller and values made by `generate` are in one
+        # list.
+        parameters = {name: not_of_transformers(value) for name, value in passed.items()}
+        return GenerateCall(config or own, own, model_kwargs, {}, parameters, streamer, model_kwargs)
+    return call_from(arguments, config or own, own, model_kwargs, streamer)
 
 
-def asked_by(
-    said: Written, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None
+def call_from(
+    arguments: CallerArguments, config: Any, own: Any, model_kwargs: Mapping[str, Any], streamer: Any = None
 ) -> GenerateCall:
-    """The call whose caller wrote this."""
-    parameters = {name: said.parameters.get(name) for name in PARAMETERS}
+    """The call with these arguments of the caller."""
+    parameters = {name: arguments.parameters.get(name) for name in PARAMETERS}
     return GenerateCall(
-        config, own, model_kwargs, said.keywords, parameters, streamer or said.parameters.get("streamer")
+        config,
+        own,
+        model_kwargs,
+        arguments.keywords,
+        parameters,
+        streamer or arguments.parameters.get("streamer"),
     )
 
 
-def require_answerable(asked: GenerateCall, policy: Policy) -> None:
-    """Raise `UsageError` (E0409) for what would change the ids and cannot."""
-    if refused := [*_of_config(asked), *_of_call(asked)]:
+def require_answerable(call: GenerateCall, policy: Policy) -> None:
+    """Raise `UsageError` (E0409) for an argument that would change the ids and is unsupported."""
+    if refused := [*_of_config(call), *_of_call(call)]:
         raise unsupported_argument(*dict.fromkeys(refused))
-    if asked.config.num_return_sequences not in (None, 1) and policy.facts.deterministic:
+    if call.config.num_return_sequences not in (None, 1) and policy.facts.deterministic:
         message = f"`num_return_sequences` asks for several answers, and the policy `{policy.name}` has one: it draws nothing at random"
         raise UsageError(
             Diagnostic(
@@ -141,19 +149,19 @@ def unsupported_argument(*names: str) -> UsageError:
     return UsageError(Diagnostic("E0409", message, help=help))
 
 
-def _of_config(asked: GenerateCall) -> Iterator[str]:
-    refused = MEANINGLESS | {name for name in asked.keywords if name not in KNOWN}
-    return (name for name in vars(asked.config) if name in refused and asked.value(name) is not None)
+def _of_config(call: GenerateCall) -> Iterator[str]:
+    refused = MEANINGLESS | {name for name in call.keywords if name not in KNOWN}
+    return (name for name in vars(call.config) if name in refused and call.value(name) is not None)
 
 
-def _of_call(asked: GenerateCall) -> Iterator[str]:
-    # Lists of processors and criteria may be empty; models and tensors have no truth of their own.
-    yield from (name for name, value in asked.parameters.items() if not _is_nothing(value))
-    for name, value in asked.keywords.items():
-        passes = name in HEEDED_KEYWORDS | COMPUTING or name in KNOWN or name in vars(asked.config)
+def _of_call(call: GenerateCall) -> Iterator[str]:
+    # Lists of processors and criteria may be empty. Models and tensors have no truth value.
+    yield from (name for name, value in call.parameters.items() if not _is_nothing(value))
+    for name, value in call.keywords.items():
+        passes = name in HEEDED_KEYWORDS | COMPUTING or name in KNOWN or name in vars(call.config)
         if not passes and not _is_nothing(value) and not _of_one_text(name, value):
             yield name
-    for name, value in (asked.guessed or {}).items():
+    for name, value in (call.guessed or {}).items():
         if (
             name in ("inputs_embeds", "token_type_ids")
             and value is not None
@@ -163,23 +171,25 @@ def _of_call(asked: GenerateCall) -> Iterator[str]:
 
 
 def _of_one_text(name: str, value: Any) -> bool:
-    """Tokenizers give the kinds of tokens along, which say something where texts are two."""
+    """Whether these token types belong to one text. Tokenizers always return token types; they carry
+    information only for two texts.
+    """
     return name == "token_type_ids" and not bool(torch.as_tensor(value).any())
 
 
-def ignored_argument_warnings(asked: GenerateCall, policy: Policy) -> Iterator[Diagnostic]:
-    """Warnings (W0401): sampling options that have no effect under the policy, and unknown names."""
-    names = [name for name in SAMPLING if asked.value(name) is not None]
+def ignored_argument_warnings(call: GenerateCall, policy: Policy) -> Iterator[Diagnostic]:
+    """Warnings (W0401): sampling options without an effect under the policy, and unknown names."""
+    names = [name for name in SAMPLING if call.value(name) is not None]
     draws = not policy.facts.deterministic
     if draws:
-        # No chance at all is the other way to say that none is to be taken.
+        # A caller can also request greedy decoding, with `do_sample=False` or with a temperature of 0.
         greedy = {
-            "do_sample=False": asked.keywords.get("do_sample"),
-            "temperature=0": _number(asked, "temperature"),
+            "do_sample=False": call.keywords.get("do_sample"),
+            "temperature=0": _number(call, "temperature"),
         }
-        names = [name for name in names if name != "do_sample"] if asked.config.do_sample else []
+        names = [name for name in names if name != "do_sample"] if call.config.do_sample else []
         names += [name for name, value in greedy.items() if value is not None and not value]
-    elif not asked.config.do_sample:
+    elif not call.config.do_sample:
         names = []
     if names:
         takes = "draws as it says itself" if draws else "takes the likeliest token"
@@ -189,25 +199,25 @@ def ignored_argument_warnings(asked: GenerateCall, policy: Policy) -> Iterator[D
             message,
             help="how a token is drawn stands in the policy: `draw gumbel(temperature=0.7)`, or `draw argmax`",
         )
-    if unknown := [*_unheard(asked)]:
+    if unknown := [*_unknown(call)]:
         message = f"{_quoted(unknown)} of `generate` has no effect: a policy decides, and dsldec does not know what that would be"
         yield Diagnostic(
             "W0401", message, help="leave it out; what decides how the model decodes stands in the policy"
         )
 
 
-def _number(asked: GenerateCall, name: str) -> float | None:
-    """A field that the caller set to a number."""
-    value = getattr(asked.config, name, None)
-    own = name not in asked.keywords and _same(value, getattr(asked.own, name, None))
+def _number(call: GenerateCall, name: str) -> float | None:
+    """The number that the caller gave for a field."""
+    value = getattr(call.config, name, None)
+    own = name not in call.keywords and _same(value, getattr(call.own, name, None))
     return None if own or not isinstance(value, int | float) else float(value)
 
 
-def _unheard(asked: GenerateCall) -> Iterator[str]:
-    for name in vars(asked.config):
-        if name not in KNOWN and not name.startswith("_") and asked.value(name) is not None:
+def _unknown(call: GenerateCall) -> Iterator[str]:
+    for name in vars(call.config):
+        if name not in KNOWN and not name.startswith("_") and call.value(name) is not None:
             yield name
-    for name, value in (asked.guessed or {}).items():
+    for name, value in (call.guessed or {}).items():
         if name not in MADE_BY_GENERATE and not _is_nothing(value) and not _of_one_text(name, value):
             yield name
 
@@ -218,17 +228,15 @@ def _quoted(names: list[str]) -> str:
 
 @functools.cache
 def _defaults() -> Mapping[str, Any]:
-    """The default values of the installed transformers. Since 5.0, a new configuration holds None in their
-    place.
-    """
+    """The default values of the installed transformers. Since 5.0, a new configuration holds None instead."""
     default: Any = GenerationConfig()
-    # A scale of 1 guides nothing, and only the text of transformers says so.
-    said = {name: value for name, value in vars(default).items() if value is not None}
-    return {"guidance_scale": 1} | getattr(default, "_get_default_generation_params", dict)() | said
+    # A scale of 1 means no guidance. Only the documentation of transformers gives this default.
+    stated = {name: value for name, value in vars(default).items() if value is not None}
+    return {"guidance_scale": 1} | getattr(default, "_get_default_generation_params", dict)() | stated
 
 
 def _is_nothing(value: Any, name: str = "") -> bool:
-    """Whether a value equals the default. 0 does so in the known fields."""
+    """Whether a value equals the default. In known fields, 0 does too."""
     if value is None or value is False or (isinstance(value, list | tuple | dict | set | str) and not value):
         return True
     if name in KNOWN and isinstance(value, int | float) and value == 0:
@@ -237,7 +245,9 @@ def _is_nothing(value: Any, name: str = "") -> bool:
 
 
 def _same(one: Any, other: Any) -> bool:
-    """Anything may stand in a configuration: tensors, arrays, what cannot be compared."""
+    """Whether two values are equal. Configurations may hold any value: tensors, arrays, values that cannot be
+    compared.
+    """
     if one is other:
         return True
     try:
@@ -251,8 +261,8 @@ def _same(one: Any, other: Any) -> bool:
 
 
 def unpadded(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]]:
-    """The prompts of `input_ids [B, L]`, without what stands left of them. Raises `UsageError` (E0409) for
-    padding elsewhere.
+    """The prompts of `input_ids [B, L]`, without their left padding. Raises `UsageError` (E0409) for padding
+    elsewhere.
     """
     if attention_mask is None:
         return [[int(one) for one in row] for row in input_ids.tolist()]
@@ -265,9 +275,11 @@ def unpadded(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]
     return [ids[mask].tolist() for ids, mask in zip(input_ids, filled.to(input_ids.device), strict=True)]
 
 
-def stop_ids_asked(asked: GenerateCall) -> list[int]:
-    """The ids that the caller says an answer ends at; none where the model says the same."""
-    given = asked.config.eos_token_id
-    if given is None or (_same(given, asked.own.eos_token_id) and "eos_token_id" not in asked.keywords):
+def requested_stop_ids(call: GenerateCall) -> list[int]:
+    """The ids at which an answer ends, as the caller requests. Empty where the model's own configuration has
+    the same ids.
+    """
+    ids = call.config.eos_token_id
+    if ids is None or (_same(ids, call.own.eos_token_id) and "eos_token_id" not in call.keywords):
         return []
-    return [int(one) for one in torch.as_tensor(given).reshape(-1).tolist()]
+    return [int(one) for one in torch.as_tensor(ids).reshape(-1).tolist()]

@@ -1,8 +1,9 @@
-"""Models of a folder's own code, which has no `generate` that transformers could prepare, behind
-`transformers serve` all the same.
+"""How does `transformers serve` load a model with remote code? Such a model has no `generate` that
+transformers could prepare.
 
-The server asks a class of the folder's for the model (`dsldec export-hf` writes one that is an OwnCode), and
-the model for `generate`. Not here: loading (`models`), decoding (`transformers`).
+The server loads the model through a class in the folder (`dsldec export-hf` writes a subclass of
+`RemoteCodeModel`), and calls `generate` of the model. Not here: loading (`models`), decoding
+(`transformers`).
 """
 
 from __future__ import annotations
@@ -20,25 +21,25 @@ from ..diagnostics import Diagnostic, UsageError
 from ..models.huggingface import from_pretrained
 from ..models.loading import DTYPES
 from .call_site import split
-from .generate_arguments import GenerateCall, asked_by
+from .generate_arguments import GenerateCall, call_from
 
 log = logging.getLogger("dsldec")
 
-# Where files come from and how transformers loads them: the folder is here already, and loaded otherwise.
+# Arguments about files and about loading by transformers. dsldec loads the local folder itself.
 OF_TRANSFORMERS = frozenset(
     "trust_remote_code revision code_revision attn_implementation tqdm_class local_files_only cache_dir force_download proxies token "
     "subfolder use_safetensors variant weights_only low_cpu_mem_usage adapter_kwargs _from_auto _commit_hash".split()
 )
 
 
-class OwnCode:
-    """Gives a model as dsldec loads it, with the `generate` of its `custom_generate/`; never an instance of
-    itself.
+class RemoteCodeModel:
+    """Loads a model as dsldec does, with the `generate` of its `custom_generate/`. The class is never
+    instantiated.
     """
 
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = None) -> None:
-        """transformers notes here what to save code for; nothing is saved of this one."""
+        """transformers registers classes here whose code is saved with a model. This class has none to save."""
 
     @classmethod
     def from_pretrained(
@@ -51,9 +52,10 @@ class OwnCode:
         quantization_config: Any = None,
         **how: Any,
     ) -> Any:
-        """The model of a folder whose code is trusted: transformers asks for no other. Raises `UsageError`.
+        """The model of a folder whose code is trusted: transformers uses this class only then. Raises
+        `UsageError`.
 
-        `how`: what transformers adds for itself, and what nobody here has heard of, which is said.
+        `how`: arguments that transformers adds for itself, and unknown ones. Unknown ones give a warning.
         """
         if unknown := [
             name
@@ -85,25 +87,23 @@ class OwnCode:
             model.generation_config = GenerationConfig.from_pretrained(name)
         except OSError:
             model.generation_config = GenerationConfig()
-        # A method of the class only for what it calls; the function is the folder's, and takes the model by
-        # name.
+        # The model borrows one method of transformers' class. The function comes from the folder and takes
+        # the model by name.
         function = GenerationMixin.load_custom_generate(model, name, trust_remote_code=True)
         model.generate = functools.partial(function, model=model)
         return model
 
 
 def prepared(model: Any, arguments: Mapping[str, Any]) -> tuple[Tensor, GenerateCall]:
-    """What `generate` makes of its arguments, as far as decoding needs it: ids `[B, L]`, and what was asked.
-    Raises `UsageError`.
-    """
-    own, said = model.generation_config, split(arguments)
-    config = copy.deepcopy(said.parameters["generation_config"] or own)
+    """Prepare the arguments of `generate` for decoding: ids `[B, L]` and the call. Raises `UsageError`."""
+    own, split_arguments = model.generation_config, split(arguments)
+    config = copy.deepcopy(split_arguments.parameters["generation_config"] or own)
     config.update(
         **{name: value for name, value in vars(own).items() if not name.startswith("_")}, defaults_only=True
     )
-    left = config.update(**said.keywords)
-    given = left.pop("input_ids", None)
-    ids = given if said.parameters["inputs"] is None else said.parameters["inputs"]
+    left = config.update(**split_arguments.keywords)
+    input_ids = left.pop("input_ids", None)
+    ids = input_ids if split_arguments.parameters["inputs"] is None else split_arguments.parameters["inputs"]
     if not isinstance(ids, Tensor) or ids.dim() != 2:
         message = (
             "`generate` is called without `input_ids`"
@@ -122,10 +122,10 @@ def prepared(model: Any, arguments: Mapping[str, Any]) -> tuple[Tensor, Generate
         ids.repeat_interleave(times, 0),
         {name: _repeated(value, times) for name, value in left.items()},
     )
-    asked = asked_by(said, config, own, left)
-    if asked.streamer is not None:
-        asked.streamer.put(ids.cpu())
-    return ids, asked
+    call = call_from(split_arguments, config, own, left)
+    if call.streamer is not None:
+        call.streamer.put(ids.cpu())
+    return ids, call
 
 
 def no_length() -> UsageError:

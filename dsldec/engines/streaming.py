@@ -1,8 +1,8 @@
-"""When can a token be put into a streamer? As soon as it and all before it are written, and no step can
-change them.
+"""When can a token be put into a streamer? As soon as it and all tokens before it are written, and no step
+can change them.
 
-A streamer of transformers takes a column of the batch at a time, `[B]` ids from left to right. A policy that
-revokes or edits may change any token until its row ends. Not here: what a streamer does with ids.
+A streamer of transformers takes one column of the batch at a time, `[B]` ids from left to right. A policy
+that revokes or edits may change any token until its row ends. Not here: the streamer's use of the ids.
 """
 
 from __future__ import annotations
@@ -16,39 +16,42 @@ from ..runtime.trace import StepEvent
 
 
 def ended(ids: Sequence[int], stop_ids: frozenset[int]) -> list[int]:
-    """The ids up to the first that ends an answer, it included."""
+    """The ids up to and including the first stop id."""
     last = next((at for at, one in enumerate(ids) if one in stop_ids), len(ids))
     return list(ids[: last + 1])
 
 
 class Columns:
-    """Puts what is final of `rows` answers into a streamer; what is shorter than others is padded with
-    `pad_id`.
-    """
+    """Puts the final tokens of `rows` answers into a streamer. Shorter answers are padded with `pad_id`."""
 
     def __init__(self, streamer: Any, rows: int, stop_ids: frozenset[int], pad_id: int, mask_id: int) -> None:
         self.streamer, self.stop_ids, self.pad_id, self.mask_id = streamer, stop_ids, pad_id, mask_id
         self.final: list[list[int]] = [[] for _ in range(rows)]
-        self.over = [False] * rows
+        self.row_ended = [False] * rows
         self.put = 0
 
     def watch(self, event: StepEvent) -> None:
-        """A step in a row, of a policy that changes nothing once it is written."""
+        """Take a step of a row. The policy must not change written tokens."""
         ids = event.generated.tolist()
-        self._known(event.index, ids[: ids.index(self.mask_id)] if self.mask_id in ids else ids, over=False)
+        self._update(
+            event.index, ids[: ids.index(self.mask_id)] if self.mask_id in ids else ids, is_final=False
+        )
 
     def finish(self, index: int, ids: Sequence[int]) -> None:
-        """The whole answer of a row."""
-        self._known(index, ids, over=True)
+        """Take the whole answer of a row."""
+        self._update(index, ids, is_final=True)
 
-    def _known(self, index: int, ids: Sequence[int], *, over: bool) -> None:
+    def _update(self, index: int, ids: Sequence[int], *, is_final: bool) -> None:
         self.final[index] = ended(ids, self.stop_ids)
-        self.over[index] = over or not self.stop_ids.isdisjoint(self.final[index])
-        while self._column_is_known():
+        self.row_ended[index] = is_final or not self.stop_ids.isdisjoint(self.final[index])
+        while self._column_is_complete():
             column = [row[self.put] if self.put < len(row) else self.pad_id for row in self.final]
             self.streamer.put(torch.tensor(column))
             self.put += 1
 
-    def _column_is_known(self) -> bool:
-        known = all(over or self.put < len(row) for over, row in zip(self.over, self.final, strict=True))
-        return known and any(self.put < len(row) for row in self.final)
+    def _column_is_complete(self) -> bool:
+        complete = all(
+            has_ended or self.put < len(row)
+            for has_ended, row in zip(self.row_ended, self.final, strict=True)
+        )
+        return complete and any(self.put < len(row) for row in self.final)

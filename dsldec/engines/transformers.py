@@ -1,8 +1,8 @@
-"""A policy as the decoding of transformers' `generate`: `model.generate(...,
+"""How does a policy decode in transformers' `generate`? `model.generate(...,
 custom_generate=custom_generate("dico"))`.
 
-Not here: which arguments of `generate` have a meaning here (`generate_arguments`), when text goes to a streamer
-(`streaming`). Shapes: B rows, L prompt length with padding, G tokens to generate.
+Not here: the meaning of `generate`'s arguments (`generate_arguments`), streaming (`streaming`). Shapes: B
+rows, L prompt length with padding, G tokens to generate.
 """
 
 from __future__ import annotations
@@ -36,10 +36,10 @@ from ..runtime.requests import require_sensible
 from .call_site import by_name, calling
 from .generate_arguments import (
     GenerateCall,
-    asked_of_generate,
+    call_of_generate,
     ignored_argument_warnings,
+    requested_stop_ids,
     require_answerable,
-    stop_ids_asked,
     unpadded,
     unsupported_argument,
 )
@@ -51,7 +51,7 @@ log = logging.getLogger("dsldec")
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What is not a parameter of the policy; None where nothing was said."""
+    """All options that are not parameters of the policy. None: not given."""
 
     mask_id: int | None = None
     eos_id: int | None = None
@@ -86,17 +86,23 @@ def custom_generate(
     all_ids: bool | None = None,
     **parameters: Value,
 ) -> CustomGenerate:
-    """A function for `model.generate(..., custom_generate=function)`, of a policy as `dsldec.load` takes it,
-    or one loaded.
+    """A function for `model.generate(..., custom_generate=function)`. `policy` is a loaded policy, or an
+    argument of `dsldec.load`.
 
-    `parameters` are the policy's. Of the model, `mask_id`, `eos_id`, `shift_logits` and `block_length` are
-    found in its configurations and the tokenizer (the one beside the model's files unless given), unless said
-    here. `batch`: rows decoded side by side (all of a call); `gen_length`: the most tokens to generate,
-    whatever `generate` is told; `seed`: of policies that draw; unless it is given here or to `generate`, each
-    call draws one from torch's generator, or from the `generator=` that `generate` is given, so that two
-    calls give two texts and `torch.manual_seed(7)` before a call repeats it. `backend`, `lookahead`, `cache`
-    as `dsldec.decode` takes them. `all_ids`: ids without a token may be generated too. Raises `PolicyError`
-    and `UsageError`.
+    `parameters`: of the policy.
+
+    `mask_id`, `eos_id`, `shift_logits`, `block_length`: of the model; found in its configurations and the
+    tokenizer unless given. `tokenizer`: default the one beside the model's files.
+
+    `batch`: rows decoded together, default all rows of a call. `gen_length`: upper bound on the tokens to
+    generate, whatever `generate` gets. `all_ids`: ids without a token may be generated too. `backend`,
+    `lookahead`, `cache`: as in `dsldec.decode`.
+
+    `seed`: for policies that draw. Without it, and without a `seed=` of `generate`, each call takes a seed
+    from torch's generator or from `generator=` of `generate`. So two calls give two texts, and
+    `torch.manual_seed(7)` before a call makes it repeatable.
+
+    Raises `PolicyError` and `UsageError`.
     """
     loaded = policy if isinstance(policy, Policy) else load(policy)
     options = Options(
@@ -130,9 +136,10 @@ def custom_generate(
 
 
 class CustomGenerate:
-    """Decodes what `generate` has prepared.
+    """Decodes the prepared inputs of `generate`.
 
-    What was found out of a model is kept as long as the model is, and compiled steps as long as the policy.
+    The results of a model's probes are cached as long as the model lives; compiled steps as long as the
+    policy.
     """
 
     def __init__(self, policy: Policy, options: Options) -> None:
@@ -151,11 +158,11 @@ class CustomGenerate:
         return f"custom_generate({self.policy!r})"
 
     def generate(self, *inputs: Any, model: Any, **arguments: Any) -> Tensor | GenerateDecoderOnlyOutput:
-        """`model.generate(...)` under the policy: what a model folder's `custom_generate/generate.py` gives."""
+        """`model.generate(...)` under the policy. `custom_generate/generate.py` of a model folder calls it."""
         other = arguments.pop("custom_generate", None)
         said = by_name(inputs, arguments)
         try:
-            # Here already: `generate` would ask for the tokenizer that it has just taken, and never say why
+            # Raised here already: `generate` would report a missing tokenizer although it got one
             # (transformers 5.3 to 5.24).
             if said.get("stop_strings") or getattr(said.get("generation_config"), "stop_strings", None):
                 raise unsupported_argument("stop_strings")
@@ -167,12 +174,12 @@ class CustomGenerate:
             return self._decoded(model, *prepared(model, said), seed, generator)
         except UsageError as mistake:
             if said.get("streamer") is not None:
-                # `transformers serve` (5.23, 5.24) puts it between quotes, on one line, as it is.
+                # `transformers serve` (5.23, 5.24) puts the message unescaped between quotes, on one line.
                 mistake.args = (" ".join(str(mistake).split()).replace('"', "'"),)
             raise
 
-    # `generate` hands on, of what it is called with, the parameters named here; what it makes of the others
-    # is in `model_kwargs`.
+    # `generate` passes on the arguments that are named here. Values made from other arguments are in
+    # `model_kwargs`.
     def __call__(
         self,
         model: Any,
@@ -185,14 +192,13 @@ class CustomGenerate:
         generator: torch.Generator | None = None,
         **model_kwargs: Any,
     ) -> Tensor | GenerateDecoderOnlyOutput:
-        """Ids `[B, L + G]`, G as many as the longest answer has, for `input_ids [B, L]` padded on the left.
+        """Ids `[B, L + G]` for `input_ids [B, L]` padded on the left. G is the length of the longest answer.
 
-        `generator`: where the seed of a policy that draws comes from, unless there is one; torch's own, if
-        not given. Raises `UsageError` for arguments that have no meaning under a policy, and as
-        `dsldec.decode` does.
+        `generator`: the source of the seed for a policy that draws, unless a seed is given; default torch's
+        own. Raises `UsageError` for arguments without a meaning under a policy, and as `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
-        asked = asked_of_generate(model, generation_config, model_kwargs, passed, streamer)
+        asked = call_of_generate(model, generation_config, model_kwargs, passed, streamer)
         return self._decoded(model, input_ids, asked, seed, generator)
 
     def _decoded(
@@ -209,7 +215,7 @@ class CustomGenerate:
         prompts = unpadded(input_ids, asked.model_kwargs.get("attention_mask"))
         gen_length = self._gen_length(asked, input_ids.shape[1])
         with _as_denoiser(model):
-            denoiser = self._denoiser(model, stop_ids_asked(asked))
+            denoiser = self._denoiser(model, requested_stop_ids(asked))
             answers = self._answers(
                 denoiser, prompts, gen_length, asked, functools.partial(self._seed, seed, generator)
             )
@@ -221,13 +227,15 @@ class CustomGenerate:
         )
 
     def _tell(self, warning: Diagnostic) -> None:
-        """Once."""
+        """Log each message once."""
         if warning.message not in self._told:
             self._told.add(warning.message)
             log.warning("%s", warning)
 
     def _denoiser(self, model: Any, stop_ids: list[int]) -> HuggingFaceDenoiser:
-        """The model as a denoiser; `stop_ids`: ids that end an answer in this call, if not what was found."""
+        """The model as a denoiser. `stop_ids`: ids that end an answer in this call, instead of those found
+        for the model.
+        """
         options = self.options
         if model not in self._known:
             tokenizer = options.tokenizer if options.tokenizer is not None else _tokenizer_of(model)
@@ -236,8 +244,8 @@ class CustomGenerate:
                 mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits, block_length=options.block_length,
                 all_ids=bool(options.all_ids),
             )  # fmt: skip
-            self._known[model] = known.found_out()  # with its model it would keep its own key
-        denoiser = self._known[model].around(model)
+            self._known[model] = known.without_model()  # a stored model would keep its own weak key alive
+        denoiser = self._known[model].with_model(model)
         if stop_ids:
             denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in stop_ids else stop_ids[0]
             denoiser.stop_ids = frozenset(stop_ids)
@@ -245,7 +253,7 @@ class CustomGenerate:
 
     def _gen_length(self, asked: GenerateCall, prompt_length: int) -> int:
         config, most = asked.config, self.options.gen_length
-        # `generate` has made one of the other; whoever calls this himself need not.
+        # `generate` sets both lengths. Another caller of this function may set only one.
         length = (
             config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
         )
@@ -254,8 +262,8 @@ class CustomGenerate:
         return min(one for one in (length, most) if one is not None)
 
     def _seed(self, seed: int | None, generator: torch.Generator | None) -> int:
-        """The seed of a call: as every sampler does, a policy that draws takes its numbers from torch, and no
-        other moves it on.
+        """The seed of a call. A policy that draws takes it from torch's generator, like every sampler. Other
+        policies do not advance the generator.
         """
         given = seed if seed is not None else self.options.seed
         if given is not None or self.policy.facts.deterministic:
@@ -276,7 +284,7 @@ class CustomGenerate:
         asked: GenerateCall,
         seed: Callable[[], int],
     ) -> list[list[int]]:
-        """The generated ids of each prompt up to the first that ends it; to the streamer as soon as they are
+        """The generated ids of each prompt up to its stop id. The streamer gets them as soon as they are
         final.
         """
         for prompt in prompts:
@@ -307,7 +315,7 @@ class CustomGenerate:
                 if columns is not None:
                     columns.finish(row.index, answers[row.index])
         except DenoiserFailed as failed:
-            raise failed.__cause__ or failed from None  # those who call `generate` expect what a model raises
+            raise failed.__cause__ or failed from None  # callers of `generate` expect the model's own error
         if asked.streamer is not None:
             asked.streamer.end()
         return answers
@@ -315,7 +323,7 @@ class CustomGenerate:
 
 @contextmanager
 def _as_denoiser(model: Any) -> Iterator[None]:
-    """Inside, the model computes without dropout and stores no keys and values; afterwards it is as it was."""
+    """Inside, the model runs without dropout and without transformers' KV cache. Afterwards it is as before."""
     training = [module for module in model.modules() if module.training]
     cached = getattr(model.config, "use_cache", None)
     model.eval()
@@ -338,7 +346,7 @@ def _tokenizer_of(model: Any) -> Any:
             if model.name_or_path
             else None
         )
-    except UsageError:  # a folder without one, one that needs code of its own
+    except UsageError:  # the folder has no tokenizer, or one that needs remote code
         return None
 
 
@@ -348,7 +356,7 @@ def _pad_id(asked: GenerateCall, denoiser: HuggingFaceDenoiser) -> int:
 
 
 def _padded(answers: list[list[int]], pad_id: int, like: Tensor) -> Tensor:
-    """`[B, G]`, where `like` is."""
+    """`[B, G]` with the dtype and device of `like`."""
     longest = max(map(len, answers), default=0)
     rows = [answer + [pad_id] * (longest - len(answer)) for answer in answers]
     return torch.tensor(rows, dtype=like.dtype, device=like.device).reshape(len(rows), longest)

@@ -1,9 +1,8 @@
-"""What arithmetic gives, one number at a time: the same for a bound worked out beforehand and for the slow
-loop.
+"""What does each arithmetic operation return for one number? Bounds proved before a run and the slow loop
+share these functions.
 
-Numbers with a fraction are rounded to float32 after every operation (a double holds the exact result long
-enough), ints are those of 64 bits. What Python raises for, such as a division by 0, gives what IEEE 754 has
-for it.
+Reals are rounded to float32 after every operation (a double holds the exact result up to then). Ints have 64
+bits. Where Python raises, such as for a division by 0, the result follows IEEE 754.
 """
 
 from __future__ import annotations
@@ -14,27 +13,27 @@ import operator
 from collections.abc import Callable, Mapping
 from typing import Any
 
-AnyNumber = Any  # int, float or bool, as the operation's kind says
+AnyNumber = Any  # int, float or bool, according to the operation's kind
 
-LARGEST_INT = 10**18  # of a real made an int
+LARGEST_INT = 10**18  # bound for a real converted to an int
 
 
 def float32(value: float) -> float:
-    """The nearest float32, of an int too large for a double as well."""
+    """The nearest float32. The argument may be an int too large for a double."""
     if isinstance(value, int) and abs(value) >= 2**53:
-        # Rounded twice, to a double and then on, a value just above a tie could go down: one bit tells them
-        # apart.
+        # Rounding twice, to a double and then to float32, could round a value just above a tie down. One
+        # sticky bit prevents that.
         value = (value & ~0xFFF) | (0x800 if value & 0xFFF else 0)
     return ctypes.c_float(value).value
 
 
 def int64(value: int) -> int:
-    """The int as 64 bits hold it: too large a one wraps around."""
+    """The int as 64 bits hold it. An overflow wraps around."""
     return ctypes.c_int64(value).value
 
 
 def quotient(a: float, b: float) -> float:
-    """a / b of two doubles."""
+    """a / b for two doubles."""
     if b == 0:
         return math.nan if a == 0 or math.isnan(a) else math.copysign(math.inf, a) * math.copysign(1, b)
     return a / b
@@ -53,7 +52,7 @@ def are_ints(*values: AnyNumber) -> bool:
 
 
 def less(a: AnyNumber, b: AnyNumber) -> bool:
-    """Whether a < b, as ints if both are, else as reals."""
+    """Whether a < b: as ints if both are ints, else as reals."""
     return bool(a < b if are_ints(a, b) else float32(a) < float32(b))
 
 
@@ -149,7 +148,7 @@ ELEMENTWISE: Mapping[str, Callable[..., AnyNumber]] = {
     "greater": _compared(operator.gt),
     "greater_equal": _compared(operator.ge),
     "equal": _compared(operator.eq),
-    # What has no value (NaN) is not even different from anything.
+    # NaN is not even different from anything.
     "not_equal": _compared(lambda a, b: a < b or a > b),
     "not": operator.not_,
     "and": lambda a, b: a and b,

@@ -1,8 +1,8 @@
-"""The one way a policy's text is laid out: blocks, blank lines, and where comments stay.
+"""What is the canonical layout of a policy's text? Blocks, blank lines, and the places of comments.
 
-A comment at the end of a line stays there, one on a line of its own stays before the statement it precedes,
-one in a list stays with what it follows. The result is parsed again and its tree compared before it is given
-away. Not here: how a statement is written on its line (`spell`), files (`tools.fmt`).
+A comment at the end of a line stays there. A comment on its own line stays before the next statement. A
+comment in a list stays with the item before it. The result is parsed again, and its tree is compared with the
+original, before it is returned. Not here: the layout of one statement (`spell`), files (`tools.fmt`).
 """
 
 from __future__ import annotations
@@ -17,15 +17,15 @@ from ..source import Source
 from . import syntax
 from .lines import TAB, Line, logical_lines
 from .parse import BYTE_ORDER_MARK, parse
-from .scan import Piece, Sort, pieces
+from .scan import Piece, PieceKind, pieces
 from .spell import INSIDE, LONGEST_LINE, Operand, Part, Pieces, placed, spelled
 
 STEP = 2
-_CONDITION = 1  # in a phase's header a choice keeps its brackets: the level of `orelse`
+_CONDITION = 1  # in a phase's header a conditional keeps its brackets: the level of `orelse`
 
 
 def formatted(source: Source) -> tuple[str | None, list[Diagnostic]]:
-    """The text in its canonical form, or why it is no policy."""
+    """The text in its canonical form, or the diagnostics that prevent it."""
     if source.text.startswith(BYTE_ORDER_MARK):
         source = Source(source.text[1:], source.name)
     tree, diagnostics = parse(source)
@@ -34,7 +34,7 @@ def formatted(source: Source) -> tuple[str | None, list[Diagnostic]]:
     text = _Formatter(source, tree).text()
     again, diagnostics = parse(Source(text, source.name))
     if again is None and {diagnostic.code for diagnostic in diagnostics} <= {"E0104", "E0108"}:
-        return None, diagnostics  # it was just within the limits
+        return None, diagnostics  # the text was just within the limits
     if again is None or skeleton(again) != skeleton(tree) or _comments(text) != _comments(source.text):
         raise AssertionError(
             f"formatting `{source.name}` would change it: this is a mistake of dsldec's, please report it"
@@ -43,7 +43,7 @@ def formatted(source: Source) -> tuple[str | None, list[Diagnostic]]:
 
 
 def skeleton(node: object) -> object:
-    """A tree without its places, to be compared."""
+    """A tree without its spans, for comparison."""
     if isinstance(node, syntax.Node):
         return (
             type(node).__name__,
@@ -53,13 +53,13 @@ def skeleton(node: object) -> object:
 
 
 def _comments(text: str) -> Counter[str]:
-    return Counter(piece.text.rstrip() for piece in pieces(text) if piece.sort is Sort.COMMENT)
+    return Counter(piece.text.rstrip() for piece in pieces(text) if piece.kind is PieceKind.COMMENT)
 
 
 @dataclass(slots=True)
-class _Written:
-    """A line of the result before comments: its statement's parts, how deep it stands, and whether a block
-    begins under it.
+class _OutputLine:
+    """A line of the result before comments: the parts of its statement, its level, and whether it opens a
+    block.
     """
 
     parts: Sequence[Part]
@@ -72,19 +72,19 @@ class _Written:
 
 
 class _Formatter:
-    """Goes through the lines of a text and its tree side by side, and takes the comments along."""
+    """Walks through the lines of a text and its tree in parallel, and places the comments."""
 
     def __init__(self, source: Source, tree: syntax.PolicyFile) -> None:
         everything = [*pieces(source.text)]
         self.source, self.policy = source, tree.policy
         self.pieces = Pieces(source.text, everything)
-        self.comments = deque(piece for piece in everything if piece.sort is Sort.COMMENT)
+        self.comments = deque(piece for piece in everything if piece.kind is PieceKind.COMMENT)
         self.lines, _ = logical_lines(
-            source, [piece for piece in everything if piece.sort is not Sort.COMMENT]
+            source, [piece for piece in everything if piece.kind is not PieceKind.COMMENT]
         )
         self.out: list[str] = []
-        self.level = 0  # of what was written last
-        self.read_to = 0  # where that ended in the source
+        self.level = 0  # of the last line written
+        self.read_to = 0  # the end of that line in the source
         self.is_block_start = True
 
     def text(self) -> str:
@@ -96,20 +96,20 @@ class _Formatter:
         line_break = "\r\n" if first_break > 0 and self.source.text[first_break - 1] == "\r" else "\n"
         return line_break.join(self.out) + line_break
 
-    def _all(self) -> Iterator[_Written]:
-        yield _Written([], 0, self.policy)
+    def _all(self) -> Iterator[_OutputLine]:
+        yield _OutputLine([], 0, self.policy)
         if self.policy.doc is not None:
-            yield _Written([self.policy.doc.span.text])
+            yield _OutputLine([self.policy.doc.span.text])
         for statement in self.policy.statements:
-            yield _Written(_parts(statement))
+            yield _OutputLine(_parts(statement))
         for phase in self.policy.phases:
-            yield _Written(_phase_parts(phase), 1, phase)
+            yield _OutputLine(_phase_parts(phase), 1, phase)
             for statement in phase.statements:
-                yield _Written(_parts(statement), 2)
+                yield _OutputLine(_parts(statement), 2)
 
     # --- lines
 
-    def _line(self, line: Line, written: _Written) -> None:
+    def _line(self, line: Line, written: _OutputLine) -> None:
         inside, beside = self._comments_of(line)
         if isinstance(written.node, syntax.PolicyDefinition):
             lines, beside = self._header(inside, beside)
@@ -124,14 +124,14 @@ class _Formatter:
         self.is_block_start = written.opens
 
     def _header(self, inside: Sequence[Piece], beside: Piece | None) -> tuple[list[str], Piece | None]:
-        """The policy's header, on one line if it fits and nothing stands in it; and the comment that goes
-        beside its end.
+        """The lines of the policy's header (one line if it fits and holds no comment), and the comment beside
+        its end.
         """
         parameters = [self._parameter(parameter) for parameter in self.policy.parameters]
         starts = [parameter.span.start for parameter in self.policy.parameters]
         name = self.policy.identifier.text
         last = inside[-1] if inside else None
-        # `):` stands behind the last parameter, so a comment beside that one is beside the header.
+        # `):` follows the last parameter, so a comment beside that parameter is beside the header.
         if (
             last
             and beside is None
@@ -173,19 +173,19 @@ class _Formatter:
         return inside, None
 
     def _comments_before(self, place: int) -> list[Piece]:
-        found = []
+        comments = []
         while self.comments and self.comments[0].start < place:
-            found.append(self.comments.popleft())
-        return found
+            comments.append(self.comments.popleft())
+        return comments
 
-    def _comments_above(self, line: Line, written: _Written) -> None:
+    def _comments_above(self, line: Line, written: _OutputLine) -> None:
         comments = deque(self._comments_before(line.start))
         is_phase = isinstance(written.node, syntax.Phase)
         while is_phase and comments and self._level_of(comments[0]) == 2:
-            self._comment(comments.popleft(), 2)  # still in the phase before
+            self._comment(comments.popleft(), 2)  # the comment belongs to the phase before
         if is_phase and not self.is_block_start:
             self.out.append("")
-            self.is_block_start = True  # what follows needs no other empty line
+            self.is_block_start = True  # the next statement needs no other empty line
         for comment in comments:
             self._comment(comment, written.level)
 
@@ -194,8 +194,8 @@ class _Formatter:
             self._comment(comment, self._level_of(comment))
 
     def _level_of(self, comment: Piece) -> int:
-        """How deep a comment stands that no statement follows: as deep as it is written, but no deeper than
-        what it follows.
+        """The level of a comment with no statement after it: its own indentation, at most the level of the
+        line before it.
         """
         column = len(
             self.source.text[self.source.text.rfind("\n", 0, comment.start) + 1 : comment.start].expandtabs(

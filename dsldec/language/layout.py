@@ -1,8 +1,8 @@
-"""Are the lines of a policy indented as its blocks, and in the order a policy has: header, description,
-statements, phases?
+"""Are the lines of a policy indented as its blocks, and in the right order: header, description, statements,
+phases?
 
-Told here, before any grammar, because a grammar notices a wrong indentation late and somewhere else.
-Not here: whether a line is a statement (`parse`, `mistakes`), how a file is laid out best (`fmt`).
+These mistakes are found before parsing: the parser would report a wrong indentation late and at another
+place. Not here: whether a line is a statement (`parse`, `mistakes`), the canonical layout (`fmt`).
 """
 
 from __future__ import annotations
@@ -11,11 +11,11 @@ from collections.abc import Sequence
 
 from ..diagnostics import Diagnostic, did_you_mean
 from .lines import BEGINNERS, Line
-from .scan import Sort
+from .scan import PieceKind
 
 _HEADERS = frozenset({"policy", "phase"})
-# A line that ends in one of these goes on; one that begins with one of the second continues the line before
-# it.
+# A line that ends in a word of the first set continues on the next line. A line that begins with a word of
+# the second set continues the line before it.
 _UNFINISHED = frozenset(
     "and or not orelse if else when by as at per in = == != < > <= >= + - * / // % ** ,".split()
 )
@@ -24,11 +24,11 @@ _AS_NEIGHBOURS = "start it where its neighbours start"
 
 
 def layout_mistakes(lines: Sequence[Line]) -> list[Diagnostic]:
-    """What is wrong with indentation and order, one diagnostic a cause; a line that needs no more said is no
-    longer `sound`.
+    """Mistakes in indentation and order, one diagnostic per cause. A line with a mistake is not `sound` any
+    more.
     """
     if mixed := _mixed_indentation(lines):
-        return [mixed]  # columns mean nothing then
+        return [mixed]  # columns have no meaning then
     return _Blocks(lines).mistakes
 
 
@@ -54,12 +54,12 @@ def _mixed_indentation(lines: Sequence[Line]) -> Diagnostic | None:
 
 
 def _opens(line: Line) -> bool:
-    """Whether lines indented further belong under this one."""
+    """Whether this line may open a block."""
     return line.pieces[-1].text == ":" or (line.head in _HEADERS and not _goes_on(line))
 
 
 def _goes_on(line: Line) -> bool:
-    """Whether something stands behind a header's colon."""
+    """Whether text follows a header's colon."""
     depth = 0
     for piece in line.pieces[:-1]:
         depth += (piece.text == "(") - (piece.text == ")")
@@ -69,15 +69,13 @@ def _goes_on(line: Line) -> bool:
 
 
 class _Blocks:
-    """Walks over the lines; `columns` are those of the blocks that are open, outermost first."""
+    """Walks over the lines. `columns` are the columns of the open blocks, outermost first."""
 
     def __init__(self, lines: Sequence[Line]) -> None:
         self.mistakes: list[Diagnostic] = []
         self.columns = [0]
         self.before: Line | None = None
-        self.wrong_column: int | None = (
-            None  # a block that is indented wrongly is one mistake, not one a line
-        )
+        self.wrong_column: int | None = None  # a wrongly indented block is one mistake, not one per line
         self.policy: Line | None = None
         self.has_statements = self.has_phases = self.has_late = self.is_over = False
         for line in lines:
@@ -113,7 +111,7 @@ class _Blocks:
         self.policy, self.columns = line, [line.column]
 
     def _headless(self, line: Line) -> None:
-        """The first line is no policy's header: a misspelt one is told when it is parsed."""
+        """The first line is not a policy's header. A misspelt header is diagnosed when it is parsed."""
         if did_you_mean(line.head, BEGINNERS) == "policy":
             self.policy = line
         if line.head != "phase" and (_opens(line) or self.policy is line):
@@ -136,7 +134,7 @@ class _Blocks:
             self.columns.append(column)
         elif header.sound and header.head in _HEADERS and _opens(header) and not self._is_empty(header, line):
             self._say(line, "E0102", "this line should be indented", "put two more spaces before it")
-            self.columns.append(column)  # its neighbours are told with it
+            self.columns.append(column)  # so its neighbours get no diagnostic
         elif column > self.columns[-1]:
             self._further(line)
         elif column in self.columns[1:]:
@@ -147,7 +145,7 @@ class _Blocks:
             self._nowhere(line)
 
     def _is_empty(self, header: Line, line: Line) -> bool:
-        """Whether `line` is no line of the block that `header` opens, but the next of the block around it."""
+        """Whether the block of `header` is empty: `line` belongs to the surrounding block."""
         if header.head == "policy" or not (line.head == "phase" or line.column < header.column):
             return False
         self._say(
@@ -164,7 +162,7 @@ class _Blocks:
         if line.column != self.wrong_column and self.before.pieces[-1].text not in _UNFINISHED:
             help_ = "put brackets round what spans lines: `( ... )`" if continues else _AS_NEIGHBOURS
             self._say(line, "E0102", "this line is indented further than the one before it", help_)
-        # Otherwise the line before ends too early, which is told there.
+        # Otherwise the line before ends too early, and gets the diagnostic.
         line.sound = line.sound and not continues and self.before.pieces[-1].text not in _UNFINISHED
         self.wrong_column = line.column
 
@@ -186,7 +184,7 @@ class _Blocks:
 
     def _order(self, line: Line) -> None:
         body = self.columns[1] if len(self.columns) > 1 else None
-        if line.pieces[0].sort is Sort.QUOTED:
+        if line.pieces[0].kind is PieceKind.QUOTED:
             if self.before is not self.policy or self.policy is None:
                 self._say(
                     line,

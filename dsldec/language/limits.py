@@ -1,9 +1,9 @@
-"""Every limit on a policy: on its text, and on the work that a text may make.
+"""All limits on a policy: on its text, and on the work that a text may cause.
 
-The limits on the text are enforced here, before it is parsed, in time linear in it; the earlier ones keep the
-later ones cheap. Together they keep every stage within 2 seconds and 1 GB on one core; `tests/fuzz` holds the
-stages to that. Not here: who counts what a text may make (`parse` the depth of a tree, `checks.size` and
-`checks.functions` the rest).
+Limits on the text are enforced here, before parsing, in linear time. The earlier limits keep the later checks
+cheap. Together they keep every stage within 2 seconds and 1 GB on one core; `tests/fuzz` checks that. Not
+here: counting the caused work (`parse` counts the depth of a tree; `checks.size` and `checks.functions` count
+the rest).
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import re
 
 from ..diagnostics import Diagnostic
 from ..source import Source, Span
-from .scan import Piece, Sort, pieces
+from .scan import Piece, PieceKind, pieces
 
 LARGEST_TEXT = 256 * 1024
 LARGEST_POLICY = 10_000
 DEEPEST_NESTING = 100
-MOST_DECLARED = 100  # parameters, states, phases: each kind; some checks take the square of it
+MOST_DECLARED = 100  # parameters, states, phases: limit for each; some checks take quadratic time
 LARGEST_PROOF = (
-    1_000  # parts of a name's value, names in it written out, that a proof reads; a larger one proves nothing
+    # parts of a name's value, with its names expanded, that a proof reads; a larger value proves nothing
+    1_000
 )
-LARGEST_PROOFS = 20_000  # and of all that is read in all proofs
+LARGEST_PROOFS = 20_000  # the same, summed over all proofs
 MOST_DIAGNOSTICS = 100
 LARGEST_INT = 10**9
 LARGEST_REAL = 1e30
@@ -31,45 +32,45 @@ _DIGITS_OF_AN_INT = 18
 
 
 def unusable(source: Source) -> Diagnostic | None:
-    """Why a text cannot be looked at: it is too long, or it is no text."""
+    """A diagnostic for a text that is too long or not text. None where the text is usable."""
     text = source.text
     if len(text) > LARGEST_TEXT:
         message = f"this text has {len(text)} characters; a policy has at most {LARGEST_TEXT}"
         return Diagnostic("E0104", message, Span(source, 0, 1), help="policies are short texts")
-    found = _NO_TEXT.search(text)
-    if found is None:
+    match = _NO_TEXT.search(text)
+    if match is None:
         return None
-    why = "a NUL" if found.group() == "\0" else f"half a character, U+{ord(found.group()):04X}"
+    why = "a NUL" if match.group() == "\0" else f"half a character, U+{ord(match.group()):04X}"
     return Diagnostic(
         "E0103",
         "this is a byte that no text has",
-        Span(source, *found.span()),
+        Span(source, *match.span()),
         why,
         "save the file as UTF-8 text",
     )
 
 
 def pieces_within(source: Source) -> tuple[list[Piece], Diagnostic | None]:
-    """The pieces of a text up to where it becomes too large or too deep, comments left out.
+    """The pieces of a text without comments, up to the first limit that it exceeds, and the diagnostic.
 
-    Every node of the tree has a piece of its own, so counting pieces bounds the tree.
+    Every node of the tree has at least one piece of its own, so counting pieces bounds the tree.
     """
-    found: list[Piece] = []
+    result: list[Piece] = []
     count = depth = 0
     for piece in pieces(source.text):
-        if piece.sort is Sort.COMMENT:
+        if piece.kind is PieceKind.COMMENT:
             continue
-        found.append(piece)
-        count += piece.sort is not Sort.BREAK
+        result.append(piece)
+        count += piece.kind is not PieceKind.BREAK
         if count > LARGEST_POLICY:
-            return found, _too_large(Span(source, piece.start, piece.end))
+            return result, _too_large(Span(source, piece.start, piece.end))
         if piece.text == "(":
             depth += 1
         elif piece.text == ")" and depth:
             depth -= 1
         if depth > DEEPEST_NESTING:
-            return found, nested_too_deep(Span(source, piece.start, piece.end))
-    return found, None
+            return result, nested_too_deep(Span(source, piece.start, piece.end))
+    return result, None
 
 
 def _too_large(span: Span) -> Diagnostic:
@@ -92,14 +93,14 @@ def nested_too_deep(span: Span) -> Diagnostic:
 
 
 def number(text: str) -> int | float | None:
-    """The value of a number as it is written: `4` is an int, `4.0` a real; None where it is too large."""
+    """The value of a number: `4` is an int, `4.0` a real. None where it is too large."""
     if not text.isdigit():
         real = float(text)
         return real if real <= LARGEST_REAL else None
-    digits = text.lstrip("0") or "0"  # Python refuses to read thousands of digits, zeros too
+    digits = text.lstrip("0") or "0"  # Python refuses to convert thousands of digits, even zeros
     return int(digits) if len(digits) <= _DIGITS_OF_AN_INT and int(digits) <= LARGEST_INT else None
 
 
 def number_too_large(span: Span) -> Diagnostic:
-    most = str(LARGEST_INT) if span.text.isdigit() else f"{LARGEST_REAL:g}"
-    return Diagnostic("E0107", "this number is too large", span, help=f"the largest is `{most}`")
+    limit = str(LARGEST_INT) if span.text.isdigit() else f"{LARGEST_REAL:g}"
+    return Diagnostic("E0107", "this number is too large", span, help=f"the largest is `{limit}`")

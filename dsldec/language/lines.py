@@ -1,8 +1,8 @@
-"""Which pieces of a text make a line: a logical one, which goes on while a bracket is open.
+"""Which pieces of a text form a logical line? A line continues while a bracket is open.
 
-Brackets, quotes and characters that are in no policy are told here, the first of each line; such a line is
-not `sound`, and nothing more is said of it. Not here: how lines are indented (`layout`), whether a line is a
-statement (`parse`, `mistakes`).
+Wrong brackets, quotes and characters are diagnosed here, the first one of each line. Such a line is not
+`sound` and gets no other diagnostic. Not here: indentation (`layout`), whether a line is a statement
+(`parse`, `mistakes`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from dataclasses import dataclass, field
 
 from ..diagnostics import Diagnostic
 from ..source import Source, Span
-from .scan import Piece, Sort
+from .scan import Piece, PieceKind
 from .words import STATEMENTS
 
 TAB = 8
 BEGINNERS = frozenset({*STATEMENTS, "policy"})
 _OPENING, _CLOSING = frozenset("([{"), frozenset(")]}")
-# Behind a word that begins a line inside brackets: then the word is a name in a list there, and no statement.
+# One of these after the first word of a line inside brackets makes that word a name in a list, and no
+# statement.
 _IN_A_LIST = frozenset("=:,)")
 
-# What people write, and what this language has for it.
+# Signs of other languages, and the form in this language.
 _OURS = {
     "&&": "and", "&": "and", "||": "or", "|": "or", "!": "not", "<>": "!=", "≠": "!=", "!==": "!=", "===": "==", "=<": "<=", "≤": "<=",
     "=>": ">=", "≥": ">=", ":=": "=", "−": "-", "–": "-", "×": "*", "·": "*", "÷": "/", "^": "**", "²": "** 2", "…": "..", "“": '"',
@@ -40,7 +41,7 @@ _HINTS = {
 
 @dataclass(slots=True)
 class Line:
-    """A logical line: its pieces without comments, and the blanks before the first of them."""
+    """A logical line: its pieces without comments, and the blanks before the first piece."""
 
     source: Source
     indent: str
@@ -65,7 +66,7 @@ class Line:
 
     @property
     def span(self) -> Span:
-        """What a caret can mark of it: up to the first line break."""
+        """The part that a caret can mark: up to the first line break."""
         stop = self.source.text.find("\n", self.start, self.end)
         return self.part(self.start, self.end if stop < 0 else stop)
 
@@ -74,7 +75,7 @@ class Line:
 
 
 def logical_lines(source: Source, pieces: list[Piece]) -> tuple[list[Line], list[Diagnostic]]:
-    """The lines that the pieces of a text make, and what is wrong with its characters, quotes and brackets."""
+    """The logical lines of a text's pieces, and the diagnostics of its characters, quotes and brackets."""
     reader = _LineReader(source, pieces)
     return reader.lines, reader.mistakes
 
@@ -93,11 +94,11 @@ class _LineReader:
         self._end_line()
 
     def _read(self, at: int, piece: Piece) -> None:
-        if piece.sort is Sort.BREAK:
+        if piece.kind is PieceKind.BREAK:
             if not self.open:
                 self._end_line()
             return
-        if self.open and self.pieces[at - 1].sort is Sort.BREAK and self._begins_anew(at):
+        if self.open and self.pieces[at - 1].kind is PieceKind.BREAK and self._begins_anew(at):
             self._end_line()
         if self.line is None:
             self.line = Line(self.source, self._indent(piece))
@@ -106,10 +107,10 @@ class _LineReader:
             self.open.append(piece)
         elif piece.text in _CLOSING:
             self._close(piece)
-        if piece.sort in (Sort.FOREIGN, Sort.OPEN_QUOTE):
+        if piece.kind in (PieceKind.FOREIGN, PieceKind.OPEN_QUOTE):
             self._wrong(
                 _foreign(self.source, piece)
-                if piece.sort is Sort.FOREIGN
+                if piece.kind is PieceKind.FOREIGN
                 else _open_quote(self.source, piece)
             )
 
@@ -117,10 +118,10 @@ class _LineReader:
         return self.source.text[self.source.text.rfind("\n", 0, piece.start) + 1 : piece.start]
 
     def _begins_anew(self, at: int) -> bool:
-        """Whether a line inside brackets is the next statement: then a bracket above it lacks its end."""
+        """Whether a line inside brackets starts the next statement. Then a bracket above it is not closed."""
         piece = self.pieces[at]
         behind = self.pieces[at + 1].text if at + 1 < len(self.pieces) else ""
-        if piece.sort in (Sort.QUOTED, Sort.OPEN_QUOTE) or (
+        if piece.kind in (PieceKind.QUOTED, PieceKind.OPEN_QUOTE) or (
             piece.text in BEGINNERS and behind not in _IN_A_LIST
         ):
             return True
@@ -161,7 +162,7 @@ class _LineReader:
 
 
 def _never_closed(pieces: list[Piece]) -> set[int]:
-    """Where the brackets begin that nothing in the whole text closes."""
+    """The starts of brackets that nothing in the whole text closes."""
     waiting: list[int] = []
     for piece in pieces:
         if piece.text in _OPENING:

@@ -1,8 +1,8 @@
-"""Why a line is no statement, in the user's words.
+"""Why is a line not a statement? The answer is a diagnostic in the user's words.
 
-The parser says at which piece it stopped and what it would have taken there; `RULES` are tried in order, and
-the first that knows the mistake tells it. All of them mark the line they are about, never the next. Not here:
-brackets, quotes and strange characters (`lines`), indentation (`layout`).
+The parser reports the piece at which it stopped, and the terminals that it accepts there. `RULES` are tried
+in order, and the first match gives the diagnostic. All diagnostics mark their own line, never the next one.
+Not here: brackets, quotes and strange characters (`lines`), indentation (`layout`).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from ..diagnostics import Diagnostic, did_you_mean
 from ..source import Span
 from .lines import BEGINNERS, Line
-from .scan import Piece, Sort
+from .scan import Piece, PieceKind
 from .words import KEYWORDS, RESERVED, STATEMENTS, WORDS
 
 LONGEST_SHOWN = 40
@@ -23,10 +23,10 @@ _OPERATORS = frozenset(
 )
 _VALUES = frozenset({"NAME", "NUMBER", "TRUE", "FALSE", "NOT", "MINUS"})
 _BEFORE_A_NAME = frozenset("next phase set state def per else policy".split())
-# Keywords that are no word of any statement's beginning, but are taken by one rule each.
+# Keywords that begin no statement. One rule each accepts them.
 _SMALL_WORDS = frozenset({"visits", "each"})
 
-# What the user would type for a terminal of the grammar.
+# The text that a user types for a terminal of the grammar.
 _TYPED = {
     "LPAR": "`(`", "RPAR": "`)`", "COLON": "`:`", "EQUAL": "`=`", "COMMA": "`,`", "__ANON_0": "`..`", "_NL": "the end of the line",
     "NAME": "a name", "NUMBER": "a number", "TRUE": "`true`", "FALSE": "`false`", "STRING": "a text in quotes", "MINUS": "`-`",
@@ -38,8 +38,8 @@ _TYPED = {
 
 @dataclass(frozen=True, slots=True)
 class Stuck:
-    """The parser could not go on at piece `at` of a line (`len(line.pieces)`: at its end), where it takes one
-    of `accepts`.
+    """The parser stopped at piece `at` of a line (`len(line.pieces)`: at its end), where it accepts the
+    terminals in `accepts`.
     """
 
     line: Line
@@ -68,8 +68,8 @@ class Stuck:
 
 
 def explained(stuck: Stuck) -> Diagnostic:
-    """The diagnostic of a line that is none of the language's."""
-    return next(found for rule in RULES if (found := rule(stuck)) is not None)
+    """The diagnostic for a line that is not part of the language."""
+    return next(diagnostic for rule in RULES if (diagnostic := rule(stuck)) is not None)
 
 
 def _short(text: str) -> str:
@@ -107,7 +107,7 @@ def _word_as_name(stuck: Stuck) -> Diagnostic | None:
 
 def _not_a_statement(stuck: Stuck) -> Diagnostic | None:
     head, second = stuck.line.pieces[0], stuck.line.pieces[1].text if len(stuck.line.pieces) > 1 else ""
-    if head.sort is not Sort.WORD or head.text in BEGINNERS or second in ("=", "=="):
+    if head.kind is not PieceKind.WORD or head.text in BEGINNERS or second in ("=", "=="):
         return None
     if head.text == "else":
         return _wrong(stuck, head, "`else` stands without `if`", "write `x = A if CONDITION else B`")
@@ -115,14 +115,14 @@ def _not_a_statement(stuck: Stuck) -> Diagnostic | None:
     if head.text in _ELSEWHERE:
         return _wrong(stuck, head, message, _ELSEWHERE[head.text])
     close = did_you_mean(head.text, BEGINNERS)
-    known = ", ".join(f"`{word}`" for word in sorted(STATEMENTS))
+    statements = ", ".join(f"`{word}`" for word in sorted(STATEMENTS))
     return _wrong(
         stuck,
         head,
         message,
         f"did you mean `{close}`?"
         if close
-        else f"a line starts with {known}, or gives a value a name: `sure = conf > 0.9`",
+        else f"a line starts with {statements}, or gives a value a name: `sure = conf > 0.9`",
     )
 
 
@@ -147,11 +147,11 @@ _ELSEWHERE = {
 
 
 def _policy_header(stuck: Stuck) -> Diagnostic | None:
-    """Parameters without brackets round them, a parameter without its kind or default."""
+    """Parameters without brackets, a parameter without its kind or default."""
     pieces = stuck.line.pieces
     if stuck.line.head != "policy" or stuck.at < 1:
         return None
-    if stuck.at == 2 and stuck.piece() is not None and pieces[1].sort is Sort.WORD:
+    if stuck.at == 2 and stuck.piece() is not None and pieces[1].kind is PieceKind.WORD:
         return _wrong(
             stuck,
             pieces[1],
@@ -161,7 +161,7 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
     if stuck.depth != 1 or stuck.piece() is None or stuck.piece(-1) is None:
         return None
     before, name = pieces[stuck.at - 1], pieces[stuck.at - 1].text
-    if stuck.accepts == {"COLON"} and pieces[stuck.at].sort is Sort.WORD:
+    if stuck.accepts == {"COLON"} and pieces[stuck.at].kind is PieceKind.WORD:
         kind = pieces[stuck.at]
         return _wrong(
             stuck,
@@ -188,7 +188,7 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
 
 
 def _header_end(stuck: Stuck) -> Diagnostic | None:
-    """A header without its colon, or with something behind it."""
+    """A header without its colon, or with text after it."""
     pieces, here = stuck.line.pieces, stuck.piece()
     if stuck.line.head not in ("policy", "phase"):
         return None
@@ -233,7 +233,9 @@ def _equal(stuck: Stuck) -> Diagnostic | None:
 
 
 def _let_accepts(stuck: Stuck) -> frozenset[str]:
-    return frozenset({"EQUAL"}) if stuck.at == 1 and stuck.line.pieces[0].sort is Sort.WORD else frozenset()
+    return (
+        frozenset({"EQUAL"}) if stuck.at == 1 and stuck.line.pieces[0].kind is PieceKind.WORD else frozenset()
+    )
 
 
 def _half_a_choice(stuck: Stuck) -> Diagnostic | None:
@@ -253,9 +255,7 @@ def _half_a_choice(stuck: Stuck) -> Diagnostic | None:
 
 
 def _word_for_a_value(stuck: Stuck) -> Diagnostic | None:
-    """A word of the language where a name or value is missing: `commit at least 1 by conf`. The parser took
-    it for a name.
-    """
+    """A keyword where a name or value is missing: `commit at least 1 by conf`. The parser read it as a name."""
     before, at = stuck.piece(-1), stuck.at - 1
     if before is None or at < 1 or before.text not in KEYWORDS or before.text in ("true", "false"):
         return None
@@ -266,7 +266,7 @@ def _word_for_a_value(stuck: Stuck) -> Diagnostic | None:
 
 
 def value_missing(span: Span, help: str = "") -> Diagnostic:
-    """Of a word of the language that stands where a value is wanted."""
+    """The diagnostic for a keyword in the place of a value."""
     return Diagnostic(
         "E0101",
         f"a name or value is missing before `{span.text}`",
@@ -278,7 +278,7 @@ def value_missing(span: Span, help: str = "") -> Diagnostic:
 
 def _misspelt(stuck: Stuck) -> Diagnostic | None:
     here = stuck.piece()
-    if here is None or here.sort is not Sort.WORD or here.text in WORDS or here.text in KEYWORDS:
+    if here is None or here.kind is not PieceKind.WORD or here.text in WORDS or here.text in KEYWORDS:
         return None
     close = did_you_mean(
         here.text, [word for word in KEYWORDS | _SMALL_WORDS if word.upper() in stuck.accepts]
@@ -292,9 +292,9 @@ def _misspelt(stuck: Stuck) -> Diagnostic | None:
 
 def _no_number(stuck: Stuck) -> Diagnostic | None:
     here, before = stuck.piece(), stuck.piece(-1)
-    if here is None or before is None or before.sort is not Sort.NUMBER or before.end != here.start:
+    if here is None or before is None or before.kind is not PieceKind.NUMBER or before.end != here.start:
         return None
-    if here.sort not in (Sort.WORD, Sort.NUMBER):
+    if here.kind not in (PieceKind.WORD, PieceKind.NUMBER):
         return None
     span = stuck.line.part(before.start, here.end)
     return Diagnostic(
@@ -310,7 +310,7 @@ def _missing_comma(stuck: Stuck) -> Diagnostic | None:
     if (
         here is None
         or "COMMA" not in stuck.accepts
-        or here.sort not in (Sort.WORD, Sort.NUMBER)
+        or here.kind not in (PieceKind.WORD, PieceKind.NUMBER)
         or here.text in KEYWORDS - {"true", "false", "not"}
     ):
         return None
@@ -334,7 +334,7 @@ def _early_end(stuck: Stuck) -> Diagnostic | None:
 def _out_of_place(stuck: Stuck) -> Diagnostic:
     here = stuck.piece()
     assert here is not None
-    if here.sort is Sort.QUOTED:
+    if here.kind is PieceKind.QUOTED:
         return _wrong(
             stuck,
             here,
@@ -351,7 +351,7 @@ def _out_of_place(stuck: Stuck) -> Diagnostic:
 
 
 def _form(line: Line) -> str:
-    """How the statement of this line is written."""
+    """The syntax of this line's statement."""
     if line.head == "policy":
         return f"it is written `{_HEADER}`"
     return f"it is written `{STATEMENTS[line.head][0]}`" if line.head in STATEMENTS else ""
@@ -359,21 +359,21 @@ def _form(line: Line) -> str:
 
 def _listed(stuck: Stuck) -> str:
     accepts = set(stuck.accepts)
-    found: list[str] = []
+    expected: list[str] = []
     if "COMMIT" in accepts:
         return "a statement"
     if len(accepts & _VALUES) > 2:
-        found, accepts = ["a value"], accepts - _VALUES - {"LPAR"}
+        expected, accepts = ["a value"], accepts - _VALUES - {"LPAR"}
     if accepts & _OPERATORS:
-        found, accepts = [*found, "an operator"], accepts - _OPERATORS - {"LPAR"}
+        expected, accepts = [*expected, "an operator"], accepts - _OPERATORS - {"LPAR"}
     if "_NL" in accepts and stuck.piece() is None:
         accepts.remove("_NL")
-    return _or([*found, *sorted(_TYPED[each] for each in accepts if each in _TYPED)]) or "something else"
+    return _or([*expected, *sorted(_TYPED[each] for each in accepts if each in _TYPED)]) or "something else"
 
 
 def _or(names: Iterable[str]) -> str:
-    *most, last = [*names][:6] or [""]
-    return f"{', '.join(most)} or {last}" if most else last
+    *first, last = [*names][:6] or [""]
+    return f"{', '.join(first)} or {last}" if first else last
 
 
 RULES: tuple[Callable[[Stuck], Diagnostic | None], ...] = (

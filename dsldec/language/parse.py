@@ -1,9 +1,9 @@
-"""Text to tree. The only importer of lark.
+"""How does a text become a tree? This is the only importer of lark.
 
-`parse(source)` gives the tree, or diagnostics in the user's words: never an exception, whatever the text. A
-text is looked at as pieces and lines first, which finds what a grammar finds late or not at all; then the
-grammar reads it whole, and where that fails, line by line, so that each wrong line is told once. Not here:
-what is said of a line that is no statement (`mistakes`).
+`parse(source)` returns the tree, or diagnostics in the user's words; it raises for no text. First the text is
+split into pieces and lines, which finds mistakes that a grammar finds late or never. Then the grammar reads
+the whole text. Where that fails, it reads line by line, so that each wrong line gets one diagnostic. Not
+here: the diagnostic of a wrong line (`mistakes`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from .limits import MOST_DIAGNOSTICS as MOST_DIAGNOSTICS
 from .limits import nested_too_deep, number, number_too_large, pieces_within, unusable
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
-from .scan import Piece, Sort
+from .scan import Piece, PieceKind
 from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Word
 
 if TYPE_CHECKING:
@@ -36,7 +36,7 @@ BYTE_ORDER_MARK = "\ufeff"
 
 
 def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
-    """The tree of a policy file, or what keeps the text from being one: everything in it, sorted by place."""
+    """The tree of a policy file, or all diagnostics that prevent it, sorted by place."""
     if source.text.startswith(BYTE_ORDER_MARK):
         source = Source(source.text[1:], source.name)
     if refusal := unusable(source):
@@ -58,15 +58,13 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
     for line in lines:
         if line.sound and len(mistakes) < MOST_DIAGNOSTICS:
             mistakes += _alone(line)
-    if stopped is not None and not mistakes:  # every line is right, but not where it stands
+    if stopped is not None and not mistakes:  # every line is right, but in the wrong place
         mistakes = [_misplaced(lines, stopped)]
     return None, in_order(_by_their_names(source, pieces, mistakes))[:MOST_DIAGNOSTICS]
 
 
 def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diagnostic]) -> list[Diagnostic]:
-    """A parameter or state that is called like a word of the grammar is the mistake, not every place where it
-    is used.
-    """
+    """A parameter or state with the name of a keyword is one mistake. Each use of it is not another."""
     kinds = {str(kind) for kind in STATE_KINDS | PARAMETER_KINDS}
     named = [
         a
@@ -91,14 +89,14 @@ def _empty(source: Source) -> Diagnostic:
 
 
 def _built(source: Source, tree: lark.Tree[Any]) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
-    builder = _Builder(source)
+    builder = _TreeBuilder(source)
     policy = builder.build(tree)
     return (None, builder.mistakes) if builder.mistakes else (policy, [])
 
 
 def _alone(line: Line) -> list[Diagnostic]:
-    """What is wrong with a line, whatever is wrong with its neighbours: it is parsed in a policy that has
-    nothing else.
+    """The diagnostics of one line, independent of its neighbours: it is parsed in a policy that has nothing
+    else.
     """
     before, behind = _surroundings(line)
     read = _read(before + line.source.text[line.start : line.end] + behind)
@@ -108,7 +106,7 @@ def _alone(line: Line) -> list[Diagnostic]:
             (i for i, piece in enumerate(line.pieces) if piece.start >= read.at + shift), len(line.pieces)
         )
         return [explained(Stuck(line, at, read.accepts))]
-    builder = _Builder(line.source, shift)
+    builder = _TreeBuilder(line.source, shift)
     builder.build(read)
     return builder.mistakes
 
@@ -123,14 +121,14 @@ def _surroundings(line: Line) -> tuple[str, str]:
         return "", "\n  finish\n"
     if line.head == "phase":
         return "policy p():\n  ", "\n    finish\n"
-    return "policy p():\n  ", "\n  finish\n" if line.pieces[0].sort is Sort.QUOTED else "\n"
+    return "policy p():\n  ", "\n  finish\n" if line.pieces[0].kind is PieceKind.QUOTED else "\n"
 
 
 # --- lark ---------------------------------------------------------------------------------------------------------
 
 
 class _Stopped(NamedTuple):
-    """Where lark could not go on, and the names of the terminals it would have taken there."""
+    """The place where lark stopped, and the names of the terminals that it accepts there."""
 
     at: int
     accepts: frozenset[str]
@@ -138,7 +136,7 @@ class _Stopped(NamedTuple):
 
 @cache
 def _parser() -> lark.Lark:
-    # Imported here: what only asks for help or for the table of words does not wait for it.
+    # Imported here, so that help texts and the table of words do not wait for it.
     import lark
     from lark.indenter import Indenter
 
@@ -151,7 +149,7 @@ def _parser() -> lark.Lark:
         tab_len = 8
 
     def whole_word(terminal: Any) -> None:
-        # Where no name can stand, lark would take `policyy` for `policy` and a name.
+        # Where no name is possible, lark would read `policyy` as `policy` and a name.
         if terminal.pattern.type == "str" and terminal.pattern.value.isalpha():
             terminal.pattern = lark.lexer.PatternRE(rf"{terminal.pattern.value}(?!\w)")
             terminal.priority = 1
@@ -172,10 +170,10 @@ def _read(text: str) -> lark.Tree[Any] | _Stopped:
     import lark
 
     try:
-        # One line break more than there may be: the last statement of a block must end in one.
+        # One more line break than necessary: the last statement of a block must end in one.
         return parser.parse(text + "\n")
     except lark.UnexpectedToken as error:
-        # What the parser would really take next; its tables alone also list what some other context would.
+        # The terminals that the parser really accepts. Its tables alone also list those of other contexts.
         at = error.token.start_pos if error.token.start_pos is not None else len(text)
         return _Stopped(at, frozenset(error.accepts or error.expected))
     except lark.UnexpectedCharacters as error:
@@ -189,12 +187,11 @@ _EXPRESSIONS = frozenset(
 )
 
 
-class _Builder:
-    """Builds our nodes from lark's: a rule's children are its class's fields, or a method named as the rule
-    says how.
+class _TreeBuilder:
+    """Builds our nodes from lark's. A rule's children are the fields of its class; a method named like the
+    rule handles exceptions.
 
-    Works with an explicit stack: a long chain of operators is a deep tree, and must not overflow Python's own
-    stack.
+    Uses an explicit stack: a long chain of operators is a deep tree, and must not overflow Python's stack.
     """
 
     def __init__(self, source: Source, shift: int = 0) -> None:
@@ -220,7 +217,7 @@ class _Builder:
         if node.meta.empty:
             return Span(self.source, 0, 0)
         start, end = node.meta.start_pos + self.shift, node.meta.end_pos + self.shift
-        # A rule that ends in a dedent ends where its text does.
+        # A rule that ends in a dedent ends where its text ends.
         return Span(self.source, start, start + len(self.source.text[start:end].rstrip()))
 
     def _check_depth(self, node: lark.Tree[Any], span: Span) -> None:
@@ -281,10 +278,10 @@ class _Builder:
 
     def call(self, span: Span, function: Any, arguments: Any) -> syntax.Call:
         self._no_keyword(function)
-        given: tuple[Any, ...] = arguments or ()
-        keywords = tuple(each for each in given if isinstance(each, syntax.Keyword))
-        plain = tuple(each for each in given if not isinstance(each, syntax.Keyword))
-        if keywords and plain and given.index(keywords[0]) < given.index(plain[-1]):
+        everything: tuple[Any, ...] = arguments or ()
+        keywords = tuple(each for each in everything if isinstance(each, syntax.Keyword))
+        plain = tuple(each for each in everything if not isinstance(each, syntax.Keyword))
+        if keywords and plain and everything.index(keywords[0]) < everything.index(plain[-1]):
             help_ = f"write it before `{keywords[0].span.text}`"
             message = f"`{plain[-1].span.text}` stands after a named argument"
             self.mistakes.append(Diagnostic("E0101", message, plain[-1].span, help=help_))
@@ -334,8 +331,8 @@ class _Builder:
 
 
 def _by_place(shape: Any, words: Mapping[str, Word]) -> Any:
-    """`gumbel(temperature=0.7)` as `gumbel(0.7)`: arguments that could stand without their names, where
-    nothing is missing before them.
+    """Rewrite `gumbel(temperature=0.7)` as `gumbel(0.7)`: named arguments become positional where all earlier
+    arguments are given.
     """
     word = words.get(shape.function.text) if isinstance(shape, syntax.Call) else None
     if word is None or len({keyword.identifier.text for keyword in shape.keywords}) != len(shape.keywords):
@@ -353,7 +350,7 @@ def _by_place(shape: Any, words: Mapping[str, Word]) -> Any:
 
 
 def _rule(class_name: str) -> str:
-    """`AtLeast` is built from the rule `at_least`."""
+    """The rule of a class: `at_least` for `AtLeast`."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "_", class_name).lower()
 
 

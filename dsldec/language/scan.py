@@ -1,9 +1,9 @@
-"""What pieces a text is made of: words, numbers, operators, comments, line breaks, and what belongs to no
-policy.
+"""Which pieces does a text consist of? Words, numbers, operators, comments, line breaks, and foreign
+characters.
 
-`parse` looks at these before the grammar does, and `fmt` finds the comments among them. The patterns of
-words, numbers, texts in quotes and comments are those of `grammar/policy.lark`; a test compares the two. Not
-here: how the pieces fit together (`layout`, `parse`).
+`parse` examines them before the grammar does, and `fmt` finds the comments among them. The patterns of words,
+numbers, quoted texts and comments equal those of `grammar/policy.lark`; a test compares them. Not here: how
+pieces form lines and statements (`layout`, `parse`).
 """
 
 from __future__ import annotations
@@ -14,11 +14,9 @@ from enum import StrEnum
 from typing import NamedTuple
 
 
-class Sort(StrEnum):
-    """What a piece of text is. `BREAK` holds empty lines too; `OPEN_QUOTE` runs to where its closing quote
-    was looked for.
-
-    `FOREIGN` is in no policy.
+class PieceKind(StrEnum):
+    """The kind of a piece. `BREAK` includes empty lines. `OPEN_QUOTE` is a quote that is not closed.
+    `FOREIGN` is part of no policy.
     """
 
     WORD = "word"
@@ -34,7 +32,7 @@ class Sort(StrEnum):
 class Piece(NamedTuple):
     """`text` of a source from `start` to `end`."""
 
-    sort: Sort
+    kind: PieceKind
     text: str
     start: int
 
@@ -43,8 +41,8 @@ class Piece(NamedTuple):
         return self.start + len(self.text)
 
 
-# What other languages write, in one piece so that the message can name all of it. None of these is part of a
-# policy: `a <-b` and `by=-x` are, so `<-` and `=-` are not listed.
+# Operators of other languages, each as one piece so that a message can name it whole. None of them is part of
+# a policy. `a <-b` and `by=-x` are, so `<-` and `=-` are not listed.
 _ELSEWHERE = r"&&|\|\||<>|=<|=>|===|!==|:=|[-+*/%]=|->"
 
 _PIECES = re.compile(
@@ -62,10 +60,10 @@ _PIECES = re.compile(
     re.VERBOSE | re.DOTALL,
 )
 
-_SORTS = {sort.value: sort for sort in Sort} | {"unknown": Sort.FOREIGN}
+_KINDS = {kind.value: kind for kind in PieceKind} | {"unknown": PieceKind.FOREIGN}
 
 
 def pieces(text: str) -> Iterator[Piece]:
-    """The pieces of a text in order, without the blanks between them. Lazy: whoever counts may stop early."""
-    for found in _PIECES.finditer(text):
-        yield Piece(_SORTS[found.lastgroup or ""], found.group(), found.start())
+    """The pieces of a text in order, without the blanks between them. Lazy, so that a caller can stop early."""
+    for match in _PIECES.finditer(text):
+        yield Piece(_KINDS[match.lastgroup or ""], match.group(), match.start())

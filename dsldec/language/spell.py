@@ -1,9 +1,9 @@
-"""How a statement is written: its spaces, its brackets, and how what is too long or commented is spread
+"""How is a statement laid out? Its spaces, its brackets, and the lines of a long or commented statement
 inside brackets.
 
-A line is broken only inside brackets that it already has: where a comment stands in them, or where the line
-would be longer than `LONGEST_LINE`. Brackets that the tree does not need go, unless a line is broken in them.
-Not here: comments between statements, blank lines and blocks (`fmt`).
+A line is broken only inside existing brackets: where they hold a comment, or where the line would be longer
+than `LONGEST_LINE`. Unnecessary brackets are removed, unless a line is broken in them. Not here: comments
+between statements, blank lines and blocks (`fmt`).
 """
 
 from __future__ import annotations
@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from typing import NamedTuple, assert_never
 
 from . import syntax
-from .scan import Piece, Sort
+from .scan import Piece, PieceKind
 from .syntax import Expression
 from .words import KEYWORDS
 
 LONGEST_LINE = 120
-INSIDE = 4  # columns that a line inside brackets is further in than the line of the bracket
+INSIDE = 4  # extra indentation of a line inside brackets
 
-# How tightly a node holds together; what is looser than its place allows needs brackets.
+# The precedence of a node. A node of lower precedence than its place requires gets brackets.
 (
     _LOOSE,
     _ALTERNATIVE,
@@ -39,9 +39,9 @@ _ARITHMETIC = {"+": _SUM, "-": _SUM, "**": _POWER}
 
 
 class Operand(NamedTuple):
-    """A part of a node, what is written before it, and how tight it must be to stand there without brackets.
+    """A part of a node, the text before it, and the precedence that it needs to stand without brackets.
 
-    `keeps`: brackets that the author put round it stay even so; `bare`: its brackets are written already.
+    `keeps`: the author's brackets stay even so. `bare`: the brackets are written already.
     """
 
     before: str
@@ -57,10 +57,10 @@ _Chain = syntax.Alternative | syntax.Disjunction | syntax.Conjunction | syntax.A
 
 
 def operands(node: Expression) -> list[Operand]:
-    """What an operator stands between, outermost operator only. Empty for a name, number or call.
+    """The operands of the outermost operator. Empty for a name, number or call.
 
-    Nobody should have to remember how `and`, `or`, `orelse` and `if` bind: among these, brackets stay where
-    they are written.
+    Readers should not need to remember the precedence of `and`, `or`, `orelse` and `if`: among these, the
+    author's brackets stay.
     """
     parts = _operands(node)
     if not isinstance(node, _Logic):
@@ -133,16 +133,16 @@ def _arguments(call: syntax.Call) -> list[Operand]:
 
 
 class Pieces:
-    """A text's pieces, to ask which brackets stand around a node."""
+    """The pieces of a text, indexed to find the brackets around a node."""
 
     def __init__(self, text: str, pieces: Sequence[Piece]) -> None:
         self.text = text
-        self.solid = [piece for piece in pieces if piece.sort not in (Sort.COMMENT, Sort.BREAK)]
+        self.solid = [piece for piece in pieces if piece.kind not in (PieceKind.COMMENT, PieceKind.BREAK)]
         self.starting = {piece.start: at for at, piece in enumerate(self.solid)}
         self.ending = {piece.end: at for at, piece in enumerate(self.solid)}
 
     def brackets(self, node: Expression) -> tuple[int, int] | None:
-        """Where the outermost brackets around a node begin and end, those of a call not counted."""
+        """Start and end of the outermost brackets around a node. The brackets of a call do not count."""
         first, last = self.starting[node.span.start], self.ending[node.span.end]
         outer = None
         while self._groups(first - 1) and self.solid[last + 1].text == ")":
@@ -152,7 +152,7 @@ class Pieces:
 
     def _groups(self, at: int) -> bool:
         before = self.solid[at - 1]
-        return self.solid[at].text == "(" and (before.sort is not Sort.WORD or before.text in KEYWORDS)
+        return self.solid[at].text == "(" and (before.kind is not PieceKind.WORD or before.text in KEYWORDS)
 
     def shares_its_line(self, comment: Piece) -> bool:
         return bool(self.text[self.text.rfind("\n", 0, comment.start) + 1 : comment.start].strip())
@@ -161,7 +161,7 @@ class Pieces:
 def spelled(
     parts: Sequence[Part], pieces: Pieces, comments: Sequence[Piece], indent: int
 ) -> tuple[list[str], list[Piece]]:
-    """The lines of a statement, and those of the comments inside it that no bracket of an expression holds."""
+    """The lines of a statement, and the comments inside it that are not inside an expression's brackets."""
     speller = _Speller(pieces)
     homeless = speller.take(comments, parts)
     lines = speller.lines(parts, indent)
@@ -174,7 +174,7 @@ def spelled(
 
 
 class _Group(NamedTuple):
-    """A bracket that may be spread over lines: from where to where, and where that would be noted."""
+    """A bracket that may be spread over lines: its start, its end, and the table that would record it."""
 
     start: int
     end: int
@@ -183,8 +183,8 @@ class _Group(NamedTuple):
 
 
 class _Speller:
-    """Writes one statement. `calls` and `brackets` are those spread over lines, by node, with the comments
-    right inside them.
+    """Lays out one statement. `calls` and `brackets` are the spread ones, by node, with the comments directly
+    inside them.
     """
 
     def __init__(self, pieces: Pieces) -> None:
@@ -192,11 +192,11 @@ class _Speller:
         self.calls: dict[Expression, list[Piece]] = {}
         self.brackets: dict[Expression, list[Piece]] = {}
 
-    # --- what is spread
+    # --- which brackets are spread
 
     def take(self, comments: Sequence[Piece], parts: Sequence[Part]) -> list[Piece]:
-        """Spread every group that holds a comment; the innermost keeps it. The comments that none holds are
-        given back.
+        """Spread every group that holds a comment; the innermost group stores it. Returns the comments
+        outside all groups.
         """
         operands = [part for part in parts if isinstance(part, Operand)] if comments else []
         groups = deque(group for operand in operands for group in self._groups(operand.node))
@@ -214,7 +214,7 @@ class _Speller:
         return homeless
 
     def _groups(self, node: Expression) -> Iterator[_Group]:
-        """The calls and brackets of an expression, from the outside in and from left to right."""
+        """The calls and brackets of an expression, outermost first and from left to right."""
         around = self.pieces.brackets(node)
         if around is not None:
             yield _Group(*around, node, self.brackets)
@@ -224,7 +224,7 @@ class _Speller:
             yield from self._groups(operand.node)
 
     def can_spread(self, node: Expression) -> bool:
-        """Whether it has brackets, not spread yet, that could be."""
+        """Whether the node has brackets that could be spread and are not yet."""
         if node in self.calls or node in self.brackets:
             return False
         return isinstance(node, syntax.Call) or (
@@ -243,7 +243,7 @@ class _Speller:
         return lines
 
     def _operand(self, operand: Operand, indent: int) -> list[str]:
-        """Its lines; the first goes on where the line before it stops."""
+        """The lines of an operand. The first line continues the line before it."""
         node, lines = operand.node, [operand.before]
         if node in self.brackets and not operand.bare:
             links = self._links(node) or [Operand("", node, _LOOSE, bare=True)]
@@ -257,7 +257,7 @@ class _Speller:
         return lines
 
     def _links(self, node: Expression) -> list[Operand]:
-        """The operands of a chain `a + b - c` as one list, for writing one a line."""
+        """The operands of a chain `a + b - c` as one list, to write one per line."""
         links = operands(node)
         while (
             isinstance(node, _Chain)
@@ -291,7 +291,7 @@ class _Speller:
     def _spread_out(
         self, opening: str, items: Sequence[Operand], behind: str, comments: Sequence[Piece], indent: int
     ) -> list[str]:
-        """Brackets with one item a line in them, each with its comments."""
+        """Brackets with one item per line, each with its comments."""
         margin = " " * (indent + INSIDE)
         above, beside = placed([item.node.span.start for item in items], comments, self.pieces)
         lines = [opening]
@@ -312,8 +312,8 @@ class _Speller:
 def placed(
     starts: Sequence[int], comments: Sequence[Piece], pieces: Pieces
 ) -> tuple[list[list[str]], list[str]]:
-    """Of comments in a list whose items start there: those above each item and, last, above the end; and the
-    one beside each.
+    """The comments of a list whose items start at `starts`: those above each item and above the end, and the
+    one beside each item.
     """
     above: list[list[str]] = [[] for _ in range(len(starts) + 1)]
     beside = [""] * len(starts)
@@ -328,6 +328,6 @@ def placed(
 
 
 def _go_on(lines: list[str], more: Sequence[str]) -> None:
-    """Add text whose first line goes on in the last one."""
+    """Append text. Its first line continues the last line."""
     lines[-1] += more[0]
     lines += more[1:]

@@ -1,7 +1,7 @@
 """The tree of a policy: one frozen class per grammar rule, a span on every node.
 
-Nodes compare by identity, so that what checks find out about a node can be kept in a dictionary beside the
-tree. Not here: how text becomes a tree (`parse`) or what a tree means (`words`, `checks`).
+Nodes compare by identity, so that checks can store results about a node in a dictionary beside the tree. Not
+here: parsing (`parse`), the meaning of a tree (`words`, `checks`).
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from ..source import Span
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Node:
-    """Something written at a place."""
+    """A part of the text at a place."""
 
     span: Span
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Identifier(Node):
-    """A name where it is written, for its own caret."""
+    """A name with its own span."""
 
     text: str
 
@@ -151,29 +151,29 @@ Expression = (
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Window(Node):
-    """`window blocks(n)`: where a step may write."""
+    """`window blocks(n)`: the positions where a step may write."""
 
     shape: Expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draw(Node):
-    """`draw gumbel(temperature)`: how the token is chosen."""
+    """`draw gumbel(temperature)`: how a token is drawn."""
 
     method: Expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Logits(Node):
-    """`logits ban(ids)`: what is done to the logits before anything is observed."""
+    """`logits ban(ids)`: how logits are changed before any observation."""
 
     transform: Expression
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Lookahead(Node):
-    """`lookahead drafts accept condition`: so many drafts are verified in one forward; without a condition,
-    exactly.
+    """`lookahead drafts accept condition`: how many drafts one forward verifies. Without a condition,
+    verification is exact.
     """
 
     drafts: Expression
@@ -193,7 +193,7 @@ class StateDeclaration(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class FunctionDeclaration(Node):
-    """`def identifier(parameters) = body`: written out wherever it is called."""
+    """`def identifier(parameters) = body`: expanded at every call."""
 
     identifier: Identifier
     parameters: tuple[Identifier, ...]
@@ -255,7 +255,7 @@ class Fill(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stay(Node):
-    """`stay at most count [when condition]`: a full window is kept for one more step, at most so many times."""
+    """`stay at most count [when condition]`: keep a full window for one more step, at most `count` times."""
 
     count: Expression
     condition: Expression | None
@@ -263,7 +263,7 @@ class Stay(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Next(Node):
-    """`next phase [when condition]`: the phase of the step after this one."""
+    """`next phase [when condition]`: the phase of the next step."""
 
     phase: Identifier
     condition: Expression | None

@@ -1,3 +1,1 @@
-"""Denoisers: what one is, Hugging Face models as denoisers, and the embedded model with its tasks and its
-training.
-"""
+"""Denoisers: the protocol, Hugging Face models, and the embedded model with its tasks and its training."""

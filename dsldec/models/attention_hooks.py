@@ -1,15 +1,15 @@
-"""Where a model's attention is met while it is called: queries, keys and values of every layer are handed to
-a call of ours.
+"""How is the attention of a model intercepted? A call receives the queries, keys and values of every layer.
 
-transformers' own models look their attention up by a name that their configuration holds, and their masks
-likewise: during a call it is our name. What a model says of who may hear whom (a sliding window) is asked at
-the columns where queries and keys really stand. Code of a model's own mostly ends in torch's function for
-attention: there it is met as torch calls it. Where such code takes no positions (LLaDA), its rotary embedding
-is given each token at the place where it stands in the canvas.
+transformers' own models look up their attention function, and their mask function, by a name in their
+configuration. During a call the configuration holds our name. The model's mask function (a sliding window,
+for example) is evaluated at the columns of the queries and keys in the canvas. Remote code mostly calls
+torch's attention function. That function is intercepted where torch calls it. Remote code that takes no
+position ids (LLaDA) rotates queries and keys itself. Hooks on its rotary embedding give each token its column
+in the canvas.
 
-Not here: what is done with queries, keys and values, and which of the ways is a model's (`kv_cache`).
+Not here: the computation with queries, keys and values, and the choice of a hook for a model (`kv_cache`).
 
-Shapes: R rows, H heads, W tokens fed, C columns of a canvas, D size of a head.
+Shapes: R rows, H heads, W input tokens, C columns of the canvas, D head size.
 """
 
 from __future__ import annotations
@@ -26,52 +26,56 @@ from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
 
 NAME = "dsldec_kept"
-BEYOND_A_MASK = ("softcap", "s_aux", "position_bias")  # of what attention functions of transformers are given
+# arguments of attention functions in transformers that a mask cannot express
+NOT_IN_A_MASK = ("softcap", "s_aux", "position_bias")
 
 
 class AttentionCall(Protocol):
-    """A call that meets the attention of every layer, in the order in which they come."""
+    """A call that computes the attention of every layer. The layers come in order."""
 
-    columns: Tensor  # [R, W] where each token stands
-    seen: Tensor  # [R, 1, 1 or W, C] which keys may be seen at all
+    columns: Tensor  # [R, W] the column of each input token
+    seen: Tensor  # [R, 1, 1 or W, C] the keys that may be attended to
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
     ) -> Tensor:
-        """`query, key, value [R, H, W, D]` of the tokens fed and `mask [R, 1, W, C]` to what is heard, `[R,
-        H, W, D]`.
+        """Attention output `[R, H, W, D]`. `query, key, value [R, H, W, D]` belong to the input tokens; `mask
+        [R, 1, W, C]` covers the canvas.
         """
         ...
 
 
 class AttentionHook(Protocol):
-    """How a model's attention is met. Nothing of the model is changed outside `met`, after an error neither."""
+    """A way to intercept a model's attention. Outside `intercept` the model is unchanged, also after an
+    error.
+    """
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
-        """What the model is called with beside its ids; `blocks`: it is causal between blocks, whatever it
-        says itself.
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+        """Keyword arguments of the model's call beside its ids. `blocks`: the call decides that the model is
+        block-causal; the model's own mask does not count.
         """
         ...
 
     def intercept(self, call: AttentionCall) -> Any:
-        """A context: inside, the model's attention is this call's."""
+        """A context manager. Inside it, this call computes the model's attention."""
         ...
 
 
 class UnsupportedAttention(Exception):
-    """Attention that cannot be met; the message says how the model computes it."""
+    """The attention cannot be intercepted. The message says how the model computes it."""
 
 
 class ByInterface:
-    """The attention interface of transformers."""
+    """Intercepts through the attention interface of transformers."""
 
     def __init__(self, model: Any) -> None:
         _register()
-        found: list[Any] = [getattr(module, "config", None) for module in model.modules()]
-        self.configs = {id(one): one for one in found if hasattr(one, "_attn_implementation")}.values()
+        configs: list[Any] = [getattr(module, "config", None) for module in model.modules()]
+        self.configs = {id(one): one for one in configs if hasattr(one, "_attn_implementation")}.values()
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
-        # A mask of four dimensions goes to every layer as it is: the model's own is not asked.
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+        # transformers passes a mask of four dimensions to every layer and does not call the model's mask
+        # function.
         return {"position_ids": call.columns} | ({"attention_mask": call.seen} if blocks else {})
 
     @contextmanager
@@ -89,12 +93,12 @@ class ByInterface:
 
 
 class ByTorch:
-    """torch's function, in code of a model's own that takes position ids."""
+    """Intercepts torch's attention function in remote code that takes position ids."""
 
     def __init__(self, model: Any) -> None:
         self.model = model
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {"position_ids": call.columns}
 
     @contextmanager
@@ -104,23 +108,23 @@ class ByTorch:
 
 
 class ByTorchAndRotary(ByTorch):
-    """torch's function, in code whose rotary embedding turns the first query and key as those of column 0,
-    and so on.
+    """Intercepts torch's attention function in remote code whose rotary embedding takes the first query and
+    key for those of column 0.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
         self.rotary = [module for module in model.modules() if _turns(module)]
 
-    def given(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
+    def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {}
 
     @contextmanager
     def intercept(self, call: AttentionCall) -> Iterator[None]:
-        def spread(_: Any, given: tuple[Tensor, ...]) -> tuple[Any, ...]:
-            return (*(_spread(one, call) for one in given[:2]), *given[2:])
+        def spread(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+            return (*(_spread(one, call) for one in inputs[:2]), *inputs[2:])
 
-        def gathered(_: Any, given: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+        def gathered(_: Any, inputs: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
             return tuple(one.gather(2, _of_heads(call.columns, one)) for one in turned)
 
         with super().intercept(call), ExitStack() as hooks:
@@ -143,15 +147,17 @@ def _register() -> None:
 
 
 def _mask(*_: Any, mask_function: Callable[..., Tensor], **how: Any) -> Tensor:
-    """Which keys each query hears: `mask_function` is the model's, of index tensors that are broadcast."""
+    """The keys that each query attends to. `mask_function` is the model's; it takes index tensors and
+    broadcasts them.
+    """
     call = _CALL.get()
     rows, width = call.columns.shape
     device = call.columns.device
     at = torch.arange(call.seen.shape[-1], device=device)
     row = torch.arange(rows, device=device)
     head = torch.zeros(1, dtype=torch.int64, device=device)
-    own = mask_function(row[:, None, None, None], head, call.columns[:, None, :, None], at)
-    return (own & call.seen).expand(rows, -1, width, -1)
+    allowed = mask_function(row[:, None, None, None], head, call.columns[:, None, :, None], at)
+    return (allowed & call.seen).expand(rows, -1, width, -1)
 
 
 def _attend(
@@ -163,7 +169,7 @@ def _attend(
     scaling: float | None = None,
     **how: Any,
 ) -> tuple[Tensor, None]:
-    for name in BEYOND_A_MASK:
+    for name in NOT_IN_A_MASK:
         if how.get(name) is not None:
             raise UnsupportedAttention(f"gives its attention a `{name}`")
     if attention_mask is None:
@@ -172,7 +178,7 @@ def _attend(
 
 
 class _Attentive(TorchFunctionMode):
-    """torch, but for its function for attention."""
+    """Replaces torch's attention function and no other function."""
 
     def __init__(self, call: AttentionCall) -> None:
         super().__init__()
@@ -205,8 +211,8 @@ class _Attentive(TorchFunctionMode):
 
 
 def _turns(module: Any) -> bool:
-    """Whether it is called with queries and keys, and little else: code of a model's own mostly names them
-    so.
+    """Whether the module is a rotary embedding: its first two parameters are queries and keys. Remote code
+    mostly names them `q` and `k`.
     """
     try:
         return list(inspect.signature(module.forward).parameters)[:2] == ["q", "k"]
@@ -216,8 +222,8 @@ def _turns(module: Any) -> bool:
 
 
 def _spread(one: Tensor, call: AttentionCall) -> Tensor:
-    """`[R, H, W, D]` as `[R, H, C, D]`: each token at its column, and somewhere beside them what nobody asks
-    for.
+    """`[R, H, W, D]` spread to `[R, H, C, D]`: each token at its column. The other columns hold values that
+    nothing reads.
     """
     if one.dim() != 4 or one.shape[2] != call.columns.shape[1]:
         raise UnsupportedAttention("turns other queries and keys than those of the tokens it is given")

@@ -1,11 +1,10 @@
-"""Block-causal models: who sees whom, as a mask in the form that a model's code takes, and which form that
-is.
+"""Which mask makes a block-causal model see its blocks, and in which form does the model's code take it?
 
-A position sees its own block both ways and all blocks before it. Blocks of N positions are counted from the
-canvas's first column, prompt included (Arriola et al., Block Diffusion, arXiv:2503.09573; SDAR, LLaDA2 and
-Fast-dLLM v2 generate so).
+A position sees its own block in both directions, and all blocks before it. Blocks of N positions are counted
+from the canvas's first column, prompt included (Arriola et al., Block Diffusion, arXiv:2503.09573; SDAR,
+LLaDA2 and Fast-dLLM v2 generate so).
 
-Shapes: b rows, L positions, V vocabulary. Not here: how long a model's blocks are (`traits`), models that see
+Shapes: b rows, L positions, V vocabulary. Not here: the block length of a model (`traits`), models that see
 the whole canvas (`probe`).
 """
 
@@ -21,38 +20,38 @@ from torch import Tensor
 
 from .probe import LENGTH, ROUNDING, Probed, changed, distance, ordinary_ids
 
-# `seen [b, 1, L, L]` bool and a dtype, to what a model's code wants to be given.
+# Takes `seen [b, 1, L, L]` bool and a dtype. Returns the mask in the form that a model's code takes.
 MaskForm = Callable[[Tensor, torch.dtype], Tensor]
 
 
 def as_truth(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """True where a position is seen: what torch's own attention takes."""
+    """True where a position is seen. torch's own attention takes this form."""
     return seen
 
 
 def as_scores(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """What is added to attention scores: 0 where a position is seen, the lowest number elsewhere (LLaDA2,
-    transformers' eager code).
+    """An addend for attention scores: 0 where a position is seen, the lowest number elsewhere. LLaDA2 and
+    transformers' eager code take this form.
     """
     return torch.where(seen, 0.0, torch.finfo(dtype).min).to(dtype)
 
 
 def as_weights(seen: Tensor, dtype: torch.dtype) -> Tensor:
-    """1 where a position is seen, 0 elsewhere: for code that turns it into scores itself (transformers' older
-    eager code).
+    """1 where a position is seen, 0 elsewhere. transformers' older eager code takes this form and makes
+    scores of it.
     """
     return seen.to(dtype)
 
 
-# Scores come last: code that makes scores of weights would hide the same with them, and lose all others in
-# rounding.
+# Scores come last. Code that turns weights into scores would hide the right positions with them too, but
+# would lose the other scores in rounding.
 FORMS: tuple[MaskForm, ...] = (as_truth, as_weights, as_scores)
 
 
 @dataclass(frozen=True, slots=True)
 class BlockMask:
-    """`filled [b, L]` (bool) as a mask of a block-causal model. No row of it is empty: every block sees the
-    first one.
+    """The mask of a block-causal model for `filled [b, L]` (bool). No row of it is empty: every block sees
+    the first block.
     """
 
     block_length: int
@@ -74,13 +73,13 @@ def probe_blocks(
     device: torch.device,
     block_length: int,
 ) -> Probed:
-    """Which form of mask makes this model see its blocks; without any, a model may do so by itself. Raises
-    what the model raises.
+    """Find the form of mask with which this model sees its blocks. Some models need no mask. Raises the
+    errors of the model.
     """
-    wanted = max(LENGTH, 2 * block_length)
+    target = max(LENGTH, 2 * block_length)
     ordinary = ordinary_ids(vocab_size, avoid)
     row = torch.tensor(
-        [[ordinary[at * 7 % len(ordinary)] for at in range(min(context or wanted, wanted))]], device=device
+        [[ordinary[at * 7 % len(ordinary)] for at in range(min(context or target, target))]], device=device
     )
     dtype = next(iter(model.parameters())).dtype
     tried: list[tuple[float, Probed]] = []
@@ -88,7 +87,7 @@ def probe_blocks(
     for mask in (*(BlockMask(block_length, form, dtype) for form in FORMS), None):
         try:
             leak, size = _leak(model, row, mask, block_length, ordinary)
-        # Not a form that this code takes.
+        # The code does not take this form.
         except Exception as error:
             refused.append(error)
             continue
@@ -103,24 +102,24 @@ def probe_blocks(
 def _leak(
     model: Any, row: Tensor, mask: BlockMask | None, block_length: int, ordinary: Sequence[int]
 ) -> tuple[float, int]:
-    """What the first block hears that it must not, as a share of what it hears of its own last id; and how
-    many logits there are.
+    """How much the first block depends on later positions, relative to its dependence on its own last id; and
+    the number of logits.
 
-    It must not hear of what comes after it, nor of its last id where that is padding. Endless where that id,
-    shown, is not heard of at both ends of the canvas. A mask that is taken for something else may hide much,
-    and what is hidden may round differently where a model sorts its rows (mixtures of experts): the form that
-    leaks least is the right one.
+    The first block must not depend on later positions, nor on its last id where that id is padding. The
+    result is infinite where a shown last id does not change the logits at both ends of the canvas. Code that
+    misreads the form of a mask may still hide much. Hidden positions may change rounding where a model sorts
+    its rows (mixtures of experts). So the form with the smallest leak is the right one.
     """
     end, length = min(block_length, row.shape[1]), row.shape[1]
 
     def logits(ids: Tensor, filled: int = length) -> Tensor:
-        given = (
+        keywords = (
             {}
             if mask is None
             else {"attention_mask": mask((torch.arange(length, device=ids.device) < filled).unsqueeze(0))}
         )
-        found: Tensor = model(input_ids=ids, **given).logits
-        return found
+        result: Tensor = model(input_ids=ids, **keywords).logits
+        return result
 
     alone, inside, after = (
         logits(row),
@@ -134,5 +133,5 @@ def _leak(
     if mask is not None and end > 1:
         padded, other = logits(row, end - 1), logits(changed(row, end - 1, ordinary, length), end - 1)
         leaks.append(distance(padded[:, : end - 1], other[:, : end - 1]))
-    # Weights that are no numbers are told when they show, by what decodes.
+    # NaN weights are reported later, by the decoder, when they show in the logits.
     return 0.0 if math.isnan(sum(leaks)) else sum(leaks) / distance(inside[:, :end], alone[:, :end]), size

@@ -1,10 +1,10 @@
-"""A prompt in a model's chat template: text that the template, a program that comes with the model, makes of
-it in bounded time.
+"""How is a prompt put into the model's chat template, in bounded time? A template is a program from the
+model's folder.
 
-It runs in a process of its own, which is ended when it takes too long; the process is kept for the next
-prompt.
+The template runs in a process of its own, which is stopped at the time limit. The process is reused for the
+next prompt.
 
-Not here: what a template sees (`template_process`).
+Not here: the variables of a template (`template_process`).
 """
 
 from __future__ import annotations
@@ -29,16 +29,16 @@ START_LIMIT = 60.0
 
 
 class TemplateFailedError(Exception):
-    """Why a template gave no text."""
+    """The template gave no text. The message says why."""
 
 
 def in_template(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
-    """The text that the model is to go on with. Raises `TemplateFailedError`, and whatever a tokenizer of the
-    model's own code raises.
+    """The text that the model continues. Raises `TemplateFailedError`, and the errors of a tokenizer with
+    remote code.
     """
     from transformers import PreTrainedTokenizerBase
 
-    # Another one is code that was trusted, and may need no template.
+    # A tokenizer of another class is trusted code, and may need no template.
     if (
         type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template
         or not sys.executable
@@ -59,18 +59,18 @@ def in_template(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
 
 
 class _Process:
-    """The process, started when it is first needed, and again where it had to be ended."""
+    """The process that renders. It starts at the first prompt, and again after it was stopped."""
 
     def __init__(self) -> None:
         self._running: subprocess.Popen[str] | None = None
-        self._owner = 0  # a copy of this process made by `fork` has no right to the pipes of the first
+        self._owner = 0  # after `fork`, the copy of this process must not use the pipes of the original
         self._lock = threading.Lock()
 
     def rendered(self, template: str, values: Mapping[str, Any]) -> str:
         line = json.dumps({"template": template, "values": values}, default=str)
         with self._lock:
             begun = time.monotonic()
-            answer = self._asked(line, TIME_LIMIT)
+            answer = self._request(line, TIME_LIMIT)
         if answer is None:
             late = time.monotonic() - begun >= TIME_LIMIT
             raise TemplateFailedError(
@@ -83,15 +83,15 @@ class _Process:
         return str(answer["text"])
 
     def end(self) -> None:
-        """End the process; the next rendering starts another one."""
+        """Stop the process. The next rendering starts a new one."""
         running, self._running = self._running, None
         if running is not None and self._owner == os.getpid():
             running.kill()
             with suppress(OSError, ValueError):
                 running.communicate()
 
-    def _asked(self, line: str, limit: float) -> dict[str, Any] | None:
-        """The answer of the process; None where it gave none and was stopped."""
+    def _request(self, line: str, limit: float) -> dict[str, Any] | None:
+        """The answer of the process. None where it gave none and was stopped."""
         if self._running is None or self._owner != os.getpid() or self._running.poll() is not None:
             self.end()
             self._start()
@@ -112,14 +112,14 @@ class _Process:
         late = threading.Timer(limit, running.kill)
         late.start()
         try:
-            said = running.stdout.readline()
-        except BaseException:  # Ctrl-C: what it answers later would be taken for an answer to the next
+            reply = running.stdout.readline()
+        except BaseException:  # Ctrl-C: a late answer would be taken for the answer to the next prompt
             self.end()
             raise
         finally:
             late.cancel()
         try:
-            answer: dict[str, Any] = json.loads(said)
+            answer: dict[str, Any] = json.loads(reply)
         except ValueError:
             self.end()
             return None
@@ -127,9 +127,9 @@ class _Process:
 
     def _start(self) -> None:
         places = [
-            str(Path(str(found.origin)).parent.parent)
+            str(Path(str(spec.origin)).parent.parent)
             for name in ("jinja2", "markupsafe")
-            if (found := importlib.util.find_spec(name))
+            if (spec := importlib.util.find_spec(name))
         ]
         command = [sys.executable, "-I", "-S", str(Path(template_process.__file__)), *dict.fromkeys(places)]
         self._running = subprocess.Popen(

@@ -1,7 +1,8 @@
-"""What decoding needs of a model: a callable from ids to logits, with a mask id and a vocabulary size."""
+"""What does decoding need of a model? A callable from ids to logits, a mask id and a vocabulary size."""
 
 from __future__ import annotations
 
+import functools
 import re
 from collections.abc import Sequence
 from typing import Any, Protocol, runtime_checkable
@@ -17,16 +18,27 @@ from ..spelling import option, reads_flags
 class Denoiser(Protocol):
     """Any callable `ids [b, L] int64 -> logits [b, L, V]` with these two attributes.
 
-    Optional attributes: `eos_id` (decoding of a row stops at it); `pads = True` (rows of mixed lengths come
-    in one call, `denoiser(ids, lengths=[b])`, each padded on the right); `selects_columns = True` (it may be
-    called for the logits of some columns, each row its own: `denoiser(ids, columns=[b, W] int64) -> [b, W,
-    V]`, those that the whole call has there); `kv_cache(rows, length)` (a `kv_cache.KVCache`, with which a
-    part of the canvas can be fed); `block_length` of a block-causal model, where a position sees its own
-    block both ways and those before it, blocks counted from the first column of the canvas; `device`;
-    `max_length` (prompt and generation); `gen_length` (what the model is usually asked for); `encode(text) ->
-    ids` and `decode_text(ids) -> text`, for texts with gaps `encode_gaps(text) -> ids` and `filled(text, ids)
-    -> text`. A plain callable is only ever called with `[b, len(prompt) + gen_length]`, rows of one prompt
-    length together.
+    Optional attributes:
+
+    `eos_id`: decoding of a row stops at it. `max_length`: prompt and generated tokens. `gen_length`: default
+    number of tokens to generate. `device`.
+
+    `pads = True`: one call takes rows of mixed lengths, `denoiser(ids, lengths=[b])`. Each row is padded on
+    the right.
+
+    `selects_columns = True`: one call returns the logits of some columns, chosen per row: `denoiser(ids,
+    columns=[b, W] int64) -> [b, W, V]`. They equal the logits of the whole call at these columns.
+
+    `kv_cache(rows, length)`: returns a `kv_cache.KVCache`, which takes a part of the canvas as input.
+
+    `block_length`: the model is block-causal. A position sees its own block in both directions, and the
+    blocks before it. Blocks are counted from the first column of the canvas.
+
+    `encode(text) -> ids` and `decode_text(ids) -> text`; for texts with gaps `encode_gaps(text) -> ids` and
+    `filled(text, ids) -> text`.
+
+    A plain callable is only called with `[b, len(prompt) + gen_length]`, and only with prompts of one length
+    together.
     """
 
     mask_id: int
@@ -35,32 +47,36 @@ class Denoiser(Protocol):
     def __call__(self, ids: Tensor) -> Tensor: ...
 
 
-# Optional attributes whose names have changed; the former ones work until version 0.3.
+# Optional attributes whose names have changed. The former names work until version 0.3.
 FORMER = {"pads": "padding", "selects_columns": "chooses", "kv_cache": "kept"}
 
 
 def capability(denoiser: Any, name: str) -> Any:
-    """An optional attribute of a denoiser, `None` if it has none; under its former name, with a
+    """An optional attribute of a denoiser; `None` where it has none. A former name gives a
     `DeprecationWarning`.
     """
     if hasattr(denoiser, name):
         return getattr(denoiser, name)
     value = getattr(denoiser, FORMER[name], None)
     if value is not None:
-        warn_of_former(FORMER[name], name)
+        _warn_once(type(denoiser).__qualname__, name)
     return value
 
 
+@functools.lru_cache(maxsize=128)
+def _warn_once(kind: str, name: str) -> None:
+    # Decoding asks for a capability in every forward.
+    warn_of_former(FORMER[name], name)
+
+
 def columns_keyword(denoiser: Any) -> str:
-    """How a denoiser that selects columns calls them in a call: `columns`, or `at` where it has the former
-    names.
-    """
+    """The keyword for columns in a call of this denoiser: `columns`, or `at` where it has the former names."""
     return "columns" if hasattr(denoiser, "selects_columns") or not hasattr(denoiser, "chooses") else "at"
 
 
 def kv_cache_of(denoiser: Any, rows: int, length: int) -> Any:
-    """A KV cache for so many rows of so many columns, `None` where the denoiser has none. Raises what the
-    denoiser raises.
+    """A KV cache for `rows` rows of `length` columns; `None` where the denoiser has none. Raises the errors
+    of the denoiser.
     """
     make = capability(denoiser, "kv_cache")
     if make is None:
@@ -69,7 +85,7 @@ def kv_cache_of(denoiser: Any, rows: int, length: int) -> Any:
 
 
 class _FormerCache:
-    """A KV cache with the former names of its method and keyword."""
+    """Wraps a KV cache that has the former names of its method and keyword."""
 
     def __init__(self, cache: Any) -> None:
         self.cache, self.store = cache, cache.keep
@@ -79,15 +95,15 @@ class _FormerCache:
 
 
 def require_denoiser(denoiser: Any) -> None:
-    """Raise `UsageError` (E0408) for something that cannot denoise."""
+    """Raise `UsageError` (E0408) for an object that is not a denoiser."""
     lacking = [
         name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")
     ]
     if not callable(denoiser):
         message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
-        given = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
+        example = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
         raise UsageError(
-            Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({given})`")
+            Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({example})`")
         )
     if not lacking:
         _require_ids_that_fit(denoiser)
@@ -137,24 +153,24 @@ def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length
 
 
 def memory_ran_out(error: BaseException) -> bool:
-    """Whether this is how torch, on some device, or Python says that memory does not suffice."""
-    said = re.search(
+    """Whether the error means that memory ran out: in torch on any device, or in Python."""
+    match = re.search(
         r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE
     )
-    return isinstance(error, MemoryError) or said is not None
+    return isinstance(error, MemoryError) or match is not None
 
 
 def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnostic | None:
-    """Why a prompt of this many tokens does not fit, if it does not."""
-    most: int | None = getattr(denoiser, "max_length", None)
-    if most is None or prompt_length + gen_length <= most:
+    """Why a prompt of this many tokens does not fit. None where it fits."""
+    limit: int | None = getattr(denoiser, "max_length", None)
+    if limit is None or prompt_length + gen_length <= limit:
         return None
-    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {most} the model takes"
-    fits = most - prompt_length
+    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {limit} the model takes"
+    fits = limit - prompt_length
     help_ = (
-        f"shorten the prompt to fewer than {most} tokens"
+        f"shorten the prompt to fewer than {limit} tokens"
         if gen_length
-        else f"shorten the text, or its gaps, to {most} tokens"
+        else f"shorten the text, or its gaps, to {limit} tokens"
     )
     if fits > 0:
         help_ = f"generate less: {option('gen_length', fits)}"

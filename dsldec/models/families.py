@@ -1,7 +1,6 @@
-"""Which families of models there are: how a configuration tells them, how each is loaded, what its logits
-speak of.
+"""Which families of models can denoise? How a configuration shows the family, and how each family is loaded.
 
-Not here: loading (`loading`), ids and lengths (`traits`). A configuration says all this; no code of a model
+Not here: loading (`loading`), ids and lengths (`traits`). The configuration is enough; no code of a model
 runs for it.
 """
 
@@ -14,8 +13,8 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 
-Config = Mapping[str, Any]  # what `config.json` holds
-# What configurations call the length of blocks: SDAR, block diffusion generally, Fast-dLLM v2.
+Config = Mapping[str, Any]  # the content of `config.json`
+# Names of the block length in configurations: SDAR, block diffusion in general, Fast-dLLM v2.
 BLOCK_NAMES = ("block_length", "block_size", "bd_size")
 SDAR_MASKS = ((151936, 151669),)
 MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last of XLM and FlauBERT
@@ -23,12 +22,12 @@ MASKED_HEADS = ("ForMaskedLM", "ForPreTraining", "WithLMHeadModel")  # the last 
 
 @dataclass(frozen=True, slots=True)
 class Family:
-    """A kind of model that can denoise. `auto`: the Auto classes it may be loaded by, the best first.
+    """A kind of model that can denoise. `auto`: the Auto classes that may load it, the best one first.
 
-    `shift_logits`: its logits at a position speak of the next one. `masks`: MASK ids by size of the
-    vocabulary, for models whose files do not say theirs. `block_causal`: it sees its own block both ways and
-    those before it; `block_length` is then what is known of models whose files do not say. `stock`: the model
-    type of transformers' own that computes the same.
+    `shift_logits`: the logits at position i predict position i + 1. `masks`: MASK ids by vocabulary size, for
+    models whose files give none. `block_causal`: a position sees its own block in both directions, and the
+    blocks before it; `block_length` is then the length for models whose files give none. `stock`: the model
+    type in transformers that computes the same.
     """
 
     name: str
@@ -43,16 +42,16 @@ class Family:
 
 @dataclass(frozen=True, slots=True)
 class Declined:
-    """A kind of model that would be decoded wrongly, or not at all, and what to say of it."""
+    """A kind of model that dsldec cannot decode, or would decode wrongly, with the reason."""
 
     is_one: Callable[[Config], bool]
-    what: str
+    reason: str
     help: str
 
 
 def _names(config: Config) -> list[str]:
-    """The class that the weights were saved from; where none is named, the one transformers has for the model
-    type.
+    """The class that the weights were saved from. Where none is named, the class that transformers has for
+    the model type.
     """
     if names := config.get("architectures"):
         return list(names)
@@ -62,12 +61,14 @@ def _names(config: Config) -> list[str]:
     )
 
     tables = (MODEL_FOR_MASKED_LM_MAPPING_NAMES, MODEL_FOR_CAUSAL_LM_MAPPING_NAMES)
-    known: list[str] = [table[config["model_type"]] for table in tables if config.get("model_type") in table]
-    return known[:1]
+    classes: list[str] = [
+        table[config["model_type"]] for table in tables if config.get("model_type") in table
+    ]
+    return classes[:1]
 
 
 def _named(pattern: str) -> Callable[[Config], bool]:
-    """Whether the model type, or a class, has such a name."""
+    """Whether the model type or a class has such a name."""
     return lambda config: any(
         re.search(pattern, word, re.IGNORECASE)
         for word in (str(config.get("model_type", "")), *_names(config))
@@ -89,7 +90,7 @@ def _has_causal_head(config: Config) -> bool:
     )
 
 
-def _says_its_blocks(config: Config) -> bool:
+def _gives_its_blocks(config: Config) -> bool:
     return (
         config.get("is_causal") is False
         and _has_causal_head(config)
@@ -98,11 +99,11 @@ def _says_its_blocks(config: Config) -> bool:
 
 
 def stock_of(config: Config) -> str | None:
-    """The model type of transformers' own whose code stands in for that of the makers."""
+    """The model type in transformers whose code replaces the authors' code."""
     return next((family.stock for family in FAMILIES if family.is_one(config)), None)
 
 
-# The first that fits is told.
+# The first match is reported.
 DECLINED = (
     Declined(
         lambda config: bool(config.get("is_encoder_decoder")),
@@ -131,11 +132,11 @@ DECLINED = (
     ),
 )
 
-# Recognised from the top; the ids and block lengths are those of the published configurations and of their
-# authors' programs. SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) is
-# Qwen3 to the name of every weight, norms of queries and keys included; SDAR-MoE is Qwen3-MoE likewise (as
-# its authors' engine and SGLang build it). Fast-dLLM v2 (modeling.py beside its weights) is Qwen2. All three
-# only have another mask, which is given here, so their own code is not run.
+# Matched from the top. Ids and block lengths come from the published configurations and from their authors'
+# programs. SDAR (JetAstra/SDAR, training/model/*/modeling_sdar.py; TraDo is trained from it) has exactly the
+# weights of Qwen3, norms of queries and keys included. SDAR-MoE equals Qwen3-MoE (its authors' engine and
+# SGLang build it so). Fast-dLLM v2 (modeling.py beside its weights) is Qwen2. All three only use another
+# mask. dsldec supplies that mask, so their own code does not run.
 FAMILIES = (
     Family(
         "SDAR-MoE", _named(r"sdar_?moe"), ("AutoModelForCausalLM",),
@@ -156,16 +157,18 @@ FAMILIES = (
     Family("Dream", _named(r"^dream"), ("AutoModel", "AutoModelForCausalLM"), shift_logits=True, masks=((152064, 151666),)),
     Family("LLaDA", _named(r"^llada"), ("AutoModel", "AutoModelForCausalLM"), masks=((126464, 126336), (157184, 156895))),
     Family("own code", _own_code, ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModel")),
-    Family("block-causal decoder", _says_its_blocks, ("AutoModelForCausalLM",), block_causal=True),
+    Family("block-causal decoder", _gives_its_blocks, ("AutoModelForCausalLM",), block_causal=True),
     Family("masked language model", _has_masked_head, ("AutoModelForMaskedLM",)),
     Family("decoder that sees both sides", _has_causal_head, ("AutoModelForCausalLM",)),
 )  # fmt: skip
 
 
 def family_of(config: Config, name: str) -> Family:
-    """The family of the model with this configuration. Raises `UsageError` (E0405) for what cannot denoise."""
+    """The family of the model with this configuration. Raises `UsageError` (E0405) for a model that cannot
+    denoise.
+    """
     for declined in DECLINED:
         if declined.is_one(config):
             is_a = next(iter(_names(config)), config.get("model_type") or "no known class")
-            raise UsageError(Diagnostic("E0405", f"`{name}` ({is_a}) {declined.what}", help=declined.help))
+            raise UsageError(Diagnostic("E0405", f"`{name}` ({is_a}) {declined.reason}", help=declined.help))
     return next(family for family in FAMILIES if family.is_one(config))

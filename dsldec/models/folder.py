@@ -1,7 +1,7 @@
 """Can the files of a model's folder be read, before transformers reads them?
 
-transformers opens what it finds and reads it whole: a named pipe would stall it, an endless file or JSON that
-is nested deep end it. Not here: what the files say (`loading`), or the numbers of the weights.
+transformers opens every file that it knows and reads it whole. A named pipe would block it. An endless file,
+or deeply nested JSON, would crash it. Not here: the content of the files (`loading`), and the weights.
 """
 
 from __future__ import annotations
@@ -14,19 +14,19 @@ from typing import Any
 from ..files import LARGEST_CONFIG, LARGEST_TOKENIZER, NotJSON, Unreadable, opened, read_json, read_text
 
 CONFIG = "config.json"
-# What transformers reads of a folder by its name, the code that it runs where that is trusted, and the
-# weights.
+# Files that transformers reads by name, code that it runs where that is trusted, and weights.
 JSON = (
     CONFIG, "generation_config.json", "tokenizer_config.json", "special_tokens_map.json", "added_tokens.json", "chat_template.json",
     "processor_config.json", "preprocessor_config.json", "adapter_config.json",
 )  # fmt: skip
 LARGE_JSON = ("tokenizer.json", "tokenizer.*.json", "vocab.json", "*.index.json")
 TEXT = ("chat_template.jinja", "additional_chat_templates/*.jinja", "*.py")
-OURS = "modeling_dsldec.py"  # `dsldec export-hf` puts it there, or judges what stands in its place; nothing here reads it
+# `dsldec export-hf` writes it, or judges a file of that name; nothing here reads it
+OURS = "modeling_dsldec.py"
 LARGE_TEXT = ("vocab.txt", "merges.txt")
 BYTES = ("*.safetensors", "*.bin", "*.model")
-# The most that a configuration may say of these: far more than any model has, and few enough to be built
-# without its numbers.
+# Upper bounds for sizes in a configuration. No model has more, and a model of these sizes can be built
+# without its weights.
 MOST = {
     "vocab_size": 2**31, "hidden_size": 2**24, "d_model": 2**24, "intermediate_size": 2**28, "num_attention_heads": 2**16,
     "n_heads": 2**16, "num_hidden_layers": 4096, "n_layers": 4096,
@@ -34,13 +34,11 @@ MOST = {
 
 
 class UnfitFile(Exception):
-    """A file of the folder cannot be read; the text is a sentence: which, and why."""
+    """A file of the folder cannot be read. The text is a sentence with the file and the reason."""
 
 
 def require_readable(folder: Path) -> None:
-    """Raises `UnfitFile` for the first file that transformers might read and cannot, or not in bounded time
-    and memory.
-    """
+    """Raise `UnfitFile` for the first file that transformers cannot read in bounded time and memory."""
     for file in _files(folder, (*JSON, *LARGE_JSON)):
         _read(file, LARGEST_CONFIG if file.name in JSON else LARGEST_TOKENIZER, as_json=True)
     for file in _files(folder, (*TEXT, *LARGE_TEXT)):
@@ -60,27 +58,27 @@ def config_of(folder: Path) -> dict[str, Any]:
 
 
 def require_sizes(config: Mapping[str, Any], name: str) -> None:
-    """Raises `UnfitFile` for a size that no model has. transformers itself reports values that are no
+    """Raise `UnfitFile` for a size that no model has. transformers itself reports values that are not
     numbers.
     """
-    for field, most in MOST.items():
+    for field, limit in MOST.items():
         size = config.get(field)
-        if isinstance(size, int) and not 1 <= size <= most:
+        if isinstance(size, int) and not 1 <= size <= limit:
             raise UnfitFile(
-                f"the configuration of `{name}` says `{field}` {size}, and a model has from 1 to {most:,}"
+                f"the configuration of `{name}` says `{field}` {size}, and a model has from 1 to {limit:,}"
             )
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:
     for pattern in patterns:
-        # A link that leads nowhere is no file for transformers either: it says which it misses.
+        # transformers does not see a dangling link either. It reports the missing file itself.
         yield from sorted(
             file for file in folder.glob(pattern) if os.path.exists(file) and not os.path.isdir(file)
         )
 
 
 def _read(file: Path, largest: int, *, as_json: bool) -> Any:
-    """The content of the file; with `largest` 0, the file is only opened."""
+    """The content of the file. With `largest` 0, the file is only opened."""
     try:
         if as_json:
             return read_json(file, largest)

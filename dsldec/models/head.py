@@ -1,12 +1,11 @@
-"""Logits only where they are read: the language-model head of a model is fed some columns of the canvas, not
-all.
+"""How are logits computed only for the columns that a step reads?
 
-The head is the one matrix that grows with the vocabulary; of a canvas a step reads a window. A hook on the
-head picks the hidden states; where a model computes its logits elsewhere (a tied weight without a module, a
-head that wants every position), all of them are computed and picked from: the same logits, later. Which of
-both it is a call of a few tokens tells, once.
+The language-model head is the one matrix that grows with the vocabulary, and a step reads only a window of
+the canvas. A hook on the head selects the hidden states. Some models compute their logits elsewhere (a tied
+weight without a module, a head that needs every position). Then all logits are computed and selected
+afterwards: the same logits, in more time. One call with a few tokens shows which case holds.
 
-Shapes: b rows, L positions of the canvas, W of them chosen, D hidden size, V vocabulary.
+Shapes: b rows, L positions of the canvas, W selected columns, D hidden size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -17,8 +16,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-PROBED = 8  # positions of the call that tells
-# Of the largest logit: a product of fewer rows may be summed in another order.
+PROBED = 8  # positions of the probe call
+# Relative to the largest logit. A product of fewer rows may be summed in another order.
 ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-4}
 ROUNDING_OF_HALVES = 3e-2
 
@@ -26,8 +25,8 @@ Pick = Callable[[Tensor], Tensor]
 
 
 class Head:
-    """A model, called for chosen columns. `picks`: whether they are picked before its head; None while that
-    was not asked.
+    """A model, called for selected columns. `picks`: whether columns are selected before the head; None
+    before the probe call.
     """
 
     def __init__(self, model: Any, picks: bool | None = None) -> None:
@@ -35,47 +34,47 @@ class Head:
 
     def __call__(self, ids: Tensor, at: Tensor, **how: Any) -> Tensor:
         """Logits `[b, W, V]` of `ids [b, L]` at the columns `at [b, W]`."""
-        self.ask(ids)
+        self.probe(ids)
         if self.picks:
             try:
-                return self.fed(ids, lambda states: picked(states, at), **how)
-            except NotMetError:
+                return self.pick_states(ids, lambda states: picked(states, at), **how)
+            except HeadNotCalled:
                 self.picks = False
         return picked(self.model(input_ids=ids, **how).logits, at)
 
-    def fed(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
-        """Logits of what `pick` makes of the hidden states `[b, L, D]`. Raises `NotMetError` where the head
-        is not what gives them.
+    def pick_states(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
+        """Logits of `pick(hidden states [b, L, D])`. Raises `HeadNotCalled` where the logits do not come from
+        the head.
         """
-        layer, met = _layer(self.model), 0
+        layer, calls = _layer(self.model), 0
 
-        def hook(_: Any, given: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            nonlocal met
+        def hook(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+            nonlocal calls
             if (
-                not given
-                or not isinstance(given[0], Tensor)
-                or given[0].dim() != 3
-                or given[0].shape[:2] != ids.shape
+                not inputs
+                or not isinstance(inputs[0], Tensor)
+                or inputs[0].dim() != 3
+                or inputs[0].shape[:2] != ids.shape
             ):
                 return None
-            met += 1
-            return (pick(given[0]), *given[1:])
+            calls += 1
+            return (pick(inputs[0]), *inputs[1:])
 
         if layer is None:
-            raise NotMetError
+            raise HeadNotCalled
         handle = layer.register_forward_pre_hook(hook)
         try:
             logits: Tensor = self.model(input_ids=ids, **how).logits
         finally:
             handle.remove()
-        if met != 1:
-            raise NotMetError
+        if calls != 1:
+            raise HeadNotCalled
         return logits
 
     @torch.inference_mode()
-    def ask(self, ids: Tensor) -> None:
-        """Feed some of these ids, once: the last column, then the first; a head that is not fed so, or minds
-        the order, shows.
+    def probe(self, ids: Tensor) -> None:
+        """Probe the head once with a few ids: the last column, then the first. The result shows whether the
+        head is called, and whether it depends on the order.
         """
         if self.picks is not None or ids.shape[1] < 2:
             return
@@ -83,16 +82,16 @@ class Head:
         at = torch.tensor([[ids.shape[1] - 1, 0]], device=ids.device)[:, : ids.shape[1] - 1]
         expected = picked(self.model(input_ids=ids).logits, at)
         try:
-            given = self.fed(ids, lambda states: picked(states, at))
-        # Code that wants all positions raises whatever it likes, and is called with all of them from now on.
+            computed = self.pick_states(ids, lambda states: picked(states, at))
+        # Code that needs all positions may raise any error. From now on it is called with all positions.
         except Exception:
             self.picks = False
         else:
-            self.picks = given.shape == expected.shape and near(given, expected)
+            self.picks = computed.shape == expected.shape and near(computed, expected)
 
 
-class NotMetError(Exception):
-    """The head was not called once with the hidden states of the canvas."""
+class HeadNotCalled(Exception):
+    """The head was not called exactly once with the hidden states of the canvas."""
 
 
 def picked(states: Tensor, at: Tensor) -> Tensor:
@@ -100,15 +99,15 @@ def picked(states: Tensor, at: Tensor) -> Tensor:
     return states.gather(1, at.unsqueeze(-1).expand(-1, -1, states.shape[-1]))
 
 
-def near(given: Tensor, expected: Tensor) -> bool:
-    """Whether two computations of the same logits differ by no more than rounding."""
+def near(computed: Tensor, expected: Tensor) -> bool:
+    """Whether two computations of the same logits differ only by rounding."""
     bound = ROUNDING.get(expected.dtype, ROUNDING_OF_HALVES) * float(expected.abs().max())
-    return bool((given - expected).abs().max() <= bound)
+    return bool((computed - expected).abs().max() <= bound)
 
 
 def _layer(model: Any) -> Any:
     try:
         return model.get_output_embeddings()
-    # Code of a model's own may lack it, or leave it to be written.
+    # Remote code may lack the method, or leave it unimplemented.
     except (AttributeError, NotImplementedError):
         return None

@@ -1,9 +1,9 @@
-"""A name on a hub to what can be read: the name, or the folder of the cache where the hub does not answer.
+"""Is a hub's name reachable? If the hub does not answer, its folder in the cache is used.
 
-The hub is asked once, and for a few seconds, before transformers asks it for each file and tries each again
-five times.
+One request with a short timeout is made first. transformers would otherwise send a request for each file, and
+retry each five times.
 
-Not here: what is read (`loading`).
+Not here: reading the files (`loading`).
 """
 
 from __future__ import annotations
@@ -17,18 +17,20 @@ from ..diagnostics import Diagnostic, UsageError
 
 log = logging.getLogger("dsldec")
 
-PATIENCE = 5.0  # seconds for the one question
+PATIENCE = 5.0  # seconds for the one request
 HELP = "give the folder of a model on this machine, or `owner/name` of one on a hub that can be reached"
 
 
 def is_hub_name(name: str) -> bool:
-    """`owner/model`; anything else can only be a folder, and asking a hub for it would take long to fail."""
+    """Whether the name has the form `owner/model`. Any other name is a folder; a request for it would fail
+    slowly.
+    """
     return re.fullmatch(r"\w[\w.-]*/\w[\w.-]*", name) is not None
 
 
 def reachable(name: str) -> str:
-    """The name, where the hub answers; else the folder that it was downloaded to. Raises `UsageError` (E0405)
-    where there is neither.
+    """The name, where the hub answers; else the folder in the cache. Raises `UsageError` (E0405) where
+    neither exists.
     """
     why = _why_not(name)
     if why is None:
@@ -42,8 +44,8 @@ def reachable(name: str) -> str:
     return str(folder)
 
 
-def told(error: BaseException, name: str) -> Diagnostic | None:
-    """The hub's own error, if the hub refused. transformers wraps it in errors of its own."""
+def refusal(error: BaseException, name: str) -> Diagnostic | None:
+    """The hub's own error, if the hub refused. transformers wraps it in its own errors."""
     from huggingface_hub import errors
 
     chain: list[BaseException] = []
@@ -64,7 +66,7 @@ def told(error: BaseException, name: str) -> Diagnostic | None:
 
 
 def _why_not(name: str) -> str | None:
-    """Why the hub is not to be asked, None where it answers, whatever it says."""
+    """Why the hub cannot be used. None where it answers, whatever the answer is."""
     from huggingface_hub import HfApi, constants
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
@@ -78,8 +80,7 @@ def _why_not(name: str) -> str | None:
         return "no model on a hub can have this name"
     except HfHubHTTPError:
         return None
-    # The library that asks is not the same in every version, and each has errors of its own for a network
-    # that is not there.
+    # The HTTP library differs between versions, and each has its own errors for a missing network.
     except Exception:
         return "the hub cannot be reached"
     return None
@@ -89,7 +90,7 @@ def _cached(name: str) -> Path | None:
     from huggingface_hub import try_to_load_from_cache
 
     try:
-        found: Any = try_to_load_from_cache(name, "config.json")
+        path: Any = try_to_load_from_cache(name, "config.json")
     except (ValueError, OSError):
         return None
-    return Path(found).parent if isinstance(found, str) else None
+    return Path(path).parent if isinstance(path, str) else None

@@ -1,8 +1,8 @@
-"""A Hugging Face model that sees both sides, of the canvas or of its block, as a denoiser; the embedded model
-is one like any other.
+"""How does a Hugging Face model become a denoiser? It sees the whole canvas or its block; the embedded model
+is no exception.
 
-Not here: how decoding uses a denoiser (`runtime`), what a model is and how it is loaded (`families`,
-`loading`), what is asked of it (`probe`). Remote code runs only when the caller says so.
+Not here: decoding (`runtime`), families and loading (`families`, `loading`), probing (`probe`). Remote code
+runs only when the caller allows it.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ from .loading import (
     already_loaded,
     device_of,
     dtype_of,
-    memory_told,
+    memory_diagnosed,
     opened,
     require_kinds,
     require_name,
@@ -50,14 +50,14 @@ log = logging.getLogger("dsldec")
 
 
 class HuggingFaceDenoiser:
-    """A model that gives a logit for every id at every position, and its tokenizer, as a denoiser.
+    """A model with a logit for every id at every position, and its tokenizer, as a denoiser.
 
-    `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right and hidden by the
-    attention mask, so that every row keeps its own positions; `mask=None` is for a model that heeds none,
-    whose rows come by length. `shift_logits`: the model's logits at a position speak of the next one. An
-    answer ends at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template.
-    `block_length`: of a block-causal model, whose `mask` is then a `BlockMask`. `never`: ids that are not
-    written, those without a token: their logits are -inf.
+    `ids [b, L] -> logits [b, L, V]`. Rows of mixed lengths are padded on the right. The attention mask hides
+    the padding, so every row keeps its own positions. `mask=None`: the model ignores masks, and a call takes
+    rows of one length only. `shift_logits`: the logits at position i predict position i + 1. An answer ends
+    at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template. `block_length`:
+    the model is block-causal, and `mask` is a `BlockMask`. `never`: ids without a token; their logits are
+    -inf, so they are never written. `ends` is the former name of `stop_ids`.
     """
 
     selects_columns = True
@@ -79,7 +79,11 @@ class HuggingFaceDenoiser:
         raw: bool = False,
         block_length: int | None = None,
         never: Sequence[int] = (),
+        ends: Sequence[int] | None = None,
     ) -> None:
+        if ends is not None:
+            warn_of_former("ends", "stop_ids")
+            stop_ids = ends
         self.model = model
         self.head = Head(model)
         self.tokenizer = tokenizer
@@ -100,7 +104,7 @@ class HuggingFaceDenoiser:
         self.block_length = block_length
         self._hook: dict[
             str, Any
-        ] = {}  # the class of hook that fits this model, or why none does; copies share it
+        ] = {}  # the class of the hook that fits this model, or the reason why none does; copies share it
         self.device: torch.device = next(model.parameters()).device
         self.never: Tensor | None = torch.tensor(sorted(never), device=self.device) if never else None
 
@@ -113,10 +117,10 @@ class HuggingFaceDenoiser:
         *,
         at: Tensor | None = None,
     ) -> Tensor:
-        """Logits `[b, L, V]` of `ids [b, L]`; row i has `lengths[i]` tokens (all of them, if not given).
+        """Logits `[b, L, V]` of `ids [b, L]`. Row i has `lengths[i]` tokens; by default all of them.
 
-        With `columns [b, W]` int64 of each row: `[b, W, V]`, the logits there. `at` is the former name of
-        `columns`.
+        With `columns [b, W]` int64, one list per row: `[b, W, V]`, the logits there. `at` is the former name
+        of `columns`.
         """
         if at is not None:
             warn_of_former("at", "columns")
@@ -136,15 +140,15 @@ class HuggingFaceDenoiser:
         return self.without_never(shifted(logits) if self.shift_logits else logits)
 
     def without_never(self, logits: Tensor) -> Tensor:
-        """Logits `[b, L, V]`, in place, with -inf at the ids that are never written."""
-        # An expanded tensor has one number in many places.
+        """Set the logits `[b, L, V]` to -inf, in place, at the ids that are never written."""
+        # An expanded tensor stores one number for many positions.
         return (
             logits if self.never is None else logits.contiguous().index_fill_(-1, self.never, float("-inf"))
         )
 
     def kv_cache(self, rows: int, length: int) -> KVCache:
-        """Memory for the keys and values of `rows` canvases of at most `length` columns. Raises `UsageError`
-        (E0414) where it cannot be.
+        """A KV cache for `rows` canvases of at most `length` columns. Raises `UsageError` (E0414) where the
+        model allows none.
         """
         return KVCache(self, self._attention_hook, rows, length)
 
@@ -155,8 +159,8 @@ class HuggingFaceDenoiser:
 
     @cached_property
     def _always_masked(self) -> bool:
-        """Whether the model needs a mask where no row is padded: one that is causal between blocks, or that
-        takes ids for padding.
+        """Whether the model needs a mask even where no row is padded: a block-causal model, or one that
+        infers padding from the ids.
         """
         if self.block_length is not None:
             return True
@@ -171,7 +175,7 @@ class HuggingFaceDenoiser:
             raise UsageError(self._hook["refused"])
         if "kind" not in self._hook:
             try:
-                plain = copy.copy(self)  # -inf is no number that two calls could be compared by
+                plain = copy.copy(self)  # two calls cannot be compared by -inf
                 plain.never = None
                 self._hook["kind"] = type(attention_hook_of(plain))
             except UsageError as refused:
@@ -180,17 +184,17 @@ class HuggingFaceDenoiser:
         hook: AttentionHook = self._hook["kind"](self.model)
         return hook
 
-    def found_out(self) -> HuggingFaceDenoiser:
-        """The same without its model, all that is found out of it by calling it known: `around` puts it back."""
-        self.head.ask(torch.full((1, 2), self.mask_id, device=self.device))
+    def without_model(self) -> HuggingFaceDenoiser:
+        """A copy without the model, with all results of its probes. `with_model` adds the model again."""
+        self.head.probe(torch.full((1, 2), self.mask_id, device=self.device))
         other = copy.copy(self)
         vars(other)["_always_masked"] = self._always_masked
         vars(other).pop("_attention_hook", None)
         other.model, other.head = None, Head(None, self.head.picks)
         return other
 
-    def around(self, model: Any) -> HuggingFaceDenoiser:
-        """The same with this model."""
+    def with_model(self, model: Any) -> HuggingFaceDenoiser:
+        """A copy with this model."""
         other = copy.copy(self)
         other.model, other.head, other.device = (
             model,
@@ -201,28 +205,28 @@ class HuggingFaceDenoiser:
         return other
 
     def encode(self, text: str) -> list[int]:
-        """A prompt as ids, put into the chat template if the tokenizer has one. Raises `UsageError` (E0409)
-        where that fails.
+        """A prompt as ids, in the chat template if the tokenizer has one. Raises `UsageError` (E0409) where
+        encoding fails.
         """
         self._require_tokenizer()
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
             whole = self._in_template(text)
             return self._ids(whole, add_special_tokens=False)
         ids = self._ids(text)
-        # Tokenizers of encoders close a text, and nothing is to be said after its end.
+        # Tokenizers of encoders close a text with an end token. The model would write nothing after it.
         closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
         return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
 
     def encode_gaps(self, text: str) -> list[int]:
-        """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, as it is: no chat template. Raises `UsageError`
-        (E0409) where it has none.
+        """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, without the chat template. Raises `UsageError`
+        (E0409) where the text has no gap.
         """
         self._require_tokenizer()
         with _reading():
             return infill.encoded(self.tokenizer, self.mask_id, text)
 
     def filled(self, text: str, ids: Sequence[int]) -> str:
-        """A text with its gaps filled, from the ids of `encode_gaps` as they were decoded."""
+        """The text with its gaps filled. `ids` are the decoded ids of `encode_gaps`."""
         return infill.filled(self.tokenizer, self.mask_id, text, ids)
 
     def _ids(self, text: str, **how: Any) -> list[int]:
@@ -237,7 +241,7 @@ class HuggingFaceDenoiser:
     def _in_template(self, text: str) -> str:
         try:
             return in_template(self.tokenizer, [{"role": "user", "content": text}])
-        # A template is a program that comes with the model: it may lack a value, or raise what it likes.
+        # A template is a program from the model's folder: it may lack a value, or raise any error.
         except Exception as error:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
@@ -254,13 +258,13 @@ class HuggingFaceDenoiser:
 
 @contextmanager
 def _reading() -> Iterator[None]:
-    """Inside, a text that a tokenizer cannot read is said in words. Raises `UsageError` (E0409)."""
+    """Inside, an error of the tokenizer becomes a diagnostic. Raises `UsageError` (E0409)."""
     try:
         yield
     except UsageError:
         raise
-    # Rules in a tokenizer's files are programs too: a pattern may never come to an end, or an unknown
-    # character have no token. What its Rust code panics with is not an `Exception`.
+    # Rules in a tokenizer's files are programs too: a pattern may not terminate, or an unknown character may
+    # have no token. A panic of its Rust code is not an `Exception`.
     except BaseException as error:
         if not isinstance(error, Exception) and type(error).__name__ != "PanicException":
             raise
@@ -285,15 +289,21 @@ def from_pretrained(
     block_length: int | None = None,
     all_ids: bool = False,
 ) -> HuggingFaceDenoiser:
-    """A denoiser from a Hugging Face folder or name; the embedded model by default.
+    """Load a denoiser from a Hugging Face folder or name; by default the embedded model.
 
-    Ids, and whether logits at a position speak of the next one (`shift_logits`; so they do in Dream), are
-    found from the model's files unless given. `dtype`: of the weights and logits; `device`: a GPU if there is
-    one; `raw`: no chat template; `block_length`: a position sees its own block of so many and those before
-    it, found in the files of models known to be so; `all_ids`: ids without a token may be written too, which
-    else have the logit -inf. A tokenizer that does not fit is logged (W0402). Raises `UsageError`: E0405
-    where there is no model that sees both sides, no tokenizer, no mask token, or code that is not trusted;
-    E0408 for ids that cannot be right.
+    `mask_id`, `eos_id`: found in the model's files unless given.
+
+    `shift_logits`: the logits at position i predict position i + 1, as in Dream; found in the model's files
+    unless given.
+
+    `block_length`: the model is block-causal with blocks of this many tokens; found in the files of known
+    families unless given.
+
+    `dtype`: of the weights and logits. `device`: default a GPU if there is one. `raw`: use no chat template.
+    `all_ids`: ids without a token may be written too; by default their logits are -inf.
+
+    A tokenizer that does not fit is logged (W0402). Raises `UsageError`. E0405: the model does not see both
+    sides, or has no tokenizer or no mask token, or its code is not trusted. E0408: impossible ids.
     """
     require_name(name_or_path)
     flags = {
@@ -304,13 +314,13 @@ def from_pretrained(
     }
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     kind, place = dtype_of(dtype), device_of(device)
-    found = opened(name_or_path, trust_remote_code)
-    traits = _traits(found, Overrides(mask_id, eos_id, shift_logits, block_length))
-    if block_length is not None and not found.family.block_causal and found.raw.get("block_length") is None:
+    source = opened(name_or_path, trust_remote_code)
+    traits = _traits(source, Overrides(mask_id, eos_id, shift_logits, block_length))
+    if block_length is not None and not source.family.block_causal and source.raw.get("block_length") is None:
         log.info("the model is taken to see one block of %d tokens after the other, as %s says; of a policy's blocks it is %s",
                  block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
-    denoiser = _denoiser(found, with_weights(found, kind, place), traits, raw, all_ids)
-    if not (raw or getattr(found.tokenizer, "chat_template", None)):
+    denoiser = _denoiser(source, with_weights(source, kind, place), traits, raw, all_ids)
+    if not (raw or getattr(source.tokenizer, "chat_template", None)):
         log.info(
             "the tokenizer has no chat template: prompts are given as they are (%s: without this line)",
             option("raw", True),
@@ -330,37 +340,38 @@ def denoiser_of(
     raw: bool = False,
     all_ids: bool = False,
 ) -> HuggingFaceDenoiser:
-    """A denoiser from a model that transformers has loaded already, where it is and as it is.
+    """A denoiser from a model that transformers has loaded already. The model stays on its device and
+    unchanged.
 
-    All is found as by `from_pretrained`, from the model's configurations and the tokenizer, without which
-    prompts are ids. Some forwards are made to see what the model does, so it has to be in `eval` mode. Raises
+    Ids and traits are found as in `from_pretrained`: in the model's configurations and the tokenizer. Without
+    a tokenizer, prompts are ids. A few forwards probe the model, so it must be in `eval` mode. Raises
     `UsageError` as `from_pretrained` does.
     """
-    found = already_loaded(model, tokenizer)
+    source = already_loaded(model, tokenizer)
     flags = {"shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     return _denoiser(
-        found, model, _traits(found, Overrides(mask_id, eos_id, shift_logits, block_length)), raw, all_ids
+        source, model, _traits(source, Overrides(mask_id, eos_id, shift_logits, block_length)), raw, all_ids
     )
 
 
-def _traits(found: Opened, asked: Overrides) -> Traits:
-    """What was found, a MASK id among it."""
-    traits = traits_of(found, asked)
-    require_mask(traits, found.name)
+def _traits(source: Opened, overrides: Overrides) -> Traits:
+    """The traits of the model, with a MASK id."""
+    traits = traits_of(source, overrides)
+    require_mask(traits, source.name)
     return traits
 
 
-def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: bool) -> HuggingFaceDenoiser:
-    blocks = require_block_length(traits, found.family, found.name)
-    probed = _probed(found, model, traits, next(model.parameters()).device)
-    compared = fit_of(found, traits, probed.vocab_size)
+def _denoiser(source: Opened, model: Any, traits: Traits, raw: bool, all_ids: bool) -> HuggingFaceDenoiser:
+    blocks = require_block_length(traits, source.family, source.name)
+    probed = _probed(source, model, traits, next(model.parameters()).device)
+    compared = fit_of(source, traits, probed.vocab_size)
     for warning in compared.warnings(all_ids) if compared is not None else ():
         log.warning("%s", warning)
     denoiser = HuggingFaceDenoiser(
         model,
-        found.tokenizer,
-        require_mask(traits, found.name),
+        source.tokenizer,
+        require_mask(traits, source.name),
         None if traits.eos_id is None else traits.eos_id.value,
         traits.gen_length.value,
         shift_logits=traits.shift_logits.value,
@@ -376,28 +387,30 @@ def _denoiser(found: Opened, model: Any, traits: Traits, raw: bool, all_ids: boo
     return denoiser
 
 
-def _probed(found: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
+def _probed(source: Opened, model: Any, traits: Traits, device: torch.device) -> Probed:
     avoid = {one.value for one in (traits.mask_id, traits.eos_id, traits.pad_id) if one is not None} | set(
         traits.stop_ids
     )
     context = None if traits.context is None else traits.context.value
-    blocks, asked = traits.block_length, (found.config.vocab_size, sorted(avoid), context, device)
+    blocks, arguments = traits.block_length, (source.config.vocab_size, sorted(avoid), context, device)
     try:
-        with memory_told(found.name, next(model.parameters()).dtype, device):
-            probed = probe(model, *asked) if blocks is None else probe_blocks(model, *asked, blocks.value)
+        with memory_diagnosed(source.name, next(model.parameters()).dtype, device):
+            probed = (
+                probe(model, *arguments) if blocks is None else probe_blocks(model, *arguments, blocks.value)
+            )
     except UsageError:
         raise
-    # A model's own code may raise anything; better now, and in words, than in the middle of a run.
+    # A model's own code may raise any error. A diagnostic now is better than a failure during a run.
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         help = "a denoiser is called `model(input_ids=ids, attention_mask=mask)` and returns something with `.logits`"
         raise wrong(
-            f"`{found.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}",
+            f"`{source.name}` ({type(model).__name__}) cannot be called as a denoiser: {type(error).__name__}: {why}",
             help,
         ) from error
     if probed.sees_both_sides:
         return probed
-    is_a = f"`{found.name}` ({type(model).__name__})"
+    is_a = f"`{source.name}` ({type(model).__name__})"
     if blocks is None:
         help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say "
         help += option("block_length", N)

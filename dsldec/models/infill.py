@@ -1,5 +1,5 @@
-"""Texts with gaps: `[MASK]` stands for one masked token, `[MASK*8]` for eight; so does what a tokenizer
-itself writes for its mask.
+"""How is a text with gaps encoded and filled? `[MASK]` is one masked token, `[MASK*8]` eight; the tokenizer's
+own mask works too.
 
 Not here: decoding in place (`runtime.requests`).
 """
@@ -14,13 +14,13 @@ from typing import Any
 from ..diagnostics import Diagnostic, UsageError
 
 MARKER = r"\[MASK(?:\*(0*[1-9]\d{0,4}))?\]"
-# What can only have been meant as one, and would stay in the text as it is.
+# Misspelt gaps. They would stay in the text unchanged.
 MISWRITTEN = re.compile(r"\[ *mask(?!\w)[^\[\]\n]{0,20}\]", re.IGNORECASE)
 
 
 def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
-    """A text as ids, `mask_id` in its gaps, special tokens as the tokenizer puts them around a text. Raises
-    `UsageError` (E0409).
+    """A text as ids, with `mask_id` in its gaps and the special tokens that the tokenizer puts around a text.
+    Raises `UsageError` (E0409).
     """
     if not text.strip():
         raise UsageError(
@@ -33,7 +33,7 @@ def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
     written = tokenizer.convert_ids_to_tokens(mask_id)
     pieces = list(_pieces(text, written))
     help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
-    for wrong in (found for piece in pieces if isinstance(piece, str) for found in MISWRITTEN.findall(piece)):
+    for wrong in (gap for piece in pieces if isinstance(piece, str) for gap in MISWRITTEN.findall(piece)):
         raise UsageError(Diagnostic("E0409", f"`{wrong}` in the text is not how a gap is written", help=help))
     masks = sum(piece for piece in pieces if isinstance(piece, int))
     if not masks:
@@ -46,7 +46,7 @@ def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
         )
         if ids.count(mask_id) == masks:
             return ids
-    # A mask that the tokenizer does not read as one token: what stands between the gaps is encoded piece by
+    # The tokenizer does not read its mask as one token, so the text between the gaps is encoded piece by
     # piece.
     parts = [
         [mask_id] * piece
@@ -58,7 +58,7 @@ def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
 
 
 def filled(tokenizer: Any, mask_id: int, text: str, ids: Sequence[int]) -> str:
-    """The text with what was decoded in its gaps, and nothing else changed; `ids` are those of `encoded`,
+    """The text with the decoded tokens in its gaps and no other change. `ids` are those of `encoded`,
     decoded.
     """
     masked = encoded(tokenizer, mask_id, text)
@@ -69,14 +69,14 @@ def filled(tokenizer: Any, mask_id: int, text: str, ids: Sequence[int]) -> str:
             whole += piece
             continue
         gap = list(islice(places, piece))
-        found = _between(tokenizer, ids, gap[0], gap[-1] + 1)
-        # Many tokens bring the space before a word with them.
-        whole += found.lstrip(" ") if not whole or whole[-1].isspace() else found
+        content = _between(tokenizer, ids, gap[0], gap[-1] + 1)
+        # Many tokens include the space before a word.
+        whole += content.lstrip(" ") if not whole or whole[-1].isspace() else content
     return whole
 
 
 def _pieces(text: str, written: Any) -> Iterator[str | int]:
-    """Text, and the lengths of the gaps in it, in order."""
+    """The pieces of text between the gaps, and the lengths of the gaps, in order."""
     also = f"|{re.escape(written)}" if isinstance(written, str) and written else ""
     end = 0
     for marker in re.finditer(MARKER + also, text):
@@ -89,7 +89,7 @@ def _pieces(text: str, written: Any) -> Iterator[str | int]:
 
 
 def _between(tokenizer: Any, ids: Sequence[int], begin: int, end: int) -> str:
-    """What some ids say after those before them."""
+    """The text of some ids, given the ids before them."""
     before, after = (str(tokenizer.decode(list(ids[:at]), skip_special_tokens=True)) for at in (begin, end))
     return (
         after[len(before) :]

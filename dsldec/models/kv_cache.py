@@ -1,16 +1,17 @@
-"""Keys and values kept between calls of a model: what stands outside of what is fed is heard as it was when
-it was kept.
+"""How are keys and values cached between calls of a model? Input tokens attend to cached keys and values of
+the other positions.
 
-A denoiser is called again and again with a canvas of which little has changed. With the keys and values of
-the rest kept, a call feeds only the part that is worked on. It is an approximation where what is fed would
-have changed the rest (dKV-Cache, arXiv:2505.15781; Fast-dLLM, arXiv:2505.22618), and none in a model that is
-causal between blocks.
+A denoiser is called again and again with a canvas that has changed little. With a KV cache, the input of a
+call is only the part that changes. The cache is an approximation where the input would have changed the keys
+and values of other positions (dKV-Cache, arXiv:2505.15781; Fast-dLLM, arXiv:2505.22618). In a block-causal
+model it is exact.
 
-Whether a model can be called so is found out by calling it: a few tokens, once, against its plain call.
+A probe shows whether a model can be called so: one call with a few tokens, compared with the plain call.
 
-Not here: how a model's attention is met (`attention_hooks`); what is fed and kept when (`runtime`).
+Not here: how a model's attention is intercepted (`attention_hooks`), the decision which rows are input and
+cached when (`runtime`).
 
-Shapes: R rows fed, W tokens of each, C columns of a canvas, H heads of keys, D size of a head, V vocabulary.
+Shapes: R input rows, W tokens of each, C columns of a canvas, H key heads, D head size, V vocabulary.
 """
 
 from __future__ import annotations
@@ -28,64 +29,62 @@ from .attention_hooks import HOOKS, AttentionHook, UnsupportedAttention
 from .head import Head, near, picked
 from .shifted import before
 
-LENGTH = 24  # tokens of the canvas that is fed to find out
-# Said of a model that another way may still fit.
+LENGTH = 24  # tokens of the canvas for the probe
+# Reasons after which another hook may still fit the model.
 NOT_INTERCEPTED, NO_POSITIONS = "computes attention in a way of its own", "takes no position ids"
 
 
 @dataclass
-class _Call:
-    """One call: `places [R, W]` are the columns that the new keys go to, C for what is only padding; `fed` is
-    filled layer by layer.
-    """
+class _CachedAttention:
+    """One call. `places [R, W]` are the columns of the new keys, C for padding. `new` grows layer by layer."""
 
     columns: Tensor
     places: Tensor
     seen: Tensor
     rows: Tensor
     memory: KVCache
-    fed: list[tuple[Tensor, ...]] = field(default_factory=list)
+    new: list[tuple[Tensor, ...]] = field(default_factory=list)
 
     def attend(
         self, query: Tensor, key: Tensor, value: Tensor, mask: Tensor, scaling: float | None
     ) -> Tensor:
-        kept = self.memory.layer(len(self.fed), key, value)
-        self.fed.append((key, value))
-        keys, values = (self._among(*pair) for pair in zip(kept, (key, value), strict=True))
+        cached = self.memory.layer(len(self.new), key, value)
+        self.new.append((key, value))
+        keys, values = (self._among(*pair) for pair in zip(cached, (key, value), strict=True))
         groups = query.shape[1] // key.shape[1]
         return F.scaled_dot_product_attention(
             query, _repeated(keys, groups), _repeated(values, groups), mask, scale=scaling
         )
 
-    def _among(self, kept: Tensor, new: Tensor) -> Tensor:
-        """The kept of each row, `[R, H, C, D]`, with the new in place of what was kept there."""
-        whole = kept.index_select(0, self.rows)
+    def _among(self, cached: Tensor, new: Tensor) -> Tensor:
+        """The cached tensor of each row, `[R, H, C, D]`, with the new values in place of the old ones."""
+        whole = cached.index_select(0, self.rows)
         return whole.scatter_(2, _along(self.places, new), new)[:, :, :-1]
 
 
 class KVCache:
     """Keys and values of every layer, for `rows` rows of at most `length` columns.
 
-    A row's columns are those of its canvas, the prompt's among them. All arguments of its methods are int64
-    tensors on the model's device; none of them is read on the host.
+    Columns count from the start of a row's canvas, prompt included. All arguments of the methods are int64
+    tensors on the model's device. The host reads none of them.
     """
 
     def __init__(self, denoiser: Any, hook: AttentionHook, rows: int, length: int) -> None:
         self.denoiser, self.hook, self.rows, self.length = denoiser, hook, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
-        self._last: _Call | None = None
+        self._last: _CachedAttention | None = None
 
     @property
     def layers(self) -> int:
-        """How many were met, 0 before the first call. What the head was fed is kept as one more, of one
-        tensor.
+        """Number of layers, 0 before the first call. The input of the head is cached as one more layer with
+        one tensor; it does not count.
         """
         return sum(len(layer) == 2 for layer in self._layers)
 
     @property
     def bytes(self) -> int:
-        """Memory held, 0 before the first call."""
+        """Memory in bytes, 0 before the first call."""
         return sum(tensor.numel() * tensor.element_size() for layer in self._layers for tensor in layer)
 
     @torch.inference_mode()
@@ -100,13 +99,13 @@ class KVCache:
         lengths: Tensor,
         columns: Tensor | None = None,
     ) -> Tensor:
-        """Logits `[R, W, V]` of `ids [R, W]`, or `[R, W', V]` at `columns [R, W']`, which are among those
-        fed.
+        """Logits `[R, W, V]` of `ids [R, W]`, or `[R, W', V]` at `columns [R, W']`, which are columns of the
+        input.
 
-        Fed row i holds `count[i]` tokens, which stand at the columns from `first[i]` on; the rest is padding.
-        They hear one another, and what is kept of row `rows[i]` at the columns c < `left[i]` and `right[i]`
-        <= c < `lengths[i]`; in a model that is causal between blocks, of all this, their own block and those
-        before it.
+        Input row i holds `count[i]` tokens at the columns from `first[i]` on; the rest is padding. These
+        tokens attend to one another. They also attend to cached keys and values of row `rows[i]` at the
+        columns c < `left[i]` and `right[i]` <= c < `lengths[i]`. In a block-causal model they attend only to
+        their own block and the blocks before it.
         """
         self._last = None
         call = self._call(ids.shape[1], first, count, rows, left, right, lengths)
@@ -115,16 +114,16 @@ class KVCache:
                 ids,
                 call,
                 call.columns if columns is None else columns,
-                self.hook.given(call, self.block_length is not None),
+                self.hook.arguments(call, self.block_length is not None),
             )
         self._last = call
-        known: Tensor = self.denoiser.without_never(logits)
-        return known
+        possible: Tensor = self.denoiser.without_never(logits)
+        return possible
 
     @torch.inference_mode()
     def store(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
-        """After a call: row r keeps, of the columns `begin[r]` <= c < `end[r]`, what fed row `source[r]` had
-        there; all `[rows]`.
+        """Cache the keys and values of the last call. Row r stores the columns `begin[r]` <= c < `end[r]` of
+        input row `source[r]`. All arguments `[rows]`.
         """
         if self._last is None:
             raise RuntimeError("nothing was fed whose keys and values could be kept")
@@ -132,15 +131,15 @@ class KVCache:
         places = torch.where(
             (places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length
         )
-        for kept, fed in zip(self._layers, self._last.fed, strict=True):
+        for kept, fed in zip(self._layers, self._last.new, strict=True):
             for memory, new in zip(kept, fed, strict=True):
-                # Whoever does not hear a column gives it the weight 0, and 0 times what is no number is none.
+                # A hidden column has the attention weight 0, but 0 times NaN is NaN.
                 new = new.index_select(0, source).nan_to_num(0.0, 0.0, 0.0)
                 memory.scatter_(2, _along(places, new), new)
 
     def layer(self, index: int, *new: Tensor) -> tuple[Tensor, ...]:
-        """What is kept of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`; the last column
-        takes what is not kept.
+        """The cached tensors of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`. The last
+        column takes values that are not stored.
         """
         if index == len(self._layers):
             self._layers.append(
@@ -157,56 +156,58 @@ class KVCache:
         left: Tensor,
         right: Tensor,
         lengths: Tensor,
-    ) -> _Call:
+    ) -> _CachedAttention:
         first, count, left, right, lengths = (
             each.unsqueeze(1) for each in (first, count, left, right, lengths)
         )
         at, step = (torch.arange(size, device=rows.device) for size in (self.length, width))
-        # Padding stands where a token stands, so that it has a position that there is, and something to hear.
+        # Padding gets the column of a real token, so that it has a valid position and something to attend to.
         columns = (first + torch.minimum(step, (count - 1).clamp(min=0))).clamp(max=self.length - 1)
         places = torch.where(step < count, columns, self.length)
-        fed = (at >= columns[:, :1]) & (at <= columns[:, -1:])
-        seen = (fed | (at < left) | ((at >= right) & (at < lengths)))[:, None, None]
+        input_columns = (at >= columns[:, :1]) & (at <= columns[:, -1:])
+        seen = (input_columns | (at < left) | ((at >= right) & (at < lengths)))[:, None, None]
         if self.block_length is not None:
             seen = seen & (at // self.block_length <= columns.unsqueeze(-1) // self.block_length).unsqueeze(1)
-        return _Call(columns, places, seen, rows, self)
+        return _CachedAttention(columns, places, seen, rows, self)
 
-    def _logits(self, ids: Tensor, call: _Call, at: Tensor, how: dict[str, Any]) -> Tensor:
+    def _logits(self, ids: Tensor, call: _CachedAttention, at: Tensor, how: dict[str, Any]) -> Tensor:
         head: Head = self.denoiser.head
         if self.denoiser.shift_logits:
-            return head.fed(ids, lambda states: self._one_before(states, call, at), **how)
+            return head.pick_states(ids, lambda states: self._one_before(states, call, at), **how)
         places = (at - call.columns[:, :1]).clamp(0, ids.shape[1] - 1)
         if head.picks:
-            return head.fed(ids, lambda states: picked(states, places), **how)
+            return head.pick_states(ids, lambda states: picked(states, places), **how)
         return picked(self.denoiser.model(input_ids=ids, **how).logits, places)
 
-    def _one_before(self, states: Tensor, call: _Call, at: Tensor) -> Tensor:
-        """Hidden states that speak of the columns `at`; for the first one fed they were kept, as one more
-        layer.
+    def _one_before(self, states: Tensor, call: _CachedAttention, at: Tensor) -> Tensor:
+        """Hidden states that predict the columns `at`. The state before the first input column is cached as
+        one more layer.
         """
         first = call.columns[:, :1]
         new = states.unsqueeze(1)
-        (kept,) = self.layer(len(call.fed), new)
-        call.fed.append((new,))
-        earlier = kept[:, 0].index_select(0, call.rows)
+        (cached,) = self.layer(len(call.new), new)
+        call.new.append((new,))
+        earlier = cached[:, 0].index_select(0, call.rows)
         earlier = picked(earlier, (first - 1).clamp(min=0))
         return picked(torch.cat([earlier, states], dim=1), (before(at) - first + 1).clamp(0, states.shape[1]))
 
 
 def attention_hook_of(denoiser: Any) -> AttentionHook:
-    """How keys and values of this model are met: it is called in each way, and compared. Raises `UsageError`
-    (E0414) where in none.
+    """The hook that intercepts this model's attention. Each hook is tried, and the results are compared.
+    Raises `UsageError` (E0414) where none fits.
     """
-    told = ""
+    refusal = ""
     for kind in HOOKS:
         hook = kind(denoiser.model)
         reason = _why_not(denoiser, hook)
         if not reason:
             return hook
-        told = told if told not in ("", NOT_INTERCEPTED) else reason
+        refusal = refusal if refusal not in ("", NOT_INTERCEPTED) else reason
         if reason not in (NOT_INTERCEPTED, NO_POSITIONS):
             break
-    message = f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {told}"
+    message = (
+        f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {refusal}"
+    )
     raise UsageError(Diagnostic("E0414", message, help=f"decode without them: {option('cache', 'none')}"))
 
 
@@ -215,7 +216,7 @@ def _why_not(denoiser: Any, hook: AttentionHook) -> str:
         return _differs(denoiser, hook)
     except UnsupportedAttention as error:
         return str(error)
-    # A model's own code may raise anything for what it is given beside ids.
+    # A model's own code may raise any error for arguments beside ids.
     except Exception as error:
         if isinstance(error, TypeError) and "position_ids" in str(error):
             return NO_POSITIONS
@@ -225,12 +226,14 @@ def _why_not(denoiser: Any, hook: AttentionHook) -> str:
 
 @torch.inference_mode()
 def _differs(denoiser: Any, hook: AttentionHook) -> str:
-    """Two canvases whole, then a third of each, in the other order and one column apart."""
+    """Compare a plain call with cached calls: two whole canvases, then a third of each, in reverse order and
+    one column apart.
+    """
     ids = _canvases(denoiser)
     length = ids.shape[1]
     if length < 6:
         return f"takes {length} tokens, and what there is to keep stands beside what is fed"
-    denoiser.head.ask(ids)
+    denoiser.head.probe(ids)
     if denoiser.shift_logits and not denoiser.head.picks:
         return "computes its logits outside of its head, and they speak of the next position"
     memory = KVCache(denoiser, hook, 2, length)
@@ -258,7 +261,7 @@ def _differs(denoiser: Any, hook: AttentionHook) -> str:
 
 
 def _canvases(denoiser: Any) -> Tensor:
-    """Ids that are ordinary: some models count their positions by which ids are padding."""
+    """Two canvases of ordinary ids. Some models derive positions from padding ids, so those are avoided."""
     avoid = {denoiser.mask_id, getattr(denoiser.model.config, "pad_token_id", None), *denoiser.stop_ids}
     ordinary = [one for one in range(min(denoiser.vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
     length = max(LENGTH, 3 * (getattr(denoiser, "block_length", None) or 0))
@@ -268,10 +271,10 @@ def _canvases(denoiser: Any) -> Tensor:
 
 
 def _along(places: Tensor, new: Tensor) -> Tensor:
-    """`places [R, W]` as an index of all of `new [R, H, W, D]`."""
+    """`places [R, W]` as an index into `new [R, H, W, D]`."""
     return places[:, None, :, None].expand_as(new)
 
 
 def _repeated(one: Tensor, groups: int) -> Tensor:
-    """`[R, H, C, D]` with each head as often as there are queries of it."""
+    """`[R, H, C, D]` with each head repeated once per query of its group."""
     return one if groups == 1 else one.repeat_interleave(groups, dim=1)

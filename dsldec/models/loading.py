@@ -1,7 +1,7 @@
-"""A folder or a hub's name to transformers' objects: configuration, tokenizer, model; and what is wrong where
-there are none.
+"""How does a folder or a hub's name become transformers' objects: configuration, tokenizer, model? Each
+failure is a diagnostic.
 
-Not here: which models can denoise (`families`), how code of a model's own is run (`remote_code`).
+Not here: the families that can denoise (`families`), running remote code (`remote_code`).
 """
 
 from __future__ import annotations
@@ -26,20 +26,20 @@ from .families import Family, family_of, stock_of
 from .folder import UnfitFile, config_of, require_readable, require_sizes
 from .weights import SAFE, require_all, require_files, wrong_weights
 
-# What `dsldec export-hf` puts beside a model: transformers' own class with `generate`, which is nothing to a
-# denoiser.
+# `dsldec export-hf` puts this entry beside a model: transformers' own class with `generate`. A denoiser does
+# not need it.
 OUR_MODELING = "modeling_dsldec"
 DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip
-# Beside one of these, a `vocab.txt` is not what the tokenizer is made of.
+# With one of these files, the tokenizer is not made from `vocab.txt`.
 VOCABULARIES = tuple(name for name in TOKENIZER_FILES if name not in ("tokenizer_config.json", "vocab.txt"))
 
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """A model before its weights. `name` is a folder or a hub's name, `raw` what `config.json` holds,
+    """A model before its weights. `name` is a folder or a hub's name, `raw` the content of `config.json`;
     `generation` may be None.
     """
 
@@ -49,28 +49,26 @@ class Opened:
     config: Any
     generation: Any
     tokenizer: Any
-    built: str = ""  # how the tokenizer was built from `vocab.txt`, where transformers did not read that
+    built: str = ""  # how the tokenizer was built from `vocab.txt`; empty where transformers read the file
 
     @property
-    def said(self) -> dict[str, Any]:
-        """The fields that `config.json` itself holds. Its class adds default ids, which belong to another
-        vocabulary.
-        """
+    def fields(self) -> dict[str, Any]:
+        """The fields of `config.json` itself. Its class adds default ids, which belong to another vocabulary."""
         inner = self.raw.get("text_config")
         return (inner if isinstance(inner, dict) else {}) | self.raw
 
     @property
-    def own_code(self) -> str | None:
-        """The Auto class that the model brings code of its own for, where that code is what runs."""
+    def remote_code(self) -> str | None:
+        """The Auto class for which the model brings its own code, where that code is what runs."""
         return (
             next((one for one in self.family.auto if one in (self.raw.get("auto_map") or {})), None)
-            if self.asks_for_trust
+            if self.needs_trust
             else None
         )
 
     @property
-    def asks_for_trust(self) -> bool:
-        """Whether it cannot be loaded without running what its folder brings."""
+    def needs_trust(self) -> bool:
+        """Whether loading the model would run code of its folder."""
         return bool(self.raw.get("auto_map")) and self.family.stock is None
 
 
@@ -78,11 +76,11 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     """Read everything but the weights. Raises `UsageError` (E0405)."""
     path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
     name = str(path)
-    # As it was given: `./owner/model` is meant as a folder.
+    # The name as it was given: `./owner/model` means a folder.
     if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or os.path.exists(path):
         _require_folder(path)
-    # With a model transformers imports torch's compiler, and that makes its folder: not the model's fault
-    # where it cannot.
+    # Importing a model imports torch's compiler, which creates its cache folder. A failure there is not the
+    # model's fault.
     toolchain.require_folder(writing=False)
     from transformers import AutoConfig, PreTrainedConfig
 
@@ -91,7 +89,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
         name = hub.reachable(name)
         path = Path(name)
     help = "give the folder that `save_pretrained` wrote, or a name on a hub you can reach"
-    with _told(f"no configuration could be read from `{name}`", help, name):
+    with _diagnosed(f"no configuration could be read from `{name}`", help, name):
         raw = PreTrainedConfig.get_config_dict(name)[0]
     _require_names(raw, name)
     raw["auto_map"] = {
@@ -106,7 +104,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
             f"read it first; to run it write {option('trust_remote_code', True)}",
         )
     family, trust = family_of(raw, name), trust_remote_code and stock is None
-    with _told(
+    with _diagnosed(
         f"the configuration of `{name}` does not load",
         "see whether its `model_type` is one that the installed transformers knows",
     ):
@@ -116,7 +114,7 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
             else _as_stock(raw, stock)
         )
     if not trust and "/" in str(config._attn_implementation):
-        config._attn_implementation = None  # a kernel on a hub is code too
+        config._attn_implementation = None  # a kernel from a hub is code too
     if os.path.isdir(path) and not any((path / file).is_file() for file in TOKENIZER_FILES):
         raise wrong(
             f"`{name}` has no tokenizer",
@@ -127,15 +125,13 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
 
 
 def already_loaded(model: Any, tokenizer: Any) -> Opened:
-    """What `opened` would have read of a model that is here with its weights. Raises `UsageError` (E0405,
-    E0448).
-    """
+    """The result of `opened` for a model that is loaded already. Raises `UsageError` (E0405, E0448)."""
     if not (callable(model) and hasattr(model, "config") and hasattr(model, "parameters")):
         help = 'give a model as transformers loads it, or its folder to `dsldec.from_pretrained("./MODEL")`'
         raise UsageError(Diagnostic("E0448", f"{shown(model)} is no model of transformers", help=help))
     config, name = model.config, model.name_or_path or type(model).__name__
-    # The class that runs, which need not be the one that the weights were saved from, and may be somebody's
-    # own form of a known one.
+    # The class that runs. It can differ from the class that the weights were saved from, and may be a variant
+    # of a known one.
     raw = config.to_dict() | {
         "architectures": [one.__name__ for one in type(model).__mro__ if hasattr(one, "base_model_prefix")]
     }
@@ -147,52 +143,58 @@ def already_loaded(model: Any, tokenizer: Any) -> Opened:
 def tokenizer_of(
     name: str, config: Any, *, trust_remote_code: bool = False, local_files_only: bool = False
 ) -> tuple[Any, str]:
-    """The tokenizer, and how it was built from `vocab.txt` where transformers does not read that. Raises
+    """The tokenizer, and how it was built from `vocab.txt` where transformers does not read that file. Raises
     `UsageError` (E0405).
     """
     from transformers import AutoTokenizer
 
-    found, why = None, None
+    tokenizer, why = None, None
     try:
-        with _told(
+        with _diagnosed(
             f"the tokenizer of `{name}` does not load", "put the files it was saved to beside `config.json`"
         ):
             how = {"trust_remote_code": trust_remote_code, "local_files_only": local_files_only}
-            found = AutoTokenizer.from_pretrained(name, config=config, **how)
+            tokenizer = AutoTokenizer.from_pretrained(name, config=config, **how)
     except UsageError as error:
         why = error
-    # A vocabulary that cannot be had, or a tokenizer that cannot be asked, leaves what was found as it is.
+    # If the vocabulary cannot be downloaded, or the tokenizer fails, the tokenizer stays unchanged.
     with suppress(Exception), _silent():
-        entries = _entries_unread(name, found, local_files_only)
+        entries = _entries_unread(name, tokenizer, local_files_only)
         built = (
             None
             if entries is None
-            else vocab_txt.build(entries, _beside(name, vocab_txt.SAYING, local_files_only))
+            else vocab_txt.build(entries, _beside(name, vocab_txt.FIELD_FILES, local_files_only))
         )
         if built is not None:
             return built.tokenizer, built.how
     if why is not None:
         raise why
-    if not _has_words(found):
+    if not _has_words(tokenizer):
         raise wrong(
             f"`{name}` has no tokenizer: its files hold no vocabulary",
             "put the files it was saved to beside `config.json`",
         )
-    return found, ""
+    return tokenizer, ""
 
 
-def _entries_unread(name: str, found: Any, local: bool) -> dict[str, int] | None:
+def _entries_unread(name: str, tokenizer: Any, local: bool) -> dict[str, int] | None:
     """The entries of `vocab.txt`, where it is the only vocabulary file and the tokenizer does not use it."""
-    # Code that the model brings may do with the file what it likes, and was trusted.
-    if type(found).__module__.startswith("transformers_modules.") or any(_beside(name, VOCABULARIES, local)):
+    # Code of the model was trusted, and may use the file in its own way.
+    if type(tokenizer).__module__.startswith("transformers_modules.") or any(
+        _beside(name, VOCABULARIES, local)
+    ):
         return None
     entries = next((vocab_txt.entries_of(file) for file in _beside(name, ("vocab.txt",), local)), None)
-    return None if entries is None or (found is not None and vocab_txt.reads(found, entries)) else entries
+    return (
+        None
+        if entries is None or (tokenizer is not None and vocab_txt.reads(tokenizer, entries))
+        else entries
+    )
 
 
 def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
-    """Those of these files that a folder has, or that the hub has, which is asked for one at a time; `local`:
-    it is not asked.
+    """Which of these files a folder or the hub has. The hub gets one request per file; with `local` it gets
+    none.
     """
     if Path(name).is_dir():
         yield from (Path(name) / file for file in files if (Path(name) / file).is_file())
@@ -203,8 +205,8 @@ def _beside(name: str, files: Sequence[str], local: bool) -> Iterator[Path]:
         ("_raise_exceptions_for_missing_entries", "_raise_exceptions_for_connection_errors"), False
     )
     for file in files:
-        if (there := cached_file(name, file, **safely, local_files_only=local)) is not None:
-            yield Path(there)
+        if (path := cached_file(name, file, **safely, local_files_only=local)) is not None:
+            yield Path(path)
 
 
 def _has_words(tokenizer: Any) -> bool:
@@ -214,18 +216,18 @@ def _has_words(tokenizer: Any) -> bool:
     try:
         special = set(tokenizer.all_special_ids)
         return any(id_ not in special for id_ in tokenizer.get_vocab().values())
-    # Code of a model's own may leave it to be written.
+    # Remote code may leave the method unimplemented.
     except Exception:
         return True
 
 
 def _as_stock(raw: dict[str, Any], stock: str) -> Any:
-    """The configuration as transformers' own class reads it; what names code, a class or a kernel of the
-    makers is left out.
+    """The configuration for transformers' own class. Fields that name code, a class or a kernel of the
+    authors are left out.
     """
     from transformers import AutoConfig
 
-    # What is missing would be filled with the sizes of a large model.
+    # transformers would fill in missing fields with the sizes of a large model.
     if lacking := [
         name
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
@@ -250,46 +252,51 @@ def with_weights(model: Opened, dtype: torch.dtype, device: torch.device) -> Any
     help = "give a folder with a whole model: configuration, weights and tokenizer"
     if (folder := Path(model.name)).is_dir():
         require_files(folder)
-    with _told(f"`{model.name}` does not load", help, model.name), memory_told(model.name, dtype, device):
-        if model.own_code:
+    with (
+        _diagnosed(f"`{model.name}` does not load", help, model.name),
+        memory_diagnosed(model.name, dtype, device),
+    ):
+        if model.remote_code:
             from .remote_code import built
 
-            found = built(model.name, model.config, model.family.auto, dtype)
+            loaded = built(model.name, model.config, model.family.auto, dtype)
         else:
             auto = getattr(transformers, model.family.auto[0])
-            # Never asked for at a terminal either: code that may run has been found by now.
+            # Never prompt on the terminal either: required code has been detected by now.
             safely = {
                 "trust_remote_code": False,
                 "output_loading_info": True,
                 "ignore_mismatched_sizes": True,
             }
-            found, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
-            require_all(report, found, model.name, own_places=model.family.stock is not None)
-    # A canvas is read anew each time; keys and values kept from it would only fill memory.
-    found.config.use_cache = False
-    with memory_told(model.name, dtype, device):
-        return found.to(device).eval()
+            loaded, report = auto.from_pretrained(model.name, config=model.config, dtype=dtype, **safely)
+            require_all(report, loaded, model.name, own_places=model.family.stock is not None)
+    # Each forward reads the canvas anew, so transformers' own cache would only use memory.
+    loaded.config.use_cache = False
+    with memory_diagnosed(model.name, dtype, device):
+        return loaded.to(device).eval()
 
 
 def without_weights(model: Opened) -> Any:
-    """transformers' own class for the model, with shapes and no numbers: nothing is read, and nothing takes
-    memory.
+    """transformers' own class for the model, with shapes and without weights: nothing is read or allocated.
 
     Raises `UsageError` (E0405).
     """
     import transformers
 
     help = "see whether its sizes are those of its class"
-    with _told(f"no model can be made from the configuration of `{model.name}`", help), torch.device("meta"):
+    with (
+        _diagnosed(f"no model can be made from the configuration of `{model.name}`", help),
+        torch.device("meta"),
+    ):
         return getattr(transformers, model.family.auto[0]).from_config(model.config, trust_remote_code=False)
 
 
 def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) -> None:
-    """Raise `UsageError` (E0448) for a flag that is no bool, and for an id or a length that is no whole
-    number; None is neither.
+    """Raise `UsageError` (E0448) for a flag that is not a bool, and for an id or a length that is not a whole
+    number. None passes.
     """
     for name, value in flags.items():
-        # A word would be true whatever it says, and one of these runs code.
+        # Any non-empty string would count as true, and one of these flags runs code.
         if value is not None and not isinstance(value, bool):
             raise UsageError(
                 Diagnostic(
@@ -307,45 +314,43 @@ def require_kinds(flags: Mapping[str, object], numbers: Mapping[str, object]) ->
             )
 
 
-def require_name(given: object) -> None:
-    """Raise `UsageError` (E0448) for what names no model."""
+def require_name(value: object) -> None:
+    """Raise `UsageError` (E0448) for a value that cannot name a model."""
     if (
-        given is None
-        or isinstance(given, str)
-        or (isinstance(given, os.PathLike) and isinstance(given.__fspath__(), str))
+        value is None
+        or isinstance(value, str)
+        or (isinstance(value, os.PathLike) and isinstance(value.__fspath__(), str))
     ):
         return
     help = 'give a folder or a hub\'s name, `from_pretrained("./MODEL")`, or nothing for the embedded model'
-    if callable(given) and hasattr(given, "config"):
+    if callable(value) and hasattr(value, "config"):
         help = "a model that is loaded: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
-    raise UsageError(Diagnostic("E0448", f"{shown(given)} names no model", help=help))
+    raise UsageError(Diagnostic("E0448", f"{shown(value)} names no model", help=help))
 
 
-def dtype_of(given: str | torch.dtype) -> torch.dtype:
+def dtype_of(value: str | torch.dtype) -> torch.dtype:
     """`float32`, `bfloat16` or `float16`. Raises `UsageError` (E0405)."""
-    name = str(given).removeprefix("torch.")
+    name = str(value).removeprefix("torch.")
     if name in DTYPES:
-        found: torch.dtype = getattr(torch, name)
-        return found
+        dtype: torch.dtype = getattr(torch, name)
+        return dtype
     raise wrong(f"a model cannot be loaded as `{name}`", f"one of {', '.join(f'`{one}`' for one in DTYPES)}")
 
 
-def device_of(given: str | torch.device | None) -> torch.device:
-    """Where the model goes: an NVIDIA GPU if there is one, unless said otherwise. Raises `UsageError`
-    (E0405).
-    """
-    if given is None:
+def device_of(value: str | torch.device | None) -> torch.device:
+    """The device for the model: by default an NVIDIA GPU if there is one. Raises `UsageError` (E0405)."""
+    if value is None:
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:
-        device = torch.device(given)
+        device = torch.device(value)
     except (RuntimeError, TypeError):
-        raise wrong(f"there is no device `{given}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
-    there = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(
+        raise wrong(f"there is no device `{value}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
+    counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(
         device.type, 0
     )
-    if there <= (device.index or 0):
+    if counts <= (device.index or 0):
         raise wrong(
-            f"there is no device `{given}` on this machine",
+            f"there is no device `{value}` on this machine",
             f"leave {option('device')} out for the best there is, or write {option('device', 'cpu')}",
         )
     return device
@@ -356,8 +361,8 @@ def wrong(message: str, help: str) -> UsageError:
 
 
 @contextmanager
-def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
-    """Inside, memory that does not suffice is said in words. Raises `UsageError` (E0405)."""
+def memory_diagnosed(name: str, dtype: torch.dtype, device: torch.device) -> Iterator[None]:
+    """Inside, running out of memory becomes a diagnostic. Raises `UsageError` (E0405)."""
     try:
         yield
     except (MemoryError, RuntimeError) as error:
@@ -374,9 +379,9 @@ def memory_told(name: str, dtype: torch.dtype, device: torch.device) -> Iterator
 
 
 @contextmanager
-def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
-    """transformers, and a model's own code, raise nearly anything for what they cannot use; the first line
-    says why.
+def _diagnosed(message: str, help: str, hub_name: str = "") -> Iterator[None]:
+    """A diagnostic for an error of transformers or of a model's own code. These raise nearly any type of
+    error; its first line gives the reason.
     """
     try:
         with _silent():
@@ -384,12 +389,12 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
     except UsageError:
         raise
     except Exception as error:
-        if hub.is_hub_name(hub_name) and (refused := hub.told(error, hub_name)) is not None:
+        if hub.is_hub_name(hub_name) and (refused := hub.refusal(error, hub_name)) is not None:
             raise UsageError(refused) from error
         why = (str(error).strip().splitlines() or [type(error).__name__])[0][:500]
         if why.startswith("Error no file named"):
             raise wrong_weights(f"{message}: it has no weights, no `model.safetensors`") from error
-        if "Weights only load failed" in why:  # torch goes on with how to load it all the same
+        if "Weights only load failed" in why:  # torch's next sentences say how to load it anyway
             raise wrong_weights(
                 f"{message}: a file of its weights is no pickle of tensors alone, and could run code", SAFE
             ) from error
@@ -398,7 +403,7 @@ def _told(message: str, help: str, hub_name: str = "") -> Iterator[None]:
 
 @contextmanager
 def _silent() -> Iterator[None]:
-    """Silences the reports of transformers and of the hub's library. Our own diagnostics replace them."""
+    """Silence the reports of transformers and of the hub's library. Our own diagnostics replace them."""
     from huggingface_hub.utils import logging as of_hub
     from transformers.utils import logging as of_transformers
 
@@ -413,7 +418,7 @@ def _silent() -> Iterator[None]:
 
 
 def _require_folder(path: Path) -> None:
-    """Tell apart what is wrong with a local path before anything is imported for it."""
+    """Diagnose a wrong local path before anything is imported for it."""
     if not os.path.exists(path):
         raise wrong(
             f"there is no `{path}`",
@@ -434,7 +439,9 @@ def _require_folder(path: Path) -> None:
 
 
 def _require_names(raw: dict[str, Any], name: str) -> None:
-    """What names classes is asked before transformers reads the rest, and need not be what it should."""
+    """Check the fields that name classes before transformers reads the rest. They may hold values of any
+    type.
+    """
     classes, code = raw.get("architectures") or [], raw.get("auto_map") or {}
     if not (
         isinstance(code, dict) and isinstance(classes, list) and all(isinstance(one, str) for one in classes)
@@ -464,7 +471,7 @@ def _generation(name: str) -> Any:
 
 
 def _quiet() -> None:
-    """No bar for loading weights: it would stand among a program's own lines."""
+    """Hide the progress bar of weights: it would mix with the program's own output."""
     from transformers.utils import logging
 
     logging.disable_progress_bar()

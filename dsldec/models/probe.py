@@ -1,8 +1,7 @@
-"""What a model does, asked of the model itself: does it see both sides, does it hide padding, how many logits
-does it give.
+"""What does a model really do? Does it see both sides, does it hide padding, how many logits does it give?
 
-A configuration may say what it likes, and a model's own code may drop the attention mask it is given, as
-LLaDA's first release did. Some forwards of a few dozen tokens tell, once, when a model is loaded.
+A configuration may be wrong, and a model's own code may drop its attention mask, as LLaDA's first release
+did. A few forwards of some dozen tokens show it, once, when a model is loaded.
 
 Shapes: b rows, L positions, V vocabulary.
 """
@@ -17,18 +16,18 @@ import torch
 from torch import Tensor
 
 LENGTH, PADDED = 48, 8  # more than the blocks of 4 to 32 that block-causal models have
-# Rounding, as a share of what padding does when it is seen.
+# Bound on rounding, relative to the effect of visible padding.
 ROUNDING = 0.05
 
 
 def keys_mask(filled: Tensor) -> Tensor:
-    """`filled [b, L]` as most models want it."""
+    """`filled [b, L]` in the form that most models take."""
     return filled.long()
 
 
 def square_mask(filled: Tensor) -> Tensor:
-    """`filled [b, L]` as `[b, 1, L, L]`: for code that hands its mask to torch as it is (Dream). No row of it
-    is empty.
+    """`filled [b, L]` as `[b, 1, L, L]`, for code that hands its mask to torch unchanged (Dream). No row of
+    it is empty.
     """
     return filled[:, None, None, :].expand(-1, 1, filled.shape[1], -1)
 
@@ -39,10 +38,9 @@ MASKS: tuple[MaskBuilder, ...] = (keys_mask, square_mask)
 
 @dataclass(frozen=True, slots=True)
 class Probed:
-    """What a model was seen to do. `mask`: how padding is hidden from it, None where it cannot be.
+    """The results of the probe. `mask`: the form that hides padding, None where no form does.
 
-    `sees_both_sides`: of the canvas; of its own block, and nothing after it, where blocks were asked for
-    (`blocks`).
+    `sees_both_sides`: of the canvas. For `probe_blocks` in `blocks`: of its own block, and nothing after it.
     """
 
     vocab_size: int
@@ -54,7 +52,7 @@ class Probed:
 def probe(
     model: Any, vocab_size: int, avoid: Sequence[int], context: int | None, device: torch.device
 ) -> Probed:
-    """Feed the model some rows of ordinary ids, none of them in `avoid`. Raises whatever the model raises."""
+    """Call the model with rows of ordinary ids, none of them in `avoid`. Raises the errors of the model."""
     room = LENGTH + PADDED if context is None else min(context, LENGTH + PADDED)
     length = max(2, room - PADDED)
     ordinary = ordinary_ids(vocab_size, avoid)
@@ -68,14 +66,14 @@ def probe(
 
 
 def ordinary_ids(vocab_size: int, avoid: Sequence[int]) -> list[int]:
-    """Some ids, none of them in `avoid` where that can be."""
+    """Some ids. None of them is in `avoid`, where that is possible."""
     return [one for one in range(min(vocab_size, 64 + len(avoid))) if one not in avoid] or [0]
 
 
 @torch.inference_mode()
 def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: MaskBuilder, device: torch.device) -> bool:
-    """Whether a model that is given no mask hides as many of the last positions as there are ids of padding
-    (FlauBERT, XLM).
+    """Whether a model without a mask hides padding by itself: as many of the last positions as there are
+    padding ids (FlauBERT, XLM).
     """
     ids = torch.tensor(
         [[(pad_id + 1) % vocab_size, pad_id, (pad_id + 1) % vocab_size, (pad_id + 2) % vocab_size]],
@@ -89,11 +87,11 @@ def counts_padding(model: Any, pad_id: int, vocab_size: int, mask: MaskBuilder, 
 
 
 def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[int]) -> bool:
-    """Whether the last position is heard of at the first one; or, by models with a sliding window, as far
-    left as the one before it.
+    """Whether the first position depends on the last one. With a sliding window: whether the last position
+    reaches as far left as the one before it.
 
-    In a model that is causal between blocks, the one before it is heard of one position less far: as far as
-    its block begins.
+    In a block-causal model, the position before the last one reaches one position less far: both reach the
+    start of their block.
     """
     last = row.shape[1] - 1
     far = _reach(model, row, alone, last, ordinary)
@@ -101,15 +99,15 @@ def _sees_both_sides(model: Any, row: Tensor, alone: Tensor, ordinary: Sequence[
 
 
 def _reach(model: Any, row: Tensor, alone: Tensor, at: int, ordinary: Sequence[int]) -> int:
-    """How many positions to the left the id at this one is heard of. One shape, one kernel: what does not
-    hear gives the same bits.
+    """How many positions to the left depend on the id at this position. All calls have one shape and so one
+    kernel: positions that do not depend on it get identical bits.
     """
-    heard = (model(input_ids=changed(row, at, ordinary)).logits != alone).any(-1)[0, : at + 1]
-    return at - int(heard.int().argmax()) if heard.any() else 0
+    differing = (model(input_ids=changed(row, at, ordinary)).logits != alone).any(-1)[0, : at + 1]
+    return at - int(differing.int().argmax()) if differing.any() else 0
 
 
 def changed(row: Tensor, at: int, ordinary: Sequence[int], end: int | None = None) -> Tensor:
-    """The row with another id at one position, or at all up to `end`."""
+    """The row with another id at one position, or at all positions up to `end`."""
     other = row.clone()
     for position in range(at, at + 1 if end is None else end):
         other[:, position] = next((one for one in ordinary if one != int(row[0, position])), 0)
@@ -117,8 +115,8 @@ def changed(row: Tensor, at: int, ordinary: Sequence[int], end: int | None = Non
 
 
 def _mask(model: Any, ids: Tensor, alone: Tensor) -> MaskBuilder | None:
-    """The first form of mask that hides what stands after `alone`'s positions, in a batch with a row that has
-    none to hide.
+    """The first form of mask that hides all positions after those of `alone`, in a batch with a row that has
+    no padding.
     """
     length = alone.shape[1]
     if ids.shape[1] == length:
@@ -131,7 +129,7 @@ def _mask(model: Any, ids: Tensor, alone: Tensor) -> MaskBuilder | None:
     for mask in MASKS:
         try:
             hidden = distance(model(input_ids=both, attention_mask=mask(filled)).logits[:1, :length], alone)
-        # Not a form that this code takes: some assert it (LLaDA), some fail deep inside torch.
+        # The code does not take this form: some code asserts it (LLaDA), other code fails deep inside torch.
         except Exception:
             continue
         if not hidden > ROUNDING * seen:

@@ -1,11 +1,11 @@
-"""Models of a folder's own code, built and filled here: such code is older than the transformers it runs on.
+"""How are models with remote code built and filled? Such code is often older than the installed transformers.
 
-Loading by transformers 5 builds a model without memory and asks things of it that older code cannot answer
-(`tie_weights` with arguments, `all_tied_weights_keys`), and what such code computes when it is built, as
-rotary frequencies, would be lost without a word. So the class is called as plain Python calls it, and its
-weights are put in one file at a time.
+transformers 5 builds a model without memory, and calls methods that older code lacks (`tie_weights` with
+arguments, `all_tied_weights_keys`). Values that such code computes in its constructor, such as rotary
+frequencies, would be lost silently. So the class is called as plain Python, and its weights are loaded one
+file at a time.
 
-Not here: whether the code may run (`loading` has asked).
+Not here: whether the code may run (`loading` decides that).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from ..files import LARGEST_TOKENIZER, read_json
 from .weights import named, require_shapes, wrong_weights
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
-# What every configuration had up to transformers 4, and code of that time reads.
+# Attributes of every configuration up to transformers 4. Code of that time reads them.
 ALWAYS_THERE = {
     "tie_word_embeddings": True, "pad_token_id": None, "bos_token_id": None, "eos_token_id": None,
     "torchscript": False, "is_decoder": False, "add_cross_attention": False, "use_cache": False,
@@ -34,19 +34,19 @@ def remote_class(name: str, config: Any, auto: tuple[str, ...]) -> Any:
     from transformers.dynamic_module_utils import get_class_from_dynamic_module
 
     reference = next(config.auto_map[one] for one in auto if one in config.auto_map)
-    found: Any = get_class_from_dynamic_module(reference, name)
-    # Up to transformers 4 a list; tying is done below, from what the configuration says.
-    if isinstance(getattr(found, "_tied_weights_keys", None), list):
-        found._tied_weights_keys = None
+    kind: Any = get_class_from_dynamic_module(reference, name)
+    # A list up to transformers 4. Weights are tied below, according to the configuration.
+    if isinstance(getattr(kind, "_tied_weights_keys", None), list):
+        kind._tied_weights_keys = None
     for attribute, value in ALWAYS_THERE.items():
         if not hasattr(config, attribute):
             setattr(config, attribute, value)
-    return found
+    return kind
 
 
 def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> Any:
-    """The model with its weights, on the CPU. Raises `UsageError` (E0418) where weights do not fit, and what
-    the code raises.
+    """The model with its weights, on the CPU. Raises `UsageError` (E0418) where weights do not fit, and the
+    errors of the code.
     """
     from transformers.initialization import no_init_weights
 
@@ -58,7 +58,7 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
     finally:
         torch.set_default_dtype(before)
     _fill(model, name)
-    # Buffers that are computed, not loaded, keep the precision that the code chose for them.
+    # Buffers that are computed and not loaded keep the precision that the code chose for them.
     for parameter in model.parameters():
         parameter.data = parameter.data.to(dtype)
     return model
@@ -66,8 +66,8 @@ def built(name: str, config: Any, auto: tuple[str, ...], dtype: torch.dtype) -> 
 
 @contextmanager
 def as_in_transformers_4() -> Iterator[None]:
-    """Inside, what code of that time asks for is there: the plain entry of the table of rotary frequencies
-    (Dream), and the question whether graphs can be traced (LLaDA2), answered with no.
+    """Inside, two parts of transformers 4 exist that older code needs: the plain entry in the table of rotary
+    frequencies (Dream), and the check whether graphs can be traced (LLaDA2), which returns False.
     """
     from transformers.modeling_rope_utils import ROPE_INIT_FUNCTIONS
     from transformers.utils import import_utils
@@ -89,8 +89,8 @@ def as_in_transformers_4() -> Iterator[None]:
 def plain_frequencies(
     config: Any, device: Any = None, seq_len: int | None = None, **_: Any
 ) -> tuple[Tensor, float]:
-    """Rotary frequencies `theta ** (-2 i / d)`, d/2 of them, and the factor 1 for what is turned by them
-    (RoFormer, arXiv:2104.09864).
+    """Rotary frequencies `theta ** (-2 i / d)`, d/2 of them, and the scale 1 for rotated vectors (RoFormer,
+    arXiv:2104.09864).
     """
     theta = getattr(config, "rope_theta", None) or config.rope_parameters["rope_theta"]
     size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads
@@ -117,9 +117,9 @@ def _fill(model: Any, name: str) -> None:
     if head is not None and any(state[key] is head.weight for key in missing):
         head.weight = model.get_input_embeddings().weight
         state = model.state_dict(keep_vars=True)
-    # One tensor under two names is there if it is there under one.
-    there = {id(tensor) for key, tensor in state.items() if key not in missing}
-    lacking = sorted(key for key in missing & state.keys() if id(state[key]) not in there)
+    # A tensor with two names is present if the files hold one of them.
+    present = {id(tensor) for key, tensor in state.items() if key not in missing}
+    lacking = sorted(key for key in missing & state.keys() if id(state[key]) not in present)
     if lacking:
         raise wrong_weights(f"`{name}` does not load: its files hold no weights for {named(lacking)}")
 
@@ -127,14 +127,14 @@ def _fill(model: Any, name: str) -> None:
 def _weight_files(name: str) -> Iterator[Path]:
     from transformers.utils.hub import cached_file
 
-    def found(file: str) -> str | None:
+    def path_of(file: str) -> str | None:
         return cached_file(name, file, _raise_exceptions_for_missing_entries=False)
 
     for file in WEIGHTS:
-        if whole := found(file):
+        if whole := path_of(file):
             yield Path(whole)
             return
-        if index := found(f"{file}.index.json"):
+        if index := path_of(f"{file}.index.json"):
             for shard in sorted(set(read_json(index, LARGEST_TOKENIZER)["weight_map"].values())):
                 yield Path(str(cached_file(name, shard)))
             return

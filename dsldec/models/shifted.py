@@ -1,7 +1,7 @@
-"""Models whose logits at a position speak of the next one (Dream and others made from autoregressive models),
-as denoisers.
+"""How does a model become a denoiser whose logits at position i predict position i + 1 (Dream and other
+models made from autoregressive ones)?
 
-Shapes: b rows, L positions, V vocabulary. A policy never sees the shift: it is a matter of the model.
+Shapes: b rows, L positions, V vocabulary. A policy never sees the shift: it belongs to the model.
 """
 
 from __future__ import annotations
@@ -11,12 +11,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .denoiser import columns_keyword
+from .denoiser import capability, columns_keyword
 
 
 def shifted(logits: Tensor) -> Tensor:
-    """Logits `[b, L, V]` of each position itself, from logits of the position after each; the first keeps
-    what it has.
+    """Logits `[b, L, V]` of each position itself, from logits of the next position. The first position keeps
+    its own.
     """
     return torch.cat([logits[:, :1], logits[:, :-1]], dim=1)
 
@@ -27,7 +27,7 @@ def before(columns: Tensor) -> Tensor:
 
 
 class Shifted:
-    """A denoiser from one whose logits at a position speak of the next; everything else is the other's."""
+    """A denoiser made from one with shifted logits. All other attributes are those of the other denoiser."""
 
     def __init__(self, denoiser: Any) -> None:
         self.denoiser = denoiser
@@ -42,8 +42,10 @@ class Shifted:
         return shifted(self.denoiser(ids, **how))
 
     def __getattr__(self, name: str) -> Any:
-        # Its logits would not be shifted; a model that is loaded with `shift_logits` keeps keys and values
-        # itself.
+        # Its logits would not be shifted. A model loaded with `shift_logits` has a KV cache of its own.
         if name in ("kv_cache", "kept"):
             raise AttributeError(name)
+        # Its calls take `columns`, also where the other denoiser still has the former names.
+        if name == "selects_columns" and (selects := capability(self.denoiser, name)) is not None:
+            return selects
         return getattr(self.denoiser, name)

@@ -1,12 +1,12 @@
-"""A process that renders chat templates for another one, in bounded memory: a template is a program that
-comes with a model's folder.
+"""How is a chat template rendered in bounded memory? In this process: a template is a program from the
+model's folder.
 
-Run by its path, with the folders of jinja2 and markupsafe as arguments; it imports nothing else that is not
-Python's own. A line of JSON comes in for each rendering, and a line goes out: `{"text": ...}` or `{"error":
-...}`. Templates see what transformers documents for them, and are rendered in jinja2's sandbox, where values
-cannot be changed.
+The file is run by its path, with the folders of jinja2 and markupsafe as arguments. It imports nothing else
+outside Python's standard library. It reads one line of JSON per rendering and writes one line: `{"text":
+...}` or `{"error": ...}`. Templates get the variables that transformers documents. They are rendered in
+jinja2's sandbox, where values cannot be changed.
 
-Not here: how long it may take (`chat_template`).
+Not here: the time limit (`chat_template`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ LONGEST = 10_000_000  # characters
 
 def main() -> None:
     bound()
-    environment, compiled = made(), dict[str, Any]()  # the template rendered last
+    environment, compiled = made(), dict[str, Any]()  # the template of the last rendering
     print("{}", flush=True)
     for line in sys.stdin:
         given = json.loads(line)
@@ -32,7 +32,7 @@ def main() -> None:
             if given["template"] not in compiled:
                 compiled = {given["template"]: environment.from_string(given["template"])}
             answer = {"text": rendered(compiled[given["template"]], given["values"])}
-        # A template may raise what it likes; RecursionError and MemoryError are its own, too.
+        # A template may raise any error, RecursionError and MemoryError included.
         except MemoryError:
             answer = {"error": f"it needs more than {MEMORY // 1024**2} MB"}
         except Exception as error:
@@ -52,8 +52,8 @@ def rendered(template: Any, values: dict[str, Any]) -> str:
 
 
 def bound() -> None:
-    """Limits that hold whatever a template does, where the system has them."""
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the process that asks
+    """Set limits that hold for any template, where the system has them."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is for the parent process
     with suppress(ImportError):
         import resource
 
@@ -63,7 +63,7 @@ def bound() -> None:
 
 
 def made() -> Any:
-    """jinja2 as chat templates know it (transformers' documentation, "Writing a chat template")."""
+    """The jinja2 environment of chat templates (transformers' documentation, "Writing a chat template")."""
     import jinja2
     from jinja2 import nodes
     from jinja2.ext import Extension, loopcontrols

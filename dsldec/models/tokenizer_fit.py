@@ -1,9 +1,9 @@
 """Does a tokenizer fit its model: sizes, ids without a token, special ids?
 
-An id that has no token vanishes from the text it is written into, so decoding never writes one unless it is
-asked to. Nothing else that is found here changes how a model is decoded: it is told (W0402).
+An id without a token disappears from the text, so decoding never writes one unless the caller allows it. All
+other findings change nothing in decoding: they are warnings (W0402).
 
-Not here: where ids come from (`traits`), how logits are kept from such ids (`huggingface`).
+Not here: the sources of ids (`traits`), hiding such ids in logits (`huggingface`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from .traits import Traits
 
 SPECIAL = ("mask_token_id", "eos_token_id", "bos_token_id", "pad_token_id")
-# A vocabulary is padded at its end, by less than this share of it, so that matrices have sizes that are fast.
+# A vocabulary is padded at its end to a size that is fast for matrices. The padding is less than this share.
 PADDING = 0.01
 OWN_TOKENIZER = "see whether the tokenizer is this model's own"
 
 
 @dataclass(frozen=True, slots=True)
 class Fit:
-    """The comparison. `without_token`: ids of the model without a token, in order; `beyond`: ids of the
+    """The comparison. `without_token`: ids of the model without a token, in order. `beyond`: ids of the
     tokenizer that the model lacks.
     """
 
@@ -39,7 +39,7 @@ class Fit:
 
     @property
     def is_padding(self) -> bool:
-        """Whether the ids without a token are only those that fill up the vocabulary."""
+        """Whether the ids without a token are only the padding of the vocabulary."""
         missing = self.without_token
         return not missing or (
             missing[0] == self.vocab_size - len(missing) and len(missing) <= self.vocab_size * PADDING
@@ -67,44 +67,46 @@ class Fit:
             )
 
 
-def fit_of(found: Opened, traits: Traits, vocab_size: int) -> Fit | None:
-    """Compare a tokenizer with a model of so many ids; None where there is no tokenizer, or none that tells
-    its tokens.
+def fit_of(source: Opened, traits: Traits, vocab_size: int) -> Fit | None:
+    """Compare a tokenizer with a model of `vocab_size` ids. None where there is no tokenizer, or none that
+    lists its tokens.
     """
-    tokenizer, names = found.tokenizer, _names(found.tokenizer)
+    tokenizer, names = source.tokenizer, _names(source.tokenizer)
     if names is None:
         return None
-    # The mask, and what ends an answer, have a meaning without a token.
-    kept = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(traits.stop_ids)
-    known = set(names.values())
-    missing = [id_ for id_ in range(vocab_size) if id_ not in known and id_ not in kept]
+    # The mask, and ids that end an answer, have a meaning without a token.
+    meaningful = {one.value for one in (traits.mask_id, traits.eos_id) if one is not None} | set(
+        traits.stop_ids
+    )
+    with_token = set(names.values())
+    missing = [id_ for id_ in range(vocab_size) if id_ not in with_token and id_ not in meaningful]
     without = tuple(id_ for id_, name in zip(missing, _named(tokenizer, missing), strict=True) if not name)
-    beyond = tuple(sorted(id_ for id_ in known if id_ >= vocab_size))
+    beyond = tuple(sorted(id_ for id_ in with_token if id_ >= vocab_size))
     sources = {
         "the tokenizer": tokenizer,
-        "config.json": found.said,
-        "generation_config.json": found.generation,
+        "config.json": source.fields,
+        "generation_config.json": source.generation,
     }
-    return Fit(vocab_size, len(known), without, beyond, tuple(_differing(sources, vocab_size)))
+    return Fit(vocab_size, len(with_token), without, beyond, tuple(_differing(sources, vocab_size)))
 
 
 def _names(tokenizer: Any) -> dict[str, int] | None:
     try:
         names: dict[str, int] = tokenizer.get_vocab()
-        # Code of a model's own may leave it to be written, or list what it likes.
+        # Remote code may leave the method unimplemented, or list anything.
         return names if all(isinstance(id_, int) for id_ in names.values()) and names else None
     except Exception:
         return None
 
 
 def _named(tokenizer: Any, ids: list[int]) -> list[Any]:
-    """The token of each id as the tokenizer itself names it: not every one lists all it has."""
+    """The token of each id by the tokenizer's own conversion: not every tokenizer lists all of its tokens."""
     try:
         unknown = {None, "", getattr(tokenizer, "unk_token", None)}
-        found = tokenizer.convert_ids_to_tokens(ids)
+        names = tokenizer.convert_ids_to_tokens(ids)
         return (
-            [None if name in unknown else name for name in found]
-            if len(found) == len(ids)
+            [None if name in unknown else name for name in names]
+            if len(names) == len(ids)
             else [None] * len(ids)
         )
     # Many raise for an id they do not have.
@@ -113,14 +115,14 @@ def _named(tokenizer: Any, ids: list[int]) -> list[Any]:
 
 
 def _differing(sources: Mapping[str, Any], vocab_size: int) -> Iterator[str]:
-    """Special ids that one source says and no other does, and those that the model does not have."""
+    """Special ids on which sources differ, and special ids that the model does not have."""
     for name in SPECIAL:
-        ids = {where: given for where, source in sources.items() if (given := _ids(source, name))}
+        ids = {where: found for where, source in sources.items() if (found := _ids(source, name))}
         outside = next(
             (
                 (where, one)
-                for where, given in ids.items()
-                for one in sorted(given)
+                for where, found in ids.items()
+                for one in sorted(found)
                 if not 0 <= one < vocab_size
             ),
             None,
@@ -128,18 +130,18 @@ def _differing(sources: Mapping[str, Any], vocab_size: int) -> Iterator[str]:
         if outside is not None:
             yield f"`{name}` is {outside[1]} in {outside[0]}, and the model has {vocab_size:,} ids"
             continue
-        for where, given in ids.items():
+        for where, found in ids.items():
             others = {other: theirs for other, theirs in ids.items() if other != where}
-            if others and not given & set().union(*others.values()):
+            if others and not found & set().union(*others.values()):
                 other = next(iter(others))
-                yield f"`{name}` is {_listed(given)} in {where} and {_listed(others[other])} in {other}"
+                yield f"`{name}` is {_listed(found)} in {where} and {_listed(others[other])} in {other}"
                 break
 
 
 def _ids(source: Any, name: str) -> set[int]:
-    given = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-    given = given if isinstance(given, list | tuple) else [given]
-    return {one for one in given if isinstance(one, int) and not isinstance(one, bool)}
+    value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+    value = value if isinstance(value, list | tuple) else [value]
+    return {one for one in value if isinstance(one, int) and not isinstance(one, bool)}
 
 
 def _listed(ids: Collection[int]) -> str:

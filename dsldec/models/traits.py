@@ -1,7 +1,6 @@
-"""What decoding has to know of a model beside its logits, and where each of it was found: ids, shift,
-lengths.
+"""What must decoding know of a model beside its logits (ids, shift, lengths), and where was each value found?
 
-Not here: which family a model is of (`families`). What the caller gives goes before all that is found.
+Not here: the family of a model (`families`). Values of the caller override all found values.
 """
 
 from __future__ import annotations
@@ -19,9 +18,9 @@ if TYPE_CHECKING:
 
 DEFAULT_GEN_LENGTH = 256
 MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>", "<MASK>", "|<MASK>|")
-# Ends of a turn: an answer ends there as it does at the end of text.
+# Tokens that end a turn: an answer ends there as it does at the end of text.
 TURN_NAMES = ("<|eot_id|>", "<|im_end|>", "<|role_end|>", "<end_of_turn>")
-# Their position embeddings begin after the one of padding, so that many fewer tokens fit.
+# Their position embeddings begin after the padding id, so fewer tokens fit.
 POSITIONS_AFTER_PADDING = frozenset(
     "roberta xlm-roberta xlm-roberta-xl camembert data2vec-text longformer luke ibert mpnet xmod".split()
 )
@@ -29,7 +28,7 @@ POSITIONS_AFTER_PADDING = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class Provenance:
-    """A value and where it stands, in words that can follow "from"."""
+    """A value and its source, in words that can follow "from"."""
 
     value: Any
     where: str
@@ -37,7 +36,7 @@ class Provenance:
 
 @dataclass(frozen=True, slots=True)
 class Overrides:
-    """What the caller gave; None where it is to be found."""
+    """Values given by the caller. None where dsldec is to find the value."""
 
     mask_id: int | None = None
     eos_id: int | None = None
@@ -47,10 +46,10 @@ class Overrides:
 
 @dataclass(frozen=True, slots=True)
 class Traits:
-    """What was found; None where there is none. `stop_ids`: every id an answer ends at, `eos_id` among them.
-    `context` in tokens.
+    """The found values; None where there is none. `stop_ids`: every id that ends an answer, `eos_id`
+    included. `context` in tokens.
 
-    `block_length`: in tokens, of a block-causal model; None for one that sees the whole canvas.
+    `block_length`: in tokens, of a block-causal model; None for a model that sees the whole canvas.
     """
 
     mask_id: Provenance | None
@@ -63,37 +62,37 @@ class Traits:
     block_length: Provenance | None = None
 
 
-def traits_of(found: Opened, asked: Overrides) -> Traits:
-    """Look everything up."""
-    family, config, tokenizer = found.family, found.config, found.tokenizer
+def traits_of(source: Opened, overrides: Overrides) -> Traits:
+    """Find all traits."""
+    family, config, tokenizer = source.family, source.config, source.tokenizer
     vocabulary: dict[str, int] = {} if tokenizer is None else tokenizer.get_vocab()
     sources = (
         ("the tokenizer", tokenizer),
-        ("config.json", found.said),
-        ("generation_config.json", found.generation),
+        ("config.json", source.fields),
+        ("generation_config.json", source.generation),
     )
     size = getattr(config, "vocab_size", None)
     vocabulary = {name: id_ for name, id_ in vocabulary.items() if size is None or id_ < size}
     turns = [Provenance(vocabulary[name], f"the token `{name}`") for name in TURN_NAMES if name in vocabulary]
     stop_ids = [*_ids(sources, "eos_token_id", size), *turns]
     masks = [*_ids(sources, "mask_token_id", size), *_named_masks(vocabulary), *_known_mask(family, size)]
-    eos_id = _first(asked.eos_id, "--eos-id", stop_ids)
+    eos_id = _first(overrides.eos_id, "--eos-id", stop_ids)
     context = _context(config, tokenizer)
     return Traits(
-        mask_id=_first(asked.mask_id, "--mask-id", masks),
+        mask_id=_first(overrides.mask_id, "--mask-id", masks),
         eos_id=eos_id,
         pad_id=_first(None, "", list(_ids(sources, "pad_token_id", size))),
         stop_ids=tuple(dict.fromkeys(one.value for one in stop_ids))
-        if asked.eos_id is None
-        else (asked.eos_id,),
+        if overrides.eos_id is None
+        else (overrides.eos_id,),
         shift_logits=Provenance(family.shift_logits, f"the family, {family.name}")
-        if asked.shift_logits is None
-        else _shift(asked.shift_logits),
+        if overrides.shift_logits is None
+        else _shift(overrides.shift_logits),
         context=context,
-        gen_length=_gen_length(found.generation, context),
+        gen_length=_gen_length(source.generation, context),
         block_length=_block_length(family, config)
-        if asked.block_length is None
-        else Provenance(asked.block_length, "--block-length"),
+        if overrides.block_length is None
+        else Provenance(overrides.block_length, "--block-length"),
     )
 
 
@@ -106,8 +105,8 @@ def require_mask(traits: Traits, name: str) -> int:
 
 
 def require_block_length(traits: Traits, family: Family, name: str) -> int | None:
-    """How long a block-causal model's blocks are, None of other models. Raises `UsageError` (E0405) where
-    nothing says so.
+    """The block length of a block-causal model, None of other models. Raises `UsageError` (E0405) where no
+    file gives it.
     """
     length = None if traits.block_length is None else traits.block_length.value
     if (isinstance(length, int) and length > 0) or (length is None and not family.block_causal):
@@ -120,8 +119,8 @@ def require_block_length(traits: Traits, family: Family, name: str) -> int | Non
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Provenance]:
     """Every id under this name. An id outside the vocabulary does not count."""
     for where, source in sources:
-        given = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
-        for one in given if isinstance(given, list | tuple) else [given]:
+        value = source.get(name) if isinstance(source, Mapping) else getattr(source, name, None)
+        for one in value if isinstance(value, list | tuple) else [value]:
             if isinstance(one, int) and not isinstance(one, bool) and 0 <= one < (vocab_size or one + 1):
                 yield Provenance(one, where)
 
@@ -138,8 +137,8 @@ def _known_mask(family: Family, vocab_size: int | None) -> Iterator[Provenance]:
     )
 
 
-def _first(given: int | None, flag: str, found: list[Provenance]) -> Provenance | None:
-    return Provenance(given, flag) if given is not None else next(iter(found), None)
+def _first(given: int | None, flag: str, candidates: list[Provenance]) -> Provenance | None:
+    return Provenance(given, flag) if given is not None else next(iter(candidates), None)
 
 
 def _shift(given: bool) -> Provenance:
@@ -148,22 +147,24 @@ def _shift(given: bool) -> Provenance:
 
 def _context(config: Any, tokenizer: Any) -> Provenance | None:
     for name in ("max_position_embeddings", "max_sequence_length", "n_positions"):
-        most = getattr(config, name, None)
-        # -1: positions without a table, as DeBERTa has them.
-        if isinstance(most, int) and most > 0:
+        limit = getattr(config, name, None)
+        # -1: positions without a table, as in DeBERTa.
+        if isinstance(limit, int) and limit > 0:
             after = (
                 1 + (config.pad_token_id or 0)
                 if getattr(config, "model_type", "") in POSITIONS_AFTER_PADDING
                 else 0
             )
-            return Provenance(most - after, f"`{name}` of config.json")
-    most = getattr(tokenizer, "model_max_length", None)
-    # A tokenizer that does not know says 10^30.
-    return Provenance(most, "the tokenizer") if isinstance(most, int) and most < 10**9 else None
+            return Provenance(limit - after, f"`{name}` of config.json")
+    limit = getattr(tokenizer, "model_max_length", None)
+    # A tokenizer without a known limit gives 10^30.
+    return Provenance(limit, "the tokenizer") if isinstance(limit, int) and limit < 10**9 else None
 
 
 def _block_length(family: Family, config: Any) -> Provenance | None:
-    """Configurations of other models have such names for other things: BigBird's blocks of keys, say."""
+    """The block length. Configurations of other models use such names for other things, such as BigBird's key
+    blocks.
+    """
     if not family.block_causal:
         return None
     for name in BLOCK_NAMES:
@@ -178,9 +179,9 @@ def _block_length(family: Family, config: Any) -> Provenance | None:
 
 
 def _gen_length(generation: Any, context: Provenance | None) -> Provenance:
-    wanted = getattr(generation, "max_new_tokens", None)
-    if isinstance(wanted, int) and wanted > 0:
-        return Provenance(wanted, "generation_config.json")
+    length = getattr(generation, "max_new_tokens", None)
+    if isinstance(length, int) and length > 0:
+        return Provenance(length, "generation_config.json")
     return Provenance(
         DEFAULT_GEN_LENGTH if context is None else max(1, min(DEFAULT_GEN_LENGTH, context.value // 2)),
         "dsldec's default",

@@ -1,10 +1,11 @@
-"""A tokenizer from a folder's `vocab.txt`, an entry a line, where transformers does not read that file.
+"""How is a tokenizer made from a folder's `vocab.txt`, where transformers does not read that file? The file
+has one entry a line.
 
-The model type of a folder decides which tokenizer transformers makes. Where that one takes no `vocab.txt`, it
-is made of nothing but special tokens, and nothing is said. What a vocabulary looks like tells how its text is
-split.
+The model type of a folder decides which tokenizer class transformers takes. If that class reads no
+`vocab.txt`, the tokenizer has only special tokens, and transformers gives no warning. The form of the entries
+shows how text is split.
 
-Not here: which folders have such a file (`loading`), whether a tokenizer fits its model (`tokenizer_fit`).
+Not here: detecting such folders (`loading`), whether a tokenizer fits its model (`tokenizer_fit`).
 """
 
 from __future__ import annotations
@@ -18,10 +19,10 @@ from typing import Any
 
 from ..files import LARGEST_CONFIG, LARGEST_TOKENIZER, Unreadable, read_json, read_text
 
-MOST_ENTRIES = 100_000  # of a vocabulary whose entries are looked for one by one
-SAYING = ("tokenizer_config.json", "special_tokens_map.json")  # what says how special tokens are written
-TRIED = 200  # entries that a tokenizer is asked for
-# What BERT and RoBERTa call them; a folder that says its own goes first.
+MOST_ENTRIES = 100_000  # limit for a vocabulary whose entries are matched one by one
+FIELD_FILES = ("tokenizer_config.json", "special_tokens_map.json")  # files that name the special tokens
+TRIED = 200  # entries that are tested with a tokenizer
+# The names in BERT and RoBERTa. Names in the folder's files take precedence.
 SPECIAL_NAMES = {
     "unk_token": ("[UNK]", "<unk>"), "sep_token": ("[SEP]", "</s>"), "pad_token": ("[PAD]", "<pad>"),
     "cls_token": ("[CLS]", "<s>"), "mask_token": ("[MASK]", "<mask>"), "bos_token": (), "eos_token": (),
@@ -31,15 +32,15 @@ PLACEHOLDER = re.compile(r"\[unused\d+\]|\[(UNK|SEP|PAD|CLS|MASK)\]|<.*>")
 
 @dataclass(frozen=True, slots=True)
 class Built:
-    """A tokenizer that was built here; `how`: in words that can follow "built from `vocab.txt`"."""
+    """A tokenizer that was built here. `how`: words that can follow "built from `vocab.txt`"."""
 
     tokenizer: Any
     how: str
 
 
 def entries_of(file: Path) -> dict[str, int] | None:
-    """The entries of a `vocab.txt` and their ids; None for a file that is no such list. Of equal entries the
-    last one counts.
+    """The entries of a `vocab.txt` and their ids; None for a file that is not such a list. Of equal entries
+    the last one counts.
     """
     try:
         lines = read_text(file, LARGEST_TOKENIZER).split("\n")
@@ -51,8 +52,8 @@ def entries_of(file: Path) -> dict[str, int] | None:
 
 def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
     """Whether a tokenizer has these entries under these ids, and finds them in a text."""
-    known = tokenizer.get_vocab()
-    if any(known.get(entry) != id_ for entry, id_ in entries.items()):
+    vocabulary = tokenizer.get_vocab()
+    if any(vocabulary.get(entry) != id_ for entry, id_ in entries.items()):
         return False
     if _has_pieces(entries):
         return True
@@ -61,18 +62,18 @@ def reads(tokenizer: Any, entries: Mapping[str, int]) -> bool:
     return 2 * sum(bool(tokenizer.tokenize(entry) == [entry]) for entry in tried) >= len(tried)
 
 
-def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
-    """A tokenizer of these entries; `saying`: files that may name its special tokens. None for a vocabulary
-    of too many entries.
+def build(entries: Mapping[str, int], field_files: Iterable[Path]) -> Built | None:
+    """Build a tokenizer of these entries. `saying`: files that may name its special tokens. None for a
+    vocabulary with too many entries.
     """
     from tokenizers import Tokenizer, decoders, models, normalizers, pre_tokenizers
 
-    said = _said(saying)
-    special = _special(entries, said)
+    fields = _fields_of(field_files)
+    special = _special(entries, fields)
     unknown = special.get("unk_token")
     if _has_pieces(entries) or _has_words(entries):
         made = Tokenizer(models.WordPiece(dict(entries), unk_token=str(unknown)))
-        lowercase = said.get("do_lower_case")
+        lowercase = fields.get("do_lower_case")
         lowercase = (
             lowercase
             if isinstance(lowercase, bool)
@@ -89,20 +90,22 @@ def build(entries: Mapping[str, int], saying: Iterable[Path]) -> Built | None:
         how = "whole entries, the longest first"
     else:
         return None
-    return Built(_whole(made, special, entries, said), how)
+    return Built(_whole(made, special, entries, fields), how)
 
 
-def _said(files: Iterable[Path]) -> dict[str, Any]:
-    """The fields of these files, of those that hold a JSON object."""
-    said: dict[str, Any] = {}
+def _fields_of(files: Iterable[Path]) -> dict[str, Any]:
+    """The merged fields of these files. Files that hold no JSON object are skipped."""
+    fields: dict[str, Any] = {}
     for file in files:
         with suppress(Unreadable, ValueError):
             read = read_json(file, LARGEST_CONFIG)
-            said |= read if isinstance(read, dict) else {}
-    return said
+            fields |= read if isinstance(read, dict) else {}
+    return fields
 
 
-def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], said: Mapping[str, Any]) -> Any:
+def _whole(
+    made: Any, special: Mapping[str, str], entries: Mapping[str, int], fields: Mapping[str, Any]
+) -> Any:
     from tokenizers import processors
     from transformers import PreTrainedTokenizerFast
 
@@ -111,35 +114,33 @@ def _whole(made: Any, special: Mapping[str, str], entries: Mapping[str, int], sa
         around = [(name, entries[name]) for name in {first, last}]
         pieces: dict[str, Any] = {"single": [first, "$A", last], "pair": [first, "$A", last, "$B", last]}
         made.post_processor = processors.TemplateProcessing(**pieces, special_tokens=around)
-    most = said.get("model_max_length")
-    length = {"model_max_length": most} if isinstance(most, int) and most > 0 else {}
+    limit = fields.get("model_max_length")
+    length = {"model_max_length": limit} if isinstance(limit, int) and limit > 0 else {}
     return PreTrainedTokenizerFast(
         tokenizer_object=made, clean_up_tokenization_spaces=False, **special, **length
     )
 
 
 def _longest_first(entries: Mapping[str, int]) -> Any:
-    """Splits a text, as it is written without spaces, into entries; what stands between brackets is one,
-    known or unknown.
-    """
+    """Splits a text without spaces into entries. Text between brackets is one entry, known or unknown."""
     from tokenizers import Regex, pre_tokenizers
 
     names = sorted(_ordinary(entries), key=len, reverse=True)
-    ways = [re.escape(name).replace("\\ ", " ") for name in names]
-    ways += [r"\[[^\[\]]*\]"] if not {"[", "]"} & entries.keys() else []
+    patterns = [re.escape(name).replace("\\ ", " ") for name in names]
+    patterns += [r"\[[^\[\]]*\]"] if not {"[", "]"} & entries.keys() else []
     return pre_tokenizers.Sequence(
-        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(ways)), "isolated")]
+        [pre_tokenizers.WhitespaceSplit(), pre_tokenizers.Split(Regex("|".join(patterns)), "isolated")]
     )
 
 
-def _special(entries: Mapping[str, int], said: Mapping[str, Any]) -> dict[str, str]:
-    found: dict[str, str] = {}
+def _special(entries: Mapping[str, int], fields: Mapping[str, Any]) -> dict[str, str]:
+    special: dict[str, str] = {}
     for name, usual in SPECIAL_NAMES.items():
-        own = said.get(name)
-        own = own.get("content") if isinstance(own, dict) else own
-        there = [one for one in (own, *usual) if isinstance(one, str) and one in entries]
-        found |= {name: there[0]} if there else {}
-    return found
+        stated = fields.get(name)
+        stated = stated.get("content") if isinstance(stated, dict) else stated
+        candidates = [one for one in (stated, *usual) if isinstance(one, str) and one in entries]
+        special |= {name: candidates[0]} if candidates else {}
+    return special
 
 
 def _ordinary(entries: Mapping[str, int]) -> list[str]:

@@ -1,5 +1,5 @@
-"""Do the files of a folder hold the weights of its model? Damaged files, and tensors that are missing, left
-over or of another shape.
+"""Do the files of a folder hold the weights of its model? Damaged files, and missing, surplus or misshapen
+tensors, are diagnosed.
 
 Not here: loading (`loading`, `remote_code`). Each diagnostic (E0418) names the files and tensors.
 """
@@ -16,8 +16,8 @@ from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_TOKENIZER, Unreadable, json_of, opened, read_json
 
 INDEXES = ("model.safetensors.index.json", "pytorch_model.bin.index.json")
-LONGEST_HEADER = 100_000_000  # the format's own bound
-LONGEST_NAME = 120  # characters, as it is told
+LONGEST_HEADER = 100_000_000  # the limit of the file format
+LONGEST_NAME = 120  # characters, in a message
 WHOLE = "give the folder with all files as they were saved, or download it again"
 SAFE = "take the model's `.safetensors` files, which hold nothing but numbers"
 LAYER = re.compile(r"(?:^|\.)(?:layers?|blocks?|h|albert_layer_groups)\.(\d+)\.")
@@ -28,9 +28,7 @@ def wrong_weights(message: str, help: str = WHOLE) -> UsageError:
 
 
 def require_files(folder: Path) -> None:
-    """Raise `UsageError` (E0418) for files of weights that are damaged, missing, or named outside of the
-    folder.
-    """
+    """Raise `UsageError` (E0418) for weight files that are damaged, missing, or outside the folder."""
     for name in INDEXES:
         index, whole = folder / name, folder / name.removesuffix(".index.json")
         if whole.is_file() or index.is_file():
@@ -62,9 +60,9 @@ def header(file: Path) -> dict[str, Any]:
 
 
 def require_all(report: Mapping[str, Any], model: Any, name: str, own_places: bool) -> None:
-    """Raise `UsageError` (E0418) for what transformers said of the weights it loaded.
+    """Raise `UsageError` (E0418) for problems in transformers' loading report.
 
-    `own_places`: the class was chosen by us, so that whatever it has no place for is a mistake.
+    `own_places`: dsldec chose the class, so any tensor without a place in it is an error.
     """
     require_shapes([tuple(one) for one in report.get("mismatched_keys") or ()], name)
     if lacking := sorted(report["missing_keys"]):
@@ -79,19 +77,19 @@ def require_all(report: Mapping[str, Any], model: Any, name: str, own_places: bo
 def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
     """Raise `UsageError` (E0418) for tensors of another shape: name, shape in the files, shape in the model."""
     if differing:
-        key, there, wanted = min(differing, key=str)
+        key, actual, expected = min(differing, key=str)
         more = f", and {len(differing) - 1} more" * (len(differing) > 1)
-        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(there)}, and `config.json` makes it {list(wanted)}{more}"
+        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(actual)}, and `config.json` makes it {list(expected)}{more}"
         raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
 
 
 def short(name: str) -> str:
-    """A name out of a file, which may be as long as the file."""
+    """A name from a file, cut: it may be as long as the file."""
     return name if len(name) <= LONGEST_NAME else f"{name[:LONGEST_NAME]}..."
 
 
 def named(keys: Collection[str]) -> str:
-    """Tensors by name: the first of them, and which layers they are of."""
+    """Tensors by name: the first name, the number of the others, and their layers."""
     if len(keys) == 1:
         return f"`{short(min(keys))}`"
     layers = sorted({int(found[1]) for key in keys if (found := LAYER.search(key))})
@@ -109,11 +107,11 @@ def _lacking(keys: list[str], model: Any, name: str) -> UsageError:
 
 
 def _of_more_layers(extra: list[str], model: Any) -> list[str]:
-    """Of the tensors without a place, those whose like stands in layers that the model has; poolers and other
-    heads are nobody's loss.
+    """Tensors without a place whose counterparts stand in layers that the model has. Poolers and other heads
+    may be missing without harm.
     """
-    like = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
-    return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in like]
+    counterparts = {re.sub(r"\d+", "#", key) for key in model.state_dict()}
+    return [key for key in extra if LAYER.search(key) and re.sub(r"\d+", "#", key) in counterparts]
 
 
 def _shards(folder: Path, index: Path) -> list[Path]:
@@ -127,7 +125,7 @@ def _shards(folder: Path, index: Path) -> list[Path]:
     if not all(isinstance(shard, str) for shard in shards):
         raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files")
     for shard in sorted(shards):
-        # Neither a folder's file elsewhere nor somebody else's is read because a folder names it.
+        # An index must not make dsldec read files outside the folder.
         if Path(shard).name != shard or "\\" in shard or "\0" in shard:
             raise wrong_weights(
                 f"`{index}` names `{short(shard)}`, which is not a file of this folder",
@@ -144,12 +142,12 @@ def _require_whole(file: Path) -> None:
     try:
         ends = max((about["data_offsets"][1] for about in header(file).values()), default=0)
         with opened(file) as stream:
-            wanted, size = (
+            expected, size = (
                 8 + int.from_bytes(stream.read(8), "little") + ends,
                 os.fstat(stream.fileno()).st_size,
             )
-        if size < wanted:
-            raise ValueError(f"it is cut off: {size:,} of {wanted:,} bytes are there")
+        if size < expected:
+            raise ValueError(f"it is cut off: {size:,} of {expected:,} bytes are there")
     except (Unreadable, ValueError) as error:
         raise wrong_weights(f"`{file}` cannot be read: {error}") from None
 
@@ -165,10 +163,10 @@ def _is_tensor(about: Any) -> bool:
 
 def _ranges(numbers: list[int]) -> str:
     """`0-3, 7`."""
-    found: list[list[int]] = []
+    ranges: list[list[int]] = []
     for number in numbers:
-        if found and number == found[-1][1] + 1:
-            found[-1][1] = number
+        if ranges and number == ranges[-1][1] + 1:
+            ranges[-1][1] = number
         else:
-            found.append([number, number])
-    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in found)
+            ranges.append([number, number])
+    return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in ranges)

@@ -1,6 +1,6 @@
-"""What the command does, one file a verb, and how a user's own text is shown back.
+"""The tools of the command: one file per verb, and how a user's own text is quoted.
 
-Not here: how the command line is read (`cli`).
+Not here: reading the command line (`cli`).
 """
 
 from __future__ import annotations
@@ -12,11 +12,11 @@ LONGEST_PATH = 500
 
 
 def quoted(text: str, longest: int = LONGEST_QUOTED) -> str:
-    """A user's text as a message shows it: in backticks, on one line, not too long."""
+    """A user's text in a message: in backticks, on one line, cut."""
     line = printable(text[: longest + 1].replace("\r\n", "\n")).replace("\n", "␊").replace("\t", " ")
     return f"`{line[:longest]}…`" if len(line) > longest else f"`{line}`"
 
 
 def quoted_path(path: object) -> str:
-    """A path as a message shows it: whole, since it is there to be pasted."""
+    """A path in a message: whole, so that it can be pasted."""
     return quoted(str(path), LONGEST_PATH)

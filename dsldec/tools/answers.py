@@ -1,7 +1,7 @@
-"""Decodes for the verbs that measure: they need an answer to every prompt, and end with a diagnostic where
+"""Decodes for the verbs that measure. They need an answer to every prompt, and end with a diagnostic where
 one is missing.
 
-Not here: `run`, which keeps finished answers.
+Not here: `run`, which stores finished answers.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from ..runtime.decoded import Decoded, DecodingStopped, DecodingWarning, said
 
 
 def all_decoded(denoiser: Denoiser, prompts: Sequence[Any], policy: Policy, **how: Any) -> Decoded:
-    """As `decode`. Raises `UsageError` where a prompt has no answer: a figure over the others would be none
-    of the policy's.
+    """As `decode`. Raises `UsageError` where a prompt has no answer: a figure over the other prompts would be
+    wrong for the policy.
     """
     try:
         with warnings.catch_warnings():
@@ -27,7 +27,7 @@ def all_decoded(denoiser: Denoiser, prompts: Sequence[Any], policy: Policy, **ho
             decoded = decode(denoiser, prompts, policy, **how)
     except DecodingStopped as stopped:
         cause = stopped.__cause__
-        if cause is None or isinstance(cause, AssertionError):  # ours: it is to be seen whole
+        if cause is None or isinstance(cause, AssertionError):  # an error of dsldec: show it in full
             raise
         raise cause if isinstance(cause, UsageError) else UsageError(said(cause)) from None
     for error in decoded.errors:

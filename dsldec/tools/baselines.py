@@ -1,7 +1,7 @@
-"""What dsldec is compared with: the arithmetic of published decoders, written down plainly from their
-description.
+"""The baselines of the benchmarks: the arithmetic of published decoders, written plainly from their
+descriptions.
 
-Shapes: B rows, T positions, V vocabulary. Not here: how they are timed (`rounds`).
+Shapes: B rows, T positions, V vocabulary. Not here: timing (`rounds`).
 """
 
 from __future__ import annotations
@@ -15,14 +15,16 @@ from ..models.denoiser import Denoiser
 
 
 def one_read(logits: Tensor) -> Tensor:
-    """The largest of all logits, 0-d: each is read once and nothing is written. The unit of every other time."""
+    """The largest of all logits, 0-d. Every logit is read once and nothing is written. All other times are
+    multiples of this one.
+    """
     return logits.amax()
 
 
 def float64_softmax(logits: Tensor) -> tuple[Tensor, Tensor]:
     """Token and confidence `[B, T]`: the argmax of the logits and its entry of a float64 softmax.
 
-    So LLaDA's released sampler (arXiv:2502.09992) and Fast-dLLM's (arXiv:2505.22618) find what to commit.
+    LLaDA's released sampler (arXiv:2502.09992) and Fast-dLLM's (arXiv:2505.22618) choose their commits so.
     """
     token = logits.argmax(-1)
     p = torch.softmax(logits.to(torch.float64), -1)
@@ -45,11 +47,11 @@ def softmax_entropy(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 def static_loop(
     denoiser: Denoiser, prompt: Sequence[int], gen_length: int, block: int, tokens: int
 ) -> tuple[Tensor, int]:
-    """Low-confidence remasking at temperature 0, one prompt at a time: all ids `[L]`, and how many forwards
-    it took.
+    """Low-confidence remasking at temperature 0, one prompt at a time. Returns all ids `[L]` and the number
+    of forwards.
 
-    The `tokens` most confident masked positions of the first block that has any are written after each
-    forward; the host waits for the device in each step.
+    Each forward writes the `tokens` most confident masked positions of the first block that has any. The host
+    waits for the device in each step.
     """
     device = getattr(denoiser, "device", "cpu")
     begin, forwards = len(prompt), 0

@@ -30,7 +30,7 @@ from ..resources import shipped_policies
 from . import baselines, bench, bench_report
 from .bench_cases import FLOAT64, READ, STATISTICS, BenchCase, CaseKey
 from .rounds import measured
-from .rule import Rule, found
+from .rule import Rule, reduction_results
 from .writing import put
 
 BACKENDS = ("eager", "inductor", "aot")
@@ -203,7 +203,7 @@ def _policy_calls(
     module = first.function
     assert isinstance(module, StepModule)
     state = first.start(B, T, inputs.logits.device, vocab_size=V)
-    known = found(module, first, inputs.logits, inputs.canvas, inputs.editable, state)
+    known = reduction_results(module, first, inputs.logits, inputs.canvas, inputs.editable, state)
     calls: dict[CaseKey, Callable[[], object]] = {}
     for backend in backends:
         step = (

@@ -1,5 +1,4 @@
-"""What `dsldec build` does: a policy's step compiled into one file that torch alone can load, and what to
-type then.
+"""`dsldec build`: compile a policy's step into one file that torch alone can load, and print how to call it.
 
 Not here: the compiling (`backends.aot`).
 """
@@ -28,7 +27,7 @@ DEVICES = ("cpu", "cuda")
 
 @dataclass(frozen=True, slots=True)
 class BuildOptions:
-    """What the command line asked for; None where it said nothing."""
+    """Options of the command line. None: not given."""
 
     policy: str
     vocab: int | None = None
@@ -41,8 +40,8 @@ class BuildOptions:
 
 
 def build(options: BuildOptions) -> int:
-    """Build the file, and return the exit status. Raises `UsageError` and `PolicyError`; the file is then
-    what it was before.
+    """Build the file, and return the exit status. After `UsageError` and `PolicyError` an existing file is
+    unchanged.
     """
     if options.vocab is None or options.out is None:
         raise UsageError(_lacking(options))
@@ -71,48 +70,50 @@ def _lacking(options: BuildOptions) -> Diagnostic:
     )
 
 
-def _require_known(option: str, word: str, known: tuple[str, ...]) -> None:
-    if word not in known:
-        near = did_you_mean(word, known)
+def _require_known(option: str, word: str, names: tuple[str, ...]) -> None:
+    if word not in names:
+        near = did_you_mean(word, names)
         help = (
             f"did you mean `{option} {near}`?"
             if near
-            else f"write {' or '.join(f'`{option} {one}`' for one in known)}"
+            else f"write {' or '.join(f'`{option} {one}`' for one in names)}"
         )
         raise UsageError(Diagnostic("E0422", f"`{option}` knows no {quoted(word)}", help=help))
 
 
-def _window(policy: Policy, asked: int | None) -> int:
-    """T: as many positions as the policy's windows have, unless fewer are asked for."""
+def _window(policy: Policy, window: int | None) -> int:
+    """T: the window length of the policy, or a smaller length from the command line."""
     size = policy.facts.window_size
     longest = int_of(size, policy.parameters)
     if longest is None:
-        if asked is None:
+        if window is None:
             message = f"the window of the policy `{policy.name}` is all that is generated, and only `--window` can say how long that is"
             raise UsageError(
                 Diagnostic("E0423", message, help="add the number of tokens to generate: `--window 256`")
             )
-        return asked
-    if asked is None or asked == longest:
+        return window
+    if window is None or window == longest:
         return longest
-    if asked > longest:
+    if window > longest:
         help = (
-            f"set its parameter: `--set {size}={asked}`"
+            f"set its parameter: `--set {size}={window}`"
             if isinstance(size, str)
             else "leave `--window` out, or write it in the policy"
         )
         message = (
-            f"`--window {asked}` is longer than a window of the policy `{policy.name}`, {longest} positions"
+            f"`--window {window}` is longer than a window of the policy `{policy.name}`, {longest} positions"
         )
         raise UsageError(Diagnostic("E0423", message, help=help))
     _say(
-        f"a window of {asked} is shorter than the policy's {longest}: right where no more than {asked} tokens are generated"
+        f"a window of {window} is shorter than the policy's {longest}: right where no more than {window} tokens are generated"
     )
-    return asked
+    return window
 
 
 def _place(out: str, policy: str) -> Path:
-    """Where the file goes, through links. Raises `UsageError` (E0422, E0432) where none can be put."""
+    """The path of the file, with links resolved. Raises `UsageError` (E0422, E0432) where no file can be
+    written.
+    """
     if why := why_not_written(out):
         raise UsageError(_unwritable(out, why))
     file = Path(os.path.realpath(out))
@@ -146,7 +147,7 @@ def _unwritable(out: str, why: str) -> Diagnostic:
 
 
 def _built(policy: Policy, options: BuildOptions, vocab: int, window: int, file: Path) -> Mapping[str, Any]:
-    """Build the file, and return what it says of itself."""
+    """Build the file, and return its manifest."""
     rows = "1 row" if options.batch == 1 else f"{options.batch} rows"
     _say(
         f"compiling `{policy.name}` for {rows}, a window of {window} and {vocab} ids on {options.device}: some tens of seconds ..."
@@ -170,9 +171,7 @@ def _built(policy: Policy, options: BuildOptions, vocab: int, window: int, file:
 
 
 def _put(data: bytes, file: Path) -> None:
-    """Write beside the file, then swap: whoever reads it meanwhile, or pulls the plug, has the old one or the
-    new one.
-    """
+    """Write to a temporary file, then rename it: a reader, or a crash, finds the old file or the new one."""
     new = file.with_name(f".{file.name}.{os.getpid()}")
     try:
         with new.open("xb") as stream:

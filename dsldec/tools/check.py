@@ -1,6 +1,6 @@
-"""What `dsldec check` does: every mistake of some policies, drawn for people or as one JSON object.
+"""`dsldec check`: every diagnostic of some policies, drawn for people or as one JSON object.
 
-Not here: what is checked (`checks`).
+Not here: the checks (`checks`).
 """
 
 from __future__ import annotations
@@ -17,25 +17,25 @@ JSON_VERSION = 1
 
 
 def check(names: Sequence[str], *, as_json: bool) -> int:
-    """Check each policy, print what is wrong, return the exit status. Raises `UsageError` for what cannot be
-    read.
+    """Check each policy, print its diagnostics, return the exit status. Raises `UsageError` for a policy that
+    cannot be read.
     """
-    found = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
+    diagnostics = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
     if as_json:
         records = sorted(
-            (record(name, d) for name, d in found),
+            (record(name, d) for name, d in diagnostics),
             key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]),
         )
         print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False), file=data())
     else:
-        errors = sum(d.severity is Severity.ERROR for _, d in found)
-        for _, diagnostic in found:
+        errors = sum(d.severity is Severity.ERROR for _, d in diagnostics)
+        for _, diagnostic in diagnostics:
             print(diagnostic, end="\n\n")
-        warnings = len(found) - errors
+        warnings = len(diagnostics) - errors
         print(
             f"{_count(len(names), 'policy', 'policies')}: {_count(errors, 'error', 'errors')}, {_count(warnings, 'warning', 'warnings')}"
         )
-    return WRONG if any(d.severity is Severity.ERROR for _, d in found) else CLEAN
+    return WRONG if any(d.severity is Severity.ERROR for _, d in diagnostics) else CLEAN
 
 
 def _diagnostics(name: str) -> list[Diagnostic]:
@@ -43,7 +43,7 @@ def _diagnostics(name: str) -> list[Diagnostic]:
         text, shown = policy.read(name)
     except PolicyError as error:
         (diagnostic,) = error.diagnostics
-        # Nothing to read is wrong usage; something that cannot be a policy is a mistake in it.
+        # A missing file is wrong usage. A file that cannot be a policy is a mistake in it.
         if diagnostic.code == "E0401":
             raise UsageError(diagnostic) from None
         return [diagnostic]
@@ -51,7 +51,7 @@ def _diagnostics(name: str) -> list[Diagnostic]:
 
 
 def record(name: str, diagnostic: Diagnostic) -> dict[str, str | int]:
-    """A diagnostic as an object of JSON; `name` is the file's as the user wrote it."""
+    """A diagnostic as an object of JSON. `name` is the file's name as the user wrote it."""
     span = diagnostic.span
     line, column = span.source.position(span.start) if span else (1, 1)
     end_line, end_column = span.source.position(span.end) if span else (1, 1)

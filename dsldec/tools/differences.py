@@ -1,6 +1,6 @@
 """The settings of a run that decide its answers, and the differences between two runs.
 
-Not here: the file that keeps it (`results`), which options there are (`cli`).
+Not here: the results file that stores them (`results`), the list of options (`cli`).
 """
 
 from __future__ import annotations
@@ -15,17 +15,22 @@ from ..policy import Policy
 from ..spelling import flag
 from . import quoted
 
-# A longer value, a table's, is told apart by a digest.
+# A longer value, such as a table, is stored as a digest.
 LONGEST_VALUE = 80
 
 
 def noted(policy: Policy, options: Mapping[str, Any]) -> dict[str, Any]:
-    """The settings that a results file holds: the policy's name, a digest of its steps, its parameters, the
-    given options.
+    """The settings in a results file: the policy's name, a digest of its steps, its parameters, the given
+    options.
     """
-    given = {name: value for name, value in options.items() if value is not None and value is not False}
+    options_set = {name: value for name, value in options.items() if value is not None and value is not False}
     parameters = {name: _short(value) for name, value in policy.parameters.items()}
-    return {"policy": policy.name, "steps": digest(str(policy.program)), "set": parameters, "options": given}
+    return {
+        "policy": policy.name,
+        "steps": digest(str(policy.program)),
+        "set": parameters,
+        "options": options_set,
+    }
 
 
 def digest(text: str) -> str:
@@ -40,16 +45,18 @@ def _short(value: Value) -> Any:
 
 
 def differences(before: Mapping[str, Any], now: Mapping[str, Any]) -> list[str]:
-    """The differences between two runs, each in a few words; parameters only where both have one policy."""
+    """The differences between two runs, each in a few words. Parameters are compared only where both runs
+    have one policy.
+    """
     if before.get("policy") != now["policy"]:
-        told = [
+        changes = [
             f"`{flag('policy', quoted(str(before.get('policy'))).strip('`'))}`, and now `{flag('policy', now['policy'])}`"
         ]
     elif before.get("steps") != now["steps"]:
-        told = [f"the text of the policy `{now['policy']}`"]
+        changes = [f"the text of the policy `{now['policy']}`"]
     else:
-        told = list(_of(before.get("set"), now["set"], "set "))
-    return [*told, *_of(before.get("options"), now["options"], "")]
+        changes = list(_of(before.get("set"), now["set"], "set "))
+    return [*changes, *_of(before.get("options"), now["options"], "")]
 
 
 def _of(before: Any, now: Mapping[str, Any], prefix: str) -> Iterator[str]:

@@ -1,6 +1,6 @@
 """How good and how fast is a policy on the embedded model's held-out prompts?
 
-Not here: what the prompts are and how an answer is judged (`dsldec.models.tasks`).
+Not here: the prompts and the scores (`dsldec.models.tasks`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ LENGTHS = {"word_problems": 48, "sudoku": 24}  # tokens to generate: the longest
 
 @dataclass(frozen=True, slots=True)
 class Setting:
-    """A policy as the table runs it: shipped name, parameters, and how many tokens are asked for."""
+    """A row of the table: a shipped policy, its parameters, and the number of tokens to generate."""
 
     policy: str
     parameters: dict[str, float | int]
@@ -40,11 +40,11 @@ class Setting:
 
 @dataclass(frozen=True, slots=True)
 class Measured:
-    """What a setting did on some prompts: shares of right answers and of fully right responses, means per
-    prompt.
+    """The results of a setting on some prompts: shares of right answers and of fully right responses, means
+    per prompt.
 
-    `rows` are those fed to the denoiser, drafts included. `tokens_per_forward` counts content tokens alone:
-    filler after the end of text is no work done.
+    `rows`: input rows of the denoiser, drafts included. `tokens_per_forward` counts content tokens only:
+    filler after the end of text does not count.
     """
 
     prompts: int
@@ -56,7 +56,7 @@ class Measured:
 
 
 def settings(task: str) -> Iterator[Setting]:
-    """What the table shows for a task: one and more tokens a step, then every shipped rule at its default."""
+    """The settings of a task: one and more tokens a step, then every shipped policy with its defaults."""
     length = LENGTHS[task]
     for tokens in (1, 2, 4) if task == "word_problems" else (1, 2, 4, length):
         yield Setting("static", {"tokens": tokens, "block": length}, length)
@@ -75,7 +75,7 @@ def settings(task: str) -> Iterator[Setting]:
 
 
 def held_out(task: str, count: int | None = None) -> list[Example]:
-    """The first `count` held-out examples of a task, all 200 if not said otherwise."""
+    """The first `count` held-out examples of a task; by default all 200."""
     lines = (embedded_model_folder() / HELD_OUT).read_text(encoding="utf-8").splitlines()
     examples = [Example(**json.loads(line)) for line in lines]
     return [example for example in examples if example.task == task][:count]
@@ -113,9 +113,7 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
 
 
 def evaluate(count: int | None, model: str | None, **how: Any) -> int:
-    """Print the table; returns the command's exit status. `how` the model is read and placed: see
-    `from_pretrained`.
-    """
+    """Print the table; returns the exit status. `how`: loading options, see `from_pretrained`."""
     denoiser = from_pretrained(model, **how)
     for line in table(denoiser, count):
         print(line, flush=True)

@@ -1,6 +1,6 @@
-"""What `dsldec explain` prints: a policy's facts in words, or what a code means.
+"""`dsldec explain`: the facts of a policy in words, or the meaning of a code.
 
-Not here: how a fact is found out (`checks`).
+Not here: how facts are proved (`checks`).
 """
 
 from __future__ import annotations

@@ -22,7 +22,7 @@ from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
-from .inside import require_own, there, write_inside
+from .inside import holds_other_text, require_own, write_inside
 from .settings import chosen
 
 if TYPE_CHECKING:
@@ -78,13 +78,13 @@ def export_hf(options: ExportOptions) -> int:
     found = opened(folder, options.trust_remote_code)
     asked = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
     require_mask(traits_of(found, asked), found.name)
-    name = found.own_code or _class_without_generate(found)
+    name = found.remote_code or _class_without_generate(found)
     files = {}
     if name is not None:
-        files[f"{OUR_MODELING}.py"] = OWN_CODE if found.own_code else _modeling(name)
+        files[f"{OUR_MODELING}.py"] = OWN_CODE if found.remote_code else _modeling(name)
     files |= {REQUIREMENTS: _requirements(), GENERATE: _generate(policy, read(options.policy)[0], options)}
     if name is not None:  # last: what it names is there by then
-        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{'Model' if found.own_code else name}", found)
+        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{'Model' if found.remote_code else name}", found)
     _require_new(folder, files, options)
     write_inside(folder, files)
     print("\n".join(_summary(options.folder, policy, found, name)))
@@ -170,10 +170,10 @@ class {name}(transformers.{name}, transformers.GenerationMixin):
 OWN_CODE = '''\
 """This folder's model as dsldec loads it, for `transformers serve`, which asks for this class. Written by `dsldec export-hf`."""
 
-from dsldec.engines.own_code import OwnCode
+from dsldec.engines.remote_code_model import RemoteCodeModel
 
 
-class Model(OwnCode):
+class Model(RemoteCodeModel):
     pass
 '''
 
@@ -193,7 +193,7 @@ def _config(folder: Path, reference: str, found: Opened) -> str:
 
 def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions) -> None:
     """Raise `UsageError` (E0436) where somebody's file would be lost."""
-    lost = [name for name, text in files.items() if name != CONFIG and there(folder, name, text)]
+    lost = [name for name, text in files.items() if name != CONFIG and holds_other_text(folder, name, text)]
     if lost and not options.force:
         message = f"{quoted_path(folder / lost[0])} is there already"
         words = ["dsldec", "export-hf", options.folder, options.policy, "--force"]
@@ -222,9 +222,9 @@ def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> It
     yield f"{folder}: decodes under {quoted(policy.name)} wherever transformers is told to trust its code"
     yield f"  {GENERATE}"
     if name is not None:
-        yield f"  {OUR_MODELING}.py: {'the model as dsldec loads it' if found.own_code else f'{name} with `generate`'}, named in {CONFIG}"
+        yield f"  {OUR_MODELING}.py: {'the model as dsldec loads it' if found.remote_code else f'{name} with `generate`'}, named in {CONFIG}"
     yield ""
-    auto = _auto(found) if found.own_code else found.family.auto[0]
+    auto = _auto(found) if found.remote_code else found.family.auto[0]
     yield f"  transformers.{auto}.from_pretrained({folder!r}, trust_remote_code=True).generate(...)"
     yield f"  transformers serve {shlex.quote(folder)} --trust-remote-code"
     if not getattr(found.tokenizer, "chat_template", None):

@@ -1,6 +1,6 @@
-"""`dsldec fmt`: write policies in their one form, or say which are not written so.
+"""`dsldec fmt`: rewrite policies in their canonical form, or report those in another form.
 
-Not here: what that form is (`language.fmt`).
+Not here: the canonical form (`language.fmt`).
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ STANDARD_INPUT = "-"
 
 @dataclass(frozen=True, slots=True)
 class _Text:
-    """A policy's text before and after; `after` is None where `diagnostics` say why it has no other."""
+    """A policy's text before and after. `after` is None where `diagnostics` prevent formatting."""
 
     name: str
     before: str
@@ -36,12 +36,12 @@ class _Text:
 
 
 def fmt(names: Sequence[str], *, check: bool = False, diff: bool = False) -> int:
-    """Rewrite each file in its canonical form; with `check` or `diff` only say what would change. Returns the
-    exit status.
+    """Rewrite each file in its canonical form. With `check` or `diff`, only report what would change. Returns
+    the exit status.
 
-    A folder stands for the policies in it, `-` for standard input. A file with errors is left alone and told.
-    Raises `UsageError` for what cannot be read or written, before anything is written where it can be known
-    by then.
+    A folder means the policies in it, `-` means standard input. A file with errors is reported and left
+    unchanged. Raises `UsageError` for files that cannot be read or written, before the first file is written
+    where possible.
     """
     files = [file for name in names for file in _files(name)]
     for name in files:
@@ -67,13 +67,13 @@ def _files(name: str) -> list[str]:
     if name == STANDARD_INPUT or name in shipped_policies() or not os.path.isdir(name):
         return [name]
     try:
-        found = policies_below(name)
+        files = policies_below(name)
     except Unreadable as error:
         message = f"the folder {quoted_path(name)} is not looked through: {error.why}"
         raise UsageError(
             Diagnostic("E0401", message, help="name the policies, or a folder further down")
         ) from None
-    if not found:
+    if not files:
         raise UsageError(
             Diagnostic(
                 "E0401",
@@ -81,7 +81,7 @@ def _files(name: str) -> list[str]:
                 help="a policy's file ends in `.policy`",
             )
         )
-    return found
+    return files
 
 
 def _is_shipped(name: str) -> Diagnostic:
@@ -131,12 +131,12 @@ def _difference(text: _Text) -> list[str]:
     lines = difflib.unified_diff(
         _lines(text.before), _lines(text.after or ""), text.name, f"{text.name} (formatted)"
     )
-    # A last line without its line break would run into what is printed next.
+    # A last line without its line break would join the next output.
     return [line if line.endswith("\n") else f"{line}\n\\ No newline at end of file\n" for line in lines]
 
 
 def _lines(text: str) -> list[str]:
-    """Lines as a file has them; `str.splitlines` knows many more line breaks."""
+    """Lines as a file has them. `str.splitlines` splits at many more line breaks."""
     return [f"{line}\n" for line in text.split("\n")[:-1]] + [last for last in text.split("\n")[-1:] if last]
 
 
@@ -145,7 +145,7 @@ def _write_all(texts: Sequence[_Text]) -> None:
         if text.name == STANDARD_INPUT and text.after is not None:
             out = data().buffer
             out.flush()
-            out.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the terminal is
+            out.write(text.after.encode("utf-8"))  # a policy is UTF-8, whatever the encoding of the terminal
             out.flush()
         elif text.after not in (None, text.before):
             assert text.after is not None
@@ -154,9 +154,7 @@ def _write_all(texts: Sequence[_Text]) -> None:
 
 
 def _replace(name: str, text: str) -> None:
-    """Put a text into a file at once: whoever reads it meanwhile gets the old or the new, and so does whoever
-    pulls the plug.
-    """
+    """Replace a file at once: a reader, or a crash, finds the old file or the new one."""
     path = os.path.realpath(name)  # through a link: the file changes, the link stays
     new = None
     try:

@@ -1,9 +1,9 @@
 """Writes files into a model's folder, never through a link. All are written to temporary files first, and
-renamed then.
+then renamed.
 
-A link at a file's place is replaced, and what it led to stays; one at a folder's place is refused. The folder
-is opened once, and names are looked up in what was opened: whoever puts a link there meanwhile leads nothing
-astray. Not here: which files (`export_hf`).
+A link in the place of a file is replaced; its target stays. A link in the place of a folder is an error. The
+folder is opened once, and names are looked up in the open folder. So a link that another process creates
+meanwhile has no effect. Not here: the list of files (`export_hf`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ A_FOLDER = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW
 
 
 def require_own(folder: Path, names: Iterable[str]) -> None:
-    """Raise `UsageError` (E0419) for a folder of a hub's cache, and where a part of it stands elsewhere."""
+    """Raise `UsageError` (E0419) for a folder in a hub's cache, and for a folder with a part elsewhere."""
     real = Path(os.path.realpath(folder))
     if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
         message = f"{quoted_path(folder)} is a snapshot in the cache of Hugging Face, which every program here loads this model from"
@@ -40,14 +40,14 @@ def require_own(folder: Path, names: Iterable[str]) -> None:
             raise _leads_elsewhere(folder / parent)
 
 
-def there(folder: Path, name: str, text: str) -> bool:
-    """Whether the name holds anything but this text. A link counts, wherever it leads."""
+def holds_other_text(folder: Path, name: str, text: str) -> bool:
+    """Whether the name exists with any other content than this text. A link counts, whatever its target."""
     file, data = folder / name, text.encode()
     try:
-        found = file.lstat()
+        status = file.lstat()
     except OSError:
         return False
-    if not stat.S_ISREG(found.st_mode) or found.st_size != len(data):
+    if not stat.S_ISREG(status.st_mode) or status.st_size != len(data):
         return True
     try:
         return file.read_bytes() != data
@@ -56,8 +56,8 @@ def there(folder: Path, name: str, text: str) -> bool:
 
 
 def write_inside(folder: Path, files: Mapping[str, str]) -> None:
-    """Write them, in this order; a file that is there keeps its mode. Raises `UsageError` (E0419, E0432);
-    then nothing was replaced.
+    """Write the files, in this order. An existing file keeps its mode. After `UsageError` (E0419, E0432) no
+    file was replaced.
     """
     staged: dict[str, str] = {}
     with _placing(folder, files) as places:
@@ -79,8 +79,8 @@ def write_inside(folder: Path, files: Mapping[str, str]) -> None:
 
 @contextmanager
 def _placing(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, int]]:
-    """Descriptors of the folder and of those in it that the files stand in; one made for them goes where
-    nothing was written.
+    """Descriptors of the folder and of its folders that the files need. A folder that was created for them is
+    removed if no file was written.
     """
     places, made = {"": _opened(folder, os.path.realpath(folder))}, []
     try:
@@ -92,7 +92,7 @@ def _placing(folder: Path, files: Mapping[str, str]) -> Iterator[dict[str, int]]
         yield places
     except UsageError:
         for parent in made:
-            with suppress(OSError):  # it is not empty: nothing in it is ours
+            with suppress(OSError):  # it is not empty: others have written there
                 os.rmdir(parent, dir_fd=places[""])
         raise
     finally:
@@ -127,7 +127,7 @@ def _opened(folder: Path, name: str, place: int | None = None) -> int:
 
 
 def _staged(place: int, name: str, text: str) -> str:
-    """The name of a new file beside the place, whole and with the mode of what stands there."""
+    """The name of a new file beside the place, complete, with the mode of the file that it replaces."""
     new, before = f".{name}.{secrets.token_hex(4)}", _before(place, name)
     made = os.open(
         new,
@@ -139,7 +139,7 @@ def _staged(place: int, name: str, text: str) -> str:
         with open(made, "wb") as file:
             file.write(text.encode())
             if before is not None:
-                with suppress(OSError):  # only the superuser gives files away
+                with suppress(OSError):  # only the superuser can change the owner
                     os.fchown(made, before.st_uid, before.st_gid)
                 os.fchmod(made, stat.S_IMODE(before.st_mode) & 0o777)
             file.flush()
@@ -151,12 +151,12 @@ def _staged(place: int, name: str, text: str) -> str:
 
 
 def _before(place: int, name: str) -> os.stat_result | None:
-    """What stands there, or what a link there leads to: whoever may read that may read its copy."""
+    """The status of the file there, or of the target of a link there: its readers may read the copy."""
     try:
-        found = os.stat(name, dir_fd=place)
+        status = os.stat(name, dir_fd=place)
     except OSError:
         return None
-    return found if stat.S_ISREG(found.st_mode) else None
+    return status if stat.S_ISREG(status.st_mode) else None
 
 
 def _leads_elsewhere(link: Path) -> UsageError:

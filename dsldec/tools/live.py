@@ -1,8 +1,8 @@
-"""How a decoding looks on a terminal: the canvas filling in, each token coloured by how sure the model was of
-it.
+"""How does a decoding look on a terminal? The canvas fills in, and each token has a colour for its
+confidence.
 
-`Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps
-a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed when nobody watches (`run`).
+`Board` collects the reports of the steps, `render` draws one moment of it (a pure function), `LiveDisplay`
+updates a terminal, `snapshot_svg` makes a picture. Not here: plain output (`run`).
 """
 
 from __future__ import annotations
@@ -32,17 +32,18 @@ if TYPE_CHECKING:
 
 MASK, MASK_IN_ASCII = "░", "_"
 FRAME_SECONDS = 0.05
-# A small model finishes before an eye has seen it: this many frames may wait, and are played when decoding is
-# over.
+# A small model finishes faster than the eye can follow: up to this many frames wait, and are played after
+# decoding.
 FRAMES_KEPT = 60
-# Up to here every prompt stays in view until the end; of more, each is printed as it finishes.
+# Up to this number of prompts, all stay in view until the end. Otherwise each prompt is printed when it
+# finishes.
 PROMPTS_HELD = 8
 
 
 @dataclass(frozen=True, slots=True)
 class Token:
-    """A written position: its text and the confidence it had then. `filler`: an end-of-text or other special
-    token.
+    """A written position: its text, and its confidence when it was written. `filler`: an end-of-text or other
+    special token.
     """
 
     text: str
@@ -52,7 +53,7 @@ class Token:
 
 @dataclass(frozen=True, slots=True)
 class Canvas:
-    """One prompt under decode. `cells` are its generated positions, None where still masked."""
+    """One prompt during decoding. `cells` are its generated positions, None where still masked."""
 
     prompt: str
     cells: tuple[Token | None, ...]
@@ -65,7 +66,7 @@ class Canvas:
 
 @dataclass(frozen=True, slots=True)
 class View:
-    """One moment of a run: the canvases under decode, and how many of all prompts are finished."""
+    """One moment of a run: the canvases in view, and the number of finished prompts."""
 
     policy: str
     canvases: tuple[Canvas, ...]
@@ -74,7 +75,7 @@ class View:
 
 
 def render(view: View, width: int = 80, height: int = 24, mask: str = MASK) -> Group:
-    """Draw one moment in `width` columns and at most `height` lines; whatever does not fit is cropped."""
+    """Draw one moment in `width` columns and at most `height` lines. The rest is cropped."""
     room = max(1, height - 2)
     shown = view.canvases[: max(1, room // 2)]
     lines = [Text(printable(view.policy), style="bold")]
@@ -87,7 +88,7 @@ def render(view: View, width: int = 80, height: int = 24, mask: str = MASK) -> G
 
 
 def answer(canvas: Canvas, text: str) -> Text:
-    """The answer as it stays printed: coloured where the canvas spells the same text, plain otherwise."""
+    """The answer as it stays printed: coloured where the canvas decodes to the same text, plain otherwise."""
     ends = next(
         (place for place, cell in enumerate(canvas.cells) if cell is not None and cell.filler),
         len(canvas.cells),
@@ -130,7 +131,7 @@ def _whole_prompt(canvas: Canvas, width: int, height: int) -> list[Text]:
 
 
 def _one_line(canvas: Canvas, width: int) -> Text:
-    """The start of the prompt, and how far its canvas is."""
+    """The start of the prompt, and the progress of its canvas."""
     title = Text("> " + " ".join(printable(canvas.prompt).split()), style="dim")
     progress = "  " + _progress(canvas)
     title.truncate(max(width - len(progress), width // 2), overflow="ellipsis")
@@ -184,7 +185,7 @@ def _cropped(text: Text, width: int) -> Text:
 
 
 class Board:
-    """What the steps have reported so far. `denoiser` spells the tokens; a place counts `prompts` from 0."""
+    """The reports of the steps so far. `denoiser` decodes the tokens; a place counts `prompts` from 0."""
 
     def __init__(self, policy: str, denoiser: Any, prompts: Sequence[str]) -> None:
         self._policy = policy
@@ -195,7 +196,7 @@ class Board:
         self.finished = 0
 
     def step(self, place: int, event: StepEvent) -> None:
-        """Take in what one step did to the prompt at `place`."""
+        """Record one step of the prompt at `place`."""
         before = self._canvases.get(place)
         old = before.cells if before else ()
         cells: list[Token | None] = []
@@ -221,7 +222,7 @@ class Board:
         return self._canvases.get(place)
 
     def drop(self, place: int) -> None:
-        """Take a finished prompt out of view."""
+        """Remove a finished prompt from the view."""
         self._canvases.pop(place, None)
 
     def _piece(self, token_id: int) -> Token:
@@ -231,7 +232,7 @@ class Board:
 
 
 def _spelled(denoiser: Any, token_id: int) -> Token:
-    """A token's own text, with the space before it that decoding a token alone would lose."""
+    """The text of a token, with the space before it that decoding a single token would lose."""
     tokenizer = getattr(denoiser, "tokenizer", None)
     if token_id == getattr(denoiser, "eos_id", None):
         return Token("", filler=True)
@@ -245,8 +246,8 @@ def _spelled(denoiser: Any, token_id: int) -> Token:
 
 
 class LiveDisplay:
-    """The terminal of a running decoding; the answers, in colour and in the order of the prompts, stay on it
-    afterwards.
+    """The terminal of a running decoding. The answers stay on it afterwards, in colour and in the order of
+    the prompts.
     """
 
     def __init__(
@@ -281,20 +282,20 @@ class LiveDisplay:
             if kind is None and self._console.is_terminal:
                 self._play_rest()
         except KeyboardInterrupt:
-            pass  # everything is decoded: the user has only seen enough of the replay
+            pass  # everything is decoded; the user only stopped the replay
         finally:
             self._live.stop()
             self._print(self._answers.rest())
 
     def step(self, place: int, event: StepEvent) -> None:
-        """Take in a step; draw when the last frame has stood long enough to be seen."""
+        """Record a step. Draw when the last frame was visible long enough."""
         self._board.step(place, event)
         self._frames.append(self._board.view())
         if time.monotonic() - self._drawn_at >= FRAME_SECONDS:
             self._draw(self._frames.popleft())
 
     def finished(self, place: int, result: Result) -> None:
-        """Print an answer above the canvases, or keep it for the end while all prompts are in view."""
+        """Print an answer above the canvases. Where all prompts are in view, print it at the end."""
         self._board.finished += 1
         self._answers.put(place, list(_printed(result, self._board.canvas(place))))
         if self._holds:
@@ -321,7 +322,7 @@ class LiveDisplay:
 
 def _printed(result: Result, canvas: Canvas | None) -> Iterator[Text]:
     if result.error is not None:
-        return  # `run` tells it on standard error
+        return  # `run` reports it on standard error
     yield Text("\n".join(f"> {line}" for line in printable(result.prompt.text).split("\n")), style="dim")
     yield answer(canvas, result.text) if canvas is not None else Text(printable(result.text))
     count = f"{result.forwards} forwards, {result.tokens} tokens, {result.tokens_per_forward:.2f} tokens per forward"

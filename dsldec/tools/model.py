@@ -1,8 +1,8 @@
-"""What `dsldec model` does: what a model is to decoding, where each part of it was found, and the command
-that runs it.
+"""`dsldec model`: the properties of a model that decoding needs, the source of each, and the command that
+runs the model.
 
-Not here: finding it (`models.loading`, `models.traits`). No weight is loaded: a class is built without
-numbers, or files tell their sizes.
+Not here: finding them (`models.loading`, `models.traits`). No weight is loaded: a class is built without
+numbers, or the files give their sizes.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ SHOWN, NOT_RUNNABLE = 0, 1
 
 @dataclass(frozen=True, slots=True)
 class ModelOptions:
-    """What the command line asked for; None where it left the choice to us."""
+    """Options of the command line. None: not given."""
 
     path: str | None = None
     trust_remote_code: bool = False
@@ -45,7 +45,7 @@ class ModelOptions:
 
 
 def model(options: ModelOptions) -> int:
-    """Print what is found, and return the exit status: 1 where `dsldec run` would need more. Raises
+    """Print the properties, and return the exit status: 1 where `dsldec run` would need more options. Raises
     `UsageError` (E0405).
     """
     from ..models.loading import device_of, opened
@@ -53,12 +53,12 @@ def model(options: ModelOptions) -> int:
     from ..models.traits import Overrides, traits_of
 
     device = device_of(options.device)
-    found = opened(options.path, options.trust_remote_code)
-    asked = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
-    traits = traits_of(found, asked)
-    compared = fit_of(found, traits, found.config.vocab_size)
+    source = opened(options.path, options.trust_remote_code)
+    overrides = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    traits = traits_of(source, overrides)
+    compared = fit_of(source, traits, source.config.vocab_size)
     warnings = [] if compared is None else list(compared.warnings(options.all_ids))
-    about = _about(found, traits, compared, str(device), options)
+    about = _about(source, traits, compared, str(device), options)
     about["warnings"] = [{"code": one.code, "message": one.message, "help": one.help} for one in warnings]
     if options.as_json:
         print(json.dumps(about, indent=2), file=data())
@@ -66,90 +66,92 @@ def model(options: ModelOptions) -> int:
         print("\n".join(_lines(about)))
     for warning in warnings:
         print(str(warning), file=sys.stderr)
-    return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(found, traits) else SHOWN
+    return NOT_RUNNABLE if traits.mask_id is None or _lacks_blocks(source, traits) else SHOWN
 
 
 def _about(
-    found: Opened, traits: Traits, compared: Fit | None, device: str, options: ModelOptions
+    source: Opened, traits: Traits, compared: Fit | None, device: str, options: ModelOptions
 ) -> dict[str, Any]:
-    """Everything, in the order it is shown."""
-    stored = _stored(Path(found.name))
+    """All properties, in the order of the output."""
+    stored = _stored(Path(source.name))
     return {
-        "path": found.name,
-        "family": found.family.name,
-        "class": next(iter(found.raw.get("architectures") or ()), None)
-        or found.own_code
-        or type(found.config).__name__,
-        "own_code": found.own_code is not None,
-        "parameters": _parameters(found, stored),
-        "vocab_size": found.config.vocab_size,
+        "path": source.name,
+        "family": source.family.name,
+        "class": next(iter(source.raw.get("architectures") or ()), None)
+        or source.remote_code
+        or type(source.config).__name__,
+        "own_code": source.remote_code is not None,
+        "parameters": _parameters(source, stored),
+        "vocab_size": source.config.vocab_size,
         "tokens": None if compared is None else compared.tokens,
         "ids_without_token": None if compared is None else len(compared.without_token),
-        "tokenizer_built": found.built or None,
-        "mask_id": _said(traits.mask_id),
-        "eos_id": _said(traits.eos_id),
+        "tokenizer_built": source.built or None,
+        "mask_id": _as_json(traits.mask_id),
+        "eos_id": _as_json(traits.eos_id),
         "ends": list(traits.stop_ids),
-        "pad_id": _said(traits.pad_id),
-        "shift_logits": _said(traits.shift_logits),
-        "block_causal": found.family.block_causal or traits.block_length is not None,
-        "block_length": _said(traits.block_length),
-        "context": _said(traits.context),
-        "gen_length": _said(traits.gen_length),
-        "chat_template": bool(getattr(found.tokenizer, "chat_template", None)),
-        "saved_as": _saved_as(found, stored),
+        "pad_id": _as_json(traits.pad_id),
+        "shift_logits": _as_json(traits.shift_logits),
+        "block_causal": source.family.block_causal or traits.block_length is not None,
+        "block_length": _as_json(traits.block_length),
+        "context": _as_json(traits.context),
+        "gen_length": _as_json(traits.gen_length),
+        "chat_template": bool(getattr(source.tokenizer, "chat_template", None)),
+        "saved_as": _saved_as(source, stored),
         "device": device,
-        "run": _command(found, traits, options, _saved_as(found, stored)),
+        "run": _command(source, traits, options, _saved_as(source, stored)),
     }
 
 
-def _lacks_blocks(found: Opened, traits: Traits) -> bool:
-    return found.family.block_causal and traits.block_length is None
+def _lacks_blocks(source: Opened, traits: Traits) -> bool:
+    return source.family.block_causal and traits.block_length is None
 
 
-def _said(found: Provenance | None) -> dict[str, Any] | None:
-    return None if found is None else {"value": found.value, "from": found.where}
+def _as_json(value: Provenance | None) -> dict[str, Any] | None:
+    return None if value is None else {"value": value.value, "from": value.where}
 
 
 def _stored(folder: Path) -> list[Mapping[str, Any]]:
-    """What the headers of the weights' files say of each tensor; nothing else of the files is read."""
+    """The description of each tensor in the headers of the weight files. Nothing else of the files is read."""
     from ..models.weights import header
 
     tensors: list[Mapping[str, Any]] = []
     for file in sorted(folder.glob("*.safetensors")) if os.path.isdir(folder) else ():
-        # A file that is cut off, or no such file at all, is told when it is loaded.
+        # A file that is cut off, or of another format, is diagnosed when it is loaded.
         with suppress(ValueError, Unreadable):
             tensors += header(file).values()
     return tensors
 
 
-def _parameters(found: Opened, stored: list[Mapping[str, Any]]) -> int | None:
-    """Parameters of the class; of a class that the model brings itself, the numbers in its files: its code is
-    not run for this.
+def _parameters(source: Opened, stored: list[Mapping[str, Any]]) -> int | None:
+    """The parameters of the class. For a model with remote code, the sizes in its files, since its code does
+    not run here.
     """
-    if found.own_code:
+    if source.remote_code:
         return sum(math.prod(about["shape"]) for about in stored) or None
     from ..models.loading import without_weights
 
-    return int(sum(parameter.numel() for parameter in without_weights(found).parameters()))
+    return int(sum(parameter.numel() for parameter in without_weights(source).parameters()))
 
 
-def _saved_as(found: Opened, stored: list[Mapping[str, Any]]) -> str | None:
+def _saved_as(source: Opened, stored: list[Mapping[str, Any]]) -> str | None:
     names = {"F32": "float32", "BF16": "bfloat16", "F16": "float16"}
     kinds = [names[about["dtype"]] for about in stored if about["dtype"] in names]
-    said = found.raw.get("dtype") or found.raw.get("torch_dtype")
-    return max(set(kinds), key=kinds.count) if kinds else said
+    stated = source.raw.get("dtype") or source.raw.get("torch_dtype")
+    return max(set(kinds), key=kinds.count) if kinds else stated
 
 
-def _command(found: Opened, traits: Traits, options: ModelOptions, saved_as: str | None) -> str:
-    """The line that runs this model as it was shown; what only a person knows stands in it as a capital."""
+def _command(source: Opened, traits: Traits, options: ModelOptions, saved_as: str | None) -> str:
+    """The command that runs this model with the same options. A placeholder in capitals stands for a value
+    that only a person knows.
+    """
     words = ["dsldec", "run"]
-    words += ["--model", shlex.quote(found.name)] if options.path is not None else []
-    words += ["--trust-remote-code"] if found.asks_for_trust else []
+    words += ["--model", shlex.quote(source.name)] if options.path is not None else []
+    words += ["--trust-remote-code"] if source.needs_trust else []
     if traits.mask_id is None or options.mask_id is not None:
         words += ["--mask-id", "N" if options.mask_id is None else str(options.mask_id)]
     words += ["--eos-id", str(options.eos_id)] if options.eos_id is not None else []
     words += [traits.shift_logits.where] if options.shift_logits is not None else []
-    if options.block_length is not None or _lacks_blocks(found, traits):
+    if options.block_length is not None or _lacks_blocks(source, traits):
         words += ["--block-length", "N" if options.block_length is None else str(options.block_length)]
     words += ["--all-ids"] if options.all_ids else []
     words += ["--dtype", "bfloat16"] if saved_as == "bfloat16" else []
@@ -202,11 +204,11 @@ def _silent(count: int | None) -> str:
     return f", {count:,} of them without a token" if count else ""
 
 
-def _from(found: Mapping[str, Any] | None, unit: str = "") -> str:
+def _from(value: Mapping[str, Any] | None, unit: str = "") -> str:
     return (
         ""
-        if found is None
-        else f"{found['value']:,}{unit}, from {found['from']}"
+        if value is None
+        else f"{value['value']:,}{unit}, from {value['from']}"
         if unit
-        else f"{found['value']}, from {found['from']}"
+        else f"{value['value']}, from {value['from']}"
     )

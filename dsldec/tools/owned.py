@@ -1,8 +1,8 @@
 """A file that one process owns while it appends lines, with a check of its content.
 
 The owner holds a lock of the operating system (`flock`) on the file itself. The lock ends with the process,
-and each name of the file finds it. A file system without locks lets a second process write; the check finds
-its changes, before each line and at the end. Not here: what the lines are (`results`).
+and applies to each name of the file. A file system without locks lets a second process write; the check finds
+its changes, before each line and at the end. Not here: the content of the lines (`results`).
 """
 
 from __future__ import annotations
@@ -24,18 +24,18 @@ from . import quoted_path
 
 try:
     import fcntl
-except ImportError:  # pragma: no cover (a system without them: as a file system without locks)
+except ImportError:  # pragma: no cover (a system without locks: treated like a file system without them)
     fcntl = None  # type: ignore[assignment]
 
-TRIES = 8  # a file may be replaced between its being opened and its being locked
+TRIES = 8  # a file may be replaced between opening and locking
 CHUNK = 1 << 20
-# Special files, and some file systems, cannot be asked to write through.
+# Special files, and some file systems, do not support fsync.
 NEVER_MIND = {errno.EINVAL, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS}
 
 
 @dataclass(frozen=True, slots=True)
 class Content:
-    """All that a file holds, by its length and digest."""
+    """The whole content of a file, by its length and digest."""
 
     size: int = 0
     digest: Any = field(default_factory=hashlib.sha256)
@@ -50,18 +50,18 @@ class Content:
 
 
 class OwnedFile:
-    """A plain file, opened or made, that nobody else of us writes until it is closed.
+    """A plain file, opened or created. Until it is closed, no other dsldec process writes it.
 
-    Raises `OSError` where the file system does, `UsageError` (E0438) where somebody else owns it. `locked`:
-    whether it could be locked.
+    Raises `OSError` where the file system does, `UsageError` (E0438) where another process owns it. `locked`:
+    whether the file system could lock it.
     """
 
     def __init__(self, name: str) -> None:
         self.name, self.path = name, os.path.abspath(name)
         self.is_new = not os.path.exists(self.path)
         self._raw, self.locked = self._claimed()
-        # What it should hold; two of them while a line is being written, which may be interrupted before or
-        # after.
+        # The expected contents. There are two while a line is being written: the write may be interrupted
+        # before or after.
         self._expected: tuple[Content, ...] = (Content(),)
 
     def _claimed(self) -> tuple[io.FileIO, bool]:
@@ -87,18 +87,18 @@ class OwnedFile:
 
     @property
     def size(self) -> int:
-        """How many bytes it has now."""
+        """The current size in bytes."""
         return os.fstat(self._raw.fileno()).st_size
 
     def read(self) -> bytes:
-        """All that it holds; if it is not empty, before it grows."""
+        """The whole content of a file that is not empty, before the first `append`."""
         data = b"".join(_chunks(self._raw))
         self._expected = (Content().more(data),)
         return data
 
     def append(self, line: bytes) -> None:
-        """Write one line, whole or not at all. Raises `UsageError` (E0439) where the file is not what it was
-        left as.
+        """Write one line, whole or not at all. Raises `UsageError` (E0439) where another process has changed
+        the file.
         """
         self._require_in_place(line)
         before = self._expected[-1]
@@ -109,7 +109,7 @@ class OwnedFile:
             with suppress(OSError):
                 self._raw.truncate(
                     before.size
-                )  # a half-written line is cut off by the next run; better there is none
+                )  # the next run would cut off a half-written line, so remove it now
             self._expected = (before,)
             raise
         self._expected = self._expected[1:]
@@ -120,14 +120,14 @@ class OwnedFile:
             rest = rest[self._raw.write(rest) :]
 
     def replace(self, data: bytes) -> None:
-        """Hold this and nothing else: written beside the file, then swapped. A crash between leaves the one
-        or the other, never less.
+        """Replace the content: written to a temporary file, then renamed. A crash in between leaves the old
+        or the new content.
         """
         target = Path(os.path.realpath(self.path))
         handle, new = tempfile.mkstemp(prefix=f".{target.name[:100]}.", dir=target.parent)
         raw = io.FileIO(handle, "a+")
         try:
-            _lock(raw)  # before it has the name: who opens it then finds it taken
+            _lock(raw)  # before it has the name: another process that opens it finds it locked
             for begin in range(0, len(data), CHUNK):
                 raw.write(data[begin : begin + CHUNK])
             _through(raw)
@@ -141,8 +141,8 @@ class OwnedFile:
         old.close()
 
     def require_whole(self) -> None:
-        """Raise `UsageError` (E0439) unless the file of this name holds what was written, nothing else, and
-        is on the disk.
+        """Raise `UsageError` (E0439) unless the file of this name holds exactly the written lines, and is on
+        the disk.
         """
         self._require_in_place()
         _through(self._raw)
@@ -156,8 +156,8 @@ class OwnedFile:
             raise UsageError(self._changed())
 
     def close(self) -> None:
-        """Give it up; again does nothing. A file that is new and empty goes: the same command would be
-        refused next time.
+        """Release the file; a second call does nothing. A new and empty file is deleted, because the same
+        command would fail on it next time.
         """
         if self._raw.closed:
             return
@@ -167,7 +167,7 @@ class OwnedFile:
                 os.unlink(os.path.realpath(self.path))
         self._raw.close()
 
-    # --- what others did to it
+    # --- changes by other processes
 
     def _require_in_place(self, pending: bytes = b"") -> None:
         own = os.fstat(self._raw.fileno())
@@ -186,17 +186,17 @@ class OwnedFile:
         )
 
     def _gone(self, own: os.stat_result, pending: bytes) -> Diagnostic:
-        there, name = _stat(self.path), _name_of(self._raw)
+        same, name = _stat(self.path), _name_of(self._raw)
         shown = quoted_path(self.name)
         if own.st_nlink and not os.path.basename(name or "").startswith(
             ".nfs"
-        ):  # NFS keeps a deleted file so while it is open
+        ):  # NFS keeps a deleted file under such a name while it is open
             with suppress(OSError):
                 self._write(pending)
             message = f"the results file {shown} was moved while it was written"
             help = f"it is {quoted_path(name) if name else 'whole under its new name'}: with that as `--out`, `--resume` goes on"
             return Diagnostic("E0439", message, help=help)
-        what = "was deleted" if there is None else "was replaced by another file"
+        what = "was deleted" if same is None else "was replaced by another file"
         message = f"the results file {shown} {what} while it was written"
         saved = self._saved(pending)
         help = (
@@ -207,8 +207,8 @@ class OwnedFile:
         return Diagnostic("E0439", message, help=help or "give `--out` a file that is left alone")
 
     def _saved(self, pending: bytes) -> str | None:
-        """Saves the lines of a deleted file, and one more; returns the new file, or `None` without lines or
-        without a place.
+        """Save the lines of a deleted file, and one more line. Returns the new file, or `None` without lines
+        or without a place.
         """
         if not pending and not self.size:
             return None
@@ -225,8 +225,8 @@ class OwnedFile:
 
 
 def _open(path: str, flags: int) -> int:
-    """Open it, but not in the place of a standard stream that is closed: what other code prints there would
-    go into the file.
+    """Open a file, but not with the number of a closed standard stream: output of other code would go into
+    the file.
     """
     handle = os.open(path, flags, 0o666)
     if handle > 2 or fcntl is None:
@@ -238,7 +238,7 @@ def _open(path: str, flags: int) -> int:
 
 
 def _lock(raw: io.FileIO) -> bool:
-    """Whether it is locked now. Raises `BlockingIOError` where somebody else has it."""
+    """Whether the file is locked now. Raises `BlockingIOError` where another process has locked it."""
     if fcntl is None:
         return False
     try:
@@ -246,9 +246,9 @@ def _lock(raw: io.FileIO) -> bool:
     except BlockingIOError:
         raise
     except OSError as failure:
-        if failure.errno == errno.EACCES:  # how some systems say that somebody else has it
+        if failure.errno == errno.EACCES:  # some systems report another process's lock so
             raise BlockingIOError from None
-        return False  # ENOLCK, ENOTSUP, ...: the file system knows no locks
+        return False  # ENOLCK, ENOTSUP, ...: the file system has no locks
     return True
 
 
@@ -273,7 +273,7 @@ def _name_of(raw: io.FileIO) -> str | None:
 
 
 def _chunks(raw: io.FileIO) -> Iterator[bytes]:
-    raw.seek(0)  # what is appended goes to the end wherever this stands
+    raw.seek(0)  # appends go to the end, whatever this position
     while chunk := raw.read(CHUNK):
         yield chunk
 
@@ -286,7 +286,7 @@ def _content(raw: io.FileIO) -> Content:
 
 
 def _through(raw: io.FileIO) -> None:
-    """To the disk, not only to the system. Raises `OSError` where the disk refuses."""
+    """Write to the disk, not only to the system's cache. Raises `OSError` where the disk fails."""
     try:
         os.fsync(raw.fileno())
     except OSError as failure:

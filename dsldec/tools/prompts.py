@@ -1,6 +1,6 @@
-"""Which prompts are to be answered: from arguments, a file, or standard input.
+"""Which prompts must be answered? They come from arguments, a file, or standard input.
 
-Not here: which of them are answered already (`results`) or too long for the model (`run`).
+Not here: prompts that have an answer already (`results`), prompts too long for the model (`run`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from . import quoted, quoted_path
 STANDARD_INPUT = "-"
 LESS_WANTED = "split it into several files, one prompt a line, and run these one after the other"
 FILE_WANTED = "`--prompts` takes a file, text or `.jsonl`, one prompt a line; a pipe goes to `dsldec run -`"
-DEEPEST_FIELD = 90  # in the result it stands one deeper, and what is deep is not read
-INPUT = "input"  # in a result: the fields of the prompt's line that are named like one of the result's own
+DEEPEST_FIELD = 90  # the result nests it one level deeper, and deep JSON is not read
+INPUT = "input"  # in a result: the fields of the prompt's line whose names are also fields of a result
 RESULT_FIELDS = frozenset(
     ("id", "prompt", "text", "ids", "forwards", "rows", "tokens", "tokens_per_forward", "seconds", "proposed", "accepted", "error",
      "policy", "run", INPUT)
@@ -34,7 +34,7 @@ class Prompt:
     """One text to answer. `number` counts the input's lines, or the arguments, from 0; `id` names the result.
 
     `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`: those
-    of them that are named like one of a result's own, and stand under `input` there.
+    with the name of a field of results, which go under `input`.
     """
 
     number: int
@@ -45,7 +45,7 @@ class Prompt:
 
 
 def read(arguments: Sequence[str], file: str | None) -> list[Prompt]:
-    """Every prompt, from the one place the user named. Raises UsageError before anything slow has happened."""
+    """Every prompt, from the one source that the user named. Raises UsageError before any slow work."""
     if arguments and file is not None:
         raise _wrong_together("both arguments and `--prompts` give prompts")
     if STANDARD_INPUT in arguments and len(arguments) > 1:
@@ -54,7 +54,7 @@ def read(arguments: Sequence[str], file: str | None) -> list[Prompt]:
         return [_prompt(number, text, place=f"prompt {number + 1}") for number, text in enumerate(arguments)]
     if file is not None and file != STANDARD_INPUT:
         return _from_file(file)
-    return _from_standard_input(asked=bool(arguments) or file is not None)
+    return _from_standard_input(named=bool(arguments) or file is not None)
 
 
 def _wrong_together(message: str) -> UsageError:
@@ -65,8 +65,8 @@ def _wrong_together(message: str) -> UsageError:
     )
 
 
-def _from_standard_input(asked: bool) -> list[Prompt]:
-    if sys.stdin is None or (sys.stdin.isatty() and not asked):
+def _from_standard_input(named: bool) -> list[Prompt]:
+    if sys.stdin is None or (sys.stdin.isatty() and not named):
         raise UsageError(
             Diagnostic(
                 "E0425", "no prompt was given", help='`dsldec run "How many ...?"` or `--prompts FILE`'
@@ -78,7 +78,7 @@ def _from_standard_input(asked: bool) -> list[Prompt]:
         raise UsageError(
             Diagnostic("E0426", f"standard input is not read: {failure.why}", help=LESS_WANTED)
         ) from None
-    except OSError as failure:  # a folder, say: `dsldec run < .`
+    except OSError as failure:  # a folder, for example: `dsldec run < .`
         why = (failure.strerror or "no reason is given").lower()
         raise UsageError(
             Diagnostic("E0426", f"standard input cannot be read: {why}", help="`dsldec run < questions.txt`")
@@ -113,7 +113,7 @@ def _some(prompts: list[Prompt], name: str) -> list[Prompt]:
 
 
 def _from_text(stream: BinaryIO, name: str) -> Iterator[Prompt]:
-    # Blank lines separate; they are no mistake in a text, and keep their numbers. The empty prompt is written
+    # Blank lines separate prompts. They are no mistake in a text, and count as lines. Write the empty prompt
     # as JSON, or as an argument.
     return (
         _prompt(number, line, place=f"line {number + 1} of {name}") for number, line in _lines(stream, name)
@@ -145,10 +145,10 @@ def _from_jsonl(stream: BinaryIO, name: str) -> list[Prompt]:
 
 
 def _identified(lines: Sequence[tuple[Prompt, bool]]) -> list[Prompt]:
-    """The prompts, each with an id; those that were given none (False) have their line's number, but for one
-    that stands elsewhere.
+    """The prompts, each with an id. A prompt without one (False) gets its line number, unless another prompt
+    has that id.
     """
-    # A reader of the results may take "1" and 1 for the same.
+    # A reader of the results may treat "1" and 1 as equal.
     taken = {str(prompt.id) for prompt, given in lines if given}
     prompts = []
     for prompt, given in lines:
@@ -162,7 +162,7 @@ def _identified(lines: Sequence[tuple[Prompt, bool]]) -> list[Prompt]:
 
 
 def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
-    """The prompt of a line, and whether it has an id of its own."""
+    """The prompt of a line, and whether it has its own id."""
     try:
         value = json_of(line, strict=True)
     except NotJSON as failure:
@@ -179,22 +179,22 @@ def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
             else "neither a string nor an object"
         )
         raise UsageError(Diagnostic("E0428", f"{place} is {what}: {quoted(line)}", help=LINE_WANTED))
-    given = value.get("id", number)
-    # `true` is an int to Python, and would be the same key as 1.
-    if not isinstance(given, str | int) or isinstance(given, bool):
-        message = f"the `id` on {place} is neither a string nor a whole number: {quoted(json.dumps(given))}"
+    fields = value.get("id", number)
+    # `true` is an int in Python, and would be the same key as 1.
+    if not isinstance(fields, str | int) or isinstance(fields, bool):
+        message = f"the `id` on {place} is neither a string nor a whole number: {quoted(json.dumps(fields))}"
         raise UsageError(Diagnostic("E0428", message, help=LINE_WANTED))
     others = {name: one for name, one in value.items() if name not in ("id", "prompt")}
     moved = tuple(name for name in others if name in RESULT_FIELDS)
-    prompt = _prompt(number, value["prompt"], place, given)
+    prompt = _prompt(number, value["prompt"], place, fields)
     return (
         replace(prompt, extra=_encoded(others, moved, place), moved=moved) if others else prompt
     ), "id" in value
 
 
 def _encoded(others: Mapping[str, Any], moved: Sequence[str], place: str) -> bytes:
-    """The other fields of a line as JSON without the braces; now, since a run of hours must not end at one
-    that cannot be written.
+    """The other fields of a line as JSON without the braces. Encoded now, so that a run of hours does not
+    fail at one that cannot be written.
     """
     if (name := next((name for name, value in others.items() if _is_deep(value)), None)) is not None:
         message = f"the field {quoted(name)} on {place} is nested more than {DEEPEST_FIELD} deep"
@@ -205,7 +205,7 @@ def _encoded(others: Mapping[str, Any], moved: Sequence[str], place: str) -> byt
     fields |= {INPUT: {name: others[name] for name in moved}} if moved else {}
     try:
         return json.dumps(fields, ensure_ascii=False).encode()[1:-1]
-    except UnicodeEncodeError:  # half of a surrogate pair: escaped, as it was given, it can be written
+    except UnicodeEncodeError:  # a lone surrogate: it can be written in its escaped form
         return json.dumps(fields).encode()[1:-1]
 
 
@@ -223,15 +223,15 @@ def _is_deep(value: Any) -> bool:
     return True
 
 
-def _prompt(number: int, text: str, place: str, given: str | int | None = None) -> Prompt:
-    for part in (text, given):
+def _prompt(number: int, text: str, place: str, fields: str | int | None = None) -> Prompt:
+    for part in (text, fields):
         if isinstance(part, str) and not _is_unicode(part):
-            # Half of a surrogate pair: no tokenizer takes it and no file can hold it.
+            # A lone surrogate: no tokenizer accepts it and no file can hold it.
             message = f"{place} is not valid Unicode: {quoted(part)}"
             raise UsageError(
                 Diagnostic("E0427", message, help="write it as UTF-8, or a `\\ud83d\\ude00` pair whole")
             )
-    return Prompt(number, number if given is None else given, text)
+    return Prompt(number, number if fields is None else fields, text)
 
 
 def _is_unicode(text: str) -> bool:

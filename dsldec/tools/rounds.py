@@ -1,8 +1,8 @@
 """How much longer does one call take than another, when both are measured side by side?
 
-A machine's speed drifts while it measures, and what other programs do comes and goes: within a round every
-call is timed once, in an order that changes, and only ratios of two times of one round are trusted. Not here:
-which calls (`bench_step`, `bench_loop`).
+The speed of a machine drifts during a measurement, and other programs disturb it. So each round times every
+call once, in a changing order, and only ratios of two times of one round count. Not here: the calls
+(`bench_step`, `bench_loop`).
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import torch
 
 Key = TypeVar("Key")
 
-LEAST_SECONDS = 0.03  # of one timing: what is shorter is called several times in a row
+LEAST_SECONDS = 0.03  # of one timing: a shorter call is repeated
 MOST_CALLS = 64
 SEED = 0
 
@@ -40,7 +40,7 @@ class Ratio:
 
     @classmethod
     def between(cls, these: Sequence[float], those: Sequence[float]) -> Ratio:
-        """Of these times to those of the same rounds."""
+        """The ratio of these times to those of the same rounds."""
         return cls.of([this / that for this, that in zip(these, those, strict=True)])
 
 
@@ -51,11 +51,11 @@ def measured(
     tell: Callable[[str], None] = lambda text: None,
     often: Key | None = None,
 ) -> dict[Key, list[float]]:
-    """Seconds a call of each, by round.
+    """Seconds per call of each, by round.
 
-    Every one is called twice before (whatever it compiles or keeps is then there), and `tell` hears of
-    progress. `often`: the one that all are compared with is timed between any two others, and has the median
-    of a round's times.
+    Every call runs twice before (it may compile or fill caches), and `tell` gets progress. `often`: the call
+    that all others are compared with. It is timed between any two others, and gets the median of a round's
+    times.
     """
     repeats: dict[Key, int] = {}
     for number, (key, call) in enumerate(calls.items(), 1):
@@ -78,7 +78,7 @@ def measured(
 
 
 def _seconds(call: Callable[[], object], repeats: int, device: torch.device) -> float:
-    """Mean seconds of a call; on a GPU (*not measured on one*) by its own clock, from an idle device to the
+    """Mean seconds of a call. On a GPU (*not measured on one*) by its own clock, from an idle device to the
     last result.
     """
     if device.type == "cuda":

@@ -1,8 +1,7 @@
-"""A step without its reading of the vocabulary: what a policy does with what it observed, the commit rule
-alone.
+"""The commit rule alone: a step whose reductions over the vocabulary are precomputed inputs.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: the whole step (`backends.module`), and timing
-either (`bench_step`).
+Shapes: B rows, T window positions, V vocabulary. Not here: the whole step (`backends.module`), timing
+(`bench_step`).
 """
 
 from __future__ import annotations
@@ -15,27 +14,27 @@ from ..backends.module import Inputs, StepModule
 from ..backends.step import Step, StepState
 from ..ir.nodes import Operation
 
-# What reads or makes `[B, T, V]`.
+# Operations that read or create `[B, T, V]`.
 READING = frozenset({"ban", "bias", "bias_all", "observe", "probability", "log_probabilities", "kl"})
 MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
 
 
 class _Recorded(StepModule):
-    """The step, keeping what it found out by reading."""
+    """The step, recording the results of its reductions over the vocabulary."""
 
-    found: dict[str, Tensor]
+    results: dict[str, Tensor]
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         value = super()._value(index, operation, inputs, operands)
         if operation.name == "observe":
-            self.found |= {f"{index} {name}": seen for name, seen in value.items()}
+            self.results |= {f"{index} {name}": seen for name, seen in value.items()}
         elif operation.name in READING - MAKES_LOGITS:
-            self.found[str(index)] = value
+            self.results[str(index)] = value
         return value
 
 
 class Rule(StepModule):
-    """The step with all that it would read out of the logits among its `params`: see `found`."""
+    """The step with the results of all its reductions over the vocabulary among its `params`: see `reduction_results`."""
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         if operation.name == "observe":
@@ -50,12 +49,12 @@ class Rule(StepModule):
         return super()._value(index, operation, inputs, operands)
 
 
-def found(
+def reduction_results(
     module: StepModule, step: Step, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState
 ) -> dict[str, Tensor]:
-    """The parameters of the step, and what reading these logits gives it, as `Rule` takes them."""
+    """The parameters of the step and the results of its reductions on these logits, as `Rule` takes them."""
     recorded = _Recorded(module.program, module.mask_id, module.eos_id, module.static).to(logits.device)
-    recorded.found = {}
+    recorded.results = {}
     params = {name: value.to(logits.device) for name, value in step.params.items()}
     recorded(logits, canvas, editable, state, params)
-    return params | {name: seen.clone() for name, seen in recorded.found.items()}
+    return params | {name: seen.clone() for name, seen in recorded.results.items()}

@@ -36,7 +36,7 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
                 )
             )
         kind = policy.parameter_kinds.get(name)
-        # A name that the policy lacks goes on: `bind` has the sentence for it.
+        # An unknown parameter passes: `bind` has the diagnostic for it.
         is_file = kind == "table" and text.startswith("@")
         values[name] = (
             cast(Value, text)
@@ -59,7 +59,7 @@ def _table(name: str, file: str) -> Value:
         ) from None
     except NotJSON as error:
         raise UsageError(Diagnostic("E0424", f"the table {quoted(file)} {error.why}", help=help_)) from None
-    # What is no list, or not of numbers, is told by `bind`.
+    # A value that is not a list of numbers is diagnosed by `bind`.
     return (
         tuple(float(one) if type(one) is int else one for one in table) if isinstance(table, list) else table
     )

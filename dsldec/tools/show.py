@@ -1,8 +1,6 @@
-"""What `dsldec show` prints: what one stage of a policy's way made of it, in text that stays the same from
-run to run.
+"""`dsldec show`: the result of one stage of a policy, in text that is the same from run to run.
 
-`STAGES` is their order. Only the last one needs torch. Not here: the same in words for a policy's author
-(`explain`).
+`STAGES` is their order. Only the last one needs torch. Not here: a policy explained in words (`explain`).
 """
 
 from __future__ import annotations
@@ -24,7 +22,7 @@ from .settings import chosen
 if TYPE_CHECKING:
     import torch
 
-# The shapes a step is shown for: B rows, T window positions, V vocabulary. The last ids are the special ones.
+# Example shapes for a step: B rows, T window positions, V vocabulary. The last ids are the special ones.
 B, T, V = 2, 4, 8
 GEN_LENGTH = 256  # for facts that depend on it
 
@@ -47,7 +45,7 @@ def show(name: str, stage: str, settings: Sequence[str]) -> int:
 
 
 def _text(name: str, settings: Sequence[str]) -> Iterator[str]:
-    """The text of the policy, as a start for a policy of your own."""
+    """The text of the policy, as a start for your own policy."""
     _require_no_settings(settings, "text")
     yield from read(name)[0].splitlines()
 
@@ -62,7 +60,7 @@ def _require_no_settings(settings: Sequence[str], stage: str) -> None:
 
 
 def _tree(name: str, settings: Sequence[str]) -> Iterator[str]:
-    """The syntax tree; a policy need not be right for it, if it can be parsed."""
+    """The syntax tree. The policy must parse, but may fail the checks."""
     _require_no_settings(settings, "tree")
     text, shown = read(name)
     tree, diagnostics = parse.parse(Source(text, shown))
@@ -72,7 +70,7 @@ def _tree(name: str, settings: Sequence[str]) -> Iterator[str]:
 
 
 def _node(label: str, node: syntax.Node, depth: int = 0) -> Iterator[str]:
-    """A node's class, place and what is no node, then the nodes below it, each on a line."""
+    """A node's class, place and values, then its child nodes, each on a line."""
     parts = [(field.name, getattr(node, field.name)) for field in fields(node) if field.name != "span"]
     plain = [f"{name}={value!r}" for name, value in parts if not _nodes(value) and value not in (None, ())]
     place = f"{node.span.line}:{node.span.column}"
@@ -113,7 +111,7 @@ def _ir(name: str, settings: Sequence[str]) -> Iterator[str]:
 
 
 def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
-    """The step as `torch.export` writes it down for small shapes."""
+    """The step as `torch.export` prints it for small shapes."""
     policy = chosen(name, settings)
     import torch
 
@@ -131,8 +129,8 @@ def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
         dict(step.params),
     )
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own about its own
-        # With no decomposition asked for, this leaves out what changes nothing.
+        warnings.simplefilter("ignore")  # torch warns about its own code
+        # With an empty decomposition table, this only removes operations without effect.
         exported = torch.export.export(step.function, inputs, strict=False).run_decompositions({})
     output = step(*inputs)
     names = ["canvas", "done", *output.state, *output.events._fields]
@@ -144,7 +142,7 @@ def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
             yield from (f"  gives {name} = {value}" for name, value in results if value is not None)
         elif node.name in constants:
             yield f"  {_operation(node)} = {getattr(step.function, constants[node.name]).item()}"
-        elif "val" in node.meta:  # an export's notes to itself have none
+        elif "val" in node.meta:  # an assertion of the export has no value
             yield f"  {_operation(node)}"
 
 
@@ -152,8 +150,8 @@ def _operation(node: torch.fx.Node) -> str:
     named = f"{node.name}: {_shape(node.meta['val'])}"
     if node.op == "placeholder":
         return named
-    given = [str(each) for each in node.args] + [f"{name}={value}" for name, value in node.kwargs.items()]
-    return f"{named} = {_function(node.target)}({', '.join(given)})"
+    operands = [str(each) for each in node.args] + [f"{name}={value}" for name, value in node.kwargs.items()]
+    return f"{named} = {_function(node.target)}({', '.join(operands)})"
 
 
 def _function(target: Any) -> str:
@@ -161,7 +159,7 @@ def _function(target: Any) -> str:
 
 
 def _shape(value: Any) -> str:
-    """As `float32[2, 4]`; of an operation that gives several, those of all."""
+    """As `float32[2, 4]`. For an operation with several results, the shapes of all."""
     if isinstance(value, list | tuple):
         return f"({', '.join(map(_shape, value))})"
     return f"{str(value.dtype).removeprefix('torch.')}{list(value.shape)}"

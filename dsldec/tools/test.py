@@ -1,6 +1,6 @@
-"""What `dsldec test` does: the cases beside some policies, each run, and whatever fails told with its step.
+"""`dsldec test`: run the cases beside some policies, and print each failure with its step.
 
-Not here: what a file of cases says (`cases`), whether a policy does what a case says (`verdict`).
+Not here: reading a file of cases (`cases`), judging a case (`verdict`).
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ PASSED, FAILED = 0, 1
 
 
 def test(names: Sequence[str], *, as_json: bool) -> int:
-    """Run the cases of policies or files of cases, print what fails, return the exit status.
+    """Run the cases of policies or files of cases, print the failures, return the exit status.
 
-    Raises `UsageError` for what cannot be read.
+    Raises `UsageError` for files that cannot be read.
     """
     outcomes = [outcome for name in names for outcome in outcomes_of(name)]
     if as_json:
@@ -43,12 +43,12 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     cases = [outcome for outcome in outcomes if outcome.case is not None]
     failed = sum(bool(outcome.diagnostics) for outcome in cases)
     errors = sum(len(outcome.diagnostics) for outcome in outcomes if outcome.case is None)
-    said = (
+    counts = (
         [f"{len(cases) - failed} pass"]
         + [f"{failed} fail"] * bool(failed)
         + [f"{errors} error{'s' * (errors > 1)}"] * bool(errors)
     )
-    return f"{len(cases)} case{'s' * (len(cases) != 1)}: {', '.join(said)}"
+    return f"{len(cases)} case{'s' * (len(cases) != 1)}: {', '.join(counts)}"
 
 
 def _print_json(outcomes: Sequence[Outcome]) -> None:
@@ -73,7 +73,7 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
 
 
 def outcomes_of(name: str) -> Iterator[Outcome]:
-    """Every case of a policy, or of a file of cases, with what is wrong with it. Raises `UsageError` for what
+    """Every case of a policy, or of a file of cases, with its outcome. Raises `UsageError` for files that
     cannot be read.
     """
     is_shipped, is_cases = name in shipped_policies(), name.endswith(".cases")
@@ -81,7 +81,7 @@ def outcomes_of(name: str) -> Iterator[Outcome]:
     file = cases_file(name) if is_shipped else Path(f"{stem}.cases")
     shown = f"policies/{file.name}" if is_shipped else str(file)
     try:
-        # What was named is read first, so that what is said is said of it.
+        # The named file is read first, so that a diagnostic is about it.
         text = _read(file, is_cases) if is_cases else None
         policy = load(f"{stem}.policy" if is_cases else name)
         cases, wrong = read_cases(Source(_read(file, is_cases) if text is None else text, shown))

@@ -1,6 +1,6 @@
-"""Does a policy do what a case says? And where it does not: what it saw, what it did, what was expected.
+"""Does a policy pass a case? If not, show its observations, its actions and the expected actions.
 
-Not here: how the policy is stepped (`replay`, which needs torch and is imported when a case is run).
+Not here: stepping the policy (`replay`, which needs torch and is imported when a case is run).
 """
 
 from __future__ import annotations
@@ -24,8 +24,8 @@ COLUMNS_SHOWN = 16
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What became of a case of a file; `case` is None for what is wrong outside of any. `trace`: the step
-    that went wrong.
+    """The outcome of a case of a file. `case` is None for a mistake outside of any case. `trace`: the step
+    that failed.
     """
 
     file: str
@@ -38,7 +38,7 @@ class Outcome:
 
 
 def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
-    """What becomes of one case."""
+    """The outcome of one case."""
     policy, wrong = _with_values(case, policy)
     wrong += [diagnostic for forward in case.forwards for diagnostic in _unknown_phase(forward, policy)]
     if wrong:
@@ -66,16 +66,16 @@ def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
 
 
 def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
-    """The policy bound to the case's values, and which of these do not fit."""
+    """The policy bound to the case's values, and the values that do not fit."""
     wrong: list[Diagnostic] = []
     for setting in case.settings:
         try:
             policy = with_settings(policy, [setting.text])
         except UsageError as error:
-            found = error.diagnostic
-            wrong.append(replace(found, span=setting, help=found.help.replace("`--set ", "`set ")))
+            unfit = error.diagnostic
+            wrong.append(replace(unfit, span=setting, help=unfit.help.replace("`--set ", "`set ")))
         except PolicyError as error:
-            wrong += [replace(found, span=setting) for found in error.diagnostics]
+            wrong += [replace(unfit, span=setting) for unfit in error.diagnostics]
     return policy, wrong
 
 
@@ -101,14 +101,14 @@ def _unknown_phase(forward: CaseForward, policy: Policy) -> Iterator[Diagnostic]
 
 
 def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:
-    """Where a step is not what its rows say: what no row names must not be written."""
+    """The differences between a step and its rows. A position that no row names must not be written."""
     rows = step.forward.expected
     anywhere = list(rows.values())[-1]
     for kind in POSITIONS:
         row, written = rows.get(kind), step.written(kind)
-        wanted = row.cells if row else ()
-        if written != wanted:
-            message = f"the policy {kind}s {_listed(written)} where {_listed(wanted)} is expected"
+        expected = row.cells if row else ()
+        if written != expected:
+            message = f"the policy {kind}s {_listed(written)} where {_listed(expected)} is expected"
             help = f"if the policy is right, {'write' if row else 'add'} `{kind} {' '.join(map(str, written)) or NONE}`"
             yield Diagnostic("E0446", message, (row or anywhere).span, label, help)
     if (row := rows.get("phase")) and row.words[0].text != step.phase:
@@ -139,12 +139,12 @@ def _cells(ids: Sequence[int | None]) -> list[int | str]:
     return [MASKED if id_ is None else END if id_ == END_ID else id_ for id_ in ids]
 
 
-# --- the step that went wrong
+# --- the step that failed
 
 
 def _trace(step: Replayed, number: int) -> Iterator[str]:
-    """The window's positions in columns: the canvas before the step, what the policy read, what was expected,
-    what it wrote.
+    """The window's positions in columns: the canvas before the step, the policy's observations, the expected
+    and the actual writes.
     """
     phase = f" in phase `{step.phase}`" if step.phase else ""
     yield f"forward {number}{phase}, window of positions {step.start} to {step.end - 1}:"

@@ -16,8 +16,8 @@ from . import quoted_path
 
 
 def put(name: str, text: str) -> None:
-    """Write a text beside its place, then swap; through a link, which stays. A pipe or a device just gets it.
-    Raises `UsageError`.
+    """Write a text to a temporary file, then rename it. A link stays, and its target is replaced. A pipe or a
+    device is written directly. Raises `UsageError`.
     """
     try:
         _put(name, text.encode("utf-8"))

@@ -9,7 +9,7 @@ import time
 import pytest
 
 import dsldec
-from dsldec.diagnostics import LONGEST_SAID, Diagnostic, did_you_mean
+from dsldec.diagnostics import LONGEST_TEXT, Diagnostic, did_you_mean
 from dsldec.language.limits import MOST_DECLARED, MOST_DIAGNOSTICS
 from dsldec.language.words import KEYWORDS, WORDS
 
@@ -146,7 +146,7 @@ def test_a_bounded_hint_is_the_one_that_everything_compared_would_give() -> None
 
 def test_what_is_said_is_no_longer_than_anybody_reads() -> None:
     diagnostic = Diagnostic("E0101", "`" + "a" * 100_000 + "` is wrong", help="b" * 100_000)
-    assert len(str(diagnostic)) < 3 * LONGEST_SAID
+    assert len(str(diagnostic)) < 3 * LONGEST_TEXT
     assert str(diagnostic).split("\n")[0].endswith("` is wrong")
 
 

@@ -20,7 +20,7 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin, Qwen3F
 from transformers.generation import LogitsProcessorList, MinLengthLogitsProcessor
 
 import dsldec
-from dsldec.engines.remote_code_model import OwnCode, prepared
+from dsldec.engines.remote_code_model import RemoteCodeModel, prepared
 from dsldec.engines.transformers import custom_generate
 from dsldec.models import attention_hooks
 from dsldec.models.huggingface import denoiser_of, from_pretrained
@@ -327,9 +327,9 @@ def test_models_of_a_folders_own_code(tmp_path: Path, caplog: pytest.LogCaptureF
                 "tqdm_class": None,
                 "trust_remote_code": True,
             }
-            made = OwnCode.from_pretrained(str(folder), device_map="auto", **given)
+            made = RemoteCodeModel.from_pretrained(str(folder), device_map="auto", **given)
             assert not caplog.records
-            OwnCode.from_pretrained(str(folder), "positional", **given, **{FOUND: 3})
+            RemoteCodeModel.from_pretrained(str(folder), "positional", **given, **{FOUND: 3})
         assert f"`{FOUND}` of `from_pretrained` has no effect" in caplog.records[0].getMessage()
     want = made.generate(IDS, max_new_tokens=6).tolist()
     assert made.generate(inputs=IDS, max_new_tokens=6, tokenizer=None, cache=None).tolist() == want

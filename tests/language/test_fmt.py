@@ -10,7 +10,7 @@ import pytest
 import dsldec
 from dsldec.language.fmt import formatted, skeleton
 from dsldec.language.parse import parse
-from dsldec.language.scan import Sort, pieces
+from dsldec.language.scan import PieceKind, pieces
 from dsldec.resources import policy_file, shipped_policies
 from dsldec.source import Source
 
@@ -25,7 +25,7 @@ def fmt(text: str) -> str:
 
 
 def comments(text: str) -> Counter[str]:
-    return Counter(piece.text.rstrip() for piece in pieces(text) if piece.sort is Sort.COMMENT)
+    return Counter(piece.text.rstrip() for piece in pieces(text) if piece.kind is PieceKind.COMMENT)
 
 
 def tree(text: str) -> object:

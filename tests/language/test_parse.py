@@ -9,7 +9,7 @@ import pytest
 from dsldec.language import syntax
 from dsldec.language.fmt import formatted
 from dsldec.language.parse import parse
-from dsldec.language.scan import Sort, pieces
+from dsldec.language.scan import PieceKind, pieces
 from dsldec.resources import grammar_file, policy_file, shipped_policies
 from dsldec.source import Source
 
@@ -151,13 +151,13 @@ def test_pieces_are_the_terminals_of_the_grammar() -> None:
         '"a b"',
         "# x",
     ]
-    sorts = {"NAME": Sort.WORD, "NUMBER": Sort.NUMBER, "STRING": Sort.QUOTED, "COMMENT": Sort.COMMENT}
+    sorts = {"NAME": PieceKind.WORD, "NUMBER": PieceKind.NUMBER, "STRING": PieceKind.QUOTED, "COMMENT": PieceKind.COMMENT}
     for sample in samples:
         theirs = {
             sorts[name] for name, pattern in terminals.items() if re.fullmatch(pattern, sample, re.DOTALL)
         }
         ours = {
-            piece.sort for piece in pieces(sample) if piece.text == sample and piece.sort in sorts.values()
+            piece.kind for piece in pieces(sample) if piece.text == sample and piece.kind in sorts.values()
         }
         assert ours == theirs, sample
 

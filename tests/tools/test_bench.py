@@ -19,7 +19,7 @@ from dsldec.tools import baselines, bench_batch, bench_loop, bench_report
 from dsldec.tools.bench_cases import FLOAT64, READ, STATISTICS, BenchCase, CaseKey
 from dsldec.tools.bench_step import StepOptions, bench_step
 from dsldec.tools.rounds import Ratio, measured
-from dsldec.tools.rule import Rule, found
+from dsldec.tools.rule import Rule, reduction_results
 
 CPU = torch.device("cpu")
 TINY = ["--shape", "2x8x500", "--backend", "eager", "--rounds", "2"]
@@ -53,7 +53,7 @@ def test_a_rule_does_what_its_step_does_without_reading_logits(name: str) -> Non
     state = step.start(B, T, vocab_size=V)
     inputs = (torch.full((B, T), V - 1), torch.ones(B, T, dtype=torch.bool), state)
     logits = logits_of(B, T, V)
-    known = found(step.function, step, logits, *inputs)
+    known = reduction_results(step.function, step, logits, *inputs)
     module = step.function
     rule = Rule(module.program, module.mask_id, module.eos_id, module.static)
     unread = torch.full_like(logits, float("nan"))

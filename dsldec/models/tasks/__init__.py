@@ -1,7 +1,6 @@
-"""What the embedded model is asked: examples of a task, and which prompts training may never see.
+"""Which tasks does the embedded model learn? Examples of a task, and prompts that training never sees.
 
-Not here: how each task is worded (`word_problems`, `sudoku`) or how the model learns it
-(`dsldec.models.train`).
+Not here: the wording of each task (`word_problems`, `sudoku`), training (`dsldec.models.train`).
 """
 
 from __future__ import annotations
@@ -26,8 +25,7 @@ __all__ = [
     "training_stream",
 ]
 
-# One prompt in 32 is set aside by a hash of its text, so that no seed of the training stream can ever produce
-# it.
+# One prompt in 32 is held out by a hash of its text, so no seed of the training stream can produce it.
 HELD_OUT_ONE_IN = 32
 
 
@@ -49,12 +47,12 @@ TASKS: Mapping[str, Task] = MappingProxyType(
 
 
 def is_held_out(prompt: str) -> bool:
-    """Whether `prompt` belongs to the part of all prompts that training never sees."""
+    """Whether `prompt` belongs to the held-out prompts, which training never sees."""
     return zlib.crc32(prompt.encode()) % HELD_OUT_ONE_IN == 0
 
 
 def training_stream(make: Callable[[random.Random], Example], rng: random.Random) -> Iterator[Example]:
-    """Examples for training, without end: what `make` draws, less the held-out prompts."""
+    """Examples for training, without end: the results of `make`, without the held-out prompts."""
     while True:
         example = make(rng)
         if not is_held_out(example.prompt):

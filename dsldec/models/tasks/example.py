@@ -1,4 +1,4 @@
-"""One example of a task, and the two verdicts on a response to it."""
+"""One example of a task, and the two scores of a response to it."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class Example:
 
 @dataclass(frozen=True, slots=True)
 class Score:
-    """`answer`: the final answer is right. `every_step`: so is everything written on the way to it."""
+    """`answer`: the final answer is right. `every_step`: every equation or cell before it is right too."""
 
     answer: bool
     every_step: bool

@@ -1,7 +1,8 @@
 """4x4 sudoku: fill the empty cells (`0`) so that rows, columns and 2x2 boxes hold 1 to 4.
 
-Puzzles may have several solutions; any of them is right. Then cells depend on each other, and a decoder that
-writes them all from one forward mixes solutions: the plainest picture of why the order of decoding matters.
+A puzzle may have several solutions, and any of them is right. Then cells depend on each other: a decoder that
+writes all cells from one forward mixes solutions. This is the simplest example of why the decoding order
+matters.
 """
 
 from __future__ import annotations
@@ -68,7 +69,7 @@ def make(rng: random.Random) -> Example:
 
 
 def score(example: Example, response: str) -> Score:
-    """Right when the response is a filled grid that keeps every clue; there are no steps on the way to it."""
+    """Right when the response is a filled grid that keeps every clue. There are no steps before it."""
     cells = response.strip().split(" ")
     grid = "".join(cells)
     shaped = [len(row) for row in cells] == [SIDE] * SIDE

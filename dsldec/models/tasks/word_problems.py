@@ -1,8 +1,8 @@
 """Step-by-step word problems with whole numbers up to 60: stories, the steps that answer them, and their
 wordings.
 
-The same steps may be worded in many ways on purpose (lead-in, joining words, order of the factors, closing):
-a model then spreads its belief over several responses, and writing many tokens from one forward mixes them.
+The same steps have many wordings on purpose (lead-in, joining words, order of the factors, closing). A model
+then spreads its probability over several responses, and writing many tokens from one forward mixes them.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Story:
 
 
 class _Refused(Exception):
-    """The numbers drawn do not make a problem (too large, negative, not whole): draw again."""
+    """The drawn numbers do not make a problem (too large, negative, not whole). Draw again."""
 
 
 def _value(left: int, op: str, right: int) -> int:
@@ -329,10 +329,10 @@ def make(rng: random.Random) -> Example:
 
 
 def make_arithmetic(rng: random.Random) -> Example:
-    """A bare sum, worded and answered as the stories are: what a beginner trains on first."""
+    """A bare sum, worded and answered like the stories. Training starts with these."""
 
     def draw(rng: random.Random) -> Story:
-        # There are far more sums and differences within 60 to learn than products and quotients.
+        # Within 60 there are far more sums and differences to learn than products and quotients.
         op = rng.choices("+-*/", (4, 4, 2, 1))[0]
         left, right = (
             (rng.randint(0, LARGEST), rng.randint(0, LARGEST))
@@ -340,12 +340,12 @@ def make_arithmetic(rng: random.Random) -> Example:
             else (rng.randint(0, 30), rng.randint(1, 12))
         )
         first = Calculation(left * right if op == "/" else left, op, right)
-        asked = f"{first.left}{op}{right}"
+        question = f"{first.left}{op}{right}"
         steps = [first]
         if rng.random() < 0.3:
             steps.append(Calculation(first.value, rng.choice("+-"), rng.randint(1, 30)))
-            asked = f"({asked}){steps[1].op}{steps[1].right}"
-        return Story([], rng.choice(("What is {}?", "Compute {}.", "{}=")).format(asked), steps)
+            question = f"({question}){steps[1].op}{steps[1].right}"
+        return Story([], rng.choice(("What is {}?", "Compute {}.", "{}=")).format(question), steps)
 
     story = _until_it_fits(draw, rng)
     return Example("word_problems", story.question, _respond(rng, story.steps), str(story.steps[-1].value))
@@ -358,8 +358,8 @@ ANSWER = re.compile(r"#### (\d+)\s*$")
 
 
 def score(example: Example, response: str) -> Score:
-    """`answer`: the number after `####` is exact. `every_step`: and every equation written is true, and there
-    is one.
+    """`answer`: the number after `####` is exact. `every_step`: it is, and every equation is true, and there
+    is at least one.
     """
     final = ANSWER.search(response)
     right = final is not None and final.group(1) == example.answer

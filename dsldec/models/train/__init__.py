@@ -1,4 +1,4 @@
-"""How the embedded model was made: `python -m dsldec.models.train --help`.
+"""How was the embedded model trained? See `python -m dsldec.models.train --help`.
 
-Not here: what it learns (`dsldec.models.tasks`) and how it is loaded (`dsldec.models.huggingface`).
+Not here: the tasks (`dsldec.models.tasks`), loading (`dsldec.models.huggingface`).
 """

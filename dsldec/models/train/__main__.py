@@ -1,4 +1,4 @@
-"""`python -m dsldec.models.train`: train the embedded model, or go on with an interrupted run."""
+"""`python -m dsldec.models.train`: train the embedded model, or resume an interrupted run."""
 
 from __future__ import annotations
 

@@ -1,7 +1,7 @@
-"""Training batches: examples with an end-of-text tail, and which response tokens are masked.
+"""Training batches: examples with an end-of-text tail, and their masked response tokens.
 
 Shapes: N rows, S tokens a row (one of `SHAPES`). Every batch is a function of (seed, step, rank) alone, so a
-resumed run sees what an uninterrupted one would have seen.
+resumed run sees the batches of an uninterrupted one.
 """
 
 from __future__ import annotations
@@ -29,8 +29,8 @@ class Shape:
     weight: float
 
 
-# Bare sums are learned fastest from short rows; the few long rows teach the model that a canvas may be
-# mostly end-of-text.
+# Bare sums are learned fastest from short rows. The few long rows teach the model that most of a canvas may
+# be end-of-text.
 SHAPES = (
     Shape(32, ("arithmetic",), 0.42),
     Shape(56, ("sudoku",), 0.08),
@@ -42,8 +42,8 @@ SHAPES = (
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
-    """`ids [N, S]` as the model sees them, `targets [N, S]` the true ids, `weights [N, S]` each position's
-    part of the loss.
+    """`ids [N, S]`: the input of the model. `targets [N, S]`: the true ids. `weights [N, S]`: the weight of
+    each position in the loss.
     """
 
     ids: Tensor
@@ -69,13 +69,13 @@ def _fitting(
 
 
 def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[bool]:
-    """Which positions from `start` on are masked: half the rows at random, half as block decoding leaves
-    them.
+    """The masked positions from `start` on: half of the rows at random, the other half as block decoding
+    leaves them.
     """
     span = length - start
     if rng.random() < 0.5:
         return [False] * start + [rng.random() < noise for _ in range(span)]
-    # A revealed prefix, then (half the time) a block that is partly written, then nothing but masks.
+    # A revealed prefix, then (half the time) a partly written block, then only masks.
     written = min(int(span * (1 - noise)), rng.randint(0, 48))
     block = rng.choice(BLOCKS) if rng.random() < 0.5 else 0
     share = rng.random()
@@ -84,7 +84,7 @@ def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[b
 
 def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int) -> TrainingBatch:
     """The batch of one process at one step."""
-    # The shape is drawn without the rank: all processes of a step work on rows of one length.
+    # The shape is drawn without the rank: in a step, all processes have rows of one length.
     shape = random.Random(f"shape {seed} {step}").choices(SHAPES, [s.weight for s in SHAPES])[0]
     rng = random.Random(f"batch {seed} {step} {rank}")
     pairs = _fitting(tokenizer, shape, rng)
@@ -93,9 +93,9 @@ def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: i
     for row, (prompt, response) in enumerate(pairs):
         tail = shape.length - len(prompt) - len(response)
         true = prompt + response + [eos] * tail
-        noise = (row + rng.random()) / len(pairs)  # stratified: every batch holds all noise levels
+        noise = (row + rng.random()) / len(pairs)  # stratified: every batch has all noise levels
         masked = _masked(len(prompt), shape.length, noise, rng)
-        # The first end-of-text token is content: it says where the response ends. The filler after it hardly
+        # The first end-of-text token is content: it marks the end of the response. The filler after it hardly
         # counts.
         content = len(prompt) + len(response)
         targets.append(true)

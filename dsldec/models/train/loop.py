@@ -22,7 +22,7 @@ from . import tokenizer as tokenizers
 from .batches import make_batch
 
 MUON_RATE, ADAMW_RATE = 0.01, 0.003
-CONSTANT_UNTIL = 0.2  # then the learning rates fall to zero in a straight line
+CONSTANT_UNTIL = 0.2  # then the learning rates fall linearly to zero
 WARM_UP_STEPS = 50
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 200, 50
@@ -31,7 +31,9 @@ GEN_LENGTH = 48  # holds every response of both tasks
 
 @dataclass(frozen=True, slots=True)
 class TrainingRun:
-    """What a training run is: the same values give the same batches (not the same bits: sums are reordered)."""
+    """The settings of a training run. Equal settings give equal batches, but not equal bits: sums are
+    reordered.
+    """
 
     folder: Path
     steps: int
@@ -62,7 +64,7 @@ def _config(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertCon
 
 
 def _tokenizer(run: TrainingRun) -> PreTrainedTokenizerFast:
-    """A run that starts from another one's weights must read as that one did."""
+    """A run that starts from another run's weights must use that run's tokenizer."""
     if run.start_from is None:
         return tokenizers.build()
     known: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(run.start_from / "tokenizer")
@@ -82,7 +84,9 @@ def _new_model(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBert
 
 
 class _Objective(nn.Module):
-    """Weighted cross-entropy of the masked tokens; the loss is inside so that one graph holds it all."""
+    """Weighted cross-entropy of the masked tokens. The loss is part of the module, so that one graph holds
+    everything.
+    """
 
     def __init__(self, model: EuroBertForMaskedLM) -> None:
         super().__init__()
@@ -150,8 +154,8 @@ def _save(
 def work(rank: int, run: TrainingRun) -> None:
     """One process of the run; process 0 logs, writes checkpoints and exports the averaged weights at the end."""
     torch.set_num_threads(1)
-    # A cache each: two processes that compile the same kernel at once can read each other's half-written
-    # file.
+    # One cache per process: two processes that compile the same kernel at once can read each other's
+    # half-written file.
     os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.folder / f"inductor-{rank}")
     if run.processes > 1:
         os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
@@ -223,7 +227,7 @@ def export(
     model.half().save_pretrained(folder)
     model.float()
     tokenizer.save_pretrained(folder)
-    # Where programs look for how much a model is usually asked for.
+    # Programs look here for the default number of tokens to generate.
     GenerationConfig(
         max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
     ).save_pretrained(folder)
