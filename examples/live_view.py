@@ -1,6 +1,6 @@
-"""Draw the picture of the README, one prompt at three moments of its decoding:
+"""Draw the picture of the README: one prompt at three moments of its decoding.
 
-python examples/live_view.py > examples/live_view.svg
+Run `python examples/live_view.py > examples/live_view.svg`.
 """
 
 import dsldec
