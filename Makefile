@@ -19,7 +19,7 @@ PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 TESTED_IN = $(1)/bin/python -m tests.versions && OMP_NUM_THREADS=1 $(1)/bin/python $(PYTEST)
 
-.PHONY: help run test check setup lock test-newest test-oldest gpu fuzz clean
+.PHONY: help run test check lint policies wheel bench-check setup lock test-newest test-oldest gpu fuzz clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1	/p' $(MAKEFILE_LIST)
@@ -33,14 +33,24 @@ run: $(SET_UP) ## decode three prompts with the embedded model under the policy 
 test: $(SET_UP) ## the tests, less those marked slow
 	$(TESTS)
 
-check: $(SET_UP) ## format, lint, types, policies and their cases, import arrows, tests
+check: lint policies test wheel ## all that a change must pass, as in `.ci/run`
+
+lint: $(SET_UP) ## format, lint, types, import laws
 	$(BIN)/ruff format --check
 	$(BIN)/ruff check
 	$(BIN)/mypy
-	$(BIN)/dsldec fmt --check policies/
-	$(BIN)/dsldec test $$(ls policies/*.policy)
 	$(BIN)/python -m pytest tests/test_architecture.py
-	$(TESTS)
+
+policies: $(SET_UP) ## the policies are formatted, and their cases pass
+	$(BIN)/dsldec fmt --check policies/ tests/published/
+	$(BIN)/dsldec test policies/*.policy
+
+wheel: $(SET_UP) ## build the wheel, and run it in a clean environment
+	.ci/wheel $(BIN)/python
+
+# Ratios depend on the machine and its load: no test and no CI job compares them.
+bench-check: $(SET_UP) ## measure again, and compare with the ratios in benchmarks/expected.json
+	$(BIN)/python benchmarks/check.py
 
 setup: $(SET_UP) ## .venv with dsldec and its tools; again when pyproject.toml has changed
 

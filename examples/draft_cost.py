@@ -1,9 +1,8 @@
-"""When does drafting ahead pay? Forwards saved against what their rows cost, on the embedded model, as ratios
-to no drafts.
+"""When do drafts save time? Compares decodes with and without drafts, with the model that dsldec includes.
 
-A forward of d drafts feeds up to d rows. Drafting pays while that forward costs less than `gain` times one of
-a single row: then the forwards saved outweigh the rows. Both are measured here, interleaved, so that a busy
-machine hurts all alike.
+A forward with d drafts has up to d rows. Drafts save time if such a forward takes less than `gain` times as
+long as a forward of one row, where `gain` is the number of forwards without drafts divided by the number with
+drafts. The measurements alternate, so that the load of the machine affects all of them.
 """
 
 import statistics
@@ -30,7 +29,7 @@ def timed(
 
 
 def row_cost(denoiser: dsldec.Denoiser, rows: tuple[int, ...], rounds: int) -> dict[int, float]:
-    """Seconds of a forward of so many rows, in units of one with the fewest."""
+    """The time of a forward for each number of rows, relative to the smallest number."""
     ids = torch.full((max(rows), 30 + GENERATED), denoiser.mask_id)
     seconds: dict[int, list[float]] = {count: [] for count in rows}
     for _ in range(rounds):
@@ -73,7 +72,7 @@ def compare(
 
 
 def main(count: int = 1, rounds: int = 1) -> None:
-    """Compare on so many prompts, so many times: `python examples/draft_cost.py 16 3`."""
+    """Compare on `count` prompts, `rounds` times: `python examples/draft_cost.py 16 3`."""
     denoiser = dsldec.from_pretrained()
     prompts = [example.prompt for example in held_out("word_problems", count)]
     print(

@@ -1,4 +1,4 @@
-"""Decode inside transformers' `generate`, two questions at once, and one as its text streams."""
+"""Decode in `generate` of transformers: first a batch of two questions, then one question with a streamer."""
 
 import transformers
 
@@ -12,8 +12,8 @@ QUESTIONS = [
 
 
 class EuroBertForMaskedLM(transformers.EuroBertForMaskedLM, transformers.GenerationMixin):
-    """transformers gives `generate` to causal models only; most others, such as a Qwen3 with
-    `is_causal=False`, have it already.
+    """This masked language model has no `generate` of its own. Most diffusion language models have one, for
+    example a Qwen3 with `is_causal=False`.
     """
 
 

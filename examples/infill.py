@@ -1,4 +1,4 @@
-"""Write in place: what is given before and after the gaps stays, and the embedded model fills them in."""
+"""Fill the masks of a text. The text before and after a mask stays as it is."""
 
 import dsldec
 

@@ -1,5 +1,6 @@
-"""Draw the README's picture, one prompt at three moments of its decoding: `python examples/live_view.py >
-live_view.svg`.
+"""Draw the picture of the README: one prompt at three moments of its decoding.
+
+Run `python examples/live_view.py > examples/live_view.svg`.
 """
 
 import dsldec

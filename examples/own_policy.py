@@ -1,6 +1,4 @@
-"""Write a policy as a string: have it checked, mend what the checker finds, and see what it does step by
-step.
-"""
+"""Write a policy as a string, fix what the checker finds, and print each step of a decode."""
 
 import dsldec
 
