@@ -12,6 +12,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..language import syntax
+from ..language.words import WINDOWS
 from .budgets import finite, has_step_limit
 from .entailment import StepLimit, is_word
 from .floors import ALL, smallest
@@ -20,7 +21,8 @@ from .progress import PhaseProgress, Progress
 from .resolved import Resolved, bodies, expressions, statements, walk
 from .values import Value, constant_value, int_of, whole
 
-SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
+# The argument that sizes a window.
+SIZES = {word.name: slot.name for word in WINDOWS.values() for slot in word.slots if slot.static}
 
 
 def block_length(size: int | str | None, gen_length: int, parameters: Mapping[str, Value]) -> int:

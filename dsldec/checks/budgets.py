@@ -9,12 +9,13 @@ from __future__ import annotations
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
+from ..language.words import WORDS
 from .entailment import Bindings, inline_lets, is_word
 from .floors import smallest
 from .resolved import Resolved, bodies
 from .values import constant_value, defaults
 
-GAINS = frozenset({"committed_now", "committed_before"})
+GAINS = frozenset(word.name for word in WORDS.values() if word.gain)
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
 
 

@@ -10,10 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from ..language import syntax
+from ..language.words import WORDS
 from .resolved import Binding
 
 Bindings = Mapping[syntax.Name, Binding]
-COUNTERS = ("steps_in_window", "steps_in_phase", "step")
+COUNTERS = frozenset(word.name for word in WORDS.values() if word.counter)
 REVERSED = {"<=": ">=", "<": ">"}
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field, replace
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import KEPT_IDS, Extent, Kind
+from ..language.words import DRAWS, KEPT_IDS, RANDOM_WORDS, WINDOWS, WORDS, Extent, Kind
+from .arguments import matched
 from .bounds import Bound, block_length
 from .floors import ALL, smallest
 from .kinds import of_state
@@ -18,11 +19,10 @@ from .resolved import Resolved, expressions, statements, walk
 from .values import Value, constant_value, int_of
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
-RANDOM_WORDS = frozenset({"sample", "chance"})
 # Loops over the vocabulary in a compiled step (a test counts them): the maximum, then all else that is
-# observed, `p` among it, at once. More for what makes as many numbers as there are logits; a sort, or the
-# likeliest ids, count as one.
-PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
+# observed, `p` among it, at once. Words that make as many numbers as there are logits add theirs (`passes`); a
+# sort, or the likeliest ids, count as one.
+PASSES = 2
 ASSUMPTIONS_OF_DRAFTS = (
     "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
     "a cache of the model's is none, or the same with drafts and without",
@@ -117,7 +117,7 @@ def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     static = _static(found)
     names = tuple(parameter.identifier.text for parameter in found.policy.parameters)
     transforms = [_word(s.transform) for s in found.policy.statements if isinstance(s, syntax.Logits)]
-    deterministic = _draw(found) == "argmax" and not any(_words(found) & RANDOM_WORDS)
+    deterministic = not DRAWS[_draw(found)].random and not _words(found) & RANDOM_WORDS
     facts = Facts(
         floor_per_step=lowest.identifier.text
         if isinstance(lowest, syntax.Parameter)
@@ -137,7 +137,7 @@ def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         kept_ids=_kept_ids(found),
-        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(_draw(found), 0) + PASSES_OF_KL * len(_kept_ids(found)),
+        vocabulary_passes=PASSES + DRAWS[_draw(found)].passes + WORDS["kl"].passes * len(_kept_ids(found)),
         deterministic=deterministic,
         lossless=_lossless(found, deterministic),
         static=static,
@@ -221,23 +221,14 @@ def _draw(found: Resolved) -> str:
 
 def _static(found: Resolved) -> tuple[str, ...]:
     """Parameters that size the compiled step: the window's length and the picks of `thin`."""
-    sizes: list[syntax.Expression] = []
-    for part in _all_expressions(found):
-        if isinstance(part, syntax.Call):
-            wanted = {
-                "blocks": None,
-                "sliding": "max_length",
-                "until": "max",
-                "thin": "at_most",
-                "kl": "keep",
-            }
-            if part.function.text in wanted:
-                name = wanted[part.function.text]
-                sizes += (
-                    part.arguments[:1]
-                    if name is None
-                    else [k.value for k in part.keywords if k.identifier.text == name]
-                )
+    words = {**WORDS, **WINDOWS}
+    calls = [p for p in _all_expressions(found) if isinstance(p, syntax.Call) and p.function.text in words]
+    sizes = [
+        given.expression
+        for call in calls
+        for given in matched(call, words[call.function.text])[0]
+        if given.slot.static
+    ]
     names = (
         size.identifier
         for size in sizes
@@ -271,5 +262,4 @@ def _bytes(found: Resolved) -> int:
     ]
     kept = {found.texts.number(part): found.types[part] for part in befores}
     total += sum(BYTES.get(type_.kind, 4) for type_ in kept.values() if type_.extent is Extent.POSITION)
-    words = _words(found)
-    return total + 8 * ("age" in words) + 8 * ("same" in words) + 8 * ("draft" in words)
+    return total + sum(WORDS[name].carried_bytes for name in _words(found) if name in WORDS)

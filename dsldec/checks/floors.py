@@ -10,15 +10,23 @@ from dataclasses import dataclass
 
 from ..language import syntax
 from ..language.arithmetic import float32
-from ..language.words import WORDS, Extent, Kind
+from ..language.words import NUMBERS, RANDOM_WORDS, WORDS, Extent, Kind
 from .entailment import entailed_by_idle, inline_lets, is_word
 from .resolved import Body, Resolved, walk
 from .signs import never_negative
 
 Floor = int | syntax.Parameter
-SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
-TOP_ARGUMENTS = sum(not slot.named for slot in WORDS["top"].slots)
-CLAMPED = 2  # `clamp(x, least, most)` has more arguments than this
+SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
+# Selectors of a number of positions: `top(masked, k, by=conf)`.
+CHOICES = frozenset(name for name in SELECTORS if any(slot.name == "k" for slot in WORDS[name].slots))
+TOP_ARGUMENTS = len(WORDS["top"].positional)
+# They have a number at every position, never below 0, and the same one all through a step.
+STEADY_NUMBERS = frozenset(
+    word.name
+    for word in WORDS.values()
+    if (word.observation or word.steady) and word.nonnegative and not word.slots and word.within is None
+    if word.gives is not None and word.gives.extent is Extent.POSITION and word.gives.kind in NUMBERS
+)
 SMALLEST_SHARE = 1e-30  # a float32 holds it
 ALL = 10**9  # more than any window holds: everything that is left
 
@@ -113,7 +121,7 @@ class Prover:
             return _surer(*inner[:2])
         if word == "min" and len(inner) > 1:
             return _lower(*inner[:2])
-        if word == "clamp" and len(inner) > CLAMPED:
+        if word == "clamp" and len(inner) == len(WORDS["clamp"].positional):
             return _lower(_surer(inner[0], inner[1]), inner[2])
         if word == "count" and call.arguments and self.floor(call.arguments[0]) == ALL:
             return 1
@@ -190,9 +198,7 @@ class Prover:
                 return _surer(self.floor(mask.left), _lower(first, self.floor(mask.right)))
             case syntax.Conditional():
                 return self.floor_of_either(mask)
-            case syntax.Call() if (
-                mask.function.text in ("top", "sample") and len(mask.arguments) == TOP_ARGUMENTS
-            ):
+            case syntax.Call() if mask.function.text in CHOICES and len(mask.arguments) == TOP_ARGUMENTS:
                 return self.floor_of_choice(mask)
             case syntax.Call() if mask.function.text == "prefix":
                 return self.floor_of_prefix(mask)
@@ -335,10 +341,7 @@ class Prover:
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
         """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
         more: Floor = 0
-        if any(
-            isinstance(part, syntax.Call) and part.function.text in ("sample", "chance")
-            for part in walk(mask)
-        ):
+        if any(isinstance(part, syntax.Call) and part.function.text in RANDOM_WORDS for part in walk(mask)):
             return self.floor(mask)  # each place draws its own
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
@@ -392,7 +395,4 @@ class Prover:
 
 def is_observation(expression: syntax.Expression, found: Resolved) -> bool:
     """Whether this is a word that has a value at every position, the same all through a step."""
-    return any(
-        is_word(expression, word, found.bindings)
-        for word in ("conf", "doubt", "margin", "logit_margin", "entropy", "pos")
-    )
+    return any(is_word(expression, word, found.bindings) for word in STEADY_NUMBERS)

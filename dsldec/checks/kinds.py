@@ -7,7 +7,7 @@ statement (`statements`).
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
 
@@ -15,14 +15,12 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.words import (
     CONDITIONS,
-    DRAWS,
     IDS,
     NUMBERS,
     PARAMETER_KINDS,
+    SHAPES,
     STATE_KINDS,
-    TRANSFORMS,
     UNITS,
-    WINDOWS,
     WORDS,
     Extent,
     Kind,
@@ -35,9 +33,6 @@ from . import polarity
 from .arguments import Given, matched, signature
 from .resolved import UNKNOWN, Resolved, children, walk
 
-MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
-MOST_KEPT = 2**20  # `keep=` of `kl`: more ids than any vocabulary has
-MOST_POSITIONS = 65536
 MOST_DRAFTS = 1024  # each is a row of the forward
 CONVERSIONS = {
     (
@@ -63,11 +58,10 @@ DESCRIBED = {
 WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id"}
 WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each position,"}
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
-SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
-# Words whose value changes while a step runs, or that speak of an order: `before(x)` keeps what x was as the
-# step began.
-NOT_YET = frozenset({"idle", "committed_now", "edited_now"})
-NOT_BEFORE = NOT_YET | frozenset({"rank", "cumsum", "cummax", "sample", "chance", "draft"})
+# They say nothing before the first write of a step.
+NOT_YET = frozenset(word.name for word in WORDS.values() if word.late)
+# `before(x)` stores the value of x as the step began: these have none then, or another one at each place.
+NOT_BEFORE = NOT_YET | frozenset(word.name for word in WORDS.values() if word.within or word.random)
 
 
 def describe(kind: Kind) -> str:
@@ -331,11 +325,8 @@ class Typing:
             )
             fits.append((one, self.expect(one.expression, one.slot, f"`{signature(word)}`")))
             self.within = outer
-            if one.slot.static and fits[-1][1].kind is Kind.INT:
-                most = (
-                    MOST_POSITIONS if word.name in WINDOWS else MOST_KEPT if word.name == "kl" else MOST_PICKS
-                )
-                self.size(one.expression, most)
+            if one.slot.largest is not None and fits[-1][1].kind is Kind.INT:
+                self.size(one.expression, one.slot.largest)
         return fits
 
     def size(self, expression: syntax.Expression, most: int) -> None:
@@ -374,7 +365,7 @@ class Typing:
     def _spread(self, word: Word, argument: Type) -> Type:
         assert word.gives is not None
         kind = Kind.NATS if word.name == "log" and argument.kind is Kind.PROB else word.gives.kind
-        return Type(kind, argument.extent, argument.polarity if word.keeps_polarity else Polarity.NONE)
+        return Type(kind, argument.extent, argument.polarity if word.rising else Polarity.NONE)
 
     def _before(self, call: syntax.Call, argument: Type) -> Type:
         for part in self._not_read(call.arguments[0]):
@@ -430,7 +421,7 @@ class Typing:
             return replace(whole, extent=Extent.POSITION)
         reduces = any(slot.name == "over" for slot in word.slots) and fits[0][0].slot is word.slots[0]
         if not reduces:
-            return whole if word.name != "abs" else replace(whole, polarity=Polarity.NONE)
+            return whole if word.rising else replace(whole, polarity=Polarity.NONE)
         # Over nothing there is no value, and an int cannot say so.
         kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
         return Type(kind, Extent.ROW)

@@ -12,10 +12,13 @@ from enum import StrEnum
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import Extent, Kind
+from ..language.words import WORDS, Extent, Kind
 from .entailment import inline_lets, is_word
 from .resolved import Resolved, expressions, statements, walk
 from .signs import never_negative
+
+RISING = frozenset(word.name for word in WORDS.values() if word.rising)
+RISING_IN_ORDER = frozenset(word.name for word in WORDS.values() if word.rises_in_order)
 
 
 class Direction(StrEnum):
@@ -109,22 +112,15 @@ class _Sort:
                 return self.of_sum(expression)
             case syntax.Arithmetic() if expression.operator in "*/":
                 return self.of_product(expression)
-            case syntax.Call() if expression.function.text == "cummax":
+            case syntax.Call() if expression.function.text in RISING_IN_ORDER:
                 return Direction.RISES
             case syntax.Call() if expression.function.text == "cumsum":
                 return self.of_running_sum(expression.arguments[0])
-            case syntax.Call() if expression.function.text in ("log", "exp", "sqrt", "floor", "ceil", "int"):
-                return self.run(expression.arguments[0])
-            case syntax.Call() if (
-                expression.function.text in ("min", "max") and len(expression.arguments) > 1
-            ):
-                return _joined(*(self.run(argument) for argument in expression.arguments[:2]))
+            case syntax.Call() if expression.function.text in RISING:
+                return _all([self.run(argument) for argument in expression.arguments])
             case _:
-                return (
-                    Direction.RISES
-                    if is_word(expression, "rank", self.found.inlinable)
-                    else Direction.UNKNOWN
-                )
+                rises = any(is_word(expression, word, self.found.inlinable) for word in RISING_IN_ORDER)
+                return Direction.RISES if rises else Direction.UNKNOWN
 
     def of_running_sum(self, x: syntax.Expression) -> Direction:
         if never_negative(x, self.found):
@@ -145,11 +141,11 @@ class _Sort:
             by, sign = inline_lets(by.operand, self.found.inlinable), OPPOSITE[sign]
         if self.found.same_tree(expression, by):
             return sign
-        pair = {"conf": "doubt", "doubt": "conf"}
+        word = WORDS.get(by.identifier) if isinstance(by, syntax.Name) else None
         if (
-            isinstance(expression, syntax.Name)
-            and isinstance(by, syntax.Name)
-            and pair.get(expression.identifier) == by.identifier
+            word is not None
+            and word.complement
+            and is_word(expression, word.complement, self.found.inlinable)
         ):
             return OPPOSITE[sign]
         return None

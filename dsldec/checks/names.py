@@ -12,21 +12,16 @@ from dataclasses import replace
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
-from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
+from ..language.words import KEYWORDS, RESERVED, WORDS
+from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from .resolved import HEAD, Binding, Resolved, expressions, walk
 
-SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
+# The words after `window`, `draw` and `logits`.
+SHAPES = frozenset(name for shapes in SHAPES_BY_STATEMENT.values() for name in shapes)
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
 # What papers and other decoders call a word: spelling does not lead there.
-ELSEWHERE = {
-    "confidence": "conf",
-    "probability": "conf",
-    "uncertainty": "doubt",
-    "mask": "masked",
-    "unmasked": "committed",
-    "position": "pos",
-}
+ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.aliases}
 
 
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:

@@ -7,20 +7,21 @@ visits. Not here: how many forwards that makes (`facts`), what a step may take b
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import TypeGuard
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import Kind
+from ..language.words import WORDS, Kind
 from .entailment import StepLimit, entailed_by_idle, inline_lets, is_word
-from .floors import TOP_ARGUMENTS, Floor, Prover, smallest
+from .floors import CHOICES, TOP_ARGUMENTS, Floor, Prover, smallest
 from .phases import entered, targets
 from .resolved import Body, Resolved, bodies, statements, walk
 from .values import constant_value, defaults, known_limits
 
-SCHEDULES = ("even", "linear", "cosine")
+# Of `even(n)` and its like: in step number n + this, all that is left is counted.
+SCHEDULES = {word.name: word.schedule for word in WORDS.values() if word.schedule is not None}
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,13 +155,13 @@ def _end(count: syntax.Expression, found: Resolved) -> StepLimit | None:
         or constant_value(schedule.arguments[0], found.inlinable, defaults(found.policy)) is None
     ):
         return None
-    return StepLimit("steps_in_window", schedule.arguments[0], int(schedule.function.text == "even"))
+    return StepLimit("steps_in_window", schedule.arguments[0], SCHEDULES[schedule.function.text])
 
 
 def _choice(mask: syntax.Expression, found: Resolved) -> syntax.Expression | None:
     """The count of `top(masked, count, by=...)`, where it is asked of everything that is masked."""
     choice = inline_lets(mask, found.inlinable)
-    if not _is_call(choice, ("top", "sample"), TOP_ARGUMENTS):
+    if not _is_call(choice, CHOICES, TOP_ARGUMENTS):
         return None
     named = {keyword.identifier.text: keyword.value for keyword in choice.keywords}
     drawn = choice.function.text == "top" or ("by" in named and Prover(found).positive(named["by"]))
@@ -314,9 +315,7 @@ def _of_commit(commit: syntax.Commit, message: str, found: Resolved, body: Body)
     prover = Prover(found)
     prover.read(body)
     counts = [bound.count for bound in (commit.at_least, commit.at_most) if bound is not None]
-    counts += [
-        call.arguments[1] for call in walk(commit.mask) if _is_call(call, ("top", "sample"), TOP_ARGUMENTS)
-    ]
+    counts += [call.arguments[1] for call in walk(commit.mask) if _is_call(call, CHOICES, TOP_ARGUMENTS)]
     counts += [call.arguments[0] for call in walk(commit.mask) if _is_call(call, SCHEDULES, 1)]
     for count in counts:
         floor = prover.count(count)
@@ -356,7 +355,7 @@ def _of_commit(commit: syntax.Commit, message: str, found: Resolved, body: Body)
     )
 
 
-def _is_call(expression: syntax.Expression, words: Sequence[str], arguments: int) -> TypeGuard[syntax.Call]:
+def _is_call(expression: syntax.Expression, words: Collection[str], arguments: int) -> TypeGuard[syntax.Call]:
     return (
         isinstance(expression, syntax.Call)
         and expression.function.text in words

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from ..language import syntax
+from ..language.words import WORDS
 from .entailment import inline_lets
 from .resolved import Resolved
 
-NEVER_NEGATIVE = frozenset(
-    (
-        "conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction progress pos step "
-        "steps_in_window steps_in_phase visits committed_now committed_before edited_now window_length"
-    ).split()
-)
+NEVER_NEGATIVE = frozenset(word.name for word in WORDS.values() if word.nonnegative)
+KEEPS_NONNEGATIVE = frozenset(word.name for word in WORDS.values() if word.keeps_nonnegative)
 
 
 def never_negative(expression: syntax.Expression, found: Resolved) -> bool:
@@ -27,14 +24,10 @@ def never_negative(expression: syntax.Expression, found: Resolved) -> bool:
             return True
         case syntax.Name():
             return meaning is None and expression.identifier in NEVER_NEGATIVE
-        case syntax.Call() if expression.function.text in ("cumsum", "cummax", "sqrt", "sum", "mean"):
-            return never_negative(expression.arguments[0], found)
-        case syntax.Call():
-            return expression.function.text in NEVER_NEGATIVE or expression.function.text in (
-                "abs",
-                "exp",
-                "std",
-            )
+        case syntax.Call() if expression.function.text in NEVER_NEGATIVE:
+            return True
+        case syntax.Call() if expression.function.text in KEEPS_NONNEGATIVE:
+            return all(never_negative(argument, found) for argument in expression.arguments)
         case syntax.Arithmetic() if expression.operator in ("+", "*", "/", "//"):
             return never_negative(expression.left, found) and never_negative(expression.right, found)
         case _:

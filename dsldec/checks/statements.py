@@ -14,6 +14,7 @@ from ..language.words import (
     DRAWS,
     IDS,
     NUMBERS,
+    SHAPES,
     STATE_KINDS,
     TRANSFORMS,
     WINDOWS,
@@ -24,7 +25,7 @@ from ..language.words import (
     Word,
 )
 from .arguments import signature
-from .kinds import MOST_DRAFTS, SHAPES, Typing, of_state
+from .kinds import MOST_DRAFTS, Typing, of_state
 from .resolved import HEAD, UNKNOWN, Body, Resolved, bodies, statements
 
 MASK = Slot("mask", frozenset({Kind.MASK}))

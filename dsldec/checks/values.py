@@ -10,22 +10,14 @@ from collections.abc import Mapping
 from dataclasses import replace
 
 from ..language import syntax
-from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
-from ..language.words import NUMBERS, Kind
+from ..language.arithmetic import ARITHMETIC, ELEMENTWISE, LARGEST_INT, float32
+from ..language.words import ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind
 from .entailment import Bindings, StepLimit, inline_lets, step_limits
 
 Scalar = int | float | bool
 Value = (
     Scalar | tuple[float, ...]
 )  # what a parameter is bound to; a tuple is a table, one number for each id of the vocabulary
-
-ARITHMETIC = {
-    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
-}  # fmt: skip
-FUNCTIONS = {
-    "int": "truncate", "floor": "floor", "ceil": "ceil", "min": "minimum", "max": "maximum", "abs": "absolute", "sqrt": "sqrt",
-    "log": "log", "exp": "exp",
-}  # fmt: skip
 
 
 def constant_value(
@@ -49,8 +41,8 @@ def constant_value(
             return _applied(
                 ARITHMETIC[expression.operator], (expression.left, expression.right), meanings, known
             )
-        case syntax.Call() if expression.function.text == "clamp" and len(expression.arguments) > len(
-            ARGUMENTS_OF_MIN
+        case syntax.Call() if expression.function.text == "clamp" and len(expression.arguments) == len(
+            WORDS["clamp"].positional
         ):
             x, least, most = (constant_value(argument, meanings, known) for argument in expression.arguments)
             return (
@@ -58,13 +50,12 @@ def constant_value(
                 if x is None or least is None or most is None
                 else _computed("minimum", _computed("maximum", x, least), most)
             )
-        case syntax.Call() if expression.function.text in FUNCTIONS and not expression.keywords:
-            return _applied(FUNCTIONS[expression.function.text], expression.arguments, meanings, known)
+        case syntax.Call() if expression.function.text in ELEMENTWISE_WORDS and not expression.keywords:
+            return _applied(
+                ELEMENTWISE_WORDS[expression.function.text], expression.arguments, meanings, known
+            )
         case _:
             return None
-
-
-ARGUMENTS_OF_MIN = ("a", "b")
 
 
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:

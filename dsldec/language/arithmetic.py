@@ -18,6 +18,14 @@ AnyNumber = Any  # int, float or bool, as the operation's kind says
 
 LARGEST_INT = 10**18  # of a real made an int
 
+# The operation of each operator.
+ARITHMETIC: Mapping[str, str] = {
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
+}  # fmt: skip
+COMPARISONS: Mapping[str, str] = {
+    "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
+}  # fmt: skip
+
 
 def float32(value: float) -> float:
     """The nearest float32, of an int too large for a double as well."""
