@@ -50,12 +50,20 @@ def constant_value(
                 if x is None or least is None or most is None
                 else _computed("minimum", _computed("maximum", x, least), most)
             )
-        case syntax.Call() if expression.function.text in ELEMENTWISE_WORDS and not expression.keywords:
+        case syntax.Call() if _is_elementwise(expression):
             return _applied(
                 ELEMENTWISE_WORDS[expression.function.text], expression.arguments, meanings, known
             )
         case _:
             return None
+
+
+def _is_elementwise(call: syntax.Call) -> bool:
+    """Whether a call is one operation on numbers: `min(a, b)` is, `min(x)` is a reduction over a mask."""
+    if call.function.text not in ELEMENTWISE_WORDS or call.keywords:
+        return False
+    word = WORDS[call.function.text]
+    return len(call.arguments) == len(word.elementwise or word.slots)
 
 
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
