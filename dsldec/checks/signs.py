@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from ..language import syntax
-from ..language.words import WORDS
+from ..language.words import WORDS, Kind
 from .entailment import inline_lets
 from .resolved import Resolved
 
@@ -27,7 +27,8 @@ def never_negative(expression: syntax.Expression, found: Resolved) -> bool:
         case syntax.Call() if expression.function.text in NEVER_NEGATIVE:
             return True
         case syntax.Call() if expression.function.text in KEEPS_NONNEGATIVE:
-            return all(never_negative(argument, found) for argument in expression.arguments)
+            numbers = [one for one in expression.arguments if found.type_of(one).kind is not Kind.MASK]
+            return all(never_negative(number, found) for number in numbers)
         case syntax.Arithmetic() if expression.operator in ("+", "*", "/", "//"):
             return never_negative(expression.left, found) and never_negative(expression.right, found)
         case _:

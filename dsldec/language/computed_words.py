@@ -301,7 +301,7 @@ GEOMETRY = (
         (MASK_SLOT, _SIGMA),
         Type(Kind.REAL, Extent.POSITION),
         "sum, over the positions of the mask, of the normal density with standard deviation sigma at their distance",
-        nonnegative=True,
+        keeps_nonnegative=True,
     ),
     Word(
         "gaussian",
