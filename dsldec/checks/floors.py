@@ -13,7 +13,7 @@ from ..language.arithmetic import float32
 from ..language.words import NUMBERS, RANDOM_WORDS, WORDS, Extent, Kind
 from .entailment import entailed_by_idle, inline_lets, is_word
 from .resolved import Body, Resolved, walk
-from .signs import never_negative
+from .signs import may_wrap, never_negative
 
 Floor = int | syntax.Parameter
 SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
@@ -104,8 +104,9 @@ class Prover:
             return _lower(self.count(expression.then), self.count(expression.otherwise))
         if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
             is_int = self.found.type_of(expression).kind is Kind.INT
+            is_sum = is_int and not may_wrap(expression, self.found)
             return (
-                self.count(expression.right) if is_int and never_negative(expression.left, self.found) else 0
+                self.count(expression.right) if is_sum and never_negative(expression.left, self.found) else 0
             )
         meaning = self.found.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         if isinstance(expression, syntax.Call) and not expression.keywords:
