@@ -13,9 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..language import words
 from . import noise
 
-OBSERVATIONS = ("conf", "doubt", "margin", "logit_margin", "entropy")
+# Those that are numbers.
+OBSERVATIONS = tuple(name for name in words.OBSERVATIONS if words.WORDS[name].nonnegative)
 
 NO_ID = -1
 LEAST_REST = 2.0**-20  # below that, float32 sums beside 1 leave too little of it

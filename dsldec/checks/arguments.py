@@ -12,8 +12,6 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.words import Slot, Word
 
-ONE_OF = {"thin": ("gap", "kernel")}  # of these slots a call gives exactly one
-
 
 class Given(NamedTuple):
     """A slot and its argument."""
@@ -71,8 +69,7 @@ def _lacking(call: syntax.Call, word: Word, given: Sequence[str]) -> Diagnostic 
     if missing:
         names = " and ".join(f"`{name}`" for name in missing)
         return Diagnostic("E0203", f"`{word.name}` lacks {names}", call.span, help=help_)
-    choice = ONE_OF.get(word.name, ())
-    if choice and sum(name in given for name in choice) != 1:
-        names = " or ".join(f"`{name}=`" for name in choice)
+    if word.one_of and sum(name in given for name in word.one_of) != 1:
+        names = " or ".join(f"`{name}=`" for name in word.one_of)
         return Diagnostic("E0203", f"`{word.name}` takes one of {names}", call.span, help=help_)
     return None

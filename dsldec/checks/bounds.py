@@ -13,6 +13,7 @@ from dataclasses import dataclass, field
 
 from ..language import syntax
 from ..language.walk import bodies, expressions, statements, walk
+from ..language.words import WINDOWS
 from .entailment import StepLimit, is_word
 from .floor_values import ALL, smallest
 from .phases import entered
@@ -20,7 +21,8 @@ from .progress import PhaseProgress, Progress
 from .resolved import Resolved
 from .values import Value, constant_value, int_of, whole
 
-SIZES = {"blocks": "n", "sliding": "max_length", "until": "max"}
+# The argument that sizes a window.
+SIZES = {word.name: slot.name for word in WINDOWS.values() for slot in word.slots if slot.static}
 
 
 def block_length(size: int | str | None, gen_length: int, parameters: Mapping[str, Value]) -> int:

@@ -12,12 +12,13 @@ from typing import assert_never
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import Body, bodies
+from ..language.words import WORDS
 from .entailment import inline_lets, is_word
 from .floor_values import smallest
 from .progress import Progress
 from .resolved import Bindings, Resolved
 
-GAINS = frozenset({"committed_now", "committed_before"})
+GAINS = frozenset(word.name for word in WORDS.values() if word.gain)
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
 
 
@@ -104,7 +105,7 @@ def _spared_of_call(call: syntax.Call, bindings: Bindings) -> frozenset[str]:
     if word in ("min", "max") and len(arguments) > 1:
         left, right = (spared(argument, bindings) for argument in arguments[:2])
         return left | right if word == "min" else left & right
-    if word == "clamp" and len(arguments) > 2:
+    if word == "clamp" and len(arguments) == len(WORDS["clamp"].positional):
         return spared(arguments[2], bindings)
     return frozenset()
 

@@ -11,12 +11,12 @@ from itertools import pairwise
 
 from ..language import syntax
 from ..language.walk import children, walk
-from ..language.words import NUMBERS, WINDOWS, WORDS, Extent, Kind, Polarity, Type, Word
+from ..language.words import NUMBERS, SHAPES, WORDS, Extent, Kind, Polarity, Type, Word
 from . import sizes
 from .arguments import Given, matched, signature
 from .fitting import expect
 from .inference import Inference
-from .kinds import MOST_KEPT, MOST_PICKS, MOST_POSITIONS, NOT_BEFORE, NOT_YET, SHAPES
+from .kinds import NOT_BEFORE, NOT_YET
 from .operators import joined, same_unit
 from .resolved import UNKNOWN
 
@@ -63,16 +63,15 @@ def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Gi
         typing.within = [*outer, word.name] if one.slot.name == "while" else outer
         fits.append((one, expect(typing, one.expression, one.slot, f"`{signature(word)}`")))
         typing.within = outer
-        if one.slot.static and fits[-1][1].kind is Kind.INT:
-            most = MOST_POSITIONS if word.name in WINDOWS else MOST_KEPT if word.name == "kl" else MOST_PICKS
-            sizes.require_bounded(typing, one.expression, most)
+        if one.slot.largest is not None and fits[-1][1].kind is Kind.INT:
+            sizes.require_bounded(typing, one.expression, one.slot.largest)
     return fits
 
 
 def _spread(typing: Inference, word: Word, argument: Type) -> Type:
     assert word.gives is not None
     kind = Kind.NATS if word.name == "log" and argument.kind is Kind.PROB else word.gives.kind
-    return Type(kind, argument.extent, argument.polarity if word.keeps_polarity else Polarity.NONE)
+    return Type(kind, argument.extent, argument.polarity if word.rising else Polarity.NONE)
 
 
 def _before(typing: Inference, call: syntax.Call, argument: Type) -> Type:
@@ -118,7 +117,7 @@ def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tup
         return replace(whole, extent=Extent.POSITION)
     reduces = any(slot.name == "over" for slot in word.slots) and fits[0][0].slot is word.slots[0]
     if not reduces:
-        return whole if word.name != "abs" else replace(whole, polarity=Polarity.NONE)
+        return whole if word.rising else replace(whole, polarity=Polarity.NONE)
     # Without positions there is no value, and an int cannot represent that.
     kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
     return Type(kind, Extent.ROW)

@@ -8,13 +8,12 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 
 from ..language import syntax
-from ..language.words import Kind
+from ..language.words import WORDS, Kind
 from .entailment import inline_lets
 from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
 from .resolved import Resolved
-from .signs import never_negative
+from .signs import may_wrap, never_negative
 
-CLAMPED = 2  # `clamp(x, least, most)` has more arguments than this
 SMALLEST_SHARE = 1e-30  # a float32 holds it
 
 
@@ -44,7 +43,11 @@ class Counts(ABC):
             return lower(self.count(expression.then), self.count(expression.otherwise))
         if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
             is_int = self.resolved.type_of(expression).kind is Kind.INT
-            rises = is_int and never_negative(expression.left, self.resolved)
+            rises = (
+                is_int
+                and not may_wrap(expression, self.resolved)
+                and never_negative(expression.left, self.resolved)
+            )
             return self.count(expression.right) if rises else 0
         if isinstance(expression, syntax.Call) and not expression.keywords:
             return self.count_of_call(expression)
@@ -60,7 +63,7 @@ class Counts(ABC):
             return higher(*inner[:2])
         if word == "min" and len(inner) > 1:
             return lower(*inner[:2])
-        if word == "clamp" and len(inner) > CLAMPED:
+        if word == "clamp" and len(inner) == len(WORDS["clamp"].positional):
             return lower(higher(inner[0], inner[1]), inner[2])
         if word == "count" and call.arguments and self.floor(call.arguments[0]) == ALL:
             return 1

@@ -10,9 +10,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from ..language import syntax
+from ..language.words import WORDS
 from .resolved import Bindings
 
-COUNTERS = ("steps_in_window", "steps_in_phase", "step")
+COUNTERS = frozenset(word.name for word in WORDS.values() if word.counter)
 REVERSED = {"<=": ">=", "<": ">"}
 
 

@@ -10,7 +10,8 @@ from dataclasses import dataclass, field
 
 from ..language import syntax
 from ..language.walk import expressions, statements, walk
-from ..language.words import KEPT_IDS, Extent, Kind
+from ..language.words import DRAWS, KEPT_IDS, RANDOM_WORDS, WINDOWS, WORDS, Extent, Kind
+from .arguments import matched
 from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
 from .formula import formula, reasons
@@ -20,11 +21,10 @@ from .resolved import Resolved
 from .values import Value, constant_value, int_of
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
-RANDOM_WORDS = frozenset({"sample", "chance"})
 # Loops over the vocabulary in a compiled step (a test counts them): one for the maximum and one for all other
-# observations and `p` together. More for a word that computes as many numbers as there are logits; a sort, or
-# the likeliest ids, count as one.
-PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
+# observations and `p` together. A word that computes as many numbers as there are logits adds its `passes`; a
+# sort, or the likeliest ids, count as one.
+PASSES = 2
 ASSUMPTIONS_OF_DRAFTS = (
     "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
     "a cache of the model's is none, or the same with drafts and without",
@@ -120,7 +120,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
     static = _static(resolved)
     names = (parameter.identifier.text for parameter in resolved.policy.parameters)
     transforms = [_word(s.transform) for s in resolved.policy.statements if isinstance(s, syntax.Logits)]
-    deterministic = draw == "argmax" and not any(_words(resolved) & RANDOM_WORDS)
+    deterministic = not DRAWS[draw].random and not _words(resolved) & RANDOM_WORDS
     return Facts(
         floor_per_step=_floor_per_step(min((phase.floor for phase in progress.phases), key=smallest)),
         reasons=reasons(progress),
@@ -134,7 +134,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(resolved),
         kept_ids=kept_ids,
-        vocabulary_passes=PASSES + PASSES_OF_DRAW.get(draw, 0) + PASSES_OF_KL * len(kept_ids),
+        vocabulary_passes=PASSES + DRAWS[draw].passes + WORDS["kl"].passes * len(kept_ids),
         deterministic=deterministic,
         lossless=_lossless(drafts, exact, deterministic),
         static=static,
@@ -218,23 +218,14 @@ def _draw(resolved: Resolved) -> str:
 
 def _static(resolved: Resolved) -> tuple[str, ...]:
     """Parameters that size the compiled step: the window's length and the picks of `thin`."""
-    sizes: list[syntax.Expression] = []
-    for part in _all_expressions(resolved):
-        if isinstance(part, syntax.Call):
-            wanted = {
-                "blocks": None,
-                "sliding": "max_length",
-                "until": "max",
-                "thin": "at_most",
-                "kl": "keep",
-            }
-            if part.function.text in wanted:
-                name = wanted[part.function.text]
-                sizes += (
-                    part.arguments[:1]
-                    if name is None
-                    else [k.value for k in part.keywords if k.identifier.text == name]
-                )
+    words = {**WORDS, **WINDOWS}
+    calls = [p for p in _all_expressions(resolved) if isinstance(p, syntax.Call) and p.function.text in words]
+    sizes = [
+        given.expression
+        for call in calls
+        for given in matched(call, words[call.function.text])[0]
+        if given.slot.static
+    ]
     names = (
         size.identifier
         for size in sizes
@@ -261,5 +252,4 @@ def _bytes(resolved: Resolved) -> int:
     ]
     kept = {resolved.tree_numbers.number(part): resolved.types[part] for part in befores}
     total += sum(BYTES.get(type_.kind, 4) for type_ in kept.values() if type_.extent is Extent.POSITION)
-    words = _words(resolved)
-    return total + 8 * ("age" in words) + 8 * ("same" in words) + 8 * ("draft" in words)
+    return total + sum(WORDS[name].carried_bytes for name in _words(resolved) if name in WORDS)

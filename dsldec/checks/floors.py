@@ -11,7 +11,7 @@ from typing import assert_never
 
 from ..language import syntax
 from ..language.walk import HEAD, Body, walk
-from ..language.words import WORDS, Extent
+from ..language.words import RANDOM_WORDS, WORDS, Extent
 from .best_position import holds_for_the_best
 from .counts import Counts
 from .entailment import entailed_by_idle, inline_lets, is_word
@@ -19,8 +19,10 @@ from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
 from .resolved import Resolved
 from .signs import positive
 
-SELECTORS = ("top", "prefix", "thin", "sample", "chance")  # what they select lies in their first argument
-TOP_ARGUMENTS = sum(not slot.named for slot in WORDS["top"].slots)
+SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
+# Selectors of a number of positions: `top(masked, k, by=conf)`.
+CHOICES = frozenset(name for name in SELECTORS if any(slot.name == "k" for slot in WORDS[name].slots))
+TOP_ARGUMENTS = len(WORDS["top"].positional)
 
 
 class Prover(Counts):
@@ -123,10 +125,7 @@ class Prover(Counts):
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
         """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
         more: Floor = 0
-        if any(
-            isinstance(part, syntax.Call) and part.function.text in ("sample", "chance")
-            for part in walk(mask)
-        ):
+        if any(isinstance(part, syntax.Call) and part.function.text in RANDOM_WORDS for part in walk(mask)):
             return self.floor(mask)  # the mask in the condition is another draw
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
@@ -141,7 +140,7 @@ class Prover(Counts):
 
     def floor_of_call(self, call: syntax.Call) -> Floor:
         word = call.function.text
-        if word in ("top", "sample") and len(call.arguments) == TOP_ARGUMENTS:
+        if word in CHOICES and len(call.arguments) == TOP_ARGUMENTS:
             return self.floor_of_choice(call)
         return self.floor_of_prefix(call) if word == "prefix" else 0
 

@@ -14,6 +14,7 @@ from ..language import syntax
 from ..language.walk import HEAD, statements
 from ..language.words import (
     DRAWS,
+    SHAPES,
     STATE_KINDS,
     TRANSFORMS,
     WINDOWS,
@@ -28,7 +29,7 @@ from .arguments import signature
 from .calls import arguments
 from .fitting import condition, expect, expect_condition, expect_value
 from .inference import Inference
-from .kinds import SHAPES, of_state
+from .kinds import of_state
 
 VISITS = Slot("count", frozenset({Kind.INT}), Extent.ROW)
 

@@ -5,27 +5,19 @@ Not here: the types of expressions (`expression_types`), whether a value fits it
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-
 from ..language import syntax
 from ..language.words import (
     CONDITIONS,
-    DRAWS,
     IDS,
     NUMBERS,
     STATE_KINDS,
-    TRANSFORMS,
-    WINDOWS,
+    WORDS,
     Extent,
     Kind,
     Type,
-    Word,
 )
 from .resolved import UNKNOWN
 
-MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
-MOST_KEPT = 2**20  # `keep=` of `kl`: more ids than any vocabulary has
-MOST_POSITIONS = 65536
 MOST_DRAFTS = 1024  # each draft is a row of the forward
 DESCRIBED = {
     Kind.MASK: "a mask",
@@ -40,11 +32,10 @@ DESCRIBED = {
 WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id"}
 WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each position,"}
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
-SHAPES: Mapping[str, Mapping[str, Word]] = {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
-# Words whose value changes during a step, or belongs to an order: `before(x)` stores x as it was when the
-# step began.
-NOT_YET = frozenset({"idle", "committed_now", "edited_now"})
-NOT_BEFORE = NOT_YET | frozenset({"rank", "cumsum", "cummax", "sample", "chance", "draft"})
+# Words that have no value before the first write of a step.
+NOT_YET = frozenset(word.name for word in WORDS.values() if word.late)
+# `before(x)` stores the value of x as the step began: these have none then, or another one at each place.
+NOT_BEFORE = NOT_YET | frozenset(word.name for word in WORDS.values() if word.within or word.random)
 
 
 def describe(kind: Kind) -> str:

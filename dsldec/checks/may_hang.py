@@ -12,7 +12,7 @@ from ..language import syntax
 from ..language.walk import Body, walk
 from ..language.words import Kind
 from .floor_values import smallest
-from .floors import TOP_ARGUMENTS, Prover
+from .floors import CHOICES, TOP_ARGUMENTS, Prover
 from .resolved import Resolved
 from .schedules import SCHEDULES, is_call
 
@@ -73,7 +73,7 @@ def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
 def _counts(commit: syntax.Commit) -> Iterator[syntax.Expression]:
     yield from (bound.count for bound in (commit.at_least, commit.at_most) if bound is not None)
     parts = list(walk(commit.mask))
-    yield from (call.arguments[1] for call in parts if is_call(call, ("top", "sample"), TOP_ARGUMENTS))
+    yield from (call.arguments[1] for call in parts if is_call(call, CHOICES, TOP_ARGUMENTS))
     yield from (call.arguments[0] for call in parts if is_call(call, SCHEDULES, 1))
 
 

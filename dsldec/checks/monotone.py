@@ -14,10 +14,13 @@ from typing import assert_never
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import expressions, statements, walk
-from ..language.words import Extent, Kind
+from ..language.words import WORDS, Extent, Kind
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
 from .signs import never_negative
+
+RISING = frozenset(word.name for word in WORDS.values() if word.rising)
+RISING_IN_ORDER = frozenset(word.name for word in WORDS.values() if word.rises_in_order)
 
 
 class Direction(StrEnum):
@@ -115,7 +118,7 @@ class _Sort:
             case syntax.Call():
                 return self.of_call(expression)
             case syntax.Name():
-                rises = is_word(expression, "rank", self.resolved.inlinable)
+                rises = any(is_word(expression, word, self.resolved.inlinable) for word in RISING_IN_ORDER)
                 return Direction.RISES if rises else Direction.UNKNOWN
             case syntax.Number() | syntax.Boolean() | syntax.Comparison() | syntax.Inversion():
                 return Direction.UNKNOWN
@@ -131,14 +134,12 @@ class _Sort:
 
     def of_call(self, call: syntax.Call) -> Direction:
         word, arguments = call.function.text, call.arguments
-        if word == "cummax":
+        if word in RISING_IN_ORDER:
             return Direction.RISES
         if word == "cumsum":
             return self.of_running_sum(arguments[0])
-        if word in ("log", "exp", "sqrt", "floor", "ceil", "int"):
-            return self.run(arguments[0])
-        if word in ("min", "max") and len(arguments) > 1:
-            return _sum(*(self.run(argument) for argument in arguments[:2]))
+        if word in RISING:
+            return _all([self.run(argument) for argument in arguments])
         return Direction.UNKNOWN
 
     def of_running_sum(self, x: syntax.Expression) -> Direction:
@@ -160,12 +161,9 @@ class _Sort:
             by, sign = inline_lets(by.operand, self.resolved.inlinable), OPPOSITE[sign]
         if self.resolved.same_tree(expression, by):
             return sign
-        pair = {"conf": "doubt", "doubt": "conf"}
-        if (
-            isinstance(expression, syntax.Name)
-            and isinstance(by, syntax.Name)
-            and pair.get(expression.identifier) == by.identifier
-        ):
+        word = WORDS.get(by.identifier) if isinstance(by, syntax.Name) else None
+        complement = word.complement if word is not None else ""
+        if complement and is_word(expression, complement, self.resolved.inlinable):
             return OPPOSITE[sign]
         return None
 

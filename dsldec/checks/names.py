@@ -15,22 +15,17 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, walk
-from ..language.words import DRAWS, KEYWORDS, RESERVED, TRANSFORMS, WINDOWS, WORDS
+from ..language.words import KEYWORDS, RESERVED, WORDS
+from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from .resolved import Binding, Resolved
 from .unused import unused
 
-SHAPES = frozenset({*WINDOWS, *DRAWS, *TRANSFORMS})  # what stands after `window`, `draw` and `logits`
+# The words after `window`, `draw` and `logits`.
+SHAPES = frozenset(name for shapes in SHAPES_BY_STATEMENT.values() for name in shapes)
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
 # Names that papers and other decoders use for a word; a search by spelling does not find the word.
-ELSEWHERE = {
-    "confidence": "conf",
-    "probability": "conf",
-    "uncertainty": "doubt",
-    "mask": "masked",
-    "unmasked": "committed",
-    "position": "pos",
-}
+ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.aliases}
 
 
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:

@@ -6,18 +6,20 @@ here: the least number of positions that every step commits (`floors`).
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection
 from typing import TypeGuard
 
 from ..language import syntax
+from ..language.words import WORDS
 from .entailment import StepLimit, inline_lets, is_word
 from .floor_values import smallest
-from .floors import TOP_ARGUMENTS, Prover
+from .floors import CHOICES, TOP_ARGUMENTS, Prover
 from .resolved import Resolved
 from .signs import positive
 from .values import constant_value, defaults, known_limits
 
-SCHEDULES = ("even", "linear", "cosine")
+# Of `even(n)` and the other schedules: in step number n + this, every masked position is counted.
+SCHEDULES = {word.name: word.schedule for word in WORDS.values() if word.schedule is not None}
 
 
 def fill_limits(statement: syntax.Statement, resolved: Resolved) -> list[StepLimit]:
@@ -65,13 +67,13 @@ def _end(count: syntax.Expression, resolved: Resolved) -> StepLimit | None:
         or constant_value(call.arguments[0], resolved.inlinable, defaults(resolved.policy)) is None
     ):
         return None
-    return StepLimit("steps_in_window", call.arguments[0], int(call.function.text == "even"))
+    return StepLimit("steps_in_window", call.arguments[0], SCHEDULES[call.function.text])
 
 
 def count_of_choice(mask: syntax.Expression, resolved: Resolved) -> syntax.Expression | None:
     """The count of `top(masked, count, by=...)`: a choice among all masked positions in one group."""
     choice = inline_lets(mask, resolved.inlinable)
-    if not is_call(choice, ("top", "sample"), TOP_ARGUMENTS):
+    if not is_call(choice, CHOICES, TOP_ARGUMENTS):
         return None
     named = {keyword.identifier.text: keyword.value for keyword in choice.keywords}
     selects = choice.function.text == "top" or ("by" in named and positive(named["by"], resolved))
@@ -91,7 +93,7 @@ def schedule(count: syntax.Expression, resolved: Resolved) -> syntax.Call | None
     return count if is_call(count, SCHEDULES, 1) else None
 
 
-def is_call(expression: syntax.Expression, words: Sequence[str], arguments: int) -> TypeGuard[syntax.Call]:
+def is_call(expression: syntax.Expression, words: Collection[str], arguments: int) -> TypeGuard[syntax.Call]:
     """Whether this is a call of one of the words with so many arguments without a name."""
     return (
         isinstance(expression, syntax.Call)

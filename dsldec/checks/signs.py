@@ -1,20 +1,31 @@
-"""Is a number never below 0, or always above 0?"""
+"""Is a number never below 0, or always above 0?
+
+Ints have 64 bits and wrap around: a product of large ones may be negative.
+"""
 
 from __future__ import annotations
 
 from typing import assert_never
 
 from ..language import syntax
+from ..language.arithmetic import LARGEST_INT as LARGEST_OF_A_REAL
 from ..language.arithmetic import float32
+from ..language.limits import LARGEST_INT
+from ..language.statement_words import MOST_POSITIONS
+from ..language.words import NUMBERS, WORDS, Extent, Kind
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
 
-NEVER_NEGATIVE = frozenset(
-    (
-        "conf doubt margin logit_margin entropy p kl rank run_length age distance density count fraction progress pos step "
-        "steps_in_window steps_in_phase visits committed_now committed_before edited_now window_length"
-    ).split()
+NEVER_NEGATIVE = frozenset(word.name for word in WORDS.values() if word.nonnegative)
+KEEPS_NONNEGATIVE = frozenset(word.name for word in WORDS.values() if word.keeps_nonnegative)
+# Words with a number at every position that is never below 0 and stays the same during a step.
+STEADY_NUMBERS = frozenset(
+    word.name
+    for word in WORDS.values()
+    if (word.observation or word.steady) and word.nonnegative and not word.slots and word.within is None
+    if word.gives is not None and word.gives.extent is Extent.POSITION and word.gives.kind in NUMBERS
 )
+LARGEST_INT64 = 2**63 - 1
 
 
 def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
@@ -22,6 +33,8 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
     arithmetic on such numbers.
     """
     expression = inline_lets(expression, resolved.inlinable)
+    if may_wrap(expression, resolved):
+        return False
     match expression:
         case syntax.Number():
             return True
@@ -31,14 +44,11 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
                 first = binding.range.first.value if binding.range is not None else None
                 return binding.kind.text == "prob" or (first is not None and first >= 0)
             return binding is None and expression.identifier in NEVER_NEGATIVE
-        case syntax.Call() if expression.function.text in ("cumsum", "cummax", "sqrt", "sum", "mean"):
-            return never_negative(expression.arguments[0], resolved)
         case syntax.Call():
-            return expression.function.text in NEVER_NEGATIVE or expression.function.text in (
-                "abs",
-                "exp",
-                "std",
-            )
+            if expression.function.text not in KEEPS_NONNEGATIVE:
+                return expression.function.text in NEVER_NEGATIVE
+            numbers = [one for one in expression.arguments if resolved.type_of(one).kind is not Kind.MASK]
+            return all(never_negative(number, resolved) for number in numbers)
         case syntax.Arithmetic():
             both = never_negative(expression.left, resolved) and never_negative(expression.right, resolved)
             return expression.operator in ("+", "*", "/", "//") and both
@@ -53,6 +63,47 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
             | syntax.Conditional()
         ):
             return False
+        case _:
+            assert_never(expression)
+
+
+def may_wrap(expression: syntax.Expression, resolved: Resolved) -> bool:
+    """Whether an int may be too large for 64 bits: then it wraps around, and may be negative."""
+    return resolved.type_of(expression).kind is Kind.INT and _largest(expression, resolved) > LARGEST_INT64
+
+
+def _largest(expression: syntax.Expression, resolved: Resolved) -> int:
+    """An upper bound on the absolute value of an int, where no part of it wraps around."""
+    expression = inline_lets(expression, resolved.inlinable)
+    match expression:
+        case syntax.Number():
+            return int(abs(expression.value))
+        case syntax.Name():
+            is_state = isinstance(resolved.bindings.get(expression), syntax.StateDeclaration)
+            # A state may grow from step to step; no parameter and no length is above LARGEST_INT.
+            return LARGEST_INT64 + 1 if is_state else LARGEST_INT
+        case syntax.Negation():
+            return _largest(expression.operand, resolved)
+        case syntax.Conditional():
+            return max(_largest(expression.then, resolved), _largest(expression.otherwise, resolved))
+        case syntax.Arithmetic():
+            left, right = _largest(expression.left, resolved), _largest(expression.right, resolved)
+            sizes = {"*": left * right, "+": left + right, "-": left + right}
+            return sizes.get(expression.operator, max(left, right))
+        case syntax.Call():
+            inner = max([LARGEST_INT, *(_largest(argument, resolved) for argument in expression.arguments)])
+            if expression.function.text in ("sum", "cumsum"):
+                return inner * MOST_POSITIONS
+            return max(inner, LARGEST_OF_A_REAL) if WORDS[expression.function.text].spread else inner
+        case (
+            syntax.Boolean()
+            | syntax.Comparison()
+            | syntax.Inversion()
+            | syntax.Conjunction()
+            | syntax.Disjunction()
+            | syntax.Alternative()
+        ):
+            return LARGEST_INT
         case _:
             assert_never(expression)
 
@@ -84,7 +135,4 @@ def _scaled_observation(x: syntax.Expression, resolved: Resolved) -> bool:
 
 def is_observation(expression: syntax.Expression, resolved: Resolved) -> bool:
     """Whether this word has a value at every position that stays the same during a step."""
-    return any(
-        is_word(expression, word, resolved.bindings)
-        for word in ("conf", "doubt", "margin", "logit_margin", "entropy", "pos")
-    )
+    return any(is_word(expression, word, resolved.bindings) for word in STEADY_NUMBERS)

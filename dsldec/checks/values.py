@@ -12,8 +12,8 @@ from dataclasses import replace
 from typing import assert_never
 
 from ..language import syntax
-from ..language.arithmetic import ELEMENTWISE, LARGEST_INT, float32
-from ..language.words import NUMBERS, Kind
+from ..language.arithmetic import ARITHMETIC, ELEMENTWISE, LARGEST_INT, float32
+from ..language.words import ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind
 from .entailment import StepLimit, inline_lets, step_limits
 from .resolved import Bindings
 
@@ -21,14 +21,6 @@ Scalar = int | float | bool
 Value = (
     Scalar | tuple[float, ...]
 )  # of a parameter; a tuple is a table, one number for each id of the vocabulary
-
-ARITHMETIC = {
-    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
-}  # fmt: skip
-FUNCTIONS = {
-    "int": "truncate", "floor": "floor", "ceil": "ceil", "min": "minimum", "max": "maximum", "abs": "absolute", "sqrt": "sqrt",
-    "log": "log", "exp": "exp",
-}  # fmt: skip
 
 
 def constant_value(
@@ -73,17 +65,22 @@ def _of_name(name: syntax.Name, bindings: Bindings, known: Mapping[str, Value]) 
 
 def _of_call(call: syntax.Call, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
     word = call.function.text
-    if word == "clamp" and len(call.arguments) > len(ARGUMENTS_OF_MIN):
+    if word == "clamp" and len(call.arguments) == len(WORDS["clamp"].positional):
         x, least, most = (constant_value(argument, bindings, known) for argument in call.arguments)
         if x is None or least is None or most is None:
             return None
         return _computed("minimum", _computed("maximum", x, least), most)
-    if word in FUNCTIONS and not call.keywords:
-        return _applied(FUNCTIONS[word], call.arguments, bindings, known)
+    if _is_elementwise(call):
+        return _applied(ELEMENTWISE_WORDS[word], call.arguments, bindings, known)
     return None
 
 
-ARGUMENTS_OF_MIN = ("a", "b")
+def _is_elementwise(call: syntax.Call) -> bool:
+    """Whether a call is one operation on numbers: `min(a, b)` is, `min(x)` is a reduction over a mask."""
+    if call.function.text not in ELEMENTWISE_WORDS or call.keywords:
+        return False
+    word = WORDS[call.function.text]
+    return len(call.arguments) == len(word.elementwise or word.slots)
 
 
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:

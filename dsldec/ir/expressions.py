@@ -11,28 +11,10 @@ from typing import assert_never
 
 from ..checks.resolved import Resolved
 from ..language import syntax
-from ..language.words import KEPT_IDS, WORDS, Extent, Kind
+from ..language.arithmetic import ARITHMETIC, COMPARISONS
+from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, WORDS, Extent, Kind
 from . import protocol
 from .build import NO_VALUE, Builder
-
-COMPARISONS = {
-    "<": "less",
-    "<=": "less_equal",
-    ">": "greater",
-    ">=": "greater_equal",
-    "==": "equal",
-    "!=": "not_equal",
-}
-ARITHMETIC = {
-    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
-}  # fmt: skip
-REDUCTIONS = {"sum": "sum", "mean": "mean", "std": "std", "min": "least", "max": "greatest"}
-PAIRS = {"min": "minimum", "max": "maximum"}
-FUNCTIONS = {
-    "abs": "absolute", "exp": "exp", "log": "log", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "int": "truncate",
-}  # fmt: skip
-OBSERVATIONS = frozenset({"token", "conf", "doubt", "margin", "logit_margin", "entropy"})
-ORDERS = frozenset({"rank", "cumsum", "cummax"})
 
 
 @dataclass(slots=True)
@@ -246,14 +228,12 @@ class Expressions(Builder):
         if word in WITH_ARGUMENTS:
             return WITH_ARGUMENTS[word](self, call, named, scope)
         given = [self.expression(argument, scope) for argument in call.arguments]
-        if word in ORDERS:
+        if WORDS[word].within == "prefix":
             return self.add(word, (scope.orders[-1], *given), type_.kind, Extent.POSITION)
-        if word in PAIRS and len(given) == len(WORDS[word].elementwise):
-            return self.add(PAIRS[word], tuple(given), type_.kind, type_.extent)
-        if word in REDUCTIONS:
+        if WORDS[word].reduction and len(given) != len(WORDS[word].elementwise):
             over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
-            return self.add(REDUCTIONS[word], (given[0], over), type_.kind, Extent.ROW)
-        return self.add(FUNCTIONS[word], tuple(given), type_.kind, type_.extent)
+            return self.add(WORDS[word].reduction, (given[0], over), type_.kind, Extent.ROW)
+        return self.add(ELEMENTWISE_WORDS[word], tuple(given), type_.kind, type_.extent)
 
     def order(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         inputs = [self.set(call.arguments[0], scope), self.expression(named["by"], scope)]

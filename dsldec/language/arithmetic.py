@@ -17,6 +17,14 @@ AnyNumber = Any  # int, float or bool, according to the operation's kind
 
 LARGEST_INT = 10**18  # bound for a real converted to an int
 
+# The operation of each operator.
+ARITHMETIC: Mapping[str, str] = {
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
+}  # fmt: skip
+COMPARISONS: Mapping[str, str] = {
+    "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",
+}  # fmt: skip
+
 
 def float32(value: float) -> float:
     """The nearest float32. The argument may be an int too large for a double."""

@@ -12,6 +12,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..diagnostics import Diagnostic, did_you_mean, in_order
+from ..language.words import WORDS, Kind
 from ..source import Source, Span
 from . import quoted
 
@@ -22,8 +23,16 @@ MOST_SQUARES = (
     MOST_POSITIONS**2
 )  # of positions, over all forwards: some words compare each position with each
 MOST_DIAGNOSTICS = 100
-SHARES, AMOUNTS = ("conf", "doubt", "margin", "p"), ("logit_margin", "entropy", "kl")
-OBSERVATIONS = ("token", *SHARES, *AMOUNTS)
+# Observations by what a case gives for them: an id, a number from 0 to 1, a number from 0 on.
+TOKENS, SHARES, AMOUNTS = (
+    tuple(
+        word.name
+        for word in WORDS.values()
+        if word.observation and word.gives is not None and word.gives.kind in kinds
+    )
+    for kinds in ({Kind.TOKEN}, {Kind.PROB}, {Kind.NATS, Kind.LOGIT})
+)
+OBSERVATIONS = (*TOKENS, *SHARES, *AMOUNTS)
 POSITIONS = ("commit", "revoke", "edit")
 EXPECTED = (*POSITIONS, "canvas", "phase", "done")
 SETTINGS = ("set", "gen", "start")
@@ -32,7 +41,9 @@ ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
 # What stands for no number: an observation that is not needed, a position without a token, no position, the
 # end-of-text token.
 NOT_NEEDED, MASKED, NONE, END = ".", "_", "-", "eos"
-EXAMPLES = {"token": "7", "canvas": "7", "start": "_"} | dict.fromkeys((*SHARES, *AMOUNTS), "0.5")
+EXAMPLES = (
+    {"canvas": "7", "start": "_"} | dict.fromkeys(TOKENS, "7") | dict.fromkeys((*SHARES, *AMOUNTS), "0.5")
+)
 
 _WORD = re.compile(r"[^\s#]+")
 _INT = re.compile(r"[0-9]{1,9}")
@@ -364,14 +375,13 @@ class _CaseReader:
             return None
         if _INT.fullmatch(text):
             return int(text)
-        if text == END or (text == MASKED and name != "token"):
+        if text == END or (text == MASKED and name not in TOKENS):
             return text
         if text != NOT_NEEDED or name == "start":
             more = {
-                "token": "`.`",
                 "start": "`_` for a masked position",
                 "canvas": "`_` for a masked position or `.` for any",
-            }[name]
+            }.get(name, "`.`")
             self.say(
                 "E0443", f"{quoted(text)} is no token", word, help=f"write an id like `7`, `eos`, or {more}"
             )

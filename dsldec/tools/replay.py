@@ -21,7 +21,7 @@ from ..diagnostics import Diagnostic
 from ..ir.nodes import LoopCarried, Program
 from ..ir.protocol import ACCEPTED, FINISHED, PHASE
 from ..language.arithmetic import float32
-from ..language.words import Extent
+from ..language.words import WORDS, Extent
 from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
@@ -123,7 +123,7 @@ class Table:
         return self.given("kl", [need and known for need, known in zip(self.masked, self.known, strict=True)])
 
     def observed(self, name: str) -> list[Any]:
-        rows, twin = self.forward.observed, {"conf": "doubt", "doubt": "conf"}.get(name)
+        rows, twin = self.forward.observed, WORDS[name].complement if name in WORDS else ""
         if name == "finite":
             return [True] * len(self.inside)
         if name == "token" and name not in rows:
@@ -151,7 +151,7 @@ class Table:
                 )
         values = [_value(name, cell, twin is not None) for cell in cells]
         self.read[name] = tuple(values)
-        return values + [NO_TOKEN if name == "token" else math.nan] * (len(self.inside) - len(cells))
+        return values + [NO_TOKEN if name in cases.TOKENS else math.nan] * (len(self.inside) - len(cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +171,7 @@ class Observed(Mapping[str, list[Any]]):
 
 
 def _value(name: str, cell: Cell, from_one: bool) -> Any:
-    if name == "token":
+    if name in cases.TOKENS:
         return NO_TOKEN if cell is None else _id(cell)
     if not isinstance(cell, int | float):
         return math.nan

@@ -65,6 +65,13 @@ REFUSED = {
     "rounded up from what is too small": [
         "commit top(masked, ceil(count(masked) / exp(100 * sum(entropy))), by=conf)"
     ],
+    "a sum with a product that wraps around": [
+        "commit masked and conf > 2 at least window_length * 1000000000 * 1000000000 + 1 by conf"
+    ],
+    "a sum of large ints": [
+        "huge = floor(exp(60))",
+        "commit masked and conf > 2 at least huge + huge + huge + huge + huge + huge + huge + huge + huge + huge + 1 by conf",
+    ],
     "a product that wraps around": ["commit top(masked, ceil(n * n * n), by=conf)"],
     "a state set in between": [
         "state s: real each = 0 per block",

@@ -175,3 +175,8 @@ def test_a_text_of_many_lines_and_controls_is_said_on_one_line() -> None:
     assert shown == "error[E0203]: `a b  c\\x1b[2J` is wrong\n  = help: write `d`"
     for diagnostic in dsldec.check("policy p():\n  window all\n  x = grow(r=prefix(conf <\t 1))\n" + BEST)[1]:
         assert all(line.isprintable() for line in str(diagnostic).split("\n"))
+
+
+@pytest.mark.parametrize("count", ["int(min(5))", "int(max(5))", "int(mean(5))"])
+def test_a_reduction_has_no_value_before_anything_runs(count: str) -> None:
+    assert codes(f"{START}{BEST}  stay at most {count}\n") == ["E0307"]

@@ -1,0 +1,206 @@
+"""The words that a step reads: observations of the logits, the canvas, the row and its window.
+
+Not here: the words that compute with these (`computed_words`).
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from .word_types import (
+    A_MASK,
+    CONDITIONS,
+    IDS,
+    INT,
+    NUMBERS,
+    Extent,
+    Kind,
+    Polarity,
+    Slot,
+    Type,
+    Word,
+)
+
+KEPT_IDS = 256  # of a distribution that the next step looks back at; of 126,464 ids, 0.6 % of the memory
+MOST_KEPT = 2**20  # more ids than any vocabulary has
+
+_PREVIOUS = Slot("before", frozenset({Kind.PREVIOUS}))
+_TABLE = Slot("table", frozenset({Kind.TABLE}), Extent.RUN)
+
+
+def _observed(name: str, kind: Kind, polarity: Polarity, meaning: str) -> Word:
+    is_number = kind in NUMBERS
+    return Word(
+        name, (), Type(kind, Extent.POSITION, polarity), meaning, observation=True, nonnegative=is_number
+    )
+
+
+def _row_int(name: str, meaning: str, *, steady: bool = True, late: bool = False) -> Word:
+    return Word(name, (), Type(Kind.INT, Extent.ROW), meaning, steady=steady, late=late, nonnegative=True)
+
+
+OBSERVED = (
+    _observed(
+        "token",
+        Kind.TOKEN,
+        Polarity.NONE,
+        "the id that `commit` writes: the likeliest id other than MASK, or the one that `draw` samples",
+    ),
+    replace(
+        _observed("conf", Kind.PROB, Polarity.HIGH, "probability of the token"),
+        aliases=("confidence", "probability"),
+        complement="doubt",
+    ),
+    replace(
+        _observed("doubt", Kind.PROB, Polarity.LOW, "1 - conf, computed without cancellation"),
+        aliases=("uncertainty",),
+        complement="conf",
+    ),
+    _observed(
+        "margin",
+        Kind.PROB,
+        Polarity.HIGH,
+        "probability of the likeliest id minus that of the second likeliest",
+    ),
+    _observed("logit_margin", Kind.LOGIT, Polarity.HIGH, "largest logit minus the second largest"),
+    _observed("entropy", Kind.NATS, Polarity.LOW, "entropy of the distribution over the vocabulary, in nats"),
+    replace(
+        _observed(
+            "p",
+            Kind.PROB,
+            Polarity.HIGH,
+            "probability of an id; `p(canvas)` is that of the id on the canvas",
+        ),
+        slots=(Slot("ids", IDS),),
+    ),
+    Word(
+        "of",
+        (_TABLE, Slot("ids", IDS)),
+        Type(Kind.REAL, Extent.POSITION),
+        "the table's number for an id, as in `of(frequency, token)`; no value for a number that is no id",
+    ),
+    replace(
+        _observed(
+            "kl",
+            Kind.NATS,
+            Polarity.LOW,
+            "`kl(before)`: KL divergence of this step's distribution from that of the previous step; +inf in a window's first step. "
+            "Of the previous step, the probabilities of the `keep` likeliest ids are stored, and the sum of all others (a vocabulary of "
+            "at most `keep` ids is stored whole). The result is never above the divergence over all ids",
+        ),
+        slots=(
+            _PREVIOUS,
+            Slot(
+                "keep",
+                INT,
+                Extent.RUN,
+                named=True,
+                optional=True,
+                default=str(KEPT_IDS),
+                largest=MOST_KEPT,
+            ),
+        ),
+        passes=1,
+    ),
+    Word(
+        "same",
+        (_PREVIOUS,),
+        A_MASK,
+        "`same(before)`: the token is that of the previous step; false in a window's first step",
+        carried_bytes=8,
+    ),
+    Word(
+        "before",
+        (Slot("x", frozenset({*NUMBERS, *CONDITIONS, Kind.TOKEN})),),
+        None,
+        "the value of x at the start of this window's previous step; no value (false for a mask) in a window's first step",
+    ),
+)
+
+CANVAS = (
+    Word(
+        "canvas",
+        (),
+        Type(Kind.TOKEN, Extent.POSITION),
+        "the id on the canvas, MASK where nothing is written",
+    ),
+    Word(
+        "draft",
+        (),
+        Type(Kind.TOKEN, Extent.POSITION),
+        "in `accept`: the id that the draft holds at the position, as in `p(draft) >= 0.9`",
+        within="accept",
+        steady=True,
+        carried_bytes=8,
+    ),
+    Word("masked", (), A_MASK, "positions of the window that are not written yet", aliases=("mask",)),
+    Word("committed", (), A_MASK, "positions of the window that are written", aliases=("unmasked",)),
+    Word("after_eos", (), A_MASK, "positions to the right of the first end-of-text token on the canvas"),
+    Word(
+        "pos",
+        (),
+        Type(Kind.INT, Extent.POSITION),
+        "the position; the first generated one is 0",
+        aliases=("position",),
+        steady=True,
+        nonnegative=True,
+    ),
+    Word(
+        "age",
+        (),
+        Type(Kind.INT, Extent.POSITION),
+        "steps since the position was written; 0 if it is masked or was written in this step",
+        nonnegative=True,
+        carried_bytes=8,
+    ),
+)
+
+ROW = (
+    _row_int("window_start", "the first position of the window"),
+    _row_int("window_end", "the position after the last one that may be written in the window"),
+    _row_int("window_length", "number of positions that may be written in the window"),
+    _row_int("generation_length", "number of positions from the first generated one to the last"),
+    Word(
+        "progress",
+        (),
+        Type(Kind.REAL, Extent.ROW),
+        "share of the `generation_length` positions that is not masked",
+        nonnegative=True,
+    ),
+    replace(_row_int("step", "number of steps of the row before this one"), counter=True),
+    replace(_row_int("steps_in_window", "number of steps in this window before this one"), counter=True),
+    replace(
+        _row_int("steps_in_phase", "number of steps before this one since the row entered the phase"),
+        counter=True,
+    ),
+    _row_int("visits", "number of times that the row entered this phase in this window, this time included"),
+    Word(
+        "idle",
+        (),
+        Type(Kind.BOOL, Extent.ROW),
+        "whether this step has committed nothing so far",
+        late=True,
+    ),
+    replace(
+        _row_int(
+            "committed_now",
+            "number of positions that this step has committed so far",
+            steady=False,
+            late=True,
+        ),
+        gain=True,
+    ),
+    _row_int("edited_now", "number of positions that this step has edited so far", steady=False, late=True),
+    replace(
+        _row_int("committed_before", "number of positions that the previous step of this window committed"),
+        gain=True,
+    ),
+    Word(
+        "eos_closed",
+        (),
+        Type(Kind.BOOL, Extent.ROW),
+        "whether an end-of-text token is on the canvas and no position before it is masked",
+    ),
+)
+
+READ_WORDS = (*OBSERVED, *CANVAS, *ROW)

@@ -1,0 +1,150 @@
+"""The statements, the words that stand after `window`, `draw` and `logits`, and the keywords."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from .word_types import CONDITIONS, IDS, INT, NUMBERS, Extent, Kind, Slot, Word
+
+MOST_POSITIONS = 65536  # of a window
+
+_TEMPERATURE = Slot("temperature", NUMBERS, Extent.RUN)
+
+
+def _table(*words: Word) -> Mapping[str, Word]:
+    return MappingProxyType({word.name: word for word in words})
+
+
+WINDOWS = _table(
+    Word("all", (), None, "all generated positions"),
+    Word(
+        "blocks",
+        (Slot("n", INT, Extent.RUN, largest=MOST_POSITIONS),),
+        None,
+        "blocks of n positions, one after the other from left to right",
+    ),
+    Word(
+        "sliding",
+        (
+            Slot("max_masks", INT, Extent.RUN, named=True),
+            Slot("max_length", INT, Extent.RUN, named=True, largest=MOST_POSITIONS),
+        ),
+        None,
+        "from the first masked position on, until the window holds `max_masks` masked positions or is `max_length` long; it moves with "
+        "every step",
+    ),
+    Word(
+        "until",
+        (
+            Slot("ids", IDS, Extent.RUN, many=True),
+            Slot("min", INT, Extent.RUN, named=True, optional=True, default="1"),
+            Slot("max", INT, Extent.RUN, named=True, largest=MOST_POSITIONS),
+            Slot("by", NUMBERS, named=True, score=True, optional=True),
+            Slot("when", CONDITIONS, named=True, optional=True, default="true"),
+        ),
+        None,
+        "the window's first forward decides where it ends: at the first position (with `by`: the best one by the score) where the token is "
+        "one of the ids, `when` holds and the length is at least `min`; else after `max` positions",
+    ),
+)
+
+DRAWS = _table(
+    Word("argmax", (), None, "the likeliest id"),
+    Word(
+        "gumbel",
+        (_TEMPERATURE,),
+        None,
+        "an id sampled with the probabilities at that temperature; temperature 0 is argmax",
+        random=True,
+        passes=2,
+    ),
+    Word(
+        "nucleus",
+        (_TEMPERATURE, Slot("top_p", NUMBERS, Extent.RUN), Slot("top_k", INT, Extent.RUN, optional=True)),
+        None,
+        "an id sampled from the fewest likeliest ids that hold `top_p` of the probability, at most `top_k` of them; it sorts the "
+        "vocabulary, which takes ten times the memory of the logits",
+        random=True,
+        passes=8,
+    ),
+)
+
+TRANSFORMS = _table(
+    Word("ban", (Slot("ids", IDS, Extent.RUN, many=True),), None, "gives these ids the probability 0"),
+    Word(
+        "bias",
+        (Slot("table", frozenset({Kind.TABLE}), Extent.RUN),),
+        None,
+        "adds the table's numbers to the logits of all ids; bias(id, amount): adds the amount to the logit of one id",
+        elementwise=(Slot("id", IDS, Extent.RUN), Slot("amount", NUMBERS, Extent.RUN)),
+    ),
+    Word(
+        "cfg",
+        (Slot("scale", NUMBERS, Extent.RUN),),
+        None,
+        "classifier-free guidance: u + (scale + 1) * (logits - u), where u are the logits without the prompt",
+    ),
+)
+
+# By the statement after which they stand; they have no value.
+SHAPES: Mapping[str, Mapping[str, Word]] = MappingProxyType(
+    {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
+)
+
+# Each statement once: its form and its meaning.
+STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
+    {
+        "window": (
+            "window all | blocks(n) | sliding(...) | until(...)",
+            "where a step may write; one line, before all others",
+        ),
+        "draw": (
+            "draw argmax | gumbel(temperature) | nucleus(temperature, top_p, top_k)",
+            "how `token` is chosen; argmax if left out",
+        ),
+        "logits": (
+            "logits ban(ids) | bias(table) | cfg(scale)",
+            "changes the logits before anything is observed",
+        ),
+        "lookahead": (
+            "lookahead N [accept exact | accept COND]",
+            "draft N steps ahead and verify them in one forward; `exact` gives the same result as the policy without this line",
+        ),
+        "state": (
+            "state NAME: KIND [each] = EXPR per block | sequence | PHASE",
+            "a value carried from step to step",
+        ),
+        "def": ("def NAME(a, b) = EXPR", "a function; its body replaces every call"),
+        "set": ("set NAME = EXPR", "a state's new value"),
+        "commit": (
+            "commit MASK [as IDS] [at least N by SCORE] [at most N by SCORE]",
+            "write the token at these masked positions",
+        ),
+        "revoke": (
+            "revoke MASK at most N [by SCORE]",
+            "mask these written positions again, the least sure ones first",
+        ),
+        "edit": ("edit MASK as IDS at most N [by SCORE]", "replace the ids at these written positions"),
+        "fill": ("fill [when COND]", "write every masked position of the window now"),
+        "stay": (
+            "stay at most N [when COND]",
+            "keep a full window for one more step, at most N times: to edit or to revoke",
+        ),
+        "next": (
+            "next PHASE [when COND]",
+            "the phase of the next step; the first `next` whose condition holds counts",
+        ),
+        "finish": ("finish [when COND]", "the row ends with this step"),
+        "phase": (
+            "phase NAME [at most N visits] [when COND] [else PHASE]:",
+            "statements of the steps in this phase",
+        ),
+    }
+)
+KEYWORDS = frozenset(
+    "policy and or not orelse if else at least most by in true false as when per each accept exact".split()
+) | frozenset(STATEMENTS)
+
+# Words that a later version will use. A diagnostic tells them apart from misspelt words.
+RESERVED = frozenset("branch pick shadow shadow_p hook".split())
