@@ -137,7 +137,7 @@ def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(found),
         kept_ids=_kept_ids(found),
-        vocabulary_passes=PASSES + DRAWS[_draw(found)].passes + WORDS["kl"].passes * len(_kept_ids(found)),
+        vocabulary_passes=_passes(found),
         deterministic=deterministic,
         lossless=_lossless(found, deterministic),
         static=static,
@@ -249,6 +249,12 @@ def _kept_ids(found: Resolved) -> tuple[int | str, ...]:
         for g in given
     ]
     return tuple(dict.fromkeys(keeps))
+
+
+def _passes(found: Resolved) -> int:
+    """Loops over the vocabulary; `kl` makes one for each number of stored ids."""
+    times = {name: len(_kept_ids(found)) if name == "kl" else 1 for name in _words(found) if name in WORDS}
+    return PASSES + DRAWS[_draw(found)].passes + sum(WORDS[name].passes * n for name, n in times.items())
 
 
 def _bytes(found: Resolved) -> int:
