@@ -134,7 +134,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(resolved),
         kept_ids=kept_ids,
-        vocabulary_passes=PASSES + DRAWS[draw].passes + WORDS["kl"].passes * len(kept_ids),
+        vocabulary_passes=_passes(resolved, draw),
         deterministic=deterministic,
         lossless=_lossless(drafts, exact, deterministic),
         static=static,

@@ -35,7 +35,7 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "bias_all": "(logits, table): logits with a table's number added at every id",
         "observe": "everything seen in logits; the token chosen by `of`: argmax (logits), gumbel (logits, temperature, key, step, pos), "
         "nucleus (logits, temperature, top_p, top_k, key, step, pos)",
-        "observation": "the part `of` of what was seen: token, conf, doubt, margin, logit_margin, entropy, finite",
+        "observation": "the part `of` of what was seen: an observation (a word without arguments) or `finite`",
         "lookup": "(table, ids): a table's number of an id at each position; no value for what is no id",
         "probability": "(logits, ids): probability of an id at each position; 0 for what is no id",
         "log_probabilities": "logits as log probabilities of the `of` (number or parameter) likeliest ids, to be carried to the next step",

@@ -12,7 +12,10 @@ from contextlib import contextmanager
 import torch
 from torch import Tensor
 
-OBSERVED = ("conf", "doubt", "margin", "logit_margin", "entropy")
+from dsldec.language.words import OBSERVATIONS, WORDS, Kind
+
+OBSERVED_IDS = tuple(name for name in OBSERVATIONS if WORDS[name].gives.kind is Kind.TOKEN)  # type: ignore[union-attr]
+OBSERVED = tuple(name for name in OBSERVATIONS if name not in OBSERVED_IDS)
 PARAMETERS = "level: prob = 0.5, weight: real = 1.5, few: int = 2 in 1..9, bold: bool = true, word: token = 7, picks: int = 3 in 1..5"
 PARAMETERS += ", lore: table = 0.5"
 STATES = {
@@ -210,7 +213,7 @@ class Writer:
         return f"({self.condition(depth - 1)}) {self.one_of('and', 'or')} ({self.condition(depth - 1)})"
 
     def ids(self) -> str:
-        choices = ["token", "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts)]
+        choices = [*OBSERVED_IDS, "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts)]
         return (
             self.one_of(*choices)
             if self.early or self.rng.random() < 0.8
@@ -443,7 +446,7 @@ def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:
         return torch.randint(0, steps + 1, (rows, length), generator=generator).float() * size
 
     conf = grid(8, 1 / 8)
-    return {
+    observations = {
         "token": torch.randint(0, 30, (rows, length), generator=generator),
         "conf": conf,
         "doubt": 1 - conf,
@@ -453,3 +456,10 @@ def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:
         "finite": torch.ones(rows, length, dtype=torch.bool),
         "kl": torch.where(grid(7, 1.0) == 0, float("inf"), grid(8, 1 / 8)),
     }
+    for name in OBSERVATIONS:
+        if name not in observations:
+            ids = name in OBSERVED_IDS
+            observations[name] = (
+                torch.randint(0, 30, (rows, length), generator=generator) if ids else grid(8, 1 / 8)
+            )
+    return observations

@@ -20,7 +20,7 @@ from dsldec.backends.step import DTYPES, Step, parameter_tensors
 from dsldec.backends.vocabulary import log_probabilities
 from dsldec.diagnostics import UsageError
 from dsldec.ir.nodes import OPERATIONS, LoopCarried, Operation, Program, ProgramParameter
-from dsldec.language.words import Extent, Kind
+from dsldec.language.words import OBSERVATIONS, WORDS, Extent, Kind
 
 MASK, EOS, VOCABULARY = 6, 5, 8
 LENGTHS = (1, 2, 5, 8, 13)
@@ -102,6 +102,14 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe"} | {
     "observation", "probability", "log_probabilities", "kl", "shift_distributions",
 }  # fmt: skip
+
+
+def kind_of(observation: str) -> Kind:
+    """An id, or a real."""
+    gives = WORDS[observation].gives
+    return Kind.TOKEN if gives is not None and gives.kind is Kind.TOKEN else Kind.REAL
+
+
 PLACES = {"T": Extent.POSITION, "B": Extent.ROW, "1": Extent.RUN}
 
 
@@ -455,8 +463,8 @@ def of_logits(*ways: str, keep: int = 256) -> tuple[Builder, Program]:
         }
         for way in ways:
             seen = builder.add("observe", (scores, *takes[way]), Kind.UNKNOWN, Extent.POSITION, way)
-            for name in ("token", "conf", "doubt", "margin", "logit_margin", "entropy", "finite"):
-                kind = {"token": Kind.TOKEN, "finite": Kind.MASK}.get(name, Kind.REAL)
+            for name in (*OBSERVATIONS, "finite"):
+                kind = Kind.MASK if name == "finite" else kind_of(name)
                 builder.result(
                     builder.add("observation", (seen,), kind, Extent.POSITION, name), kind, Extent.POSITION
                 )

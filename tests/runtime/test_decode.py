@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 import dsldec
+from dsldec.backends.vocabulary import OBSERVATIONS
 from dsldec.runtime.decode import stream
 from dsldec.runtime.trace import StepEvent
 
@@ -213,7 +214,7 @@ def test_trace_holds_the_numbers_behind_a_step() -> None:
     assert [step.committed for step in steps] == [[0, 1], [2, 3], [4, 5]]
     assert [step.forward for step in steps] == [0, 1, 2]
     assert all((step.phase, step.revoked, step.edited) == ("", [], []) for step in steps)
-    assert set(steps[0].observations) == {"conf", "doubt", "margin", "logit_margin", "entropy"}
+    assert set(steps[0].observations) == set(OBSERVATIONS)
     assert steps[0].observations["conf"].keys() == {0, 1}
     assert steps[0].observations["conf"][0] > steps[0].observations["conf"][1] > 0.9
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import dsldec
 from dsldec.source import Source
-from dsldec.tools.cases import LARGEST_TEXT, MOST_FORWARDS, MOST_POSITIONS, ROWS, read_cases
+from dsldec.tools.cases import AMOUNTS, LARGEST_TEXT, MOST_FORWARDS, MOST_POSITIONS, ROWS, SHARES, read_cases
 from dsldec.tools.verdict import outcome_of
 
 
@@ -161,7 +161,7 @@ def whole_cases(draw: st.DrawFn) -> str:
 
     lines = ["case any"] + ([f"start {row('_', '_', '7', 'eos')}"] if draw(st.booleans()) else [])
     for _ in range(draw(st.integers(1, 4))):
-        names = draw(st.sets(st.sampled_from(["conf", "doubt", "margin", "entropy", "kl", "p"]), min_size=1))
+        names = draw(st.sets(st.sampled_from([*SHARES, *AMOUNTS]), min_size=1))
         lines += [f"{name} {row('.', '0', '.5', '.9', '1')}" for name in sorted(names)]
         lines += [f"token {row('.', '0', '1', '5', 'eos')}"] if draw(st.booleans()) else []
         lines.append(

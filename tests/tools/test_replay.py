@@ -11,8 +11,9 @@ from torch import Tensor
 
 import dsldec
 from dsldec.backends.vocabulary import divergence, log_probabilities, observe, probability
+from dsldec.language.words import OBSERVATIONS
 from dsldec.source import Source
-from dsldec.tools.cases import read_cases
+from dsldec.tools.cases import TOKENS, read_cases
 from dsldec.tools.verdict import outcome_of
 
 from ..toy import MASK, ToyDenoiser
@@ -56,7 +57,7 @@ class Watched(ToyDenoiser):
 def row(name: str, values: Tensor) -> str:
     """Values as a case has them; float32 as digits that give it back."""
     words = [
-        ("eos" if value == END else str(value)) if name == "token" else repr(max(0.0, float(value)))
+        ("eos" if value == END else str(value)) if name in TOKENS else repr(max(0.0, float(value)))
         for value in values[0].tolist()
     ]
     return f"  {name} {' '.join(words)}"
@@ -64,8 +65,8 @@ def row(name: str, values: Tensor) -> str:
 
 def forward_rows(said: list[tuple[Tensor, Tensor]], forward: int) -> list[str]:
     canvas, logits = said[forward]
-    seen = observe(logits, MASK)
-    rows = [row(name, seen[name]) for name in ("token", "conf", "doubt", "margin", "logit_margin", "entropy")]
+    seen = observe(logits, MASK, OBSERVATIONS)
+    rows = [row(name, seen[name]) for name in OBSERVATIONS]
     rows.append(row("p", probability(logits, torch.where(canvas == MASK, seen["token"], canvas))))
     return rows + (
         [row("kl", divergence(logits, log_probabilities(said[forward - 1][1], 256), 256))] if forward else []
