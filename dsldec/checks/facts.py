@@ -26,10 +26,10 @@ RANDOM_WORDS = frozenset({"sample", "chance"})
 # the likeliest ids, count as one.
 PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
 ASSUMPTIONS_OF_DRAFTS = (
-    "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
-    "a cache of the model's is none, or the same with drafts and without",
+    "the logits of a row do not depend on the other rows of its forward (with `sequential`, each row is forwarded alone)",
+    "a KV cache of the model is the same with drafts and without",
 )
-ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops with an error",)
+ASSUMPTIONS = ("the denoiser's logits are finite; a row with other logits stops with an error",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +175,9 @@ def _exact(resolved: Resolved) -> bool:
 def _lossless(drafts: int | str | None, exact: bool, deterministic: bool) -> str:
     """The sense in which the output is exact, in words."""
     if drafts in (None, 1):
-        return "nothing is drafted: every step is one of this policy's own"
+        return "the policy drafts nothing: every step is its own"
     if not exact:
-        return "no: what `accept` lets pass may differ from what the policy writes without drafts"
+        return "no: accepted drafts may differ from what the policy writes without drafts"
     same = "" if deterministic else " with the same seed"
     return f"token for token what the policy writes without drafts{same}"
 
