@@ -45,7 +45,7 @@ def main(file: str = "step.pt2") -> None:
     done, forwards = torch.zeros(rows, dtype=torch.bool), 0
     while not done.all():
         logits = denoiser(canvas, mask_id, vocab_size)
-        canvas, done, state = step(logits, canvas, editable, state, params)
+        canvas, done, state, _ = step(logits, canvas, editable, state, params)
         forwards += 1
 
     print(about["policy"]["text"])

@@ -31,7 +31,7 @@ def main() -> None:
         done = torch.tensor([False])
         while not done.all():
             logits = denoiser(ids)
-            ids[:, block], done, state = step(logits[:, block], ids[:, block], editable, state)
+            ids[:, block], done, state, _ = step(logits[:, block], ids[:, block], editable, state)
             forwards += 1
 
     print(denoiser.decode_text(ids[0, len(prompt) :].tolist()))

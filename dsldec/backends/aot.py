@@ -31,23 +31,24 @@ from ..ir.nodes import Program
 from ..resources import version
 from ..source import Source
 from . import compiled, manifest_reader, sealed, toolchain
-from .exported import EOS_ID, MASK_ID, MOST_LOGITS, NO_EOS, Sizes, example, exported
+from .exported import EOS_ID, MASK_ID, MOST_LOGITS, NO_EOS, Sizes, example, example_events, exported
 from .manifest import described, form, machine, shown
 from .manifest_reader import KEY, NoManifest
 from .sealed import NotWhole
-from .step import Step, StepState
+from .step import Events, Step, StepOutput, StepState
 
 FIRST = ("logits", "canvas", "editable")
 VECTORS = ("DEFAULT", "AVX2", "AVX512")  # torch's names, each including those before it
 USE = (
     "import json, torch; step = torch._inductor.aoti_load_package(file); about = json.loads(step.get_metadata()['dsldec'])",
-    "after each forward of the model: canvas, done, state = step(logits, canvas, editable, state, params)",
+    "after each forward of the model: canvas, done, state, events = step(logits, canvas, editable, state, params)",
     "logits, canvas [B, T]: the window's; editable [B, T]: where the policy may write; done [B]: nothing is left to do in this window",
     "all are contiguous, with the dtype and shape said here; torch checks that only with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment",
     "state and params are dicts in the order said here, which is alphabetical: torch reads them by their order and not by name",
-    "state begins full of `first`; `yours` are what no step changes: window_start [B] counts from the first generated position, 0 on",
+    "state begins full of `first`; you set the fields that are `yours`: window_start [B] counts from the first generated position, 0 on",
+    "events is a dict, and no input of the next step; `means` says what a field of state or events holds",
     "params are those of `value`; mask_id is the model's, and eos_id too (-1: it has none); what is `fixed` sizes the step: leave it",
-    "where state['not_finite'] [B, T] is true, the logits were no numbers, and what was written in that row must not be used",
+    "where events['not_finite'] [B, T] is true, the logits were not finite: do not use what the step wrote in that row",
 )
 
 
@@ -139,15 +140,15 @@ class _Checked:
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
+    ) -> StepOutput:
         said = self.said
         first = self._fitting(
             {"logits": logits, "canvas": canvas, "editable": editable}, {name: said[name] for name in FIRST}
         )
-        result: tuple[Tensor, Tensor, StepState] = self.packaged(
+        canvas, done, state, events = self.packaged(
             *first.values(), self._fitting(state, said["state"]), self._fitting(params, said["params"])
         )
-        return result
+        return StepOutput(canvas, done, state, Events(**events))
 
     def _fitting(self, given: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> dict[str, Tensor]:
         """The tensors in the order the package reads them in, contiguous."""
@@ -271,6 +272,8 @@ def _is_step(program: Program, said: Mapping[str, Any]) -> bool:
         first == {name: _form(said[name]) for name in FIRST}
         and [*((name, form(x)) for name, x in state.items())]
         == [(name, _form(of)) for name, of in said["state"].items()]
+        and {name: form(x) for name, x in example_events(program, sizes).items()}
+        == {name: _form(of) for name, of in said["events"].items()}
         and [*((name, form(x)) for name, x in params.items())]
         == [(name, _form(of)) for name, of in said["params"].items()]
     )

@@ -20,7 +20,7 @@ from ..ir.nodes import Program
 from ..lru import LRUCache
 from . import toolchain
 from .module import StepModule
-from .step import StepFunction, StepState
+from .step import StepFunction, StepOutput, StepState
 
 log = logging.getLogger("dsldec")
 
@@ -59,7 +59,7 @@ class CompiledStep:
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
+    ) -> StepOutput:
         # In one order: with another order of names it would be compiled again.
         state, params = dict(sorted(state.items())), dict(sorted(params.items()))
         tensors = (logits, canvas, editable, *state.values(), *params.values())
@@ -80,7 +80,7 @@ class CompiledStep:
         )
         return result
 
-    def _called(self, shape: tuple[object, ...], *inputs: Any) -> tuple[Tensor, Tensor, StepState]:
+    def _called(self, shape: tuple[object, ...], *inputs: Any) -> StepOutput:
         known = shape in self.compiled
         try:
             return self.compiled.get_or_make(shape, self._made)(*inputs)

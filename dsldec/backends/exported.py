@@ -12,7 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.export import ExportedProgram
 
@@ -45,26 +45,44 @@ class Sizes:
     device: str = "cpu"
 
 
-class _AnyModel(StepModule):
-    """The step with the two ids taken from its parameters."""
+# Canvas, done, state, and the events by name: torch alone knows no class of dsldec.
+Results = tuple[Tensor, Tensor, StepState, dict[str, Tensor]]
+
+
+class _AnyModel(nn.Module):
+    """The step with the two ids taken from its parameters, and with plain dicts as results."""
+
+    def __init__(self, module: StepModule) -> None:
+        super().__init__()
+        self.module = module
 
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
-        inputs = Inputs(
-            logits, canvas, editable, state, params, params[MASK_ID], params[EOS_ID], self.static, self.form
-        )
-        return self.computed(inputs)
+    ) -> Results:
+        mask_id, eos_id, module = params[MASK_ID], params[EOS_ID], self.module
+        inputs = Inputs(logits, canvas, editable, state, params, mask_id, eos_id, module.static, module.form)
+        canvas, done, state, events = module.computed(inputs)
+        return canvas, done, state, events.by_name()
 
 
 def start(program: Program, values: Mapping[str, Value], sizes: Sizes) -> StepState:
-    """The state at a window's start, in alphabetical order: a graph takes a dict's entries as they come and
-    never reads names.
+    """The state at a window's start, in alphabetical order: a graph reads the entries of a dict in their order,
+    and no names.
     """
-    step = Step(program, "", 0, None, {}, _AnyModel(program, 0), static_of(program, values))
-    return dict(
-        sorted(step.start(sizes.batch, sizes.window, sizes.device, vocab_size=sizes.vocab_size).items())
-    )
+    step = _uncalled(program, static_of(program, values))
+    state = step.start(sizes.batch, sizes.window, sizes.device, vocab_size=sizes.vocab_size)
+    return dict(sorted(state.items()))
+
+
+def example_events(program: Program, sizes: Sizes) -> dict[str, Tensor]:
+    """The events of the graph, as tensors that hold nothing."""
+    with FakeTensorMode():
+        return _uncalled(program, {}).no_events(sizes.batch, sizes.window, sizes.device).by_name()
+
+
+def _uncalled(program: Program, static: Mapping[str, Value]) -> Step:
+    """A step that makes states and events and is never called."""
+    return Step(program, "", 0, None, {}, StepModule(program, 0), static)
 
 
 def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Arguments:
@@ -82,7 +100,8 @@ def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Argu
 
 
 def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> ExportedProgram:
-    """The graph of a step called as `canvas, done, state = step(logits, canvas, editable, state, params)`.
+    """The graph of a step called as `canvas, done, state, events = step(logits, canvas, editable, state,
+    params)`; `events` is a dict by name.
 
     `values` are those of all parameters: of the static ones for good, of the others as an example (a table's
     length is for good). Raises `UsageError` (E0404, E0412) where there is no such device, or a parameter has
@@ -102,7 +121,7 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
         raise UsageError(
             Diagnostic("E0412", message, help=f"give the parameter another name, `my_{min(taken)}` say")
         )
-    module = _AnyModel(program, 0, None, static_of(program, values)).to(sizes.device)
+    module = _AnyModel(StepModule(program, 0, None, static_of(program, values))).to(sizes.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # of torch's own about its own
         return torch.export.export(module, example(program, values, sizes), strict=False)

@@ -18,20 +18,20 @@ from torch import Tensor
 from ..checks.facts import Facts
 from ..checks.values import Value
 from ..ir.nodes import Program
+from ..ir.protocol import EVENTS, Writer, field_of
 from ..resources import version
-from .exported import EOS_ID, NO_EOS, Sizes, example, start
+from .exported import EOS_ID, NO_EOS, Sizes, example, example_events, start
 
 
 def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> dict[str, Any]:
-    """The inputs with their first values, the facts and the policy itself.
+    """The inputs with their first values, the events, the facts and the policy itself.
 
-    Of `state`: `first` fills it, and what is `yours` no step changes. Of `params`: `value` is the one it was
-    built with, `None` for MASK's id; what is `fixed` sizes the step, so that another value needs another
-    build.
+    Of `state`: `first` fills it, and the caller sets what is `yours`; of `state` and `events`, `means` is the
+    meaning from the protocol's table. Of `params`: `value` is the one it was built with, `None` for MASK's id;
+    what is `fixed` sizes the step, so that another value needs another build.
     """
     logits, canvas, editable, state, params = example(program, values, sizes)
     first = start(program, values, replace(sizes, batch=1, vocab_size=1, device="cpu"))
-    yours = program.carried.keys() - program.next.keys()
     return {
         "dsldec": version(),
         "torch": torch.__version__,
@@ -42,8 +42,12 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
         "canvas": form(canvas),
         "editable": form(editable),
         "state": {
-            name: form(x) | {"first": first[name].flatten()[0].item(), "yours": name in yours}
+            name: form(x) | {"first": first[name].flatten()[0].item()} | _field(name)
             for name, x in state.items()
+        },
+        "events": {
+            name: form(x) | {"means": EVENTS[name].meaning}
+            for name, x in example_events(program, sizes).items()
         },
         "params": {name: form(x) | _parameter(program, values, name) for name, x in params.items()},
         "policy": {
@@ -53,6 +57,11 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
         },
         "facts": _facts(program.facts, values, sizes.window),
     }
+
+
+def _field(name: str) -> dict[str, Any]:
+    field = field_of(name)
+    return {"yours": field.writer is Writer.HOST, "means": field.meaning}
 
 
 def machine(device: str) -> dict[str, str]:

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 
+from ..ir.protocol import NOT_FINITE
+
 KEY = "dsldec"  # of our text among the package's metadata
 MEMBER = "wrapper_metadata.json"  # how the name of the metadata's file ends
 LIBRARIES = (".so", ".pyd", ".dll", ".dylib")  # and that of the machine code
@@ -106,7 +108,12 @@ def _is_state(value: object) -> bool:
         and isinstance(value, dict)
         and _is_number(value.get("first"))
         and isinstance(value.get("yours"), bool)
+        and _is_text(value.get("means"))
     )
+
+
+def _is_event(value: object) -> bool:
+    return _is_tensor(value) and isinstance(value, dict) and _is_text(value.get("means"))
 
 
 def _is_parameter(value: object) -> bool:
@@ -131,6 +138,7 @@ FORM: Mapping[str, Callable[[object], bool]] = {
     "canvas": _is_tensor,
     "editable": _is_tensor,
     "state": _each(_is_state),
+    "events": _each(_is_event, NOT_FINITE),
     "params": _each(_is_parameter, "mask_id", "eos_id"),
     "policy": _each(_is_text, "name", "doc", "text"),
     "facts": lambda value: isinstance(value, dict),

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from ..checks.values import Value
 from ..ir.nodes import LoopCarried, Operation, Program
+from ..ir.protocol import NOT_FINITE
 from ..language.words import Extent
 from .broadcast import OVER_POSITIONS, wanted
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
@@ -25,7 +26,7 @@ from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
 from .numerics import EXACT, Numerics
-from .step import DTYPES, StepState
+from .step import DTYPES, Events, StepOutput, StepState, reported
 from .vocabulary import (
     Reader,
     banned,
@@ -188,29 +189,40 @@ class StepModule(nn.Module):
 
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
+    ) -> StepOutput:
         return self.computed(
             Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form)
         )
 
-    def computed(self, inputs: Inputs) -> tuple[Tensor, Tensor, StepState]:
-        """All operations on these inputs: what `forward` gives."""
+    def computed(self, inputs: Inputs) -> StepOutput:
+        """The result of all operations on these inputs, as `forward` returns it."""
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
             values.append(self._value(index, operation, inputs, [values[i] for i in self.operands[index]]))
-        moved = {name: value.clone() for name, value in inputs.state.items() if name not in self.program.next}
-        for name, index in self.program.next.items():
-            moved[name] = _carried(values[index], self.program.carried[name], inputs)
-        waiting = (inputs.canvas == inputs.mask_id) & inputs.editable
-        moved["not_finite"] = waiting & ~values[self.program.finite]
-        # Copies: what a compiled step gives back must not be what it was given.
-        # In the order they came in: a compiler takes another order of names for another program.
-        following = {name: moved[name] for name in (*inputs.state, *moved)}
-        return (
-            values[self.program.canvas].clone(),
-            inputs.of_row(values[self.program.done]).clone(),
-            following,
+        program = self.program
+        # Copies: no result of a compiled step may share memory with an input.
+        # In the order of the input: a compiler takes another order of names for another program.
+        state = {
+            name: _carried(values[program.next[name]], program.carried[name], inputs)
+            if name in program.next
+            else value.clone()
+            for name, value in inputs.state.items()
+        }
+        return StepOutput(
+            values[program.canvas].clone(),
+            inputs.of_row(values[program.done]).clone(),
+            state,
+            self._events(values, inputs),
         )
+
+    def _events(self, values: list[Any], inputs: Inputs) -> Events:
+        masked = (inputs.canvas == inputs.mask_id) & inputs.editable
+        events = {
+            name: _copied(values[self.program.events[name]], dtype, extent, inputs)
+            for name, (dtype, extent) in reported(self.program).items()
+            if name != NOT_FINITE
+        }
+        return Events(masked & ~values[self.program.finite], **events)
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
@@ -255,5 +267,10 @@ def _carried(value: Tensor, carried: LoopCarried, inputs: Inputs) -> Tensor:
     """A value as the state holds it: `[B]`, `[B, T]`, or `[B, T, N]` of a distribution."""
     if carried.distribution:
         return value.float().clone()
-    value = inputs.wide(value) if carried.extent is Extent.POSITION else inputs.of_row(value)
-    return value.to(DTYPES.get(carried.kind, torch.float32)).clone(memory_format=torch.contiguous_format)
+    return _copied(value, DTYPES.get(carried.kind, torch.float32), carried.extent, inputs)
+
+
+def _copied(value: Tensor, dtype: torch.dtype, extent: Extent, inputs: Inputs) -> Tensor:
+    """A copy of a value as `[B]` or, per position, `[B, T]`."""
+    value = inputs.wide(value) if extent is Extent.POSITION else inputs.of_row(value)
+    return value.to(dtype).clone(memory_format=torch.contiguous_format)

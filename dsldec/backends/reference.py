@@ -17,6 +17,7 @@ from torch import Tensor
 
 from ..checks.values import Value
 from ..ir.nodes import LoopCarried, Operation, Program
+from ..ir.protocol import NOT_FINITE
 from ..language.arithmetic import ELEMENTWISE, AnyNumber, float32
 from ..language.words import NUMBERS, Extent, Kind
 from .broadcast import OVER_POSITIONS, wanted
@@ -24,7 +25,7 @@ from .noise import uniform_float
 from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
-from .step import DTYPES, StepState
+from .step import DTYPES, Events, StepOutput, StepState, reported
 from .vocabulary import (
     banned,
     biased,
@@ -145,14 +146,12 @@ class ReferenceRow:
 
 @dataclass(frozen=True, slots=True)
 class After:
-    """A row after the step; `state` as `Row` has it, `not_finite`: masked positions whose logits are not
-    finite.
-    """
+    """The step's output for one row: `state` and `events` hold numbers or lists by name."""
 
     canvas: list[int]
     done: bool
     state: Mapping[str, Any]
-    not_finite: list[bool]
+    events: Mapping[str, Any]
 
 
 def _number(row: ReferenceRow, of: Any, kind: Kind) -> AnyNumber:
@@ -248,12 +247,13 @@ def run_row(program: Program, row: ReferenceRow) -> After:
     for index in range(len(program.operations)):
         values.append(run_operation(program, row, index, values))
     finite = row.wide(values[program.finite])
-    waiting = [may and id_ == row.mask_id for may, id_ in zip(row.editable, row.canvas, strict=True)]
+    masked = [may and id_ == row.mask_id for may, id_ in zip(row.editable, row.canvas, strict=True)]
+    not_finite = [hidden and not fine for hidden, fine in zip(masked, finite, strict=True)]
     return After(
         canvas=values[program.canvas],
         done=bool(values[program.done]),
         state={**row.state, **{name: values[index] for name, index in program.next.items()}},
-        not_finite=[hidden and not fine for hidden, fine in zip(waiting, finite, strict=True)],
+        events={NOT_FINITE: not_finite, **{name: values[index] for name, index in program.events.items()}},
     )
 
 
@@ -274,7 +274,7 @@ class ReferenceStep:
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
+    ) -> StepOutput:
         after = [
             run_row(self.program, self._row(b, logits, canvas, editable, state, params))
             for b in range(len(canvas))
@@ -284,11 +284,16 @@ class ReferenceStep:
             name: _as_tensor([row.state[name] for row in after], carried, length).to(device)
             for name, carried in self.program.carried.items()
         }
-        carried["not_finite"] = torch.tensor(
-            [row.not_finite for row in after], dtype=torch.bool, device=device
+        events = {
+            name: torch.tensor([row.events[name] for row in after], dtype=dtype, device=device)
+            for name, (dtype, _) in reported(self.program).items()
+        }
+        return StepOutput(
+            torch.tensor([row.canvas for row in after], dtype=torch.int64, device=device),
+            torch.tensor([row.done for row in after], device=device),
+            state | carried,
+            Events(**events),
         )
-        written = torch.tensor([row.canvas for row in after], dtype=torch.int64, device=device)
-        return written, torch.tensor([row.done for row in after], device=device), state | carried
 
     def _row(
         self,

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -15,13 +16,44 @@ from ..calls import checks_arguments
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import LoopCarried, Program
+from ..ir.protocol import EVENTS, GENERATION_LENGTH, NOT_FINITE
 from ..language.words import Extent, Kind
 from .vocabulary import numbers_kept
 
 StepState = dict[str, Tensor]
-StepFunction = Callable[
-    [Tensor, Tensor, Tensor, StepState, Mapping[str, Tensor]], tuple[Tensor, Tensor, StepState]
-]
+
+
+class Events(NamedTuple):
+    """What a step reports to its host, and no step takes as input; `ir.protocol.EVENTS` gives the meanings.
+
+    `not_finite [B, T]` bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` where the
+    policy has no phases, no `finish` or no `accept`.
+    """
+
+    not_finite: Tensor
+    phase: Tensor | None = None
+    finished: Tensor | None = None
+    accepted: Tensor | None = None
+
+    def by_name(self) -> dict[str, Tensor]:
+        """The events that the policy's step reports."""
+        return {name: value for name, value in self._asdict().items() if value is not None}
+
+
+class StepOutput(NamedTuple):
+    """What a step gives.
+
+    `canvas [B, T]` int64: the next canvas; `done [B]` bool: nothing is left to do in this window; `state`: the
+    fields of the step's input, as the next step takes them; `events`: for the host.
+    """
+
+    canvas: Tensor
+    done: Tensor
+    state: StepState
+    events: Events
+
+
+StepFunction = Callable[[Tensor, Tensor, Tensor, StepState, Mapping[str, Tensor]], StepOutput]
 
 # Every other kind is held as float32.
 DTYPES = {
@@ -45,6 +77,15 @@ def parameter_tensors(
         name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()
     }
     return {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
+
+
+def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
+    """The events that a program's step reports, in the order of the table: dtype and extent of each."""
+    return {
+        name: (DTYPES[event.kind], event.extent)
+        for name, event in EVENTS.items()
+        if name == NOT_FINITE or name in program.events
+    }
 
 
 def static_of(program: Program, values: Mapping[str, Value]) -> dict[str, Value]:
@@ -91,12 +132,11 @@ class Step:
     ) -> StepState:
         """The state of `batch` rows at the start of their first window of `window_length` positions.
 
-        All that the program carries, `[B]`, `[B, T]` or, of distributions, `[B, T, N]`: 0 or false, but for
-        `generation_length [B]`, one window long unless given. The caller moves `window_start [B]` on, 0 for
-        the first generated position, and sets `key [B]` where random numbers are used. `not_finite [B, T]`:
-        masked positions whose logits of the last step were no numbers; what that step wrote in such a row
-        must not be used. `vocab_size` is needed by a policy that compares distributions of two steps; raises
-        `UsageError` (E0408) where it is missing.
+        All fields of the program, `[B]`, `[B, T]` or, of distributions, `[B, T, N]`: 0 or false, but for
+        `generation_length [B]`, one window long unless given. `ir.protocol` describes the fields; the host sets
+        those with the writer `host`: it moves `window_start [B]` on, 0 for the first generated position, and
+        sets `key [B]` where the policy draws at random. A policy that compares distributions of two steps
+        needs `vocab_size`; raises `UsageError` (E0408) where it is missing.
         """
         sizes = {
             "batch": batch,
@@ -124,10 +164,18 @@ class Step:
             name: self._zeros(carried, shape, vocab_size, device)
             for name, carried in self.program.carried.items()
         }
-        state["not_finite"] = torch.zeros(shape, dtype=torch.bool, device=device)
-        if "generation_length" in state:
-            state["generation_length"] += window_length if generation_length is None else generation_length
+        if GENERATION_LENGTH in state:
+            state[GENERATION_LENGTH] += window_length if generation_length is None else generation_length
         return state
+
+    def no_events(self, batch: int, window_length: int, device: torch.device | str = "cpu") -> Events:
+        """The events of `batch` rows before their first step: 0 or false."""
+        shapes = {Extent.ROW: (batch,), Extent.POSITION: (batch, window_length)}
+        events = {
+            name: torch.zeros(shapes[extent], dtype=dtype, device=device)
+            for name, (dtype, extent) in reported(self.program).items()
+        }
+        return Events(**events)
 
     def __call__(
         self,
@@ -136,9 +184,8 @@ class Step:
         editable: Tensor,
         state: StepState,
         params: Mapping[str, Tensor] | None = None,
-    ) -> tuple[Tensor, Tensor, StepState]:
-        """One step: the next canvas `[B, T]` int64, `done [B]` bool (nothing left to do in the window), the
-        next state.
+    ) -> StepOutput:
+        """One step in every row.
 
         `logits [B, T, V]` of any float dtype, `canvas [B, T]` int64, `editable [B, T]` bool: where the policy
         may write.

@@ -32,7 +32,7 @@ from .compiled import MOST_SHAPES
 from .engine_cache import Engine
 from .module import StepModule
 from .numerics import FOR_ENGINES
-from .step import Step, StepState
+from .step import Events, Step, StepOutput, StepState, reported
 
 LIBRARY = "torch_tensorrt"
 INSTALL = '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`'
@@ -88,7 +88,8 @@ def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str
         importlib.import_module("tensorrt").__version__,
     )
     made_of = (program, mask_id, eos_id, sorted(static.items()), versions, sorted(_settings().items()))
-    return Engines(StepModule(program, mask_id, eos_id, static, FOR_ENGINES), found, made_of)
+    module = StepModule(program, mask_id, eos_id, static, FOR_ENGINES)
+    return Engines(module, found, tuple(reported(program)), made_of)
 
 
 def with_model(denoiser: nn.Module, step: Step) -> Engines:
@@ -105,7 +106,8 @@ def with_model(denoiser: nn.Module, step: Step) -> Engines:
             f"a denoiser can share an engine with a step of the backend `tensorrt`, not of `{step.backend}`",
             'write `policy.compile("tensorrt", ...)`',
         )
-    return Engines(ModelAndStep(denoiser, step.function.module), step.function.library)
+    both = ModelAndStep(denoiser, step.function.module)
+    return Engines(both, step.function.library, tuple(reported(step.program)))
 
 
 class ModelAndStep(nn.Module):
@@ -118,21 +120,17 @@ class ModelAndStep(nn.Module):
 
     def forward(
         self, ids: Tensor, columns: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
-        """What a step gives (`canvas [B, T]`, `done`, `state`) for the window at `columns [B, T]` int64 of
-        `ids [B, L]`.
-        """
+    ) -> StepOutput:
+        """The step's output for the window at `columns [B, T]` int64 of `ids [B, L]`."""
         rows = torch.arange(ids.shape[0], device=ids.device).unsqueeze(1)
         logits = self.denoiser(ids)[rows, columns]
-        result: tuple[Tensor, Tensor, StepState] = self.step(
-            logits, ids.gather(1, columns), editable, state, params
-        )
+        result: StepOutput = self.step(logits, ids.gather(1, columns), editable, state, params)
         return result
 
 
 class Flat(nn.Module):
-    """A module of three tensors, a state and parameters as one of tensors alone: neither an engine nor a file
-    knows dicts.
+    """A step's module with tensors as inputs and results, as engines and their files need it: three tensors,
+    the state and the parameters; canvas, done, the state and the events.
     """
 
     def __init__(self, module: nn.Module, state: Sequence[str], params: Sequence[str]) -> None:
@@ -146,27 +144,34 @@ class Flat(nn.Module):
             dict(zip(self.state, tensors[3:at], strict=True)),
             dict(zip(self.params, tensors[at:], strict=True)),
         )
-        canvas, done, moved = self.module(*tensors[:3], state, params)
-        return canvas, done, *(moved[name] for name in self.state)
+        output: StepOutput = self.module(*tensors[:3], state, params)
+        following = (output.state[name] for name in self.state)
+        return output.canvas, output.done, *following, *output.events.by_name().values()
 
 
 class Engines:
-    """A module as one engine for each shape of its inputs, called like every step; `made_of`: see
-    `engine_cache.key`, None keeps nothing.
+    """A module as one engine for each shape of its inputs, called like every step. `events`: the events that
+    it reports, in order. `made_of`: see `engine_cache.key`; None keeps nothing.
 
     Inputs may lie on any device and results come back to that of the first; what does not lie on a GPU is
     copied there. Raises `UsageError` (E0404) where an engine cannot be built.
     """
 
-    def __init__(self, module: nn.Module, library: Any, made_of: Sequence[object] | None = None) -> None:
-        self.module, self.library, self.made_of = module, library, made_of
+    def __init__(
+        self,
+        module: nn.Module,
+        library: Any,
+        events: Sequence[str],
+        made_of: Sequence[object] | None = None,
+    ) -> None:
+        self.module, self.library, self.events, self.made_of = module, library, tuple(events), made_of
         self.engines: LRUCache[tuple[object, ...], Engine] = LRUCache(MOST_SHAPES)
         # The default place is shared by all users of a machine.
         self.timings = toolchain.temporary_folder("the backend `tensorrt`")
 
     def __call__(
         self, first: Tensor, second: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> tuple[Tensor, Tensor, StepState]:
+    ) -> StepOutput:
         home = first.device
         device = home if first.is_cuda else gpu()
         named = {"first": first, "second": second, "editable": editable}
@@ -178,8 +183,14 @@ class Engines:
         engine = self.engines.get_or_make(
             shapes, lambda: self._engine(Flat(self.module, list(state), list(params)).to(device), inputs)
         )
-        canvas, done, *moved = (result.to(home) for result in engine(*inputs.values()))
-        return canvas, done, dict(zip(state, moved, strict=True))
+        canvas, done, *others = (result.to(home) for result in engine(*inputs.values()))
+        following, events = others[: len(state)], others[len(state) :]
+        return StepOutput(
+            canvas,
+            done,
+            dict(zip(state, following, strict=True)),
+            Events(**dict(zip(self.events, events, strict=True))),
+        )
 
     def _engine(self, flat: Flat, inputs: Mapping[str, Tensor]) -> Engine:
         length, tensors = inputs["editable"].shape[1], tuple(inputs.values())

@@ -10,6 +10,7 @@ from collections.abc import Iterable
 from ..checks.values import Scalar
 from ..language.words import NUMBERS, Extent, Kind
 from .nodes import LoopCarried, Operation
+from .protocol import field_of
 
 NO_VALUE = float("nan")  # one object: as a constant it must equal itself
 
@@ -42,11 +43,22 @@ class Builder:
         return self.operations[value].kind
 
     def state(
-        self, name: str, kind: Kind, place: Extent = Extent.ROW, *, keep: int | str | None = None
+        self,
+        name: str,
+        kind: Kind | None = None,
+        extent: Extent | None = None,
+        *,
+        keep: int | str | None = None,
     ) -> int:
-        """What the step before left under a name."""
-        self.carried[name] = LoopCarried(kind, place, keep)
-        return self.add("state", (), kind, place, name)
+        """The value that a step's state holds under a name, with the kind and extent of the protocol's table;
+        `kind` and `extent` (per row unless given) are for fields whose kind and extent the policy decides.
+        """
+        field = field_of(name)
+        kind = kind if field.kind is None else field.kind
+        assert kind is not None
+        extent = field.extent if field.extent is not None else Extent.ROW if extent is None else extent
+        self.carried[name] = LoopCarried(kind, extent, keep)
+        return self.add("state", (), kind, extent, name)
 
     def number(self, value: Scalar) -> int:
         kind = Kind.BOOL if isinstance(value, bool) else Kind.INT if isinstance(value, int) else Kind.REAL

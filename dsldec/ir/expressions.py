@@ -12,6 +12,7 @@ from typing import assert_never
 from ..checks.resolved import Resolved
 from ..language import syntax
 from ..language.words import KEPT_IDS, WORDS, Extent, Kind
+from . import protocol
 from .build import NO_VALUE, Builder
 
 COMPARISONS = {
@@ -30,7 +31,6 @@ PAIRS = {"min": "minimum", "max": "maximum"}
 FUNCTIONS = {
     "abs": "absolute", "exp": "exp", "log": "log", "sqrt": "sqrt", "floor": "floor", "ceil": "ceil", "int": "truncate",
 }  # fmt: skip
-DISTRIBUTION = "distribution_before_"
 OBSERVATIONS = frozenset({"token", "conf", "doubt", "margin", "logit_margin", "entropy"})
 ORDERS = frozenset({"rank", "cumsum", "cummax"})
 
@@ -67,9 +67,9 @@ class Expressions(Builder):
         self.found = found
         self.logits = self.seen = -1
         self.befores: dict[int, int] = {}
-        self.step = self.state("step", Kind.INT)
-        self.window_start = self.state("window_start", Kind.INT)
-        self.generation_length = self.state("generation_length", Kind.INT)
+        self.step = self.state(protocol.STEP)
+        self.window_start = self.state(protocol.WINDOW_START)
+        self.generation_length = self.state(protocol.GENERATION_LENGTH)
         self.editable = self.mask("editable")
         self.offset = self.add("offset", (), Kind.INT, Extent.POSITION)
         self.pos = self.int_("add", self.offset, self.window_start)
@@ -171,11 +171,12 @@ class Expressions(Builder):
 
     def age(self, scope: Scope) -> int:
         new = self.mask("or", self.mask("is_mask", scope.canvas), scope.touched)
-        return self.where(new, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT)
+        return self.where(new, self.number(0), self.kept_at_positions(protocol.AGE), Kind.INT)
 
-    def kept_at_positions(self, name: str, kind: Kind, *, keep: int | str | None = None) -> int:
+    def kept_at_positions(self, name: str, kind: Kind | None = None, *, keep: int | str | None = None) -> int:
         """A value carried at each position; in a sliding window it stays with its position."""
         kept = self.state(name, kind, Extent.POSITION, keep=keep)
+        kind = self.kind(kept)
         if self.slides < 0:
             return kept
         back = self.int_("negate", self.slides)
@@ -199,7 +200,7 @@ class Expressions(Builder):
 
     @property
     def steps_in_window(self) -> int:
-        return self.state("steps_in_window", Kind.INT)
+        return self.state(protocol.STEPS_IN_WINDOW)
 
     @property
     def begins(self) -> int:
@@ -209,7 +210,7 @@ class Expressions(Builder):
     def first_masks(self) -> int:
         """How many masks the window began with."""
         now = self.reduced("count", Kind.INT, self.masked(self.start))
-        return self.where(self.begins, now, self.state("first_masks", Kind.INT), Kind.INT)
+        return self.where(self.begins, now, self.state(protocol.FIRST_MASKS), Kind.INT)
 
     def even(self, steps: int, scope: Scope) -> int:
         """Quotient and, in the first steps, one of the remainder; all that is left once the steps are over."""
@@ -293,7 +294,7 @@ class Expressions(Builder):
         return self.mask("top", self.mask("order", some, key), self.expression(call.arguments[1], scope))
 
     def uniform(self) -> int:
-        return self.random(self.state("key", Kind.INT), self.step, self.pos)
+        return self.random(self.state(protocol.KEY), self.step, self.pos)
 
     def grow(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         left = self.set(named["over"], scope)
@@ -314,7 +315,7 @@ class Expressions(Builder):
             if isinstance(given, syntax.Number)
             else KEPT_IDS
         )
-        before = self.kept_at_positions(f"{DISTRIBUTION}{keep}", Kind.REAL, keep=keep)
+        before = self.kept_at_positions(protocol.distribution_field(keep), keep=keep)
         divergence = self.add("kl", (self.logits, before), Kind.NATS, Extent.POSITION, keep)
         first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
         return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
@@ -329,7 +330,7 @@ class Expressions(Builder):
         kind, place = self.kind(value), self.place(value)
         wide = place is Extent.POSITION
         kind = Kind.REAL if kind is Kind.INT else kind
-        name = f"before_{index}"
+        name = protocol.before_field(index)
         old = self.kept_at_positions(name, kind) if wide else self.state(name, kind)
         none = (
             self.number(False)
@@ -346,14 +347,14 @@ def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
 
 WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "canvas": lambda lower, scope: scope.canvas,
-    "draft": lambda lower, scope: lower.state("draft", Kind.TOKEN, Extent.POSITION),
+    "draft": lambda lower, scope: lower.state(protocol.DRAFT),
     "masked": lambda lower, scope: lower.masked(scope),
     "committed": lambda lower, scope: lower.written(scope),
     "after_eos": lambda lower, scope: lower.mask(
         "and",
         lower.holds(
             "or",
-            lower.state("eos_before", Kind.BOOL),
+            lower.state(protocol.EOS_BEFORE),
             lower.holds(
                 "greater", lower.offset, lower.reduced("least", Kind.REAL, lower.offset, lower.ends(scope))
             ),
@@ -362,7 +363,7 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     ),
     "eos_closed": lambda lower, scope: lower.holds(
         "or",
-        lower.state("eos_before", Kind.BOOL),
+        lower.state(protocol.EOS_BEFORE),
         lower.all_of(
             lower.reduced("any", Kind.BOOL, lower.ends(scope)),
             lower.holds(
@@ -393,14 +394,14 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "step": _fixed("step"),
     "steps_in_window": _fixed("steps_in_window"),
     "steps_in_phase": lambda lower, scope: (
-        lower.state("steps_in_phase", Kind.INT) if lower.found.policy.phases else lower.steps_in_window
+        lower.state(protocol.STEPS_IN_PHASE) if lower.found.policy.phases else lower.steps_in_window
     ),
     "visits": lambda lower, scope: scope.visits if scope.visits is not None else lower.number(1),
     "idle": lambda lower, scope: lower.holds("equal", scope.committed, lower.number(0)),
     "edited_now": lambda lower, scope: scope.edited,
     "committed_now": lambda lower, scope: scope.committed,
     "committed_before": lambda lower, scope: lower.where(
-        lower.begins, lower.number(0), lower.state("committed_before", Kind.INT), Kind.INT
+        lower.begins, lower.number(0), lower.state(protocol.COMMITTED_BEFORE), Kind.INT
     ),
     "rank": lambda lower, scope: lower.int_("rank", scope.orders[-1]),
 }

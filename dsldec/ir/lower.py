@@ -16,6 +16,7 @@ from ..checks.phases import entered
 from ..language import syntax
 from ..language.walk import HEAD, Body, bodies
 from ..language.words import Extent, Kind
+from . import protocol
 from .expressions import WITHOUT_ARGUMENTS, Expressions, Scope
 from .nodes import Program, ProgramParameter
 
@@ -59,12 +60,11 @@ class _Lowering(Expressions):
         accepted = self._accepted()
         afters = [self._body(body, index, phase) for index, body in enumerate(bodies(self.policy))]
         after = self._merged(afters, phase)
-        canvas, done, following = self._carried_on(after, phase)
+        canvas, done, following, events = self._carried_on(after, phase)
         if accepted is not None:
-            self.state("accepted", Kind.BOOL)
-            following["accepted"] = accepted
+            events[protocol.ACCEPTED] = accepted
         finite = self.observation("finite")
-        number = self.needed([canvas, done, finite, *following.values()])
+        number = self.needed([canvas, done, finite, *following.values(), *events.values()])
         kept = [self.operations[old] for old in number]
         return Program(
             name=self.policy.identifier.text,
@@ -76,6 +76,7 @@ class _Lowering(Expressions):
             finite=number[finite],
             carried=self.carried,
             next={name: number[value] for name, value in following.items()},
+            events={name: number[value] for name, value in events.items()},
             phases=self.names,
             facts=self.checked.facts,
         )
@@ -102,7 +103,7 @@ class _Lowering(Expressions):
                     method, arguments = shape.function.text, values
         if method != "argmax":
             arguments += [self.number(0)] if method == "nucleus" and len(arguments) == 2 else []
-            arguments += [self.state("key", Kind.INT), self.step, self.pos]
+            arguments += [self.state(protocol.KEY), self.step, self.pos]
         self.seen = self.add("observe", (self.logits, *arguments), Kind.LOGIT, Extent.POSITION, method)
         self.observation("finite")
 
@@ -111,15 +112,13 @@ class _Lowering(Expressions):
         if not isinstance(window, syntax.Call):
             return
         if window.function.text == "sliding":
-            moved = self.int_("subtract", self.window_start, self.state("placed_at", Kind.INT))
-            inside = self.state("inside", Kind.MASK, Extent.POSITION)
+            moved = self.int_("subtract", self.window_start, self.state(protocol.PLACED_AT))
+            inside = self.state(protocol.INSIDE)
             self.stayed = self.mask("shift", inside, self.int_("negate", moved))
             self.slides = moved
         elif window.function.text == "until":
             length = self._length_until(window)
-            self.window_length = self.where(
-                self.begins, length, self.state("window_length", Kind.INT), Kind.INT
-            )
+            self.window_length = self.where(self.begins, length, self.state(protocol.WINDOW_LENGTH), Kind.INT)
             self.start.window = self.all_of(
                 self.editable, self.holds("less", self.offset, self.window_length)
             )
@@ -154,20 +153,20 @@ class _Lowering(Expressions):
 
     @property
     def _enters(self) -> int:
-        return self.holds("equal", self.state("steps_in_phase", Kind.INT), self.number(0))
+        return self.holds("equal", self.state(protocol.STEPS_IN_PHASE), self.number(0))
 
     def _is(self, phase: int, name: str) -> int:
         return self.holds("equal", phase, self.number(self.names.index(name)))
 
     def _enter(self) -> int:
         """The phase this step runs: the one a row was sent to, or where its `else` leads."""
-        phase = self.state("phase", Kind.INT)
+        phase = self.state(protocol.PHASE)
         # A phase comes before the one its `else` leads to; the checks saw to it that there is no circle.
         for name in sorted(self.phases, key=lambda name: -len(entered(name, self.phases))):
             header = self.phases[name]
             open_ = []
             if header.visits is not None:
-                so_far = self.state(f"visits_{name}", Kind.INT)
+                so_far = self.state(protocol.visits_field(name))
                 open_.append(
                     self.holds("less", so_far, self.expression(header.visits, self._header_scope(name)))
                 )
@@ -184,18 +183,18 @@ class _Lowering(Expressions):
             entered_now = self.where(
                 self.all_of(self._enters, self._is(phase, name)), self.number(1), self.number(0), Kind.INT
             )
-            self.visits[name] = self.int_("add", self.state(f"visits_{name}", Kind.INT), entered_now)
+            self.visits[name] = self.int_("add", self.state(protocol.visits_field(name)), entered_now)
         return phase
 
     def _header_scope(self, name: str) -> Scope:
         scope = self.start.copy()
-        scope.visits = self.state(f"visits_{name}", Kind.INT)
+        scope.visits = self.state(protocol.visits_field(name))
         return scope
 
     # --- states
 
     def _kept(self, state: syntax.StateDeclaration) -> int:
-        type_, name = of_state(state), f"state_{state.identifier.text}"
+        type_, name = of_state(state), protocol.state_field(state.identifier.text)
         return (
             self.kept_at_positions(name, type_.kind)
             if type_.extent is Extent.POSITION
@@ -243,7 +242,7 @@ class _Lowering(Expressions):
         if lookahead is None or lookahead.condition is None:
             return None
         writes = self.all_of(
-            self.holds("not_equal", WITHOUT_ARGUMENTS["draft"](self, self.start), self.canvas),
+            self.holds("not_equal", self.state(protocol.DRAFT), self.canvas),
             self.start.window,
         )
         fails = self.holds("not", self.expression(lookahead.condition, self.start))
@@ -283,9 +282,7 @@ class _Lowering(Expressions):
                     scope,
                 )
             case syntax.Stay():
-                more = self.holds(
-                    "less", self.state("stays", Kind.INT), self.expression(statement.count, scope)
-                )
+                more = self.holds("less", self.state(protocol.STAYS), self.expression(statement.count, scope))
                 after.stays = self.holds("or", after.stays, self.all_of(more, self._when(statement, scope)))
             case syntax.Next():
                 # A `finish` above may yet be undone: where the row goes then is decided all the same.
@@ -391,13 +388,13 @@ class _Lowering(Expressions):
             )
         return whole
 
-    def _carried_on(self, after: _After, phase: int) -> tuple[int, int, dict[str, int]]:
-        """The canvas after the step, whether the window is done, and the next value of everything carried."""
+    def _carried_on(self, after: _After, phase: int) -> tuple[int, int, dict[str, int], dict[str, int]]:
+        """The canvas after the step, whether the window is done, the next values of the state, and the events."""
         scope = after.scope
         active = self.reduced("any", Kind.BOOL, self.masked(self.start))
-        if "stays" in self.carried:  # a full window that was kept has steps of its own
+        if protocol.STAYS in self.carried:  # a full window that was kept has steps of its own
             active = self.holds(
-                "or", active, self.holds("greater", self.state("stays", Kind.INT), self.number(0))
+                "or", active, self.holds("greater", self.state(protocol.STAYS), self.number(0))
             )
         canvas = self.where(active, scope.canvas, self.canvas, Kind.TOKEN)
         scope.canvas = canvas
@@ -416,62 +413,63 @@ class _Lowering(Expressions):
         following: dict[str, int] = {}
         for name in list(self.carried):
             following.update(self._next_of(name, after, phase, over, full))
-        if "stays" in self.carried:
+        if protocol.STAYS in self.carried:
             more = self.int_(
                 "add",
-                self.state("stays", Kind.INT),
+                self.state(protocol.STAYS),
                 self.where(kept, self.number(1), self.number(0), Kind.INT),
             )
-            following["stays"] = self.where(over, self.number(0), more, Kind.INT)
-        following["step"] = self.int_(
+            following[protocol.STAYS] = self.where(over, self.number(0), more, Kind.INT)
+        following[protocol.STEP] = self.int_(
             "add", self.step, self.where(active, self.number(1), self.number(0), Kind.INT)
         )
+        events: dict[str, int] = {}
         if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
-            self.state("finished", Kind.BOOL)
-            following["finished"] = finished
+            events[protocol.FINISHED] = finished
         if self.policy.phases:
-            self.state("ran", Kind.INT)
-            following["ran"] = phase
+            events[protocol.PHASE] = phase
         for name, value in following.items():
-            if name not in ("step", "ran", "finished"):
+            if name != protocol.STEP:
                 type_ = self.carried[name]
                 old = self.add("state", (), type_.kind, type_.extent, name)
                 following[name] = value if type_.distribution else self.where(active, value, old, type_.kind)
-        return canvas, self.holds("or", full, finished), following
+        return canvas, self.holds("or", full, finished), following, events
 
     def _next_of(self, name: str, after: _After, phase: int, over: int, full: int) -> dict[str, int]:
         zero, one, scope = self.number(0), self.number(1), after.scope
-        if name == "steps_in_window":
+        if name == protocol.STEPS_IN_WINDOW:
             return {name: self.where(over, zero, self.int_("add", self.steps_in_window, one), Kind.INT)}
-        if name == "first_masks":
+        if name == protocol.FIRST_MASKS:
             return {name: self.first_masks()}
-        if name == "phase":
+        if name == protocol.PHASE:
             return {name: self.where(over, zero, after.target, Kind.INT)}
-        if name == "steps_in_phase":
+        if name == protocol.STEPS_IN_PHASE:
             stays = self.holds("not", self.holds("or", over, after.moves))
-            more = self.int_("add", self.state("steps_in_phase", Kind.INT), one)
+            more = self.int_("add", self.state(protocol.STEPS_IN_PHASE), one)
             return {name: self.where(stays, more, zero, Kind.INT)}
-        if name.startswith("visits_"):
-            return {name: self.where(over, zero, self.visits[name.removeprefix("visits_")], Kind.INT)}
-        if name == "committed_before":
+        if name.startswith(protocol.VISITS_PREFIX):
+            return {
+                name: self.where(over, zero, self.visits[name.removeprefix(protocol.VISITS_PREFIX)], Kind.INT)
+            }
+        if name == protocol.COMMITTED_BEFORE:
             return {name: scope.committed}
-        if name.startswith("state_"):
-            return {name: scope.states[name.removeprefix("state_")]}
-        if name.startswith("before_"):
-            index = int(name.removeprefix("before_"))
+        if name.startswith(protocol.STATE_PREFIX):
+            return {name: scope.states[name.removeprefix(protocol.STATE_PREFIX)]}
+        if name.startswith(protocol.BEFORE_PREFIX):
+            index = int(name.removeprefix(protocol.BEFORE_PREFIX))
             return {name: next(value for value, known in self.befores.items() if known == index)}
         return self._next_of_window(name, scope, full)
 
     def _next_of_window(self, name: str, scope: Scope, full: int) -> dict[str, int]:
-        if name == "age":
+        if name == protocol.AGE:
             new = self.mask("is_mask", scope.canvas)
             older = self.int_(
                 "add",
-                self.where(scope.touched, self.number(0), self.kept_at_positions("age", Kind.INT), Kind.INT),
+                self.where(scope.touched, self.number(0), self.kept_at_positions(protocol.AGE), Kind.INT),
                 self.number(1),
             )
             return {name: self.where(new, self.number(0), older, Kind.INT)}
-        if name == "eos_before":
+        if name == protocol.EOS_BEFORE:
             ends = self.reduced("any", Kind.BOOL, self.ends(scope))
             if self.slides >= 0:  # what lies before the first mask leaves the window
                 gone = self.holds(
@@ -480,12 +478,12 @@ class _Lowering(Expressions):
                 left = self.reduced("any", Kind.BOOL, self.mask("and", self.ends(scope), gone))
                 ends = self.where(full, ends, left, Kind.BOOL)
                 full = self.number(True)
-            return {name: self.holds("or", self.state("eos_before", Kind.BOOL), self.all_of(full, ends))}
-        if name == "window_length":
+            return {name: self.holds("or", self.state(protocol.EOS_BEFORE), self.all_of(full, ends))}
+        if name == protocol.WINDOW_LENGTH:
             return {name: self.window_length}
-        if name == "placed_at":
+        if name == protocol.PLACED_AT:
             return {name: self.window_start}
-        if name == "inside":
+        if name == protocol.INSIDE:
             return {name: scope.window}
         if (keep := self.carried[name].keep) is not None:
             return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Extent.POSITION, keep)}

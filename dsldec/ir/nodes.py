@@ -184,10 +184,11 @@ class LoopCarried:
 class Program:
     """One step of a policy.
 
-    `canvas` is the operation that gives the canvas after the step, `done` the one that says whether the
-    window is full or the row finished, `finite` whether what was seen at a position are numbers. `carried`
-    are the values of the step's state and `next` the operations that give their next values; what has none is
-    the caller's to change. `phases` names them in order, `("",)` where a policy has none.
+    `canvas`, `done` and `finite` are operations: the canvas after the step, whether the window is full or the
+    row finished, and whether the logits of a position are finite. `carried`: the fields of the step's state.
+    `next`: for each field that the step writes, the operation that gives its next value; the host writes the
+    others. `events`: for each event but `not_finite`, the operation that gives it. `ir.protocol` describes
+    all fields and events. `phases`: the names of the phases in order, `("",)` where a policy has none.
     """
 
     name: str
@@ -199,6 +200,7 @@ class Program:
     finite: int
     carried: Mapping[str, LoopCarried]
     next: Mapping[str, int]
+    events: Mapping[str, int]
     phases: tuple[str, ...]
     facts: Facts = field(repr=False)
 
@@ -215,4 +217,5 @@ class Program:
         lines += [f"  carries {name}: {c.kind} per {c.each}" for name, c in self.carried.items()]
         lines += [f"  %{i} = {operation}" for i, operation in enumerate(self.operations)]
         lines += [f"  next {name} = %{index}" for name, index in self.next.items()]
+        lines += [f"  reports {name} = %{index}" for name, index in self.events.items()]
         return "\n".join([*lines, f"  canvas %{self.canvas}", f"  done %{self.done}"])

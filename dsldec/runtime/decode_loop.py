@@ -277,7 +277,7 @@ class DecodeLoop:
             # logits.
             kept = (
                 last
-                if "accepted" in last.state
+                if last.events.accepted is not None
                 else replace(last, state={"window_start": last.state["window_start"]})
             )
             drafts.append(Draft(kept, [row for row in rows if not (known and known[row])], made))
@@ -360,7 +360,7 @@ class DecodeLoop:
         )  # fmt: skip
 
     def _failure(self, row: int, moment: BatchState) -> Diagnostic:
-        bad = int(moment.state["not_finite"][row].nonzero()[0])
+        bad = int(moment.events.not_finite[row].nonzero()[0])
         position = int(moment.state["window_start"][row]) + bad
         step = int(moment.state["step"][row])
         message = (
@@ -386,7 +386,7 @@ def _accepted(moment: BatchState, stepped: StepResult, ahead: BatchState | None)
     if ahead is None:
         return following, torch.zeros_like(following.finished)
     exact = following.same(ahead) & ~following.failed
-    if "accepted" not in following.state:
+    if following.events.accepted is None:
         return following, exact
     # The condition was asked in the step's window; a draft may have had another, and then nothing was asked
     # of what it wrote there. A draft that writes nothing was not asked anything either.
@@ -398,6 +398,6 @@ def _accepted(moment: BatchState, stepped: StepResult, ahead: BatchState | None)
             < following.state["window_length"].unsqueeze(1)
         )
     asked = torch.zeros_like(written).scatter(1, stepped.columns, places)
-    lenient = following.state["accepted"] & written.any(1) & ~(written & ~asked).any(1)
+    lenient = following.events.accepted & written.any(1) & ~(written & ~asked).any(1)
     lenient = lenient & ~exact & ~following.failed & ~ahead.failed
     return ahead.where(lenient, following), exact | lenient

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..backends.step import Step, StepState
+from ..backends.step import Events, Step, StepState
 from .rows import Rows
 from .windows import Windows
 
@@ -22,14 +22,15 @@ from .windows import Windows
 class BatchState:
     """Where the rows of a batch stand between two steps.
 
-    `canvas [B, L + T]` int64 (see `Rows`), `window_end [B]` of the window before it is placed anew, `state`
-    what the step carries, `finished [B]` bool: nothing is left to do, `failed [B]` bool: the last logits were
+    `canvas [B, L + T]` int64 (see `Rows`), `window_end [B]` of the window before it is placed anew, `state` and
+    `events` of the step before, `finished [B]` bool: nothing is left to do, `failed [B]` bool: the last logits were
     no numbers, and nothing was written.
     """
 
     canvas: Tensor
     window_end: Tensor
     state: StepState
+    events: Events
     finished: Tensor
     failed: Tensor
 
@@ -47,6 +48,8 @@ class BatchState:
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
         """This moment in the rows `[B]` bool, the other one in the rest."""
         state = {name: _where(rows, value, other.state[name]) for name, value in self.state.items()}
+        others = other.events.by_name()
+        events = {name: _where(rows, value, others[name]) for name, value in self.events.by_name().items()}
         canvas, window_end = (
             _where(rows, self.canvas, other.canvas),
             _where(rows, self.window_end, other.window_end),
@@ -55,6 +58,7 @@ class BatchState:
             canvas,
             window_end,
             state,
+            Events(**events),
             _where(rows, self.finished, other.finished),
             _where(rows, self.failed, other.failed),
         )
@@ -113,7 +117,10 @@ class StepRunner:
         state |= {name: value for name, value in own.items() if name in state}
         state["window_start"] = self.windows.skip(self.rows, self.rows.start, -self.rows.leads)
         nothing = torch.zeros(batch, dtype=torch.bool, device=device)
-        return BatchState(self.rows.start, torch.zeros_like(state["window_start"]), state, nothing, nothing)
+        events = self.step.no_events(batch, self.rows.positions, device)
+        return BatchState(
+            self.rows.start, torch.zeros_like(state["window_start"]), state, events, nothing, nothing
+        )
 
     def __call__(
         self, moment: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
@@ -129,17 +136,17 @@ class StepRunner:
         state = moment.state | {"window_start": start}
         if "draft" in state:
             state["draft"] = (moment if draft is None else draft).canvas.gather(1, columns)
-        after, done, state = self.step(logits, before, editable, state, self.params)
-        failed = state["not_finite"].any(1)
+        after, done, state, events = self.step(logits, before, editable, state, self.params)
+        failed = events.not_finite.any(1)
         after = torch.where(
             editable & ~failed.unsqueeze(1), after, before
         )  # what a failed row wrote does not count
         canvas = moment.canvas.scatter(1, columns, after)
-        if (
-            "finished" in state
-        ):  # the text of an infilling does not end: a window that is left for that has more to write
-            done = done & ~(self.rows.infills & state["finished"] & self._goes_on(after, editable, state))
-        moved = self._moved_on(BatchState(canvas, end, state, moment.finished, failed), done & rows & ~failed)
+        # The text of an infilling does not end: a window that is left for that has more to write.
+        if events.finished is not None:
+            done = done & ~(self.rows.infills & events.finished & self._goes_on(after, editable, state))
+        following = BatchState(canvas, end, state, events, moment.finished, failed)
+        moved = self._moved_on(following, done & rows & ~failed)
         return StepResult(moved, start, columns, inside, logits)
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
@@ -163,8 +170,8 @@ class StepRunner:
         window_start = torch.where(done, self.windows.skip(rows, moment.canvas, window_start), window_start)
         # A sliding window is placed anew before every step: it is done when everything is written.
         finished = ~rows.masks(moment.canvas).any(1) if "inside" in state else window_start >= rows.lengths
-        if "finished" in state:
-            finished = finished | (state["finished"] & done & ~rows.infills)
+        if moment.events.finished is not None:
+            finished = finished | (moment.events.finished & done & ~rows.infills)
         if self.stop_at_eos:
             kept = state["stays"] > 0 if "stays" in state else torch.zeros_like(finished)
             finished = finished | (rows.ended(moment.canvas) & ~kept)

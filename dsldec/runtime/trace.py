@@ -64,7 +64,8 @@ class StepObserver:
             for name, value in observe(stepped.logits, mask_id, OBSERVATIONS, token).items()
         }
         steps = following.state["step"].tolist()
-        phases = following.state["ran"].tolist() if "ran" in following.state else [0] * len(steps)
+        ran = following.events.phase
+        phases = [0] * len(steps) if ran is None else ran.tolist()
         starts = stepped.window_start.tolist()
         was, is_, changed = (x.tolist() for x in (before == mask_id, after == mask_id, before != after))
         for row, count in forwards.items():

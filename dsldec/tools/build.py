@@ -193,13 +193,13 @@ def _summary(out: str, file: Path, about: Mapping[str, Any]) -> Iterator[str]:
     yield ""
     for name in ("logits", "canvas", "editable"):
         yield f"  {name:<10}{shown(about[name])}"
-    for name in ("state", "params"):
+    for name in ("state", "params", "events"):
         yield f"  {name:<10}{', '.join(f'{one} {shown(of)}' for one, of in about[name].items())}"
     yield ""
     yield "  import json, torch"
     yield f"  step = torch._inductor.aoti_load_package({out!r})"
     yield f"  about = json.loads(step.get_metadata()['{KEY}'])  # first values, order of names, facts, the policy"
-    yield "  canvas, done, state = step(logits, canvas, editable, state, params)"
+    yield "  canvas, done, state, events = step(logits, canvas, editable, state, params)"
     yield ""
     yield "  torch reads state and params by the order above, never by name, and wants contiguous tensors;"
     yield "  with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it checks shapes, dtypes and strides"

@@ -15,10 +15,11 @@ from typing import Any
 import torch
 
 from ..backends import noise
-from ..backends.reference import ReferenceRow, run_operation
+from ..backends.reference import After, ReferenceRow, run_operation
 from ..backends.step import DTYPES, parameter_tensors
 from ..diagnostics import Diagnostic
 from ..ir.nodes import LoopCarried, Program
+from ..ir.protocol import ACCEPTED, FINISHED, PHASE
 from ..language.arithmetic import float32
 from ..language.words import Extent
 from ..policy import Policy
@@ -198,16 +199,15 @@ def _nothing(carried: LoopCarried, length: int) -> Any:
     return [zero] * length if carried.extent is Extent.POSITION else zero
 
 
-def step_after(program: Program, row: ReferenceRow) -> tuple[list[int], bool, dict[str, Any]]:
-    """Canvas, whether the window is done, and state after one step, as `reference.run_row` has it.
+def step_after(program: Program, row: ReferenceRow) -> After:
+    """The row after one step, as `reference.run_row` gives it, without the events that concern logits and drafts.
 
     What only another phase needs is not computed: a case gives just what its own steps read.
     """
     values: dict[int, Any] = {}
-    following = {
-        name: index for name, index in program.next.items() if name != "accepted"
-    }  # a case drafts nothing
-    waiting = [program.canvas, program.done, *following.values()]
+    # A case drafts nothing.
+    events = {name: index for name, index in program.events.items() if name != ACCEPTED}
+    waiting = [program.canvas, program.done, *program.next.values(), *events.values()]
     while waiting:
         index = waiting[-1]
         needed = _needed(program, index, values)
@@ -219,8 +219,12 @@ def step_after(program: Program, row: ReferenceRow) -> tuple[list[int], bool, di
             # In the place of a branch that is not taken stands the other one.
             inputs = {i: values.get(i, values[needed[-1]]) for i in program.operations[index].inputs}
             values[index] = run_operation(program, row, index, inputs)
-    state = {**row.state, **{name: values[index] for name, index in following.items()}}
-    return values[program.canvas], bool(values[program.done]), state
+    return After(
+        canvas=values[program.canvas],
+        done=bool(values[program.done]),
+        state={**row.state, **{name: values[index] for name, index in program.next.items()}},
+        events={name: values[index] for name, index in events.items()},
+    )
 
 
 def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[int, ...]:
@@ -293,15 +297,15 @@ class _Replaying:
         known = [start + offset in self.seen for offset in range(self.window)]
         table = Table(forward, self.length, start, editable, masked, known, {})
         state = {**self.state, "window_start": start}
-        written, done, state = step_after(
+        after = step_after(
             self.program,
             ReferenceRow(table, canvas, editable, state, self.parameters, MASK_ID, VOCAB_SIZE, END_ID),
         )
-        written = [new if may else old for may, old, new in zip(editable, canvas, written, strict=True)]
+        written = [new if may else old for may, old, new in zip(editable, canvas, after.canvas, strict=True)]
         self.canvas.scatter_(1, columns, torch.tensor([written]))
-        self.state = {name: self.wide(name, value) for name, value in state.items()}
-        phase = self.program.phases[int(self.state.get("ran", 0))]
-        self.move(start, end, done)
+        self.state = {name: self.wide(name, value) for name, value in after.state.items()}
+        phase = self.program.phases[int(after.events.get(PHASE, 0))]
+        self.move(start, end, after)
         return Replayed(forward, start, end, before, self.ids(), phase, table.read, self.over)
 
     def wide(self, name: str, value: Any) -> Any:
@@ -314,14 +318,15 @@ class _Replaying:
         )
         return [value] * self.window if is_one else value
 
-    def move(self, start: int, end: int, done: bool) -> None:
+    def move(self, start: int, end: int, after: After) -> None:
         """Moves the window on if it is done; see `decode`."""
+        done = after.done
         self.seen = set(range(start, end)) if self.slides or not done else set()
         if done:
             self.start = self.start + int(self.state.get("window_length", self.window))
         self.over = (
             not bool(self.rows.masks(self.canvas).any()) if self.slides else int(self.start) >= self.length
         )
-        self.over = self.over or (bool(self.state.get("finished", False)) and done)
+        self.over = self.over or (bool(after.events.get(FINISHED, False)) and done)
         stays = int(self.state.get("stays", 0)) > 0
         self.over = self.over or (bool(self.rows.ended(self.canvas)) and not stays)

@@ -134,12 +134,14 @@ def _torch(name: str, settings: Sequence[str]) -> Iterator[str]:
         warnings.simplefilter("ignore")  # of torch's own about its own
         # With no decomposition asked for, this leaves out what changes nothing.
         exported = torch.export.export(step.function, inputs, strict=False).run_decompositions({})
-    names = ["canvas", "done", *step.function(*inputs)[2]]
+    output = step(*inputs)
+    names = ["canvas", "done", *output.state, *output.events._fields]
     constants = exported.graph_signature.inputs_to_buffers
     yield f"step {policy.name}, B={B} T={T} V={V}, mask {V - 1}, end of text {V - 2}"
     for node in exported.graph.nodes:
         if node.op == "output":
-            yield from (f"  gives {name} = {value}" for name, value in zip(names, node.args[0], strict=True))
+            results = zip(names, node.args[0], strict=True)
+            yield from (f"  gives {name} = {value}" for name, value in results if value is not None)
         elif node.name in constants:
             yield f"  {_operation(node)} = {getattr(step.function, constants[node.name]).item()}"
         elif "val" in node.meta:  # an export's notes to itself have none

@@ -18,9 +18,10 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.backends import aot, sealed, toolchain
+from dsldec.backends import aot, manifest, sealed, toolchain
 from dsldec.backends.exported import Sizes
-from dsldec.backends.step import Step, StepState
+from dsldec.backends.step import Events, Step, StepOutput
+from dsldec.ir.protocol import EVENTS
 from dsldec.policy import Policy
 
 from ..conftest import Built
@@ -56,14 +57,14 @@ def logits_of(generator: torch.Generator, rows: int, length: int, vocabulary: in
 
 def assert_alike(
     left: Step, right: Step, shape: tuple[int, int, int], steps: int = 8, dtype: torch.dtype = torch.float32
-) -> list[StepState]:
-    """Both write the same, step by step, each on with its own canvas and state; the states are given back."""
+) -> list[Events]:
+    """Both write the same, step by step, each on with its own canvas and state; the events are given back."""
     rows, length, vocabulary = shape
     generator = torch.Generator().manual_seed(7)
     editable = torch.rand(rows, length, generator=generator) < 0.9
     canvases = [torch.full((rows, length), left.mask_id)] * 2
     states = [left.start(rows, length, generation_length=2 * length, vocab_size=vocabulary) for _ in range(2)]
-    seen: list[StepState] = []
+    seen: list[Events] = []
     for state in states:
         if "key" in state:
             state["key"] = torch.arange(rows) + 5
@@ -73,14 +74,13 @@ def assert_alike(
             step(logits, canvas, editable, state)
             for step, canvas, state in zip((left, right), canvases, states, strict=True)
         ]
-        (canvas, done, state), (other_canvas, other_done, other_state) = results
+        (canvas, done, state, events), (other_canvas, other_done, other_state, other_events) = results
         assert torch.equal(canvas, other_canvas), count
         assert torch.equal(done, other_done), count
-        assert state.keys() == other_state.keys()
-        for name in state:
-            torch.testing.assert_close(state[name], other_state[name], rtol=1e-5, atol=1e-5, equal_nan=True)
+        for found, expected in ((state, other_state), (events.by_name(), other_events.by_name())):
+            torch.testing.assert_close(found, expected, rtol=1e-5, atol=1e-5, equal_nan=True)
         canvases, states = [canvas, other_canvas], [state, other_state]
-        seen.append(state)
+        seen.append(events)
     return seen
 
 
@@ -112,7 +112,7 @@ def test_a_package_equals_eager_under_any_parameters(built: Built) -> None:
         eager, step = loaded(built, policy.bind(confidence=confidence), mask_id=17)
         assert_alike(eager, step, (2, 32, 818))
         logits = logits_of(torch.Generator().manual_seed(1), 2, 32, 818)
-        canvas, _, _ = step(
+        canvas, _, _, _ = step(
             logits, torch.full((2, 32), 17), torch.ones(2, 32, dtype=torch.bool), step.start(2, 32)
         )
         written.append(int((canvas != 17).sum()))
@@ -124,10 +124,10 @@ def test_a_package_equals_eager_under_any_parameters(built: Built) -> None:
 )
 def test_a_package_equals_eager_for_any_model(broad: tuple[Policy, Path], ids: dict[str, int]) -> None:
     policy, file = broad
-    states = assert_alike(
+    events = assert_alike(
         policy.compile("eager", **ids), aot.load(file, **ids), (B, T, V), dtype=torch.bfloat16
     )
-    assert {int(phase) for state in states for phase in state["ran"]} == {0, 1}
+    assert {int(phase) for each in events if each.phase is not None for phase in each.phase} == {0, 1}
 
 
 def test_the_end_of_text_is_an_input(broad: tuple[Policy, Path]) -> None:
@@ -155,7 +155,7 @@ def test_decoding_with_a_package_is_decoding(built: Built) -> None:
         window, done = slice(begin + start, begin + start + 32), torch.tensor([False])
         state["window_start"] = torch.tensor([start] * 2)
         while not done.all():
-            ids[:, window], done, state = step(
+            ids[:, window], done, state, _ = step(
                 denoiser(ids)[:, window], ids[:, window], torch.ones(2, 32, dtype=torch.bool), state
             )
     assert ids.tolist() == [row.tolist() for row in decoded.ids]
@@ -191,6 +191,10 @@ def test_what_a_package_says_is_read_without_dsldec(built: Built) -> None:
         "generation_length",
         "window_start",
     ]
+    events = step.no_events(2, 32).by_name()
+    assert said["events"] == {
+        name: manifest.form(x) | {"means": EVENTS[name].meaning} for name, x in events.items()
+    }
     assert list(said["state"]) == sorted(said["state"])
     assert list(said["params"]) == sorted(said["params"])
 
@@ -244,7 +248,7 @@ runpy.run_path({str(OWN_ARTEFACT)!r}, run_name="__main__")
     )
 
 
-def call(step: Step, **other: Tensor | dict[str, Tensor]) -> tuple[Tensor, Tensor, StepState]:
+def call(step: Step, **other: Tensor | dict[str, Tensor]) -> StepOutput:
     generator = torch.Generator().manual_seed(2)
     inputs = {
         "logits": logits_of(generator, 2, 32, 818),

@@ -63,7 +63,9 @@ def test_nothing_but_shapes_compiles_again() -> None:
         }
         canvas, editable = torch.full((3, 4), MASK), torch.rand(3, 4, generator=generator) < 0.8
         for _ in range(3):
-            canvas, _, state = step(torch.randn(3, 4, MASK + 1, generator=generator), canvas, editable, state)
+            canvas, _, state, _ = step(
+                torch.randn(3, 4, MASK + 1, generator=generator), canvas, editable, state
+            )
         written.add(tuple(canvas.flatten().tolist()))
     assert len(written) == 6
     counters = torch._dynamo.utils.counters

@@ -15,7 +15,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.backends import BACKENDS, module, module_geometry, reference
-from dsldec.backends.step import Step, StepState
+from dsldec.backends.step import Events, Step, StepOutput, StepState
 from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
@@ -66,7 +66,7 @@ def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tenso
     editable = torch.rand(rows, length, generator=generator) < 0.9
     state = step.start(rows, length, generation_length=32, vocab_size=MASK + 1)
     for name, value in state.items():
-        if name in ("not_finite", "generation_length") or name.startswith("distribution_before"):
+        if name == "generation_length" or name.startswith("distribution_before"):
             continue
         if value.dtype == torch.bool:
             state[name] = ints(2, *value.shape).bool()
@@ -80,19 +80,21 @@ def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tenso
     return canvas, editable, state
 
 
-def assert_same(
-    left: tuple[Tensor, Tensor, StepState], right: tuple[Tensor, Tensor, StepState], about: str
-) -> None:
-    """Canvas, done and every value carried are equal, no value (NaN) to no value."""
-    assert torch.equal(left[0], right[0]), about
-    assert torch.equal(left[1], right[1]), about
-    assert left[2].keys() == right[2].keys()
-    for name, value in left[2].items():
-        assert value.dtype == right[2][name].dtype, f"{name}: {about}"
-        same = (value == right[2][name]) | (
-            value.isnan() & right[2][name].isnan() if value.is_floating_point() else False
-        )
+def assert_same(left: StepOutput, right: StepOutput, about: str) -> None:
+    """Canvas, done, every field of the state and every event are equal, no value (NaN) to no value."""
+    ones, others = by_name(left), by_name(right)
+    assert ones.keys() == others.keys()
+    for name, value in ones.items():
+        other = others[name]
+        assert value.dtype == other.dtype, f"{name}: {about}"
+        same = (value == other) | (value.isnan() & other.isnan() if value.is_floating_point() else False)
         assert same.all(), f"{name}: {about}"
+
+
+def by_name(output: StepOutput) -> dict[str, Tensor]:
+    """All that a step gives."""
+    events = {f"event {name}": value for name, value in output.events.by_name().items()}
+    return {"canvas": output.canvas, "done": output.done, **output.state, **events}
 
 
 @pytest.fixture
@@ -126,7 +128,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     fakes = {
         "observe": observe,
         "probability": probability,
-        "drawn": drawn,
+        "sampled": sampled,
         "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
         "log_probabilities": lambda logits, keep, seen=None: torch.zeros(
             *logits.shape[:2], numbers_kept(logits.shape[2], keep)
@@ -239,7 +241,12 @@ def test_a_row_does_not_depend_on_its_neighbours(seed: int, length: int) -> None
         )
         assert_same(
             alone,
-            (together[0][one], together[1][one], {name: value[one] for name, value in together[2].items()}),
+            StepOutput(
+                together.canvas[one],
+                together.done[one],
+                {name: value[one] for name, value in together.state.items()},
+                Events(**{name: value[one] for name, value in together.events.by_name().items()}),
+            ),
             f"row {row}",
         )
 
@@ -252,7 +259,7 @@ def test_a_step_writes_only_where_it_may_and_never_a_mask_by_commit(seed: int) -
     canvas, editable, state = inputs(step, seed, 3, 8)
     logits = torch.randn(3, 8, MASK + 1, generator=torch.Generator().manual_seed(seed))
     logits[..., MASK] = 20.0  # nothing is likelier than MASK, and still it is never committed
-    after, done, _ = step(logits, canvas, editable, state)
+    after, done, _, _ = step(logits, canvas, editable, state)
     changed = after != canvas
     assert not (changed & ~editable).any()
     if "revoke" not in text and "edit" not in text:

@@ -41,7 +41,7 @@ def stepped(step: Step, seed: int, logits: Tensor | None = None) -> tuple[list[i
         logits = torch.randn(1, LENGTH, MASK + 1, generator=torch.Generator().manual_seed(seed))
     state = step.start(1, LENGTH, generation_length=2 * START, vocab_size=MASK + 1)
     state["window_start"] = state["window_start"] + START
-    after, _, state = step(logits, torch.tensor([canvas]), torch.tensor([editable]), state)
+    after, _, state, _ = step(logits, torch.tensor([canvas]), torch.tensor([editable]), state)
     return [
         place for place, (old, new) in enumerate(zip(canvas, after[0].tolist(), strict=True)) if old != new
     ], state
@@ -104,7 +104,7 @@ def test_a_step_leaves_alone_what_is_given() -> None:
             now = torch.tensor([canvas])
             for _ in range(3):
                 before = now
-                now, done, state = step(seen, now, ~given, state)
+                now, done, state, _ = step(seen, now, ~given, state)
                 assert not ((now != before) & given).any(), text
             said.append((now.tolist(), done.tolist()))
         assert said[0] == said[1], text

@@ -130,5 +130,5 @@ def test_engines_are_limited_too() -> None:
     class Library:
         __version__ = "none"
 
-    engines = tensorrt.Engines(torch.nn.Identity(), Library())
+    engines = tensorrt.Engines(torch.nn.Identity(), Library(), ())
     assert engines.engines.size == compiled.MOST_SHAPES

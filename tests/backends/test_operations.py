@@ -188,6 +188,7 @@ class Builder:
             finite,
             self.carried,
             self.next,
+            {},
             ("",),
             cast(Any, None),
         )
@@ -237,16 +238,12 @@ def inputs(builder: Builder, program: Program, rows: int, length: int, seed: int
 
 
 def assert_same(one: Any, other: Any, about: str) -> None:
-    """Canvas, done and state are equal, NaN to NaN."""
-    assert one[2].keys() == other[2].keys()
-    for name in ("canvas", "done", *one[2]):
-        pair = [
-            result[2][name] if name in result[2] else result[("canvas", "done").index(name)]
-            for result in (one, other)
-        ]
-        torch.testing.assert_close(
-            *pair, rtol=0, atol=0, equal_nan=True, msg=lambda text, name=name: f"{name} of {about}\n{text}"
-        )
+    """Canvas, done, state and events are equal, NaN to NaN."""
+    pair = [
+        {"canvas": result.canvas, "done": result.done, **result.state, **result.events.by_name()}
+        for result in (one, other)
+    ]
+    torch.testing.assert_close(*pair, rtol=0, atol=0, equal_nan=True, msg=lambda text: f"{text}\n{about}")
 
 
 def steps(program: Program, *backends: str) -> list[Any]:
@@ -387,7 +384,7 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     (step,) = steps(program, "eager")
     for seed in range(5):
         logits, canvas, editable, state, params = inputs(builder, program, 4, 8, seed)
-        canvas_after, done, state_after = step(logits, canvas, editable, state, params)
+        canvas_after, done, state_after, _ = step(logits, canvas, editable, state, params)
         for row in (slice(0, 1), slice(2, 4)):
             alone = step(
                 logits[row],
@@ -423,7 +420,7 @@ def test_reads() -> None:
     slow, fast = (step(*given) for step in steps(program, "reference", "eager"))
     assert_same(slow, fast, str(program))
     waiting = (given[1] == MASK) & given[2]
-    assert torch.equal(fast[2]["not_finite"], waiting & ~given[3]["in_1"])
+    assert torch.equal(fast.events.not_finite, waiting & ~given[3]["in_1"])
     assert torch.equal(fast[2]["in_0"], given[3]["in_0"])
     assert fast[2]["in_0"] is not given[3]["in_0"]
     assert fast[2]["out_2"].tolist() == [list(range(5))] * 3
@@ -563,7 +560,7 @@ def test_a_row_on_a_written_table() -> None:
     row = ReferenceRow(cast(Any, Table()), [MASK, MASK], [True, False], {"step": 3}, {}, MASK, VOCABULARY)
     after = run_row(builder.program(), row)
     assert after.state == {"step": 3, "out_0": [0.5, 0.75]}
-    assert (after.canvas, after.done, after.not_finite) == ([MASK, MASK], False, [False, False])
+    assert (after.canvas, after.done, after.events) == ([MASK, MASK], False, {"not_finite": [False, False]})
     assert isinstance(TensorLogitsView(torch.zeros(1, 2, 4), 3).log_probabilities(2), Tensor)
 
 
@@ -631,7 +628,6 @@ def test_start() -> None:
         "generation_length": (torch.int64, (2,)),
         "clusters": (torch.bool, (2, 4)),
         "level": (torch.float32, (2,)),
-        "not_finite": (torch.bool, (2, 4)),
     }
     assert state["generation_length"].tolist() == [4, 4]
     assert step.start(2, 4, generation_length=12)["generation_length"].tolist() == [12, 12]

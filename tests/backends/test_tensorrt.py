@@ -25,7 +25,7 @@ from dsldec import backends
 from dsldec.backends import engine_cache, module_geometry, tensorrt
 from dsldec.backends.module import StepModule
 from dsldec.backends.numerics import FOR_ENGINES
-from dsldec.backends.step import Step, StepState
+from dsldec.backends.step import Step, StepOutput
 from dsldec.policy import Policy
 
 from .policies import random_policy
@@ -107,21 +107,21 @@ def logits(seed: int, rows: int = B, length: int = 8) -> Tensor:
     return torch.randn(rows, length, V, generator=torch.Generator().manual_seed(seed)) * 3
 
 
-def walk(
-    step: Step, steps: int = 3, rows: int = B, length: int = 8
-) -> Iterator[tuple[Tensor, Tensor, StepState]]:
+def walk(step: Step, steps: int = 3, rows: int = B, length: int = 8) -> Iterator[StepOutput]:
     """Some steps one after the other on random logits."""
     canvas, editable = torch.full((rows, length), MASK), torch.ones(rows, length, dtype=torch.bool)
     state = step.start(rows, length, vocab_size=V)
     for seed in range(steps):
-        canvas, done, state = step(logits(seed, rows, length), canvas, editable, state)
-        yield canvas, done, state
+        output = step(logits(seed, rows, length), canvas, editable, state)
+        yield output
+        canvas, state = output.canvas, output.state
 
 
-def assert_alike(one: tuple[Tensor, Tensor, StepState], other: tuple[Tensor, Tensor, StepState]) -> None:
+def assert_alike(one: StepOutput, other: StepOutput) -> None:
     """The same decisions; reals may differ in the last bits."""
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
+    torch.testing.assert_close(one.events.by_name(), other.events.by_name(), rtol=0, atol=0)
     assert one[2].keys() == other[2].keys()
     for name, value in one[2].items():
         values = [value, other[2][name]]

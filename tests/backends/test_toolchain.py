@@ -95,7 +95,7 @@ def test_no_folder_for_temporary_files_is_said(monkeypatch: pytest.MonkeyPatch) 
     monkeypatch.setattr(tempfile, "tempdir", "/nowhere/at/all")
     for what in (
         lambda: toolchain.temporary_folder("this"),
-        lambda: tensorrt.Engines(torch.nn.Identity(), None),
+        lambda: tensorrt.Engines(torch.nn.Identity(), None, ()),
     ):
         with pytest.raises(dsldec.UsageError, match="needs a folder for temporary files") as caught:
             what()

@@ -76,11 +76,12 @@ def step_is_whole(policy: dsldec.Policy) -> None:
         editable = torch.empty(ROWS, POSITIONS, dtype=torch.bool, device=DEVICE)
         state = step.start(ROWS, POSITIONS, DEVICE, vocab_size=VOCABULARY)
         params = on_device(parameter_tensors(step.program, policy.parameters))
-        after, done, following = step(scores, canvas, editable, state, params)
+        after, done, following, events = step(scores, canvas, editable, state, params)
         for name, value, like in (
             ("canvas", after, canvas),
             ("done", done, editable[:, 0]),
             *((n, following[n], state[n]) for n in state),
+            ("not_finite", events.not_finite, editable),
         ):
             found, expected = (value.device, value.shape, value.dtype), (like.device, like.shape, like.dtype)
             assert found == expected, f"`{name}` is {found} and should be {expected}"

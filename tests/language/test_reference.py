@@ -76,7 +76,7 @@ def test_its_policies_run(text: str) -> None:
     step = policy.compile("eager", mask_id=mask)
     logits = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
     state = step.start(2, 6, vocab_size=10)
-    after, _, _ = step(logits, torch.full((2, 6), mask), torch.ones(2, 6, dtype=torch.bool), state)
+    after, _, _, _ = step(logits, torch.full((2, 6), mask), torch.ones(2, 6, dtype=torch.bool), state)
     if not policy.program.phases[0]:
         assert (after != mask).any(1).all()
 

@@ -35,6 +35,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[st
     said = {name: {"dtype": "int64", "shape": [1]} for name in aot.FIRST} | {
         "state": {},
         "params": {},
+        "events": {},
         "policy": {"name": "any"},
     }
     monkeypatch.setattr(aot, "build", build)
@@ -56,10 +57,8 @@ def test_it_says_what_it_built_and_how_to_load_it(built: Built, monkeypatch: pyt
         == f"step.pt2: {built.file.stat().st_size / 1e6:.1f} MB, a step of `threshold` that runs with torch alone"
     )
     assert "  logits    float32[2, 32, 818]" in lines
-    assert (
-        "  state     generation_length int64[2], not_finite bool[2, 32], step int64[2], window_start int64[2]"
-        in lines
-    )
+    assert "  state     generation_length int64[2], step int64[2], window_start int64[2]" in lines
+    assert "  events    not_finite bool[2, 32]" in lines
     assert "  params    block int64[], confidence float32[], eos_id int64[], mask_id int64[]" in lines
     program = lines[lines.index("  import json, torch") :][:4]
     step = aot.load(built.file, mask_id=0)

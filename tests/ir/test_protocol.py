@@ -1,0 +1,140 @@
+"""Does the protocol's table describe every field of every policy's step, and does each backend keep to it?"""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+import torch
+
+import dsldec
+from dsldec.backends.step import DTYPES, Events
+from dsldec.ir import protocol
+from dsldec.ir.nodes import Program
+from dsldec.ir.protocol import EVENTS, FIELDS, PREFIXES, Writer, field_of
+from dsldec.language.words import Extent
+
+from ..backends.policies import random_policy
+
+PACKAGE = Path(dsldec.__file__).parent
+PUBLISHED = sorted((Path(__file__).parent.parent / "published").glob("*.policy"))
+SHAPES = {Extent.ROW: (2,), Extent.POSITION: (2, 8)}
+VOCABULARY = 31
+
+
+def policies() -> Iterator[str | Path]:
+    yield from dsldec.shipped_policies()
+    yield from PUBLISHED
+    yield from (random_policy(seed)[0] for seed in range(150))
+
+
+def test_every_field_of_every_policy_is_in_the_table() -> None:
+    fields, events = set[str](), set[str]()
+    for source in policies():
+        program = dsldec.load(source).program
+        holds(program)
+        fields |= program.carried.keys()
+        events |= program.events.keys()
+    assert fields >= FIELDS.keys(), "no policy has these"
+    assert {prefix for prefix in PREFIXES if any(name.startswith(prefix) for name in fields)} == {*PREFIXES}
+    assert events | {protocol.NOT_FINITE} == EVENTS.keys()
+
+
+def holds(program: Program) -> None:
+    """Kind, extent and writer of each field, and kind and extent of each event, are those of the table."""
+    for name, carried in program.carried.items():
+        field = field_of(name)
+        assert field.kind in (None, carried.kind), name
+        assert field.extent in (None, carried.extent), name
+        assert (field.writer is Writer.STEP) == (name in program.next), name
+        assert carried.distribution == name.startswith(protocol.DISTRIBUTION_PREFIX), name
+    for name, index in program.events.items():
+        assert program.operations[index].kind is EVENTS[name].kind, name
+        assert program.operations[index].extent <= EVENTS[name].extent, name
+
+
+@pytest.mark.parametrize("backend", ["reference", "eager"])
+def test_a_step_gives_the_fields_it_takes_and_the_events_of_its_program(backend: str) -> None:
+    for source in [*dsldec.shipped_policies(), *(random_policy(seed)[0] for seed in range(12))]:
+        step = dsldec.load(source).compile(backend, mask_id=VOCABULARY - 1, eos_id=4)
+        state = step.start(2, 8, vocab_size=VOCABULARY)
+        logits = torch.randn(2, 8, VOCABULARY, generator=torch.Generator().manual_seed(0))
+        canvas, editable = torch.full((2, 8), VOCABULARY - 1), torch.ones(2, 8, dtype=torch.bool)
+        output = step(logits, canvas, editable, state)
+        assert list(output.state) == list(state)
+        for name, value in output.state.items():
+            assert (value.dtype, value.shape) == (state[name].dtype, state[name].shape), name
+        events = output.events.by_name()
+        assert events.keys() == step.program.events.keys() | {protocol.NOT_FINITE}
+        for name, value in events.items():
+            event = EVENTS[name]
+            assert (value.dtype, tuple(value.shape)) == (DTYPES[event.kind], SHAPES[event.extent]), name
+        for name, value in step.no_events(2, 8).by_name().items():
+            assert (value.dtype, value.shape) == (events[name].dtype, events[name].shape), name
+            assert not value.any()
+
+
+def test_the_events_have_the_names_of_the_table() -> None:
+    assert list(EVENTS) == list(Events._fields)
+
+
+def test_what_a_name_from_the_policy_may_be() -> None:
+    assert field_of(protocol.state_field("step")) is PREFIXES[protocol.STATE_PREFIX]
+    assert field_of(protocol.before_field(3)) is PREFIXES[protocol.BEFORE_PREFIX]
+    assert field_of(protocol.distribution_field("keep")) is PREFIXES[protocol.DISTRIBUTION_PREFIX]
+    assert field_of(protocol.visits_field("wide")) is PREFIXES[protocol.VISITS_PREFIX]
+    for name in ("ran", "state_", "before", protocol.NOT_FINITE):
+        with pytest.raises(KeyError):
+            field_of(name)
+
+
+@pytest.mark.parametrize("package", ["ir", "backends"])
+def test_no_field_is_named_outside_the_table(package: str) -> None:
+    """By a string in the place of a key: the constants of the table are for that."""
+    names = {*FIELDS, *EVENTS}
+    for file in sorted((PACKAGE / package).glob("*.py")):
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+            for key in keys(node):
+                assert not (isinstance(key, ast.Constant) and key.value in names), f"{file.name}:{key.lineno}"
+
+
+def keys(node: ast.AST) -> list[ast.expr]:
+    """What a node looks up: an index, the left of `in` or `==`, the first argument of `state` and its like."""
+    match node:
+        case ast.Subscript():
+            return [node.slice]
+        case ast.Compare():
+            return [node.left, *node.comparators]
+        case ast.Call(func=ast.Attribute(attr="state" | "kept_at_positions" | "get")):
+            return node.args[:1]
+    return []
+
+
+DOCS = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
+
+
+def test_the_page_says_what_the_table_says(request: pytest.FixtureRequest) -> None:
+    """`pytest --accept` writes the tables of the page anew."""
+    text = DOCS.read_text(encoding="utf-8")
+    state = [("field", "kind", "one per", "set by", "meaning")]
+    for name, field in (*FIELDS.items(), *((f"{prefix}…", field) for prefix, field in PREFIXES.items())):
+        extent = "of the policy" if field.extent is None else field.extent.name.lower()
+        kind = "of the policy" if field.kind is None else str(field.kind)
+        state.append((f"`{name}`", kind, extent, str(field.writer), field.meaning))
+    events = [("event", "kind", "one per", "meaning")]
+    for name, event in EVENTS.items():
+        events.append((f"`{name}`", str(event.kind), event.extent.name.lower(), event.meaning))
+    found = with_table(with_table(text, "state", state), "events", events)
+    if request.config.getoption("--accept"):
+        DOCS.write_text(found, encoding="utf-8")
+    assert found == DOCS.read_text(encoding="utf-8"), "`pytest --accept` writes the tables anew"
+
+
+def with_table(text: str, name: str, rows: list[tuple[str, ...]]) -> str:
+    """The page with these rows after the comment of that name."""
+    before, behind = text.split(f"<!-- {name} -->\n")
+    _, after = behind.split("<!-- end -->", 1)
+    lines = ["| " + " | ".join(row) + " |\n" for row in (rows[0], ("---",) * len(rows[0]), *rows[1:])]
+    return f"{before}<!-- {name} -->\n{''.join(lines)}<!-- end -->{after}"
