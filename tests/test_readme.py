@@ -14,6 +14,7 @@ import torch
 import transformers
 
 import dsldec
+from dsldec import packages
 from dsldec.backends import aot
 from dsldec.cli import main
 from dsldec.models.tasks import TASKS
@@ -85,7 +86,7 @@ def test_the_python_without_dsldec(built: Built, monkeypatch: pytest.MonkeyPatch
         name: torch.zeros(said[name]["shape"], dtype=getattr(torch, said[name]["dtype"]))
         for name in aot.FIRST
     }
-    step = aot.load(built.file, mask_id=0)
+    step = packages.load(built.file, mask_id=0)
     names = inputs | {"state": dict(sorted(step.start(2, 32).items())), "params": dict(step.params)}
     names["editable"] = ~names["editable"]
     monkeypatch.chdir(built.file.parent)
