@@ -28,7 +28,7 @@ LAYERS = (
     ("tools",),
     ("engines",),
     ("runtime", "models"),
-    ("policy",),
+    ("policy", "packages"),
     ("backends",),
     ("ir",),
     ("checks",),

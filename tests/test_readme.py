@@ -22,6 +22,7 @@ import torch
 import transformers
 
 import dsldec
+from dsldec import packages
 from dsldec.backends import aot
 from dsldec.cli import main
 from dsldec.language.fmt import formatted
@@ -165,7 +166,7 @@ def inputs_of(file: Path) -> dict[str, Any]:
         name: torch.zeros(about[name]["shape"], dtype=getattr(torch, about[name]["dtype"]))
         for name in aot.FIRST
     }
-    step = aot.load(file, mask_id=0)
+    step = packages.load(file, mask_id=0)
     names |= {"state": dict(sorted(step.start(2, 32).items())), "params": dict(step.params)}
     names["editable"] = ~names["editable"]
     return names

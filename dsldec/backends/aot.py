@@ -5,7 +5,7 @@ Shapes: B rows, T window positions, V vocabulary. A package is machine code: loa
 trust. It holds for machines of the kind it was built on (their instructions are used), for the torch that
 built it and later ones, and for the one shape it was built for. Not here: the graph (`exported`); whether a
 file is whole (`sealed`) and what it says of itself (`manifest`, `manifest_reader`); where it is put and what is
-said about it (`tools.build`).
+said about it (`tools.build`); loading it with the program of its policy (`dsldec.packages`).
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ import os
 import re
 import warnings
 from collections.abc import Callable, Mapping
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,14 +23,11 @@ import torch
 from torch import Tensor
 from torch.export import ExportedProgram
 
-from .. import checks
 from ..checks.parameters import unfit
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
-from ..ir.lower import lower
 from ..ir.nodes import Program
-from ..resources import version
-from ..source import Source
+from ..renamed import warn_of_former
 from . import compiled, manifest_reader, sealed, toolchain
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, NO_EOS, Sizes, example, example_events, exported
 from .manifest import described, form, machine, shown
@@ -106,20 +104,13 @@ def about(file: str | os.PathLike[str]) -> dict[str, Any]:
     raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot be used: {why}", help=help_))
 
 
-def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = None) -> Step:
-    """A package as a step like any other, for models with these ids; `params` are the values it was built
-    with.
+def step(
+    file: str | os.PathLike[str], said: Mapping[str, Any], program: Program, mask_id: int, eos_id: int | None
+) -> Step:
+    """The step of a package with this manifest, as a step like any other.
 
-    A package is native code that runs with all your rights: load only those from people you trust. Its digest
-    finds damage, and does not tell who built it. Unlike torch alone, this takes state and params in any
-    order, tensors that are not contiguous, and nothing of another shape or dtype. Raises `UsageError` (E0413)
-    for such, for a file that is no such package or was changed, and where this machine, this torch or this
-    dsldec is too far from those that built it.
+    Raises `UsageError` (E0413) where torch cannot load it.
     """
-    said = about(file)
-    _require_machine(said, file)
-    program = _program(said, file)
-    params = _parameters(said, mask_id, eos_id)
     try:
         packaged = torch._inductor.aoti_load_package(os.fspath(file))
     except Exception as error:  # torch's own loader raises what it likes
@@ -128,8 +119,17 @@ def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = Non
         raise UsageError(
             Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)
         ) from error
+    params = _parameters(said, mask_id, eos_id)
     static = {name: said["params"][name]["value"] for name in program.facts.static}
     return Step(program, "aot", mask_id, eos_id, params, _Checked(packaged, said), static)
+
+
+def __getattr__(name: str) -> Any:
+    """`load` under its former name; its module is above the backends, so that only its name is known here."""
+    if name != "load":
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    warn_of_former("dsldec.backends.aot.load", "dsldec.packages.load")
+    return import_module("dsldec.packages").load
 
 
 class _Checked:
@@ -184,7 +184,7 @@ def _parameters(said: Mapping[str, Any], mask_id: int, eos_id: int | None) -> di
     }
 
 
-def _require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
+def require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
     """Raises `UsageError` (E0413) where the package's code would end the process instead of raising.
 
     Torch keeps the functions that a package calls for later releases, and adds some with each.
@@ -234,23 +234,7 @@ def _lacks(built: str, here: str) -> bool:
     return built != here
 
 
-def _program(said: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
-    """The program that this dsldec makes of the package's policy, if it reads and gives what the package
-    does.
-    """
-    checked, _ = checks.check(Source(said["policy"]["text"], os.fspath(file)))
-    program = None if checked is None else lower(checked)
-    if program is None or not _is_step(program, said):
-        message = f"`{os.fspath(file)}` was built by dsldec {said['dsldec']}, and its policy is another step for this one, {version()}"
-        raise UsageError(
-            Diagnostic(
-                "E0413", message, help="build it again, or use it without dsldec: torch alone can run it"
-            )
-        )
-    return program
-
-
-def _is_step(program: Program, said: Mapping[str, Any]) -> bool:
+def is_step(program: Program, said: Mapping[str, Any]) -> bool:
     """Whether a package has the inputs of this program, for its sizes and values."""
     values = {
         name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"]

@@ -65,14 +65,12 @@ def _undoing(revokes: list[syntax.Revoke], resolved: Resolved) -> list[Diagnosti
         if gains := spared(count, resolved.inlinable):
             counted.append(gains)
             continue
-        message = (
-            f"nothing shows that `{count.span.text}` is less than what is gained, so decoding may never end"
-        )
-        label = "as much may be taken back as is written"
+        message = f"nothing shows that `{count.span.text}` is less than the positions gained, so decoding may never end"
+        label = "as many positions may be masked again as are written"
         wrong.append(Diagnostic("E0308", message, revoke.at_most.span, label, HELP))
     if counted and not frozenset.intersection(*counted):
         last, first = revokes[-1], min(counted[0])
-        message = "what one step commits is counted twice: once in it and once in the step after it"
+        message = "the commits of one step are counted twice: in this step and in the next one"
         wrong.append(Diagnostic("E0308", message, last.span, help=f"count the same in all phases: `{first}`"))
     return wrong
 

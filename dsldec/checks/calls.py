@@ -130,7 +130,7 @@ def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
             "E0212",
             f"`{word.name}` has no value yet where drafts are accepted",
             node,
-            "nothing of the step has run",
+            "no statement of the step has run",
         )
     if word.within == "accept" and "accept" not in typing.within:
         help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"

@@ -26,10 +26,10 @@ BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 # sort, or the likeliest ids, count as one.
 PASSES = 2
 ASSUMPTIONS_OF_DRAFTS = (
-    "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
-    "a cache of the model's is none, or the same with drafts and without",
+    "the logits of a row do not depend on the other rows of its forward (with `sequential`, each row is forwarded alone)",
+    "a KV cache of the model is the same with drafts and without",
 )
-ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops with an error",)
+ASSUMPTIONS = ("the denoiser's logits are finite; a row with other logits stops with an error",)
 
 
 @dataclass(frozen=True, slots=True)
@@ -175,9 +175,9 @@ def _exact(resolved: Resolved) -> bool:
 def _lossless(drafts: int | str | None, exact: bool, deterministic: bool) -> str:
     """The sense in which the output is exact, in words."""
     if drafts in (None, 1):
-        return "nothing is drafted: every step is one of this policy's own"
+        return "the policy drafts nothing: every step is its own"
     if not exact:
-        return "no: what `accept` lets pass may differ from what the policy writes without drafts"
+        return "no: accepted drafts may differ from what the policy writes without drafts"
     same = "" if deterministic else " with the same seed"
     return f"token for token what the policy writes without drafts{same}"
 
@@ -239,6 +239,13 @@ def _kept_ids(resolved: Resolved) -> tuple[int | str, ...]:
     given = [next((k.value for k in call.keywords if k.identifier.text == "keep"), None) for call in calls]
     sizes = [_size(value) for value in given]
     return tuple(dict.fromkeys(KEPT_IDS if size is None else size for size in sizes))
+
+
+def _passes(resolved: Resolved, draw: str) -> int:
+    """Loops over the vocabulary; `kl` makes one for each number of stored ids."""
+    words = [name for name in _words(resolved) if name in WORDS]
+    times = {name: len(_kept_ids(resolved)) if name == "kl" else 1 for name in words}
+    return PASSES + DRAWS[draw].passes + sum(WORDS[name].passes * n for name, n in times.items())
 
 
 def _bytes(resolved: Resolved) -> int:

@@ -44,7 +44,7 @@ def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
         if phase.visits is not None:
             expect(typing, phase.visits, VISITS, "a bound on visits is an int")
         if phase.condition is not None:
-            expect_condition(typing, phase.condition, "a phase is entered or not, row by row")
+            expect_condition(typing, phase.condition, "each row enters a phase or does not")
         _require_no_head(typing, phase)
     if policy.phases:
         _require_only_head(typing, policy)
@@ -86,9 +86,9 @@ def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
         help_ = "move this line to the top of the policy"
         typing.wrong("E0302", "the window comes first", windows[0], help=help_)
     for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
-        typing.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
+        typing.wrong("E0302", "a policy has one `draw`", draw, help="delete this line")
     for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
-        typing.wrong("E0302", "a policy drafts in one way", lookahead, help="delete this line")
+        typing.wrong("E0302", "a policy has one `lookahead`", lookahead, help="delete this line")
 
 
 def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:
@@ -103,14 +103,14 @@ def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:
 def _require_no_head(typing: Inference, phase: syntax.Phase) -> None:
     for statement in phase.statements:
         if isinstance(statement, HEAD):
-            message = f"`{statement.span.text.split()[0]}` is said of the whole policy"
+            message = f"`{statement.span.text.split()[0]}` applies to the whole policy"
             typing.wrong("E0303", message, statement, help="move this line above the first phase")
 
 
 def _require_only_head(typing: Inference, policy: syntax.PolicyDefinition) -> None:
     for statement in policy.statements:
         if not isinstance(statement, (*HEAD, syntax.Let)):
-            message = f"`{statement.span.text.split()[0]}` belongs to a phase: this policy has some"
+            message = f"`{statement.span.text.split()[0]}` belongs in a phase, and this policy has phases"
             typing.wrong("E0303", message, statement, help="move this line into a phase")
 
 

@@ -67,7 +67,7 @@ def same_unit(typing: Inference, left: syntax.Expression, right: syntax.Expressi
         return True
     first, second = sorted(kinds, key=[Kind.PROB, Kind.NATS, Kind.LOGIT].index)
     message = f"`{left.span.text}` is in {kinds[0]}, `{right.span.text}` in {kinds[1]}"
-    typing.wrong("E0205", message, at, "two scales meet", CONVERSIONS[first, second])
+    typing.wrong("E0205", message, at, "their units differ", CONVERSIONS[first, second])
     return False
 
 

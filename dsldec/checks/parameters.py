@@ -79,4 +79,4 @@ def _unfit_table(value: object) -> str:
     if not value:
         return "an empty table: it has a number for each id"
     wrong = ((at, problem) for at, one in enumerate(value) if (problem := unfit(Kind.REAL, one)))
-    return next((f"a table of which one is {problem}: that of id {at}" for at, problem in wrong), "")
+    return next((f"a table whose entry for id {at} is {problem}" for at, problem in wrong), "")

@@ -29,7 +29,7 @@ def _else_in_a_circle(phases: Mapping[str, syntax.Phase]) -> list[Diagnostic]:
     if circle is None:
         return []
     names = ", ".join(f"`{name}`" for name in circle)
-    message = f"{names} send a row round in a circle"
+    message = f"the `else` of {names} leads round in a circle"
     help_ = "let one of them have no bound and no condition"
     return [Diagnostic("E0304", message, phases[circle[0]].identifier.span, help=help_)]
 
@@ -69,11 +69,11 @@ def _header(phase: syntax.Phase) -> list[Diagnostic]:
     limited = phase.visits is not None or phase.condition is not None
     if limited and phase.otherwise is None:
         what = (
-            "may not be entered any more"
+            "may have no visit left"
             if phase.visits is not None
             else "is not entered where its condition fails"
         )
-        message = f"`{phase.identifier.text}` {what}, and nothing says what comes instead"
+        message = f"`{phase.identifier.text}` {what}, and no `else` names the phase to enter instead"
         return [Diagnostic("E0304", message, phase.identifier.span, help="add `else PHASE` before the `:`")]
     if phase.otherwise is not None and not limited:
         message = f"`{phase.identifier.text}` is always entered: its `else` is never taken"
@@ -180,5 +180,5 @@ def _may_end_early(finish: syntax.Finish, resolved: Resolved) -> Diagnostic:
     ):
         condition += f" and ({finish.condition.span.text})"
     message = "a row may end here with masks left in its text"
-    label = "only what follows the end of the text may stay masked"
+    label = "only positions after the end of the text may stay masked"
     return Diagnostic("E0306", message, finish.span, label, f"write `finish when {condition}`")

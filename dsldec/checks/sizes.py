@@ -26,7 +26,7 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
         if expression.value > most:
             typing.wrong(
                 "E0211",
-                f"`{expression.span.text}` is more than the step is compiled for",
+                f"`{expression.span.text}` is larger than the step is compiled for",
                 expression,
                 help=f"at most {most}",
             )
@@ -44,12 +44,12 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
         help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
         typing.wrong(
             "E0211",
-            f"`{name}` sizes the step, and nothing says how large it gets",
+            f"`{name}` sizes the step, and has no upper bound",
             expression,
             help=help_,
         )
     elif binding.range.last.value > most:
-        message = f"`{binding.identifier.text}` may be more than the step is compiled for"
+        message = f"`{binding.identifier.text}` may be larger than the step is compiled for"
         typing.wrong("E0211", message, expression, help=f"let its range end at {most} or before")
 
 

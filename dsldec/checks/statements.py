@@ -68,7 +68,7 @@ def _statement(
 
 def _when(typing: Inference, condition: syntax.Expression | None) -> None:
     if condition is not None:
-        expect_condition(typing, condition, "a row does it or not")
+        expect_condition(typing, condition, "each row does this or does not")
 
 
 def _commit(typing: Inference, commit: syntax.Commit) -> None:

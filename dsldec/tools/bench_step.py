@@ -243,6 +243,8 @@ def _step(policy: Policy, backend: str, inputs: _Inputs) -> Step:
 
 
 def _aot(policy: Policy, inputs: _Inputs, file: Path) -> Step:
+    from ..packages import load
+
     aot: Any = importlib.import_module("dsldec.backends.aot")
     exported: Any = importlib.import_module("dsldec.backends.exported")
     logits = inputs.logits
@@ -252,5 +254,4 @@ def _aot(policy: Policy, inputs: _Inputs, file: Path) -> Step:
         exported.Sizes(*logits.shape, logits.dtype, logits.device.type),
         file,
     )
-    step: Step = aot.load(file, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
-    return step
+    return load(file, mask_id=inputs.mask_id, eos_id=inputs.eos_id)

@@ -18,6 +18,7 @@ import torch
 from torch import Tensor
 
 import dsldec
+from dsldec import packages
 from dsldec.backends import aot, manifest, sealed, toolchain
 from dsldec.backends.exported import Sizes
 from dsldec.backends.step import Events, Step, StepOutput
@@ -86,7 +87,7 @@ def assert_alike(
 
 def loaded(built: Built, policy: Policy, **ids: int) -> tuple[Step, Step]:
     """The package as a step with a policy's parameter values, and the policy's own eager step."""
-    eager, step = policy.compile("eager", **ids), aot.load(built.file, **ids)
+    eager, step = policy.compile("eager", **ids), packages.load(built.file, **ids)
     return eager, Step(
         step.program,
         step.backend,
@@ -125,7 +126,7 @@ def test_a_package_equals_eager_under_any_parameters(built: Built) -> None:
 def test_a_package_equals_eager_for_any_model(broad: tuple[Policy, Path], ids: dict[str, int]) -> None:
     policy, file = broad
     events = assert_alike(
-        policy.compile("eager", **ids), aot.load(file, **ids), (B, T, V), dtype=torch.bfloat16
+        policy.compile("eager", **ids), packages.load(file, **ids), (B, T, V), dtype=torch.bfloat16
     )
     assert {int(phase) for each in events if each.phase is not None for phase in each.phase} == {0, 1}
 
@@ -137,7 +138,7 @@ def test_the_end_of_text_is_an_input(broad: tuple[Policy, Path]) -> None:
     logits = torch.zeros(B, T, V, dtype=torch.bfloat16)
     done = []
     for eos_id in (3, None):
-        step = aot.load(file, mask_id=0, eos_id=eos_id)
+        step = packages.load(file, mask_id=0, eos_id=eos_id)
         state = step.start(B, T) | {"phase": torch.ones(B, dtype=torch.int64)}
         done.append(step(logits, canvas, torch.ones(B, T, dtype=torch.bool), state)[1].tolist())
     assert done == [[True] * B, [False] * B]
@@ -147,7 +148,7 @@ def test_decoding_with_a_package_is_decoding(built: Built) -> None:
     denoiser = dsldec.from_pretrained()
     prompt = "What is 14+18?"
     decoded = dsldec.decode(denoiser, [prompt] * 2, "threshold", gen_length=64, stop_at_eos=False)
-    step = aot.load(built.file, mask_id=denoiser.mask_id, eos_id=denoiser.eos_id)
+    step = packages.load(built.file, mask_id=denoiser.mask_id, eos_id=denoiser.eos_id)
     begin = len(denoiser.encode(prompt))
     ids = torch.tensor([denoiser.encode(prompt) + [denoiser.mask_id] * 64] * 2)
     state = step.start(2, 32, generation_length=64)
@@ -259,7 +260,7 @@ def call(step: Step, **other: Tensor | dict[str, Tensor]) -> StepOutput:
 
 
 def test_names_in_any_order_and_slices_are_taken(built: Built) -> None:
-    step = aot.load(built.file, mask_id=1)
+    step = packages.load(built.file, mask_id=1)
     wanted = call(step)[0]
     backwards = {
         name: dict(reversed(list(values.items())))
@@ -290,7 +291,7 @@ def test_names_in_any_order_and_slices_are_taken(built: Built) -> None:
 )
 def test_what_a_package_was_not_built_for_is_said(built: Built, other: dict[str, Tensor], says: str) -> None:
     with pytest.raises(dsldec.UsageError) as caught:
-        call(aot.load(built.file, mask_id=1), **other)
+        call(packages.load(built.file, mask_id=1), **other)
     assert caught.value.diagnostic.code == "E0413"
     assert says in str(caught.value)
 
@@ -306,7 +307,7 @@ def test_a_file_that_is_no_package_is_said(built: Built, tmp_path: Path) -> None
         (tmp_path / "none.pt2", "no such file"),
     ):
         with pytest.raises(dsldec.UsageError, match=says) as caught:
-            aot.load(file, mask_id=1)
+            packages.load(file, mask_id=1)
         assert caught.value.diagnostic.code == "E0413"
 
 
@@ -333,7 +334,7 @@ def test_a_package_of_another_time_is_said(built: Built, tmp_path: Path, change,
         archive.writestr("step/data/aotinductor/model/x.wrapper.so", "")
     sealed.seal(changed)
     with pytest.raises(dsldec.UsageError) as caught:
-        aot.load(changed, mask_id=1)
+        packages.load(changed, mask_id=1)
     assert caught.value.diagnostic.code == "E0413"
     assert says in str(caught.value)
 
@@ -379,7 +380,7 @@ def test_every_shipped_policy_as_a_package(name: str, dtype: torch.dtype, tmp_pa
     policy = dsldec.load(name, block=16)
     aot.build(policy.program, policy.parameters, Sizes(2, 16, 64, dtype), tmp_path / "step.pt2")
     ids = {"mask_id": 63, "eos_id": 4}
-    step = aot.load(tmp_path / "step.pt2", **ids)
+    step = packages.load(tmp_path / "step.pt2", **ids)
     assert_alike(policy.compile("eager", **ids), step, (2, 16, 64), dtype=dtype)
     assert_alike(policy.compile("inductor", **ids), step, (2, 16, 64), dtype=dtype)
 

@@ -18,6 +18,7 @@ import pytest
 import torch
 
 import dsldec
+from dsldec import packages
 from dsldec.backends import aot, sealed
 
 from ..conftest import Built
@@ -54,7 +55,7 @@ def refusal(file: Path, read: Callable[[Path], object]) -> str:
 
 
 def refused_by_both(file: Path) -> str:
-    said = {refusal(file, aot.about), refusal(file, lambda file: aot.load(file, mask_id=1))}
+    said = {refusal(file, aot.about), refusal(file, lambda file: packages.load(file, mask_id=1))}
     assert len(said) == 1
     return said.pop()
 
@@ -64,10 +65,10 @@ def refused_by_both(file: Path) -> str:
 EACH = """
 import sys
 import dsldec
-from dsldec.backends import aot
+from dsldec import packages
 for file in sys.argv[1:]:
     try:
-        aot.load(file, mask_id=1)
+        packages.load(file, mask_id=1)
         print("loaded", flush=True)
     except dsldec.UsageError as error:
         print(error.diagnostic.code, error.diagnostic.message, flush=True)
@@ -264,7 +265,7 @@ def test_no_entry_of_a_wrong_type_raises_anything_else(built: Built, tmp_path: P
         for value in (KeyError, WRONG[count % len(WRONG)], WRONG[(count * 5 + 3) % len(WRONG)]):
             file = changed(built, tmp_path / "changed.pt2", alter(path, value))
             with contextlib.suppress(dsldec.UsageError):  # and nothing else
-                aot._program(aot.about(file), file)  # all of `load` but torch's own part
+                packages._program(aot.about(file), file)  # all of `load` but torch's own part
                 taken.append(path)
     assert len(taken) < len(paths)
 
@@ -310,7 +311,7 @@ def test_what_no_longer_fits_is_said(
     built: Built, tmp_path: Path, change: Callable[[Said], object], says: str
 ) -> None:
     file = changed(built, tmp_path / "changed.pt2", change)
-    assert says in refusal(file, lambda file: aot.load(file, mask_id=1))
+    assert says in refusal(file, lambda file: packages.load(file, mask_id=1))
 
 
 def test_entries_that_nobody_knows_are_left_alone(built: Built, tmp_path: Path) -> None:

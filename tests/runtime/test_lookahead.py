@@ -283,8 +283,8 @@ def test_facts_say_what_is_lossless() -> None:
     )
     assert exact.lossless == "token for token what the policy writes without drafts"
     assert lenient.lossless.startswith("no: ")
-    assert plain.lossless.startswith("nothing is drafted")
-    assert any("in the way `sequential`" in assumed for assumed in exact.assumptions)
+    assert plain.lossless.startswith("the policy drafts nothing")
+    assert any("with `sequential`" in assumed for assumed in exact.assumptions)
     assert plain.assumptions == lenient.assumptions
     assert dsldec.load("freedave", drafts=7).facts.rows_per_forward({"drafts": 7}) == 7
 

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 import torch
 
+from dsldec import packages
 from dsldec.backends import aot
 from dsldec.backends.exported import Sizes
 from dsldec.cli import main
@@ -61,7 +62,7 @@ def test_it_says_what_it_built_and_how_to_load_it(built: Built, monkeypatch: pyt
     assert "  events    not_finite bool[2, 32]" in lines
     assert "  params    block int64[], confidence float32[], eos_id int64[], mask_id int64[]" in lines
     program = lines[lines.index("  import json, torch") :][:4]
-    step = aot.load(built.file, mask_id=0)
+    step = packages.load(built.file, mask_id=0)
     names: dict[str, Any] = {
         "logits": torch.zeros(2, 32, 818), "canvas": torch.zeros(2, 32, dtype=torch.int64), "editable": torch.ones(2, 32, dtype=torch.bool),
         "state": dict(sorted(step.start(2, 32).items())), "params": dict(step.params),

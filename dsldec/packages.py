@@ -1,0 +1,46 @@
+"""How does a built package become a step again?
+
+The policy's text in it is checked and lowered anew, and the package must be the step of this program.
+
+Not here: the package's machine code and manifest (`backends.aot`), how a package is built (`tools.build`).
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from typing import Any
+
+from . import checks
+from .backends import aot
+from .backends.step import Step
+from .diagnostics import Diagnostic, UsageError
+from .ir.lower import lower
+from .ir.nodes import Program
+from .resources import version
+from .source import Source
+
+
+def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = None) -> Step:
+    """The step of a package, for models with these ids; its parameters have the values it was built with.
+
+    A package is native code that runs with all your rights: load only packages from people you trust. Its
+    digest finds damage, and does not tell who built it. Unlike a package in torch alone, the step takes state
+    and parameters in any order and tensors that are not contiguous, and refuses other shapes and dtypes.
+    Raises `UsageError` (E0413) for these, for a file that is no package or was changed, and where this
+    machine, this torch or this dsldec cannot run the package.
+    """
+    said = aot.about(file)
+    aot.require_machine(said, file)
+    return aot.step(file, said, _program(said, file), mask_id, eos_id)
+
+
+def _program(said: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
+    """The program of the package's policy, if this dsldec makes the program that the package was built from."""
+    checked, _ = checks.check(Source(said["policy"]["text"], os.fspath(file)))
+    program = None if checked is None else lower(checked)
+    if program is None or not aot.is_step(program, said):
+        message = f"`{os.fspath(file)}` was built by dsldec {said['dsldec']}, and its policy is another step for this one, {version()}"
+        help_ = "build it again, or use it without dsldec: torch alone can run it"
+        raise UsageError(Diagnostic("E0413", message, help=help_))
+    return program
