@@ -54,7 +54,7 @@ README = PAGES["README.md"]
 PROGRAMS = ("make", "dsldec", "transformers")
 # Of these only the options are checked: the first is built once for all tests, the others take minutes.
 NOT_RUN = ("build", "bench", "evaluate")
-WIDTH, README_LINES = 110, 120
+WIDTH, README_WIDTH, README_LINES = 120, 110, 120
 
 
 def blocks(page: str) -> list[tuple[str, str]]:
@@ -95,8 +95,9 @@ def test_the_readme_is_two_screens() -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_lines_are_short(name: str) -> None:
+    width = README_WIDTH if name == "README.md" else WIDTH
     long = [
-        line for line in PAGES[name].splitlines() if len(line) > WIDTH and not line.startswith(("|", "!["))
+        line for line in PAGES[name].splitlines() if len(line) > width and not line.startswith(("|", "!["))
     ]
     assert long == []
 
