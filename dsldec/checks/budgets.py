@@ -65,16 +65,16 @@ def _undoing(revokes: list[tuple[syntax.Revoke, frozenset[str]]]) -> list[Diagno
     wrong = []
     for revoke, gains in revokes:
         if not gains and revoke.at_most is not None:
-            message = f"nothing shows that `{revoke.at_most.count.span.text}` is less than what is gained, so decoding may never end"
+            message = f"it is not proved that `{revoke.at_most.count.span.text}` is less than the number of new tokens, so decoding may never end"
             wrong.append(
                 Diagnostic(
-                    "E0308", message, revoke.at_most.span, "as much may be taken back as is written", HELP
+                    "E0308", message, revoke.at_most.span, "a step may undo as much as it writes", HELP
                 )
             )
     counted = [gains for _, gains in revokes if gains]
     if counted and not frozenset.intersection(*counted):
         last, first = revokes[-1][0], min(counted[0])
-        message = "what one step commits is counted twice: once in it and once in the step after it"
+        message = "the commits of one step count twice: in that step and in the next one"
         wrong.append(Diagnostic("E0308", message, last.span, help=f"count the same in all phases: `{first}`"))
     return wrong
 

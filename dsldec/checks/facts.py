@@ -24,8 +24,8 @@ RANDOM_WORDS = frozenset({"sample", "chance"})
 # likeliest ids, count as one.
 PASSES, PASSES_OF_DRAW, PASSES_OF_KL = 2, {"gumbel": 2, "nucleus": 8}, 1
 ASSUMPTIONS_OF_DRAFTS = (
-    "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
-    "a cache of the model's is none, or the same with drafts and without",
+    "a row has the same logits alone and in a batch (with `verify_rows` `sequential` it is forwarded alone)",
+    "the model uses no cache, or the same cache with and without drafts",
 )
 ASSUMPTIONS = ("the denoiser's logits are finite; a row where they are not stops with an error",)
 
@@ -175,11 +175,11 @@ def _exact(found: Resolved) -> bool:
 def _lossless(found: Resolved, deterministic: bool) -> str:
     """With respect to what the output is exact, in words."""
     if _drafts(found) in (None, 1):
-        return "nothing is drafted: every step is one of this policy's own"
+        return "no drafts: every step is a step of this policy"
     if not _exact(found):
-        return "no: what `accept` lets pass may differ from what the policy writes without drafts"
+        return "no: tokens that `accept` accepts may differ from the policy's tokens without drafts"
     same = "" if deterministic else " with the same seed"
-    return f"token for token what the policy writes without drafts{same}"
+    return f"the same tokens as the policy without drafts{same}"
 
 
 def _guided_by(found: Resolved) -> syntax.Expression | None:

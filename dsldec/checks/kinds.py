@@ -144,7 +144,7 @@ class Typing:
             help_ = f"write `any({expression.span.text})`"
             return self.wrong(
                 "E0207",
-                f"`{expression.span.text}` is a mask where one yes or no for the row is needed",
+                f"`{expression.span.text}` is a mask where one bool for the row is needed",
                 expression,
                 why,
                 help_,
@@ -181,7 +181,7 @@ class Typing:
             if given.kind is Kind.MASK and wanted.kind is Kind.BOOL:
                 return self.wrong(
                     "E0207",
-                    f"`{text}` is a mask where one yes or no for the row is needed",
+                    f"`{text}` is a mask where one bool for the row is needed",
                     expression,
                     why,
                     f"write `any({text})`",
@@ -267,8 +267,8 @@ class Typing:
     def _no_value(self, node: syntax.Expression, name: str) -> Type:
         for statement, shapes in SHAPES.items():
             if name in shapes:
-                help_ = f"it stands after `{statement}`: `{statement} {node.span.text}`"
-                return self.wrong("E0204", f"`{node.span.text}` is no value", node, help=help_)
+                help_ = f"write it after `{statement}`: `{statement} {node.span.text}`"
+                return self.wrong("E0204", f"`{node.span.text}` is not a value", node, help=help_)
         return UNKNOWN
 
     def _within(self, word: Word, node: syntax.Node) -> Type:
@@ -277,10 +277,10 @@ class Typing:
                 "E0212",
                 f"`{word.name}` has no value yet where drafts are accepted",
                 node,
-                "nothing of the step has run",
+                "the step has not run yet",
             )
         if word.within == "accept" and "accept" not in self.within:
-            help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"
+            help_ = "for example `lookahead 4 accept p(draft) >= 0.9`"
             return self.wrong("E0209", f"`{word.name}` has no meaning outside `accept`", node, help=help_)
         if word.within is not None and word.within not in self.within:
             help_ = f"write `{word.within}(masked, by=conf, while=...)` and use `{word.name}` there"
@@ -345,7 +345,7 @@ class Typing:
             if expression.value > most:
                 self.wrong(
                     "E0211",
-                    f"`{expression.span.text}` is more than the step is compiled for",
+                    f"`{expression.span.text}` exceeds the limit of a compiled step",
                     expression,
                     help=f"at most {most}",
                 )
@@ -354,7 +354,7 @@ class Typing:
             help_ = f"make it a parameter: `size: int = 8 in 1..{most}`"
             self.wrong(
                 "E0211",
-                f"`{expression.span.text}` sizes the step, and must be one number or one parameter",
+                f"`{expression.span.text}` sets a size of the step, and must be one number or one parameter",
                 expression,
                 help=help_,
             )
@@ -363,12 +363,12 @@ class Typing:
             help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
             self.wrong(
                 "E0211",
-                f"`{name}` sizes the step, and nothing says how large it gets",
+                f"`{name}` sets a size of the step, and has no upper bound",
                 expression,
                 help=help_,
             )
         elif meaning.range.last.value > most:
-            message = f"`{meaning.identifier.text}` may be more than the step is compiled for"
+            message = f"`{meaning.identifier.text}` may exceed the limit of a compiled step"
             self.wrong("E0211", message, expression, help=f"let its range end at {most} or before")
 
     def _spread(self, word: Word, argument: Type) -> Type:
@@ -386,21 +386,21 @@ class Typing:
                 else ""
             )
             if isinstance(part, syntax.Name) and isinstance(self.found.bindings.get(part), syntax.Let):
-                help_ = f"write out what `{name}` stands for, or keep it in a state"
+                help_ = f"write the value of `{name}` in full, or store it in a state"
                 return self.wrong(
                     "E0212",
-                    f"`{name}` has a value only later in the step",
+                    f"`{name}` gets its value only later in the step",
                     part,
-                    "`before(x)` is x as a step begins",
+                    "`before(x)` is the value of x at the start of a step",
                     help_,
                 )
             if name in NOT_BEFORE and part not in self.found.bindings:
-                help_ = f"keep it in a state: `set last = {name}`"
+                help_ = f"store it in a state: `set last = {name}`"
                 return self.wrong(
                     "E0212",
-                    f"`{name}` has no value as a step begins",
+                    f"`{name}` has no value at the start of a step",
                     part,
-                    "`before(x)` is x as a step begins",
+                    "`before(x)` is the value of x at the start of a step",
                     help_,
                 )
         # An int cannot say that it has no value yet.
@@ -493,7 +493,7 @@ class Typing:
             return True
         first, second = sorted(kinds, key=[Kind.PROB, Kind.NATS, Kind.LOGIT].index)
         message = f"`{left.span.text}` is in {kinds[0]}, `{right.span.text}` in {kinds[1]}"
-        self.wrong("E0205", message, at, "two scales meet", CONVERSIONS[first, second])
+        self.wrong("E0205", message, at, "the two scales differ", CONVERSIONS[first, second])
         return False
 
     def _arithmetic(self, expression: syntax.Arithmetic) -> Type:
@@ -547,7 +547,7 @@ class Typing:
                 "E0204",
                 "ids have no order",
                 expression,
-                "one id is not more than another",
+                "one id is not greater than another",
                 "compare them by `==` or `!=`",
             )
         return None

@@ -39,7 +39,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     first, last = parameter.range.first.value, parameter.range.last.value
     if not first <= last:
         return Diagnostic(
-            "E0208", "this range holds nothing", parameter.range.span, help="write the smaller end first"
+            "E0208", "this range is empty", parameter.range.span, help="write the smaller end first"
         )
     if not first <= parameter.default.value <= last:
         message = f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`"
@@ -73,10 +73,10 @@ def unfit(kind: Kind, value: object) -> str:
 def _unfit_table(value: object) -> str:
     """A table is a number for each id, in their order; a number alone stands for all ids."""
     if isinstance(value, list | tuple) and len(value) > MOST_NUMBERS:
-        return f"longer than a table may be, {MOST_NUMBERS:,} numbers"
+        return f"longer than the limit of {MOST_NUMBERS:,} numbers"
     if not isinstance(value, tuple):
         return "not a list of numbers, one for each id"
     if not value:
         return "an empty table: it has a number for each id"
     wrong = ((at, problem) for at, one in enumerate(value) if (problem := unfit(Kind.REAL, one)))
-    return next((f"a table of which one is {problem}: that of id {at}" for at, problem in wrong), "")
+    return next((f"a table in which the number of id {at} is {problem}" for at, problem in wrong), "")

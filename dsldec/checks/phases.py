@@ -22,11 +22,11 @@ def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     circle = _circle(found.phases)
     if circle is not None:
         names = ", ".join(f"`{name}`" for name in circle)
-        help_ = "let one of them have no bound and no condition"
+        help_ = "remove the bound and the condition of one of them"
         wrong.append(
             Diagnostic(
                 "E0304",
-                f"{names} send a row round in a circle",
+                f"{names} lead a row in a circle",
                 found.phases[circle[0]].identifier.span,
                 help=help_,
             )
@@ -35,7 +35,7 @@ def check(found: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     for phase in policy.phases:
         if phase.identifier.text not in reached:
             message = f"no step ever enters the phase `{phase.identifier.text}`"
-            help_ = f"lead there: `next {phase.identifier.text} when ...`, or delete it"
+            help_ = f"add `next {phase.identifier.text} when ...`, or delete the phase"
             wrong.append(Diagnostic("E0305", message, phase.identifier.span, help=help_))
     return found, wrong + _finishes(found) + _never_taken(found)
 
@@ -59,11 +59,11 @@ def _header(phase: syntax.Phase) -> list[Diagnostic]:
     limited = phase.visits is not None or phase.condition is not None
     if limited and phase.otherwise is None:
         what = (
-            "may not be entered any more"
+            "may have no visits left"
             if phase.visits is not None
             else "is not entered where its condition fails"
         )
-        message = f"`{phase.identifier.text}` {what}, and nothing says what comes instead"
+        message = f"`{phase.identifier.text}` {what}, and no `else` names another phase"
         return [Diagnostic("E0304", message, phase.identifier.span, help="add `else PHASE` before the `:`")]
     if phase.otherwise is not None and not limited:
         message = f"`{phase.identifier.text}` is always entered: its `else` is never taken"
@@ -117,8 +117,8 @@ def _never_taken(found: Resolved) -> list[Diagnostic]:
                 and not stays
                 and _only_when_full(statement.condition, found)
             ):
-                message = "a full window moves on to the next one, and this is never taken"
-                help_ = "to go on with a full window, write `stay at most N` above this line"
+                message = "a full window moves on to the next one, so this is never taken"
+                help_ = "to continue with a full window, write `stay at most N` above this line"
                 wrong.append(Diagnostic("W0302", message, statement.span, help=help_))
     return wrong
 

@@ -216,11 +216,11 @@ def _visits_without_a_value(found: Resolved) -> list[Diagnostic]:
             found.type_of(stay.count).kind is not Kind.UNKNOWN
             and constant_value(stay.count, found.inlinable, defaults(found.policy)) is None
         ):
-            help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
+            help_ = "use only numbers, parameters, `window_length` and `generation_length`"
             wrong.append(
                 Diagnostic(
                     "E0307",
-                    "how often a window stays must be known before anything runs",
+                    "how often a window stays must be known before decoding starts",
                     stay.count.span,
                     help=help_,
                 )
@@ -230,11 +230,11 @@ def _visits_without_a_value(found: Resolved) -> list[Diagnostic]:
         if phase.visits is None or type_ is None or type_.kind is Kind.UNKNOWN:
             continue
         if constant_value(phase.visits, found.inlinable, defaults(found.policy)) is None:
-            help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
+            help_ = "use only numbers, parameters, `window_length` and `generation_length`"
             wrong.append(
                 Diagnostic(
                     "E0307",
-                    "a bound on visits must be known before anything runs",
+                    "a bound on visits must be known before decoding starts",
                     phase.visits.span,
                     help=help_,
                 )
@@ -249,7 +249,7 @@ def _circles(found: Resolved, phases: Iterable[PhaseProgress]) -> list[Diagnosti
     if circle is None:
         return []
     way = " to ".join(f"`{name}`" for name in (*circle, circle[0]))
-    message = f"a row may go round from {way} without ever committing anything"
+    message = f"a row may loop from {way} without committing anything"
     ways_out = [name for name in found.phases if not set(entered(name, found.phases)) & set(circle)]
     help_ = "let one of them commit something in every step: `at least 1 by conf`"
     if ways_out:
@@ -327,7 +327,7 @@ def _of_commit(commit: syntax.Commit, message: str, found: Resolved, body: Body)
         if isinstance(count, syntax.Number) and floor == 0:
             return Diagnostic("E0301", message, commit.span, "a count here is 0", "write 1 or more")
     if commit.ids is not None:
-        help_ = "add a line that surely writes: `commit top(masked, 1, by=conf)`"
+        help_ = "add a line that always writes: `commit top(masked, 1, by=conf)`"
         return Diagnostic(
             "E0301",
             message,

@@ -1,6 +1,6 @@
 """Does a policy declare no more than the checks after this one are made for?
 
-Not here: how many parts it has with its functions written out (`functions`), how long its text is
+Not here: how many parts it has with its functions expanded (`functions`), how long its text is
 (`language.limits`).
 """
 

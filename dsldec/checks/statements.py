@@ -72,7 +72,7 @@ class _Checker(Typing):
             if phase.visits is not None:
                 self.expect(phase.visits, COUNT, "a bound on visits is an int")
             if phase.condition is not None:
-                self.expect_condition(phase.condition, "a phase is entered or not, row by row")
+                self.expect_condition(phase.condition, "one bool per row decides whether a phase is entered")
             self.stray(phase)
         if policy.phases:
             self.outside(policy)
@@ -90,9 +90,9 @@ class _Checker(Typing):
                 "E0302", "the window comes first", windows[0], help="move this line to the top of the policy"
             )
         for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
-            self.wrong("E0302", "a policy draws in one way", draw, help="delete this line")
+            self.wrong("E0302", "a policy has one `draw` statement", draw, help="delete this line")
         for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
-            self.wrong("E0302", "a policy drafts in one way", lookahead, help="delete this line")
+            self.wrong("E0302", "a policy has one `lookahead` statement", lookahead, help="delete this line")
 
     def slides(self, policy: syntax.PolicyDefinition) -> None:
         """A sliding window is never full before everything is written: nothing can stay."""
@@ -114,7 +114,7 @@ class _Checker(Typing):
                 what = statement.span.text.split()[0]
                 self.wrong(
                     "E0303",
-                    f"`{what}` is said of the whole policy",
+                    f"`{what}` belongs to the whole policy",
                     statement,
                     help="move this line above the first phase",
                 )
@@ -200,7 +200,7 @@ class _Checker(Typing):
         if isinstance(meaning, syntax.Parameter):
             default = max(1, int(meaning.default.value))
             return f"give the parameter a range: `{meaning.identifier.text}: int = {default} in 1..65536`"
-        return "write a number from 1 on, or an int parameter with a range: `block: int = 32 in 1..65536`"
+        return "write a number of 1 or more, or an int parameter with a range: `block: int = 32 in 1..65536`"
 
     def lookahead(self, lookahead: syntax.Lookahead) -> None:
         """A number of drafts that is known before the run, and a condition on what a draft writes."""
@@ -209,8 +209,10 @@ class _Checker(Typing):
             self.size(drafts, MOST_DRAFTS)
             smallest = self.smallest(drafts)
             if smallest is not None and smallest < 1:
-                help_ = "write a number from 1 on (1: nothing is drafted), or an int parameter with a range: `drafts: int = 4 in 1..32`"
-                self.wrong("E0302", "at least one draft is made: the next step itself", drafts, help=help_)
+                help_ = "write a number of 1 or more (1: no drafts), or an int parameter with a range: `drafts: int = 4 in 1..32`"
+                self.wrong(
+                    "E0302", "at least one draft is verified: the next step itself", drafts, help=help_
+                )
         if lookahead.condition is not None:
             self.within = ["accept"]
             self._condition(lookahead.condition)
@@ -250,9 +252,9 @@ class _Checker(Typing):
             case syntax.Stay():
                 self.expect(statement.count, COUNT, "a bound on steps is an int")
                 if statement.condition is not None:
-                    self.expect_condition(statement.condition, "a row does it or not")
+                    self.expect_condition(statement.condition, "one bool per row decides")
             case syntax.Fill() | syntax.Next() | syntax.Finish() if statement.condition is not None:
-                self.expect_condition(statement.condition, "a row does it or not")
+                self.expect_condition(statement.condition, "one bool per row decides")
 
     def commit(self, commit: syntax.Commit) -> None:
         self.expect(commit.mask, MASK, "`commit` takes the positions to write")

@@ -151,7 +151,12 @@ def test_pieces_are_the_terminals_of_the_grammar() -> None:
         '"a b"',
         "# x",
     ]
-    sorts = {"NAME": PieceKind.WORD, "NUMBER": PieceKind.NUMBER, "STRING": PieceKind.QUOTED, "COMMENT": PieceKind.COMMENT}
+    sorts = {
+        "NAME": PieceKind.WORD,
+        "NUMBER": PieceKind.NUMBER,
+        "STRING": PieceKind.QUOTED,
+        "COMMENT": PieceKind.COMMENT,
+    }
     for sample in samples:
         theirs = {
             sorts[name] for name, pattern in terminals.items() if re.fullmatch(pattern, sample, re.DOTALL)

@@ -279,7 +279,7 @@ def test_facts_say_what_is_lossless() -> None:
         dsldec.load(p).facts
         for p in (relaxed("exact").replace("sure: prob = 0.125", ""), relaxed("conf > sure"), "static")
     )
-    assert exact.lossless == "token for token what the policy writes without drafts"
+    assert exact.lossless == "the same tokens as the policy without drafts"
     assert lenient.lossless.startswith("no: ")
     assert plain.lossless.startswith("nothing is drafted")
     assert any("in the way `sequential`" in assumed for assumed in exact.assumptions)
