@@ -66,7 +66,9 @@ def _mistake(
     if any(one.kind is one.VAR_KEYWORD for one in named.values()):
         unknown = [word for word in unknown if word in named]
     if unknown and all(word in named for word in unknown):
-        return Diagnostic("E0447", f"`{name}` takes `{unknown[0]}` without its name", help=_write(example))
+        return Diagnostic(
+            "E0447", f"`{name}` takes `{unknown[0]}` by position, not by name", help=_write(example)
+        )
     if unknown:
         described = {
             word: _unknown(word, given[word], named, _in_use(named, args, given, policy)) for word in unknown
@@ -84,15 +86,13 @@ def _mistake(
     args = args[1:] if "self" in signature.parameters else args
     if len(args) > len(places):
         keywords = [word for word, one in named.items() if one.kind is one.KEYWORD_ONLY]
-        by_name = (
-            f"; these are given by name: {', '.join(f'`{word}=`' for word in keywords)}" if keywords else ""
-        )
+        by_name = f"; pass these by name: {', '.join(f'`{word}=`' for word in keywords)}" if keywords else ""
         number = f"{len(places)} argument{'s' * (len(places) != 1)}"
-        message = f"`{name}` takes {number} without a name, and is given {len(args)}"
+        message = f"`{name}` takes {number} by position, and gets {len(args)}"
         return Diagnostic("E0447", message, help=f"{_write(example)}{by_name}")
     if twice := [word for word in places[: len(args)] if word in given]:
         return Diagnostic(
-            "E0447", f"`{name}` is given `{twice[0]}` twice, by place and by name", help=_write(example)
+            "E0447", f"`{name}` gets `{twice[0]}` twice, by position and by name", help=_write(example)
         )
     lacking = [
         word

@@ -43,8 +43,10 @@ _CODES = (
         "policy example():\nwindow blocks(32)\n",
         _policy(_BEST),
     ),
-    Code("E0103", "the text is empty, or holds bytes that are no text", "\n", _policy(_BEST)),
-    Code("E0104", "the text is larger than a policy may be", _policy(_BEST) + "#" * 300_000, _policy(_BEST)),
+    Code("E0103", "the text is empty, or contains bytes that are not text", "\n", _policy(_BEST)),
+    Code(
+        "E0104", "the text exceeds the size limit of a policy", _policy(_BEST) + "#" * 300_000, _policy(_BEST)
+    ),
     Code(
         "E0105",
         "brackets or operators are nested too deep",
@@ -59,13 +61,13 @@ _CODES = (
     ),
     Code(
         "E0107",
-        "a number is larger than any policy needs",
+        "a number exceeds the limit",
         _policy("commit top(masked, 99999999999999999999, by=conf)"),
         _policy(_BEST),
     ),
     Code(
         "E0108",
-        "the policy, with its own functions written out, has more parts than a policy may",
+        "the policy, with its functions expanded, exceeds the limit on parts",
         _policy(
             *(f"def f{i}(x) = " + (f"f{i - 1}(x) + f{i - 1}(x)" if i else "x + 1") for i in range(20)),
             "commit masked and f19(conf) > 1",
@@ -74,7 +76,7 @@ _CODES = (
     ),
     Code(
         "E0109",
-        "the policy declares more parameters, states or phases than a policy may",
+        "the policy exceeds the limit on parameters, states or phases",
         _policy(
             *(
                 f"state s{i}: int = s{i - 1} per block" if i else "state s0: int = 0 per block"
@@ -91,7 +93,7 @@ _CODES = (
     Code("E0201", "nothing has this name", _policy("commit top(maskd, 1, by=conf)"), _policy(_BEST)),
     Code(
         "E0202",
-        "a name is taken: words of the language and earlier names cannot be given again",
+        "a name is taken: words of the language and earlier names cannot be defined again",
         _policy("conf = 1", _BEST),
         _policy(_BEST),
     ),
@@ -104,7 +106,7 @@ _CODES = (
     Code("E0204", "a value of this kind cannot stand here", _policy("commit conf"), _policy("commit masked")),
     Code(
         "E0205",
-        "two different units meet: a probability, nats and a logit are not the same scale",
+        "two different units are combined: a probability, nats and a logit are not the same scale",
         _policy("commit masked and conf > entropy at least 1 by conf"),
         _policy(_SURE),
     ),
@@ -140,13 +142,13 @@ _CODES = (
     ),
     Code(
         "E0211",
-        "what sizes the compiled step is no number or parameter, or nothing says how large it gets",
+        "a size of the compiled step is not a number or a parameter, or has no upper bound",
         _policy("commit thin(masked, by=conf, gap=2, at_most=2 * 2) at least 1 by conf"),
         _policy("commit thin(masked, by=conf, gap=2, at_most=4) at least 1 by conf"),
     ),
     Code(
         "E0212",
-        "`before(x)` is x as a step begins, and this has a value only later in the step",
+        "`before(x)` is the value of x at the start of a step, and this x gets its value only later",
         _policy("commit masked and not before(idle) at least 1 by conf"),
         _policy("commit masked and before(conf) > 0.5 at least 1 by conf"),
     ),
@@ -158,19 +160,19 @@ _CODES = (
     ),
     Code(
         "E0302",
-        "a policy says once, first, where a step may write, in one of the shapes that a window has",
+        "a policy has one `window` statement, at its start, with a known shape",
         f"policy example():\n  {_BEST}\n",
         _policy(_BEST),
     ),
     Code(
         "E0303",
-        "a statement stands in a phase and belongs to the whole policy, or the other way round",
+        "a statement belongs to the whole policy and is in a phase, or the other way round",
         _policy(_BEST, "phase opening:", f"  {_BEST}"),
         _policy("phase opening:", f"  {_BEST}"),
     ),
     Code(
         "E0304",
-        "a phase that may not be entered does not say what comes instead, or the ways that `else` leads are a circle",
+        "a phase that may be skipped has no `else`, or the phases of `else` form a circle",
         _policy(
             "phase opening at most 3 visits:", f"  {_BEST}", "  next ending", "phase ending:", f"  {_BEST}"
         ),
@@ -196,7 +198,7 @@ _CODES = (
     ),
     Code(
         "E0307",
-        "a bound on visits or stays depends on what is only known while decoding",
+        "a bound on visits or stays depends on a value that is only known while decoding",
         _policy(
             "phase opening at most count(masked) visits else ending:",
             f"  {_BEST}",
@@ -214,7 +216,7 @@ _CODES = (
     ),
     Code(
         "E0308",
-        "as much may be taken back as is written: `revoke` and `edit` need a budget, that of `revoke` below what is gained",
+        "a step may undo as much as it writes: `revoke` and `edit` need a bound, that of `revoke` below the number of new tokens",
         _policy(_BEST, "revoke committed and p(canvas) < 0.1 at most 4 by doubt"),
         _policy(_BEST, "revoke committed and p(canvas) < 0.1 at most committed_before - 1 by doubt"),
     ),
@@ -242,13 +244,13 @@ _CODES = (
     ),
     Code(
         "W0301",
-        "nothing shows that the `while` of a prefix stays false once it has failed",
+        "it is not proved that the `while` of a prefix stays false after its first failure",
         _policy("commit prefix(masked, by=conf, while=entropy < 1) at least 1 by conf"),
         _policy("commit prefix(masked, by=conf, while=conf > 0.5) at least 1 by conf"),
     ),
     Code(
         "W0302",
-        "a `next` is never taken: it asks for a full window, and that moves on",
+        "a `next` is never taken: it requires a full window, and decoding moves on from a full window",
         _policy(
             "phase opening:",
             f"  {_BEST}",
@@ -267,18 +269,18 @@ _CODES = (
     Code("E0404", "there is no such backend, or it cannot run here"),
     Code("E0405", "the model cannot be loaded from this path"),
     Code("E0406", "the denoiser gave logits that are not finite"),
-    Code("E0407", "the prompt and what is to be generated are longer than the model takes"),
-    Code("E0408", "the denoiser is not what decoding needs: a callable with `mask_id` and `vocab_size`"),
-    Code("E0409", "the prompts, or how they are to be decoded, are not what decoding takes"),
-    Code("E0410", "decoding failed before this prompt was finished, or its ids cannot be made a text"),
-    Code("E0411", "drafts are asked for, and the policy says itself how many it makes"),
+    Code("E0407", "the prompt and the tokens to generate exceed the model's limit"),
+    Code("E0408", "the denoiser is not valid: decoding needs a callable with `mask_id` and `vocab_size`"),
+    Code("E0409", "the prompts, or the options of decoding, are not valid"),
+    Code("E0410", "decoding failed before this prompt was finished, or its ids cannot be decoded to text"),
+    Code("E0411", "the call sets a number of drafts, and the policy sets its own"),
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
-    Code("E0413", "this is no package of a step, or what it is called with is not what it was built for"),
-    Code("E0414", "the cache asked for is none that the model and the policy allow"),
-    Code("E0417", "torch has no place to keep what it compiles, or cannot read what is kept there"),
-    Code("E0419", "the model's folder is part of a cache, or leads elsewhere: nothing is written into it"),
+    Code("E0413", "this is not a package of a step, or its inputs are not those that it was built for"),
+    Code("E0414", "the model or the policy does not allow the requested cache"),
+    Code("E0417", "torch cannot write or read its cache of compiled code"),
+    Code("E0419", "the model's folder is part of a cache, or contains a link: nothing is written into it"),
     Code("E0418", "the files of a model's weights are damaged, or do not fit its configuration"),
-    Code("W0401", "something asked for beside the policy has no effect, since the policy decides"),
+    Code("W0401", "an argument has no effect, since the policy decides"),
     Code(
         "W0402",
         "the tokenizer does not fit the model: ids without a token, tokens without an id, or special ids that differ",
@@ -287,8 +289,8 @@ _CODES = (
     # The command line
     Code("E0420", "the command has no such option, or an option lacks its value"),
     Code("E0421", "dsldec has no such verb"),
-    Code("E0422", "an option's value is not one it takes"),
-    Code("E0423", "options that do not go together, or one without the other it needs"),
+    Code("E0422", "an option has an invalid value"),
+    Code("E0423", "options that cannot be combined, or an option without one that it needs"),
     Code("E0424", "`--set` is not name=value, or the value is not of the parameter's kind"),
     Code("E0425", "no prompt was given, or the input holds none"),
     Code("E0426", "the file of prompts cannot be read"),
@@ -296,12 +298,12 @@ _CODES = (
     Code("E0428", "a line of a JSONL file is not a string or an object with a `prompt`"),
     Code("E0429", "a text to be infilled is empty"),
     Code("E0430", "the length to generate leaves the model no room for a prompt"),
-    Code("E0431", "two prompts have one id, and `--resume` tells them apart by it"),
+    Code("E0431", "two prompts have the same id, and `--resume` identifies prompts by it"),
     Code("E0432", "a file cannot be written there"),
     Code("E0433", "the results file exists already"),
     Code("E0434", "the file to resume was not written by `--out`"),
     Code("E0435", "the file to resume answers another prompt under the same id"),
-    Code("E0436", "a file that would be written is there already"),
+    Code("E0436", "a file that would be written exists already"),
     Code("E0437", "the file to resume was written with another policy, model or option"),
     Code("E0438", "another run writes the results file"),
     Code(
@@ -310,19 +312,19 @@ _CODES = (
     ),
     Code(
         "W0403",
-        "the file system knows no locks, so that nothing keeps a second run from writing the results file",
+        "the file system has no locks, so that a second run could write the results file",
     ),
     # Calls from Python
     Code("E0447", "a function has no such argument, or lacks one"),
     Code("E0448", "an argument is not of the kind that the function takes"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
-    Code("E0441", "a line of a case begins with no word it may begin with"),
-    Code("E0442", "a line of a case stands at the wrong place, or one is missing"),
-    Code("E0443", "a row of a case has too few or too many values, or one that it cannot have"),
+    Code("E0441", "a line of a case begins with an unknown word"),
+    Code("E0442", "a line of a case is in the wrong place, or one is missing"),
+    Code("E0443", "a row of a case has too few or too many values, or an invalid one"),
     Code("E0444", "the policy reads an observation that a case does not give"),
     Code("E0445", "a file of cases is larger than it may be"),
-    Code("E0446", "the policy does something else than a case says"),
+    Code("E0446", "the policy does not do what a case expects"),
 )
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _CODES})

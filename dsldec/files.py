@@ -72,7 +72,7 @@ def opened(path: str | os.PathLike[str]) -> Iterator[BinaryIO]:
         with os.fdopen(_descriptor(os.fspath(path)), "rb") as stream:
             yield stream
     except BlockingIOError:
-        raise Unreadable("it gives nothing now") from None
+        raise Unreadable("it has no data now") from None
     except OSError as error:
         why = (error.strerror or "no reason is given").lower()
         raise Unreadable(why, missing=isinstance(error, FileNotFoundError)) from None
@@ -180,7 +180,7 @@ def json_of(text: str, *, strict: bool = False) -> Any:
     except json.JSONDecodeError as error:
         raise NotJSON("is not JSON", error.colno if error.lineno == 1 else None) from None
     except RecursionError:  # the caller may be deep in the stack already
-        raise NotJSON(f"is not JSON as it is read here: it is nested more than {DEEPEST_JSON} deep") from None
+        raise NotJSON(f"is not JSON as dsldec reads it: it is nested more than {DEEPEST_JSON} deep") from None
 
 
 def require_shallow(text: str) -> None:
@@ -190,32 +190,32 @@ def require_shallow(text: str) -> None:
         first = text[match.start()]
         depth += (first in "[{") - (first in "]}")
         if depth > DEEPEST_JSON:
-            raise NotJSON(f"is not JSON as it is read here: it is nested more than {DEEPEST_JSON} deep")
+            raise NotJSON(f"is not JSON as dsldec reads it: it is nested more than {DEEPEST_JSON} deep")
 
 
 def _int(digits: str) -> int:
     # Python refuses to convert thousands of digits, and a few hundred overflow a float.
     if len(digits) > MOST_DIGITS:
-        raise NotJSON(f"is not JSON as it is read here: it has a number of {len(digits)} digits")
+        raise NotJSON(f"is not JSON as dsldec reads it: it has a number of {len(digits)} digits")
     return int(digits)
 
 
 def _finite(text: str) -> float:
     number = float(text)
     if number in (float("inf"), float("-inf")):
-        raise NotJSON(f"is not JSON as it is read here: it has the number `{text[:20]}`, which is too large")
+        raise NotJSON(f"is not JSON as dsldec reads it: it has the number `{text[:20]}`, which is too large")
     return number
 
 
 def _no_constant(name: str) -> NoReturn:
-    raise NotJSON(f"is not JSON as it is read here: it has `{name}`, which is no number")
+    raise NotJSON(f"is not JSON as dsldec reads it: it has `{name}`, which is not a number")
 
 
 def _each_once(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, value in pairs:
         if name in result:
-            raise NotJSON(f"is not JSON as it is read here: it has the key `{name[:20]}` twice")
+            raise NotJSON(f"is not JSON as dsldec reads it: it has the key `{name[:20]}` twice")
         result[name] = value
     return result
 
@@ -246,7 +246,7 @@ def why_not_written(path: str) -> str:
         return "no file can have this name"
     except OSError as error:
         if error.errno == errno.ENXIO:
-            return "it is a named pipe that nobody reads"
+            return "it is a named pipe without a reader"
         return (error.strerror or "").lower() if error.errno in _NO_PATH else ""
 
 

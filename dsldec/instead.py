@@ -80,7 +80,7 @@ def _top_k(value: object) -> str:
 def _steps(value: object) -> str:
     example = "`--policy static --set tokens=2`" if reads_flags() else '`dsldec.load("static", tokens=2)`'
     schedule = f"`commit top(masked, even({_whole_or(value, 8)}), by=conf)`"
-    return f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes so many for a block"
+    return f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes that many steps a block"
 
 
 def _several(value: object) -> str:
@@ -101,7 +101,7 @@ def _count(value: object) -> str:
 def _prompt(value: object) -> str:
     if not reads_flags():
         return "prompts are the second argument: `decode(denoiser, [prompt], policy)`"
-    return f"a prompt stands without an option: `dsldec run {typed(value or 'How many apples are left?')}`"
+    return f"a prompt needs no option: `dsldec run {typed(value or 'How many apples are left?')}`"
 
 
 def _stop(value: object) -> str:
@@ -123,7 +123,7 @@ def _text(value: object) -> str:
 def _remasking(value: object) -> str:
     if str(value) == "random":
         return _commit("commit sample(masked, 1, by=1)")
-    return f"which positions are written is the policy: {_static()} is low-confidence remasking"
+    return f"the policy decides which positions are written: {_static()} is low-confidence remasking"
 
 
 def _algorithm(value: object) -> str:
@@ -131,7 +131,7 @@ def _algorithm(value: object) -> str:
         return _commit("commit chance(masked, 0.1) at least 1 by conf")
     score = {"topk_margin": "margin", "entropy": "-entropy"}.get(str(value))
     if score is None:
-        return f"which positions are written is the policy: {_static()} takes the surest"
+        return f"the policy decides which positions are written: {_static()} takes the most confident one"
     return _commit(f"commit top(masked, 1, by={score})")
 
 
@@ -191,7 +191,7 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ),
     (
         "num_beams beam_size beams use_beam_search beam_width",
-        _says("leave it out: a policy writes one answer, and no beams"),
+        _says("leave it out: a policy writes one answer and uses no beams"),
     ),
     (
         "trace history output_history return_history show_steps visualize viz intermediate",
@@ -224,8 +224,8 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     (
         "tensor_parallel_size tp num_gpus gpus pipeline_parallel_size world_size gpu_memory_utilization",
         _says(
-            "a model runs on one device: `--device cuda:1`, say",
-            'a model runs on one device: `from_pretrained(..., device="cuda:1")`, say',
+            "a model runs on one device: `--device cuda:1`",
+            'a model runs on one device: `from_pretrained(..., device="cuda:1")`',
         ),
     ),
     (
@@ -245,8 +245,8 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     (
         "messages system system_prompt chat role sys",
         _says(
-            "a prompt goes into the model's chat template; a text that holds one already is given with `--raw`",
-            "a prompt goes into the model's chat template; one of your own is given as ids: "
+            "a prompt goes into the model's chat template; use `--raw` for a text that has one already",
+            "a prompt goes into the model's chat template; give your own as ids: "
             "`decode(denoiser, [tokenizer.apply_chat_template(messages)], policy)`",
         ),
     ),
@@ -284,7 +284,7 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ),
     (
         "max_model_len ctx_size c n_ctx context_length max_position_embeddings",
-        _says("leave it out: how many tokens fit is the model's own"),
+        _says("leave it out: the model's own limit applies"),
     ),
     (
         "tokenizer tokenizer_path tokenizer_name tokenizer_mode",

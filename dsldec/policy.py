@@ -167,9 +167,7 @@ class Policy:
                 fits = lookahead if most is None else min(lookahead, int(most))
                 help_ = f"set its parameter: {setting(drafts, fits) if reads_flags() else f'`policy.bind({drafts}={fits})`'}"
             raise UsageError(
-                Diagnostic(
-                    "E0411", f"the policy `{self.name}` says itself how far it looks ahead", help=help_
-                )
+                Diagnostic("E0411", f"the policy `{self.name}` sets its own number of drafts", help=help_)
             )
         return lookahead
 
@@ -296,7 +294,7 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
 
 def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
     """The call that sets a parameter of a policy, such as `policy.bind({})`, and the parameters; None where
-    it is no policy.
+    it is not a policy.
     """
     try:
         found = (
@@ -320,10 +318,10 @@ def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     """The text that `load` would check, and the name it is shown under.
 
-    Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for what is no policy at all.
+    Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for what is not a policy at all.
     """
     if not isinstance(policy, str | os.PathLike) or isinstance(os.fspath(policy), bytes):
-        raise UsageError(Diagnostic("E0448", f"{shown(policy)} is no policy", help=_policy_wanted(policy)))
+        raise UsageError(Diagnostic("E0448", f"{shown(policy)} is not a policy", help=_policy_wanted(policy)))
     if isinstance(policy, str) and "\n" in policy:
         return policy, "<string>"
     name = os.fsdecode(policy)  # a path may give bytes
@@ -375,14 +373,16 @@ def _read(path: Path) -> str:
     try:
         return read_text(path, LARGEST_POLICY_FILE)
     except UnicodeDecodeError as error:
-        message = f"`{path}` is not UTF-8 text: byte {error.start} is none of it"
+        message = f"`{path}` is not UTF-8 text: byte {error.start} is invalid"
         raise PolicyError([Diagnostic("E0103", message, help="save the file as UTF-8")]) from None
     except Unreadable as error:
         if error.too_large:
             raise PolicyError(
                 [
                     Diagnostic(
-                        "E0104", f"`{path}` is larger than a policy may be", help="policies are short texts"
+                        "E0104",
+                        f"`{path}` exceeds the size limit of a policy",
+                        help="policies are short texts",
                     )
                 ]
             ) from None

@@ -55,7 +55,7 @@ def said(call: Callable[[], Any]) -> str:
         (lambda: decode(num_return_sequences=3), "E0447", "`decode(denoiser, [prompt] * 3, policy)`"),
         (lambda: decode(mask_id=3), "E0447", '`from_pretrained("MODEL", mask_id=3)`'),
         (lambda: decode(batch_size=4, top_p=0.5), "E0447", "`batch_size`: it is called `batch=4`; `top_p`: "),
-        (lambda: decode("threshold", 64), "E0447", "takes 3 arguments without a name, and is given 4"),
+        (lambda: decode("threshold", 64), "E0447", "takes 3 arguments by position, and gets 4"),
         (lambda: dsldec.decode(DENOISER, IDS), "E0447", "`decode` lacks `policy`"),  # type: ignore[call-arg]
         (
             lambda: dsldec.load("threshold", gen_length=64),
@@ -68,7 +68,7 @@ def said(call: Callable[[], Any]) -> str:
             "leave it out: 0 is what all shipped policies do",
         ),
         (lambda: dsldec.load("threshold", 0.8), "E0447", '`dsldec.load("threshold", confidence=0.8)`'),
-        (lambda: dsldec.load(policy="threshold"), "E0447", "takes `policy` without its name"),
+        (lambda: dsldec.load(policy="threshold"), "E0447", "takes `policy` by position"),
         (lambda: dsldec.load(POLICY), "E0448", "`policy.bind(confidence=0.8)`"),
         (
             lambda: dsldec.load("threshold(confidence=0.8)"),
@@ -193,7 +193,7 @@ def test_a_model_that_is_loaded_is_led_to_where_it_is_taken() -> None:
 
     for call in (lambda: dsldec.from_pretrained(Model()), lambda: dsldec.decode(Model(), IDS, "threshold")):
         assert "`denoiser_of(model, tokenizer)`" in said(call)
-    assert "no model of transformers" in said(lambda: denoiser_of("./MODEL"))
+    assert "not a model of transformers" in said(lambda: denoiser_of("./MODEL"))
     assert '`dsldec.from_pretrained("./MODEL")`' in said(lambda: dsldec.decode("./MODEL", IDS, "threshold"))  # type: ignore[arg-type]
 
 

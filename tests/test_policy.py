@@ -101,7 +101,7 @@ class Odd:
         ([10**400], "a table whose entry for id 0 is not a finite number"),
         ([1j], "a table whose entry for id 0 is not a number"),
         (range(3), "a value of the type `range` is not a list of numbers"),
-        ([0] * (2**22 + 1), "longer than a table may be"),
+        ([0] * (2**22 + 1), "longer than the limit of"),
         (10**5000, "this is not a finite number"),
     ],
     ids=lambda value: type(value).__name__ if not isinstance(value, str) else value[:30],

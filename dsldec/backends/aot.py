@@ -40,13 +40,13 @@ VECTORS = ("DEFAULT", "AVX2", "AVX512")  # torch's names, each including those b
 USE = (
     "import json, torch; step = torch._inductor.aoti_load_package(file); about = json.loads(step.get_metadata()['dsldec'])",
     "after each forward of the model: canvas, done, state, events = step(logits, canvas, editable, state, params)",
-    "logits, canvas [B, T]: the window's; editable [B, T]: where the policy may write; done [B]: nothing is left to do in this window",
-    "all are contiguous, with the dtype and shape said here; torch checks that only with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment",
-    "state and params are dicts in the order said here, which is alphabetical: torch reads them by their order and not by name",
-    "state begins full of `first`; you set the fields that are `yours`: window_start [B] counts from the first generated position, 0 on",
+    "logits, canvas [B, T]: the window's; editable [B, T]: where the policy may write; done [B]: the window needs no further step",
+    "all tensors are contiguous, with the dtype and shape given here; torch checks that only with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment",
+    "state and params are dicts in the order given here, which is alphabetical: torch reads them by order and not by name",
+    "state starts with the values `first`; the caller sets the fields that are `yours`: window_start [B] counts from the first generated position, 0 on",
     "events is a dict, and no input of the next step; `means` says what a field of state or events holds",
-    "params are those of `value`; mask_id is the model's, and eos_id too (-1: it has none); what is `fixed` sizes the step: leave it",
-    "where events['not_finite'] [B, T] is true, the logits were not finite: do not use what the step wrote in that row",
+    "params start with the values `value`; mask_id and eos_id (-1: none) are the model's; `fixed` ones size the step: do not change them",
+    "where events['not_finite'] [B, T] is true, the logits were not finite: do not use the tokens of that row",
 )
 
 
@@ -57,7 +57,7 @@ def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Pat
     do not allow it.
     """
     if toolchain.compiler() is None:
-        help_ = "install one (Debian: `apt install g++`); whoever runs the package needs none"
+        help_ = "install one (Debian: `apt install g++`); running the package needs no compiler"
         raise UsageError(
             Diagnostic(
                 "E0404", f"building a step needs a C++ compiler and {toolchain.none_found()}", help=help_
@@ -83,7 +83,7 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
         if not toolchain.of_compiling(error):
             raise
         diagnostic = toolchain.failure(
-            error, "the step could not be compiled", "whoever runs the package needs none of it"
+            error, "the step could not be compiled", "running the package needs no compiler"
         )
         raise UsageError(diagnostic) from error
 
@@ -100,7 +100,7 @@ def about(file: str | os.PathLike[str]) -> dict[str, Any]:
         why = str(error)
     except (OSError, ValueError) as error:  # ValueError: a path with a NUL
         why = (getattr(error, "strerror", None) or str(error)).lower()
-    help_ = "copy it anew or build it again: `dsldec build threshold --vocab 32000 -o step.pt2`, say"
+    help_ = "copy it again or build it again: `dsldec build threshold --vocab 32000 -o step.pt2`"
     raise UsageError(Diagnostic("E0413", f"`{os.fspath(file)}` cannot be used: {why}", help=help_))
 
 
@@ -115,7 +115,7 @@ def step(
         packaged = torch._inductor.aoti_load_package(os.fspath(file))
     except Exception as error:  # torch's own loader raises what it likes
         why = (str(error).strip().splitlines() or ["no reason given"])[0]
-        help_ = f"it was built for {said['device']} by torch {said['torch']}, and this is torch {torch.__version__}: build it again here"
+        help_ = f"it was built for {said['device']} by torch {said['torch']}, and the installed torch is {torch.__version__}: build it again here"
         raise UsageError(
             Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)
         ) from error
@@ -156,7 +156,7 @@ class _Checked:
             odd = ", ".join(f"`{name}`" for name in sorted(given.keys() ^ wanted.keys()))
             help_ = "take those of `step.start(...)` and `step.params`"
             raise UsageError(
-                Diagnostic("E0413", f"the package takes other names than it was given: {odd}", help=help_)
+                Diagnostic("E0413", f"the package takes other names than the given ones: {odd}", help=help_)
             )
         for name, of in wanted.items():
             needed, found = (
@@ -164,10 +164,12 @@ class _Checked:
                 f"{shown(form(given[name]))} on {given[name].device.type}",
             )
             if found != needed:
-                message = f"the package takes `{name}` as {needed}, and this is {found}"
+                message = f"the package takes `{name}` as {needed}, not {found}"
                 raise UsageError(
                     Diagnostic(
-                        "E0413", message, help="a package has one form: `dsldec build` makes one of another"
+                        "E0413",
+                        message,
+                        help="a package has fixed shapes and dtypes: `dsldec build` makes one with others",
                     )
                 )
         return {name: given[name].contiguous() for name in wanted}
@@ -196,11 +198,11 @@ def require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> No
         or of > there
     ):
         why, help_ = (
-            f"it was built by torch {said['torch']}, and this is torch {torch.__version__}",
-            "an older torch runs no newer package",
+            f"it was built by torch {said['torch']}, and the installed torch is {torch.__version__}",
+            "an older torch cannot run a newer package",
         )
     elif (built["system"], built["processor"]) != (here["system"], here["processor"]):
-        why = f"it was built for {built['system']} on {built['processor']}, and this is {here['system']} on {here['processor']}"
+        why = f"it was built for {built['system']} on {built['processor']}, not {here['system']} on {here['processor']}"
         help_ = "a package is machine code"
     elif said["device"] == "cuda" and not torch.cuda.is_available():
         why, help_ = (
@@ -210,7 +212,7 @@ def require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> No
     elif _lacks(built["vectors"], here["vectors"]):
         why, help_ = (
             f"it was built for processors with {built['vectors']}, and torch finds {here['vectors']} here",
-            "it would be killed",
+            "the process would be killed",
         )
     else:
         return

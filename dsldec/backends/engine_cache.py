@@ -35,7 +35,7 @@ def folder() -> Path | None:
         path = Path(base) / "dsldec" / "engines"
         path.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is read from here is run
     except (OSError, RuntimeError) as error:  # RuntimeError: no home
-        log.info("engines are not kept: %s", error)
+        log.info("engines are not cached: %s", error)
         return None
     return path
 
@@ -69,7 +69,7 @@ def load(name: str, inputs: Sequence[Tensor], library: Any) -> Engine | None:
             engine: Engine = library.load(str(path)).module()
         engine(*inputs)
     except Exception as error:  # whatever is wrong with the file: the engine is built anew
-        log.info("%s cannot be used and is built anew: %s", path, error)
+        log.info("%s cannot be used and is built again: %s", path, error)
         return None
     return engine
 
@@ -85,7 +85,7 @@ def save(name: str, engine: Engine, inputs: Sequence[Tensor], library: Any) -> N
             library.save(engine, str(written), output_format="exported_program", arg_inputs=list(inputs))
             os.replace(written, path)
     except Exception as error:  # a full disk, or an engine that the library cannot write
-        log.info("the engine is not kept: %s", error)
+        log.info("the engine is not cached: %s", error)
 
 
 def _path(name: str) -> Path | None:

@@ -108,18 +108,20 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
     the name of an id.
     """
     if sizes.device == "cuda" and not torch.cuda.is_available():
-        help_ = "build for `cpu`, or on a machine with an NVIDIA GPU and a torch that was built for it"
-        message = "torch finds no CUDA device on this machine, and a step for one is compiled on one"
+        help_ = "build for `cpu`, or on a machine with an NVIDIA GPU and a torch with CUDA"
+        message = "torch finds no CUDA device on this machine, and a step for CUDA must be compiled on one"
         raise UsageError(Diagnostic("E0404", message, help=help_))
     if (logits := sizes.batch * sizes.window * sizes.vocab_size) > MOST_LOGITS:
-        message = f"a step over {logits} logits (rows, times window, times vocabulary) is more than any machine holds"
+        message = f"a step over {logits} logits (rows, times window, times vocabulary) does not fit into the memory of any machine"
         raise UsageError(
-            Diagnostic("E0412", message, help=f"build it for fewer rows, {option('batch', 1)} say")
+            Diagnostic("E0412", message, help=f"build it for fewer rows, for example {option('batch', 1)}")
         )
     if taken := {MASK_ID, EOS_ID} & program.parameters.keys():
         message = f"`{min(taken)}` is a parameter of the policy `{program.name}`, and a built step has an input of that name"
         raise UsageError(
-            Diagnostic("E0412", message, help=f"give the parameter another name, `my_{min(taken)}` say")
+            Diagnostic(
+                "E0412", message, help=f"give the parameter another name, for example `my_{min(taken)}`"
+            )
         )
     module = _AnyModel(StepModule(program, 0, None, static_of(program, values))).to(sizes.device)
     with warnings.catch_warnings():

@@ -23,7 +23,7 @@ LIBRARIES = (".so", ".pyd", ".dll", ".dylib")  # and that of the machine code
 
 MOST_MEMBERS = 1000
 MOST_METADATA = 64 * 2**20  # bytes; a table of numbers for each id of a large vocabulary takes five MiB
-NO_PACKAGE = "it is no package that dsldec built"
+NO_PACKAGE = "it is not a package built by dsldec"
 
 
 class NoManifest(Exception):
@@ -44,7 +44,7 @@ def read(file: str | os.PathLike[str]) -> dict[str, Any]:
     except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError):
         raise NoManifest(NO_PACKAGE) from None
     if odd := _odd(said):
-        raise NoManifest(f"what it says of itself has no usable `{odd}`")
+        raise NoManifest(f"its manifest has no valid `{odd}`")
     found: dict[str, Any] = said
     return found
 
@@ -59,7 +59,7 @@ def _require_plain(archive: zipfile.ZipFile) -> None:
     if not any(name.endswith(LIBRARIES) for name in names):  # torch would look for it and end the process
         raise NoManifest("it holds no machine code")
     if any(one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size for one in members):
-        raise NoManifest("its members are compressed, and those of a package are not")
+        raise NoManifest("its members are compressed; members of a package are not")
 
 
 def _odd(said: object) -> str | None:

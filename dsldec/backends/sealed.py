@@ -41,9 +41,9 @@ def require_whole(file: str | os.PathLike[str]) -> None:
     """Read the whole file. Raises `NotWhole`, and `OSError` where it cannot be read."""
     found = os.stat(file)
     if not stat.S_ISREG(found.st_mode):  # a pipe or a device would be read for ever
-        raise NotWhole("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is no plain file")
+        raise NotWhole("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
     if found.st_size > MOST_BYTES:
-        raise NotWhole(f"it is larger than a package may be, {MOST_BYTES >> 20} MiB")
+        raise NotWhole(f"it is larger than the limit for a package, {MOST_BYTES >> 20} MiB")
     left, digest = found.st_size - SEAL, hashlib.sha256()
     with open(file, "rb") as stream:
         while left > 0 and (chunk := stream.read(min(left, CHUNK))):
@@ -51,6 +51,6 @@ def require_whole(file: str | os.PathLike[str]) -> None:
             left -= len(chunk)
         written = stream.read(SEAL + 1)
     if not written.startswith(MARK):
-        raise NotWhole("it is no package that dsldec built, or its end is missing")
+        raise NotWhole("it is not a package built by dsldec, or its end is missing")
     if written != MARK + digest.hexdigest().encode():
-        raise NotWhole("it was changed after it was built: its bytes do not give the SHA-256 that it carries")
+        raise NotWhole("it was changed after it was built: its bytes do not match the SHA-256 in it")

@@ -96,7 +96,7 @@ def static_of(program: Program, values: Mapping[str, Value]) -> dict[str, Value]
 def _require_sizes(sizes: Mapping[str, object]) -> None:
     for name, size in sizes.items():
         if not hasattr(size, "__index__") or isinstance(size, bool) or int(size) < 1:
-            message = f"`{name}` is a whole number from 1 on, not `{size}`"
+            message = f"`{name}` must be a whole number of 1 or more, not `{size}`"
             raise UsageError(
                 Diagnostic(
                     "E0448", message, help="for example `step.start(2, 32, vocab_size=denoiser.vocab_size)`"
@@ -156,7 +156,7 @@ class Step:
         except (RuntimeError, TypeError):
             raise UsageError(
                 Diagnostic(
-                    "E0448", f"there is no device `{device}`", help="`cpu`, `cuda`, `cuda:1`, say, or `mps`"
+                    "E0448", f"there is no device `{device}`", help="use `cpu`, `cuda`, `cuda:1` or `mps`"
                 )
             ) from None
         shape = (batch, window_length)
@@ -198,7 +198,7 @@ class Step:
         size: tuple[int, ...] = shape if carried.extent is Extent.POSITION else shape[:1]
         if carried.keep is not None:
             if vocab_size is None:
-                message = f"the policy `{self.program.name}` remembers distributions, and the size of the vocabulary is not known"
+                message = f"the policy `{self.program.name}` stores distributions between steps, and the vocabulary size is unknown"
                 help_ = "write `step.start(batch, window_length, vocab_size=denoiser.vocab_size)`"
                 raise UsageError(Diagnostic("E0408", message, help=help_))
             keep = int_of(carried.keep, self.static) or 0

@@ -61,7 +61,7 @@ def library() -> Any:
     except Exception as error:  # the package raises bare exceptions, and its extensions what they like
         _declined(
             f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}",
-            f"{INSTALL} brings what it needs; each release works with one minor version of torch, and this is {torch.__version__}; "
+            f"{INSTALL} brings what it needs; each release works with one minor version of torch, and the installed one is {torch.__version__}; "
             f"or {_otherwise()}",
         )
     notes = logging.getLogger(LIBRARY)

@@ -86,7 +86,7 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
             why = (getattr(error, "strerror", None) or str(error)).lower()
             is_of = f" (`{name}`)" if os.environ.get(name) else ""
             return _trouble(
-                f"the folder `{folder}`{is_of}, which torch keeps compiled code in, cannot be used: {why}",
+                f"the folder `{folder}`{is_of}, torch's cache of compiled code, cannot be used: {why}",
                 name,
             )
     return None
@@ -109,7 +109,7 @@ def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
     except OSError as error:
         message = f"{what} needs a folder for temporary files: {(error.strerror or str(error)).lower()}"
         raise UsageError(
-            Diagnostic("E0417", message, help=f"set `TMPDIR` to a folder of yours with room left, {eager()}")
+            Diagnostic("E0417", message, help=f"set `TMPDIR` to your own folder with free space, {eager()}")
         ) from None
 
 
@@ -123,21 +123,21 @@ def failure(error: BaseException, what: str, otherwise: str | None = None) -> Di
         return Diagnostic(
             "E0417",
             message,
-            help=f"make room, or set `{INDUCTOR_CACHE}` and `TMPDIR` to folders with room; {otherwise}",
+            help=f"free some space, or set `{INDUCTOR_CACHE}` and `TMPDIR` to folders with free space; {otherwise}",
         )
     if (trouble := folder_trouble()) is not None:
         return trouble
     if (trouble := _compiler_trouble(what, otherwise)) is not None:
         return trouble
     if _is_unreadable(error):
-        message = f"{what}, and what torch kept in `{_shown_folder()}` may be damaged: {_first_line(error)}"
+        message = f"{what}, and torch's cache `{_shown_folder()}` may be damaged: {_first_line(error)}"
         return Diagnostic(
             "E0417", message, help=f"empty that folder, or set `{INDUCTOR_CACHE}` to another; {otherwise}"
         )
     return Diagnostic(
         "E0404",
         f"{what}: {_first_line(error)}",
-        help=f"see whether another version of torch or g++ can; {otherwise}",
+        help=f"try another version of torch or g++; {otherwise}",
     )
 
 
@@ -151,7 +151,7 @@ def of_compiling(error: BaseException) -> bool:
 
 
 def _trouble(message: str, name: str) -> Diagnostic:
-    help_ = f"set `{name}` to a folder of yours with room left" + (
+    help_ = f"set `{name}` to your own folder with free space" + (
         ", or unset it" if os.environ.get(name) else ""
     )
     return Diagnostic("E0417", message, help=f"{help_}; {option('backend', 'eager')} compiles nothing")
@@ -163,7 +163,7 @@ def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
     if command is None:
         return Diagnostic(
             "E0404",
-            f"{what}: it takes a C++ compiler, and {none_found()}",
+            f"{what}: it needs a C++ compiler, and {none_found()}",
             help=f"install one (Debian: `apt install g++`), {otherwise}",
         )
     if Path(command).name.lower() in ("cl", "cl.exe"):  # takes other options
@@ -203,8 +203,8 @@ def _fails(command: str, program: str, *options: str) -> str | None:
                     else "it ends without an error and writes nothing"
                 )
             if ran.returncode < 0:
-                return f"it was ended by signal {-ran.returncode}"
-            first = next(iter(ran.stderr.decode(errors="replace").strip().splitlines()), "it says nothing")
+                return f"it was stopped by signal {-ran.returncode}"
+            first = next(iter(ran.stderr.decode(errors="replace").strip().splitlines()), "it prints nothing")
             return f"it ends with status {ran.returncode}: {first[:200]}"
     except subprocess.TimeoutExpired:
         return f"it took more than {SECONDS} s for a line"

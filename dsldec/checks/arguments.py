@@ -47,7 +47,7 @@ def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | No
     if len(call.arguments) > len(plain):
         extra = call.arguments[len(plain)]
         return [], Diagnostic(
-            "E0203", f"`{word.name}` has no place for `{extra.span.text}`", extra.span, help=help_
+            "E0203", f"`{extra.span.text}` is one argument too many for `{word.name}`", extra.span, help=help_
         )
     given = [Given(slot, value) for slot, value in zip(plain, call.arguments, strict=False)]
     named = {slot.name: slot for slot in word.slots if slot.named}

@@ -75,15 +75,17 @@ def _spread(typing: Inference, word: Word, argument: Type) -> Type:
 
 
 def _before(typing: Inference, call: syntax.Call, argument: Type) -> Type:
-    label = "`before(x)` is x as a step begins"
+    label = "`before(x)` is the value of x at the start of a step"
     for part in _not_read(typing, call.arguments[0]):
         name = _name(part)
         if isinstance(typing.binding(part), syntax.Let):
-            help_ = f"write out what `{name}` stands for, or keep it in a state"
-            return typing.wrong("E0212", f"`{name}` has a value only later in the step", part, label, help_)
+            help_ = f"write the value of `{name}` in full, or store it in a state"
+            return typing.wrong(
+                "E0212", f"`{name}` gets its value only later in the step", part, label, help_
+            )
         if name in NOT_BEFORE and typing.binding(part) is None:
-            help_ = f"keep it in a state: `set last = {name}`"
-            return typing.wrong("E0212", f"`{name}` has no value as a step begins", part, label, help_)
+            help_ = f"store it in a state: `set last = {name}`"
+            return typing.wrong("E0212", f"`{name}` has no value at the start of a step", part, label, help_)
     # An int cannot represent that there is no value yet.
     kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
     return Type(kind, max(argument.extent, Extent.ROW), argument.polarity)
@@ -133,7 +135,7 @@ def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
             "no statement of the step has run",
         )
     if word.within == "accept" and "accept" not in typing.within:
-        help_ = "write `lookahead 4 accept p(draft) >= 0.9`, say"
+        help_ = "for example `lookahead 4 accept p(draft) >= 0.9`"
         return typing.wrong("E0209", f"`{word.name}` has no meaning outside `accept`", node, help=help_)
     if word.within is not None and word.within not in typing.within:
         help_ = f"write `{word.within}(masked, by=conf, while=...)` and use `{word.name}` there"
@@ -147,6 +149,6 @@ def no_value(typing: Inference, node: syntax.Expression, name: str) -> Type:
     """The type of a name that is no value: reported for a word of the head, else just unknown."""
     for statement, shapes in SHAPES.items():
         if name in shapes:
-            help_ = f"it stands after `{statement}`: `{statement} {node.span.text}`"
-            return typing.wrong("E0204", f"`{node.span.text}` is no value", node, help=help_)
+            help_ = f"write it after `{statement}`: `{statement} {node.span.text}`"
+            return typing.wrong("E0204", f"`{node.span.text}` is not a value", node, help=help_)
     return UNKNOWN

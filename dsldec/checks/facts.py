@@ -179,7 +179,7 @@ def _lossless(drafts: int | str | None, exact: bool, deterministic: bool) -> str
     if not exact:
         return "no: accepted drafts may differ from what the policy writes without drafts"
     same = "" if deterministic else " with the same seed"
-    return f"token for token what the policy writes without drafts{same}"
+    return f"the same tokens as the policy without drafts{same}"
 
 
 def _guided_by(resolved: Resolved) -> syntax.Expression | None:

@@ -56,7 +56,7 @@ def expect_condition(typing: Inference, expression: syntax.Expression, why: str)
         help_ = f"write `any({expression.span.text})`"
         return typing.wrong(
             "E0207",
-            f"`{expression.span.text}` is a mask where one yes or no for the row is needed",
+            f"`{expression.span.text}` is a mask where one bool for the row is needed",
             expression,
             why,
             help_,
@@ -95,7 +95,7 @@ def expect_value(typing: Inference, expression: syntax.Expression, wanted: Type,
         if given.kind is Kind.MASK and wanted.kind is Kind.BOOL:
             return typing.wrong(
                 "E0207",
-                f"`{text}` is a mask where one yes or no for the row is needed",
+                f"`{text}` is a mask where one bool for the row is needed",
                 expression,
                 why,
                 f"write `any({text})`",

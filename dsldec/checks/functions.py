@@ -142,14 +142,14 @@ class _Writer:
     def _call(self, call: syntax.Call, at: syntax.Node) -> list[Diagnostic]:
         name = call.function.text
         if isinstance(at, syntax.FunctionDeclaration) and at.identifier.text == name:
-            help_ = "a function is written out where it is called: say it without itself"
+            help_ = "a function is expanded where it is called: write it without itself"
             return [Diagnostic("E0210", f"`{name}` calls itself", call.function.span, help=help_)]
         function = self.functions.get(name)
         if function is None:
             return [
                 Diagnostic(
                     "E0210",
-                    f"`{name}` stands further down",
+                    f"`{name}` is defined further down",
                     call.function.span,
                     help=f"move `def {name}` above this line",
                 )
@@ -216,7 +216,7 @@ class _Writer:
 def _too_large(what: str, at: syntax.Expression, phases: int) -> Diagnostic:
     label = "names above the phases are counted once in each phase" if phases > 1 else ""
     help_ = "give a part of it a name on a line of its own: `part = ...`"
-    return Diagnostic("E0108", f"with its functions written out {what}", at.span, label, help_)
+    return Diagnostic("E0108", f"with its functions expanded, {what}", at.span, label, help_)
 
 
 def _uses(function: syntax.FunctionDeclaration) -> list[int]:

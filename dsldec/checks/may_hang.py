@@ -59,7 +59,7 @@ def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
             return "a count here is 0", "write 1 or more"
     if commit.ids is not None:
         label = f"`{commit.ids.span.text}` may be MASK, which is not written"
-        return label, "add a line that surely writes: `commit top(masked, 1, by=conf)`"
+        return label, "add a line that always writes: `commit top(masked, 1, by=conf)`"
     if commit.at_most is not None and commit.at_least is not None:
         text = commit.at_most.count.span.text
         if smallest(prover.count(commit.at_most.count)) < 1:

@@ -58,9 +58,9 @@ def _prefix(call: syntax.Call, resolved: Resolved) -> list[Diagnostic]:
     if _Sort(resolved, named["by"]).condition(named["while"]) in (Direction.SAME, Direction.FALLS):
         return []
     text = named["while"].span.text
-    message = f"nothing shows that `{text}` stays false once it has failed"
+    message = f"it is not proved that `{text}` stays false after its first failure"
     label = "the prefix ends at the first failure, whatever comes after"
-    help_ = "if that is meant, it is well defined; else compare what falls along the sort with what does not"
+    help_ = "this is well defined; if it is not what you want, compare a value that falls along the order with one that does not"
     return [Diagnostic("W0301", message, named["while"].span, label, help_)]
 
 

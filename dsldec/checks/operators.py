@@ -132,7 +132,7 @@ def _comparison_of_ids(typing: Inference, expression: syntax.Comparison, types: 
             "E0204",
             "ids have no order",
             expression,
-            "one id is not more than another",
+            "one id is not greater than another",
             "compare them by `==` or `!=`",
         )
     return None

@@ -39,7 +39,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     first, last = parameter.range.first.value, parameter.range.last.value
     if not first <= last:
         return Diagnostic(
-            "E0208", "this range holds nothing", parameter.range.span, help="write the smaller end first"
+            "E0208", "this range is empty", parameter.range.span, help="write the smaller end first"
         )
     if not first <= parameter.default.value <= last:
         message = f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`"
@@ -73,7 +73,7 @@ def unfit(kind: Kind, value: object) -> str:
 def _unfit_table(value: object) -> str:
     """A table has a number for each id, in the order of the ids; a single number stands for all ids."""
     if isinstance(value, list | tuple) and len(value) > MOST_NUMBERS:
-        return f"longer than a table may be, {MOST_NUMBERS:,} numbers"
+        return f"longer than the limit of {MOST_NUMBERS:,} numbers"
     if not isinstance(value, tuple):
         return "not a list of numbers, one for each id"
     if not value:

@@ -30,7 +30,7 @@ def _else_in_a_circle(phases: Mapping[str, syntax.Phase]) -> list[Diagnostic]:
         return []
     names = ", ".join(f"`{name}`" for name in circle)
     message = f"the `else` of {names} leads round in a circle"
-    help_ = "let one of them have no bound and no condition"
+    help_ = "remove the bound and the condition of one of them"
     return [Diagnostic("E0304", message, phases[circle[0]].identifier.span, help=help_)]
 
 
@@ -127,8 +127,8 @@ def _never_taken(resolved: Resolved) -> list[Diagnostic]:
                 and not stays
                 and _only_when_full(statement.condition, resolved)
             ):
-                message = "a full window moves on to the next one, and this is never taken"
-                help_ = "to go on with a full window, write `stay at most N` above this line"
+                message = "a full window moves on to the next one, so this is never taken"
+                help_ = "to continue with a full window, write `stay at most N` above this line"
                 wrong.append(Diagnostic("W0302", message, statement.span, help=help_))
     return wrong
 

@@ -157,10 +157,10 @@ def _unknown_bounds(resolved: Resolved) -> list[Diagnostic]:
         reported = resolved.type_of(bound).kind is Kind.UNKNOWN
         return not reported and constant_value(bound, resolved.inlinable, known) is None
 
-    help_ = "make it of numbers, parameters, `window_length` and `generation_length`"
+    help_ = "use only numbers, parameters, `window_length` and `generation_length`"
     messages = (
-        (stays, "how often a window stays must be known before anything runs"),
-        (visits, "a bound on visits must be known before anything runs"),
+        (stays, "how often a window stays must be known before decoding starts"),
+        (visits, "a bound on visits must be known before decoding starts"),
     )
     return [
         Diagnostic("E0307", message, bound.span, help=help_)
@@ -177,7 +177,7 @@ def _circles(resolved: Resolved, phases: Iterable[PhaseProgress]) -> list[Diagno
     if circle is None:
         return []
     way = " to ".join(f"`{name}`" for name in (*circle, circle[0]))
-    message = f"a row may go round from {way} without ever committing anything"
+    message = f"a row may loop from {way} without committing anything"
     all_phases = resolved.phases
     ways_out = [name for name in all_phases if not set(entered(name, all_phases)) & set(circle)]
     help_ = "let one of them commit something in every step: `at least 1 by conf`"

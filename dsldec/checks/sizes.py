@@ -35,7 +35,7 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
         help_ = f"make it a parameter: `size: int = 8 in 1..{most}`"
         typing.wrong(
             "E0211",
-            f"`{expression.span.text}` sizes the step, and must be one number or one parameter",
+            f"`{expression.span.text}` sets a size of the step, and must be one number or one parameter",
             expression,
             help=help_,
         )
@@ -79,8 +79,8 @@ def require_drafts(typing: Inference, drafts: syntax.Expression) -> None:
     require_bounded(typing, drafts, MOST_DRAFTS)
     least = _smallest(typing, drafts)
     if least is not None and least < 1:
-        help_ = "write a number from 1 on (1: nothing is drafted), or an int parameter with a range: `drafts: int = 4 in 1..32`"
-        typing.wrong("E0302", "at least one draft is made: the next step itself", drafts, help=help_)
+        help_ = "write a number of 1 or more (1: no drafts), or an int parameter with a range: `drafts: int = 4 in 1..32`"
+        typing.wrong("E0302", "at least one draft is verified: the next step itself", drafts, help=help_)
 
 
 def _smallest(typing: Inference, size: syntax.Expression) -> int | None:
@@ -98,4 +98,4 @@ def _help(typing: Inference, size: syntax.Expression) -> str:
     if isinstance(binding, syntax.Parameter):
         default = max(1, int(binding.default.value))
         return f"give the parameter a range: `{binding.identifier.text}: int = {default} in 1..65536`"
-    return "write a number from 1 on, or an int parameter with a range: `block: int = 32 in 1..65536`"
+    return "write a number of 1 or more, or an int parameter with a range: `block: int = 32 in 1..65536`"

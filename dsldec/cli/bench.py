@@ -33,7 +33,7 @@ def bench(arguments: list[str]) -> int:
         print(BENCH_HELP, end="")
         return 0
     lacking = (
-        "`dsldec bench` lacks what to measure"
+        "`dsldec bench` needs `step`, `loop` or `batch`"
         if not arguments
         else f"`dsldec bench` cannot measure {quoted(arguments[0])}"
     )
@@ -62,7 +62,7 @@ def _step_parser() -> Parser:
     parser = Parser(
         prog="dsldec bench step",
         description="Measure the step of policies on random logits, in multiples of one read of the logits, side by side with what "
-        "published decoders compute. With nothing said it may take an hour, mostly to compile; standard error tells how far it is.",
+        "published decoders compute. With the default options it may take an hour, mostly to compile; progress goes to standard error.",
     )
     add = parser.add_argument
     add(
@@ -103,9 +103,9 @@ def _step_parser() -> Parser:
         type=count("--rounds"),
         default=10,
         metavar="N",
-        help="how often everything is timed (default: 10)",
+        help="number of rounds (default: 10)",
     )
-    add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
+    add("--threads", type=count("--threads"), metavar="N", help="CPU threads (default: torch's choice)")
     add(
         "--device",
         type=one_of("--device", ("cpu", "cuda")),
@@ -113,7 +113,7 @@ def _step_parser() -> Parser:
         metavar="NAME",
         help="cpu (default) or cuda",
     )
-    add("--json", metavar="FILE", help="write everything measured, seconds too")
+    add("--json", metavar="FILE", help="write all measurements as JSON, seconds too")
     add("--plot", metavar="FILE.svg", help="draw the table")
     return parser
 
@@ -163,16 +163,16 @@ def _loop_parser() -> Parser:
         type=count("--rounds"),
         default=5,
         metavar="N",
-        help="how often everything is timed (default: 5)",
+        help="number of rounds (default: 5)",
     )
-    add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
+    add("--threads", type=count("--threads"), metavar="N", help="CPU threads (default: torch's choice)")
     add(
         "--device",
         type=one_of("--device", ("cpu", "cuda")),
         metavar="NAME",
         help="cpu or cuda (default: cuda where there is one)",
     )
-    add("--json", metavar="FILE", help="write everything measured, seconds too")
+    add("--json", metavar="FILE", help="write all measurements as JSON, seconds too")
     return parser
 
 
@@ -228,10 +228,10 @@ def _batch_parser() -> Parser:
         type=count("--rounds"),
         default=3,
         metavar="N",
-        help="how often everything is timed (default: 3)",
+        help="number of rounds (default: 3)",
     )
-    add("--threads", type=count("--threads"), metavar="N", help="of the CPU (default: as torch chooses)")
-    add("--json", metavar="FILE", help="write everything measured, seconds too")
+    add("--threads", type=count("--threads"), metavar="N", help="CPU threads (default: torch's choice)")
+    add("--json", metavar="FILE", help="write all measurements as JSON, seconds too")
     return parser
 
 

@@ -17,8 +17,8 @@ examples:
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
-other fields of an object come back in its result, under "input" those named like a result's own
-blank lines of a file are passed over; the empty prompt is written "" there, and decoded: text from nothing
+other fields of an object are copied to its result; those with the name of a result's field go under "input"
+blank lines of a file are skipped; write "" for the empty prompt
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 
@@ -77,14 +77,14 @@ def _run_parser() -> Parser:
     add(
         "--infill",
         action="store_true",
-        help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template",
+        help="fill the gaps of a prompt, `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template",
     )
-    add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
+    add("--raw", action="store_true", help="use prompts without the model's chat template")
     add(
         "--gen-length",
         type=count("--gen-length"),
         metavar="N",
-        help="tokens to generate (default: what the model is usually run with)",
+        help="tokens to generate (default: the model's own)",
     )
     add(
         "--batch",
@@ -104,21 +104,21 @@ def _run_parser() -> Parser:
         type=one_of("--cache", CACHES),
         default="auto",
         metavar="NAME",
-        help="keep keys and values: exact, prefix, dual, none or auto (default: auto: exact if the model sees blocks, else none)",
+        help="KV cache: exact, prefix, dual, none or auto (default: auto: exact for a block-causal model, else none)",
     )
     add(
         "--verify-rows",
         type=packing,
         default="batch",
         metavar="WAY",
-        help="feed drafts `batch` (at once, the default) or `sequential`ly",
+        help="verify rows of drafts in one `batch` (the default) or one by one (`sequential`)",
     )
     add(
         "--seed",
         type=seed,
         default=0,
         metavar="N",
-        help="seed of policies that draw at random, whose answers it repeats: for other samples give another (default: 0)",
+        help="seed of policies that draw at random; the same seed gives the same answers (default: 0)",
     )
     add(
         "--backend",
@@ -153,7 +153,7 @@ def evaluate(arguments: list[str]) -> int:
 def _evaluate_parser() -> Parser:
     parser = Parser(
         prog="dsldec evaluate",
-        description="Print a table: how often the shipped policies answer the held-out prompts rightly, and in how many forwards.",
+        description="Print a table of the shipped policies: the share of right answers to held-out prompts, and the forwards.",
     )
     parser.add_argument(
         "--count", type=count("--count"), metavar="N", help="prompts of each task (default: all 200)"
@@ -178,7 +178,7 @@ def model(arguments: list[str]) -> int:
 def _model_parser() -> Parser:
     parser = Parser(
         prog="dsldec model",
-        description="Say what a model is to decoding: its family, ids, lengths, and where each was found. No weight is loaded.",
+        description="Print the properties of a model that decoding needs: its family, ids, lengths, and the source of each. No weight is loaded.",
         epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
     )
     parser.add_argument(

@@ -65,7 +65,7 @@ def _status(arguments: list[str]) -> int:
         unwritable = Diagnostic(
             "E0432",
             f"standard output cannot be written: {why}",
-            help="send it to a file with room left: `> FILE`",
+            help="send it to a file on a disk with free space: `> FILE`",
         )
         _reader_left()
         return _said(str(unwritable), FAILED)
@@ -107,18 +107,18 @@ def _dispatch(arguments: list[str]) -> int:
 # Each verb: what it is for, and the function that reads its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", decoding.run),
-    "check": ("say what is wrong with policies, before anything runs", policies.check),
-    "fmt": ("write policies in their one form", policies.fmt),
-    "test": ("run the cases that stand beside policies", policies.test),
-    "explain": ("say what a policy does and what was proved of it, or what a code means", policies.explain),
-    "show": ("print what a stage makes of a policy: tree, facts, operations, torch graph", policies.show),
+    "check": ("print the mistakes in policies, before anything runs", policies.check),
+    "fmt": ("format policies", policies.fmt),
+    "test": ("run the test cases beside policies", policies.test),
+    "explain": ("explain a policy and its proved facts, or a diagnostic code", policies.explain),
+    "show": ("print a policy after a compiler stage: tree, facts, operations, torch graph", policies.show),
     "build": ("compile a policy's step into a file that torch alone can run", exporting.build),
     "export-hf": (
         "write a policy into a model's folder, so that transformers decodes and serves with it",
         exporting.export_hf,
     ),
     "bench": ("measure how long steps and whole decodes take, as ratios", bench.bench),
-    "model": ("say what a model is to decoding, and where each of its ids was found", decoding.model),
+    "model": ("print the properties of a model that decoding needs, and their sources", decoding.model),
     "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", decoding.evaluate),
 }
 

@@ -24,7 +24,7 @@ def _build_parser() -> Parser:
     parser = Parser(
         prog="dsldec build",
         description="Compile one step of a policy into a package (.pt2) that runs with torch alone, for any model of that vocabulary. "
-        "A package is native code, which runs with all rights of whoever loads it: load only those from people you trust. "
+        "A package is native code and runs with the rights of the process that loads it: load only packages from people you trust. "
         "It runs under the torch that built it and later ones, on machines of the same kind.",
         epilog="exit status: 0 built, 1 errors in the policy, 2 wrong usage or no compiler, 130 interrupted",
     )
@@ -46,7 +46,7 @@ def _build_parser() -> Parser:
         "--window",
         type=count("--window"),
         metavar="T",
-        help="positions of a step's window (default: as many as the policy says)",
+        help="positions of a step's window (default: the policy's own)",
     )
     add("--batch", type=count("--batch"), default=1, metavar="B", help="rows of a step (default: 1)")
     add(
@@ -61,7 +61,7 @@ def _build_parser() -> Parser:
         dest="settings",
         action="append",
         metavar="NAME=VALUE",
-        help="set a parameter: for good if it is static, else the value that the package names as its default; may be repeated",
+        help="set a parameter: a static one is fixed in the package, another one gets this default; may be repeated",
     )
     return parser
 
@@ -80,8 +80,8 @@ def _export_hf_parser() -> Parser:
     parser = Parser(
         prog="dsldec export-hf",
         description="Write a policy into the folder of a Hugging Face model: `generate` decodes under it wherever transformers loads the "
-        "folder with trust_remote_code=True, and `transformers serve FOLDER --trust-remote-code` answers with it. Nothing is written "
-        "through a link: a file that is one is replaced, and a snapshot in the cache of Hugging Face is refused (copy it: `cp -rL`).",
+        "folder with trust_remote_code=True, and `transformers serve FOLDER --trust-remote-code` answers with it. Links are not "
+        "followed: a link in the place of a file is replaced, and a snapshot in the cache of Hugging Face is an error (copy it: `cp -rL`).",
         epilog="exit status: 0 written, 1 errors in the policy, 2 wrong usage or no model that can be decoded",
     )
     parser.add_argument("folder", metavar="FOLDER", help="the model's folder, which is written to")
@@ -98,7 +98,7 @@ def _export_hf_parser() -> Parser:
         "--gen-length",
         type=count("--gen-length"),
         metavar="N",
-        help="the most tokens to generate, whatever `generate` is told (default: no limit)",
+        help="upper bound on the tokens to generate, whatever the caller of `generate` requests (default: none)",
     )
     add(
         "--lookahead",
@@ -110,8 +110,8 @@ def _export_hf_parser() -> Parser:
         "--cache",
         type=one_of("--cache", CACHES),
         metavar="NAME",
-        help=f"keep keys and values: one of {', '.join(CACHES)} (default: auto)",
+        help=f"KV cache: one of {', '.join(CACHES)} (default: auto)",
     )
     add_reading(parser)
-    add("--force", action="store_true", help="replace files that are there already")
+    add("--force", action="store_true", help="replace existing files")
     return parser

@@ -11,7 +11,7 @@ from .values import DTYPES, count, device, one_of, token_id
 def add_reading(parser: Parser) -> None:
     """How a model's files are read."""
     add = parser.add_argument
-    add("--trust-remote-code", action="store_true", help="run the Python code that the model's folder brings")
+    add("--trust-remote-code", action="store_true", help="run the Python code in the model's folder")
     add(
         "--mask-id",
         type=token_id("--mask-id"),
@@ -27,12 +27,12 @@ def add_reading(parser: Parser) -> None:
     add(
         "--shift-logits",
         action=YES_OR_NO,
-        help="the model's logits at a position speak of the next one (default: so they do for Dream and Fast-dLLM v2)",
+        help="the model's logits at position i predict position i + 1 (default: yes for Dream and Fast-dLLM v2)",
     )
     add(
         "--all-ids",
         action="store_true",
-        help="write ids that have no token too (default: they are never written)",
+        help="allow ids without a token (default: they are never written)",
     )
     help = "the model is block-causal, in blocks of N tokens (default: found in its files)"
     add("--block-length", type=count("--block-length"), metavar="N", help=help)

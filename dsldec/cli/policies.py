@@ -49,7 +49,7 @@ def fmt(arguments: list[str]) -> int:
 def _fmt_parser() -> Parser:
     parser = Parser(
         prog="dsldec fmt",
-        description="Write policies in their one form: spaces, brackets, line breaks and blank lines. Comments stay.",
+        description="Format policies: spaces, brackets, line breaks and blank lines. Comments stay.",
         epilog="exit status: 0 done, 1 errors in a policy or, with --check, a policy in another form, 2 wrong usage",
     )
     parser.add_argument(
@@ -79,7 +79,7 @@ def test(arguments: list[str]) -> int:
 def _test_parser() -> Parser:
     parser = Parser(
         prog="dsldec test",
-        description="Run cases: what is observed, forward by forward, and what a policy must write. Those of x.policy stand in x.cases.",
+        description="Run cases: observations, forward by forward, and the expected writes. The cases of x.policy are in x.cases.",
         epilog="exit status: 0 all pass, 1 a case fails or a file has errors, 2 wrong usage",
     )
     parser.add_argument(
@@ -145,7 +145,7 @@ def show(arguments: list[str]) -> int:
 def _show_parser() -> Parser:
     parser = Parser(
         prog="dsldec show",
-        description="Print what a stage makes of a policy, as text that stays the same.",
+        description="Print a policy after a stage, as text that is the same from run to run.",
     )
     parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
     parser.add_argument(

@@ -60,7 +60,7 @@ def unknown_options(
     named = ", ".join(quoted(one) for one in helps)
     # An option beside others may be told in a line of its own: the first that is wrong would hide them all.
     help = "".join(f"\n    {quoted(one)}: {help}" for one, help in helps.items())
-    return Diagnostic("E0420", f"`{verb}` has no options {named}", help=f"instead of them:{help}")
+    return Diagnostic("E0420", f"`{verb}` has no options {named}", help=f"use instead:{help}")
 
 
 def _help(verb: str, name: str, value: str | None, known: Sequence[str], values: Mapping[str, object]) -> str:

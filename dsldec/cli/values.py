@@ -44,13 +44,13 @@ def _whole_number(option: str, text: str, least: int, most: int) -> int:
     if number is None:
         raise UsageError(
             Diagnostic(
-                "E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"`{option} 8`, say"
+                "E0422", f"`{option}` is a whole number, not {quoted(text)}", help=f"for example `{option} 8`"
             )
         )
     if not least <= number <= most:
         bound = f"a whole number of at most {most}" if number > most else f"at least {least}"
         message = f"`{option}` is {bound}, not {quoted(text)}"
-        raise UsageError(Diagnostic("E0422", message, help=f"`{option} 8`, say"))
+        raise UsageError(Diagnostic("E0422", message, help=f"for example `{option} 8`"))
     return number
 
 
@@ -61,7 +61,7 @@ def one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
         near = did_you_mean(text, known)
         meant = f"{option} {near}" if near else value_meant(option.strip("-"), text)
         help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(f'`{name}`' for name in known)}"
-        raise UsageError(Diagnostic("E0422", f"`{option}` takes no {quoted(text)}", help=help))
+        raise UsageError(Diagnostic("E0422", f"unknown value {quoted(text)} for `{option}`", help=help))
 
     return chosen
 
@@ -87,15 +87,15 @@ def device(text: str) -> str:
     if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
         return text
     meant = value_meant("device", text)
-    help = f"{f'did you mean `{meant}`? ' if meant else ''}`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"
-    raise UsageError(Diagnostic("E0422", f"`--device` knows no {quoted(text)}", help=help))
+    help = f"{f'did you mean `{meant}`? ' if meant else ''}use `--device cpu`, `cuda`, `cuda:1` or `mps`"
+    raise UsageError(Diagnostic("E0422", f"unknown device {quoted(text)}", help=help))
 
 
 def packing(text: str) -> str:
     if text in ("batch", "sequential"):
         return text
     help = "write `--verify-rows batch` or `--verify-rows sequential`"
-    raise UsageError(Diagnostic("E0422", f"there is no way {quoted(text)} to feed rows", help=help))
+    raise UsageError(Diagnostic("E0422", f"unknown value {quoted(text)} for `--verify-rows`", help=help))
 
 
 def output_format(text: str) -> str:
@@ -103,7 +103,7 @@ def output_format(text: str) -> str:
         return text
     raise UsageError(
         Diagnostic(
-            "E0422", f"there is no format {quoted(text)}", help="write `--format human` or `--format json`"
+            "E0422", f"unknown format {quoted(text)}", help="write `--format human` or `--format json`"
         )
     )
 
@@ -114,9 +114,9 @@ def shape(text: str) -> tuple[int, int, int]:
         number.isascii() and number.isdigit() and len(number) < 10 for number in numbers
     ):
         message = f"`--shape` is rows x positions x vocabulary, not {quoted(text)}"
-        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+        raise UsageError(Diagnostic("E0422", message, help="for example `--shape 1x32x126464`"))
     B, T, V = map(int, numbers)
     if B < 1 or T < 1 or V < 8:
         message = f"`--shape` has at least 1 row, 1 position and 8 ids, not {quoted(text)}"
-        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+        raise UsageError(Diagnostic("E0422", message, help="for example `--shape 1x32x126464`"))
     return B, T, V

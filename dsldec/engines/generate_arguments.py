@@ -135,7 +135,7 @@ def require_answerable(call: GenerateCall, policy: Policy) -> None:
     if refused := [*_of_config(call), *_of_call(call)]:
         raise unsupported_argument(*dict.fromkeys(refused))
     if call.config.num_return_sequences not in (None, 1) and policy.facts.deterministic:
-        message = f"`num_return_sequences` asks for several answers, and the policy `{policy.name}` has one: it draws nothing at random"
+        message = f"`num_return_sequences` requests several answers, and the policy `{policy.name}` has one: it draws nothing at random"
         raise UsageError(
             Diagnostic(
                 "E0409", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
@@ -145,7 +145,7 @@ def require_answerable(call: GenerateCall, policy: Policy) -> None:
 
 def unsupported_argument(*names: str) -> UsageError:
     message = f"{', '.join(f'`{name}`' for name in names)} of `generate` {'has' if len(names) == 1 else 'have'} no meaning where a policy decides"
-    help = "leave it out; which tokens may be written stands in the policy: `logits ban(ids)`, `logits bias(table)`, `commit ...`"
+    help = "leave it out; the policy decides which tokens may be written: `logits ban(ids)`, `logits bias(table)`, `commit ...`"
     return UsageError(Diagnostic("E0409", message, help=help))
 
 
@@ -192,18 +192,16 @@ def ignored_argument_warnings(call: GenerateCall, policy: Policy) -> Iterator[Di
     elif not call.config.do_sample:
         names = []
     if names:
-        takes = "draws as it says itself" if draws else "takes the likeliest token"
+        takes = "draws by its own `draw` statement" if draws else "takes the likeliest token"
         message = f"{_quoted(names)} of `generate` has no effect: the policy `{policy.name}` {takes}"
         yield Diagnostic(
             "W0401",
             message,
-            help="how a token is drawn stands in the policy: `draw gumbel(temperature=0.7)`, or `draw argmax`",
+            help="the policy decides how a token is drawn: `draw gumbel(temperature=0.7)`, or `draw argmax`",
         )
     if unknown := [*_unknown(call)]:
-        message = f"{_quoted(unknown)} of `generate` has no effect: a policy decides, and dsldec does not know what that would be"
-        yield Diagnostic(
-            "W0401", message, help="leave it out; what decides how the model decodes stands in the policy"
-        )
+        message = f"{_quoted(unknown)} of `generate` has no effect: a policy decides, and dsldec does not know this argument"
+        yield Diagnostic("W0401", message, help="leave it out; the policy decides how the model decodes")
 
 
 def _number(call: GenerateCall, name: str) -> float | None:
@@ -268,7 +266,7 @@ def unpadded(input_ids: Tensor, attention_mask: Tensor | None) -> list[list[int]
         return [[int(one) for one in row] for row in input_ids.tolist()]
     filled = attention_mask.bool()
     if bool((filled[:, :-1] & ~filled[:, 1:]).any()):
-        message = "the attention mask hides something on the right of a prompt or within it, and answers are written right after a prompt"
+        message = "the attention mask hides tokens at the end of a prompt or within it, and answers are written right after a prompt"
         raise UsageError(
             Diagnostic("E0409", message, help='pad on the left: `tokenizer.padding_side = "left"`')
         )

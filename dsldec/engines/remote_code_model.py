@@ -65,7 +65,7 @@ class RemoteCodeModel:
             message = f"{', '.join(f'`{one}`' for one in unknown)} of `from_pretrained` has no effect: dsldec loads this model, by its own code"
             log.warning("%s", Diagnostic("W0401", message, help="it takes `dtype` and `device_map`"))
         if quantization_config is not None:
-            message = f"`{name}` brings its own code, and dsldec does not quantize such models"
+            message = f"`{name}` needs the code in its folder, and dsldec does not quantize such models"
             raise UsageError(
                 Diagnostic(
                     "E0405",
@@ -108,7 +108,7 @@ def prepared(model: Any, arguments: Mapping[str, Any]) -> tuple[Tensor, Generate
         message = (
             "`generate` is called without `input_ids`"
             if ids is None
-            else "`input_ids` of `generate` is no tensor `[rows, length]`"
+            else "`input_ids` of `generate` is not a tensor `[rows, length]`"
         )
         raise UsageError(
             Diagnostic("E0409", message, help="`model.generate(input_ids=ids)`; one prompt is `ids[None]`")
@@ -129,9 +129,9 @@ def prepared(model: Any, arguments: Mapping[str, Any]) -> tuple[Tensor, Generate
 
 
 def no_length() -> UsageError:
-    message = "nothing says how many tokens to generate"
+    message = "the number of tokens to generate is not given"
     return UsageError(
-        Diagnostic("E0409", message, help="add `max_new_tokens=128`, say (of a server: `max_tokens`)")
+        Diagnostic("E0409", message, help="add `max_new_tokens=128` (for a server: `max_tokens`)")
     )
 
 

@@ -291,7 +291,7 @@ class CustomGenerate:
             if problem := too_long(denoiser, len(prompt), gen_length):
                 fits = (denoiser.max_length or 0) - len(prompt)
                 help = (
-                    f"generate less: `max_new_tokens={fits}` (of a server: `max_tokens`)"
+                    f"generate less: `max_new_tokens={fits}` (for a server: `max_tokens`)"
                     if fits > 0
                     else problem.help
                 )

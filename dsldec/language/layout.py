@@ -20,7 +20,7 @@ _UNFINISHED = frozenset(
     "and or not orelse if else when by as at per in = == != < > <= >= + - * / // % ** ,".split()
 )
 _CONTINUING = frozenset("and or orelse if else when by as at == != < > <= >= + - * / // % ** , )".split())
-_AS_NEIGHBOURS = "start it where its neighbours start"
+_AS_NEIGHBOURS = "start it at the column of its neighbours"
 
 
 def layout_mistakes(lines: Sequence[Line]) -> list[Diagnostic]:
@@ -160,7 +160,11 @@ class _Blocks:
         assert self.before is not None
         continues = line.head in _CONTINUING
         if line.column != self.wrong_column and self.before.pieces[-1].text not in _UNFINISHED:
-            help_ = "put brackets round what spans lines: `( ... )`" if continues else _AS_NEIGHBOURS
+            help_ = (
+                "put brackets around an expression of several lines: `( ... )`"
+                if continues
+                else _AS_NEIGHBOURS
+            )
             self._say(line, "E0102", "this line is indented further than the one before it", help_)
         # Otherwise the line before ends too early, and gets the diagnostic.
         line.sound = line.sound and not continues and self.before.pieces[-1].text not in _UNFINISHED
@@ -178,7 +182,7 @@ class _Blocks:
                 "put two spaces before it: a policy is one block",
             )
         else:
-            self._say(line, "E0102", "this line's indentation is that of no line above it", _AS_NEIGHBOURS)
+            self._say(line, "E0102", "no line above has this indentation", _AS_NEIGHBOURS)
 
     # --- order
 

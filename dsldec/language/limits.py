@@ -43,7 +43,7 @@ def unusable(source: Source) -> Diagnostic | None:
     why = "a NUL" if match.group() == "\0" else f"half a character, U+{ord(match.group()):04X}"
     return Diagnostic(
         "E0103",
-        "this is a byte that no text has",
+        "this byte is not text",
         Span(source, *match.span()),
         why,
         "save the file as UTF-8 text",

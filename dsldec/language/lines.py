@@ -29,7 +29,7 @@ _OURS = {
 }  # fmt: skip
 _HINTS = {
     ";": "start a new line",
-    "\\": "put brackets round what spans lines: `( ... )`",
+    "\\": "put brackets around an expression of several lines: `( ... )`",
     "'": 'write a text as `"..."`',
     ".": "a number has digits on both sides of its point: `0.5`",
     "?": "write `A if CONDITION else B`",
@@ -184,7 +184,7 @@ def _foreign(source: Source, piece: Piece) -> Diagnostic:
     elif text[0].isalnum():
         return Diagnostic(
             "E0101",
-            f"{shown} is no name",
+            f"{shown} is not a name",
             span,
             help="names are made of `a` to `z`, `A` to `Z`, `0` to `9` and `_`",
         )

@@ -131,15 +131,15 @@ _ELSEWHERE = {
     "elif": "choose a value with `x = A if CONDITION else B`",
     "for": "a policy has no loops: its statements run once a step, for all positions",
     "while": "a policy has no loops: its statements run once a step; write `next PHASE when CONDITION`",
-    "let": "a name is given a value without a word before it: `x = conf > 0.9`",
-    "var": "a name is given a value without a word before it: `x = conf > 0.9`",
-    "const": "a name is given a value without a word before it: `x = conf > 0.9`",
+    "let": "an assignment needs no word before it: `x = conf > 0.9`",
+    "var": "an assignment needs no word before it: `x = conf > 0.9`",
+    "const": "an assignment needs no word before it: `x = conf > 0.9`",
     "return": "a function is one line: `def near(m) = dilate(m, 4) and not m`",
-    "import": "a policy needs nothing from elsewhere: all words are there",
+    "import": "a policy imports nothing: all words are defined",
     "pass": "leave the line out",
-    "unmask": "what is to be written is committed: `commit masked and conf > 0.9 at least 1 by conf`",
-    "transfer": "what is to be written is committed: `commit masked and conf > 0.9 at least 1 by conf`",
-    "remask": "what is written becomes MASK again by `revoke MASK at most N by doubt`",
+    "unmask": "positions are written by `commit`: `commit masked and conf > 0.9 at least 1 by conf`",
+    "transfer": "positions are written by `commit`: `commit masked and conf > 0.9 at least 1 by conf`",
+    "remask": "tokens become MASK again by `revoke MASK at most N by doubt`",
 }
 
 
@@ -200,7 +200,7 @@ def _header_end(stuck: Stuck) -> Diagnostic | None:
         return _wrong(
             stuck,
             here,
-            "nothing stands behind a header on its line",
+            "a header must be the last on its line",
             "start a new line, indented by two more spaces",
         )
     return None
@@ -226,9 +226,9 @@ def _equal(stuck: Stuck) -> Diagnostic | None:
     if here is None or stuck.at == 0:
         return None
     if here.text == "=" and stuck.accepts & _OPERATORS:
-        return _wrong(stuck, here, "`=` gives a name its value and does not compare", "write `==`")
+        return _wrong(stuck, here, "`=` assigns a value and does not compare", "write `==`")
     if here.text == "==" and "EQUAL" in stuck.accepts | _let_accepts(stuck):
-        return _wrong(stuck, here, "`==` compares and gives no name a value", "write `=`")
+        return _wrong(stuck, here, "`==` compares and does not assign a value", "write `=`")
     return None
 
 
@@ -299,7 +299,7 @@ def _no_number(stuck: Stuck) -> Diagnostic | None:
     span = stuck.line.part(before.start, here.end)
     return Diagnostic(
         "E0101",
-        f"`{_short(span.text)}` is no number and no name",
+        f"`{_short(span.text)}` is neither a number nor a name",
         span,
         help="numbers look like `32`, `0.5` or `1e-3`",
     )

@@ -84,7 +84,7 @@ def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diag
 
 
 def _empty(source: Source) -> Diagnostic:
-    message = "this text holds no policy" if source.text.strip() else "this text is empty"
+    message = "this text contains no policy" if source.text.strip() else "this text is empty"
     return Diagnostic("E0103", message, Span(source, 0, 0), help="start with `policy NAME():`")
 
 

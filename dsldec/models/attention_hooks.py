@@ -171,9 +171,9 @@ def _attend(
 ) -> tuple[Tensor, None]:
     for name in NOT_IN_A_MASK:
         if how.get(name) is not None:
-            raise UnsupportedAttention(f"gives its attention a `{name}`")
+            raise UnsupportedAttention(f"passes `{name}` to attention")
     if attention_mask is None:
-        raise UnsupportedAttention("gives its attention no mask")
+        raise UnsupportedAttention("passes no mask to attention")
     return _CALL.get().attend(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
 
 
@@ -202,11 +202,11 @@ class _Attentive(TorchFunctionMode):
         **newer: Any,
     ) -> Tensor:
         if attn_mask is not None or is_causal:
-            raise UnsupportedAttention("gives its attention a mask of its own")
+            raise UnsupportedAttention("passes its own mask to attention")
         if unknown := [name for name, value in newer.items() if value is not None and value is not False]:
-            raise UnsupportedAttention(f"gives its attention a `{unknown[0]}`")
+            raise UnsupportedAttention(f"passes `{unknown[0]}` to attention")
         if query.dim() != 4 or key.shape[2] != query.shape[2]:
-            raise UnsupportedAttention("attends to other keys than those of the tokens it is given")
+            raise UnsupportedAttention("attends to other keys than those of its input")
         return self.call.attend(query, key, value, self.call.seen, scale)
 
 
@@ -226,7 +226,7 @@ def _spread(one: Tensor, call: AttentionCall) -> Tensor:
     nothing reads.
     """
     if one.dim() != 4 or one.shape[2] != call.columns.shape[1]:
-        raise UnsupportedAttention("turns other queries and keys than those of the tokens it is given")
+        raise UnsupportedAttention("rotates other queries and keys than those of its input")
     at = torch.arange(call.seen.shape[-1], device=one.device)
     return one.gather(2, _of_heads((at - call.columns[:, :1]).clamp(0, one.shape[2] - 1), one))
 

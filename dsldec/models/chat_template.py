@@ -76,7 +76,7 @@ class _Process:
             raise TemplateFailedError(
                 f"it takes longer than {TIME_LIMIT:g} seconds"
                 if late
-                else "it ends the process that renders it"
+                else "it stops the process that renders it"
             )
         if "error" in answer:
             raise TemplateFailedError(answer["error"])

@@ -100,7 +100,7 @@ def require_denoiser(denoiser: Any) -> None:
         name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")
     ]
     if not callable(denoiser):
-        message = f"a denoiser is called with ids, and a `{type(denoiser).__name__}` cannot be called"
+        message = f"a denoiser must be callable, and a `{type(denoiser).__name__}` is not"
         example = f'"{denoiser}"' if isinstance(denoiser, str) and denoiser.isprintable() else ""
         raise UsageError(
             Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({example})`")
@@ -121,7 +121,7 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
         getattr(denoiser, "eos_id", None),
         getattr(denoiser, "block_length", None),
     )
-    wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} are two different ids below {size}"
+    wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} must be two different ids below {size}"
     if not reads_flags():
         help_ += "; without an end of text, `eos_id` is None"
     if size < 2 or not 0 <= denoiser.mask_id < size:
@@ -134,7 +134,7 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
             "a block has 1 token or more; a model that sees the whole canvas has none",
         )
     if wrong:
-        raise UsageError(Diagnostic("E0408", f"this denoiser cannot be right: {wrong}", help=help_))
+        raise UsageError(Diagnostic("E0408", f"this denoiser is not valid: {wrong}", help=help_))
 
 
 def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
@@ -165,7 +165,7 @@ def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnos
     limit: int | None = getattr(denoiser, "max_length", None)
     if limit is None or prompt_length + gen_length <= limit:
         return None
-    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the {limit} the model takes"
+    message = f"{prompt_length} tokens{f' and {gen_length} to generate' * bool(gen_length)} are more than the model's limit of {limit}"
     fits = limit - prompt_length
     help_ = (
         f"shorten the prompt to fewer than {limit} tokens"

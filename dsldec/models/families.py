@@ -117,9 +117,9 @@ DECLINED = (
             and config.get("is_causal") is not False
             and not stock_of(config)
         ),
-        "is causal: a position sees only what stands left of it, and a denoiser has to see both sides",
+        "is causal: a position sees only positions to its left, and a denoiser must see both sides",
         'give a diffusion language model; one trained from this class says so in its `config.json`: `"is_causal": false`, '
-        'and, where it is block-causal, `"block_length": 4`, say',
+        'and, where it is block-causal, for example `"block_length": 4`',
     ),
     Declined(
         lambda config: (
@@ -128,7 +128,7 @@ DECLINED = (
             )
         ),
         "has no language-model head: it gives no logits over a vocabulary",
-        "give a model saved with its head: `AutoModelForMaskedLM`, say",
+        "give a model saved with its head, such as `AutoModelForMaskedLM`",
     ),
 )
 

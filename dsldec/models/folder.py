@@ -53,7 +53,7 @@ def config_of(folder: Path) -> dict[str, Any]:
     """The object in a folder's `config.json`. Raises `UnfitFile`."""
     config = _read(folder / CONFIG, LARGEST_CONFIG, as_json=True)
     if not isinstance(config, dict):
-        raise UnfitFile(f"`{folder / CONFIG}` is not JSON of an object")
+        raise UnfitFile(f"`{folder / CONFIG}` is not a JSON object")
     return config
 
 
@@ -64,9 +64,7 @@ def require_sizes(config: Mapping[str, Any], name: str) -> None:
     for field, limit in MOST.items():
         size = config.get(field)
         if isinstance(size, int) and not 1 <= size <= limit:
-            raise UnfitFile(
-                f"the configuration of `{name}` says `{field}` {size}, and a model has from 1 to {limit:,}"
-            )
+            raise UnfitFile(f"the configuration of `{name}` has `{field}` {size}, outside of 1 to {limit:,}")
 
 
 def _files(folder: Path, patterns: tuple[str, ...]) -> Iterator[Path]:

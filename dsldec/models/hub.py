@@ -38,9 +38,9 @@ def reachable(name: str) -> str:
     folder = _cached(name)
     if folder is None:
         raise UsageError(
-            Diagnostic("E0405", f"there is no folder `{name}`, and no such download: {why}", help=HELP)
+            Diagnostic("E0405", f"there is no folder `{name}` and no cached download: {why}", help=HELP)
         )
-    log.info("%s: `%s` is read as it was downloaded before", why, name)
+    log.info("%s: the cached download of `%s` is used", why, name)
     return str(folder)
 
 
@@ -54,9 +54,9 @@ def refusal(error: BaseException, name: str) -> Diagnostic | None:
         error = error.__cause__ or error.__context__  # type: ignore[assignment]
     if any(isinstance(one, errors.GatedRepoError) for one in chain):
         help = "ask for access on its page, then log in with `hf auth login`"
-        return Diagnostic("E0405", f"`{name}` is gated: its makers have to let you in", help=help)
+        return Diagnostic("E0405", f"`{name}` is gated: its authors must grant access", help=help)
     if any(isinstance(one, errors.RepositoryNotFoundError) for one in chain):
-        help = "see how it is written; for one of your own, log in with `hf auth login`"
+        help = "check its spelling; for a private one, log in with `hf auth login`"
         return Diagnostic(
             "E0405",
             f"there is no folder `{name}` here and no such model on the hub, or it is private",
@@ -71,11 +71,11 @@ def _why_not(name: str) -> str | None:
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, OfflineModeIsEnabled
 
     if constants.HF_HUB_OFFLINE:
-        return "the hub is not asked, since `HF_HUB_OFFLINE` is set"
+        return "the hub is not used, since `HF_HUB_OFFLINE` is set"
     try:
         HfApi().model_info(name, timeout=PATIENCE)
     except OfflineModeIsEnabled:
-        return "the hub is not asked, since `HF_HUB_OFFLINE` is set"
+        return "the hub is not used, since `HF_HUB_OFFLINE` is set"
     except HFValidationError:
         return "no model on a hub can have this name"
     except HfHubHTTPError:

@@ -246,7 +246,7 @@ class HuggingFaceDenoiser:
             why = (str(error).strip().splitlines() or [type(error).__name__])[0]
             why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
             message = f"the chat template of the model's tokenizer fails: {why}"
-            help = f"give prompts as they are: {option('raw', True)}"
+            help = f"use prompts without the template: {option('raw', True)}"
             raise UsageError(Diagnostic("E0409", message, help=help)) from error
 
     def decode_text(self, ids: Sequence[int]) -> str:
@@ -271,7 +271,7 @@ def _reading() -> Iterator[None]:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]
         message = f"the model's tokenizer cannot read a prompt: {why}"
         raise UsageError(
-            Diagnostic("E0409", message, help="see whether the tokenizer is this model's own; or give ids")
+            Diagnostic("E0409", message, help="check that the tokenizer belongs to this model; or give ids")
         ) from error
 
 
@@ -317,12 +317,12 @@ def from_pretrained(
     source = opened(name_or_path, trust_remote_code)
     traits = _traits(source, Overrides(mask_id, eos_id, shift_logits, block_length))
     if block_length is not None and not source.family.block_causal and source.raw.get("block_length") is None:
-        log.info("the model is taken to see one block of %d tokens after the other, as %s says; of a policy's blocks it is %s",
+        log.info("the model is treated as block-causal with blocks of %d tokens, because of %s; the blocks of a policy are set by %s",
                  block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
     denoiser = _denoiser(source, with_weights(source, kind, place), traits, raw, all_ids)
     if not (raw or getattr(source.tokenizer, "chat_template", None)):
         log.info(
-            "the tokenizer has no chat template: prompts are given as they are (%s: without this line)",
+            "the tokenizer has no chat template: prompts are used unchanged (%s hides this line)",
             option("raw", True),
         )
     return denoiser
@@ -412,12 +412,8 @@ def _probed(source: Opened, model: Any, traits: Traits, device: torch.device) ->
         return probed
     is_a = f"`{source.name}` ({type(model).__name__})"
     if blocks is None:
-        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); if it is block-causal, say "
+        help = "a model that sees the whole canvas is needed (LLaDA, Dream, any masked one); for a block-causal one write "
         help += option("block_length", N)
-        raise wrong(
-            f"{is_a} is causal, or causal between blocks: what stands last changes nothing at the start", help
-        )
-    help = "a model is needed whose code takes a mask of each position for each: SDAR, LLaDA2, transformers' own decoders"
-    raise wrong(
-        f"{is_a} heeds no mask that shows it its own block of {blocks.value} and hides what comes after", help
-    )
+        raise wrong(f"{is_a} is causal or block-causal: its last position does not affect the first", help)
+    help = "use a model whose code takes a mask for each pair of positions: SDAR, LLaDA2, transformers' own decoders"
+    raise wrong(f"{is_a} ignores masks that show its own block of {blocks.value} and hide later blocks", help)

@@ -27,14 +27,14 @@ def encoded(tokenizer: Any, mask_id: int, text: str) -> list[int]:
             Diagnostic(
                 "E0429",
                 "a text to be infilled is empty",
-                help="write `[MASK*8]` for eight tokens of anything",
+                help="write `[MASK*8]` for eight tokens",
             )
         )
     written = tokenizer.convert_ids_to_tokens(mask_id)
     pieces = list(_pieces(text, written))
     help = 'write `[MASK]` for one token, `[MASK*8]` for eight: "3*6=[MASK]. The answer is [MASK*2]."'
     for wrong in (gap for piece in pieces if isinstance(piece, str) for gap in MISWRITTEN.findall(piece)):
-        raise UsageError(Diagnostic("E0409", f"`{wrong}` in the text is not how a gap is written", help=help))
+        raise UsageError(Diagnostic("E0409", f"`{wrong}` in the text is not a gap", help=help))
     masks = sum(piece for piece in pieces if isinstance(piece, int))
     if not masks:
         raise UsageError(Diagnostic("E0409", "the text has no gap to fill", help=help))

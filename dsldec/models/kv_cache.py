@@ -31,7 +31,7 @@ from .shifted import before
 
 LENGTH = 24  # tokens of the canvas for the probe
 # Reasons after which another hook may still fit the model.
-NOT_INTERCEPTED, NO_POSITIONS = "computes attention in a way of its own", "takes no position ids"
+NOT_INTERCEPTED, NO_POSITIONS = "computes attention in its own way", "takes no position ids"
 
 
 @dataclass
@@ -126,7 +126,7 @@ class KVCache:
         input row `source[r]`. All arguments `[rows]`.
         """
         if self._last is None:
-            raise RuntimeError("nothing was fed whose keys and values could be kept")
+            raise RuntimeError("`store` needs a call before it")
         places = self._last.places.index_select(0, source)
         places = torch.where(
             (places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length
@@ -206,9 +206,9 @@ def attention_hook_of(denoiser: Any) -> AttentionHook:
         if reason not in (NOT_INTERCEPTED, NO_POSITIONS):
             break
     message = (
-        f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be kept: it {refusal}"
+        f"the keys and values of this model ({type(denoiser.model).__name__}) cannot be cached: it {refusal}"
     )
-    raise UsageError(Diagnostic("E0414", message, help=f"decode without them: {option('cache', 'none')}"))
+    raise UsageError(Diagnostic("E0414", message, help=f"decode without a cache: {option('cache', 'none')}"))
 
 
 def _why_not(denoiser: Any, hook: AttentionHook) -> str:
@@ -221,7 +221,7 @@ def _why_not(denoiser: Any, hook: AttentionHook) -> str:
         if isinstance(error, TypeError) and "position_ids" in str(error):
             return NO_POSITIONS
         why = (str(error).strip().splitlines() or [""])[0]
-        return f"does not take what it has to be given ({type(error).__name__}: {why})"
+        return f"does not take the necessary arguments ({type(error).__name__}: {why})"
 
 
 @torch.inference_mode()
@@ -232,10 +232,10 @@ def _differs(denoiser: Any, hook: AttentionHook) -> str:
     ids = _canvases(denoiser)
     length = ids.shape[1]
     if length < 6:
-        return f"takes {length} tokens, and what there is to keep stands beside what is fed"
+        return f"takes only {length} tokens, too few for a cache"
     denoiser.head.probe(ids)
     if denoiser.shift_logits and not denoiser.head.picks:
-        return "computes its logits outside of its head, and they speak of the next position"
+        return "computes shifted logits outside of its head"
     memory = KVCache(denoiser, hook, 2, length)
 
     def all_of(value: int) -> Tensor:
@@ -249,14 +249,14 @@ def _differs(denoiser: Any, hook: AttentionHook) -> str:
     if not plain.isfinite().all():
         return "gives logits that are not finite"
     if not near(full, plain):
-        return "does not place tokens by the position ids it is given"
+        return "does not use the given position ids"
     memory.store(both, nothing, whole)
     width, rows = length // 3, both.flip(0)
     first = torch.tensor([width, width + 1], device=ids.device)
     at = first.unsqueeze(1) + torch.arange(width, device=ids.device)
     part = memory(ids[rows].gather(1, at), first, all_of(width), rows, first, first + width, whole)
     if not near(part, picked(full[rows], at)):
-        return "hears more of the canvas than its attention tells"
+        return "depends on more of the canvas than its attention shows"
     return ""
 
 

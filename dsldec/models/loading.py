@@ -100,13 +100,13 @@ def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool)
     stock = stock_of(raw)
     if raw.get("auto_map") and stock is None and not trust_remote_code:
         raise wrong(
-            f"`{name}` brings its own Python code",
+            f"`{name}` needs the Python code in its folder",
             f"read it first; to run it write {option('trust_remote_code', True)}",
         )
     family, trust = family_of(raw, name), trust_remote_code and stock is None
     with _diagnosed(
         f"the configuration of `{name}` does not load",
-        "see whether its `model_type` is one that the installed transformers knows",
+        "check that the installed transformers knows its `model_type`",
     ):
         config = (
             AutoConfig.from_pretrained(name, trust_remote_code=trust)
@@ -128,7 +128,7 @@ def already_loaded(model: Any, tokenizer: Any) -> Opened:
     """The result of `opened` for a model that is loaded already. Raises `UsageError` (E0405, E0448)."""
     if not (callable(model) and hasattr(model, "config") and hasattr(model, "parameters")):
         help = 'give a model as transformers loads it, or its folder to `dsldec.from_pretrained("./MODEL")`'
-        raise UsageError(Diagnostic("E0448", f"{shown(model)} is no model of transformers", help=help))
+        raise UsageError(Diagnostic("E0448", f"{shown(model)} is not a model of transformers", help=help))
     config, name = model.config, model.name_or_path or type(model).__name__
     # The class that runs. It can differ from the class that the weights were saved from, and may be a variant
     # of a known one.
@@ -233,7 +233,7 @@ def _as_stock(raw: dict[str, Any], stock: str) -> Any:
         for name in ("vocab_size", "hidden_size", "num_hidden_layers", "num_attention_heads")
         if name not in raw
     ]:
-        raise ValueError(f"it does not say `{lacking[0]}`")
+        raise ValueError(f"it lacks `{lacking[0]}`")
     named = (
         "auto_map",
         "model_type",
@@ -283,7 +283,7 @@ def without_weights(model: Opened) -> Any:
     """
     import transformers
 
-    help = "see whether its sizes are those of its class"
+    help = "check its sizes"
     with (
         _diagnosed(f"no model can be made from the configuration of `{model.name}`", help),
         torch.device("meta"),
@@ -325,7 +325,7 @@ def require_name(value: object) -> None:
     help = 'give a folder or a hub\'s name, `from_pretrained("./MODEL")`, or nothing for the embedded model'
     if callable(value) and hasattr(value, "config"):
         help = "a model that is loaded: `from dsldec.models.huggingface import denoiser_of`, and `denoiser_of(model, tokenizer)`"
-    raise UsageError(Diagnostic("E0448", f"{shown(value)} names no model", help=help))
+    raise UsageError(Diagnostic("E0448", f"{shown(value)} does not name a model", help=help))
 
 
 def dtype_of(value: str | torch.dtype) -> torch.dtype:
@@ -344,14 +344,14 @@ def device_of(value: str | torch.device | None) -> torch.device:
     try:
         device = torch.device(value)
     except (RuntimeError, TypeError):
-        raise wrong(f"there is no device `{value}`", "`cpu`, `cuda`, `cuda:1`, say, or `mps`") from None
+        raise wrong(f"there is no device `{value}`", "use `cpu`, `cuda`, `cuda:1` or `mps`") from None
     counts = {"cpu": 1, "cuda": torch.cuda.device_count(), "mps": int(torch.backends.mps.is_available())}.get(
         device.type, 0
     )
     if counts <= (device.index or 0):
         raise wrong(
             f"there is no device `{value}` on this machine",
-            f"leave {option('device')} out for the best there is, or write {option('device', 'cpu')}",
+            f"leave {option('device')} out for the default, or write {option('device', 'cpu')}",
         )
     return device
 
@@ -396,7 +396,7 @@ def _diagnosed(message: str, help: str, hub_name: str = "") -> Iterator[None]:
             raise wrong_weights(f"{message}: it has no weights, no `model.safetensors`") from error
         if "Weights only load failed" in why:  # torch's next sentences say how to load it anyway
             raise wrong_weights(
-                f"{message}: a file of its weights is no pickle of tensors alone, and could run code", SAFE
+                f"{message}: a weight file is a pickle with more than tensors, and could run code", SAFE
             ) from error
         raise wrong(f"{message}: {why}", help) from error
 
@@ -428,7 +428,7 @@ def _require_folder(path: Path) -> None:
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
     if not (path / "config.json").exists():
         raise wrong(
-            f"`{path}` is no Hugging Face model: it has no `config.json`",
+            f"`{path}` is not a Hugging Face model: it has no `config.json`",
             "give the folder that `save_pretrained` wrote",
         )
     try:
@@ -452,7 +452,7 @@ def _require_names(raw: dict[str, Any], name: str) -> None:
             else "`auto_map`, a table of classes"
         )
         raise wrong(
-            f"the configuration of `{name}` is not as transformers writes it: see {which}",
+            f"the configuration of `{name}` is not in the format of transformers: see {which}",
             "give it as `save_pretrained` wrote it",
         )
     try:

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 SPECIAL = ("mask_token_id", "eos_token_id", "bos_token_id", "pad_token_id")
 # A vocabulary is padded at its end to a size that is fast for matrices. The padding is less than this share.
 PADDING = 0.01
-OWN_TOKENIZER = "see whether the tokenizer is this model's own"
+OWN_TOKENIZER = "check that the tokenizer belongs to this model"
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,15 +49,15 @@ class Fit:
         """Warnings (W0402) for the user. `all_ids`: decoding may write ids without a token."""
         if not self.is_padding:
             has = _count(len(self.without_token), "id has no token", "ids have no token")
-            then = "what is written there is missing from the text" if all_ids else "they are never written"
+            then = "they are missing from the text" if all_ids else "they are never written"
             message = (
                 f"the model has {self.vocab_size:,} ids and the tokenizer {self.tokens:,}: {has}, {then}"
             )
-            lifts = "" if all_ids else f"; {option('all_ids', True)} lets them be written"
+            lifts = "" if all_ids else f"; {option('all_ids', True)} allows them"
             yield Diagnostic("W0402", message, help=f"{OWN_TOKENIZER}{lifts}")
         if self.beyond:
             has = _count(len(self.beyond), "token is", "tokens are")
-            message = f"the tokenizer has an id {max(self.beyond):,} and the model {self.vocab_size:,} ids: {has} none that the model can read"
+            message = f"the tokenizer has an id {max(self.beyond):,} and the model {self.vocab_size:,} ids: {has} unknown to the model"
             yield Diagnostic("W0402", message, help=OWN_TOKENIZER)
         for message in self.differing:
             yield Diagnostic(

@@ -100,8 +100,8 @@ def require_mask(traits: Traits, name: str) -> int:
     """The MASK id. Raises `UsageError` (E0405) where none was found."""
     if traits.mask_id is not None:
         return int(traits.mask_id.value)
-    message = f"`{name}` has no mask token: neither its tokenizer nor its configuration names one that the model has an id for"
-    raise UsageError(Diagnostic("E0405", message, help=f"say which id it is: {option('mask_id', N)}"))
+    message = f"`{name}` has no mask token: neither its tokenizer nor its configuration has one with an id of the model"
+    raise UsageError(Diagnostic("E0405", message, help=f"give its id: {option('mask_id', N)}"))
 
 
 def require_block_length(traits: Traits, family: Family, name: str) -> int | None:
@@ -111,9 +111,9 @@ def require_block_length(traits: Traits, family: Family, name: str) -> int | Non
     length = None if traits.block_length is None else traits.block_length.value
     if (isinstance(length, int) and length > 0) or (length is None and not family.block_causal):
         return length
-    message = f"`{name}` is block-causal, and its configuration does not say how long its blocks are"
+    message = f"`{name}` is block-causal, and its configuration has no block length"
     message = message if length is None else f"a block has 1 token or more, not {length}"
-    raise UsageError(Diagnostic("E0405", message, help=f"say it: {option('block_length', N)}"))
+    raise UsageError(Diagnostic("E0405", message, help=f"give it: {option('block_length', N)}"))
 
 
 def _ids(sources: tuple[tuple[str, Any], ...], name: str, vocab_size: int | None) -> Iterator[Provenance]:
@@ -131,7 +131,7 @@ def _named_masks(vocabulary: dict[str, int]) -> Iterator[Provenance]:
 
 def _known_mask(family: Family, vocab_size: int | None) -> Iterator[Provenance]:
     return (
-        Provenance(mask_id, f"what is known of {family.name}")
+        Provenance(mask_id, f"dsldec's table for {family.name}")
         for size, mask_id in family.masks
         if size == vocab_size
     )
@@ -174,7 +174,7 @@ def _block_length(family: Family, config: Any) -> Provenance | None:
     return (
         None
         if family.block_length is None
-        else Provenance(family.block_length, f"what is known of {family.name}")
+        else Provenance(family.block_length, f"dsldec's table for {family.name}")
     )
 
 

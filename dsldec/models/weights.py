@@ -46,7 +46,7 @@ def header(file: Path) -> dict[str, Any]:
         size = os.fstat(stream.fileno()).st_size
         length = int.from_bytes(stream.read(8), "little")
         if size < 8 or length > min(LONGEST_HEADER, size - 8):
-            raise ValueError("it is cut off, or no such file")
+            raise ValueError("it is cut off, or not a `.safetensors` file")
         try:
             read = json_of(stream.read(length).decode())
         except ValueError:
@@ -70,8 +70,8 @@ def require_all(report: Mapping[str, Any], model: Any, name: str, own_places: bo
     extra = sorted(report["unexpected_keys"])
     extra = extra if own_places else _of_more_layers(extra, model)
     if extra:
-        message = f"`{name}` does not load: its files hold {named(extra)}, which `{type(model).__name__}` has no place for"
-        raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
+        message = f"`{name}` does not load: its files hold {named(extra)}, which `{type(model).__name__}` does not have"
+        raise wrong_weights(message, "check that `config.json` belongs to these weights")
 
 
 def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
@@ -79,8 +79,8 @@ def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
     if differing:
         key, actual, expected = min(differing, key=str)
         more = f", and {len(differing) - 1} more" * (len(differing) > 1)
-        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(actual)}, and `config.json` makes it {list(expected)}{more}"
-        raise wrong_weights(message, "see whether `config.json` is the one these weights were saved with")
+        message = f"`{name}` does not load: its files hold `{short(key)}` as {list(actual)}, and `config.json` requires {list(expected)}{more}"
+        raise wrong_weights(message, "check that `config.json` belongs to these weights")
 
 
 def short(name: str) -> str:
@@ -101,7 +101,7 @@ def _lacking(keys: list[str], model: Any, name: str) -> UsageError:
     body = f"{model.base_model_prefix}."
     if any(key.startswith(body) or LAYER.search(key) for key in keys):
         return wrong_weights(f"`{name}` does not load: its files hold no weights for {named(keys)}")
-    help = "give a model saved with its head: `AutoModelForMaskedLM`, say"
+    help = "give a model saved with its head, such as `AutoModelForMaskedLM`"
     message = f"`{name}` does not load: its files hold no weights for {named(keys)}: it was saved without its language-model head"
     return wrong_weights(message, help)
 
@@ -119,17 +119,15 @@ def _shards(folder: Path, index: Path) -> list[Path]:
         read: Any = read_json(index, LARGEST_TOKENIZER)
         shards = set(read["weight_map"].values())
     except (Unreadable, ValueError, TypeError, KeyError, AttributeError):
-        raise wrong_weights(
-            f"`{index}` is no index of weights: it has no table `weight_map` of files"
-        ) from None
+        raise wrong_weights(f"`{index}` is not an index of weights: it has no table `weight_map`") from None
     if not all(isinstance(shard, str) for shard in shards):
-        raise wrong_weights(f"`{index}` is no index of weights: it has no table `weight_map` of files")
+        raise wrong_weights(f"`{index}` is not an index of weights: it has no table `weight_map`")
     for shard in sorted(shards):
         # An index must not make dsldec read files outside the folder.
         if Path(shard).name != shard or "\\" in shard or "\0" in shard:
             raise wrong_weights(
                 f"`{index}` names `{short(shard)}`, which is not a file of this folder",
-                "files of weights stand beside their index",
+                "weight files must be beside their index",
             )
     missing = [shard for shard in sorted(shards) if not (folder / shard).is_file()]
     if missing:

@@ -232,27 +232,27 @@ def _refused(
     """Why a cache cannot be used, and what to do."""
     if capability(denoiser, "kv_cache") is None:
         return (
-            "this denoiser keeps no keys and values",
+            "this denoiser has no KV cache",
             f"load the model with `from_pretrained`, or decode without: {option('cache', 'none')}",
         )
     if asked == "exact" and not in_blocks:
         return (
-            "the model sees the whole canvas, so that keys and values change with every token written to their right",
-            f"{option('cache', 'prefix')} or {option('cache', 'dual')} go on with those of the last window: an approximation",
+            "the model sees the whole canvas, so keys and values change with every written token",
+            f"{option('cache', 'prefix')} or {option('cache', 'dual')} use those of the last window: an approximation",
         )
     if asked != "exact" and in_blocks:
         return (
-            "the model sees nothing to the right of a block, and what stands left of it can be kept as it is",
+            "the model is block-causal, so that an exact cache is possible",
             f"write {option('cache', 'exact')}",
         )
     if asked not in facts.caches:
         return (
-            "the policy's window slides: it is new at every step, and what is kept would be read anew for each",
+            "the policy's window slides at every step, so that the cache would be recomputed at every step",
             f"{option('cache', 'none')}, or a policy that writes in `window blocks(n)`",
         )
     if packing != "batch":
         return (
-            f"{option('verify_rows', 'sequential')} feeds each row alone, and keeps nothing",
+            f"{option('verify_rows', 'sequential')} forwards each row alone, without a cache",
             f"write {option('verify_rows', 'batch')}",
         )
     return None

@@ -148,11 +148,11 @@ def stream(
     require_flags(stop_at_eos=stop_at_eos, trace=trace, infill=infill)
     require_watcher(on_step)
     if infill and gen_length is not None:
-        message = f"{option('gen_length', gen_length)} has no effect beside {option('infill', True)}: as much is written as the gaps have"
+        message = f"{option('gen_length', gen_length)} has no effect beside {option('infill', True)}: the gaps give the number of tokens"
         log.warning(
             "%s",
             Diagnostic(
-                "W0404", message, help="leave it out, or put more masks into the text, `[MASK*8]` say"
+                "W0404", message, help="leave it out, or put more masks into the text, for example `[MASK*8]`"
             ),
         )
     gen_length = DEFAULT_GEN_LENGTH if gen_length is None else gen_length
@@ -239,9 +239,9 @@ def _require_packing(verify_rows: str) -> None:
         help_ = (
             f"did you mean `{close}`?"
             if close
-            else "`batch` feeds all rows in one call, `sequential` each alone"
+            else "`batch` forwards all rows in one call, `sequential` each row alone"
         )
-        raise UsageError(Diagnostic("E0409", f"rows are not verified in the way `{verify_rows}`", help=help_))
+        raise UsageError(Diagnostic("E0409", f"unknown value `{verify_rows}` for `verify_rows`", help=help_))
 
 
 def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
@@ -254,7 +254,7 @@ def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
             else f"`window blocks({seen})`"
         )
         log.info(
-            "the model sees blocks of %d positions, and the policy's have %d: %s suits it",
+            "the model sees blocks of %d positions, and the policy's have %d: %s fits the model",
             seen,
             int_of(facts.window_size, policy.parameters),
             suits,

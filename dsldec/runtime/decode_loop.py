@@ -370,9 +370,9 @@ class DecodeLoop:
         help = (
             "try the model in float32"
             if half
-            else "the model's own weights or code give them, in full precision too"
+            else "they come from the model's weights or code, also in full precision"
         )
-        return Diagnostic("E0406", message, help=f"{help}; what was written before this step is kept")
+        return Diagnostic("E0406", message, help=f"{help}; the tokens written before this step stay")
 
 
 def _accepted(moment: BatchState, stepped: StepResult, ahead: BatchState | None) -> tuple[BatchState, Tensor]:

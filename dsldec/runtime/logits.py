@@ -49,7 +49,7 @@ def _no_logits(given: Any) -> tuple[str, str] | None:
     if given.device.type == "meta" or isinstance(given, FakeTensor):
         return (
             "a tensor without numbers (meta)",
-            "load the model's weights: made on the device `meta` it has none",
+            "load the model's weights: a model on the device `meta` has none",
         )
     if given.is_quantized:
         return f"quantized numbers ({_name(given)})", "return `logits.dequantize()`"

@@ -76,9 +76,9 @@ def _of_encoding(denoiser: Any, encoding: Mapping[str, Any]) -> list[Any]:
     if "input_ids" not in encoding:
         help = 'give texts, which are put into the model\'s chat template: `decode(denoiser, [message["content"]], policy)`'
         if "content" not in encoding:
-            help = "give what a tokenizer gives, with `input_ids`, or a list of texts: `decode(denoiser, [text], policy)`"
+            help = "give a tokenizer's output, with `input_ids`, or a list of texts: `decode(denoiser, [text], policy)`"
         raise _wrong(
-            f"a table without `input_ids` is no prompt: it has {', '.join(f'`{name}`' for name in encoding) or 'nothing'}",
+            f"a dict without `input_ids` is not a prompt: it has {', '.join(f'`{name}`' for name in encoding) or 'nothing'}",
             help,
         )
     ids, mask = encoding["input_ids"], encoding.get("attention_mask")
@@ -101,7 +101,7 @@ def _unpadded(row: Any, hidden: Any) -> list[Any]:
     if not all(filled[begin:end]):
         raise _wrong(
             "the attention mask hides something within a prompt",
-            "leave out of its ids what is not to be seen",
+            "remove the hidden ids from the prompt",
         )
     return list(row[begin:end])
 
@@ -123,10 +123,10 @@ def _of_array(denoiser: Any, array: Any) -> list[Any]:
     )
     # In a padded batch the longest prompt has no padding.
     if any(padded) and not all(padded):
-        help = "give the whole encoding, which says what is padding: `decode(denoiser, tokenizer(texts, padding=True), policy)`; "
-        help += "a list is taken as it is: `ids.tolist()`"
+        help = "give the whole encoding, which marks the padding: `decode(denoiser, tokenizer(texts, padding=True), policy)`; "
+        help += "a list is used unchanged: `ids.tolist()`"
         raise _wrong(
-            f"some rows begin or end with the id of padding, {pad_id}, and nothing says whether it belongs to the prompt",
+            f"some rows begin or end with the id of padding, {pad_id}, and it is unclear whether it belongs to the prompt",
             help,
         )
     return list(array)

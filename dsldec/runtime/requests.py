@@ -75,9 +75,7 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
     if not masks:
         message = f"prompt {index} has no mask to decode in place"
         raise UsageError(
-            Diagnostic(
-                "E0409", message, help=f"put the mask's id, {mask_id}, where something is to be written"
-            )
+            Diagnostic("E0409", message, help=f"put the mask id, {mask_id}, at each position to fill")
         )
     length = masks[-1] + 1 - masks[0]
     return Request(
@@ -99,7 +97,7 @@ def require_sensible(gen_length: int, batch: int) -> None:
             raise UsageError(
                 Diagnostic(
                     "E0409",
-                    f"`{name}` is a whole number from 1 on, not {shown(value)}",
+                    f"`{name}` must be a whole number of 1 or more, not {shown(value)}",
                     help=f"for example `{name}=8`",
                 )
             )

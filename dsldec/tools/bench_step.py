@@ -127,7 +127,7 @@ def _require_memory(shape: tuple[int, int, int]) -> None:
     needed = B * T * V * BYTES_A_LOGIT
     if needed > there:
         message = f"the shape `{B}x{T}x{V}` needs about {B * T * V * BYTES_A_LOGIT / 2**30:.0f} GiB of memory, and there are {there / 2**30:.0f}"
-        raise UsageError(Diagnostic("E0422", message, help="`--shape 1x32x126464`, say"))
+        raise UsageError(Diagnostic("E0422", message, help="for example `--shape 1x32x126464`"))
 
 
 def _case(

@@ -78,7 +78,7 @@ def _require_known(option: str, word: str, names: tuple[str, ...]) -> None:
             if near
             else f"write {' or '.join(f'`{option} {one}`' for one in names)}"
         )
-        raise UsageError(Diagnostic("E0422", f"`{option}` knows no {quoted(word)}", help=help))
+        raise UsageError(Diagnostic("E0422", f"unknown value {quoted(word)} for `{option}`", help=help))
 
 
 def _window(policy: Policy, window: int | None) -> int:
@@ -87,7 +87,7 @@ def _window(policy: Policy, window: int | None) -> int:
     longest = int_of(size, policy.parameters)
     if longest is None:
         if window is None:
-            message = f"the window of the policy `{policy.name}` is all that is generated, and only `--window` can say how long that is"
+            message = f"the window of the policy `{policy.name}` is the whole generation, so `--window` must give its length"
             raise UsageError(
                 Diagnostic("E0423", message, help="add the number of tokens to generate: `--window 256`")
             )
@@ -105,7 +105,7 @@ def _window(policy: Policy, window: int | None) -> int:
         )
         raise UsageError(Diagnostic("E0423", message, help=help))
     _say(
-        f"a window of {window} is shorter than the policy's {longest}: right where no more than {window} tokens are generated"
+        f"a window of {window} is shorter than the policy's {longest}: correct only for at most {window} tokens to generate"
     )
     return window
 
@@ -132,7 +132,7 @@ def _place(out: str, policy: str) -> Path:
         message = f"the folder of {quoted_path(out)} does not exist"
         raise UsageError(Diagnostic("E0432", message, help=f"make it: `mkdir -p {file.parent}`"))
     if file.exists() and not file.is_file():
-        raise UsageError(_unwritable(out, "it is no plain file"))
+        raise UsageError(_unwritable(out, "it is not a regular file"))
     if not os.access(file.parent, os.W_OK):
         raise UsageError(_unwritable(out, "permission denied"))
     return file
@@ -142,7 +142,7 @@ def _unwritable(out: str, why: str) -> Diagnostic:
     return Diagnostic(
         "E0432",
         f"{quoted_path(out)} cannot be written: {why}",
-        help="give `-o` a file in a folder of yours with room left",
+        help="give `-o` a file in your own folder with free space",
     )
 
 
@@ -200,7 +200,7 @@ def _summary(out: str, file: Path, about: Mapping[str, Any]) -> Iterator[str]:
     yield f"  about = json.loads(step.get_metadata()['{KEY}'])  # first values, order of names, facts, the policy"
     yield "  canvas, done, state, events = step(logits, canvas, editable, state, params)"
     yield ""
-    yield "  torch reads state and params by the order above, never by name, and wants contiguous tensors;"
+    yield "  torch reads state and params by the order above, never by name, and requires contiguous tensors;"
     yield "  with AOTI_RUNTIME_CHECK_INPUTS=1 in the environment it checks shapes, dtypes and strides"
 
 

@@ -138,7 +138,7 @@ def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
     if not reader.drafts and not reader.wrong:
         span, help = (
             Span(source, 0, 0),
-            "begin with a line `case NAME`, then what is observed and what the policy must do",
+            "begin with a line `case NAME`, then the observations and the expected actions",
         )
         reader.wrong.append(Diagnostic("E0442", "this file holds no case", span, help=help))
     return reader.cases, in_order(reader.wrong)[:MOST_DIAGNOSTICS]
@@ -194,7 +194,7 @@ class _CaseReader:
                 "E0442",
                 "this case has no name",
                 row.span,
-                help="say what it shows: `case a tie goes to the lower position`",
+                help="describe it: `case a tie goes to the lower position`",
             )
 
     def end(self) -> None:
@@ -204,7 +204,7 @@ class _CaseReader:
         draft = self.drafts[-1]
         span = draft.header.span
         if draft.observed and not draft.expected and not draft.unclear:
-            help = "add a line `commit` with the positions that must be written; with none if nothing must"
+            help = "add a line `commit` with the expected positions, or with none"
             self.say(
                 "E0442",
                 "this forward does not say what the policy must do",
@@ -258,7 +258,7 @@ class _CaseReader:
         if draft.length is not None:
             self.say(
                 "E0442",
-                "how many positions there are is known already",
+                "the number of positions is known already",
                 row.span,
                 help="let one `gen` stand first, or none",
             )
@@ -299,7 +299,7 @@ class _CaseReader:
     def expectation(self, row: CaseRow, draft: _Draft) -> None:
         if not draft.observed:
             if not draft.unclear:
-                help = "write what is observed first: a row like `conf .9 .5`"
+                help = "write the observations first: a row like `conf .9 .5`"
                 self.say(
                     "E0442", f"`{row.name}` stands before the first forward of this case", row.span, help=help
                 )
@@ -352,11 +352,11 @@ class _CaseReader:
                 has,
                 row.span,
                 "it has one for each position",
-                f"write `{row.name} {EXAMPLES[row.name]}`, say",
+                f"for example `{row.name} {EXAMPLES[row.name]}`",
             )
             return
         filler = MASKED if row.name == "start" else NOT_NEEDED
-        help = f"write one for each position, `{filler}` where there is nothing to say"
+        help = f"write one for each position, `{filler}` where there is no value"
         at = row.words[length] if len(row.words) > length else row.span
         self.say("E0443", f"{has}, and the case has {length} position{'s' * (length != 1)}", at, help=help)
 
@@ -366,11 +366,11 @@ class _CaseReader:
             if text == NOT_NEEDED:
                 return None
             most, amount = (
-                (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number from 0 on")
+                (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number of 0 or more")
             )
             if _REAL.fullmatch(text) and float(text) <= most:
                 return float(text)
-            help = f"write `{EXAMPLES[name]}`, say, or `.` where the position is written already"
+            help = f"write a number such as `{EXAMPLES[name]}`, or `.` where the position is written already"
             self.say("E0443", f"`{name}` is {amount}, not {quoted(text)}", word, help=help)
             return None
         if _INT.fullmatch(text):
@@ -383,7 +383,10 @@ class _CaseReader:
                 "canvas": "`_` for a masked position or `.` for any",
             }.get(name, "`.`")
             self.say(
-                "E0443", f"{quoted(text)} is no token", word, help=f"write an id like `7`, `eos`, or {more}"
+                "E0443",
+                f"{quoted(text)} is not a token",
+                word,
+                help=f"write an id like `7`, `eos`, or {more}",
             )
         return None
 
@@ -398,7 +401,7 @@ class _CaseReader:
         for word in row.words:
             if not _INT.fullmatch(word.text) or int(word.text) >= (draft.length or 0):
                 help = f"write positions from 0 to {(draft.length or 1) - 1}, as in `{row.name} 0`, or `{row.name} -` for none"
-                self.say("E0443", f"{quoted(word.text)} is no position of this case", word, help=help)
+                self.say("E0443", f"{quoted(word.text)} is not a position of this case", word, help=help)
             elif int(word.text) in found:
                 self.say("E0443", f"position {word.text} stands here twice", word, help="leave it once")
             else:

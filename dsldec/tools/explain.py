@@ -87,15 +87,15 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     bound, block = facts.forwards_bound(gen_length, values), facts.block_length(gen_length, values)
     window = "all at once" if facts.window == "all" else f"in {WINDOWS[facts.window]} {block}"
     yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} {window}: {bound}"
-    yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward(values)}"
+    yield f"  input rows for each row of the batch in a forward: {facts.rows_per_forward(values)}"
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)
         size = facts.kept_bytes(LARGE_VOCABULARY, values)
         yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
-    yield f"  caches of keys and values it may run with: {', '.join(facts.caches)}"
-    yield "  it writes only in its window, and a row never depends on its neighbours"
+    yield f"  KV caches that it may use: {', '.join(facts.caches)}"
+    yield "  a step writes only in its window, and no row depends on another row"
     yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"
     yield f"  lossless: {facts.lossless}"
     for assumption in facts.assumptions:

@@ -195,7 +195,7 @@ def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions)
     """Raise `UsageError` (E0436) where somebody's file would be lost."""
     lost = [name for name, text in files.items() if name != CONFIG and holds_other_text(folder, name, text)]
     if lost and not options.force:
-        message = f"{quoted_path(folder / lost[0])} is there already"
+        message = f"{quoted_path(folder / lost[0])} exists already"
         words = ["dsldec", "export-hf", options.folder, options.policy, "--force"]
         raise UsageError(
             Diagnostic(
@@ -219,7 +219,7 @@ def _auto(found: Opened) -> str:
 def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> Iterator[str]:
     from ..models.loading import OUR_MODELING
 
-    yield f"{folder}: decodes under {quoted(policy.name)} wherever transformers is told to trust its code"
+    yield f"{folder}: decodes under {quoted(policy.name)} where transformers trusts its code"
     yield f"  {GENERATE}"
     if name is not None:
         yield f"  {OUR_MODELING}.py: {'the model as dsldec loads it' if found.remote_code else f'{name} with `generate`'}, named in {CONFIG}"

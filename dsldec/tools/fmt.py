@@ -69,7 +69,7 @@ def _files(name: str) -> list[str]:
     try:
         files = policies_below(name)
     except Unreadable as error:
-        message = f"the folder {quoted_path(name)} is not looked through: {error.why}"
+        message = f"the folder {quoted_path(name)} cannot be searched: {error.why}"
         raise UsageError(
             Diagnostic("E0401", message, help="name the policies, or a folder further down")
         ) from None
@@ -118,12 +118,14 @@ def _standard_input() -> str:
         raise PolicyError(
             [
                 Diagnostic(
-                    "E0104", "standard input is larger than a policy may be", help="policies are short texts"
+                    "E0104",
+                    "standard input exceeds the size limit of a policy",
+                    help="policies are short texts",
                 )
             ]
         ) from None
     except UnicodeDecodeError as error:
-        message = f"standard input is not UTF-8 text: byte {error.start} is none of it"
+        message = f"standard input is not UTF-8 text: byte {error.start} is invalid"
         raise PolicyError([Diagnostic("E0103", message, help="save the text as UTF-8")]) from None
 
 

@@ -27,7 +27,7 @@ def require_own(folder: Path, names: Iterable[str]) -> None:
     """Raise `UsageError` (E0419) for a folder in a hub's cache, and for a folder with a part elsewhere."""
     real = Path(os.path.realpath(folder))
     if real.parent.name == "snapshots" and (real.parent.parent / "blobs").is_dir():
-        message = f"{quoted_path(folder)} is a snapshot in the cache of Hugging Face, which every program here loads this model from"
+        message = f"{quoted_path(folder)} is a snapshot in the cache of Hugging Face, and other programs load the model from it"
         raise UsageError(
             Diagnostic(
                 "E0419",
@@ -160,12 +160,12 @@ def _before(place: int, name: str) -> os.stat_result | None:
 
 
 def _leads_elsewhere(link: Path) -> UsageError:
-    message = f"{quoted_path(link)} is a link, and nothing is written out of the model's folder"
+    message = f"{quoted_path(link)} is a link, and dsldec writes only inside the model's folder"
     return UsageError(
         Diagnostic(
             "E0419",
             message,
-            help=f"look where it leads: `ls -l {_shown(link)}`, and put a folder in its place",
+            help=f"look at its target: `ls -l {_shown(link)}`, and put a folder in its place",
         )
     )
 
@@ -173,7 +173,7 @@ def _leads_elsewhere(link: Path) -> UsageError:
 def _cannot(path: Path, failure: OSError) -> UsageError:
     why = (failure.strerror or str(failure)).lower()
     message = f"{quoted_path(path)} cannot be written to: {why}"
-    return UsageError(Diagnostic("E0432", message, help="copy the model to a folder of yours: `cp -rL`"))
+    return UsageError(Diagnostic("E0432", message, help="copy the model to your own folder: `cp -rL`"))
 
 
 def _shown(path: Path) -> str:

@@ -117,7 +117,7 @@ def snapshot_svg(*views: View, width: int = 88, height: int = 24, title: str = "
 def _footer(view: View, hidden: int) -> Text:
     parts = [f"{view.finished} of {view.prompts} finished"] if view.prompts > 1 else []
     if hidden > 0:
-        parts.append(f"{hidden} more under decode")
+        parts.append(f"{hidden} more in progress")
     if len(view.canvases) == 1:
         parts.append(_progress(view.canvases[0]))
     text = Text(" · ".join([*parts, "sure when written: "]), style="dim")

@@ -168,7 +168,7 @@ def _lines(about: Mapping[str, Any]) -> Iterator[str]:
 
 
 def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
-    yield "class", f"{about['class']}{', code of its own' * about['own_code']}"
+    yield "class", f"{about['class']}{', remote code' * about['own_code']}"
     yield "parameters", "unknown" if about["parameters"] is None else f"{about['parameters']:,}"
     yield "vocabulary", f"{about['vocab_size']:,} ids{_silent(about['ids_without_token'])}"
     if about["tokens"] is not None:
@@ -177,7 +177,7 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
             "tokenizer",
             f"{about['tokens']:,} tokens{f', built from `vocab.txt`: {built}' if built else ''}",
         )
-    yield "mask", _from(about["mask_id"]) or "none found: `--mask-id N` says which id it is"
+    yield "mask", _from(about["mask_id"]) or "none found: give it with `--mask-id N`"
     others = [str(one) for one in about["ends"] if one != (about["eos_id"] or {}).get("value")]
     also = f"; an answer ends at {', '.join(others)} too" if others else ""
     yield "end of text", (_from(about["eos_id"]) or "none found: every answer fills its length") + also
@@ -189,13 +189,12 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     )
     if about["block_causal"]:
         length = (
-            _from(about["block_length"], " tokens")
-            or "a length that was not found: `--block-length N` says it"
+            _from(about["block_length"], " tokens") or "an unknown length: give it with `--block-length N`"
         )
         yield "sees", f"its own block and those before it; blocks of {length}"
     yield "context", _from(about["context"], " tokens") or "unknown"
-    yield "generates", f"{_from(about['gen_length'], ' tokens')}, unless told otherwise"
-    yield "chat", "a template" if about["chat_template"] else "no template: prompts are given as they are"
+    yield "generates", f"{_from(about['gen_length'], ' tokens')}, by default"
+    yield "chat", "a template" if about["chat_template"] else "no template: prompts are used unchanged"
     yield "saved as", about["saved_as"] or "unknown"
     yield "device", about["device"]
 

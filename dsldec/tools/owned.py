@@ -82,7 +82,7 @@ class OwnedFile:
         return Diagnostic(
             "E0438",
             message,
-            help="wait until it has ended, and `--resume` goes on; or give `--out` another name",
+            help="wait for its end, then continue with `--resume`; or give `--out` another name",
         )
 
     @property
@@ -178,11 +178,11 @@ class OwnedFile:
             raise UsageError(self._changed())
 
     def _changed(self) -> Diagnostic:
-        message = f"the results file {quoted_path(self.name)} does not hold what was written: another program changed it meanwhile"
+        message = f"the results file {quoted_path(self.name)} was changed by another program during the run"
         return Diagnostic(
             "E0439",
             message,
-            help="look at it; `--resume` goes on from what is left, `--out` with another name begins anew",
+            help="check it; `--resume` continues with its content, `--out` with another name starts again",
         )
 
     def _gone(self, own: os.stat_result, pending: bytes) -> Diagnostic:
@@ -193,18 +193,18 @@ class OwnedFile:
         ):  # NFS keeps a deleted file under such a name while it is open
             with suppress(OSError):
                 self._write(pending)
-            message = f"the results file {shown} was moved while it was written"
-            help = f"it is {quoted_path(name) if name else 'whole under its new name'}: with that as `--out`, `--resume` goes on"
+            message = f"the results file {shown} was moved during the run"
+            help = f"it is {quoted_path(name) if name else 'whole under its new name'}: continue with that as `--out` and `--resume`"
             return Diagnostic("E0439", message, help=help)
         what = "was deleted" if same is None else "was replaced by another file"
-        message = f"the results file {shown} {what} while it was written"
+        message = f"the results file {shown} {what} during the run"
         saved = self._saved(pending)
         help = (
-            f"what was written is now in {quoted_path(saved)}: with that as `--out`, `--resume` goes on"
+            f"the results are now in {quoted_path(saved)}: continue with that as `--out` and `--resume`"
             if saved
             else ""
         )
-        return Diagnostic("E0439", message, help=help or "give `--out` a file that is left alone")
+        return Diagnostic("E0439", message, help=help or "give `--out` a file that no other program changes")
 
     def _saved(self, pending: bytes) -> str | None:
         """Save the lines of a deleted file, and one more line. Returns the new file, or `None` without lines

@@ -49,7 +49,7 @@ def read(arguments: Sequence[str], file: str | None) -> list[Prompt]:
     if arguments and file is not None:
         raise _wrong_together("both arguments and `--prompts` give prompts")
     if STANDARD_INPUT in arguments and len(arguments) > 1:
-        raise _wrong_together("`-` (standard input) stands beside other prompts")
+        raise _wrong_together("`-` (standard input) is given beside other prompts")
     if arguments and STANDARD_INPUT not in arguments:
         return [_prompt(number, text, place=f"prompt {number + 1}") for number, text in enumerate(arguments)]
     if file is not None and file != STANDARD_INPUT:

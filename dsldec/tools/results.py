@@ -163,9 +163,13 @@ class ResultsFile:
         except OSError as failure:
             raise UsageError(self._unwritable(failure)) from None
         if not self._file.locked:
-            message = f"the file system of {quoted_path(self.name)} knows no locks: a second run is not kept from writing it"
+            message = (
+                f"the file system of {quoted_path(self.name)} has no locks: a second run could write it too"
+            )
             self.unlocked = Diagnostic(
-                "W0403", message, help="start no second run with this `--out`; before the end it is checked"
+                "W0403",
+                message,
+                help="do not start a second run with this `--out`; the file is checked at the end",
             )
 
     def __enter__(self) -> Self:
@@ -245,7 +249,7 @@ class ResultsFile:
             else f"the results file {quoted_path(self.name)}"
         )
         message = f"{what} cannot be written: {why.lower()}"
-        return Diagnostic("E0432", message, help="give `--out` a file in a folder of yours with room left")
+        return Diagnostic("E0432", message, help="give `--out` a file in your own folder with free space")
 
     def _take_over(self, data: bytes, prompts: Sequence[Prompt]) -> None:
         """Read what an earlier run left: answers stay, failed prompts of this input and lines that were cut
@@ -299,7 +303,7 @@ class ResultsFile:
             message = f"line {number + 1} of {quoted_path(self.name)} was written with {how}, by {by}{what}: answers would be mixed"
             raise UsageError(
                 Diagnostic(
-                    "E0437", message, help="give `--out` another name, or what this file was begun with"
+                    "E0437", message, help="give `--out` another name, or use the settings of this file"
                 )
             )
         if prompt is not None and entry.get("prompt") != prompt.text:
@@ -325,7 +329,9 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
             message = f"the id {quoted(str(prompt.id))} is on line {earlier.number + 1} and on line {prompt.number + 1}"
             raise UsageError(
                 Diagnostic(
-                    "E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"
+                    "E0431",
+                    message,
+                    help="give each prompt an `id` of its own: `--resume` identifies prompts by it",
                 )
             )
 
@@ -346,7 +352,7 @@ def _special(name: str) -> io.FileIO:
         handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as failure:
         if failure.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(name).st_mode):
-            raise OSError(0, "it is a named pipe that nobody reads") from None
+            raise OSError(0, "it is a named pipe without a reader") from None
         raise
     os.set_blocking(handle, True)  # a line waits for its reader
     return io.FileIO(handle, "w")
@@ -486,7 +492,7 @@ class Tally:
         said = f"interrupted: {done} of {total} prompts are decoded"
         if out is None or out == STANDARD_OUTPUT:
             return f"{said}\n  = help: with `--out results.jsonl` a run can be continued by `--resume`"
-        return f"{said} and kept in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
+        return f"{said} and stored in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
 
 
 def _count(number: int, noun: str) -> str:

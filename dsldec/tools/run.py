@@ -97,10 +97,10 @@ def run(options: RunOptions) -> int:
         prompts = read(options.prompts, options.file)
         if options.resume and options.out is None:
             help = "name the file to continue: `--out results.jsonl --resume`"
-            raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
+            raise UsageError(Diagnostic("E0423", "`--resume` needs `--out`", help=help))
         if options.infill and options.gen_length is not None:
-            help = "leave `--gen-length` out: as much is written as the gaps have, `[MASK*8]` is eight tokens"
-            raise UsageError(Diagnostic("E0423", "`--gen-length` stands beside `--infill`", help=help))
+            help = "leave `--gen-length` out: the gaps give the number of tokens, `[MASK*8]` is eight"
+            raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
         policy = chosen(options.policy, options.settings)
         policy.drafts(options.lookahead)  # told before anything is loaded
         if options.seed and policy.facts.deterministic:
@@ -150,11 +150,11 @@ def _tell_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     if file.torn:
         lines = f"{file.torn} line{'s' * (file.torn != 1)}"
         _say(
-            f"{lines} of {quoted_path(file.name)} cut off: a crash came before the end; what it was to hold is decoded again"
+            f"{lines} of {quoted_path(file.name)} removed: a crash cut them off; their prompts are decoded again"
         )
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
-        _say(f"fields of the input that a result has itself stand under `{INPUT}` in it: {names}")
+        _say(f"input fields with the name of a result's field are under `{INPUT}` in the results: {names}")
 
 
 def _decode_all(
@@ -258,7 +258,7 @@ def _attempted(
     if unfilled:
         also = f" and {len(unfilled) - 1} more" * (len(unfilled) > 1)
         _say(
-            f"masks in a prompt stay as they are (prompt {quoted(str(unfilled[0].id))}{also}): `--infill` writes in their place"
+            f"masks in a prompt are not filled (prompt {quoted(str(unfilled[0].id))}{also}): use `--infill` to fill them"
         )
     rows = stream(
         denoiser,
@@ -324,7 +324,9 @@ def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
     if denoiser.max_length is not None and gen_length >= denoiser.max_length:
         message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {denoiser.max_length} tokens in all"
         raise UsageError(
-            Diagnostic("E0430", message, help=f"`--gen-length {max(1, denoiser.max_length // 2)}`, say")
+            Diagnostic(
+                "E0430", message, help=f"for example `--gen-length {max(1, denoiser.max_length // 2)}`"
+            )
         )
     return gen_length
 

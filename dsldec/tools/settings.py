@@ -71,7 +71,7 @@ def _value(name: str, kind: str, text: str) -> Value:
     )
     value = _read_as(kind, text)
     if value is None or math.isnan(value):
-        help = f"`--set {name}={ {'int': '4', 'token': '4', 'bool': 'true'}.get(kind, '0.5') }`, say"
+        help = f"for example `--set {name}={ {'int': '4', 'token': '4', 'bool': 'true'}.get(kind, '0.5') }`"
         raise UsageError(
             Diagnostic("E0424", f"the parameter `{name}` is {wanted}, not {quoted(text)}", help=help)
         )

@@ -100,7 +100,7 @@ def _read(file: Path, is_named: bool) -> str:
     try:
         return read_text(file, LARGEST_CASES_FILE)
     except UnicodeDecodeError as error:
-        message = f"{quoted_path(file)} is not UTF-8 text: byte {error.start} is none of it"
+        message = f"{quoted_path(file)} is not UTF-8 text: byte {error.start} is invalid"
         raise PolicyError([Diagnostic("E0440", message, help="save the file as UTF-8")]) from None
     except Unreadable as error:
         why, help = error.why, "give the path of a `.cases` file"

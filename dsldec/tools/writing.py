@@ -27,7 +27,7 @@ def put(name: str, text: str) -> None:
             Diagnostic(
                 "E0432",
                 f"{quoted_path(name)} cannot be written: {why}",
-                help="name a file in a folder with room left",
+                help="name a file in a folder with free space",
             )
         ) from None
 

@@ -278,7 +278,7 @@ def test_names_in_any_order_and_slices_are_taken(built: Built) -> None:
     [
         (
             {"logits": torch.zeros(1, 32, 818)},
-            "`logits` as float32[2, 32, 818] on cpu, and this is float32[1, 32, 818] on cpu",
+            "`logits` as float32[2, 32, 818] on cpu, not float32[1, 32, 818] on cpu",
         ),
         ({"logits": torch.zeros(2, 32, 818).half()}, "this is float16[2, 32, 818]"),
         ({"canvas": torch.zeros(2, 31, dtype=torch.int64)}, "`canvas` as int64[2, 32]"),

@@ -124,7 +124,7 @@ def test_every_truncated_file_is_found(built: Built, tmp_path: Path) -> None:
         len(data) - 1,
     ):
         file.write_bytes(data[:length])
-        assert "it is no package that dsldec built, or its end is missing" in refused_by_both(file)
+        assert "it is not a package built by dsldec, or its end is missing" in refused_by_both(file)
     file.write_bytes(data + b"\0")
     assert "or its end is missing" in refused_by_both(file)
 
@@ -180,8 +180,8 @@ def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:
     assert "null" in refused_by_both(Path("a\0b.pt2"))
     if os.name == "posix":
         os.mkfifo(tmp_path / "pipe")
-        assert "it is no plain file" in refused_by_both(tmp_path / "pipe")
-        assert "it is no plain file" in refused_by_both(Path("/dev/zero"))
+        assert "it is not a regular file" in refused_by_both(tmp_path / "pipe")
+        assert "it is not a regular file" in refused_by_both(Path("/dev/zero"))
 
 
 TEXTS = {
@@ -274,8 +274,11 @@ def test_no_entry_of_a_wrong_type_raises_anything_else(built: Built, tmp_path: P
     ("change", "says"),
     [
         (lambda said: said.pop("torch"), "no usable `torch`"),
-        (lambda said: said.update(torch="new"), "it was built by torch new, and this is torch"),
-        (lambda said: said.update(torch="99.1.0"), "it was built by torch 99.1.0, and this is torch"),
+        (lambda said: said.update(torch="new"), "it was built by torch new, and the installed torch is"),
+        (
+            lambda said: said.update(torch="99.1.0"),
+            "it was built by torch 99.1.0, and the installed torch is",
+        ),
         (lambda said: said["machine"].update(processor="riscv"), "on riscv, and this is"),
         (
             lambda said: said["machine"].update(vectors="AVX1024"),

@@ -121,10 +121,10 @@ def test_torch_and_we_mean_one_folder(monkeypatch: pytest.MonkeyPatch, tmp_path:
 
 
 SCRIPTS = {
-    "exit 3": "it ends with status 3: it says nothing",
+    "exit 3": "it ends with status 3: it prints nothing",
     "echo no licence >&2; exit 1": "it ends with status 1: no licence",
     "exit 0": "it ends without an error and writes nothing",
-    "kill -9 $$": "it was ended by signal 9",
+    "kill -9 $$": "it was stopped by signal 9",
 }
 
 
@@ -187,7 +187,7 @@ def test_what_is_kept_and_damaged_is_named(tmp_path: Path, monkeypatch: pytest.M
             raise RuntimeError("of torch's") from inner
     except RuntimeError as error:
         message = said(toolchain.failure(error, WHAT), "E0417")
-    assert message == f"{WHAT}, and what torch kept in `{tmp_path}` may be damaged: of torch's"
+    assert message == f"{WHAT}, and torch's cache `{tmp_path}` may be damaged: of torch's"
     full = RuntimeError("InductorError: OSError: [Errno 28] No space left on device")
     assert "no space left on the disk of" in said(toolchain.failure(full, WHAT), "E0417")
 

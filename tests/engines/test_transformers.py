@@ -432,7 +432,7 @@ def test_chance_that_has_no_effect_is_told_once(decoder: Any, caplog: pytest.Log
         "warning[W0401]: `do_sample`, `temperature` of `generate` has no effect: the policy `static` takes the likeliest token"
     )
     assert second.startswith(
-        "warning[W0401]: `do_sample=False` of `generate` has no effect: the policy `drawn` draws as it says itself"
+        "warning[W0401]: `do_sample=False` of `generate` has no effect: the policy `drawn` draws by its own `draw` statement"
     )
 
 

@@ -307,7 +307,7 @@ def test_what_asks_for_no_chance_is_told_where_a_policy_draws(caplog: pytest.Log
     with caplog.at_level(logging.WARNING, logger="dsldec"):
         NoFrame(drawn)(model(), generation_config=GenerationConfig(max_length=9, temperature=0.0))
     assert (
-        "`temperature=0` of `generate` has no effect: the policy `drawn` draws as it says itself"
+        "`temperature=0` of `generate` has no effect: the policy `drawn` draws by its own `draw` statement"
         in caplog.text
     )
 

@@ -66,17 +66,17 @@ ONE_LINE = [
     ("x = a <> b", "`<>` is not part of the language", "<>", "write `!=`"),
     ("x += 1", "`+=` is not part of the language", "+=", "write `x = x + ...`"),
     ("x =\xa01", "U+00A0 is not part of the language", "\xa0", ""),
-    ("x = naïve", "`naïve` is no name", "naïve", "`a` to `z`"),
-    ("x = 3abc", "`3abc` is no number and no name", "3abc", "`1e-3`"),
-    ("x = 1.5.2", "`1.5.2` is no number and no name", "1.5.2", "`1e-3`"),
+    ("x = naïve", "`naïve` is not a name", "naïve", "`a` to `z`"),
+    ("x = 3abc", "`3abc` is neither a number nor a name", "3abc", "`1e-3`"),
+    ("x = 1.5.2", "`1.5.2` is neither a number nor a name", "1.5.2", "`1e-3`"),
     ("x = 1.", "`.` is not part of the language", ".", "`0.5`"),
     ("x = a ** ** b", "`**` cannot stand here", "**", ""),
     ("x = 1..3", "`..` cannot stand here", "..", ""),
     # equality and choices
-    ("commit masked and x = 3", "`=` gives a name its value and does not compare", "=", "write `==`"),
-    ("next a when x = 3", "`=` gives a name its value and does not compare", "=", "write `==`"),
-    ("x == 3", "`==` compares and gives no name a value", "==", "write `=`"),
-    ("set x == 3", "`==` compares and gives no name a value", "==", "write `=`"),
+    ("commit masked and x = 3", "`=` assigns a value and does not compare", "=", "write `==`"),
+    ("next a when x = 3", "`=` assigns a value and does not compare", "=", "write `==`"),
+    ("x == 3", "`==` compares and does not assign a value", "==", "write `=`"),
+    ("set x == 3", "`==` compares and does not assign a value", "==", "write `=`"),
     ("x = a else b", "`else` stands without `if`", "else", "`A if CONDITION else B`"),
     ("else b", "`else` stands without `if`", "else", "`x = A if CONDITION else B`"),
     ("x = a if b", "this `if` lacks its `else`", "if", "`A if CONDITION else B`"),
@@ -103,7 +103,7 @@ ONE_LINE = [
     ),
     ("phase at most 3 visits:", "a name or value is missing before `at`", "at", "`phase NAME"),
     ("phase a", "this header lacks its `:`", "a", "write `phase a:`"),
-    ("phase a: fill", "nothing stands behind a header on its line", "fill", "start a new line"),
+    ("phase a: fill", "a header must be the last on its line", "fill", "start a new line"),
 ]
 
 
@@ -269,7 +269,7 @@ policy p():
     phase a:
         fill
       fill
-#     ^^^^ this line's indentation is that of no line above it
+#     ^^^^ no line above has this indentation
         fill
     phase b:
         fill

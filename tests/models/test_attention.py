@@ -105,8 +105,8 @@ def test_it_is_left_as_it_was() -> None:
 @pytest.mark.parametrize(
     ("ways", "says"),
     [
-        (("positions", "a mask"), "gives its attention a mask of its own"),
-        (("positions", "its own attention"), "computes attention in a way of its own"),
+        (("positions", "a mask"), "passes its own mask to attention"),
+        (("positions", "its own attention"), "computes attention in its own way"),
         (("its own attention",), "takes no position ids"),
     ],
 )

@@ -193,7 +193,7 @@ def test_a_shift_can_be_taken_back(folders: dict[str, Path]) -> None:
         (
             "own code",
             {"causal": True},
-            "is causal, or causal between blocks: what stands last changes nothing at the start",
+            "is causal or block-causal: its last position does not affect the first",
         ),
         ("own code", {"gives": "hidden_states"}, "cannot be called as a denoiser"),
         ("bert", {"architectures": ["BertModel"]}, "(BertModel) has no language-model head"),
@@ -303,7 +303,7 @@ def test_a_template_is_used_unless_raw_and_its_lack_is_said(
     assert not caplog.messages
     assert trusted(plain).encode("w1 w2") == [4, 5]
     assert caplog.messages == [
-        "the tokenizer has no chat template: prompts are given as they are (`from_pretrained(..., raw=True)`: without this line)"
+        "the tokenizer has no chat template: prompts are used unchanged (`from_pretrained(..., raw=True)` hides this line)"
     ]
 
 
@@ -337,7 +337,7 @@ def test_the_context_of_llada_bounds_what_fits(folders: dict[str, Path]) -> None
     denoiser = trusted(folders["llada"])
     assert denoiser.gen_length == 32  # half of the 64 there are: the usual 256 would leave no prompt any room
     with pytest.raises(
-        dsldec.UsageError, match="60 tokens and 5 to generate are more than the 64 the model takes"
+        dsldec.UsageError, match="60 tokens and 5 to generate are more than the model's limit of 64"
     ) as error:
         dsldec.decode(denoiser, [[5] * 60], "static", gen_length=5)
     assert error.value.diagnostic.code == "E0407"

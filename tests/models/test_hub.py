@@ -62,7 +62,7 @@ def test_no_network_is_one_sentence(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     asked, begun = unreachable(monkeypatch), time.monotonic()
-    assert "there is no folder `nobody/nothing`, and no such download: the hub cannot be reached" in said(
+    assert "there is no folder `nobody/nothing` and no cached download: the hub cannot be reached" in said(
         capsys
     )
     assert asked == [NAME, NAME]  # once by each verb
@@ -74,7 +74,7 @@ def test_a_hub_that_is_not_to_be_asked_is_not(
 ) -> None:
     asked = unreachable(monkeypatch)
     monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
-    assert "the hub is not asked, since `HF_HUB_OFFLINE` is set" in said(capsys)
+    assert "the hub is not used, since `HF_HUB_OFFLINE` is set" in said(capsys)
     assert not asked
 
 
@@ -108,7 +108,7 @@ class _Response:
 @pytest.mark.parametrize(
     ("kind", "says"),
     [
-        (GatedRepoError, "`nobody/nothing` is gated: its makers have to let you in"),
+        (GatedRepoError, "`nobody/nothing` is gated: its authors must grant access"),
         (RepositoryNotFoundError, "no such model on the hub"),
     ],
 )

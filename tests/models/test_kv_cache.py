@@ -293,10 +293,10 @@ def test_the_embedded_model_keeps() -> None:
 @pytest.mark.parametrize(
     ("family", "vary", "says"),
     [
-        ("roberta", {}, "does not place tokens by the position ids it is given"),
+        ("roberta", {}, "does not use the given position ids"),
         ("own code", {}, "takes no position ids"),
-        ("gemma2", {}, "gives its attention a `softcap`"),
-        ("deberta", {}, "computes attention in a way of its own"),
+        ("gemma2", {}, "passes `softcap` to attention"),
+        ("deberta", {}, "computes attention in its own way"),
         ("bert", {"max_position_embeddings": 5}, "takes 5 tokens"),
     ],
 )

@@ -99,14 +99,14 @@ def failing_template(folder: Path) -> Path:
     [
         (causal, "", 2, "E0405", ["(LlamaForCausalLM) is causal", '`"is_causal": false`']),
         (headless, "", 2, "E0405", ["(BertModel) has no language-model head", "`AutoModelForMaskedLM`"]),
-        (own_code, "", 2, "E0405", ["brings its own Python code", "`--trust-remote-code`"]),
+        (own_code, "", 2, "E0405", ["needs the Python code in its folder", "`--trust-remote-code`"]),
         (no_mask, "", 2, "E0405", ["has no mask token", "`--mask-id N`"]),
         (no_mask, "--mask-id 50", 2, "E0408", ["its `mask_id` is 50 and its `vocab_size` 50"]),
         (no_mask, "--mask-id 1", 2, "E0408", ["its `eos_id` is 1, and so is its `mask_id`"]),
         (whole, "--dtype int8", 2, "E0422", ["`--dtype` takes no `int8`"]),
         (whole, "--block-length 0", 2, "E0422", ["`--block-length`"]),
         (whole, "--gen-length 66", 2, "E0430", ["leaves no room for a prompt: the model takes 66 tokens in all", "`--gen-length 33`"]),
-        (whole, "--gen-length 64", 1, "E0407", ["3 tokens and 64 to generate are more than the 66 the model takes", "`--gen-length 63`"]),
+        (whole, "--gen-length 64", 1, "E0407", ["3 tokens and 64 to generate are more than the model's limit of 66", "`--gen-length 63`"]),
         (larger_tokenizer, "", 2, "E0409", ["prompt 0 holds the id 47, and the vocabulary has 40"]),
         (varied(auto_map=["modeling.Model"]), "", 2, "E0405", ["`auto_map`, a table of classes"]),
         (varied(architectures=[None]), "", 2, "E0405", ["`architectures`, a list of classes"]),
@@ -173,7 +173,7 @@ def test_a_prompt_that_is_too_long_leaves_the_others_their_answers(
     ran = Ran(capsys, whole(tmp_path), "w1", " ".join(["w2"] * 60), "--gen-length", "8")
     assert ran.status == 1
     assert (
-        "prompt `1`: error[E0407]: 60 tokens and 8 to generate are more than the 66 the model takes"
+        "prompt `1`: error[E0407]: 60 tokens and 8 to generate are more than the model's limit of 66"
         in ran.err
     )
     assert "help: generate less: `--gen-length 6`" in ran.err
@@ -253,7 +253,7 @@ def test_a_tokenizer_without_a_template_is_said_unless_that_is_meant(
 ) -> None:
     folder = whole(tmp_path)
     assert (
-        "has no chat template: prompts are given as they are (`--raw`: without this line)"
+        "has no chat template: prompts are used unchanged (`--raw` hides this line)"
         in Ran(capsys, folder, "w1").err
     )
     assert "chat template" not in Ran(capsys, folder, "w1", "--raw").err

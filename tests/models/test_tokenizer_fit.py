@@ -235,7 +235,7 @@ def test_what_does_not_fit_is_told(
 def test_with_the_flag_the_warning_says_what_is_lost(small: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ran, shown = warned(capsys, small, "--all-ids")
     assert ran == shown
-    assert "what is written there is missing from the text" in ran[0]
+    assert "they are missing from the text" in ran[0]
 
 
 def test_ends_that_one_file_joins_do_not_differ(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

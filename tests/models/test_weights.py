@@ -124,8 +124,8 @@ FAULTS: list[tuple[Callable[[Path], Path], str]] = [
     (without("word_embeddings"), "its files hold no weights for `bert.embeddings.word_embeddings.weight`"),
     (without("cls."), "and 5 more: it was saved without its language-model head"),
     (other_config(num_hidden_layers=4), "and 31 more (of layers 2-3)"),
-    (other_config(num_hidden_layers=1), "and 15 more (of layer 1), which `BertForMaskedLM` has no place for"),
-    (other_config(vocab_size=60), "as [50, 16], and `config.json` makes it [60, 16], and 1 more"),
+    (other_config(num_hidden_layers=1), "and 15 more (of layer 1), which `BertForMaskedLM` does not have"),
+    (other_config(vocab_size=60), "as [50, 16], and `config.json` requires [60, 16], and 1 more"),
     (
         bytes_changed(lambda data: data[: len(data) // 2]),
         "model.safetensors` cannot be read: it is cut off: ",
@@ -133,7 +133,7 @@ FAULTS: list[tuple[Callable[[Path], Path], str]] = [
     (bytes_changed(lambda data: b""), "model.safetensors` cannot be read: it is cut off"),
     (
         bytes_changed(lambda data: b"\xff" * 8 + data[8:]),
-        "model.safetensors` cannot be read: it is cut off, or no such file",
+        "model.safetensors` cannot be read: it is cut off, or not a `.safetensors` file",
     ),
     (
         bytes_changed(lambda data: data[:8] + b"\xff" * len(data[8:])),
@@ -157,7 +157,7 @@ FAULTS: list[tuple[Callable[[Path], Path], str]] = [
     (own(lambda weights: dict(list(weights.items())[1:])), "its files hold no weights for `"),
     (
         own(lambda weights: {name: one[:1].clone() for name, one in weights.items()}),
-        "and `config.json` makes it [",
+        "and `config.json` requires [",
     ),
 ]
 

@@ -281,7 +281,7 @@ def test_facts_say_what_is_lossless() -> None:
         dsldec.load(p).facts
         for p in (relaxed("exact").replace("sure: prob = 0.125", ""), relaxed("conf > sure"), "static")
     )
-    assert exact.lossless == "token for token what the policy writes without drafts"
+    assert exact.lossless == "the same tokens as the policy without drafts"
     assert lenient.lossless.startswith("no: ")
     assert plain.lossless.startswith("the policy drafts nothing")
     assert any("with `sequential`" in assumed for assumed in exact.assumptions)

@@ -244,7 +244,7 @@ def test_loops_that_disagree_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        ([], 2, "error[E0420]: `dsldec bench` lacks what to measure"),
+        ([], 2, "error[E0420]: `dsldec bench` needs `step`, `loop` or `batch`"),
         (["stpe"], 2, "did you mean `dsldec bench step`?"),
         (["speed"], 2, "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"),
         (["step", "--shape", "1x32"], 2, "`--shape` is rows x positions x vocabulary, not `1x32`"),

@@ -100,7 +100,7 @@ def test_the_window(
     assert asked[0][1] == Sizes(1, window, 9)
     is_short = options == "threshold --window 8"
     assert (
-        "a window of 8 is shorter than the policy's 32: right where no more than 8 tokens"
+        "a window of 8 is shorter than the policy's 32: correct only for at most 8 tokens"
         in capsys.readouterr().err
     ) == is_short
 
@@ -163,7 +163,7 @@ def test_what_is_no_plain_file_stays(
     os.mkfifo("pipe.pt2")
     assert main(["build", "threshold", "--vocab", "9", "-o", "pipe.pt2"]) == 2
     assert (
-        "error[E0432]: `pipe.pt2` cannot be written: it is a named pipe that nobody reads"
+        "error[E0432]: `pipe.pt2` cannot be written: it is a named pipe without a reader"
         in capsys.readouterr().err
     )
     assert Path("pipe.pt2").is_fifo()

@@ -172,7 +172,7 @@ def test_no_link_leads_out_of_the_folder(
         assert main(["export-hf", str(embedded), "static", *words]) == 2
         err = capsys.readouterr().err
         assert err.startswith(
-            f"error[E0419]: `{embedded / 'custom_generate'}` is a link, and nothing is written out of the model's folder"
+            f"error[E0419]: `{embedded / 'custom_generate'}` is a link, and dsldec writes only inside the model's folder"
         )
         assert (contents(embedded), contents(elsewhere)) == before
     for target in (
@@ -199,7 +199,7 @@ def test_a_link_in_a_files_place_is_asked_about_and_replaced(
     link.parent.mkdir(exist_ok=True)
     link.symlink_to(link if target == "loop" else tmp_path / target)
     assert main(["export-hf", str(embedded), "static"]) == 2
-    assert capsys.readouterr().err.startswith(f"error[E0436]: `{link}` is there already")
+    assert capsys.readouterr().err.startswith(f"error[E0436]: `{link}` exists already")
     assert link.is_symlink()
     assert main(["export-hf", str(embedded), "static", "--force"]) == 0
     assert link.is_file()
@@ -331,7 +331,7 @@ def test_a_snapshot_in_a_hubs_cache_is_left_alone(
         (
             ["export-hf", "empty", "freedave", "--lookahead", "3"],
             "E0411",
-            "says itself how far it looks ahead",
+            "sets its own number of drafts",
         ),
         (["export-hf", "empty"], "E0420", "lacks"),
         (["export-hff"], "E0421", "did you mean `dsldec export-hf`?"),

@@ -108,7 +108,7 @@ def test_what_does_not_fit_is_counted():
     text = drawn(View("p", tuple(canvas(MASK, prompt=f"q{i}") for i in range(9)), 0, 9), height=8)
     assert "> q2" in text
     assert "> q3" not in text
-    assert "6 more under decode" in text
+    assert "6 more in progress" in text
 
 
 def test_a_long_canvas_is_shown_where_it_is_filled():

@@ -73,7 +73,7 @@ def test_what_it_says_is_what_is_loaded(tmp_path: Path, capsys: pytest.CaptureFi
         told(capsys, str(folder), "--trust-remote-code"),
         from_pretrained(folder, trust_remote_code=True, device="cpu"),
     )
-    assert about["mask_id"] == {"value": 151666, "from": "what is known of Dream"}
+    assert about["mask_id"] == {"value": 151666, "from": "dsldec's table for Dream"}
     assert about["shift_logits"] == {"value": True, "from": "the family, Dream"}
     assert about["eos_id"] == {"value": 1, "from": "the tokenizer"}
     assert about["ends"] == [1, 3]
@@ -93,7 +93,7 @@ def test_the_command_it_gives_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     folder = tiny.saved(tmp_path / "a folder", "llada", mask=False)
     assert main(["model", str(folder), "--trust-remote-code"]) == 1
     out = capsys.readouterr().out
-    assert "  mask         none found: `--mask-id N` says which id it is" in out
+    assert "  mask         none found: give it with `--mask-id N`" in out
     about = told(
         capsys, str(folder), "--trust-remote-code", "--mask-id", "2", "--eos-id", "3", "--no-shift-logits"
     )
@@ -105,7 +105,7 @@ def test_the_command_it_gives_runs(tmp_path: Path, capsys: pytest.CaptureFixture
     ]  # fmt: skip
     assert main([*words[1:-1], "w1 w2", "--gen-length", "4", "--backend", "eager", "--no-live"]) == 0
     ran = capsys.readouterr()
-    assert "the tokenizer has no chat template: prompts are given as they are" in ran.err
+    assert "the tokenizer has no chat template: prompts are used unchanged" in ran.err
     assert ran.err.splitlines()[-1].startswith("1 prompt, ")
 
 
@@ -157,14 +157,14 @@ def test_blocks_of_unknown_length_are_asked_for(tmp_path: Path, capsys: pytest.C
     folder = tiny.saved_in_blocks(tmp_path, "llama", {"is_causal": False, "block_length": 0})
     assert main(["model", str(folder)]) == 1
     shown = capsys.readouterr().out
-    assert "blocks of a length that was not found: `--block-length N` says it" in shown
+    assert "blocks of an unknown length: give it with `--block-length N`" in shown
     assert "--block-length N" in shown.splitlines()[-1]
     assert told(capsys, str(folder), "--block-length", "4")["block_length"] == {
         "value": 4,
         "from": "--block-length",
     }
     assert main(["run", "w1", "--model", str(folder), "--device", "cpu"]) == 2
-    assert "does not say how long its blocks are" in capsys.readouterr().err
+    assert "has no block length" in capsys.readouterr().err
 
 
 def test_weights_saved_in_half_are_run_so(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

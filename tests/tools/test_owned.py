@@ -145,7 +145,7 @@ def test_a_file_system_without_locks_is_told_and_checked(path, monkeypatch, numb
 
 def test_a_file_that_is_deleted_is_told_and_its_lines_are_saved(path):
     diagnostic = refused("E0439", path, Path.unlink)
-    assert diagnostic.message.endswith("was deleted while it was written")
+    assert diagnostic.message.endswith("was deleted during the run")
     (saved,) = path.parent.iterdir()
     assert [line["id"] for line in lines(saved)] == [0]
     require_saved(path, Path.unlink)
@@ -171,9 +171,7 @@ def test_a_file_that_is_replaced_is_told_and_its_lines_are_saved(path):
         path.with_name("other").write_text("mine\n")
         os.replace(path.with_name("other"), path)
 
-    assert refused("E0439", path, replaced).message.endswith(
-        "was replaced by another file while it was written"
-    )
+    assert refused("E0439", path, replaced).message.endswith("was replaced by another file during the run")
     path.unlink()
     require_saved(path, replaced)
     assert path.read_text() == "mine\n"
@@ -183,7 +181,7 @@ def test_a_file_that_is_moved_is_told_and_whole_where_it_is(path):
     def moved(path):
         path.rename(path.with_name("elsewhere.jsonl"))
 
-    assert refused("E0439", path, moved).message.endswith("was moved while it was written")
+    assert refused("E0439", path, moved).message.endswith("was moved during the run")
     with pytest.raises(UsageError) as caught, ResultsFile(str(path), PROMPTS) as file:
         file.append(*answered(PROMPTS[0]))
         moved(path)
@@ -220,7 +218,7 @@ def flipped(path: Path) -> None:
     ],
 )
 def test_a_file_that_is_cut_or_grows_is_told(path, damage):
-    assert "another program changed it" in refused("E0439", path, damage).message
+    assert "changed by another program" in refused("E0439", path, damage).message
 
 
 def test_a_byte_that_is_flipped_is_told_at_the_end(path):
@@ -313,7 +311,7 @@ def test_a_pipe_gets_its_lines_however_slowly_it_is_read(path):
 def test_a_pipe_that_nobody_reads_is_told(path):
     os.mkfifo(path)
     diagnostic = mistake(path)
-    assert (diagnostic.code, "a named pipe that nobody reads" in diagnostic.message) == ("E0432", True)
+    assert (diagnostic.code, "a named pipe without a reader" in diagnostic.message) == ("E0432", True)
 
 
 def test_a_reader_of_a_pipe_that_leaves_ends_it(path):

@@ -156,7 +156,7 @@ def test_a_wrong_request_is_told_before_decoding(arguments, status, code, says, 
 
 def test_resume_needs_a_file(model, capsys):
     assert run("a", "--resume", out=None) == 2
-    assert "error[E0423]: `--resume` stands without `--out`" in capsys.readouterr().err
+    assert "error[E0423]: `--resume` needs `--out`" in capsys.readouterr().err
 
 
 def test_a_prompt_that_is_too_long_fails_alone(model, capsys):
@@ -541,7 +541,7 @@ def test_what_is_said_of_the_model_reaches_it(model, monkeypatch):
     [
         ("--dtype floot16", "did you mean `--dtype float16`?"),
         ("--dtype int8", "one of `float32`, `bfloat16`, `float16`"),
-        ("--device gpu", "`--device cpu`, `cuda`, `cuda:1`, say, or `mps`"),
+        ("--device gpu", "use `--device cpu`, `cuda`, `cuda:1` or `mps`"),
         ("--mask-id -1", "`--mask-id` is at least 0"),
         ("--eos-id x", "`--eos-id` is a whole number"),
     ],
@@ -656,7 +656,9 @@ def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, mon
 
 def test_masks_in_a_prompt_that_is_not_filled_in_are_told(model, capsys):
     assert run("a [MASK]", "plain", "[MASK*2] b") == 0
-    assert "masks in a prompt stay as they are (prompt `0` and 1 more): `--infill`" in capsys.readouterr().err
+    assert (
+        "masks in a prompt are not filled (prompt `0` and 1 more): use `--infill`" in capsys.readouterr().err
+    )
     assert run("plain", out=None) == 0
     assert "masks" not in capsys.readouterr().err
 
@@ -680,7 +682,7 @@ def test_caches_and_infilling_that_cannot_be_are_told(arguments, code, says, cap
 def test_gaps_larger_than_the_model_are_told_without_a_length_to_generate(capsys):
     assert main(["run", "--no-live", "--infill", "[MASK*2000]"]) == 1
     told = capsys.readouterr().err
-    assert "tokens are more than the 1024 the model takes" in told
+    assert "tokens are more than the model's limit of 1024" in told
     assert "shorten the text, or its gaps, to 1024 tokens" in told
 
 

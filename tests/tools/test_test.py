@@ -90,7 +90,7 @@ def test_as_json(own: Path, capsys: pytest.CaptureFixture[str]) -> None:
     ("text", "code", "marked", "says"),
     [
         ("case a\nset k=0\nconf .9\ncommit 0", "E0402", "k=0", "lies in 1..9"),
-        ("case a\nset k=x\nconf .9\ncommit 0", "E0424", "k=x", "`set k=4`, say"),
+        ("case a\nset k=x\nconf .9\ncommit 0", "E0424", "k=x", "for example `set k=4`"),
         ("case a\nset kk=1\nconf .9\ncommit 0", "E0403", "kk=1", "did you mean `k`?"),
         ("case a\nconf .9\ncommit 0\nphase wilde", "E0443", "wilde", "did you mean `wide`?"),
         ("case a\nmargin .9\ncommit 0", "E0444", "margin .9", "reads `conf`, and this forward has no row"),
