@@ -18,9 +18,10 @@ from torch import Tensor
 from ..checks.values import Value
 from ..ir.nodes import LoopCarried, Operation, Program
 from ..ir.protocol import NOT_FINITE
+from ..ir.signatures import over_positions
 from ..language.arithmetic import ELEMENTWISE, AnyNumber, float32
 from ..language.words import NUMBERS, Extent, Kind
-from .broadcast import OVER_POSITIONS, wanted
+from .broadcast import wanted
 from .noise import uniform_float
 from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
@@ -183,7 +184,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda row, self, view, *ids: view.banned(list(ids)),
     "bias": lambda row, self, view, id_, amount: view.biased(id_, amount),
     "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
-    "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in row.wide(ids)],
+    "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in ids],
     "observation": lambda row, self, observations: observations[self.attribute],
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
@@ -214,14 +215,12 @@ def run_operation(
 ) -> Any:
     """What the operation at `index` gives; `values` are those of the operations before it that it needs."""
     operation = program.operations[index]
-    name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
+    name, wide = operation.name, over_positions(operation)
     inputs: list[Any] = [
         row.wide(values[i]) if n in wide else values[i] for n, i in enumerate(operation.inputs)
     ]
     if name == "observe":
         view, *given = inputs
-        if given:
-            given[-1] = row.wide(given[-1])
         return view.observe(wanted(program, index), operation.attribute, *given)
     if name in IN_CONTEXT:
         return IN_CONTEXT[name](row, operation, *inputs)

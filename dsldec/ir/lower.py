@@ -7,6 +7,7 @@ that), expressions (`expressions`).
 
 from __future__ import annotations
 
+import os
 from dataclasses import replace
 from typing import assert_never
 
@@ -19,11 +20,15 @@ from ..language.words import Extent, Kind
 from . import protocol
 from .expressions import WITHOUT_ARGUMENTS, Expressions, Scope
 from .nodes import Program, ProgramParameter
+from .verify import verify
 
 
 def lower(checked: CheckedPolicy) -> Program:
-    """The program of one step of a checked policy."""
-    return _Lowering(checked).program()
+    """The program of one step of a checked policy; `DSLDEC_VERIFY=1` in the environment has it verified."""
+    program = _Lowering(checked).program()
+    if os.environ.get("DSLDEC_VERIFY") == "1":
+        verify(program)
+    return program
 
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -16,19 +16,20 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from dsldec.backends import make, module, module_geometry, reference
 from dsldec.backends.reference import ReferenceRow, TensorLogitsView, run_row
-from dsldec.backends.step import DTYPES, Step, parameter_tensors
+from dsldec.backends.step import DTYPES, Events, Step, StepOutput, parameter_tensors
 from dsldec.backends.vocabulary import log_probabilities
 from dsldec.diagnostics import UsageError
 from dsldec.ir.nodes import OPERATIONS, LoopCarried, Operation, Program, ProgramParameter
+from dsldec.ir.verify import verify_operations
 from dsldec.language.words import Extent, Kind
 
 MASK, EOS, VOCABULARY = 6, 5, 8
 LENGTHS = (1, 2, 5, 8, 13)
 
-# How each operation can be called: its inputs and what it gives. `kind.extent`, of places T (position), B
-# (row) and 1 (run); without a place any will do. `order` is an order of any kind. A letter after the kind
-# says which numbers are given to it: `w` of all magnitudes, `s` none that is odd or large, `p` mostly above
-# 0.
+# Calls of each operation, in a form of its signature (`ir.signatures`): `kind.extent` of the inputs and of the
+# result, with the extents T (position), B (row) and 1 (run); without one any extent. `order` is an order of any
+# kind. A letter after the kind chooses the numbers of an input: `w` of all magnitudes, `s` none that is odd or
+# large, `p` mostly above 0.
 CALLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("negate", "absolute"), ("realw -> real", "int -> int")),
     **dict.fromkeys(
@@ -256,6 +257,12 @@ def test_both_backends_implement_every_operation_once() -> None:
     assert set(CALLS) | ELSEWHERE == set(OPERATIONS)
 
 
+def test_the_calls_are_those_of_the_signatures() -> None:
+    program = together(CALLS)[1]
+    sized = {**program.parameters, "static": ProgramParameter(Kind.INT, 2)}
+    verify_operations(replace(program, parameters=sized))
+
+
 @pytest.mark.parametrize("longest_paired", [0, 10**6], ids=["sorted", "in pairs"])
 @pytest.mark.parametrize("name", CALLS)
 def test_eager_equals_reference(name: str, longest_paired: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +391,7 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     (step,) = steps(program, "eager")
     for seed in range(5):
         logits, canvas, editable, state, params = inputs(builder, program, 4, 8, seed)
-        canvas_after, done, state_after, _ = step(logits, canvas, editable, state, params)
+        canvas_after, done, state_after, events = step(logits, canvas, editable, state, params)
         for row in (slice(0, 1), slice(2, 4)):
             alone = step(
                 logits[row],
@@ -395,7 +402,12 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
             )
             assert_same(
                 alone,
-                (canvas_after[row], done[row], {name: value[row] for name, value in state_after.items()}),
+                StepOutput(
+                    canvas_after[row],
+                    done[row],
+                    {name: value[row] for name, value in state_after.items()},
+                    Events(events.not_finite[row]),
+                ),
                 f"row {row}",
             )
 
