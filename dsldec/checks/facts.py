@@ -20,8 +20,8 @@ from .values import Value, constant_value, int_of
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 # Loops over the vocabulary in a compiled step (a test counts them): the maximum, then all else that is
-# observed, `p` among it, at once. Words that make as many numbers as there are logits add theirs (`passes`); a
-# sort, or the likeliest ids, count as one.
+# observed, `p` among it, at once. Words that make as many numbers as there are logits add theirs (`passes`);
+# a sort, or the likeliest ids, count as one.
 PASSES = 2
 ASSUMPTIONS_OF_DRAFTS = (
     "a row of a forward has the logits that it has alone (verified in the way `sequential`, each is forwarded alone)",
