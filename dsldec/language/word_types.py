@@ -89,7 +89,7 @@ class Word:
     """A word: its arguments, its value (`gives`, `None`: the kind of its numbers), its meaning in one line.
 
     The fields after `meaning` are facts that checks, lowering and tools read. Tests evaluate every word on
-    random inputs with the reference backend (`tests/meaning/test_facts_of_words.py`, `test_facts_of_proofs.py`):
+    random inputs with the reference backend (`tests/meaning/test_facts_*.py`):
     each fact must be true of the words that have it, and of no other word.
     """
 
