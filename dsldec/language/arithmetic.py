@@ -19,7 +19,8 @@ LARGEST_INT = 10**18  # bound for a real converted to an int
 
 # The operation of each operator.
 ARITHMETIC: Mapping[str, str] = {
-    "+": "add", "-": "subtract", "*": "multiply", "/": "divide", "//": "floor_divide", "%": "remainder", "**": "power",
+    "+": "add", "-": "subtract", "*": "multiply", "/": "divide",
+    "//": "floor_divide", "%": "remainder", "**": "power",
 }  # fmt: skip
 COMPARISONS: Mapping[str, str] = {
     "<": "less", "<=": "less_equal", ">": "greater", ">=": "greater_equal", "==": "equal", "!=": "not_equal",

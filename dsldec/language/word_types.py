@@ -1,4 +1,4 @@
-"""What does the language know about a word: its arguments, its value, and the facts that checks and backends use?
+"""What does the language know about a word: its arguments, its value, the facts that checks rely on?
 
 Not here: the words (`read_words`, `computed_words`, `statement_words`), and how one is computed (`backends`).
 """
@@ -88,9 +88,9 @@ class Slot:
 class Word:
     """A word: its arguments, its value (`gives`, `None`: the kind of its numbers), its meaning in one line.
 
-    The fields after `meaning` are facts, which checks, lowering and tools read. A test evaluates every word
-    on random inputs with the reference backend: each fact must be true of the words that have it, and of no
-    other word.
+    The fields after `meaning` are facts that checks, lowering and tools read. Tests evaluate every word on
+    random inputs with the reference backend (`tests/meaning/test_facts_*.py`):
+    each fact must be true of the words that have it, and of no other word.
     """
 
     name: str
@@ -128,9 +128,9 @@ class Word:
     late: bool = False
     # Depends on the seed. Of a `draw`: the token does.
     random: bool = False
-    # Never below 0.
+    # Never below 0; where one position of a row has no value, none has.
     nonnegative: bool = False
-    # Never below 0 where no argument is.
+    # The same, where no argument is below 0.
     keeps_nonnegative: bool = False
     # Does not fall when one of its arguments rises, so it keeps their polarity and their order.
     rising: bool = False

@@ -258,4 +258,5 @@ def test_complements_add_up_to_1() -> None:
         for a, b in combinations(words, 2)
         if all(torch.allclose(each[f"w_{a.name}"] + each[f"w_{b.name}"], torch.tensor(1.0)) for each in found)
     }
-    assert pairs == {(word.name, word.complement) for word in words if word.name < word.complement}
+    both = pairs | {(b, a) for a, b in pairs}
+    assert both == {(word.name, word.complement) for word in words if word.complement}
