@@ -324,7 +324,9 @@ def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
     if denoiser.max_length is not None and gen_length >= denoiser.max_length:
         message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {denoiser.max_length} tokens in all"
         raise UsageError(
-            Diagnostic("E0430", message, help=f"for example `--gen-length {max(1, denoiser.max_length // 2)}`")
+            Diagnostic(
+                "E0430", message, help=f"for example `--gen-length {max(1, denoiser.max_length // 2)}`"
+            )
         )
     return gen_length
 
