@@ -20,6 +20,7 @@ import dsldec
 
 PACKAGE = Path(dsldec.__file__).parent
 WIDTH = 110
+QUOTES = '"""'  # the formatter leaves them on the last line of a short docstring
 
 TURNS = re.compile(
     r"\bwhat (?:a|an|is|it|was|they|stands)\b"
@@ -41,7 +42,7 @@ MOST = {
 }
 
 # Lines over 110 columns that are left, by package.
-MOST_WIDE = {"backends": 3, "checks": 7, "ir": 1, "runtime": 4, "tools": 3}
+MOST_WIDE = {"backends": 1, "checks": 1}
 
 # Marks for other tools. Their text is code.
 MARKS = ("# type:", "# noqa", "# fmt:", "# pragma:")
@@ -74,7 +75,7 @@ def wide_lines(text: str) -> Iterator[int]:
             continue  # beside code, which has a rule of its own
         if not piece.startswith(MARKS):
             for number in range(start, start + piece.count("\n") + 1):
-                if len(lines[number - 1]) > WIDTH:
+                if len(lines[number - 1].removesuffix(QUOTES)) > WIDTH:
                     yield number
 
 
