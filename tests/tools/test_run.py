@@ -656,7 +656,9 @@ def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, mon
 
 def test_masks_in_a_prompt_that_is_not_filled_in_are_told(model, capsys):
     assert run("a [MASK]", "plain", "[MASK*2] b") == 0
-    assert "masks in a prompt are not filled (prompt `0` and 1 more): use `--infill`" in capsys.readouterr().err
+    assert (
+        "masks in a prompt are not filled (prompt `0` and 1 more): use `--infill`" in capsys.readouterr().err
+    )
     assert run("plain", out=None) == 0
     assert "masks" not in capsys.readouterr().err
 
