@@ -220,7 +220,7 @@ def _is_first(comments: Sequence[Piece], start: int) -> bool:
     return sum(comment.start > start for comment in comments) == 1
 
 
-# --- statements ---------------------------------------------------------------------------------------------------
+# --- statements ---------------------------------------------------------------------------------------------
 
 
 def _value(node: syntax.Expression, level: int = 0) -> Operand:

@@ -81,7 +81,7 @@ def _wrong(stuck: Stuck, piece: Piece, message: str, help: str = "", label: str 
     return Diagnostic("E0101", message, stuck.span(piece), label, help)
 
 
-# --- the first word -----------------------------------------------------------------------------------------------
+# --- the first word -----------------------------------------------------------------------------------------
 
 
 def _not_yet(stuck: Stuck) -> Diagnostic | None:
@@ -143,7 +143,7 @@ _ELSEWHERE = {
 }
 
 
-# --- headers ------------------------------------------------------------------------------------------------------
+# --- headers ------------------------------------------------------------------------------------------------
 
 
 def _policy_header(stuck: Stuck) -> Diagnostic | None:
@@ -218,7 +218,7 @@ def _choice_in_phase_header(stuck: Stuck) -> Diagnostic | None:
     )
 
 
-# --- inside a line ------------------------------------------------------------------------------------------------
+# --- inside a line ------------------------------------------------------------------------------------------
 
 
 def _equal(stuck: Stuck) -> Diagnostic | None:

@@ -124,7 +124,7 @@ def _surroundings(line: Line) -> tuple[str, str]:
     return "policy p():\n  ", "\n  finish\n" if line.pieces[0].kind is PieceKind.QUOTED else "\n"
 
 
-# --- lark ---------------------------------------------------------------------------------------------------------
+# --- lark ---------------------------------------------------------------------------------------------------
 
 
 class _Stopped(NamedTuple):
@@ -180,7 +180,7 @@ def _read(text: str) -> lark.Tree[Any] | _Stopped:
         return _Stopped(error.pos_in_stream or 0, frozenset(error.allowed or ()))
 
 
-# --- lark's tree to ours ------------------------------------------------------------------------------------------
+# --- lark's tree to ours ------------------------------------------------------------------------------------
 
 _EXPRESSIONS = frozenset(
     "conditional alternative disjunction conjunction inversion comparison arithmetic negation call name number boolean".split()

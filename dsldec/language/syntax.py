@@ -25,7 +25,7 @@ class Identifier(Node):
     text: str
 
 
-# --- expressions --------------------------------------------------------------------------------------------------
+# --- expressions --------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -146,7 +146,7 @@ Expression = (
 )
 
 
-# --- statements of a policy, before its phases ---------------------------------------------------------------------
+# --- statements of a policy, before its phases --------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -200,7 +200,7 @@ class FunctionDeclaration(Node):
     body: Expression
 
 
-# --- statements of a step -----------------------------------------------------------------------------------------
+# --- statements of a step -----------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -324,7 +324,7 @@ class Phase(Node):
     statements: tuple[Statement, ...]
 
 
-# --- a file -------------------------------------------------------------------------------------------------------
+# --- a file -------------------------------------------------------------------------------------------------
 
 
 @dataclass(frozen=True, slots=True, eq=False)

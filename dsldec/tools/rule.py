@@ -34,7 +34,9 @@ class _Recorded(StepModule):
 
 
 class Rule(StepModule):
-    """The step with the results of all its reductions over the vocabulary among its `params`: see `reduction_results`."""
+    """The step with the results of all its reductions over the vocabulary among its `params`: see
+    `reduction_results`.
+    """
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         if operation.name == "observe":

@@ -224,7 +224,7 @@ def test_without_the_frame_it_is_told(
     ):
         with pytest.raises(dsldec.UsageError, match=f"`{next(iter(refused))}`"):
             call(model(), **refused)
-    with pytest.raises(dsldec.UsageError, match="nothing says how many tokens"):
+    with pytest.raises(dsldec.UsageError, match="the number of tokens to generate is not given"):
         call(model(), generation_config=GenerationConfig())
     assert call(model(), generation_config=GenerationConfig(max_new_tokens=6)) == want
 

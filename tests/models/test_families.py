@@ -187,7 +187,7 @@ def test_a_shift_can_be_taken_back(folders: dict[str, Path]) -> None:
         (
             "llama",
             {"is_causal": True},
-            "(LlamaForCausalLM) is causal: a position sees only what stands left of it",
+            "(LlamaForCausalLM) is causal: a position sees only positions to its left",
         ),
         ("bert", {"is_decoder": True}, "is causal"),
         (
@@ -206,7 +206,7 @@ def test_a_shift_can_be_taken_back(folders: dict[str, Path]) -> None:
         (
             "own code",
             {"model_type": "sdar", "architectures": ["SDARForCausalLM"]},
-            "does not load: it does not say `hidden_size`",
+            "does not load: it lacks `hidden_size`",
         ),
         ("bert", {"model_type": "no_such_type"}, "the configuration of"),
     ],

@@ -95,7 +95,7 @@ def test_what_was_downloaded_is_used(
     with caplog.at_level("INFO", "dsldec"):
         assert from_pretrained(NAME, device="cpu").mask_id == tiny.MASK
     assert len(asked) == (not offline)
-    assert "is read as it was downloaded before" in caplog.text
+    assert "the cached download of" in caplog.text
 
 
 class _Response:

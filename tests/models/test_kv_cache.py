@@ -275,7 +275,7 @@ def test_a_model_is_left_as_it_was_after_errors_too() -> None:
         fed(memory, ids + 10**6, [(0, 0, 4)])
     assert implementations(denoiser) == before
     assert torch.equal(denoiser(ids), plain)
-    with pytest.raises(RuntimeError, match="nothing was fed"):
+    with pytest.raises(RuntimeError, match="needs a call before it"):
         memory.store(torch.arange(2), torch.arange(2), torch.arange(2))
 
 
@@ -297,7 +297,7 @@ def test_the_embedded_model_keeps() -> None:
         ("own code", {}, "takes no position ids"),
         ("gemma2", {}, "passes `softcap` to attention"),
         ("deberta", {}, "computes attention in its own way"),
-        ("bert", {"max_position_embeddings": 5}, "takes 5 tokens"),
+        ("bert", {"max_position_embeddings": 5}, "takes only 5 tokens"),
     ],
 )
 def test_what_cannot_keep_is_told_in_words(

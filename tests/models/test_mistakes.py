@@ -103,7 +103,7 @@ def failing_template(folder: Path) -> Path:
         (no_mask, "", 2, "E0405", ["has no mask token", "`--mask-id N`"]),
         (no_mask, "--mask-id 50", 2, "E0408", ["its `mask_id` is 50 and its `vocab_size` 50"]),
         (no_mask, "--mask-id 1", 2, "E0408", ["its `eos_id` is 1, and so is its `mask_id`"]),
-        (whole, "--dtype int8", 2, "E0422", ["`--dtype` takes no `int8`"]),
+        (whole, "--dtype int8", 2, "E0422", ["unknown value `int8` for `--dtype`"]),
         (whole, "--block-length 0", 2, "E0422", ["`--block-length`"]),
         (whole, "--gen-length 66", 2, "E0430", ["leaves no room for a prompt: the model takes 66 tokens in all", "`--gen-length 33`"]),
         (whole, "--gen-length 64", 1, "E0407", ["3 tokens and 64 to generate are more than the model's limit of 66", "`--gen-length 63`"]),
@@ -190,7 +190,7 @@ def test_logits_that_are_no_numbers_are_told_with_prompt_step_and_position(
         "prompt `1`: error[E0406]: the denoiser gave logits that are not finite in step 1 at generated position 0"
         in ran.err
     )
-    help = "try the model in float32" if dtype == "bfloat16" else "the model's own weights or code give them"
+    help = "try the model in float32" if dtype == "bfloat16" else "they come from the model's weights or code"
     assert f"help: {help}" in ran.err
     assert "2 of 3 prompts" in ran.err
 

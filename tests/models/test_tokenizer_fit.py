@@ -207,7 +207,7 @@ def warned(capsys: pytest.CaptureFixture[str], folder: Path, *more: str) -> tupl
     ("made", "says"),
     [
         (folder_of, "the model has 50 ids and the tokenizer 12: 38 ids have no token, they are never written"),
-        (lambda folder: folder_of(folder, size=60), "the tokenizer has an id 59 and the model 50 ids: 10 tokens are none"),
+        (lambda folder: folder_of(folder, size=60), "the tokenizer has an id 59 and the model 50 ids: 10 tokens are unknown"),
         (lambda folder: folder_of(folder, size=SIZE, holes=(7,)), "the tokenizer 49: 1 id has no token"),
         (lambda folder: folder_of(folder, size=SIZE, sizes={"mask_token_id": 9}), "`mask_token_id` is 2 in the tokenizer and 9 in "),
         (lambda folder: folder_of(folder, size=SIZE, sizes={"eos_token_id": 9}), "`eos_token_id` is 1 in the tokenizer and 9 in "),

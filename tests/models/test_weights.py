@@ -150,9 +150,9 @@ FAULTS: list[tuple[Callable[[Path], Path], str]] = [
         "names `../outside.safetensors`, which is not a file of this folder",
     ),
     (in_shards("model-1.safetensors", gone=True), "lacks `model-1.safetensors` of its 1 files of weights"),
-    (index('{"weight_map": ["a"]}'), "is no index of weights"),
-    (index('{"weight_map": {"a": 1}}'), "is no index of weights"),
-    (pickled, "is no pickle of tensors alone, and could run code"),
+    (index('{"weight_map": ["a"]}'), "is not an index of weights"),
+    (index('{"weight_map": {"a": 1}}'), "is not an index of weights"),
+    (pickled, "a weight file is a pickle with more than tensors, and could run code"),
     (none, "it has no weights, no `model.safetensors`"),
     (own(lambda weights: dict(list(weights.items())[1:])), "its files hold no weights for `"),
     (

@@ -255,7 +255,7 @@ def test_loops_that_disagree_are_not_compared() -> None:
         (["step", "--dtype", "float31"], 2, "did you mean `--dtype float32`?"),
         (["step", "--backend", "reference"], 2, "one of `eager`, `inductor`, `aot`"),
         (["loop", "--backend", "aot"], 2, "one of `eager`, `inductor`"),
-        (["step", "--device", "gpu"], 2, "`--device` takes no `gpu`"),
+        (["step", "--device", "gpu"], 2, "unknown value `gpu` for `--device`"),
         (["step", "--rounds", "0"], 2, "`--rounds` is at least 1, not `0`"),
         (["step", "--threads", "x"], 2, "`--threads` is a whole number"),
         (["step", "--plot", "bench.png"], 2, "`--plot bench.svg`"),

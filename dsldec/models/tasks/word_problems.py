@@ -68,7 +68,7 @@ def _small(rng: random.Random, most: int = 12) -> int:
     return rng.randint(2, most)
 
 
-# --- events of a chain: (rng, who, thing, have) -> (sentence, steps that give the new number) ---------------------
+# --- events of a chain: (rng, who, thing, have) -> (sentence, steps that give the new number) ---------------
 
 
 def _gain(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, list[Calculation]]:
@@ -143,7 +143,7 @@ def _halve(rng: random.Random, who: str, thing: str, have: int) -> tuple[str, li
 EVENTS = (_gain, _gain, _lose, _lose, _bags, _bags, _hand_out, _double, _halve)
 
 
-# --- stories ------------------------------------------------------------------------------------------------------
+# --- stories ------------------------------------------------------------------------------------------------
 
 
 def _chain(rng: random.Random) -> Story:
@@ -276,7 +276,7 @@ STORIES: tuple[Callable[[random.Random], Story], ...] = (
 )
 
 
-# --- wording ------------------------------------------------------------------------------------------------------
+# --- wording ------------------------------------------------------------------------------------------------
 
 LEAD_INS = ("", "", "", "Let us see. ", "Step by step: ", "So, ", "Let us see step by step: ", "Now: ")
 JOINS = (". ", ". ", ", then ", " and ", ", so ", "; ")
@@ -351,7 +351,7 @@ def make_arithmetic(rng: random.Random) -> Example:
     return Example("word_problems", story.question, _respond(rng, story.steps), str(story.steps[-1].value))
 
 
-# --- scoring ------------------------------------------------------------------------------------------------------
+# --- scoring ------------------------------------------------------------------------------------------------
 
 EQUATION = re.compile(r"(\d+)([-+*/])(\d+)=(\d+)")
 ANSWER = re.compile(r"#### (\d+)\s*$")
