@@ -16,7 +16,6 @@ from typing import TYPE_CHECKING, Any
 from . import checks
 from .calls import checks_arguments
 from .checks.facts import Facts
-from .checks.kinds import MOST_DRAFTS
 from .checks.parameters import MOST_NUMBERS, unfit
 from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
@@ -24,16 +23,17 @@ from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
 from .lru import LRUCache
+from .options import DECODE
+from .plan import Plan, plan_of
 from .resources import policy_file, shipped_policies
 from .source import Source
-from .spelling import option, reads_flags, setting, typed, written
+from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed, written
 from .synonyms import UnknownArgument, advice
 
 if TYPE_CHECKING:
     from .backends.step import Step, StepFunction
 
 MOST_STEPS = 32  # of a policy, each with its compiled code; past this the one used least recently is freed and would be made anew
-LONGEST_SHOWN = 60
 # What the scripts and papers of others call a rule that is shipped.
 OTHER_NAMES = {
     "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
@@ -142,23 +142,25 @@ class Policy:
             )
         return None
 
+    @checks_arguments("policy.plan(gen_length=256)")
+    def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
+        """The numbers of the policy for `gen_length` positions under its parameter values.
+
+        `lookahead`: drafts verified in one forward, for a policy that does not say it. Raises `UsageError`
+        (E0409, E0411).
+        """
+        DECODE["gen_length"].require(gen_length)
+        return plan_of(self.facts, self._parameters, gen_length, self.drafts(lookahead))
+
     def drafts(self, lookahead: int | None = None) -> int:
-        """How many drafts a forward verifies: what the policy says or, where it says nothing, what is asked
-        for; 1 drafts nothing.
+        """The number of drafts that a forward verifies: the policy's, or `lookahead` if the policy has none;
+        1 drafts nothing.
 
         Raises `UsageError` (E0409, E0411) for what is no such number, or where both say one.
         """
         if lookahead is None:
             return self.facts.lookahead(self._parameters)
-        if (
-            not hasattr(lookahead, "__index__")
-            or isinstance(lookahead, bool)
-            or not 1 <= lookahead <= MOST_DRAFTS
-        ):
-            message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not {_shown(lookahead)}"
-            raise UsageError(
-                Diagnostic("E0409", message, help=f"for example {option('lookahead', 4)}; 1 drafts nothing")
-            )
+        DECODE["lookahead"].require(lookahead)
         drafts = self.facts.drafts
         if drafts is not None:
             help_ = "ask for none, or delete that line"
@@ -245,19 +247,6 @@ def _require_ids(mask_id: object, eos_id: object) -> None:
             )
 
 
-def shown(value: object) -> str:
-    """A value as a message names it: itself where it is short, else its type."""
-    try:
-        text = repr(value)
-    except Exception:  # an object of the caller's; an int of thousands of digits
-        text = ""
-    return (
-        f"`{text}`"
-        if 0 < len(text) <= LONGEST_SHOWN and text.isprintable()
-        else f"a `{type(value).__name__}`"
-    )
-
-
 @checks_arguments("dsldec.check(text)")
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
     """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by
@@ -292,6 +281,16 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     if found is None:
         raise PolicyError(diagnostics)
     return found.bind(**parameters)
+
+
+def seed_warning(policy: Policy, seed: int) -> Diagnostic | None:
+    """A warning (W0401) for a seed that is given to a policy without random numbers."""
+    if not seed or not policy.facts.deterministic:
+        return None
+    message = f"{option('seed', seed)} has no effect: the policy `{policy.name}` draws nothing at random"
+    return Diagnostic(
+        "W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
+    )
 
 
 def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:

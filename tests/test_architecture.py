@@ -29,12 +29,12 @@ LAYERS = (
     ("runtime", "models"),
     ("policy",),
     ("backends",),
-    ("ir",),
+    ("ir", "plan"),
     ("checks",),
     ("language",),
     ("calls",),
     ("synonyms",),
-    ("instead",),
+    ("instead", "options"),
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
@@ -47,7 +47,7 @@ CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
     ("bench", "decoding", "exporting", "policies"),  # the verbs
-    ("model_options",),
+    ("flags",),
     ("arguments", "values"),
     ("unknown",),
 )
@@ -55,7 +55,7 @@ CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in 
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "ir checks language calls synonyms instead diagnostics codes spelling source files terminal resources lru".split()
+    "ir plan checks language calls synonyms instead options diagnostics codes spelling source files terminal resources lru".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 
@@ -320,9 +320,9 @@ BROKEN = [
     ),
     (
         tangled_verbs,
-        "cli/model_options.py",
+        "cli/flags.py",
         "from . import main",
-        "dsldec/cli/model_options.py:1 imports dsldec.cli, which",
+        "dsldec/cli/flags.py:1 imports dsldec.cli, which",
     ),
     (
         heavy_imports,

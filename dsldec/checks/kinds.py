@@ -38,7 +38,6 @@ from .resolved import UNKNOWN, Resolved, children, walk
 MOST_PICKS = 256  # `at_most=` of `thin` is a loop written out
 MOST_KEPT = 2**20  # `keep=` of `kl`: more ids than any vocabulary has
 MOST_POSITIONS = 65536
-MOST_DRAFTS = 1024  # each is a row of the forward
 CONVERSIONS = {
     (
         Kind.PROB,

@@ -23,8 +23,9 @@ from ..language.words import (
     Slot,
     Word,
 )
+from ..options import MOST_DRAFTS
 from .arguments import signature
-from .kinds import MOST_DRAFTS, SHAPES, Typing, of_state
+from .kinds import SHAPES, Typing, of_state
 from .resolved import HEAD, UNKNOWN, Body, Resolved, bodies, statements
 
 MASK = Slot("mask", frozenset({Kind.MASK}))

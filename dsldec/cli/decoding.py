@@ -5,9 +5,20 @@ Not here: what they do (`tools`), what may stand for a value (`values`).
 
 from __future__ import annotations
 
+from ..options import LOAD, DecodeOptions, LoadOptions
 from .arguments import YES_OR_NO, Parser, parsed
-from .model_options import add_placing, add_reading
-from .values import BACKENDS, CACHES, backend, count, device, drafts, one_of, output_format, packing, seed
+from .flags import (
+    POLICY,
+    add_decoding,
+    add_format,
+    add_model,
+    add_option,
+    add_placing,
+    add_reading,
+    add_set,
+    taken,
+)
+from .values import count
 
 EXAMPLES = """\
 examples:
@@ -33,7 +44,8 @@ def run(arguments: list[str]) -> int:
     from ..tools import run as tool
 
     prompts, settings = (*values.pop("prompts"), *arguments[end + 1 :]), tuple(values.pop("settings") or ())
-    return tool.run(tool.RunOptions(prompts=prompts, settings=settings, **values))
+    load, decode = taken(values, LoadOptions), taken(values, DecodeOptions)
+    return tool.run(tool.RunOptions(prompts=prompts, settings=settings, load=load, decode=decode, **values))
 
 
 def _run_parser() -> Parser:
@@ -43,101 +55,24 @@ def _run_parser() -> Parser:
         epilog=EXAMPLES,
         as_written=True,
     )
-    parser.add_argument(
-        "prompts",
-        nargs="*",
-        metavar="PROMPT",
-        help="a prompt; `-`, or nothing, reads one a line from standard input",
-    )
     add = parser.add_argument
-    add(
-        "--prompts",
-        dest="file",
-        metavar="FILE",
-        help="one prompt a line: JSONL if the name ends in .jsonl, else text",
-    )
-    add(
-        "--policy",
-        default="threshold",
-        metavar="NAME|FILE",
-        help="a shipped policy's name or a .policy file (default: threshold)",
-    )
-    add(
-        "--set",
-        dest="settings",
-        action="append",
-        metavar="NAME=VALUE",
-        help="set a parameter of the policy; may be repeated",
-    )
-    add(
-        "--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)"
-    )
+    help = "a prompt; `-`, or no prompt, reads one a line from standard input"
+    add("prompts", nargs="*", metavar="PROMPT", help=help)
+    help = "one prompt a line: JSONL if the name ends in .jsonl, else text"
+    add("--prompts", dest="file", metavar="FILE", help=help)
+    add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
+    add_set(parser)
+    add_model(parser)
     add_reading(parser)
     add_placing(parser)
-    add(
-        "--infill",
-        action="store_true",
-        help="write in place, where a prompt has `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template",
-    )
-    add("--raw", action="store_true", help="give prompts as they are, not in the model's chat template")
-    add(
-        "--gen-length",
-        type=count("--gen-length"),
-        metavar="N",
-        help="tokens to generate (default: what the model is usually run with)",
-    )
-    add(
-        "--batch",
-        type=count("--batch"),
-        default=8,
-        metavar="N",
-        help="prompts decoded side by side (default: 8)",
-    )
-    add(
-        "--lookahead",
-        type=drafts,
-        metavar="N",
-        help="verify N drafts in a forward: the same answers in fewer forwards (default: no drafts)",
-    )
-    add(
-        "--cache",
-        type=one_of("--cache", CACHES),
-        default="auto",
-        metavar="NAME",
-        help="keep keys and values: exact, prefix, dual, none or auto (default: auto: exact if the model sees blocks, else none)",
-    )
-    add(
-        "--verify-rows",
-        type=packing,
-        default="batch",
-        metavar="WAY",
-        help="feed drafts `batch` (at once, the default) or `sequential`ly",
-    )
-    add(
-        "--seed",
-        type=seed,
-        default=0,
-        metavar="N",
-        help="seed of policies that draw at random, whose answers it repeats: for other samples give another (default: 0)",
-    )
-    add(
-        "--backend",
-        type=backend,
-        default="auto",
-        metavar="NAME",
-        help=f"one of {', '.join(BACKENDS)} (default: auto)",
-    )
-    add(
-        "--out",
-        metavar="FILE",
-        help="write one JSON object a prompt to FILE as each finishes; `-` is standard output (default: answers as text)",
-    )
-    add(
-        "--resume",
-        action="store_true",
-        help="continue the file of --out: answered prompts are skipped, failed ones tried again",
-    )
-    add("--live", action=YES_OR_NO, help="show the canvas filling in (default: when printing to a terminal)")
+    add_option(parser, LOAD["raw"])
+    add_decoding(parser)
+    help = "write one JSON object a prompt to FILE, each as soon as it is finished; `-` is standard output (default: answers as text)"
+    add("--out", metavar="FILE", help=help)
+    help = "continue the file of --out: skip answered prompts, retry failed ones"
+    add("--resume", action="store_true", help=help)
+    help = "show how the canvas fills (default: if standard output is a terminal)"
+    add("--live", action=YES_OR_NO, help=help)
     return parser
 
 
@@ -155,12 +90,9 @@ def _evaluate_parser() -> Parser:
         prog="dsldec evaluate",
         description="Print a table: how often the shipped policies answer the held-out prompts rightly, and in how many forwards.",
     )
-    parser.add_argument(
-        "--count", type=count("--count"), metavar="N", help="prompts of each task (default: all 200)"
-    )
-    parser.add_argument(
-        "--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)"
-    )
+    help = "prompts of each task (default: all 200)"
+    parser.add_argument("--count", type=count("--count"), metavar="N", help=help)
+    add_model(parser)
     add_reading(parser)
     add_placing(parser)
     return parser
@@ -172,7 +104,8 @@ def model(arguments: list[str]) -> int:
         return 0
     from ..tools import model as tool
 
-    return tool.model(tool.ModelOptions(as_json=values.pop("format") == "json", **values))
+    load, as_json = LoadOptions.of(values), values["format"] == "json"
+    return tool.model(tool.ModelOptions(values["path"], load, as_json))
 
 
 def _model_parser() -> Parser:
@@ -181,24 +114,9 @@ def _model_parser() -> Parser:
         description="Say what a model is to decoding: its family, ids, lengths, and where each was found. No weight is loaded.",
         epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
     )
-    parser.add_argument(
-        "path",
-        nargs="?",
-        metavar="PATH",
-        help="a Hugging Face model folder (default: the small model inside dsldec)",
-    )
+    help = "a Hugging Face model folder (default: the small model inside dsldec)"
+    parser.add_argument("path", nargs="?", metavar="PATH", help=help)
     add_reading(parser)
-    parser.add_argument(
-        "--device",
-        type=device,
-        metavar="NAME",
-        help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)",
-    )
-    parser.add_argument(
-        "--format",
-        type=output_format,
-        default="human",
-        metavar="human|json",
-        help="json: one object on standard output (default: human)",
-    )
+    add_option(parser, LOAD["device"])
+    add_format(parser)
     return parser

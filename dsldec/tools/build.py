@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -16,13 +16,13 @@ from typing import Any
 from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import why_not_written
+from ..options import DTYPES
 from ..policy import Policy
 from . import quoted, quoted_path
 from .settings import chosen
 
 BUILT, INTERRUPTED = 0, 130
 SUFFIX = ".pt2"
-DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda")
 
 
@@ -71,7 +71,7 @@ def _lacking(options: BuildOptions) -> Diagnostic:
     )
 
 
-def _require_known(option: str, word: str, known: tuple[str, ...]) -> None:
+def _require_known(option: str, word: str, known: Collection[str]) -> None:
     if word not in known:
         near = did_you_mean(word, known)
         help = (

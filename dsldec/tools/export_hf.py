@@ -12,13 +12,14 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
+from ..options import DEFAULT_LOAD, LOAD, LOAD_OF_GENERATE, LoadOptions
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
@@ -38,21 +39,14 @@ AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What the command line asked for; None where it said nothing."""
+    """The arguments of the command line. `decode`: the options of `DecodeOptions` that are given."""
 
     folder: str
     policy: str
     settings: tuple[str, ...] = ()
-    gen_length: int | None = None
-    lookahead: int | None = None
-    mask_id: int | None = None
-    eos_id: int | None = None
-    shift_logits: bool | None = None
-    trust_remote_code: bool = False
+    load: LoadOptions = DEFAULT_LOAD
+    decode: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
-    block_length: int | None = None
-    cache: str | None = None
-    all_ids: bool = False
 
 
 def export_hf(options: ExportOptions) -> int:
@@ -60,7 +54,7 @@ def export_hf(options: ExportOptions) -> int:
     written.
     """
     policy = chosen(options.policy, options.settings)
-    policy.drafts(options.lookahead)
+    policy.drafts(options.decode.get("lookahead"))
     folder = Path(options.folder)
     if not os.path.isdir(folder):  # a name may be too long to ask about
         message = f"there is no folder {quoted_path(options.folder)}"
@@ -75,8 +69,9 @@ def export_hf(options: ExportOptions) -> int:
     from ..models.loading import OUR_MODELING, opened
     from ..models.traits import Overrides, require_mask, traits_of
 
-    found = opened(folder, options.trust_remote_code)
-    asked = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    load = options.load
+    found = opened(folder, load.trust_remote_code)
+    asked = Overrides(load.mask_id, load.eos_id, load.shift_logits, load.block_length)
     require_mask(traits_of(found, asked), found.name)
     name = found.own_code or _class_without_generate(found)
     files = {}
@@ -94,14 +89,11 @@ def export_hf(options: ExportOptions) -> int:
 def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
     """The text of `generate.py`."""
     bound = ["POLICY", *(f"{name}={value!r}" for name, value in _changed(policy).items())]
-    said = {
-        name: getattr(options, name)
-        for name in ("mask_id", "eos_id", "shift_logits", "block_length", "gen_length", "lookahead", "cache")
-    }
-    said["all_ids"] = options.all_ids or None
+    load = {name: getattr(options.load, name) for name in LOAD_OF_GENERATE}
+    said = {name: value for name, value in load.items() if value != LOAD[name].default}
     told = [
         f"load({', '.join(bound)})",
-        *(f"{name}={value!r}" for name, value in said.items() if value is not None),
+        *(f"{name}={value!r}" for name, value in (said | dict(options.decode)).items()),
     ]
     return f'''\
 """How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""

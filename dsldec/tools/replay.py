@@ -254,15 +254,15 @@ class _Replaying:
             name: value.tolist()
             for name, value in parameter_tensors(policy.program, policy.parameters).items()
         }
-        self.window = policy.facts.block_length(case.length, policy.parameters)
-        self.slides = policy.facts.window == "sliding"
+        plan = policy.plan(case.length)
+        self.window, self.slides = plan.block_length, plan.window == "sliding"
         self.rows = Rows(
             [continued(0, [], case.length, None)], self.window, MASK_ID, END_ID, torch.device("cpu")
         )
         self.canvas = self.rows.start
         if case.start is not None:
             self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
-        self.windows = windows_of(policy.facts, policy.parameters)
+        self.windows = windows_of(plan)
         self.state = {name: _nothing(carried, self.window) for name, carried in self.program.carried.items()}
         self.state |= {"generation_length": case.length, "key": noise.key(0, 0)}
         self.start, self.end = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)

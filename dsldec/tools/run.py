@@ -15,12 +15,13 @@ import threading
 import traceback
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, Protocol, Self, TextIO
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
-from ..policy import Policy
+from ..options import DECODE, DEFAULT_DECODE, DEFAULT_LOAD, LOAD, DecodeOptions, LoadOptions
+from ..policy import Policy, seed_warning
 from ..terminal import bare, data, printable
 from . import quoted, quoted_path
 from .differences import digest, noted
@@ -36,10 +37,6 @@ if TYPE_CHECKING:
     from ..runtime.trace import StepEvent
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
-# The options that an answer depends on: drafts, and how and where rows are fed, change none but for rounding.
-DECIDING = (
-    "model", "mask_id", "eos_id", "shift_logits", "block_length", "dtype", "raw", "infill", "gen_length", "cache", "seed",
-)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,23 +48,8 @@ class RunOptions:
     policy: str = "threshold"
     settings: tuple[str, ...] = ()
     model: str | None = None
-    trust_remote_code: bool = False
-    mask_id: int | None = None
-    eos_id: int | None = None
-    shift_logits: bool | None = None
-    block_length: int | None = None
-    all_ids: bool = False
-    dtype: str = "float32"
-    device: str | None = None
-    raw: bool = False
-    infill: bool = False
-    gen_length: int | None = None
-    batch: int = 8
-    lookahead: int | None = None
-    verify_rows: str = "batch"
-    cache: str = "auto"
-    seed: int = 0
-    backend: str = "auto"
+    load: LoadOptions = DEFAULT_LOAD
+    decode: DecodeOptions = DEFAULT_DECODE
     out: str | None = None
     resume: bool = False
     live: bool | None = None
@@ -98,17 +80,13 @@ def run(options: RunOptions) -> int:
         if options.resume and options.out is None:
             help = "name the file to continue: `--out results.jsonl --resume`"
             raise UsageError(Diagnostic("E0423", "`--resume` stands without `--out`", help=help))
-        if options.infill and options.gen_length is not None:
+        if options.decode.infill and options.decode.gen_length is not None:
             help = "leave `--gen-length` out: as much is written as the gaps have, `[MASK*8]` is eight tokens"
             raise UsageError(Diagnostic("E0423", "`--gen-length` stands beside `--infill`", help=help))
         policy = chosen(options.policy, options.settings)
-        policy.drafts(options.lookahead)  # told before anything is loaded
-        if options.seed and policy.facts.deterministic:
-            help = "leave it out, or let the policy draw: `draw gumbel(temperature=0.7)` after `window`"
-            message = (
-                f"`--seed {options.seed}` has no effect: the policy `{policy.name}` draws nothing at random"
-            )
-            _say(str(Diagnostic("W0401", message, help=help)))
+        policy.drafts(options.decode.lookahead)  # told before anything is loaded
+        if (warning := seed_warning(policy, options.decode.seed)) is not None:
+            _say(str(warning))
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
@@ -162,18 +140,7 @@ def _decode_all(
 ) -> None:
     from ..models.huggingface import from_pretrained
 
-    denoiser = from_pretrained(
-        options.model,
-        trust_remote_code=options.trust_remote_code,
-        mask_id=options.mask_id,
-        eos_id=options.eos_id,
-        shift_logits=options.shift_logits,
-        block_length=options.block_length,
-        all_ids=options.all_ids,
-        dtype=options.dtype,
-        device=options.device,
-        raw=options.raw,
-    )
+    denoiser = from_pretrained(options.model, **asdict(options.load))
     watch, displays = _displays(work, policy, denoiser, options)
     results = _results(work, denoiser, policy, options, watch)
     with ExitStack() as open_things:
@@ -240,9 +207,9 @@ def _attempted(
     watch: Watch | None,
 ) -> Iterator[tuple[int, Result]]:
     from ..models.denoiser import too_long
-    from ..runtime.decode import stream
+    from ..runtime.decode import stream_rows
 
-    gen_length = 0 if options.infill else _gen_length(options, denoiser)
+    gen_length = 0 if options.decode.infill else _gen_length(options, denoiser)
     fitting: list[tuple[int, list[int]]] = []
     for place, prompt in enumerate(work):
         ids, error = _encoded(denoiser, prompt, options)
@@ -252,7 +219,7 @@ def _attempted(
             fitting.append((place, ids))
     unfilled = (
         []
-        if options.infill
+        if options.decode.infill
         else [work[place] for place, ids in fitting if denoiser.mask_id in ids or "[MASK" in work[place].text]
     )
     if unfilled:
@@ -260,21 +227,10 @@ def _attempted(
         _say(
             f"masks in a prompt stay as they are (prompt {quoted(str(unfilled[0].id))}{also}): `--infill` writes in their place"
         )
-    rows = stream(
-        denoiser,
-        [ids for _, ids in fitting],
-        policy,
-        gen_length=gen_length or None,
-        backend=options.backend,
-        seed=options.seed,
-        request_ids=[work[place].number for place, _ in fitting],
-        batch=options.batch,
-        lookahead=options.lookahead,
-        verify_rows=options.verify_rows,
-        infill=options.infill,
-        cache=options.cache,
-        on_step=None if watch is None else lambda event: _told(watch, fitting[event.index][0], event),
-    )
+    request_ids = [work[place].number for place, _ in fitting]
+    decode = replace(options.decode, gen_length=gen_length or None, request_ids=request_ids)
+    on_step = None if watch is None else lambda event: _told(watch, fitting[event.index][0], event)
+    rows = stream_rows(denoiser, [ids for _, ids in fitting], policy, decode, on_step)
     for row in rows if fitting else ():
         place = fitting[row.index][0]
         yield place, _result(work[place], row, denoiser, options)
@@ -284,9 +240,9 @@ def _encoded(
     denoiser: HuggingFaceDenoiser, prompt: Prompt, options: RunOptions
 ) -> tuple[list[int], Diagnostic | None]:
     try:
-        return list((denoiser.encode_gaps if options.infill else denoiser.encode)(prompt.text)), None
+        return list((denoiser.encode_gaps if options.decode.infill else denoiser.encode)(prompt.text)), None
     except UsageError as mistake:
-        if not options.infill:
+        if not options.decode.infill:
             raise
         return [], mistake.diagnostic  # a text without a gap; the others have theirs
     except KeyboardInterrupt:
@@ -300,7 +256,11 @@ def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, options: Ru
         return Result(prompt, error=row.error)
     ids = row.ids[row.prompt_length :].tolist()
     try:
-        text = denoiser.filled(prompt.text, row.ids.tolist()) if options.infill else denoiser.decode_text(ids)
+        text = (
+            denoiser.filled(prompt.text, row.ids.tolist())
+            if options.decode.infill
+            else denoiser.decode_text(ids)
+        )
     except KeyboardInterrupt:
         raise
     except BaseException as failure:
@@ -320,7 +280,7 @@ def _result(prompt: Prompt, row: Row, denoiser: HuggingFaceDenoiser, options: Ru
 
 
 def _gen_length(options: RunOptions, denoiser: HuggingFaceDenoiser) -> int:
-    gen_length = int(denoiser.gen_length if options.gen_length is None else options.gen_length)
+    gen_length = int(denoiser.gen_length if options.decode.gen_length is None else options.decode.gen_length)
     if denoiser.max_length is not None and gen_length >= denoiser.max_length:
         message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {denoiser.max_length} tokens in all"
         raise UsageError(
@@ -352,9 +312,9 @@ def _failed(failure: BaseException, options: RunOptions, what: str = "") -> Diag
 
 
 def _less_memory(options: RunOptions) -> str:
-    if options.batch > 1:
-        return f"fewer prompts side by side need less memory: `--batch {options.batch // 2}`"
-    halved = " and `--dtype bfloat16` halves the model" if options.dtype == "float32" else ""
+    if options.decode.batch > 1:
+        return f"fewer prompts side by side need less memory: `--batch {options.decode.batch // 2}`"
+    halved = " and `--dtype bfloat16` halves the model" if options.load.dtype == "float32" else ""
     return f"a smaller `--gen-length` makes the canvas shorter{halved}"
 
 
@@ -397,13 +357,15 @@ def _live_console(options: RunOptions) -> Console | None:
 
 def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
-    said = {name: getattr(options, name) for name in DECIDING}
+    said: dict[str, Any] = {"model": options.model}
     if options.model is not None and os.path.exists(options.model):
         said["model"] = os.path.realpath(options.model)
-    # A file that was written before there was this option says nothing of it.
-    said |= {"all_ids": True} if options.all_ids else {}
+    said |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}
+    said |= {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
+    # A file that is older than this option has no entry for it.
+    said |= {"all_ids": True} if options.load.all_ids else {}
     # Of the caches, only those that approximate change an answer.
-    said["cache"] = options.cache if options.cache in ("prefix", "dual") else None
+    said["cache"] = options.decode.cache if options.decode.cache in ("prefix", "dual") else None
     whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)
     return {"policy": _title(policy), "run": {"digest": digest(whole), **noted(policy, said)}}
 

@@ -413,9 +413,9 @@ def test_a_request_keeps_its_number_when_resumed(model, monkeypatch):
     import dsldec.runtime.decode
 
     asked = []
-    original = dsldec.runtime.decode.stream
+    original = dsldec.runtime.decode.stream_rows
     monkeypatch.setattr(
-        dsldec.runtime.decode, "stream", lambda *a, **k: asked.append(k["request_ids"]) or original(*a, **k)
+        dsldec.runtime.decode, "stream_rows", lambda *a: asked.append(a[3].request_ids) or original(*a)
     )
     assert run("a", "b", "--batch", "1") == 0
     assert run("a", "b", "c", "--resume") == 0
