@@ -81,7 +81,7 @@ class Option:
             return
         match self.kind:
             case "count":
-                self._require_count(value)
+                self.require_count(value)
             case "seed" if not is_whole(value):
                 raise UsageError(not_whole(self.name, value))
             case "flag" if not _is_flag(value):
@@ -92,7 +92,8 @@ class Option:
             case "choice" if not (isinstance(value, str) and value in self.choices):
                 raise UsageError(self._no_choice(str(value)))
 
-    def _require_count(self, value: Any) -> None:
+    def require_count(self, value: Any) -> None:
+        """Raise `UsageError` for what is no number that a `count` takes."""
         help = f"for example {spelled(self.name, self.example)}"
         bounded = self.most < LARGEST_SIZE
         if not is_whole(value) or value < 1 or (bounded and value > self.most):

@@ -149,7 +149,7 @@ class Policy:
         `lookahead`: drafts verified in one forward, for a policy that does not say it. Raises `UsageError`
         (E0409, E0411).
         """
-        DECODE["gen_length"].require(gen_length)
+        DECODE["gen_length"].require_count(gen_length)
         return plan_of(self.facts, self._parameters, gen_length, self.drafts(lookahead))
 
     def drafts(self, lookahead: int | None = None) -> int:

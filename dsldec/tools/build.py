@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import why_not_written
 from ..options import DTYPES
@@ -82,33 +81,30 @@ def _require_known(option: str, word: str, known: Collection[str]) -> None:
         raise UsageError(Diagnostic("E0422", f"`{option}` knows no {quoted(word)}", help=help))
 
 
-def _window(policy: Policy, asked: int | None) -> int:
-    """T: as many positions as the policy's windows have, unless fewer are asked for."""
-    size = policy.facts.window_size
-    longest = int_of(size, policy.parameters)
+def _window(policy: Policy, given: int | None) -> int:
+    """T: as many positions as the policy's windows have, or the fewer of `--window`."""
+    plan = policy.plan(1 if given is None else given)
+    longest, parameter = plan.window_size, plan.window_parameter
     if longest is None:
-        if asked is None:
-            message = f"the window of the policy `{policy.name}` is all that is generated, and only `--window` can say how long that is"
-            raise UsageError(
-                Diagnostic("E0423", message, help="add the number of tokens to generate: `--window 256`")
-            )
-        return asked
-    if asked is None or asked == longest:
+        if given is not None:
+            return given
+        message = f"the window of the policy `{policy.name}` is all that is generated, and only `--window` can say how long that is"
+        help = "add the number of tokens to generate: `--window 256`"
+        raise UsageError(Diagnostic("E0423", message, help=help))
+    if given is None or given == longest:
         return longest
-    if asked > longest:
-        help = (
-            f"set its parameter: `--set {size}={asked}`"
-            if isinstance(size, str)
-            else "leave `--window` out, or write it in the policy"
-        )
+    if given > longest:
+        help = "leave `--window` out, or write it in the policy"
+        if parameter is not None:
+            help = f"set its parameter: `--set {parameter}={given}`"
         message = (
-            f"`--window {asked}` is longer than a window of the policy `{policy.name}`, {longest} positions"
+            f"`--window {given}` is longer than a window of the policy `{policy.name}`, {longest} positions"
         )
         raise UsageError(Diagnostic("E0423", message, help=help))
     _say(
-        f"a window of {asked} is shorter than the policy's {longest}: right where no more than {asked} tokens are generated"
+        f"a window of {given} is shorter than the policy's {longest}: right where no more than {given} tokens are generated"
     )
-    return asked
+    return given
 
 
 def _place(out: str, policy: str) -> Path:

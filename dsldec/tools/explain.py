@@ -84,14 +84,15 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     yield ""
     for phase, reason in facts.reasons.items():
         yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
-    bound, block = facts.forwards_bound(gen_length, values), facts.block_length(gen_length, values)
-    window = "all at once" if facts.window == "all" else f"in {WINDOWS[facts.window]} {block}"
-    yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} {window}: {bound}"
-    yield f"  rows fed for each row of the batch in a forward: {facts.rows_per_forward(values)}"
+    plan = policy.plan(gen_length)
+    window = "all at once" if plan.window == "all" else f"in {WINDOWS[plan.window]} {plan.block_length}"
+    bound = f"for gen_length {gen_length} {window}: {plan.max_forwards}"
+    yield f"  forwards: at most {facts.forwards_formula}; {bound}"
+    yield f"  rows fed for each row of the batch in a forward: {plan.rows_per_forward}"
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)
-        size = facts.kept_bytes(LARGE_VOCABULARY, values)
+        size = plan.kept_bytes(LARGE_VOCABULARY)
         yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
     yield f"  caches of keys and values it may run with: {', '.join(facts.caches)}"
