@@ -48,6 +48,13 @@ def test_options_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     assert asked == [ExportOptions("DIR", "dico", ("a=1", "b=2"), load, decode, force=True)]
 
 
+def test_the_policy_before_the_folder_is_reported(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export-hf", "threshold", str(embedded)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error[E0405]: ")
+    assert f"the folder comes first: `dsldec export-hf '{embedded}' threshold`" in err
+
+
 def test_what_is_written(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
     before = json.loads((embedded / "config.json").read_text())
     assert (
