@@ -299,7 +299,9 @@ class ResultsFile:
             message = f"line {number + 1} of {quoted_path(self.name)} was written with {how}, by {by}{what}: answers would be mixed"
             raise UsageError(
                 Diagnostic(
-                    "E0437", message, help="give `--out` another name, or what this file was begun with"
+                    "E0437",
+                    message,
+                    help="give `--out` another name, or use the same policy and options as before",
                 )
             )
         if prompt is not None and entry.get("prompt") != prompt.text:
