@@ -1,6 +1,6 @@
-"""What do the verbs take that ask a model: `run`, `evaluate`, `model`?
+"""The arguments of the verbs that use a model: `run`, `evaluate`, `model`.
 
-Not here: what they do (`tools`), what may stand for a value (`values`).
+Not here: what the verbs do (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
@@ -24,19 +24,18 @@ EXAMPLES = """\
 examples:
   dsldec run "How many apples are left?"
   dsldec run --policy threshold --set confidence=0.8 --prompts questions.txt
-  dsldec run --prompts questions.jsonl --out results.jsonl       (again with --resume: goes on where it stopped)
+  dsldec run --prompts questions.jsonl --out results.jsonl       (with --resume: continues where it stopped)
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
-other fields of an object come back in its result, under "input" those named like a result's own
-blank lines of a file are passed over; the empty prompt is written "" there, and decoded: text from nothing
+the result contains the other fields of the object, under "input" where a result has a field of that name;
+blank lines of a file are skipped; an empty prompt, "" in a .jsonl file, is decoded
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 
 
 def run(arguments: list[str]) -> int:
-    # What stands after `--` are prompts whatever they look like; argparse forgets that when prompts stand
-    # between options.
+    # Everything after `--` is a prompt; argparse forgets that if there are prompts between options.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     values = parsed(_run_parser(), arguments[:end])
     if values is None:
@@ -88,7 +87,7 @@ def evaluate(arguments: list[str]) -> int:
 def _evaluate_parser() -> Parser:
     parser = Parser(
         prog="dsldec evaluate",
-        description="Print a table: how often the shipped policies answer the held-out prompts rightly, and in how many forwards.",
+        description="Print a table of the shipped policies on the held-out prompts: the share of right answers, and the number of forwards.",
     )
     help = "prompts of each task (default: all 200)"
     parser.add_argument("--count", type=count("--count"), metavar="N", help=help)
@@ -111,7 +110,7 @@ def model(arguments: list[str]) -> int:
 def _model_parser() -> Parser:
     parser = Parser(
         prog="dsldec model",
-        description="Say what a model is to decoding: its family, ids, lengths, and where each was found. No weight is loaded.",
+        description="Print the properties of a model that decoding needs (family, ids, lengths), and the source of each. Loads no weights.",
         epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
     )
     help = "a Hugging Face model folder (default: the small model inside dsldec)"

@@ -1,6 +1,6 @@
-"""What do the verbs take that write a policy for use elsewhere: `build`, `export-hf`?
+"""The arguments of the verbs that write a policy for other programs: `build`, `export-hf`.
 
-Not here: what they do (`tools`), what may stand for a value (`values`).
+Not here: what the verbs do (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ def build(arguments: list[str]) -> int:
 def _build_parser() -> Parser:
     parser = Parser(
         prog="dsldec build",
-        description="Compile one step of a policy into a package (.pt2) that runs with torch alone, for any model of that vocabulary. "
-        "A package is native code, which runs with all rights of whoever loads it: load only those from people you trust. "
-        "It runs under the torch that built it and later ones, on machines of the same kind.",
+        description="Compile one step of a policy into a package (.pt2) that needs torch only, for any model with that vocabulary size. "
+        "A package is native code, which runs with all rights of the process that loads it: load only packages from people you trust. "
+        "It needs the torch version that built it or a later one, and a machine of the same kind.",
         epilog="exit status: 0 built, 1 errors in the policy, 2 wrong usage or no compiler, 130 interrupted",
     )
     add = parser.add_argument
@@ -68,12 +68,12 @@ def export_hf(arguments: list[str]) -> int:
 def _export_hf_parser() -> Parser:
     parser = Parser(
         prog="dsldec export-hf",
-        description="Write a policy into the folder of a Hugging Face model: `generate` decodes under it wherever transformers loads the "
-        "folder with trust_remote_code=True, and `transformers serve FOLDER --trust-remote-code` answers with it. Nothing is written "
-        "through a link: a file that is one is replaced, and a snapshot in the cache of Hugging Face is refused (copy it: `cp -rL`).",
+        description="Write a policy into the folder of a Hugging Face model. If transformers loads the folder with trust_remote_code=True, "
+        "`generate` decodes under the policy; `transformers serve FOLDER --trust-remote-code` serves with it. Nothing is written "
+        "through a link: a linked file is replaced, and a snapshot in the cache of Hugging Face is refused (copy it: `cp -rL`).",
         epilog="exit status: 0 written, 1 errors in the policy, 2 wrong usage or no model that can be decoded",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="the model's folder, which is written to")
+    parser.add_argument("folder", metavar="FOLDER", help="the folder of the model, where files are written")
     parser.add_argument("policy", metavar="NAME|FILE", help=POLICY)
     add_set(parser)
     for name in DECODE_OF_GENERATE:

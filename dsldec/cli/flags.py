@@ -23,8 +23,8 @@ PLACING = ("dtype", "device")
 def add_option(
     parser: Parser, option: Option, *, help: str = "", default: str = "", unset: bool = False
 ) -> None:
-    """The flag of an option. `help`, and `default` in words, replace those of the option; `unset`: the value is None
-    where the flag is not given.
+    """The flag of an option. `help`, and `default` in words, replace those of the option; `unset`: the value
+    is None where the flag is not given.
     """
     said = default or option.default_text or ("" if option.kind == "flag" else option.said_default)
     text = f"{help or option.help}{f' (default: {said})' if said else ''}"

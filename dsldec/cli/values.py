@@ -1,6 +1,6 @@
-"""What may stand for an option's value, and what is said of a text that may not?
+"""Parses the value of an option, and reports a text that is no such value.
 
-Not here: which options there are (the verbs' files), how they are told apart (`arguments`).
+Not here: the options (`options`, the verbs' files), how they are parsed (`arguments`).
 """
 
 from __future__ import annotations
@@ -14,8 +14,7 @@ from ..options import LARGEST_SIZE
 from ..synonyms import value_meant
 from ..tools import quoted
 
-# What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a
-# positive one.
+# torch takes seeds of 64 bits, and a negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 
 
