@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 GENERATE, REQUIREMENTS = "custom_generate/generate.py", "custom_generate/requirements.txt"
 CONFIG = "config.json"
 # The first loads a masked language model. `transformers serve` (from 5.23, the first that has it) tries the
-# last one before a class of transformers' own, and no other: only under that name it finds a class of the folder.
+# last one before a class of transformers' own, and no other: only under that name it finds a class of the
+# folder.
 AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
 
 

@@ -2,7 +2,7 @@
 it.
 
 `Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps
-a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed when nobody watches (`run`).
+a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed without it (`displays`).
 """
 
 from __future__ import annotations

@@ -159,6 +159,21 @@ def test_resume_needs_a_file(model, capsys):
     assert "error[E0423]: `--resume` stands without `--out`" in capsys.readouterr().err
 
 
+def test_a_prompt_with_an_id_outside_the_vocabulary_fails_alone(model, capsys, monkeypatch):
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda text: [VOCABULARY] if text == "b" else encode(text))
+    assert run("a", "b", "c") == 1
+    assert [
+        line.get("text", line.get("error")) for line in sorted(results(), key=lambda line: line["id"])
+    ] == [
+        "A",
+        f"E0409: the prompt holds the id {VOCABULARY}, and the vocabulary has {VOCABULARY} "
+        "(encode the text with the model's own tokenizer)",
+        "C",
+    ]
+    assert "prompt `1`: error[E0409]: " in capsys.readouterr().err
+
+
 def test_a_prompt_that_is_too_long_fails_alone(model, capsys):
     assert run("a", "b" * 40, "c") == 1
     assert {line["id"]: line.get("text", line.get("error", "")[:5]) for line in results()} == {
@@ -348,7 +363,7 @@ def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model
         {"text": "theirs"},
     )
     assert found[1]["meta"] == {"level": [1]}
-    assert "stand under `input` in it: `text`" in capsys.readouterr().err
+    assert "are under `input` in the result: `text`" in capsys.readouterr().err
     assert run("--prompts", "p.jsonl", "--resume") == 1
     assert len(results()) == 3
 
