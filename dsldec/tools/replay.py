@@ -25,8 +25,9 @@ from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
 from ..runtime.windows import windows_of
-from . import cases
-from .cases import Case, CaseForward, Cell
+from . import case_values, cases
+from .case_values import Cell
+from .cases import Case, CaseForward
 
 # Ids that no case can write, so that every id it writes is a word.
 LARGEST_ID = 10**9
@@ -142,7 +143,7 @@ class Table:
         for offset, (cell, need) in enumerate(zip(cells, needed, strict=False)):
             if cell is None and need:
                 word = row.words[self.start + offset]
-                help = f"position {self.start + offset} is masked: give it a value, as in `{row.name} {cases.EXAMPLES[row.name]}`"
+                help = f"position {self.start + offset} is masked: give it a value, as in `{row.name} {case_values.EXAMPLES[row.name]}`"
                 raise Missing(
                     Diagnostic(
                         "E0444", f"the policy reads `{name}` here, and no value is given", word, help=help
@@ -179,14 +180,14 @@ def _value(name: str, cell: Cell, from_one: bool) -> Any:
 
 def _row_missing(name: str, forward: CaseForward, length: int) -> Diagnostic:
     message = f"the policy reads `{name}`, and this forward has no row for it"
-    example = f"`{name} {' '.join([cases.EXAMPLES[name]] * length)}`" if length <= 8 else f"`{name}`"
+    example = f"`{name} {' '.join([case_values.EXAMPLES[name]] * length)}`" if length <= 8 else f"`{name}`"
     return Diagnostic(
         "E0444", message, forward.span, help=f"add a row {example}, with the right number for each position"
     )
 
 
 def _id(cell: Cell) -> int:
-    return MASK_ID if cell == cases.MASKED else END_ID if cell == cases.END else int(cell or 0)
+    return MASK_ID if cell == case_values.MASKED else END_ID if cell == case_values.END else int(cell or 0)
 
 
 def _nothing(carried: LoopCarried, length: int) -> Any:
