@@ -154,7 +154,8 @@ class DecodeOptions:
         generate=True, decides=True,
     )  # fmt: skip
     infill: bool = _option(
-        False, "flag", "replace the masks in a prompt: `[MASK]`, or `[MASK*8]` for 8 tokens; no chat template", decides=True
+        False, "flag", "replace the masks in a prompt: `[MASK]`, or `[MASK*8]` for 8 tokens; no chat template",
+        decides=True,
     )  # fmt: skip
     batch: int = _option(DEFAULT_BATCH, "count", "prompts decoded in one batch", unit="rows", generate=True)
     lookahead: int | None = _option(
@@ -170,7 +171,8 @@ class DecodeOptions:
         metavar="NAME", unknown="there is no cache `{}`", code="E0414", generate=True, decides=True,
     )  # fmt: skip
     seed: int = _option(
-        0, "seed", "seed of a policy that draws: the same seed gives the same answers", generate=True, decides=True
+        0, "seed", "seed of a policy that draws: the same seed gives the same answers",
+        generate=True, decides=True,
     )  # fmt: skip
     backend: str = _option(
         "auto", "choice", f"how a step of the policy runs: {', '.join(BACKENDS)}", choices=BACKENDS,

@@ -29,7 +29,8 @@ LAYERS = (
     ("runtime", "models"),
     ("policy",),
     ("backends",),
-    ("ir", "plan"),
+    ("parameter_values", "plan"),
+    ("ir",),
     ("checks",),
     ("language",),
     ("calls",),
@@ -55,7 +56,8 @@ CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in 
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "ir plan checks language calls synonyms instead options diagnostics codes spelling source files terminal resources lru".split()
+    "parameter_values plan ir checks language calls synonyms instead options diagnostics codes spelling source files "
+    "terminal resources lru".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 

@@ -61,9 +61,8 @@ class Attempts:
             raise failure.__cause__ or failure from None
         except BaseException as failure:
             # The one broad catch: a model is other people's code and may raise anything in the middle of a
-            # long run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even after the call that
-            # failed.
-            # Finished results are stored already; each of the others gets a line with the reason.
+            # long run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even after the call
+            # that failed. Finished results are stored already; each of the others gets a line with the reason.
             error = self._failed(failure)
             for place, prompt in unfinished.items():
                 yield place, Result(prompt, error=error)

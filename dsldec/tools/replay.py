@@ -25,7 +25,7 @@ from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
 from ..runtime.windows import windows_of
-from . import case_values, cases
+from . import case_values
 from .case_values import Cell
 from .cases import Case, CaseForward
 
