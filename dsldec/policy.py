@@ -149,9 +149,8 @@ class Policy:
         """One step of the policy as a pure function of tensors, for models with this mask token and
         end-of-text token.
 
-        `backend`: `reference`, `eager`, `inductor`, `tensorrt` (needs the extra of that name and an NVIDIA
-        GPU), or `auto`: `inductor` if a compiler is found, else `eager`. Raises `UsageError` (E0404) if it
-        cannot run.
+        `backend`: as for `dsldec.decode`, but `auto` is `inductor` if a compiler is found, else `eager`.
+        Raises `UsageError` (E0404) if the backend cannot run.
         """
         from . import backends
 
