@@ -1,47 +1,45 @@
-"""A policy in a program's hands: loaded, checked, bound to parameter values, compiled on demand.
+"""A policy as a program uses it: loaded, checked, bound to parameter values, compiled on demand.
 
-Not here: how a policy is checked (`checks`) or how a step runs (`backends`, imported when a step is asked
-for).
+Not here: how a policy is checked (`checks`), how a step runs (`backends`, imported when a step is compiled).
 """
 
 from __future__ import annotations
 
 import os
 import re
-from array import array
 from collections.abc import Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from . import checks
 from .calls import checks_arguments
 from .checks.facts import Facts
-from .checks.kinds import MOST_DRAFTS
-from .checks.parameters import MOST_NUMBERS, unfit
 from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
 from .lru import LRUCache
+from .options import DECODE
+from .parameter_values import misfit, plain
+from .plan import Plan, plan_of
 from .resources import policy_file, shipped_policies
 from .source import Source
-from .spelling import option, reads_flags, setting, typed, written
-from .synonyms import UnknownArgument, advice
+from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed, written
 
 if TYPE_CHECKING:
     from .backends.step import Step, StepFunction
 
-MOST_STEPS = 32  # of a policy, each with its compiled code; past this the one used least recently is freed and would be made anew
-LONGEST_SHOWN = 60
-# What the scripts and papers of others call a rule that is shipped.
+# Steps of a policy with their compiled code; beyond this number the least recently used one is freed.
+MOST_STEPS = 32
+# Names of shipped policies in scripts and papers of others.
 OTHER_NAMES = {
     "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
     "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
     "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
 }  # fmt: skip
 
-# What a compiled step depends on: backend, mask id, end-of-text id, values of the static parameters.
+# The key of a compiled step: backend, mask id, end-of-text id, values of the static parameters.
 Compiled = tuple[str, int, int | None, tuple[tuple[str, Value], ...]]
 
 
@@ -53,7 +51,8 @@ class Policy:
     ) -> None:
         self._program = program
         self._parameters = dict(parameters)
-        self._functions = functions  # shared by all policies bound from one: with equal static values, steps differ in inputs alone
+        # Shared by all policies bound from one: with equal static values, steps differ in their inputs only.
+        self._functions = functions
 
     def __repr__(self) -> str:
         shown = {
@@ -73,7 +72,7 @@ class Policy:
 
     @property
     def facts(self) -> Facts:
-        """What was proved before it runs: bound on forwards, floor, dynamic parameters, ..."""
+        """The facts proved before the policy runs: bound on forwards, floor, dynamic parameters, ..."""
         return self._program.facts
 
     @property
@@ -93,72 +92,44 @@ class Policy:
 
     @checks_arguments("policy.bind(confidence=0.8)")
     def bind(self, /, **parameters: Value) -> Policy:
-        """This policy with other parameter values; steps already compiled are shared where the static ones
-        are the same.
+        """This policy with other parameter values. Policies with the same static values share compiled steps.
 
         Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
         """
         return self.bound(parameters)
 
     def bound(self, values: Mapping[str, Value], options: frozenset[str] = frozenset()) -> Policy:
-        """As `bind`, for a function that takes `options` beside the parameters: what it says of a name is
-        about both.
+        """As `bind`, for a function that takes `options` beside the parameters: a message about an unknown
+        name considers both.
         """
-        parameters = {name: _plain(value) for name, value in values.items()}
-        wrong = [
-            d for name, value in parameters.items() if (d := self._misfit(name, value, options)) is not None
+        parameters = {name: plain(value) for name, value in values.items()}
+        of_each = [
+            misfit(self._program, self._parameters, name, value, options)
+            for name, value in parameters.items()
         ]
-        if wrong:
+        if wrong := [diagnostic for diagnostic in of_each if diagnostic is not None]:
             raise PolicyError(wrong)
         return Policy(self._program, self._parameters | parameters, self._functions)
 
-    def _misfit(self, name: str, value: object, options: frozenset[str]) -> Diagnostic | None:
-        parameter = self._program.parameters.get(name)
-        if parameter is None:
-            close = did_you_mean(name, self._program.parameters)
-            known = ", ".join(f"`{known}`" for known in self._program.parameters)
-            help_ = (
-                f"did you mean `{close}`?"
-                if close
-                else f"its parameters are {known}"
-                if known
-                else "it has none"
-            )
-            help_ = advice(UnknownArgument(name, value, "{}", self._parameters, options)) or help_
-            return Diagnostic("E0403", f"the policy `{self.name}` has no parameter `{name}`", help=help_)
-        if problem := unfit(parameter.kind, value):
-            example = setting(name, parameter.default)
-            message = f"`{name}` is of kind `{parameter.kind}`, and {_shown(value)} is {problem}"
-            return Diagnostic("E0402", message, help=f"for example {example}")
-        if isinstance(value, tuple):
-            return None
-        assert isinstance(value, int | float)
-        low, high = parameter.smallest, parameter.largest
-        if low is not None and high is not None and not low <= value <= high:
-            return Diagnostic(
-                "E0402",
-                f"`{name}` lies in {low}..{high}, and `{value}` is outside",
-                help=f"for example {setting(name, parameter.default)}",
-            )
-        return None
+    @checks_arguments("policy.plan(gen_length=256)")
+    def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
+        """The numbers of the policy for `gen_length` positions under its parameter values.
+
+        `lookahead`: drafts verified in one forward, for a policy that does not say it. Raises `UsageError`
+        (E0409, E0411).
+        """
+        DECODE["gen_length"].require_count(gen_length)
+        return plan_of(self.facts, self._parameters, gen_length, self.drafts(lookahead))
 
     def drafts(self, lookahead: int | None = None) -> int:
-        """How many drafts a forward verifies: what the policy says or, where it says nothing, what is asked
-        for; 1 drafts nothing.
+        """The number of drafts that a forward verifies: the policy's, or `lookahead` if the policy has none;
+        1 drafts nothing.
 
-        Raises `UsageError` (E0409, E0411) for what is no such number, or where both say one.
+        Raises `UsageError` (E0409, E0411) for a wrong number, or if both the policy and the caller have one.
         """
         if lookahead is None:
             return self.facts.lookahead(self._parameters)
-        if (
-            not hasattr(lookahead, "__index__")
-            or isinstance(lookahead, bool)
-            or not 1 <= lookahead <= MOST_DRAFTS
-        ):
-            message = f"`lookahead` is a whole number from 1 to {MOST_DRAFTS}, not {_shown(lookahead)}"
-            raise UsageError(
-                Diagnostic("E0409", message, help=f"for example {option('lookahead', 4)}; 1 drafts nothing")
-            )
+        DECODE["lookahead"].require(lookahead)
         drafts = self.facts.drafts
         if drafts is not None:
             help_ = "ask for none, or delete that line"
@@ -176,9 +147,8 @@ class Policy:
         """One step of the policy as a pure function of tensors, for models with this mask token and
         end-of-text token.
 
-        `backend` is `reference`, `eager`, `inductor`, `tensorrt` (needs the extra of that name and an NVIDIA
-        GPU), or `auto`: here, for a step that runs often, `inductor` where a compiler is found and else
-        `eager`. Raises `UsageError` (E0404) where it cannot run.
+        `backend`: as for `dsldec.decode`, but `auto` is `inductor` if a compiler is found, else `eager`.
+        Raises `UsageError` (E0404) if the backend cannot run.
         """
         from . import backends
 
@@ -192,40 +162,6 @@ class Policy:
             key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
         )
         return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters)
-
-
-def _plain(value: Any) -> Value:
-    """A number of numpy's or torch's as Python's own, numbers in a row as a table; anything else as it is,
-    for `unfit` to tell.
-    """
-    if isinstance(value, list | tuple):
-        return tuple(_number(one) for one in value) if len(value) <= MOST_NUMBERS else value  # type: ignore[return-value]
-    shape = (len(value),) if isinstance(value, array) else getattr(value, "shape", None)
-    if isinstance(shape, tuple) and len(shape) == 1 and hasattr(value, "tolist") and shape[0] <= MOST_NUMBERS:
-        try:
-            return tuple(value.tolist())
-        except Exception:  # of a tensor without numbers (`meta`), or of whatever else calls itself an array
-            return value  # type: ignore[no-any-return]
-    return _number(value)  # type: ignore[no-any-return]
-
-
-def _number(value: Any) -> Any:
-    if hasattr(value, "item") and getattr(value, "shape", None) == ():
-        try:
-            return value.item()
-        except Exception:  # as above
-            return value
-    return value
-
-
-def _shown(value: object) -> str:
-    """A value as a message shows it, whatever it is and however long."""
-    if isinstance(value, str | bool | float | int) and not (
-        isinstance(value, int) and value.bit_length() > 200
-    ):
-        text = str(value)
-        return f"`{text[:LONGEST_SHOWN]}{'…' * (len(text) > LONGEST_SHOWN)}`"
-    return "this" if isinstance(value, int | tuple) else f"a value of the type `{type(value).__name__}`"
 
 
 def _require_ids(mask_id: object, eos_id: object) -> None:
@@ -243,22 +179,9 @@ def _require_ids(mask_id: object, eos_id: object) -> None:
             )
 
 
-def shown(value: object) -> str:
-    """A value as a message names it: itself where it is short, else its type."""
-    try:
-        text = repr(value)
-    except Exception:  # an object of the caller's; an int of thousands of digits
-        text = ""
-    return (
-        f"`{text}`"
-        if 0 < len(text) <= LONGEST_SHOWN and text.isprintable()
-        else f"a `{type(value).__name__}`"
-    )
-
-
 @checks_arguments("dsldec.check(text)")
 def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagnostic]]:
-    """Check a policy's text: the policy, or `None` where something is wrong, and every diagnostic sorted by
+    """Check a policy's text: the policy, or `None` if it has a mistake, and every diagnostic sorted by
     place.
     """
     if not isinstance(text, str) or not isinstance(name, str):
@@ -279,17 +202,27 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
 
 @checks_arguments('dsldec.load("threshold", confidence=0.8)')
 def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
-    """A policy ready to run, its parameters bound by name.
+    """A policy that is ready to run, with `parameters` bound by name.
 
     `policy` is source text if it holds a line break, a file if it ends in `.policy` or holds a path
-    separator, and else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` say what is
-    wrong and what to type.
+    separator, and else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` have the
+    mistakes and their corrections.
     """
     text, name = read(policy)
     found, diagnostics = check(text, name)
     if found is None:
         raise PolicyError(diagnostics)
     return found.bind(**parameters)
+
+
+def seed_warning(policy: Policy, seed: int) -> Diagnostic | None:
+    """A warning (W0401) for a seed that is given to a policy without random numbers."""
+    if not seed or not policy.facts.deterministic:
+        return None
+    message = f"{option('seed', seed)} has no effect: the policy `{policy.name}` draws nothing at random"
+    return Diagnostic(
+        "W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
+    )
 
 
 def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
@@ -316,7 +249,7 @@ def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
 
 
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
-    """The text that `load` would check, and the name it is shown under.
+    """The text of a policy, and its name in messages.
 
     Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for what is not a policy at all.
     """
@@ -356,7 +289,7 @@ def _no_such_policy(name: str) -> str:
 
 
 def shown_text(text: str) -> str:
-    """A text of the user's in backticks, cut where it is long, without what would steer a terminal."""
+    """A text of the user in backticks: cut if it is long, without control characters."""
     plain = "".join(one if one.isprintable() else " " for one in text)
     return f"`{plain if len(plain) <= LONGEST_SHOWN else plain[:LONGEST_SHOWN] + '...'}`"
 

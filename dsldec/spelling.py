@@ -15,6 +15,7 @@ _flags: ContextVar[bool] = ContextVar("_flags", default=False)
 
 # Keywords that only the function that loads a model takes: a message names that function too.
 OF_LOADING = frozenset({"trust_remote_code", "dtype", "device", "raw", "all_ids"})
+LONGEST_SHOWN = 60  # characters of a value in a message
 
 
 class Letter(str):
@@ -91,4 +92,17 @@ def _called(name: str, value: object) -> str:
         f"from_pretrained(..., {keyword(name, value)})"
         if name in OF_LOADING and value is not None
         else keyword(name, value)
+    )
+
+
+def shown(value: object) -> str:
+    """A value as a message names it: itself where it is short, else its type."""
+    try:
+        text = repr(value)
+    except Exception:  # an object of the caller's; an int of thousands of digits
+        text = ""
+    return (
+        f"`{text}`"
+        if 0 < len(text) <= LONGEST_SHOWN and text.isprintable()
+        else f"a `{type(value).__name__}`"
     )

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from .instead import INSTEAD, is_number, is_whole
+from .options import DECODE, LOAD
 from .spelling import N, flag, keyword, option, reads_flags, typed, written
 
 # Another name of one of our options. The value stays.
@@ -76,10 +77,7 @@ SHIPPED = {
 }  # fmt: skip
 
 # The Python function that takes an option. Where several do, the likeliest is first.
-OWNERS = {
-    "decode": "gen_length backend seed request_ids stop_at_eos trace batch lookahead verify_rows infill cache".split(),
-    "from_pretrained": "trust_remote_code mask_id eos_id shift_logits dtype device raw block_length all_ids".split(),
-}
+OWNERS = {"decode": [*DECODE], "from_pretrained": [*LOAD]}
 _WHOLE = {
     "decode": "decode(denoiser, prompts, policy, {})",
     "from_pretrained": 'from_pretrained("MODEL", {})',
@@ -215,7 +213,10 @@ _SAME_AS = {word: name for name, words in _SAME.items() for word in words.split(
 _PARAMETER_OF = {word: name for name, words in _PARAMETERS.items() for word in words.split()}
 # All words of the tables.
 WORDS = frozenset({*_SAME_AS, *_FIXED, *_PARAMETER_OF, *INSTEAD})
-_NUMBERS = frozenset("count vocab window gen_length batch seed lookahead mask_id eos_id block_length".split())
+_OF_CALLS = DECODE | LOAD
+_NUMBERS = frozenset({"count", "vocab", "window"}) | {
+    name for name, one in _OF_CALLS.items() if one.kind in ("count", "id", "seed")
+}
 _IN_PYTHON = {
     "model": 'a model is loaded before: `dsldec.from_pretrained("MODEL")`',
     "policy": 'the policy is the third argument: `decode(denoiser, prompts, "threshold")`',
@@ -226,10 +227,8 @@ _IN_PYTHON = {
 }
 # The verbs that take an option, for verbs that do not; `run` first.
 _VERBS = {
-    "run": frozenset(
-        "prompts policy set model trust_remote_code mask_id eos_id shift_logits block_length dtype device infill raw all_ids gen_length "
-        "batch lookahead cache verify_rows seed backend out resume live".split()
-    ),
+    "run": frozenset("prompts policy set model out resume live".split())
+    | {name for name, one in _OF_CALLS.items() if one.flag},
     "build": frozenset({"vocab", "window"}),
     "export-hf": frozenset({"force"}),
     "show": frozenset({"stage"}),

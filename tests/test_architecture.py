@@ -30,12 +30,13 @@ LAYERS = (
     ("runtime", "models"),
     ("policy", "packages"),
     ("backends",),
+    ("parameter_values", "plan"),
     ("ir",),
     ("checks",),
     ("language",),
     ("calls",),
     ("synonyms",),
-    ("instead",),
+    ("instead", "options"),
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
@@ -48,7 +49,7 @@ CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
     ("bench", "decoding", "exporting", "policies"),  # the verbs
-    ("model_options",),
+    ("flags",),
     ("arguments", "values"),
     ("unknown",),
 )
@@ -56,7 +57,8 @@ CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in 
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "ir checks language calls synonyms instead diagnostics codes spelling source files terminal resources lru".split()
+    "parameter_values plan ir checks language calls synonyms instead options diagnostics codes spelling source files "
+    "terminal resources lru".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 
@@ -381,9 +383,9 @@ BROKEN = [
     ),
     (
         tangled_verbs,
-        "cli/model_options.py",
+        "cli/flags.py",
         "from . import main",
-        "dsldec/cli/model_options.py:1 imports dsldec.cli, which",
+        "dsldec/cli/flags.py:1 imports dsldec.cli, which",
     ),
     (
         heavy_imports,

@@ -230,7 +230,7 @@ def test_an_option_without_effect_is_told(caplog: pytest.LogCaptureFixture) -> N
     assert "W0404" in told
     assert "`gen_length=8` has no effect beside `infill=True`" in told
     assert "W0401" in told
-    assert "`seed` has no effect: the policy `static` draws nothing at random" in told
+    assert "`seed=5` has no effect: the policy `static` draws nothing at random" in told
     caplog.clear()
     dsldec.decode(DENOISER, [[1, DENOISER.mask_id]], "static", infill=True)
     assert caplog.text == ""

@@ -1,21 +1,86 @@
-"""Tensor operations to a step: the same program on different machinery. Torch from here on."""
+"""The backends: each makes the function that runs a step's program. Torch from here on."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
 
+from .. import options
 from ..checks.values import Value
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
 from ..spelling import option
-from . import compiled, tensorrt, toolchain
-from .module import StepModule
-from .reference import ReferenceStep
+from . import toolchain
 from .step import Step, StepFunction, parameter_tensors, static_of
 
-BACKENDS = ("reference", "eager", "inductor", "tensorrt")
-COMPILED = frozenset({"inductor", "tensorrt"})  # once for each shape of a step's inputs
+# Program, mask id, end-of-text id, values of the static parameters.
+Maker = Callable[[Program, int, int | None, Mapping[str, Value]], StepFunction]
+
+
+@dataclass(frozen=True, slots=True)
+class Backend:
+    """A backend. `make` imports its module when a step is made; `compiles_per_shape`: each shape of a step's
+    inputs is compiled anew.
+    """
+
+    name: str
+    make: Maker
+    compiles_per_shape: bool = False
+
+    @property
+    def help(self) -> str:
+        """The backend in one line."""
+        return options.BACKENDS[self.name]
+
+
+def _reference(
+    program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
+) -> StepFunction:
+    from .reference import ReferenceStep
+
+    return ReferenceStep(program, mask_id, eos_id, static)
+
+
+def _eager(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> StepFunction:
+    from .module import StepModule
+
+    return StepModule(program, mask_id, eos_id, static)
+
+
+def _inductor(
+    program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
+) -> StepFunction:
+    from .compiled import CompiledStep
+    from .module import StepModule
+
+    if toolchain.compiler() is None:
+        help_ = f"install one (Debian: `apt install g++`), or use {option('backend', 'eager')}"
+        message = f"the backend `inductor` needs a C++ compiler and {toolchain.none_found()}"
+        raise UsageError(Diagnostic("E0404", message, help=help_))
+    return CompiledStep(StepModule(program, mask_id, eos_id, static))
+
+
+def _tensorrt(
+    program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
+) -> StepFunction:
+    from .tensorrt import step
+
+    return step(program, mask_id, eos_id, static)
+
+
+# A new backend: an entry here, and its name and help in `options.BACKENDS`.
+REGISTRY = {
+    backend.name: backend
+    for backend in (
+        Backend("reference", _reference),
+        Backend("eager", _eager),
+        Backend("inductor", _inductor, compiles_per_shape=True),
+        Backend("tensorrt", _tensorrt, compiles_per_shape=True),
+    )
+}
+BACKENDS = tuple(REGISTRY)
+COMPILED = frozenset(backend.name for backend in REGISTRY.values() if backend.compiles_per_shape)
 # Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two
 # CPU cores).
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
@@ -23,17 +88,8 @@ LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
 def known(backend: str) -> str:
     """The name of a backend, or `auto`. Raises `UsageError` (E0404) for another."""
-    if isinstance(backend, str) and backend in ("auto", *BACKENDS):
-        return backend
-    close = did_you_mean(str(backend), BACKENDS)
-    names = ", ".join(f"`{name}`" for name in ("auto", *BACKENDS))
-    raise UsageError(
-        Diagnostic(
-            "E0404",
-            f"there is no backend `{backend}`",
-            help=f"did you mean `{close}`?" if close else f"the backends are {names}",
-        )
-    )
+    options.DECODE["backend"].require(backend)
+    return backend
 
 
 def make(
@@ -41,25 +97,15 @@ def make(
 ) -> StepFunction:
     """The step's function on a backend, for the values of its static parameters.
 
-    Raises `UsageError` (E0404) where there is no such backend or it cannot run here.
+    Raises `UsageError` (E0404) where the backend cannot run here.
     """
-    if backend == "reference":
-        return ReferenceStep(program, mask_id, eos_id, static)
-    if backend == "eager":
-        return StepModule(program, mask_id, eos_id, static)
-    if backend == "inductor":
-        if toolchain.compiler() is None:
-            help_ = f"install one (Debian: `apt install g++`), or use {option('backend', 'eager')}"
-            message = f"the backend `inductor` needs a C++ compiler and {toolchain.none_found()}"
-            raise UsageError(Diagnostic("E0404", message, help=help_))
-        return compiled.CompiledStep(StepModule(program, mask_id, eos_id, static))
-    if backend == "tensorrt":
-        return tensorrt.step(program, mask_id, eos_id, static)
-    raise AssertionError(f"`known` lets no `{backend}` pass")
+    return REGISTRY[backend].make(program, mask_id, eos_id, static)
 
 
 def choose(logits_to_read: int) -> tuple[str, str]:
-    """The backend that `auto` stands for, and why in one line; never `tensorrt`, which has to be asked for."""
+    """The backend that `auto` stands for, and the reason in one line; never `tensorrt`, which only runs if
+    named.
+    """
     if toolchain.compiler() is None:
         return "eager", "eager (no C++ compiler found)" if not os.environ.get(
             "CXX"

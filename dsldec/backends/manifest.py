@@ -19,6 +19,7 @@ from ..checks.facts import Facts
 from ..checks.values import Value
 from ..ir.nodes import Program
 from ..ir.protocol import EVENTS, Writer, field_of
+from ..plan import plan_of
 from ..resources import version
 from .exported import EOS_ID, NO_EOS, Sizes, example, example_events, start
 
@@ -103,8 +104,9 @@ def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, 
     guidance.
     """
     plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.repr}
+    plan = plan_of(facts, values, window)
     return {name: dict(value) if isinstance(value, Mapping) else value for name, value in plain.items()} | {
-        "forwards_bound_of_a_window": facts.forwards_bound(window, values),
-        "rows_per_forward": facts.rows_per_forward(values),
-        "guidance": facts.guidance(values),
+        "forwards_bound_of_a_window": plan.max_forwards,
+        "rows_per_forward": plan.rows_per_forward,
+        "guidance": plan.guidance,
     }

@@ -18,7 +18,6 @@ from ..language.words import (
 )
 from .resolved import UNKNOWN
 
-MOST_DRAFTS = 1024  # each draft is a row of the forward
 DESCRIBED = {
     Kind.MASK: "a mask",
     Kind.BOOL: "a bool",

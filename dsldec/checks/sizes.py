@@ -7,9 +7,9 @@ from __future__ import annotations
 
 from ..language import syntax
 from ..language.words import WINDOWS, Extent, Kind, Slot
+from ..options import MOST_DRAFTS
 from .fitting import expect
 from .inference import Inference
-from .kinds import MOST_DRAFTS
 from .resolved import UNKNOWN
 
 DRAFTS = Slot("drafts", frozenset({Kind.INT}), Extent.RUN)

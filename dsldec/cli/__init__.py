@@ -1,4 +1,6 @@
-"""How the command line is read. Not here: what a verb does (`tools`, one file a verb)."""
+"""The command line: verbs, arguments, exit status. Not here: what a verb does (`tools`, one file for
+each).
+"""
 
 from .dispatch import main
 

@@ -1,7 +1,7 @@
-"""How are a verb's arguments taken apart, and what is said of an option that is unknown or lacks something?
+"""Parses the arguments of a verb, and reports unknown and incomplete options.
 
-The only importer of argparse but for the training program. Not here: which options there are (the verbs'
-files), what may stand for a value (`values`).
+Only this file and the training program import argparse. Not here: the options of a verb (the verbs' files),
+how a value is parsed (`values`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..tools import quoted
 from .unknown import unknown_options
 
-# What a verb that lacks something may be given.
+# A correct command for each verb with a required argument.
 EXAMPLES = {
     "dsldec check": "dsldec check mine.policy",
     "dsldec fmt": "dsldec fmt mine.policy",
@@ -29,8 +29,8 @@ YES_OR_NO = argparse.BooleanOptionalAction
 
 
 class Parser(argparse.ArgumentParser):
-    """Raises our diagnostics instead of printing usage and leaving; `as_written` keeps the line breaks of the
-    description and epilogue.
+    """Raises diagnostics, where argparse prints the usage and exits. `as_written` keeps the line breaks of
+    the description and the epilog.
     """
 
     def __init__(
@@ -47,8 +47,8 @@ class Parser(argparse.ArgumentParser):
 
 
 def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
-    """The options by name; None where help was asked for and has been printed. `take_hidden` tells of options
-    that others hide.
+    """The values of the options by name; None if `--help` was given and the help is printed. `take_hidden`
+    returns warnings about options without effect.
     """
     try:
         options, unknown = parser.parse_known_intermixed_args(arguments)
@@ -60,12 +60,12 @@ def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
     return vars(options)
 
 
-# Told when the verb is done: what comes of a mistake that ends it is told first, and alone.
+# Printed when the verb is done: a mistake that ends the verb is printed first, and alone.
 _found_hidden: list[Diagnostic] = []
 
 
 def take_hidden() -> list[Diagnostic]:
-    """Of options without effect that were parsed since this was asked last."""
+    """The warnings about options without effect since the last call."""
     found = [*_found_hidden]
     _found_hidden.clear()
     return found
@@ -76,7 +76,7 @@ def _unknown_options(
 ) -> Diagnostic:
     known = [name for action in parser._actions for name in action.option_strings]
     options = [one for one in dict.fromkeys(unknown) if one.startswith("-") and len(one) > 1]
-    if not options:  # words where the verb takes none, or no more
+    if not options:  # a word too many
         help = f"`{parser.prog} --help` shows what it takes"
         return Diagnostic("E0420", f"`{parser.prog}` takes no {quoted(unknown[0])}", help=help)
     followed = {}
@@ -89,7 +89,7 @@ def _unknown_options(
 
 
 def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
-    """Of options given twice that hold one value: the last one counts. A parameter set twice is such too."""
+    """Warnings about an option, or a parameter, that is given twice: the last value counts."""
     actions = {name: action for action in parser._actions for name in action.option_strings}
     seen: dict[str, str] = {}
     for at, argument in enumerate(arguments):
@@ -109,7 +109,7 @@ def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
 
 
 def _misread(message: str, prog: str, shown: dict[str, str]) -> Diagnostic:
-    """What argparse says of an option, as `argument --policy: expected one argument`, in our words."""
+    """A message of argparse, such as `argument --policy: expected one argument`, as a diagnostic."""
     option, colon, why = message.removeprefix("argument ").partition(": ")
     if not colon:
         return Diagnostic("E0420", quoted(message).strip("`"), help=f"`{prog} --help` lists the options")

@@ -1,6 +1,6 @@
-"""What does `bench` take, and what do its measurements: `step`, `loop`, `batch`?
+"""The arguments of `bench` and of its measurements: `step`, `loop`, `batch`.
 
-Not here: how they measure (`tools`), what may stand for a value (`values`).
+Not here: how they measure (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
@@ -11,16 +11,17 @@ from typing import Any
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..tools import quoted
 from .arguments import Parser, parsed
+from .flags import POLICY, add_set
 from .values import count, may_repeat, one_of, shape
 
 BENCH_HELP = """\
 usage: dsldec bench step|loop|batch ...
 
-  step   the step of a policy on random logits, as a multiple of one read of them
-  loop   whole decodes with the small model inside dsldec, as a multiple of a plain loop
-  batch  many prompts side by side, as a multiple of batches one after the other
+  step   the step of a policy on random logits, in multiples of one read of the logits
+  loop   whole decodes with the small model inside dsldec, in multiples of a plain loop
+  batch  many prompts side by side, in multiples of batches one after the other
 
-`dsldec bench step --help` and the like show the options
+`dsldec bench step --help` shows the options of a measurement
 """
 
 MEASURED_DTYPES = ("float32", "bfloat16")
@@ -61,59 +62,21 @@ def _step(arguments: list[str]) -> int:
 def _step_parser() -> Parser:
     parser = Parser(
         prog="dsldec bench step",
-        description="Measure the step of policies on random logits, in multiples of one read of the logits, side by side with what "
-        "published decoders compute. With the default options it may take an hour, mostly to compile; progress goes to standard error.",
+        description="Measure the step of policies on random logits, in multiples of one read of the logits, beside the computations of "
+        "published decoders. With the defaults it may take an hour, mostly to compile; standard error shows the progress.",
     )
     add = parser.add_argument
-    add(
-        "--shape",
-        dest="shapes",
-        type=shape,
-        action="append",
-        metavar="BxTxV",
-        help="rows, positions, vocabulary; may be repeated",
-    )
-    add(
-        "--dtype",
-        dest="dtypes",
-        type=one_of("--dtype", MEASURED_DTYPES),
-        action="append",
-        metavar="NAME",
-        help=may_repeat(MEASURED_DTYPES),
-    )
-    add(
-        "--policy",
-        dest="policies",
-        action="append",
-        metavar="NAME|FILE",
-        help="may be repeated (default: all shipped)",
-    )
-    known = ("eager", "inductor", "aot")
+    help = "rows, positions, vocabulary; may be repeated"
+    add("--shape", dest="shapes", type=shape, action="append", metavar="BxTxV", help=help)
+    _add_several(parser, "--dtype", "dtypes", MEASURED_DTYPES, may_repeat(MEASURED_DTYPES))
+    _add_policies(parser, "all shipped")
+    backends = ("eager", "inductor", "aot")
     help = "one of eager, inductor, aot (a minute a step to build); may be repeated (default: eager and inductor)"
-    add(
-        "--backend",
-        dest="backends",
-        type=one_of("--backend", known),
-        action="append",
-        metavar="NAME",
-        help=help,
-    )
-    add(
-        "--rounds",
-        type=count("--rounds"),
-        default=10,
-        metavar="N",
-        help="number of rounds (default: 10)",
-    )
-    add("--threads", type=count("--threads"), metavar="N", help="CPU threads (default: torch's choice)")
-    add(
-        "--device",
-        type=one_of("--device", ("cpu", "cuda")),
-        default="cpu",
-        metavar="NAME",
-        help="cpu (default) or cuda",
-    )
-    add("--json", metavar="FILE", help="write all measurements as JSON, seconds too")
+    _add_several(parser, "--backend", "backends", backends, help)
+    _add_rounds(parser, 10)
+    help = "cpu (default) or cuda"
+    add("--device", type=one_of("--device", ("cpu", "cuda")), default="cpu", metavar="NAME", help=help)
+    _add_json(parser)
     add("--plot", metavar="FILE.svg", help="draw the table")
     return parser
 
@@ -133,46 +96,15 @@ def _loop_parser() -> Parser:
         prog="dsldec bench loop",
         description="Measure whole decodes with the small model inside dsldec, in multiples of a plain loop's tokens a second.",
     )
-    add = parser.add_argument
-    add(
-        "--policy",
-        dest="policies",
-        action="append",
-        metavar="NAME|FILE",
-        help="may be repeated (default: static and threshold)",
-    )
-    known = ("eager", "inductor")
-    add(
-        "--backend",
-        dest="backends",
-        type=one_of("--backend", known),
-        action="append",
-        metavar="NAME",
-        help=may_repeat(known),
-    )
-    add("--prompts", type=count("--prompts"), default=4, metavar="N", help="held-out prompts (default: 4)")
-    add(
-        "--gen-length",
-        type=count("--gen-length"),
-        default=48,
-        metavar="N",
-        help="tokens to generate (default: 48)",
-    )
-    add(
-        "--rounds",
-        type=count("--rounds"),
-        default=5,
-        metavar="N",
-        help="number of rounds (default: 5)",
-    )
-    add("--threads", type=count("--threads"), metavar="N", help="CPU threads (default: torch's choice)")
-    add(
-        "--device",
-        type=one_of("--device", ("cpu", "cuda")),
-        metavar="NAME",
-        help="cpu or cuda (default: cuda where there is one)",
-    )
-    add("--json", metavar="FILE", help="write all measurements as JSON, seconds too")
+    _add_policies(parser, "static and threshold")
+    backends = ("eager", "inductor")
+    _add_several(parser, "--backend", "backends", backends, may_repeat(backends))
+    _add_count(parser, "--prompts", 4, "held-out prompts")
+    _add_count(parser, "--gen-length", 48, "tokens to generate")
+    _add_rounds(parser, 5)
+    help = "cpu or cuda (default: cuda if there is a GPU)"
+    parser.add_argument("--device", type=one_of("--device", ("cpu", "cuda")), metavar="NAME", help=help)
+    _add_json(parser)
     return parser
 
 
@@ -191,48 +123,46 @@ def _batch_parser() -> Parser:
         description="Measure many prompts side by side, in multiples of the tokens a second of batches one after the other.",
     )
     add = parser.add_argument
-    add(
-        "--policy",
-        default="threshold",
-        metavar="NAME|FILE",
-        help="a shipped policy or a policy file (default: threshold)",
-    )
-    add(
-        "--set",
-        dest="settings",
-        action="append",
-        metavar="NAME=VALUE",
-        help="set a parameter of the policy; may be repeated",
-    )
-    add("--model", metavar="PATH", help="a Hugging Face model (default: the small one inside dsldec)")
-    add(
-        "--prompts", type=count("--prompts"), default=200, metavar="N", help="held-out prompts (default: 200)"
-    )
-    add("--batch", type=count("--batch"), default=8, metavar="N", help="rows side by side (default: 8)")
-    add(
-        "--gen-length",
-        type=count("--gen-length"),
-        default=48,
-        metavar="N",
-        help="tokens to generate at most (default: 48)",
-    )
-    add(
-        "--backend",
-        type=one_of("--backend", ("eager", "inductor")),
-        default="eager",
-        metavar="NAME",
-        help="eager (default) or inductor",
-    )
-    add(
-        "--rounds",
-        type=count("--rounds"),
-        default=3,
-        metavar="N",
-        help="number of rounds (default: 3)",
-    )
-    add("--threads", type=count("--threads"), metavar="N", help="CPU threads (default: torch's choice)")
-    add("--json", metavar="FILE", help="write all measurements as JSON, seconds too")
+    add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
+    add_set(parser)
+    help = "a Hugging Face model (default: the small one inside dsldec)"
+    add("--model", metavar="PATH", help=help)
+    _add_count(parser, "--prompts", 200, "held-out prompts")
+    _add_count(parser, "--batch", 8, "rows side by side")
+    _add_count(parser, "--gen-length", 48, "the most tokens to generate")
+    backends, help = ("eager", "inductor"), "eager (default) or inductor"
+    add("--backend", type=one_of("--backend", backends), default="eager", metavar="NAME", help=help)
+    _add_rounds(parser, 3)
+    _add_json(parser)
     return parser
+
+
+# --- flags of several measurements
+
+
+def _add_count(parser: Parser, name: str, default: int, help: str) -> None:
+    help = f"{help} (default: {default})"
+    parser.add_argument(name, type=count(name), default=default, metavar="N", help=help)
+
+
+def _add_several(parser: Parser, name: str, dest: str, known: tuple[str, ...], help: str) -> None:
+    add = parser.add_argument
+    add(name, dest=dest, type=one_of(name, known), action="append", metavar="NAME", help=help)
+
+
+def _add_policies(parser: Parser, default: str) -> None:
+    help = f"may be repeated (default: {default})"
+    parser.add_argument("--policy", dest="policies", action="append", metavar="NAME|FILE", help=help)
+
+
+def _add_rounds(parser: Parser, default: int) -> None:
+    _add_count(parser, "--rounds", default, "how often everything is timed")
+    help = "threads of the CPU (default: torch's choice)"
+    parser.add_argument("--threads", type=count("--threads"), metavar="N", help=help)
+
+
+def _add_json(parser: Parser) -> None:
+    parser.add_argument("--json", metavar="FILE", help="write every measurement, seconds too")
 
 
 BENCHES: dict[str, Callable[[list[str]], int]] = {"step": _step, "loop": _loop, "batch": _batch}

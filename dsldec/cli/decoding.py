@@ -1,31 +1,41 @@
-"""What do the verbs take that ask a model: `run`, `evaluate`, `model`?
+"""The arguments of the verbs that use a model: `run`, `evaluate`, `model`.
 
-Not here: what they do (`tools`), what may stand for a value (`values`).
+Not here: what the verbs do (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
 
+from ..options import LOAD, DecodeOptions, LoadOptions
 from .arguments import YES_OR_NO, Parser, parsed
-from .model_options import add_placing, add_reading
-from .values import BACKENDS, CACHES, backend, count, device, drafts, one_of, output_format, packing, seed
+from .flags import (
+    POLICY,
+    add_decoding,
+    add_format,
+    add_model,
+    add_option,
+    add_placing,
+    add_reading,
+    add_set,
+    taken,
+)
+from .values import count
 
 EXAMPLES = """\
 examples:
   dsldec run "How many apples are left?"
   dsldec run --policy threshold --set confidence=0.8 --prompts questions.txt
-  dsldec run --prompts questions.jsonl --out results.jsonl       (again with --resume: goes on where it stopped)
+  dsldec run --prompts questions.jsonl --out results.jsonl       (with --resume: continues where it stopped)
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
-other fields of an object are copied to its result; those with the name of a result's field go under "input"
-blank lines of a file are skipped; write "" for the empty prompt
+the result contains the other fields of the object, under "input" where a result has a field of that name;
+blank lines of a file are skipped; an empty prompt, "" in a .jsonl file, is decoded
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 
 
 def run(arguments: list[str]) -> int:
-    # What stands after `--` are prompts whatever they look like; argparse forgets that when prompts stand
-    # between options.
+    # Everything after `--` is a prompt; argparse forgets that if there are prompts between options.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     values = parsed(_run_parser(), arguments[:end])
     if values is None:
@@ -33,7 +43,8 @@ def run(arguments: list[str]) -> int:
     from ..tools import run as tool
 
     prompts, settings = (*values.pop("prompts"), *arguments[end + 1 :]), tuple(values.pop("settings") or ())
-    return tool.run(tool.RunOptions(prompts=prompts, settings=settings, **values))
+    load, decode = taken(values, LoadOptions), taken(values, DecodeOptions)
+    return tool.run(tool.RunOptions(prompts=prompts, settings=settings, load=load, decode=decode, **values))
 
 
 def _run_parser() -> Parser:
@@ -43,101 +54,24 @@ def _run_parser() -> Parser:
         epilog=EXAMPLES,
         as_written=True,
     )
-    parser.add_argument(
-        "prompts",
-        nargs="*",
-        metavar="PROMPT",
-        help="a prompt; `-`, or nothing, reads one a line from standard input",
-    )
     add = parser.add_argument
-    add(
-        "--prompts",
-        dest="file",
-        metavar="FILE",
-        help="one prompt a line: JSONL if the name ends in .jsonl, else text",
-    )
-    add(
-        "--policy",
-        default="threshold",
-        metavar="NAME|FILE",
-        help="a shipped policy's name or a .policy file (default: threshold)",
-    )
-    add(
-        "--set",
-        dest="settings",
-        action="append",
-        metavar="NAME=VALUE",
-        help="set a parameter of the policy; may be repeated",
-    )
-    add(
-        "--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)"
-    )
+    help = "a prompt; `-`, or no prompt, reads one a line from standard input"
+    add("prompts", nargs="*", metavar="PROMPT", help=help)
+    help = "one prompt a line: JSONL if the name ends in .jsonl, else text"
+    add("--prompts", dest="file", metavar="FILE", help=help)
+    add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
+    add_set(parser)
+    add_model(parser)
     add_reading(parser)
     add_placing(parser)
-    add(
-        "--infill",
-        action="store_true",
-        help="fill the gaps of a prompt, `[MASK]` or, for 8 tokens, `[MASK*8]`; no chat template",
-    )
-    add("--raw", action="store_true", help="use prompts without the model's chat template")
-    add(
-        "--gen-length",
-        type=count("--gen-length"),
-        metavar="N",
-        help="tokens to generate (default: the model's own)",
-    )
-    add(
-        "--batch",
-        type=count("--batch"),
-        default=8,
-        metavar="N",
-        help="prompts decoded side by side (default: 8)",
-    )
-    add(
-        "--lookahead",
-        type=drafts,
-        metavar="N",
-        help="verify N drafts in a forward: the same answers in fewer forwards (default: no drafts)",
-    )
-    add(
-        "--cache",
-        type=one_of("--cache", CACHES),
-        default="auto",
-        metavar="NAME",
-        help="KV cache: exact, prefix, dual, none or auto (default: auto: exact for a block-causal model, else none)",
-    )
-    add(
-        "--verify-rows",
-        type=packing,
-        default="batch",
-        metavar="WAY",
-        help="verify rows of drafts in one `batch` (the default) or one by one (`sequential`)",
-    )
-    add(
-        "--seed",
-        type=seed,
-        default=0,
-        metavar="N",
-        help="seed of policies that draw at random; the same seed gives the same answers (default: 0)",
-    )
-    add(
-        "--backend",
-        type=backend,
-        default="auto",
-        metavar="NAME",
-        help=f"one of {', '.join(BACKENDS)} (default: auto)",
-    )
-    add(
-        "--out",
-        metavar="FILE",
-        help="write one JSON object a prompt to FILE as each finishes; `-` is standard output (default: answers as text)",
-    )
-    add(
-        "--resume",
-        action="store_true",
-        help="continue the file of --out: answered prompts are skipped, failed ones tried again",
-    )
-    add("--live", action=YES_OR_NO, help="show the canvas filling in (default: when printing to a terminal)")
+    add_option(parser, LOAD["raw"])
+    add_decoding(parser)
+    help = "write one JSON object a prompt to FILE, each as soon as it is finished; `-` is standard output (default: answers as text)"
+    add("--out", metavar="FILE", help=help)
+    help = "continue the file of --out: skip answered prompts, retry failed ones"
+    add("--resume", action="store_true", help=help)
+    help = "show how the canvas fills (default: if standard output is a terminal)"
+    add("--live", action=YES_OR_NO, help=help)
     return parser
 
 
@@ -153,14 +87,11 @@ def evaluate(arguments: list[str]) -> int:
 def _evaluate_parser() -> Parser:
     parser = Parser(
         prog="dsldec evaluate",
-        description="Print a table of the shipped policies: the share of right answers to held-out prompts, and the forwards.",
+        description="Print a table of the shipped policies on the held-out prompts: the share of right answers, and the number of forwards.",
     )
-    parser.add_argument(
-        "--count", type=count("--count"), metavar="N", help="prompts of each task (default: all 200)"
-    )
-    parser.add_argument(
-        "--model", metavar="PATH", help="a Hugging Face model folder (default: the small model inside dsldec)"
-    )
+    help = "prompts of each task (default: all 200)"
+    parser.add_argument("--count", type=count("--count"), metavar="N", help=help)
+    add_model(parser)
     add_reading(parser)
     add_placing(parser)
     return parser
@@ -172,33 +103,19 @@ def model(arguments: list[str]) -> int:
         return 0
     from ..tools import model as tool
 
-    return tool.model(tool.ModelOptions(as_json=values.pop("format") == "json", **values))
+    load, as_json = LoadOptions.of(values), values["format"] == "json"
+    return tool.model(tool.ModelOptions(values["path"], load, as_json))
 
 
 def _model_parser() -> Parser:
     parser = Parser(
         prog="dsldec model",
-        description="Print the properties of a model that decoding needs: its family, ids, lengths, and the source of each. No weight is loaded.",
+        description="Print the properties of a model that decoding needs (family, ids, lengths), and the source of each. Loads no weights.",
         epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
     )
-    parser.add_argument(
-        "path",
-        nargs="?",
-        metavar="PATH",
-        help="a Hugging Face model folder (default: the small model inside dsldec)",
-    )
+    help = "a Hugging Face model folder (default: the small model inside dsldec)"
+    parser.add_argument("path", nargs="?", metavar="PATH", help=help)
     add_reading(parser)
-    parser.add_argument(
-        "--device",
-        type=device,
-        metavar="NAME",
-        help="cpu, cuda, cuda:1 or mps (default: cuda if there is a GPU, else cpu)",
-    )
-    parser.add_argument(
-        "--format",
-        type=output_format,
-        default="human",
-        metavar="human|json",
-        help="json: one object on standard output (default: human)",
-    )
+    add_option(parser, LOAD["device"])
+    add_format(parser)
     return parser

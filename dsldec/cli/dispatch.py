@@ -1,7 +1,7 @@
-"""Which verb is meant, and which exit status does a mistake get?
+"""Runs the verb of a command line, and gives each mistake its exit status.
 
-Not here: what a verb takes (a file for each group of verbs), what it does (`tools`). Nothing of `cli` imports
-torch: `--help` is instant.
+Not here: the arguments of a verb (a file for each group of verbs), what the verb does (`tools`). No file of
+`cli` imports torch, so that `--help` is fast.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic on standard
+    """The `dsldec` command: returns its exit status, and prints every mistake as a diagnostic to standard
     error.
     """
     streams = ExitStack()
@@ -31,9 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return _status(list(sys.argv[1:] if arguments is None else arguments))
     finally:
-        if (
-            arguments is not None
-        ):  # in a process of our own what comes later is escaped too, as the trace of a fault of ours
+        # In the process of the command, later output is escaped too, such as the traceback of a bug.
+        if arguments is not None:
             streams.close()
 
 
@@ -80,8 +79,8 @@ def _said(text: str, status: int) -> int:
 
 
 def _reader_left() -> int:
-    """Nobody takes our output any more (`head`, `less` have gone): end without a word, also from the
-    interpreter's own last flush.
+    """The reader of our output (`head`, `less`) has exited: end without a message, also in the interpreter's
+    last flush.
     """
     nowhere = os.open(os.devnull, os.O_WRONLY)
     for stream in (sys.stdout, sys.stderr):
@@ -104,22 +103,22 @@ def _dispatch(arguments: list[str]) -> int:
     return VERBS[arguments[0]][1](arguments[1:])
 
 
-# Each verb: what it is for, and the function that reads its arguments.
+# Each verb: its purpose, and the function that parses its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", decoding.run),
     "check": ("print the mistakes in policies, before anything runs", policies.check),
     "fmt": ("format policies", policies.fmt),
-    "test": ("run the test cases beside policies", policies.test),
-    "explain": ("explain a policy and its proved facts, or a diagnostic code", policies.explain),
-    "show": ("print a policy after a compiler stage: tree, facts, operations, torch graph", policies.show),
-    "build": ("compile a policy's step into a file that torch alone can run", exporting.build),
+    "test": ("run the cases of policies", policies.test),
+    "explain": ("explain a policy, a word of the language, or the code of a diagnostic", policies.explain),
+    "show": ("print a stage of a policy's compilation: tree, facts, operations, torch graph", policies.show),
+    "build": ("compile a policy's step into a file that needs torch only", exporting.build),
     "export-hf": (
-        "write a policy into a model's folder, so that transformers decodes and serves with it",
+        "write a policy into a model's folder: transformers decodes and serves with it",
         exporting.export_hf,
     ),
-    "bench": ("measure how long steps and whole decodes take, as ratios", bench.bench),
+    "bench": ("measure the time of steps and of whole decodes, as ratios", bench.bench),
     "model": ("print the properties of a model that decoding needs, and their sources", decoding.model),
-    "evaluate": ("measure the shipped policies on the embedded model's held-out prompts", decoding.evaluate),
+    "evaluate": ("measure the shipped policies on held-out prompts of the embedded model", decoding.evaluate),
 }
 
 

@@ -1,12 +1,13 @@
-"""What do the verbs take that read policies and ask no model: `check`, `fmt`, `test`, `explain`, `show`?
+"""The arguments of the verbs that need no model: `check`, `fmt`, `test`, `explain`, `show`.
 
-Not here: what they do (`tools`), what may stand for a value (`values`).
+Not here: what the verbs do (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
 
 from .arguments import Parser, parsed
-from .values import count, output_format
+from .flags import POLICY, add_format, add_set
+from .values import count
 
 
 def check(arguments: list[str]) -> int:
@@ -21,19 +22,11 @@ def check(arguments: list[str]) -> int:
 def _check_parser() -> Parser:
     parser = Parser(
         prog="dsldec check",
-        description="Check policies: every mistake with its place and what to type.",
+        description="Check policies: print every mistake with its place and its correction.",
         epilog="exit status: 0 clean or warnings only, 1 errors, 2 wrong usage",
     )
-    parser.add_argument(
-        "policies", nargs="+", metavar="NAME|FILE", help="a .policy file, or a shipped policy's name"
-    )
-    parser.add_argument(
-        "--format",
-        type=output_format,
-        default="human",
-        metavar="human|json",
-        help="json: one object on standard output (default: human)",
-    )
+    parser.add_argument("policies", nargs="+", metavar="NAME|FILE", help=POLICY)
+    add_format(parser)
     return parser
 
 
@@ -50,20 +43,13 @@ def _fmt_parser() -> Parser:
     parser = Parser(
         prog="dsldec fmt",
         description="Format policies: spaces, brackets, line breaks and blank lines. Comments stay.",
-        epilog="exit status: 0 done, 1 errors in a policy or, with --check, a policy in another form, 2 wrong usage",
+        epilog="exit status: 0 done, 1 errors in a policy or, with --check, an unformatted policy, 2 wrong usage",
     )
-    parser.add_argument(
-        "files",
-        nargs="+",
-        metavar="FILE",
-        help="a .policy file, a folder of them, or `-` for standard input to output",
-    )
-    parser.add_argument(
-        "--check",
-        action="store_true",
-        help="write nothing; print the names of files in another form, and fail if there are any",
-    )
-    parser.add_argument("--diff", action="store_true", help="write nothing; print what would change")
+    help = "a .policy file, a folder of them, or `-` for standard input to output"
+    parser.add_argument("files", nargs="+", metavar="FILE", help=help)
+    help = "write nothing; print the names of unformatted files, and fail if there are any"
+    parser.add_argument("--check", action="store_true", help=help)
+    parser.add_argument("--diff", action="store_true", help="write nothing; print the changes")
     return parser
 
 
@@ -79,22 +65,12 @@ def test(arguments: list[str]) -> int:
 def _test_parser() -> Parser:
     parser = Parser(
         prog="dsldec test",
-        description="Run cases: observations, forward by forward, and the expected writes. The cases of x.policy are in x.cases.",
+        description="Run the cases of policies. A case lists observations for each forward, and the positions that the policy must commit. The cases of x.policy are in x.cases.",
         epilog="exit status: 0 all pass, 1 a case fails or a file has errors, 2 wrong usage",
     )
-    parser.add_argument(
-        "names",
-        nargs="+",
-        metavar="NAME|FILE",
-        help="a .policy file, its .cases file, or a shipped policy's name",
-    )
-    parser.add_argument(
-        "--format",
-        type=output_format,
-        default="human",
-        metavar="human|json",
-        help="json: one object on standard output (default: human)",
-    )
+    help = "the name of a shipped policy, a .policy file, or its .cases file"
+    parser.add_argument("names", nargs="+", metavar="NAME|FILE", help=help)
+    add_format(parser)
     return parser
 
 
@@ -110,26 +86,13 @@ def explain(arguments: list[str]) -> int:
 def _explain_parser() -> Parser:
     parser = Parser(
         prog="dsldec explain",
-        description="Explain a policy (what it does, what was proved) or a diagnostic's code (a bad and a good policy).",
+        description="Explain a policy (its parameters and proved facts), a word of the language, or the code of a diagnostic.",
     )
-    parser.add_argument(
-        "subject",
-        metavar="CODE|NAME|FILE",
-        help="a code like E0301, a shipped policy's name or a .policy file",
-    )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        metavar="NAME=VALUE",
-        help="set a parameter of the policy; may be repeated",
-    )
-    parser.add_argument(
-        "--gen-length",
-        type=count("--gen-length"),
-        metavar="N",
-        help="tokens to generate, for the bound (default: 256)",
-    )
+    help = "the name of a shipped policy, a .policy file, a word like conf, or a code like E0301"
+    parser.add_argument("subject", metavar="NAME|FILE|WORD|CODE", help=help)
+    add_set(parser)
+    help = "tokens to generate, for the bound on forwards (default: 256)"
+    parser.add_argument("--gen-length", type=count("--gen-length"), metavar="N", help=help)
     return parser
 
 
@@ -145,20 +108,10 @@ def show(arguments: list[str]) -> int:
 def _show_parser() -> Parser:
     parser = Parser(
         prog="dsldec show",
-        description="Print a policy after a stage, as text that is the same from run to run.",
+        description="Print a stage of a policy's compilation. The text of a stage does not change from run to run.",
     )
-    parser.add_argument("policy", metavar="NAME|FILE", help="a shipped policy's name or a .policy file")
-    parser.add_argument(
-        "--stage",
-        required=True,
-        metavar="STAGE",
-        help="text (as it was written), tree, facts, ir (the operations of a step) or torch (their graph)",
-    )
-    parser.add_argument(
-        "--set",
-        dest="settings",
-        action="append",
-        metavar="NAME=VALUE",
-        help="set a parameter of the policy; may be repeated",
-    )
+    parser.add_argument("policy", metavar="NAME|FILE", help=POLICY)
+    help = "text (the source), tree, facts, ir (the operations of a step) or torch (their graph)"
+    parser.add_argument("--stage", required=True, metavar="STAGE", help=help)
+    add_set(parser)
     return parser

@@ -15,7 +15,7 @@ from ..spelling import typed
 from ..synonyms import SHIPPED, WORDS, UnknownArgument, advice, normal
 from ..tools import quoted
 
-# What a verb takes without an option, under the names that options for it have elsewhere.
+# The argument of a verb that has no flag, under the name of a flag in other programs.
 POSITIONAL = {
     "check": "policy", "fmt": "policy", "test": "policy", "explain": "policy", "show": "policy", "build": "policy", "export-hf": "policy",
     "model": "model",
@@ -36,7 +36,7 @@ OTHERWISE = {
     "train": "`python -m dsldec.models.train --help` trains the embedded model; others are trained elsewhere",
 }
 SHORTEST_MISSPELT = 3
-MOST_TOLD = 8  # of the options of one command line
+MOST_SHOWN = 8  # of the options of one command line
 OTHERWISE |= {
     "policies": OTHERWISE["list"],
     "ls": OTHERWISE["list"],
@@ -48,17 +48,17 @@ OTHERWISE |= {
 def unknown_options(
     verb: str, followed: Mapping[str, str | None], known: Sequence[str], values: Mapping[str, object]
 ) -> Diagnostic:
-    """Of options that `verb` (`dsldec run`) does not have, each with what stands after it; `known`: its
-    flags, `values`: what they hold.
+    """The diagnostic about options that `verb` (`dsldec run`) does not have, each with the word after it.
+    `known`: the flags of the verb, `values`: their values.
     """
     helps = {}
-    for one, following in list(followed.items())[:MOST_TOLD]:
+    for one, following in list(followed.items())[:MOST_SHOWN]:
         name, equals, given = one.partition("=")
         helps[one] = _help(verb, name, given if equals else following, known, values)
     if len(helps) == 1:
         return Diagnostic("E0420", f"`{verb}` has no option {quoted(one)}", help=helps[one])
     named = ", ".join(quoted(one) for one in helps)
-    # An option beside others may be told in a line of its own: the first that is wrong would hide them all.
+    # Several options get a line each, so that the first mistake does not hide the others.
     help = "".join(f"\n    {quoted(one)}: {help}" for one, help in helps.items())
     return Diagnostic("E0420", f"`{verb}` has no options {named}", help=f"use instead:{help}")
 
@@ -75,7 +75,7 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
     asked = UnknownArgument(name, value, parameters=parameters, takes=takes)
     if (said := advice(asked)) is not None:
         return said
-    # A misspelt word of another program, or of a policy, which may look like one of ours too.
+    # A misspelt flag of another program, or a misspelt parameter, may also be close to a flag of ours.
     foreign = {
         f"--{one.replace('_', '-')}": one
         for one in (*WORDS, *SHIPPED, *(parameters or ()))
@@ -105,7 +105,7 @@ def _parameters_in_use(values: Mapping[str, object]) -> Mapping[str, object] | N
 
 
 def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:
-    """Of a first word that is none of the verbs."""
+    """The diagnostic about a first word that is no verb."""
     message, plain = f"dsldec has no verb {quoted(word)}", word.strip("-").lower().replace("-", "_")
     other = ANOTHER_VERB.get(plain) or ANOTHER_VERB.get(word.lower())
     if (

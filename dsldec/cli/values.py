@@ -1,6 +1,6 @@
-"""What may stand for an option's value, and what is said of a text that may not?
+"""Parses the value of an option, and reports a text that is no such value.
 
-Not here: which options there are (the verbs' files), how they are told apart (`arguments`).
+Not here: the options (`options`, the verbs' files), how they are parsed (`arguments`).
 """
 
 from __future__ import annotations
@@ -10,33 +10,24 @@ from collections.abc import Callable, Sequence
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import whole_number
+from ..options import LARGEST_SIZE
 from ..synonyms import value_meant
 from ..tools import quoted
 
-BACKENDS = ("auto", "reference", "eager", "inductor", "tensorrt")
-CACHES = ("auto", "none", "exact", "prefix", "dual")
-DTYPES = ("float32", "bfloat16", "float16")
-# What a seed may be: torch takes no more than 64 bits, and a negative seed would be a second name of a
-# positive one.
+# torch takes seeds of 64 bits, and a negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 
 
-def count(option: str) -> Callable[[str], int]:
-    return lambda text: _whole_number(option, text, 1, 2**31 - 1)
+def count(option: str, most: int = LARGEST_SIZE) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, 1, most)
 
 
 def token_id(option: str) -> Callable[[str], int]:
-    return lambda text: _whole_number(option, text, 0, 2**31 - 1)
+    return lambda text: _whole_number(option, text, 0, LARGEST_SIZE)
 
 
 def seed(text: str) -> int:
     return _whole_number("--seed", text, 0, LARGEST_SEED)
-
-
-def drafts(text: str) -> int:
-    from ..checks.kinds import MOST_DRAFTS
-
-    return _whole_number("--lookahead", text, 1, MOST_DRAFTS)
 
 
 def _whole_number(option: str, text: str, least: int, most: int) -> int:
@@ -60,6 +51,8 @@ def one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
             return text
         near = did_you_mean(text, known)
         meant = f"{option} {near}" if near else value_meant(option.strip("-"), text)
+        if option == "--backend" and text.startswith("cuda"):
+            meant = None  # `--device cuda` is no backend
         help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(f'`{name}`' for name in known)}"
         raise UsageError(Diagnostic("E0422", f"unknown value {quoted(text)} for `{option}`", help=help))
 
@@ -70,32 +63,12 @@ def may_repeat(known: Sequence[str]) -> str:
     return f"one of {', '.join(known)}; may be repeated (default: all)"
 
 
-def backend(text: str) -> str:
-    if text in BACKENDS:
-        return text
-    near = did_you_mean(text, BACKENDS)
-    meant = f"--backend {near}" if near else value_meant("backend", text)
-    help = (
-        f"did you mean `{meant}`?"
-        if meant and not text.startswith("cuda")
-        else f"one of {', '.join(f'`{name}`' for name in BACKENDS)}"
-    )
-    raise UsageError(Diagnostic("E0422", f"there is no backend {quoted(text)}", help=help))
-
-
 def device(text: str) -> str:
     if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
         return text
     meant = value_meant("device", text)
     help = f"{f'did you mean `{meant}`? ' if meant else ''}use `--device cpu`, `cuda`, `cuda:1` or `mps`"
     raise UsageError(Diagnostic("E0422", f"unknown device {quoted(text)}", help=help))
-
-
-def packing(text: str) -> str:
-    if text in ("batch", "sequential"):
-        return text
-    help = "write `--verify-rows batch` or `--verify-rows sequential`"
-    raise UsageError(Diagnostic("E0422", f"unknown value {quoted(text)} for `--verify-rows`", help=help))
 
 
 def output_format(text: str) -> str:

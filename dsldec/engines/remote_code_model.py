@@ -19,7 +19,7 @@ from transformers import GenerationConfig, GenerationMixin
 
 from ..diagnostics import Diagnostic, UsageError
 from ..models.huggingface import from_pretrained
-from ..models.loading import DTYPES
+from ..options import DTYPES
 from .call_site import split
 from .generate_arguments import GenerateCall, call_from
 

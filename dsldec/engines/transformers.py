@@ -10,9 +10,9 @@ from __future__ import annotations
 import functools
 import logging
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -21,18 +21,16 @@ from torch import Tensor
 from transformers import GenerationMixin
 from transformers.generation import GenerateDecoderOnlyOutput
 
-from .. import backends
 from ..calls import checks_arguments
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
 from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
 from ..models.loading import require_kinds, tokenizer_of
+from ..options import DECODE_OF_GENERATE, LOAD_OF_GENERATE, DecodeOptions, LoadOptions
 from ..policy import Policy, in_use, load
-from ..runtime.cached_forward import require_known
-from ..runtime.decode import stream
+from ..runtime.decode import stream_rows
 from ..runtime.forward import DenoiserFailed
-from ..runtime.requests import require_sensible
 from .call_site import by_name, calling
 from .generate_arguments import (
     GenerateCall,
@@ -50,21 +48,15 @@ log = logging.getLogger("dsldec")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
-    """All options that are not parameters of the policy. None: not given."""
+class GenerateOptions:
+    """The arguments of `custom_generate` that are no parameters of the policy.
 
-    mask_id: int | None = None
-    eos_id: int | None = None
-    shift_logits: bool | None = None
-    block_length: int | None = None
+    `decode`: the options of `DecodeOptions` that are given; what is not given is chosen in each call.
+    """
+
+    load: LoadOptions
+    decode: Mapping[str, Any]
     tokenizer: Any = None
-    backend: str | None = None
-    seed: int | None = None
-    lookahead: int | None = None
-    batch: int | None = None
-    gen_length: int | None = None
-    cache: str | None = None
-    all_ids: bool | None = None
 
 
 @checks_arguments('custom_generate("threshold", confidence=0.8)', in_use)
@@ -86,53 +78,38 @@ def custom_generate(
     all_ids: bool | None = None,
     **parameters: Value,
 ) -> CustomGenerate:
-    """A function for `model.generate(..., custom_generate=function)`. `policy` is a loaded policy, or an
-    argument of `dsldec.load`.
+    """A function for `model.generate(..., custom_generate=function)`.
 
-    `parameters`: of the policy.
-
-    `mask_id`, `eos_id`, `shift_logits`, `block_length`: of the model; found in its configurations and the
-    tokenizer unless given. `tokenizer`: default the one beside the model's files.
-
-    `batch`: rows decoded together, default all rows of a call. `gen_length`: upper bound on the tokens to
-    generate, whatever `generate` gets. `all_ids`: ids without a token may be generated too. `backend`,
-    `lookahead`, `cache`: as in `dsldec.decode`.
-
-    `seed`: for policies that draw. Without it, and without a `seed=` of `generate`, each call takes a seed
-    from torch's generator or from `generator=` of `generate`. So two calls give two texts, and
-    `torch.manual_seed(7)` before a call makes it repeatable.
+    Args:
+        policy: As `dsldec.load` takes it, or what `dsldec.load` returns.
+        mask_id, eos_id, shift_logits, block_length: As `dsldec.from_pretrained` takes them. Default: found in
+            the model's configuration.
+        tokenizer: The model's tokenizer. Default: the one beside the model's files.
+        backend, lookahead, cache: As `dsldec.decode` takes them.
+        seed: Seed of a policy that draws. Default: the `seed=` of `generate`; else each call draws one from
+            torch's generator (`generator=` of `generate`), so that two calls give two texts, and
+            `torch.manual_seed(7)` before a call repeats it.
+        batch: Rows decoded at the same time. Default: all rows of a call.
+        gen_length: The most tokens to generate, whatever `generate` is given. Default: no limit.
+        all_ids: Allow ids without a token. Default: False.
+        parameters: Values of the policy's parameters.
 
     Raises `PolicyError` and `UsageError`.
     """
+    given = {name: value for name, value in locals().items() if value is not None}
     loaded = policy if isinstance(policy, Policy) else load(policy)
-    options = Options(
-        mask_id,
-        eos_id,
-        shift_logits,
-        block_length,
-        tokenizer,
-        backend,
-        seed,
-        lookahead,
-        batch,
-        gen_length,
-        cache,
-        all_ids,
-    )
-    for field in fields(options):
-        if field.name in loaded.parameters and getattr(options, field.name) is not None:
-            message = f"`{field.name}` is an option of `custom_generate`, and a parameter of the policy `{loaded.name}` too"
-            help = f"bind the parameter before: `custom_generate(dsldec.load(policy, {field.name}=...))`"
-            raise UsageError(Diagnostic("E0409", message, help=help))
+    names = frozenset({*DECODE_OF_GENERATE, *LOAD_OF_GENERATE, "tokenizer"})
+    if twice := [name for name in given if name in names and name in loaded.parameters]:
+        message = f"`{twice[0]}` is an option of `custom_generate`, and a parameter of the policy `{loaded.name}` too"
+        help = f"bind the parameter before: `custom_generate(dsldec.load(policy, {twice[0]}=...))`"
+        raise UsageError(Diagnostic("E0409", message, help=help))
     require_kinds(
         {"shift_logits": shift_logits},
         {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length, "seed": seed},
     )
-    if backend is not None:
-        backends.known(backend)
-    return CustomGenerate(
-        loaded.bound(parameters, frozenset(field.name for field in fields(options))), options
-    )
+    of_decode = {name: given[name] for name in DECODE_OF_GENERATE if name in given}
+    options = GenerateOptions(LoadOptions.of(given), of_decode, tokenizer)
+    return CustomGenerate(loaded.bound(parameters, names), options)
 
 
 class CustomGenerate:
@@ -142,14 +119,9 @@ class CustomGenerate:
     policy.
     """
 
-    def __init__(self, policy: Policy, options: Options) -> None:
-        policy.drafts(options.lookahead)
-        require_sensible(
-            1 if options.gen_length is None else options.gen_length,
-            1 if options.batch is None else options.batch,
-        )
-        if options.cache is not None:
-            require_known(options.cache)
+    def __init__(self, policy: Policy, options: GenerateOptions) -> None:
+        policy.drafts(options.decode.get("lookahead"))
+        DecodeOptions(**options.decode)
         self.policy, self.options = policy, options
         self._known: WeakKeyDictionary[Any, HuggingFaceDenoiser] = WeakKeyDictionary()
         self._told: set[str] = set()
@@ -236,14 +208,10 @@ class CustomGenerate:
         """The model as a denoiser. `stop_ids`: ids that end an answer in this call, instead of those found
         for the model.
         """
-        options = self.options
         if model not in self._known:
-            tokenizer = options.tokenizer if options.tokenizer is not None else _tokenizer_of(model)
-            known = denoiser_of(
-                model, tokenizer,
-                mask_id=options.mask_id, eos_id=options.eos_id, shift_logits=options.shift_logits, block_length=options.block_length,
-                all_ids=bool(options.all_ids),
-            )  # fmt: skip
+            given, load = self.options.tokenizer, self.options.load
+            tokenizer = given if given is not None else _tokenizer_of(model)
+            known = denoiser_of(model, tokenizer, **{name: getattr(load, name) for name in LOAD_OF_GENERATE})
             self._known[model] = known.without_model()  # a stored model would keep its own weak key alive
         denoiser = self._known[model].with_model(model)
         if stop_ids:
@@ -252,7 +220,7 @@ class CustomGenerate:
         return denoiser
 
     def _gen_length(self, asked: GenerateCall, prompt_length: int) -> int:
-        config, most = asked.config, self.options.gen_length
+        config, most = asked.config, self.options.decode.get("gen_length")
         # `generate` sets both lengths. Another caller of this function may set only one.
         length = (
             config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
@@ -265,7 +233,7 @@ class CustomGenerate:
         """The seed of a call. A policy that draws takes it from torch's generator, like every sampler. Other
         policies do not advance the generator.
         """
-        given = seed if seed is not None else self.options.seed
+        given = seed if seed is not None else self.options.decode.get("seed")
         if given is not None or self.policy.facts.deterministic:
             return given or 0
         if generator is not None and not isinstance(generator, torch.Generator):
@@ -296,16 +264,18 @@ class CustomGenerate:
                     else problem.help
                 )
                 raise UsageError(Diagnostic(problem.code, problem.message, help=help))
-        options, columns = self.options, None
+        columns = None
         if asked.streamer is not None:
             columns = Columns(
                 asked.streamer, len(prompts), denoiser.stop_ids, _pad_id(asked, denoiser), denoiser.mask_id
             )
-        rows = stream(
-            denoiser, prompts, self.policy, gen_length=gen_length, backend=options.backend or "auto", seed=seed(),
-            batch=options.batch or max(1, len(prompts)), lookahead=options.lookahead, cache=options.cache or "auto",
-            on_step=columns.watch if columns is not None and not self.policy.facts.revises else None,
-        )  # fmt: skip
+        chosen = (
+            {"batch": max(1, len(prompts))}
+            | dict(self.options.decode)
+            | {"gen_length": gen_length, "seed": seed()}
+        )
+        watch = columns.watch if columns is not None and not self.policy.facts.revises else None
+        rows = stream_rows(denoiser, prompts, self.policy, DecodeOptions(**chosen), watch)
         answers: list[list[int]] = [[] for _ in prompts]
         try:
             for row in rows:

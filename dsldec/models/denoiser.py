@@ -140,12 +140,8 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
 def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
     """Raise `UsageError` (E0409, E0407) for prompts that the denoiser cannot take."""
     for index, prompt in enumerate(prompts):
-        outside = next((i for i in prompt if not 0 <= i < denoiser.vocab_size), None)
-        if outside is not None:
-            message = f"prompt {index} holds the id {outside}, and the vocabulary has {denoiser.vocab_size}"
-            raise UsageError(
-                Diagnostic("E0409", message, help="encode the text with the model's own tokenizer")
-            )
+        if unknown := unknown_id(denoiser, prompt, f"prompt {index}"):
+            raise UsageError(unknown)
         if problem := too_long(denoiser, len(prompt), gen_length):
             raise UsageError(
                 Diagnostic("E0407", f"prompt {index} is too long: {problem.message}", help=problem.help)
@@ -158,6 +154,15 @@ def memory_ran_out(error: BaseException) -> bool:
         r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE
     )
     return isinstance(error, MemoryError) or match is not None
+
+
+def unknown_id(denoiser: Denoiser, prompt: Sequence[int], name: str = "the prompt") -> Diagnostic | None:
+    """A diagnostic about a prompt with an id outside the vocabulary; `name`: the prompt in the message."""
+    outside = next((id_ for id_ in prompt if not 0 <= id_ < denoiser.vocab_size), None)
+    if outside is None:
+        return None
+    message = f"{name} holds the id {outside}, and the vocabulary has {denoiser.vocab_size}"
+    return Diagnostic("E0409", message, help="encode the text with the model's own tokenizer")
 
 
 def too_long(denoiser: Denoiser, prompt_length: int, gen_length: int) -> Diagnostic | None:

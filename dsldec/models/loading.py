@@ -17,9 +17,9 @@ import torch
 
 from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
-from ..policy import shown
+from ..options import DTYPES
 from ..resources import embedded_model_folder
-from ..spelling import option, reads_flags
+from ..spelling import option, reads_flags, shown
 from . import hub, vocab_txt
 from .denoiser import memory_ran_out
 from .families import Family, family_of, stock_of
@@ -29,7 +29,6 @@ from .weights import SAFE, require_all, require_files, wrong_weights
 # `dsldec export-hf` puts this entry beside a model: transformers' own class with `generate`. A denoiser does
 # not need it.
 OUR_MODELING = "modeling_dsldec"
-DTYPES = ("float32", "bfloat16", "float16")
 TOKENIZER_FILES = (
     "tokenizer.json", "tokenizer_config.json", "tokenizer.model", "vocab.txt", "vocab.json", "spiece.model", "sentencepiece.bpe.model",
 )  # fmt: skip

@@ -10,13 +10,13 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import Diagnostic, UsageError
+from ..options import DEFAULT_GEN_LENGTH
 from ..spelling import N, option
 from .families import BLOCK_NAMES, Family
 
 if TYPE_CHECKING:
     from .loading import Opened
 
-DEFAULT_GEN_LENGTH = 256
 MASK_NAMES = ("<|mask|>", "<|mdm_mask|>", "<mask>", "[MASK]", "<|MASK|>", "<MASK>", "|<MASK>|")
 # Tokens that end a turn: an answer ends there as it does at the end of text.
 TURN_NAMES = ("<|eot_id|>", "<|im_end|>", "<|role_end|>", "<end_of_turn>")

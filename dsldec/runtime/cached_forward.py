@@ -24,15 +24,14 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from ..checks.facts import Facts
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import capability, kv_cache_of
+from ..plan import Plan
 from ..spelling import option
 from .forward import Forward, WindowBounds, called
 from .logits import as_logits
 from .rows import Rows
 
-CACHES = ("auto", "none", "prefix", "dual", "exact")
 NOWHERE = -1  # where the first column of a window would be
 
 
@@ -193,30 +192,21 @@ def forwarding(
     return CachedForward(denoiser, rows, guidance, drafts, cache)
 
 
-def resolve_cache(asked: str, denoiser: Any, facts: Facts, packing: str) -> str:
+def resolve_cache(asked: str, denoiser: Any, plan: Plan, packing: str) -> str:
     """The cache for a model and a policy: the one asked for, or, for `auto`, `exact` where it can be had and
     else none.
 
     Raises `UsageError` (E0414) for one that the model or the policy does not allow.
     """
-    require_known(asked)
     in_blocks = getattr(denoiser, "block_length", None) is not None
     if asked == "auto":
         return "exact" if in_blocks and packing == "batch" and _can_keep(denoiser) else "none"
-    if asked != "none" and (problem := _refused(asked, denoiser, facts, packing, in_blocks)):
+    if asked != "none" and (problem := _refused(asked, denoiser, plan, packing, in_blocks)):
         message, help = problem
         raise UsageError(Diagnostic("E0414", f"the cache `{asked}` cannot be used: {message}", help=help))
     if asked != "none":
         kv_cache_of(denoiser, 1, 1)  # raises where the model's code does not allow it
     return asked
-
-
-def require_known(asked: str) -> None:
-    """Raise `UsageError` (E0414) for a name that is no cache's."""
-    if asked not in CACHES:
-        close = did_you_mean(str(asked), CACHES)
-        help = f"did you mean `{close}`?" if close else f"one of {', '.join(f'`{one}`' for one in CACHES)}"
-        raise UsageError(Diagnostic("E0414", f"there is no cache `{asked}`", help=help))
 
 
 def _can_keep(denoiser: Any) -> bool:
@@ -226,9 +216,7 @@ def _can_keep(denoiser: Any) -> bool:
         return False
 
 
-def _refused(
-    asked: str, denoiser: Any, facts: Facts, packing: str, in_blocks: bool
-) -> tuple[str, str] | None:
+def _refused(asked: str, denoiser: Any, plan: Plan, packing: str, in_blocks: bool) -> tuple[str, str] | None:
     """Why a cache cannot be used, and what to do."""
     if capability(denoiser, "kv_cache") is None:
         return (
@@ -245,7 +233,7 @@ def _refused(
             "the model is block-causal, so that an exact cache is possible",
             f"write {option('cache', 'exact')}",
         )
-    if asked not in facts.caches:
+    if asked not in plan.caches:
         return (
             "the policy's window slides at every step, so that the cache would be recomputed at every step",
             f"{option('cache', 'none')}, or a policy that writes in `window blocks(n)`",

@@ -1,7 +1,7 @@
-"""From prompts to tokens: prompts in batches, each decoded until every row is done.
+"""Decodes prompts in batches under a policy, each until every row is done.
 
-Knows steps and denoisers only by their shape: which backend or model is behind them does not matter here. Not
-here: the loop of a batch (`decode_loop`).
+Knows steps and denoisers only by their interface: every backend and every model is the same here. Not here:
+the loop of a batch (`decode_loop`), the options and their checks (`options`).
 """
 
 from __future__ import annotations
@@ -18,38 +18,34 @@ from .. import backends
 from ..backends import noise
 from ..backends.step import Step
 from ..calls import checks_arguments
-from ..checks.facts import Facts
-from ..checks.values import int_of
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids
-from ..models.traits import DEFAULT_GEN_LENGTH
-from ..policy import Policy, in_use, load
-from ..spelling import option, setting
+from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
+from ..plan import Plan
+from ..policy import Policy, in_use, load, seed_warning
+from ..spelling import option, setting, shown
 from .cached_forward import forwarding, resolve_cache
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
-from .forward import PACKINGS
 from .prompts import Prompts, ids_of, listed
-from .requests import (
-    Request,
-    continued,
-    infilled,
-    require_flags,
-    require_numbers,
-    require_sensible,
-    require_watcher,
-)
+from .requests import Request, continued, infilled, require_request_ids
 from .rows import Row, Rows
 from .shape_buckets import positions_compiled, rows_compiled
 from .step_runner import BatchState, StepRunner
 from .trace import StepEvent, StepObserver
 from .windows import windows_of
 
-__all__ = ["DEFAULT_BATCH", "Decoded", "DecodingStopped", "DecodingWarning", "decode", "stream"]
+__all__ = [
+    "DEFAULT_BATCH",
+    "Decoded",
+    "DecodingStopped",
+    "DecodingWarning",
+    "decode",
+    "stream",
+    "stream_rows",
+]
 
 log = logging.getLogger("dsldec")
-
-DEFAULT_BATCH = 8
 
 
 @checks_arguments("dsldec.decode(denoiser, prompts, policy)", in_use)
@@ -72,41 +68,64 @@ def decode(
 ) -> Decoded:
     """Decode prompts under a policy.
 
-    `prompts` are lists of ids of any lengths, or texts where the denoiser has a tokenizer; one of these alone
-    is a list of one, a tensor `[prompts, ids]` has a prompt in each row, and of what a tokenizer gives
-    (`input_ids`, `attention_mask`) padding is left out. A prompt may be empty. `gen_length`: tokens to
-    generate, 256 unless given. A batch holds at most `batch` rows, and a prompt that waits takes the row of
-    one that is finished; a row's result does not depend on the others. `infill`: the prompts are texts with
-    masks in them (`[MASK]`, `[MASK*8]` where they are not ids), which are decoded in place; all else stays,
-    no `gen_length` is given, and an end-of-text token ends nothing. `lookahead` verifies so many drafts of
-    any policy in one forward, and writes what the policy writes without them; `verify_rows` feeds them in one
-    call (`batch`), or each row alone (`sequential`: for denoisers that give a row other logits beside others;
-    `forwards` counts the drafts of a row once even so). `cache`: keys and values that forwards keep for those
-    after them: `exact` for models that are causal between blocks, `prefix` and `dual`, which approximate, for
-    those that see the whole canvas, `none`, or `auto`: `exact` where it can be had, else none. Under `exact`,
-    reading a prompt's whole blocks once is a call that `forwards` does not count. `seed` and `request_ids`
-    (each prompt's place in the list unless given) name the random numbers of policies that draw: two calls
-    alike give the same answers. To sample several answers, write the prompt several times (`[prompt] * 8`:
-    each has an id of its own), or call again with another `seed`; `request_ids` keeps what a prompt draws
-    where the list is another (two prompts with one id draw the same). A prompt that fails alone (logits that
-    are not finite, ids that `decode_text` cannot read) has its reason in `errors`, and a `DecodingWarning`
-    tells of it; `ids` then hold MASK where nothing was written. Raises `PolicyError`, `UsageError` for the
-    caller's mistakes, and `DecodingStopped` for whatever else stops it (the denoiser, memory, a mistake that
-    shows after some rows are finished): its `decoded` holds what is finished. A `KeyboardInterrupt`, a
-    `SystemExit` and their like pass as they are, with that `decoded` as an attribute.
+    The answer to a prompt does not depend on the other prompts. When a row is finished, a waiting prompt
+    takes its place in the batch. To sample several answers to a prompt, write it several times
+    (`[prompt] * 8`), or call again with another `seed`.
+
+    Args:
+        denoiser: The model: from `dsldec.from_pretrained`, or a callable, ids `[B, L]` to logits `[B, L, V]`,
+            with a `mask_id` and a `vocab_size`.
+        prompts: A list of texts (if the denoiser has a tokenizer) or of lists of ids, of any lengths. Also
+            one of these alone, a tensor `[prompts, ids]`, or the encoding of a tokenizer, whose padding is
+            removed. A prompt may be empty.
+        policy: The name of a shipped policy, a policy file, the text of a policy, or what `dsldec.load`
+            returns.
+        gen_length: Tokens to generate for each prompt. Default: 256. Not used with `infill`.
+        backend: How a step of the policy runs: `auto`, `reference`, `eager`, `inductor` or `tensorrt`. `auto`
+            compiles (`inductor`) if the run is long and a compiler is found, else it is `eager`. Default:
+            auto.
+        seed: Seed of the random numbers of a policy that draws. The same seed and request id give the same
+            answer. Default: 0.
+        request_ids: An integer for each prompt, which names its random numbers. Give the same id to draw the
+            same numbers for a prompt in another list; two prompts with one id draw the same. Default: the
+            place in the list.
+        stop_at_eos: End a row when its end-of-text token is committed and no mask is left before it. Default:
+            True.
+        trace: Record every step in `Decoded.trace`. Default: False.
+        batch: Rows in a batch at most: prompts decoded at the same time. Default: 8.
+        lookahead: Drafts to verify in one forward. The answers are those without drafts, in fewer forwards of
+            more rows. Only for a policy without a `lookahead` statement. Default: no drafts.
+        verify_rows: How drafts are forwarded: `batch`, all rows in one call of the denoiser, or `sequential`,
+            one call for each row, for a denoiser whose logits of a row depend on the other rows. Default:
+            batch.
+        infill: The prompts contain masks (`[MASK]`, or `[MASK*8]` for 8 tokens; in ids, the mask id), which
+            are replaced in place. All else stays, and an end-of-text token ends nothing. Default: False.
+        cache: KV cache, which reuses keys and values between forwards. `exact`: for models that are causal
+            between blocks; changes no answer, and reads the whole blocks of a prompt in one call that
+            `forwards` does not count. `prefix`, `dual`: approximations for bidirectional models. `none`: no
+            cache. `auto`: `exact` if the model allows it, else `none`. Default: auto.
+
+    Returns:
+        The answers. A prompt that fails alone (logits that are not finite, ids that `decode_text` cannot
+        read) has its reason in `errors`, and a `DecodingWarning` is issued; its `ids` then hold the mask id
+        where nothing was committed.
+
+    Raises:
+        PolicyError: The policy has a mistake.
+        UsageError: The call has a mistake.
+        DecodingStopped: Anything else stopped the run (the denoiser, memory, a mistake that shows after some
+            rows are finished). Its `decoded` has the finished rows. A `KeyboardInterrupt` or `SystemExit`
+            passes unchanged, with that `decoded` as an attribute.
     """
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
-    require_flags(infill=infill)
+    options = DecodeOptions.of(locals())
     prompts = listed(denoiser, prompts)
-    encoded = [ids_of(denoiser, prompt, infill) for prompt in prompts]
-    _tell_of_seed(seed, policy)
-    results = Results(denoiser, prompts, encoded, infill)
-    rows = stream(
-        denoiser, encoded, policy, gen_length=gen_length, backend=backend, seed=seed, request_ids=request_ids,
-        stop_at_eos=stop_at_eos, trace=trace, batch=batch, lookahead=lookahead, verify_rows=verify_rows,
-        infill=infill, cache=cache,
-    )  # fmt: skip
+    encoded = [ids_of(denoiser, prompt, options.infill) for prompt in prompts]
+    if (warning := seed_warning(policy, options.seed)) is not None:
+        log.warning("%s", warning)
+    results = Results(denoiser, prompts, encoded, options.infill)
+    rows = stream_rows(denoiser, encoded, policy, options)
     with results.survive():
         for row in rows:
             results.add(row)
@@ -134,48 +153,43 @@ def stream(
     cache: str = "auto",
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> Iterator[Row]:
-    """As `decode`: each prompt's `Row` as soon as it is finished, in whatever order that is.
+    """Decode prompts, and give each prompt's `Row` as soon as it is finished, in any order.
 
-    `on_step` is called after each step. A row whose `error` is set has no answer: look at it before `ids`.
-    Raises `DenoiserFailed` when the denoiser does, mistakes of the caller's at once, and passes what else is
-    raised, by `on_step` too; rows that are finished by then are given first.
-
-    `seed` and `request_ids` (each prompt's place in the list unless given) name the random numbers of a
-    request: it gets the same ones alone and in any batch.
+    The arguments are those of `decode`; `on_step` is called after each step. A row whose `error` is set has
+    no answer: read `error` before `ids`. Raises `UsageError` and `PolicyError` at once, `DenoiserFailed` when
+    the denoiser fails, and passes whatever else is raised, by `on_step` too; rows that are finished by then
+    are given first.
     """
+    return stream_rows(denoiser, prompts, policy, DecodeOptions.of(locals()), on_step)
+
+
+def stream_rows(
+    denoiser: Denoiser,
+    prompts: Prompts,
+    policy: Policy | str | os.PathLike[str],
+    options: DecodeOptions,
+    on_step: Callable[[StepEvent], None] | None = None,
+) -> Iterator[Row]:
+    """As `stream`, for a caller that has the options as one value."""
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
-    require_flags(stop_at_eos=stop_at_eos, trace=trace, infill=infill)
-    require_watcher(on_step)
-    if infill and gen_length is not None:
-        message = f"{option('gen_length', gen_length)} has no effect beside {option('infill', True)}: the gaps give the number of tokens"
-        log.warning(
-            "%s",
-            Diagnostic(
-                "W0404", message, help="leave it out, or put more masks into the text, for example `[MASK*8]`"
-            ),
-        )
-    gen_length = DEFAULT_GEN_LENGTH if gen_length is None else gen_length
-    prompts = [ids_of(denoiser, prompt, infill) for prompt in listed(denoiser, prompts)]
-    request_ids = range(len(prompts)) if request_ids is None else request_ids
-    require_sensible(gen_length, batch)
-    require_numbers(seed, request_ids, len(prompts))
-    _require_packing(verify_rows)
-    drafts = policy.drafts(lookahead)
-    cache, backend = resolve_cache(cache, denoiser, policy.facts, verify_rows), backends.known(backend)
-    requests = _requests(denoiser, prompts, gen_length, infill, policy.facts)
+    _require_callable(on_step)
+    prompts = [ids_of(denoiser, prompt, options.infill) for prompt in listed(denoiser, prompts)]
+    request_ids = range(len(prompts)) if options.request_ids is None else options.request_ids
+    require_request_ids(request_ids, len(prompts))
+    requests = _requests(denoiser, prompts, options, policy.facts.window)
+    plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
+    cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(())
-    longest = max(request.windows for request in requests)
-    window = policy.facts.block_length(longest, policy.parameters)
-    _tell_of_blocks(denoiser, policy, window)
-    step = _step(denoiser, policy, backend, len(prompts), window, longest)
-    keys = torch.tensor([noise.key(int(seed), int(request)) for request in request_ids])
-    width, positions = min(batch, len(prompts)), window
+    window = plan.block_length
+    _tell_of_blocks(denoiser, plan)
+    step = _step(denoiser, policy, options.backend, len(prompts), plan)
+    keys = torch.tensor([noise.key(int(options.seed), int(request)) for request in request_ids])
+    width, positions = min(options.batch, len(prompts)), window
     if step.backend in backends.COMPILED:
-        width, positions = rows_compiled(width, batch), positions_compiled(window, longest)
-    windows, guidance = windows_of(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
-    most = _most(policy)
+        width, positions = rows_compiled(width, options.batch), positions_compiled(window, plan.gen_length)
+    windows, most = windows_of(plan), _most(plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
 
     def decoded() -> Iterator[Row]:
@@ -187,31 +201,25 @@ def stream(
             rows = Rows(
                 filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group
             )
-            advance = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
+            advance = StepRunner(step, rows, windows, stop_at_eos=options.stop_at_eos)
             first = functools.partial(_first, advance, keys, denoiser.vocab_size)
-            forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
-            told = StepObserver(advance, trace, on_step)
-            yield from DecodeLoop(advance, forward, first, len(here), waiting, drafts, most, told).run()
+            forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
+            told = StepObserver(advance, options.trace, on_step)
+            yield from DecodeLoop(advance, forward, first, len(here), waiting, plan.drafts, most, told).run()
 
     return decoded()
 
 
-def _tell_of_seed(seed: int, policy: Policy) -> None:
-    if seed and policy.facts.deterministic:
-        message = f"`seed` has no effect: the policy `{policy.name}` draws nothing at random"
-        log.warning(
-            "%s",
-            Diagnostic(
-                "W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
-            ),
-        )
+def _require_callable(on_step: object) -> None:
+    """Raise `UsageError` (E0409) for what cannot be called after a step."""
+    if on_step is not None and not callable(on_step):
+        message = f"`on_step` is a function that is called after each step, not {shown(on_step)}"
+        raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
 
 
-def _most(policy: Policy) -> Callable[[Request], int]:
+def _most(plan: Plan) -> Callable[[Request], int]:
     """The proved bound on the forwards of a request."""
-    known = functools.cache(
-        lambda length, given_inside: policy.facts.forwards_bound(length, policy.parameters, given_inside)
-    )
+    known = functools.cache(plan.max_forwards_of)
     return lambda request: known(request.windows, request.lead > 0 or request.gaps)
 
 
@@ -221,50 +229,45 @@ def _first(advance: StepRunner, keys: Tensor, vocab_size: int) -> BatchState:
 
 
 def _requests(
-    denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int, infill: bool, facts: Facts
+    denoiser: Denoiser, prompts: Sequence[Sequence[int]], options: DecodeOptions, window: str
 ) -> list[Request]:
-    mask_id, block_length = (
-        denoiser.mask_id,
-        getattr(denoiser, "block_length", None) if facts.window == "blocks" else None,
-    )
-    require_ids(denoiser, prompts, 0 if infill else gen_length)
-    if infill:
-        return [infilled(index, text, mask_id, block_length) for index, text in enumerate(prompts)]
+    """A request for each prompt. Raises `UsageError` for ids that the denoiser does not take."""
+    block_length = getattr(denoiser, "block_length", None) if window == "blocks" else None
+    gen_length = DEFAULT_GEN_LENGTH if options.gen_length is None else options.gen_length
+    require_ids(denoiser, prompts, 0 if options.infill else gen_length)
+    if options.infill:
+        if options.gen_length is not None:
+            _warn_of_gen_length(gen_length)
+        return [infilled(index, text, denoiser.mask_id, block_length) for index, text in enumerate(prompts)]
     return [continued(index, prompt, gen_length, block_length) for index, prompt in enumerate(prompts)]
 
 
-def _require_packing(verify_rows: str) -> None:
-    if verify_rows not in PACKINGS:
-        close = did_you_mean(str(verify_rows), PACKINGS)
-        help_ = (
-            f"did you mean `{close}`?"
-            if close
-            else "`batch` forwards all rows in one call, `sequential` each row alone"
-        )
-        raise UsageError(Diagnostic("E0409", f"unknown value `{verify_rows}` for `verify_rows`", help=help_))
+def _warn_of_gen_length(gen_length: int) -> None:
+    given, infill = option("gen_length", gen_length), option("infill", True)
+    message = f"{given} has no effect beside {infill}: the masks in a prompt say how much is generated"
+    help = "leave it out, or put more masks into the text, for example `[MASK*8]`"
+    log.warning("%s", Diagnostic("W0404", message, help=help))
 
 
-def _tell_of_blocks(denoiser: Denoiser, policy: Policy, window: int) -> None:
-    """A model that sees blocks was trained to fill in one at a time."""
-    seen, facts = getattr(denoiser, "block_length", None), policy.facts
-    if seen is not None and facts.window == "blocks" and window > seen:
-        suits = (
-            setting(facts.window_size, seen)
-            if isinstance(facts.window_size, str)
-            else f"`window blocks({seen})`"
-        )
+def _tell_of_blocks(denoiser: Denoiser, plan: Plan) -> None:
+    """Log a hint where a window covers several blocks of a block-causal model, which was trained to fill in
+    one.
+    """
+    size = getattr(denoiser, "block_length", None)
+    if size is not None and plan.window == "blocks" and plan.block_length > size:
+        parameter = plan.window_parameter
+        suits = f"`window blocks({size})`" if parameter is None else setting(parameter, size)
         log.info(
             "the model sees blocks of %d positions, and the policy's have %d: %s fits the model",
-            seen,
-            int_of(facts.window_size, policy.parameters),
+            size,
+            plan.window_size,
             suits,
         )
 
 
-def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, window: int, gen_length: int) -> Step:
+def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Plan) -> Step:
     if backend == "auto":
-        forwards = policy.facts.forwards_bound(gen_length, policy.parameters)
-        backend, why = backends.choose(count * forwards * window * denoiser.vocab_size)
+        backend, why = backends.choose(count * plan.max_forwards * plan.block_length * denoiser.vocab_size)
         log.info("backend: %s", why)
     return policy.compile(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
 

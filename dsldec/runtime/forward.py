@@ -16,7 +16,6 @@ from ..models.denoiser import capability, columns_keyword
 from .logits import as_logits
 from .rows import Rows
 
-PACKINGS = ("batch", "sequential")
 WindowBounds = Callable[[], tuple[Tensor, Tensor]]
 
 

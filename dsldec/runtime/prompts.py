@@ -14,7 +14,7 @@ from typing import Any
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
-from ..policy import shown
+from ..spelling import shown
 
 PromptInput = str | Sequence[int] | Tensor
 Prompts = Sequence[PromptInput] | PromptInput | Mapping[str, Any]

@@ -14,9 +14,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic, UsageError
-from ..policy import shown
-
-LARGEST_SIZE = 2**31 - 1  # as the command line has it
+from ..options import is_whole, not_whole
+from ..spelling import shown
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,53 +89,9 @@ def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | 
     )
 
 
-def require_sensible(gen_length: int, batch: int) -> None:
-    """Raise `UsageError` (E0409) for sizes of nothing, and for those that no machine holds."""
-    for name, value in (("gen_length", gen_length), ("batch", batch)):
-        if not _is_whole(value) or value < 1:
-            raise UsageError(
-                Diagnostic(
-                    "E0409",
-                    f"`{name}` must be a whole number of 1 or more, not {shown(value)}",
-                    help=f"for example `{name}=8`",
-                )
-            )
-        if value > LARGEST_SIZE:
-            raise UsageError(
-                Diagnostic(
-                    "E0409",
-                    f"`{name}` is at most {LARGEST_SIZE}, not {value}",
-                    help=f"for example `{name}=8`",
-                )
-            )
-
-
-def require_flags(**given: bool) -> None:
-    """Raise `UsageError` (E0409) for a value that is not a bool."""
-    for name, value in given.items():
-        if not isinstance(value, bool) and str(value) not in (
-            "True",
-            "False",
-        ):  # numpy's are none of Python's
-            raise UsageError(
-                Diagnostic(
-                    "E0409",
-                    f"`{name}` is True or False, not {shown(value)}",
-                    help=f"write `{name}=True` or leave it out",
-                )
-            )
-
-
-def require_watcher(on_step: object) -> None:
-    """Raise `UsageError` (E0409) for what cannot be called after a step."""
-    if on_step is not None and not callable(on_step):
-        message = f"`on_step` is a function that is called after each step, not {shown(on_step)}"
-        raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
-
-
-def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
-    """Checks the seed and the request ids. Two prompts may have one id: they draw the same numbers. Raises
-    `UsageError` (E0409).
+def require_request_ids(request_ids: Sequence[int], count: int) -> None:
+    """Check that there is one id for each of `count` prompts. Two prompts may have one id: they draw the same
+    numbers. Raises `UsageError` (E0409).
     """
     if not hasattr(request_ids, "__len__") or len(request_ids) != count:
         given = (
@@ -144,24 +99,9 @@ def require_numbers(seed: int, request_ids: Sequence[int], count: int) -> None:
             if hasattr(request_ids, "__len__")
             else f"the request ids are {shown(request_ids)}"
         )
-        raise UsageError(
-            Diagnostic(
-                "E0409",
-                f"there {'is 1 prompt' if count == 1 else f'are {count} prompts'} and {given}",
-                help="give a list of one id a prompt, or none",
-            )
-        )
-    for name, value in (("seed", seed), *(("request_ids", one) for one in request_ids)):
-        if not _is_whole(value):
-            given = f"`{value}`" if isinstance(value, str) and value.isalpha() else shown(value)
-            raise UsageError(
-                Diagnostic(
-                    "E0409",
-                    f"`{name}` takes whole numbers, not {given}",
-                    help=f"leave `{name}` out for the default",
-                )
-            )
-
-
-def _is_whole(value: object) -> bool:
-    return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0
+        prompts = "is 1 prompt" if count == 1 else f"are {count} prompts"
+        help = "give a list of one id a prompt, or none"
+        raise UsageError(Diagnostic("E0409", f"there {prompts} and {given}", help=help))
+    for one in request_ids:
+        if not is_whole(one):
+            raise UsageError(not_whole("request_ids", one))

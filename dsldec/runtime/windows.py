@@ -5,14 +5,12 @@ Shapes: B rows, T window positions. Not here: writing in it (`backends`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from ..checks.facts import Facts
-from ..checks.values import Value, int_of
+from ..plan import Plan
 from .rows import Rows
 
 
@@ -45,9 +43,9 @@ class Windows:
         )
 
 
-def windows_of(facts: Facts, parameters: Mapping[str, Value]) -> Windows:
-    """The windows of a policy under these parameter values."""
-    return Windows(facts.window, int_of(facts.window_masks, parameters) or 1)
+def windows_of(plan: Plan) -> Windows:
+    """The windows of a plan."""
+    return Windows(plan.window, plan.max_masks)
 
 
 def _sliding(rows: Rows, canvas: Tensor, end: Tensor, most: int) -> tuple[Tensor, Tensor]:

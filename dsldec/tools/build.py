@@ -7,21 +7,20 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from ..checks.values import int_of
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import why_not_written
+from ..options import DTYPES
 from ..policy import Policy
 from . import quoted, quoted_path
 from .settings import chosen
 
 BUILT, INTERRUPTED = 0, 130
 SUFFIX = ".pt2"
-DTYPES = ("float32", "bfloat16", "float16")
 DEVICES = ("cpu", "cuda")
 
 
@@ -70,44 +69,41 @@ def _lacking(options: BuildOptions) -> Diagnostic:
     )
 
 
-def _require_known(option: str, word: str, names: tuple[str, ...]) -> None:
-    if word not in names:
-        near = did_you_mean(word, names)
+def _require_known(option: str, word: str, known: Collection[str]) -> None:
+    if word not in known:
+        near = did_you_mean(word, known)
         help = (
             f"did you mean `{option} {near}`?"
             if near
-            else f"write {' or '.join(f'`{option} {one}`' for one in names)}"
+            else f"write {' or '.join(f'`{option} {one}`' for one in known)}"
         )
         raise UsageError(Diagnostic("E0422", f"unknown value {quoted(word)} for `{option}`", help=help))
 
 
-def _window(policy: Policy, window: int | None) -> int:
-    """T: the window length of the policy, or a smaller length from the command line."""
-    size = policy.facts.window_size
-    longest = int_of(size, policy.parameters)
+def _window(policy: Policy, given: int | None) -> int:
+    """T: as many positions as the policy's windows have, or the fewer of `--window`."""
+    plan = policy.plan(1 if given is None else given)
+    longest, parameter = plan.window_size, plan.window_parameter
     if longest is None:
-        if window is None:
-            message = f"the window of the policy `{policy.name}` is the whole generation, so `--window` must give its length"
-            raise UsageError(
-                Diagnostic("E0423", message, help="add the number of tokens to generate: `--window 256`")
-            )
-        return window
-    if window is None or window == longest:
+        if given is not None:
+            return given
+        message = f"the window of the policy `{policy.name}` is the whole generation, so `--window` must give its length"
+        help = "add the number of tokens to generate: `--window 256`"
+        raise UsageError(Diagnostic("E0423", message, help=help))
+    if given is None or given == longest:
         return longest
-    if window > longest:
-        help = (
-            f"set its parameter: `--set {size}={window}`"
-            if isinstance(size, str)
-            else "leave `--window` out, or write it in the policy"
-        )
+    if given > longest:
+        help = "leave `--window` out, or write it in the policy"
+        if parameter is not None:
+            help = f"set its parameter: `--set {parameter}={given}`"
         message = (
-            f"`--window {window}` is longer than a window of the policy `{policy.name}`, {longest} positions"
+            f"`--window {given}` is longer than a window of the policy `{policy.name}`, {longest} positions"
         )
         raise UsageError(Diagnostic("E0423", message, help=help))
     _say(
-        f"a window of {window} is shorter than the policy's {longest}: correct only for at most {window} tokens to generate"
+        f"a window of {given} is shorter than the policy's {longest}: correct only for at most {given} tokens to generate"
     )
-    return window
+    return given
 
 
 def _place(out: str, policy: str) -> Path:

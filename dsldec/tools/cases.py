@@ -1,8 +1,7 @@
-"""What a file of cases says: for each case what is observed, forward by forward, and what the policy must do
-with it.
+"""Parses a file of cases: for each forward of a case, the observations, and what the policy must do.
 
-Never an exception, whatever the text: mistakes are diagnostics. Not here: what a policy does with a case
-(`replay`).
+No text raises an exception: mistakes are diagnostics. Not here: the values in a row (`case_values`), running
+a case (`replay`).
 """
 
 from __future__ import annotations
@@ -12,61 +11,27 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
 from ..diagnostics import Diagnostic, did_you_mean, in_order
-from ..language.words import WORDS, Kind
 from ..source import Source, Span
 from . import quoted
+from .case_values import AMOUNTS, MOST_POSITIONS, SHARES, TOKENS, WHOLE, CaseRow, Cell, RowValues
 
 LARGEST_TEXT = 256 * 1024
 MOST_FORWARDS = 10_000
-MOST_POSITIONS = 1024
-MOST_SQUARES = (
-    MOST_POSITIONS**2
-)  # of positions, over all forwards: some words compare each position with each
+# Of positions, over all forwards: some words compare each position with each.
+MOST_SQUARES = MOST_POSITIONS**2
 MOST_DIAGNOSTICS = 100
-# Observations by what a case gives for them: an id, a number from 0 to 1, a number from 0 on.
-TOKENS, SHARES, AMOUNTS = (
-    tuple(
-        word.name
-        for word in WORDS.values()
-        if word.observation and word.gives is not None and word.gives.kind in kinds
-    )
-    for kinds in ({Kind.TOKEN}, {Kind.PROB}, {Kind.NATS, Kind.LOGIT})
-)
 OBSERVATIONS = (*TOKENS, *SHARES, *AMOUNTS)
 POSITIONS = ("commit", "revoke", "edit")
 EXPECTED = (*POSITIONS, "canvas", "phase", "done")
 SETTINGS = ("set", "gen", "start")
 ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
 
-# What stands for no number: an observation that is not needed, a position without a token, no position, the
-# end-of-text token.
-NOT_NEEDED, MASKED, NONE, END = ".", "_", "-", "eos"
-EXAMPLES = (
-    {"canvas": "7", "start": "_"} | dict.fromkeys(TOKENS, "7") | dict.fromkeys((*SHARES, *AMOUNTS), "0.5")
-)
-
 _WORD = re.compile(r"[^\s#]+")
-_INT = re.compile(r"[0-9]{1,9}")
-_REAL = re.compile(r"([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?|inf")
-
-Cell = int | float | str | None
-
-
-@dataclass(frozen=True, slots=True)
-class CaseRow:
-    """A line: its first word, and the places of the others. `cells`: what these say, None for `.`, a str for
-    `_` and `eos`.
-    """
-
-    name: str
-    span: Span
-    words: tuple[Span, ...]
-    cells: tuple[Cell, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class CaseForward:
-    """One forward: rows of what is observed by name, and rows of what the policy must do."""
+    """One forward: the rows of observations by name, and the rows of what the policy must do."""
 
     observed: Mapping[str, CaseRow]
     expected: Mapping[str, CaseRow]
@@ -78,9 +43,7 @@ class CaseForward:
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """A case of so many positions: parameter values as they are written, the canvas it starts with, its
-    forwards.
-    """
+    """A case of `length` positions: parameter values as written, the first canvas, the forwards."""
 
     title: str
     span: Span
@@ -92,7 +55,7 @@ class Case:
 
 @dataclass(slots=True)
 class _Draft:
-    """A case as it is being read."""
+    """A case that is not read to its end."""
 
     header: CaseRow
     settings: list[Span] = field(default_factory=list)
@@ -101,7 +64,7 @@ class _Draft:
     forwards: list[CaseForward] = field(default_factory=list)
     observed: dict[str, CaseRow] = field(default_factory=dict)
     expected: dict[str, CaseRow] = field(default_factory=dict)
-    unclear: bool = False  # a line of it is unknown: what seems to lack may be there
+    unclear: bool = False  # a line of it is unknown, and may be the one that seems to lack
 
     def close(self) -> None:
         """Ends the forward being read."""
@@ -111,9 +74,7 @@ class _Draft:
 
 
 def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
-    """The cases of a text in order, and everything that is wrong with it by place. A case with a mistake is
-    not among them.
-    """
+    """The cases of a text in order, without those that have a mistake, and every mistake by place."""
     if len(source.text) > LARGEST_TEXT:
         message = f"this text has {len(source.text)} characters; a file of cases has at most {LARGEST_TEXT}"
         return [], [
@@ -136,11 +97,8 @@ def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
             reader.line(words)
     reader.end()
     if not reader.drafts and not reader.wrong:
-        span, help = (
-            Span(source, 0, 0),
-            "begin with a line `case NAME`, then the observations and the expected actions",
-        )
-        reader.wrong.append(Diagnostic("E0442", "this file holds no case", span, help=help))
+        help = "begin with a line `case NAME`, then the observations and the expected actions"
+        reader.wrong.append(Diagnostic("E0442", "this file holds no case", Span(source, 0, 0), help=help))
     return reader.cases, in_order(reader.wrong)[:MOST_DIAGNOSTICS]
 
 
@@ -149,13 +107,12 @@ class _CaseReader:
 
     def __init__(self) -> None:
         self.wrong: list[Diagnostic] = []
+        self.values = RowValues(self.wrong)
+        self.say = self.values.say
         self.drafts: list[_Draft] = []
         self.cases: list[Case] = []
         self.forwards = self.squares = 0
         self.mistakes_before = 0  # of the case being read
-
-    def say(self, code: str, message: str, span: Span, label: str = "", help: str = "") -> None:
-        self.wrong.append(Diagnostic(code, message, span, label, help))
 
     def line(self, words: list[Span]) -> None:
         name, row = words[0].text, CaseRow(words[0].text, words[0].to(words[-1]), tuple(words[1:]))
@@ -226,8 +183,6 @@ class _CaseReader:
                 Case(title, span, tuple(draft.settings), draft.length, draft.start, tuple(draft.forwards))
             )
 
-    # --- the lines of a case
-
     def setting(self, row: CaseRow, draft: _Draft) -> None:
         if draft.observed or draft.forwards:
             self.say(
@@ -262,7 +217,7 @@ class _CaseReader:
                 row.span,
                 help="let one `gen` stand first, or none",
             )
-        elif len(texts) != 1 or not _INT.fullmatch(texts[0]) or not 1 <= int(texts[0]) <= MOST_POSITIONS:
+        elif len(texts) != 1 or not WHOLE.fullmatch(texts[0]) or not 1 <= int(texts[0]) <= MOST_POSITIONS:
             self.say(
                 "E0443",
                 f"`gen` takes one number from 1 to {MOST_POSITIONS}",
@@ -309,7 +264,7 @@ class _CaseReader:
             self.say("E0442", f"this forward has two `{row.name}` rows", row.span, help=help)
         cells: Sequence[Cell] | None = ()
         if row.name in POSITIONS:
-            cells = self.positions(row, draft)
+            cells = self.values.positions(row, draft.length or 0)
         elif row.name == "canvas":
             cells = self.cells(row, draft)
         elif len(row.words) != (row.name == "phase"):
@@ -326,84 +281,8 @@ class _CaseReader:
             )
         draft.expected.setdefault(row.name, CaseRow(row.name, row.span, row.words, tuple(cells or ())))
 
-    # --- their values
-
     def cells(self, row: CaseRow, draft: _Draft) -> tuple[Cell, ...] | None:
-        """One value for each position; None where something is wrong."""
+        """One value for each position; the first row of a case says how many positions there are."""
         if draft.length is None and 1 <= len(row.words) <= MOST_POSITIONS:
             draft.length = len(row.words)
-        before = len(self.wrong)
-        if len(row.words) > MOST_POSITIONS:
-            self.too_long(row)
-        elif draft.length is None or len(row.words) != draft.length:
-            self.miscounted(row, draft.length)
-        cells = tuple(self.cell(row.name, word) for word in row.words[:MOST_POSITIONS])
-        return cells if len(self.wrong) == before else None
-
-    def too_long(self, row: CaseRow) -> None:
-        message = f"this row has {len(row.words)} values; a case has at most {MOST_POSITIONS} positions"
-        self.say("E0445", message, row.words[MOST_POSITIONS])
-
-    def miscounted(self, row: CaseRow, length: int | None) -> None:
-        has = f"this row has {len(row.words)} value{'s' * (len(row.words) != 1)}"
-        if length is None:
-            self.say(
-                "E0443",
-                has,
-                row.span,
-                "it has one for each position",
-                f"for example `{row.name} {EXAMPLES[row.name]}`",
-            )
-            return
-        filler = MASKED if row.name == "start" else NOT_NEEDED
-        help = f"write one for each position, `{filler}` where there is no value"
-        at = row.words[length] if len(row.words) > length else row.span
-        self.say("E0443", f"{has}, and the case has {length} position{'s' * (length != 1)}", at, help=help)
-
-    def cell(self, name: str, word: Span) -> Cell:
-        text = word.text
-        if name in SHARES or name in AMOUNTS:
-            if text == NOT_NEEDED:
-                return None
-            most, amount = (
-                (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number of 0 or more")
-            )
-            if _REAL.fullmatch(text) and float(text) <= most:
-                return float(text)
-            help = f"write a number such as `{EXAMPLES[name]}`, or `.` where the position is written already"
-            self.say("E0443", f"`{name}` is {amount}, not {quoted(text)}", word, help=help)
-            return None
-        if _INT.fullmatch(text):
-            return int(text)
-        if text == END or (text == MASKED and name not in TOKENS):
-            return text
-        if text != NOT_NEEDED or name == "start":
-            more = {
-                "start": "`_` for a masked position",
-                "canvas": "`_` for a masked position or `.` for any",
-            }.get(name, "`.`")
-            self.say(
-                "E0443",
-                f"{quoted(text)} is not a token",
-                word,
-                help=f"write an id like `7`, `eos`, or {more}",
-            )
-        return None
-
-    def positions(self, row: CaseRow, draft: _Draft) -> tuple[int, ...]:
-        """A list of positions; empty for `-` alone, or nothing."""
-        if [word.text for word in row.words] == [NONE]:
-            return ()
-        if len(row.words) > MOST_POSITIONS:
-            self.too_long(row)
-            return ()
-        found: set[int] = set()
-        for word in row.words:
-            if not _INT.fullmatch(word.text) or int(word.text) >= (draft.length or 0):
-                help = f"write positions from 0 to {(draft.length or 1) - 1}, as in `{row.name} 0`, or `{row.name} -` for none"
-                self.say("E0443", f"{quoted(word.text)} is not a position of this case", word, help=help)
-            elif int(word.text) in found:
-                self.say("E0443", f"position {word.text} stands here twice", word, help="leave it once")
-            else:
-                found.add(int(word.text))
-        return tuple(sorted(found))
+        return self.values.cells(row, draft.length)

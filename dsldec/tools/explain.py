@@ -1,6 +1,6 @@
-"""`dsldec explain`: the facts of a policy in words, or the meaning of a code.
+"""What `dsldec explain` prints: the facts of a policy, a word of the language, or a diagnostic's code.
 
-Not here: how facts are proved (`checks`).
+Not here: how a fact is proved (`checks`).
 """
 
 from __future__ import annotations
@@ -8,37 +8,64 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Sequence
 
+from ..checks.arguments import signature
 from ..codes import CODES, Code
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
+from ..language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from ..policy import Policy, check
+from ..resources import shipped_policies
 from .settings import chosen
 
 LONGEST_EXAMPLE = 400
 GEN_LENGTH = 256
 LARGE_VOCABULARY = 126_464  # of LLaDA
-WINDOWS = {"blocks": "blocks of", "sliding": "a sliding window of at most", "until": "windows of at most"}
+WINDOW_SHAPES = {
+    "blocks": "blocks of",
+    "sliding": "a sliding window of at most",
+    "until": "windows of at most",
+}
 
 
 def explain(subject: str, gen_length: int | None, settings: Sequence[str]) -> int:
-    """Print the explanation; returns the exit status. Raises `PolicyError` and `UsageError` as loading does."""
-    is_code = re.fullmatch(r"[EeWw]\d{4}", subject)
-    if is_code and (settings or gen_length is not None):
-        name = "--set" if settings else "--gen-length"
-        message = f"`{name}` has no meaning for the code `{subject}`: it belongs to a policy"
-        raise UsageError(
-            Diagnostic(
-                "E0423",
-                message,
-                help=f"leave it out, or name a policy: `dsldec explain threshold {name} ...`",
-            )
-        )
-    lines = (
-        _of_code(_code(subject.upper()))
-        if is_code
-        else _of_policy(chosen(subject, settings), gen_length or GEN_LENGTH)
-    )
+    """Print the explanation, and return the exit status. Raises `PolicyError` and `UsageError` as loading
+    does.
+    """
+    if re.fullmatch(r"[EeWw]\d{4}", subject):
+        _require_no_values("code", subject, gen_length, settings)
+        lines = _of_code(_code(subject.upper()))
+    elif subject not in shipped_policies() and (entries := [*_entries(subject)]):
+        _require_no_values("word", subject, gen_length, settings)
+        lines = iter(entries)
+    else:
+        lines = _of_policy(chosen(subject, settings), gen_length or GEN_LENGTH)
     print("\n".join(lines))
     return 0
+
+
+def _require_no_values(what: str, subject: str, gen_length: int | None, settings: Sequence[str]) -> None:
+    if not settings and gen_length is None:
+        return
+    name = "--set" if settings else "--gen-length"
+    message = f"`{name}` has no meaning for the {what} `{subject}`: it belongs to a policy"
+    help = f"leave it out, or name a policy: `dsldec explain threshold {name} ...`"
+    raise UsageError(Diagnostic("E0423", message, help=help))
+
+
+def _entries(name: str) -> Iterator[str]:
+    """The entries of the language's reference under a name; none where it is no word of the language."""
+    if name in STATEMENTS:
+        form, meaning = STATEMENTS[name]
+        yield f"statement `{form}`: {meaning}"
+    for place, words in (("window", WINDOWS), ("draw", DRAWS), ("logits", TRANSFORMS)):
+        if name in words:
+            yield f"after `{place}`: `{signature(words[name])}`: {words[name].meaning}"
+    if name in WORDS:
+        word = WORDS[name]
+        yield f"word `{signature(word)}`: {word.meaning}"
+        if word.gives is not None:
+            yield f"  kind: {word.gives.kind}"
+        if word.within is not None:
+            yield f"  only in the arguments of `{word.within}`"
 
 
 def _code(name: str) -> Code:
@@ -84,14 +111,15 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     yield ""
     for phase, reason in facts.reasons.items():
         yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
-    bound, block = facts.forwards_bound(gen_length, values), facts.block_length(gen_length, values)
-    window = "all at once" if facts.window == "all" else f"in {WINDOWS[facts.window]} {block}"
-    yield f"  forwards: at most {facts.forwards_formula}; for gen_length {gen_length} {window}: {bound}"
-    yield f"  input rows for each row of the batch in a forward: {facts.rows_per_forward(values)}"
+    plan = policy.plan(gen_length)
+    window = "all at once" if plan.window == "all" else f"in {WINDOW_SHAPES[plan.window]} {plan.block_length}"
+    bound = f"for gen_length {gen_length} {window}: {plan.max_forwards}"
+    yield f"  forwards: at most {facts.forwards_formula}; {bound}"
+    yield f"  rows fed for each row of the batch in a forward: {plan.rows_per_forward}"
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)
-        size = facts.kept_bytes(LARGE_VOCABULARY, values)
+        size = plan.kept_bytes(LARGE_VOCABULARY)
         yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
     yield f"  KV caches that it may use: {', '.join(facts.caches)}"

@@ -1,9 +1,9 @@
-"""What `dsldec export-hf` does: a policy written into a model's folder, so that transformers decodes with it.
+"""`dsldec export-hf`: writes a policy into a model's folder, so that transformers decodes with it.
 
-transformers takes `custom_generate/generate.py` for `generate` where code of the folder is trusted. Its
-masked language models have no `generate` to take its place, and models of a folder's own code may not load as
-transformers loads them: these get a class in `modeling_dsldec.py`, which `auto_map` in `config.json` names.
-Not here: what that `generate` does (`engines.transformers`).
+transformers uses `custom_generate/generate.py` as `generate` if code of the folder is trusted. Its masked
+language models have no `generate` to replace, and models with remote code may not load as transformers loads
+them: for these, `modeling_dsldec.py` has a class, and `auto_map` in `config.json` names it. Not here: what
+that `generate` does (`engines.transformers`).
 """
 
 from __future__ import annotations
@@ -12,13 +12,14 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
+from ..options import DEFAULT_LOAD, LOAD, LOAD_OF_GENERATE, LoadOptions
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
@@ -30,37 +31,31 @@ if TYPE_CHECKING:
 
 GENERATE, REQUIREMENTS = "custom_generate/generate.py", "custom_generate/requirements.txt"
 CONFIG = "config.json"
-# The first is what a masked language model is loaded by. `transformers serve` (from 5.23, the first that has
-# it) asks the last one before it looks for a class of transformers' own, and no other: only by that name it
-# finds a class of the folder's.
+# The first loads a masked language model. `transformers serve` (from 5.23, the first that has it) tries the
+# last one before a class of transformers' own, and no other: only under that name it finds a class of the
+# folder.
 AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
 
 
 @dataclass(frozen=True, slots=True)
 class ExportOptions:
-    """What the command line asked for; None where it said nothing."""
+    """The arguments of the command line. `decode`: the options of `DecodeOptions` that are given."""
 
     folder: str
     policy: str
     settings: tuple[str, ...] = ()
-    gen_length: int | None = None
-    lookahead: int | None = None
-    mask_id: int | None = None
-    eos_id: int | None = None
-    shift_logits: bool | None = None
-    trust_remote_code: bool = False
+    load: LoadOptions = DEFAULT_LOAD
+    decode: Mapping[str, Any] = field(default_factory=dict)
     force: bool = False
-    block_length: int | None = None
-    cache: str | None = None
-    all_ids: bool = False
 
 
 def export_hf(options: ExportOptions) -> int:
     """Write the files, and return the exit status. Raises `UsageError` and `PolicyError`; then nothing is
     written.
     """
+    _require_order(options)
     policy = chosen(options.policy, options.settings)
-    policy.drafts(options.lookahead)
+    policy.drafts(options.decode.get("lookahead"))
     folder = Path(options.folder)
     if not os.path.isdir(folder):  # a name may be too long to ask about
         message = f"there is no folder {quoted_path(options.folder)}"
@@ -75,8 +70,9 @@ def export_hf(options: ExportOptions) -> int:
     from ..models.loading import OUR_MODELING, opened
     from ..models.traits import Overrides, require_mask, traits_of
 
-    found = opened(folder, options.trust_remote_code)
-    asked = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    load = options.load
+    found = opened(folder, load.trust_remote_code)
+    asked = Overrides(load.mask_id, load.eos_id, load.shift_logits, load.block_length)
     require_mask(traits_of(found, asked), found.name)
     name = found.remote_code or _class_without_generate(found)
     files = {}
@@ -91,17 +87,22 @@ def export_hf(options: ExportOptions) -> int:
     return 0
 
 
+def _require_order(options: ExportOptions) -> None:
+    """Raise `UsageError` (E0405) if the policy comes first, and the folder second."""
+    if os.path.isdir(options.policy) and not os.path.isdir(options.folder):
+        message = f"{quoted_path(options.policy)} is a folder, and no policy"
+        words = ["dsldec", "export-hf", options.policy, options.folder]
+        raise UsageError(Diagnostic("E0405", message, help=f"the folder comes first: `{shlex.join(words)}`"))
+
+
 def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
     """The text of `generate.py`."""
     bound = ["POLICY", *(f"{name}={value!r}" for name, value in _changed(policy).items())]
-    said = {
-        name: getattr(options, name)
-        for name in ("mask_id", "eos_id", "shift_logits", "block_length", "gen_length", "lookahead", "cache")
-    }
-    said["all_ids"] = options.all_ids or None
+    load = {name: getattr(options.load, name) for name in LOAD_OF_GENERATE}
+    said = {name: value for name, value in load.items() if value != LOAD[name].default}
     told = [
         f"load({', '.join(bound)})",
-        *(f"{name}={value!r}" for name, value in said.items() if value is not None),
+        *(f"{name}={value!r}" for name, value in (said | dict(options.decode)).items()),
     ]
     return f'''\
 """How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""
@@ -120,7 +121,7 @@ def generate(*inputs, model, **arguments):
 
 
 def _changed(policy: Policy) -> Mapping[str, Value]:
-    """The parameters that are not what the policy's text says."""
+    """The parameters whose value is not the default in the policy's text."""
     defaults = {name: parameter.default for name, parameter in policy.program.parameters.items()}
     changed = {name: value for name, value in policy.parameters.items() if value != defaults[name]}
     for name, value in changed.items():
@@ -141,7 +142,7 @@ def _literal(text: str) -> str:
 
 
 def _requirements() -> str:
-    """What transformers wants to see installed before it runs `generate.py`."""
+    """The requirements that transformers checks before it runs `generate.py`."""
     return f"dsldec>={version()}\n" if version()[0].isdigit() else "dsldec\n"
 
 
@@ -179,20 +180,18 @@ class Model(RemoteCodeModel):
 
 
 def _config(folder: Path, reference: str, found: Opened) -> str:
-    """`config.json` as it is, and where the class stands; the classes of a model's own code stay where they
-    are.
-    """
+    """`config.json` with the place of our class; the classes of the model's remote code stay."""
     try:
         config = read_json(folder / CONFIG, LARGEST_CONFIG)
     except (Unreadable, NotJSON):
-        config = found.raw  # read a moment ago; something has come between
+        config = found.raw  # readable a moment ago, and changed since
     theirs = found.raw.get("auto_map") or {}
     config["auto_map"] = dict.fromkeys(AUTO, reference) | theirs
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
 
 def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions) -> None:
-    """Raise `UsageError` (E0436) where somebody's file would be lost."""
+    """Raise `UsageError` (E0436) if an existing file would be lost."""
     lost = [name for name, text in files.items() if name != CONFIG and holds_other_text(folder, name, text)]
     if lost and not options.force:
         message = f"{quoted_path(folder / lost[0])} exists already"
@@ -207,7 +206,7 @@ def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions)
 
 
 def _auto(found: Opened) -> str:
-    """The class that loads ours: none that loads theirs, and one that the installed transformers has."""
+    """The class of the installed transformers that loads our class, and not the model's own."""
     import transformers
 
     theirs = found.raw.get("auto_map") or {}

@@ -1,8 +1,8 @@
 """How does a decoding look on a terminal? The canvas fills in, and each token has a colour for its
 confidence.
 
-`Board` collects the reports of the steps, `render` draws one moment of it (a pure function), `LiveDisplay`
-updates a terminal, `snapshot_svg` makes a picture. Not here: plain output (`run`).
+`Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps
+a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed without it (`displays`).
 """
 
 from __future__ import annotations

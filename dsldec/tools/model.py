@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..files import Unreadable
+from ..options import DEFAULT_LOAD, LoadOptions
 from ..terminal import data
 
 if TYPE_CHECKING:
@@ -34,14 +35,8 @@ class ModelOptions:
     """Options of the command line. None: not given."""
 
     path: str | None = None
-    trust_remote_code: bool = False
-    mask_id: int | None = None
-    eos_id: int | None = None
-    shift_logits: bool | None = None
-    block_length: int | None = None
-    device: str | None = None
+    load: LoadOptions = DEFAULT_LOAD
     as_json: bool = False
-    all_ids: bool = False
 
 
 def model(options: ModelOptions) -> int:
@@ -52,12 +47,14 @@ def model(options: ModelOptions) -> int:
     from ..models.tokenizer_fit import fit_of
     from ..models.traits import Overrides, traits_of
 
-    device = device_of(options.device)
-    source = opened(options.path, options.trust_remote_code)
-    overrides = Overrides(options.mask_id, options.eos_id, options.shift_logits, options.block_length)
+    device = device_of(options.load.device)
+    source = opened(options.path, options.load.trust_remote_code)
+    overrides = Overrides(
+        options.load.mask_id, options.load.eos_id, options.load.shift_logits, options.load.block_length
+    )
     traits = traits_of(source, overrides)
     compared = fit_of(source, traits, source.config.vocab_size)
-    warnings = [] if compared is None else list(compared.warnings(options.all_ids))
+    warnings = [] if compared is None else list(compared.warnings(options.load.all_ids))
     about = _about(source, traits, compared, str(device), options)
     about["warnings"] = [{"code": one.code, "message": one.message, "help": one.help} for one in warnings]
     if options.as_json:
@@ -147,15 +144,18 @@ def _command(source: Opened, traits: Traits, options: ModelOptions, saved_as: st
     words = ["dsldec", "run"]
     words += ["--model", shlex.quote(source.name)] if options.path is not None else []
     words += ["--trust-remote-code"] if source.needs_trust else []
-    if traits.mask_id is None or options.mask_id is not None:
-        words += ["--mask-id", "N" if options.mask_id is None else str(options.mask_id)]
-    words += ["--eos-id", str(options.eos_id)] if options.eos_id is not None else []
-    words += [traits.shift_logits.where] if options.shift_logits is not None else []
-    if options.block_length is not None or _lacks_blocks(source, traits):
-        words += ["--block-length", "N" if options.block_length is None else str(options.block_length)]
-    words += ["--all-ids"] if options.all_ids else []
+    if traits.mask_id is None or options.load.mask_id is not None:
+        words += ["--mask-id", "N" if options.load.mask_id is None else str(options.load.mask_id)]
+    words += ["--eos-id", str(options.load.eos_id)] if options.load.eos_id is not None else []
+    words += [traits.shift_logits.where] if options.load.shift_logits is not None else []
+    if options.load.block_length is not None or _lacks_blocks(source, traits):
+        words += [
+            "--block-length",
+            "N" if options.load.block_length is None else str(options.load.block_length),
+        ]
+    words += ["--all-ids"] if options.load.all_ids else []
     words += ["--dtype", "bfloat16"] if saved_as == "bfloat16" else []
-    words += ["--device", options.device] if options.device is not None else []
+    words += ["--device", options.load.device] if options.load.device is not None else []
     return " ".join([*words, '"..."'])
 
 

@@ -26,8 +26,9 @@ from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
 from ..runtime.windows import windows_of
-from . import cases
-from .cases import Case, CaseForward, Cell
+from . import case_values
+from .case_values import TOKENS, Cell
+from .cases import Case, CaseForward
 
 # Ids that no case can write, so that every id it writes is a word.
 LARGEST_ID = 10**9
@@ -143,7 +144,7 @@ class Table:
         for offset, (cell, need) in enumerate(zip(cells, needed, strict=False)):
             if cell is None and need:
                 word = row.words[self.start + offset]
-                help = f"position {self.start + offset} is masked: give it a value, as in `{row.name} {cases.EXAMPLES[row.name]}`"
+                help = f"position {self.start + offset} is masked: give it a value, as in `{row.name} {case_values.EXAMPLES[row.name]}`"
                 raise Missing(
                     Diagnostic(
                         "E0444", f"the policy reads `{name}` here, and no value is given", word, help=help
@@ -151,7 +152,7 @@ class Table:
                 )
         values = [_value(name, cell, twin is not None) for cell in cells]
         self.read[name] = tuple(values)
-        return values + [NO_TOKEN if name in cases.TOKENS else math.nan] * (len(self.inside) - len(cells))
+        return values + [NO_TOKEN if name in TOKENS else math.nan] * (len(self.inside) - len(cells))
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +172,7 @@ class Observed(Mapping[str, list[Any]]):
 
 
 def _value(name: str, cell: Cell, from_one: bool) -> Any:
-    if name in cases.TOKENS:
+    if name in TOKENS:
         return NO_TOKEN if cell is None else _id(cell)
     if not isinstance(cell, int | float):
         return math.nan
@@ -180,14 +181,14 @@ def _value(name: str, cell: Cell, from_one: bool) -> Any:
 
 def _row_missing(name: str, forward: CaseForward, length: int) -> Diagnostic:
     message = f"the policy reads `{name}`, and this forward has no row for it"
-    example = f"`{name} {' '.join([cases.EXAMPLES[name]] * length)}`" if length <= 8 else f"`{name}`"
+    example = f"`{name} {' '.join([case_values.EXAMPLES[name]] * length)}`" if length <= 8 else f"`{name}`"
     return Diagnostic(
         "E0444", message, forward.span, help=f"add a row {example}, with the right number for each position"
     )
 
 
 def _id(cell: Cell) -> int:
-    return MASK_ID if cell == cases.MASKED else END_ID if cell == cases.END else int(cell or 0)
+    return MASK_ID if cell == case_values.MASKED else END_ID if cell == case_values.END else int(cell or 0)
 
 
 def _nothing(carried: LoopCarried, length: int) -> Any:
@@ -258,15 +259,15 @@ class _Replaying:
             name: value.tolist()
             for name, value in parameter_tensors(policy.program, policy.parameters).items()
         }
-        self.window = policy.facts.block_length(case.length, policy.parameters)
-        self.slides = policy.facts.window == "sliding"
+        plan = policy.plan(case.length)
+        self.window, self.slides = plan.block_length, plan.window == "sliding"
         self.rows = Rows(
             [continued(0, [], case.length, None)], self.window, MASK_ID, END_ID, torch.device("cpu")
         )
         self.canvas = self.rows.start
         if case.start is not None:
             self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
-        self.windows = windows_of(policy.facts, policy.parameters)
+        self.windows = windows_of(plan)
         self.state = {name: _nothing(carried, self.window) for name, carried in self.program.carried.items()}
         self.state |= {"generation_length": case.length, "key": noise.key(0, 0)}
         self.start, self.end = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)

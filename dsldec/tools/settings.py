@@ -87,3 +87,15 @@ def _read_as(kind: str, text: str) -> int | float | None:
         return float(text)
     except ValueError:
         return None
+
+
+def title(policy: Policy) -> str:
+    """The policy's name and parameter values, in one line."""
+    tables = {
+        name: "..." for name, value in policy.parameters.items() if isinstance(value, tuple)
+    }  # a number for each id
+    said = policy.parameters | tables
+    values = ", ".join(
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in said.items()
+    )
+    return f"{policy.name}({values})"

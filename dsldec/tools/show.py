@@ -97,8 +97,9 @@ def _facts(name: str, settings: Sequence[str]) -> Iterator[str]:
             yield from (f"{field.name}[{key!r}]: {each}" for key, each in value.items())
         else:
             yield f"{field.name}: {', '.join(map(str, value)) or 'none' if isinstance(value, tuple) else value}"
-    yield f"block_length({GEN_LENGTH}): {policy.facts.block_length(GEN_LENGTH, policy.parameters)}"
-    yield f"forwards_bound({GEN_LENGTH}): {policy.facts.forwards_bound(GEN_LENGTH, policy.parameters)}"
+    plan = policy.plan(GEN_LENGTH)
+    yield f"block_length({GEN_LENGTH}): {plan.block_length}"
+    yield f"forwards_bound({GEN_LENGTH}): {plan.max_forwards}"
 
 
 def _ir(name: str, settings: Sequence[str]) -> Iterator[str]:

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING
 from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ..policy import Policy
 from . import quoted
-from .cases import END, MASKED, NONE, NOT_NEEDED, POSITIONS, Case, CaseForward, Cell
+from .case_values import END, MASKED, NONE, NOT_NEEDED, Cell
+from .cases import POSITIONS, Case, CaseForward
 from .settings import with_settings
 
 if TYPE_CHECKING:

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from torch import Tensor
 
 import dsldec
-from dsldec.backends import BACKENDS, module, module_geometry, reference
+from dsldec.backends import module, module_geometry, reference
 from dsldec.backends.step import Events, Step, StepOutput, StepState
 from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
@@ -288,7 +288,6 @@ def test_every_operation_has_a_meaning_in_both() -> None:
 
 def test_every_observation_is_a_word() -> None:
     assert set(OBSERVED) <= set(WORDS)
-    assert BACKENDS == ("reference", "eager", "inductor", "tensorrt")
 
 
 def test_ints_are_those_of_64_bits_everywhere() -> None:

@@ -115,7 +115,7 @@ def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
         assert row[mask.count(0) :][: len(ids)] == ids
     for wrong, says in (
         ({"num_beams": 3, "max_new_tokens": 4}, "`num_beams`"),
-        ({}, "how many tokens"),
+        ({}, "the number of tokens"),
         ({"max_new": 4}, "how many"),
     ):
         with pytest.raises(dsldec.UsageError, match=says):

@@ -147,7 +147,7 @@ def test_a_length_can_be_a_whole_one_or_bounded(decoder: Any) -> None:
         9, 8, 7, 5
     ]  # fmt: skip
     with pytest.raises(
-        dsldec.UsageError, match=r"more than the 66 the model takes(.|\n)*`max_new_tokens=63`"
+        dsldec.UsageError, match=r"more than the model's limit of 66(.|\n)*`max_new_tokens=63`"
     ):
         length(fn, max_new_tokens=64)
 
@@ -388,7 +388,7 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
         ({"stopping_criteria": [lambda ids, scores: True]}, "`stopping_criteria`"),
         ({"prefix_allowed_tokens_fn": lambda row, ids: [5]}, "`prefix_allowed_tokens_fn`"),
         ({"max_time": 3.0}, "`max_time`"),
-        ({"num_return_sequences": 2, "do_sample": True}, "`num_return_sequences` asks for several answers"),
+        ({"num_return_sequences": 2, "do_sample": True}, "`num_return_sequences` requests several answers"),
         ({"position_ids": torch.arange(5).repeat(3, 1)}, "`position_ids`"),
         ({"attention_mask": torch.tensor([[1, 1, 1, 1, 0]] * 3)}, 'tokenizer.padding_side = "left"'),
         ({"attention_mask": torch.tensor([[1, 0, 1, 1, 1]] * 3)}, "within it"),

@@ -14,6 +14,7 @@ import pytest
 import dsldec.tools.run
 from dsldec.cli import main
 from dsldec.diagnostics import Diagnostic, PolicyError
+from dsldec.options import DecodeOptions, LoadOptions
 from dsldec.tools.run import RunOptions
 
 
@@ -35,8 +36,8 @@ def test_options_may_stand_between_prompts(asked):
     assert main([*arguments.split(), "--trust-remote-code"]) == 0
     assert asked == [
         RunOptions(
-            prompts=("a", "b", "c"), batch=2, settings=("x=1", "y=2"), live=True, policy="p", resume=True, out="o", seed=3, model="m",
-            gen_length=4, backend="eager", trust_remote_code=True,
+            prompts=("a", "b", "c"), settings=("x=1", "y=2"), live=True, policy="p", resume=True, out="o", model="m",
+            load=LoadOptions(trust_remote_code=True), decode=DecodeOptions(batch=2, gen_length=4, seed=3, backend="eager"),
         )
     ]  # fmt: skip
 
@@ -70,7 +71,7 @@ def test_no_live_and_files(asked):
         (["run", "--seed", "-1", "x"], "E0422", "`--seed` is at least 0"),
         (["run", "--seed", str(2**64), "x"], "E0422", "at most 9223372036854775807"),
         (["run", "--backend", "egaer", "x"], "E0422", "did you mean `--backend eager`?"),
-        (["run", "--backend", "cuda", "x"], "E0422", "one of `auto`, `reference`, `eager`, `inductor`"),
+        (["run", "--backend", "cuda", "x"], "E0422", "one of `auto`, `reference`"),
         (["run", "--trace", "x"], "E0420", "`--live` shows every step on the terminal"),
         (
             ["run", "x", "--stop", "###"],

@@ -18,6 +18,7 @@ import transformers
 import dsldec
 from dsldec.cli import main
 from dsldec.models.huggingface import from_pretrained
+from dsldec.options import LoadOptions
 from dsldec.resources import embedded_model_folder, policy_file
 from dsldec.tools.export_hf import ExportOptions, _literal
 from dsldec.tools.inside import write_inside
@@ -42,7 +43,16 @@ def test_options_are_read(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsldec.tools.export_hf.export_hf", lambda options: asked.append(options) or 0)
     words = "export-hf --set a=1 DIR --set b=2 dico --gen-length 9 --lookahead 3 --mask-id 4 --eos-id 5 --shift-logits"
     assert main([*words.split(), "--trust-remote-code", "--force"]) == 0
-    assert asked == [ExportOptions("DIR", "dico", ("a=1", "b=2"), 9, 3, 4, 5, True, True, True)]
+    load = LoadOptions(mask_id=4, eos_id=5, shift_logits=True, trust_remote_code=True)
+    decode = {"gen_length": 9, "lookahead": 3}
+    assert asked == [ExportOptions("DIR", "dico", ("a=1", "b=2"), load, decode, force=True)]
+
+
+def test_the_policy_before_the_folder_is_reported(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["export-hf", "threshold", str(embedded)]) == 2
+    err = capsys.readouterr().err
+    assert err.startswith("error[E0405]: ")
+    assert f"the folder comes first: `dsldec export-hf '{embedded}' threshold`" in err
 
 
 def test_what_is_written(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -71,7 +81,7 @@ def test_what_is_written(embedded: Path, capsys: pytest.CaptureFixture[str]) -> 
     made = run_alone(text)
     assert made["POLICY"] == policy_file("static").read_text()
     assert made["decode"].policy.parameters == dsldec.load("static", tokens=2).parameters
-    assert (made["decode"].options.gen_length, made["decode"].options.lookahead) == (48, 4)
+    assert made["decode"].options.decode == {"gen_length": 48, "lookahead": 4}
     assert (embedded / "custom_generate" / "requirements.txt").read_text().startswith("dsldec")
     after = json.loads((embedded / "config.json").read_text())
     assert set(after.pop("auto_map").values()) == {"modeling_dsldec.EuroBertForMaskedLM"}
@@ -104,7 +114,7 @@ def test_a_causal_class_needs_no_code(tmp_path: Path, capsys: pytest.CaptureFixt
     assert (folder / "config.json").read_bytes() == before
     assert not (folder / "modeling_dsldec.py").exists()
     made = run_alone((folder / "custom_generate" / "generate.py").read_text())
-    assert (made["decode"].options.mask_id, made["decode"].options.shift_logits) == (2, False)
+    assert made["decode"].options.load == LoadOptions(mask_id=2, shift_logits=False)
     out = capsys.readouterr().out
     assert "AutoModelForCausalLM" in out
     assert "the server answers `/v1/completions` only" in out

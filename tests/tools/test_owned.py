@@ -22,7 +22,8 @@ import pytest
 from dsldec.diagnostics import Diagnostic, UsageError
 from dsldec.tools import owned
 from dsldec.tools.owned import OwnedFile
-from dsldec.tools.results import Result, ResultsFile
+from dsldec.tools.results import Result
+from dsldec.tools.results_file import ResultsFile
 
 from .test_results import PROMPTS, answered, lines, mistake, write
 

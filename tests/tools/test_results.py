@@ -11,7 +11,9 @@ import pytest
 
 from dsldec.diagnostics import Diagnostic, UsageError
 from dsldec.tools.prompts import RESULT_FIELDS, Prompt
-from dsldec.tools.results import InOrder, Result, ResultsFile, Tally
+from dsldec.tools.results import InOrder, Result
+from dsldec.tools.results_file import ResultsFile
+from dsldec.tools.tally import Tally
 
 PROMPTS = [Prompt(0, 0, "a"), Prompt(1, "b", "b"), Prompt(2, 2, "c")]
 ANSWER = Result(PROMPTS[0], "drei Äpfel", (5, 6, 7), forwards=2, rows=2, tokens=3, seconds=0.25)

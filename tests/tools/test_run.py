@@ -159,6 +159,21 @@ def test_resume_needs_a_file(model, capsys):
     assert "error[E0423]: `--resume` needs `--out`" in capsys.readouterr().err
 
 
+def test_a_prompt_with_an_id_outside_the_vocabulary_fails_alone(model, capsys, monkeypatch):
+    encode = model.encode
+    monkeypatch.setattr(model, "encode", lambda text: [VOCABULARY] if text == "b" else encode(text))
+    assert run("a", "b", "c") == 1
+    assert [
+        line.get("text", line.get("error")) for line in sorted(results(), key=lambda line: line["id"])
+    ] == [
+        "A",
+        f"E0409: the prompt holds the id {VOCABULARY}, and the vocabulary has {VOCABULARY} "
+        "(encode the text with the model's own tokenizer)",
+        "C",
+    ]
+    assert "prompt `1`: error[E0409]: " in capsys.readouterr().err
+
+
 def test_a_prompt_that_is_too_long_fails_alone(model, capsys):
     assert run("a", "b" * 40, "c") == 1
     assert {line["id"]: line.get("text", line.get("error", "")[:5]) for line in results()} == {
@@ -348,7 +363,7 @@ def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model
         {"text": "theirs"},
     )
     assert found[1]["meta"] == {"level": [1]}
-    assert "stand under `input` in it: `text`" in capsys.readouterr().err
+    assert "are under `input` in the result: `text`" in capsys.readouterr().err
     assert run("--prompts", "p.jsonl", "--resume") == 1
     assert len(results()) == 3
 
@@ -387,7 +402,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_can_go_on(stop, model, ca
     assert signal.getsignal(signal.SIGTERM) is handler
     assert [line["text"] for line in results()] == ["A", "B"]
     err = capsys.readouterr().err
-    assert "interrupted: 2 of 4 prompts are decoded and kept in `r.jsonl`" in err
+    assert "interrupted: 2 of 4 prompts are decoded and stored in `r.jsonl`" in err
     assert "the same command with `--resume` decodes the other 2" in err
     assert run(*arguments, "--resume") == 0
     assert [line["text"] for line in results()] == ["A", "B", "C", "D"]
@@ -413,9 +428,9 @@ def test_a_request_keeps_its_number_when_resumed(model, monkeypatch):
     import dsldec.runtime.decode
 
     asked = []
-    original = dsldec.runtime.decode.stream
+    original = dsldec.runtime.decode.stream_rows
     monkeypatch.setattr(
-        dsldec.runtime.decode, "stream", lambda *a, **k: asked.append(k["request_ids"]) or original(*a, **k)
+        dsldec.runtime.decode, "stream_rows", lambda *a: asked.append(a[3].request_ids) or original(*a)
     )
     assert run("a", "b", "--batch", "1") == 0
     assert run("a", "b", "c", "--resume") == 0

@@ -1,0 +1,97 @@
+"""Makes flags of options: of those in `options`, and of those that several verbs have.
+
+Not here: which verbs have which flags (the verbs' files), how a value is parsed (`values`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+from ..options import DECODE, LOAD, DecodeOptions, LoadOptions, Option, options_of
+from ..spelling import flag
+from .arguments import YES_OR_NO, Parser
+from .values import count, device, one_of, output_format, seed, token_id
+
+POLICY = "the name of a shipped policy, or a .policy file"
+Holder = TypeVar("Holder", DecodeOptions, LoadOptions)
+# How a model's files are read, and how the model is loaded; `raw` is about prompts.
+READING = ("trust_remote_code", "mask_id", "eos_id", "shift_logits", "all_ids", "block_length")
+PLACING = ("dtype", "device")
+
+
+def add_option(
+    parser: Parser, option: Option, *, help: str = "", default: str = "", unset: bool = False
+) -> None:
+    """The flag of an option. `help`, and `default` in words, replace those of the option; `unset`: the value
+    is None where the flag is not given.
+    """
+    said = default or option.default_text or ("" if option.kind == "flag" else option.said_default)
+    text = f"{help or option.help}{f' (default: {said})' if said else ''}"
+    how: dict[str, Any] = {"dest": option.name, "help": text, "default": None if unset else option.default}
+    if option.kind == "flag":
+        how |= {"action": YES_OR_NO if option.default is None else "store_true"}
+    else:
+        how |= {"type": _type(option), "metavar": option.metavar}
+    parser.add_argument(flag(option.name), **how)
+
+
+def _type(option: Option) -> Callable[[str], Any]:
+    name = flag(option.name)
+    match option.kind:
+        case "count":
+            return count(name, option.most)
+        case "id":
+            return token_id(name)
+        case "choice":
+            return one_of(name, tuple(option.choices))
+        case "device":
+            return device
+        case "seed":
+            return seed
+    raise AssertionError(f"`{option.name}` has no flag")
+
+
+def add_decoding(parser: Parser) -> None:
+    """How prompts are decoded: every option of `decode` that has a flag."""
+    for option in DECODE.values():
+        if option.flag:
+            of_model = "as the model is usually run" if option.name == "gen_length" else ""
+            add_option(parser, option, default=of_model)
+
+
+def add_reading(parser: Parser) -> None:
+    """How a model's files are read."""
+    for name in READING:
+        add_option(parser, LOAD[name])
+
+
+def add_placing(parser: Parser) -> None:
+    """How a model is loaded."""
+    for name in PLACING:
+        add_option(parser, LOAD[name])
+
+
+def add_set(parser: Parser, help: str = "set a parameter of the policy; may be repeated") -> None:
+    """The parameters of a policy."""
+    parser.add_argument("--set", dest="settings", action="append", metavar="NAME=VALUE", help=help)
+
+
+def add_model(parser: Parser) -> None:
+    """The model, for a verb that decodes with it."""
+    help = "a Hugging Face model folder (default: the small model inside dsldec)"
+    parser.add_argument("--model", metavar="PATH", help=help)
+
+
+def add_format(parser: Parser) -> None:
+    """Text for people, or JSON."""
+    help = "json: one object on standard output (default: human)"
+    parser.add_argument("--format", type=output_format, default="human", metavar="human|json", help=help)
+
+
+def taken(values: dict[str, Any], holder: type[Holder]) -> Holder:
+    """The options of a class among parsed values, which lose them."""
+    options = holder.of(values)
+    for name in options_of(holder):
+        values.pop(name, None)
+    return options

@@ -1,0 +1,88 @@
+"""Converts the values that a caller gives to parameters, and checks that each parameter takes its value.
+
+Not here: the default values in a policy's text (`checks.parameters`).
+"""
+
+from __future__ import annotations
+
+from array import array
+from collections.abc import Mapping
+from typing import Any
+
+from .checks.parameters import MOST_NUMBERS, unfit
+from .checks.values import Value
+from .diagnostics import Diagnostic, did_you_mean
+from .ir.nodes import Program
+from .spelling import LONGEST_SHOWN, setting
+from .synonyms import UnknownArgument, advice
+
+
+def misfit(
+    program: Program,
+    bound: Mapping[str, Value],
+    name: str,
+    value: object,
+    options: frozenset[str] = frozenset(),
+) -> Diagnostic | None:
+    """The diagnostic (E0402, E0403) about a value that the parameter `name` of a program does not take.
+
+    `bound`: the present values; `options`: the options of the function that takes the parameters too.
+    """
+    parameter = program.parameters.get(name)
+    if parameter is None:
+        close = did_you_mean(name, program.parameters)
+        known = ", ".join(f"`{known}`" for known in program.parameters)
+        help_ = (
+            f"did you mean `{close}`?" if close else f"its parameters are {known}" if known else "it has none"
+        )
+        help_ = advice(UnknownArgument(name, value, "{}", bound, options)) or help_
+        return Diagnostic("E0403", f"the policy `{program.name}` has no parameter `{name}`", help=help_)
+    if problem := unfit(parameter.kind, value):
+        example = setting(name, parameter.default)
+        message = f"`{name}` is of kind `{parameter.kind}`, and {_in_words(value)} is {problem}"
+        return Diagnostic("E0402", message, help=f"for example {example}")
+    if isinstance(value, tuple):
+        return None
+    assert isinstance(value, int | float)
+    low, high = parameter.smallest, parameter.largest
+    if low is not None and high is not None and not low <= value <= high:
+        return Diagnostic(
+            "E0402",
+            f"`{name}` lies in {low}..{high}, and `{value}` is outside",
+            help=f"for example {setting(name, parameter.default)}",
+        )
+    return None
+
+
+def plain(value: Any) -> Value:
+    """A number of numpy or torch as a number of Python, a sequence of numbers as a table; anything else
+    unchanged, for `misfit` to report.
+    """
+    if isinstance(value, list | tuple):
+        return tuple(_number(one) for one in value) if len(value) <= MOST_NUMBERS else value  # type: ignore[return-value]
+    shape = (len(value),) if isinstance(value, array) else getattr(value, "shape", None)
+    if isinstance(shape, tuple) and len(shape) == 1 and hasattr(value, "tolist") and shape[0] <= MOST_NUMBERS:
+        try:
+            return tuple(value.tolist())
+        except Exception:  # a tensor without numbers (`meta`), or another object with such a shape
+            return value  # type: ignore[no-any-return]
+    return _number(value)  # type: ignore[no-any-return]
+
+
+def _number(value: Any) -> Any:
+    if hasattr(value, "item") and getattr(value, "shape", None) == ():
+        try:
+            return value.item()
+        except Exception:  # as above
+            return value
+    return value
+
+
+def _in_words(value: object) -> str:
+    """A value of any type and length as a message shows it."""
+    if isinstance(value, str | bool | float | int) and not (
+        isinstance(value, int) and value.bit_length() > 200
+    ):
+        text = str(value)
+        return f"`{text[:LONGEST_SHOWN]}{'…' * (len(text) > LONGEST_SHOWN)}`"
+    return "this" if isinstance(value, int | tuple) else f"a value of the type `{type(value).__name__}`"

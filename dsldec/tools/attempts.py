@@ -1,0 +1,183 @@
+"""Decodes the prompts of a run: for each prompt its result, an answer or the reason why there is none.
+
+A failure of one prompt does not end the run. Not here: what happens to a result (`run`), the loop of a batch
+(`runtime`).
+"""
+
+from __future__ import annotations
+
+import os
+import traceback
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ..options import DecodeOptions
+from ..policy import Policy
+from ..terminal import printable
+from . import quoted
+from .displays import Watch
+from .process import say
+from .prompts import Prompt
+from .results import Result
+
+if TYPE_CHECKING:
+    from ..models.huggingface import HuggingFaceDenoiser
+    from ..runtime.rows import Row
+    from ..runtime.trace import StepEvent
+
+
+class _ViewFailedError(Exception):
+    """The live view failed; `__cause__` is why. It is raised inside the decoding, and is no failure of the
+    denoiser.
+    """
+
+
+@dataclass(frozen=True, slots=True)
+class Attempts:
+    """Decodes prompts with one denoiser, policy and set of options. `dtype`: of the model; `watch` is called
+    after each step.
+    """
+
+    denoiser: HuggingFaceDenoiser
+    policy: Policy
+    options: DecodeOptions
+    dtype: str = "float32"
+    watch: Watch | None = None
+
+    def results(self, work: Sequence[Prompt]) -> Iterator[tuple[int, Result]]:
+        """The result of each prompt with its place in `work`, as each is finished; after a failure of the
+        denoiser, the failed ones.
+        """
+        unfinished = dict(enumerate(work))
+        try:
+            for place, result in self._attempted(work):
+                del unfinished[place]
+                yield place, result
+        except (UsageError, PolicyError, AssertionError, KeyboardInterrupt, GeneratorExit):
+            raise
+        except _ViewFailedError as failure:
+            raise failure.__cause__ or failure from None
+        except BaseException as failure:
+            # The one broad catch: a model is other people's code and may raise anything in the middle of a
+            # long run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even after the call
+            # that failed. Finished results are stored already; each of the others gets a line with the reason.
+            error = self._failed(failure)
+            for place, prompt in unfinished.items():
+                yield place, Result(prompt, error=error)
+
+    def _attempted(self, work: Sequence[Prompt]) -> Iterator[tuple[int, Result]]:
+        from ..runtime.decode import stream_rows
+
+        gen_length = 0 if self.options.infill else self._gen_length()
+        fitting: list[tuple[int, list[int]]] = []
+        for place, prompt in enumerate(work):
+            ids, error = self._encoded(prompt, gen_length)
+            if error is not None:
+                yield place, Result(prompt, error=error)
+            else:
+                fitting.append((place, ids))
+        if not fitting:
+            return
+        if not self.options.infill:
+            self._warn_of_masks([(work[place], ids) for place, ids in fitting])
+        request_ids = [work[place].number for place, _ in fitting]
+        options = replace(self.options, gen_length=gen_length or None, request_ids=request_ids)
+
+        def on_step(event: StepEvent) -> None:
+            assert self.watch is not None
+            try:
+                self.watch(fitting[event.index][0], event)
+            except Exception as failure:
+                raise _ViewFailedError from failure
+
+        watch = None if self.watch is None else on_step
+        for row in stream_rows(self.denoiser, [ids for _, ids in fitting], self.policy, options, watch):
+            place = fitting[row.index][0]
+            yield place, self._result(work[place], row)
+
+    def _gen_length(self) -> int:
+        given, most = self.options.gen_length, self.denoiser.max_length
+        gen_length = int(self.denoiser.gen_length if given is None else given)
+        if most is not None and gen_length >= most:
+            message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {most} tokens in all"
+            help = f"`--gen-length {max(1, most // 2)}`, say"
+            raise UsageError(Diagnostic("E0430", message, help=help))
+        return gen_length
+
+    def _encoded(self, prompt: Prompt, gen_length: int) -> tuple[list[int], Diagnostic | None]:
+        """The ids of a prompt, or why the model does not take it."""
+        from ..models.denoiser import too_long, unknown_id
+
+        try:
+            encode = self.denoiser.encode_gaps if self.options.infill else self.denoiser.encode
+            ids = list(encode(prompt.text))
+        except UsageError as mistake:
+            if not self.options.infill:
+                raise
+            return [], mistake.diagnostic  # a text without a gap; the others have theirs
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:  # other people's code, as the model: only this prompt fails
+            return [], self._failed(failure, "the tokenizer failed on this prompt")
+        return ids, unknown_id(self.denoiser, ids) or too_long(self.denoiser, len(ids), gen_length)
+
+    def _warn_of_masks(self, encoded: Sequence[tuple[Prompt, list[int]]]) -> None:
+        mask_id = self.denoiser.mask_id
+        masked = [prompt for prompt, ids in encoded if mask_id in ids or "[MASK" in prompt.text]
+        if masked:
+            more = f" and {len(masked) - 1} more" * (len(masked) > 1)
+            which = f"prompt {quoted(str(masked[0].id))}{more}"
+            say(f"masks in a prompt are not filled ({which}): use `--infill` to fill them")
+
+    def _result(self, prompt: Prompt, row: Row) -> Result:
+        if row.error is not None:
+            return Result(prompt, error=row.error)
+        ids = row.ids[row.prompt_length :].tolist()
+        try:
+            if self.options.infill:
+                text = self.denoiser.filled(prompt.text, row.ids.tolist())
+            else:
+                text = self.denoiser.decode_text(ids)
+        except KeyboardInterrupt:
+            raise
+        except BaseException as failure:
+            why = self._failed(failure, "the tokenizer failed to make a text of the generated ids")
+            return Result(prompt, ids=tuple(ids), error=why)
+        return Result(
+            prompt,
+            text,
+            tuple(ids),
+            int(row.forwards),
+            int(row.rows),
+            int(row.tokens),
+            float(row.seconds),
+            row.proposed,
+            row.accepted,
+        )
+
+    def _failed(self, failure: BaseException, what: str = "") -> Diagnostic:
+        """Why there is no answer; `what`: the failed part, if it is not the one that raised `failure`."""
+        from ..models.denoiser import memory_ran_out
+        from ..runtime.forward import DenoiserFailed
+
+        if os.environ.get("DSLDEC_DEBUG"):
+            traceback.print_exception(failure)
+        whose = "the denoiser" if isinstance(failure, DenoiserFailed) else "decoding"
+        what = what or f"{whose} failed before this prompt was finished"
+        if isinstance(failure, DenoiserFailed) and failure.__cause__ is not None:
+            failure = failure.__cause__
+        first_line = next(iter(str(failure).strip().splitlines()), "")
+        why = f"{type(failure).__name__}{': ' * bool(first_line)}{printable(first_line)[:300]}"
+        help = "`DSLDEC_DEBUG=1` shows where"
+        if memory_ran_out(failure):
+            help = f"{self._less_memory()}; {help}"
+        return Diagnostic("E0410", f"{what}: {why}", help=help)
+
+    def _less_memory(self) -> str:
+        batch = self.options.batch
+        if batch > 1:
+            return f"fewer prompts side by side need less memory: `--batch {batch // 2}`"
+        halved = " and `--dtype bfloat16` halves the model" if self.dtype == "float32" else ""
+        return f"a smaller `--gen-length` makes the canvas shorter{halved}"

@@ -1,0 +1,97 @@
+"""The totals of a run, and the sentences about them.
+
+Not here: the results (`results`), where the sentences are printed (`run`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+
+from . import quoted, quoted_path
+from .results import Result
+from .results_file import STANDARD_OUTPUT
+
+ERRORS_SHOWN = 5
+DEPTHS_SHOWN = 8
+
+
+class Tally:
+    """What a run adds up to, and the sentences about it."""
+
+    def __init__(self, prompts: int, earlier: int = 0) -> None:
+        self._prompts, self._earlier = prompts, earlier
+        self._decoded = self._forwards = self._rows = self._tokens = 0
+        self._drafts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
+        self._failures: list[Result] = []
+        self._started = self._stopped = 0.0
+
+    @property
+    def failed(self) -> bool:
+        return bool(self._failures)
+
+    @property
+    def decoded(self) -> int:
+        return self._decoded
+
+    def start(self) -> None:
+        self._started = time.monotonic()
+
+    def stop(self) -> None:
+        self._stopped = time.monotonic()
+
+    def add(self, result: Result) -> None:
+        if result.error is not None:
+            self._failures.append(result)
+            return
+        self._decoded += 1
+        self._forwards += result.forwards
+        self._rows += result.rows
+        self._drafts += [(result.proposed, result.accepted)] if result.proposed else []
+        self._tokens += result.tokens
+
+    def errors(self) -> Iterator[str]:
+        """Each different failure once, with the prompts it befell: a model that runs out of memory fails them
+        all alike.
+        """
+        alike: dict[str, list[str]] = {}
+        for failure in self._failures:
+            alike.setdefault(str(failure.error), []).append(quoted(str(failure.prompt.id)))
+        for error, (first, *others) in list(alike.items())[:ERRORS_SHOWN]:
+            yield f"prompt {first}{f' and {len(others)} more' * bool(others)}: {error}"
+        if (hidden := len(alike) - ERRORS_SHOWN) > 0:
+            yield f"and {_count(hidden, 'other failure')}"
+
+    def summary(self) -> str:
+        decoded = (
+            f"{self._decoded} of {self._prompts} prompts" if self.failed else _count(self._prompts, "prompt")
+        )
+        if not self._decoded:
+            return f"{decoded} decoded"
+        seconds = max(1e-9, self._stopped - self._started)
+        return (
+            f"{decoded}, {self._forwards / self._decoded:.1f} forwards per prompt, "
+            f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {self._tokens / seconds:.0f} tokens/s{self._of_drafts()}"
+        )
+
+    def _of_drafts(self) -> str:
+        """How many rows drafts cost, and what share of them was accepted one step ahead, two steps, ..."""
+        if not self._drafts:
+            return ""
+        proposed, accepted = (
+            [sum(column) for column in zip(*rows, strict=True)] for rows in zip(*self._drafts, strict=True)
+        )
+        shares = [f"{100 * some / all_:.0f} %" for some, all_ in zip(accepted, proposed, strict=True) if all_]
+        by_depth = f", drafts accepted by depth: {' '.join(shares[:DEPTHS_SHOWN])}" if shares else ""
+        return f", {self._rows / self._decoded:.1f} rows per prompt{by_depth}"
+
+    def interrupted(self, out: str | None) -> str:
+        done, total = self._decoded + self._earlier, self._prompts + self._earlier
+        said = f"interrupted: {done} of {total} prompts are decoded"
+        if out is None or out == STANDARD_OUTPUT:
+            return f"{said}\n  = help: with `--out results.jsonl` a run can be continued by `--resume`"
+        return f"{said} and stored in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
+
+
+def _count(number: int, noun: str) -> str:
+    return f"{number} {noun}{'s' * (number != 1)}"
