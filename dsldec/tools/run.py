@@ -150,7 +150,7 @@ def _tell_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     if file.torn:
         lines = f"{file.torn} line{'s' * (file.torn != 1)}"
         _say(
-            f"{lines} of {quoted_path(file.name)} removed: a crash cut them off; their prompts are decoded again"
+            f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again"
         )
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)

@@ -259,7 +259,7 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
 
     cases = [
         (lambda: dsldec.decode(bare, [[1]], "static"), "E0408", "lacks `mask_id` and `vocab_size`"),
-        (lambda: dsldec.decode(3, [[1]], "static"), "E0408", "cannot be called"),
+        (lambda: dsldec.decode(3, [[1]], "static"), "E0408", "must be callable"),
         (
             lambda: dsldec.decode(Wrong(), [[1]], "static", gen_length=4),
             "E0408",

@@ -348,7 +348,7 @@ def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model
         {"text": "theirs"},
     )
     assert found[1]["meta"] == {"level": [1]}
-    assert "stand under `input` in it: `text`" in capsys.readouterr().err
+    assert "are under `input` in the results: `text`" in capsys.readouterr().err
     assert run("--prompts", "p.jsonl", "--resume") == 1
     assert len(results()) == 3
 
@@ -360,7 +360,7 @@ def test_what_a_crash_left_goes_whether_or_not_something_is_left_to_do(prompts, 
         file.write(b'{"id": 1, "te\0\0')
     assert run(*prompts, "--resume") == 0
     assert len(results()) == len(prompts)
-    assert "1 line of `r.jsonl` cut off" in capsys.readouterr().err
+    assert "1 line of `r.jsonl` removed, cut off by a crash" in capsys.readouterr().err
 
 
 def test_a_run_that_is_refused_gives_its_file_back(model, capsys):
@@ -387,7 +387,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_can_go_on(stop, model, ca
     assert signal.getsignal(signal.SIGTERM) is handler
     assert [line["text"] for line in results()] == ["A", "B"]
     err = capsys.readouterr().err
-    assert "interrupted: 2 of 4 prompts are decoded and kept in `r.jsonl`" in err
+    assert "interrupted: 2 of 4 prompts are decoded and stored in `r.jsonl`" in err
     assert "the same command with `--resume` decodes the other 2" in err
     assert run(*arguments, "--resume") == 0
     assert [line["text"] for line in results()] == ["A", "B", "C", "D"]
