@@ -118,7 +118,7 @@ def _warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
         say(str(file.unlocked))
     if file.torn:
         lines = f"{file.torn} line{'s' * (file.torn != 1)}"
-        say(f"{lines} of {quoted_path(file.name)} cut off by a crash: these prompts are decoded again")
+        say(f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again")
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
         say(

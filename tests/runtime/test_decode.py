@@ -280,7 +280,7 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
         (
             lambda: dsldec.decode(Plain(), [[1]], "static", gen_length=0),
             "E0409",
-            "`gen_length` is a whole number",
+            "`gen_length` must be a whole number",
         ),
         (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=[1, 2]), "E0409", "2 request ids"),
         (lambda: dsldec.decode(Plain(), [[1]], "static", request_ids=1), "E0409", "the request ids are `1`"),

@@ -375,7 +375,7 @@ def test_what_a_crash_left_goes_whether_or_not_something_is_left_to_do(prompts, 
         file.write(b'{"id": 1, "te\0\0')
     assert run(*prompts, "--resume") == 0
     assert len(results()) == len(prompts)
-    assert "1 line of `r.jsonl` cut off" in capsys.readouterr().err
+    assert "1 line of `r.jsonl` removed, cut off by a crash" in capsys.readouterr().err
 
 
 def test_a_run_that_is_refused_gives_its_file_back(model, capsys):
