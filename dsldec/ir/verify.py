@@ -1,18 +1,18 @@
 """Checks a program: every operation against its signature, the state and the events against the protocol.
 
-`lower` runs this where the environment has `DSLDEC_VERIFY=1`, as in all tests. Not here: mistakes of a policy's
-author (`checks`); what this finds is a fault of `lower`.
+`lower` runs this where the environment has `DSLDEC_VERIFY=1`, as in all tests. It finds faults of `lower`. Not
+here: mistakes of a policy's author (`checks`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from ..checks.values import Scalar
-from ..language.words import CONDITIONS, NUMBERS, Extent, Kind
+from ..language.words import CONDITIONS, Extent, Kind
 from .nodes import OPERATIONS, Operation, Program
 from .protocol import EVENTS, NOT_FINITE, Writer, field_of
-from .signatures import CHOSEN, KINDS, NAMED, SITED, SIZED, STRUCTURES, Form, Operand, forms
+from .signatures import CHOSEN, KINDS, SITED, SIZED, STRUCTURES, Form, Operand, forms
 
 
 class InvalidProgram(AssertionError):
