@@ -26,17 +26,8 @@ from .noise import uniform_float
 from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
+from .reference_vocabulary import PlainLogitsView
 from .step import DTYPES, Events, StepOutput, StepState, reported
-from .vocabulary import (
-    banned,
-    biased,
-    biased_everywhere,
-    divergence,
-    log_probabilities,
-    observe,
-    probability,
-    sampled,
-)
 
 
 class LogitsView(Protocol):
@@ -64,57 +55,6 @@ class LogitsView(Protocol):
 
     def divergence(self, before: Any, keep: int) -> list[float]:
         """KL divergence from the log probabilities of the step before, of which `keep` ids were stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorLogitsView:
-    """The observations of `logits [1, T, V]`."""
-
-    logits: Tensor
-    mask_id: int
-
-    def banned(self, ids: list[int]) -> TensorLogitsView:
-        return TensorLogitsView(banned(self.logits, [torch.tensor(id_) for id_ in ids]), self.mask_id)
-
-    def biased(self, id_: int, amount: float) -> TensorLogitsView:
-        return TensorLogitsView(
-            biased(self.logits, torch.tensor(id_), torch.tensor(float(amount))), self.mask_id
-        )
-
-    def biased_everywhere(self, table: Any) -> TensorLogitsView:
-        return TensorLogitsView(
-            biased_everywhere(self.logits, torch.tensor(table, dtype=torch.float32)), self.mask_id
-        )
-
-    def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
-        if method == "argmax":
-            observations = observe(self.logits, self.mask_id, wanted)
-        else:
-            observations = observe(self.logits, self.mask_id, wanted, self._sampled(method, *given))
-        return {name: value[0].tolist() for name, value in observations.items()}
-
-    def _sampled(self, method: str, temperature: float, *given: Any) -> Tensor:
-        *limits, key, step, pos = given
-        top_p, top_k = limits or (1.0, 0)
-        numbers = (torch.tensor(float(temperature)), torch.tensor(float(top_p)), torch.tensor(int(top_k)))
-        return sampled(
-            self.logits,
-            self.mask_id,
-            method,
-            *numbers,
-            torch.tensor([key]),
-            torch.tensor([step]),
-            torch.tensor([pos]),
-        )
-
-    def probability(self, ids: list[int]) -> list[float]:
-        return probability(self.logits, torch.tensor([ids]))[0].tolist()
-
-    def log_probabilities(self, keep: int) -> Tensor:
-        return log_probabilities(self.logits, keep)[0]
-
-    def divergence(self, before: Tensor, keep: int) -> list[float]:
-        return divergence(self.logits, before.unsqueeze(0), keep)[0].tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -305,13 +245,10 @@ class ReferenceStep:
     ) -> ReferenceRow:
         carried = self.program.carried
         return ReferenceRow(
-            view=TensorLogitsView(logits[b : b + 1].cpu(), self.mask_id),
+            view=PlainLogitsView(logits[b].float().tolist(), self.mask_id),
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
-            state={
-                name: state[name][b].cpu() if carried[name].distribution else state[name][b].tolist()
-                for name in carried
-            },
+            state={name: state[name][b].tolist() for name in carried},
             parameters={name: value.tolist() for name, value in params.items()} | self.static,
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
@@ -320,8 +257,6 @@ class ReferenceStep:
 
 
 def _as_tensor(rows: list[Any], carried: LoopCarried, length: int) -> Tensor:
-    if carried.distribution:
-        return torch.stack(rows)
-    if carried.extent is Extent.POSITION:
+    if carried.extent is Extent.POSITION and not carried.distribution:
         rows = [row if isinstance(row, list) else [row] * length for row in rows]
     return torch.tensor(rows, dtype=DTYPES.get(carried.kind, torch.float32))
