@@ -56,7 +56,7 @@ class PlainLogitsView:
                 drawn(scores, self.mask_id, place, *settings)
                 for scores, place in zip(self.logits, places, strict=True)
             ]
-        rows = [observed(scores, token) for scores, token in zip(self.logits, tokens, strict=True)]
+        rows = [observed(*each, wanted) for each in zip(self.logits, tokens, strict=True)]
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def probability(self, ids: list[int]) -> list[float]:
@@ -77,20 +77,16 @@ class PlainLogitsView:
 
 def is_finite(scores: Scores) -> bool:
     """Whether the logits of a position are neither NaN nor +inf nor all -inf."""
-    return all(score < math.inf for score in scores) and any(score > -math.inf for score in scores)
+    return not any(map(math.isnan, scores)) and math.isfinite(max(scores))
 
 
 def likeliest(scores: Scores, mask_id: int) -> int:
     """The id with the highest score other than MASK, ties to the lower id; the last one beside a NaN."""
-    best = -1
-    for id_, score in enumerate(scores):
-        if id_ == mask_id:
-            continue
-        if score != score:
-            return len(scores) - 1
-        if best < 0 or score > scores[best]:
-            best = id_
-    return best if best >= 0 else len(scores) - 1
+    ids = [id_ for id_ in range(len(scores)) if id_ != mask_id]
+    others = [scores[id_] for id_ in ids]
+    if any(map(math.isnan, others)):
+        return len(scores) - 1
+    return ids[others.index(max(others))]
 
 
 def probabilities(scores: Scores) -> list[float]:
@@ -107,23 +103,26 @@ def probability(scores: Scores, id_: int) -> float:
     return probabilities(scores)[id_]
 
 
-def observed(scores: Scores, token: int) -> dict[str, AnyNumber]:
-    """All observations of one position, given the token that is proposed there."""
-    if not is_finite(scores):
-        reals = dict.fromkeys(("conf", "doubt", "margin", "logit_margin", "entropy"), math.nan)
-        return {"token": token, "finite": False, **reals}
-    p, logs = probabilities(scores), log_softmax(scores)
-    best, second = sorted(scores, reverse=True)[:2] if len(scores) > 1 else (scores[0], -math.inf)
-    apart = best - second
-    reals = {
-        "conf": p[token],
-        "doubt": math.fsum(share for id_, share in enumerate(p) if id_ != token),
-        # 1 - exp(-apart), without cancellation where both are nearly as likely.
-        "margin": -math.expm1(-apart) * max(p),
-        "logit_margin": apart,
-        "entropy": -math.fsum(share * log for share, log in zip(p, logs, strict=True) if share > 0),
-    }
-    return {"token": token, "finite": True, **{name: float32(value) for name, value in reals.items()}}
+def observed(scores: Scores, token: int, wanted: Collection[str]) -> dict[str, AnyNumber]:
+    """The observations of one position, given the token that is proposed there."""
+    finite = is_finite(scores)
+    p = probabilities(scores)
+    reals = {"conf": p[token], "doubt": math.fsum(p[:token] + p[token + 1 :])}
+    if "margin" in wanted or "logit_margin" in wanted:
+        best, second = _best_two(scores) if finite else (math.nan, math.nan)
+        # 1 - exp(second - best), without cancellation where both are nearly as likely.
+        reals["margin"] = -math.expm1(second - best) * max(p)
+        reals["logit_margin"] = best - second
+    if "entropy" in wanted:
+        pairs = zip(p, log_softmax(scores), strict=True)
+        reals["entropy"] = -math.fsum(share * log for share, log in pairs if share != 0)
+    return {"token": token, "finite": finite, **{name: float32(value) for name, value in reals.items()}}
+
+
+def _best_two(scores: Scores) -> tuple[float, float]:
+    """The two highest scores, -inf as the second of one id; of ties for the first both are that."""
+    first = scores.index(max(scores))
+    return scores[first], max(scores[:first] + scores[first + 1 :], default=-math.inf)
 
 
 def log_softmax(scores: Scores) -> list[float]:

@@ -530,7 +530,7 @@ def assert_near(plain: Mapping[str, Tensor], other: Mapping[str, Tensor], about:
 def by_id(distributions: Tensor) -> Tensor:
     """Distributions with the ids that they hold in order: ids that are equally likely may come in any."""
     logs, ids = distributions.chunk(2, -1)
-    order = ids[..., :-1].sort(-1, stable=True).indices
+    order = ids[..., :-1].sort(dim=-1, stable=True).indices
     parts = [torch.cat([x[..., :-1].gather(-1, order), x[..., -1:]], -1) for x in (logs, ids)]
     return torch.cat(parts, -1)
 
