@@ -18,9 +18,7 @@ def main() -> None:
         print(diagnostic, end="\n\n")
 
     policy = dsldec.load(MENDED, gamma=0.2)
-    print(
-        f"{policy.name} takes at most {policy.facts.forwards_bound(48, policy.parameters)} forwards for 48 tokens"
-    )
+    print(f"{policy.name} takes at most {policy.plan(48).max_forwards} forwards for 48 tokens")
     prompt = "Mia has 20 coins. Mia gives 5 to Leo. How many coins does Mia have now?"
     decoded = dsldec.decode(dsldec.from_pretrained(), [prompt], policy, gen_length=48, trace=True)
     for number, step in enumerate(decoded.trace[0], 1):

@@ -107,7 +107,7 @@ def failing_template(folder: Path) -> Path:
         (whole, "--block-length 0", 2, "E0422", ["`--block-length`"]),
         (whole, "--gen-length 66", 2, "E0430", ["leaves no room for a prompt: the model takes 66 tokens in all", "`--gen-length 33`"]),
         (whole, "--gen-length 64", 1, "E0407", ["3 tokens and 64 to generate are more than the model's limit of 66", "`--gen-length 63`"]),
-        (larger_tokenizer, "", 2, "E0409", ["prompt 0 holds the id 47, and the vocabulary has 40"]),
+        (larger_tokenizer, "", 1, "E0409", ["the prompt holds the id 47, and the vocabulary has 40"]),
         (varied(auto_map=["modeling.Model"]), "", 2, "E0405", ["`auto_map`, a table of classes"]),
         (varied(architectures=[None]), "", 2, "E0405", ["`architectures`, a list of classes"]),
         (varied(architectures="LlamaForCausalLM"), "", 2, "E0405", ["`architectures`, a list of classes"]),
