@@ -10,9 +10,9 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from .. import backends
 from ..backends import noise
@@ -31,6 +31,7 @@ from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of
 from .forward import PACKINGS
 from .prompts import Prompts, ids_of, listed
 from .requests import (
+    NO_REQUEST,
     Request,
     continued,
     infilled,
@@ -41,9 +42,8 @@ from .requests import (
 )
 from .rows import Row, Rows
 from .shape_buckets import positions_compiled, rows_compiled
-from .step_runner import BatchState, StepRunner
+from .session import Session
 from .trace import StepEvent, StepObserver
-from .windows import windows_of
 
 __all__ = ["DEFAULT_BATCH", "Decoded", "DecodingStopped", "DecodingWarning", "decode", "stream"]
 
@@ -163,35 +163,36 @@ def stream(
     _require_packing(verify_rows)
     drafts = policy.drafts(lookahead)
     cache, backend = resolve_cache(cache, denoiser, policy.facts, verify_rows), backends.known(backend)
-    requests = _requests(denoiser, prompts, gen_length, infill, policy.facts)
+    requests = [
+        replace(request, key=noise.key(int(seed), int(id_)))
+        for request, id_ in zip(
+            _requests(denoiser, prompts, gen_length, infill, policy.facts), request_ids, strict=True
+        )
+    ]
     if not requests:
         return iter(())
     longest = max(request.windows for request in requests)
     window = policy.facts.block_length(longest, policy.parameters)
     _tell_of_blocks(denoiser, policy, window)
     step = _step(denoiser, policy, backend, len(prompts), window, longest)
-    keys = torch.tensor([noise.key(int(seed), int(request)) for request in request_ids])
     width, positions = min(batch, len(prompts)), window
     if step.backend in backends.COMPILED:
         width, positions = rows_compiled(width, batch), positions_compiled(window, longest)
-    windows, guidance = windows_of(policy.facts, policy.parameters), policy.facts.guidance(policy.parameters)
+    guidance = policy.facts.guidance(policy.parameters)
     most = _most(policy)
     device = torch.device(getattr(denoiser, "device", "cpu"))
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests):
             here, waiting = group[:width], group[width:]
-            filled = here + here[:1] * (
-                width - len(here)
-            )  # rows that are never decoded: the step compiles for one shape
-            rows = Rows(
-                filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group
-            )
-            advance = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
-            first = functools.partial(_first, advance, keys, denoiser.vocab_size)
+            # Empty rows too: the step compiles for one shape.
+            filled = here + [NO_REQUEST] * (width - len(here))
+            eos_id = getattr(denoiser, "eos_id", None)
+            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group)
+            session = Session(policy, step, rows, vocab_size=denoiser.vocab_size, stop_at_eos=stop_at_eos)
             forward = forwarding(denoiser, rows, guidance, verify_rows, drafts, cache)
-            told = StepObserver(advance, trace, on_step)
-            yield from DecodeLoop(advance, forward, first, len(here), waiting, drafts, most, told).run()
+            observer = StepObserver(session.runner, trace, on_step)
+            yield from DecodeLoop(session, forward, waiting, drafts, most, observer).run()
 
     return decoded()
 
@@ -213,11 +214,6 @@ def _most(policy: Policy) -> Callable[[Request], int]:
         lambda length, given_inside: policy.facts.forwards_bound(length, policy.parameters, given_inside)
     )
     return lambda request: known(request.windows, request.lead > 0 or request.gaps)
-
-
-def _first(advance: StepRunner, keys: Tensor, vocab_size: int) -> BatchState:
-    rows = advance.rows
-    return advance.first(keys[[request.index for request in rows.requests]].to(rows.device), vocab_size)
 
 
 def _requests(

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from ..backends.vocabulary import OBSERVATIONS, observe
+from ..ir.protocol import STEP
 from .rows import TraceStep
 from .step_runner import BatchState, StepResult, StepRunner
 
@@ -35,8 +36,8 @@ class StepEvent:
 class StepObserver:
     """Who asked, of one batch. `trace`: keep each row's steps; `on_step`: call this after each."""
 
-    def __init__(self, advance: StepRunner, trace: bool, on_step: Callable[[StepEvent], None] | None) -> None:
-        self.program, self.rows, self.on_step = advance.step.program, advance.rows, on_step
+    def __init__(self, runner: StepRunner, trace: bool, on_step: Callable[[StepEvent], None] | None) -> None:
+        self.program, self.rows, self.on_step = runner.step.program, runner.rows, on_step
         self.trace: dict[int, list[TraceStep]] | None = {} if trace else None  # by the request's index
 
     @property
@@ -63,7 +64,7 @@ class StepObserver:
             name: value.tolist()
             for name, value in observe(stepped.logits, mask_id, OBSERVATIONS, token).items()
         }
-        steps = following.state["step"].tolist()
+        steps = following.state[STEP].tolist()
         ran = following.events.phase
         phases = [0] * len(steps) if ran is None else ran.tolist()
         starts = stepped.window_start.tolist()

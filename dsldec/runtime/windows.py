@@ -35,14 +35,12 @@ class Windows:
         """
         if not rows.given_inside:
             return start
-        offsets = torch.arange(rows.region, device=start.device)
-        masks = rows.masks(canvas) & (offsets >= start.unsqueeze(1))
-        first = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), rows.lengths)
-        return (
-            first
-            if self.shape == "until"
-            else torch.where(masks.any(1), first - (first - start) % rows.window, first)
-        )
+        position = torch.arange(canvas.shape[1], device=start.device) - rows.begin.unsqueeze(1)
+        masks = rows.masks(canvas) & (position >= start.unsqueeze(1))
+        first = rows.first(masks, rows.stop)
+        if self.shape == "until":
+            return first
+        return torch.where(masks.any(1), first - (first - start) % rows.window, first)
 
 
 def windows_of(facts: Facts, parameters: Mapping[str, Value]) -> Windows:
@@ -53,7 +51,7 @@ def windows_of(facts: Facts, parameters: Mapping[str, Value]) -> Windows:
 def _sliding(rows: Rows, canvas: Tensor, end: Tensor, most: int) -> tuple[Tensor, Tensor]:
     """From the first mask until `most` masks are in it or it is T long; its end never moves back."""
     masks = rows.masks(canvas)
-    start = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), 0)
-    enough = masks.cumsum(1) >= most
-    filled = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1) + 1, rows.lengths)
+    nowhere = torch.zeros_like(end)
+    start, enough = rows.first(masks, nowhere), masks.cumsum(1) >= most
+    filled = rows.first(enough, rows.lengths - 1) + 1
     return start, torch.maximum(filled, end).minimum(start + rows.window).minimum(rows.lengths)
