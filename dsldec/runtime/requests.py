@@ -70,7 +70,9 @@ class Request:
         return [at for at in range(self.begin, self.begin + self.length) if canvas[at] == mask_id]
 
 
-def continued(index: int, prompt: Sequence[int], gen_length: int, block_length: int | None) -> Request:
+def continued(
+    index: int, prompt: Sequence[int], gen_length: int, block_length: int | None = None
+) -> Request:
     """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""
     return Request(index, prompt, gen_length, len(prompt), gen_length, len(prompt) % (block_length or 1))
 
@@ -93,7 +95,7 @@ def next_block(request: Request, ids: Sequence[int], start: int, mask_id: int) -
     """The same request where the host shows another of its blocks."""
     end = min(len(ids), request.length - start)
     given = any(id_ != mask_id for id_ in ids[max(0, -start) : end])
-    return replace(request, text=list(ids), begin=-start, lead=max(0, -start), gaps=given)
+    return replace(request, text=list(ids), begin=-start, lead=-start, gaps=given)
 
 
 def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | None) -> Request:

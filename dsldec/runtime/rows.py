@@ -106,7 +106,7 @@ class Rows:
         self.longest = max(request.columns for request in ever)
         self.covered = max(request.windows for request in ever)  # by the windows of a row
         self.gaps = any(request.gaps for request in ever)
-        self.given_inside = self.gaps or any(request.lead for request in ever)  # in some window
+        self.given_inside = self.gaps or any(request.lead > 0 for request in ever)  # in some window
         self.requests = list(requests)
         width = self.longest + self.positions
         self.start = torch.full((len(requests), width), mask_id, dtype=torch.int64, device=device)
@@ -127,6 +127,7 @@ class Rows:
     def put_together(self, requests: Sequence[Request], layouts: Sequence[tuple[Tensor, ...]]) -> None:
         """These requests in these rows, and no others; each layout is what `one` gave."""
         self.requests = list(requests)
+        self.given_inside |= any(request.gaps or request.lead > 0 for request in requests)
         for name, parts in zip(self.PER_ROW, zip(*layouts, strict=True), strict=True):
             setattr(self, name, torch.cat(parts))
         self._derive()

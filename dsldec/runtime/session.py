@@ -69,14 +69,16 @@ class Session:
         backend: str = "eager",
         device: torch.device | str = "cpu",
         stop_at_eos: bool = True,
+        window: int | None = None,
     ) -> Session:
         """Empty slots of one policy.
 
-        `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits; `backend`:
-        as `dsldec.decode` takes it, but for `auto`. Raises `UsageError` (E0404) for a backend that cannot run.
+        `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits; `window`: the
+        positions to generate of the longest request, `columns` unless given (a policy's window is no longer than
+        that); `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError` (E0404) for a backend that cannot run.
         """
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
-        window = policy.facts.block_length(columns, policy.parameters)
+        window = policy.facts.block_length(columns if window is None else window, policy.parameters)
         sizes = Request(0, (), columns, 0, columns)
         empty = [NO_REQUEST] * slots
         rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
@@ -125,8 +127,9 @@ class Session:
 
         One that was decoded elsewhere goes on with `window_start`, its first position not finished, counted from
         the first generated one; `step`, the steps it has had; and `eos_before`, whether an end-of-text token
-        lies before the window. Raises `UsageError` for parameters that the policy does not have (E0403), that
-        do not fit (E0402), or that all requests share (E0450), and for more columns than a slot has (E0409).
+        lies before the window. Raises `PolicyError` for parameters that the policy does not have (E0403) or
+        that do not fit (E0402), `UsageError` for parameters that all requests share (E0450) and for more columns
+        than a slot has (E0409).
         """
         self.admit_all({slot: request})
         state = self.state.state
@@ -237,9 +240,9 @@ class Session:
 
 
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
-    """Raise `UsageError` for parameters that a request cannot have for itself: unknown ones (E0403), values that
-    do not fit (E0402), and those that all rows of a batch share (E0450): sizes of the step, drafts, guidance,
-    the masks of a sliding window, and tables.
+    """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402), and
+    `UsageError` for those that all rows of a batch share (E0450): sizes of the step, drafts, guidance, the masks
+    of a sliding window, and tables.
     """
     policy.bind(**parameters)
     shared = policy.parameters
