@@ -342,7 +342,8 @@ def sampled(
     """A token `[B, T]` drawn at random, never MASK; the likeliest where the temperature is not above 0.
 
     `method` is gumbel (all ids) or nucleus (see `_nucleus`), `temperature`, `top_p` and `top_k` are 0-d or
-    `[B, 1]`. What is drawn depends on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row or the batch.
+    `[B, 1]`. What is drawn depends on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row
+    or the batch.
     """
     scores = logits.float()
     likeliest, best = _likeliest(scores, mask_id)

@@ -19,7 +19,8 @@ SHAPES = {
 
 def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnostic | None:
     """Why a policy cannot run, under its parameter values, in a host that shows one block at a time (E0450);
-    `None` if it can, and then gives the tokens that `dsldec.decode` gives.
+    `None` if it can. Then it gives the tokens that `dsldec.decode` gives, if the host carries the state of a
+    request from block to block, and its last block has no masks after the last position to generate.
 
     `block_length`: positions of the host's blocks, a multiple of the policy's; `None`: not checked.
     """
@@ -40,7 +41,7 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
         return None
     window = facts.block_length(max(block_length, 1 << 20), values)
     if block_length % window:
-        why = f"its blocks have {window} positions, and {block_length}, the length of the host's, is no multiple"
+        why = f"its blocks have {window} positions, and the host's {block_length} are no multiple"
         size = facts.window_size
         help = (
             f"set `{size}` to {block_length}"

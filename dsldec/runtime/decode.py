@@ -41,8 +41,8 @@ from .requests import (
     require_watcher,
 )
 from .rows import Row, Rows
-from .shape_buckets import positions_compiled, rows_compiled
 from .session import Session
+from .shape_buckets import positions_compiled, rows_compiled
 from .trace import StepEvent, StepObserver
 
 __all__ = ["DEFAULT_BATCH", "Decoded", "DecodingStopped", "DecodingWarning", "decode", "stream"]

@@ -1,15 +1,15 @@
-"""The loop of a batch: forward, verify, draft, until every row has ended. Without drafts, the one draft is the
-next state.
+"""The loop of a batch: forward, verify, draft, until every row has ended. Without drafts, the one draft is
+the next state.
 
-With the logits of the last forward the step is made several times, as if they did not change: nested drafts, of
-which the first is the true next state. All are forwarded at once. Then true steps are made along the drafts,
-each with its own logits, from the state after the true step before it. As long as a step ends in the canvas of
-the next draft, that draft's logits are those of a true state. The last such state goes on: its step gives the
-next first draft, and its logits give the others. So no canvas is forwarded twice, and every step is one that the
-policy makes without drafts (FreeDave, arXiv:2510.00294, for one-token static decoding).
+With the logits of the last forward the step is made several times, as if they did not change: nested drafts,
+of which the first is the true next state. All are forwarded at once. Then true steps are made along the
+drafts, each with its own logits, from the state after the true step before it. As long as a step ends in the
+canvas of the next draft, that draft's logits are those of a true state. The last such state goes on: its step
+gives the next first draft, and its logits give the others. So no canvas is forwarded twice, and every step is
+one that the policy makes without drafts (FreeDave, arXiv:2510.00294, for one-token static decoding).
 
-Shapes: B rows, T window positions, V vocabulary, R rows of the denoiser's input. Not here: a step and the work
-between steps (`step_runner`, `session`), how drafts are made (`drafter`), costs (`ledger`).
+Shapes: B rows, T window positions, V vocabulary, R rows of the denoiser's input. Not here: a step and the
+work between steps (`step_runner`, `session`), how drafts are made (`drafter`), costs (`ledger`).
 """
 
 from __future__ import annotations
@@ -40,8 +40,9 @@ NOT_ENDED = -2  # in the place of a request's index
 class DecodeLoop:
     """The requests of a session, and those that wait for the rows of requests that end. The step always gets
     all rows, so that it compiles for one shape; in rows that have ended, or are empty, it may not write. Only
-    rows that still decode are forwarded, and only drafts that have not ended. Where the host learns of a row's
-    end later than it came, the row stays as it was then, and rows forwarded for it meanwhile are wasted.
+    rows that still decode are forwarded, and only drafts that have not ended. Where the host learns of a
+    row's end later than it came, the row stays as it was then, and rows forwarded for it meanwhile are
+    wasted.
 
     `drafts`: how many are verified in one forward; `max_forwards`: the proved bound on forwards of a request.
     """
@@ -195,7 +196,7 @@ class DecodeLoop:
             yield finished
 
     def _completed_by_now(self) -> list[Row]:
-        """The rows that have ended and were not given yet, after an exception; as many as can still be read."""
+        """After an exception: the rows that have ended and were not given yet, if they can still be read."""
         rows: list[Row] = []
         # The exception is the news: a device that failed fails again at every read.
         with suppress(Exception):
@@ -213,6 +214,6 @@ class DecodeLoop:
             error = failure(state, row, half=self.seen.logits.dtype in (torch.float16, torch.bfloat16))
             content = self.rows.written(ids.tolist(), row)
         return Row(
-            request.index, request.begin, ids, cost.forwards, cost.rows_fed, cost.proposed, cost.accepted, content,
-            cost.seconds, self.observer.trace_of(request.index), error, wasted_rows=cost.wasted_rows,
+            request.index, request.begin, ids, cost.forwards, cost.rows_fed, cost.proposed, cost.accepted,
+            content, cost.seconds, self.observer.trace_of(request.index), error, wasted_rows=cost.wasted_rows,
         )  # fmt: skip

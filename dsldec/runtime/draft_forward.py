@@ -44,7 +44,7 @@ class DraftForward:
         return ForwardOutput(logits, sources[0], first), sources
 
     def _windows(self, drafts: Sequence[Draft], inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
-        """The first column of the window of each row of the input, and the column after its last, `[R]` each."""
+        """The window of each row of the input: its first column and the column after its last, `[R]` each."""
         placed = [self.runner.placed(draft.state) for draft in drafts]
         start, end = (
             torch.cat([one[side][index] for one, index in zip(placed, inputs, strict=True)])

@@ -1,8 +1,8 @@
-"""Drafts: the states that the next steps lead to, if the logits stay as the last forward gave them; and which of
-them come true.
+"""Drafts: the states that the next steps lead to, if the logits stay as the last forward gave them; and which
+of them come true.
 
-A draft is a step made as if: pure, by the same `StepRunner` as a true one. Shapes: B rows, T window positions.
-Not here: the forward of the drafts, the true steps along them (`decode_loop`).
+A draft is a step made as if: pure, by the same `StepRunner` as a true one. Shapes: B rows, T window
+positions. Not here: the forward of the drafts, the true steps along them (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -23,7 +23,8 @@ from .step_runner import BatchState, ForwardOutput, StepResult, StepRunner, with
 @dataclass(frozen=True, slots=True)
 class Draft:
     """A state that steps may lead to, and the rows that it is forwarded for: those that, as far as the host
-    knows, have not ended in it. `made [B]` bool: the rows that it was drafted for at all; `None`: all open ones.
+    knows, have not ended in it. `made [B]` bool: the rows that it was drafted for at all; `None`: all open
+    ones.
     """
 
     state: BatchState
@@ -70,8 +71,8 @@ class Drafter:
 
 
 def _without_state(state: BatchState) -> BatchState:
-    """A draft as it is kept until it is verified. Its state is of use only to a condition that lets it pass; it
-    may be as large as the logits.
+    """A draft as it is kept until it is verified. Its state is of use only to a condition that lets it pass;
+    it may be as large as the logits.
     """
     if state.events.accepted is not None:
         return state
@@ -82,8 +83,8 @@ def accepted(before: BatchState, stepped: StepResult, ahead: BatchState | None) 
     """The state after a true step, or the draft ahead where a condition lets it pass; and the rows `[B]` bool
     that go on from the draft.
 
-    A draft that passes by a condition brings its own state: so each state is one that steps of the policy lead
-    to, and the bound on forwards holds.
+    A draft that passes by a condition brings its own state: so each state is one that steps of the policy
+    lead to, and the bound on forwards holds.
     """
     following = stepped.after
     if ahead is None:

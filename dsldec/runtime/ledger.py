@@ -35,8 +35,8 @@ class Cost:
 class Ledger:
     """Counts for the rows of a batch, each from its request's admission on.
 
-    `drafts`: how many are verified in one forward, the next step among them; `max_forwards`: the proved bound on
-    the forwards of a request.
+    `drafts`: how many are verified in one forward, the next step among them; `max_forwards`: the proved bound
+    on the forwards of a request.
     """
 
     def __init__(self, rows: Rows, drafts: int, max_forwards: Callable[[Request], int]) -> None:
@@ -64,8 +64,8 @@ class Ledger:
             self.max_forwards[row] = self.max_forwards_of(request)
 
     def forward(self, which: Sequence[int], open_: Sequence[Tensor], rows_per_draft: int) -> None:
-        """A forward of the rows `which`, one entry for each draft of each; `open_`: of each draft, `[B]` bool,
-        the rows that have not ended in it.
+        """A forward of the rows `which`, one entry for each draft of each; `open_`: of each draft, `[B]`
+        bool, the rows that have not ended in it.
         """
         self.total += 1
         self.forwards = self.forwards + open_[0]
@@ -83,7 +83,7 @@ class Ledger:
         return self.forwards_so_far(row) >= self.max_forwards[row]
 
     def of(self, row: int, failed: Tensor) -> Cost:
-        """A row's cost; `failed` is a 0-d tensor, read together with the counts. Waits for the device once."""
+        """A row's cost; `failed`, 0-d, is read together with the counts. Waits for the device once."""
         counts = [
             self.forwards[row],
             self.rows_fed[row],

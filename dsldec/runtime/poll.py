@@ -1,9 +1,9 @@
 """When does the host learn which rows have ended?
 
-On a CPU it looks after every step: that costs nothing, and no row is forwarded in vain. On a GPU, looking would
-wait for all work in the queue. There the flags are copied without waiting and read once they have arrived, so
-that the next forward is queued meanwhile. Rows forwarded after their end are wasted and change nothing: steps
-write only in rows that have not ended. Not here: the meaning of the flags (`decode_loop`).
+On a CPU it looks after every step: that costs nothing, and no row is forwarded in vain. On a GPU, looking
+would wait for all work in the queue. There the flags are copied without waiting and read once they have
+arrived, so that the next forward is queued meanwhile. Rows forwarded after their end are wasted and change
+nothing: steps write only in rows that have not ended. Not here: the meaning of the flags (`decode_loop`).
 """
 
 from __future__ import annotations

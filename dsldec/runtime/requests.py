@@ -1,11 +1,11 @@
 """The requests of a run, one a prompt: the canvas at the start, and the part of it that is generated.
 
 Most requests are a prompt and masks after it. An infilling is a text with masks, decoded in place: its
-generation region is from its first mask to its last, and given text in it stays. A block-causal model counts its
-blocks from the start of the canvas. There the first window begins where a block begins, so that the windows of
-the policy and the blocks of the model are the same columns; the prompt's share of that block is not written. A
-host that shows one block at a time makes a request of each block. Not here: the ids that a denoiser takes
-(`models.denoiser`), the rows of a batch (`rows`).
+generation region is from its first mask to its last, and given text in it stays. A block-causal model counts
+its blocks from the start of the canvas. There the first window begins where a block begins, so that the
+windows of the policy and the blocks of the model are the same columns; the prompt's share of that block is
+not written. A host that shows one block at a time makes a request of each block. Not here: the ids that a
+denoiser takes (`models.denoiser`), the rows of a batch (`rows`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from ..checks.values import Value
-
 from ..diagnostics import Diagnostic, UsageError
 from ..policy import shown
 
@@ -25,13 +24,13 @@ LARGEST_SIZE = 2**31 - 1  # as the command line has it
 class Request:
     """One prompt to decode.
 
-    `index`: its place in the run; `text`: the given ids, `masks`: how many MASKs come after them (many requests
-    may wait, and each is laid out only when it has a row); `begin`, `length`: the first column and the number of
-    positions of the generation region; results count from there. `begin` is negative where only columns after
-    it are shown. `lead`: how many columns before the region the first window begins; `infills`: text was given
-    after a MASK, so that an end-of-text token ends nothing; `gaps`: text is given between its masks; `key`: the
-    start of its random numbers (`noise.key(seed, request_id)`); `parameters`: the values that this request has
-    instead of the policy's.
+    `index`: its place in the run; `text`: the given ids, `masks`: how many MASKs come after them (many
+    requests may wait, and each is laid out only when it has a row); `begin`, `length`: the first column and
+    the number of positions of the generation region; results count from there. `begin` is negative where only
+    columns after it are shown. `lead`: how many columns before the region the first window begins; `infills`:
+    text was given after a MASK, so that an end-of-text token ends nothing; `gaps`: text is given between its
+    masks; `key`: the start of its random numbers (`noise.key(seed, request_id)`); `parameters`: the values
+    that this request has instead of the policy's.
     """
 
     index: int
@@ -70,10 +69,10 @@ class Request:
         return [at for at in range(self.begin, self.begin + self.length) if canvas[at] == mask_id]
 
 
-def continued(
-    index: int, prompt: Sequence[int], gen_length: int, block_length: int | None = None
-) -> Request:
-    """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""
+def continued(index: int, prompt: Sequence[int], gen_length: int, block_length: int | None = None) -> Request:
+    """A prompt, and `gen_length` masks after it. `block_length` of a block-causal model: windows then begin
+    where its blocks begin.
+    """
     return Request(index, prompt, gen_length, len(prompt), gen_length, len(prompt) % (block_length or 1))
 
 
@@ -85,8 +84,8 @@ def block_shown(
 ) -> Request:
     """The request of a host that shows one block: its ids, MASK where something is to be written.
 
-    `start`: the block's first position, counted from the first generated one; negative for a block that begins
-    in the prompt. `generation_length`: positions of the whole text to generate, of all blocks.
+    `start`: the block's first position, counted from the first generated one; negative for a block that
+    begins in the prompt. `generation_length`: positions of the whole text to generate, of all blocks.
     """
     return next_block(Request(index, (), 0, 0, generation_length, key=key), ids, start, mask_id)
 

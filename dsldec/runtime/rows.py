@@ -72,13 +72,13 @@ class Rows:
     sliced alike.
 
     A window has `window` positions; the step sees `positions` (T), at least as many. Known on the host:
-    `requests`, one a row. Known on the device: `begin [B]`, the column of the first generated position (negative
-    where a host shows only columns after it); `lengths [B]` of the generation regions; `leads [B]`, how far
-    before the region the first window begins; `columns [B]` that are shown; `keys [B]` of random numbers;
-    `infills [B]`; `start [B, C]`, the canvases before the first step. Derived: `generating [B, C]`, the columns
-    of the region that are shown; `stop [B]`, the generated position after the last one shown; `home [B]`, the
-    first one shown. `every_request`: all that may ever be here; they size the canvases. `gaps`: some request has
-    given text between its masks.
+    `requests`, one a row. Known on the device: `begin [B]`, the column of the first generated position
+    (negative where a host shows only columns after it); `lengths [B]` of the generation regions; `leads [B]`,
+    how far before the region the first window begins; `columns [B]` that are shown; `keys [B]` of random
+    numbers; `infills [B]`; `start [B, C]`, the canvases before the first step. Derived: `generating [B, C]`,
+    the columns of the region that are shown; `stop [B]`, the generated position after the last one shown;
+    `home [B]`, the first one shown. `every_request`: all that may ever be here; they size the canvases.
+    `gaps`: some request has given text between its masks.
     """
 
     # What a request brings into its row, one tensor each.

@@ -4,9 +4,10 @@ A host is whoever has the model: the loop of `decode`, a serving engine, a case 
 slots, gives the logits of what the slots show, and reads what is written. It may show whole canvases or one
 block of each at a time, keep the state with each request and put a batch together anew for every step, in any
 order and of any size: the tokens are the same. Place and random numbers are inputs: `begin` of a request's
-canvas, its `key`, and `step`, the steps that it has had. All that happens between two steps is in `step_runner`;
-a session only holds the state. Shapes: N slots, C canvas columns, T window positions, V vocabulary. Not here:
-forwards, caches, drafts (`decode_loop`), which policies a host can run that shows blocks (`block_host`).
+canvas, its `key`, and `step`, the steps that it has had. All that happens between two steps is in
+`step_runner`; a session only holds the state. Shapes: N slots, C canvas columns, T window positions, V
+vocabulary. Not here: forwards, caches, drafts (`decode_loop`), which policies a host can run that shows
+blocks (`block_host`).
 """
 
 from __future__ import annotations
@@ -73,9 +74,10 @@ class Session:
     ) -> Session:
         """Empty slots of one policy.
 
-        `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits; `window`: the
-        positions to generate of the longest request, `columns` unless given (a policy's window is no longer than
-        that); `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError` (E0404) for a backend that cannot run.
+        `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
+        `window`: the positions to generate of the longest request, `columns` unless given (a policy's window
+        is no longer than that); `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError`
+        (E0404) for a backend that cannot run.
         """
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
         window = policy.facts.block_length(columns if window is None else window, policy.parameters)
@@ -125,11 +127,11 @@ class Session:
     ) -> None:
         """A request takes a slot, whatever was there before.
 
-        One that was decoded elsewhere goes on with `window_start`, its first position not finished, counted from
-        the first generated one; `step`, the steps it has had; and `eos_before`, whether an end-of-text token
-        lies before the window. Raises `PolicyError` for parameters that the policy does not have (E0403) or
-        that do not fit (E0402), `UsageError` for parameters that all requests share (E0450) and for more columns
-        than a slot has (E0409).
+        One that was decoded elsewhere goes on with `window_start`, its first position not finished, counted
+        from the first generated one; `step`, the steps it has had; and `eos_before`, whether an end-of-text
+        token lies before the window. Raises `PolicyError` for parameters that the policy does not have
+        (E0403) or that do not fit (E0402), `UsageError` for parameters that all requests share (E0450) and
+        for more columns than a slot has (E0409).
         """
         self.admit_all({slot: request})
         state = self.state.state
@@ -171,8 +173,8 @@ class Session:
 
     def join(self, states: Sequence[SlotState]) -> None:
         """These requests, in this order, take the first slots; the others are empty, and there are no more of
-        them than the next size that steps are compiled for needs (`shape_buckets`). Every state that `take` of a
-        session of the same policy and sizes gave may be here, once.
+        them than the next size that steps are compiled for needs (`shape_buckets`). Every state that `take`
+        of a session of the same policy and sizes gave may be here, once.
         """
         if not 0 < len(states) <= self.slots:
             message = f"the session has {self.slots} slots, and {len(states)} states are joined"
@@ -189,9 +191,9 @@ class Session:
         """One step in every slot that is not done.
 
         `logits [N, W, V]` of any float dtype, of the columns from `first [N]` on; from the first column on if
-        not given, and then of all C columns. Gives the canvas `[N, C]`, `done [N]` (see `done`), the state and
-        the events of the step; events of slots that were done already mean nothing. A slot with logits that are
-        not finite has failed (see `error`), and nothing is written there.
+        not given, and then of all C columns. Gives the canvas `[N, C]`, `done [N]` (see `done`), the state
+        and the events of the step; events of slots that were done already mean nothing. A slot with logits
+        that are not finite has failed (see `error`), and nothing is written there.
         """
         before, open_ = self.state, ~self.done
         every = torch.arange(len(open_), device=logits.device)
@@ -240,9 +242,9 @@ class Session:
 
 
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
-    """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402), and
-    `UsageError` for those that all rows of a batch share (E0450): sizes of the step, drafts, guidance, the masks
-    of a sliding window, and tables.
+    """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
+    and `UsageError` for those that all rows of a batch share (E0450): sizes of the step, drafts, guidance,
+    the masks of a sliding window, and tables.
     """
     policy.bind(**parameters)
     shared = policy.parameters

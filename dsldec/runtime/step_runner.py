@@ -2,9 +2,9 @@
 
 The one place that says what a host does between two steps: place the windows, set the fields that are the
 host's, discard the writes of rows whose logits are not finite, move windows on, end rows. Pure: no input is
-changed, so that a step can be a draft and be made again. Shapes: B rows, C canvas columns, T window positions,
-V vocabulary, R rows of the denoiser's input. Not here: where logits come from (`forward`), a host's slots
-(`session`), which states count (`decode_loop`).
+changed, so that a step can be a draft and be made again. Shapes: B rows, C canvas columns, T window
+positions, V vocabulary, R rows of the denoiser's input. Not here: where logits come from (`forward`), a
+host's slots (`session`), which states count (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from .windows import Windows
 class BatchState:
     """The rows of a batch between two steps.
 
-    `canvas [B, C]` int64 (see `Rows`); `window_end [B]` of the last step's windows; `state` and `events` of the
-    last step; `finished [B]` bool: the row has nothing left to do; `failed [B]` bool: the row's last logits were
-    not finite, and nothing was written.
+    `canvas [B, C]` int64 (see `Rows`); `window_end [B]` of the last step's windows; `state` and `events` of
+    the last step; `finished [B]` bool: the row has nothing left to do; `failed [B]` bool: the row's last
+    logits were not finite, and nothing was written.
     """
 
     canvas: Tensor
@@ -48,7 +48,7 @@ class BatchState:
         return self.finished | self.failed
 
     def same(self, other: BatchState) -> Tensor:
-        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads the canvas alone."""
+        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas."""
         return (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
 
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
@@ -127,8 +127,8 @@ class StepResult:
 
 
 class StepRunner:
-    """Steps of one policy on one batch, called with a state of the batch and the logits of its canvas (or of an
-    older canvas: a draft).
+    """Steps of one policy on one batch, called with a state of the batch and the logits of its canvas (or of
+    an older canvas: a draft).
 
     `params`: the parameters, `[]` each, or `[B, 1]` where requests have values of their own.
     """

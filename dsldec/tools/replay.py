@@ -1,8 +1,8 @@
 """The steps of a policy on the forwards of a case: a session of one slot, the reference backend, and written
 tables in place of logits.
 
-Shapes: G positions of the case, T window positions, V vocabulary. Needs torch. Not here: how a case is written
-(`cases`), the message where it fails (`verdict`).
+Shapes: G positions of the case, T window positions, V vocabulary. Needs torch. Not here: how a case is
+written (`cases`), the message where it fails (`verdict`).
 """
 
 from __future__ import annotations
@@ -193,7 +193,8 @@ def _id(cell: Cell) -> int:
 
 
 def step_after(program: Program, row: ReferenceRow) -> After:
-    """The row after one step, as `reference.run_row` gives it, without the events that concern logits and drafts.
+    """The row after one step, as `reference.run_row` gives it, without the events that concern logits and
+    drafts.
 
     What only another phase needs is not computed: a case gives just what its own steps read.
     """
@@ -243,8 +244,8 @@ def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
 class _CaseStep:
     """The function of a `Step` that reads the rows of a case in place of logits.
 
-    What the step carries stays here, as the reference backend has it, so that what no step of the case reads is
-    never computed. The host gets, and may change, one number a row.
+    What the step carries stays here, as the reference backend has it, so that what no step of the case reads
+    is never computed. The host gets, and may change, one number a row.
     """
 
     def __init__(self, program: Program, params: Mapping[str, Tensor]) -> None:

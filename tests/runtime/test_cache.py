@@ -504,13 +504,13 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_if_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Memory, "keep", lambda self, source, begin, end: None)
+    monkeypatch.setattr(Memory, "store", lambda self, source, begin, end: None)
 
 
 def only_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept later moves the boundary alone."""
-    true = Memory.keep
-    monkeypatch.setattr(Memory, "keep", lambda self, *how: true(self, *how) if len(self.calls) == 1 else None)
+    true = Memory.store
+    monkeypatch.setattr(Memory, "store", lambda self, *how: true(self, *how) if len(self.calls) == 1 else None)
 
 
 def rows_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

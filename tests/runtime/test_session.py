@@ -107,8 +107,8 @@ def texts(lengths: list[int]) -> list[Text]:
 
 
 def logits_of(model: Any, text: Text) -> Tensor:
-    """Of the block alone, `[BLOCK, V]`: what is right of it is not there yet. `decode` shows the model no masks
-    after the last position; an engine whose last block has some would have other logits there.
+    """Of the block alone, `[BLOCK, V]`: what is right of it is not there yet. `decode` shows the model no
+    masks after the last position; an engine whose last block has some would have other logits there.
     """
     logits = model.of(tuple(text.ids[: min(text.begin + BLOCK, text.end)]))[text.begin :]
     return torch.nn.functional.pad(logits, (0, 0, 0, BLOCK - len(logits)))
@@ -124,7 +124,13 @@ def as_decoded(text: Text, eos_id: int | None) -> list[int]:
 
 def session(policy: dsldec.Policy, slots: int, eos_id: int | None, backend: str = "eager") -> Session:
     return Session.of(
-        policy, slots=slots, columns=BLOCK, mask_id=MASK, vocab_size=VOCABULARY, eos_id=eos_id, backend=backend
+        policy,
+        slots=slots,
+        columns=BLOCK,
+        mask_id=MASK,
+        vocab_size=VOCABULARY,
+        eos_id=eos_id,
+        backend=backend,
     )
 
 
@@ -146,7 +152,14 @@ def wanted(policy: dsldec.Policy, model: Any, lengths: list[int], **parameters: 
     for index, (prompt, length) in enumerate(zip(PROMPTS, lengths, strict=True)):
         own = policy.bind(**{name: values[index] for name, values in parameters.items()})
         decoded = dsldec.decode(
-            model, [prompt], own, gen_length=length, seed=SEED, request_ids=[index], backend="eager", cache="none"
+            model,
+            [prompt],
+            own,
+            gen_length=length,
+            seed=SEED,
+            request_ids=[index],
+            backend="eager",
+            cache="none",
         )
         ids.append(decoded.ids[0].tolist()[len(prompt) :])
     return ids
@@ -170,9 +183,11 @@ def test_one_block_at_a_time(name: str, eos_id: int | None) -> None:
     assert found == wanted(policy, model, lengths)
 
 
-def steps(host: Session, texts: list[Text], model: Any, lengths: list[int], chance: random.Random) -> Iterator[int]:
-    """An engine whose batch is another one in every step: some of the requests that are not over, in any order.
-    Each request carries its state.
+def steps(
+    host: Session, texts: list[Text], model: Any, lengths: list[int], chance: random.Random
+) -> Iterator[int]:
+    """An engine whose batch is another one in every step: some of the requests that are not over, in any
+    order. Each request carries its state.
     """
     one = session(host.policy, 1, host.rows.eos_id)
     while left := [text for text in texts if not text.over]:
@@ -248,10 +263,15 @@ def test_parameters_of_each_request(name: str, monkeypatch: pytest.MonkeyPatch) 
 def test_whole_canvases_of_a_host_of_ones_own(name: str) -> None:
     policy, model = ALL[name], MODELS[4]
     longest = max(len(prompt) for prompt in PROMPTS) + GENERATED
-    host = Session.of(policy, slots=3, columns=longest, mask_id=MASK, vocab_size=VOCABULARY, eos_id=4, window=GENERATED)
+    host = Session.of(
+        policy, slots=3, columns=longest, mask_id=MASK, vocab_size=VOCABULARY, eos_id=4, window=GENERATED
+    )
     found: dict[int, list[int]] = {}
     waiting = [
-        replace(continued(i, prompt, GENERATED, BLOCK if policy.facts.window == "blocks" else None), key=noise.key(SEED, i))
+        replace(
+            continued(i, prompt, GENERATED, BLOCK if policy.facts.window == "blocks" else None),
+            key=noise.key(SEED, i),
+        )
         for i, prompt in enumerate(PROMPTS)
     ]
     slots: dict[int, Request] = {}
@@ -337,10 +357,12 @@ def test_what_a_block_host_cannot_run_is_refused_by_name() -> None:
         assert f"`{ALL[name].name}` cannot run" in why.message
         assert why.help
     assert why_not_by_block(ALL["freedave"].bind(drafts=1), BLOCK) is None
-    guided, _ = dsldec.check("policy g(block: int = 8 in 1..64):\n  window blocks(block)\n  logits cfg(1.5)\n  commit top(masked, 1, by=conf)")
+    guided, _ = dsldec.check(
+        "policy g(block: int = 8 in 1..64):\n  window blocks(block)\n  logits cfg(1.5)\n  commit top(masked, 1, by=conf)"
+    )
     assert guided is not None
     assert "cfg" in str(why_not_by_block(guided))
-    assert "is no multiple" in str(why_not_by_block(ALL["threshold"].bind(block=3), BLOCK))
+    assert "are no multiple" in str(why_not_by_block(ALL["threshold"].bind(block=3), BLOCK))
 
 
 @pytest.mark.parametrize(
@@ -355,7 +377,9 @@ def test_what_a_block_host_cannot_run_is_refused_by_name() -> None:
         ("freedave", {"drafts": 2}, "E0450"),
     ],
 )
-def test_parameters_that_a_request_cannot_have(name: str, parameters: dict[str, Any], code: str | None) -> None:
+def test_parameters_that_a_request_cannot_have(
+    name: str, parameters: dict[str, Any], code: str | None
+) -> None:
     host = session(ALL[name], 1, None)
     request = replace(continued(0, [], BLOCK, None), parameters=parameters)
     if code is None:
