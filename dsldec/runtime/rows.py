@@ -120,12 +120,12 @@ class Rows:
         self.start = self.start.clone()  # states of the rows that stay share it
         self._lay_out(requests)
 
-    def one(self, row: int) -> tuple[Tensor, ...]:
-        """The layout of one row, for `put_together`: a tensor `[1, ...]` for each name of `PER_ROW`."""
-        return tuple(getattr(self, name)[row : row + 1] for name in self.PER_ROW)
+    def apart(self) -> list[tuple[Tensor, ...]]:
+        """The layout of each row, for `put_together`: a tensor `[1, ...]` for each name of `PER_ROW`."""
+        return list(zip(*(getattr(self, name).split(1) for name in self.PER_ROW), strict=True))
 
     def put_together(self, requests: Sequence[Request], layouts: Sequence[tuple[Tensor, ...]]) -> None:
-        """These requests in these rows, and no others; each layout is what `one` gave."""
+        """These requests in these rows, and no others; each layout is one that `apart` gave."""
         self.requests = list(requests)
         self.given_inside |= any(request.gaps or request.lead > 0 for request in requests)
         for name, parts in zip(self.PER_ROW, zip(*layouts, strict=True), strict=True):

@@ -168,8 +168,8 @@ class Session:
 
     def take(self, slots: Sequence[int]) -> list[SlotState]:
         """The states of some slots, one each, for `join`. The slots stay as they are."""
-        requests = self.rows.requests
-        return [SlotState(requests[slot], self.rows.one(slot), self.state.one(slot)) for slot in slots]
+        requests, layouts, states = self.rows.requests, self.rows.apart(), self.state.apart()
+        return [SlotState(requests[slot], layouts[slot], states[slot]) for slot in slots]
 
     def join(self, states: Sequence[SlotState]) -> None:
         """These requests, in this order, take the first slots; the others are empty, and there are no more of
@@ -215,7 +215,7 @@ class Session:
         if self._nothing is None and count:
             rows = self.rows.empty()
             runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
-            self._nothing = SlotState(NO_REQUEST, rows.one(0), runner.first(self.vocab_size))
+            self._nothing = SlotState(NO_REQUEST, rows.apart()[0], runner.first(self.vocab_size))
         return [self._nothing] * count if self._nothing is not None else []
 
     def _require_fit(self, request: Request) -> None:

@@ -9,7 +9,7 @@ host's slots (`session`), which states count (`decode_loop`).
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -53,35 +53,35 @@ class BatchState:
 
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
         """This state in the rows `[B]` bool, the other one in the rest."""
-        return _combined(lambda this, that: _where(rows, this, that), self, other)
+        others = other._named()
+        return self._of({name: _where(rows, value, others[name]) for name, value in self._named().items()})
 
-    def one(self, row: int) -> BatchState:
-        """The state of one row, as a batch of one."""
-        return _combined(lambda this: this[row : row + 1], self)
+    def apart(self) -> list[BatchState]:
+        """The state of each row, as a batch of one."""
+        names, rows = self._named(), zip(*(one.split(1) for one in self._named().values()), strict=True)
+        return [self._of(dict(zip(names, row, strict=True))) for row in rows]
+
+    def _named(self) -> dict[str, Tensor]:
+        """All its tensors; events and fields of the step's state under names of their own."""
+        own = {name: getattr(self, name) for name in OWN}
+        events = {EVENT + name: value for name, value in self.events.by_name().items()}
+        return own | events | {FIELD + name: value for name, value in self.state.items()}
+
+    def _of(self, named: dict[str, Tensor]) -> BatchState:
+        """A state of the same fields from its tensors by name."""
+        state = {name: named[FIELD + name] for name in self.state}
+        events = {name: named[EVENT + name] for name in self.events.by_name()}
+        canvas, window_end, finished, failed = (named[name] for name in OWN)
+        return BatchState(canvas, window_end, state, Events(**events), finished, failed)
 
 
-def put_together(states: list[BatchState]) -> BatchState:
+OWN, EVENT, FIELD = ("canvas", "window_end", "finished", "failed"), "event ", "field "
+
+
+def put_together(states: Sequence[BatchState]) -> BatchState:
     """One batch of several, in this order."""
-    return _combined(lambda *rows: torch.cat(rows), *states)
-
-
-def _combined(function: Callable[..., Tensor], *states: BatchState) -> BatchState:
-    """A state whose every tensor is a function of the same tensor of some states."""
-    names = states[0].state
-    events = states[0].events.by_name()
-    others = [one.events.by_name() for one in states]
-    canvas, window_end, finished, failed = (
-        function(*(getattr(one, name) for one in states))
-        for name in ("canvas", "window_end", "finished", "failed")
-    )
-    return BatchState(
-        canvas,
-        window_end,
-        {name: function(*(one.state[name] for one in states)) for name in names},
-        Events(**{name: function(*(one[name] for one in others)) for name in events}),
-        finished,
-        failed,
-    )
+    parts = [one._named() for one in states]
+    return states[0]._of({name: torch.cat([one[name] for one in parts]) for name in parts[0]})
 
 
 def within(state: StepState, positions: int) -> Tensor | bool:
