@@ -1,7 +1,7 @@
-"""The rows of one batch: their canvases, windows and ends.
+"""The rows of one batch: canvases, windows and ends.
 
-Shapes: B rows, L canvas length, T window positions, G positions of the longest generation region. Not here:
-forwards and steps (`decode_loop`), which prompts there are (`requests`).
+Shapes: B rows, L canvas length, C canvas columns, T window positions. Not here: forwards and steps
+(`decode_loop`), the prompts (`requests`).
 """
 
 from __future__ import annotations
@@ -20,11 +20,11 @@ from .requests import NO_REQUEST, Request
 
 @dataclass(slots=True)
 class TraceStep:
-    """One step of one row, positions counted from 0 for the first one after the prompt.
+    """One step of one row. Positions count from 0, the first one after the prompt.
 
-    `forward` counts from 0; steps that were drafted and accepted share one.
-
-    `observations` holds what the policy saw at the committed positions: `conf`, `entropy`, ... by position.
+    `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and
+    an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
+    at the committed positions, by position.
     """
 
     phase: str
@@ -39,12 +39,13 @@ class TraceStep:
 class Row:
     """One prompt's result.
 
-    `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the
-    forwards the row took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were
-    made and how many accepted one step ahead of the next one, two steps, ...; `tokens` generated before the
-    end-of-text token (of an infilling: masks that were written); `seconds` from its first forward to its end;
-    `error` says why it stopped early, and then `ids` holds masks where nothing was written. `wasted_rows`:
-    rows fed for it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
+    `ids` [prompt + generated] int64; masks after the end-of-text token are replaced by it. `forwards`:
+    forwards until the row's end; `rows`: rows of the denoiser's input for it, drafts included; `proposed`,
+    `accepted`: drafts made and drafts accepted, one step ahead of the next one, two steps, ...; `tokens`: ids
+    before the end-of-text token (of an infilling: masks that were written); `seconds` from admission to the
+    end; `trace`: the steps, if traced; `error`: why the row has no answer, and then `ids` has masks where
+    nothing was written. `wasted_rows`: input rows after the row's end, before the host learned of it; `rows`
+    does not count them, and on a CPU there are none.
     """
 
     index: int

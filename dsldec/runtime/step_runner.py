@@ -153,19 +153,19 @@ class StepRunner:
         return BatchState(rows.start, nowhere, state, events, rows.lengths == 0, none)
 
     def __call__(
-        self, moment: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
+        self, batch: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
     ) -> StepResult:
         """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with, if
         the policy has one.
         """
-        start, end = self.placed(moment)
+        start, end = self.placed(batch)
         columns, inside = self.rows.window_columns(start, end)
         editable = inside & rows.unsqueeze(1)
-        logits = seen.at(columns).to(moment.canvas.device)
-        before = moment.canvas.gather(1, columns)
-        state = moment.state | {WINDOW_START: start}
+        logits = seen.at(columns).to(batch.canvas.device)
+        before = batch.canvas.gather(1, columns)
+        state = batch.state | {WINDOW_START: start}
         if DRAFT in state:
-            state[DRAFT] = (moment if draft is None else draft).canvas.gather(1, columns)
+            state[DRAFT] = (batch if draft is None else draft).canvas.gather(1, columns)
         output = self.step(logits, before, editable, state, self.params)
         failed = output.events.not_finite.any(1)
         # The writes of a failed row do not count.
@@ -176,8 +176,8 @@ class StepRunner:
             left = self.rows.infills & output.events.finished & self._goes_on(after, editable, output.state)
             done = done & ~left
         done = done & rows & ~failed
-        canvas = moment.canvas.scatter(1, columns, after)
-        following = BatchState(canvas, end, output.state, output.events, moment.finished, failed)
+        canvas = batch.canvas.scatter(1, columns, after)
+        following = BatchState(canvas, end, output.state, output.events, batch.finished, failed)
         return StepResult(self._moved_on(following, done), start, columns, inside, logits, done)
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
@@ -185,23 +185,23 @@ class StepRunner:
         masks = (window == self.rows.mask_id) & editable & within(state, window.shape[1])
         return masks.any(1) | (state[STAYS] > 0 if STAYS in state else False)
 
-    def placed(self, moment: BatchState) -> tuple[Tensor, Tensor]:
+    def placed(self, batch: BatchState) -> tuple[Tensor, Tensor]:
         """The first position of each row's next window and the position after its last, `[B]` each."""
-        return self.windows.place(self.rows, moment.canvas, moment.window_start, moment.window_end)
+        return self.windows.place(self.rows, batch.canvas, batch.window_start, batch.window_end)
 
-    def _moved_on(self, moment: BatchState, done: Tensor) -> BatchState:
+    def _moved_on(self, batch: BatchState, done: Tensor) -> BatchState:
         """Windows that are done move on; rows with nothing left to do are finished."""
-        rows, state, start = self.rows, moment.state, moment.window_start
+        rows, state, start = self.rows, batch.state, batch.window_start
         length = state.get(WINDOW_LENGTH, torch.full_like(start, rows.window))
         start = start + torch.where(done, length, 0)
-        start = torch.where(done, self.windows.skip(rows, moment.canvas, start), start)
+        start = torch.where(done, self.windows.skip(rows, batch.canvas, start), start)
         # A sliding window is placed anew before every step: it is done when everything is written.
-        finished = ~rows.masks(moment.canvas).any(1) if INSIDE in state else start >= rows.lengths
-        if moment.events.finished is not None:
-            finished = finished | (moment.events.finished & done & ~rows.infills)
+        finished = ~rows.masks(batch.canvas).any(1) if INSIDE in state else start >= rows.lengths
+        if batch.events.finished is not None:
+            finished = finished | (batch.events.finished & done & ~rows.infills)
         if self.stop_at_eos:
             stays = state[STAYS] > 0 if STAYS in state else torch.zeros_like(finished)
-            finished = finished | (rows.ended(moment.canvas) & ~stays)
+            finished = finished | (rows.ended(batch.canvas) & ~stays)
         # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
         state = state | {WINDOW_START: torch.where(finished, rows.home, start)}
-        return replace(moment, state=state, finished=finished & ~moment.failed)
+        return replace(batch, state=state, finished=finished & ~batch.failed)

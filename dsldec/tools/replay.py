@@ -47,11 +47,9 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One step: positions `start` to `end` were its window; `before`, `after` are ids of all positions, None
-    for a masked one.
-
-    `read`: what the policy observed, by name, at the window's positions; `over`: decoding is over with this
-    step.
+    """One step. `start`, `end`: the window's first position and the one after its last; `before`, `after`:
+    the ids of all positions, None for a masked one; `read`: the observations that the policy read, by name,
+    at the window's positions; `ended`: decoding ends with this step.
     """
 
     forward: CaseForward
@@ -61,10 +59,10 @@ class Replayed:
     after: tuple[int | None, ...]
     phase: str
     read: Mapping[str, tuple[float, ...]]
-    over: bool
+    ended: bool
 
     def written(self, kind: str) -> tuple[int, ...]:
-        """The positions that this step did something to: `commit`, `revoke` or `edit`."""
+        """The positions that this step changed in one way: `commit`, `revoke` or `edit`."""
         changes = {"commit": (True, False), "revoke": (False, True), "edit": (False, False)}
         pairs = enumerate(zip(self.before, self.after, strict=True))
         return tuple(
@@ -73,11 +71,12 @@ class Replayed:
 
 
 @dataclass(slots=True)
-class Table:
-    """What a forward of a case shows of T positions from `start` on (see `reference.Sight`).
+class CaseView:
+    """A forward of a case in place of logits `[T, V]`, for positions from `start` on (see
+    `reference.LogitsView`).
 
-    `inside`: the window's positions, `masked`: the masked ones of these, where an observation must be given,
-    `known`: those that the step before saw. `read` is filled with what the policy observes.
+    `inside`: positions of the window; `masked`: its masked ones, where an observation must be given; `known`:
+    positions that the step before had too. `read` is filled with the observations that the policy reads.
     """
 
     forward: CaseForward
@@ -88,22 +87,22 @@ class Table:
     known: list[bool]
     read: dict[str, tuple[float, ...]]
 
-    # The rows say what is observed in the end, whatever is done to the logits and however tokens are drawn.
-    def banned(self, ids: list[int]) -> Table:
+    # The rows hold observations of the final logits: transforms and draws change nothing.
+    def banned(self, ids: list[int]) -> CaseView:
         return self
 
-    def biased(self, id_: int, amount: float) -> Table:
+    def biased(self, id_: int, amount: float) -> CaseView:
         return self
 
-    def biased_everywhere(self, table: Any) -> Table:
+    def biased_everywhere(self, table: Any) -> CaseView:
         return self
 
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Observed:
         return Observed(self)
 
     def probability(self, ids: list[int]) -> list[float]:
-        """A row `p` answers for whatever ids are asked; where it says nothing, `conf` is known of the tokens."""
-        rows, asked = (
+        """The row `p`, for any ids. Where it has no value, `conf` is the probability of the row's tokens."""
+        rows, wanted = (
             self.forward.observed,
             [may and 0 <= id_ != MASK_ID for id_, may in zip(ids, self.inside, strict=True)],
         )
@@ -112,7 +111,7 @@ class Table:
             c if id_ == token else math.nan
             for id_, token, c in zip(ids, self.observed("token"), conf, strict=True)
         ]
-        unknown = [any_ and math.isnan(p) for any_, p in zip(asked, derived, strict=True)]
+        unknown = [any_ and math.isnan(p) for any_, p in zip(wanted, derived, strict=True)]
         if "p" not in rows and any(unknown):
             raise Missing(_row_missing("p", self.forward, self.length))
         given = self.given("p", [lacks and need for lacks, need in zip(unknown, self.masked, strict=True)])
@@ -158,18 +157,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Observed(Mapping[str, list[Any]]):
-    """Observations by name, looked up when the policy asks: what no step reads need not be written."""
+    """Observations by name, looked up when the policy reads them: others need not be written in the case."""
 
-    table: Table
+    view: CaseView
 
     def __getitem__(self, name: str) -> list[Any]:
-        return self.table.observed(name)
+        return self.view.observed(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.table.forward.observed)
+        return iter(self.view.forward.observed)
 
     def __len__(self) -> int:
-        return len(self.table.forward.observed)
+        return len(self.view.forward.observed)
 
 
 def _value(name: str, cell: Cell, from_one: bool) -> Any:
@@ -236,7 +235,7 @@ def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
     """
     replaying = _Replaying(policy, case)
     for forward in case.forwards:
-        if replaying.over:
+        if replaying.ended:
             return
         yield replaying.step(forward)
 
@@ -252,17 +251,17 @@ class _CaseStep:
         self.program = program
         self.parameters = {name: value.tolist() for name, value in params.items()}
         self.carried: dict[str, Any] = {}
-        self.table: Table | None = None  # of the forward at hand
+        self.view: CaseView | None = None  # of the forward at hand
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
     ) -> StepOutput:
-        assert self.table is not None
+        assert self.view is not None
         for name, value in state.items():
             if name not in self.carried or value.dim() == 1:
                 self.carried[name] = None if self.program.carried[name].distribution else value[0].tolist()
         ids, may = canvas[0].tolist(), editable[0].tolist()
-        row = ReferenceRow(self.table, ids, may, self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
+        row = ReferenceRow(self.view, ids, may, self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
         after = step_after(self.program, row)
         self.carried = {name: self._wide(name, value, len(ids)) for name, value in after.state.items()}
         following = {
@@ -296,7 +295,7 @@ class _Replaying:
         rows = Rows([request], window, MASK_ID, END_ID, torch.device("cpu"))
         self.session = Session(policy, step, rows, vocab_size=1)
         self.seen: set[int] = set()  # positions that the step before saw, if this one goes on with its window
-        self.over = False
+        self.ended = False
         if case.start is not None:
             self._begin([_id(cell) for cell in case.start.cells])
 
@@ -313,7 +312,7 @@ class _Replaying:
             0, rows.requests[0], window_start=None if self.slides else before, eos_before=eos_before
         )
         self.session.state = replace(self.session.state, canvas=canvas)
-        self.over = bool(rows.ended(canvas)) or not masked
+        self.ended = bool(rows.ended(canvas)) or not masked
 
     def ids(self) -> tuple[int | None, ...]:
         canvas = self.session.canvas[0, : self.length].tolist()
@@ -326,12 +325,12 @@ class _Replaying:
         canvas = session.state.canvas[0, start : start + session.rows.window].tolist()
         masked = [may and id_ == MASK_ID for may, id_ in zip(inside[0].tolist(), canvas, strict=True)]
         known = [start + offset in self.seen for offset in range(session.rows.window)]
-        table = Table(forward, self.length, start, inside[0].tolist(), masked, known, {})
-        self.function.table = table
+        view = CaseView(forward, self.length, start, inside[0].tolist(), masked, known, {})
+        self.function.view = view
         output = session.step(NO_LOGITS.expand(1, session.rows.longest, 0))
         moved = int(session.state.window_start) != start or bool(output.done)
         self.seen = set(range(start, end)) if self.slides or not moved else set()
-        self.over = bool(output.done)
+        self.ended = bool(output.done)
         ran = output.events.phase
         phase = self.policy.program.phases[0 if ran is None else int(ran)]
-        return Replayed(forward, start, end, before, self.ids(), phase, table.read, self.over)
+        return Replayed(forward, start, end, before, self.ids(), phase, view.read, self.ended)
