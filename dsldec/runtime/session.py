@@ -1,13 +1,20 @@
-"""The slots of a host: requests decoded side by side, one step of all of them for each forward of the model.
+"""The slots of a host: requests decoded side by side, with one step of all of them for each forward of the
+model.
 
-A host is whoever has the model: the loop of `decode`, a serving engine, a case file. It admits requests into
-slots, gives the logits of what the slots show, and reads what is written. It may show whole canvases or one
-block of each at a time, keep the state with each request and put a batch together anew for every step, in any
-order and of any size: the tokens are the same. Place and random numbers are inputs: `begin` of a request's
-canvas, its `key`, and `step`, the steps that it has had. All that happens between two steps is in
-`step_runner`; a session only holds the state. Shapes: N slots, C canvas columns, T window positions, V
-vocabulary. Not here: forwards, caches, drafts (`decode_loop`), which policies a host can run that shows
-blocks (`block_host`).
+A host calls the model: the loop of `decode`, a serving engine, a case file. It admits requests into slots,
+gives the logits of the canvases that the slots show, and reads the ids that are written:
+
+    session = Session.of(policy, slots=1, columns=len(prompt) + 64, mask_id=mask_id, vocab_size=vocab_size)
+    session.admit(0, continued(0, prompt, 64))
+    while not session.done.all():
+        session.step(denoiser(session.canvas))
+
+A host may show whole canvases, or one block of each at a time (`requests.block_shown`, `Session.show`). It
+may store the state with each request and join another batch for every step, in any order and of any size. The
+tokens are the same: places and random numbers are inputs, namely the request's `begin` and `key` and the
+number of its steps. A session only holds the state; the work between two steps is in `step_runner`. Shapes: N
+slots, C canvas columns, T window positions, W columns of logits, V vocabulary. Not here: forwards, caches,
+drafts (`decode_loop`), the policies that can run by blocks (`block_host`).
 """
 
 from __future__ import annotations
@@ -18,11 +25,11 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..backends.step import Step, StepOutput, parameter_tensors
-from ..checks.values import Value, int_of
+from ..backends.step import Step, StepOutput
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
+from .request_parameters import require_own, tensors_of_requests
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
 from .shape_buckets import rows_compiled
@@ -32,7 +39,7 @@ from .windows import windows_of
 
 @dataclass(frozen=True, slots=True)
 class SlotState:
-    """All that a request needs to go on in another batch: made by `Session.take`, read by `Session.join`."""
+    """One request and its state, as `Session.take` gives it and `Session.join` takes it."""
 
     request: Request
     layout: tuple[Tensor, ...]
@@ -42,8 +49,8 @@ class SlotState:
 class Session:
     """N slots, each empty or with a request.
 
-    `state` is a value: `runner(state, ...)` makes a step of it and changes nothing, so that a host can make
-    steps as if (drafts). `slots`: the most that `join` may be given.
+    `state` is a value: `runner(state, ...)` returns the next one and changes nothing, so that a host can make
+    drafts. `slots`: the most states that `join` takes.
     """
 
     def __init__(
@@ -52,7 +59,7 @@ class Session:
         self.policy, self.rows, self.vocab_size, self.slots = policy, rows, vocab_size, len(rows.requests)
         windows = windows_of(policy.facts, policy.parameters)
         self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
-        self._shared = self.runner.params
+        self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
         self._use_parameters()
         self.state = self.runner.first(vocab_size)
@@ -70,17 +77,18 @@ class Session:
         backend: str = "eager",
         device: torch.device | str = "cpu",
         stop_at_eos: bool = True,
-        window: int | None = None,
+        gen_length: int | None = None,
     ) -> Session:
         """Empty slots of one policy.
 
         `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
-        `window`: the positions to generate of the longest request, `columns` unless given (a policy's window
-        is no longer than that); `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError`
-        (E0404) for a backend that cannot run.
+        `gen_length`: positions to generate of the longest request, `columns` unless given; no window is
+        longer; `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError` (E0404) for a
+        backend that cannot run.
         """
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
-        window = policy.facts.block_length(columns if window is None else window, policy.parameters)
+        longest = columns if gen_length is None else gen_length
+        window = policy.facts.block_length(longest, policy.parameters)
         sizes = Request(0, (), columns, 0, columns)
         empty = [NO_REQUEST] * slots
         rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
@@ -226,44 +234,7 @@ class Session:
             require_own(self.policy, request.parameters)
 
     def _use_parameters(self) -> None:
-        """Makes the step's parameters those of the requests."""
-        own = [request.parameters or {} for request in self.rows.requests]
-        self.runner.params = dict(self._shared)
-        shared = self.policy.parameters
-        for name in {name for values in own for name in values}:
-            # `[N, 1]`: a value a row, where one for all has no dimension.
-            one_each = [
-                parameter_tensors(self.runner.step.program, shared | {name: values.get(name, shared[name])})[
-                    name
-                ]
-                for values in own
-            ]
-            self.runner.params[name] = torch.stack(one_each).unsqueeze(1).to(self.rows.device)
-
-
-def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
-    """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
-    and `UsageError` for those that all rows of a batch share (E0450): sizes of the step, drafts, guidance,
-    the masks of a sliding window, and tables.
-    """
-    policy.bind(**parameters)
-    shared = policy.parameters
-    for name, value in parameters.items():
-        if policy.parameter_kinds[name] == "table" or _of_the_batch(policy, shared) != _of_the_batch(
-            policy, shared | {name: value}
-        ):
-            message = f"the parameter `{name}` is one for all requests of a batch"
-            help = (
-                f"bind it to the policy: `policy.bind({name}=...)`; other requests then need another session"
-            )
-            raise UsageError(Diagnostic("E0450", message, help=help))
-
-
-def _of_the_batch(policy: Policy, parameters: Mapping[str, Value]) -> tuple[object, ...]:
-    """The numbers that all rows of a batch share."""
-    facts = policy.facts
-    masks, drafts = int_of(facts.window_masks, parameters), facts.lookahead(parameters)
-    return ({name: parameters[name] for name in facts.static}, masks, drafts, facts.guidance(parameters))
+        self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
 
 
 def failure(state: BatchState, row: int, half: bool) -> Diagnostic:

@@ -264,7 +264,7 @@ def test_whole_canvases_of_a_host_of_ones_own(name: str) -> None:
     policy, model = ALL[name], MODELS[4]
     longest = max(len(prompt) for prompt in PROMPTS) + GENERATED
     host = Session.of(
-        policy, slots=3, columns=longest, mask_id=MASK, vocab_size=VOCABULARY, eos_id=4, window=GENERATED
+        policy, slots=3, columns=longest, mask_id=MASK, vocab_size=VOCABULARY, eos_id=4, gen_length=GENERATED
     )
     found: dict[int, list[int]] = {}
     waiting = [
