@@ -15,8 +15,10 @@ if TYPE_CHECKING:
     from .models.huggingface import from_pretrained
     from .policy import Policy, check, load
     from .resources import shipped_policies
-    from .runtime.decode import decode
+    from .runtime.decode import decode, stream
     from .runtime.decoded import Decoded, DecodingStopped, DecodingWarning
+    from .runtime.session import Session
+    from .runtime.trace import StepEvent
 
 __all__ = [
     "Decoded",
@@ -27,12 +29,15 @@ __all__ = [
     "Facts",
     "Policy",
     "PolicyError",
+    "Session",
+    "StepEvent",
     "UsageError",
     "check",
     "decode",
     "from_pretrained",
     "load",
     "shipped_policies",
+    "stream",
 ]
 
 _LAZY = {
@@ -44,12 +49,15 @@ _LAZY = {
     "Facts": ".checks.facts",
     "Policy": ".policy",
     "PolicyError": ".diagnostics",
+    "Session": ".runtime.session",
+    "StepEvent": ".runtime.trace",
     "UsageError": ".diagnostics",
     "check": ".policy",
     "decode": ".runtime.decode",
     "from_pretrained": ".models.huggingface",
     "load": ".policy",
     "shipped_policies": ".resources",
+    "stream": ".runtime.decode",
 }
 
 
@@ -64,8 +72,6 @@ def __getattr__(name: str) -> Any:
 
 # Public names that live in another module, and names of other libraries for our functions.
 _ELSEWHERE = {
-    "stream": "dsldec.runtime.decode",
-    "StepEvent": "dsldec.runtime.trace",
     "custom_generate": "dsldec.engines.transformers",
     "denoiser_of": "dsldec.models.huggingface",
     "HuggingFaceDenoiser": "dsldec.models.huggingface",

@@ -317,6 +317,8 @@ _CODES = (
     # Calls from Python
     Code("E0447", "a function has no such argument, or lacks one"),
     Code("E0448", "an argument is not of the kind that the function takes"),
+    # Hosts
+    Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

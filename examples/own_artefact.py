@@ -45,7 +45,9 @@ def main(file: str = "step.pt2") -> None:
     done, forwards = torch.zeros(rows, dtype=torch.bool), 0
     while not done.all():
         logits = denoiser(canvas, mask_id, vocab_size)
-        canvas, done, state, _ = step(logits, canvas, editable, state, params)
+        canvas, done, state, events = step(logits, canvas, editable, state, params)
+        if events["not_finite"].any():
+            raise SystemExit("the model gave logits that are not finite")
         forwards += 1
 
     print(about["policy"]["text"])

@@ -253,7 +253,6 @@ def test_signatures_are_those_that_are_written() -> None:
 
 def test_a_name_that_is_elsewhere_is_told() -> None:
     for name, says in (
-        ("stream", "from dsldec.runtime.decode import stream"),
         ("Decode", "`dsldec.Decoded`"),
         ("generate", "`dsldec.decode`"),
     ):

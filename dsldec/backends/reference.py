@@ -249,7 +249,11 @@ class ReferenceStep:
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
             state={name: state[name][b].tolist() for name in carried},
-            parameters={name: value.tolist() for name, value in params.items()} | self.static,
+            # A request's own value is one of `[B, 1]`.
+            parameters={
+                name: (value[b, 0] if value.dim() == 2 else value).tolist() for name, value in params.items()
+            }
+            | self.static,
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
             eos_id=self.eos_id,

@@ -194,23 +194,28 @@ def _wanted_statistics(wanted: Collection[str], token: Tensor | None) -> frozens
     return frozenset(name for name in WANTED if uses[name])
 
 
+def _over_ids(x: Tensor) -> Tensor:
+    """A number for all rows, 0-d, or one a row, `[B, 1]`, as it broadcasts to `[B, T, V]`."""
+    return x.unsqueeze(-1) if x.dim() else x
+
+
 def banned(logits: Tensor, ids: Sequence[Tensor]) -> Tensor:
-    """`logits [B, T, V]` with -inf at some ids (0-d int tensors); one that is no id of the vocabulary changes
-    nothing.
+    """`logits [B, T, V]` with -inf at some ids (int tensors, 0-d or `[B, 1]`); one that is no id of the
+    vocabulary changes nothing.
     """
     there = _ids(logits)
     is_banned = torch.zeros_like(there, dtype=torch.bool)
     for id_ in ids:
-        is_banned = is_banned | (there == id_)
+        is_banned = is_banned | (there == _over_ids(id_))
     return torch.where(is_banned, float("-inf"), logits)
 
 
 def biased(logits: Tensor, id_: Tensor, amount: Tensor) -> Tensor:
-    """`logits [B, T, V]` as float32 with `amount` added at an id (both 0-d); one that is no id changes
-    nothing.
+    """`logits [B, T, V]` as float32 with `amount` added at an id, both 0-d or `[B, 1]`; one that is no id
+    changes nothing.
     """
     scores = logits.float()
-    return torch.where(_ids(scores) == id_, scores + amount, scores)
+    return torch.where(_ids(scores) == _over_ids(id_), scores + _over_ids(amount), scores)
 
 
 def biased_everywhere(logits: Tensor, table: Tensor) -> Tensor:
@@ -338,16 +343,17 @@ def sampled(
 ) -> Tensor:
     """A token `[B, T]` drawn at random, never MASK; the likeliest where the temperature is not above 0.
 
-    `method` is gumbel (all ids) or nucleus (see `_nucleus`), `temperature`, `top_p` and `top_k` are 0-d. What
-    is drawn depends on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row or the batch.
+    `method` is gumbel (all ids) or nucleus (see `_nucleus`), `temperature`, `top_p` and `top_k` are 0-d or
+    `[B, 1]`. What is drawn depends on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row
+    or the batch.
     """
     scores = logits.float()
     likeliest, best = _likeliest(scores, mask_id)
-    warm = torch.where(temperature > 0, temperature, 1.0).double()
+    warm = _over_ids(torch.where(temperature > 0, temperature, 1.0).double())
     # A sum of noise and score is largest at an id with just its probability (Gumbel 1954).
     heated = torch.where(_ids(scores) == mask_id, float("-inf"), scores.double() / warm)
     if method == "nucleus":
-        heated = torch.where(_nucleus(heated, top_p, top_k), heated, float("-inf"))
+        heated = torch.where(_nucleus(heated, _over_ids(top_p), _over_ids(top_k)), heated, float("-inf"))
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
     # The index at once, the first of equal ones: looking for it in a second pass, a compiler would keep the
     # noise of all ids.

@@ -1,18 +1,19 @@
-"""Forwards that reuse keys and values: which columns are fed, which are seen as they were, and what is kept
-of a forward.
+"""Forwards that reuse keys and values: which columns are input, which cached keys and values they attend to,
+and which are stored afterwards.
 
-`prefix` and `dual` are for models that see the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's
-window is new the whole canvas is fed, and what stands outside the window is kept until the next one: to its
-left (`prefix`), or on both sides (`dual`). Then only the window, and with `prefix` all to its right, is fed.
-What is kept grows old while the window is written: an approximation. `exact` is for models that are causal
-between blocks: what stands left of a block never hears of it, so that keys and values of blocks that are
-written stay what they are. They are kept of the forward after their last token, which reads them anyway, so
-that no forward is made for keeping alone; the whole blocks of a prompt are read once, before the first.
+`prefix` and `dual` are for models that attend to the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's
+window is new, the input is the whole canvas, and the keys and values outside the window are stored until the
+next window: left of it (`prefix`), or on both sides (`dual`). From then on the input is the window alone,
+with `prefix` also all columns to its right. Cached values grow stale while the window is written: an
+approximation. `exact` is for block-causal models. No column left of a block attends to it, so keys and values
+of blocks that are written never change. They are stored in the forward after the block's last token: its
+input has the block anyway, so that no forward is for storing alone. The whole blocks of a prompt are computed
+once, before the first forward.
 
-Drafts see what is kept of their row. A draft in a window that is new to its row is fed whole, as the step
-without drafts would feed it, and what lies behind it is not drafted: it would see what is not kept yet. So
-drafts change nothing under a cache either. Shapes: B rows, L canvas length, W columns whose logits are
-wanted, V vocabulary, R rows fed. Not here: attention (`models.kv_cache`).
+Drafts use the cache of their row. A draft in a window that is new to its row has the whole canvas as input,
+as the step without drafts would, and no further draft is made behind it: it would need keys and values that
+are not stored yet. So drafts change no result under a cache either. Shapes: B rows, L canvas length, W
+columns of logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
 """
 
 from __future__ import annotations
@@ -37,9 +38,9 @@ NOWHERE = -1  # where the first column of a window would be
 
 @dataclass(frozen=True, slots=True)
 class RowInput:
-    """One row as it is fed: columns `begin` to `end`, of its request's `length`; it sees what is kept left of
-    column `left` and from column `right` on. `keeps`: the columns, from and to, whose keys and values are
-    worth keeping; `window` begins at this column.
+    """The input of one row: columns `begin` to `end`, of its request's `length`. They attend to cached keys
+    and values of columns before `left` and from `right` on. `keeps`: ranges of columns, from and to, whose
+    keys and values may be stored; `window`: the first column of the window.
     """
 
     row: int
@@ -53,9 +54,9 @@ class RowInput:
 
 
 class CachedForward(Forward):
-    """A forward that sees keys and values kept from those before it. `kind`: `prefix`, `dual` or `exact`."""
+    """A forward that attends to keys and values of earlier forwards. `kind`: `prefix`, `dual` or `exact`."""
 
-    waits = True  # what is fed is as wide as the host says
+    waits = True  # the host sets the width of the input
 
     def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int, kind: str) -> None:
         super().__init__(denoiser, rows, guidance, "batch", drafts)
@@ -66,17 +67,15 @@ class CachedForward(Forward):
         ]
         self.window = [NOWHERE] * len(
             rows.start
-        )  # first column of the window that each row's keys and values were kept for
+        )  # first column of the window that each row's keys and values were stored for
         self.edge = [0] * len(rows.start)  # `exact`: the column that they end before
-        self.fed: list[RowInput] = []  # how the rows were fed last,
-        self.place: dict[int, int] = {}  # and where in the last call those are of which something may be kept
+        self.fed: list[RowInput] = []  # the input of the last forward
+        self.place: dict[int, int] = {}  # where in its last call the rows are that may store something
 
     def __call__(
         self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: WindowBounds
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Forward`. Rows of which something may be kept are fed in a call of their own, after the
-        others.
-        """
+        """See `Forward`. Rows that may store something are the input of a second call, after the others."""
         start, end = windows()
         self.fed = [self._fed(*one) for one in zip(which, start.tolist(), end.tolist(), strict=True)]
         at = start.unsqueeze(1) + torch.arange(self.looks, device=start.device)
@@ -110,7 +109,7 @@ class CachedForward(Forward):
         self._keep({row: (self.place[i], self.fed[i]) for row, i in taken.items() if self.fed[i].keeps})
 
     def admit(self, rows: Sequence[int]) -> None:
-        """Forgets what was kept in these rows; `exact`: reads the whole blocks of their prompts."""
+        """Empties the cache of these rows; `exact`: computes the whole blocks of their prompts."""
         for row in rows:
             self.window[row], self.edge[row] = NOWHERE, 0
         begins = {row: self.rows.requests[row].begin // self.block_length * self.block_length for row in rows}
@@ -126,7 +125,7 @@ class CachedForward(Forward):
         self._keep({one.row: (n, one) for n, one in enumerate(fed)})
 
     def _fed(self, row: int, start: int, end: int) -> RowInput:
-        """How a row is fed whose window is from column `start` to `end`."""
+        """The input of a row with a window from column `start` to `end`."""
         length = self.rows.requests[row].columns
         if self.kind == "exact":
             edge, final = self.edge[row], start - start % self.block_length
@@ -146,7 +145,7 @@ class CachedForward(Forward):
         )
 
     def _call(self, fed: Sequence[RowInput], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
-        """Logits `[R, W, V]` of some rows at columns `[R, W]`, those beyond what is fed taken from its end."""
+        """Logits `[R, W, V]` of some rows at columns `[R, W]`; those of the input's last column beyond it."""
         device = canvases.device
         begin, end, left, right, length = (
             torch.tensor([getattr(one, name) for one in fed], device=device)
@@ -165,8 +164,8 @@ class CachedForward(Forward):
         return given[0] if self.guidance is None else self.guided(*given)
 
     def _keep(self, taken: Mapping[int, tuple[int, RowInput]]) -> None:
-        """Keeps, in each row of the batch, what the last call computed for one it was fed by: its place in
-        the call, and how it was fed.
+        """Stores, for some rows of the batch, keys and values of the last call: by row, its place in the call
+        and its input.
         """
         everywhere = range(len(self.rows.start))
         source = [taken[row][0] if row in taken else 0 for row in everywhere]
@@ -186,7 +185,7 @@ class CachedForward(Forward):
 def forwarding(
     denoiser: Any, rows: Rows, guidance: float | None, packing: str, drafts: int, cache: str
 ) -> Forward:
-    """What feeds the rows of a batch. `cache` is one of those that `resolve_cache` gives."""
+    """The forward for the rows of a batch. `cache`: as `resolve_cache` gives it."""
     if cache == "none":
         return Forward(denoiser, rows, guidance, packing, drafts)
     return CachedForward(denoiser, rows, guidance, drafts, cache)

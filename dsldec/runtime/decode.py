@@ -10,9 +10,9 @@ import functools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import torch
-from torch import Tensor
 
 from .. import backends
 from ..backends import noise
@@ -28,12 +28,11 @@ from .cached_forward import forwarding, resolve_cache
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .prompts import Prompts, ids_of, listed
-from .requests import Request, continued, infilled, require_request_ids
+from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
 from .rows import Row, Rows
+from .session import Session
 from .shape_buckets import positions_compiled, rows_compiled
-from .step_runner import BatchState, StepRunner
 from .trace import StepEvent, StepObserver
-from .windows import windows_of
 
 __all__ = [
     "DEFAULT_BATCH",
@@ -177,7 +176,12 @@ def stream_rows(
     prompts = [ids_of(denoiser, prompt, options.infill) for prompt in listed(denoiser, prompts)]
     request_ids = range(len(prompts)) if options.request_ids is None else options.request_ids
     require_request_ids(request_ids, len(prompts))
-    requests = _requests(denoiser, prompts, options, policy.facts.window)
+    requests = [
+        replace(request, key=noise.key(int(options.seed), int(id_)))
+        for request, id_ in zip(
+            _requests(denoiser, prompts, options, policy.facts.window), request_ids, strict=True
+        )
+    ]
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
@@ -185,27 +189,25 @@ def stream_rows(
     window = plan.block_length
     _tell_of_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(prompts), plan)
-    keys = torch.tensor([noise.key(int(options.seed), int(request)) for request in request_ids])
     width, positions = min(options.batch, len(prompts)), window
     if step.backend in backends.COMPILED:
         width, positions = rows_compiled(width, options.batch), positions_compiled(window, plan.gen_length)
-    windows, most = windows_of(plan), _most(plan)
+    most = _most(plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests):
             here, waiting = group[:width], group[width:]
-            filled = here + here[:1] * (
-                width - len(here)
-            )  # rows that are never decoded: the step compiles for one shape
-            rows = Rows(
-                filled, window, denoiser.mask_id, getattr(denoiser, "eos_id", None), device, positions, group
+            # Empty rows too: the step compiles for one shape.
+            filled = here + [NO_REQUEST] * (width - len(here))
+            eos_id = getattr(denoiser, "eos_id", None)
+            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group)
+            session = Session(
+                policy, step, rows, vocab_size=denoiser.vocab_size, stop_at_eos=options.stop_at_eos
             )
-            advance = StepRunner(step, rows, windows, stop_at_eos=options.stop_at_eos)
-            first = functools.partial(_first, advance, keys, denoiser.vocab_size)
             forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
-            told = StepObserver(advance, options.trace, on_step)
-            yield from DecodeLoop(advance, forward, first, len(here), waiting, plan.drafts, most, told).run()
+            observer = StepObserver(session.runner, options.trace, on_step)
+            yield from DecodeLoop(session, forward, waiting, plan.drafts, most, observer).run()
 
     return decoded()
 
@@ -221,11 +223,6 @@ def _most(plan: Plan) -> Callable[[Request], int]:
     """The proved bound on the forwards of a request."""
     known = functools.cache(plan.max_forwards_of)
     return lambda request: known(request.windows, request.lead > 0 or request.gaps)
-
-
-def _first(advance: StepRunner, keys: Tensor, vocab_size: int) -> BatchState:
-    rows = advance.rows
-    return advance.first(keys[[request.index for request in rows.requests]].to(rows.device), vocab_size)
 
 
 def _requests(

@@ -29,15 +29,15 @@ ERRORS_SHOWN = 3
 class Decoded:
     """All results of a `decode`, in the order of the prompts.
 
-    A prompt has an answer where `errors` is `None`, and only there: look at `errors` first, or at `failed`,
-    the places of the others. `ids`: 1-D int64 tensors, prompt and generated, with MASK left where nothing was
-    written of a prompt that failed; `text`: the generated texts where the denoiser has a tokenizer, else
-    `None` each (of an infilling given as text, the whole of it); `forwards` (all drafts of a row in one),
-    `rows` (fed for it, drafts included), `tokens`: `[prompts]` int64; `wasted_rows` `[prompts]` int64: rows
-    fed after a row's end, before the host heard of it, which `rows` does not count (0 on a CPU); `proposed`,
-    `accepted`: per row how many drafts were made, and how many accepted, one step ahead of the next one, two
-    steps, ...; `trace`: per row the steps in order, empty lists unless asked for; `errors`: per row why it
-    has no answer, or `None`.
+    A prompt has an answer only where `errors` is `None`: check `errors` first, or `failed`, the places of the
+    other prompts. `ids`: 1-D int64 tensors, prompt and generated ids; of a prompt that failed, MASK where
+    nothing was written. `text`: the generated texts if the denoiser has a tokenizer, else `None` each (of an
+    infilling given as text, the whole text). `forwards` (all drafts of a row count once), `rows` (rows of the
+    denoiser's input, drafts included), `tokens`: `[prompts]` int64. `wasted_rows` `[prompts]` int64: input
+    rows after a row's end, before the host learned of it; `rows` does not count them (0 on a CPU).
+    `proposed`, `accepted`: for each row the drafts made and the drafts accepted, one step ahead of the next
+    one, two steps, ... `trace`: for each row its steps in order, empty unless traced. `errors`: for each row
+    why it has no answer, or `None`.
     """
 
     ids: list[Tensor]
@@ -67,9 +67,7 @@ class Decoded:
 
 
 class DecodingStopped(PicklableError, RuntimeError):
-    """Decoding failed half-way. `decoded` holds what was finished; rows without a result have an error
-    instead.
-    """
+    """Decoding failed half-way. `decoded` has the finished results; other rows have an error instead."""
 
     def __init__(self, decoded: Decoded, cause: BaseException) -> None:
         finished = len(decoded.errors) - len(decoded.failed)
@@ -84,7 +82,7 @@ class DecodingWarning(UserWarning):
     """
 
     def __init__(self, decoded: Decoded) -> None:
-        super().__init__(decoded)  # what makes it again, in another process too
+        super().__init__(decoded)  # the arguments, from which pickle makes it again
         self.decoded = decoded
 
     def __str__(self) -> str:
@@ -102,7 +100,7 @@ def _failures_told(decoded: Decoded) -> str:
 
 
 def warn_of_failures(decoded: Decoded) -> None:
-    """Warn, where prompts failed, of the line outside of this library that asked for them."""
+    """Warn of prompts that failed, at the caller's line outside of this library."""
     if not decoded.failed:
         return
     level, frame = 1, sys._getframe()
@@ -129,7 +127,7 @@ class Results:
 
     @contextmanager
     def survive(self) -> Iterator[None]:
-        """An exception inside gets the finished results as its `decoded`."""
+        """An exception inside gets the finished results as `decoded`."""
         try:
             yield
         except (UsageError, PolicyError) as mistake:
@@ -145,14 +143,14 @@ class Results:
             raise
 
     def _decoded_in_haste(self) -> Decoded:
-        """The same for who has asked to stop, and may ask again."""
+        """The results after Ctrl-C; a second Ctrl-C leaves the texts out."""
         try:
             return self.decoded()
         except BaseException:
             return self.decoded(read=False)
 
     def decoded(self, *, read: bool = True) -> Decoded:
-        """All rows, those that are not finished with an error; `read`: with their texts."""
+        """All rows; unfinished ones have an error. `read`: with their texts."""
         for place, row in enumerate(self.rows):
             if read and row is not None and place not in self.texts:
                 self.texts[place] = self._text(row)
@@ -178,8 +176,8 @@ class Results:
         return Row(place, len(self.encoded[place]), torch.tensor(self.encoded[place]), error=UNFINISHED)
 
     def _text(self, row: Row) -> str | Diagnostic | None:
-        """A row's text where the denoiser has a tokenizer. It is other people's code: what it raises is this
-        row's error, no other's.
+        """A row's text, if the denoiser has a tokenizer. A tokenizer is other people's code: its exception is
+        the error of this row alone.
         """
         if row.error is not None:
             return None
@@ -196,14 +194,14 @@ class Results:
 
 
 def said(failure: BaseException) -> Diagnostic:
-    """What stopped a decoding, for who tells it in a sentence."""
+    """The exception that stopped decoding, as a diagnostic."""
     return Diagnostic(
         "E0410", f"decoding failed: {_said(failure)}", help="`DSLDEC_DEBUG=1 dsldec run` shows where"
     )
 
 
 def unread(failure: BaseException) -> Diagnostic:
-    """Ids of which no text could be made."""
+    """The diagnostic of ids that have no text."""
     message = f"the tokenizer failed to make a text of the generated ids: {_said(failure)}"
     return Diagnostic("E0410", message, help="the ids themselves are there: read them with another tokenizer")
 

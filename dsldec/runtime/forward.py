@@ -1,7 +1,7 @@
-"""Canvases to logits: which rows are fed to the denoiser, in how many calls.
+"""Canvases to logits: which rows are the denoiser's input, in how many calls.
 
-Shapes: B rows, L canvas length, W columns whose logits are wanted, V vocabulary, R rows fed. Not here:
-whether what it gives can be right (`logits`), what is done with it.
+Shapes: B rows, L canvas length, W columns of logits, V vocabulary, R rows of the input. Not here: the check
+of the logits (`logits`), the step that reads them.
 """
 
 from __future__ import annotations
@@ -20,27 +20,25 @@ WindowBounds = Callable[[], tuple[Tensor, Tensor]]
 
 
 class DenoiserFailed(RuntimeError):
-    """The denoiser raised something; `__cause__` is what."""
+    """The denoiser raised an exception, `__cause__`."""
 
 
 class Forward:
-    """Feeds canvases of a batch's rows to the denoiser, steered away from what it says without the prompt
-    where guidance is asked for.
+    """Calls the denoiser with canvases of a batch's rows; with guidance, also without the prompt.
 
-    `packing`: all rows in one call (`batch`), or a call for each (`sequential`); `drafts`: how many windows
-    further than a row's own may be looked at. Every call is for whole canvases: nothing is kept from one to
-    the next (see `cached_forward`).
+    `guidance`: the scale of classifier-free guidance, or `None`; `packing`: all rows in one call (`batch`),
+    or a call for each (`sequential`); `drafts`: how many windows from a row's own on a step may read. Every
+    call gets whole canvases and stores nothing (see `cached_forward`).
     """
 
-    waits = False  # does the host have to know where windows are before each call?
+    waits = False  # whether the host must know the place of every window before each call
 
     def __init__(
         self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch", drafts: int = 1
     ) -> None:
         self.denoiser, self.rows, self.guidance, self.packing = denoiser, rows, guidance, packing
         self.rows_per_draft = 1 if guidance is None else 2
-        # How many columns' logits are asked for, from each window's first: its own, and what drafts may go on
-        # to.
+        # Columns of logits from each window's first on: the window's own, and those that drafts may go on to.
         self.ahead = rows.covered if rows.gaps and drafts > 1 else min(rows.covered, rows.positions * drafts)
         self.reach: int | None = (
             self.ahead if capability(denoiser, "selects_columns") and self.ahead < rows.longest else None
@@ -73,24 +71,24 @@ class Forward:
         ), first
 
     def may_draft(self, start: Tensor) -> Tensor | None:
-        """`[B]` bool: rows for which something can be drafted in windows that start there, `[B]`; `None`: in
-        all.
-        """
+        """`[B]` bool: rows that can be drafted in windows that start at `start [B]`; `None`: all."""
         return None
 
     def keep(self, source: Tensor) -> None:
-        """Hears which of the rows that were fed last each row of the batch goes on from, `source [B]`."""
+        """After the verification: the row of the last input that each row of the batch goes on from,
+        `source [B]`.
+        """
 
     def admit(self, rows: Sequence[int]) -> None:
-        """Hears of rows that hold other requests now. Raises `DenoiserFailed`."""
+        """Called when rows hold new requests. Raises `DenoiserFailed`."""
 
     def without_prompt(self, canvases: Tensor, index: Tensor) -> Tensor:
-        """Canvases with a MASK wherever something was given."""
+        """Canvases with a MASK in place of every given id."""
         given = self.rows.start[index] != self.rows.mask_id
         return torch.where(given[:, : canvases.shape[1]], self.rows.mask_id, canvases)
 
     def guided(self, with_prompt: Tensor, without_prompt: Tensor) -> Tensor:
-        """Classifier-free guidance: away from what is said without the prompt."""
+        """Classifier-free guidance: logits pushed away from those without the prompt."""
         guided = without_prompt + ((self.guidance or 0) + 1) * (with_prompt - without_prompt)
         # An id that is never written has the logit -inf in both, whose difference is no number.
         return torch.where(with_prompt == float("-inf"), with_prompt, guided)
@@ -115,7 +113,7 @@ class Forward:
 
 
 def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
-    """What a denoiser gives. Raises `DenoiserFailed`."""
+    """The denoiser's result. Raises `DenoiserFailed`."""
     try:
         with torch.no_grad():
             return denoiser(*arguments, **how)

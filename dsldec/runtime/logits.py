@@ -1,7 +1,7 @@
 """Checks the logits of a denoiser. The help of a diagnostic says what the denoiser should return.
 
-Shapes: R rows fed, W columns whose logits are wanted, V vocabulary. Not here: the numbers in them (a step
-says which are not finite).
+Shapes: R rows of the input, W columns of logits, V vocabulary. Not here: logits that are not finite (a step
+reports them).
 """
 
 from __future__ import annotations

@@ -1,10 +1,9 @@
-"""When does the host hear which rows are over?
+"""When does the host learn which rows have ended?
 
-On a CPU it looks after every step: that is free, and no row is forwarded in vain. On a GPU looking would wait
-for all that was launched: there the flags are copied without waiting, and looked at once they have arrived,
-so that the next forward is launched meanwhile. What is then forwarded for rows that were over already is
-surplus; it changes nothing, since steps write only in rows that are not over. Not here: what the flags are,
-and what is done about them (`decode_loop`).
+On a CPU it looks after every step: that costs nothing, and no row is forwarded in vain. On a GPU, looking
+would wait for all work in the queue. There the flags are copied without waiting and read once they have
+arrived, so that the next forward is queued meanwhile. Rows forwarded after their end are wasted and change
+nothing: steps write only in rows that have not ended. Not here: the meaning of the flags (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -16,11 +15,11 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
-MOST_ON_THE_WAY = 2  # with more, more forwards might be surplus
+MOST_ON_THE_WAY = 2  # with more, more forwards might be wasted
 
 
 class Poll(Protocol):
-    """Reads flags, bools of any shape, as nested lists."""
+    """Reads flags, of any shape, as nested lists."""
 
     def now(self, flags: Tensor) -> Any | None:
         """The flags, or `None` where they cannot be had without waiting."""
@@ -29,11 +28,11 @@ class Poll(Protocol):
         """The newest flags that have arrived, these or older ones, or `None`."""
 
     def wait(self) -> Any | None:
-        """The newest flags that were given, `None` if they were all heard."""
+        """The newest flags, `None` if they were all read before."""
 
 
 class SyncPoll:
-    """Flags that lie where the host can see them."""
+    """Flags in the host's memory."""
 
     def now(self, flags: Tensor) -> Any:
         return flags.tolist()
@@ -81,17 +80,17 @@ class AsyncPoll:
 
     def later(self, flags: Tensor) -> Any | None:
         self.on_the_way.append(self.copy(flags))
-        heard = None
+        flags_read = None
         while self.on_the_way and (len(self.on_the_way) > MOST_ON_THE_WAY or self.on_the_way[0].arrived()):
-            heard = self.on_the_way.popleft().read()
-        return heard
+            flags_read = self.on_the_way.popleft().read()
+        return flags_read
 
     def wait(self) -> Any | None:
-        heard = self.on_the_way[-1].read() if self.on_the_way else None
+        flags = self.on_the_way[-1].read() if self.on_the_way else None
         self.on_the_way.clear()
-        return heard
+        return flags
 
 
 def polling(device: torch.device, *, watched: bool) -> Poll:
-    """How flags on a device are heard of; who watches every step waits for every step."""
+    """The poll for a device. `watched`: somebody reads every step, and so waits for every step."""
     return AsyncPoll() if device.type == "cuda" and not watched else SyncPoll()

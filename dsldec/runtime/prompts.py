@@ -1,8 +1,8 @@
 """Converts prompts of every accepted form to lists of ids.
 
 A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; the encoding of a
-tokenizer, without its padding. Not here: whether a denoiser takes the ids (`models.denoiser`), what is asked
-of each (`requests`).
+tokenizer, without its padding. Not here: the ids that a denoiser takes (`models.denoiser`), the requests
+made of prompts (`requests`).
 """
 
 from __future__ import annotations

@@ -1,18 +1,19 @@
-"""What is asked of a run, one request a prompt: the canvas it starts from, and which part of that is to be
-generated.
+"""The requests of a run, one a prompt: the canvas at the start, and the part of it that is generated.
 
-Most requests are a prompt and masks after it. An infilling is a text with masks in it, which are decoded in
-place: what is generated lies between its first mask and its last, and what is given there stays. For a model
-that sees blocks, counted from the start of the canvas, the first window begins where a block does, so that
-the windows of a policy and the blocks of the model lie on each other: it is short by what the prompt has of
-that block. Not here: what a denoiser takes (`models.denoiser`), how requests become rows (`rows`).
+Most requests are a prompt and masks after it. An infilling is a text with masks, decoded in place: its
+generation region is from its first mask to its last, and given text in it stays. A block-causal model counts
+its blocks from the start of the canvas. There the first window begins where a block begins, so that the
+windows of the policy and the blocks of the model are the same columns; the prompt's share of that block is
+not written. A host that shows one block at a time makes a request of each block. Not here: the ids that a
+denoiser takes (`models.denoiser`), the rows of a batch (`rows`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..options import is_whole, not_whole
 from ..spelling import shown
@@ -22,11 +23,13 @@ from ..spelling import shown
 class Request:
     """One prompt to decode.
 
-    `index`: its place in the run; `text`: ids as they were given, `masks`: how many MASKs come after them
-    (many requests may wait, and each is laid out only when it has a row); `begin`, `length`: the first column
-    and the number of positions of the generation region, from where results count; `lead`: how many columns
-    before that the first window begins; `infills`: text was given after a MASK, so that an end-of-text token
-    ends nothing; `gaps`: text is given between its masks.
+    `index`: its place in the run; `text`: the given ids, `masks`: how many MASKs come after them (many
+    requests may wait, and each is laid out only when it has a row); `begin`, `length`: the first column and
+    the number of positions of the generation region; results count from there. `begin` is negative where only
+    columns after it are shown. `lead`: how many columns before the region the first window begins; `infills`:
+    text was given after a MASK, so that an end-of-text token ends nothing; `gaps`: text is given between its
+    masks; `key`: the start of its random numbers (`noise.key(seed, request_id)`); `parameters`: the values
+    that this request has instead of the policy's.
     """
 
     index: int
@@ -36,7 +39,9 @@ class Request:
     length: int
     lead: int = 0
     infills: bool = False
-    gaps: bool = False  # asked of every row at every forward
+    gaps: bool = False  # read for every row in every forward
+    key: int = 0
+    parameters: Mapping[str, Value] | None = None
 
     @property
     def columns(self) -> int:
@@ -63,9 +68,32 @@ class Request:
         return [at for at in range(self.begin, self.begin + self.length) if canvas[at] == mask_id]
 
 
-def continued(index: int, prompt: Sequence[int], gen_length: int, block_length: int | None) -> Request:
-    """A prompt, and so many masks after it; `block_length` of a model whose blocks the windows are to lie on."""
+def continued(index: int, prompt: Sequence[int], gen_length: int, block_length: int | None = None) -> Request:
+    """A prompt, and `gen_length` masks after it. `block_length` of a block-causal model: windows then begin
+    where its blocks begin.
+    """
     return Request(index, prompt, gen_length, len(prompt), gen_length, len(prompt) % (block_length or 1))
+
+
+NO_REQUEST = Request(-1, (), 0, 0, 0)  # of a row that decodes nothing
+
+
+def block_shown(
+    index: int, ids: Sequence[int], start: int, generation_length: int, mask_id: int, key: int = 0
+) -> Request:
+    """The request of a host that shows one block: its ids, MASK where something is to be written.
+
+    `start`: the block's first position, counted from the first generated one; negative for a block that
+    begins in the prompt. `generation_length`: positions of the whole text to generate, of all blocks.
+    """
+    return next_block(Request(index, (), 0, 0, generation_length, key=key), ids, start, mask_id)
+
+
+def next_block(request: Request, ids: Sequence[int], start: int, mask_id: int) -> Request:
+    """The same request where the host shows another of its blocks."""
+    end = min(len(ids), request.length - start)
+    given = any(id_ != mask_id for id_ in ids[max(0, -start) : end])
+    return replace(request, text=list(ids), begin=-start, lead=-start, gaps=given)
 
 
 def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | None) -> Request:

@@ -1,11 +1,12 @@
-"""The rows of one batch: their canvases, windows and ends.
+"""The rows of one batch: canvases, windows and ends.
 
-Shapes: B rows, L canvas length, T window positions, G positions of the longest generation region. Not here:
-forwards and steps (`decode_loop`), which prompts there are (`requests`).
+Shapes: B rows, L canvas length, C canvas columns, T window positions. Not here: forwards and steps
+(`decode_loop`), the prompts (`requests`).
 """
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
@@ -14,16 +15,16 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic
 from ..renamed import former
-from .requests import Request
+from .requests import NO_REQUEST, Request
 
 
 @dataclass(slots=True)
 class TraceStep:
-    """One step of one row, positions counted from 0 for the first one after the prompt.
+    """One step of one row. Positions count from 0, the first one after the prompt.
 
-    `forward` counts from 0; steps that were drafted and accepted share one.
-
-    `observations` holds what the policy saw at the committed positions: `conf`, `entropy`, ... by position.
+    `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and
+    an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
+    at the committed positions, by position.
     """
 
     phase: str
@@ -38,12 +39,13 @@ class TraceStep:
 class Row:
     """One prompt's result.
 
-    `ids` [prompt + generated] int64, masks left after the end-of-text token filled with it; `forwards` the
-    forwards the row took part in, `rows` the rows fed for it; `proposed`, `accepted`: how many drafts were
-    made and how many accepted one step ahead of the next one, two steps, ...; `tokens` generated before the
-    end-of-text token (of an infilling: masks that were written); `seconds` from its first forward to its end;
-    `error` says why it stopped early, and then `ids` holds masks where nothing was written. `wasted_rows`:
-    rows fed for it after its end, before the host heard of it, and not counted in `rows`: 0 on a CPU.
+    `ids` [prompt + generated] int64; masks after the end-of-text token are replaced by it. `forwards`:
+    forwards until the row's end; `rows`: rows of the denoiser's input for it, drafts included; `proposed`,
+    `accepted`: drafts made and drafts accepted, one step ahead of the next one, two steps, ...; `tokens`: ids
+    before the end-of-text token (of an infilling: masks that were written); `seconds` from admission to the
+    end; `trace`: the steps, if traced; `error`: why the row has no answer, and then `ids` has masks where
+    nothing was written. `wasted_rows`: input rows after the row's end, before the host learned of it; `rows`
+    does not count them, and on a CPU there are none.
     """
 
     index: int
@@ -67,15 +69,27 @@ class Row:
 
 
 class Rows:
-    """How the canvases of a batch are laid out, `[B, L + T]`: the T spare columns let every window be sliced
-    alike.
+    """The layout of the canvases of a batch, `[B, C]`: C is L and T spare columns, so that every window is
+    sliced alike.
 
-    A window has `window` positions, and the step sees `positions` (T), no fewer and unless given no more. A
-    row is a request's until another takes its place: `requests` are known to the host; `begin [B]` and
-    `lengths [B]` of the generation regions, `infills [B]` and `start`, what the canvases hold before the
-    first step, to the device. `all_requests`: those that may ever be here, which size the canvases. `gaps`:
-    in some text is given between masks; `leads [B]`: how far before the region the first window begins.
+    A window has `window` positions; the step sees `positions` (T), at least as many. Known on the host:
+    `requests`, one a row. Known on the device: `begin [B]`, the column of the first generated position
+    (negative where a host shows only columns after it); `lengths [B]` of the generation regions; `leads [B]`,
+    how far before the region the first window begins; `columns [B]` that are shown; `keys [B]` of random
+    numbers; `infills [B]`; `start [B, C]`, the canvases before the first step. Derived: `generating [B, C]`,
+    the columns of the region that are shown; `stop [B]`, the generated position after the last one shown;
+    `home [B]`, the first one shown. `every_request`: all that may ever be here; they size the canvases.
+    `gaps`: some request has given text between its masks.
     """
+
+    # What a request brings into its row, one tensor each.
+    PER_ROW = ("start", "begin", "lengths", "leads", "columns", "keys", "infills")
+    begin: Tensor
+    lengths: Tensor
+    leads: Tensor
+    columns: Tensor
+    keys: Tensor
+    infills: Tensor
 
     def __init__(
         self,
@@ -85,42 +99,69 @@ class Rows:
         eos_id: int | None,
         device: torch.device,
         positions: int | None = None,
-        all_requests: Sequence[Request] | None = None,
+        every_request: Sequence[Request] | None = None,
     ) -> None:
-        ever = requests if all_requests is None else all_requests
+        ever = requests if every_request is None else every_request
         self.window, self.positions, self.mask_id, self.eos_id = window, positions or window, mask_id, eos_id
         self.device = device
         self.longest = max(request.columns for request in ever)
-        self.region = max(request.length for request in ever)
         self.covered = max(request.windows for request in ever)  # by the windows of a row
         self.gaps = any(request.gaps for request in ever)
-        self.given_inside = self.gaps or any(request.lead for request in ever)  # in some window
+        self.given_inside = self.gaps or any(request.lead > 0 for request in ever)  # in some window
         self.requests = list(requests)
-        self.start = torch.full(
-            (len(requests), self.longest + self.positions), mask_id, dtype=torch.int64, device=device
-        )
+        width = self.longest + self.positions
+        self.start = torch.full((len(requests), width), mask_id, dtype=torch.int64, device=device)
         self._lay_out(range(len(requests)))
 
     def put(self, requests: Mapping[int, Request]) -> None:
         """Other requests in some rows."""
         for row, request in requests.items():
             self.requests[row] = request
-        self.start = self.start.clone()  # moments of the rows that stay share it
+            self.given_inside |= request.gaps or request.lead > 0
+        self.start = self.start.clone()  # states of the rows that stay share it
         self._lay_out(requests)
+
+    def apart(self) -> list[tuple[Tensor, ...]]:
+        """The layout of each row, for `put_together`: a tensor `[1, ...]` for each name of `PER_ROW`."""
+        return list(zip(*(getattr(self, name).split(1) for name in self.PER_ROW), strict=True))
+
+    def put_together(self, requests: Sequence[Request], layouts: Sequence[tuple[Tensor, ...]]) -> None:
+        """These requests in these rows, and no others; each layout is one that `apart` gave."""
+        self.requests = list(requests)
+        self.given_inside |= any(request.gaps or request.lead > 0 for request in requests)
+        for name, parts in zip(self.PER_ROW, zip(*layouts, strict=True), strict=True):
+            setattr(self, name, torch.cat(parts))
+        self._derive()
+
+    def empty(self) -> Rows:
+        """One row of the same sizes without a request."""
+        rows = copy.copy(self)
+        rows.requests = [NO_REQUEST]
+        rows.start = torch.full_like(self.start[:1], self.mask_id)
+        rows._lay_out(())
+        return rows
 
     def _lay_out(self, changed: Sequence[int] | Mapping[int, Request]) -> None:
         for row in changed:
             canvas = self.requests[row].canvas(self.mask_id)
             self.start[row] = self.mask_id
             self.start[row, : len(canvas)] = torch.tensor(canvas, dtype=torch.int64)
-        self.begin = torch.tensor([request.begin for request in self.requests], device=self.device)
-        self.lengths = torch.tensor([request.length for request in self.requests], device=self.device)
-        self.leads = torch.tensor([request.lead for request in self.requests], device=self.device)
-        self.infills = torch.tensor([request.infills for request in self.requests], device=self.device)
+        names = ("begin", "length", "lead", "columns", "key", "infills")
+        for target, name in zip(self.PER_ROW[1:], names, strict=True):
+            values = [getattr(request, name) for request in self.requests]
+            setattr(self, target, torch.tensor(values, device=self.device))
+        self._derive()
+
+    def _derive(self) -> None:
+        column = torch.arange(self.start.shape[1], device=self.device)
+        shown = self.columns - self.begin
+        self.stop, self.home = self.lengths.minimum(shown), (-self.begin).clamp(min=0)
+        position = column - self.begin.unsqueeze(1)
+        self.generating = (position >= 0) & (position < self.stop.unsqueeze(1))
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvas columns `[B, T]` of each row's window, and in which of them it may write: the last window is
-        short, and what is given stays.
+        """Canvas columns `[B, T]` of each row's window, and `[B, T]` bool: where the step may write. The last
+        window is short, and what is given stays.
         """
         offsets = window_start.unsqueeze(1) + torch.arange(self.positions, device=window_start.device)
         columns, inside = self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
@@ -128,24 +169,22 @@ class Rows:
             inside = inside & (offsets >= 0) & (self.start.gather(1, columns) == self.mask_id)
         return columns, inside
 
-    def generated(self, canvas: Tensor) -> tuple[Tensor, Tensor]:
-        """The generation regions `[B, G]`, and which of it each row has: not all are as long as the longest."""
-        offsets = torch.arange(self.region, device=canvas.device)
-        columns = (self.begin.unsqueeze(1) + offsets).clamp(max=canvas.shape[1] - 1)
-        return canvas.gather(1, columns), offsets < self.lengths.unsqueeze(1)
-
     def masks(self, canvas: Tensor) -> Tensor:
-        """`[B, G]` bool: which positions of the generation regions are not written yet."""
-        generated, there = self.generated(canvas)
-        return (generated == self.mask_id) & there
+        """`[B, C]` bool: columns of the generation regions that are not written yet."""
+        return (canvas == self.mask_id) & self.generating
+
+    def first(self, columns: Tensor, otherwise: Tensor) -> Tensor:
+        """The first generated position `[B]` of some columns, `[B, C]` bool; `otherwise [B]` where there is
+        none.
+        """
+        return torch.where(columns.any(1), columns.to(torch.uint8).argmax(1) - self.begin, otherwise)
 
     def ended(self, canvas: Tensor) -> Tensor:
         """`[B]` bool: the row has an end-of-text token and nothing is masked before it."""
         if self.eos_id is None:
             return torch.zeros(len(self.begin), dtype=torch.bool, device=canvas.device)
-        generated, there = self.generated(canvas)
-        end = (generated == self.eos_id) & there & ~self.infills.unsqueeze(1)
-        first = (end | ((generated == self.mask_id) & there)).to(torch.uint8).argmax(1, keepdim=True)
+        end = (canvas == self.eos_id) & self.generating & ~self.infills.unsqueeze(1)
+        first = (end | self.masks(canvas)).to(torch.uint8).argmax(1, keepdim=True)
         return end.gather(1, first).squeeze(1)
 
     def written(self, ids: Sequence[int], row: int) -> int:

@@ -1,9 +1,8 @@
-"""Which shapes are steps compiled for, so that a ragged workload needs few?
+"""The shapes that steps are compiled for: few, so that a ragged workload compiles few times.
 
-B rows are rounded up to a power of two, or the whole batch; T window positions where the text to generate is
-shorter than a window of the policy's, at most a quarter more than it has, or 8. What is rounded up to is
-filled with rows that are over and positions that no step may write: a step's results are the same. Not here:
-compiling (`backends`).
+B rows are rounded up to a power of two, or to the whole batch; T window positions only where the text to
+generate is shorter than a window of the policy, by at most a quarter, or to 8. The additional rows have
+ended, and no step may write the additional positions: results are the same. Not here: compiling (`backends`).
 """
 
 from __future__ import annotations
@@ -12,7 +11,7 @@ FEWEST_POSITIONS = 8
 
 
 def rows_compiled(rows: int, batch: int) -> int:
-    """B for so many rows, at most `batch`: 1, 2, 4, ... or `batch`."""
+    """B for a number of rows, at most `batch`: 1, 2, 4, ... or `batch`."""
     return min(batch, 1 << (rows - 1).bit_length())
 
 

@@ -1,30 +1,33 @@
-"""One step of the policy in every row of a batch: from a moment and logits to the next moment.
+"""One step of the policy in every row of a batch: from the state of the batch and logits to its next state.
 
-Shapes: B rows, L canvas length, T window positions, V vocabulary, R rows fed to the denoiser. Pure: nothing
-given is changed, so that a step can be made as if (a draft) and made again. Not here: where logits come from
-(`forward`), which moments are kept (`decode_loop`).
+The one place that says what a host does between two steps: place the windows, set the fields that are the
+host's, discard the writes of rows whose logits are not finite, move windows on, end rows. Pure: no input is
+changed, so that a step can be a draft and be made again. Shapes: B rows, C canvas columns, T window
+positions, V vocabulary, R rows of the denoiser's input. Not here: where logits come from (`forward`), a
+host's slots (`session`), which states count (`decode_loop`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from ..backends.step import Events, Step, StepState
+from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
 from .rows import Rows
 from .windows import Windows
 
 
 @dataclass(frozen=True, slots=True)
 class BatchState:
-    """Where the rows of a batch stand between two steps.
+    """The rows of a batch between two steps.
 
-    `canvas [B, L + T]` int64 (see `Rows`), `window_end [B]` of the window before it is placed anew, `state` and
-    `events` of the step before, `finished [B]` bool: nothing is left to do, `failed [B]` bool: the last logits were
-    no numbers, and nothing was written.
+    `canvas [B, C]` int64 (see `Rows`); `window_end [B]` of the last step's windows; `state` and `events` of
+    the last step; `finished [B]` bool: the row has nothing left to do; `failed [B]` bool: the row's last
+    logits were not finite, and nothing was written.
     """
 
     canvas: Tensor
@@ -35,33 +38,58 @@ class BatchState:
     failed: Tensor
 
     @property
+    def window_start(self) -> Tensor:
+        """`[B]` int64: the first position of each window, counted from the first generated one."""
+        return self.state[WINDOW_START]
+
+    @property
     def ended(self) -> Tensor:
         """`[B]` bool: no step follows."""
         return self.finished | self.failed
 
     def same(self, other: BatchState) -> Tensor:
-        """`[B]` bool: equal canvases, and both are over or neither is. A forward sees no more than the
-        canvas.
-        """
+        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas."""
         return (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
 
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
-        """This moment in the rows `[B]` bool, the other one in the rest."""
-        state = {name: _where(rows, value, other.state[name]) for name, value in self.state.items()}
-        others = other.events.by_name()
-        events = {name: _where(rows, value, others[name]) for name, value in self.events.by_name().items()}
-        canvas, window_end = (
-            _where(rows, self.canvas, other.canvas),
-            _where(rows, self.window_end, other.window_end),
-        )
-        return BatchState(
-            canvas,
-            window_end,
-            state,
-            Events(**events),
-            _where(rows, self.finished, other.finished),
-            _where(rows, self.failed, other.failed),
-        )
+        """This state in the rows `[B]` bool, the other one in the rest."""
+        others = other._named()
+        return self._of({name: _where(rows, value, others[name]) for name, value in self._named().items()})
+
+    def apart(self) -> list[BatchState]:
+        """The state of each row, as a batch of one."""
+        names, rows = self._named(), zip(*(one.split(1) for one in self._named().values()), strict=True)
+        return [self._of(dict(zip(names, row, strict=True))) for row in rows]
+
+    def _named(self) -> dict[str, Tensor]:
+        """All its tensors; events and fields of the step's state under names of their own."""
+        own = {name: getattr(self, name) for name in OWN}
+        events = {EVENT + name: value for name, value in self.events.by_name().items()}
+        return own | events | {FIELD + name: value for name, value in self.state.items()}
+
+    def _of(self, named: dict[str, Tensor]) -> BatchState:
+        """A state of the same fields from its tensors by name."""
+        state = {name: named[FIELD + name] for name in self.state}
+        events = {name: named[EVENT + name] for name in self.events.by_name()}
+        canvas, window_end, finished, failed = (named[name] for name in OWN)
+        return BatchState(canvas, window_end, state, Events(**events), finished, failed)
+
+
+OWN, EVENT, FIELD = ("canvas", "window_end", "finished", "failed"), "event ", "field "
+
+
+def put_together(states: Sequence[BatchState]) -> BatchState:
+    """One batch of several, in this order."""
+    parts = [one._named() for one in states]
+    return states[0]._of({name: torch.cat([one[name] for one in parts]) for name in parts[0]})
+
+
+def within(state: StepState, positions: int) -> Tensor | bool:
+    """`[B, T]` bool: which of T positions are in the window, where the policy decides its length."""
+    if WINDOW_LENGTH not in state:
+        return True
+    length = state[WINDOW_LENGTH].unsqueeze(1)
+    return torch.arange(positions, device=length.device) < length
 
 
 def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
@@ -70,8 +98,8 @@ def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
 
 @dataclass(frozen=True, slots=True)
 class ForwardOutput:
-    """What the denoiser said: `logits [R, W, V]` of W columns from `first [R]` on, and which of its rows each
-    row of the batch looks at, `source [B]`. `first` is `None` where all rows begin at column 0.
+    """Logits of the denoiser: `logits [R, W, V]` of W columns from `first [R]` on, and the row of the logits
+    that each row of the batch reads, `source [B]`. `first` is `None` where all rows begin at column 0.
     """
 
     logits: Tensor
@@ -86,8 +114,8 @@ class ForwardOutput:
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """The moment after a step, and what the step looked at: columns `[B, T]`, which of them are its window's,
-    and logits `[B, T, V]`.
+    """The state after a step, and the step's inputs: the windows' first positions `[B]`, columns `[B, T]`,
+    where it could write, `inside [B, T]` bool, and logits `[B, T, V]`. `done [B]` bool: the window moved on.
     """
 
     after: BatchState
@@ -95,11 +123,14 @@ class StepResult:
     columns: Tensor
     inside: Tensor
     logits: Tensor
+    done: Tensor
 
 
 class StepRunner:
-    """Steps of one policy on one batch, called with a moment and what was seen of its canvas (or of an older
-    one: a draft).
+    """Steps of one policy on one batch, called with a state of the batch and the logits of its canvas (or of
+    an older canvas: a draft).
+
+    `params`: the parameters, `[]` each, or `[B, 1]` where requests have values of their own.
     """
 
     def __init__(self, step: Step, rows: Rows, windows: Windows, *, stop_at_eos: bool) -> None:
@@ -109,72 +140,68 @@ class StepRunner:
             name: value.to(rows.start.device) for name, value in step.params.items()
         }
 
-    def first(self, keys: Tensor, vocab_size: int) -> BatchState:
-        """Before the first step; `keys [B]`: what each row's random numbers start from."""
-        batch, device = len(self.rows.start), self.rows.start.device
-        state = self.step.start(batch, self.rows.positions, device, vocab_size=vocab_size)
-        own = {"key": keys, "generation_length": self.rows.lengths}
+    def first(self, vocab_size: int) -> BatchState:
+        """The state before the first step. Rows with nothing to generate are finished."""
+        rows = self.rows
+        batch, device = len(rows.start), rows.start.device
+        state = self.step.start(batch, rows.positions, device, vocab_size=vocab_size)
+        own = {KEY: rows.keys, GENERATION_LENGTH: rows.lengths}
         state |= {name: value for name, value in own.items() if name in state}
-        state["window_start"] = self.windows.skip(self.rows, self.rows.start, -self.rows.leads)
-        nothing = torch.zeros(batch, dtype=torch.bool, device=device)
-        events = self.step.no_events(batch, self.rows.positions, device)
-        return BatchState(
-            self.rows.start, torch.zeros_like(state["window_start"]), state, events, nothing, nothing
-        )
+        state[WINDOW_START] = self.windows.skip(rows, rows.start, -rows.leads)
+        events = self.step.no_events(batch, rows.positions, device)
+        nowhere, none = torch.zeros_like(rows.begin), torch.zeros(batch, dtype=torch.bool, device=device)
+        return BatchState(rows.start, nowhere, state, events, rows.lengths == 0, none)
 
     def __call__(
-        self, moment: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
+        self, batch: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
     ) -> StepResult:
-        """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with,
-        where the policy says it.
+        """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with, if
+        the policy has one.
         """
-        start, end = self.placed(moment)
+        start, end = self.placed(batch)
         columns, inside = self.rows.window_columns(start, end)
         editable = inside & rows.unsqueeze(1)
-        logits = seen.at(columns).to(moment.canvas.device)
-        before = moment.canvas.gather(1, columns)
-        state = moment.state | {"window_start": start}
-        if "draft" in state:
-            state["draft"] = (moment if draft is None else draft).canvas.gather(1, columns)
-        after, done, state, events = self.step(logits, before, editable, state, self.params)
-        failed = events.not_finite.any(1)
-        after = torch.where(
-            editable & ~failed.unsqueeze(1), after, before
-        )  # what a failed row wrote does not count
-        canvas = moment.canvas.scatter(1, columns, after)
-        # The text of an infilling does not end: a window that is left for that has more to write.
-        if events.finished is not None:
-            done = done & ~(self.rows.infills & events.finished & self._goes_on(after, editable, state))
-        following = BatchState(canvas, end, state, events, moment.finished, failed)
-        moved = self._moved_on(following, done & rows & ~failed)
-        return StepResult(moved, start, columns, inside, logits)
+        logits = seen.at(columns).to(batch.canvas.device)
+        before = batch.canvas.gather(1, columns)
+        state = batch.state | {WINDOW_START: start}
+        if DRAFT in state:
+            state[DRAFT] = (batch if draft is None else draft).canvas.gather(1, columns)
+        output = self.step(logits, before, editable, state, self.params)
+        failed = output.events.not_finite.any(1)
+        # The writes of a failed row do not count.
+        after = torch.where(editable & ~failed.unsqueeze(1), output.canvas, before)
+        done = output.done
+        # The text of an infilling does not end: a window that `finish` leaves has more to write.
+        if output.events.finished is not None:
+            left = self.rows.infills & output.events.finished & self._goes_on(after, editable, output.state)
+            done = done & ~left
+        done = done & rows & ~failed
+        canvas = batch.canvas.scatter(1, columns, after)
+        following = BatchState(canvas, end, output.state, output.events, batch.finished, failed)
+        return StepResult(self._moved_on(following, done), start, columns, inside, logits, done)
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
         """`[B]` bool: windows `[B, T]` that have a mask, or that are full and stay."""
-        masks = (window == self.rows.mask_id) & editable
-        if "window_length" in state:
-            masks = masks & (
-                torch.arange(window.shape[1], device=window.device) < state["window_length"].unsqueeze(1)
-            )
-        return masks.any(1) | (state["stays"] > 0 if "stays" in state else False)
+        masks = (window == self.rows.mask_id) & editable & within(state, window.shape[1])
+        return masks.any(1) | (state[STAYS] > 0 if STAYS in state else False)
 
-    def placed(self, moment: BatchState) -> tuple[Tensor, Tensor]:
-        """Where the windows of the next step are and end, `[B]` each."""
-        return self.windows.place(self.rows, moment.canvas, moment.state["window_start"], moment.window_end)
+    def placed(self, batch: BatchState) -> tuple[Tensor, Tensor]:
+        """The first position of each row's next window and the position after its last, `[B]` each."""
+        return self.windows.place(self.rows, batch.canvas, batch.window_start, batch.window_end)
 
-    def _moved_on(self, moment: BatchState, done: Tensor) -> BatchState:
+    def _moved_on(self, batch: BatchState, done: Tensor) -> BatchState:
         """Windows that are done move on; rows with nothing left to do are finished."""
-        rows, state = self.rows, moment.state
-        length = state.get("window_length", torch.full_like(state["window_start"], rows.window))
-        window_start = state["window_start"] + torch.where(done, length, 0)
-        window_start = torch.where(done, self.windows.skip(rows, moment.canvas, window_start), window_start)
+        rows, state, start = self.rows, batch.state, batch.window_start
+        length = state.get(WINDOW_LENGTH, torch.full_like(start, rows.window))
+        start = start + torch.where(done, length, 0)
+        start = torch.where(done, self.windows.skip(rows, batch.canvas, start), start)
         # A sliding window is placed anew before every step: it is done when everything is written.
-        finished = ~rows.masks(moment.canvas).any(1) if "inside" in state else window_start >= rows.lengths
-        if moment.events.finished is not None:
-            finished = finished | (moment.events.finished & done & ~rows.infills)
+        finished = ~rows.masks(batch.canvas).any(1) if INSIDE in state else start >= rows.lengths
+        if batch.events.finished is not None:
+            finished = finished | (batch.events.finished & done & ~rows.infills)
         if self.stop_at_eos:
-            kept = state["stays"] > 0 if "stays" in state else torch.zeros_like(finished)
-            finished = finished | (rows.ended(moment.canvas) & ~kept)
+            stays = state[STAYS] > 0 if STAYS in state else torch.zeros_like(finished)
+            finished = finished | (rows.ended(batch.canvas) & ~stays)
         # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
-        state = state | {"window_start": torch.where(finished, 0, window_start)}
-        return replace(moment, state=state, finished=finished & ~moment.failed)
+        state = state | {WINDOW_START: torch.where(finished, rows.home, start)}
+        return replace(batch, state=state, finished=finished & ~batch.failed)

@@ -1,4 +1,4 @@
-"""What is told of a step to those who asked: a line of the trace, an event for who watches.
+"""The record of a step: a line of the trace, an event for `on_step`.
 
 Shapes: B rows, T window positions. Not here: when a step is made (`decode_loop`).
 """
@@ -12,16 +12,18 @@ import torch
 from torch import Tensor
 
 from ..backends.vocabulary import OBSERVATIONS, observe
+from ..ir.protocol import STEP
 from .rows import TraceStep
 from .step_runner import BatchState, StepResult, StepRunner
 
 
 @dataclass(frozen=True, slots=True)
 class StepEvent:
-    """What one step did in one row, for those who watch.
+    """One step in one row, as `on_step` gets it.
 
-    `index` is the prompt's, `step` and `forwards` the row's counts so far, `generated` what stands after the
-    prompt now, `written` the positions this step wrote and `confidence` how sure the denoiser was of each.
+    `index`: the prompt's place in the run; `step`, `forwards`: the row's counts so far; `generated`: the ids
+    after the prompt, int64, MASK where nothing is written; `written`: positions that this step committed or
+    edited, 0 the first after the prompt; `confidence`: the denoiser's probability of each, by position.
     """
 
     index: int
@@ -33,37 +35,35 @@ class StepEvent:
 
 
 class StepObserver:
-    """Who asked, of one batch. `trace`: keep each row's steps; `on_step`: call this after each."""
+    """Records the steps of one batch. `trace`: store each row's steps; `on_step`: called after each step."""
 
-    def __init__(self, advance: StepRunner, trace: bool, on_step: Callable[[StepEvent], None] | None) -> None:
-        self.program, self.rows, self.on_step = advance.step.program, advance.rows, on_step
+    def __init__(self, runner: StepRunner, trace: bool, on_step: Callable[[StepEvent], None] | None) -> None:
+        self.program, self.rows, self.on_step = runner.step.program, runner.rows, on_step
         self.trace: dict[int, list[TraceStep]] | None = {} if trace else None  # by the request's index
 
     @property
     def wanted(self) -> bool:
-        """Whether anybody asked."""
+        """Whether steps are recorded at all."""
         return self.trace is not None or self.on_step is not None
 
     def trace_of(self, index: int) -> list[TraceStep] | None:
-        """The steps of a request, which are not kept any longer."""
+        """The steps of a request; they are not stored any longer."""
         return None if self.trace is None else self.trace.pop(index, [])
 
     def step(
-        self, moment: BatchState, stepped: StepResult, following: BatchState, forwards: Mapping[int, int]
+        self, batch: BatchState, stepped: StepResult, following: BatchState, forwards: Mapping[int, int]
     ) -> None:
-        """What a step wrote, and what the denoiser had said there; `forwards`: the rows that made it, and how
-        many each has had.
-        """
+        """Records a step from `batch` to `following`. `forwards`: of each row that made it, so far."""
         if not self.wanted:
             return
         mask_id = self.rows.mask_id
-        before, after = (moment.canvas.gather(1, stepped.columns) for moment in (moment, following))
+        before, after = (batch.canvas.gather(1, stepped.columns) for batch in (batch, following))
         token = None if self.program.facts.deterministic else torch.where(after == mask_id, before, after)
         observed = {
             name: value.tolist()
             for name, value in observe(stepped.logits, mask_id, OBSERVATIONS, token).items()
         }
-        steps = following.state["step"].tolist()
+        steps = following.state[STEP].tolist()
         ran = following.events.phase
         phases = [0] * len(steps) if ran is None else ran.tolist()
         starts = stepped.window_start.tolist()

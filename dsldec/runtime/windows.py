@@ -1,6 +1,6 @@
-"""Where is each row's window now, and where does it go when a step is done?
+"""The place of each row's window, and where it goes when a step is done.
 
-Shapes: B rows, T window positions. Not here: writing in it (`backends`).
+Shapes: B rows, T window positions, C canvas columns. Not here: what a step writes in it (`backends`).
 """
 
 from __future__ import annotations
@@ -16,31 +16,31 @@ from .rows import Rows
 
 @dataclass(frozen=True, slots=True)
 class Windows:
-    """How a policy's windows lie: `shape` as the policy has it, `most` masks in a sliding one."""
+    """The windows of a policy: `shape` as the policy names it, `most` masks in a sliding one."""
 
     shape: str
     most: int
 
     def place(self, rows: Rows, canvas: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
-        """From where each window was and ended to where it is and ends, `[B]` each."""
+        """The place of each row's window in the next step: its first position and the position after its
+        last, `[B]` each; `start`, `end`: those of the step before.
+        """
         if self.shape == "sliding":
             return _sliding(rows, canvas, end, self.most)
         return start, (start + rows.window).minimum(rows.lengths)
 
     def skip(self, rows: Rows, canvas: Tensor, start: Tensor) -> Tensor:
-        """The first window from `start [B]` on that has a mask, where text that is given may leave some
-        without: no forward is for them.
+        """The start `[B]` of the first window with a mask, from `start [B]` on: given text may fill whole
+        windows, and no forward is made for these.
         """
         if not rows.given_inside:
             return start
-        offsets = torch.arange(rows.region, device=start.device)
-        masks = rows.masks(canvas) & (offsets >= start.unsqueeze(1))
-        first = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), rows.lengths)
-        return (
-            first
-            if self.shape == "until"
-            else torch.where(masks.any(1), first - (first - start) % rows.window, first)
-        )
+        position = torch.arange(canvas.shape[1], device=start.device) - rows.begin.unsqueeze(1)
+        masks = rows.masks(canvas) & (position >= start.unsqueeze(1))
+        first = rows.first(masks, rows.stop)
+        if self.shape == "until":
+            return first
+        return torch.where(masks.any(1), first - (first - start) % rows.window, first)
 
 
 def windows_of(plan: Plan) -> Windows:
@@ -49,9 +49,9 @@ def windows_of(plan: Plan) -> Windows:
 
 
 def _sliding(rows: Rows, canvas: Tensor, end: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """From the first mask until `most` masks are in it or it is T long; its end never moves back."""
+    """The window from the first mask on, of at most `most` masks and T positions; its end never moves back."""
     masks = rows.masks(canvas)
-    start = torch.where(masks.any(1), masks.to(torch.uint8).argmax(1), 0)
-    enough = masks.cumsum(1) >= most
-    filled = torch.where(enough.any(1), enough.to(torch.uint8).argmax(1) + 1, rows.lengths)
+    nowhere = torch.zeros_like(end)
+    start, enough = rows.first(masks, nowhere), masks.cumsum(1) >= most
+    filled = rows.first(enough, rows.lengths - 1) + 1
     return start, torch.maximum(filled, end).minimum(start + rows.window).minimum(rows.lengths)

@@ -1,31 +1,32 @@
-"""What a policy does with the forwards of a case: the windows of a run, the reference backend, written tables
-for logits.
+"""The steps of a policy on the forwards of a case: a session of one slot, the reference backend, and written
+tables in place of logits.
 
-Shapes: G positions of the case, T window positions. Needs torch. Not here: how a case is written (`cases`),
-what is said where it fails (`verdict`).
+Shapes: G positions of the case, T window positions, V vocabulary. Needs torch. Not here: how a case is
+written (`cases`), the message where it fails (`verdict`).
 """
 
 from __future__ import annotations
 
 import math
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
+from torch import Tensor
 
 from ..backends import noise
 from ..backends.reference import After, ReferenceRow, run_operation
-from ..backends.step import DTYPES, parameter_tensors
+from ..backends.step import Events, Step, StepOutput, StepState, parameter_tensors, static_of
 from ..diagnostics import Diagnostic
-from ..ir.nodes import LoopCarried, Program
-from ..ir.protocol import ACCEPTED, FINISHED, PHASE
+from ..ir.nodes import Program
+from ..ir.protocol import ACCEPTED
 from ..language.arithmetic import float32
 from ..language.words import WORDS, Extent
 from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
-from ..runtime.windows import windows_of
+from ..runtime.session import Session
 from . import case_values
 from .case_values import TOKENS, Cell
 from .cases import Case, CaseForward
@@ -34,6 +35,7 @@ from .cases import Case, CaseForward
 LARGEST_ID = 10**9
 MASK_ID, END_ID, VOCAB_SIZE = LARGEST_ID, LARGEST_ID + 1, LARGEST_ID + 2
 NO_TOKEN = -1
+NO_LOGITS = torch.empty(1, 1, 0)
 
 
 class Missing(Exception):
@@ -46,11 +48,9 @@ class Missing(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Replayed:
-    """One step: positions `start` to `end` were its window; `before`, `after` are ids of all positions, None
-    for a masked one.
-
-    `read`: what the policy observed, by name, at the window's positions; `over`: decoding is over with this
-    step.
+    """One step. `start`, `end`: the window's first position and the one after its last; `before`, `after`:
+    the ids of all positions, None for a masked one; `read`: the observations that the policy read, by name,
+    at the window's positions; `ended`: decoding ends with this step.
     """
 
     forward: CaseForward
@@ -60,10 +60,10 @@ class Replayed:
     after: tuple[int | None, ...]
     phase: str
     read: Mapping[str, tuple[float, ...]]
-    over: bool
+    ended: bool
 
     def written(self, kind: str) -> tuple[int, ...]:
-        """The positions that this step did something to: `commit`, `revoke` or `edit`."""
+        """The positions that this step changed in one way: `commit`, `revoke` or `edit`."""
         changes = {"commit": (True, False), "revoke": (False, True), "edit": (False, False)}
         pairs = enumerate(zip(self.before, self.after, strict=True))
         return tuple(
@@ -72,11 +72,12 @@ class Replayed:
 
 
 @dataclass(slots=True)
-class Table:
-    """What a forward of a case shows of T positions from `start` on (see `reference.Sight`).
+class CaseView:
+    """A forward of a case in place of logits `[T, V]`, for positions from `start` on (see
+    `reference.LogitsView`).
 
-    `inside`: the window's positions, `masked`: the masked ones of these, where an observation must be given,
-    `known`: those that the step before saw. `read` is filled with what the policy observes.
+    `inside`: positions of the window; `masked`: its masked ones, where an observation must be given; `known`:
+    positions that the step before had too. `read` is filled with the observations that the policy reads.
     """
 
     forward: CaseForward
@@ -87,22 +88,22 @@ class Table:
     known: list[bool]
     read: dict[str, tuple[float, ...]]
 
-    # The rows say what is observed in the end, whatever is done to the logits and however tokens are drawn.
-    def banned(self, ids: list[int]) -> Table:
+    # The rows hold observations of the final logits: transforms and draws change nothing.
+    def banned(self, ids: list[int]) -> CaseView:
         return self
 
-    def biased(self, id_: int, amount: float) -> Table:
+    def biased(self, id_: int, amount: float) -> CaseView:
         return self
 
-    def biased_everywhere(self, table: Any) -> Table:
+    def biased_everywhere(self, table: Any) -> CaseView:
         return self
 
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Observed:
         return Observed(self)
 
     def probability(self, ids: list[int]) -> list[float]:
-        """A row `p` answers for whatever ids are asked; where it says nothing, `conf` is known of the tokens."""
-        rows, asked = (
+        """The row `p`, for any ids. Where it has no value, `conf` is the probability of the row's tokens."""
+        rows, wanted = (
             self.forward.observed,
             [may and 0 <= id_ != MASK_ID for id_, may in zip(ids, self.inside, strict=True)],
         )
@@ -111,7 +112,7 @@ class Table:
             c if id_ == token else math.nan
             for id_, token, c in zip(ids, self.observed("token"), conf, strict=True)
         ]
-        unknown = [any_ and math.isnan(p) for any_, p in zip(asked, derived, strict=True)]
+        unknown = [any_ and math.isnan(p) for any_, p in zip(wanted, derived, strict=True)]
         if "p" not in rows and any(unknown):
             raise Missing(_row_missing("p", self.forward, self.length))
         given = self.given("p", [lacks and need for lacks, need in zip(unknown, self.masked, strict=True)])
@@ -157,18 +158,18 @@ class Table:
 
 @dataclass(frozen=True, slots=True)
 class Observed(Mapping[str, list[Any]]):
-    """Observations by name, looked up when the policy asks: what no step reads need not be written."""
+    """Observations by name, looked up when the policy reads them: others need not be written in the case."""
 
-    table: Table
+    view: CaseView
 
     def __getitem__(self, name: str) -> list[Any]:
-        return self.table.observed(name)
+        return self.view.observed(name)
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self.table.forward.observed)
+        return iter(self.view.forward.observed)
 
     def __len__(self) -> int:
-        return len(self.table.forward.observed)
+        return len(self.view.forward.observed)
 
 
 def _value(name: str, cell: Cell, from_one: bool) -> Any:
@@ -191,17 +192,9 @@ def _id(cell: Cell) -> int:
     return MASK_ID if cell == case_values.MASKED else END_ID if cell == case_values.END else int(cell or 0)
 
 
-def _nothing(carried: LoopCarried, length: int) -> Any:
-    """A carried value as a run starts."""
-    if carried.distribution:
-        return None
-    dtype = DTYPES.get(carried.kind, torch.float32)
-    zero: Any = False if dtype == torch.bool else 0 if dtype == torch.int64 else 0.0
-    return [zero] * length if carried.extent is Extent.POSITION else zero
-
-
 def step_after(program: Program, row: ReferenceRow) -> After:
-    """The row after one step, as `reference.run_row` gives it, without the events that concern logits and drafts.
+    """The row after one step, as `reference.run_row` gives it, without the events that concern logits and
+    drafts.
 
     What only another phase needs is not computed: a case gives just what its own steps read.
     """
@@ -238,96 +231,107 @@ def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[in
 
 
 def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
-    """The steps of a policy, bound to the case's values already; ends early where decoding is over. Raises
+    """The steps of a policy, already bound to the case's values; ends early where decoding ends. Raises
     `Missing`.
     """
     replaying = _Replaying(policy, case)
     for forward in case.forwards:
-        if replaying.over:
+        if replaying.ended:
             return
         yield replaying.step(forward)
 
 
-class _Replaying:
-    """One row of a run: its canvas, its window, its state. What is done between steps is what
-    `runtime.decode` does.
+class _CaseStep:
+    """The function of a `Step` that reads the rows of a case in place of logits.
+
+    What the step carries stays here, as the reference backend has it, so that what no step of the case reads
+    is never computed. The host gets, and may change, one number a row.
     """
 
-    def __init__(self, policy: Policy, case: Case) -> None:
-        self.policy, self.program, self.length = policy, policy.program, case.length
-        self.parameters = {
-            name: value.tolist()
-            for name, value in parameter_tensors(policy.program, policy.parameters).items()
-        }
-        plan = policy.plan(case.length)
-        self.window, self.slides = plan.block_length, plan.window == "sliding"
-        self.rows = Rows(
-            [continued(0, [], case.length, None)], self.window, MASK_ID, END_ID, torch.device("cpu")
-        )
-        self.canvas = self.rows.start
-        if case.start is not None:
-            self.canvas[0, : case.length] = torch.tensor([_id(cell) for cell in case.start.cells])
-        self.windows = windows_of(plan)
-        self.state = {name: _nothing(carried, self.window) for name, carried in self.program.carried.items()}
-        self.state |= {"generation_length": case.length, "key": noise.key(0, 0)}
-        self.start, self.end = torch.zeros(1, dtype=torch.int64), torch.zeros(1, dtype=torch.int64)
-        self.seen: set[int] = set()  # positions that the step before saw, if this one goes on with its window
-        self.over = bool(self.rows.ended(self.canvas)) or not bool(self.rows.masks(self.canvas).any())
-        if not self.over:
-            self.skip_written()
+    def __init__(self, program: Program, params: Mapping[str, Tensor]) -> None:
+        self.program = program
+        self.parameters = {name: value.tolist() for name, value in params.items()}
+        self.carried: dict[str, Any] = {}
+        self.view: CaseView | None = None  # of the forward at hand
 
-    def skip_written(self) -> None:
-        """Moves on from windows that the case starts with written: a run has none of these."""
-        first = int(self.rows.masks(self.canvas)[0].to(torch.uint8).argmax())
-        before = first if self.policy.facts.window in ("sliding", "until") else first - first % self.window
-        if not self.slides:
-            self.start = self.start + before
-        if "eos_before" in self.state:
-            self.state["eos_before"] = END_ID in self.canvas[0, :before].tolist()
+    def __call__(
+        self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
+    ) -> StepOutput:
+        assert self.view is not None
+        for name, value in state.items():
+            if name not in self.carried or value.dim() == 1:
+                self.carried[name] = None if self.program.carried[name].distribution else value[0].tolist()
+        ids, may = canvas[0].tolist(), editable[0].tolist()
+        row = ReferenceRow(self.view, ids, may, self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
+        after = step_after(self.program, row)
+        self.carried = {name: self._wide(name, value, len(ids)) for name, value in after.state.items()}
+        following = {
+            name: old.new_tensor([self.carried[name]]) if old.dim() == 1 else old
+            for name, old in state.items()
+        }
+        events = {name: torch.tensor([value]) for name, value in after.events.items()}
+        all_finite = Events(torch.zeros_like(editable), **events)
+        return StepOutput(torch.tensor([after.canvas]), torch.tensor([after.done]), following, all_finite)
+
+    def _wide(self, name: str, value: Any, length: int) -> Any:
+        """One number a position where the program carries that, of a constant too."""
+        carried = self.program.carried[name]
+        by_position = carried.extent is Extent.POSITION and not carried.distribution
+        return [value] * length if by_position and not isinstance(value, list) else value
+
+
+class _Replaying:
+    """One request in a session, with its forwards out of a case."""
+
+    def __init__(self, policy: Policy, case: Case) -> None:
+        self.policy, self.length = policy, case.length
+        params = parameter_tensors(policy.program, policy.parameters)
+        self.function = _CaseStep(policy.program, params)
+        static = static_of(policy.program, policy.parameters)
+        step = Step(policy.program, "reference", MASK_ID, END_ID, params, self.function, static)
+        request = continued(0, [], case.length, None)
+        request = replace(request, key=noise.key(0, 0))
+        window = policy.facts.block_length(case.length, policy.parameters)
+        self.slides = policy.facts.window == "sliding"
+        rows = Rows([request], window, MASK_ID, END_ID, torch.device("cpu"))
+        self.session = Session(policy, step, rows, vocab_size=1)
+        self.seen: set[int] = set()  # positions that the step before saw, if this one goes on with its window
+        self.ended = False
+        if case.start is not None:
+            self._begin([_id(cell) for cell in case.start.cells])
+
+    def _begin(self, ids: list[int]) -> None:
+        """Some ids are written already. Windows without a mask are left out: a run has none of these."""
+        rows, canvas = self.session.rows, self.session.state.canvas.clone()
+        canvas[0, : self.length] = torch.tensor(ids)
+        masked = MASK_ID in ids
+        first = ids.index(MASK_ID) if masked else self.length
+        whole = self.policy.facts.window in ("sliding", "until")
+        before = first if whole else first - first % rows.window
+        eos_before = END_ID in ids[:before]
+        self.session.admit(
+            0, rows.requests[0], window_start=None if self.slides else before, eos_before=eos_before
+        )
+        self.session.state = replace(self.session.state, canvas=canvas)
+        self.ended = bool(rows.ended(canvas)) or not masked
 
     def ids(self) -> tuple[int | None, ...]:
-        return tuple(None if id_ == MASK_ID else id_ for id_ in self.canvas[0, : self.length].tolist())
+        canvas = self.session.canvas[0, : self.length].tolist()
+        return tuple(None if id_ == MASK_ID else id_ for id_ in canvas)
 
     def step(self, forward: CaseForward) -> Replayed:
-        rows, before = self.rows, self.ids()
-        self.start, self.end = self.windows.place(rows, self.canvas, self.start, self.end)
-        start, end = int(self.start), int(self.end)
-        columns, inside = rows.window_columns(self.start, self.end)
-        canvas, editable = self.canvas.gather(1, columns)[0].tolist(), inside[0].tolist()
-        masked = [may and id_ == MASK_ID for may, id_ in zip(editable, canvas, strict=True)]
-        known = [start + offset in self.seen for offset in range(self.window)]
-        table = Table(forward, self.length, start, editable, masked, known, {})
-        state = {**self.state, "window_start": start}
-        after = step_after(
-            self.program,
-            ReferenceRow(table, canvas, editable, state, self.parameters, MASK_ID, VOCAB_SIZE, END_ID),
-        )
-        written = [new if may else old for may, old, new in zip(editable, canvas, after.canvas, strict=True)]
-        self.canvas.scatter_(1, columns, torch.tensor([written]))
-        self.state = {name: self.wide(name, value) for name, value in after.state.items()}
-        phase = self.program.phases[int(after.events.get(PHASE, 0))]
-        self.move(start, end, after)
-        return Replayed(forward, start, end, before, self.ids(), phase, table.read, self.over)
-
-    def wide(self, name: str, value: Any) -> Any:
-        carried = self.program.carried.get(name)
-        is_one = (
-            carried is not None
-            and carried.extent is Extent.POSITION
-            and not carried.distribution
-            and not isinstance(value, list)
-        )
-        return [value] * self.window if is_one else value
-
-    def move(self, start: int, end: int, after: After) -> None:
-        """Moves the window on if it is done; see `decode`."""
-        done = after.done
-        self.seen = set(range(start, end)) if self.slides or not done else set()
-        if done:
-            self.start = self.start + int(self.state.get("window_length", self.window))
-        self.over = (
-            not bool(self.rows.masks(self.canvas).any()) if self.slides else int(self.start) >= self.length
-        )
-        self.over = self.over or (bool(after.events.get(FINISHED, False)) and done)
-        stays = int(self.state.get("stays", 0)) > 0
-        self.over = self.over or (bool(self.rows.ended(self.canvas)) and not stays)
+        session, before = self.session, self.ids()
+        start, end = (int(place) for place in session.windows())
+        _, inside = session.rows.window_columns(*session.windows())
+        canvas = session.state.canvas[0, start : start + session.rows.window].tolist()
+        masked = [may and id_ == MASK_ID for may, id_ in zip(inside[0].tolist(), canvas, strict=True)]
+        known = [start + offset in self.seen for offset in range(session.rows.window)]
+        view = CaseView(forward, self.length, start, inside[0].tolist(), masked, known, {})
+        self.function.view = view
+        output = session.step(NO_LOGITS.expand(1, session.rows.longest, 0))
+        moved = int(session.state.window_start) != start or bool(output.done)
+        self.seen = set(range(start, end)) if self.slides or not moved else set()
+        self.ended = bool(output.done)
+        ran = output.events.phase
+        phase = self.policy.program.phases[0 if ran is None else int(ran)]
+        return Replayed(forward, start, end, before, self.ids(), phase, view.read, self.ended)

@@ -123,7 +123,7 @@ def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:
     ):
         help = f"if the policy is right, write `canvas {' '.join(map(str, cells))}`"
         yield Diagnostic("E0446", "the policy leaves another canvas than is expected", row.span, label, help)
-    if (row := rows.get("done")) and not step.over:
+    if (row := rows.get("done")) and not step.ended:
         help = "if the policy is right, leave `done` out"
         yield Diagnostic(
             "E0446", "the policy goes on where decoding is expected to be over", row.span, label, help

@@ -111,8 +111,8 @@ def loop_is_whole(policy: dsldec.Policy, drafts: int | None, forwards: int = 6) 
     """Run some forwards of the loop. Raises where it mixes devices, or reads a value other than by the poll."""
     original = StepRunner.__init__
 
-    def with_fakes(advance: Any, step: Step, *args: Any, **how: Any) -> None:
-        original(advance, replace(step, params=on_device(dict(step.params))), *args, **how)
+    def with_fakes(runner: Any, step: Step, *args: Any, **how: Any) -> None:
+        original(runner, replace(step, params=on_device(dict(step.params))), *args, **how)
 
     bound = mock.patch.object(decode, "_most", return_value=lambda request: forwards)
     poll = mock.patch.object(decode_loop, "polling", return_value=NeverHeard())

@@ -60,7 +60,7 @@ def test_what_is_computed_in_parts_is_what_is_computed_at_once() -> None:
         assert (whole - plain.of(ids)).abs().max() < 1e-3
         memory = denoiser.kv_cache(2, 24)
         feed(memory, ids, 1, 0, 19, 0, 19)
-        memory.keep(*torch.tensor([[0, 0], [0, 0], [0, 19]]))
+        memory.store(*torch.tensor([[0, 0], [0, 0], [0, 19]]))
         for begin, end in [(0, 5), (5, 15), (7, 8), (18, 19), (0, 19)]:
             assert torch.equal(feed(memory, ids, 1, begin, end, begin, end), whole[begin:end])
         if block is not None:
@@ -504,13 +504,15 @@ def never(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_if_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Memory, "keep", lambda self, source, begin, end: None)
+    monkeypatch.setattr(Memory, "store", lambda self, source, begin, end: None)
 
 
 def only_the_prompt(monkeypatch: pytest.MonkeyPatch) -> None:
     """What is kept later moves the boundary alone."""
-    true = Memory.keep
-    monkeypatch.setattr(Memory, "keep", lambda self, *how: true(self, *how) if len(self.calls) == 1 else None)
+    true = Memory.store
+    monkeypatch.setattr(
+        Memory, "store", lambda self, *how: true(self, *how) if len(self.calls) == 1 else None
+    )
 
 
 def rows_see_each_other(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -471,7 +471,7 @@ def a_rejected_draft_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def as_if_kept(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(Memory, "keep", lambda self, source, begin, end: None)
+    monkeypatch.setattr(Memory, "store", lambda self, source, begin, end: None)
 
 
 def windows_are_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -179,7 +179,7 @@ def test_the_host_waits_for_each_step_where_it_says_what_is_fed(
     assert watched == [waits]
 
 
-@pytest.mark.parametrize("place", ["__call__", "keep"])
+@pytest.mark.parametrize("place", ["__call__", "store"])
 def test_a_memory_that_fails_stops_decoding_in_words(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     true, count = getattr(Memory, place), Counter[str]()
 

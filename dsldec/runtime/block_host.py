@@ -1,0 +1,57 @@
+"""Which policies can run in a host that shows one block of the canvas at a time?
+
+Such a host, a serving engine for block-causal models, gives the logits of one block, makes one forward for a
+step, and goes to the next block when the step says that this one is done. Not here: how it holds requests
+(`session`).
+"""
+
+from __future__ import annotations
+
+from ..diagnostics import Diagnostic
+from ..policy import Policy
+
+SHAPES = {
+    "all": "its window is the whole generation (`window all`)",
+    "sliding": "its window slides, across the ends of blocks too (`window sliding`)",
+    "until": "its windows end at tokens, not where blocks end (`window until`)",
+}
+
+
+def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnostic | None:
+    """Why a policy cannot run, under its parameter values, in a host that shows one block at a time (E0450);
+    `None` if it can. Then it gives the tokens that `dsldec.decode` gives, if the host carries the state of a
+    request from block to block, and its last block has no masks after the last position to generate.
+
+    `block_length`: positions of the host's blocks, a multiple of the policy's; `None`: not checked.
+    """
+    facts, values = policy.facts, policy.parameters
+    if facts.window in SHAPES:
+        help = "write `window blocks(n)`, n the length of the host's blocks"
+        return _refused(policy, SHAPES[facts.window], help)
+    if facts.lookahead(values) > 1:
+        help = "delete `lookahead`: the tokens stay the same where acceptance is exact"
+        if isinstance(facts.drafts, str):
+            help = f"set `{facts.drafts}` to 1: nothing is drafted then"
+        return _refused(policy, "several drafts are verified in one forward (`lookahead`)", help)
+    if facts.guidance(values) is not None:
+        return _refused(
+            policy, "every step needs a second forward, without the prompt (`cfg`)", "delete `cfg`"
+        )
+    if block_length is None:
+        return None
+    window = facts.block_length(max(block_length, 1 << 20), values)
+    if block_length % window:
+        why = f"its blocks have {window} positions, and the host's {block_length} are no multiple"
+        size = facts.window_size
+        help = (
+            f"set `{size}` to {block_length}"
+            if isinstance(size, str)
+            else f"write `window blocks({block_length})`"
+        )
+        return _refused(policy, why, help)
+    return None
+
+
+def _refused(policy: Policy, why: str, help: str) -> Diagnostic:
+    message = f"the policy `{policy.name}` cannot run in a host that shows one block at a time: {why}"
+    return Diagnostic("E0450", message, help=help)

@@ -1,0 +1,104 @@
+"""The cost of each row of a batch: forwards, rows of input, drafts, seconds; and the bound on its forwards.
+
+Counts that depend on tensors stay on the device until a row ends: reading them would wait for the device.
+Shapes: B rows, D drafts beyond the next step. Not here: what is forwarded (`decode_loop`).
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from .requests import Request
+from .rows import Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """The cost of one row until its end. `proposed`, `accepted`: drafts one step ahead of the next one, two
+    steps, ...; `failed`: whether its last logits were not finite.
+    """
+
+    forwards: int
+    rows_fed: int
+    proposed: tuple[int, ...]
+    accepted: tuple[int, ...]
+    failed: bool
+    wasted_rows: int
+    seconds: float
+
+
+class Ledger:
+    """Counts for the rows of a batch, each from its request's admission on.
+
+    `drafts`: how many are verified in one forward, the next step among them; `max_forwards`: the proved bound
+    on the forwards of a request.
+    """
+
+    def __init__(self, rows: Rows, drafts: int, max_forwards: Callable[[Request], int]) -> None:
+        slots, device = len(rows.requests), rows.device
+        self.max_forwards_of, self.total = max_forwards, 0
+        # Until a row's end: forwards, and rows of input.
+        self.forwards, self.rows_fed = torch.zeros(2, slots, dtype=torch.int64, device=device)
+        # [D, B]: drafts by how far they were ahead; one line at least, so that shapes are alike.
+        self.ahead = drafts - 1
+        self.proposed, self.accepted = torch.zeros(
+            2, max(1, drafts - 1), slots, dtype=torch.int64, device=device
+        )
+        # Known on the host, rows fed after a row's end included.
+        self.launched, self.since, self.began = [0] * slots, [0] * slots, [time.perf_counter()] * slots
+        self.max_forwards = [max_forwards(request) for request in rows.requests]
+
+    def admit(self, requests: Mapping[int, Request], new: Tensor) -> None:
+        """Requests take rows, `new [B]` bool: their counts start."""
+        self.forwards, self.rows_fed, self.proposed, self.accepted = (
+            torch.where(new, 0, count)
+            for count in (self.forwards, self.rows_fed, self.proposed, self.accepted)
+        )
+        for row, request in requests.items():
+            self.launched[row], self.since[row], self.began[row] = 0, self.total, time.perf_counter()
+            self.max_forwards[row] = self.max_forwards_of(request)
+
+    def forward(self, which: Sequence[int], open_: Sequence[Tensor], rows_per_draft: int) -> None:
+        """A forward of the rows `which`, one entry for each draft of each; `open_`: of each draft, `[B]`
+        bool, the rows that have not ended in it.
+        """
+        self.total += 1
+        self.forwards = self.forwards + open_[0]
+        for rows in open_:
+            self.rows_fed = self.rows_fed + rows_per_draft * rows
+        for row in which:
+            self.launched[row] += rows_per_draft
+
+    def forwards_so_far(self, row: int) -> int:
+        """Forwards since a row's admission, as the host knows it."""
+        return self.total - self.since[row]
+
+    def overdue(self, row: int) -> bool:
+        """Whether a row has had as many forwards as its bound allows."""
+        return self.forwards_so_far(row) >= self.max_forwards[row]
+
+    def of(self, row: int, failed: Tensor) -> Cost:
+        """A row's cost; `failed`, 0-d, is read together with the counts. Waits for the device once."""
+        counts = [
+            self.forwards[row],
+            self.rows_fed[row],
+            failed,
+            *self.proposed[:, row],
+            *self.accepted[:, row],
+        ]
+        forwards, rows_fed, has_failed, *drafts = torch.stack(counts).tolist()
+        half = len(drafts) // 2
+        return Cost(
+            forwards,
+            rows_fed,
+            tuple(drafts[:half][: self.ahead]),
+            tuple(drafts[half:][: self.ahead]),
+            bool(has_failed),
+            self.launched[row] - rows_fed,
+            time.perf_counter() - self.began[row],
+        )

@@ -1,0 +1,56 @@
+"""Which parameters may a request have for itself, and how does the step get them?
+
+A step takes each parameter as one number, `[]`, or as one a row, `[B, 1]`. Not here: the checks of a value
+(`policy.bind`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import torch
+from torch import Tensor
+
+from ..backends.step import parameter_tensors
+from ..checks.values import Value, int_of
+from ..diagnostics import Diagnostic, UsageError
+from ..policy import Policy
+from .rows import Rows
+
+
+def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
+    """The parameters that some request has for itself: `[B, 1]`, the policy's value in the other rows."""
+    own, shared = [request.parameters or {} for request in rows.requests], policy.parameters
+    tensors = {}
+    for name in {name for values in own for name in values}:
+        each = [
+            parameter_tensors(policy.program, shared | {name: values.get(name, shared[name])})[name]
+            for values in own
+        ]
+        tensors[name] = torch.stack(each).unsqueeze(1).to(rows.device)
+    return tensors
+
+
+def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
+    """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
+    and `UsageError` for those that all rows of a batch share (E0450): sizes of the step, drafts, guidance,
+    the masks of a sliding window, and tables.
+    """
+    policy.bind(**parameters)
+    shared = policy.parameters
+    for name, value in parameters.items():
+        if policy.parameter_kinds[name] == "table" or _of_the_batch(policy, shared) != _of_the_batch(
+            policy, shared | {name: value}
+        ):
+            message = f"the parameter `{name}` is one for all requests of a batch"
+            help = (
+                f"bind it to the policy: `policy.bind({name}=...)`; other requests then need another session"
+            )
+            raise UsageError(Diagnostic("E0450", message, help=help))
+
+
+def _of_the_batch(policy: Policy, parameters: Mapping[str, Value]) -> tuple[object, ...]:
+    """The numbers that all rows of a batch share."""
+    facts = policy.facts
+    masks, drafts = int_of(facts.window_masks, parameters), facts.lookahead(parameters)
+    return ({name: parameters[name] for name in facts.static}, masks, drafts, facts.guidance(parameters))

@@ -1,0 +1,255 @@
+"""The slots of a host: requests decoded side by side, with one step of all of them for each forward of the
+model.
+
+A host calls the model: the loop of `decode`, a serving engine, a case file. It admits requests into slots,
+gives the logits of the canvases that the slots show, and reads the ids that are written:
+
+    session = Session.of(policy, slots=1, columns=len(prompt) + 64, mask_id=mask_id, vocab_size=vocab_size)
+    session.admit(0, continued(0, prompt, 64))
+    while not session.done.all():
+        session.step(denoiser(session.canvas))
+
+A host may show whole canvases, or one block of each at a time (`requests.block_shown`, `Session.show`). It
+may store the state with each request and join another batch for every step, in any order and of any size. The
+tokens are the same: places and random numbers are inputs, namely the request's `begin` and `key` and the
+number of its steps. A session only holds the state; the work between two steps is in `step_runner`. Shapes: N
+slots, C canvas columns, T window positions, W columns of logits, V vocabulary. Not here: forwards, caches,
+drafts (`decode_loop`), the policies that can run by blocks (`block_host`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import torch
+from torch import Tensor
+
+from ..backends.step import Step, StepOutput
+from ..diagnostics import Diagnostic, UsageError
+from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
+from ..policy import Policy
+from .request_parameters import require_own, tensors_of_requests
+from .requests import NO_REQUEST, Request, next_block
+from .rows import Rows
+from .shape_buckets import rows_compiled
+from .step_runner import BatchState, ForwardOutput, StepRunner, put_together
+from .windows import windows_of
+
+
+@dataclass(frozen=True, slots=True)
+class SlotState:
+    """One request and its state, as `Session.take` gives it and `Session.join` takes it."""
+
+    request: Request
+    layout: tuple[Tensor, ...]
+    state: BatchState
+
+
+class Session:
+    """N slots, each empty or with a request.
+
+    `state` is a value: `runner(state, ...)` returns the next one and changes nothing, so that a host can make
+    drafts. `slots`: the most states that `join` takes.
+    """
+
+    def __init__(
+        self, policy: Policy, step: Step, rows: Rows, *, vocab_size: int, stop_at_eos: bool = True
+    ) -> None:
+        self.policy, self.rows, self.vocab_size, self.slots = policy, rows, vocab_size, len(rows.requests)
+        windows = windows_of(policy.plan(1))
+        self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
+        self._shared = dict(self.runner.params)
+        self._nothing: SlotState | None = None
+        self._use_parameters()
+        self.state = self.runner.first(vocab_size)
+
+    @classmethod
+    def of(
+        cls,
+        policy: Policy,
+        *,
+        slots: int,
+        columns: int,
+        mask_id: int,
+        vocab_size: int,
+        eos_id: int | None = None,
+        backend: str = "eager",
+        device: torch.device | str = "cpu",
+        stop_at_eos: bool = True,
+        gen_length: int | None = None,
+    ) -> Session:
+        """Empty slots of one policy.
+
+        `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
+        `gen_length`: positions to generate of the longest request, `columns` unless given; no window is
+        longer; `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError` (E0404) for a
+        backend that cannot run.
+        """
+        step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
+        longest = columns if gen_length is None else gen_length
+        window = policy.plan(longest).block_length
+        sizes = Request(0, (), columns, 0, columns)
+        empty = [NO_REQUEST] * slots
+        rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
+        return cls(policy, step, rows, vocab_size=vocab_size, stop_at_eos=stop_at_eos)
+
+    # --- what the host reads
+
+    @property
+    def canvas(self) -> Tensor:
+        """`[N, C]` int64: the ids that each slot shows, MASK where nothing is written."""
+        return self.state.canvas[:, : self.rows.longest]
+
+    @property
+    def ended(self) -> Tensor:
+        """`[N]` bool: slots whose request is finished or failed, and empty ones."""
+        return self.state.ended
+
+    @property
+    def done(self) -> Tensor:
+        """`[N]` bool: slots with nothing left to write in the columns they show."""
+        return self.ended | (self.state.window_start >= self.rows.stop)
+
+    def windows(self) -> tuple[Tensor, Tensor]:
+        """The first column of the window of each slot, and the column after its last, `[N]` int64 each."""
+        start, end = self.runner.placed(self.state)
+        return self.rows.begin + start, self.rows.begin + end
+
+    def error(self, slot: int, *, half: bool = False) -> Diagnostic | None:
+        """Why a slot's request has failed (E0406), `None` if it has not. `half`: its logits were of a half
+        precision.
+        """
+        return failure(self.state, slot, half) if bool(self.state.failed[slot]) else None
+
+    # --- requests come and go
+
+    def admit(
+        self,
+        slot: int,
+        request: Request,
+        *,
+        window_start: int | None = None,
+        step: int = 0,
+        eos_before: bool = False,
+    ) -> None:
+        """A request takes a slot, whatever was there before.
+
+        One that was decoded elsewhere goes on with `window_start`, its first position not finished, counted
+        from the first generated one; `step`, the steps it has had; and `eos_before`, whether an end-of-text
+        token lies before the window. Raises `PolicyError` for parameters that the policy does not have
+        (E0403) or that do not fit (E0402), `UsageError` for parameters that all requests share (E0450) and
+        for more columns than a slot has (E0409).
+        """
+        self.admit_all({slot: request})
+        state = self.state.state
+        given = {WINDOW_START: window_start, STEP: step or None, EOS_BEFORE: eos_before or None}
+        for name, value in given.items():
+            if value is not None and name in state:
+                state = state | {name: _with(state[name], slot, value)}
+        self.state = replace(self.state, state=state)
+
+    def admit_all(self, requests: Mapping[int, Request]) -> None:
+        """Requests take slots, each at its start. Raises as `admit`."""
+        for request in requests.values():
+            self._require_fit(request)
+        self.rows.put(requests)
+        self._use_parameters()
+        self.state = self.runner.first(self.vocab_size).where(self._slots(requests), self.state)
+
+    def show(self, slot: int, ids: Sequence[int], start: int) -> None:
+        """Another block of a slot's request: its ids, MASK where something is to be written, and its first
+        position, counted from the first generated one. What the request carries from block to block stays.
+        """
+        request = next_block(self.rows.requests[slot], ids, start, self.rows.mask_id)
+        self._require_fit(request)
+        self.rows.put({slot: request})
+        here, state = self._slots([slot]), self.state
+        canvas = torch.where(here.unsqueeze(1), self.rows.start, state.canvas)
+        begin = self.runner.windows.skip(self.rows, canvas, -self.rows.begin)
+        placed = torch.where(here & ~state.ended, begin, state.window_start)
+        self.state = replace(state, canvas=canvas, state=state.state | {WINDOW_START: placed})
+
+    def evict(self, slot: int) -> None:
+        """Empties a slot."""
+        self.admit_all({slot: NO_REQUEST})
+
+    def take(self, slots: Sequence[int]) -> list[SlotState]:
+        """The states of some slots, one each, for `join`. The slots stay as they are."""
+        requests, layouts, states = self.rows.requests, self.rows.apart(), self.state.apart()
+        return [SlotState(requests[slot], layouts[slot], states[slot]) for slot in slots]
+
+    def join(self, states: Sequence[SlotState]) -> None:
+        """These requests, in this order, take the first slots; the others are empty, and there are no more of
+        them than the next size that steps are compiled for needs (`shape_buckets`). Every state that `take`
+        of a session of the same policy and sizes gave may be here, once.
+        """
+        if not 0 < len(states) <= self.slots:
+            message = f"the session has {self.slots} slots, and {len(states)} states are joined"
+            raise UsageError(Diagnostic("E0409", message, help="make the session with more `slots`"))
+        size = rows_compiled(len(states), self.slots)
+        states = [*states, *self._empty(size - len(states))]
+        self.rows.put_together([one.request for one in states], [one.layout for one in states])
+        self.state = put_together([one.state for one in states])
+        self._use_parameters()
+
+    # --- the step
+
+    def step(self, logits: Tensor, first: Tensor | None = None) -> StepOutput:
+        """One step in every slot that is not done.
+
+        `logits [N, W, V]` of any float dtype, of the columns from `first [N]` on; from the first column on if
+        not given, and then of all C columns. Gives the canvas `[N, C]`, `done [N]` (see `done`), the state
+        and the events of the step; events of slots that were done already mean nothing. A slot with logits
+        that are not finite has failed (see `error`), and nothing is written there.
+        """
+        before, open_ = self.state, ~self.done
+        every = torch.arange(len(open_), device=logits.device)
+        after = self.runner(before, ForwardOutput(logits, every, first), open_).after
+        # On a GPU, looking would wait for the step.
+        all_open = open_.device.type == "cpu" and bool(open_.all())
+        self.state = after if all_open else after.where(open_, before)
+        return StepOutput(self.canvas, self.done, self.state.state, self.state.events)
+
+    # --- inside
+
+    def _slots(self, slots: Sequence[int] | Mapping[int, Request]) -> Tensor:
+        """`[N]` bool: these slots."""
+        here = [slot in slots for slot in range(len(self.rows.requests))]
+        return torch.tensor(here, device=self.rows.device)
+
+    def _empty(self, count: int) -> list[SlotState]:
+        """States of empty slots, to fill a batch up with."""
+        if self._nothing is None and count:
+            rows = self.rows.empty()
+            runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
+            self._nothing = SlotState(NO_REQUEST, rows.apart()[0], runner.first(self.vocab_size))
+        return [self._nothing] * count if self._nothing is not None else []
+
+    def _require_fit(self, request: Request) -> None:
+        if request.columns > self.rows.longest:
+            message = f"a slot has {self.rows.longest} columns, and the request {request.columns}"
+            raise UsageError(Diagnostic("E0409", message, help="make the session with more `columns`"))
+        if request.parameters:
+            require_own(self.policy, request.parameters)
+
+    def _use_parameters(self) -> None:
+        self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
+
+
+def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
+    """Why a row has failed, of which nothing was written in its last step. `half`: see `Session.error`."""
+    bad = int(state.events.not_finite[row].nonzero()[0])
+    position, step = int(state.window_start[row]) + bad, int(state.state[STEP][row])
+    message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
+    help = "they come from the model's weights or code, also in full precision"
+    if half:
+        help = "try the model in float32"
+    return Diagnostic("E0406", message, help=f"{help}; the tokens written before this step stay")
+
+
+def _with(values: Tensor, row: int, value: int | bool) -> Tensor:
+    """The values `[N]`, another one in a row."""
+    values = values.clone()
+    values[row] = value
+    return values
