@@ -54,7 +54,7 @@ def one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
         if option == "--backend" and text.startswith("cuda"):
             meant = None  # `--device cuda` is no backend
         help = f"did you mean `{meant}`?" if meant else f"one of {', '.join(f'`{name}`' for name in known)}"
-        raise UsageError(Diagnostic("E0422", f"`{option}` takes no {quoted(text)}", help=help))
+        raise UsageError(Diagnostic("E0422", f"unknown value {quoted(text)} for `{option}`", help=help))
 
     return chosen
 

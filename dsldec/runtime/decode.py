@@ -244,8 +244,8 @@ def _requests(
 
 def _warn_of_gen_length(gen_length: int) -> None:
     given, infill = option("gen_length", gen_length), option("infill", True)
-    message = f"{given} has no effect beside {infill}: the masks in a prompt say how much is generated"
-    help = "leave it out, or put more masks into the text, `[MASK*8]` say"
+    message = f"{given} has no effect beside {infill}: the gaps give the number of tokens"
+    help = "leave it out, or put more masks into the text, for example `[MASK*8]`"
     log.warning("%s", Diagnostic("W0404", message, help=help))
 
 
@@ -258,7 +258,7 @@ def _tell_of_blocks(denoiser: Denoiser, plan: Plan) -> None:
         parameter = plan.window_parameter
         suits = f"`window blocks({size})`" if parameter is None else setting(parameter, size)
         log.info(
-            "the model sees blocks of %d positions, and the policy's have %d: %s suits it",
+            "the model sees blocks of %d positions, and the policy's have %d: %s fits the model",
             size,
             plan.window_size,
             suits,

@@ -69,11 +69,11 @@ class RowValues:
                 has,
                 row.span,
                 "it has one for each position",
-                f"write `{row.name} {EXAMPLES[row.name]}`, say",
+                f"for example `{row.name} {EXAMPLES[row.name]}`",
             )
             return
         filler = MASKED if row.name == "start" else NOT_NEEDED
-        help = f"write one for each position, `{filler}` where there is nothing to say"
+        help = f"write one for each position, `{filler}` where there is no value"
         at = row.words[length] if len(row.words) > length else row.span
         self.say("E0443", f"{has}, and the case has {length} position{'s' * (length != 1)}", at, help=help)
 
@@ -83,11 +83,11 @@ class RowValues:
             if text == NOT_NEEDED:
                 return None
             most, amount = (
-                (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number from 0 on")
+                (1.0, "a number from 0 to 1") if name in SHARES else (float("inf"), "a number of 0 or more")
             )
             if REAL.fullmatch(text) and float(text) <= most:
                 return float(text)
-            help = f"write `{EXAMPLES[name]}`, say, or `.` where the position is written already"
+            help = f"write a number such as `{EXAMPLES[name]}`, or `.` where the position is written already"
             self.say("E0443", f"`{name}` is {amount}, not {quoted(text)}", word, help=help)
             return None
         if WHOLE.fullmatch(text):
@@ -101,7 +101,10 @@ class RowValues:
                 "canvas": "`_` for a masked position or `.` for any",
             }[name]
             self.say(
-                "E0443", f"{quoted(text)} is no token", word, help=f"write an id like `7`, `eos`, or {more}"
+                "E0443",
+                f"{quoted(text)} is not a token",
+                word,
+                help=f"write an id like `7`, `eos`, or {more}",
             )
         return None
 
@@ -116,7 +119,7 @@ class RowValues:
         for word in row.words:
             if not WHOLE.fullmatch(word.text) or int(word.text) >= length:
                 help = f"write positions from 0 to {max(length, 1) - 1}, as in `{row.name} 0`, or `{row.name} -` for none"
-                self.say("E0443", f"{quoted(word.text)} is no position of this case", word, help=help)
+                self.say("E0443", f"{quoted(word.text)} is not a position of this case", word, help=help)
             elif int(word.text) in found:
                 self.say("E0443", f"position {word.text} stands here twice", word, help="leave it once")
             else:

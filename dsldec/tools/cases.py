@@ -97,7 +97,7 @@ def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
             reader.line(words)
     reader.end()
     if not reader.drafts and not reader.wrong:
-        help = "begin with a line `case NAME`, then what is observed and what the policy must do"
+        help = "begin with a line `case NAME`, then the observations and the expected actions"
         reader.wrong.append(Diagnostic("E0442", "this file holds no case", Span(source, 0, 0), help=help))
     return reader.cases, in_order(reader.wrong)[:MOST_DIAGNOSTICS]
 
@@ -151,7 +151,7 @@ class _CaseReader:
                 "E0442",
                 "this case has no name",
                 row.span,
-                help="say what it shows: `case a tie goes to the lower position`",
+                help="describe it: `case a tie goes to the lower position`",
             )
 
     def end(self) -> None:
@@ -161,7 +161,7 @@ class _CaseReader:
         draft = self.drafts[-1]
         span = draft.header.span
         if draft.observed and not draft.expected and not draft.unclear:
-            help = "add a line `commit` with the positions that must be written; with none if nothing must"
+            help = "add a line `commit` with the expected positions, or with none"
             self.say(
                 "E0442",
                 "this forward does not say what the policy must do",
@@ -213,7 +213,7 @@ class _CaseReader:
         if draft.length is not None:
             self.say(
                 "E0442",
-                "how many positions there are is known already",
+                "the number of positions is known already",
                 row.span,
                 help="let one `gen` stand first, or none",
             )
@@ -254,7 +254,7 @@ class _CaseReader:
     def expectation(self, row: CaseRow, draft: _Draft) -> None:
         if not draft.observed:
             if not draft.unclear:
-                help = "write what is observed first: a row like `conf .9 .5`"
+                help = "write the observations first: a row like `conf .9 .5`"
                 self.say(
                     "E0442", f"`{row.name}` stands before the first forward of this case", row.span, help=help
                 )

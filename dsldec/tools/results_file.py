@@ -89,9 +89,13 @@ class ResultsFile:
         self.finished, self.retried, self.torn = before.finished, before.retried, before.torn
         self._kept = before.kept if before.kept != data else None
         if not self._file.locked:
-            message = f"the file system of {quoted_path(self.name)} knows no locks: a second run is not kept from writing it"
+            message = (
+                f"the file system of {quoted_path(self.name)} has no locks: a second run could write it too"
+            )
             self.unlocked = Diagnostic(
-                "W0403", message, help="start no second run with this `--out`; before the end it is checked"
+                "W0403",
+                message,
+                help="do not start a second run with this `--out`; the file is checked at the end",
             )
 
     def __enter__(self) -> Self:
@@ -171,7 +175,7 @@ class ResultsFile:
             else f"the results file {quoted_path(self.name)}"
         )
         message = f"{what} cannot be written: {why.lower()}"
-        return Diagnostic("E0432", message, help="give `--out` a file in a folder of yours with room left")
+        return Diagnostic("E0432", message, help="give `--out` a file in your own folder with free space")
 
 
 def _check_unique(prompts: Sequence[Prompt]) -> None:
@@ -181,7 +185,9 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
             message = f"the id {quoted(str(prompt.id))} is on line {earlier.number + 1} and on line {prompt.number + 1}"
             raise UsageError(
                 Diagnostic(
-                    "E0431", message, help="give each prompt an `id` of its own: `--resume` knows them by it"
+                    "E0431",
+                    message,
+                    help="give each prompt an `id` of its own: `--resume` identifies prompts by it",
                 )
             )
 
@@ -202,7 +208,7 @@ def _special(name: str) -> io.FileIO:
         handle = os.open(name, os.O_WRONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as failure:
         if failure.errno == errno.ENXIO and stat.S_ISFIFO(os.stat(name).st_mode):
-            raise OSError(0, "it is a named pipe that nobody reads") from None
+            raise OSError(0, "it is a named pipe without a reader") from None
         raise
     os.set_blocking(handle, True)  # a line waits for its reader
     return io.FileIO(handle, "w")

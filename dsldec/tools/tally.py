@@ -90,7 +90,7 @@ class Tally:
         said = f"interrupted: {done} of {total} prompts are decoded"
         if out is None or out == STANDARD_OUTPUT:
             return f"{said}\n  = help: with `--out results.jsonl` a run can be continued by `--resume`"
-        return f"{said} and kept in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
+        return f"{said} and stored in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
 
 
 def _count(number: int, noun: str) -> str:

@@ -129,7 +129,7 @@ def test_a_cache_that_there_is_not_is_refused_at_once() -> None:
 
 def test_sizes_of_nothing_are_refused_at_once() -> None:
     for sizes in ({"batch": 0}, {"gen_length": 0}, {"gen_length": "3"}):
-        with pytest.raises(dsldec.UsageError, match="is a whole number from 1 on"):
+        with pytest.raises(dsldec.UsageError, match="must be a whole number of 1 or more"):
             custom_generate("static", **sizes)
 
 

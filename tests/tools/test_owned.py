@@ -314,7 +314,7 @@ def test_a_pipe_gets_its_lines_however_slowly_it_is_read(path):
 def test_a_pipe_that_nobody_reads_is_told(path):
     os.mkfifo(path)
     diagnostic = mistake(path)
-    assert (diagnostic.code, "a named pipe that nobody reads" in diagnostic.message) == ("E0432", True)
+    assert (diagnostic.code, "a named pipe without a reader" in diagnostic.message) == ("E0432", True)
 
 
 def test_a_reader_of_a_pipe_that_leaves_ends_it(path):

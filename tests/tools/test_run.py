@@ -156,7 +156,7 @@ def test_a_wrong_request_is_told_before_decoding(arguments, status, code, says, 
 
 def test_resume_needs_a_file(model, capsys):
     assert run("a", "--resume", out=None) == 2
-    assert "error[E0423]: `--resume` stands without `--out`" in capsys.readouterr().err
+    assert "error[E0423]: `--resume` needs `--out`" in capsys.readouterr().err
 
 
 def test_a_prompt_with_an_id_outside_the_vocabulary_fails_alone(model, capsys, monkeypatch):
@@ -363,7 +363,7 @@ def test_the_other_fields_of_a_line_come_back_and_those_like_ours_are_told(model
         {"text": "theirs"},
     )
     assert found[1]["meta"] == {"level": [1]}
-    assert "are under `input` in the result: `text`" in capsys.readouterr().err
+    assert "are under `input` in the results: `text`" in capsys.readouterr().err
     assert run("--prompts", "p.jsonl", "--resume") == 1
     assert len(results()) == 3
 
@@ -375,7 +375,7 @@ def test_what_a_crash_left_goes_whether_or_not_something_is_left_to_do(prompts, 
         file.write(b'{"id": 1, "te\0\0')
     assert run(*prompts, "--resume") == 0
     assert len(results()) == len(prompts)
-    assert "1 line of `r.jsonl` cut off" in capsys.readouterr().err
+    assert "1 line of `r.jsonl` removed, cut off" in capsys.readouterr().err
 
 
 def test_a_run_that_is_refused_gives_its_file_back(model, capsys):
@@ -402,7 +402,7 @@ def test_an_interrupted_run_keeps_what_is_finished_and_can_go_on(stop, model, ca
     assert signal.getsignal(signal.SIGTERM) is handler
     assert [line["text"] for line in results()] == ["A", "B"]
     err = capsys.readouterr().err
-    assert "interrupted: 2 of 4 prompts are decoded and kept in `r.jsonl`" in err
+    assert "interrupted: 2 of 4 prompts are decoded and stored in `r.jsonl`" in err
     assert "the same command with `--resume` decodes the other 2" in err
     assert run(*arguments, "--resume") == 0
     assert [line["text"] for line in results()] == ["A", "B", "C", "D"]
@@ -671,7 +671,9 @@ def test_infilling_writes_the_gaps_and_leaves_a_prompt_without_one(tmp_path, mon
 
 def test_masks_in_a_prompt_that_is_not_filled_in_are_told(model, capsys):
     assert run("a [MASK]", "plain", "[MASK*2] b") == 0
-    assert "masks in a prompt stay as they are (prompt `0` and 1 more): `--infill`" in capsys.readouterr().err
+    assert (
+        "masks in a prompt are not filled (prompt `0` and 1 more): use `--infill`" in capsys.readouterr().err
+    )
     assert run("plain", out=None) == 0
     assert "masks" not in capsys.readouterr().err
 
