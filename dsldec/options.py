@@ -97,8 +97,8 @@ class Option:
         help = f"for example {spelled(self.name, self.example)}"
         bounded = self.most < LARGEST_SIZE
         if not is_whole(value) or value < 1 or (bounded and value > self.most):
-            bounds = f"from 1 to {self.most}" if bounded else "from 1 on"
-            message = f"`{self.name}` is a whole number {bounds}, not {shown(value)}"
+            bounds = f"from 1 to {self.most}" if bounded else "of 1 or more"
+            message = f"`{self.name}` must be a whole number {bounds}, not {shown(value)}"
             raise UsageError(Diagnostic("E0409", message, help=help))
         if value > self.most:
             message = f"`{self.name}` is at most {self.most}, not {value}"
@@ -164,7 +164,7 @@ class DecodeOptions:
     )  # fmt: skip
     verify_rows: str = _option(
         "batch", "choice", "forward drafts in one call (`batch`) or one call for each row (`sequential`)",
-        choices=PACKINGS, metavar="WAY", unknown="there is no way `{}` to forward rows",
+        choices=PACKINGS, metavar="WAY", unknown="unknown value `{}` for `verify_rows`",
     )  # fmt: skip
     cache: str = _option(
         "auto", "choice", f"reuse keys and values between forwards: {', '.join(CACHES)}; auto is exact for a block-causal model, else none", choices=CACHES,

@@ -87,10 +87,10 @@ def test_the_registry_has_the_backends_of_the_table() -> None:
 @pytest.mark.parametrize(
     ("given", "code", "says"),
     [
-        ({"gen_length": 0}, "E0409", "`gen_length` is a whole number from 1 on, not `0`"),
+        ({"gen_length": 0}, "E0409", "`gen_length` must be a whole number of 1 or more, not `0`"),
         ({"batch": 2**31}, "E0409", "`batch` is at most 2147483647"),
-        ({"batch": None}, "E0409", "`batch` is a whole number from 1 on, not `None`"),
-        ({"lookahead": 2000}, "E0409", "`lookahead` is a whole number from 1 to 1024"),
+        ({"batch": None}, "E0409", "`batch` must be a whole number of 1 or more, not `None`"),
+        ({"lookahead": 2000}, "E0409", "`lookahead` must be a whole number from 1 to 1024"),
         ({"seed": None}, "E0409", "`seed` takes whole numbers"),
         ({"trace": "yes"}, "E0409", "`trace` is True or False"),
         ({"cache": "prefx"}, "E0414", "did you mean `prefix`?"),

@@ -56,5 +56,5 @@ def test_a_plan_is_frozen_and_equal_by_value() -> None:
 
 @pytest.mark.parametrize("wrong", [0, -1, "8", None, 2.5])
 def test_a_length_of_nothing_is_refused(wrong: int) -> None:
-    with pytest.raises(dsldec.UsageError, match="`gen_length` is a whole number from 1 on"):
+    with pytest.raises(dsldec.UsageError, match="`gen_length` must be a whole number of 1 or more"):
         dsldec.load("threshold").plan(wrong)

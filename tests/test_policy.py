@@ -178,7 +178,9 @@ def test_a_value_of_any_length_is_told_shortly() -> None:
             dsldec.load(TEXT, **given)  # type: ignore[arg-type]
         assert codes(error) == ["E0402"]
         assert len(str(error.value)) < 300
-    with pytest.raises(dsldec.UsageError, match="`lookahead` is a whole number from 1 to 1024, not a `int`"):
+    with pytest.raises(
+        dsldec.UsageError, match="`lookahead` must be a whole number from 1 to 1024, not a `int`"
+    ):
         dsldec.load("threshold").drafts(10**5000)
     with pytest.raises(dsldec.PolicyError) as error:
         dsldec.load("x" * 100_000)

@@ -241,7 +241,7 @@ def _requests(
 
 def _warn_of_gen_length(gen_length: int) -> None:
     given, infill = option("gen_length", gen_length), option("infill", True)
-    message = f"{given} has no effect beside {infill}: the masks in a prompt say how much is generated"
+    message = f"{given} has no effect beside {infill}: the gaps give the number of tokens"
     help = "leave it out, or put more masks into the text, for example `[MASK*8]`"
     log.warning("%s", Diagnostic("W0404", message, help=help))
 

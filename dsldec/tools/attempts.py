@@ -62,7 +62,8 @@ class Attempts:
         except BaseException as failure:
             # The one broad catch: a model is other people's code and may raise anything in the middle of a
             # long run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even after the call
-            # that failed. Finished results are stored already; each of the others gets a line with the reason.
+            # that failed. Finished results are stored already; each of the others gets a line with the
+            # reason.
             error = self._failed(failure)
             for place, prompt in unfinished.items():
                 yield place, Result(prompt, error=error)
@@ -102,7 +103,7 @@ class Attempts:
         gen_length = int(self.denoiser.gen_length if given is None else given)
         if most is not None and gen_length >= most:
             message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {most} tokens in all"
-            help = f"`--gen-length {max(1, most // 2)}`, say"
+            help = f"for example `--gen-length {max(1, most // 2)}`"
             raise UsageError(Diagnostic("E0430", message, help=help))
         return gen_length
 

@@ -79,7 +79,7 @@ def _require_sensible(options: RunOptions) -> None:
         help = "name the file to continue: `--out results.jsonl --resume`"
         raise UsageError(Diagnostic("E0423", "`--resume` needs `--out`", help=help))
     if options.decode.infill and options.decode.gen_length is not None:
-        help = "leave `--gen-length` out: the masks in a prompt say how much is generated, `[MASK*8]` is eight tokens"
+        help = "leave `--gen-length` out: the gaps give the number of tokens, `[MASK*8]` is eight"
         raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
 
 
@@ -121,9 +121,7 @@ def _warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
         say(f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again")
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
-        say(
-            f"fields of the input with the name of a result's field are under `{INPUT}` in the result: {names}"
-        )
+        say(f"input fields with the name of a result's field are under `{INPUT}` in the results: {names}")
 
 
 def _decode_all(
