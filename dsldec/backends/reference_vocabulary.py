@@ -1,7 +1,7 @@
 """The meaning of a reading of the logits: plain loops over floats in double precision, one position at a time.
 
-Shapes: T window positions, V vocabulary, N numbers of a distribution. Logits are float32. Every result is computed
-in double precision from its definition and then rounded once to float32; ids, ties and infinities are exact.
+Shapes: T window positions, V vocabulary, N numbers of a distribution. Logits are float32. Every result is
+computed in double precision from its definition and rounded once to float32; ids, ties and infinities are exact.
 `vocabulary` computes in float32: its reals are within 2e-6 (relative, or absolute near 0) of these. Where the
 logits of a position are not finite (NaN, +inf, or nothing but -inf), its reals are NaN here, and `vocabulary` may
 give others. Not here: tensors.

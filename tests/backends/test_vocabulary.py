@@ -14,12 +14,12 @@ from dsldec.backends.vocabulary import (
     banned,
     biased,
     divergence,
-    sampled,
     log_probabilities,
     numbers_kept,
     observe,
     plain_statistics,
     probability,
+    sampled,
     statistics,
 )
 
