@@ -15,7 +15,7 @@ class Numerics:
     """`wide`: the dtype of sums of reals, and of functions such as `exp`, before they are rounded to float32.
 
     `kernels`: logits may be read by a kernel of our own on a GPU, and summed in float64 on a CPU; see
-    `reading.reader`. `pairs_only`: positions are compared pair by pair however long a window is, where they
+    `vocabulary_dispatch.reader`. `pairs_only`: positions are compared pair by pair however long a window is, where they
     would else be sorted and scanned.
     """
 

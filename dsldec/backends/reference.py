@@ -1,8 +1,8 @@
 """The meaning of a program: one row after the other, one operation after the other, one number at a time.
 
 Shapes: T window positions. Slow and obvious; every other backend must equal it. A value is a number, or a
-list of one number a position. Not here: what the operations on numbers, orders and places do
-(`reference_numbers`, ...).
+list of one number per position. Not here: the operations on numbers, orders and places (`reference_numbers`,
+...), the reading of logits (`reference_vocabulary`).
 """
 
 from __future__ import annotations

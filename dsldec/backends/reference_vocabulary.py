@@ -1,10 +1,11 @@
-"""The meaning of a reading of the logits: plain loops over floats in double precision, one position at a time.
+"""The meaning of a reading of the logits: plain loops over floats in double precision, one position at a
+time.
 
-Shapes: T window positions, V vocabulary, N numbers of a distribution. Logits are float32. Every result is computed
-in double precision from its definition and then rounded once to float32; ids, ties and infinities are exact.
-`vocabulary` computes in float32: its reals are within 2e-6 (relative, or absolute near 0) of these. Where the
-logits of a position are not finite (NaN, +inf, or nothing but -inf), its reals are NaN here, and `vocabulary` may
-give others. Not here: tensors.
+Shapes: T window positions, V vocabulary, N numbers of a distribution. Logits are float32. Every result is
+computed in double precision from its definition and rounded once to float32; ids, ties and infinities are
+exact. `vocabulary` computes in float32: its reals are within 2e-6 (relative, or absolute near 0) of these.
+Where the logits of a position are not finite (NaN, +inf, or nothing but -inf), its reals are NaN here, and
+`vocabulary` may give others. Not here: tensors.
 """
 
 from __future__ import annotations
@@ -135,8 +136,8 @@ def log_softmax(scores: Scores) -> list[float]:
 
 
 def log_probabilities(scores: Scores, keep: int) -> list[float]:
-    """A distribution: log probabilities of all V ids, or, where `keep` is less, of the `keep` likeliest and of
-    all others together, and then these ids and `NO_ID`.
+    """A distribution: log probabilities of all V ids, or, where `keep` is less, of the `keep` likeliest
+    and of all others together, and then these ids and `NO_ID`.
 
     Ids that tie with the first one left out are left out too, `NO_ID` in their place.
     """
@@ -158,7 +159,9 @@ def _with_rest(scores: Scores, ids: Sequence[int]) -> list[float]:
 
 
 def divergence(scores: Scores, before: Sequence[float], keep: int) -> float:
-    """KL divergence in nats from a distribution of the step before, over the ids that it holds and the rest."""
+    """KL divergence in nats from a distribution of the step before, over the ids that it holds and the
+    rest.
+    """
     if not is_finite(scores):
         return math.nan
     if keep >= len(scores):

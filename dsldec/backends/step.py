@@ -26,8 +26,8 @@ StepState = dict[str, Tensor]
 class Events(NamedTuple):
     """What a step reports to its host, and no step takes as input; `ir.protocol.EVENTS` gives the meanings.
 
-    `not_finite [B, T]` bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` where the
-    policy has no phases, no `finish` or no `accept`.
+    `not_finite [B, T]` bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None`
+    where the policy has no phases, no `finish` or no `accept`.
     """
 
     not_finite: Tensor
@@ -43,8 +43,8 @@ class Events(NamedTuple):
 class StepOutput(NamedTuple):
     """What a step gives.
 
-    `canvas [B, T]` int64: the next canvas; `done [B]` bool: nothing is left to do in this window; `state`: the
-    fields of the step's input, as the next step takes them; `events`: for the host.
+    `canvas [B, T]` int64: the next canvas; `done [B]` bool: nothing is left to do in this window; `state`:
+    the fields of the step's input, as the next step takes them; `events`: for the host.
     """
 
     canvas: Tensor
@@ -133,10 +133,10 @@ class Step:
         """The state of `batch` rows at the start of their first window of `window_length` positions.
 
         All fields of the program, `[B]`, `[B, T]` or, of distributions, `[B, T, N]`: 0 or false, but for
-        `generation_length [B]`, one window long unless given. `ir.protocol` describes the fields; the host sets
-        those with the writer `host`: it moves `window_start [B]` on, 0 for the first generated position, and
-        sets `key [B]` where the policy draws at random. A policy that compares distributions of two steps
-        needs `vocab_size`; raises `UsageError` (E0408) where it is missing.
+        `generation_length [B]`, one window long unless given. `ir.protocol` describes the fields; the host
+        sets those with the writer `host`: it moves `window_start [B]` on, 0 for the first generated
+        position, and sets `key [B]` where the policy draws at random. A policy that compares distributions
+        of two steps needs `vocab_size`; raises `UsageError` (E0408) where it is missing.
         """
         sizes = {
             "batch": batch,

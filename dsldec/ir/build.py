@@ -1,6 +1,6 @@
-"""A program as it is being put together: operations in order, equal ones once.
+"""Builds a program: operations in order, equal ones once.
 
-Not here: which operations a policy comes to (`expressions`, `lower`).
+Not here: the operations of a policy (`expressions`, `lower`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What each expression of a checked policy comes to, in operations.
+"""The operations of each expression of a checked policy.
 
 Not here: statements and what is carried from step to step (`lower`).
 """

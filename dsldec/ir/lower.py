@@ -1,7 +1,8 @@
 """Checked policy to program.
 
 The parts, each a class that extends the one before: `build`, `step_values`, `expressions`, `step_start`,
-`statements`, `next_state`. Not here: any decision about whether a policy may run (`CheckedPolicy` is the proof).
+`statements`, `next_state`. Not here: any decision about whether a policy may run (`CheckedPolicy` is the
+proof).
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ from .step_values import Scope
 class StepEnd:
     """The results of a step, and the conditions that its next state depends on.
 
-    `active`: the row had something to do; `full`: the window is full and does not stay; `kept`: it is full and
-    stays; `over`: the window moves on; `finished`: the row ended.
+    `active`: the row had something to do; `full`: the window is full and does not stay; `kept`: it is full
+    and stays; `over`: the window moves on; `finished`: the row ended.
     """
 
     canvas: int

@@ -34,11 +34,11 @@ STRUCTURES = frozenset({"logits", "observations", "order", "distribution"})
 
 EXTENTS: Mapping[str, Extent] = MappingProxyType({"T": Extent.POSITION, "B": Extent.ROW, "1": Extent.RUN})
 
-# Inputs -> result, in one or more forms. A letter after the word is an extent: T (position), B (row), 1 (run).
-# Of an input it is the widest extent; a value of a lower extent is repeated at every position before an
-# operation reads it as an input with T. An input without a letter broadcasts to the result. Of a result it is
-# the extent; without a letter, the extent is that of the widest input, or wider. `...` repeats the last input.
-# The attribute of the operation stands after its name where the form depends on it.
+# Inputs -> result, in one or more forms. A letter after the word is an extent: T (position), B (row), 1
+# (run). Of an input it is the widest extent; a value of a lower extent is repeated at every position
+# before an operation reads it as an input with T. An input without a letter broadcasts to the result. Of a
+# result it is the extent; without a letter, the extent is that of the widest input, or wider. `...`
+# repeats the last input. The attribute of the operation stands after its name where the form depends on it.
 _TWO_NUMBERS = ("int int -> int", "number number -> real")
 _COMPARISON = ("number number -> truth", "id id -> truth")
 _REDUCTION = ("number.T truth.T -> real.B",)

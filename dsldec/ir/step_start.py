@@ -18,7 +18,9 @@ from .step_values import Scope
 
 
 class StepStart(Expressions):
-    """Lowers the head of a policy: transforms of the logits, the window, the states, the headers of phases."""
+    """Lowers the head of a policy: transforms of the logits, the window, the states, the headers of
+    phases.
+    """
 
     def __init__(self, checked: CheckedPolicy) -> None:
         super().__init__(checked.resolved)

@@ -1,4 +1,5 @@
-"""Values of a step that expressions and statements share: of the canvas, of the window, and of the step before.
+"""Values of a step that expressions and statements share: of the canvas, of the window, and of the step
+before.
 
 Not here: which expression gives which operations (`expressions`).
 """
@@ -107,7 +108,9 @@ class StepValues(Builder):
         return self.where(self.begins, now, self.state(protocol.FIRST_MASKS), Kind.INT)
 
     def even(self, steps: int, scope: Scope) -> int:
-        """Quotient and, in the first steps, one of the remainder; all that is left once the steps are over."""
+        """Quotient and, in the first steps, one of the remainder; all that is left once the steps are
+        over.
+        """
         n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks()
         more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
         share = self.int_(

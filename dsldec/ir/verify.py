@@ -1,7 +1,7 @@
 """Checks a program: every operation against its signature, the state and the events against the protocol.
 
-`lower` runs this where the environment has `DSLDEC_VERIFY=1`, as in all tests. It finds faults of `lower`. Not
-here: mistakes of a policy's author (`checks`).
+`lower` runs this where the environment has `DSLDEC_VERIFY=1`, as in all tests. It finds faults of `lower`.
+Not here: mistakes of a policy's author (`checks`).
 """
 
 from __future__ import annotations

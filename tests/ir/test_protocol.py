@@ -101,7 +101,9 @@ def test_no_field_is_named_outside_the_table(package: str) -> None:
 
 
 def keys(node: ast.AST) -> list[ast.expr]:
-    """What a node looks up: an index, the left of `in` or `==`, the first argument of `state` and its like."""
+    """What a node looks up: an index, the left of `in` or `==`, the first argument of `state` and its
+    like.
+    """
     match node:
         case ast.Subscript():
             return [node.slice]
