@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import os
 import re
 import shlex
 from collections.abc import Callable
@@ -18,6 +19,8 @@ from dsldec.cli import main
 # No time limit for one example: the first may compile, and a busy machine is not a bug.
 settings.register_profile("dsldec", deadline=None, print_blob=True)
 settings.load_profile("dsldec")
+
+os.environ["DSLDEC_VERIFY"] = "1"  # every program that a test lowers is verified
 
 GOLDEN = Path(__file__).parent / "golden"
 Accepted = Callable[[str, str], None]

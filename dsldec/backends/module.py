@@ -19,8 +19,9 @@ from torch import Tensor, nn
 from ..checks.values import Value
 from ..ir.nodes import LoopCarried, Operation, Program
 from ..ir.protocol import NOT_FINITE
+from ..ir.signatures import over_positions
 from ..language.words import Extent
-from .broadcast import OVER_POSITIONS, wanted
+from .broadcast import wanted
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
 from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
@@ -88,7 +89,7 @@ def _observe(
         return observe(logits, inputs.mask_id, wanted, read=read)
     temperature, *limits, key, step, pos = given
     top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
-    place = (inputs.of_row(key), inputs.of_row(step), inputs.wide(pos))
+    place = (inputs.of_row(key), inputs.of_row(step), pos)
     return observe(
         logits,
         inputs.mask_id,
@@ -122,7 +123,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda inputs, of, logits, *ids: banned(logits, ids),
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
-    "lookup": lambda inputs, of, table, ids: looked_up(table, inputs.wide(ids)),
+    "lookup": lambda inputs, of, table, ids: looked_up(table, ids),
     "observation": lambda inputs, of, observations: observations[of],
     "probability": lambda inputs, of, logits, ids, *observations: probability(
         logits, ids, *observations, raw=logits is inputs.logits
@@ -175,6 +176,7 @@ class StepModule(nn.Module):
         self.static = dict(static or {})
         self.form = form
         self.operands = [_operands(program, index) for index in range(len(program.operations))]
+        self.wide = [over_positions(operation) for operation in program.operations]
         self.wanted: dict[int, frozenset[str]] = {}
         self.readers: dict[int, Reader] = {}
         for index, operation in enumerate(program.operations):
@@ -225,7 +227,7 @@ class StepModule(nn.Module):
         return Events(masked & ~values[self.program.finite], **events)
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
-        name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
+        name, wide = operation.name, self.wide[index]
         operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
         if name == "number":
             return getattr(self, f"number_{index}")

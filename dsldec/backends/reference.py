@@ -18,24 +18,16 @@ from torch import Tensor
 from ..checks.values import Value
 from ..ir.nodes import LoopCarried, Operation, Program
 from ..ir.protocol import NOT_FINITE
+from ..ir.signatures import over_positions
 from ..language.arithmetic import ELEMENTWISE, AnyNumber, float32
 from ..language.words import NUMBERS, Extent, Kind
-from .broadcast import OVER_POSITIONS, wanted
+from .broadcast import wanted
 from .noise import uniform_float
 from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
+from .reference_vocabulary import PlainLogitsView
 from .step import DTYPES, Events, StepOutput, StepState, reported
-from .vocabulary import (
-    banned,
-    biased,
-    biased_everywhere,
-    divergence,
-    log_probabilities,
-    observe,
-    probability,
-    sampled,
-)
 
 
 class LogitsView(Protocol):
@@ -63,57 +55,6 @@ class LogitsView(Protocol):
 
     def divergence(self, before: Any, keep: int) -> list[float]:
         """KL divergence from the log probabilities of the step before, of which `keep` ids were stored."""
-
-
-@dataclass(frozen=True, slots=True)
-class TensorLogitsView:
-    """The observations of `logits [1, T, V]`."""
-
-    logits: Tensor
-    mask_id: int
-
-    def banned(self, ids: list[int]) -> TensorLogitsView:
-        return TensorLogitsView(banned(self.logits, [torch.tensor(id_) for id_ in ids]), self.mask_id)
-
-    def biased(self, id_: int, amount: float) -> TensorLogitsView:
-        return TensorLogitsView(
-            biased(self.logits, torch.tensor(id_), torch.tensor(float(amount))), self.mask_id
-        )
-
-    def biased_everywhere(self, table: Any) -> TensorLogitsView:
-        return TensorLogitsView(
-            biased_everywhere(self.logits, torch.tensor(table, dtype=torch.float32)), self.mask_id
-        )
-
-    def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
-        if method == "argmax":
-            observations = observe(self.logits, self.mask_id, wanted)
-        else:
-            observations = observe(self.logits, self.mask_id, wanted, self._sampled(method, *given))
-        return {name: value[0].tolist() for name, value in observations.items()}
-
-    def _sampled(self, method: str, temperature: float, *given: Any) -> Tensor:
-        *limits, key, step, pos = given
-        top_p, top_k = limits or (1.0, 0)
-        numbers = (torch.tensor(float(temperature)), torch.tensor(float(top_p)), torch.tensor(int(top_k)))
-        return sampled(
-            self.logits,
-            self.mask_id,
-            method,
-            *numbers,
-            torch.tensor([key]),
-            torch.tensor([step]),
-            torch.tensor([pos]),
-        )
-
-    def probability(self, ids: list[int]) -> list[float]:
-        return probability(self.logits, torch.tensor([ids]))[0].tolist()
-
-    def log_probabilities(self, keep: int) -> Tensor:
-        return log_probabilities(self.logits, keep)[0]
-
-    def divergence(self, before: Tensor, keep: int) -> list[float]:
-        return divergence(self.logits, before.unsqueeze(0), keep)[0].tolist()
 
 
 @dataclass(frozen=True, slots=True)
@@ -183,7 +124,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda row, self, view, *ids: view.banned(list(ids)),
     "bias": lambda row, self, view, id_, amount: view.biased(id_, amount),
     "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
-    "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in row.wide(ids)],
+    "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in ids],
     "observation": lambda row, self, observations: observations[self.attribute],
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
@@ -214,14 +155,12 @@ def run_operation(
 ) -> Any:
     """What the operation at `index` gives; `values` are those of the operations before it that it needs."""
     operation = program.operations[index]
-    name, wide = operation.name, OVER_POSITIONS.get(operation.name, ())
+    name, wide = operation.name, over_positions(operation)
     inputs: list[Any] = [
         row.wide(values[i]) if n in wide else values[i] for n, i in enumerate(operation.inputs)
     ]
     if name == "observe":
         view, *given = inputs
-        if given:
-            given[-1] = row.wide(given[-1])
         return view.observe(wanted(program, index), operation.attribute, *given)
     if name in IN_CONTEXT:
         return IN_CONTEXT[name](row, operation, *inputs)
@@ -306,13 +245,10 @@ class ReferenceStep:
     ) -> ReferenceRow:
         carried = self.program.carried
         return ReferenceRow(
-            view=TensorLogitsView(logits[b : b + 1].cpu(), self.mask_id),
+            view=PlainLogitsView(logits[b].float().tolist(), self.mask_id),
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
-            state={
-                name: state[name][b].cpu() if carried[name].distribution else state[name][b].tolist()
-                for name in carried
-            },
+            state={name: state[name][b].tolist() for name in carried},
             # A request's own value is one of `[B, 1]`.
             parameters={
                 name: (value[b, 0] if value.dim() == 2 else value).tolist() for name, value in params.items()
@@ -325,8 +261,6 @@ class ReferenceStep:
 
 
 def _as_tensor(rows: list[Any], carried: LoopCarried, length: int) -> Tensor:
-    if carried.distribution:
-        return torch.stack(rows)
-    if carried.extent is Extent.POSITION:
+    if carried.extent is Extent.POSITION and not carried.distribution:
         rows = [row if isinstance(row, list) else [row] * length for row in rows]
     return torch.tensor(rows, dtype=DTYPES.get(carried.kind, torch.float32))

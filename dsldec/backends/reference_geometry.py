@@ -6,9 +6,6 @@ import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
-import torch
-from torch import Tensor
-
 from ..language.arithmetic import AnyNumber, are_ints, float32, quotient
 
 Bools = Sequence[bool]
@@ -90,12 +87,12 @@ def _shift(x: Sequence[AnyNumber], n: int) -> list[AnyNumber]:
     return [x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))]
 
 
-def _shift_distributions(x: Tensor | None, n: int) -> Tensor | None:
-    """As `_shift`, of what a sight keeps: `x [T, V]`, or nothing where divergences are written down."""
+def _shift_distributions(x: Sequence[Sequence[float]] | None, n: int) -> list[Sequence[float]] | None:
+    """As `_shift`, of T distributions; `None` in a case that gives divergences instead."""
     if x is None:
         return None
-    nothing = torch.full_like(x[0], math.nan)
-    return torch.stack([x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))])
+    nothing = [math.nan] * len(x[0])
+    return [x[i - n] if 0 <= i - n < len(x) else nothing for i in range(len(x))]
 
 
 def _distance(mask: Bools) -> list[float]:

@@ -15,6 +15,7 @@ from torch import Tensor
 
 import dsldec
 from dsldec.backends import BACKENDS, module, module_geometry, reference
+from dsldec.backends.reference_vocabulary import PlainLogitsView
 from dsldec.backends.step import Events, Step, StepOutput, StepState
 from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
@@ -125,6 +126,33 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         key, step, pos = given[-3:]
         return (key.unsqueeze(1) + 7 * step.unsqueeze(1) + pos) % MASK
 
+    class Fake(PlainLogitsView):
+        """The same for the reference."""
+
+        @property
+        def row(self) -> int:
+            return int(self.logits[0][0])
+
+        def observe(self, wanted: Any, method: str, *more: Any) -> dict[str, Any]:
+            seen = {name: value[self.row].tolist() for name, value in given.items()}
+            if method != "argmax":
+                key, step, pos = more[-3:]
+                seen["token"] = [(key + 7 * step + place) % MASK for place in pos]
+            return seen
+
+        def probability(self, ids: list[int]) -> list[float]:
+            return [
+                (5 * id_ + 3 * place + self.row) % 9 / 8 if 0 <= id_ <= MASK else 0.0
+                for place, id_ in enumerate(ids)
+            ]
+
+        def log_probabilities(self, keep: int) -> list[list[float]]:
+            return [[0.0] * numbers_kept(MASK + 1, keep)] * len(self.logits)
+
+        def divergence(self, before: Any, keep: int) -> list[float]:
+            kept: list[float] = given["kl"][self.row].tolist()
+            return kept
+
     fakes = {
         "observe": observe,
         "probability": probability,
@@ -136,7 +164,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     }
     for name, fake in fakes.items():
         monkeypatch.setattr(module, name, fake)
-        monkeypatch.setattr(reference, name, fake)
+    monkeypatch.setattr(reference, "PlainLogitsView", Fake)
     return given
 
 

@@ -6,7 +6,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -15,20 +15,21 @@ from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from dsldec.backends import make, module, module_geometry, reference
-from dsldec.backends.reference import ReferenceRow, TensorLogitsView, run_row
-from dsldec.backends.step import DTYPES, Step, parameter_tensors
+from dsldec.backends.reference import ReferenceRow, run_row
+from dsldec.backends.step import DTYPES, Events, Step, StepOutput, parameter_tensors
 from dsldec.backends.vocabulary import log_probabilities
 from dsldec.diagnostics import UsageError
 from dsldec.ir.nodes import OPERATIONS, LoopCarried, Operation, Program, ProgramParameter
+from dsldec.ir.verify import verify_operations
 from dsldec.language.words import Extent, Kind
 
 MASK, EOS, VOCABULARY = 6, 5, 8
 LENGTHS = (1, 2, 5, 8, 13)
 
-# How each operation can be called: its inputs and what it gives. `kind.extent`, of places T (position), B
-# (row) and 1 (run); without a place any will do. `order` is an order of any kind. A letter after the kind
-# says which numbers are given to it: `w` of all magnitudes, `s` none that is odd or large, `p` mostly above
-# 0.
+# Calls of each operation, in a form of its signature (`ir.signatures`): `kind.extent` of the inputs and of the
+# result, with the extents T (position), B (row) and 1 (run); without one any extent. `order` is an order of any
+# kind. A letter after the kind chooses the numbers of an input: `w` of all magnitudes, `s` none that is odd or
+# large, `p` mostly above 0.
 CALLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("negate", "absolute"), ("realw -> real", "int -> int")),
     **dict.fromkeys(
@@ -256,6 +257,12 @@ def test_both_backends_implement_every_operation_once() -> None:
     assert set(CALLS) | ELSEWHERE == set(OPERATIONS)
 
 
+def test_the_calls_are_those_of_the_signatures() -> None:
+    program = together(CALLS)[1]
+    sized = {**program.parameters, "static": ProgramParameter(Kind.INT, 2)}
+    verify_operations(replace(program, parameters=sized))
+
+
 @pytest.mark.parametrize("longest_paired", [0, 10**6], ids=["sorted", "in pairs"])
 @pytest.mark.parametrize("name", CALLS)
 def test_eager_equals_reference(name: str, longest_paired: int, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -384,7 +391,7 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
     (step,) = steps(program, "eager")
     for seed in range(5):
         logits, canvas, editable, state, params = inputs(builder, program, 4, 8, seed)
-        canvas_after, done, state_after, _ = step(logits, canvas, editable, state, params)
+        canvas_after, done, state_after, events = step(logits, canvas, editable, state, params)
         for row in (slice(0, 1), slice(2, 4)):
             alone = step(
                 logits[row],
@@ -395,7 +402,12 @@ def test_a_row_does_not_depend_on_its_neighbours() -> None:
             )
             assert_same(
                 alone,
-                (canvas_after[row], done[row], {name: value[row] for name, value in state_after.items()}),
+                StepOutput(
+                    canvas_after[row],
+                    done[row],
+                    {name: value[row] for name, value in state_after.items()},
+                    Events(events.not_finite[row]),
+                ),
                 f"row {row}",
             )
 
@@ -491,13 +503,39 @@ def of_logits_inputs(builder: Builder, program: Program, seed: int) -> tuple[Any
     )
 
 
+def assert_near(plain: Mapping[str, Tensor], other: Mapping[str, Tensor], about: str) -> None:
+    """Ids and truths are equal, reals nearly; no real is compared where the plain reading gives none: there the
+    logits are not finite.
+    """
+    assert plain.keys() == other.keys()
+    for name, expected in plain.items():
+        found = other[name]
+        if name == "distribution" and expected.shape[-1] != VOCABULARY:
+            expected, found = by_id(expected), by_id(found)
+        if expected.is_floating_point():
+            found = torch.where(expected.isnan(), expected, found)
+        torch.testing.assert_close(
+            found, expected, rtol=2e-6, atol=2e-6, equal_nan=True, msg=lambda text: f"{text}\n{about}"
+        )
+
+
+def by_id(distributions: Tensor) -> Tensor:
+    """Distributions with the ids that they hold in order: ids that are equally likely may come in any."""
+    logs, ids = distributions.chunk(2, -1)
+    order = ids[..., :-1].sort(dim=-1, stable=True).indices
+    parts = [torch.cat([x[..., :-1].gather(-1, order), x[..., -1:]], -1) for x in (logs, ids)]
+    return torch.cat(parts, -1)
+
+
 @pytest.mark.parametrize("keep", [256, 2])
 def test_what_is_done_with_logits(keep: int) -> None:
     builder, program = of_logits("argmax", "gumbel", "nucleus", keep=keep)
     slow, fast = steps(program, "reference", "eager")
     for seed in range(40):
         given = of_logits_inputs(builder, program, seed)
-        assert_same(slow(*given), fast(*given), f"seed {seed}\n{program}\n{given}")
+        if not all(value.isfinite() for value in given[-1].values()):
+            continue  # nobody says what is drawn at a temperature that is no number
+        assert_near(slow(*given).state, fast(*given).state, f"seed {seed}\n{program}\n{given}")
 
 
 def test_windows_of_both_forms_are_met() -> None:
@@ -533,9 +571,8 @@ def test_inductor_does_the_same_with_logits(way: str) -> None:
     slow, fast = steps(program, "reference", "inductor")
     for seed in range(0, 20, 2):
         given = of_logits_inputs(builder, program, seed)
-        one, other = slow(*given), fast(*given)
-        for name, value in one[2].items():  # its logarithm differs in the last bit
-            torch.testing.assert_close(other[2][name], value, rtol=1e-6, atol=1e-6, equal_nan=True)
+        if all(value.isfinite() for value in given[-1].values()):
+            assert_near(slow(*given).state, fast(*given).state, f"seed {seed}")
 
 
 def test_a_row_on_a_written_table() -> None:
@@ -561,7 +598,6 @@ def test_a_row_on_a_written_table() -> None:
     after = run_row(builder.program(), row)
     assert after.state == {"step": 3, "out_0": [0.5, 0.75]}
     assert (after.canvas, after.done, after.events) == ([MASK, MASK], False, {"not_finite": [False, False]})
-    assert isinstance(TensorLogitsView(torch.zeros(1, 2, 4), 3).log_probabilities(2), Tensor)
 
 
 def grown(mask: str, over: str, gap: int, *, right: str = "", apart: bool = False, trim: str = "") -> str:

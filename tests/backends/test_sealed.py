@@ -293,6 +293,11 @@ def test_no_entry_of_a_wrong_type_raises_anything_else(built: Built, tmp_path: P
             lambda said: said["params"]["confidence"].update(dtype="float64"),
             "its policy is another step for this one",
         ),
+        (lambda said: said["events"].pop("not_finite"), "no usable `events`"),
+        (
+            lambda said: said["events"]["not_finite"].update(shape=[3]),
+            "its policy is another step for this one",
+        ),
         (lambda said: said["state"]["step"].update(shape=[3]), "its policy is another step for this one"),
         (
             lambda said: said.update(state=dict(reversed(said["state"].items()))),

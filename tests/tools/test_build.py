@@ -35,6 +35,7 @@ def asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> list[tuple[dict[st
     said = {name: {"dtype": "int64", "shape": [1]} for name in aot.FIRST} | {
         "state": {},
         "params": {},
+        "events": {},
         "policy": {"name": "any"},
     }
     monkeypatch.setattr(aot, "build", build)

@@ -1,0 +1,216 @@
+"""The meaning of a reading of the logits: plain loops over floats in double precision, one position at a time.
+
+Shapes: T window positions, V vocabulary, N numbers of a distribution. Logits are float32. Every result is computed
+in double precision from its definition and then rounded once to float32; ids, ties and infinities are exact.
+`vocabulary` computes in float32: its reals are within 2e-6 (relative, or absolute near 0) of these. Where the
+logits of a position are not finite (NaN, +inf, or nothing but -inf), its reals are NaN here, and `vocabulary` may
+give others. Not here: tensors.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from ..language.arithmetic import AnyNumber, float32
+from .noise import mixed_int
+
+Scores = list[float]  # of one position, V
+LEAST_REST = 2.0**-20  # the least probability of all ids together that a distribution does not hold
+NO_ID = -1
+FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
+
+
+@dataclass(frozen=True, slots=True)
+class PlainLogitsView:
+    """The observations of `logits`, T lists of V floats."""
+
+    logits: Sequence[Scores]
+    mask_id: int
+
+    def banned(self, ids: list[int]) -> PlainLogitsView:
+        return self._changed(lambda id_, score: -math.inf if id_ in ids else score)
+
+    def biased(self, id_: int, amount: float) -> PlainLogitsView:
+        more = float32(amount)
+        return self._changed(lambda other, score: float32(score + more) if other == id_ else score)
+
+    def biased_everywhere(self, table: Any) -> PlainLogitsView:
+        if not isinstance(table, list):
+            return self._changed(lambda id_, score: float32(score + float32(table)))
+        more = {id_: float32(amount) for id_, amount in enumerate(table)}
+        return self._changed(lambda id_, score: float32(score + more.get(id_, 0.0)))
+
+    def _changed(self, change: Any) -> PlainLogitsView:
+        logits = [[change(id_, score) for id_, score in enumerate(scores)] for scores in self.logits]
+        return type(self)(logits, self.mask_id)
+
+    def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
+        tokens = [likeliest(scores, self.mask_id) for scores in self.logits]
+        if method != "argmax":
+            *settings, key, step, pos = given
+            places = [mixed_int(key, step, position, FOR_DRAWS) for position in pos]
+            tokens = [
+                drawn(scores, self.mask_id, place, *settings)
+                for scores, place in zip(self.logits, places, strict=True)
+            ]
+        rows = [observed(*each, wanted) for each in zip(self.logits, tokens, strict=True)]
+        return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def probability(self, ids: list[int]) -> list[float]:
+        return [
+            float32(probability(scores, id_)) if 0 <= id_ < len(scores) else 0.0
+            for scores, id_ in zip(self.logits, ids, strict=True)
+        ]
+
+    def log_probabilities(self, keep: int) -> list[list[float]]:
+        return [[float32(x) for x in log_probabilities(scores, keep)] for scores in self.logits]
+
+    def divergence(self, before: Sequence[Sequence[float]], keep: int) -> list[float]:
+        return [
+            float32(divergence(scores, earlier, keep))
+            for scores, earlier in zip(self.logits, before, strict=True)
+        ]
+
+
+def is_finite(scores: Scores) -> bool:
+    """Whether the logits of a position are neither NaN nor +inf nor all -inf."""
+    return not any(map(math.isnan, scores)) and math.isfinite(max(scores))
+
+
+def likeliest(scores: Scores, mask_id: int) -> int:
+    """The id with the highest score other than MASK, ties to the lower id; the last one beside a NaN."""
+    ids = [id_ for id_ in range(len(scores)) if id_ != mask_id]
+    others = [scores[id_] for id_ in ids]
+    if any(map(math.isnan, others)):
+        return len(scores) - 1
+    return ids[others.index(max(others))]
+
+
+def probabilities(scores: Scores) -> list[float]:
+    """Softmax."""
+    if not is_finite(scores):
+        return [math.nan] * len(scores)
+    best = max(scores)
+    weights = [math.exp(score - best) for score in scores]
+    total = math.fsum(weights)
+    return [weight / total for weight in weights]
+
+
+def probability(scores: Scores, id_: int) -> float:
+    return probabilities(scores)[id_]
+
+
+def observed(scores: Scores, token: int, wanted: Collection[str]) -> dict[str, AnyNumber]:
+    """The observations of one position, given the token that is proposed there."""
+    finite = is_finite(scores)
+    p = probabilities(scores)
+    reals = {"conf": p[token], "doubt": math.fsum(p[:token] + p[token + 1 :])}
+    if "margin" in wanted or "logit_margin" in wanted:
+        best, second = _best_two(scores) if finite else (math.nan, math.nan)
+        # 1 - exp(second - best), without cancellation where both are nearly as likely.
+        reals["margin"] = -math.expm1(second - best) * max(p)
+        reals["logit_margin"] = best - second
+    if "entropy" in wanted:
+        pairs = zip(p, log_softmax(scores), strict=True)
+        reals["entropy"] = -math.fsum(share * log for share, log in pairs if share != 0)
+    return {"token": token, "finite": finite, **{name: float32(value) for name, value in reals.items()}}
+
+
+def _best_two(scores: Scores) -> tuple[float, float]:
+    """The two highest scores, -inf as the second of one id; of ties for the first both are that."""
+    first = scores.index(max(scores))
+    return scores[first], max(scores[:first] + scores[first + 1 :], default=-math.inf)
+
+
+def log_softmax(scores: Scores) -> list[float]:
+    if not is_finite(scores):
+        return [math.nan] * len(scores)
+    best = scores.index(max(scores))
+    # One of the best ids is the 1 of `log1p`, so that a small rest beside it is not lost.
+    others = math.fsum(math.exp(score - scores[best]) for id_, score in enumerate(scores) if id_ != best)
+    return [score - scores[best] - math.log1p(others) for score in scores]
+
+
+def log_probabilities(scores: Scores, keep: int) -> list[float]:
+    """A distribution: log probabilities of all V ids, or, where `keep` is less, of the `keep` likeliest and of
+    all others together, and then these ids and `NO_ID`.
+
+    Ids that tie with the first one left out are left out too, `NO_ID` in their place.
+    """
+    if keep >= len(scores):
+        return log_softmax(scores)
+    keep = max(0, keep)
+    ranked = sorted(range(len(scores)), key=lambda id_: (-scores[id_], id_))
+    last = scores[ranked[keep]]
+    ids = [id_ if scores[id_] > last else NO_ID for id_ in ranked[:keep]]
+    return [*_with_rest(scores, ids), *map(float, ids), float(NO_ID)]
+
+
+def _with_rest(scores: Scores, ids: Sequence[int]) -> list[float]:
+    """Log probabilities of some ids, -inf for `NO_ID`, and of all others together."""
+    logs, p = log_softmax(scores), probabilities(scores)
+    held = {id_ for id_ in ids if id_ != NO_ID}
+    rest = math.fsum(share for id_, share in enumerate(p) if id_ not in held)
+    return [*(logs[id_] if id_ != NO_ID else -math.inf for id_ in ids), math.log(max(rest, LEAST_REST))]
+
+
+def divergence(scores: Scores, before: Sequence[float], keep: int) -> float:
+    """KL divergence in nats from a distribution of the step before, over the ids that it holds and the rest."""
+    if not is_finite(scores):
+        return math.nan
+    if keep >= len(scores):
+        return _divergence(log_softmax(scores), before)
+    logs, ids = before[: len(before) // 2], before[len(before) // 2 : -1]
+    now = _with_rest(scores, [NO_ID if id_ != id_ else int(id_) for id_ in ids])
+    return _divergence(now, logs)
+
+
+def _divergence(log_p: Iterable[float], log_q: Iterable[float]) -> float:
+    """The sum of p (log p - log q); 0 for an id without probability now.
+
+    Both in float32, as the state holds them: the divergence between equal distributions is exactly 0.
+    """
+    terms = [(float32(now), before) for now, before in zip(log_p, log_q, strict=True)]
+    return sum((math.exp(now) * (now - before) for now, before in terms if math.exp(now) > 0), 0.0)
+
+
+def drawn(
+    scores: Scores, mask_id: int, place: int, temperature: float, top_p: float = 1.0, top_k: int = 0
+) -> int:
+    """A token other than MASK: the largest sum of heated logit and Gumbel noise (Gumbel 1954) in the nucleus.
+
+    The likeliest where the temperature is not above 0, no id has a probability, or a logit is NaN.
+    """
+    token = likeliest(scores, mask_id)
+    others = {id_: score for id_, score in enumerate(scores) if id_ != mask_id}
+    some = any(score > -math.inf for score in others.values())
+    if not temperature > 0 or not some or any(score != score for score in others.values()):
+        return token
+    # An id without probability has none at an infinite temperature either.
+    heated = {id_: score / temperature if score > -math.inf else score for id_, score in others.items()}
+    nucleus = _nucleus(heated, top_p, top_k)
+    return max(nucleus, key=lambda id_: (heated[id_] + _gumbel(place, id_), -id_))
+
+
+def _nucleus(heated: Mapping[int, float], top_p: float, top_k: int) -> list[int]:
+    """The fewest likeliest ids that hold `top_p` of the probability, at most `top_k` (all for 0 or less), at
+    least one.
+    """
+    ranked = sorted(heated, key=lambda id_: (-heated[id_], id_))
+    p = probabilities([heated[id_] for id_ in ranked])
+    nucleus, held = [ranked[0]], p[0]
+    for id_, share in zip(ranked[1:], p[1:], strict=True):
+        if not (held < top_p or top_p >= 1) or 0 < top_k <= len(nucleus):
+            break
+        nucleus.append(id_)
+        held += share
+    return nucleus
+
+
+def _gumbel(place: int, id_: int) -> float:
+    """Standard Gumbel noise of 52 random bits."""
+    uniform = ((mixed_int(place, id_) % 2**64 >> 12) + 0.5) / 2**52
+    return -math.log(-math.log(uniform))

@@ -1,0 +1,152 @@
+"""Values of a step that expressions and statements share: of the canvas, of the window, and of the step before.
+
+Not here: which expression gives which operations (`expressions`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+
+from ..language import syntax
+from ..language.words import Extent, Kind
+from . import protocol
+from .build import NO_VALUE, Builder
+
+
+@dataclass(slots=True)
+class Scope:
+    """Where an expression stands: the canvas as it is by then, what is known under which name, the phase.
+
+    `committed`, `edited`: how many positions the step has committed and edited so far; `touched`: those
+    written, edited or masked again in it. `orders`: the sorted positions that `rank`, `cumsum` and `cummax`
+    speak of, innermost last.
+    """
+
+    canvas: int
+    window: int
+    committed: int
+    touched: int
+    edited: int
+    visits: int | None = None
+    states: dict[str, int] = field(default_factory=dict)
+    lets: dict[syntax.Let, int] = field(default_factory=dict)
+    orders: list[int] = field(default_factory=list)
+
+    def copy(self) -> Scope:
+        """The same, to go on from independently."""
+        return replace(self, states=dict(self.states), lets=dict(self.lets), orders=[])
+
+
+class StepValues(Builder):
+    """The values of one step that depend on no expression of the policy."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.befores: dict[int, int] = {}
+        self.step = self.state(protocol.STEP)
+        self.window_start = self.state(protocol.WINDOW_START)
+        self.generation_length = self.state(protocol.GENERATION_LENGTH)
+        self.editable = self.mask("editable")
+        self.offset = self.add("offset", (), Kind.INT, Extent.POSITION)
+        self.pos = self.int_("add", self.offset, self.window_start)
+        self.canvas = self.add("canvas", (), Kind.TOKEN, Extent.POSITION)
+        # As a step begins; `before` keeps what things were then.
+        self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
+        self.slides = -1  # how far a sliding window moved since the step before, where it is one
+        self.stayed = -1  # positions that were in it then
+
+    def masked(self, scope: Scope) -> int:
+        return self.mask("and", self.mask("is_mask", scope.canvas), scope.window)
+
+    def written(self, scope: Scope) -> int:
+        return self.mask("and", self.holds("not", self.mask("is_mask", scope.canvas)), scope.window)
+
+    def ends(self, scope: Scope) -> int:
+        return self.mask("and", self.mask("is_end", scope.canvas), scope.window)
+
+    def age(self, scope: Scope) -> int:
+        new = self.mask("or", self.mask("is_mask", scope.canvas), scope.touched)
+        return self.where(new, self.number(0), self.kept_at_positions(protocol.AGE), Kind.INT)
+
+    def kept_at_positions(self, name: str, kind: Kind | None = None, *, keep: int | str | None = None) -> int:
+        """A value carried at each position; in a sliding window it stays with its position."""
+        kept = self.state(name, kind, Extent.POSITION, keep=keep)
+        kind = self.kind(kept)
+        if self.slides < 0:
+            return kept
+        back = self.int_("negate", self.slides)
+        return self.add(
+            "shift" if keep is None else "shift_distributions", (kept, back), kind, Extent.POSITION
+        )
+
+    def length(self, scope: Scope) -> int:
+        return self.reduced("count", Kind.INT, scope.window)
+
+    def reach(self, scope: Scope) -> int:
+        """How far a window reaches from its first position: to the last one that may be written, whatever is
+        given before it.
+        """
+        places = self.int_("add", self.offset, self.number(1))
+        return self.add(
+            "truncate", (self.reduced("greatest", Kind.REAL, places, scope.window),), Kind.INT, Extent.ROW
+        )
+
+    @property
+    def steps_in_window(self) -> int:
+        return self.state(protocol.STEPS_IN_WINDOW)
+
+    @property
+    def begins(self) -> int:
+        """Whether this is the window's first step."""
+        return self.holds("equal", self.steps_in_window, self.number(0))
+
+    def first_masks(self) -> int:
+        """How many masks the window began with."""
+        now = self.reduced("count", Kind.INT, self.masked(self.start))
+        return self.where(self.begins, now, self.state(protocol.FIRST_MASKS), Kind.INT)
+
+    def even(self, steps: int, scope: Scope) -> int:
+        """Quotient and, in the first steps, one of the remainder; all that is left once the steps are over."""
+        n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks()
+        more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
+        share = self.int_(
+            "add",
+            self.int_("floor_divide", masks, n),
+            self.where(more, self.number(1), self.number(0), Kind.INT),
+        )
+        left = self.reduced("count", Kind.INT, self.masked(scope))
+        return self.where(self.holds("less", self.steps_in_window, n), share, left, Kind.INT)
+
+    def due(self, steps: int, scope: Scope, left: Callable[[int], int]) -> int:
+        """What must be written so that the share `left` of the first masks is left after this step."""
+        n = self.int_("maximum", steps, self.number(1))
+        done = self.int_("minimum", self.int_("add", self.steps_in_window, self.number(1)), n)
+        share = left(self.real("divide", done, n))
+        target = self.int_("floor", self.real("multiply", self.first_masks(), share))
+        masks = self.reduced("count", Kind.INT, self.masked(scope))
+        return self.int_("maximum", self.int_("subtract", masks, target), self.number(0))
+
+    def cosine(self, share: int) -> int:
+        """cos(pi / 2 * share), and exactly 0 at the end."""
+        wave = self.real("cos", self.real("multiply", share, self.number(1.5707963267948966)))
+        return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
+
+    def uniform(self) -> int:
+        return self.random(self.state(protocol.KEY), self.step, self.pos)
+
+    def value_before(self, value: int) -> int:
+        """What a value was one step before; no value in a window's first step."""
+        index = self.befores.setdefault(value, len(self.befores))
+        kind, place = self.kind(value), self.place(value)
+        wide = place is Extent.POSITION
+        kind = Kind.REAL if kind is Kind.INT else kind
+        name = protocol.before_field(index)
+        old = self.kept_at_positions(name, kind) if wide else self.state(name, kind)
+        none = (
+            self.number(False)
+            if kind in (Kind.MASK, Kind.BOOL)
+            else self.number(-1 if kind is Kind.TOKEN else NO_VALUE)
+        )
+        first = self.holds("not", self.stayed) if wide and self.slides >= 0 else self.begins
+        return self.where(first, none, old, kind)
