@@ -41,7 +41,7 @@ DEFAULT_GEN_LENGTH, DEFAULT_BATCH = 256, 8
 LARGEST_SIZE = 2**31 - 1
 MOST_DRAFTS = 1024  # each draft is a row of the forward
 
-Kind = Literal["count", "id", "seed", "flag", "choice", "device", "list"]
+ValueKind = Literal["count", "id", "seed", "flag", "choice", "device", "list"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,7 +56,7 @@ class Option:
 
     name: str
     default: Any
-    kind: Kind
+    kind: ValueKind
     help: str
     unit: str = ""
     default_text: str = ""
@@ -127,7 +127,7 @@ def _is_flag(value: object) -> bool:
     return isinstance(value, bool) or str(value) in ("True", "False")  # numpy's are none of Python's
 
 
-def _option(default: Any, kind: Kind, help: str, **more: Any) -> Any:
+def _option(default: Any, kind: ValueKind, help: str, **more: Any) -> Any:
     """A field with its `Option`, which `options_of` completes with the field's name."""
     return field(
         default=default, metadata={"option": {"default": default, "kind": kind, "help": help, **more}}

@@ -46,7 +46,7 @@ class Sizes:
 
 
 # Canvas, done, state, and the events by name: torch alone knows no class of dsldec.
-Results = tuple[Tensor, Tensor, StepState, dict[str, Tensor]]
+StepResults = tuple[Tensor, Tensor, StepState, dict[str, Tensor]]
 
 
 class _AnyModel(nn.Module):
@@ -58,7 +58,7 @@ class _AnyModel(nn.Module):
 
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
-    ) -> Results:
+    ) -> StepResults:
         mask_id, eos_id, module = params[MASK_ID], params[EOS_ID], self.module
         inputs = Inputs(logits, canvas, editable, state, params, mask_id, eos_id, module.static, module.form)
         canvas, done, state, events = module.computed(inputs)

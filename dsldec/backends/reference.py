@@ -86,7 +86,7 @@ class ReferenceRow:
 
 
 @dataclass(frozen=True, slots=True)
-class After:
+class ReferenceResult:
     """The step's output for one row: `state` and `events` hold numbers or lists by name."""
 
     canvas: list[int]
@@ -180,7 +180,7 @@ def _elementwise(row: ReferenceRow, operation: Operation, inputs: list[Any]) -> 
     return [_of_kind(operation, function(*numbers)) for numbers in zip(*map(row.wide, inputs), strict=True)]
 
 
-def run_row(program: Program, row: ReferenceRow) -> After:
+def run_row(program: Program, row: ReferenceRow) -> ReferenceResult:
     """One row after one step."""
     values: list[Any] = []
     for index in range(len(program.operations)):
@@ -188,7 +188,7 @@ def run_row(program: Program, row: ReferenceRow) -> After:
     finite = row.wide(values[program.finite])
     masked = [may and id_ == row.mask_id for may, id_ in zip(row.editable, row.canvas, strict=True)]
     not_finite = [hidden and not fine for hidden, fine in zip(masked, finite, strict=True)]
-    return After(
+    return ReferenceResult(
         canvas=values[program.canvas],
         done=bool(values[program.done]),
         state={**row.state, **{name: values[index] for name, index in program.next.items()}},

@@ -78,14 +78,14 @@ def _top(order: Order, k: int) -> list[bool]:
     return chosen
 
 
-Scores = dict[int, AnyNumber]
+ScoresByPosition = dict[int, AnyNumber]
 
 
-def _driven_out(scores: Scores, pick: int, width: AnyNumber) -> Scores:
+def _driven_out(scores: ScoresByPosition, pick: int, width: AnyNumber) -> ScoresByPosition:
     return {i: score for i, score in scores.items() if not less(abs(i - pick), width)}
 
 
-def _weakened(scores: Scores, pick: int, width: AnyNumber) -> Scores:
+def _weakened(scores: ScoresByPosition, pick: int, width: AnyNumber) -> ScoresByPosition:
     def kernel(distance: int) -> float:
         # 1 - exp(-d² / width²), without cancellation far inside the width.
         return float32(-math.expm1(-quotient(distance**2, float32(width) ** 2)))
@@ -100,7 +100,7 @@ def thin(
     width: AnyNumber,
     *,
     at_most: int,
-    after_pick: Callable[[Scores, int, AnyNumber], Scores] = _driven_out,
+    after_pick: Callable[[ScoresByPosition, int, AnyNumber], ScoresByPosition] = _driven_out,
 ) -> list[bool]:
     """Picks one position after the other; each changes the scores of those that are left."""
     chosen = [False] * len(mask)

@@ -18,7 +18,7 @@ from typing import Any
 from ..language.arithmetic import AnyNumber, float32
 from .noise import mixed_int
 
-Scores = list[float]  # of one position, V
+LogitRow = list[float]  # of one position, V
 LEAST_REST = 2.0**-20  # the least probability of all ids together that a distribution does not hold
 NO_ID = -1
 FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
@@ -28,7 +28,7 @@ FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, whi
 class PlainLogitsView:
     """The observations of `logits`, T lists of V floats."""
 
-    logits: Sequence[Scores]
+    logits: Sequence[LogitRow]
     mask_id: int
 
     def banned(self, ids: list[int]) -> PlainLogitsView:
@@ -76,12 +76,12 @@ class PlainLogitsView:
         ]
 
 
-def is_finite(scores: Scores) -> bool:
+def is_finite(scores: LogitRow) -> bool:
     """Whether the logits of a position are neither NaN nor +inf nor all -inf."""
     return not any(map(math.isnan, scores)) and math.isfinite(max(scores))
 
 
-def likeliest(scores: Scores, mask_id: int) -> int:
+def likeliest(scores: LogitRow, mask_id: int) -> int:
     """The id with the highest score other than MASK, ties to the lower id; the last one beside a NaN."""
     ids = [id_ for id_ in range(len(scores)) if id_ != mask_id]
     others = [scores[id_] for id_ in ids]
@@ -90,7 +90,7 @@ def likeliest(scores: Scores, mask_id: int) -> int:
     return ids[others.index(max(others))]
 
 
-def probabilities(scores: Scores) -> list[float]:
+def probabilities(scores: LogitRow) -> list[float]:
     """Softmax."""
     if not is_finite(scores):
         return [math.nan] * len(scores)
@@ -100,11 +100,11 @@ def probabilities(scores: Scores) -> list[float]:
     return [weight / total for weight in weights]
 
 
-def probability(scores: Scores, id_: int) -> float:
+def probability(scores: LogitRow, id_: int) -> float:
     return probabilities(scores)[id_]
 
 
-def observed(scores: Scores, token: int, wanted: Collection[str]) -> dict[str, AnyNumber]:
+def observed(scores: LogitRow, token: int, wanted: Collection[str]) -> dict[str, AnyNumber]:
     """The observations of one position, given the token that is proposed there."""
     finite = is_finite(scores)
     p = probabilities(scores)
@@ -120,13 +120,13 @@ def observed(scores: Scores, token: int, wanted: Collection[str]) -> dict[str, A
     return {"token": token, "finite": finite, **{name: float32(value) for name, value in reals.items()}}
 
 
-def _best_two(scores: Scores) -> tuple[float, float]:
+def _best_two(scores: LogitRow) -> tuple[float, float]:
     """The two highest scores, -inf as the second of one id; of ties for the first both are that."""
     first = scores.index(max(scores))
     return scores[first], max(scores[:first] + scores[first + 1 :], default=-math.inf)
 
 
-def log_softmax(scores: Scores) -> list[float]:
+def log_softmax(scores: LogitRow) -> list[float]:
     if not is_finite(scores):
         return [math.nan] * len(scores)
     best = scores.index(max(scores))
@@ -135,7 +135,7 @@ def log_softmax(scores: Scores) -> list[float]:
     return [score - scores[best] - math.log1p(others) for score in scores]
 
 
-def log_probabilities(scores: Scores, keep: int) -> list[float]:
+def log_probabilities(scores: LogitRow, keep: int) -> list[float]:
     """A distribution: log probabilities of all V ids, or, where `keep` is less, of the `keep` likeliest
     and of all others together, and then these ids and `NO_ID`.
 
@@ -150,7 +150,7 @@ def log_probabilities(scores: Scores, keep: int) -> list[float]:
     return [*_with_rest(scores, ids), *map(float, ids), float(NO_ID)]
 
 
-def _with_rest(scores: Scores, ids: Sequence[int]) -> list[float]:
+def _with_rest(scores: LogitRow, ids: Sequence[int]) -> list[float]:
     """Log probabilities of some ids, -inf for `NO_ID`, and of all others together."""
     logs, p = log_softmax(scores), probabilities(scores)
     held = {id_ for id_ in ids if id_ != NO_ID}
@@ -158,7 +158,7 @@ def _with_rest(scores: Scores, ids: Sequence[int]) -> list[float]:
     return [*(logs[id_] if id_ != NO_ID else -math.inf for id_ in ids), math.log(max(rest, LEAST_REST))]
 
 
-def divergence(scores: Scores, before: Sequence[float], keep: int) -> float:
+def divergence(scores: LogitRow, before: Sequence[float], keep: int) -> float:
     """KL divergence in nats from a distribution of the step before, over the ids that it holds and the
     rest.
     """
@@ -181,7 +181,7 @@ def _divergence(log_p: Iterable[float], log_q: Iterable[float]) -> float:
 
 
 def drawn(
-    scores: Scores, mask_id: int, place: int, temperature: float, top_p: float = 1.0, top_k: int = 0
+    scores: LogitRow, mask_id: int, place: int, temperature: float, top_p: float = 1.0, top_k: int = 0
 ) -> int:
     """A token other than MASK: the largest sum of heated logit and Gumbel noise (Gumbel 1954) in the nucleus.
 

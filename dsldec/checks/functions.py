@@ -34,7 +34,7 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Sets `policy` to the tree with all functions written out, and `inlinable`; reports wrong calls, and
     policies that grow too large.
     """
-    writer = _Writer(resolved.policy)
+    writer = _Inliner(resolved.policy)
     if writer.diagnostics or (too_large := writer.too_large()):
         return resolved, writer.diagnostics or too_large
     if not writer.functions:
@@ -110,7 +110,7 @@ def _size_inlined(
     return nodes, 1 + max((depth for _, depth in inside), default=0)
 
 
-class _Writer:
+class _Inliner:
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
         self.names = own_functions(policy)

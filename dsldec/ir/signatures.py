@@ -126,7 +126,7 @@ CHOSEN = frozenset({"observe", "observation"})  # one of those in the table
 
 
 @dataclass(frozen=True, slots=True)
-class Operand:
+class OperandRule:
     """An input or a result of a form."""
 
     word: str
@@ -137,11 +137,11 @@ class Operand:
 class Form:
     """One form of an operation; `repeats`: the last input may come more often."""
 
-    inputs: tuple[Operand, ...]
+    inputs: tuple[OperandRule, ...]
     repeats: bool
-    result: Operand
+    result: OperandRule
 
-    def input(self, place: int) -> Operand:
+    def input(self, place: int) -> OperandRule:
         return self.inputs[min(place, len(self.inputs) - 1)]
 
     def takes(self, count: int) -> bool:
@@ -149,10 +149,10 @@ class Form:
         return count == len(self.inputs) or (self.repeats and count > len(self.inputs))
 
 
-def _operand(text: str) -> Operand:
+def _operand(text: str) -> OperandRule:
     word, _, letter = text.partition(".")
     assert word in KINDS or word in STRUCTURES, text
-    return Operand(word, EXTENTS[letter] if letter else None)
+    return OperandRule(word, EXTENTS[letter] if letter else None)
 
 
 def _form(text: str) -> Form:

@@ -12,7 +12,7 @@ from ..checks.values import Scalar
 from ..language.words import CONDITIONS, Extent, Kind
 from .nodes import OPERATIONS, Operation, Program
 from .protocol import EVENTS, NOT_FINITE, Writer, field_of
-from .signatures import CHOSEN, KINDS, SITED, SIZED, STRUCTURES, Form, Operand, forms
+from .signatures import CHOSEN, KINDS, SITED, SIZED, STRUCTURES, Form, OperandRule, forms
 
 
 class InvalidProgram(AssertionError):
@@ -96,7 +96,7 @@ def _fits(program: Program, operation: Operation, form: Form, structures: Sequen
     return _is_result(program, operation, form, max((one.extent for one in inputs), default=Extent.RUN))
 
 
-def _is_operand(given: Operation, structure: str, operand: Operand) -> bool:
+def _is_operand(given: Operation, structure: str, operand: OperandRule) -> bool:
     if operand.word in STRUCTURES or structure:
         return structure == operand.word
     return given.kind in KINDS[operand.word]

@@ -50,7 +50,7 @@ class BatchOptions:
     json: str | None = None
 
 
-class Answers(NamedTuple):
+class BatchAnswers(NamedTuple):
     """All ids of each prompt, the tokens and rows they took together, and the share that is right."""
 
     ids: list[list[int]]
@@ -88,7 +88,7 @@ def bench_batch(options: BatchOptions) -> int:
         denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager"
     )  # what it is asked only once
     calls = _calls(denoiser, examples, policy, options)
-    answers: dict[str, Answers] = {}
+    answers: dict[str, BatchAnswers] = {}
     tell = bench.progress("many prompts")
     models_calls: dict[str, int] = {}
     for name, call in calls.items():
@@ -116,10 +116,10 @@ def bench_batch(options: BatchOptions) -> int:
 
 def _calls(
     denoiser: HuggingFaceDenoiser, examples: Sequence[Example], policy: Policy, options: BatchOptions
-) -> dict[str, Callable[[], Answers]]:
+) -> dict[str, Callable[[], BatchAnswers]]:
     whole = [examples]
     parts = [examples[at : at + options.batch] for at in range(0, len(examples), options.batch)]
-    calls: dict[str, Callable[[], Answers]] = {
+    calls: dict[str, Callable[[], BatchAnswers]] = {
         AFTER_EACH_OTHER: partial(_decoded, denoiser, parts, policy, options),
         REFILLED: partial(_decoded, denoiser, whole, policy, options),
         ALL_LOGITS: partial(_decoded, AllLogits(denoiser), whole, policy, options),
@@ -138,7 +138,7 @@ def _decoded(
     policy: Policy,
     options: BatchOptions,
     cache: str = "none",
-) -> Answers:
+) -> BatchAnswers:
     ids, tokens, rows, right = list[list[int]](), 0, 0, 0
     for part in parts:
         decoded = all_decoded(
@@ -151,7 +151,7 @@ def _decoded(
             TASKS[TASK].score(example, text or "").answer
             for example, text in zip(part, decoded.text, strict=True)
         )
-    return Answers(ids, tokens, rows, right / max(1, len(ids)))
+    return BatchAnswers(ids, tokens, rows, right / max(1, len(ids)))
 
 
 @contextmanager
@@ -165,7 +165,7 @@ def counted(model: Any) -> Iterator[list[None]]:
         hook.remove()
 
 
-def require_same(answers: Mapping[str, Answers]) -> None:
+def require_same(answers: Mapping[str, BatchAnswers]) -> None:
     """AssertionError where two ways without a cache disagree: their times would not be those of the same
     work.
     """
@@ -178,7 +178,7 @@ def require_same(answers: Mapping[str, Answers]) -> None:
 
 
 def table(
-    seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], calls: Mapping[str, int]
+    seconds: Mapping[str, Sequence[float]], answers: Mapping[str, BatchAnswers], calls: Mapping[str, int]
 ) -> Iterator[str]:
     """A Markdown table: a row a way."""
     yield "| | tokens a second | calls of the model | rows fed | ids that stay the same | answers right |"
@@ -189,7 +189,7 @@ def table(
         yield f"| {name} | {rate.median:.3g} ({rate.low:.3g} to {rate.high:.3g}) | {cells} |"
 
 
-def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers], name: str) -> Ratio:
+def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, BatchAnswers], name: str) -> Ratio:
     """Tokens a second as a multiple of those of batches one after the other."""
     more = answers[name].tokens / max(1, answers[AFTER_EACH_OTHER].tokens)
     return Ratio.of(
@@ -197,7 +197,7 @@ def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, Answers]
     )
 
 
-def same_share(answers: Mapping[str, Answers], name: str) -> float:
+def same_share(answers: Mapping[str, BatchAnswers], name: str) -> float:
     """Of all prompts, those whose ids are what they are one batch after the other."""
     pairs = list(zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True))
     return sum(one == other for one, other in pairs) / max(1, len(pairs))
@@ -205,7 +205,7 @@ def same_share(answers: Mapping[str, Answers], name: str) -> float:
 
 def results(
     seconds: Mapping[str, Sequence[float]],
-    answers: Mapping[str, Answers],
+    answers: Mapping[str, BatchAnswers],
     calls: Mapping[str, int],
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:

@@ -52,7 +52,7 @@ class LoopOptions:
     json: str | None = None
 
 
-class Answers(NamedTuple):
+class LoopAnswers(NamedTuple):
     """All ids of each prompt, and how many forwards they took together."""
 
     ids: list[list[int]]
@@ -71,7 +71,7 @@ def bench_loop(options: LoopOptions) -> int:
     denoiser = from_pretrained(device=device)
     prompts = [denoiser.encode(example.prompt) for example in held_out(TASK, options.prompts)]
     calls = _calls(denoiser, prompts, policies, backends, options.gen_length)
-    answers: dict[LoopKey, Answers] = {}
+    answers: dict[LoopKey, LoopAnswers] = {}
     tell = bench.progress("whole decodes")
     for key, call in calls.items():
         tell(f"first decode, not timed: {key}")
@@ -102,10 +102,10 @@ def _calls(
     policies: Mapping[str, Policy],
     backends: Sequence[str],
     gen_length: int,
-) -> dict[LoopKey, Callable[[], Answers]]:
+) -> dict[LoopKey, Callable[[], LoopAnswers]]:
     rule = (policies.get(SAME_RULE) or load(SAME_RULE)).parameters
     block, tokens = int(_number(rule["block"])), int(_number(rule["tokens"]))
-    calls: dict[LoopKey, Callable[[], Answers]] = {
+    calls: dict[LoopKey, Callable[[], LoopAnswers]] = {
         LoopKey(PLAIN): partial(_plain, denoiser, prompts, gen_length, block, tokens)
     }
     for name, policy in policies.items():
@@ -121,22 +121,22 @@ def _number(value: Any) -> float:
 
 def _plain(
     denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, block: int, tokens: int
-) -> Answers:
+) -> LoopAnswers:
     answers = [static_loop(denoiser, prompt, gen_length, block, tokens) for prompt in prompts]
-    return Answers([ids.tolist() for ids, _ in answers], sum(forwards for _, forwards in answers))
+    return LoopAnswers([ids.tolist() for ids, _ in answers], sum(forwards for _, forwards in answers))
 
 
 def _decoded(
     denoiser: Denoiser, prompts: Sequence[list[int]], gen_length: int, policy: Policy, backend: str
-) -> Answers:
+) -> LoopAnswers:
     decoded = all_decoded(
         denoiser, prompts, policy, gen_length=gen_length, backend=backend, batch=1, stop_at_eos=False
     )
     ids: list[Tensor] = decoded.ids
-    return Answers([each.tolist() for each in ids], int(decoded.forwards.sum()))
+    return LoopAnswers([each.tolist() for each in ids], int(decoded.forwards.sum()))
 
 
-def require_same(answers: Mapping[LoopKey, Answers]) -> None:
+def require_same(answers: Mapping[LoopKey, LoopAnswers]) -> None:
     """AssertionError where two ways to compute one rule disagree: their times would not be those of the same
     work.
     """
@@ -150,7 +150,9 @@ def require_same(answers: Mapping[LoopKey, Answers]) -> None:
         )
 
 
-def table(seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, Answers]) -> Iterator[str]:
+def table(
+    seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, LoopAnswers]
+) -> Iterator[str]:
     """A Markdown table: a row a policy and backend."""
     yield "| policy | backend | tokens a second | forwards | time a forward |"
     yield "|---|---|---|---|---|"
@@ -168,7 +170,7 @@ def rates(seconds: Mapping[LoopKey, Sequence[float]], key: LoopKey) -> Ratio:
 
 
 def rate_a_forward(
-    seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, Answers], key: LoopKey
+    seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, LoopAnswers], key: LoopKey
 ) -> Ratio:
     """Time a forward, model and step, as a multiple of the plain loop's."""
     plain = answers[LoopKey(PLAIN)].forwards / answers[key].forwards
@@ -179,7 +181,7 @@ def rate_a_forward(
 
 def results(
     seconds: Mapping[LoopKey, Sequence[float]],
-    answers: Mapping[LoopKey, Answers],
+    answers: Mapping[LoopKey, LoopAnswers],
     tokens: int,
     machine: Mapping[str, Any],
 ) -> dict[str, Any]:

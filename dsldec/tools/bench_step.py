@@ -62,7 +62,7 @@ class StepOptions:
 
 
 @dataclass(frozen=True, slots=True)
-class _Inputs:
+class _BenchInputs:
     """Those of a step, on its device."""
 
     logits: Tensor
@@ -78,7 +78,7 @@ class _Inputs:
         return self.logits.shape[-1] - 2
 
 
-class _Statistics(nn.Module):
+class _BenchStatistics(nn.Module):
     def __init__(self, mask_id: int) -> None:
         super().__init__()
         self.mask_id = mask_id
@@ -142,7 +142,7 @@ def _case(
     generator = torch.Generator(device).manual_seed(0)
     logits = torch.randn(B, T, V, generator=generator, device=device).mul_(3).to(getattr(torch, dtype))
     everywhere = torch.ones(B, T, dtype=torch.bool, device=device)
-    inputs = _Inputs(logits, torch.full((B, T), V - 1, device=device), everywhere)
+    inputs = _BenchInputs(logits, torch.full((B, T), V - 1, device=device), everywhere)
     name = f"{'x'.join(map(str, shape))} {dtype}"
     tell = bench.progress(name)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
@@ -177,8 +177,8 @@ def _reads_more(policy: Policy) -> bool:
     )
 
 
-def _statistics(inputs: _Inputs, backends: list[str]) -> dict[CaseKey, Callable[[], object]]:
-    module = _Statistics(inputs.mask_id)
+def _statistics(inputs: _BenchInputs, backends: list[str]) -> dict[CaseKey, Callable[[], object]]:
+    module = _BenchStatistics(inputs.mask_id)
     made: dict[str, Callable[[Tensor], object]] = {"eager": module}
     if "inductor" in backends:
         made["inductor"] = torch.compile(
@@ -192,7 +192,7 @@ def _statistics(inputs: _Inputs, backends: list[str]) -> dict[CaseKey, Callable[
 
 
 def _policy_calls(
-    called: str, policy: Policy, inputs: _Inputs, backends: list[str], folder: Path
+    called: str, policy: Policy, inputs: _BenchInputs, backends: list[str], folder: Path
 ) -> dict[CaseKey, Callable[[], object]]:
     """The step on each backend and, but for `aot`, its rule: the step with all that it would read out of the
     logits handed in.
@@ -234,7 +234,7 @@ def _with_block(policy: Policy, length: int) -> Policy:
     return policy.bind(block=length) if parameter.largest is None or length <= parameter.largest else policy
 
 
-def _step(policy: Policy, backend: str, inputs: _Inputs) -> Step:
+def _step(policy: Policy, backend: str, inputs: _BenchInputs) -> Step:
     step = policy.compile(backend, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
     module = step.function.module if isinstance(step.function, compiled.CompiledStep) else step.function
     if isinstance(module, nn.Module):
@@ -242,7 +242,7 @@ def _step(policy: Policy, backend: str, inputs: _Inputs) -> Step:
     return step
 
 
-def _aot(policy: Policy, inputs: _Inputs, file: Path) -> Step:
+def _aot(policy: Policy, inputs: _BenchInputs, file: Path) -> Step:
     from ..packages import load
 
     aot: Any = importlib.import_module("dsldec.backends.aot")

@@ -54,7 +54,7 @@ class Case:
 
 
 @dataclass(slots=True)
-class _Draft:
+class _UnfinishedCase:
     """A case that is not read to its end."""
 
     header: CaseRow
@@ -109,7 +109,7 @@ class _CaseReader:
         self.wrong: list[Diagnostic] = []
         self.values = RowValues(self.wrong)
         self.say = self.values.say
-        self.drafts: list[_Draft] = []
+        self.drafts: list[_UnfinishedCase] = []
         self.cases: list[Case] = []
         self.forwards = self.squares = 0
         self.mistakes_before = 0  # of the case being read
@@ -145,7 +145,7 @@ class _CaseReader:
     def begin(self, row: CaseRow) -> None:
         self.end()
         self.mistakes_before = len(self.wrong)
-        self.drafts.append(_Draft(row))
+        self.drafts.append(_UnfinishedCase(row))
         if not row.words:
             self.say(
                 "E0442",
@@ -183,7 +183,7 @@ class _CaseReader:
                 Case(title, span, tuple(draft.settings), draft.length, draft.start, tuple(draft.forwards))
             )
 
-    def setting(self, row: CaseRow, draft: _Draft) -> None:
+    def setting(self, row: CaseRow, draft: _UnfinishedCase) -> None:
         if draft.observed or draft.forwards:
             self.say(
                 "E0442",
@@ -208,7 +208,7 @@ class _CaseReader:
         elif (cells := self.cells(row, draft)) is not None:
             draft.start = CaseRow(row.name, row.span, row.words, cells)
 
-    def length(self, row: CaseRow, draft: _Draft) -> None:
+    def length(self, row: CaseRow, draft: _UnfinishedCase) -> None:
         texts = [word.text for word in row.words]
         if draft.length is not None:
             self.say(
@@ -227,7 +227,7 @@ class _CaseReader:
         else:
             draft.length = int(texts[0])
 
-    def observation(self, row: CaseRow, draft: _Draft) -> None:
+    def observation(self, row: CaseRow, draft: _UnfinishedCase) -> None:
         if draft.expected:
             if "done" in draft.expected:
                 help = "leave `done` to the last forward of the case"
@@ -251,7 +251,7 @@ class _CaseReader:
                 help = "split it, or give the cases fewer positions: the squares of the positions of all forwards are added"
                 self.say("E0445", "this file takes too long to run", row.span, help=help)
 
-    def expectation(self, row: CaseRow, draft: _Draft) -> None:
+    def expectation(self, row: CaseRow, draft: _UnfinishedCase) -> None:
         if not draft.observed:
             if not draft.unclear:
                 help = "write the observations first: a row like `conf .9 .5`"
@@ -281,7 +281,7 @@ class _CaseReader:
             )
         draft.expected.setdefault(row.name, CaseRow(row.name, row.span, row.words, tuple(cells or ())))
 
-    def cells(self, row: CaseRow, draft: _Draft) -> tuple[Cell, ...] | None:
+    def cells(self, row: CaseRow, draft: _UnfinishedCase) -> tuple[Cell, ...] | None:
         """One value for each position; the first row of a case says how many positions there are."""
         if draft.length is None and 1 <= len(row.words) <= MOST_POSITIONS:
             draft.length = len(row.words)

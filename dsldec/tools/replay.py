@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 
 from ..backends import noise
-from ..backends.reference import After, ReferenceRow, run_operation
+from ..backends.reference import ReferenceResult, ReferenceRow, run_operation
 from ..backends.step import Events, Step, StepOutput, StepState, parameter_tensors, static_of
 from ..diagnostics import Diagnostic
 from ..ir.nodes import Program
@@ -192,7 +192,7 @@ def _id(cell: Cell) -> int:
     return MASK_ID if cell == case_values.MASKED else END_ID if cell == case_values.END else int(cell or 0)
 
 
-def step_after(program: Program, row: ReferenceRow) -> After:
+def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
     """The row after one step, as `reference.run_row` gives it, without the events that concern logits and
     drafts.
 
@@ -213,7 +213,7 @@ def step_after(program: Program, row: ReferenceRow) -> After:
             # In the place of a branch that is not taken stands the other one.
             inputs = {i: values.get(i, values[needed[-1]]) for i in program.operations[index].inputs}
             values[index] = run_operation(program, row, index, inputs)
-    return After(
+    return ReferenceResult(
         canvas=values[program.canvas],
         done=bool(values[program.done]),
         state={**row.state, **{name: values[index] for name, index in program.next.items()}},

@@ -224,7 +224,7 @@ def test_many_prompts_are_answered_alike_however_they_share_rows(capsys, tmp_pat
 
 
 def test_ways_that_disagree_are_not_compared() -> None:
-    same, other = (bench_batch.Answers([[1, 2], [1, last]], 2, 2, 1.0) for last in (2, 3))
+    same, other = (bench_batch.BatchAnswers([[1, 2], [1, last]], 2, 2, 1.0) for last in (2, 3))
     names = (bench_batch.AFTER_EACH_OTHER, bench_batch.REFILLED, bench_batch.ALL_LOGITS)
     bench_batch.require_same(dict(zip(names, (same, same, same), strict=True)))
     with pytest.raises(AssertionError, match="1 answers of `rows taken by who waits` are others"):
@@ -233,7 +233,7 @@ def test_ways_that_disagree_are_not_compared() -> None:
 
 def test_loops_that_disagree_are_not_compared() -> None:
     plain, static = bench_loop.LoopKey(bench_loop.PLAIN), bench_loop.LoopKey("static", "eager")
-    answers = bench_loop.Answers
+    answers = bench_loop.LoopAnswers
     bench_loop.require_same({plain: answers([[1, 2]], 2), static: answers([[1, 2]], 2)})
     with pytest.raises(AssertionError, match="wrote other ids than `plain loop`"):
         bench_loop.require_same({plain: answers([[1, 2]], 2), static: answers([[1, 3]], 2)})
