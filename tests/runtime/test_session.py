@@ -45,7 +45,7 @@ OWN = {
 
 
 def policies() -> dict[str, dsldec.Policy]:
-    """Shipped, published and our own, in windows of half a block of the denoiser where they have a parameter."""
+    """Shipped, published and our own, in windows of a block of the denoiser, or half of one."""
     found = {name: dsldec.load(name) for name in dsldec.shipped_policies()}
     found |= {file.stem: dsldec.load(file) for file in sorted(PUBLISHED.glob("*.policy"))}
     found |= {name: dsldec.check(text)[0] or pytest.fail(name) for name, text in OWN.items()}
