@@ -24,30 +24,25 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
 
     `block_length`: positions of the host's blocks, a multiple of the policy's; `None`: not checked.
     """
-    facts, values = policy.facts, policy.parameters
-    if facts.window in SHAPES:
+    plan = policy.plan(1)
+    if plan.window in SHAPES:
         help = "write `window blocks(n)`, n the length of the host's blocks"
-        return _refused(policy, SHAPES[facts.window], help)
-    if facts.lookahead(values) > 1:
+        return _refused(policy, SHAPES[plan.window], help)
+    if plan.drafts > 1:
         help = "delete `lookahead`: the tokens stay the same where acceptance is exact"
-        if isinstance(facts.drafts, str):
-            help = f"set `{facts.drafts}` to 1: nothing is drafted then"
+        if isinstance(policy.facts.drafts, str):
+            help = f"set `{policy.facts.drafts}` to 1: nothing is drafted then"
         return _refused(policy, "several drafts are verified in one forward (`lookahead`)", help)
-    if facts.guidance(values) is not None:
+    if plan.guidance is not None:
         return _refused(
             policy, "every step needs a second forward, without the prompt (`cfg`)", "delete `cfg`"
         )
-    if block_length is None:
-        return None
-    window = facts.block_length(max(block_length, 1 << 20), values)
-    if block_length % window:
+    window = plan.window_size or 1
+    if block_length is not None and block_length % window:
         why = f"its blocks have {window} positions, and the host's {block_length} are no multiple"
-        size = facts.window_size
-        help = (
-            f"set `{size}` to {block_length}"
-            if isinstance(size, str)
-            else f"write `window blocks({block_length})`"
-        )
+        help = f"write `window blocks({block_length})`"
+        if plan.window_parameter is not None:
+            help = f"set `{plan.window_parameter}` to {block_length}"
         return _refused(policy, why, help)
     return None
 

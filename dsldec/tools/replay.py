@@ -289,11 +289,10 @@ class _Replaying:
         self.function = _CaseStep(policy.program, params)
         static = static_of(policy.program, policy.parameters)
         step = Step(policy.program, "reference", MASK_ID, END_ID, params, self.function, static)
-        request = continued(0, [], case.length, None)
+        plan, request = policy.plan(case.length), continued(0, [], case.length, None)
         request = replace(request, key=noise.key(0, 0))
-        window = policy.facts.block_length(case.length, policy.parameters)
-        self.slides = policy.facts.window == "sliding"
-        rows = Rows([request], window, MASK_ID, END_ID, torch.device("cpu"))
+        self.slides = plan.window == "sliding"
+        rows = Rows([request], plan.block_length, MASK_ID, END_ID, torch.device("cpu"))
         self.session = Session(policy, step, rows, vocab_size=1)
         self.seen: set[int] = set()  # positions that the step before saw, if this one goes on with its window
         self.ended = False

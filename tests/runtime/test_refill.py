@@ -324,7 +324,9 @@ def test_the_bound_is_each_request_s_own(poll: str, monkeypatch: pytest.MonkeyPa
         assert decoded.forwards.tolist() == lengths
         for passed in lengths:
             monkeypatch.setattr(
-                facts, "forwards_bound", lambda self, length, *given: length - (length == passed)
+                facts,
+                "forwards_bound",
+                lambda self, length, *given, passed=passed: length - (length == passed),
             )
             with pytest.raises(
                 DecodingStopped, match=f"more than the proved {passed - 1} forwards"
