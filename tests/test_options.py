@@ -29,7 +29,7 @@ from dsldec.spelling import flag
 
 from .tables import require_tables
 
-DOCS = Path(__file__).parent.parent / "docs"
+PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, Any]:
@@ -111,14 +111,13 @@ def test_a_value_that_an_option_does_not_take_is_refused(given: dict[str, Any], 
     assert says in str(refused.value)
 
 
-def test_the_pages_have_the_options_and_the_backends(request: pytest.FixtureRequest) -> None:
-    """`pytest --accept` writes the tables of the pages anew."""
+def test_the_page_has_the_options_and_the_backends(request: pytest.FixtureRequest) -> None:
+    """`pytest --accept` writes the tables of the page anew."""
     options = [("option", "flag", "default", "meaning")]
     for name, one in DECODE.items():
         options.append((f"`{name}`", f"`{flag(name)}`" if one.flag else "", one.said_default, one.help))
-    require_tables(DOCS / "python.md", {"options": options}, request)
-    names = [("`--backend`", "meaning"), *((f"`{name}`", help) for name, help in BACKENDS.items())]
-    require_tables(DOCS / "command-line.md", {"backends": names}, request)
+    names = [("backend", "meaning"), *((f"`{name}`", help) for name, help in BACKENDS.items())]
+    require_tables(PAGE, {"options": options, "backends": names}, request)
 
 
 def test_options_are_taken_from_values_by_name() -> None:
