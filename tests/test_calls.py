@@ -15,6 +15,7 @@ import torch
 import dsldec
 from dsldec.engines.transformers import custom_generate
 from dsldec.models.huggingface import denoiser_of
+from dsldec.options import DECODE
 from dsldec.runtime.decode import stream
 from dsldec.synonyms import OWNERS
 
@@ -142,24 +143,18 @@ def test_what_is_no_text_is_not_checked(given: Any) -> None:
     assert "`check` takes a policy's text" in said(lambda: dsldec.check(given))
 
 
-VALUES: list[tuple[str, list[Any]]] = [
-    ("gen_length", [0, -1, 2.5, "12", True, 10**12, [4], torch.tensor([4, 4])]),
-    ("batch", [0, None, "x", 10**12]),
-    ("seed", [None, "x", 2.5, True, [1]]),
-    ("request_ids", [[1, 2], 1, "a", ["a"], [None], [True]]),
-    ("backend", [None, 3, [], "cuda"]),
-    ("cache", [None, 3, [], {}, True]),
-    ("verify_rows", [None, 3, []]),
-    ("lookahead", ["4", 0, 2.5, True, []]),
-    ("stop_at_eos", ["yes", None, 1]),
-    ("trace", ["yes", None, 1]),
-    ("infill", ["yes", None, 1]),
-]
+WRONG_VALUES: dict[str, list[Any]] = {
+    "count": [0, -1, 2.5, "12", True, 10**12, [4], torch.tensor([4, 4])],
+    "seed": [None, "x", 2.5, True, [1]],
+    "choice": [None, 3, [], {}, True, "cuda"],
+    "flag": ["yes", None, 1],
+    "list": [[1, 2], 1, "a", ["a"], [None], [True]],
+}
+VALUES = [(name, value) for name, one in DECODE.items() for value in WRONG_VALUES[one.kind]]
+VALUES.append(("batch", None))
 
 
-@pytest.mark.parametrize(
-    ("name", "value"), [(name, value) for name, values in VALUES for value in values], ids=repr
-)
+@pytest.mark.parametrize(("name", "value"), VALUES, ids=repr)
 def test_a_value_that_an_option_cannot_have_is_told(name: str, value: Any) -> None:
     for call in (
         lambda: decode(**{name: value}),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import re
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -25,6 +26,10 @@ from dsldec.options import (
 )
 from dsldec.runtime.decode import stream
 from dsldec.spelling import flag
+
+from .tables import require_tables
+
+PAGE = Path(__file__).parent.parent / "docs" / "python.md"
 
 
 def keywords(function: Callable[..., Any]) -> dict[str, Any]:
@@ -104,6 +109,15 @@ def test_a_value_that_an_option_does_not_take_is_refused(given: dict[str, Any], 
         DecodeOptions(**given)
     assert refused.value.diagnostic.code == code
     assert says in str(refused.value)
+
+
+def test_the_page_has_the_options_and_the_backends(request: pytest.FixtureRequest) -> None:
+    """`pytest --accept` writes the tables of the page anew."""
+    options = [("option", "flag", "default", "meaning")]
+    for name, one in DECODE.items():
+        options.append((f"`{name}`", f"`{flag(name)}`" if one.flag else "", one.said_default, one.help))
+    names = [("backend", "meaning"), *((f"`{name}`", help) for name, help in BACKENDS.items())]
+    require_tables(PAGE, {"options": options, "backends": names}, request)
 
 
 def test_options_are_taken_from_values_by_name() -> None:

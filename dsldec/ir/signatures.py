@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from functools import cache
 from types import MappingProxyType
 
-from ..language.words import IDS, NUMBERS, Extent, Kind
+from ..language.words import IDS, NUMBERS, OBSERVATIONS, WORDS, Extent, Kind
 from .nodes import Operation
 
 # The words of a signature. Values of these words are data:
@@ -58,12 +58,11 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "observe argmax": ("logits -> observations",),
         "observe gumbel": ("logits number.1 int.B int.B int.T -> observations",),
         "observe nucleus": ("logits number.1 number.1 int.1 int.B int.B int.T -> observations",),
-        "observation token": ("observations -> token.T",),
-        **dict.fromkeys(
-            ("observation conf", "observation doubt", "observation margin"), ("observations -> prob.T",)
-        ),
-        "observation logit_margin": ("observations -> logit.T",),
-        "observation entropy": ("observations -> nats.T",),
+        **{
+            f"observation {name}": (f"observations -> {word.gives.kind}.T",)
+            for name, word in WORDS.items()
+            if name in OBSERVATIONS and word.gives is not None
+        },
         "observation finite": ("observations -> truth.T",),
         "lookup": ("table.1 id.T -> real.T",),
         "probability": ("logits id.T -> prob.T",),

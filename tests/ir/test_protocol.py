@@ -17,6 +17,7 @@ from dsldec.ir.protocol import EVENTS, FIELDS, PREFIXES, Writer, field_of
 from dsldec.language.words import Extent
 
 from ..backends.policies import random_policy
+from ..tables import require_tables
 
 PACKAGE = Path(dsldec.__file__).parent
 PUBLISHED = sorted((Path(__file__).parent.parent / "published").glob("*.policy"))
@@ -119,7 +120,6 @@ DOCS = Path(__file__).parent.parent.parent / "docs" / "protocol.md"
 
 def test_the_page_says_what_the_table_says(request: pytest.FixtureRequest) -> None:
     """`pytest --accept` writes the tables of the page anew."""
-    text = DOCS.read_text(encoding="utf-8")
     state = [("field", "kind", "one per", "set by", "meaning")]
     for name, field in (*FIELDS.items(), *((f"{prefix}…", field) for prefix, field in PREFIXES.items())):
         extent = "of the policy" if field.extent is None else field.extent.name.lower()
@@ -128,15 +128,4 @@ def test_the_page_says_what_the_table_says(request: pytest.FixtureRequest) -> No
     events = [("event", "kind", "one per", "meaning")]
     for name, event in EVENTS.items():
         events.append((f"`{name}`", str(event.kind), event.extent.name.lower(), event.meaning))
-    found = with_table(with_table(text, "state", state), "events", events)
-    if request.config.getoption("--accept"):
-        DOCS.write_text(found, encoding="utf-8")
-    assert found == DOCS.read_text(encoding="utf-8"), "`pytest --accept` writes the tables anew"
-
-
-def with_table(text: str, name: str, rows: list[tuple[str, ...]]) -> str:
-    """The page with these rows after the comment of that name."""
-    before, behind = text.split(f"<!-- {name} -->\n")
-    _, after = behind.split("<!-- end -->", 1)
-    lines = ["| " + " | ".join(row) + " |\n" for row in (rows[0], ("---",) * len(rows[0]), *rows[1:])]
-    return f"{before}<!-- {name} -->\n{''.join(lines)}<!-- end -->{after}"
+    require_tables(DOCS, {"state": state, "events": events}, request)
