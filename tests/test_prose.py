@@ -30,7 +30,7 @@ TURNS = re.compile(
 )
 MOST = {
     ".": 10,
-    "backends": 66,
+    "backends": 0,
     "checks": 57,
     "cli": 20,
     "engines": 2,
@@ -42,7 +42,7 @@ MOST = {
 }
 
 # Lines over 110 columns that are left, by package.
-MOST_WIDE = {"backends": 1, "checks": 1}
+MOST_WIDE = {"checks": 1}
 
 # Marks for other tools. Their text is code.
 MARKS = ("# type:", "# noqa", "# fmt:", "# pragma:")
