@@ -23,8 +23,8 @@ NO_RUN = -1
 class Ranked:
     """An order without a sort: each position is compared with every other.
 
-    `place [B, T]`: the place of a position among all runs, 1 for the best, 0 outside the order. `run [B, T]`:
-    the run of a position; `None` where there is only one run.
+    `place [B, T]`: the place of each position among the positions of all runs, 1 for the best, 0 outside the
+    order. `run [B, T]`: the run of each position; `None` where there is only one run.
     """
 
     form: Numerics
@@ -89,9 +89,9 @@ class Sorted:
     """An order as sorted positions `[B, T]`: run after run, each from best to worst, and positions outside
     the order last.
 
-    `place [B, T]`: the index of each position in this order. The other tensors are in this order. `member [B,
-    T]`: whether the position belongs to the order. `start [B, T]`: the index where its run begins; `None`
-    where there is only one run.
+    `place [B, T]`: the index of each position in this order. The other tensors are in this order.
+    `member [B, T]`: whether the position belongs to the order. `start [B, T]`: the index where its run
+    begins; `None` where there is only one run.
     """
 
     positions: Tensor

@@ -201,8 +201,9 @@ def drawn(
 
 
 def _nucleus(heated: Mapping[int, float], top_p: float, top_k: int) -> list[int]:
-    """The smallest set of likeliest ids with at least the probability `top_p`: at most `top_k` ids (no limit
-    if `top_k` is 0 or less), at least one.
+    """The smallest set of likeliest ids whose total probability is at least `top_p`.
+
+    At most `top_k` ids (no limit if `top_k` is 0 or less), at least one.
     """
     ranked = sorted(heated, key=lambda id_: (-heated[id_], id_))
     p = probabilities([heated[id_] for id_ in ranked])

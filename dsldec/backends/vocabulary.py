@@ -57,8 +57,8 @@ Reader = Callable[[Tensor, Any, Collection[str]], Statistics]
 class _Weights:
     """exp(score - best) of every id except the best ones.
 
-    `best [B, T, 1]`; `distance` (score - best), `weight` and `wins` (whether the id is a best one) are `[B,
-    T, V]`; `ties` and `others [B, T]` as in `Statistics`.
+    `best [B, T, 1]`; `distance` (score - best), `weight` and `wins` (whether the id is a best one) are
+    `[B, T, V]`; `ties` and `others [B, T]` as in `Statistics`.
     """
 
     best: Tensor
@@ -247,7 +247,7 @@ def looked_up(table: Tensor, ids: Tensor) -> Tensor:
 def _score_at(logits: Tensor, ids: Tensor, raw: bool) -> Tensor:
     """The scores `[B, T]` of ids `[B, T]` in the vocabulary.
 
-    `raw`: whether these are the logits of the denoiser. A gather from transformed logits would store all of
+    `raw`: whether these are the logits of the denoiser. For transformed logits, a gather would store all of
     them in memory.
     """
     if raw:
@@ -363,14 +363,15 @@ def sampled(
     if method == "nucleus":
         heated = torch.where(_nucleus(heated, _over_ids(top_p), _over_ids(top_k)), heated, float("-inf"))
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
-    # `argmax`, and not a maximum and a second pass: then a compiler would store the noise of all ids.
+    # One `argmax`: for a maximum and a second pass, a compiler would store the noise of all ids.
     token = (heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))).argmax(-1)
     return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, likeliest)
 
 
 def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
-    """The smallest set of likeliest ids with at least the probability `top_p`: at most `top_k` ids (no limit
-    if `top_k` is 0 or less), at least one.
+    """The smallest set of likeliest ids whose total probability is at least `top_p`.
+
+    At most `top_k` ids (no limit if `top_k` is 0 or less), at least one.
     """
     sorted_, ids = heated.sort(dim=-1, descending=True, stable=True)
     p = sorted_.softmax(-1)

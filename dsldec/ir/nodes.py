@@ -188,8 +188,8 @@ class Program:
     `canvas`, `done` and `finite` are operations: the canvas after the step, whether the window is full or the
     row finished, and whether the logits of a position are finite. `carried`: the fields of the step's state.
     `next`: for each field that the step writes, the operation that gives its next value; the host writes the
-    others. `events`: for each event but `not_finite`, the operation that gives it. `ir.protocol` describes
-    all fields and events. `phases`: the names of the phases in order, `("",)` where a policy has none.
+    others. `events`: for each event except `not_finite`, the operation that gives it. `ir.protocol` describes
+    all fields and events. `phases`: the names of the phases in order, `("",)` for a policy without phases.
     """
 
     name: str
