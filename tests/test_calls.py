@@ -1,5 +1,5 @@
-"""Is every mistake in a call from Python told in a sentence with what to write, and is the signature what it
-was?
+"""Does every mistake in a call from Python get a message with the text to write, and are the signatures
+unchanged?
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Every code shows itself: its bad policy gets it and nothing else, its good policy gets nothing."""
+"""Every code has two policies: the bad one gets this code and no other, the good one gets no diagnostic."""
 
 from __future__ import annotations
 

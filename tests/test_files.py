@@ -1,5 +1,5 @@
-"""Does whatever a user names end in a sentence, in bounded time and memory: devices, pipes, endless and deep
-files, wild numbers?
+"""Does every file or number from a user give a result or a message, in bounded time and memory: devices,
+pipes, endless and deep files, huge numbers?
 """
 
 from __future__ import annotations

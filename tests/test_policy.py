@@ -1,4 +1,4 @@
-"""Loading and binding: what works, and what is said when it does not."""
+"""Loading a policy and binding its parameters: the results and the messages."""
 
 from __future__ import annotations
 

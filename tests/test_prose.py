@@ -30,19 +30,19 @@ TURNS = re.compile(
 )
 MOST = {
     ".": 10,
-    "backends": 66,
-    "checks": 57,
+    "backends": 0,
+    "checks": 0,
     "cli": 20,
     "engines": 2,
-    "ir": 12,
-    "language": 12,
+    "ir": 0,
+    "language": 2,
     "models": 3,
     "runtime": 77,
     "tools": 49,
 }
 
 # Lines over 110 columns that are left, by package.
-MOST_WIDE = {"backends": 1, "checks": 1}
+MOST_WIDE: dict[str, int] = {}
 
 # Marks for other tools. Their text is code.
 MARKS = ("# type:", "# noqa", "# fmt:", "# pragma:")

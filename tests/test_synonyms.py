@@ -1,5 +1,5 @@
-"""Is what is said of other programs' options true: does each line of policy text check, is each option and
-parameter there?
+"""Are the hints for options of other programs right: is each line of policy text valid, and does each option
+and parameter exist?
 """
 
 from __future__ import annotations

@@ -1,4 +1,6 @@
-"""Does nothing of a user's, a model's or a library's steer the terminal, and does data leave byte for byte?"""
+"""Are control sequences from users, models and libraries escaped on the terminal, and is data written byte
+for byte?
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
 """Which versions do the tests run with? `python -m tests.versions` prints one line for each package that
-dsldec meets.
+dsldec works with.
 """
 
 from __future__ import annotations

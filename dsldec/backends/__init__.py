@@ -1,4 +1,6 @@
-"""The backends: each makes the function that runs a step's program. Torch from here on."""
+"""The backends: each makes a function that runs the program of a step. This package and the packages above it
+import torch.
+"""
 
 from __future__ import annotations
 
@@ -14,14 +16,16 @@ from ..spelling import option
 from . import toolchain
 from .step import Step, StepFunction, parameter_tensors, static_of
 
-# Program, mask id, end-of-text id, values of the static parameters.
+# Arguments: the program, the MASK id, the end-of-text id, the values of the static parameters.
 Maker = Callable[[Program, int, int | None, Mapping[str, Value]], StepFunction]
 
 
 @dataclass(frozen=True, slots=True)
 class Backend:
-    """A backend. `make` imports its module when a step is made; `compiles_per_shape`: each shape of a step's
-    inputs is compiled anew.
+    """A backend.
+
+    `make` imports the module of the backend when it is called. `compiles_per_shape`: whether the backend
+    compiles anew for each shape of the inputs.
     """
 
     name: str
@@ -30,7 +34,7 @@ class Backend:
 
     @property
     def help(self) -> str:
-        """The backend in one line."""
+        """The description of the backend in one line."""
         return options.BACKENDS[self.name]
 
 
@@ -69,7 +73,7 @@ def _tensorrt(
     return step(program, mask_id, eos_id, static)
 
 
-# A new backend: an entry here, and its name and help in `options.BACKENDS`.
+# A new backend needs an entry here, and its name and help text in `options.BACKENDS`.
 REGISTRY = {
     backend.name: backend
     for backend in (
@@ -81,13 +85,13 @@ REGISTRY = {
 }
 BACKENDS = tuple(REGISTRY)
 COMPILED = frozenset(backend.name for backend in REGISTRY.values() if backend.compiles_per_shape)
-# Where compiling has paid for itself: measured at 1.3e9 logits with a warm compiler cache, 2.8e9 without (two
-# CPU cores).
+# From this number of logits on, compiling saves more time than it takes. Measured on two CPU cores: 1.3e9
+# logits with a warm compiler cache, 2.8e9 without.
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
 
 def known(backend: str) -> str:
-    """The name of a backend, or `auto`. Raises `UsageError` (E0404) for another."""
+    """The name of a backend, or `auto`. Raises `UsageError` (E0404) for an unknown name."""
     options.DECODE["backend"].require(backend)
     return backend
 
@@ -95,16 +99,17 @@ def known(backend: str) -> str:
 def make(
     program: Program, backend: str, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
 ) -> StepFunction:
-    """The step's function on a backend, for the values of its static parameters.
+    """The function that runs a step on a backend, for these values of the static parameters.
 
-    Raises `UsageError` (E0404) where the backend cannot run here.
+    Raises `UsageError` (E0404) if the backend cannot run on this machine.
     """
     return REGISTRY[backend].make(program, mask_id, eos_id, static)
 
 
 def choose(logits_to_read: int) -> tuple[str, str]:
-    """The backend that `auto` stands for, and the reason in one line; never `tensorrt`, which only runs if
-    named.
+    """The backend that `auto` chooses, and the reason in one line.
+
+    `auto` never chooses `tensorrt`: that backend runs only if the caller names it.
     """
     if toolchain.compiler() is None:
         return "eager", "eager (no C++ compiler found)" if not os.environ.get(
@@ -125,7 +130,7 @@ def bound(
     function: StepFunction,
     values: Mapping[str, Value],
 ) -> Step:
-    """A step with its parameters: many may share one function."""
+    """A step with its parameter values. Several steps may share one function."""
     return Step(
         program,
         backend,

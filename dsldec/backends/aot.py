@@ -1,11 +1,11 @@
-"""A step as a file that torch alone can run: an exported program compiled ahead of time by Inductor, and what
-it says of itself.
+"""The package of a step: its exported program, compiled ahead of time by Inductor. Torch runs it without
+dsldec.
 
-Shapes: B rows, T window positions, V vocabulary. A package is machine code: load only those from people you
-trust. It holds for machines of the kind it was built on (their instructions are used), for the torch that
-built it and later ones, and for the one shape it was built for. Not here: the graph (`exported`); whether a
-file is whole (`sealed`) and what it says of itself (`manifest`, `manifest_reader`); where it is put and what is
-said about it (`tools.build`); loading it with the program of its policy (`dsldec.packages`).
+Shapes: B rows, T window positions, V vocabulary. A package contains machine code: load only packages from
+people you trust. It runs on machines with the same processor features, with the torch version that built it
+or a later one, and for one shape. Not here: the graph (`exported`), the check for damage (`sealed`), the
+manifest (`manifest`, `manifest_reader`), the output file and the messages (`tools.build`), the loading of a
+package together with its policy (`dsldec.packages`).
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ from .sealed import NotWhole
 from .step import Events, Step, StepOutput, StepState
 
 FIRST = ("logits", "canvas", "editable")
-VECTORS = ("DEFAULT", "AVX2", "AVX512")  # torch's names, each including those before it
+VECTORS = ("DEFAULT", "AVX2", "AVX512")  # torch's names; each set includes the sets before it
 USE = (
     "import json, torch; step = torch._inductor.aoti_load_package(file); about = json.loads(step.get_metadata()['dsldec'])",
     "after each forward of the model: canvas, done, state, events = step(logits, canvas, editable, state, params)",
@@ -51,10 +51,10 @@ USE = (
 
 
 def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Path) -> None:
-    """Make the package of a policy's step; `file` ends in `.pt2`.
+    """Build the package of a policy's step. The name of `file` ends in `.pt2`.
 
-    Raises `UsageError` (E0404, E0412, E0417) where this machine cannot compile it, or the policy or the sizes
-    do not allow it.
+    Raises `UsageError` (E0404, E0412, E0417) if this machine cannot compile the step, or if the policy or the
+    sizes do not allow a package.
     """
     if toolchain.compiler() is None:
         help_ = "install one (Debian: `apt install g++`); running the package needs no compiler"
@@ -69,14 +69,14 @@ def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Pat
 
 
 def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, options: Mapping[str, Any]) -> None:
-    """Compile a graph into a sealed package that carries some metadata; `options` are Inductor's.
+    """Compile a graph into a sealed package with metadata. `options`: options of Inductor.
 
-    Raises `UsageError` (E0404, E0417) where it fails.
+    Raises `UsageError` (E0404, E0417) if the compilation fails.
     """
     options = {**options, "aot_inductor.metadata": metadata}
     try:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # of torch's own about its own
+            warnings.simplefilter("ignore")  # torch warns about its own code
             torch._inductor.aoti_compile_and_package(graph, package_path=str(file), inductor_configs=options)
         sealed.seal(file)
     except Exception as error:
@@ -91,7 +91,7 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
 def about(file: str | os.PathLike[str]) -> dict[str, Any]:
     """The manifest of a package, read without running its code.
 
-    Raises `UsageError` (E0413) where it is none of ours, or not as it was built.
+    Raises `UsageError` (E0413) if the file is no package of dsldec, or was changed after the build.
     """
     try:
         sealed.require_whole(file)
@@ -107,13 +107,13 @@ def about(file: str | os.PathLike[str]) -> dict[str, Any]:
 def step(
     file: str | os.PathLike[str], said: Mapping[str, Any], program: Program, mask_id: int, eos_id: int | None
 ) -> Step:
-    """The step of a package with this manifest, as a step like any other.
+    """The step of a package with this manifest.
 
-    Raises `UsageError` (E0413) where torch cannot load it.
+    Raises `UsageError` (E0413) if torch cannot load it.
     """
     try:
         packaged = torch._inductor.aoti_load_package(os.fspath(file))
-    except Exception as error:  # torch's own loader raises what it likes
+    except Exception as error:  # torch's loader raises exceptions of many classes
         why = (str(error).strip().splitlines() or ["no reason given"])[0]
         help_ = f"it was built for {said['device']} by torch {said['torch']}, and the installed torch is {torch.__version__}: build it again here"
         raise UsageError(
@@ -125,7 +125,7 @@ def step(
 
 
 def __getattr__(name: str) -> Any:
-    """`load` under its former name; its module is above the backends, so that only its name is known here."""
+    """`load` under its former name. This module imports it by name, because its new module is above."""
     if name != "load":
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
     warn_of_former("dsldec.backends.aot.load", "dsldec.packages.load")
@@ -133,7 +133,7 @@ def __getattr__(name: str) -> Any:
 
 
 class _Checked:
-    """The package's function, called like every step."""
+    """The function of a package. It checks its inputs, and is called like every step."""
 
     def __init__(self, packaged: Callable[..., Any], said: Mapping[str, Any]) -> None:
         self.packaged, self.said = packaged, said
@@ -151,7 +151,7 @@ class _Checked:
         return StepOutput(canvas, done, state, Events(**events))
 
     def _fitting(self, given: Mapping[str, Tensor], wanted: Mapping[str, Any]) -> dict[str, Tensor]:
-        """The tensors in the order the package reads them in, contiguous."""
+        """The tensors, contiguous, in the order in which the package reads them."""
         if given.keys() != wanted.keys():
             odd = ", ".join(f"`{name}`" for name in sorted(given.keys() ^ wanted.keys()))
             help_ = "take those of `step.start(...)` and `step.params`"
@@ -187,9 +187,11 @@ def _parameters(said: Mapping[str, Any], mask_id: int, eos_id: int | None) -> di
 
 
 def require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> None:
-    """Raises `UsageError` (E0413) where the package's code would end the process instead of raising.
+    """Raises `UsageError` (E0413) if the code of the package would end the process instead of raising an
+    error.
 
-    Torch keeps the functions that a package calls for later releases, and adds some with each.
+    A package calls functions of torch. Later releases of torch still have these functions, and each release
+    adds new ones.
     """
     built, here = said["machine"], machine(said["device"])
     if (
@@ -224,20 +226,20 @@ def require_machine(said: Mapping[str, Any], file: str | os.PathLike[str]) -> No
 
 
 def _release(version: str) -> tuple[int, int] | None:
-    """Major and minor number of a version of torch."""
+    """The major and the minor number of a torch version."""
     found = re.match(r"(\d{1,4})\.(\d{1,4})(?!\d)", version)
     return None if found is None else (int(found[1]), int(found[2]))
 
 
 def _lacks(built: str, here: str) -> bool:
-    """Whether code needs vector instructions that this processor lacks."""
+    """Whether the code needs vector instructions that this processor does not have."""
     if built in VECTORS and here in VECTORS:
         return VECTORS.index(built) > VECTORS.index(here)
     return built != here
 
 
 def is_step(program: Program, said: Mapping[str, Any]) -> bool:
-    """Whether a package has the inputs of this program, for its sizes and values."""
+    """Whether the inputs of a package are those of this program, for the sizes and values in its manifest."""
     values = {
         name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
         for name, of in said["params"].items()

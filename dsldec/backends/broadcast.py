@@ -6,7 +6,7 @@ from ..ir.nodes import Program
 
 
 def wanted(program: Program, index: int) -> frozenset[str]:
-    """The observations that the program reads of the operation `observe` at `index`."""
+    """The observations that the program reads from the operation `observe` at `index`."""
     return frozenset(
         str(operation.attribute)
         for operation in program.operations

@@ -1,6 +1,7 @@
-"""A step's module compiled by Inductor: one graph, static shapes; needs a C++ compiler on a CPU.
+"""A step's module compiled by Inductor: one graph with static shapes. On a CPU this needs a C++ compiler.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: when compiling pays (`choose` in this package).
+Shapes: B rows, T window positions, V vocabulary. Not here: the decision whether to compile (`choose` in this
+package).
 """
 
 from __future__ import annotations
@@ -24,22 +25,24 @@ from .step import StepFunction, StepOutput, StepState
 
 log = logging.getLogger("dsldec")
 
-MOST_SHAPES = 64  # a step is compiled once for each shape of its inputs; past this the code used least recently is freed
+# A step is compiled once for each shape of its inputs. Beyond this number of shapes, the code with the least
+# recent use is freed.
+MOST_SHAPES = 64
 
-# Torch 2.13 may write over memory that a sort or a scan still reads; the random policies of the tests found
-# it. Moved beside their uses, the reductions over the vocabulary would come to stand too far apart to be made
-# one loop.
+# `inplace_buffers`: torch 2.13 may write over memory that a sort or a scan still reads; the random policies
+# of the tests found this. `reorder_for_locality`: it moves the reductions over the vocabulary close to their
+# uses, and then Inductor no longer fuses them into one loop.
 OPTIONS = {"inplace_buffers": False, "reorder_for_locality": False}
-# With the thresholds it has, Inductor would keep the noise of every id, and logits made of others: both twice
-# as large as the logits. Far larger ones take it long to compile: what is not kept is written out wherever it
-# is used.
+# With its default thresholds, Inductor stores the noise of every id, and the logits after a transform. Both
+# take twice the memory of the logits. With much larger thresholds the compilation takes long, because
+# Inductor then repeats the code of a value at each use instead of storing the value.
 OPTIONS_OF_DRAWS = {"realize_opcount_threshold": 100}
 OPTIONS_OF_MADE = {"realize_reads_threshold": 20}
 MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
 
 
 def options(program: Program) -> dict[str, int | bool]:
-    """What Inductor is told for a program."""
+    """The options of Inductor for a program."""
     draws = any(
         operation.name == "observe" and operation.attribute != "argmax" for operation in program.operations
     )
@@ -48,9 +51,9 @@ def options(program: Program) -> dict[str, int | bool]:
 
 
 class CompiledStep:
-    """The module as one compiled graph for each shape of its inputs, called like every step.
+    """A step's module, compiled to one graph for each shape of its inputs. It is called like every step.
 
-    Raises `UsageError` (E0404, E0417) where this machine cannot do it.
+    Raises `UsageError` (E0404, E0417) if this machine cannot compile.
     """
 
     def __init__(self, module: StepModule) -> None:
@@ -60,7 +63,7 @@ class CompiledStep:
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
     ) -> StepOutput:
-        # In one order: with another order of names it would be compiled again.
+        # Sorted, because torch compiles again for another order of the names.
         state, params = dict(sorted(state.items())), dict(sorted(params.items()))
         tensors = (logits, canvas, editable, *state.values(), *params.values())
         shape = (*state, *params, *((x.shape, x.stride(), x.dtype, x.device) for x in tensors))
@@ -101,8 +104,10 @@ class CompiledStep:
 
 
 def _too_many_changes(error: Exception) -> bool:
-    """Whether torch refuses to compile again. It does after eight changes that no shape shows: gradients,
-    number of threads.
+    """Whether torch refuses to compile again.
+
+    It refuses after eight changes that are no part of a shape, for example gradients or the number of
+    threads.
     """
     from torch._dynamo.exc import FailOnRecompileLimitHit
 
@@ -110,15 +115,16 @@ def _too_many_changes(error: Exception) -> bool:
 
 
 def compiled(module: StepModule, options: Mapping[str, int | bool]) -> StepFunction:
-    """The module's `forward`, to be compiled at its first call; the code is freed with the function.
+    """The module's `forward`, compiled at its first call. The compiled code is freed with the function.
 
-    Torch keeps compiled code with the code object of the Python function it was made of, and at most eight of
-    them. All policies share the module's: without a copy the ninth of a process would be refused, and nothing
-    would ever be freed. `torch.compile` has options for the first since 2.13 and none for the second.
+    Torch stores compiled code with the code object of the Python function, at most eight versions for each.
+    All policies share the code object of `StepModule.forward`. Without a copy, torch would refuse the ninth
+    policy of a process and would never free any compiled code. Since 2.13, `torch.compile` has options for
+    the limit, but none to free the code.
     """
     from torch._dynamo.eval_frame import (
         remove_from_cache,
-    )  # makes torch's folder of compiled code: not before it is needed
+    )  # this import creates torch's folder of compiled code
 
     forward = type(module).forward
     own = FunctionType(
@@ -128,6 +134,7 @@ def compiled(module: StepModule, options: Mapping[str, int | bool]) -> StepFunct
         forward.__defaults__,
         forward.__closure__,
     )
-    # Torch's table of originals keeps a compiled code object alive for ever, by way of its own compiled code.
+    # Torch's table of original code objects refers to the compiled code, which refers back to the code
+    # object. Without this removal the code object would never be freed.
     weakref.finalize(own, remove_from_cache, own.__code__).atexit = False
     return torch.compile(MethodType(own, module), fullgraph=True, dynamic=False, options=dict(options))

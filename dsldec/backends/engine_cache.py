@@ -1,8 +1,7 @@
-"""Where built engines are kept from one start to the next: a folder of the user's, a file each, named by all
-that the engine depends on.
+"""The cache of built engines on disk: a folder of the user, with one file for each engine.
 
-What cannot be read, written or run is as good as not there: it never fails a run, it costs a build. Not here:
-building (`tensorrt`).
+The name of a file is a hash of everything that the engine depends on. A file that cannot be read, written or
+run is ignored: the engine is then built again, and the run goes on. Not here: building (`tensorrt`).
 """
 
 from __future__ import annotations
@@ -24,27 +23,29 @@ from .. import ir
 
 log = logging.getLogger(__name__)
 
-# Called with the inputs as plain tensors, gives the results likewise.
+# Takes the inputs as plain tensors and returns the results as plain tensors.
 Engine = Callable[..., Sequence[Tensor]]
 
 
 def folder() -> Path | None:
-    """`dsldec/engines` in the user's folder of caches, made if need be; None where there can be none."""
+    """The folder `dsldec/engines` in the user's cache folder, created if it is missing; `None` if it cannot
+    be created.
+    """
     try:
         base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
         path = Path(base) / "dsldec" / "engines"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)  # what is read from here is run
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)  # private: files from here are executed
+    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
         log.info("engines are not cached: %s", error)
         return None
     return path
 
 
 def key(made_of: Sequence[object], inputs: Mapping[str, Tensor]) -> str:
-    """A name for the engine of a module, `made_of` all that tells it from others, and of inputs of these
-    shapes.
+    """The name of the engine for a module and for inputs of these shapes.
 
-    It changes with the code of dsldec and with the GPU too: an engine runs on the kind it was built on.
+    `made_of`: the values that distinguish the module from others. The name also depends on the code of dsldec
+    and on the GPU, because an engine runs only on the kind of GPU that built it.
     """
     text = hashlib.sha256()
     for source in sorted([*Path(__file__).parent.glob("*.py"), *Path(ir.__file__).parent.glob("*.py")]):
@@ -59,23 +60,23 @@ def key(made_of: Sequence[object], inputs: Mapping[str, Tensor]) -> str:
 
 
 def load(name: str, inputs: Sequence[Tensor], library: Any) -> Engine | None:
-    """The engine of that name, tried once on the inputs; None where there is none that runs."""
+    """The engine with this name, after a test call with the inputs; `None` if no such engine runs."""
     path = _path(name)
     if path is None or not path.exists():
         return None
     try:
-        # On a file that it cannot read the library prints a traceback before it raises.
+        # For an unreadable file, the library prints a traceback before it raises an error.
         with contextlib.redirect_stderr(io.StringIO()):
             engine: Engine = library.load(str(path)).module()
         engine(*inputs)
-    except Exception as error:  # whatever is wrong with the file: the engine is built anew
+    except Exception as error:  # any fault of the file: the engine is built again
         log.info("%s cannot be used and is built again: %s", path, error)
         return None
     return engine
 
 
 def save(name: str, engine: Engine, inputs: Sequence[Tensor], library: Any) -> None:
-    """Keep an engine. Whoever reads at the same time sees the whole file or none."""
+    """Store an engine. A process that reads at the same time finds the whole file or no file."""
     path = _path(name)
     if path is None:
         return
@@ -84,7 +85,7 @@ def save(name: str, engine: Engine, inputs: Sequence[Tensor], library: Any) -> N
             written = Path(beside) / path.name
             library.save(engine, str(written), output_format="exported_program", arg_inputs=list(inputs))
             os.replace(written, path)
-    except Exception as error:  # a full disk, or an engine that the library cannot write
+    except Exception as error:  # for example a full disk, or an engine that the library cannot write
         log.info("the engine is not cached: %s", error)
 
 

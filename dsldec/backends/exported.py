@@ -1,8 +1,7 @@
-"""A program as torch's exported program: one graph of the step for fixed shapes, that every form which
-outlives dsldec is made of.
+"""The program of a step as torch's exported program: one graph for fixed shapes. Packages are made from it.
 
-Shapes: B rows, T window positions, V vocabulary. MASK and the end-of-text token are inputs like the
-parameters, so that a graph is made without a model. Not here: what a graph is compiled to (`aot`).
+Shapes: B rows, T window positions, V vocabulary. The MASK id and the end-of-text id are inputs, like the
+parameters, so the graph is made without a model. Not here: compiling the graph (`aot`).
 """
 
 from __future__ import annotations
@@ -24,8 +23,8 @@ from . import toolchain
 from .module import Inputs, StepModule
 from .step import Step, StepState, parameter_tensors, static_of
 
-MASK_ID, EOS_ID = "mask_id", "eos_id"  # among the parameters, 0-d int64
-NO_EOS = -1  # the end-of-text id of a model without one: no id of a canvas
+MASK_ID, EOS_ID = "mask_id", "eos_id"  # inputs among the parameters, 0-d int64
+NO_EOS = -1  # the end-of-text id of a model without one; no position of a canvas has this id
 
 MOST_LOGITS = 2**40
 
@@ -34,8 +33,9 @@ Arguments = tuple[Tensor, Tensor, Tensor, StepState, dict[str, Tensor]]
 
 @dataclass(frozen=True, slots=True)
 class Sizes:
-    """What a graph is fixed to: B, T, V, the dtype of the logits, and the device: `cpu`, or `cuda` (not
-    measured on a GPU).
+    """The fixed sizes of a graph: B, T, V, the dtype of the logits, and the device.
+
+    The device is `cpu`, or `cuda` (not measured on a GPU).
     """
 
     batch: int
@@ -45,12 +45,12 @@ class Sizes:
     device: str = "cpu"
 
 
-# Canvas, done, state, and the events by name: torch alone knows no class of dsldec.
+# Canvas, done, state, and the events by name. Plain types only, because the package runs without dsldec.
 StepResults = tuple[Tensor, Tensor, StepState, dict[str, Tensor]]
 
 
 class _AnyModel(nn.Module):
-    """The step with the two ids taken from its parameters, and with plain dicts as results."""
+    """The step with the two ids among its parameters, and with plain dicts as results."""
 
     def __init__(self, module: StepModule) -> None:
         super().__init__()
@@ -66,32 +66,31 @@ class _AnyModel(nn.Module):
 
 
 def start(program: Program, values: Mapping[str, Value], sizes: Sizes) -> StepState:
-    """The state at a window's start, in alphabetical order: a graph reads the entries of a dict in their order,
-    and no names.
-    """
+    """The state at the start of a window, sorted by name: a graph reads the entries of a dict by position."""
     step = _uncalled(program, static_of(program, values))
     state = step.start(sizes.batch, sizes.window, sizes.device, vocab_size=sizes.vocab_size)
     return dict(sorted(state.items()))
 
 
 def example_events(program: Program, sizes: Sizes) -> dict[str, Tensor]:
-    """The events of the graph, as tensors that hold nothing."""
+    """The events of the graph, as fake tensors (without data)."""
     with FakeTensorMode():
         return _uncalled(program, {}).no_events(sizes.batch, sizes.window, sizes.device).by_name()
 
 
 def _uncalled(program: Program, static: Mapping[str, Value]) -> Step:
-    """A step that makes states and events and is never called."""
+    """A step that creates states and events, and that nothing calls."""
     return Step(program, "", 0, None, {}, StepModule(program, 0), static)
 
 
 def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Arguments:
-    """What the graph is called with, as tensors that hold nothing: logits, canvas, editable, state, params
-    (ordered like the state).
+    """Example inputs of the graph, as fake tensors (without data).
+
+    These are logits, canvas, editable, state and params; the params are sorted by name, like the state.
     """
     shape, device = (sizes.batch, sizes.window), sizes.device
     toolchain.require_folder(writing=False)
-    with FakeTensorMode():  # a batch of logits can be larger than this machine's memory
+    with FakeTensorMode():  # the logits of a batch can be larger than the memory of this machine
         ids = {MASK_ID: torch.tensor(0, device=device), EOS_ID: torch.tensor(NO_EOS, device=device)}
         params = parameter_tensors(program, values, device) | ids
         logits = torch.zeros(*shape, sizes.vocab_size, dtype=sizes.dtype, device=device)
@@ -100,12 +99,13 @@ def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Argu
 
 
 def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> ExportedProgram:
-    """The graph of a step called as `canvas, done, state, events = step(logits, canvas, editable, state,
-    params)`; `events` is a dict by name.
+    """The graph of a step, with the call `canvas, done, state, events = step(logits, canvas, editable, state,
+    params)`.
 
-    `values` are those of all parameters: of the static ones for good, of the others as an example (a table's
-    length is for good). Raises `UsageError` (E0404, E0412) where there is no such device, or a parameter has
-    the name of an id.
+    `events` is a dict by name. `values`: the values of all parameters. Those of static parameters and the
+    lengths of tables are fixed in the graph; the others are examples. Raises `UsageError` (E0404, E0412) if
+    the device does not exist, the logits fit into no memory, or a parameter has the name `mask_id` or
+    `eos_id`.
     """
     if sizes.device == "cuda" and not torch.cuda.is_available():
         help_ = "build for `cpu`, or on a machine with an NVIDIA GPU and a torch with CUDA"
@@ -125,5 +125,5 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
         )
     module = _AnyModel(StepModule(program, 0, None, static_of(program, values))).to(sizes.device)
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of torch's own about its own
+        warnings.simplefilter("ignore")  # torch warns about its own code
         return torch.export.export(module, example(program, values, sizes), strict=False)

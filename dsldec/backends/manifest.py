@@ -1,8 +1,8 @@
-"""What a built step says of itself, as JSON holds it: all that somebody without dsldec needs to call it and
-to trust it.
+"""The manifest of a package, as JSON values: how to call the step without dsldec, and the facts of its
+policy.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: how a file carries it (`aot`), reading it
-(`manifest_reader`).
+Shapes: B rows, T window positions, V vocabulary. Not here: where the file stores the manifest (`aot`),
+reading it (`manifest_reader`).
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from .exported import EOS_ID, NO_EOS, Sizes, example, example_events, start
 
 
 def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> dict[str, Any]:
-    """The inputs with their first values, the events, the facts and the policy itself.
+    """The inputs with their first values, the events, the facts and the policy text.
 
-    Of `state`: `first` fills it, and the caller sets what is `yours`; of `state` and `events`, `means` is the
-    meaning from the protocol's table. Of `params`: `value` is the one it was built with, `None` for MASK's id;
-    what is `fixed` sizes the step, so that another value needs another build.
+    A field of `state` starts with the value `first`; if `yours` is true, the caller sets it before each step.
+    `means` is the meaning of a field or an event, from the protocol's table. A parameter has the `value` of
+    the build, `None` for the MASK id. Another value of a parameter with `fixed` needs another build, because
+    the parameter sizes the step.
     """
     logits, canvas, editable, state, params = example(program, values, sizes)
     first = start(program, values, replace(sizes, batch=1, vocab_size=1, device="cpu"))
@@ -66,8 +67,8 @@ def _field(name: str) -> dict[str, Any]:
 
 
 def machine(device: str) -> dict[str, str]:
-    """The machine that code is for: system, processor, and torch's name for the vector instructions or the
-    GPU.
+    """The machine that the code runs on: system, processor, and torch's name for the vector instructions or
+    the GPU.
     """
     vectors = torch.backends.cpu.get_cpu_capability()
     if device == "cuda" and torch.cuda.is_available():
@@ -76,12 +77,12 @@ def machine(device: str) -> dict[str, str]:
 
 
 def form(x: Tensor) -> dict[str, Any]:
-    """A tensor's dtype and shape."""
+    """The dtype and the shape of a tensor."""
     return {"dtype": str(x.dtype).removeprefix("torch."), "shape": list(x.shape)}
 
 
 def shown(of: Mapping[str, Any]) -> str:
-    """A form as `float32[2, 4]`."""
+    """A dtype and a shape in one text, as `float32[2, 4]`."""
     return f"{of['dtype']}{of['shape']}"
 
 
@@ -100,8 +101,8 @@ def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict
 
 
 def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, Any]:
-    """The facts that are plain values, and under these parameter values: the bound for one window, rows,
-    guidance.
+    """The facts that are plain values, and three numbers for these parameter values: the bound on forwards
+    for one window, the rows of a forward, and the scale of guidance.
     """
     plain = {field.name: getattr(facts, field.name) for field in fields(facts) if field.repr}
     plan = plan_of(facts, values, window)

@@ -1,8 +1,7 @@
-"""Reads the manifest of a package without running its code, and checks it against the form that `manifest`
-writes.
+"""Reads the manifest of a package without running the package's code, and checks its form.
 
-Shapes: B rows, T window positions, V vocabulary. Not here: whether the file is whole (`sealed`), whether it
-can run here (`aot`).
+Shapes: B rows, T window positions, V vocabulary. Not here: whether the file is undamaged (`sealed`), whether
+it can run on this machine (`aot`).
 """
 
 from __future__ import annotations
@@ -17,21 +16,21 @@ import torch
 
 from ..ir.protocol import NOT_FINITE
 
-KEY = "dsldec"  # of our text among the package's metadata
-MEMBER = "wrapper_metadata.json"  # how the name of the metadata's file ends
-LIBRARIES = (".so", ".pyd", ".dll", ".dylib")  # and that of the machine code
+KEY = "dsldec"  # the entry of the manifest in the metadata of the package
+MEMBER = "wrapper_metadata.json"  # the end of the name of the metadata file
+LIBRARIES = (".so", ".pyd", ".dll", ".dylib")  # the ends of the names of the machine code
 
 MOST_MEMBERS = 1000
-MOST_METADATA = 64 * 2**20  # bytes; a table of numbers for each id of a large vocabulary takes five MiB
+MOST_METADATA = 64 * 2**20  # bytes; a table for a large vocabulary takes five MiB
 NO_PACKAGE = "it is not a package built by dsldec"
 
 
 class NoManifest(Exception):
-    """Why a file says nothing of itself that can be used, as the end of a sentence."""
+    """The file has no usable manifest. The message is the reason, as the end of a sentence."""
 
 
 def read(file: str | os.PathLike[str]) -> dict[str, Any]:
-    """The manifest. Raises `NoManifest`, and `OSError` where the file cannot be read."""
+    """The manifest of a file. Raises `NoManifest`, or `OSError` if the file cannot be read."""
     try:
         with zipfile.ZipFile(file) as archive:
             _require_plain(archive)
@@ -39,31 +38,34 @@ def read(file: str | os.PathLike[str]) -> dict[str, Any]:
             if len(inside) != 1 or inside[0].file_size > MOST_METADATA:
                 raise NoManifest(NO_PACKAGE)
             said = json.loads(json.loads(archive.read(inside[0]))[KEY])
-    # What a broken archive or text can raise: RuntimeError for an encrypted member, RecursionError for JSON
-    # nested deeply.
+    # The errors of a broken archive or JSON text: RuntimeError for an encrypted member, RecursionError (a
+    # RuntimeError) for deeply nested JSON.
     except (zipfile.BadZipFile, EOFError, KeyError, TypeError, ValueError, NotImplementedError, RuntimeError):
         raise NoManifest(NO_PACKAGE) from None
     if odd := _odd(said):
         raise NoManifest(f"its manifest has no valid `{odd}`")
-    found: dict[str, Any] = said
-    return found
+    manifest: dict[str, Any] = said
+    return manifest
 
 
 def _require_plain(archive: zipfile.ZipFile) -> None:
-    """Members as torch writes them: it unpacks all of them into a folder before it reads the first."""
+    """Raises `NoManifest` unless the members are as torch writes them.
+
+    Torch unpacks all members into a folder before it reads the first one.
+    """
     members = archive.infolist()
     names = {one.filename for one in members}
     strays = [name for name in names if name.startswith("/") or "\\" in name or ".." in name.split("/")]
     if strays or len(names) != len(members) or len(members) > MOST_MEMBERS:
         raise NoManifest(NO_PACKAGE)
-    if not any(name.endswith(LIBRARIES) for name in names):  # torch would look for it and end the process
+    if not any(name.endswith(LIBRARIES) for name in names):  # without it, torch ends the process
         raise NoManifest("it holds no machine code")
     if any(one.compress_type != zipfile.ZIP_STORED or one.file_size != one.compress_size for one in members):
         raise NoManifest("its members are compressed; members of a package are not")
 
 
 def _odd(said: object) -> str | None:
-    """The first entry that is missing or not of its form; entries that nobody knows are left alone."""
+    """The name of the first entry that is missing or has a wrong form. Unknown entries are ignored."""
     if not isinstance(said, dict):
         return KEY
     return next((name for name, fits in FORM.items() if name not in said or not fits(said[name])), None)
@@ -94,7 +96,7 @@ def _is_number(value: object) -> bool:
 
 
 def _is_value(value: object) -> bool:
-    """Of a parameter; null is the mask's id, which the model gives."""
+    """Whether this is the value of a parameter; null stands for the MASK id, which the model gives."""
     return (
         value is None
         or _is_number(value)

@@ -1,10 +1,10 @@
-"""A program as an `nn.Module`: one torch expression an operation, over all rows and positions at once.
+"""A program as an `nn.Module`: one torch expression for each operation, over all rows and positions at once.
 
-Shapes: B rows, T window positions, V vocabulary. A value per row is held as `[B, 1]`, one per run as a 0-d
-tensor, so that every value broadcasts to `[B, T]`. No host sync, no Python branch on a tensor: the step
-compiles to one graph. Nothing is written into a tensor (`scatter` and its like): torch 2.13's Inductor may
-compute what reads it before it is written. Not here: what the operations on numbers, orders and places do
-(`module_numbers`, ...).
+Shapes: B rows, T window positions, V vocabulary. A value per row has the shape `[B, 1]`, a value per run is a
+0-d tensor, so every value broadcasts to `[B, T]`. No host sync and no Python branch on a tensor, so the step
+compiles to one graph. No operation writes into a tensor (as `scatter` does): the Inductor of torch 2.13 may
+read the result before it is written. Not here: the operations on numbers, orders and positions
+(`module_numbers`, `module_orders`, `module_geometry`).
 """
 
 from __future__ import annotations
@@ -46,8 +46,9 @@ from .vocabulary_dispatch import reader
 
 @dataclass(frozen=True, slots=True)
 class Inputs:
-    """What operations read besides their own inputs. Either id may be a 0-d int64 tensor, so that one graph
-    serves all models.
+    """The inputs of the step, which operations may read.
+
+    The two ids are ints or 0-d int64 tensors; as tensors, one graph serves all models.
     """
 
     logits: Tensor
@@ -61,15 +62,15 @@ class Inputs:
     form: Numerics
 
     def wide(self, x: Tensor) -> Tensor:
-        """One number a position, `[B, T]`, of a lower place too."""
+        """A value repeated at every position, `[B, T]`."""
         return x.expand(self.canvas.shape)
 
     def of_row(self, x: Tensor) -> Tensor:
-        """One number a row, `[B]`, of `[B, 1]` or 0-d."""
+        """A value per row or per run, as `[B]`."""
         return x.expand(len(self.canvas), 1).squeeze(1)
 
     def size(self, of: Any) -> int:
-        """A static size: a number, or the parameter of that name."""
+        """A static size: the number itself, or the value of the parameter with this name."""
         size = self.static[of] if isinstance(of, str) else of
         assert not isinstance(size, tuple)
         return int(size)
@@ -83,7 +84,7 @@ def _state(inputs: Inputs, name: str) -> Tensor:
 def _observe(
     inputs: Inputs, method: str, wanted: frozenset[str], read: Reader, logits: Tensor, *given: Tensor
 ) -> dict[str, Tensor]:
-    if isinstance(inputs.mask_id, Tensor) and logits.device.type != "cpu":  # the kernel takes an int
+    if isinstance(inputs.mask_id, Tensor) and logits.device.type != "cpu":  # the Triton kernel takes an int
         read = statistics
     if method == "argmax":
         return observe(logits, inputs.mask_id, wanted, read=read)
@@ -112,7 +113,7 @@ def _offset(inputs: Inputs) -> Tensor:
     return inputs.wide(torch.arange(inputs.canvas.shape[1], device=inputs.canvas.device))
 
 
-# By operation; called with what it may read, its `of`, and its inputs.
+# By name of the operation. Arguments: the inputs of the step, the operation's attribute and its operands.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "parameter": lambda inputs, of: inputs.params[of],
     "state": _state,
@@ -197,13 +198,13 @@ class StepModule(nn.Module):
         )
 
     def computed(self, inputs: Inputs) -> StepOutput:
-        """The result of all operations on these inputs, as `forward` returns it."""
+        """The results of all operations for these inputs, in the form that `forward` returns."""
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
             values.append(self._value(index, operation, inputs, [values[i] for i in self.operands[index]]))
         program = self.program
-        # Copies: no result of a compiled step may share memory with an input.
-        # In the order of the input: a compiler takes another order of names for another program.
+        # Copies: no result of a compiled step may share memory with an input. In the order of the input: for
+        # another order of the names, torch would compile again.
         state = {
             name: _carried(values[program.next[name]], program.carried[name], inputs)
             if name in program.next
@@ -250,8 +251,10 @@ class StepModule(nn.Module):
 
 
 def _operands(program: Program, index: int) -> tuple[int, ...]:
-    """The inputs of an operation; what is made of probabilities is also given what was observed in the same
-    logits before it.
+    """The inputs of an operation.
+
+    An operation on probabilities also reads the observations of the same logits, if an earlier operation made
+    them.
     """
     operation = program.operations[index]
     if operation.name not in ("probability", "log_probabilities", "kl"):
@@ -266,13 +269,13 @@ def _operands(program: Program, index: int) -> tuple[int, ...]:
 
 
 def _carried(value: Tensor, carried: LoopCarried, inputs: Inputs) -> Tensor:
-    """A value as the state holds it: `[B]`, `[B, T]`, or `[B, T, N]` of a distribution."""
+    """A value in the shape of the state: `[B]`, `[B, T]`, or `[B, T, N]` for a distribution."""
     if carried.distribution:
         return value.float().clone()
     return _copied(value, DTYPES.get(carried.kind, torch.float32), carried.extent, inputs)
 
 
 def _copied(value: Tensor, dtype: torch.dtype, extent: Extent, inputs: Inputs) -> Tensor:
-    """A copy of a value as `[B]` or, per position, `[B, T]`."""
+    """A copy of a value, as `[B]` or as `[B, T]`."""
     value = inputs.wide(value) if extent is Extent.POSITION else inputs.of_row(value)
     return value.to(dtype).clone(memory_format=torch.contiguous_format)

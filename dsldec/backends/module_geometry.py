@@ -1,6 +1,6 @@
-"""Operations on where positions lie, as torch expressions: scans over indices instead of walks.
+"""Operations on positions and their distances, as torch expressions: scans over indices instead of loops.
 
-Shapes: B rows, T window positions; masks are `[B, T]`, what there is one of in a row `[B, 1]` or 0-d.
+Shapes: B rows, T window positions. Masks are `[B, T]`; a value per row is `[B, 1]`, a value per run is 0-d.
 """
 
 from __future__ import annotations
@@ -13,25 +13,28 @@ from torch import Tensor
 
 from .numerics import Numerics
 
-# The longest windows whose positions are compared pair by pair: compiled, that is a loop among others, where
-# every sort and scan is the call of a library; eager, it writes T * T numbers.
+# In windows up to this length, every position is compared with every other. A compiled step does this in one
+# of its loops, while each sort or scan is a library call. An eager step writes T * T numbers, so its limit is
+# lower.
 LONGEST_PAIRED, LONGEST_PAIRED_EAGER = 256, 64
 
 
 def in_pairs(form: Numerics, length: int) -> bool:
-    """Whether positions of a window of this length are compared pair by pair."""
+    """Whether every position of a window of this length is compared with every other."""
     return form.pairs_only or length <= (
         LONGEST_PAIRED if torch.compiler.is_compiling() else LONGEST_PAIRED_EAGER
     )
 
 
 def _places(mask: Tensor) -> Tensor:
-    """0, 1, ... `[T]`; int32, of which a register holds more."""
+    """0, 1, ... `[T]`, as int32: a vector register holds more of them."""
     return torch.arange(mask.shape[-1], device=mask.device, dtype=torch.int32)
 
 
 def _last_at(form: Numerics, mask: Tensor) -> Tensor:
-    """The nearest position of the mask at or left of each, -1 if none; of masks `[..., T]`."""
+    """For each position: the nearest mask position at or left of it, -1 if there is none. The masks are
+    `[..., T]`.
+    """
     places = _places(mask)
     if not in_pairs(form, mask.shape[-1]):
         return torch.where(mask, places, -1).cummax(-1).values
@@ -39,7 +42,9 @@ def _last_at(form: Numerics, mask: Tensor) -> Tensor:
 
 
 def _next_at(form: Numerics, mask: Tensor) -> Tensor:
-    """The nearest position of the mask at or right of each, T if none; of masks `[..., T]`."""
+    """For each position: the nearest mask position at or right of it, T if there is none. The masks are
+    `[..., T]`.
+    """
     places, length = _places(mask), mask.shape[-1]
     if not in_pairs(form, length):
         return torch.where(mask, places, length).flip(-1).cummin(-1).values.flip(-1)
@@ -47,12 +52,12 @@ def _next_at(form: Numerics, mask: Tensor) -> Tensor:
 
 
 def _before(last: Tensor) -> Tensor:
-    """Of what is at or left of each position, what is left of it."""
+    """The result of `_last_at` for strictly left of each position."""
     return torch.nn.functional.pad(last[:, :-1], (1, 0), value=-1)
 
 
 def _after(ahead: Tensor) -> Tensor:
-    """Of what is at or right of each position, what is right of it."""
+    """The result of `_next_at` for strictly right of each position."""
     return torch.nn.functional.pad(ahead[:, 1:], (0, 1), value=ahead.shape[1])
 
 
@@ -68,20 +73,20 @@ def _run_length(form: Numerics, mask: Tensor) -> Tensor:
 def _grow(
     form: Numerics, mask: Tensor, left: Tensor, right: Tensor, gap: Tensor, apart: Tensor, trim: Tensor
 ) -> Tensor:
-    """Both ends of each run walk, from its first and its last position, and are cut back; what is inside any
-    of them is grown.
+    """The union of all runs after they grew: each end of a run moves outwards, and is then cut back to
+    `trim`.
     """
     places, length, most = _places(mask), mask.shape[1], gap.clamp(0, mask.shape[1]).int() + 1
     masks = torch.stack([left, right, mask, ~mask, trim])
     last_left, last_right, last, last_outside, last_trim = _last_at(form, masks).unbind()
     next_left, next_right, ahead, next_outside, next_trim = _next_at(form, masks).unbind()
     behind_left, ahead_right = _before(last_left), _after(next_right)
-    # Where the next pass is too far, or there is none. Stacked, so that a compiler computes it once and not
-    # for every pair.
+    # Positions from which the next position of `left` or `right` is too far, or does not exist. Stacked, so
+    # that a compiler computes them once and not for every pair.
     stuck_left = (behind_left < 0) | (places - behind_left > most)
     stuck_right = (ahead_right == length) | (ahead_right - places > most)
     stuck_left, stuck_right = torch.stack([stuck_left, stuck_right]).unbind()
-    # Kept apart, a walk that would have gone on ends on the last pass before the next run.
+    # With `apart`, an end that could reach another run stops at the last accepted position before that run.
     to_left = torch.maximum(_last_at(form, stuck_left), torch.where(apart, _before(last) + 1, 0))
     to_right = torch.minimum(_next_at(form, stuck_right), torch.where(apart, _after(ahead) - 1, length - 1))
     begin = torch.minimum(next_left.gather(1, to_left.long()), places)
@@ -90,12 +95,14 @@ def _grow(
     )
     begins = mask & (last_outside == places - 1)
     begin, end = torch.stack([torch.where(begins, begin, length), end]).unsqueeze(2).unbind()
-    # [B, T, T]: whether each position is in what grew of the run that begins at another.
+    # [B, T, T]: whether the first position is in the grown run that begins at the second.
     return ((begin <= last_trim.unsqueeze(2)) & (next_trim.unsqueeze(2) <= end)).any(2)
 
 
 def _in_run_of(form: Numerics, mask: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:
-    """Whether there is one of `of` in the mask's run at or left of each position, and at or right."""
+    """Whether the mask's run of each position contains a position of `of` at or left of it, and at or right
+    of it.
+    """
     masks = torch.stack([of, ~mask])
     (last, last_outside), (ahead, next_outside) = (
         _last_at(form, masks).unbind(),
@@ -123,7 +130,7 @@ def _shift(x: Tensor, n: Tensor) -> Tensor:
 
 
 def _shift_distributions(x: Tensor, n: Tensor) -> Tensor:
-    """As `_shift`, of `x [B, T, V]`."""
+    """`_shift` for `x [B, T, N]`."""
     rows, length, ids = x.shape
     source = torch.arange(length, device=x.device) - n.clamp(-length, length).expand(rows, 1)
     moved = x.gather(1, source.clamp(0, length - 1).unsqueeze(2).expand(rows, length, ids))
@@ -140,7 +147,7 @@ def _distance(form: Numerics, mask: Tensor) -> Tensor:
 
 def _density(form: Numerics, mask: Tensor, sigma: Tensor) -> Tensor:
     places, sigma = _places(mask), sigma.float().to(form.wide)
-    distance = places.to(form.wide)  # of T kinds only: the exponential is not computed for each pair
+    distance = places.to(form.wide)  # T distances: one exponential for each, not for each pair
     normal = torch.exp(-(distance.square() / (2 * sigma.square()))) / (sigma * math.sqrt(2 * math.pi))
     apart = (places.unsqueeze(1) - places).abs().long()
     of_pair = normal.expand_as(mask)[:, apart]  # [B, T, T]
@@ -152,7 +159,7 @@ GEOMETRY: Mapping[str, Callable[..., Tensor]] = {
     "shift": _shift,
     "shift_distributions": _shift_distributions,
 }
-# Called with the form before their inputs.
+# The functions take the form (`Numerics`) before their inputs.
 GEOMETRY_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
     "runs": lambda form, mask: torch.where(mask, _last_at(form, ~mask) + 1, -1).long(),
     "run_length": _run_length,

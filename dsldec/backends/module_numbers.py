@@ -1,7 +1,7 @@
 """Operations on numbers, and reductions over a mask, as torch expressions over all rows and positions at
 once.
 
-Shapes: B rows, T window positions; inputs as `module` holds them. A result with a fraction is float32.
+Shapes: B rows, T window positions; `module` describes the shapes of values. A real result is float32.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from torch import Tensor
 
 from .numerics import Numerics
 
-LARGEST_INT = 1e18  # of a real made an int; as a double it is exact
+LARGEST_INT = 1e18  # the largest int that a real is rounded to; exact as a double
 
 
 def _real(x: Tensor) -> Tensor:
@@ -21,8 +21,9 @@ def _real(x: Tensor) -> Tensor:
 
 
 def _widely(function: Callable[..., Tensor]) -> Callable[..., Tensor]:
-    """Computed in double precision and rounded once, where the form has it: float32 functions differ from one
-    machine to the next.
+    """The function in double precision, rounded once, if the form has doubles.
+
+    The float32 functions differ from one machine to the next.
     """
     return lambda form, *inputs: function(*(_real(x).to(form.wide) for x in inputs)).float()
 
@@ -34,7 +35,7 @@ def _are_ints(a: Tensor, b: Tensor) -> bool:
 def _by_ints(
     a: Tensor, b: Tensor, function: Callable[[Tensor, Tensor], Tensor], by_minus_one: Tensor
 ) -> Tensor:
-    """Division by 0 and of the smallest int by -1 would stop the program: both are answered without it."""
+    """A division of ints without the two cases that end the process: by 0, and of the smallest int by -1."""
     special = (b == 0) | (b == -1)
     whole = function(a, torch.where(special, 1, b))
     return torch.where(b == 0, 0, torch.where(b == -1, by_minus_one, whole))
@@ -75,7 +76,7 @@ ELEMENTWISE: Mapping[str, Callable[..., Tensor]] = {
     "greater": torch.gt,
     "greater_equal": torch.ge,
     "equal": torch.eq,
-    # What has no value (NaN) is not even different from anything.
+    # A number without a value (NaN) is neither equal to another number nor different from it.
     "not_equal": lambda a, b: (a < b) | (a > b),
     "not": torch.logical_not,
     "and": torch.logical_and,
@@ -86,7 +87,7 @@ ELEMENTWISE: Mapping[str, Callable[..., Tensor]] = {
     "where": torch.where,
     "real": _real,
 }
-# Called with the form before their inputs.
+# The functions take the form (`Numerics`) before their inputs.
 ELEMENTWISE_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
     "power": _widely(torch.pow),
     "exp": _widely(torch.exp),
@@ -104,7 +105,7 @@ def _wide_sum(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
 
 
 def _wide_mean(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
-    return _wide_sum(form, x, mask) / mask.sum(1, keepdim=True)  # 0 / 0 over nothing: no value
+    return _wide_sum(form, x, mask) / mask.sum(1, keepdim=True)  # an empty mask gives 0 / 0: no value
 
 
 def _sum(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
@@ -121,7 +122,7 @@ def _or_no_value(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.any(1, keepdim=True), x, float("nan"))
 
 
-# `[B, T]` to `[B, 1]`, `orelse` to `[B, T]`.
+# From `[B, T]` to `[B, 1]`; `orelse` gives `[B, T]`.
 ROWS: Mapping[str, Callable[..., Tensor]] = {
     "orelse": lambda a, b: torch.where(a.any(1, keepdim=True), a, b),
     "any": lambda mask: mask.any(1, keepdim=True),
@@ -133,7 +134,7 @@ ROWS: Mapping[str, Callable[..., Tensor]] = {
         torch.where(mask, _real(x), float("-inf")).amax(1, keepdim=True), mask
     ),
 }
-# Called with the form before their inputs.
+# The functions take the form (`Numerics`) before their inputs.
 ROWS_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
     "sum": _sum,
     "mean": lambda form, x, mask: _wide_mean(form, x, mask).float(),

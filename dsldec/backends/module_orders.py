@@ -1,7 +1,7 @@
-"""Operations on orders as torch expressions: ranks and comparisons of pairs; sorts and scans where a window
-is long.
+"""Operations on orders as torch expressions: pairwise comparisons in short windows, sorts and scans in long
+ones.
 
-Shapes: B rows, T window positions; masks, scores and conditions are `[B, T]`.
+Shapes: B rows, T window positions. Masks, scores and conditions are `[B, T]`.
 """
 
 from __future__ import annotations
@@ -21,10 +21,10 @@ NO_RUN = -1
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """An order in which nothing is moved: each position is compared with every other.
+    """An order without a sort: each position is compared with every other.
 
-    `place [B, T]`: 1 for the best of all runs, and on, 0 for what is in no order; `run [B, T]`: which one it
-    is in, or `None` where all are one.
+    `place [B, T]`: the place of each position among the positions of all runs, 1 for the best, 0 outside the
+    order. `run [B, T]`: the run of each position; `None` where there is only one run.
     """
 
     form: Numerics
@@ -32,10 +32,10 @@ class Ranked:
     run: Tensor | None
 
     def _until(self, x: Tensor) -> tuple[Tensor, Tensor]:
-        """x `[B, 1, T]`, and `[B, T, T]`: for each position those of its run that come no later, itself among
-        them.
+        """x as `[B, 1, T]`, and a mask `[B, T, T]`: for each position, the positions of its run up to its own
+        place.
         """
-        # Stacked, x is computed once; else a compiler would do so again for every pair.
+        # Stacked, so that a compiler computes x once and not for every pair.
         x, place = torch.stack([x, self.place.to(x.dtype)]).unsqueeze(2).unbind()
         until = (place > 0) & (place <= place.transpose(1, 2))
         return x, until if self.run is None else until & (self.run.unsqueeze(1) == self.run.unsqueeze(2))
@@ -51,7 +51,7 @@ class Ranked:
         return torch.where(until, x, 0).sum(2)
 
     def _cumsum_of_reals(self, x: Tensor) -> Tensor:
-        """Added one after the other, from the best on: in another order the last bits may differ."""
+        """The running sum from the best position on; another order of additions may change the last bits."""
         at, ordered = (self.place.long() - 1).clamp(min=0), self._in_order(x).double()
         if self.run is None:
             total = ordered.cumsum(1).gather(1, at)
@@ -63,7 +63,7 @@ class Ranked:
         return torch.where(self.place > 0, total, 0).to(x.dtype)
 
     def _in_order(self, x: Tensor) -> Tensor:
-        """x from the best place to the worst, 0 after it."""
+        """x from the best place to the worst, then 0."""
         x, place = torch.stack([x, self.place.to(x.dtype)]).unsqueeze(2).unbind()
         places = torch.arange(1, x.shape[2] + 1, device=x.device, dtype=x.dtype)
         return torch.where(place == places.unsqueeze(1), x, 0).sum(2)
@@ -86,11 +86,12 @@ class Ranked:
 
 @dataclass(frozen=True, slots=True)
 class Sorted:
-    """Positions `[B, T]` from best to worst, run after run, what is in no order last; `place [B, T]`: where
-    each stands in it.
+    """An order as sorted positions `[B, T]`: run after run, each from best to worst, and positions outside
+    the order last.
 
-    In this order: `member [B, T]`, which are in it; `start [B, T]`, the place where the run begins, or `None`
-    where all are one.
+    `place [B, T]`: the index of each position in this order. The other tensors are in this order.
+    `member [B, T]`: whether the position belongs to the order. `start [B, T]`: the index where its run
+    begins; `None` where there is only one run.
     """
 
     positions: Tensor
@@ -108,7 +109,7 @@ class Sorted:
         return self.unsorted(self._sorted_rank())
 
     def _sorted_rank(self) -> Tensor:
-        """In this order: 1 for the first of each run, and on."""
+        """The rank in this order: 1 for the first position of each run."""
         return (self.places + 1 if self.start is None else self.places + 1 - self.start).expand_as(
             self.positions
         )
@@ -118,14 +119,15 @@ class Sorted:
         return x.gather(1, self.positions)
 
     def unsorted(self, x: Tensor) -> Tensor:
-        """x, given in this order, back at its positions; 0 where there is no member."""
-        # `place` comes of a sort, which inverts a permutation. Scattering would do as well, but Inductor 2.13
-        # lets what comes after a scatter read the memory before it (seen as `rank` times 1 that was 0).
+        """x from this order back to its positions; 0 outside the order."""
+        # `place` is the inverse permutation, from a second sort. A scatter would also work, but with Inductor
+        # 2.13 a later operation may read the memory before the scatter writes it (`rank` times 1 was 0).
         return torch.where(self.member, x, torch.zeros_like(x)).gather(1, self.place)
 
     def scanned(self, x: Tensor, combine: Callable[[Tensor, Tensor], Tensor]) -> Tensor:
-        """x, given in this order, combined with all before it in its run, in log2(T) doublings: a run never
-        meets another's numbers.
+        """x in this order, combined with all earlier values of its run, in log2(T) doublings.
+
+        Values of different runs are never combined.
         """
         assert self.start is not None
         reach = 1
@@ -174,7 +176,8 @@ def _ranked(form: Numerics, mask: Tensor, score: Tensor, run: Tensor | None) -> 
 
 def _sorted(mask: Tensor, score: Tensor, run: Tensor | None) -> Sorted:
     by_score = score.argsort(dim=1, descending=True, stable=True)
-    # A second stable sort puts the positions together that belong together, whatever score the others have.
+    # A second stable sort groups the positions by run; positions outside the mask come last, whatever their
+    # score is.
     run_of = torch.where(mask, 0 if run is None else run, NO_RUN)
     sorted_run, together = run_of.gather(1, by_score).sort(dim=1, descending=True, stable=True)
     positions = by_score.gather(1, together)
@@ -184,16 +187,16 @@ def _sorted(mask: Tensor, score: Tensor, run: Tensor | None) -> Sorted:
 
 
 def _starts(run: Tensor) -> Tensor:
-    """The place where each run begins, `run` sorted."""
+    """The index where the run of each place begins, for sorted `run`."""
     places = torch.arange(run.shape[1], device=run.device)
     begins = (run != run.roll(1, 1)) | (places == 0)
     return torch.where(begins, places, 0).cummax(1).values
 
 
 def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> Tensor:
-    """One round a pick; a round without a pick changes nothing, and so no later one has a pick.
+    """One round for each pick. A round without a pick changes nothing, so no later round has one.
 
-    A pick multiplies scores by the weight of their distance, `[B, T]`; a score that is not above 0 is never
+    A pick multiplies each score by the weight of its distance, `weight [B, T]`. A score of 0 or less is never
     picked.
     """
     places, last = torch.arange(mask.shape[1], device=mask.device), mask.shape[1] - 1
@@ -210,7 +213,7 @@ def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_mos
 
 
 def thin(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
-    """See `words.thin`; a pick drives out what is nearer than the width, and itself."""
+    """The word `thin` with `gap`: a pick removes itself and all positions nearer than `width`."""
     distance = torch.arange(mask.shape[1], device=mask.device)
     stays = (distance > 0) & ~(distance < width)
     return _thin(mask, score, condition, stays.expand_as(mask).to(score.dtype), at_most)
@@ -219,7 +222,9 @@ def thin(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_mo
 def thin_by_kernel(
     form: Numerics, mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int
 ) -> Tensor:
-    """The same; a pick weakens the scores around it, its own to 0."""
+    """The word `thin` with `kernel`: a pick multiplies the scores around it by the kernel, and its own score
+    by 0.
+    """
     distance = torch.arange(mask.shape[1], device=mask.device).to(form.wide)
     # 1 - exp(-d² / width²), without cancellation far inside the width.
     weight = -torch.expm1(-(distance.square() / width.float().to(form.wide).square()))
@@ -233,5 +238,5 @@ ORDERS: Mapping[str, Callable[..., Any]] = {
     "prefix": lambda order, condition: order.prefix(condition),
     "top": lambda order, k: order.top(k),
 }
-# Called with the form before their inputs.
+# The functions take the form (`Numerics`) before their inputs.
 ORDERS_IN_FORM: Mapping[str, Callable[..., Any]] = {"order": _order}

@@ -1,29 +1,29 @@
-"""Random numbers that depend on nothing but what they are asked for: a hash of a few ints.
+"""Random numbers as a hash of a few ints, and of nothing else.
 
-A request's numbers are the same in any batch and on any machine. `mixed` and `uniform` work on tensors,
-`mixed_int` and `uniform_float` give the same on plain ints. Not here: what is drawn with them (`vocabulary`,
-the language's `chance`, `sample`).
+So a request gets the same numbers in any batch and on any machine. `mixed` and `uniform` work on tensors;
+`mixed_int` and `uniform_float` give the same numbers for plain ints. Not here: the draws (`vocabulary`, and
+the words `chance` and `sample`).
 """
 
 from __future__ import annotations
 
 from torch import Tensor
 
-# splitmix64 (Steele, Lea, Flood 2014), its constants as 64-bit ints with a sign.
+# splitmix64 (Steele, Lea, Flood 2014), with its constants as signed 64-bit ints.
 STEP = 0x9E3779B97F4A7C15 - 2**64
 FIRST = 0xBF58476D1CE4E5B9 - 2**64
 SECOND = 0x94D049BB133111EB - 2**64
 
-BITS = 23  # of a uniform float32: with one more, half a step below 1 would round to 1
+BITS = 23  # of a uniform float32; with 24, the largest number would round to 1
 
 
 def key(seed: int, request_id: int) -> int:
-    """What all random numbers of a request start from, a 64-bit int; any two ints will do."""
+    """The key of a request, a 64-bit int: all its random numbers follow from it. Any two ints are allowed."""
     return mixed_int(seed, request_id)
 
 
 def mixed_int(*parts: int) -> int:
-    """A hash of some ints, itself an int of 64 bits with a sign."""
+    """A hash of some ints, as a signed 64-bit int."""
     h = 0
     for part in parts:
         h = ((h ^ (h >> 32)) * SECOND + part) % 2**64
@@ -35,17 +35,17 @@ def mixed_int(*parts: int) -> int:
 
 
 def uniform_float(*parts: int) -> float:
-    """A float32 between 0 and 1, neither of them."""
+    """A float32 above 0 and below 1."""
     return (((mixed_int(*parts) % 2**64) >> (64 - BITS)) + 0.5) / (1 << BITS)
 
 
 def _shifted(h: Tensor, by: int) -> Tensor:
-    """h moved right by some bits, zeros coming in: the tensors' own shift would repeat the sign."""
+    """h shifted right, with zeros from the left; the shift of tensors would repeat the sign bit."""
     return (h >> by) & ((1 << (64 - by)) - 1)
 
 
 def mixed(first: Tensor, *parts: Tensor | int) -> Tensor:
-    """`mixed_int` of int64 tensors, broadcast against each other."""
+    """`mixed_int` for int64 tensors that broadcast to one shape."""
     h = first
     for part in parts:
         h = (h ^ _shifted(h, 32)) * SECOND + part
@@ -56,11 +56,13 @@ def mixed(first: Tensor, *parts: Tensor | int) -> Tensor:
 
 
 def uniform(first: Tensor, *parts: Tensor | int) -> Tensor:
-    """`uniform_float` of int64 tensors, as float32."""
+    """`uniform_float` for int64 tensors, as float32."""
     return (_shifted(mixed(first, *parts), 64 - BITS).float() + 0.5) / (1 << BITS)
 
 
 def gumbel(first: Tensor, *parts: Tensor | int) -> Tensor:
-    """Standard Gumbel noise as float64: 52 bits, as the few largest of a whole vocabulary's decide."""
+    """Standard Gumbel noise as float64. It has 52 random bits, because the few largest numbers of a
+    vocabulary decide a draw.
+    """
     between = (_shifted(mixed(first, *parts), 12).double() + 0.5) / (1 << 52)
     return -(-between.log()).log()

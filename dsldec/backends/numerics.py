@@ -1,6 +1,6 @@
-"""In which form a step's expressions are written, where the machinery that runs them cannot take every form.
+"""The numeric form of a step's expressions: which dtypes and operations they may use.
 
-Not here: the expressions (`module` and its neighbours), which are handed a form and ask it.
+Not here: the expressions (`module`, `module_numbers`, `module_orders`, `module_geometry`), which take a form.
 """
 
 from __future__ import annotations
@@ -12,11 +12,12 @@ import torch
 
 @dataclass(frozen=True, slots=True)
 class Numerics:
-    """`wide`: the dtype of sums of reals, and of functions such as `exp`, before they are rounded to float32.
+    """The dtypes and operations that expressions may use.
 
-    `kernels`: logits may be read by a kernel of our own on a GPU, and summed in float64 on a CPU; see
-    `vocabulary_dispatch.reader`. `pairs_only`: positions are compared pair by pair however long a window is, where they
-    would else be sorted and scanned.
+    `wide`: the dtype of sums of reals and of functions such as `exp`, before the result is rounded to
+    float32. `kernels`: whether a Triton kernel may read the logits on a GPU, and whether a CPU adds in
+    float64 (see `vocabulary_dispatch.reader`). `pairs_only`: whether long windows also use pairwise
+    comparisons, without sorts and scans.
     """
 
     wide: torch.dtype = torch.float64
@@ -24,8 +25,8 @@ class Numerics:
     kernels: bool = True
 
 
-# The same float32 numbers on any machine: what all backends that are held to the reference use.
+# The same float32 numbers on any machine, for the backends that must equal the reference.
 EXACT = Numerics()
-# No double precision, no stable sort, no scan: TensorRT has none of them. Sums and functions may differ in
+# For TensorRT, which has no double precision, no stable sort and no scan. Sums and functions may differ in
 # the last bits.
 FOR_ENGINES = Numerics(torch.float32, pairs_only=True, kernels=False)

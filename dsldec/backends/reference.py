@@ -1,8 +1,8 @@
-"""The meaning of a program: one row after the other, one operation after the other, one number at a time.
+"""The meaning of a program: one row at a time, one operation at a time, one number at a time.
 
-Shapes: T window positions. Slow and obvious; every other backend must equal it. A value is a number, or a
-list of one number per position. Not here: the operations on numbers, orders and places (`reference_numbers`,
-...), the reading of logits (`reference_vocabulary`).
+Shapes: T window positions. Slow and simple; every other backend must equal it. A value is a number, or a list
+with one number for each position. Not here: the operations on numbers, orders and positions
+(`reference_numbers`, `reference_orders`, `reference_geometry`), reading the logits (`reference_vocabulary`).
 """
 
 from __future__ import annotations
@@ -31,36 +31,38 @@ from .step import DTYPES, Events, StepOutput, StepState, reported
 
 
 class LogitsView(Protocol):
-    """What the denoiser gave for one row, as far as a policy may see it."""
+    """The logits of one row, with the reads and changes that a program may make."""
 
     def banned(self, ids: list[int]) -> LogitsView:
-        """The same without these ids."""
+        """The logits with -inf at these ids."""
 
     def biased(self, id_: int, amount: float) -> LogitsView:
-        """The same with an amount added to the logit of an id."""
+        """The logits with an amount added at one id."""
 
     def biased_everywhere(self, table: Any) -> LogitsView:
-        """The same with a table added to the logits."""
+        """The logits with the numbers of a table added."""
 
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
-        """The wanted observations by name, one number a position; `given`: the arguments of the sampling
-        method, see `nodes.LOGITS`.
+        """The wanted observations by name, one number for each position.
+
+        `given`: the arguments of the sampling method, see `nodes.LOGITS`.
         """
 
     def probability(self, ids: list[int]) -> list[float]:
         """The probability of an id at each position."""
 
     def log_probabilities(self, keep: int) -> Any:
-        """What `divergence` takes in the next step, of so many ids."""
+        """The log probabilities of the `keep` likeliest ids, as `divergence` takes them in the next step."""
 
     def divergence(self, before: Any, keep: int) -> list[float]:
-        """KL divergence from the log probabilities of the step before, of which `keep` ids were stored."""
+        """KL divergence from the log probabilities of the previous step, which stored `keep` ids."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRow:
-    """One row of the step's inputs. `state` and `parameters` hold numbers or lists by name, a distribution
-    what the view gave.
+    """One row of the inputs of a step.
+
+    `state` and `parameters` hold numbers or lists by name; a distribution is a result of `log_probabilities`.
     """
 
     view: LogitsView
@@ -77,17 +79,17 @@ class ReferenceRow:
         return len(self.canvas)
 
     def wide(self, x: Any) -> list[AnyNumber]:
-        """One number a position, of one for the row too."""
+        """One number for each position; a single number is repeated."""
         return x if isinstance(x, list) else [x] * self.length
 
     def size(self, of: Any) -> int:
-        """A static size: a number, or the parameter of that name."""
+        """A static size: the number itself, or the value of the parameter with this name."""
         return int(self.parameters[of]) if isinstance(of, str) else int(of)
 
 
 @dataclass(frozen=True, slots=True)
 class ReferenceResult:
-    """The step's output for one row: `state` and `events` hold numbers or lists by name."""
+    """The output of a step for one row. `state` and `events` hold numbers or lists by name."""
 
     canvas: list[int]
     done: bool
@@ -106,13 +108,13 @@ def _number(row: ReferenceRow, of: Any, kind: Kind) -> AnyNumber:
 
 
 def _looked_up(table: Any, id_: int) -> AnyNumber:
-    """One number for all ids, or a list with one each."""
+    """The number of a table for an id. A table is a list, or one number for all ids."""
     if not isinstance(table, list):
         return table if id_ >= 0 else math.nan
     return table[id_] if 0 <= id_ < len(table) else math.nan
 
 
-# By operation; called with the row, the operation, and its inputs.
+# By name of the operation. Arguments: the row, the operation and its inputs.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "number": lambda row, self: _number(row, self.attribute, self.kind),
     "parameter": lambda row, self: row.parameters[self.attribute],
@@ -153,7 +155,9 @@ def _of_kind(operation: Operation, value: Any) -> Any:
 def run_operation(
     program: Program, row: ReferenceRow, index: int, values: Sequence[Any] | Mapping[int, Any]
 ) -> Any:
-    """What the operation at `index` gives; `values` are those of the operations before it that it needs."""
+    """The result of the operation at `index`. `values`: the results of earlier operations, at least of its
+    inputs.
+    """
     operation = program.operations[index]
     name, wide = operation.name, over_positions(operation)
     inputs: list[Any] = [
@@ -181,7 +185,7 @@ def _elementwise(row: ReferenceRow, operation: Operation, inputs: list[Any]) -> 
 
 
 def run_row(program: Program, row: ReferenceRow) -> ReferenceResult:
-    """One row after one step."""
+    """The output of one step for one row."""
     values: list[Any] = []
     for index in range(len(program.operations)):
         values.append(run_operation(program, row, index, values))
@@ -197,7 +201,7 @@ def run_row(program: Program, row: ReferenceRow) -> ReferenceResult:
 
 
 class ReferenceStep:
-    """A program as the slow loop; called like every step (see `step.Step`)."""
+    """A program as a slow loop over rows; called like every step (see `step.Step`)."""
 
     def __init__(
         self,
@@ -249,7 +253,7 @@ class ReferenceStep:
             canvas=canvas[b].tolist(),
             editable=editable[b].tolist(),
             state={name: state[name][b].tolist() for name in carried},
-            # A request's own value is one of `[B, 1]`.
+            # A parameter with a value per request is `[B, 1]`.
             parameters={
                 name: (value[b, 0] if value.dim() == 2 else value).tolist() for name, value in params.items()
             }

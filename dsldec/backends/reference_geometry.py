@@ -1,4 +1,4 @@
-"""The meaning of operations on where positions lie: runs of adjacent ones, distances, shifts."""
+"""The meaning of the operations on positions: runs of adjacent positions, distances, shifts."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _filled(length: int, runs: Iterable[tuple[int, int]]) -> list[bool]:
 
 
 def _cut_back(first: int, last: int, to: Bools) -> list[tuple[int, int]]:
-    """The run with both ends cut back to `to`; none if it holds nothing of that."""
+    """The run with both ends cut back to positions of `to`; an empty list if it has no position of `to`."""
     kept = [i for i in range(first, last + 1) if to[i]]
     return [(kept[0], kept[-1])] if kept else []
 
@@ -54,7 +54,7 @@ def _runs_holding(mask: Bools, seed: Bools) -> list[bool]:
 
 
 def _walk(end: int, ahead: Iterable[int], over: Bools, gap: int) -> int:
-    """The last pass before more than `gap` misses in a row."""
+    """The last position of `over` before more than `gap` other positions in a row."""
     misses = 0
     for position in ahead:
         if over[position]:
@@ -88,7 +88,7 @@ def _shift(x: Sequence[AnyNumber], n: int) -> list[AnyNumber]:
 
 
 def _shift_distributions(x: Sequence[Sequence[float]] | None, n: int) -> list[Sequence[float]] | None:
-    """As `_shift`, of T distributions; `None` in a case that gives divergences instead."""
+    """`_shift` for T distributions; `None` in a test case that gives divergences instead of logits."""
     if x is None:
         return None
     nothing = [math.nan] * len(x[0])

@@ -1,4 +1,7 @@
-"""The meaning of reductions of a row over a mask; that of operations on numbers is `language.arithmetic`."""
+"""The meaning of the reductions of a row over a mask.
+
+Not here: the meaning of operations on numbers (`language.arithmetic`).
+"""
 
 from __future__ import annotations
 
@@ -10,7 +13,7 @@ from ..language.arithmetic import AnyNumber, are_ints, float32, int64, larger, s
 
 
 def _sum(x: Sequence[AnyNumber]) -> AnyNumber:
-    """Ints as ints; reals in doubles, rounded once."""
+    """Ints are added as ints. Reals are added as doubles, and the sum is rounded once."""
     if are_ints(*x):
         return int64(sum(x))
     return float32(_double_sum(x))
@@ -48,7 +51,7 @@ def _over(x: Sequence[AnyNumber], mask: Sequence[bool]) -> list[AnyNumber]:
     return [value for value, chosen in zip(x, mask, strict=True) if chosen]
 
 
-# Of one value a position each.
+# Each input has one value for each position.
 ROWS: Mapping[str, Callable[..., Any]] = {
     "orelse": lambda a, b: a if any(a) else b,
     "any": any,

@@ -1,5 +1,5 @@
-"""The meaning of operations on orders: positions from the best score to the worst, and what is picked along
-them.
+"""The meaning of the operations on orders: the positions from the best score to the worst, and selections
+along them.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from ..language.arithmetic import AnyNumber, are_ints, float32, int64, larger, l
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """Positions of a window of `length` from best to worst: one list for each run, one in all where there are
+    """The positions of a window of `length`, from best to worst: one list for each run; one list if there are
     no runs.
     """
 
@@ -24,7 +24,9 @@ class Order:
 
 
 def _order(mask: Sequence[bool], score: Sequence[AnyNumber], run_of: Sequence[int] | None = None) -> Order:
-    """Best score first; equal scores by position, no score (NaN) like the worst."""
+    """The best score first. Equal scores keep the order of the positions; a score without a value (NaN) is
+    the worst.
+    """
 
     def badness(position: int) -> tuple[AnyNumber, int]:
         value = score[position]
@@ -38,7 +40,7 @@ def _order(mask: Sequence[bool], score: Sequence[AnyNumber], run_of: Sequence[in
 
 
 def _rank(order: Order) -> list[int]:
-    """0 outside the order."""
+    """The rank of each position, 0 outside the order."""
     ranks = [0] * order.length
     for run in order.runs:
         for rank, position in enumerate(run, 1):
@@ -49,13 +51,13 @@ def _rank(order: Order) -> list[int]:
 def _running(
     order: Order, x: Sequence[AnyNumber], combine: Callable[[AnyNumber, AnyNumber], AnyNumber]
 ) -> list[AnyNumber]:
-    """What `combine` makes of x over each position of an order and all before it; 0 outside the order."""
+    """The values of x, combined from the first position of a run to each position; 0 outside the order."""
     result: list[AnyNumber] = [0 if are_ints(*x) else 0.0] * order.length
     for run in order.runs:
         total: AnyNumber = None
         for position in run:
             total = x[position] if total is None else combine(total, x[position])
-            # A running sum is kept in double precision and rounded where it is read.
+            # The running sum stays in double precision; each result is rounded.
             result[position] = int64(total) if are_ints(total) else float32(total)
     return result
 
@@ -102,7 +104,7 @@ def thin(
     at_most: int,
     after_pick: Callable[[ScoresByPosition, int, AnyNumber], ScoresByPosition] = _driven_out,
 ) -> list[bool]:
-    """Picks one position after the other; each changes the scores of those that are left."""
+    """Picks one position after the other. Each pick changes the scores of the remaining positions."""
     chosen = [False] * len(mask)
     running = {i: score[i] for i, may in enumerate(mask) if may}
     for _ in range(at_most):
@@ -126,7 +128,7 @@ def thin_by_kernel(
     *,
     at_most: int,
 ) -> list[bool]:
-    """`thin`, but a pick weakens the others, so that scores are reals."""
+    """`thin` with a kernel: a pick lowers the scores around it, so scores are reals."""
     return thin(
         mask, [float32(value) for value in score], condition, width, at_most=at_most, after_pick=_weakened
     )

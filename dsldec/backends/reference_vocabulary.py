@@ -1,5 +1,4 @@
-"""The meaning of a reading of the logits: plain loops over floats in double precision, one position at a
-time.
+"""The meaning of reading the logits: plain loops over doubles, one position at a time.
 
 Shapes: T window positions, V vocabulary, N numbers of a distribution. Logits are float32. Every result is
 computed in double precision from its definition and rounded once to float32; ids, ties and infinities are
@@ -18,15 +17,15 @@ from typing import Any
 from ..language.arithmetic import AnyNumber, float32
 from .noise import mixed_int
 
-LogitRow = list[float]  # of one position, V
-LEAST_REST = 2.0**-20  # the least probability of all ids together that a distribution does not hold
+LogitRow = list[float]  # the V logits of one position
+LEAST_REST = 2.0**-20  # the least probability of the remaining ids of a distribution together
 NO_ID = -1
 FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
 
 
 @dataclass(frozen=True, slots=True)
 class PlainLogitsView:
-    """The observations of `logits`, T lists of V floats."""
+    """The logits of one row as T lists of V floats."""
 
     logits: Sequence[LogitRow]
     mask_id: int
@@ -105,13 +104,13 @@ def probability(scores: LogitRow, id_: int) -> float:
 
 
 def observed(scores: LogitRow, token: int, wanted: Collection[str]) -> dict[str, AnyNumber]:
-    """The observations of one position, given the token that is proposed there."""
+    """The observations of one position, for the token proposed there."""
     finite = is_finite(scores)
     p = probabilities(scores)
     reals = {"conf": p[token], "doubt": math.fsum(p[:token] + p[token + 1 :])}
     if "margin" in wanted or "logit_margin" in wanted:
         best, second = _best_two(scores) if finite else (math.nan, math.nan)
-        # 1 - exp(second - best), without cancellation where both are nearly as likely.
+        # 1 - exp(second - best), without cancellation if both have nearly the same probability.
         reals["margin"] = -math.expm1(second - best) * max(p)
         reals["logit_margin"] = best - second
     if "entropy" in wanted:
@@ -121,7 +120,9 @@ def observed(scores: LogitRow, token: int, wanted: Collection[str]) -> dict[str,
 
 
 def _best_two(scores: LogitRow) -> tuple[float, float]:
-    """The two highest scores, -inf as the second of one id; of ties for the first both are that."""
+    """The two highest scores. Two ids with the highest score give it twice; a vocabulary of one id gives -inf
+    second.
+    """
     first = scores.index(max(scores))
     return scores[first], max(scores[:first] + scores[first + 1 :], default=-math.inf)
 
@@ -130,16 +131,16 @@ def log_softmax(scores: LogitRow) -> list[float]:
     if not is_finite(scores):
         return [math.nan] * len(scores)
     best = scores.index(max(scores))
-    # One of the best ids is the 1 of `log1p`, so that a small rest beside it is not lost.
+    # `log1p` adds the 1 of one of the best ids, so that no small rest is lost beside it.
     others = math.fsum(math.exp(score - scores[best]) for id_, score in enumerate(scores) if id_ != best)
     return [score - scores[best] - math.log1p(others) for score in scores]
 
 
 def log_probabilities(scores: LogitRow, keep: int) -> list[float]:
-    """A distribution: log probabilities of all V ids, or, where `keep` is less, of the `keep` likeliest
-    and of all others together, and then these ids and `NO_ID`.
+    """A distribution: the log probabilities of all V ids; or, if `keep` is less, of the `keep` likeliest ids
+    and of all remaining ids together, followed by these ids and `NO_ID`.
 
-    Ids that tie with the first one left out are left out too, `NO_ID` in their place.
+    Ids that tie with the first omitted id are omitted too, and `NO_ID` takes their place.
     """
     if keep >= len(scores):
         return log_softmax(scores)
@@ -151,7 +152,7 @@ def log_probabilities(scores: LogitRow, keep: int) -> list[float]:
 
 
 def _with_rest(scores: LogitRow, ids: Sequence[int]) -> list[float]:
-    """Log probabilities of some ids, -inf for `NO_ID`, and of all others together."""
+    """The log probabilities of some ids, -inf for `NO_ID`, and of all remaining ids together."""
     logs, p = log_softmax(scores), probabilities(scores)
     held = {id_ for id_ in ids if id_ != NO_ID}
     rest = math.fsum(share for id_, share in enumerate(p) if id_ not in held)
@@ -159,8 +160,8 @@ def _with_rest(scores: LogitRow, ids: Sequence[int]) -> list[float]:
 
 
 def divergence(scores: LogitRow, before: Sequence[float], keep: int) -> float:
-    """KL divergence in nats from a distribution of the step before, over the ids that it holds and the
-    rest.
+    """KL divergence in nats from a distribution of the previous step, over its stored ids and the remaining
+    ids together.
     """
     if not is_finite(scores):
         return math.nan
@@ -172,9 +173,9 @@ def divergence(scores: LogitRow, before: Sequence[float], keep: int) -> float:
 
 
 def _divergence(log_p: Iterable[float], log_q: Iterable[float]) -> float:
-    """The sum of p (log p - log q); 0 for an id without probability now.
+    """The sum of p (log p - log q); an id without probability now adds 0.
 
-    Both in float32, as the state holds them: the divergence between equal distributions is exactly 0.
+    Both are float32, as the state stores them, so the divergence of equal distributions is exactly 0.
     """
     terms = [(float32(now), before) for now, before in zip(log_p, log_q, strict=True)]
     return sum((math.exp(now) * (now - before) for now, before in terms if math.exp(now) > 0), 0.0)
@@ -183,24 +184,26 @@ def _divergence(log_p: Iterable[float], log_q: Iterable[float]) -> float:
 def drawn(
     scores: LogitRow, mask_id: int, place: int, temperature: float, top_p: float = 1.0, top_k: int = 0
 ) -> int:
-    """A token other than MASK: the largest sum of heated logit and Gumbel noise (Gumbel 1954) in the nucleus.
+    """A token other than MASK: the id of the nucleus with the largest sum of tempered logit and Gumbel noise
+    (Gumbel 1954).
 
-    The likeliest where the temperature is not above 0, no id has a probability, or a logit is NaN.
+    The likeliest id if the temperature is not above 0, no id has a probability, or a logit is NaN.
     """
     token = likeliest(scores, mask_id)
     others = {id_: score for id_, score in enumerate(scores) if id_ != mask_id}
     some = any(score > -math.inf for score in others.values())
     if not temperature > 0 or not some or any(score != score for score in others.values()):
         return token
-    # An id without probability has none at an infinite temperature either.
+    # An id without probability stays without one, even at an infinite temperature.
     heated = {id_: score / temperature if score > -math.inf else score for id_, score in others.items()}
     nucleus = _nucleus(heated, top_p, top_k)
     return max(nucleus, key=lambda id_: (heated[id_] + _gumbel(place, id_), -id_))
 
 
 def _nucleus(heated: Mapping[int, float], top_p: float, top_k: int) -> list[int]:
-    """The fewest likeliest ids that hold `top_p` of the probability, at most `top_k` (all for 0 or less), at
-    least one.
+    """The smallest set of likeliest ids whose total probability is at least `top_p`.
+
+    At most `top_k` ids (no limit if `top_k` is 0 or less), at least one.
     """
     ranked = sorted(heated, key=lambda id_: (-heated[id_], id_))
     p = probabilities([heated[id_] for id_ in ranked])
@@ -214,6 +217,6 @@ def _nucleus(heated: Mapping[int, float], top_p: float, top_k: int) -> list[int]
 
 
 def _gumbel(place: int, id_: int) -> float:
-    """Standard Gumbel noise of 52 random bits."""
+    """Standard Gumbel noise from 52 random bits."""
     uniform = ((mixed_int(place, id_) % 2**64 >> 12) + 0.5) / 2**52
     return -math.log(-math.log(uniform))

@@ -1,10 +1,10 @@
-"""Checks that a package is the file that `dsldec build` wrote, by a SHA-256 that the archive holds as its
-comment.
+"""Checks that a package is the file that `dsldec build` wrote, by a SHA-256 digest in the comment of the
+archive.
 
-An archive's comment is the last thing in it: the digest covers every byte before its own, names and sizes of
-members included, and is checked before anything reads the archive. It finds damage and tells nothing of who
-built the file: whoever changes a package on purpose can write a new digest. Not here: what a package says of
-itself (`manifest_reader`), loading it (`aot`).
+The comment is the end of an archive. The digest covers every byte before it, including the names and sizes of
+the members, and is checked before anything reads the archive. It detects damage, and proves nothing about the
+author: anyone can change a package and write a new digest. Not here: the manifest (`manifest_reader`),
+loading a package (`aot`).
 """
 
 from __future__ import annotations
@@ -19,17 +19,17 @@ SEAL = len(MARK) + 64  # bytes of the comment
 END, END_LENGTH = (
     b"PK\x05\x06",
     22,
-)  # of an archive without a comment; the last two bytes are the comment's length
+)  # the end of an archive without a comment; its last two bytes are the length of the comment
 MOST_BYTES = 2**30
 CHUNK = 2**20
 
 
 class NotWhole(Exception):
-    """Why a file is not the package it was, as the end of a sentence."""
+    """The file is not the package that was built. The message is the reason, as the end of a sentence."""
 
 
 def seal(file: Path) -> None:
-    """Add the digest to an archive that has no comment."""
+    """Adds the digest to an archive without a comment."""
     data = file.read_bytes()
     end = len(data) - END_LENGTH
     assert data[end : end + 4] == END, "torch wrote an archive with a comment"
@@ -38,9 +38,9 @@ def seal(file: Path) -> None:
 
 
 def require_whole(file: str | os.PathLike[str]) -> None:
-    """Read the whole file. Raises `NotWhole`, and `OSError` where it cannot be read."""
+    """Reads the whole file. Raises `NotWhole`, or `OSError` if the file cannot be read."""
     found = os.stat(file)
-    if not stat.S_ISREG(found.st_mode):  # a pipe or a device would be read for ever
+    if not stat.S_ISREG(found.st_mode):  # reading a pipe or a device might never end
         raise NotWhole("it is a folder" if stat.S_ISDIR(found.st_mode) else "it is not a regular file")
     if found.st_size > MOST_BYTES:
         raise NotWhole(f"it is larger than the limit for a package, {MOST_BYTES >> 20} MiB")

@@ -1,4 +1,5 @@
-"""What every backend makes and every engine hosts: one step as a pure function of tensors.
+"""One step of a policy as a pure function of tensors. Every backend makes such a function, and every engine
+calls it.
 
 Shapes: B rows, T window positions, V vocabulary.
 """
@@ -24,10 +25,11 @@ StepState = dict[str, Tensor]
 
 
 class Events(NamedTuple):
-    """What a step reports to its host, and no step takes as input; `ir.protocol.EVENTS` gives the meanings.
+    """The events that a step reports to its host. No step takes them as input; `ir.protocol.EVENTS` gives
+    their meanings.
 
-    `not_finite [B, T]` bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None`
-    where the policy has no phases, no `finish` or no `accept`.
+    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` if
+    the policy has no phases, no `finish` or no `accept`.
     """
 
     not_finite: Tensor
@@ -41,10 +43,10 @@ class Events(NamedTuple):
 
 
 class StepOutput(NamedTuple):
-    """What a step gives.
+    """The output of a step.
 
-    `canvas [B, T]` int64: the next canvas; `done [B]` bool: nothing is left to do in this window; `state`:
-    the fields of the step's input, as the next step takes them; `events`: for the host.
+    `canvas [B, T]` int64: the next canvas. `done [B]` bool: the window needs no further step. `state`: the
+    input state of the next step. `events`: the events for the host.
     """
 
     canvas: Tensor
@@ -55,7 +57,7 @@ class StepOutput(NamedTuple):
 
 StepFunction = Callable[[Tensor, Tensor, Tensor, StepState, Mapping[str, Tensor]], StepOutput]
 
-# Every other kind is held as float32.
+# The dtype of every other kind is float32.
 DTYPES = {
     Kind.INT: torch.int64,
     Kind.TOKEN: torch.int64,
@@ -68,10 +70,10 @@ DTYPES = {
 def parameter_tensors(
     program: Program, values: Mapping[str, Value], device: torch.device | str = "cpu"
 ) -> dict[str, Tensor]:
-    """The parameters as inputs of the step, 0-d tensors: changing one never compiles again.
+    """The parameters as inputs of the step, 0-d tensors: a new value needs no new compilation.
 
-    A static parameter is among them too, for where the policy computes with it; what it sizes is not changed
-    by this.
+    Static parameters are included, because the policy may compute with them. A new value here does not change
+    the sizes of the step.
     """
     kinds = {
         name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()
@@ -80,7 +82,7 @@ def parameter_tensors(
 
 
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
-    """The events that a program's step reports, in the order of the table: dtype and extent of each."""
+    """The dtype and the extent of each event that a step reports, in the order of the protocol's table."""
     return {
         name: (DTYPES[event.kind], event.extent)
         for name, event in EVENTS.items()
@@ -108,8 +110,8 @@ def _require_sizes(sizes: Mapping[str, object]) -> None:
 class Step:
     """A policy's step on one backend.
 
-    `params` holds the parameter values the policy was bound to; a caller may pass others of the same names.
-    `static` are those that size the step, which no other values change.
+    `params`: the parameter values of the policy; a caller may pass other values with the same names.
+    `static`: the values of the parameters that size the step, which are fixed.
     """
 
     program: Program
@@ -132,11 +134,12 @@ class Step:
     ) -> StepState:
         """The state of `batch` rows at the start of their first window of `window_length` positions.
 
-        All fields of the program, `[B]`, `[B, T]` or, of distributions, `[B, T, N]`: 0 or false, but for
-        `generation_length [B]`, one window long unless given. `ir.protocol` describes the fields; the host
-        sets those with the writer `host`: it moves `window_start [B]` on, 0 for the first generated
-        position, and sets `key [B]` where the policy draws at random. A policy that compares distributions
-        of two steps needs `vocab_size`; raises `UsageError` (E0408) where it is missing.
+        The state has all fields of the program: `[B]`, `[B, T]`, or `[B, T, N]` for distributions. They are 0
+        or false, except `generation_length [B]`, which is the given length or the length of one window.
+        `ir.protocol` describes the fields. The host sets the fields with the writer `host`: it advances
+        `window_start [B]` (0 is the first generated position), and sets `key [B]` if the policy draws at
+        random. A policy that compares distributions of two steps needs `vocab_size`; without it, `UsageError`
+        (E0408) is raised.
         """
         sizes = {
             "batch": batch,
@@ -187,8 +190,8 @@ class Step:
     ) -> StepOutput:
         """One step in every row.
 
-        `logits [B, T, V]` of any float dtype, `canvas [B, T]` int64, `editable [B, T]` bool: where the policy
-        may write.
+        `logits [B, T, V]` of any float dtype; `canvas [B, T]` int64; `editable [B, T]` bool: the positions
+        where the policy may write.
         """
         return self.function(logits, canvas, editable, state, self.params if params is None else params)
 

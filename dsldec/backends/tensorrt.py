@@ -1,12 +1,13 @@
-"""A step's module as one TensorRT engine for each shape of its inputs, by way of Torch-TensorRT. Not measured
+"""A step's module as one TensorRT engine for each shape of its inputs, built by Torch-TensorRT. Not measured
 on a GPU.
 
-Sums, products and functions such as `exp` are float32 here, where the other backends round once from float64
-(TensorRT has none): numbers may differ from theirs in the last bits, and so may decisions that hang on them.
-Nor has it `log1p` and `expm1`, which Torch-TensorRT writes out: entropies and margins near 0 are right to
-about 1e-7, not to as many digits. What draws at random is declined: random numbers are made by shifting and
-mixing bits, which TensorRT does not do. Shapes: B rows, L columns of the canvas, T window positions, V
-vocabulary. Not here: where engines are kept (`engine_cache`), what a step computes (`module`).
+Sums, products and functions such as `exp` are float32 here, because TensorRT has no float64; the other
+backends compute in float64 and round once. So numbers may differ in the last bits, and decisions may differ
+where they depend on these bits. TensorRT has no `log1p` and no `expm1` either: Torch-TensorRT writes them
+with other functions, so entropies and margins near 0 have an error of about 1e-7. Policies that draw at
+random are refused: random numbers need shifts and xors of bits, which TensorRT does not have. Shapes: B rows,
+L columns of the canvas, T window positions, V vocabulary. Not here: the cache of engines on disk
+(`engine_cache`), the computation of a step (`module`).
 """
 
 from __future__ import annotations
@@ -37,7 +38,7 @@ from .step import Events, Step, StepOutput, StepState, reported
 LIBRARY = "torch_tensorrt"
 INSTALL = '`pip install "dsldec[tensorrt]" --extra-index-url https://pypi.nvidia.com`'
 
-# Positions are compared pair by pair, which writes several [B, T, T].
+# Every position is compared with every other, which writes several tensors [B, T, T].
 LONGEST_WINDOW = 1024
 
 
@@ -46,7 +47,9 @@ def _otherwise() -> str:
 
 
 def library() -> Any:
-    """Torch-TensorRT, imported here and nowhere else. Raises `UsageError` (E0404) where it cannot work."""
+    """Torch-TensorRT, which only this function imports. Raises `UsageError` (E0404) if it cannot work on this
+    machine.
+    """
     if importlib.util.find_spec(LIBRARY) is None:
         _declined(
             "the backend `tensorrt` needs Torch-TensorRT and an NVIDIA GPU, and Torch-TensorRT is not installed",
@@ -55,51 +58,53 @@ def library() -> Any:
     if gpu() is None:
         _declined("the backend `tensorrt` needs an NVIDIA GPU, and torch finds none", _otherwise())
     try:
-        # It prints to both before it raises, as on a machine without TensorRT's own libraries.
+        # It prints to stdout and stderr before it raises, for example without the libraries of TensorRT.
         with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
-            found = importlib.import_module(LIBRARY)
-    except Exception as error:  # the package raises bare exceptions, and its extensions what they like
+            package = importlib.import_module(LIBRARY)
+    except Exception as error:  # the package and its extensions raise exceptions of any class
         _declined(
             f"the backend `tensorrt` cannot load Torch-TensorRT: {_first_line(error)}",
             f"{INSTALL} brings what it needs; each release works with one minor version of torch, and the installed one is {torch.__version__}; "
             f"or {_otherwise()}",
         )
     notes = logging.getLogger(LIBRARY)
-    if notes.level == logging.NOTSET:  # warnings about settings, on every build; errors say why one fails
+    # Each build logs warnings about settings; the error gives the reason of a failed build.
+    if notes.level == logging.NOTSET:
         notes.setLevel(logging.ERROR)
-    return found
+    return package
 
 
 def gpu() -> torch.device | None:
-    """The GPU that torch works on now, if there is one."""
+    """The current GPU of torch; `None` if there is no GPU."""
     return torch.device("cuda", torch.cuda.current_device()) if torch.cuda.is_available() else None
 
 
 def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> Engines:
-    """The step's function for these values of its static parameters. Raises `UsageError` (E0404) where it
-    cannot run.
+    """The function of a step, for these values of its static parameters.
+
+    Raises `UsageError` (E0404) if it cannot run on this machine, or if the policy draws at random.
     """
     _require_no_draws(program)
-    found = library()
+    torch_tensorrt = library()
     versions = (
         torch.__version__,
         torch.version.cuda,
-        found.__version__,
+        torch_tensorrt.__version__,
         importlib.import_module("tensorrt").__version__,
     )
     made_of = (program, mask_id, eos_id, sorted(static.items()), versions, sorted(_settings().items()))
     module = StepModule(program, mask_id, eos_id, static, FOR_ENGINES)
-    return Engines(module, found, tuple(reported(program)), made_of)
+    return Engines(module, torch_tensorrt, tuple(reported(program)), made_of)
 
 
 def with_model(denoiser: nn.Module, step: Step) -> Engines:
-    """A denoiser and a step in one engine: one call a forward, and the logits never leave it.
+    """A denoiser and a step in one engine: one call for each forward, and the logits stay inside the engine.
 
-    `denoiser`: a module of ids `[B, L]` int64 to logits `[B, L, V]`, in evaluation mode, on the device of its
-    inputs; `step`: what `policy.compile("tensorrt", ...)` gives. The result is called as
-    `ModelAndStep.forward` says, and holds a copy of the weights in each engine. These engines are built anew
-    at every start: a name for one would have to hold all weights. Raises `UsageError` (E0404) where the two
-    cannot become one engine.
+    `denoiser`: a module from ids `[B, L]` int64 to logits `[B, L, V]`, in evaluation mode, on the device of
+    its inputs. `step`: the result of `policy.compile("tensorrt", ...)`. The result has the call of
+    `ModelAndStep.forward`, and a copy of the weights in each engine. These engines are built again at every
+    start: the name of a cached engine would need a hash of all weights. Raises `UsageError` (E0404) if `step`
+    belongs to another backend, or if the engine cannot be built.
     """
     if not isinstance(step.function, Engines):
         _declined(
@@ -111,7 +116,7 @@ def with_model(denoiser: nn.Module, step: Step) -> Engines:
 
 
 class ModelAndStep(nn.Module):
-    """A forward of a denoiser and the step of a window after it, as one module."""
+    """A forward of a denoiser and then the step of a window, as one module."""
 
     def __init__(self, denoiser: nn.Module, step: nn.Module) -> None:
         super().__init__()
@@ -129,8 +134,9 @@ class ModelAndStep(nn.Module):
 
 
 class Flat(nn.Module):
-    """A step's module with tensors as inputs and results, as engines and their files need it: three tensors,
-    the state and the parameters; canvas, done, the state and the events.
+    """A step's module with flat lists of tensors as inputs and results, as engines and their files need them.
+
+    Inputs: three tensors, then the state and the parameters. Results: canvas, done, the state and the events.
     """
 
     def __init__(self, module: nn.Module, state: Sequence[str], params: Sequence[str]) -> None:
@@ -150,11 +156,12 @@ class Flat(nn.Module):
 
 
 class Engines:
-    """A module as one engine for each shape of its inputs, called like every step. `events`: the events that
-    it reports, in order. `made_of`: see `engine_cache.key`; None keeps nothing.
+    """A module as one engine for each shape of its inputs, called like every step.
 
-    Inputs may lie on any device and results come back to that of the first; what does not lie on a GPU is
-    copied there. Raises `UsageError` (E0404) where an engine cannot be built.
+    `events`: the events that it reports, in order. `made_of`: see `engine_cache.key`; with `None`, engines
+    are not stored on disk. The inputs may be on any device: tensors outside a GPU are copied to the GPU, and
+    the results are copied to the device of the first input. Raises `UsageError` (E0404) if an engine cannot
+    be built.
     """
 
     def __init__(
@@ -166,7 +173,7 @@ class Engines:
     ) -> None:
         self.module, self.library, self.events, self.made_of = module, library, tuple(events), made_of
         self.engines: LRUCache[tuple[object, ...], Engine] = LRUCache(MOST_SHAPES)
-        # The default place is shared by all users of a machine.
+        # All users of a machine share the default folder.
         self.timings = toolchain.temporary_folder("the backend `tensorrt`")
 
     def __call__(
@@ -212,7 +219,7 @@ class Engines:
             with torch.no_grad():
                 program = torch.export.export(flat, inputs)
             return build(self.library, program, inputs, self.timings.name)
-        except Exception as error:  # TensorRT's failures have no class of their own
+        except Exception as error:  # TensorRT has no exception class for its failures
             _declined(
                 f"the backend `tensorrt` could not build an engine for the step: {_first_line(error)}",
                 _otherwise(),
@@ -226,8 +233,8 @@ def build(
     timings: str,
     **settings: object,
 ) -> Engine:
-    """An exported program as a module that runs one engine, by Torch-TensorRT's own compiler; `settings`:
-    more of its options.
+    """An exported program as a module that runs one engine, compiled by Torch-TensorRT. `settings`: more
+    options.
     """
     given = (
         _settings() | {"device": inputs[0].device, "timing_cache_path": f"{timings}/timings.bin"} | settings
@@ -237,10 +244,9 @@ def build(
 
 
 def _settings() -> dict[str, object]:
-    """What of the compiler's options changes an engine."""
+    """The options of the compiler that change an engine."""
     return {
-        # One engine or none: pieces that go back and forth between TensorRT and torch would be slower than
-        # either.
+        # One engine or none: a graph split between TensorRT and torch would be slower than either.
         "min_block_size": 1,
         "require_full_compilation": True,
         "disable_tf32": torch.get_float32_matmul_precision() == "highest",

@@ -1,8 +1,8 @@
 """Finds the reason why torch cannot compile on this machine: a folder, the disk, the C++ compiler, or
 Python's headers.
 
-Torch's own errors name none of these. Folders are checked before a compilation, the compiler after one has
-failed. Not here: compiling (`compiled`, `aot`), engines of TensorRT (`engine_cache`).
+The errors of torch name none of these. The folders are checked before a compilation, the compiler after a
+failed one. Not here: compiling (`compiled`, `aot`), engines of TensorRT (`engine_cache`).
 """
 
 from __future__ import annotations
@@ -25,19 +25,19 @@ from ..diagnostics import Diagnostic, UsageError
 from ..spelling import option
 
 INDUCTOR_CACHE, TRITON_CACHE = "TORCHINDUCTOR_CACHE_DIR", "TRITON_CACHE_DIR"
-PROBE = bytes(64 * 1024)  # a small compiled step takes more
-SECONDS = 60  # that a compiler may take for ten characters
+PROBE = bytes(64 * 1024)  # 64 KiB; a small compiled step takes more
+SECONDS = 60  # the most time for a program of ten characters
 
 
 def compiler() -> str | None:
-    """The C++ compiler Inductor would use on this machine."""
-    if named := os.environ.get("CXX"):  # torch then tries no other
+    """The C++ compiler that Inductor uses on this machine."""
+    if named := os.environ.get("CXX"):  # then torch tries no other compiler
         return shutil.which(named)
     return shutil.which("g++") or shutil.which("clang++") or shutil.which("cl")
 
 
 def none_found() -> str:
-    """Why there is no compiler, as the end of a sentence."""
+    """The reason why there is no compiler, as the end of a sentence."""
     named = os.environ.get("CXX")
     return f"`CXX` names `{named}`, which is no program here" if named else "none is found"
 
@@ -47,9 +47,7 @@ def eager() -> str:
 
 
 def cache_folder() -> Path:
-    """The folder of Inductor's cache, found as torch finds it. Raises `OSError` and `KeyError` where there is
-    none.
-    """
+    """The folder of Inductor's cache, by torch's rules. Raises `OSError` or `KeyError` if there is none."""
     if given := os.environ.get(INDUCTOR_CACHE):
         return Path(given)
     name = re.sub(r'[\\/:*?"<>|]', "_", getpass.getuser())
@@ -57,10 +55,10 @@ def cache_folder() -> Path:
 
 
 def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
-    """The fault of the folders of torch's compile caches.
+    """The fault of the folders of torch's compile caches; `None` if they have none.
 
-    Without `writing`, only whether the one of Inductor can exist: torch makes it as soon as its compiler is
-    imported, which fake tensors, exporting, loading a package and transformers do too.
+    Without `writing`, only whether Inductor's folder can exist: torch creates it when its compiler is
+    imported. Fake tensors, exporting, loading a package and transformers all import the compiler.
     """
     try:
         folders = {INDUCTOR_CACHE: cache_folder()}
@@ -68,12 +66,12 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
         OSError,
         KeyError,
         ImportError,
-    ) as error:  # no name for the user, or no folder for temporary files
+    ) as error:  # the user has no name, or there is no folder for temporary files
         why = str(getattr(error, "strerror", None) or error).strip("'\"")
         return _trouble(f"torch finds no folder for compiled code: {why}", INDUCTOR_CACHE)
     if (
         writing and (triton := os.environ.get(TRITON_CACHE)) and torch.cuda.is_available()
-    ):  # a CPU's code is not Triton's
+    ):  # code for a CPU does not use Triton
         folders[TRITON_CACHE] = Path(triton)
     for name, folder in folders.items():
         try:
@@ -93,16 +91,18 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
 
 
 def require_folder(*, writing: bool = True) -> None:
-    """Raises `UsageError` (E0417) for what `folder_trouble` finds: before the compiler is imported, since
-    half an import stays.
+    """Raises `UsageError` (E0417) for a fault found by `folder_trouble`.
+
+    Call it before the compiler is imported: a failed import leaves a module half loaded.
     """
     if (trouble := folder_trouble(writing=writing)) is not None:
         raise UsageError(trouble)
 
 
 def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
-    """A folder of our own that goes with its object. Raises `UsageError` (E0417); `what` needs it, as the
-    begin of a sentence.
+    """A temporary folder that is deleted with the returned object.
+
+    Raises `UsageError` (E0417) if there can be none; its message begins with `what`, which needs the folder.
     """
     try:
         return tempfile.TemporaryDirectory(prefix="dsldec-")
@@ -114,8 +114,9 @@ def temporary_folder(what: str) -> tempfile.TemporaryDirectory[str]:
 
 
 def failure(error: BaseException, what: str, otherwise: str | None = None) -> Diagnostic:
-    """Why compiling failed with an error of torch's; `what` failed, as the begin of a sentence; `otherwise`
-    says what else can be done.
+    """The diagnostic for an error of torch during a compilation.
+
+    `what` is the begin of its message, and names what failed. `otherwise` is another way to go on.
     """
     otherwise = eager() if otherwise is None else otherwise
     if _disk_is_full(error):
@@ -142,7 +143,7 @@ def failure(error: BaseException, what: str, otherwise: str | None = None) -> Di
 
 
 def of_compiling(error: BaseException) -> bool:
-    """Whether the compiler raised an error, and not the call of the compiled code."""
+    """Whether the compiler raised the error, and not the compiled code."""
     from torch._dynamo.exc import BackendCompilerFailed
     from torch._inductor.exc import CppCompileError, InductorError
 
@@ -166,7 +167,7 @@ def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
             f"{what}: it needs a C++ compiler, and {none_found()}",
             help=f"install one (Debian: `apt install g++`), {otherwise}",
         )
-    if Path(command).name.lower() in ("cl", "cl.exe"):  # takes other options
+    if Path(command).name.lower() in ("cl", "cl.exe"):  # it takes other options
         return None
     if why := _fails(command, "int one;\n"):
         named = (
@@ -189,7 +190,7 @@ def _compiler_trouble(what: str, otherwise: str) -> Diagnostic | None:
 
 
 def _fails(command: str, program: str, *options: str) -> str | None:
-    """Why a compiler makes no library of a program, None where it does."""
+    """The reason why a compiler makes no library from a program; `None` if it makes one."""
     try:
         with tempfile.TemporaryDirectory(prefix="dsldec-") as folder:
             source, made = Path(folder) / "probe.cpp", Path(folder) / "probe.so"
@@ -213,7 +214,7 @@ def _fails(command: str, program: str, *options: str) -> str | None:
 
 
 def _chain(error: BaseException | None) -> Iterator[BaseException]:
-    """An error and what it came of; torch keeps that of a backend in an attribute as well."""
+    """An error and its causes. Torch also stores the error of a backend in an attribute."""
     seen: set[int] = set()
     while error is not None and id(error) not in seen:
         seen.add(id(error))
@@ -250,6 +251,6 @@ def _temporary_folder() -> str:
 
 
 def _first_line(error: BaseException) -> str:
-    """The first line that says something: torch's begin with the backend's name alone."""
+    """The first informative line: the first line of torch's errors may only name the backend."""
     lines = [line.strip() for line in str(error).strip().splitlines()]
     return next((line for line in lines if line and not line.endswith("raised:")), type(error).__name__)

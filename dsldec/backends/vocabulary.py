@@ -1,7 +1,8 @@
-"""The passes over the vocabulary: from logits to what a policy may observe at each position.
+"""The passes over the vocabulary: from the logits to the observations of a policy at each position.
 
-Shapes: B rows, T window positions, V vocabulary. The only place that reads logits; all are cast to float32
-first. Written so that a compiler makes two passes of `observe`: the maximum, then everything else at once.
+Shapes: B rows, T window positions, V vocabulary. Only this module and the readers of `vocabulary_dispatch`
+read logits; they are cast to float32 first. A compiler makes two passes of `observe`: the maximum, then
+everything else at once.
 """
 
 from __future__ import annotations
@@ -16,25 +17,27 @@ from torch import Tensor
 from ..language import words
 from . import noise
 
-# Those that are numbers.
+# The observations that are numbers.
 OBSERVATIONS = tuple(name for name in words.OBSERVATIONS if words.WORDS[name].nonnegative)
 
 NO_ID = -1
-LEAST_REST = 2.0**-20  # below that, float32 sums beside 1 leave too little of it
+LEAST_REST = 2.0**-20  # a smaller rest loses too many bits in a float32 sum next to 1
 
-FOR_DRAWS = -1  # keeps what is drawn apart from the numbers of `random`, which are numbered from 0 on
+FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
 
 
 @dataclass(frozen=True, slots=True)
 class Statistics:
-    """What one read of `logits [B, T, V]` gives, all `[B, T]`; with [B, T] arithmetic the observations follow
-    from it.
+    """The results of one read of `logits [B, T, V]`, all `[B, T]`. The observations follow from them without
+    the logits.
 
-    `best` (float32): the highest score of all ids, `ties` (int): how many have it (of more than one, perhaps
-    not all), `others`: the sum of exp(score - best) less one winner's 1.0, next to which float32 would lose
-    the tail that 1 - conf is made of. Only where wanted, `None` else: `token` (int64): the best id other than
-    MASK, ties to the lower one, and `score`, its own; `spread`: the sum of exp(score - best) * (score -
-    best); `below`: the highest score below the best, -inf if there is none.
+    `best` (float32): the highest score of all ids. `ties` (int): the number of ids with this score; if more
+    than one, possibly too low. `others`: the sum of exp(score - best) minus the 1.0 of one best id. Next to
+    this 1.0, float32 would lose the small terms that 1 - conf consists of.
+
+    The others are `None` unless wanted. `token` (int64): the best id other than MASK, the lower of equal
+    ones; `score`: its score. `spread`: the sum of exp(score - best) * (score - best). `below`: the highest
+    score below the best, -inf if there is none.
     """
 
     best: Tensor
@@ -52,10 +55,10 @@ Reader = Callable[[Tensor, Any, Collection[str]], Statistics]
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """exp(score - best) of every id, but for the best ones.
+    """exp(score - best) of every id except the best ones.
 
-    `best [B, T, 1]`, `distance` (score - best) and `weight [B, T, V]`, `wins [B, T, V]`: is best, `ties` and
-    `others [B, T]` as in `Statistics`.
+    `best [B, T, 1]`; `distance` (score - best), `weight` and `wins` (whether the id is a best one) are
+    `[B, T, V]`; `ties` and `others [B, T]` as in `Statistics`.
     """
 
     best: Tensor
@@ -69,8 +72,8 @@ class _Weights:
 def _sum(x: Tensor, *, plain: bool = False) -> Tensor:
     """The sum over the vocabulary as float32.
 
-    Compiled for a CPU, thousands of numbers are added in a row: in float32 many small ones are lost, and the
-    fifth digit with them. A GPU adds them up as a tree.
+    Code compiled for a CPU adds thousands of numbers one after the other. In float32 this loses many small
+    numbers, and with them the fifth digit, so a CPU adds in float64. A GPU adds in a tree.
     """
     return x.sum(-1) if plain or x.device.type != "cpu" else x.sum(-1, dtype=torch.float64).float()
 
@@ -89,8 +92,8 @@ def _ids(scores: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
 
 
 def _likeliest(scores: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
-    """The best id other than MASK `[B, T]`, ties to the lower one, and its score `[B, T, 1]`."""
-    ids = _ids(scores, torch.int32)  # half the memory, and not compared with ids of the caller's
+    """The best id other than MASK `[B, T]`, the lower of equal ones, and its score `[B, T, 1]`."""
+    ids = _ids(scores, torch.int32)  # half the memory of int64; never compared with ids of the caller
     is_mask = ids == mask_id
     best = torch.where(is_mask, float("-inf"), scores).amax(-1, keepdim=True)
     last = scores.shape[-1] - 1
@@ -98,7 +101,7 @@ def _likeliest(scores: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _score_of(scores: Tensor, id_: int | Tensor) -> Tensor:
-    """The score `[B, T, 1]` of one id everywhere, -inf if it is none of the vocabulary."""
+    """The score `[B, T, 1]` of one id at every position, -inf if the vocabulary does not have the id."""
     size = scores.shape[-1]
     if isinstance(id_, Tensor):
         there = scores.index_select(-1, id_.clamp(0, size - 1).view(1))
@@ -109,14 +112,15 @@ def _score_of(scores: Tensor, id_: int | Tensor) -> Tensor:
 def statistics(
     logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED, *, plain: bool = False
 ) -> Statistics:
-    """The statistics of `logits [B, T, V]` by torch, those of `WANTED` only where they are `wanted`; `plain`:
-    without float64.
+    """The statistics of `logits [B, T, V]` by torch; those of `WANTED` only if they are `wanted`.
+
+    `plain`: without float64.
     """
     scores = logits.float()
     token = score = best = None
     if "token" in wanted:
         token, score = _likeliest(scores, mask_id)
-        # Not a maximum of its own, which Inductor would read all logits a third time for.
+        # Not a separate maximum: Inductor would then read all logits a third time.
         best = torch.maximum(score, _score_of(scores, mask_id))
     of = _weights(scores, best, plain=plain)
     spread = (
@@ -137,7 +141,7 @@ def statistics(
 
 
 def plain_statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
-    """The same in nothing but float32 and ints."""
+    """`statistics` with float32 and ints only."""
     return statistics(logits, mask_id, wanted, plain=True)
 
 
@@ -152,12 +156,12 @@ def observe(
 ) -> dict[str, Tensor]:
     """Observations of `logits [B, T, V]`; every result is `[B, T]`.
 
-    `token` (int64) is the best id other than `mask_id`, ties to the lower id, unless a drawn one is given.
-    Over the whole vocabulary, MASK included: `conf` = p(token), `doubt` = 1 - conf without cancellation,
-    `margin` and `logit_margin` = best less second best as probability and as logit, `entropy` in nats.
-    `finite` (bool): the logits are neither NaN nor +inf nor all -inf. What is not `wanted` may be left out;
-    `token`, `conf`, `doubt` and `finite` never are. `read` makes the statistics; `best` and `others` are
-    handed on from them, for `probability`. `raw`: see `_score_at`.
+    `token` (int64) is the given token, or the best id other than `mask_id`, the lower of equal ones. The
+    others are over the whole vocabulary, MASK included: `conf` = p(token), `doubt` = 1 - conf without
+    cancellation, `margin` and `logit_margin` = best minus second best as probability and as logit, `entropy`
+    in nats. `finite` (bool): the logits are neither NaN nor +inf nor all -inf. The result always has `token`,
+    `conf`, `doubt` and `finite`, and the others at least if `wanted`. `read` computes the statistics; the
+    result also has their `best` and `others`, for `probability`. `raw`: see `_score_at`.
     """
     of = read(logits, mask_id, _wanted_statistics(wanted, token))
     if token is None:
@@ -185,7 +189,7 @@ def observe(
 
 
 def _wanted_statistics(wanted: Collection[str], token: Tensor | None) -> frozenset[str]:
-    """Which of the statistics that can be left out the wanted observations are made of."""
+    """The optional statistics that the wanted observations need."""
     uses = {
         "token": token is None,
         "spread": "entropy" in wanted,
@@ -195,13 +199,13 @@ def _wanted_statistics(wanted: Collection[str], token: Tensor | None) -> frozens
 
 
 def _over_ids(x: Tensor) -> Tensor:
-    """A number for all rows, 0-d, or one a row, `[B, 1]`, as it broadcasts to `[B, T, V]`."""
+    """A number per run (0-d) or per row (`[B, 1]`), in a shape that broadcasts to `[B, T, V]`."""
     return x.unsqueeze(-1) if x.dim() else x
 
 
 def banned(logits: Tensor, ids: Sequence[Tensor]) -> Tensor:
-    """`logits [B, T, V]` with -inf at some ids (int tensors, 0-d or `[B, 1]`); one that is no id of the
-    vocabulary changes nothing.
+    """`logits [B, T, V]` with -inf at some ids (int tensors, 0-d or `[B, 1]`). An id outside the vocabulary
+    changes nothing.
     """
     there = _ids(logits)
     is_banned = torch.zeros_like(there, dtype=torch.bool)
@@ -211,16 +215,17 @@ def banned(logits: Tensor, ids: Sequence[Tensor]) -> Tensor:
 
 
 def biased(logits: Tensor, id_: Tensor, amount: Tensor) -> Tensor:
-    """`logits [B, T, V]` as float32 with `amount` added at an id, both 0-d or `[B, 1]`; one that is no id
-    changes nothing.
+    """`logits [B, T, V]` as float32 with `amount` added at an id; both are 0-d or `[B, 1]`. An id outside the
+    vocabulary changes nothing.
     """
     scores = logits.float()
     return torch.where(_ids(scores) == _over_ids(id_), scores + _over_ids(amount), scores)
 
 
 def biased_everywhere(logits: Tensor, table: Tensor) -> Tensor:
-    """`logits [B, T, V]` as float32 with a table added: `[V]`, or 0-d where all ids have one number; 0 where
-    it is too short.
+    """`logits [B, T, V]` as float32 with a table added.
+
+    The table is `[V]`, or 0-d with one number for all ids. Ids beyond the end of the table get 0.
     """
     scores = logits.float()
     size = scores.shape[-1]
@@ -230,8 +235,9 @@ def biased_everywhere(logits: Tensor, table: Tensor) -> Tensor:
 
 
 def looked_up(table: Tensor, ids: Tensor) -> Tensor:
-    """A table's numbers `[B, T]` of `ids [B, T]`; NaN for what is no id of it. A 0-d table has one number for
-    every id.
+    """The numbers `[B, T]` of a table for `ids [B, T]`; NaN for an id outside the table.
+
+    A 0-d table has one number for every id.
     """
     if not table.dim():
         return torch.where(ids >= 0, table, float("nan"))
@@ -239,10 +245,10 @@ def looked_up(table: Tensor, ids: Tensor) -> Tensor:
 
 
 def _score_at(logits: Tensor, ids: Tensor, raw: bool) -> Tensor:
-    """The scores `[B, T]` of ids `[B, T]` of the vocabulary.
+    """The scores `[B, T]` of ids `[B, T]` in the vocabulary.
 
-    `raw`: the logits are what the denoiser gave. Made of others, they would be written down only for the sake
-    of a gather.
+    `raw`: whether these are the logits of the denoiser. For transformed logits, a gather would store all of
+    them in memory.
     """
     if raw:
         return logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1).float()
@@ -252,10 +258,10 @@ def _score_at(logits: Tensor, ids: Tensor, raw: bool) -> Tensor:
 def probability(
     logits: Tensor, ids: Tensor, observations: Mapping[str, Tensor] | None = None, *, raw: bool = True
 ) -> Tensor:
-    """Probability `[B, T]` of an id at each position, `ids [B, T]`; 0 for what is no id of the vocabulary.
+    """The probability `[B, T]` of the ids `[B, T]`; 0 for an id outside the vocabulary.
 
-    `observations`: what `observe` gave for the same logits, where that is known: it spares reading them all
-    again. `raw`: see `_score_at`.
+    `observations`: the result of `observe` for the same logits, if there is one; it saves a second read of
+    the logits. `raw`: see `_score_at`.
     """
     size = logits.shape[-1]
     best, others = _best_and_others(logits, observations)
@@ -265,7 +271,7 @@ def probability(
 
 
 def _best_and_others(logits: Tensor, observations: Mapping[str, Tensor] | None) -> tuple[Tensor, Tensor]:
-    """See `Statistics`."""
+    """`best` and `others` as in `Statistics`."""
     if observations is not None:
         return observations["best"], observations["others"]
     of = _weights(logits.float())
@@ -273,17 +279,17 @@ def _best_and_others(logits: Tensor, observations: Mapping[str, Tensor] | None) 
 
 
 def numbers_kept(vocab_size: int, keep: int) -> int:
-    """N, how many numbers `log_probabilities` has for a position."""
+    """N, the number of numbers in the result of `log_probabilities` for one position."""
     return vocab_size if keep >= vocab_size else 2 * (max(0, keep) + 1)
 
 
 def log_probabilities(logits: Tensor, keep: int, observations: Mapping[str, Tensor] | None = None) -> Tensor:
-    """Logarithms `[B, T, N]` float32, in nats, of the probabilities, for `divergence` from a later step.
+    """Log probabilities `[B, T, N]` float32, in nats, for `divergence` in the next step.
 
-    Of all ids in order where `keep` are no fewer. Else of the likeliest, at most `keep`, and of all others
-    together; and then what these are: the ids (a float32 holds them exactly up to 2^24) and `NO_ID`. Ids that
-    tie with the first one not kept are not kept either, so that nothing depends on how a machine orders what
-    is equal. `observations` as in `probability`.
+    If `keep` is V or more: of all ids in order. Else of at most `keep` likeliest ids and of all remaining ids
+    together, followed by the ids (a float32 is exact for ids up to 2^24) and `NO_ID`. Ids that tie with the
+    first omitted id are omitted too, so the result does not depend on how a machine orders ties.
+    `observations` as in `probability`.
     """
     if keep >= logits.shape[-1]:
         best, others = _best_and_others(logits, observations)
@@ -296,13 +302,15 @@ def log_probabilities(logits: Tensor, keep: int, observations: Mapping[str, Tens
 
 
 def _with_rest(logits: Tensor, ids: Tensor, observations: Mapping[str, Tensor] | None) -> Tensor:
-    """Log probabilities `[B, T, K + 1]` of `ids [B, T, K]`, -inf for `NO_ID`, and of all others together, at
-    least `LEAST_REST`.
+    """Log probabilities `[B, T, K + 1]` of `ids [B, T, K]` (-inf for `NO_ID`) and of all remaining ids
+    together.
+
+    The probability of the remaining ids is at least `LEAST_REST`.
     """
     best, others = (x.unsqueeze(-1) for x in _best_and_others(logits, observations))
     distance = torch.where(ids >= 0, logits.gather(-1, ids.clamp(min=0)).float() - best, float("-inf"))
     wins = distance == 0
-    # As in `_weights`, one best id is kept out of the sums.
+    # As in `_weights`, the sums exclude one best id.
     best_kept = wins.sum(-1, keepdim=True).clamp(max=1)
     kept = torch.where(wins, 0.0, distance.exp()).sum(-1, keepdim=True) + (
         wins.sum(-1, keepdim=True) - best_kept
@@ -314,12 +322,12 @@ def _with_rest(logits: Tensor, ids: Tensor, observations: Mapping[str, Tensor] |
 def divergence(
     logits: Tensor, before: Tensor, keep: int, observations: Mapping[str, Tensor] | None = None
 ) -> Tensor:
-    """KL divergence `[B, T]` in nats from `before [B, T, N]`, what `log_probabilities` gave for as many ids
-    to keep.
+    """KL divergence `[B, T]` in nats from `before [B, T, N]`, the result of `log_probabilities` with the same
+    `keep`.
 
-    The sum of p (log p - log q): 0 for what has no probability now, +inf for what had none before and has
-    some now. With all others taken together it is never more than the sum over all ids (log sum inequality).
-    `observations` as in `probability`.
+    The sum of p (log p - log q). An id without probability now adds 0; an id with probability now and without
+    before gives +inf. The remaining ids count together, so the result is never above the sum over all ids
+    (log sum inequality). `observations` as in `probability`.
     """
     if keep >= logits.shape[-1]:
         log_p = log_probabilities(logits, keep, observations)
@@ -341,33 +349,33 @@ def sampled(
     step: Tensor,
     pos: Tensor,
 ) -> Tensor:
-    """A token `[B, T]` drawn at random, never MASK; the likeliest where the temperature is not above 0.
+    """A token `[B, T]` drawn at random, never MASK; the likeliest id if the temperature is not above 0.
 
-    `method` is gumbel (all ids) or nucleus (see `_nucleus`), `temperature`, `top_p` and `top_k` are 0-d or
-    `[B, 1]`. What is drawn depends on `key [B]`, `step [B]` and `pos [B, T]` and on nothing else of the row
-    or the batch.
+    `method` is gumbel (all ids) or nucleus (see `_nucleus`). `temperature`, `top_p` and `top_k` are 0-d or
+    `[B, 1]`. The draw depends only on the logits, `key [B]`, `step [B]` and `pos [B, T]`, and not on the
+    batch.
     """
     scores = logits.float()
     likeliest, best = _likeliest(scores, mask_id)
     warm = _over_ids(torch.where(temperature > 0, temperature, 1.0).double())
-    # A sum of noise and score is largest at an id with just its probability (Gumbel 1954).
+    # The sum of score and Gumbel noise is largest at an id with exactly the id's probability (Gumbel 1954).
     heated = torch.where(_ids(scores) == mask_id, float("-inf"), scores.double() / warm)
     if method == "nucleus":
         heated = torch.where(_nucleus(heated, _over_ids(top_p), _over_ids(top_k)), heated, float("-inf"))
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
-    # The index at once, the first of equal ones: looking for it in a second pass, a compiler would keep the
-    # noise of all ids.
+    # One `argmax`: for a maximum and a second pass, a compiler would store the noise of all ids.
     token = (heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))).argmax(-1)
     return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, likeliest)
 
 
 def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
-    """The fewest likeliest ids that hold `top_p` of the probability, at most `top_k` (all for 0 or less), at
-    least one.
+    """The smallest set of likeliest ids whose total probability is at least `top_p`.
+
+    At most `top_k` ids (no limit if `top_k` is 0 or less), at least one.
     """
     sorted_, ids = heated.sort(dim=-1, descending=True, stable=True)
     p = sorted_.softmax(-1)
-    better = p.cumsum(-1) - p  # what the ids before this one hold
+    better = p.cumsum(-1) - p  # the probability of the better ids
     rank = _ids(heated)
     few = (rank < top_k) | (top_k <= 0)
     kept = ((better < top_p) | (top_p >= 1)) & few

@@ -1,9 +1,10 @@
-"""The statistics of one read of the logits on a CPU: chunk by chunk, so that a chunk's second loop finds it
-in the nearest cache.
+"""The statistics of the logits on a CPU, chunk by chunk, so that the second loop over a chunk reads the
+nearest cache.
 
-Shapes: B rows, T window positions, V vocabulary, C chunks of W ids. A row of logits is larger than that
-cache: what goes over all of it twice reads it from memory twice. For compiled steps; eager, every loop is a
-read of memory anyway. Not here: what the statistics are and the form that all others equal (`vocabulary`).
+Shapes: B rows, T window positions, V vocabulary, C chunks of W ids. The logits of a position are larger than
+that cache, so two loops over all of them read memory twice. Chunks pay only in compiled steps: in an eager
+step, every loop reads memory anyway. Not here: the definition of the statistics, and their form by torch
+(`vocabulary`).
 """
 
 from __future__ import annotations
@@ -15,10 +16,10 @@ from torch import Tensor
 
 from .vocabulary import WANTED, Statistics
 
-CHUNK = 1024  # W; also few enough for a plain float32 sum
-LEAST_VOCABULARY = 8192  # below, a row lies in a cache as it is
-LEAST_DISTANCE = -200.0  # exp of it is 0 in float32, and 0 times it is a number, unlike 0 times -inf
-LOWEST = -3e38  # a finite stand-in for the best of nothing but -inf
+CHUNK = 1024  # W; few enough for a float32 sum
+LEAST_VOCABULARY = 8192  # with fewer ids, the logits of a position fit into the cache
+LEAST_DISTANCE = -200.0  # its exp is 0 in float32, and 0 times it is 0, unlike 0 times -inf
+LOWEST = -3e38  # a finite best score for a chunk in which all scores are -inf
 
 
 def pay(logits: Tensor) -> bool:
@@ -29,8 +30,8 @@ def pay(logits: Tensor) -> bool:
 
 
 def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
-    """As `vocabulary.statistics`; the sums may differ in the last bits, and `ties` in other chunks count once
-    a chunk.
+    """As `vocabulary.statistics`. The sums may differ in the last bits; `ties` counts each chunk without the
+    winner at most once.
     """
     bests, weights, spreads = _chunks(logits)
     best = bests.amax(-1, keepdim=True)
@@ -38,8 +39,8 @@ def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = 
     _, scores = _chunk(logits, winner)
     is_winner = torch.arange(bests.shape[-1], device=bests.device) == winner
     wins = scores == best
-    # One of the best ids is kept out of the sum, as everywhere: what is left is in the winner's chunk and in
-    # the others.
+    # As in `vocabulary`, the sum excludes one best id. The rest is in the winner's chunk and in the other
+    # chunks.
     weight = torch.where(wins, 0.0, (scores - best).exp())
     distance = (bests - best.clamp(min=LOWEST)).clamp(min=LEAST_DISTANCE)
     share = torch.where(is_winner, 0.0, distance.exp())
@@ -65,11 +66,10 @@ def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = 
 
 
 def _chunks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """`_of_chunks` of all ids, each read from memory once. The last chunk is shorter; it is there even where
-    W divides V.
+    """The results of `_of_chunks` for all ids, each read from memory once.
 
-    (Inductor runs both loops of a chunk one after the other only while chunks are not one row of memory from
-    end to end.)
+    The last chunk is separate, even if W divides V: Inductor runs both loops over a chunk one after the other
+    only while the chunks do not cover the whole row of memory.
     """
     whole = (logits.shape[-1] - 1) // CHUNK * CHUNK
     first = _of_chunks(logits[..., :whole].unflatten(-1, (-1, CHUNK)))
@@ -79,8 +79,10 @@ def _chunks(logits: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _of_chunks(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Of chunks `[B, T, C, W]`, each relative to its own best: that best, the sums of weight and of weight
-    times distance, `[B, T, C]`.
+    """For chunks `[B, T, C, W]`: the best score, the sum of weights, and the sum of weight times distance,
+    all `[B, T, C]`.
+
+    Weights and distances are relative to the best score of the chunk.
     """
     scores = scores.float()
     best = scores.amax(-1)
@@ -90,21 +92,24 @@ def _of_chunks(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
 
 
 def _chunk(logits: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
-    """Ids and scores `[B, T, W]` of one chunk a position, `which [B, T, 1]`; -inf past the last id."""
+    """The ids and scores `[B, T, W]` of one chunk for each position, `which [B, T, 1]`; -inf beyond the last
+    id.
+    """
     size = logits.shape[-1]
     ids = which * CHUNK + torch.arange(CHUNK, device=logits.device)
     return ids, torch.where(ids < size, logits.gather(-1, ids.clamp(0, size - 1)).float(), float("-inf"))
 
 
 def _first(holds: Tensor) -> Tensor:
-    """The first place `[B, T, 1]` at which `holds [B, T, C]`, the last one where there is none."""
+    """The first index `[B, T, 1]` where `holds [B, T, C]` is true; the last index if it is true nowhere."""
     places = torch.arange(holds.shape[-1], device=holds.device)
     return torch.where(holds, places, holds.shape[-1] - 1).amin(-1, keepdim=True)
 
 
 def _likeliest(logits: Tensor, bests: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
-    """The best id other than MASK, ties to the lower one, and its score, `[B, T]`: only MASK's chunk and the
-    winner's are read again.
+    """The best id other than MASK, the lower of equal ones, and its score, `[B, T]`.
+
+    Only the chunk of MASK and the chunk of the winner are read again.
     """
     of_mask = torch.zeros_like(bests[..., :1], dtype=torch.int64) + mask_id // CHUNK
     ids, scores = _chunk(logits, of_mask)

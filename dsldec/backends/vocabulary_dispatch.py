@@ -1,5 +1,5 @@
-"""Which code reads the logits once, on this machine and for these logits: torch's, chunks in a CPU's cache,
-or a kernel on a GPU.
+"""Chooses the code that reads the logits, for this machine and these logits: torch, chunks for a CPU's cache,
+or a GPU kernel.
 
 Shapes: B rows, T window positions, V vocabulary. Not here: that code (`vocabulary`, `vocabulary_chunks`,
 `vocabulary_triton`).
@@ -18,12 +18,13 @@ from .vocabulary import WANTED, Reader, Statistics, plain_statistics, statistics
 
 
 def reader(*, kernels: bool, raw: bool) -> Reader:
-    """What reads logits once: the Triton kernel (not measured on a GPU) where this machine can run it;
-    compiled for a CPU, chunks where they pay; else `statistics`.
+    """The function that reads the logits once.
 
-    `kernels`: whether it may; without, it is `plain_statistics`, for engines that know neither kernels nor
-    float64. `raw`: the logits are what the denoiser gave. Made of others (`ban`, `bias`), a compiler computes
-    them as `statistics` reads them, while a kernel would need them written down first.
+    It is the Triton kernel (not measured on a GPU) if this machine can run it, chunks in code compiled for a
+    CPU if they pay, and `statistics` otherwise. `kernels`: without, it is `plain_statistics`, for engines
+    without kernels and float64. `raw`: whether these are the logits of the denoiser. For transformed logits
+    (`ban`, `bias`) it is `statistics`: a compiler fuses the transform into the read, while a kernel would
+    need the transformed logits in memory.
     """
     if not kernels:
         return plain_statistics
@@ -37,6 +38,6 @@ def reader(*, kernels: bool, raw: bool) -> Reader:
 
 
 def on_cpu(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
-    """`statistics`, by chunks where they pay."""
+    """`statistics`, by chunks where they are faster."""
     read = vocabulary_chunks.statistics if vocabulary_chunks.pay(logits) else statistics
     return read(logits, mask_id, wanted)

@@ -1,11 +1,11 @@
 """The statistics of `vocabulary.statistics` in one read of the logits: a Triton kernel for GPUs. Not measured
 on a GPU.
 
-Shapes: B rows, T window positions, V vocabulary. A program holds one piece of the vocabulary at one position
-in registers: its best score, then everything else; a second, tiny kernel puts a position's pieces together.
-Pieces are cut alike whatever B and T are: the numbers of a row do not depend on the rows beside it, and 32
-positions already make hundreds of programs. Needs triton 3.5 or newer, torch 2.9 or newer. Not here: when the
-kernel is used (`reading.reader`), what is made of the statistics (`vocabulary.observe`).
+Shapes: B rows, T window positions, V vocabulary. A program reads one piece of the vocabulary at one position
+into registers and computes its best score, then everything else. A second, small kernel combines the pieces
+of a position. The pieces do not depend on B and T, so the numbers of a row do not depend on the batch; 32
+positions already make hundreds of programs. Needs triton 3.5 or newer, torch 2.9 or newer. Not here: the
+choice of the kernel (`vocabulary_dispatch.reader`), the observations (`vocabulary.observe`).
 """
 
 from __future__ import annotations
@@ -26,25 +26,27 @@ WARPS = 8
 WARPS_OF_WHOLE = 1
 READABLE = (torch.float32, torch.bfloat16, torch.float16)
 
-# Where things stand in the buffers of floats and of ints, [number, B * T, pieces] of the pieces and [number,
-# B, T] of the whole.
+# Indices into the buffers of floats and of ints: [index, B * T, pieces] for the pieces, [index, B, T] for the
+# result.
 BEST, OTHERS, SPREAD, BELOW, SCORE = (tl.constexpr(n) for n in range(5))
 TIES, TOKEN = (tl.constexpr(n) for n in range(2))
 
-FAR = tl.constexpr(-87.0)  # a score this far below the best weighs 1e-38: less is taken for 0
+# A score this far below the best has the weight 1e-38; a smaller weight is taken as 0.
+FAR = tl.constexpr(-87.0)
 ROUNDING = tl.constexpr(
     12582912.0
-)  # 1.5 * 2^23: added to a small number it leaves the nearest int in the lowest bits
+)  # 1.5 * 2^23: the sum with a small number has the nearest int in its lowest bits
 LN2, LN2_REST = (
     tl.constexpr(0.693145751953125),
     tl.constexpr(1.42860682030941723212e-6),
-)  # few bits: times an int it is exact
+)  # few bits, so its product with an int is exact
 
 
 @triton.jit
 def _exp(x):
-    """e to the power of x <= 0 to the last bits: of far scores, the fast one that GPUs have is wrong in the
-    sixth digit.
+    """e to the power of x <= 0, right to the last bits.
+
+    The fast `exp` of GPUs is wrong in the sixth digit for scores far below the best.
     """
     x = tl.where(x < FAR, 2 * FAR, x)
     rounded = x * 1.4426950408889634 + ROUNDING
@@ -56,11 +58,11 @@ def _exp(x):
 
 @triton.jit
 def _distance(x, best):
-    """Score less best, never infinite: it is multiplied by weights of 0."""
+    """Score minus best, never infinite, because it is multiplied by weights of 0."""
     distance = x - best
     return tl.where(
         distance > 2 * FAR, distance, 2 * FAR
-    )  # not a maximum: of two infinities it may be NaN, interpreted before triton 3.8
+    )  # not a maximum: the interpreter before triton 3.8 may give NaN for two infinities
 
 
 @triton.jit
@@ -73,7 +75,10 @@ def read_piece(
     logits, floats, ints, size, length, row_stride, position_stride, mask_id, pieces,
     has_token: tl.constexpr, has_spread: tl.constexpr, has_below: tl.constexpr, PIECE: tl.constexpr,
 ):  # fmt: skip
-    """One piece of the vocabulary, without MASK where a token is wanted; no score is NaN unless `others` is."""
+    """One piece of the vocabulary, without MASK if a token is wanted.
+
+    A score is NaN only if `others` is NaN.
+    """
     row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
     ids = piece * PIECE + tl.arange(0, PIECE)
     exists = ids < size
@@ -103,7 +108,7 @@ def put_together(
     logits, floats, ints, floats_out, ints_out, size, length, row_stride, position_stride, mask_id, pieces,
     has_token: tl.constexpr, has_spread: tl.constexpr, has_below: tl.constexpr, has_mask: tl.constexpr, PIECES: tl.constexpr,
 ):  # fmt: skip
-    """The pieces of one position, and MASK as one more where a token is wanted."""
+    """The pieces of one position; MASK is one more piece if a token is wanted."""
     row, rows = tl.program_id(0).to(tl.int64), tl.num_programs(0).to(tl.int64)
     piece = tl.arange(0, PIECES)
     exists, at, all_ = piece < pieces, row * pieces + piece, rows * pieces
@@ -142,7 +147,7 @@ def put_together(
 
 if isinstance(read_piece, triton.JITFunction):
     from torch.library import wrap_triton
-else:  # interpreted (TRITON_INTERPRET=1): torch before 2.12 wraps none of these, and nothing compiles them
+else:  # TRITON_INTERPRET=1: torch before 2.12 cannot wrap interpreted kernels, and nothing compiles them
 
     def wrap_triton(kernel):
         return kernel
@@ -152,8 +157,9 @@ else:  # interpreted (TRITON_INTERPRET=1): torch before 2.12 wraps none of these
 def read_vocabulary(
     logits: Tensor, mask_id: int, has_token: bool, has_spread: bool, has_below: bool
 ) -> tuple[Tensor, Tensor]:
-    """Floats `[5, B, T]` and ints `[2, B, T]`, in the order above, of `logits [B, T, V]`, contiguous in V;
-    what is unwanted is not set.
+    """Floats `[5, B, T]` and ints `[2, B, T]` of `logits [B, T, V]`, indexed as above.
+
+    The logits are contiguous in V. Results that are not wanted are not set.
     """
     batch, length, size = logits.shape
     rows, pieces = batch * length, triton.cdiv(size, PIECE)
@@ -176,14 +182,14 @@ def read_vocabulary(
 
 
 def statistics(logits: Tensor, mask_id: int, wanted: Collection[str] = WANTED) -> Statistics:
-    """As `vocabulary.statistics`, which it leaves logits to that the kernel is not made for: not on a GPU, or
-    not contiguous in V.
+    """As `vocabulary.statistics`, which reads the logits that the kernel cannot read: not on a GPU, or not
+    contiguous in V.
     """
     if not logits.is_cuda or logits.dtype not in READABLE or logits.stride(-1) != 1 or not logits.numel():
         return vocabulary.statistics(logits, mask_id, wanted)
     if torch.compiler.is_compiling():
         return by_kernel(logits, mask_id, wanted)
-    with torch.cuda.device_of(logits):  # a launch goes to the current device
+    with torch.cuda.device_of(logits):  # a kernel runs on the current device
         return by_kernel(logits, mask_id, wanted)
 
 

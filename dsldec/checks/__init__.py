@@ -1,8 +1,7 @@
-"""From a policy's text to a checked policy: is it well formed, does decoding end, what is known before it
-runs?
+"""From the text of a policy to a checked policy: is it well formed, does decoding end, which facts are known?
 
-One question, one file. `CHECKS` is their order, and `check` runs them. Only `check` makes a `CheckedPolicy`,
-and `ir.lower` takes nothing else, so that no unchecked policy runs.
+Each file answers one question. `CHECKS` is the order of the checks, and `check` runs them. Only `check` makes
+a `CheckedPolicy`, and `ir.lower` takes nothing else, so no unchecked policy runs.
 """
 
 from __future__ import annotations
@@ -18,10 +17,10 @@ from .facts import Facts
 from .progress import UNPROVED, Progress
 from .resolved import Check, Resolved
 
-# Diagnostics of a whole statement or call, which a mistake inside it may cause.
+# Diagnostics of a whole statement or call. A mistake inside it may cause them.
 CONSEQUENCES = frozenset({"E0203", "E0301", "E0302", "E0306", "E0308", "W0301"})
 
-# After one of these no other check runs: it could take too long.
+# After one of these, no other check runs: on such a policy it could take too long.
 TOO_LARGE = frozenset({"E0108", "E0109"})
 
 CHECKS: tuple[Check, ...] = (
@@ -44,8 +43,9 @@ class CheckedPolicy:
 
 
 def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
-    """The checked policy, `None` where a diagnostic is an error; and the diagnostics of the whole text,
-    sorted by place.
+    """The checked policy, and the diagnostics of the whole text in the order of the text.
+
+    The policy is `None` if a diagnostic is an error.
     """
     tree, diagnostics = parse.parse(source)
     if tree is None:
@@ -58,7 +58,7 @@ def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
 
 
 def _checked(resolved: Resolved) -> tuple[Resolved, Progress, list[Diagnostic]]:
-    """The results of all checks; of each check no more diagnostics than a person reads."""
+    """The results of all checks, with a limited number of diagnostics from each check."""
     diagnostics: list[Diagnostic] = []
     for one in CHECKS:
         resolved, wrong = one(resolved)
@@ -71,10 +71,10 @@ def _checked(resolved: Resolved) -> tuple[Resolved, Progress, list[Diagnostic]]:
 
 
 def _causes(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """The diagnostics without consequences: of a statement or call that contains a mistake, nothing else is
-    known.
+    """The diagnostics, without the possible consequences of other mistakes.
 
-    Of two consequences at one place the first stays: each may be caused by the other, and one must be shown.
+    If a statement or call contains a mistake, the diagnostics of the whole statement or call are dropped. Of
+    two such diagnostics at one place the first stays: either may be the cause, and one must be shown.
     """
     errors = [
         (at, d) for at, d in enumerate(diagnostics) if d.span is not None and d.severity is Severity.ERROR
@@ -96,7 +96,7 @@ def _holds(outer: Span | None, inner: Span | None) -> bool:
 
 
 def _shown(diagnostics: list[Diagnostic]) -> list[Diagnostic]:
-    """The diagnostics sorted by place; of too many for a person to read, the errors first."""
+    """The diagnostics in the order of the text. Of too many for a person to read, the errors come first."""
     ordered = in_order(diagnostics)
     first = sorted(ordered, key=lambda d: d.severity is not Severity.ERROR)[:MOST_DIAGNOSTICS]
     return in_order(first) if len(ordered) > MOST_DIAGNOSTICS else ordered

@@ -21,7 +21,7 @@ class Given(NamedTuple):
 
 
 def signature(word: Word) -> str:
-    """A word with its slots, as a call is written: `top(mask, k, by=, [each=])`, `max(x, over=masked)`."""
+    """A word with its slots, in the form of a call: `top(mask, k, by=, [each=])`, `max(x, over=masked)`."""
     slots = [_slot(slot) for slot in word.slots]
     return f"{word.name}({', '.join(slots)})" if slots else word.name
 
@@ -33,8 +33,8 @@ def _slot(slot: Slot) -> str:
 
 
 def matched(call: syntax.Call, word: Word) -> tuple[list[Given], Diagnostic | None]:
-    """The slots of a call with their arguments; or the diagnostic of arguments that do not belong to the
-    word.
+    """The slots of a call with their arguments, and a diagnostic if an argument is missing, unknown or
+    repeated.
     """
     if word.elementwise and len(call.arguments) == len(word.elementwise) and not call.keywords:
         return [

@@ -1,6 +1,6 @@
 """Does a condition such as `conf >= max(conf)` hold for the best masked position?
 
-Then a selection of masked positions by this condition is never empty. Not here: the floor of a selection
+If it does, then this condition selects at least one masked position. Not here: the floor of a selection
 (`floors`).
 """
 
@@ -13,7 +13,7 @@ from .signs import is_observation
 
 
 def holds_for_the_best(condition: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether the condition is `x >= max(x)` or weaker, so that the best masked position passes."""
+    """Whether the condition is `x >= max(x)` or weaker, so that the best masked position satisfies it."""
     condition = inline_lets(condition, resolved.inlinable)
     if not isinstance(condition, syntax.Comparison) or len(condition.operators) != 1:
         return False
@@ -31,14 +31,14 @@ def holds_for_the_best(condition: syntax.Expression, resolved: Resolved) -> bool
 def _reaches(
     resolved: Resolved, bound: syntax.Expression, x: syntax.Expression, best: str, eased: str
 ) -> bool:
-    """Whether a bound is the best x of all masked positions or easier: `min(c, max(x) - 0.1)` is never above
-    `max(x)`.
+    """Whether a bound is the best x of all masked positions, or easier to pass.
 
-    `best`: `min` or `max`. `eased`: the operator that makes the bound easier, empty where none may.
+    For example `min(c, max(x) - 0.1)` is never above `max(x)`. `best`: `min` or `max`. `eased`: the operator
+    that makes the bound easier; empty if there is none.
     """
     bound = inline_lets(bound, resolved.inlinable)
     if not is_observation(x, resolved):
-        return False  # it may have no value, or another value by now
+        return False  # it may have no value, or have changed in this step
     if isinstance(bound, syntax.Arithmetic) and bound.operator == "*" and best == "max" and eased:
         infinite = is_word(x, "logit_margin", resolved.bindings)  # 0 * infinity has no value
         return (

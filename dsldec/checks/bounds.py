@@ -1,9 +1,9 @@
 """How many forwards can decoding take at most, for given lengths and parameter values?
 
-In a window of W positions every step commits something, except the idle steps: those of a phase that a row
-leaves when a step commits nothing, at most so many in each visit. A row enters a phase at most as often as
-its bound on visits allows, or as often as it leaves the phases before it. A step limit that fills the window
-bounds all of it. Not here: the bound in words (`formula`).
+In a window of W positions, every step commits something, except idle steps. Idle steps occur only in a phase
+that a row leaves after a limited number of them, so each visit has a limited number. The number of visits to
+a phase is at most its bound on visits, or the number of visits to the phases that lead to it. A step limit
+that fills the window bounds the whole window. Not here: the bound in words (`formula`).
 """
 
 from __future__ import annotations
@@ -21,19 +21,19 @@ from .progress import PhaseProgress, Progress
 from .resolved import Resolved
 from .values import Value, constant_value, int_of, whole
 
-# The argument that sizes a window.
+# By window shape: the argument that sizes the window.
 SIZES = {word.name: slot.name for word in WINDOWS.values() for slot in word.slots if slot.static}
 
 
 def block_length(size: int | str | None, gen_length: int, parameters: Mapping[str, Value]) -> int:
-    """Positions of a full window."""
+    """The number of positions of a full window."""
     length = int_of(size, parameters)
     return gen_length if length is None else min(length, gen_length)
 
 
 @dataclass(frozen=True, slots=True)
 class Bound:
-    """The bound on forwards of a policy, for its window's shape."""
+    """The bound on forwards of a policy with this window."""
 
     resolved: Resolved
     progress: Progress
@@ -50,9 +50,7 @@ class Bound:
         return self.given(SIZES.get(self.shape, ""))
 
     def given(self, name: str) -> int | str | None:
-        """An argument of the window's shape, as a number or the name of a parameter; `None` where it is
-        absent.
-        """
+        """An argument of the window's shape, as a number or the name of a parameter; `None` without it."""
         if not isinstance(self.window, syntax.Call):
             return None
         values = [k.value for k in self.window.keywords if k.identifier.text == name]
@@ -71,8 +69,8 @@ class Bound:
     def forwards(self, gen_length: int, parameters: Mapping[str, Value], given_inside: bool = False) -> int:
         """The most forwards that decoding `gen_length` positions can take under these parameter values.
 
-        `given_inside`: some of these positions are given, so that a window may have fewer positions to write
-        than its length.
+        `given_inside`: some of these positions are given, so a window may have fewer positions to write than
+        its length.
         """
         length = block_length(self.size, gen_length, parameters)
         if not length:
@@ -91,8 +89,10 @@ class Bound:
         )
 
     def _lengths(self, length: int) -> Sequence[int]:
-        """The lengths that a window may have in its steps: only a bound that uses `window_length` can be
-        larger for a shorter window.
+        """The lengths to try for a window.
+
+        Only a bound that uses `window_length` can be larger for a shorter window; other bounds need one
+        length.
         """
         uses_length = any(
             is_word(part, "window_length", self.resolved.inlinable)
@@ -102,7 +102,7 @@ class Bound:
         return range(1, length + 1) if uses_length else (length,)
 
     def _expressions(self) -> Iterator[syntax.Expression]:
-        """The outermost expressions of the policy, of which the bound is made."""
+        """The outermost expressions of the policy; the bound depends on some of them."""
         for statement in statements(self.resolved.policy):
             yield from () if isinstance(statement, syntax.FunctionDeclaration) else expressions(statement)
         for phase in self.resolved.policy.phases:
@@ -125,11 +125,11 @@ class Bound:
         limit = counted.last_step()
         if limit is None:
             return total
-        limit += length if self.shape == "sliding" else 0  # there a filled window moves on
+        limit += length if self.shape == "sliding" else 0  # a sliding window moves on after it is filled
         return limit if self.masks_again else min(limit, total)
 
     def _more(self, length: int, gen_length: int, parameters: Mapping[str, Value]) -> int:
-        """Forwards of a window of at most this length, beyond one for each position."""
+        """The forwards of a window of at most this length, beyond one for each position."""
         counted = self._counted(length, gen_length, parameters, (length,))
         limit = counted.last_step()
         if limit is None:
@@ -150,10 +150,10 @@ class Bound:
         return [s for s in revokes if self.progress.finite(s, phase.name, self.resolved)]
 
     def sources(self, phase: PhaseProgress) -> list[PhaseProgress]:
-        """The phases with a bound of their own from which a row may come to this phase, through phases
-        without.
+        """The phases with a bound on visits from which a row may reach this phase through phases without such
+        a bound.
 
-        Phases without a bound make no circle, so that each visit of a source leads to at most one visit of
+        The phases without a bound form no circle, so each visit of a source leads to at most one visit of
         this phase.
         """
         through = self._passed(phase)
@@ -169,7 +169,7 @@ class Bound:
         return any(name in self._passed(phase) for name in (first, *entered(first, self.resolved.phases)))
 
     def _passed(self, phase: PhaseProgress) -> set[str]:
-        """This phase, and the phases without a bound of their own that lead to it."""
+        """This phase, and the phases without a bound on visits that lead to it."""
         if phase.name not in self._ways:
             self._ways[phase.name] = self._counted_ways(phase)
         return self._ways[phase.name]
@@ -190,7 +190,7 @@ class Bound:
 
 @dataclass(slots=True)
 class _Counted:
-    """Visits and idle steps in one window of `length` positions, with all values known."""
+    """The visits and idle steps in one window of `length` positions, for known values of all parameters."""
 
     bound: Bound
     length: int
@@ -200,12 +200,12 @@ class _Counted:
     _visits: dict[str, int] = field(default_factory=dict)
 
     def more(self) -> int:
-        """Steps beyond those that write the positions masked at the window's first step."""
+        """The steps beyond one for each position that is masked at the window's first step."""
         phases = self.bound.progress.phases
         return self.stays + sum(self.idle(phase) + self.masked_again(phase) for phase in phases)
 
     def last_step(self) -> int | None:
-        """The number of the last step of any window, where every phase has a step limit."""
+        """The number of the last step of any window; `None` unless every phase has a step limit."""
         if not self.bound.progress.has_step_limit:
             return None
         ends = [phase.fills_after for phase in self.bound.progress.phases if phase.fills_after is not None]
@@ -227,7 +227,7 @@ class _Counted:
         return max(1, self.most(limit.most) + limit.more)
 
     def most(self, expression: syntax.Expression) -> int:
-        """The largest value of an expression over the lengths that its window may have."""
+        """The largest value of an expression, over the possible lengths of the window."""
         if expression not in self._mosts:
             inlinable = self.bound.resolved.inlinable
             values = ({**self.known, "window_length": n} for n in self.lengths)
@@ -246,7 +246,9 @@ class _Counted:
         return self.visits(phase) * steps
 
     def masked_again(self, phase: PhaseProgress) -> int:
-        """Positions that a phase with a known number of steps may mask again: each may cost one step more."""
+        """The positions that a phase with a known number of steps may mask again. Each may cost one more
+        step.
+        """
         revokes = self.bound.revokes_of_known_number(phase)
         values = [max(0, self.most(s.at_most.count)) for s in revokes if s.at_most is not None]
         if not values:

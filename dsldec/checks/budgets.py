@@ -1,8 +1,9 @@
 """Does a step write more positions than it masks again?
 
-The budget of `revoke` must be below a step's gain: at most one position less than this step or the one before
-committed, with the same gain in all phases and once in each. Any budget is right under a step limit that
-fills the window, or in a phase with a known number of steps. `edit` masks nothing: any budget is right.
+The budget of `revoke` must be below the gain of a step. The gain is the number of positions committed by this
+step or by the previous one, and all phases use the same of these two. The budget is at most the gain minus 1,
+and each phase has one such `revoke`. Any budget is correct under a step limit that fills the window, or in a
+phase with a known number of steps. `edit` masks nothing, so any budget is correct.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ HELP = "write `at most committed_before - 1 by doubt`, or fill the window after 
 
 
 def check(resolved: Resolved, progress: Progress) -> list[Diagnostic]:
-    """Reports `revoke` and `edit` without a budget, and `revoke` that may undo all that is written."""
+    """Reports `revoke` and `edit` without a budget, and `revoke` that may mask every written position."""
     wrong: list[Diagnostic] = []
     revokes: list[syntax.Revoke] = []
     for body in bodies(resolved.policy):
@@ -76,7 +77,7 @@ def _undoing(revokes: list[syntax.Revoke], resolved: Resolved) -> list[Diagnosti
 
 
 def spared(count: syntax.Expression, bindings: Bindings) -> frozenset[str]:
-    """The gains that a budget is always below by at least one, or equal to at 0."""
+    """The gains that a budget is always below: at least by 1, or equal at 0."""
     count = inline_lets(count, bindings)
     match count:
         case syntax.Number():

@@ -1,6 +1,6 @@
-"""What type does a word of the language have, alone or with its arguments?
+"""The type of a word of the language, alone or with arguments.
 
-Not here: which argument belongs to which slot (`arguments`), whether an argument fits it (`fitting`).
+Not here: which argument belongs to which slot (`arguments`), whether an argument fits its slot (`fitting`).
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Gi
         return None
     fits = []
     for one in given:
-        # `while=` of a word hides the order of the word around it.
+        # `rank` in `while=` refers to the innermost order.
         outer = typing.within
         typing.within = [*outer, word.name] if one.slot.name == "while" else outer
         fits.append((one, expect(typing, one.expression, one.slot, f"`{signature(word)}`")))
@@ -86,7 +86,7 @@ def _before(typing: Inference, call: syntax.Call, argument: Type) -> Type:
         if name in NOT_BEFORE and typing.binding(part) is None:
             help_ = f"store it in a state: `set last = {name}`"
             return typing.wrong("E0212", f"`{name}` has no value at the start of a step", part, label, help_)
-    # An int cannot represent that there is no value yet.
+    # An int cannot represent that there is no value.
     kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
     return Type(kind, max(argument.extent, Extent.ROW), argument.polarity)
 
@@ -98,7 +98,7 @@ def _name(part: syntax.Expression) -> str:
 
 
 def _not_read(typing: Inference, expression: syntax.Expression) -> Iterator[syntax.Expression]:
-    """The parts of an expression that no inner `before` has read, so that nested ones read each part once."""
+    """The parts of an expression outside every inner `before`, so that nested ones read each part once."""
     waiting = [expression]
     while waiting:
         part = waiting.pop()
@@ -108,7 +108,7 @@ def _not_read(typing: Inference, expression: syntax.Expression) -> Iterator[synt
 
 
 def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tuple[Given, Type]]) -> Type:
-    """The type of a word that gives numbers of the kind of its arguments."""
+    """The type of a word whose result has the kind of its arguments."""
     numbers = [(given.expression, type_) for given, type_ in fits if given.slot.kinds == NUMBERS]
     whole = numbers[0][1]
     for (left, _), (right, type_) in pairwise(numbers):
@@ -120,13 +120,13 @@ def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tup
     reduces = any(slot.name == "over" for slot in word.slots) and fits[0][0].slot is word.slots[0]
     if not reduces:
         return whole if word.rising else replace(whole, polarity=Polarity.NONE)
-    # Without positions there is no value, and an int cannot represent that.
+    # An empty mask gives no value, which an int cannot represent.
     kind = Kind.REAL if whole.kind is Kind.INT and word.name != "sum" else whole.kind
     return Type(kind, Extent.ROW)
 
 
 def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
-    """The type of a word at this place; reports a word that has no meaning or no value there."""
+    """The type of a word at this place. Reports a word that has no meaning or no value there."""
     if "accept" in typing.within and word.name in NOT_YET:
         return typing.wrong(
             "E0212",
@@ -146,7 +146,7 @@ def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
 
 
 def no_value(typing: Inference, node: syntax.Expression, name: str) -> Type:
-    """The type of a name that is no value: reported for a word of the head, else just unknown."""
+    """The unknown type for a name without a value; a word of the head is also reported."""
     for statement, shapes in SHAPES.items():
         if name in shapes:
             help_ = f"write it after `{statement}`: `{statement} {node.span.text}`"

@@ -1,6 +1,6 @@
-"""What is the least value of an int expression, while masked positions are left?
+"""The least value of an int expression while masked positions are left.
 
-Not here: the floor of a mask (`floors`), which a count of this mask depends on.
+Not here: the floor of a mask (`floors`), on which the count of this mask depends.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ SMALLEST_SHARE = 1e-30  # a float32 holds it
 
 
 class Counts(ABC):
-    """Proves the least values of counts; `lets` holds the proofs about the lets so far."""
+    """Proves the least values of counts. `lets`: the proofs about the lets so far."""
 
     def __init__(self, resolved: Resolved) -> None:
         self.resolved = resolved
@@ -70,7 +70,7 @@ class Counts(ABC):
         return 0
 
     def is_share(self, arguments: tuple[syntax.Expression, ...]) -> bool:
-        """Whether this is `count(masked) / n` with n an int from 1 on, or `share * count(masked)`."""
+        """Whether this is `count(masked) / n` with an int n of 1 or more, or `share * count(masked)`."""
         x = inline_lets(arguments[0], self.resolved.inlinable) if arguments else None
         if not isinstance(x, syntax.Arithmetic):
             return False

@@ -1,6 +1,6 @@
-"""What does a condition entail: a word of the language, the end of an idle phase, a step limit?
+"""Does a condition imply a word of the language, the end of an idle phase, or a step limit?
 
-Conditions are read with the lets of a step inlined. Not here: the consequences for the policy (`phases`,
+The lets of a step are replaced by their values first. Not here: the consequences for the policy (`phases`,
 `progress`).
 """
 
@@ -19,7 +19,7 @@ REVERSED = {"<=": ">=", "<": ">"}
 
 @dataclass(frozen=True, slots=True)
 class StepLimit:
-    """The last step that a condition allows: number `most + more` of `counter`, where the first is 1."""
+    """The last step that a condition allows: step `most + more` of `counter`, counted from 1."""
 
     counter: str
     most: syntax.Expression
@@ -27,7 +27,9 @@ class StepLimit:
 
 
 def inline_lets(expression: syntax.Expression, bindings: Bindings) -> syntax.Expression:
-    """The value of a let's name, through several lets; any other expression unchanged."""
+    """The value of a let, if the expression is its name (through several lets); any other expression
+    unchanged.
+    """
     while isinstance(expression, syntax.Name):
         binding = bindings.get(expression)
         if not isinstance(binding, syntax.Let):
@@ -44,7 +46,7 @@ def is_word(expression: syntax.Expression, word: str, bindings: Bindings) -> boo
 
 
 def entails_word(condition: syntax.Expression, word: str, bindings: Bindings) -> bool:
-    """Whether `word` holds whenever the condition holds."""
+    """Whether `word` is true whenever the condition is true."""
     condition = inline_lets(condition, bindings)
     if isinstance(condition, syntax.Conjunction):
         return entails_word(condition.left, word, bindings) or entails_word(condition.right, word, bindings)
@@ -54,7 +56,7 @@ def entails_word(condition: syntax.Expression, word: str, bindings: Bindings) ->
 
 
 def entailed_by_idle(condition: syntax.Expression | None, bindings: Bindings) -> bool:
-    """Whether the condition holds whenever the step has committed nothing."""
+    """Whether the condition is true whenever the step has committed nothing."""
 
     def is_idle(part: syntax.Expression) -> bool:
         if isinstance(part, syntax.Boolean):
@@ -109,15 +111,15 @@ def _step_limit(condition: syntax.Expression, bindings: Bindings) -> StepLimit |
         return None
     counter, added = _offset(left, bindings)
     most, more = _offset(right, bindings)
-    # counter + added >= most + more: the last step has counter = most + more - added, and its number is one
-    # above the counter.
+    # counter + added >= most + more: in the last step, counter = most + more - added. The number of this step
+    # is counter + 1.
     number = more - added + 1 + (operator == ">")
     word = next((word for word in COUNTERS if is_word(counter, word, bindings)), None)
     return StepLimit(word, most, number) if word is not None else None
 
 
 def _offset(expression: syntax.Expression, bindings: Bindings) -> tuple[syntax.Expression, int]:
-    """`x + 2` as x and 2."""
+    """An expression such as `x + 2`, as x and 2."""
     expression = inline_lets(expression, bindings)
     if not isinstance(expression, syntax.Arithmetic) or expression.operator not in "+-":
         return expression, 0

@@ -1,6 +1,6 @@
-"""What is the type of every expression?
+"""The type of every expression.
 
-Inference goes from the leaves up and continues after a mistake. Not here: the types of operators
+Inference goes from the leaves up, and continues after a mistake. Not here: the types of operators
 (`operators`) and calls (`calls`), whether a value fits its place (`fitting`).
 """
 

@@ -1,4 +1,4 @@
-"""What is known about a checked policy before it runs?
+"""The facts of a checked policy that are known before it runs.
 
 Not here: why it ends (`progress`) and the bound on forwards (`bounds`), which this file summarises.
 """
@@ -21,9 +21,9 @@ from .resolved import Resolved
 from .values import Value, constant_value, int_of
 
 BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
-# Loops over the vocabulary in a compiled step (a test counts them): one for the maximum and one for all other
-# observations and `p` together. A word that computes as many numbers as there are logits adds its `passes`; a
-# sort, or the likeliest ids, count as one.
+# Loops over the vocabulary in a compiled step (a test counts them): one for the maximum, and one for all
+# other observations and `p` together. A word that computes one number for each logit adds its `passes`; a
+# sort or a `topk` counts as one.
 PASSES = 2
 ASSUMPTIONS_OF_DRAFTS = (
     "the logits of a row do not depend on the other rows of its forward (with `sequential`, each row is forwarded alone)",
@@ -34,21 +34,22 @@ ASSUMPTIONS = ("the denoiser's logits are finite; a row with other logits stops 
 
 @dataclass(frozen=True, slots=True)
 class Facts:
-    """Facts of a policy, for programs and for people; they hold under `assumptions`.
+    """Facts of a policy, for programs and for people. They are true under `assumptions`.
 
-    `floor_per_step`: positions that every step commits at least, while the window holds that many masked
-    ones: a number, the name of a parameter, or `all`; 0 where some step may commit nothing. `reasons`: why
-    each phase ends, in words. `forwards_formula`: the bound on forwards in words; `forwards_bound` computes
-    it. `window`, `window_size`: the window's shape, and its size as a number or the name of a parameter
-    (`window_masks`: the most masked positions of a sliding one). `drafts`: the drafts that one forward
-    verifies, a number or the name of a parameter, `None` where the policy does not say; `exact`: whether
-    accepted drafts are what the policy writes without drafts. `rows_per_draft`: rows of a forward for each
-    draft, 2 with guidance. `revises`: whether the policy revokes or edits written positions.
-    `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: how many of the
-    likeliest ids are stored of each carried distribution, numbers or names of parameters (`kept_bytes`: their
-    bytes). `vocabulary_passes`: the most loops of a compiled step on a CPU over all logits or as many
-    numbers. `static`: parameters that size something, so that another value compiles again; `dynamic`: inputs
-    of the compiled step. `lossless`: the sense in which the output is exact.
+    `floor_per_step`: the least number of positions that every step commits, while the window has this number
+    of masked positions: a number, the name of a parameter, or `all`; 0 if some step may commit nothing.
+    `reasons`: why each phase ends, in words. `forwards_formula`: the bound on forwards in words;
+    `forwards_bound` computes it. `window`, `window_size`: the window's shape, and its size as a number or the
+    name of a parameter (`window_masks`: the most masked positions of a sliding one). `drafts`: the drafts
+    that one forward verifies, as a number or the name of a parameter; `None` if the policy does not set them.
+    `exact`: whether accepted drafts equal the tokens that the policy writes without drafts. `rows_per_draft`:
+    rows of a forward for each draft, 2 with guidance. `revises`: whether the policy revokes or edits written
+    positions. `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: for each
+    carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
+    bytes). `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
+    in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
+    compilation. `dynamic`: parameters that are inputs of the compiled step. `lossless`: the sense in which
+    the output is exact.
     """
 
     floor_per_step: int | str
@@ -79,8 +80,9 @@ class Facts:
 
     @property
     def caches(self) -> tuple[str, ...]:
-        """The KV caches that the policy may run with: it writes only in its window, and cached positions are
-        outside.
+        """The KV caches that the policy may use.
+
+        A policy writes only in its window, and cached positions are outside the window.
         """
         return ("none", "exact") if self.window == "sliding" else ("none", "exact", "prefix", "dual")
 
@@ -89,11 +91,11 @@ class Facts:
         return None if self.guided_by is None else float(constant_value(self.guided_by, {}, parameters) or 0)
 
     def lookahead(self, parameters: Mapping[str, Value]) -> int:
-        """The drafts that one forward verifies under these parameter values, the next step among them."""
+        """The drafts that one forward verifies under these parameter values, the next step included."""
         return int_of(self.drafts, parameters) or 1
 
     def rows_per_forward(self, parameters: Mapping[str, Value]) -> int:
-        """The most rows of a forward for one row of the batch."""
+        """The largest number of rows of a forward, for one row of the batch."""
         return self.lookahead(parameters) * self.rows_per_draft
 
     def kept_bytes(self, vocab_size: int, parameters: Mapping[str, Value]) -> int:
@@ -102,7 +104,7 @@ class Facts:
         return sum(4 * (vocab_size if keep >= vocab_size else 2 * (keep + 1)) for keep in keeps)
 
     def block_length(self, gen_length: int, parameters: Mapping[str, Value]) -> int:
-        """Positions of a full window under these parameter values."""
+        """The number of positions of a full window under these parameter values."""
         return block_length(self.window_size, gen_length, parameters)
 
     def forwards_bound(
@@ -217,7 +219,7 @@ def _draw(resolved: Resolved) -> str:
 
 
 def _static(resolved: Resolved) -> tuple[str, ...]:
-    """Parameters that size the compiled step: the window's length and the picks of `thin`."""
+    """The parameters that size the compiled step, for example the length of the window."""
     words = {**WORDS, **WINDOWS}
     calls = [p for p in _all_expressions(resolved) if isinstance(p, syntax.Call) and p.function.text in words]
     sizes = [
@@ -242,7 +244,7 @@ def _kept_ids(resolved: Resolved) -> tuple[int | str, ...]:
 
 
 def _passes(resolved: Resolved, draw: str) -> int:
-    """Loops over the vocabulary; `kl` makes one for each number of stored ids."""
+    """The loops over the vocabulary. `kl` adds one for each number of stored ids."""
     words = [name for name in _words(resolved) if name in WORDS]
     times = {name: len(_kept_ids(resolved)) if name == "kl" else 1 for name in words}
     return PASSES + DRAWS[draw].passes + sum(WORDS[name].passes * n for name, n in times.items())

@@ -1,4 +1,4 @@
-"""A floor: the number of masked positions that a step commits at least, and the order of floors.
+"""A floor: the least number of masked positions that a step commits, and the order of floors.
 
 Not here: the floor of a statement or an expression (`floors`).
 """

@@ -1,8 +1,8 @@
 """How many masked positions does a step commit at least?
 
-A step runs only while its window has a masked position, so it is enough that one commit always selects one of
-those left. Not here: whether the best position passes a condition (`best_position`), the
-least value of a count (`counts`), schedules (`schedules`).
+A step runs only while its window has a masked position. So one commit that always selects a masked position
+is enough. Not here: whether the best position satisfies a condition (`best_position`), the least value of a
+count (`counts`), schedules (`schedules`).
 """
 
 from __future__ import annotations
@@ -20,14 +20,15 @@ from .resolved import Resolved
 from .signs import positive
 
 SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
-# Selectors of a number of positions: `top(masked, k, by=conf)`.
+# Words that select k positions: `top(masked, k, by=conf)`.
 CHOICES = frozenset(name for name in SELECTORS if any(slot.name == "k" for slot in WORDS[name].slots))
 TOP_ARGUMENTS = len(WORDS["top"].positional)
 
 
 class Prover(Counts):
-    """Proves the floors of statements, in their order, and stores the proofs about each let: no value is read
-    twice.
+    """Proves the floors of statements, in their order.
+
+    It stores the proofs about each let, so each value is read once.
     """
 
     # --- statements
@@ -58,7 +59,7 @@ class Prover(Counts):
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
         if commit.ids is not None and not is_word(commit.ids, "token", self.resolved.bindings):
-            return 0  # MASK or no id at all may be the value there, and then nothing is written
+            return 0  # the value may be MASK or no id, and then nothing is written
         floor = self.floor(commit.mask)
         if commit.at_least is not None:
             floor = higher(floor, self.count(commit.at_least.count))
@@ -69,14 +70,14 @@ class Prover(Counts):
     def floor_of_fill(self, fill: syntax.Fill) -> Floor:
         if fill.condition is None:
             return ALL
-        # Either something was committed before, or `fill` commits everything now.
+        # Either this step has committed something already, or `fill` commits every masked position now.
         return int(entailed_by_idle(fill.condition, self.resolved.inlinable))
 
     # --- masks
 
     def floor(self, mask: syntax.Expression) -> Floor:
-        """A number of masked positions that the selection holds while at least so many are left; 0 where
-        nothing is proved.
+        """The least number of masked positions that a selection has, while the window has this number; 0
+        without a proof.
         """
         if (known := self.known(mask)) is not None:
             return known.floor
@@ -90,8 +91,8 @@ class Prover(Counts):
             case syntax.Disjunction():
                 return higher(self.floor(mask.left), self.floor(mask.right))
             case syntax.Alternative():
-                # The right side counts unless the left selects something, which must then be a masked
-                # position.
+                # If the left side selects something, it must be a masked position; otherwise the right side
+                # counts.
                 first = 1 if self.only_masks(mask.left) else 0
                 return higher(self.floor(mask.left), lower(first, self.floor(mask.right)))
             case syntax.Conditional():
@@ -108,7 +109,7 @@ class Prover(Counts):
     def floor_of_both(self, mask: syntax.Conjunction) -> Floor:
         left, right = self.floor(mask.left), self.floor(mask.right)
         if left == ALL == right:
-            return ALL  # both hold every masked position
+            return ALL  # both sides select every masked position
         best = (left == ALL and holds_for_the_best(mask.right, self.resolved)) or (
             right == ALL and holds_for_the_best(mask.left, self.resolved)
         )
@@ -117,16 +118,16 @@ class Prover(Counts):
     def floor_of_either(self, mask: syntax.Conditional) -> Floor:
         floor = lower(self.floor_if(mask.then, mask.condition), self.floor(mask.otherwise))
         condition = self.resolved.types.get(mask.condition)
-        # A condition with a value for each position mixes the two sides: the positions of each side may be
-        # those where the other is taken.
+        # A condition with a value for each position mixes the two sides: all positions selected by one side
+        # may be positions where the condition takes the other.
         mixed = condition is None or condition.extent is Extent.POSITION
         return 0 if mixed and floor != ALL else floor
 
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
-        """The floor of a mask where a condition such as `any(mask)` or `count(mask) > 1` holds."""
+        """The floor of a mask if a condition such as `any(mask)` or `count(mask) > 1` is true."""
         more: Floor = 0
         if any(isinstance(part, syntax.Call) and part.function.text in RANDOM_WORDS for part in walk(mask)):
-            return self.floor(mask)  # the mask in the condition is another draw
+            return self.floor(mask)  # the mask in the condition is a different random draw
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands
             strict = condition.operators[0] == ">"
@@ -150,7 +151,7 @@ class Prover(Counts):
             return 0  # there may be no run
         if call.function.text == "sample" and not ("by" in named and positive(named["by"], self.resolved)):
             return 0  # a position without weight is never drawn
-        # A choice among positions of which some are written may select only those.
+        # A choice among masked and written positions may select only written ones.
         source = call.arguments[0]
         sure = self.floor(source) if self.only_masks(source) else 0
         return lower(sure, self.count(call.arguments[1]))
@@ -192,8 +193,8 @@ class Prover(Counts):
         )
 
     def only_masks(self, mask: syntax.Expression) -> bool:
-        """Whether a selection holds no written position."""
-        # The value of a let may be older than a commit of this step; that commit then made progress itself.
+        """Whether a selection has no written position."""
+        # A commit of this step may have written positions of an older let. That commit is progress itself.
         if (known := self.known(mask)) is not None:
             return known.only_masks
         match mask:

@@ -1,8 +1,8 @@
-"""What is the policy with each call of its own functions replaced by the function's body?
+"""The policy with each call of a `def` function replaced by the body of the function.
 
-The body of a function may use its parameters, the policy's parameters and states, and the functions above it.
-So no function calls itself, and its meaning does not depend on the place of the call. Not here: the names
-inside a function that is never called (`names`).
+The body of a function may use its parameters, the parameters and states of the policy, and the functions
+above it. So no function calls itself, and its meaning does not depend on the place of the call. Not here: the
+names inside a function that is never called (`names`).
 """
 
 from __future__ import annotations
@@ -31,8 +31,9 @@ Size = tuple[int, int]  # number of nodes, depth of nesting
 
 
 def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Sets `policy` to the tree with all functions written out, and `inlinable`; reports wrong calls, and
-    policies that grow too large.
+    """Sets `policy` to the tree with all calls of its functions replaced, and sets `inlinable`.
+
+    Reports wrong calls, and policies that grow too large.
     """
     writer = _Inliner(resolved.policy)
     if writer.diagnostics or (too_large := writer.too_large()):
@@ -106,7 +107,7 @@ def _size_inlined(
         inside.append(sizes.get(binding, (LARGEST_POLICY, 1)))
     nodes = min(
         LARGEST_POLICY, 1 + sum(nodes for nodes, _ in inside)
-    )  # a size that doubles line by line would have hundreds of digits
+    )  # a size that doubles with every line would have hundreds of digits
     return nodes, 1 + max((depth for _, depth in inside), default=0)
 
 
@@ -114,7 +115,8 @@ class _Inliner:
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
         self.names = own_functions(policy)
-        self.functions: dict[str, syntax.FunctionDeclaration] = {}  # those above the current statement
+        # The functions above the current statement.
+        self.functions: dict[str, syntax.FunctionDeclaration] = {}
         self.sizes: dict[str, Size] = {}
         self.uses: dict[str, list[int]] = {}
         self.diagnostics: list[Diagnostic] = []
@@ -167,7 +169,7 @@ class _Inliner:
         return []
 
     def _size(self, expression: syntax.Expression) -> Size:
-        """The size of an expression with its functions written out, computed without writing them out."""
+        """The size of an expression after all calls are replaced, computed without replacing them."""
         inside = [self._size(child) for child in children(expression)]
         deepest = max((depth for _, depth in inside), default=0)
         name = expression.function.text if isinstance(expression, syntax.Call) else ""
@@ -198,8 +200,9 @@ class _Inliner:
     def written_out(
         self, expression: syntax.Expression, given: Mapping[str, syntax.Expression] | None = None
     ) -> syntax.Expression:
-        """The expression with every call of an own function replaced by its body, and every name in `given`
-        by its argument.
+        """The expression with every call of the policy's functions replaced by the function's body.
+
+        Every name in `given` is replaced by its argument.
         """
         if given and isinstance(expression, syntax.Name) and expression.identifier in given:
             return given[expression.identifier]

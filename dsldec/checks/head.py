@@ -1,7 +1,7 @@
-"""Does the head of a policy hold what it must, and nothing else: window, draw, logits, lookahead, states, and
-the headers of phases?
+"""Is the head of a policy complete and correct: window, draw, logits, lookahead, states, and the headers of
+phases?
 
-Not here: the statements of a step (`statements`), the names (`names`), own functions (`functions`).
+Not here: the statements of a step (`statements`), the names (`names`), the policy's functions (`functions`).
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
         case syntax.StateDeclaration():
             _state(typing, statement)
         case syntax.FunctionDeclaration():
-            pass  # its body is checked where it is written out
+            pass  # its body is checked in place of each call
         case syntax.Commit() | syntax.Revoke() | syntax.Edit() | syntax.Fill() | syntax.Set() | syntax.Let():
             pass  # a statement of a step
         case syntax.Stay() | syntax.Next() | syntax.Finish():
@@ -74,7 +74,7 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
 
 
 def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
-    """Reports a policy without a window or with two of them, and other statements that are there twice."""
+    """Reports a policy without a window or with two, and other statements that appear twice."""
     windows = [s for s in policy.statements if isinstance(s, syntax.Window)]
     if not windows:
         first = syntax.Identifier((policy.statements or policy.phases)[0].span, "")
@@ -115,7 +115,7 @@ def _require_only_head(typing: Inference, policy: syntax.PolicyDefinition) -> No
 
 
 def _shape(typing: Inference, shape: syntax.Expression, statement: str, shapes: Mapping[str, Word]) -> None:
-    """Reports what may not follow `window`, `draw` or `logits`: only the words of that statement may."""
+    """Reports an expression after `window`, `draw` or `logits` that is no word of that statement."""
     name = ""
     if isinstance(shape, syntax.Name | syntax.Call):
         name = shape.identifier if isinstance(shape, syntax.Name) else shape.function.text

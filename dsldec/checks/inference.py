@@ -1,4 +1,4 @@
-"""The types and diagnostics of the expressions read so far, which the parts of type inference share.
+"""The types and diagnostics of the expressions read so far. All parts of type inference share them.
 
 Not here: the type of each expression (`expression_types`, `operators`, `calls`).
 """
@@ -14,9 +14,10 @@ from .resolved import UNKNOWN, Binding, Resolved
 
 
 class Inference(ABC):
-    """Types of expressions and diagnostics so far.
+    """The types of expressions and the diagnostics so far.
 
-    `within`: the words whose `while=`, or the `accept`, around the current expression, innermost last.
+    `within`: the words around the current expression whose `while=` contains it, and `accept`; innermost
+    last.
     """
 
     def __init__(self, resolved: Resolved) -> None:

@@ -1,4 +1,5 @@
-"""How do messages name a kind, what fits where, and what type have states and conditions?
+"""The names of kinds in messages, the words without a value at some places, and the types of states and
+conditions.
 
 Not here: the types of expressions (`expression_types`), whether a value fits its place (`fitting`).
 """
@@ -33,7 +34,8 @@ WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each p
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 # Words that have no value before the first write of a step.
 NOT_YET = frozenset(word.name for word in WORDS.values() if word.late)
-# `before(x)` stores the value of x as the step began: these have none then, or another one at each place.
+# `before(x)` stores the value of x at the start of a step. These words have no value there, or a different
+# one at each place of the policy.
 NOT_BEFORE = NOT_YET | frozenset(word.name for word in WORDS.values() if word.within or word.random)
 
 

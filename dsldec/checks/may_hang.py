@@ -1,4 +1,4 @@
-"""What does the author read about a phase that may never end, and what should the author type?
+"""The diagnostic of a phase that may never end: the reason, and the text that the author should type.
 
 Not here: the proof (`progress`).
 """
@@ -18,7 +18,7 @@ from .schedules import SCHEDULES, is_call
 
 
 def diagnose(body: Body, resolved: Resolved) -> Diagnostic | None:
-    """The diagnostic (E0301) of a phase that may never end; `None` where its mistake was reported already."""
+    """The diagnostic (E0301) of a phase that may never end; `None` if its mistake is already reported."""
     commits = [s for s in body.statements if isinstance(s, syntax.Commit)]
     if not commits:
         return _commits_nothing(body, resolved)
@@ -49,7 +49,7 @@ def _commits_nothing(body: Body, resolved: Resolved) -> Diagnostic:
 
 
 def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
-    """Why nothing shows that a commit writes something (the label), and what to type (the help)."""
+    """The reason why a commit may write nothing (the label), and the text to type (the help)."""
     for count in _counts(commit):
         floor = prover.count(count)
         if isinstance(floor, syntax.Parameter) and smallest(floor) < 1:

@@ -1,8 +1,8 @@
-"""Does `while=` of `prefix` stay false once it has failed, for all worse positions?
+"""Does `while=` of `prefix` stay false after it has failed, for all worse positions?
 
-Then the prefix holds every position that passes. Otherwise it ends at the first failure, with passing
-positions behind it: the cause of the last-rank mistakes in published code. The proof follows how values
-change along the sort; a condition without a proof is reported.
+If it does, the prefix has every position that satisfies it. Otherwise the prefix ends at the first failure,
+and later positions may satisfy the condition: the cause of the last-rank mistakes in published code. The
+proof follows how values change along the sort; a condition without a proof is reported.
 """
 
 from __future__ import annotations
@@ -186,12 +186,12 @@ class _Sort:
         return self.run(term[1]) if term[0] else OPPOSITE[self.run(term[1])]
 
     def pair(self, plus: syntax.Expression, minus: syntax.Expression) -> Direction | None:
-        """How `plus - minus` changes where only both together show it: each position adds x to the sum."""
+        """How `plus - minus` changes, if only both together show it, as in `rank - cumsum(x)`."""
         if not isinstance(plus, syntax.Call) or plus.function.text != "cumsum":
             return None
         x = plus.arguments[0]
         if is_word(minus, "rank", self.resolved.inlinable) and self.resolved.type_of(x).kind is Kind.PROB:
-            return Direction.FALLS  # a probability is at most the 1 that the rank grows by
+            return Direction.FALLS  # a probability is at most 1, and the rank grows by 1
         largest = (
             isinstance(minus, syntax.Call)
             and minus.function.text == "cummax"
@@ -200,7 +200,7 @@ class _Sort:
         return Direction.RISES if largest and never_negative(x, self.resolved) else None
 
     def terms(self, expression: syntax.Expression, *, positive: bool) -> list[tuple[bool, syntax.Expression]]:
-        """The terms of a sum, each with whether it is added."""
+        """The terms of a sum. The bool is true if the term is added, false if it is subtracted."""
         expression = inline_lets(expression, self.resolved.inlinable)
         if isinstance(expression, syntax.Negation):
             return self.terms(expression.operand, positive=not positive)

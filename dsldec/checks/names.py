@@ -1,4 +1,4 @@
-"""What does every name stand for?
+"""The meaning of every name: a parameter, a state, a let, a function, or a word of the language.
 
 Parameters and states are visible in the whole policy. A let is visible from the next line to the end of its
 phase, or in all phases if it is above them. Not here: names without a use (`unused`), whether a value fits
@@ -29,8 +29,9 @@ ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.alias
 
 
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:
-    """The functions that a call may name: those above all phases, the first of each name, and none with the
-    name of a word.
+    """The functions that a call may name.
+
+    They are above all phases, the first with their name, and have no name of a word.
     """
     functions: dict[str, syntax.FunctionDeclaration] = {}
     for statement in policy.statements:
@@ -40,8 +41,9 @@ def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionD
 
 
 def misplaced(policy: syntax.PolicyDefinition) -> set[str]:
-    """The names of functions and states declared inside a phase: the declaration is reported, and not every
-    use of the name.
+    """The names of functions and states that are declared inside a phase.
+
+    Only the declaration is reported, and not every use of the name.
     """
     inside = (statement for phase in policy.phases for statement in phase.statements)
     return {
@@ -52,10 +54,10 @@ def misplaced(policy: syntax.PolicyDefinition) -> set[str]:
 
 
 def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Sets `bindings`; reports unknown names, names that are taken, and names that are never used."""
+    """Sets `bindings`; reports unknown names, names that are taken, and names that nothing uses."""
     reader = _NameResolver(resolved.policy)
     diagnostics = reader.read()
-    if not diagnostics:  # after a misspelt or refused name, its declaration would look unused
+    if not diagnostics:  # after a misspelt name, the declaration would seem unused
         functions = [f for f in reader.functions.values() if f.identifier.text not in reader.called]
         used = set(reader.bindings.values())
         diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
@@ -98,8 +100,9 @@ class _NameResolver:
         return self.diagnostics
 
     def _known_to(self, statement: syntax.Statement, scope: dict[str, Binding]) -> dict[str, Binding]:
-        """The names that a statement may use. Those of the head may use only parameters, and `accept` the
-        states too.
+        """The names that a statement may use.
+
+        A statement of the head may use only parameters; `accept` may also use states.
         """
         if not isinstance(statement, HEAD):
             return scope
@@ -140,7 +143,7 @@ class _NameResolver:
         self._introduce(function.identifier, function, declared, {})
         own: dict[str, syntax.Node] = {}
         for parameter in function.parameters:
-            # A parameter may not have a name that the body could use for anything else.
+            # A parameter must not have a name that already has a meaning in the body.
             self._introduce(parameter, parameter, {**declared, **own}, {})
             own[parameter.text] = parameter
         states: dict[str, Binding] = {**scope, **self.states}
@@ -161,7 +164,7 @@ class _NameResolver:
         if phase.otherwise is not None:
             self._target(phase.otherwise)
         for statement in phase.statements:
-            if not isinstance(statement, HEAD):  # reported as misplaced: its names are unknown here
+            if not isinstance(statement, HEAD):  # it is reported as misplaced
                 self._statement(statement, scope, declared)
 
     def _statement(
@@ -214,7 +217,7 @@ class _NameResolver:
         )
 
     def _close(self, name: str, known: Iterable[str]) -> str | None:
-        """The closest known name; none after more diagnostics than are shown."""
+        """The closest known name; `None` after more diagnostics than are shown."""
         return did_you_mean(name, known) if len(self.diagnostics) < MOST_DIAGNOSTICS else None
 
     # --- expressions

@@ -1,4 +1,4 @@
-"""What type does an operator give for the types of its operands?"""
+"""The type of an operator's result, for the types of its operands."""
 
 from __future__ import annotations
 

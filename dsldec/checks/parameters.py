@@ -1,6 +1,6 @@
-"""Do a parameter's kind, default and range fit together?
+"""Do the kind, the default and the range of a parameter fit together?
 
-Also here: whether a parameter can have a value that is set later.
+Also here: whether a value from the caller fits a parameter.
 """
 
 from __future__ import annotations
@@ -11,7 +11,7 @@ from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, Kind
 from .resolved import Resolved
 
-MOST_NUMBERS = 2**22  # of a table: one for each id; vocabularies are far smaller
+MOST_NUMBERS = 2**22  # numbers of a table, one for each id; vocabularies are far smaller
 
 
 def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
@@ -50,7 +50,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
 
 
 def unfit(kind: Kind, value: object) -> str:
-    """Why a parameter of this kind cannot have a value; empty where it can."""
+    """The reason why a parameter of this kind cannot have a value; empty if it can."""
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
     if kind is Kind.TABLE and not isinstance(value, bool | int | float):

@@ -15,8 +15,10 @@ from .resolved import Resolved
 
 
 def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Reports phases that no step enters, headers without a way out, and rows that may end with masked
-    positions left.
+    """Reports mistakes in the phases of a policy.
+
+    These are phases that no step enters, headers without a needed `else`, circles of `else`, `next` that no
+    row takes, and rows that may end with masked positions.
     """
     phases = resolved.policy.phases
     wrong = [diagnostic for phase in phases for diagnostic in _header(phase)]
@@ -54,8 +56,9 @@ def targets(statements: Iterable[syntax.Statement]) -> list[str]:
 
 
 def entered(name: str, phases: Mapping[str, syntax.Phase]) -> list[str]:
-    """The phases that a row may enter if `next` names this one: this phase, or those that its `else` leads
-    to.
+    """The phases that a row may enter if `next` names this phase.
+
+    They are this phase, and the phases that its `else` leads to.
     """
     possible: dict[str, None] = {}
     phase = phases.get(name)

@@ -1,9 +1,9 @@
 """Why does decoding end?
 
-Each phase commits something in every step, or a step that commits nothing leaves it, or it fills its window
-after some steps. In a circle of phases that may commit nothing, one phase must have a bound on visits. Not
-here: the number of forwards (`bounds`), the budget of `revoke` (`budgets`), the diagnostic of a phase that
-may never end (`may_hang`).
+For each phase there is a proof: every step commits something, or a step that commits nothing leaves the
+phase, or the phase fills its window after some steps. In a circle of phases that may commit nothing, one
+phase must have a bound on visits. Not here: the number of forwards (`bounds`), the budget of `revoke`
+(`budgets`), the diagnostic of a phase that may never end (`may_hang`).
 """
 
 from __future__ import annotations
@@ -27,13 +27,14 @@ from .values import constant_value, defaults, known_limits
 
 @dataclass(frozen=True, slots=True)
 class PhaseProgress:
-    """Why a phase comes to an end.
+    """The proof that a phase ends.
 
-    `floor`: masked positions that each of its steps commits at least. `fills_after`: the step limit of the
-    window at which the phase fills it. `slow_until`: the step limit of the window after which each of its
-    steps commits something. `idle_steps`: the most steps of a visit that commit nothing: a step limit of the
-    phase, or 1 where an idle step leaves it. `steps`: the most steps of a visit, where that is known.
-    `visits`: the bound on its visits in a window. `leads_to`: the phases that a row may enter from it.
+    `floor`: the least number of masked positions that each of its steps commits. `fills_after`: the step
+    limit of the window at which the phase fills it. `slow_until`: the step limit of the window after which
+    each of its steps commits something. `idle_steps`: the largest number of steps of a visit that commit
+    nothing: a step limit of the phase, or 1 if an idle step leaves the phase. `steps`: the largest number of
+    steps of a visit; `None` if it is unknown. `visits`: the bound on its visits in a window. `leads_to`: the
+    phases that a row may enter from it.
     """
 
     name: str
@@ -53,7 +54,7 @@ class PhaseProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """Why a policy ends, phase by phase, the first phase first; without phases nothing is proved."""
+    """The proofs that a policy ends, one for each phase in their order; empty if nothing is proved."""
 
     phases: tuple[PhaseProgress, ...]
 
@@ -66,8 +67,10 @@ class Progress:
         return bool(self.phases) and all(phase.fills_after is not None for phase in self.phases)
 
     def finite(self, revoke: syntax.Revoke, name: str, resolved: Resolved) -> bool:
-        """Whether the number of positions that a `revoke` of a phase can mask again is known before the run:
-        its visits, their steps and the budget are.
+        """Whether a `revoke` of a phase masks a limited number of positions again, and the limit is known
+        before the run.
+
+        For this, the visits of the phase, the steps of a visit and the budget must be known.
         """
         phase = next((phase for phase in self.phases if phase.name == name), None)
         if phase is None or phase.visits is None or phase.steps is None or revoke.at_most is None:
@@ -80,7 +83,7 @@ UNPROVED = Progress(())
 
 
 def prove(resolved: Resolved) -> tuple[Progress, list[Diagnostic]]:
-    """Why the policy ends; `UNPROVED`, with a report, where a phase has no proof of its end."""
+    """The proofs that the policy ends; `UNPROVED` and diagnostics if a phase has no proof."""
     phases = [_of_body(body, resolved) for body in bodies(resolved.policy)]
     unproved = [
         body
@@ -122,19 +125,19 @@ def _leads_to(body: Body, resolved: Resolved) -> tuple[str, ...]:
 
 
 def _after_revokes(body: Body) -> list[syntax.Statement]:
-    """The statements after the last `revoke`: what they write stays written in this step."""
+    """The statements after the last `revoke`. Positions that they write stay written in this step."""
     last = max((i for i, s in enumerate(body.statements) if isinstance(s, syntax.Revoke)), default=-1)
     return list(body.statements[last + 1 :])
 
 
 def _floor(body: Body, resolved: Resolved) -> Floor:
-    """The floor of a phase's steps, that of a schedule included."""
+    """The floor of the steps of a phase, including the floor of a schedule."""
     prover = Prover(resolved)
     floor = prover.floor_of_body(body)
     if body.phase is not None or any(isinstance(s, syntax.Revoke) for s in body.statements):
         return floor
-    # The shares fall from step to step and their sum is every masked position: while one is left, the share
-    # of this step is not 0, as long as every step has written its share.
+    # The shares of `even` never grow from step to step, and their sum is the number of all masked positions.
+    # If every step has written its share and a masked position is left, then the share of this step is not 0.
     direct = [
         s for s in body.statements if isinstance(s, syntax.Commit) and s.at_most is None and s.ids is None
     ]

@@ -1,7 +1,7 @@
-"""What do the names of a policy stand for, and what are the types of its expressions?
+"""A policy's tree with the meanings of its names and the types of its expressions.
 
-`Resolved` is what each check takes and gives on; the tree itself never changes. Not here: the walk through a
-tree (`language.walk`); why decoding ends (`progress`); the summary for programs and people (`facts`).
+Each check takes a `Resolved` and returns one; the tree itself never changes. Not here: the walk through a
+tree (`language.walk`), why decoding ends (`progress`), the summary for programs and people (`facts`).
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ UNKNOWN = Type(Kind.UNKNOWN, Extent.RUN)
 
 
 class TreeNumbers:
-    """Numbers trees so that two trees have one number if and only if they are equal without their spans.
+    """Gives trees numbers: two trees have the same number exactly if they are equal without their spans.
 
-    Each node is numbered once, so that a comparison takes one step.
+    Each node gets its number once, so that a comparison takes one step.
     """
 
     def __init__(self) -> None:
@@ -47,9 +47,9 @@ class TreeNumbers:
 class Resolved:
     """A policy's tree and the results of the checks so far.
 
-    `policy`: the tree, after `functions` with the policy's own functions written out. `bindings`: the
-    parameter, state or let of each name; a word of the language has none. `inlinable`: the same without the
-    lets that are too large for the proofs to read. `types`: kind, extent and polarity of each expression.
+    `policy`: the tree, after the check `functions`, with each function call replaced by the body. `bindings`:
+    the parameter, state or let of each name; a word of the language has none. `inlinable`: the same bindings,
+    without the lets that are too large for the proofs. `types`: kind, extent and polarity of each expression.
     """
 
     policy: syntax.PolicyDefinition
@@ -59,7 +59,7 @@ class Resolved:
     tree_numbers: TreeNumbers = field(default_factory=TreeNumbers, repr=False)
 
     def type_of(self, expression: syntax.Expression) -> Type:
-        """The type of an expression; unknown where no check has typed it, for example after a mistake."""
+        """The type of an expression; unknown if no check has typed it, for example after a mistake."""
         return self.types.get(expression, UNKNOWN)
 
     def same_tree(self, left: syntax.Expression, right: syntax.Expression) -> bool:

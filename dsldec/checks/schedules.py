@@ -1,7 +1,7 @@
-"""At which step of a window does a statement fill it, or always commit something?
+"""At which step of a window does a statement fill it, or begin to commit something in every step?
 
-A `fill` does so at its step limit, a schedule such as `top(masked, even(n), by=conf)` in its last step. Not
-here: the least number of positions that every step commits (`floors`).
+A `fill` fills the window at its step limit, and a schedule such as `top(masked, even(n), by=conf)` in its
+last step. Not here: the least number of positions that every step commits (`floors`).
 """
 
 from __future__ import annotations
@@ -18,12 +18,12 @@ from .resolved import Resolved
 from .signs import positive
 from .values import constant_value, defaults, known_limits
 
-# Of `even(n)` and the other schedules: in step number n + this, every masked position is counted.
+# For `even(n)` and the other schedules: in step n + this number, the schedule counts every masked position.
 SCHEDULES = {word.name: word.schedule for word in WORDS.values() if word.schedule is not None}
 
 
 def fill_limits(statement: syntax.Statement, resolved: Resolved) -> list[StepLimit]:
-    """The steps at which a statement fills the window: limits of `fill`, last step of a schedule."""
+    """The steps at which a statement fills the window: limits of a `fill`, the last step of a schedule."""
     if isinstance(statement, syntax.Fill):
         return known_limits(statement.condition, resolved.policy, resolved.inlinable)
     if not isinstance(statement, syntax.Commit) or statement.at_most is not None or statement.ids is not None:
@@ -83,18 +83,18 @@ def count_of_choice(mask: syntax.Expression, resolved: Resolved) -> syntax.Expre
 
 
 def schedule(count: syntax.Expression, resolved: Resolved) -> syntax.Call | None:
-    """The call of a schedule that a count is; `None` for any other count."""
+    """The schedule, if the count is a call of one; `None` for any other count."""
     if any(
         isinstance(s, syntax.Window) and s.shape.span.text.startswith("sliding")
         for s in resolved.policy.statements
     ):
-        return None  # a schedule shares out the masked positions at the window's first step
+        return None  # a schedule divides the positions that are masked at the window's first step
     count = inline_lets(count, resolved.inlinable)
     return count if is_call(count, SCHEDULES, 1) else None
 
 
 def is_call(expression: syntax.Expression, words: Collection[str], arguments: int) -> TypeGuard[syntax.Call]:
-    """Whether this is a call of one of the words with so many arguments without a name."""
+    """Whether this is a call of one of the words, with this number of arguments and no named ones."""
     return (
         isinstance(expression, syntax.Call)
         and expression.function.text in words

@@ -18,7 +18,7 @@ from .resolved import Resolved
 
 NEVER_NEGATIVE = frozenset(word.name for word in WORDS.values() if word.nonnegative)
 KEEPS_NONNEGATIVE = frozenset(word.name for word in WORDS.values() if word.keeps_nonnegative)
-# Words with a number at every position that is never below 0 and stays the same during a step.
+# Words with a number at every position. It is never below 0 and does not change during a step.
 STEADY_NUMBERS = frozenset(
     word.name
     for word in WORDS.values()
@@ -29,8 +29,10 @@ LARGEST_INT64 = 2**63 - 1
 
 
 def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether a number is never below 0: by the definition of a word, by a parameter's kind or range, or by
-    arithmetic on such numbers.
+    """Whether a number is never below 0.
+
+    This follows from the definition of a word, from a parameter's kind or range, or from arithmetic on such
+    numbers.
     """
     expression = inline_lets(expression, resolved.inlinable)
     if may_wrap(expression, resolved):
@@ -68,12 +70,12 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
 
 
 def may_wrap(expression: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether an int may be too large for 64 bits: then it wraps around, and may be negative."""
+    """Whether an int may be too large for 64 bits. Then it wraps around, and may be negative."""
     return resolved.type_of(expression).kind is Kind.INT and _largest(expression, resolved) > LARGEST_INT64
 
 
 def _largest(expression: syntax.Expression, resolved: Resolved) -> int:
-    """An upper bound on the absolute value of an int, where no part of it wraps around."""
+    """An upper bound on the absolute value of an int, if no part of it wraps around."""
     expression = inline_lets(expression, resolved.inlinable)
     match expression:
         case syntax.Number():
@@ -121,8 +123,9 @@ def positive(x: syntax.Expression, resolved: Resolved) -> bool:
 
 
 def _scaled_observation(x: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether this is an observation such as `conf`, `conf * c` or `conf / c` with c above 0: it has a value
-    at every position, and the value is never below 0.
+    """Whether this is an observation such as `conf`, `conf * c` or `conf / c` with c above 0.
+
+    Such a number exists at every position and is never below 0.
     """
     if isinstance(x, syntax.Arithmetic) and x.operator in ("*", "/"):
         return (
@@ -134,5 +137,5 @@ def _scaled_observation(x: syntax.Expression, resolved: Resolved) -> bool:
 
 
 def is_observation(expression: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether this word has a value at every position that stays the same during a step."""
+    """Whether this is a word with a value at every position that does not change during a step."""
     return any(is_word(expression, word, resolved.bindings) for word in STEADY_NUMBERS)

@@ -1,6 +1,6 @@
 """Does a policy declare more parameters, states or phases than the later checks can take?
 
-Not here: the size of a policy with its functions written out (`functions`), the length of its text
+Not here: the size of a policy after its functions are replaced (`functions`), the length of its text
 (`language.limits`).
 """
 

@@ -18,8 +18,9 @@ AT_LEAST_ONE = ("n", "max_masks", "max_length", "max")
 
 
 def require_bounded(typing: Inference, expression: syntax.Expression, most: int) -> None:
-    """Reports a size of the compiled step that is neither a number nor a parameter with a range, or above
-    `most`.
+    """Reports a size of the compiled step that is above `most` or has no bound.
+
+    A size must be a number, or a parameter with a range.
     """
     binding = typing.binding(expression)
     if isinstance(expression, syntax.Number):
@@ -54,7 +55,7 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
 
 
 def require_positions(typing: Inference, shape: syntax.Expression) -> None:
-    """Reports the size of a window that may hold no position."""
+    """Reports the size of a window that may have no position."""
     if not isinstance(shape, syntax.Call) or shape.function.text not in WINDOWS:
         return
     slots = WINDOWS[shape.function.text].slots
@@ -84,7 +85,7 @@ def require_drafts(typing: Inference, drafts: syntax.Expression) -> None:
 
 
 def _smallest(typing: Inference, size: syntax.Expression) -> int | None:
-    """The least value of a size; `None` where it has no known bound, which is reported elsewhere."""
+    """The least value of a size; `None` if it has no known bound, which is reported elsewhere."""
     if isinstance(size, syntax.Number):
         return int(size.value)
     binding = typing.binding(size)

@@ -42,7 +42,7 @@ def _statement(
     typing: Inference, statement: syntax.Statement, states: Mapping[str, syntax.StateDeclaration]
 ) -> None:
     if isinstance(statement, HEAD):
-        return  # `head` has reported that it is misplaced
+        return  # `head` reports it as misplaced
     match statement:
         case syntax.Let():
             typing.infer(statement.value)

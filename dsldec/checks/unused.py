@@ -18,8 +18,8 @@ def unused(
 ) -> list[Diagnostic]:
     """Warns of names that nothing uses, and of states that no `set` changes.
 
-    `functions`: those that no call names. `used`: the bindings of all names. `assigned`: the names after
-    `set`.
+    `functions`: the functions that no call names. `used`: the bindings of all names in use. `assigned`: the
+    names after `set`.
     """
     states = [s for s in policy.statements if isinstance(s, syntax.StateDeclaration)]
     lists: tuple[tuple[str, Iterable[Binding]], ...] = (

@@ -1,7 +1,6 @@
-"""What is the value of an expression that is known before the run: numbers, parameters, lengths, arithmetic
-on them?
+"""The value of an expression that is known before the run: numbers, parameters, lengths, arithmetic on them.
 
-Computes as a step does (`language.arithmetic`), so that a bound agrees with the step that it bounds.
+It is computed as in a step (`language.arithmetic`), so that a bound agrees with the step that it bounds.
 """
 
 from __future__ import annotations
@@ -20,13 +19,13 @@ from .resolved import Bindings
 Scalar = int | float | bool
 Value = (
     Scalar | tuple[float, ...]
-)  # of a parameter; a tuple is a table, one number for each id of the vocabulary
+)  # the value of a parameter; a tuple is a table, with one number for each id of the vocabulary
 
 
 def constant_value(
     expression: syntax.Expression, bindings: Bindings, known: Mapping[str, Value]
 ) -> Scalar | None:
-    """The value, with parameters and words as in `known`; `None` where it depends on anything else."""
+    """The value, with parameters and words as in `known`; `None` if it depends on anything else."""
     expression = inline_lets(expression, bindings)
     match expression:
         case syntax.Number():
@@ -76,7 +75,7 @@ def _of_call(call: syntax.Call, bindings: Bindings, known: Mapping[str, Value]) 
 
 
 def _is_elementwise(call: syntax.Call) -> bool:
-    """Whether a call is one operation on numbers: `min(a, b)` is, `min(x)` is a reduction over a mask."""
+    """Whether a call is one operation on numbers: `min(a, b)` is one, `min(x)` is a reduction over a mask."""
     if call.function.text not in ELEMENTWISE_WORDS or call.keywords:
         return False
     word = WORDS[call.function.text]
@@ -84,15 +83,16 @@ def _is_elementwise(call: syntax.Call) -> bool:
 
 
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
-    """A number, or the value of the int parameter of that name."""
+    """The number itself, or the value of the int parameter with this name."""
     value = parameters[size] if isinstance(size, str) else size
     assert not isinstance(value, tuple)
     return None if value is None else int(value)
 
 
 def whole(value: Scalar | None) -> int:
-    """The smallest int that is not below a value; the largest int for no value (0 / 0), which no step
-    reaches.
+    """The smallest int that is not below a value.
+
+    It is the largest int for a number without a value (0 / 0), which no step reaches.
     """
     if value is None or math.isnan(value):
         return LARGEST_INT
@@ -118,7 +118,7 @@ def _computed(name: str, *values: Scalar | None) -> Scalar:
 def known_limits(
     condition: syntax.Expression | None, policy: syntax.PolicyDefinition, bindings: Bindings
 ) -> list[StepLimit]:
-    """The step limits of a condition that count the steps of a window or a phase, and whose number is known
+    """The step limits of a condition that count the steps of a window or a phase, if their number is known
     before the run.
     """
     limits = [
@@ -142,8 +142,9 @@ def _has_one_window(policy: syntax.PolicyDefinition) -> bool:
 
 
 def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:
-    """The default of each parameter and lengths of 1: with these, `constant_value` shows whether an
-    expression is known before the run.
+    """The default of each parameter, and lengths of 1.
+
+    With these values, `constant_value` shows whether an expression is known before the run.
     """
     values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
     return values | {"window_length": 1, "generation_length": 1}

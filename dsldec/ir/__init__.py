@@ -1,1 +1,1 @@
-"""Checked policy to tensor operations. No torch here."""
+"""The program of a step: from a checked policy to tensor operations. Nothing here imports torch."""

@@ -1,4 +1,4 @@
-"""Builds a program: operations in order, equal ones once.
+"""Builds a program: the operations in order, equal operations once.
 
 Not here: the operations of a policy (`expressions`, `lower`).
 """
@@ -12,23 +12,24 @@ from ..language.words import NUMBERS, Extent, Kind
 from .nodes import LoopCarried, Operation
 from .protocol import field_of
 
-NO_VALUE = float("nan")  # one object: as a constant it must equal itself
+NO_VALUE = float("nan")  # one object, because NaN equals only itself by identity
 
 
 class Builder:
-    """The operations so far and the values they carry from step to step."""
+    """The operations so far, and the values carried from step to step."""
 
     def __init__(self) -> None:
         self.operations: list[Operation] = []
         self.known: dict[tuple[object, ...], int] = {}
         self.carried: dict[str, LoopCarried] = {}
-        self.sites = 0  # of random numbers: each place in a policy draws its own
+        self.sites = 0  # places that draw random numbers; each place draws different ones
 
     def add(
         self, name: str, inputs: tuple[int, ...], kind: Kind, place: Extent, of: str | Scalar | None = None
     ) -> int:
-        # 1 and 1.0 and true are equal in Python, but not as constants of a program: `kind` tells them apart.
-        # A tuple: two that hold one NaN are equal, while two dataclasses are not from Python 3.13 on.
+        # 1, 1.0 and true are equal in Python, but not as constants of a program: `kind` distinguishes them.
+        # The key is a tuple: two tuples with the same NaN object are equal; two dataclasses are not, from
+        # Python 3.13 on.
         key = (name, inputs, kind, place, of)
         if key not in self.known:
             self.known[key] = len(self.operations)
@@ -36,7 +37,7 @@ class Builder:
         return self.known[key]
 
     def place(self, *inputs: int) -> Extent:
-        """The widest place of some values."""
+        """The widest extent of some values."""
         return max((self.operations[i].extent for i in inputs), default=Extent.RUN)
 
     def kind(self, value: int) -> Kind:
@@ -50,8 +51,10 @@ class Builder:
         *,
         keep: int | str | None = None,
     ) -> int:
-        """The value that a step's state holds under a name, with the kind and extent of the protocol's table;
-        `kind` and `extent` (per row unless given) are for fields whose kind and extent the policy decides.
+        """The value of a field of the state.
+
+        Kind and extent come from the protocol's table. `kind` and `extent` (per row unless given) are for
+        fields whose kind and extent the policy decides.
         """
         field = field_of(name)
         kind = kind if field.kind is None else field.kind
@@ -65,7 +68,7 @@ class Builder:
         return self.add("number", (), kind, Extent.RUN, value)
 
     def of_kind(self, value: int, kind: Kind) -> int:
-        """An int as a real, where a real is wanted."""
+        """The value; an int is converted to a real if `kind` is a real."""
         wanted = kind in NUMBERS - {Kind.INT} and self.kind(value) is Kind.INT
         return self.add("real", (value,), kind, self.place(value)) if wanted else value
 
@@ -76,7 +79,7 @@ class Builder:
         return self.add(name, inputs, Kind.REAL, self.place(*inputs))
 
     def holds(self, name: str, *inputs: int) -> int:
-        """A condition or mask, at the widest place of its inputs; what is decided already is left out."""
+        """A condition or mask with the widest extent of its inputs. Constant inputs are simplified away."""
         if name == "not" and (constant := self.operations[inputs[0]]).name == "number":
             return self.number(not constant.attribute)
         if name in ("and", "or"):
@@ -99,7 +102,7 @@ class Builder:
         return self.add("where", (condition, then, otherwise), kind, self.place(condition, then, otherwise))
 
     def needed(self, roots: Iterable[int]) -> dict[int, int]:
-        """The operations that some results need, each with its number once all others are left out."""
+        """The operations that some results need, each with its new number after all others are removed."""
         wanted, waiting = set[int](), list(roots)
         while waiting:
             index = waiting.pop()

@@ -1,6 +1,6 @@
 """The operations of each expression of a checked policy.
 
-Not here: statements and what is carried from step to step (`lower`).
+Not here: statements (`statements`), values carried from step to step (`next_state`).
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from .step_values import Scope, StepValues
 
 
 class Expressions(StepValues):
-    """Lowers expressions. `logits` and `observed` are set before the first one that needs them."""
+    """Lowers expressions. `logits` and `observed` are set before the first expression that needs them."""
 
     def __init__(self, resolved: Resolved) -> None:
         super().__init__()
@@ -67,7 +67,7 @@ class Expressions(StepValues):
                 assert_never(expression)
 
     def set(self, expression: syntax.Expression, scope: Scope) -> int:
-        """A mask as a set of positions: cut to the window, unless it lies in it by construction."""
+        """A mask as a set of positions, limited to the window unless it is inside by construction."""
         value = self.expression(expression, scope)
         return value if self._lies_in(scope.window, value) else self.mask("and", value, scope.window)
 
@@ -147,7 +147,7 @@ class Expressions(StepValues):
         return self.mask("thin_by_kernel" if "kernel" in named else "thin", *inputs, of=picks)
 
     def sample(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
-        """The k largest of log weight + Gumbel noise: a draw without replacement in proportion to the
+        """The k largest of log weight + Gumbel noise: a draw without replacement, in proportion to the
         weights.
         """
         weight = self.expression(named["by"], scope)
@@ -164,7 +164,7 @@ class Expressions(StepValues):
         trim = self.set(named["trim"], scope) if "trim" in named else scope.window
         return self.mask("grow", self.set(call.arguments[0], scope), left, right, gap, apart, trim)
 
-    # --- the step before
+    # --- the previous step
 
     def kl(self, named: Mapping[str, syntax.Expression]) -> int:
         given = named.get("keep")
@@ -255,7 +255,7 @@ Lowered = Callable[[Expressions, syntax.Call, Named, Scope], int]
 
 
 def _of_mask(name: str, kind: Kind, place: Extent) -> Lowered:
-    """A word of one mask and perhaps numbers, under the operation's name."""
+    """A word with a mask and perhaps numbers as arguments; the operation has the name of the word."""
 
     def lowered(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
         first, *more = call.arguments
@@ -272,7 +272,7 @@ def _at(position: str) -> Lowered:
     )
 
 
-# Words whose arguments are more than numbers that go into one operation.
+# Words that need more than one operation on the values of their arguments.
 WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "any": _of_mask("any", Kind.BOOL, Extent.ROW),
     "count": _of_mask("count", Kind.INT, Extent.ROW),

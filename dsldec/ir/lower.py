@@ -1,8 +1,7 @@
-"""Checked policy to program.
+"""From a checked policy to the program of its step.
 
-The parts, each a class that extends the one before: `build`, `step_values`, `expressions`, `step_start`,
-`statements`, `next_state`. Not here: any decision about whether a policy may run (`CheckedPolicy` is the
-proof).
+Each part is a class that extends the one before: `build`, `step_values`, `expressions`, `step_start`,
+`statements`, `next_state`. Not here: whether a policy may run (`checks`; a `CheckedPolicy` is the proof).
 """
 
 from __future__ import annotations
@@ -20,7 +19,7 @@ from .verify import verify
 
 
 def lower(checked: CheckedPolicy) -> Program:
-    """The program of one step of a checked policy, verified where `DSLDEC_VERIFY=1` is in the environment."""
+    """The program of one step of a checked policy; verified if the environment has `DSLDEC_VERIFY=1`."""
     program = _Lowering(checked).program()
     if os.environ.get("DSLDEC_VERIFY") == "1":
         verify(program)
@@ -51,7 +50,7 @@ class _Lowering(NextState):
     def _pruned(
         self, canvas: int, done: int, finite: int, following: dict[str, int], events: dict[str, int]
     ) -> Program:
-        """The program of the operations that some result needs."""
+        """The program, without the operations that no result needs."""
         number = self.needed([canvas, done, finite, *following.values(), *events.values()])
         kept = [self.operations[old] for old in number]
         return Program(

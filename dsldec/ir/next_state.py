@@ -1,6 +1,6 @@
 """The end of a step: the canvas, whether the window is done, the next values of the state, and the events.
 
-Not here: which fields there are (`protocol`).
+Not here: the list of fields (`protocol`).
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ from .step_values import Scope
 class StepEnd:
     """The results of a step, and the conditions that its next state depends on.
 
-    `active`: the row had something to do; `full`: the window is full and does not stay; `kept`: it is full
-    and stays; `over`: the window moves on; `finished`: the row ended.
+    `active`: the window had a masked position or stayed; `full`: the window is full and does not stay;
+    `kept`: it is full and stays; `over`: the window moves on; `finished`: the row ended.
     """
 
     canvas: int
@@ -33,13 +33,13 @@ class StepEnd:
 
 
 class NextState(Statements):
-    """Computes the end of a step from what the statements left."""
+    """Computes the end of a step from the values that the statements leave."""
 
     def end(self, after: After) -> StepEnd:
-        """The end of the step; the scope then has the canvas after it."""
+        """The results at the end of the step. Afterwards the scope has the next canvas."""
         scope = after.scope
         active = self.reduced("any", Kind.BOOL, self.masked(self.start))
-        if protocol.STAYS in self.carried:  # a full window that stays has steps of its own
+        if protocol.STAYS in self.carried:  # a full window that stays has further steps
             more = self.holds("greater", self.state(protocol.STAYS), self.number(0))
             active = self.holds("or", active, more)
         scope.canvas = self.where(active, scope.canvas, self.canvas, Kind.TOKEN)
@@ -47,15 +47,16 @@ class NextState(Statements):
         kept = self.all_of(full, active, after.stays)
         full = self.all_of(full, self.holds("not", kept))
         closed = after.finishes
-        if after.finishes != self.number(False):  # a statement below `finish` may have opened the text again
+        # A statement after `finish` may have masked a position again.
+        if after.finishes != self.number(False):
             closed = WITHOUT_ARGUMENTS["eos_closed"](self, scope)
         finished = self.all_of(active, after.finishes, closed)
-        # A full sliding window moves on; it is one window until everything is written.
+        # A sliding window counts as one window until every position is written.
         over = full if self.slides < 0 else self.number(False)
         return StepEnd(scope.canvas, active, full, kept, over, finished)
 
     def next_values(self, after: After, end: StepEnd) -> dict[str, int]:
-        """The next value of every field that the step writes; a row that is not active keeps its values."""
+        """The next value of every field that the step writes. The values of an inactive row do not change."""
         following: dict[str, int] = {}
         for name in list(self.carried):
             following.update(self._next_of(name, after, end.over, end.full))
@@ -73,7 +74,7 @@ class NextState(Statements):
         return following
 
     def events(self, end: StepEnd, phase: int, accepted: int | None) -> dict[str, int]:
-        """The events that the policy's step reports, but for `not_finite`."""
+        """The events that the policy's step reports, except `not_finite`."""
         events: dict[str, int] = {}
         if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
             events[protocol.FINISHED] = end.finished
@@ -119,7 +120,7 @@ class NextState(Statements):
             return {name: self.where(new, self.number(0), older, Kind.INT)}
         if name == protocol.EOS_BEFORE:
             ends = self.reduced("any", Kind.BOOL, self.ends(scope))
-            if self.slides >= 0:  # what lies before the first mask leaves the window
+            if self.slides >= 0:  # the positions before the first mask leave the window
                 gone = self.holds(
                     "less", self.offset, self.reduced("least", Kind.REAL, self.offset, self.masked(scope))
                 )
@@ -135,4 +136,4 @@ class NextState(Statements):
             return {name: scope.window}
         if (keep := self.carried[name].keep) is not None:
             return {name: self.add("log_probabilities", (self.logits,), Kind.REAL, Extent.POSITION, keep)}
-        return {}  # the caller's: window_start, generation_length, key
+        return {}  # the host sets window_start, generation_length and key

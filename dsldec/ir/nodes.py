@@ -1,8 +1,8 @@
 """The program of one step: a list of operations, each on the results of earlier ones.
 
-Shapes: B rows, T window positions, V vocabulary. A value is per run, `[B]` or `[B, T]`, by its place. The
-canvas and the logits are values like any other: a write gives the next canvas. Not here: how an operation is
-computed (`backends`).
+Shapes: B rows, T window positions, V vocabulary. The extent of a value is per run, per row `[B]` or per
+position `[B, T]`. The canvas and the logits are values like all others: a write gives the next canvas. Not
+here: how an operation is computed (`backends`).
 """
 
 from __future__ import annotations
@@ -15,31 +15,31 @@ from ..checks.facts import Facts
 from ..checks.values import Scalar
 from ..language.words import Extent, Kind
 
-# What each operation does with its inputs. Both backends implement every one of them; a test compares the
-# lists.
+# The meaning of each operation. Here `attribute` is the attribute of the operation; `a`, `b` and `c` are its
+# inputs. The reference and the module implement every operation; a test compares the lists.
 READS: Mapping[str, str] = MappingProxyType(
     {
-        "number": "a constant, in `of`",
-        "parameter": "the value of the parameter `of`",
-        "state": "what the step was given under the name `of`",
-        "logits": "what the denoiser gave",
-        "canvas": "the canvas as the step found it",
-        "editable": "where the step may write",
-        "offset": "the position counted from the window's first, 0 on",
+        "number": "the constant `attribute`",
+        "parameter": "the value of the parameter named `attribute`",
+        "state": "the field of the state named `attribute`, as the step begins",
+        "logits": "the logits of the denoiser",
+        "canvas": "the canvas as the step begins",
+        "editable": "the positions where the step may write",
+        "offset": "the index of the position in the window, 0 for the first",
     }
 )
 LOGITS: Mapping[str, str] = MappingProxyType(
     {
-        "ban": "logits with -inf at the ids given after them",
-        "bias": "logits with an amount added at an id: (logits, id, amount)",
-        "bias_all": "(logits, table): logits with a table's number added at every id",
-        "observe": "everything seen in logits; the token chosen by `of`: argmax (logits), gumbel (logits, temperature, key, step, pos), "
-        "nucleus (logits, temperature, top_p, top_k, key, step, pos)",
-        "observation": "the part `of` of what was seen: an observation (a word without arguments) or `finite`",
-        "lookup": "(table, ids): a table's number of an id at each position; no value for what is no id",
-        "probability": "(logits, ids): probability of an id at each position; 0 for what is no id",
-        "log_probabilities": "logits as log probabilities of the `of` (number or parameter) likeliest ids, to be carried to the next step",
-        "kl": "(logits, log probabilities of the step before, of as many ids): KL divergence in nats, by position",
+        "ban": "(logits, ids): the logits with -inf at these ids",
+        "bias": "(logits, id, amount): the logits with the amount added at one id",
+        "bias_all": "(logits, table): the logits with the table's number added at every id",
+        "observe": "all observations of the logits; `attribute` is the method that chooses the token: argmax (logits), "
+        "gumbel (logits, temperature, key, step, pos), nucleus (logits, temperature, top_p, top_k, key, step, pos)",
+        "observation": "(observations): the observation named `attribute`, a word without arguments or `finite`",
+        "lookup": "(table, ids): the table's number for the id at each position; no value for an id outside the table",
+        "probability": "(logits, ids): probability of the id at each position; 0 for an id outside the vocabulary",
+        "log_probabilities": "(logits): log probabilities of the likeliest ids, for the next step; `attribute` is their number or a parameter",
+        "kl": "(logits, log probabilities of the previous step): KL divergence in nats at each position; `attribute` as in `log_probabilities`",
     }
 )
 ELEMENTWISE: Mapping[str, str] = MappingProxyType(
@@ -49,9 +49,9 @@ ELEMENTWISE: Mapping[str, str] = MappingProxyType(
         "subtract": "a - b",
         "multiply": "a * b",
         "divide": "a / b",
-        "floor_divide": "the largest int not above a / b; an int by 0 gives 0",
-        "remainder": "a - b * (a // b), of the sign of b; an int by 0 gives 0",
-        "power": "a to the power of b, a real",
+        "floor_divide": "the largest int not above a / b; 0 for an int divided by 0",
+        "remainder": "a - b * (a // b), with the sign of b; 0 for an int divided by 0",
+        "power": "a to the power of b, as a real",
         "less": "a < b",
         "less_equal": "a <= b",
         "greater": "a > b",
@@ -62,8 +62,8 @@ ELEMENTWISE: Mapping[str, str] = MappingProxyType(
         "and": "a and b",
         "or": "a or b",
         "absolute": "|a|",
-        "minimum": "the smaller of a and b; no value if either has none",
-        "maximum": "the larger of a and b; no value if either has none",
+        "minimum": "the smaller of a and b; no value if one of them has none",
+        "maximum": "the larger of a and b; no value if one of them has none",
         "where": "b where a holds, else c",
         "exp": "e to the power of a",
         "log": "natural logarithm of a",
@@ -73,56 +73,56 @@ ELEMENTWISE: Mapping[str, str] = MappingProxyType(
         "ceil": "a real without its fraction, upwards, as an int; 0 for no value, within ±10^18",
         "truncate": "a real without its fraction, towards 0, as an int; 0 for no value, within ±10^18",
         "real": "an int as a real",
-        "random": "(key, step, pos): a real between 0 and 1 that these and the int `of` alone decide",
+        "random": "(key, step, pos): a real between 0 and 1 that depends only on these and on the int `attribute`",
     }
 )
 ROWS: Mapping[str, str] = MappingProxyType(
     {
-        "orelse": "mask a in rows where it holds a position, else mask b",
-        "any": "whether a mask holds a position",
-        "count": "how many positions a mask holds",
+        "orelse": "mask a in rows where it has a position, else mask b",
+        "any": "whether a mask has a position",
+        "count": "number of positions in a mask",
         "sum": "(x, mask): sum of x over a mask",
-        "mean": "(x, mask): mean of x over a mask; no value over nothing",
-        "std": "(x, mask): standard deviation of x over a mask; no value over nothing",
-        "least": "(x, mask): smallest x over a mask; no value over nothing",
-        "greatest": "(x, mask): largest x over a mask; no value over nothing",
+        "mean": "(x, mask): mean of x over a mask; no value for an empty mask",
+        "std": "(x, mask): standard deviation of x over a mask; no value for an empty mask",
+        "least": "(x, mask): smallest x over a mask; no value for an empty mask",
+        "greatest": "(x, mask): largest x over a mask; no value for an empty mask",
     }
 )
 ORDERS: Mapping[str, str] = MappingProxyType(
     {
-        "order": "(mask, score[, runs]): positions of a mask from the best score to the worst, ties to the lower position; with runs: "
-        "the positions that are in a run, each run for itself",
-        "rank": "(order): the place in an order, 1 for the best",
-        "cumsum": "(order, x): sum of x over the position and all before it",
-        "cummax": "(order, x): largest x of the position and all before it",
-        "prefix": "(order, condition): the longest beginning in which a condition holds",
+        "order": "(mask, score[, runs]): positions of a mask from the best score to the worst, the lower of equal ones first; "
+        "with runs: the positions in each run, sorted run by run",
+        "rank": "(order): the rank in an order, 1 for the best position",
+        "cumsum": "(order, x): sum of x over the position and all better ones",
+        "cummax": "(order, x): largest x of the position and all better ones",
+        "prefix": "(order, condition): the longest beginning of an order in which the condition holds everywhere",
         "top": "(order, k): the first k positions",
-        "thin": "(mask, score, condition, width): picks one after the other, at most `of` (a number or a parameter): see `words.thin`; "
-        "without a kernel, positions nearer than width leave",
-        "thin_by_kernel": "(mask, score, condition, width): the same, and scores are multiplied by 1 - exp(-d² / width²)",
+        "thin": "(mask, score, condition, width): the word `thin` with `gap`: at most `attribute` picks (a number or a parameter); "
+        "each pick removes the positions nearer than width",
+        "thin_by_kernel": "(mask, score, condition, width): as `thin`, but each pick multiplies the scores at distance d by 1 - exp(-d² / width²)",
     }
 )
 GEOMETRY: Mapping[str, str] = MappingProxyType(
     {
-        "runs": "(mask): for each position the offset at which its run begins, -1 outside",
-        "run_count": "(mask): how many runs of adjacent positions a mask has",
-        "run_length": "(mask): length of the run a position is in, 0 outside",
-        "runs_holding": "(mask, seed): the runs of a mask that hold a position of seed",
-        "grow": "(mask, left, right, gap, apart, trim): see `words.grow`; runs that nothing of `trim` is left of go",
-        "trim": "(mask, to): both ends of every run cut back to `to`; runs without any go",
-        "shift": "(x, n): x moved n positions to the right; what comes in is false, 0 or no value",
-        "shift_distributions": "(log probabilities, n): those of a position n positions to the left; what comes in has no value",
-        "distance": "(mask): positions to the nearest one of a mask; no value over nothing",
+        "runs": "(mask): for each position the offset at which its run begins, -1 outside the mask",
+        "run_count": "(mask): number of runs of adjacent positions",
+        "run_length": "(mask): length of the run of each position, 0 outside the mask",
+        "runs_holding": "(mask, seed): the runs of a mask that have a position of seed",
+        "grow": "(mask, left, right, gap, apart, trim): the word `grow`; runs without a position of trim are removed",
+        "trim": "(mask, to): the runs with both ends cut back to positions of to; runs without such a position are removed",
+        "shift": "(x, n): x moved n positions to the right; the new positions are false, 0 or without a value",
+        "shift_distributions": "(log probabilities, n): distributions moved n positions to the right; the new positions have no value",
+        "distance": "(mask): distance to the nearest position of a mask; no value for an empty mask",
         "density": "(mask, sigma): sum over a mask of the normal density at a position's distance",
     }
 )
 CANVAS: Mapping[str, str] = MappingProxyType(
     {
-        "is_mask": "(canvas): where MASK stands",
-        "is_end": "(canvas): where the end-of-text token stands; nowhere if the denoiser has none",
-        "is_word": "(ids): where an id is one of the vocabulary and not MASK",
-        "write": "(canvas, mask, ids): the canvas with ids where a mask holds",
-        "erase": "(canvas, mask): the canvas with MASK where a mask holds",
+        "is_mask": "(canvas): the positions with MASK",
+        "is_end": "(canvas): the positions with the end-of-text token; none if the denoiser has no such token",
+        "is_word": "(ids): the positions where the id is in the vocabulary and not MASK",
+        "write": "(canvas, mask, ids): the canvas with these ids at the positions of a mask",
+        "erase": "(canvas, mask): the canvas with MASK at the positions of a mask",
     }
 )
 OPERATIONS: Mapping[str, str] = MappingProxyType(
@@ -132,8 +132,10 @@ OPERATIONS: Mapping[str, str] = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class Operation:
-    """`inputs` are indices of earlier operations; `of` names the observation, parameter, state or constant
-    meant.
+    """One operation.
+
+    `inputs`: indices of earlier operations. `attribute`: the name of an observation, parameter or field, a
+    constant, or a size.
     """
 
     name: str
@@ -150,7 +152,7 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ProgramParameter:
-    """A parameter of the program: its kind, its value where none is given, and the values it may take."""
+    """A parameter of the program: its kind, its default, and the range of its values."""
 
     kind: Kind
     default: Scalar
@@ -160,10 +162,9 @@ class ProgramParameter:
 
 @dataclass(frozen=True, slots=True)
 class LoopCarried:
-    """A value carried from step to step: one a row or one a position; `keep`: a distribution's log
-    probabilities of so many ids.
+    """A value carried from step to step, with one number for each row or each position.
 
-    `keep` is a number or the name of a parameter.
+    `keep`: for a distribution, the number of stored log probabilities, or the name of a parameter.
     """
 
     kind: Kind
@@ -176,7 +177,7 @@ class LoopCarried:
 
     @property
     def each(self) -> str:
-        """What there is one of."""
+        """The part of the text `per ...` that describes the value."""
         return f"{self.keep} ids" if self.distribution else self.extent.name.lower()
 
 
@@ -187,8 +188,8 @@ class Program:
     `canvas`, `done` and `finite` are operations: the canvas after the step, whether the window is full or the
     row finished, and whether the logits of a position are finite. `carried`: the fields of the step's state.
     `next`: for each field that the step writes, the operation that gives its next value; the host writes the
-    others. `events`: for each event but `not_finite`, the operation that gives it. `ir.protocol` describes
-    all fields and events. `phases`: the names of the phases in order, `("",)` where a policy has none.
+    others. `events`: for each event except `not_finite`, the operation that gives it. `ir.protocol` describes
+    all fields and events. `phases`: the names of the phases in order, `("",)` for a policy without phases.
     """
 
     name: str

@@ -1,9 +1,8 @@
 """The protocol of a step: every field of the state that a host passes from step to step, and every event that
 a step reports to its host.
 
-Shapes: B rows, T window positions. A field per row is `[B]`, per position `[B, T]`; of a distribution
-`[B, T, N]`. A policy's step has the fields that the policy needs, and no others. Not here: tensors
-(`backends.step`).
+Shapes: B rows, T window positions. A field per row is `[B]`, a field per position `[B, T]`, a distribution
+`[B, T, N]`. A step has only the fields that its policy needs. Not here: tensors (`backends.step`).
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from ..language.words import Extent, Kind
 
 
 class Writer(StrEnum):
-    """Who gives a field its next value: the step returns it, or the host sets it before a step."""
+    """The writer of a field's next value: the step returns it, or the host sets it before a step."""
 
     STEP = "step"
     HOST = "host"
@@ -25,7 +24,7 @@ class Writer(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Field:
-    """One field: its kind and extent, `None` where the policy decides them, its writer and its meaning."""
+    """One field: its kind and extent (`None` if the policy decides them), its writer and its meaning."""
 
     kind: Kind | None
     extent: Extent | None
@@ -84,21 +83,21 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         STEPS_IN_WINDOW: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps since the window began"),
         FIRST_MASKS: Field(Kind.INT, Extent.ROW, Writer.STEP, "masks at the window's first step"),
         COMMITTED_BEFORE: Field(
-            Kind.INT, Extent.ROW, Writer.STEP, "positions that the step before committed"
+            Kind.INT, Extent.ROW, Writer.STEP, "positions that the previous step committed"
         ),
         PHASE: Field(
             Kind.INT, Extent.ROW, Writer.STEP, "index of the phase that the next step enters or continues"
         ),
         STEPS_IN_PHASE: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps since the phase was entered"),
-        STAYS: Field(Kind.INT, Extent.ROW, Writer.STEP, "times that `stay` kept the full window"),
+        STAYS: Field(Kind.INT, Extent.ROW, Writer.STEP, "times that the full window stayed"),
         WINDOW_LENGTH: Field(
             Kind.INT, Extent.ROW, Writer.STEP, "length of a window `until`, from its first step on"
         ),
         PLACED_AT: Field(
-            Kind.INT, Extent.ROW, Writer.STEP, "`window_start` of the step before, of a sliding window"
+            Kind.INT, Extent.ROW, Writer.STEP, "`window_start` of a sliding window in the previous step"
         ),
         INSIDE: Field(
-            Kind.MASK, Extent.POSITION, Writer.STEP, "positions of the sliding window in the step before"
+            Kind.MASK, Extent.POSITION, Writer.STEP, "positions of the sliding window in the previous step"
         ),
         AGE: Field(
             Kind.INT, Extent.POSITION, Writer.STEP, "steps since the position was written, 0 for a mask"
@@ -109,7 +108,7 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
     }
 )
 
-# Fields with a name from the policy: the prefix, and what follows it.
+# Fields with a name from the policy: a prefix, and then the name.
 STATE_PREFIX = "state_"
 VISITS_PREFIX = "visits_"
 BEFORE_PREFIX = "before_"
@@ -117,26 +116,29 @@ DISTRIBUTION_PREFIX = "distribution_before_"
 
 PREFIXES: Mapping[str, Field] = MappingProxyType(
     {
-        STATE_PREFIX: Field(None, None, Writer.STEP, "value of the policy's state of that name"),
+        STATE_PREFIX: Field(None, None, Writer.STEP, "value of the policy's state with this name"),
         VISITS_PREFIX: Field(
-            Kind.INT, Extent.ROW, Writer.STEP, "times that the phase of that name was entered in this window"
+            Kind.INT,
+            Extent.ROW,
+            Writer.STEP,
+            "times that the phase with this name was entered in this window",
         ),
         BEFORE_PREFIX: Field(
             None,
             None,
             Writer.STEP,
-            "value in the step before of the expression with that number in `before(...)`",
+            "value of the expression with this number in `before(...)`, in the previous step",
         ),
         DISTRIBUTION_PREFIX: Field(
             Kind.REAL,
             Extent.POSITION,
             Writer.STEP,
-            "log probabilities in the step before of that many of the likeliest ids, for `kl(before)`",
+            "log probabilities of this number of likeliest ids in the previous step, for `kl(before)`",
         ),
     }
 )
 
-# A step reports events; they are no inputs of the next step.
+# A step reports events to the host; the next step does not read them.
 EVENTS: Mapping[str, Event] = MappingProxyType(
     {
         NOT_FINITE: Event(

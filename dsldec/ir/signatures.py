@@ -1,6 +1,6 @@
 """The signature of every operation: kinds and extents of its inputs and of its result, and its attribute.
 
-Not here: what operations mean (`nodes`), whether a program keeps to this table (`verify`).
+Not here: the meaning of operations (`nodes`), whether a program follows this table (`verify`).
 """
 
 from __future__ import annotations
@@ -29,16 +29,17 @@ KINDS: Mapping[str, frozenset[Kind]] = MappingProxyType(
         "table": frozenset({Kind.TABLE}),
     }
 )
-# Values of these words are structures, and only an operation with that result gives one.
+# Values of these words are structures; only an operation with such a result gives one.
 STRUCTURES = frozenset({"logits", "observations", "order", "distribution"})
 
 EXTENTS: Mapping[str, Extent] = MappingProxyType({"T": Extent.POSITION, "B": Extent.ROW, "1": Extent.RUN})
 
 # Inputs -> result, in one or more forms. A letter after the word is an extent: T (position), B (row), 1
-# (run). Of an input it is the widest extent; a value of a lower extent is repeated at every position
-# before an operation reads it as an input with T. An input without a letter broadcasts to the result. Of a
-# result it is the extent; without a letter, the extent is that of the widest input, or wider. `...`
-# repeats the last input. The attribute of the operation stands after its name where the form depends on it.
+# (run). For an input it is the widest extent; a value with a lower extent is repeated at every position
+# before an operation reads it as an input with T. An input without a letter broadcasts to the result. A
+# result has exactly the extent of its letter; without a letter, it has the extent of the widest input, or a
+# wider one. `...` repeats the last input. The attribute follows the name of the operation if the form depends
+# on it.
 _TWO_NUMBERS = ("int int -> int", "number number -> real")
 _COMPARISON = ("number number -> truth", "id id -> truth")
 _REDUCTION = ("number.T truth.T -> real.B",)
@@ -115,13 +116,13 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     }
 )
 
-# Operations with an attribute, by what it is; all others have none.
+# Operations with an attribute, by the kind of attribute; all others have none.
 SIZED = frozenset(
     {"thin", "thin_by_kernel", "log_probabilities", "kl"}
-)  # a number, or a static parameter's name
+)  # a number, or the name of a static parameter
 SITED = frozenset({"random"})  # the number of a place in the policy
 NAMED = frozenset({"parameter", "state"})
-CHOSEN = frozenset({"observe", "observation"})  # one of those in the table
+CHOSEN = frozenset({"observe", "observation"})  # an attribute that the table lists
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,7 +135,7 @@ class OperandRule:
 
 @dataclass(frozen=True, slots=True)
 class Form:
-    """One form of an operation; `repeats`: the last input may come more often."""
+    """One form of an operation; `repeats`: the last input may be repeated."""
 
     inputs: tuple[OperandRule, ...]
     repeats: bool
@@ -144,7 +145,7 @@ class Form:
         return self.inputs[min(place, len(self.inputs) - 1)]
 
     def takes(self, count: int) -> bool:
-        """Whether the form has that many inputs."""
+        """Whether the form has this number of inputs."""
         return count == len(self.inputs) or (self.repeats and count > len(self.inputs))
 
 
@@ -167,14 +168,16 @@ FORMS: Mapping[str, tuple[Form, ...]] = MappingProxyType(
 
 
 def forms(operation: Operation) -> tuple[Form, ...]:
-    """The forms of an operation; none where there is no such operation, or none with that attribute."""
+    """The forms of an operation; empty for an unknown operation, or an unknown attribute."""
     key = f"{operation.name} {operation.attribute}" if operation.name in CHOSEN else operation.name
     return FORMS.get(key, ())
 
 
 def over_positions(operation: Operation) -> frozenset[int]:
-    """The inputs, by place, that the operation reads at every position: a value of a lower extent is repeated
-    there. Inputs of elementwise operations are none of these: they broadcast to the result.
+    """The indices of the inputs that the operation reads at every position.
+
+    A value with a lower extent is repeated there. Inputs of elementwise operations are not among them: they
+    broadcast to the result.
     """
     key = operation.attribute if operation.name in CHOSEN else None
     return _over_positions(operation.name, key)
@@ -182,10 +185,10 @@ def over_positions(operation: Operation) -> frozenset[int]:
 
 @cache
 def _over_positions(name: str, attribute: object) -> frozenset[int]:
-    found = FORMS[name if attribute is None else f"{name} {attribute}"]
+    forms_of = FORMS[name if attribute is None else f"{name} {attribute}"]
     return frozenset(
         place
-        for form in found
+        for form in forms_of
         for place, operand in enumerate(form.inputs)
         if operand.extent is Extent.POSITION
     )

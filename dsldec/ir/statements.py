@@ -1,7 +1,7 @@
-"""The statements of every phase, one after the other, and the choice of each row's own phase.
+"""The operations of the statements, phase by phase, and the selection of each row's phase.
 
-Every phase is computed for every row: rows of one batch may be in different phases. Not here: the next values
-of the state (`next_state`).
+Every phase is computed for every row, because rows of one batch may be in different phases. Not here: the
+next values of the state (`next_state`).
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from .step_values import Scope
 
 @dataclass(slots=True)
 class After:
-    """The values that the statements of a phase leave.
+    """The values after the statements of a phase.
 
-    `scope`: the canvas and the states; `target`: the phase of the next step; `moves`: the row leaves for it;
-    `finishes`: the row ends; `stays`: a full window stays.
+    `scope`: the canvas and the states; `target`: the phase of the next step; `moves`: whether the row changes
+    its phase; `finishes`: whether the row ends; `stays`: whether a full window stays.
     """
 
     scope: Scope
@@ -34,7 +34,7 @@ class After:
 
 
 class Statements(StepStart):
-    """Lowers statements; each changes the scope of its phase."""
+    """Lowers statements. Each statement changes the scope of its phase."""
 
     def body(self, body: Body, index: int) -> After:
         scope = self.start.copy()
@@ -46,7 +46,7 @@ class Statements(StepStart):
 
     def _statement(self, statement: syntax.Statement, after: After) -> None:
         scope = after.scope
-        assert not isinstance(statement, HEAD)  # the checks refuse a phase that contains one
+        assert not isinstance(statement, HEAD)  # the checks refuse such a statement in a phase
         match statement:
             case syntax.Let():
                 scope.lets[statement] = self.expression(statement.value, scope)
@@ -71,7 +71,8 @@ class Statements(StepStart):
                 more = self.holds("less", self.state(protocol.STAYS), self.expression(statement.count, scope))
                 after.stays = self.holds("or", after.stays, self.all_of(more, self._when(statement, scope)))
             case syntax.Next():
-                # A `finish` above may yet be undone: where the row goes then is decided all the same.
+                # The row needs a next phase even after `finish`: a later statement may mask a position, and
+                # then the row goes on.
                 wins = self.all_of(self._when(statement, scope), self.holds("not", after.moves))
                 target = self.number(self.names.index(statement.phase.text))
                 after.target = self.where(wins, target, after.target, Kind.INT)
@@ -111,7 +112,7 @@ class Statements(StepStart):
         self._write(self._at_most(chosen, commit.at_most, scope), ids, scope)
 
     def _at_most(self, chosen: int, bound: syntax.AtMost | None, scope: Scope) -> int:
-        """The best of some positions; without a score the lowest."""
+        """The best positions by the score, at most `bound`; without a score, the lowest positions."""
         if bound is None:
             return chosen
         score = self.int_("negate", self.pos) if bound.score is None else self.expression(bound.score, scope)
@@ -148,7 +149,7 @@ class Statements(StepStart):
         scope.touched = self.holds("or", scope.touched, chosen)
 
     def merged(self, afters: list[After], phase: int) -> After:
-        """What each row's own phase left."""
+        """The values after the phase of each row."""
         whole = afters[-1]
         for index in range(len(afters) - 2, -1, -1):
             here, one = self.holds("equal", phase, self.number(index)), afters[index]

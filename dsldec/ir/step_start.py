@@ -1,5 +1,5 @@
-"""The operations of a step before any statement: logits, window, phase of each row, states, and the condition
-of `accept`.
+"""The operations before the first statement: logits, window, phase of each row, states, and the condition of
+`accept`.
 
 Not here: statements (`statements`).
 """
@@ -18,9 +18,7 @@ from .step_values import Scope
 
 
 class StepStart(Expressions):
-    """Lowers the head of a policy: transforms of the logits, the window, the states, the headers of
-    phases.
-    """
+    """Lowers the head of a policy: transforms of the logits, window, states, headers of phases."""
 
     def __init__(self, checked: CheckedPolicy) -> None:
         super().__init__(checked.resolved)
@@ -39,7 +37,7 @@ class StepStart(Expressions):
                 values = [self.expression(argument, self.start) for argument in shape.arguments]
                 if (
                     isinstance(statement, syntax.Logits) and shape.function.text != "cfg"
-                ):  # guidance is a matter of the forward
+                ):  # the denoiser's forward applies guidance
                     name = (
                         "bias_all"
                         if shape.function.text == "bias" and len(values) == 1
@@ -71,8 +69,10 @@ class StepStart(Expressions):
             )
 
     def _length_until(self, window: syntax.Call) -> int:
-        """Up to the proposal of one of the ids: the first, or the best by a score; all of the window if none
-        is proposed.
+        """The length of a window `until`.
+
+        The window ends at a position where the token is one of the ids: at the first one, or at the best one
+        by a score. Without such a position, it has its full length.
         """
         named = {keyword.identifier.text: keyword.value for keyword in window.keywords}
         token = self.observation("token")
@@ -93,8 +93,8 @@ class StepStart(Expressions):
         end = self.add(
             "truncate", (self.reduced("least", Kind.REAL, self.offset, hits),), Kind.INT, Extent.ROW
         )
-        found = self.reduced("any", Kind.BOOL, hits)
-        return self.where(found, self.int_("add", end, self.number(1)), self.reach(self.start), Kind.INT)
+        any_hit = self.reduced("any", Kind.BOOL, hits)
+        return self.where(any_hit, self.int_("add", end, self.number(1)), self.reach(self.start), Kind.INT)
 
     @property
     def enters(self) -> int:
@@ -104,9 +104,11 @@ class StepStart(Expressions):
         return self.holds("equal", phase, self.number(self.names.index(name)))
 
     def enter_phase(self) -> int:
-        """The phase this step runs: the one a row was sent to, or where its `else` leads."""
+        """The phase that this step runs: the phase that the state names, or the phase that its `else` leads
+        to.
+        """
         phase = self.state(protocol.PHASE)
-        # A phase comes before the one its `else` leads to; the checks saw to it that there is no circle.
+        # Each phase comes before the phase that its `else` names. The checks refuse a circle.
         for name in sorted(self.phases, key=lambda name: -len(entered(name, self.phases))):
             header = self.phases[name]
             open_ = []
@@ -145,8 +147,9 @@ class StepStart(Expressions):
         )
 
     def begin_states(self) -> None:
-        """States as the step begins, before it is known which phase it is in: at their start value in a new
-        block or sequence.
+        """The states as the step begins, before its phase is known.
+
+        In a new block or sequence, they have their start value.
         """
         first = self.holds("equal", self.step, self.number(0))
         for state in self.states.values():
@@ -154,7 +157,7 @@ class StepStart(Expressions):
             anew = self.holds("or", first, self.begins) if state.scope.text == "block" else first
             if (
                 type_.extent is Extent.POSITION
-            ):  # a position that enters the window starts anew, whatever the scope
+            ):  # a position that enters the window has the start value in every scope
                 anew = self.holds(
                     "or", anew, self.holds("not", self.stayed) if self.slides >= 0 else self.begins
                 )
@@ -163,7 +166,7 @@ class StepStart(Expressions):
             )
 
     def enter_states(self, phase: int) -> None:
-        """States that return to their start value when a phase is entered."""
+        """Sets the states of a phase to their start value when a row enters this phase."""
         for state in self.states.values():
             name, type_ = state.identifier.text, of_state(state)
             if state.scope.text in self.phases:
@@ -176,8 +179,9 @@ class StepStart(Expressions):
         return self.of_kind(self.expression(state.start, self.start), of_state(state).kind)
 
     def accepted(self) -> int | None:
-        """Whether `accept COND` holds wherever the draft after this canvas writes; `None` where acceptance is
-        exact.
+        """Whether `accept COND` holds at every position where the draft differs from the canvas.
+
+        `None` if acceptance is exact.
         """
         lookahead = next((s for s in self.policy.statements if isinstance(s, syntax.Lookahead)), None)
         if lookahead is None or lookahead.condition is None:

@@ -1,7 +1,7 @@
-"""Values of a step that expressions and statements share: of the canvas, of the window, and of the step
-before.
+"""Values of one step that expressions and statements share: of the canvas, of the window, and of the previous
+step.
 
-Not here: which expression gives which operations (`expressions`).
+Not here: the operations of an expression (`expressions`).
 """
 
 from __future__ import annotations
@@ -17,11 +17,11 @@ from .build import NO_VALUE, Builder
 
 @dataclass(slots=True)
 class Scope:
-    """Where an expression stands: the canvas as it is by then, what is known under which name, the phase.
+    """The values at one place in a phase: the current canvas, and the operation of each name.
 
-    `committed`, `edited`: how many positions the step has committed and edited so far; `touched`: those
-    written, edited or masked again in it. `orders`: the sorted positions that `rank`, `cumsum` and `cummax`
-    speak of, innermost last.
+    `committed`, `edited`: numbers of positions that the step has committed and edited so far. `touched`: the
+    positions that it has committed, edited or revoked. `orders`: the sorted positions for `rank`, `cumsum`
+    and `cummax`, innermost last.
     """
 
     canvas: int
@@ -35,7 +35,7 @@ class Scope:
     orders: list[int] = field(default_factory=list)
 
     def copy(self) -> Scope:
-        """The same, to go on from independently."""
+        """An independent copy, without the orders."""
         return replace(self, states=dict(self.states), lets=dict(self.lets), orders=[])
 
 
@@ -52,10 +52,10 @@ class StepValues(Builder):
         self.offset = self.add("offset", (), Kind.INT, Extent.POSITION)
         self.pos = self.int_("add", self.offset, self.window_start)
         self.canvas = self.add("canvas", (), Kind.TOKEN, Extent.POSITION)
-        # As a step begins; `before` keeps what things were then.
+        # The scope as a step begins; `before` stores values of this scope.
         self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
-        self.slides = -1  # how far a sliding window moved since the step before, where it is one
-        self.stayed = -1  # positions that were in it then
+        self.slides = -1  # distance that a sliding window moved since the previous step; -1 for other windows
+        self.stayed = -1  # positions that were in the window in the previous step
 
     def masked(self, scope: Scope) -> int:
         return self.mask("and", self.mask("is_mask", scope.canvas), scope.window)
@@ -71,7 +71,7 @@ class StepValues(Builder):
         return self.where(new, self.number(0), self.kept_at_positions(protocol.AGE), Kind.INT)
 
     def kept_at_positions(self, name: str, kind: Kind | None = None, *, keep: int | str | None = None) -> int:
-        """A value carried at each position; in a sliding window it stays with its position."""
+        """A field per position. In a sliding window, each value moves with its position."""
         kept = self.state(name, kind, Extent.POSITION, keep=keep)
         kind = self.kind(kept)
         if self.slides < 0:
@@ -85,8 +85,9 @@ class StepValues(Builder):
         return self.reduced("count", Kind.INT, scope.window)
 
     def reach(self, scope: Scope) -> int:
-        """How far a window reaches from its first position: to the last one that may be written, whatever is
-        given before it.
+        """The number of positions from the first of the window to the last one that may be written.
+
+        Given positions in between count too.
         """
         places = self.int_("add", self.offset, self.number(1))
         return self.add(
@@ -103,13 +104,14 @@ class StepValues(Builder):
         return self.holds("equal", self.steps_in_window, self.number(0))
 
     def first_masks(self) -> int:
-        """How many masks the window began with."""
+        """The number of masks at the window's first step."""
         now = self.reduced("count", Kind.INT, self.masked(self.start))
         return self.where(self.begins, now, self.state(protocol.FIRST_MASKS), Kind.INT)
 
     def even(self, steps: int, scope: Scope) -> int:
-        """Quotient and, in the first steps, one of the remainder; all that is left once the steps are
-        over.
+        """The share of one step: the quotient, and 1 more in the first steps if there is a remainder.
+
+        After `steps` steps, it is the number of all masks left.
         """
         n, masks = self.int_("maximum", steps, self.number(1)), self.first_masks()
         more = self.holds("less", self.steps_in_window, self.int_("remainder", masks, n))
@@ -122,7 +124,7 @@ class StepValues(Builder):
         return self.where(self.holds("less", self.steps_in_window, n), share, left, Kind.INT)
 
     def due(self, steps: int, scope: Scope, left: Callable[[int], int]) -> int:
-        """What must be written so that the share `left` of the first masks is left after this step."""
+        """The number of masks to write so that the share `left` of the first masks is left afterwards."""
         n = self.int_("maximum", steps, self.number(1))
         done = self.int_("minimum", self.int_("add", self.steps_in_window, self.number(1)), n)
         share = left(self.real("divide", done, n))
@@ -139,7 +141,7 @@ class StepValues(Builder):
         return self.random(self.state(protocol.KEY), self.step, self.pos)
 
     def value_before(self, value: int) -> int:
-        """What a value was one step before; no value in a window's first step."""
+        """A value in the previous step; no value in a window's first step."""
         index = self.befores.setdefault(value, len(self.befores))
         kind, place = self.kind(value), self.place(value)
         wide = place is Extent.POSITION

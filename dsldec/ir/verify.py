@@ -1,7 +1,7 @@
 """Checks a program: every operation against its signature, the state and the events against the protocol.
 
-`lower` runs this where the environment has `DSLDEC_VERIFY=1`, as in all tests. It finds faults of `lower`.
-Not here: mistakes of a policy's author (`checks`).
+`lower` calls it if the environment has `DSLDEC_VERIFY=1`, as in all tests. It finds faults of `lower`. Not
+here: mistakes of a policy's author (`checks`).
 """
 
 from __future__ import annotations
@@ -29,7 +29,8 @@ def verify(program: Program) -> None:
 
 
 def verify_operations(program: Program) -> list[str]:
-    """Each operation has inputs before it, an attribute of its own, and a form of its signature.
+    """Checks that each operation reads earlier operations, has a valid attribute, and has a form of its
+    signature.
 
     The result: for each operation the structure that it gives, or an empty text for a value with a kind.
     """
@@ -169,7 +170,7 @@ def _verify_use(program: Program) -> None:
     for index, operation in enumerate(program.operations):
         if index not in used:
             raise InvalidProgram(f"%{index} = {operation}: nothing reads it")
-        # By text: NaN is not equal to itself.
+        # `repr` of the attribute, because NaN is not equal to itself.
         key = (operation.name, operation.inputs, operation.kind, operation.extent, repr(operation.attribute))
         if (earlier := known.setdefault(key, index)) != index:
             raise InvalidProgram(f"%{index} = {operation}: the same as %{earlier}")

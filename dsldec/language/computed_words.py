@@ -1,6 +1,6 @@
 """The words that compute: reductions, arithmetic, selections, orders, runs and distances, counts.
 
-Not here: the words for what a step reads (`read_words`).
+Not here: the words that read (`read_words`).
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from .word_types import (
     Word,
 )
 
-MOST_PICKS = 256  # of `thin`: its loop is unrolled in the compiled step
+MOST_PICKS = 256  # picks of `thin`, whose loop is unrolled in the compiled step
 
 _COUNT = Slot("k", INT, Extent.ROW)
 _BY = Slot("by", NUMBERS, named=True, score=True)
@@ -46,7 +46,7 @@ def _named(
 
 
 def _reduction(name: str, operation: str, meaning: str) -> Word:
-    """Of a number per position over a mask: one per row."""
+    """A reduction of a number per position over a mask, to one number per row."""
     return Word(name, (NUMBER_SLOT, _OVER), None, meaning, reduction=operation, keeps_nonnegative=True)
 
 
@@ -98,7 +98,7 @@ REDUCTIONS = (
         _reduction(
             "std",
             "std",
-            "standard deviation of x over the mask, as of a population; no value if the mask is empty",
+            "population standard deviation of x over the mask; no value if the mask is empty",
         ),
         nonnegative=True,
     ),
@@ -158,15 +158,15 @@ SELECTORS = (
         "top",
         (MASK_SLOT, _COUNT, _BY, _EACH),
         A_MASK,
-        "the k best positions of the mask by the score; with `each=run(m)` of each run, with `each=pos // 16` of each block (positions "
-        "where the int is below 0 are left out)",
+        "the k best positions of the mask by the score; with `each=run(m)` the k best of each run, with `each=pos // 16` the k best of "
+        "each block (without positions where the int is below 0)",
         selects=True,
     ),
     Word(
         "prefix",
         (MASK_SLOT, _BY, _WHILE, _EACH),
         A_MASK,
-        "sorts the mask by the score, best first, and gives the longest beginning in which `while` holds at every position",
+        "sorts the mask by the score, best first, and selects the longest beginning in which `while` is true at every position",
         selects=True,
     ),
     Word(
@@ -180,7 +180,7 @@ SELECTORS = (
             Slot("at_most", INT, Extent.RUN, named=True, largest=MOST_PICKS),
         ),
         A_MASK,
-        "picks the best position by the score, again and again, and stops when `while` fails at a pick or after `at_most` picks; each pick "
+        "picks the best position by the score, repeatedly, and stops when `while` is false at a pick or after `at_most` picks; each pick "
         "removes all positions nearer than `gap`, or multiplies the scores around it by `kernel`",
         one_of=("gap", "kernel"),
         selects=True,
@@ -189,7 +189,7 @@ SELECTORS = (
         "sample",
         (MASK_SLOT, _COUNT, Slot("by", NUMBERS, named=True)),
         A_MASK,
-        "k different positions of the mask, drawn at random, each with a chance proportional to its score",
+        "k different positions of the mask, drawn at random with probabilities proportional to the score",
         random=True,
         selects=True,
     ),
@@ -197,7 +197,7 @@ SELECTORS = (
         "chance",
         (MASK_SLOT, Slot("p", NUMBERS)),
         A_MASK,
-        "each position of the mask, kept with probability p",
+        "selects each position of the mask with probability p",
         random=True,
         selects=True,
     ),
@@ -251,14 +251,14 @@ GEOMETRY = (
         "run_length",
         (MASK_SLOT,),
         Type(Kind.INT, Extent.POSITION),
-        "length of the run that holds the position; 0 outside all runs",
+        "length of the run that contains the position; 0 outside all runs",
         nonnegative=True,
     ),
     Word(
         "runs_holding",
         (MASK_SLOT, Slot("seed", frozenset({Kind.MASK}))),
         A_MASK,
-        "the runs of the mask that hold a position of `seed`",
+        "the runs of the mask that contain a position of `seed`",
         selects=True,
     ),
     Word(
@@ -273,8 +273,8 @@ GEOMETRY = (
         ),
         A_MASK,
         "extends every run of the mask to the left over positions of `over` and to the right over positions of `right`; it crosses at most "
-        "`gap` other positions in a row and ends at the last position it accepts; with `apart` it does not enter another run; then both "
-        "ends are cut back to the mask `trim`",
+        "`gap` other positions in a row and ends at the last position of `over` or `right`; with `apart` it does not enter another run; "
+        "then both ends are cut back to the mask `trim`",
     ),
     Word(
         "trim",
@@ -315,17 +315,17 @@ COUNTS = (
     _schedule(
         "even",
         1,
-        "this step's share of the masks at the window's start, split over n steps, larger shares first; after n steps all masks that are left",
+        "this step's share of the masks at the window's start, divided into n steps, larger shares first; after n steps, all masks left",
     ),
     _schedule(
         "linear",
         0,
-        "number of masks to write so that, of those at the window's start, the share 1 - s / n is left after s steps",
+        "number of masks to write so that the share 1 - s / n of the masks at the window's start is left after s steps",
     ),
     _schedule(
         "cosine",
         0,
-        "number of masks to write so that, of those at the window's start, the share cos(pi / 2 * s / n) is left after s steps",
+        "number of masks to write so that the share cos(pi / 2 * s / n) of the masks at the window's start is left after s steps",
     ),
 )
 

@@ -21,7 +21,7 @@ from .word_types import (
     Word,
 )
 
-KEPT_IDS = 256  # of a distribution that the next step looks back at; of 126,464 ids, 0.6 % of the memory
+KEPT_IDS = 256  # ids of a stored distribution; for 126,464 ids, this takes 0.6 % of the memory of all
 MOST_KEPT = 2**20  # more ids than any vocabulary has
 
 _PREVIOUS = Slot("before", frozenset({Kind.PREVIOUS}))
@@ -44,7 +44,7 @@ OBSERVED = (
         "token",
         Kind.TOKEN,
         Polarity.NONE,
-        "the id that `commit` writes: the likeliest id other than MASK, or the one that `draw` samples",
+        "the id that `commit` writes: the likeliest id other than MASK, or the id that `draw` samples",
     ),
     replace(
         _observed("conf", Kind.PROB, Polarity.HIGH, "probability of the token"),
@@ -69,7 +69,7 @@ OBSERVED = (
             "p",
             Kind.PROB,
             Polarity.HIGH,
-            "probability of an id; `p(canvas)` is that of the id on the canvas",
+            "probability of an id; `p(canvas)` is the probability of the id on the canvas",
         ),
         slots=(Slot("ids", IDS),),
     ),
@@ -77,7 +77,7 @@ OBSERVED = (
         "of",
         (_TABLE, Slot("ids", IDS)),
         Type(Kind.REAL, Extent.POSITION),
-        "the table's number for an id, as in `of(frequency, token)`; no value for a number that is no id",
+        "the table's number for an id, as in `of(frequency, token)`; no value for an id outside the table",
     ),
     replace(
         _observed(
@@ -85,8 +85,8 @@ OBSERVED = (
             Kind.NATS,
             Polarity.LOW,
             "`kl(before)`: KL divergence of this step's distribution from that of the previous step; +inf in a window's first step. "
-            "Of the previous step, the probabilities of the `keep` likeliest ids are stored, and the sum of all others (a vocabulary of "
-            "at most `keep` ids is stored whole). The result is never above the divergence over all ids",
+            "The step stores the probabilities of the `keep` likeliest ids and the sum of all others (of a vocabulary of at most `keep` "
+            "ids, all probabilities). The result is never above the divergence over all ids",
         ),
         slots=(
             _PREVIOUS,
@@ -106,7 +106,7 @@ OBSERVED = (
         "same",
         (_PREVIOUS,),
         A_MASK,
-        "`same(before)`: the token is that of the previous step; false in a window's first step",
+        "`same(before)`: the token is the token of the previous step; false in a window's first step",
         carried_bytes=8,
     ),
     Word(
@@ -128,7 +128,7 @@ CANVAS = (
         "draft",
         (),
         Type(Kind.TOKEN, Extent.POSITION),
-        "in `accept`: the id that the draft holds at the position, as in `p(draft) >= 0.9`",
+        "in `accept`: the id of the draft at the position, as in `p(draft) >= 0.9`",
         within="accept",
         steady=True,
         carried_bytes=8,

@@ -1,4 +1,4 @@
-"""The statements, the words that stand after `window`, `draw` and `logits`, and the keywords."""
+"""The statements, the words after `window`, `draw` and `logits`, and the keywords."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from types import MappingProxyType
 
 from .word_types import CONDITIONS, IDS, INT, NUMBERS, Extent, Kind, Slot, Word
 
-MOST_POSITIONS = 65536  # of a window
+MOST_POSITIONS = 65536  # the most positions of a window
 
 _TEMPERATURE = Slot("temperature", NUMBERS, Extent.RUN)
 
@@ -31,7 +31,7 @@ WINDOWS = _table(
             Slot("max_length", INT, Extent.RUN, named=True, largest=MOST_POSITIONS),
         ),
         None,
-        "from the first masked position on, until the window holds `max_masks` masked positions or is `max_length` long; it moves with "
+        "from the first masked position on, until the window has `max_masks` masked positions or the length `max_length`; it moves with "
         "every step",
     ),
     Word(
@@ -44,8 +44,8 @@ WINDOWS = _table(
             Slot("when", CONDITIONS, named=True, optional=True, default="true"),
         ),
         None,
-        "the window's first forward decides where it ends: at the first position (with `by`: the best one by the score) where the token is "
-        "one of the ids, `when` holds and the length is at least `min`; else after `max` positions",
+        "the window's first forward decides its end: the first position (with `by`: the best one by the score) where the token is "
+        "one of the ids, `when` is true and the length is at least `min`; without one, the window has `max` positions",
     ),
 )
 
@@ -63,7 +63,7 @@ DRAWS = _table(
         "nucleus",
         (_TEMPERATURE, Slot("top_p", NUMBERS, Extent.RUN), Slot("top_k", INT, Extent.RUN, optional=True)),
         None,
-        "an id sampled from the fewest likeliest ids that hold `top_p` of the probability, at most `top_k` of them; it sorts the "
+        "an id sampled from the smallest set of likeliest ids with a total probability of `top_p`, at most `top_k` ids; it sorts the "
         "vocabulary, which takes ten times the memory of the logits",
         random=True,
         passes=8,
@@ -87,7 +87,7 @@ TRANSFORMS = _table(
     ),
 )
 
-# By the statement after which they stand; they have no value.
+# By the statement before them; these words have no value.
 SHAPES: Mapping[str, Mapping[str, Word]] = MappingProxyType(
     {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
 )
@@ -97,15 +97,15 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
     {
         "window": (
             "window all | blocks(n) | sliding(...) | until(...)",
-            "where a step may write; one line, before all others",
+            "the positions where a step may write; one line, before all others",
         ),
         "draw": (
             "draw argmax | gumbel(temperature) | nucleus(temperature, top_p, top_k)",
-            "how `token` is chosen; argmax if left out",
+            "how `token` is chosen; argmax without this line",
         ),
         "logits": (
             "logits ban(ids) | bias(table) | cfg(scale)",
-            "changes the logits before anything is observed",
+            "changes the logits before any observation",
         ),
         "lookahead": (
             "lookahead N [accept exact | accept COND]",
@@ -123,13 +123,13 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         ),
         "revoke": (
             "revoke MASK at most N [by SCORE]",
-            "mask these written positions again, the least sure ones first",
+            "mask these written positions again, the least confident ones first",
         ),
         "edit": ("edit MASK as IDS at most N [by SCORE]", "replace the ids at these written positions"),
         "fill": ("fill [when COND]", "write every masked position of the window now"),
         "stay": (
             "stay at most N [when COND]",
-            "keep a full window for one more step, at most N times: to edit or to revoke",
+            "stay in a full window for one more step, at most N times, to edit or to revoke",
         ),
         "next": (
             "next PHASE [when COND]",
@@ -146,5 +146,5 @@ KEYWORDS = frozenset(
     "policy and or not orelse if else at least most by in true false as when per each accept exact".split()
 ) | frozenset(STATEMENTS)
 
-# Words that a later version will use. A diagnostic tells them apart from misspelt words.
+# Words that a later version will use. A diagnostic distinguishes them from misspelt words.
 RESERVED = frozenset("branch pick shadow shadow_p hook".split())

@@ -115,7 +115,7 @@ class Disjunction(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Alternative(Node):
-    """`left orelse right`: right in those rows where left selects nothing"""
+    """`left orelse right`: the right side in rows where the left side selects nothing"""
 
     left: Expression
     right: Expression
@@ -239,7 +239,7 @@ class Revoke(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Edit(Node):
-    """`edit mask as ids at most n`: write over these written positions."""
+    """`edit mask as ids at most n`: replace the ids at these written positions."""
 
     mask: Expression
     ids: Expression | None
@@ -255,7 +255,7 @@ class Fill(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Stay(Node):
-    """`stay at most count [when condition]`: keep a full window for one more step, at most `count` times."""
+    """`stay at most count [when condition]`: stay in a full window for one more step."""
 
     count: Expression
     condition: Expression | None
@@ -354,15 +354,16 @@ class Parameter(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Doc(Node):
-    """The policy's own description, between quotes."""
+    """The policy's description of itself, in quotes."""
 
     text: str
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyDefinition(Node):
-    """A policy's header, its statements in order, and its phases; without any the statements are those of
-    every step.
+    """The header of a policy, its statements in order, and its phases.
+
+    Without phases, every step runs the statements.
     """
 
     identifier: Identifier
@@ -374,6 +375,6 @@ class PolicyDefinition(Node):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class PolicyFile(Node):
-    """One policy a file."""
+    """A file with one policy."""
 
     policy: PolicyDefinition

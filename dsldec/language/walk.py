@@ -1,8 +1,7 @@
-"""Which statements, expressions and names does a tree contain, and what is the same tree with some of them
-changed?
+"""Walks through a tree: its statements, expressions and names, and the same tree with some of them changed.
 
-Every function that goes through a tree uses these, so that a new class of `syntax` is added here once. Not
-here: the classes (`syntax`), the meaning of a tree (`checks`).
+Every function that goes through a tree uses these, so a new class of `syntax` is added here once. Not here:
+the classes (`syntax`), the meaning of a tree (`checks`).
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""What does the language know about a word: its arguments, its value, the facts that checks rely on?
+"""The properties of a word: its arguments, its value, the facts that checks use.
 
-Not here: the words (`read_words`, `computed_words`, `statement_words`), and how one is computed (`backends`).
+Not here: the words (`read_words`, `computed_words`, `statement_words`), their computation (`backends`).
 """
 
 from __future__ import annotations
@@ -13,8 +13,8 @@ class Kind(StrEnum):
     """The kind of a value.
 
     `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary. `GROUP`,
-    `KERNEL` and `PREVIOUS` are the kinds of `run(mask)`, `gaussian(sigma)` and a bare `before`, and fit
-    nowhere else. `UNKNOWN` follows a mistake that is already reported.
+    `KERNEL` and `PREVIOUS` are the kinds of `run(mask)`, `gaussian(sigma)` and `before` without arguments;
+    only these words have them. `UNKNOWN` is the kind after a reported mistake.
     """
 
     PROB = "prob"
@@ -33,7 +33,7 @@ class Kind(StrEnum):
 
 
 class Extent(IntEnum):
-    """Number of values: one for the run, one per row, one per position. A lower extent broadcasts to a higher
+    """The number of values: one per run, one per row, one per position. A lower extent broadcasts to a higher
     one.
     """
 
@@ -43,7 +43,7 @@ class Extent(IntEnum):
 
 
 class Polarity(StrEnum):
-    """Whether a score is high or low where the denoiser is sure; `NONE` where neither is known."""
+    """Whether a score is high or low where the denoiser is confident; `NONE` if this is unknown."""
 
     HIGH = "high when sure"
     LOW = "low when sure"
@@ -61,19 +61,19 @@ class Type:
 
 @dataclass(frozen=True, slots=True)
 class Slot:
-    """An argument of a word: a value of one of `kinds`, of at most this `extent`."""
+    """An argument of a word: a value with one of `kinds`, and at most this `extent`."""
 
     name: str
     kinds: frozenset[Kind]
     extent: Extent = Extent.POSITION
     # Written `name=`.
     named: bool = False
-    # Positions are ranked by it, so it must not be low when sure.
+    # It ranks positions, so it must not be low where the denoiser is confident.
     score: bool = False
-    # May be left out; it then stands for `default`, if there is one.
+    # May be omitted; `default` is then its value, if there is one.
     optional: bool = False
     default: str = ""
-    # Sizes the compiled step: a number or a parameter, at most this large.
+    # Sizes the compiled step: a number or a parameter, at most this number.
     largest: int | None = None
     # One argument or more.
     many: bool = False
@@ -86,11 +86,12 @@ class Slot:
 
 @dataclass(frozen=True, slots=True)
 class Word:
-    """A word: its arguments, its value (`gives`, `None`: the kind of its numbers), its meaning in one line.
+    """A word: its arguments, the type of its value (`gives`; `None`: the kind of its arguments), its meaning
+    in one line.
 
-    The fields after `meaning` are facts that checks, lowering and tools read. Tests evaluate every word on
-    random inputs with the reference backend (`tests/meaning/test_facts_*.py`):
-    each fact must be true of the words that have it, and of no other word.
+    The fields after `meaning` are facts for checks, lowering and tools. Tests evaluate every word on random
+    inputs with the reference backend (`tests/meaning/test_facts_*.py`): each fact must be true for the words
+    that have it, and false for all others.
     """
 
     name: str
@@ -98,63 +99,63 @@ class Word:
     gives: Type | None
     meaning: str
 
-    # --- how it is written and typed
+    # --- its form and its type
 
-    # The word whose arguments alone may hold this one.
+    # The word or statement in whose arguments this word may appear, and nowhere else.
     within: str | None = None
-    # Other slots: with these, the word gives a number wherever they have one.
+    # Other slots, for the form that computes one number from each pair of numbers.
     elementwise: tuple[Slot, ...] = ()
-    # Exactly one of the slots of these names is given.
+    # A call has exactly one of the slots with these names.
     one_of: tuple[str, ...] = ()
     # Has the kind of `gives`, and the extent of its argument.
     spread: bool = False
-    # What papers and other decoders call it, where spelling does not lead there.
+    # Its names in papers and other decoders, if a search by spelling does not find the word.
     aliases: tuple[str, ...] = ()
 
-    # --- the operations of the program it becomes, where one operation on its arguments is all
+    # --- its operation in the program, if one operation on its arguments computes it
 
-    # On one number at a time.
+    # The operation on single numbers.
     operation: str = ""
-    # On a number per position and a mask.
+    # The operation on a number per position and a mask.
     reduction: str = ""
 
     # --- its value
 
-    # Follows from the logits (for `kl`: and from those of the previous step).
+    # It depends only on the logits (`kl`: also on the logits of the previous step).
     observation: bool = False
     # No statement of the step changes it. Observations are steady too.
     steady: bool = False
-    # Counts what this step has written so far: says nothing before the first write.
+    # Counts the writes of this step so far, so it has no meaning before the first statement that writes.
     late: bool = False
-    # Depends on the seed. Of a `draw`: the token does.
+    # It depends on the seed. For a `draw`: the token depends on the seed.
     random: bool = False
-    # Never below 0; where one position of a row has no value, none has.
+    # Never below 0. If one position of a row has no value, no position of the row has one.
     nonnegative: bool = False
-    # The same, where no argument is below 0.
+    # The same, if no argument is below 0.
     keeps_nonnegative: bool = False
-    # Does not fall when one of its arguments rises, so it keeps their polarity and their order.
+    # Does not fall when one of its arguments rises, so it has their polarity and their order.
     rising: bool = False
     # Does not fall along an order, from the best position to the worst.
     rises_in_order: bool = False
-    # 1 less this word.
+    # The word for 1 minus this word.
     complement: str = ""
 
     # --- its part in the proof that decoding ends
 
-    # Gives positions of its first argument only.
+    # Selects only positions of its first argument.
     selects: bool = False
-    # One more in each step, as long as the row stays in the same window and phase.
+    # Grows by 1 in each step while the row stays in the same window and phase.
     counter: bool = False
-    # The number of positions that one step commits: this step or the one before.
+    # The number of positions committed by one step: this step or the previous one.
     gain: bool = False
-    # Of `word(n)`: it counts all masks that are left in step number n + this of a window, and after it.
+    # For `word(n)`: from step n + this number of a window on, it counts all masks left.
     schedule: int | None = None
 
-    # --- what it costs
+    # --- its cost
 
-    # Bytes per position that the step carries for it, besides states, `before(x)` and distributions.
+    # Bytes per position that the word adds to the state, besides states, `before(x)` and distributions.
     carried_bytes: int = 0
-    # Loops over the vocabulary that it adds to a compiled step.
+    # Loops over the vocabulary that the word adds to a compiled step.
     passes: int = 0
 
     @property

@@ -1,4 +1,4 @@
-"""The compiled step: how many graphs and compilations it takes, and what is said where it cannot be compiled."""
+"""The compiled step: the number of graphs and compilations, and the message if it cannot be compiled."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""What words say of a window in which some positions were given: they hold text that no step may write or
-take back.
+"""The values of words in a window with given positions: their text is fixed, and no step may write or revoke
+it.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compiled steps are kept up to a stated number, and the code of those that go is given back."""
+"""Compiled steps are cached up to a limit, and the code of evicted steps is freed."""
 
 from __future__ import annotations
 

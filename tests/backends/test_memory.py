@@ -1,4 +1,4 @@
-"""How much memory a compiled step takes beside the logits it is given."""
+"""The memory of a compiled step besides its input logits."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Random numbers out of ints: the two forms agree, and what comes out looks random."""
+"""Random numbers from ints: the two forms agree, and their results look random."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Every operation alone: the backends equal the reference on random inputs, the odd ones (NaN, ties, 64 bits)
-among them.
+"""Every operation alone: the backends equal the reference on random inputs, including NaN, ties and 64-bit
+ints.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""How often a compiled step goes over the vocabulary, counted in the code Inductor writes, and what the facts
-say of it.
+"""The number of passes of a compiled step over the vocabulary, counted in the code of Inductor, and the
+number in the facts.
 
-The code is written but not built: that is what takes long.
+The code is written but not built, because building takes long.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Packages that are not as they were built: each is refused in a sentence, before torch reads it, and none
-ends the process.
-"""
+"""Changed packages: each is refused with a message before torch reads it, and none ends the process."""
 
 from __future__ import annotations
 

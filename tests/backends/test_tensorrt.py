@@ -1,8 +1,8 @@
-"""The backend `tensorrt`: what it declines, what it keeps, and that all but the building of engines is as
-with every other backend.
+"""The backend `tensorrt`: the policies that it refuses, its cache of engines, and the same behaviour as other
+backends except for building engines.
 
 `FakeLibrary` stands for Torch-TensorRT: its engine is the exported program itself, run by torch. Not here:
-what TensorRT makes of the graphs (`test_tensorrt_graphs`).
+the graphs in TensorRT (`test_tensorrt_graphs`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What TensorRT would make of the graphs of the shipped policies: which operations they have, and that
-engines can be built of them.
+"""The graphs of the shipped policies for TensorRT: their operations can be converted, and engines can be
+built.
 
 The quick tests look for operations known not to convert; the slow ones ask Torch-TensorRT and TensorRT-RTX
 (see `tensorrt_dryrun`).

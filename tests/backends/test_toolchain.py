@@ -1,4 +1,4 @@
-"""What is in the way of compiling is named: folders, the disk, the compiler, Python's headers."""
+"""The message names the obstacle to compiling: a folder, the disk, the compiler, Python's headers."""
 
 from __future__ import annotations
 

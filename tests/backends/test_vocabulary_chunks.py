@@ -1,4 +1,4 @@
-"""Reading the vocabulary chunk by chunk gives what reading it at once gives."""
+"""Reading the vocabulary chunk by chunk gives the same results as reading it in one piece."""
 
 from __future__ import annotations
 

@@ -1,6 +1,4 @@
-"""What is wrong is marked where it is wrong: in these policies a `^` line stands under the text that must be
-underlined.
-"""
+"""Each diagnostic underlines the right text: in these policies, a `^` line is below this text."""
 
 from __future__ import annotations
 

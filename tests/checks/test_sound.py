@@ -1,4 +1,6 @@
-"""What the checker accepts ends within its bound: random policies, and those that once slipped through."""
+"""Accepted policies end within their bound: random policies, and policies that the checker once accepted by
+mistake.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""What a text makes is bounded as the text is: what is declared, written out, proved, compared and said."""
+"""The work for a text is bounded like the text: declarations, replaced functions, proofs, comparisons and
+diagnostics.
+"""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""A folder that `dsldec export-hf` wrote decodes under its policy: by `from_pretrained`, and behind
-`transformers serve`.
+"""A folder from `dsldec export-hf` decodes under its policy: with `from_pretrained`, and with `transformers
+serve`.
 """
 
 from __future__ import annotations

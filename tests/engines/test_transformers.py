@@ -1,5 +1,5 @@
-"""`model.generate(custom_generate=custom_generate(...))`: the ids of `dsldec.decode`, and what has no meaning
-is said.
+"""`model.generate(custom_generate=custom_generate(...))`: the same ids as `dsldec.decode`, and a message for
+arguments without a meaning.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Where another library's internals are met, an argument that nobody has heard of: what a library adds for
-itself passes, what the caller wrote is named.
+"""Unknown arguments in calls from another library's internals: the library's own arguments are passed on, and
+the message names the caller's arguments.
 
-Each test plays a version of transformers, or code around it, that there is not.
+Each test simulates a version of transformers, or code around it, that does not exist.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Texts derived from `grammar/policy.lark` at random, with words from the table of words: right in form,
-wrong in most else.
+"""Texts derived from `grammar/policy.lark` at random, with words from the table of words: their grammar is
+right, and most of their meaning is wrong.
 """
 
 from __future__ import annotations

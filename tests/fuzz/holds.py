@@ -1,7 +1,7 @@
-"""What holds for every text: nothing is raised, what is said can be drawn, what is formatted means the same,
-what is accepted runs.
+"""The rules for every text: no exception, every diagnostic can be drawn, the formatted text has the same
+meaning, an accepted policy runs.
 
-Torch-free but for cases, which are run. Not here: how long it may take (`worker`).
+Only cases need torch, because they are run. Not here: the time limit (`worker`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Texts that grow in one construct each, up to the limits: what takes the square of a construct's number
-shows here.
+"""Texts that repeat one construct each, up to the limits: work that grows with the square of the number shows
+here.
 
 Each is a function of a number and the number at which the text is about as large as it may be.
 """

@@ -1,4 +1,4 @@
-"""A text that fails, made smaller: lines are left out, then characters, as long as it fails in the same way."""
+"""Makes a failing text smaller: removes lines, then characters, while it fails in the same way."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A few texts; an hour of them is `python -m tests.fuzz --seconds 3600 --seed 7`."""
+"""Tries a few texts. `python -m tests.fuzz --seconds 3600 --seed 7` tries texts for an hour."""
 
 from __future__ import annotations
 

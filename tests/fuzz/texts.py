@@ -1,7 +1,7 @@
-"""Texts to try, one for each seed and number: derived from the grammar, mutated from policies that there are,
+"""Texts to try, one for each seed and number: derived from the grammar, mutated from existing policies, or
 scaled.
 
-Not here: what holds for them (`holds`).
+Not here: their rules (`holds`).
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
 """A process that tries texts under limits: processor time (not the clock's, so that a busy machine changes
 nothing) and memory.
 
-What exceeds them far ends the process, and its parent sees that. Not here: what is tried (`texts`), what
-holds (`holds`).
+A text far above the limits ends the process, and the parent process notices. Not here: the texts (`texts`),
+the rules (`holds`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Checked policy to program: what becomes which operations, and that equal ones are there once."""
+"""From a checked policy to a program: the operations of words and statements, each only once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Policies drawn at random from the whole grammar, written as badly as it allows.
+"""Random policies from the whole grammar, with the worst layout that it allows.
 
 Not here: policies that pass the checks (`tests.backends`); these only parse.
 """

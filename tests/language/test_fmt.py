@@ -1,4 +1,4 @@
-"""A policy's text has one form: found again in itself, with the same tree and the same comments."""
+"""A policy's text has one layout: a second formatting changes nothing, and the tree and the comments stay."""
 
 from __future__ import annotations
 

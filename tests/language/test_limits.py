@@ -1,4 +1,4 @@
-"""Texts made to hurt: each is answered soon, with a diagnostic that can be drawn."""
+"""Hostile texts: each gets a diagnostic within seconds, and the diagnostic can be drawn."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every mistake in a text is told where it is, in the user's words, and once."""
+"""Every mistake in a text gets one diagnostic, at its place, in the user's words."""
 
 from __future__ import annotations
 

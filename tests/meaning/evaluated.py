@@ -1,4 +1,4 @@
-"""Words on random inputs: how each is called, and what the reference backend gives for it, step by step.
+"""Words on random inputs: calls of each word, and the results of the reference backend, step by step.
 
 Arguments are made from a word's slots, so that a new word is tested without a line here. Shapes: B rows, T
 positions, V vocabulary.

@@ -1,4 +1,4 @@
-"""What words and statements mean, case by case: small enough to be followed on paper."""
+"""The meaning of words and statements, in cases small enough to follow on paper."""
 
 from __future__ import annotations
 

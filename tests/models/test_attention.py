@@ -1,4 +1,4 @@
-"""Code of a model's own that ends in torch's function for attention keeps keys and values too, or says why
+"""A model with its own code that calls torch's attention function can use a KV cache, or the message says why
 not.
 """
 

@@ -1,5 +1,5 @@
-"""Block-causal models: recognised, loaded without their makers' code where transformers has the same, and
-seeing what they may see.
+"""Block-causal models: they are recognised, loaded without remote code if transformers has the same code, and
+attend to the right positions.
 """
 
 from __future__ import annotations

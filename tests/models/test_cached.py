@@ -1,8 +1,8 @@
-"""Real models decode under a cache: the exact one changes nothing, the others are what a slow loop makes of
-whole forwards.
+"""Real models decode under a cache: the exact cache changes nothing, and the other caches equal a slow loop
+with whole forwards.
 
-In float64, so that no two scores are ordered by how they were summed. Not here: one call of a memory
-(`test_kv_cache`), what is fed when (`tests/runtime/test_cache`).
+In float64, so that rounding does not decide the order of scores. Not here: one call with a KV cache
+(`test_kv_cache`), the input of each forward (`tests/runtime/test_cache`).
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A chat template is a program of the model's makers: it gives the text that transformers makes of it, or
-ends in words.
+"""A chat template is a program from the model's authors. It gives the same text as in transformers, or an
+error message.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The embedded model is the one that was measured: its bytes, its size, and how well it answers."""
+"""The embedded model is the measured one: its bytes, its size, and its score."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Every family from its folder: found out, loaded, padded, decoded; and what is said of models that cannot
-denoise.
+"""Every model family from its folder: recognised, loaded, padded, decoded; and the messages for models that
+cannot denoise.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A hub that cannot be reached is said once, in seconds, and what was downloaded is used without it."""
+"""An unreachable hub gives one message within seconds, and downloaded files are used without it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,6 @@
-"""Hugging Face models as denoisers: the embedded one, other families, and what is said when there is none."""
+"""Hugging Face models as denoisers: the embedded one, other families, and the messages if there is no such
+model.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Texts with gaps: what is encoded, what comes back, and that nothing else of the text changes."""
+"""Texts with gaps: the encoded ids, the result, and the unchanged rest of the text."""
 
 from __future__ import annotations
 

@@ -1,6 +1,7 @@
-"""With keys and values kept, a call that feeds a part gives the logits of the call that feeds everything.
+"""With cached keys and values, a call with a part of the canvas gives the same logits as a call with the
+whole canvas.
 
-The oracle is the denoiser itself, called plainly with the whole canvas.
+The oracle is the denoiser itself, called with the whole canvas and without a cache.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""What is said at the command line of what cannot be decoded: a code, a reason, what to type, and never a
-traceback.
+"""The messages of the command line for models that cannot be decoded: a code, a reason, the text to type, and
+no traceback.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is seen of a model by asking it: which positions hear of which, and whether padding is hidden."""
+"""The probe of a model: which positions attend to which, and whether padding is masked out."""
 
 from __future__ import annotations
 

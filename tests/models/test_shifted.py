@@ -1,4 +1,4 @@
-"""Models whose logits speak of the next position: the shift is undone before a policy sees them."""
+"""Models whose logits are for the next position: the shift is undone before a policy reads them."""
 
 from __future__ import annotations
 

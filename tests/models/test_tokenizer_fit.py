@@ -1,5 +1,5 @@
-"""A tokenizer that does not fit its model is told, and an id without a token is never written unless that is
-asked for.
+"""A tokenizer that does not fit its model gives a message, and an id without a token is written only on
+request.
 """
 
 from __future__ import annotations

@@ -1,7 +1,6 @@
-"""What is done to logits before anything is observed, on real models: bans, guidance and draws write what a
-plain loop writes.
+"""Transforms of the logits on real models: bans, guidance and draws write the same tokens as a simple loop.
 
-The loop feeds one prompt at a time to transformers' model itself, with no padding, and counts in Python's own
+The loop gives one prompt at a time to the model of transformers, without padding, and computes with Python's
 numbers.
 """
 

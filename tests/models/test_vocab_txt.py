@@ -1,5 +1,5 @@
-"""A tokenizer is built from `vocab.txt` where transformers reads none: the one real pretrained model to be
-had fills gaps with it.
+"""A tokenizer is built from `vocab.txt` if transformers finds none: with it, a real pretrained model fills
+gaps.
 """
 
 from __future__ import annotations

@@ -1,6 +1,4 @@
-"""Files of weights that are damaged, or are not those of the configuration beside them, are named as what
-they are.
-"""
+"""Damaged weight files, and weight files of another configuration, get a message that names the fault."""
 
 from __future__ import annotations
 

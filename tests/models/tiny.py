@@ -1,6 +1,4 @@
-"""Models of every family with random weights, saved as their makers save them: what the tests load stands in
-real folders.
-"""
+"""Models of every family with random weights, saved in folders with the layout of the published models."""
 
 from __future__ import annotations
 

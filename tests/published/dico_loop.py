@@ -1,7 +1,7 @@
-"""What does DiCo write at each forward, said one position at a time?
+"""Which tokens does DiCo write at each forward? A loop over single positions.
 
 DiCo: arXiv:2602.23792. Positions count from 0 for the first generated one; a span is a cluster's first and
-last position. Scores and what is made of them are float32, as the release has them. For the paper's
+last position. Scores and the numbers computed from them are float32, as in the release. For the paper's
 ablations: `pull=0, pull_floor=1` for no guidance, `margin=False` for Finalize without the logit margin. Not
 here: logits shifted right by one, for Dream.
 """

@@ -1,7 +1,7 @@
-"""How do static decoding and FreeDave go on, said one canvas at a time?
+"""How do static decoding and FreeDave proceed? A loop over single canvases.
 
 FreeDave: arXiv:2510.00294. One row, one list of tokens a canvas; positions count from 0 for the first
-generated one. Not here: policies, batches, or drafts of anything but static decoding.
+generated one. Not here: policies, batches, or drafts of other policies.
 """
 
 from __future__ import annotations

@@ -1,9 +1,9 @@
 """Published decoding rules as naive loops over one row, straight from the papers and the released code.
 
-Each rule is a generator: it is given `see` (canvas to what the denoiser says of it: one forward), the empty
-canvas, and its parameters, and gives the canvas after every forward. Positions count from 0 for the first
+Each rule is a generator: it takes `see` (one forward: from a canvas to the denoiser's output), the empty
+canvas, and its parameters, and yields the canvas after every forward. Positions count from 0 for the first
 generated one. Shapes: L generated positions, V vocabulary. Not here: the same rules as policies (the
-`.policy` files), nor anything of dsldec but its random numbers.
+`.policy` files), nor any code of dsldec except its random numbers.
 """
 
 from __future__ import annotations

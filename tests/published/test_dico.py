@@ -1,5 +1,5 @@
-"""DiCo, as shipped, writes what the authors' release writes on the toy denoiser: position by position, phase
-by phase.
+"""The shipped policy for DiCo writes the same tokens as the authors' release on the toy denoiser: position by
+position, phase by phase.
 """
 
 from __future__ import annotations

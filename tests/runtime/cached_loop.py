@@ -1,7 +1,7 @@
-"""How does a decoder with the cache `prefix` or `dual` go on, said one canvas at a time?
+"""How does a decoder with the cache `prefix` or `dual` proceed? A loop over single canvases.
 
-One row, one list of tokens a canvas; every forward is whole, and keys and values of columns that would not be
-fed are replaced by those that were kept (Fast-dLLM, arXiv:2505.22618). Positions count from 0 for the first
+One row, one list of tokens a canvas; every forward is whole, and the keys and values of columns outside the
+input are replaced by the cached ones (Fast-dLLM, arXiv:2505.22618). Positions count from 0 for the first
 generated one. Not here: policies, batches.
 """
 

@@ -1,7 +1,7 @@
-"""Which runs are made with caches: policies that write, revoke, edit and move their windows in every way, and
-prompts.
+"""The runs for the tests of caches: policies that write, revoke, edit and move their windows in every way,
+and prompts.
 
-Not here: denoisers (`keeping`), what a run has to come to (`test_cache`, `test_cache_approximate`).
+Not here: denoisers (`keeping`), the expected results (`test_cache`, `test_cache_approximate`).
 """
 
 from __future__ import annotations

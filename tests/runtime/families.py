@@ -1,5 +1,5 @@
-"""Denoisers under which guesses of later steps come true always, never or sometimes, and a hook that sees
-every forward.
+"""Denoisers for which drafts of later steps are right always, never or sometimes, and a hook that sees every
+forward.
 
 Every row is computed alone, so a row of a batch has the logits of the row by itself, bit for bit. Shapes: b
 rows, L canvas length, V vocabulary. Not here: the exact toy of the goldens (`tests/toy.py`).

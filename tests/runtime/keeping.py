@@ -1,9 +1,9 @@
-"""A tiny transformer that keeps keys and values, a list of columns for each row, and notes every call: what
-was fed, seen and kept.
+"""A tiny transformer that caches keys and values, with a list of columns for each row, and records every
+call: its input, the attended columns and the cached columns.
 
-Every fed row is computed alone, in float64, and logits are rounded to multiples of 1/4096: so they have the
-same bits however many columns are computed at once, and two runs may be compared exactly. Not here: decoding.
-Shapes: R rows fed, W columns fed of each, L canvas length, V vocabulary.
+Every row of the input is computed alone, in float64, and logits are rounded to multiples of 1/4096. So they
+have the same bits for any number of columns, and two runs can be compared exactly. Not here: decoding.
+Shapes: R input rows, W input columns of each, L canvas length, V vocabulary.
 """
 
 from __future__ import annotations

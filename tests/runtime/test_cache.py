@@ -1,9 +1,9 @@
-"""The cache `exact`: with keys and values kept, decoding is what it is without them, and feeds each written
-block once more at most.
+"""The cache `exact`: decoding gives the same result as without a cache, and each written block is at most
+once more in the input.
 
-The oracle is the same decoder without a cache, and a hook on the denoiser that sees what is fed, seen and
-kept. Not here: the caches that approximate (`test_cache_approximate`), which are refused
-(`test_cache_refused`), real models (`tests/models/test_cached`).
+The oracle is the same decoder without a cache, and a hook on the denoiser that sees the input, the attended
+columns and the cached columns. Not here: the caches that approximate (`test_cache_approximate`), which are
+refused (`test_cache_refused`), real models (`tests/models/test_cached`).
 """
 
 from __future__ import annotations

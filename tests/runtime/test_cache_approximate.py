@@ -1,9 +1,9 @@
-"""The caches `prefix` and `dual`: a window's first forward is whole, and what stands outside of it is heard
-as it was then.
+"""The caches `prefix` and `dual`: the first forward of a window is whole, and later forwards attend to cached
+keys and values of positions outside the window.
 
-The oracles are a slow loop of one row, whose every forward is whole and has keys and values replaced, a row
-alone for a row of a batch, and the same cache without drafts for drafts. Not here: the cache that changes
-nothing (`test_cache`).
+The oracles are a slow loop of one row with whole forwards and replaced keys and values; a single row for a
+row of a batch; and the same cache without drafts for a run with drafts. Not here: the exact cache
+(`test_cache`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
-"""Which caches are refused, in which words, and which one `auto` is.
+"""Which caches are refused, with which message, and which cache does `auto` choose?
 
-Not here: what a cache does (`test_cache`, `test_cache_approximate`); models that cannot keep
-(`tests/models/test_kept`).
+Not here: the behaviour of a cache (`test_cache`, `test_cache_approximate`); models that cannot use a cache
+(`tests/models/test_attention`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The decoding loop: what it calls, what it keeps, and how it ends."""
+"""The decoding loop: its calls, its stored values, and its end."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What published rules write on the toy denoiser, position by position, on every backend."""
+"""The tokens that published rules write on the toy denoiser, position by position, on every backend."""
 
 from __future__ import annotations
 

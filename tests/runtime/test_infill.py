@@ -1,4 +1,4 @@
-"""Texts with masks in them: these are decoded in place, all else stays, as naive loops have it."""
+"""Texts with masks: the masks are decoded in place as by naive loops, and the rest does not change."""
 
 from __future__ import annotations
 

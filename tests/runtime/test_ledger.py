@@ -1,5 +1,5 @@
-"""Does the ledger count forwards, input rows and drafts of each request, and know its bound? Are the drafts
-of the drafter the steps that come true where logits do not change?
+"""Does the ledger count forwards, input rows and drafts of each request, and know its bound? If the logits do
+not change, are the drafts equal to the steps that follow?
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What is said of things that are no logits?"""
+"""Which messages does an output get that is no logits?"""
 
 from __future__ import annotations
 

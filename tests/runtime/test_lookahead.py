@@ -1,5 +1,5 @@
-"""Drafting: the same steps in fewer forwards around every policy, what a condition on drafts may change, and
-what a run tells of it.
+"""Drafting: the same steps in fewer forwards for every policy, the changes that a condition on drafts allows,
+and the reports of a run.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""Hearing late of rows that are over changes no result, and nothing but the poll looks at a tensor's values
-between two forwards.
+"""A late notice of finished rows changes no result, and only the poll reads tensor values between two
+forwards.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""In every form that prompts have, the same is decoded; an empty one is decoded, alone as in a batch; what is
-none is told.
+"""All forms of prompts give the same result; an empty prompt is decoded, alone and in a batch; other values
+get a message.
 """
 
 from __future__ import annotations

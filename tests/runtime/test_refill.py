@@ -1,5 +1,5 @@
-"""A prompt that waits takes the row of one that is finished: it gets what it gets alone, and no row is empty
-while one waits.
+"""A waiting prompt takes the row of a finished one: it gets the same result as alone, and no row is empty
+while a prompt waits.
 """
 
 from __future__ import annotations

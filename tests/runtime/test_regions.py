@@ -1,5 +1,5 @@
-"""Where generation begins for a model that sees blocks: at a block of the model's, whatever the prompt has of
-it.
+"""The begin of generation for a block-causal model: at a block of the model, even if the prompt ends inside
+one.
 """
 
 from __future__ import annotations

@@ -1,5 +1,5 @@
-"""A denoiser that is asked for some columns' logits gives what one that is asked for all gives, and is asked
-for few.
+"""A denoiser called for the logits of some columns gives the same logits as for all columns, and is called
+for few columns.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""A ragged workload compiles few shapes, and what fills them up changes no result."""
+"""A ragged workload compiles few shapes, and the padding changes no result."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Is everything that is finished handed out, whatever is raised, by whom and where?"""
+"""Are all finished rows returned after any exception, from any place?"""
 
 from __future__ import annotations
 

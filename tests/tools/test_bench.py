@@ -1,5 +1,5 @@
-"""`dsldec bench`: that what is compared computes the same thing, and how the figures are shown. No time is
-asserted anywhere.
+"""`dsldec bench`: the compared programs compute the same results, and the figures are printed as promised. No
+time is asserted anywhere.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""`dsldec build`: what it prints, what every mistake gets, and that no file is ever half-written."""
+"""`dsldec build`: its output, the message of every mistake, and no incomplete files."""
 
 from __future__ import annotations
 

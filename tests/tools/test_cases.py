@@ -1,4 +1,4 @@
-"""Files of cases: what is read from them, and that every mistake is told at its place, with what to type."""
+"""Files of cases: their contents, and a message at the place of every mistake with the text to type."""
 
 from __future__ import annotations
 

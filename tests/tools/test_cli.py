@@ -1,6 +1,4 @@
-"""Is the command line read as written, and is every mistake on it told in a sentence, with the right exit
-status?
-"""
+"""Is the command line read as written, and does every mistake get a message and the right exit status?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dsldec evaluate`: the table of shipped policies, for a model that brings its own code too."""
+"""`dsldec evaluate`: the table of shipped policies, also for a model with its own code."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""`dsldec export-hf`: what it writes, what it leaves alone, what it says. That transformers decodes so is
-tested in `tests/engines`.
+"""`dsldec export-hf`: the files that it writes, the files that it does not change, and its messages. Not
+here: decoding with transformers (`tests/engines`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Is what is drawn what the steps reported, on every terminal?"""
+"""Does the display show the reports of the steps, on every terminal?"""
 
 from __future__ import annotations
 

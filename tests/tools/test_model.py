@@ -1,4 +1,6 @@
-"""`dsldec model`: what it says of a model, where from, and the command it gives; all without the weights."""
+"""`dsldec model`: its description of a model, the source of each fact, and the suggested command; all without
+the weights.
+"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a results file have one owner, and is what was written what stands there, whatever others do to it?"""
+"""Does a results file have one owner, and does it contain the written results after any action of others?"""
 
 # ruff: noqa: PT012 (a file is damaged between two of its lines)
 

@@ -1,4 +1,4 @@
-"""Which prompts does each kind of input hold, and what is said of a wrong one?"""
+"""Which prompts does each kind of input contain, and which message does a wrong input get?"""
 
 from __future__ import annotations
 

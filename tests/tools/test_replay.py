@@ -1,4 +1,4 @@
-"""A case written from what a run saw and did passes: `replay` steps a policy as `decode` does."""
+"""A case recorded from a run passes: `replay` runs the steps of a policy as `decode` does."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does a results file keep what it was given, through every way a run can end?"""
+"""Does a results file contain all results, after every way a run can end?"""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Does `dsldec run` answer, keep what is finished, and end as promised, however the model behaves?"""
+"""Does `dsldec run` answer, store the finished results and end as promised, with any model?"""
 
 from __future__ import annotations
 

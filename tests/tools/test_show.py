@@ -1,4 +1,4 @@
-"""`dsldec show`: the text of every stage, and that none but the last loads torch."""
+"""`dsldec show`: the text of every stage, and only the last stage loads torch."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""`dsldec test`: every shipped case passes, and one that fails is told with its step."""
+"""`dsldec test`: every shipped case passes, and the message for a failing case names its step."""
 
 from __future__ import annotations
 

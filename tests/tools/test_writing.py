@@ -1,4 +1,4 @@
-"""Is a file that is put in its place the old one or the new one, whatever happens, and whatever stands there?"""
+"""After any failure, is a replaced file either the old one or the new one, whatever was at its path?"""
 
 from __future__ import annotations
 

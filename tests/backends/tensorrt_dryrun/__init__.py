@@ -1,5 +1,5 @@
-"""Torch-TensorRT at work on a machine that has neither a GPU nor TensorRT: what it would convert, and whether
-engines can be built.
+"""Runs Torch-TensorRT on a machine without a GPU and without TensorRT: which operations it converts, and
+whether engines can be built.
 
 `dryrun` runs the released package's lowering, its registry of converters and its partitioner. TensorRT's
 Python bindings need three libraries of NVIDIA's, which are replaced by empty ones (`nvinfer.c`): importing
