@@ -280,12 +280,12 @@ def test_names_in_any_order_and_slices_are_taken(built: Built) -> None:
             {"logits": torch.zeros(1, 32, 818)},
             "`logits` as float32[2, 32, 818] on cpu, not float32[1, 32, 818] on cpu",
         ),
-        ({"logits": torch.zeros(2, 32, 818).half()}, "this is float16[2, 32, 818]"),
+        ({"logits": torch.zeros(2, 32, 818).half()}, "not float16[2, 32, 818]"),
         ({"canvas": torch.zeros(2, 31, dtype=torch.int64)}, "`canvas` as int64[2, 32]"),
-        ({"params": {}}, "other names than it was given: `block`, `confidence`, `eos_id`, `mask_id`"),
+        ({"params": {}}, "other names than the given ones: `block`, `confidence`, `eos_id`, `mask_id`"),
         (
             {"logits": torch.zeros(2, 32, 818, device="meta")},
-            "on cpu, and this is float32[2, 32, 818] on meta",
+            "on cpu, not float32[2, 32, 818] on meta",
         ),
     ],
 )
@@ -302,8 +302,8 @@ def test_a_file_that_is_no_package_is_said(built: Built, tmp_path: Path) -> None
     with zipfile.ZipFile(other, "w") as archive:
         archive.writestr("step/data/aotinductor/model/x.wrapper_metadata.json", "{}")
     for file, says in (
-        (text, "no package that dsldec built"),
-        (other, "no package that dsldec built"),
+        (text, "not a package built by dsldec"),
+        (other, "not a package built by dsldec"),
         (tmp_path / "none.pt2", "no such file"),
     ):
         with pytest.raises(dsldec.UsageError, match=says) as caught:

@@ -269,7 +269,7 @@ def test_a_damaged_file_costs_a_build(
     file.write_bytes(file.read_bytes()[:100])
     assert_alike(before, next(walk(compiled(dsldec.load("threshold")))))
     assert (len(library.built), len(library.loaded)) == (2, 1)
-    assert "built anew" in caplog.text
+    assert "built again" in caplog.text
     next(walk(compiled(dsldec.load("threshold"))))
     assert (len(library.built), len(library.loaded)) == (2, 2)
 

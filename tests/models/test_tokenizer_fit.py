@@ -271,8 +271,8 @@ def test_a_prompt_with_a_token_that_the_model_does_not_have_is_refused_in_words(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     folder = folder_of(tmp_path, size=60)
-    assert main(["run", "--model", str(folder), "--device", "cpu", "--no-live", "w55"]) == 2
-    assert "error[E0409]: prompt 0 holds the id 58, and the vocabulary has 50" in capsys.readouterr().err
+    assert main(["run", "--model", str(folder), "--device", "cpu", "--no-live", "w55"]) == 1
+    assert "error[E0409]: the prompt holds the id 58, and the vocabulary has 50" in capsys.readouterr().err
 
 
 def test_a_tokenizer_made_of_special_tokens_alone_is_none(

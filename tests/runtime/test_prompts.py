@@ -87,7 +87,7 @@ def test_padding_that_nothing_tells_apart_is_led_to_what_does() -> None:
 
     denoiser: Any = ToyDenoiser(0, 4.0)
     denoiser.tokenizer = Tokenizer()
-    with pytest.raises(dsldec.UsageError, match="nothing says whether it belongs to the prompt") as error:
+    with pytest.raises(dsldec.UsageError, match="it is unclear whether it belongs to the prompt") as error:
         dsldec.decode(denoiser, torch.tensor([[7, 3], [1, 5]]), "static", gen_length=LENGTH)
     assert "`ids.tolist()`" in str(error.value)
     for whole in (
