@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import io
 import os
+import re
 import resource
 import socket
 import subprocess
@@ -347,3 +348,16 @@ def test_every_limit_is_larger_than_what_is_shipped():
         path.stat().st_size for path in (Path(files.__file__).parent / "models" / "embedded").glob("*.json")
     )
     assert largest < files.LARGEST_CONFIG < files.LARGEST_TOKENIZER
+
+
+def test_the_limits_are_those_of_the_page():
+    """In the order of the file."""
+    page = (Path(__file__).parent.parent / "docs" / "command-line.md").read_text(encoding="utf-8")
+    section = page.split("## Limits of files\n")[1].split("\n## ")[0]
+    told = [
+        int(number.replace(",", "")) * (files.MIB if unit else 1)
+        for row in re.findall(r"\| (\d.*) \|$", section, re.MULTILINE)
+        for number, unit in re.findall(r"([\d,]*\d)( MiB)?", row)
+    ]
+    limits = {name: value for name, value in vars(files).items() if re.match("(LARG|LONG|MOST|DEEP)", name)}
+    assert told == [*limits.values()]

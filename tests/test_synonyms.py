@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import inspect
 import re
+import textwrap
 
 import pytest
 
@@ -16,6 +17,8 @@ from dsldec.cli.unknown import ANOTHER_VERB
 from dsldec.instead import INSTEAD
 from dsldec.spelling import keyword, on_command_line, option, setting, written
 from dsldec.synonyms import _FIXED, _PARAMETER_OF, _VERBS, SHIPPED, WORDS, UnknownArgument, advice, normal
+
+from .conftest import Accepted
 
 VALUES = (
     None,
@@ -141,3 +144,22 @@ def test_an_option_is_written_as_its_reader_writes_it() -> None:
     assert option("gen_length", 8) == "`gen_length=8`"
     assert keyword("x", written) != ""
     assert eval(written('a"b\\')) == 'a"b\\'
+
+
+def told_of(word: str) -> tuple[str | None, str | None]:
+    """The advice of `dsldec run` and of `decode` for a word without a value."""
+    python = advice(UnknownArgument(word, takes=frozenset(inspect.signature(dsldec.decode).parameters)))
+    with on_command_line():
+        return advice(UnknownArgument(word, takes=frozenset(map(normal, flags("run"))))), python
+
+
+def test_what_is_told_of_every_word(accepted: Accepted) -> None:
+    """All words of the tables by their advice. A word that is lost shows here alone."""
+    words: dict[tuple[str | None, str | None], list[str]] = {}
+    for word in sorted(WORDS):
+        words.setdefault(told_of(word), []).append(word)
+    paragraphs = [
+        f"{textwrap.fill(' '.join(alike), 110)}\n  run:    {run}\n  decode: {decode}\n"
+        for (run, decode), alike in words.items()
+    ]
+    accepted("synonyms.txt", "\n".join(paragraphs))

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import pytest
+
 import dsldec
 from dsldec.ir.nodes import OPERATIONS, Program
+from dsldec.language.words import WORDS
 
 
 def program(*statements: str, parameters: str = "") -> Program:
@@ -99,6 +102,16 @@ def test_a_row_with_nothing_masked_changes_nothing() -> None:
     assert lowered.operations[lowered.canvas].name == "where"
 
 
+@pytest.mark.parametrize("name", [word.name for word in WORDS.values() if word.reduction])
+def test_a_reduction_is_over_the_masks_or_over_its_own_set(name: str) -> None:
+    def over(*mask: str) -> str:
+        arguments = ", ".join(["conf", *(f"over={one}" for one in mask)])
+        return str(program(f"commit masked and conf > {name}({arguments}) at least 1 by conf"))
+
+    assert over() == over("masked")
+    assert len({over("masked"), over("committed"), over("pos < 2")}) == 3
+
+
 def test_a_chain_computes_its_middle_once() -> None:
     lowered = program("commit masked and 0.1 < conf * margin < 0.9 at least 1 by conf")
     assert names(lowered).count("multiply") == 1
@@ -117,7 +130,9 @@ def test_a_program_says_what_it_observes() -> None:
 
 
 def test_a_constant_that_is_no_number_is_one_operation() -> None:
-    """Whatever Python takes for equal: NaN is not equal to itself, and in a dataclass not even the same one."""
+    """Whatever Python takes for equal: NaN is not equal to itself, and in a dataclass not even the same
+    one.
+    """
     text = "policy p():\n  window all\n" + "".join(f"  x{i} = before(before(conf)) + {i}\n" for i in range(6))
     text += "  commit masked and " + " + ".join(f"x{i}" for i in range(6)) + " > 3 at least 1 by conf\n"
     program = dsldec.load(text).program

@@ -9,6 +9,7 @@ import pytest
 
 import dsldec
 from dsldec.language.fmt import formatted, skeleton
+from dsldec.language.limits import LARGEST_POLICY
 from dsldec.language.parse import parse
 from dsldec.language.scan import PieceKind, pieces
 from dsldec.resources import policy_file, shipped_policies
@@ -326,8 +327,13 @@ def test_large_texts_are_laid_out_soon(text: str) -> None:
 
 
 def test_a_text_that_outgrows_the_limits_says_so() -> None:
-    """Put on lines of their own, arguments take more room; what would not be parsed again is not written."""
-    result, diagnostics = formatted(Source("policy p():\n  x = f(" + "a " + ",a" * 4_996 + "# c\n)\n"))
+    """Arguments on lines of their own end with one more comma. A text that would not be parsed again is not
+    written.
+    """
+    commas = (LARGEST_POLICY - len("policy p ( ) : x = f ( - a )".split())) // 2
+    source = Source("policy p():\n  x = f(-a " + ",a" * commas + "# c\n)\n")
+    assert parse(source)[1] == []
+    result, diagnostics = formatted(source)
     assert result is None
     assert [diagnostic.code for diagnostic in diagnostics] == ["E0108"]
 

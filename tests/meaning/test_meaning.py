@@ -348,6 +348,18 @@ CASES = {
         done
         """,
     ),
+    "a reduction is over the masks, or over its own set": (
+        policy("commit masked and mean(conf, over=pos < 2) < conf < mean(conf) at least 1 by conf"),
+        """
+        conf .1 .3 .9 .25
+        commit 1 3
+        conf .4 .2 .6 .9
+        commit 0
+        conf .5 .5 .7 .1
+        commit 2
+        done
+        """,
+    ),
     "a run grows over gaps, and two of them unite": (
         policy("commit grow(masked and conf > 0.8, over=conf > 0.5, gap=1) at least 1 by conf", window="blocks(9)"),
         """
