@@ -464,7 +464,7 @@ def a_rejected_draft_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward.keep
 
     def keep(self: CachedForward, source: Tensor) -> None:
-        last = {fed.row: i for i, fed in enumerate(self.fed)}
+        last = {fed.row: i for i, fed in enumerate(self.inputs)}
         true(self, torch.tensor([last.get(row, i) for row, i in enumerate(source.tolist())]))
 
     monkeypatch.setattr(CachedForward, "keep", keep)
