@@ -106,7 +106,7 @@ def _of_transformers(module: Any) -> bool:
 
 
 def _frame_of_generate(model: Any) -> FrameType | None:
-    """The nearest frame of `generate` for this model: transformers' method, a subclass's, or a replacement."""
+    """The nearest frame of `generate` for this model: transformers' method, an override, or a replacement."""
     frame = inspect.currentframe()
     while frame is not None:
         code = frame.f_code
