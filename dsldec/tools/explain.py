@@ -1,4 +1,4 @@
-"""What `dsldec explain` prints: the facts of a policy, a word of the language, or a diagnostic's code.
+"""The output of `dsldec explain`: the facts of a policy, a word of the language, or a diagnostic's code.
 
 Not here: how a fact is proved (`checks`).
 """
@@ -115,7 +115,7 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     window = "all at once" if plan.window == "all" else f"in {WINDOW_SHAPES[plan.window]} {plan.block_length}"
     bound = f"for gen_length {gen_length} {window}: {plan.max_forwards}"
     yield f"  forwards: at most {facts.forwards_formula}; {bound}"
-    yield f"  rows fed for each row of the batch in a forward: {plan.rows_per_forward}"
+    yield f"  input rows for each row of the batch in a forward: {plan.rows_per_forward}"
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)

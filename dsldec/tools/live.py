@@ -2,7 +2,7 @@
 confidence.
 
 `Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps
-a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed without it (`displays`).
+a terminal up to date, `snapshot_svg` makes a picture. Not here: the output without a live view (`displays`).
 """
 
 from __future__ import annotations
