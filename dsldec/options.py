@@ -112,7 +112,7 @@ class Option:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is an int, or one of numpy's or torch's without dimensions."""
+    """Whether a value is an int, or an integer of numpy or torch without dimensions."""
     return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0
 
 

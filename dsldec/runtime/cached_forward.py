@@ -227,7 +227,7 @@ def _has_cache(denoiser: Any) -> bool:
 
 
 def _refused(name: str, denoiser: Any, plan: Plan, packing: str, in_blocks: bool) -> tuple[str, str] | None:
-    """Why a cache cannot be used, and what to do."""
+    """Why a cache cannot be used, and the correction."""
     if capability(denoiser, "kv_cache") is None:
         return (
             "this denoiser has no KV cache",

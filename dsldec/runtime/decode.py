@@ -113,7 +113,7 @@ def decode(
     Raises:
         PolicyError: The policy has a mistake.
         UsageError: The call has a mistake.
-        DecodingStopped: Anything else stopped the run (the denoiser, memory, a mistake that shows after some
+        DecodingStopped: Another failure stopped the run (the denoiser, memory, a mistake found after some
             rows are finished). Its `decoded` has the finished rows. A `KeyboardInterrupt` or `SystemExit`
             passes unchanged, with that `decoded` as an attribute.
     """

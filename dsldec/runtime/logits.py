@@ -38,7 +38,7 @@ def as_logits(
 
 
 def _no_logits(given: Any) -> tuple[str, str] | None:
-    """Why a value is no dense tensor of floats, and what to return instead; None if it is one."""
+    """Why a value is no dense tensor of floats, and the value to return instead; None if it is one."""
     if not isinstance(given, Tensor):
         return _no_tensor(given)
     # A nested tensor raises an exception when its shape is read.

@@ -195,7 +195,7 @@ class StepRunner:
         length = state.get(WINDOW_LENGTH, torch.full_like(start, rows.window))
         start = start + torch.where(done, length, 0)
         start = torch.where(done, self.windows.skip(rows, batch.canvas, start), start)
-        # A sliding window is placed anew before every step: it is done when everything is written.
+        # A sliding window gets a new place before every step. It is done when everything is written.
         finished = ~rows.masks(batch.canvas).any(1) if INSIDE in state else start >= rows.lengths
         if batch.events.finished is not None:
             finished = finished | (batch.events.finished & done & ~rows.infills)

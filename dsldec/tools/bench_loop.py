@@ -88,7 +88,7 @@ def bench_loop(options: LoopOptions) -> int:
     print(*table(seconds, answers), sep="\n")
     if SAME_RULE in policies:
         print(
-            f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in as many forwards, and so did every policy on each backend"
+            f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in the same number of forwards, and no policy differs between backends"
         )
     if options.json is not None:
         bench.write_json(options.json, results(seconds, answers, tokens, bench.machine(denoiser.device)))

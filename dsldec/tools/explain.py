@@ -88,9 +88,9 @@ def _of_code(code: Code) -> Iterator[str]:
     if len(code.bad) > LONGEST_EXAMPLE:
         yield from ("", "for example a text that is too large or too deep to print here")
     else:
-        yield from ("", "this policy gets it:", "", *_indented(code.bad))
+        yield from ("", "a policy with this diagnostic:", "", *_indented(code.bad))
         yield from ("", *(line for d in check(code.bad, "example.policy")[1] for line in str(d).splitlines()))
-    yield from ("", "this one does not:", "", *_indented(code.good))
+    yield from ("", "a policy without it:", "", *_indented(code.good))
 
 
 def _indented(text: str) -> Iterator[str]:
@@ -120,7 +120,7 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)
         size = plan.kept_bytes(LARGE_VOCABULARY)
-        yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
+        yield f"  carried of a distribution: its {ids} likeliest ids (all ids of a smaller vocabulary), {size:,} bytes a position"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
     yield f"  KV caches that it may use: {', '.join(facts.caches)}"
     yield "  a step writes only in its window, and no row depends on another row"

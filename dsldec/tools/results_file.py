@@ -48,7 +48,7 @@ class ResultsFile:
         self.retried = self.torn = 0
         self.unlocked: Diagnostic | None = None
         self.name = name
-        self._kept: bytes | None = None
+        self._remaining: bytes | None = None
         self._stream: BinaryIO | io.FileIO | None = None  # of a pipe or a device
         self._file: OwnedFile | None = None
         if name == STANDARD_OUTPUT:
@@ -86,7 +86,7 @@ class ResultsFile:
             raise UsageError(self._unwritable(failure)) from None
         before = resumed(data, self.name, prompts, self._made_by)
         self.finished, self.retried, self.torn = before.finished, before.retried, before.torn
-        self._kept = before.kept if before.kept != data else None
+        self._remaining = before.remaining if before.remaining != data else None
         if not self._file.locked:
             message = (
                 f"the file system of {quoted_path(self.name)} has no locks: a second run could write it too"
@@ -101,8 +101,8 @@ class ResultsFile:
         try:
             if self.name == STANDARD_OUTPUT:
                 self._stream = sys.stdout.buffer
-            elif self._file is not None and self._kept is not None:
-                self._file.replace(self._kept)
+            elif self._file is not None and self._remaining is not None:
+                self._file.replace(self._remaining)
         except OSError as failure:
             self.close()
             raise UsageError(self._unwritable(failure)) from None

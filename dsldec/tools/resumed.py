@@ -1,6 +1,6 @@
-"""Reads the results of an earlier run from its file: the answers that stay, and the lines that go.
+"""Reads the results of an earlier run from its file: the answers that stay, and the lines to remove.
 
-A line goes if it was cut short when the earlier run stopped, or if its prompt failed. Not here: writing
+A line is removed if it was cut short when the earlier run stopped, or if its prompt failed. Not here: writing
 (`results_file`).
 """
 
@@ -22,11 +22,11 @@ LINE_START = b'{"id": '
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """`kept`: the file without the lines that go. `finished`: the ids with an answer. `retried`: failed
+    """`remaining`: the file without the removed lines. `finished`: the ids with an answer. `retried`: failed
     prompts of this run. `torn`: lines that were cut short.
     """
 
-    kept: bytes
+    remaining: bytes
     finished: frozenset[str | int]
     retried: int
     torn: int
@@ -39,7 +39,7 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
     continue.
     """
     wanted = {prompt.id: prompt for prompt in prompts}
-    kept, finished, retried = [], set(), 0
+    remaining, finished, retried = [], set(), 0
     lines, torn = _whole_lines(data, name)
     for number, line in enumerate(lines):
         if line is None:
@@ -48,12 +48,12 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
         if "error" in entry and entry["id"] in wanted:
             retried += 1
             continue
-        kept.append(line + b"\n")
+        remaining.append(line + b"\n")
         if "error" not in entry:
             _require_same_run(entry, number, name, made_by)
             _require_same_prompt(entry, wanted.get(entry["id"]), name)
             finished.add(entry["id"])
-    return Resumed(b"".join(kept), frozenset(finished), retried, torn)
+    return Resumed(b"".join(remaining), frozenset(finished), retried, torn)
 
 
 def _whole_lines(data: bytes, name: str) -> tuple[list[bytes | None], int]:

@@ -51,8 +51,8 @@ class Tally:
         self._tokens += result.tokens
 
     def errors(self) -> Iterator[str]:
-        """Each different failure once, with its prompts: a model without memory fails in the same way on all
-        of them.
+        """Each different failure once, with its prompts: a model that runs out of memory fails in the same
+        way on all of them.
         """
         alike: dict[str, list[str]] = {}
         for failure in self._failures:
