@@ -116,7 +116,7 @@ def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
     for wrong, says in (
         ({"num_beams": 3, "max_new_tokens": 4}, "`num_beams`"),
         ({}, "the number of tokens"),
-        ({"max_new": 4}, "how many"),
+        ({"max_new": 4}, "number of tokens"),
     ):
         with pytest.raises(dsldec.UsageError, match=says):
             model.generate(asked["input_ids"], **wrong)

@@ -90,7 +90,7 @@ def test_a_cache_that_there_is_not_is_refused_with_those_that_there_are(asked: A
 def test_a_denoiser_that_keeps_nothing_is_refused(asked: str, block: int | None) -> None:
     said = refused(WithoutMemory(block), asked)
     assert f"`{asked}`" in said.message
-    assert "keeps no keys and values" in said.message
+    assert "has no KV cache" in said.message
     assert '`cache="none"`' in str(said.help)
     matching = None if asked != "exact" else 4
     assert "cannot be kept" in refused(Unkeepable(0, matching), asked).message
@@ -99,12 +99,12 @@ def test_a_denoiser_that_keeps_nothing_is_refused(asked: str, block: int | None)
 def test_a_cache_for_another_attention_is_refused() -> None:
     said = refused(Keeper(0), "exact")
     assert "sees the whole canvas" in said.message
-    assert "change with every token" in said.message
+    assert "change with every written token" in said.message
     assert "prefix" in str(said.help)
     assert "dual" in str(said.help)
     for asked in ("prefix", "dual"):
         said = refused(Keeper(0, 4), asked)
-        assert "nothing to the right of a block" in said.message
+        assert "block-causal" in said.message
         assert '`cache="exact"`' in str(said.help)
 
 
