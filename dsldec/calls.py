@@ -58,17 +58,12 @@ def _mistake(
     given: Mapping[str, Any],
     policy: InUse | None,
 ) -> Diagnostic:
+    """The diagnostic about a call that the signature does not take."""
     named = {name: one for name, one in signature.parameters.items() if name != "self"}
-    unknown = [
-        word for word in given if word not in named or named[word].kind is inspect.Parameter.POSITIONAL_ONLY
-    ]
-    # Where a function takes any keyword, an unknown keyword is not its mistake.
-    if any(one.kind is one.VAR_KEYWORD for one in named.values()):
-        unknown = [word for word in unknown if word in named]
+    unknown = _unknown_words(named, given)
     if unknown and all(word in named for word in unknown):
-        return Diagnostic(
-            "E0447", f"`{name}` takes `{unknown[0]}` by position, not by name", help=_write(example)
-        )
+        message = f"`{name}` takes `{unknown[0]}` by position, not by name"
+        return Diagnostic("E0447", message, help=_write(example))
     if unknown:
         described = {
             word: _unknown(word, given[word], named, _in_use(named, args, given, policy)) for word in unknown
@@ -80,10 +75,31 @@ def _mistake(
         )
         words = ", ".join(f"`{word}`" for word in unknown)
         return Diagnostic("E0447", f"`{name}` takes no {words}", help=help)
+    return _miscounted(named, name, example, args[1:] if "self" in signature.parameters else args, given)
+
+
+def _unknown_words(named: Mapping[str, inspect.Parameter], given: Mapping[str, Any]) -> list[str]:
+    """The keywords of a call that the function does not take by name."""
+    unknown = [
+        word for word in given if word not in named or named[word].kind is inspect.Parameter.POSITIONAL_ONLY
+    ]
+    # Where a function takes any keyword, an unknown keyword is not its mistake.
+    if any(one.kind is one.VAR_KEYWORD for one in named.values()):
+        unknown = [word for word in unknown if word in named]
+    return unknown
+
+
+def _miscounted(
+    named: Mapping[str, inspect.Parameter],
+    name: str,
+    example: str,
+    args: tuple[Any, ...],
+    given: Mapping[str, Any],
+) -> Diagnostic:
+    """The diagnostic about surplus, repeated or missing arguments. `args`: without `self`."""
     places = [
         word for word, one in named.items() if one.kind in (one.POSITIONAL_ONLY, one.POSITIONAL_OR_KEYWORD)
     ]
-    args = args[1:] if "self" in signature.parameters else args
     if len(args) > len(places):
         keywords = [word for word, one in named.items() if one.kind is one.KEYWORD_ONLY]
         by_name = f"; pass these by name: {', '.join(f'`{word}=`' for word in keywords)}" if keywords else ""
@@ -91,22 +107,18 @@ def _mistake(
         message = f"`{name}` takes {number} by position, and gets {len(args)}"
         return Diagnostic("E0447", message, help=f"{_write(example)}{by_name}")
     if twice := [word for word in places[: len(args)] if word in given]:
-        return Diagnostic(
-            "E0447", f"`{name}` gets `{twice[0]}` twice, by position and by name", help=_write(example)
-        )
-    lacking = [
+        message = f"`{name}` gets `{twice[0]}` twice, by position and by name"
+        return Diagnostic("E0447", message, help=_write(example))
+    missing = [
         word
         for word, one in named.items()
-        if one.default is one.empty and word not in given and word not in places[: len(args)]
+        if one.default is one.empty
+        and one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)
+        and word not in given
+        and word not in places[: len(args)]
     ]
-    lacking = [
-        word
-        for word in lacking
-        if named[word].kind not in (inspect.Parameter.VAR_KEYWORD, inspect.Parameter.VAR_POSITIONAL)
-    ]
-    return Diagnostic(
-        "E0447", f"`{name}` lacks {', '.join(f'`{word}`' for word in lacking)}", help=_write(example)
-    )
+    message = f"`{name}` lacks {', '.join(f'`{word}`' for word in missing)}"
+    return Diagnostic("E0447", message, help=_write(example))
 
 
 def _write(example: str) -> str:

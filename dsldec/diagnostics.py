@@ -1,4 +1,4 @@
-"""A diagnostic: what is wrong, where, and what to type. It draws itself.
+"""A diagnostic: a mistake, its place, and its correction. It draws itself.
 
 Not here: the list of all diagnostics (`codes`).
 """
@@ -29,8 +29,8 @@ class Severity(StrEnum):
 class Diagnostic:
     """One mistake of the user.
 
-    `message` says what is wrong, `label` says why at the caret, `help` says what to type. Text of the user is
-    in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
+    `message` names the mistake, `label` explains it at the caret, `help` has the correction. Text of the user
+    is in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
     """
 
     code: str

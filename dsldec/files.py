@@ -57,7 +57,7 @@ class Unreadable(Exception):
 
 
 class NotJSON(ValueError):
-    """A text that is not JSON, or exceeds a limit. `why` can follow "it "; `column` is where that is known."""
+    """A text that is not JSON, or exceeds a limit. `why` can follow "it "; `column`: the place, if known."""
 
     def __init__(self, why: str, column: int | None = None) -> None:
         super().__init__(why)
@@ -116,7 +116,7 @@ def read_bytes(path: str | os.PathLike[str], most: int) -> bytes:
 
 
 def read_all(stream: BinaryIO, most: int) -> bytes:
-    """The rest of an open file or of standard input. Raises `Unreadable` where it has more than `most` bytes."""
+    """The rest of an open file or of standard input. Raises `Unreadable` for more than `most` bytes."""
     parts, size = [], 0
     # The reported size does not count: below /proc it is 0, and it may change.
     while size <= most and (part := stream.read(min(_CHUNK, most + 1 - size))):

@@ -2,7 +2,7 @@
 
 Two frozen classes hold the values: `DecodeOptions` and `LoadOptions`. Each field carries an `Option`, from
 which the command line makes a flag and a message its text. Needs no torch. Not here: how the command line
-parses a text (`cli.values`), what an option does (`runtime.decode`, `models`), parameters of a policy
+parses a text (`cli.values`), the effect of an option (`runtime.decode`, `models`), parameters of a policy
 (`policy`).
 """
 
@@ -46,12 +46,12 @@ ValueKind = Literal["count", "id", "seed", "flag", "choice", "device", "list"]
 
 @dataclass(frozen=True, slots=True)
 class Option:
-    """One option: its default and unit, the values that it takes, and its help in one line.
+    """One option: its default and unit, its valid values, and its help in one line.
 
-    `choices`: what a `choice` takes; `most`: the largest `count`. `default_text`: the default in words, where
-    `default` does not say it. `unknown`, `code`: the message about a wrong choice. `flag`: whether the
-    command line has it; `generate`: whether `custom_generate` and `dsldec export-hf` take it. `decides`:
-    whether another value may give another answer.
+    `choices`: the values of a `choice`; `most`: the largest value of a `count`. `default_text`: the default
+    in words, if `default` alone is not clear. `unknown`, `code`: the diagnostic about a wrong choice. `flag`:
+    whether the command line has a flag for it; `generate`: whether `custom_generate` and `dsldec export-hf`
+    have it. `decides`: whether its value may change an answer.
     """
 
     name: str
@@ -71,7 +71,7 @@ class Option:
     decides: bool = False
 
     @property
-    def said_default(self) -> str:
+    def shown_default(self) -> str:
         """The default as documentation shows it."""
         return self.default_text or str(self.default)
 
@@ -93,7 +93,7 @@ class Option:
                 raise UsageError(self._no_choice(str(value)))
 
     def require_count(self, value: Any) -> None:
-        """Raise `UsageError` for what is no number that a `count` takes."""
+        """Raise `UsageError` for a value that is no valid `count`."""
         help = f"for example {spelled(self.name, self.example)}"
         bounded = self.most < LARGEST_SIZE
         if not is_whole(value) or value < 1 or (bounded and value > self.most):
@@ -112,19 +112,19 @@ class Option:
 
 
 def is_whole(value: object) -> bool:
-    """Whether a value is an int, or one of numpy's or torch's without dimensions."""
+    """Whether a value is an int, or an integer of numpy or torch without dimensions."""
     return hasattr(value, "__index__") and not isinstance(value, bool) and getattr(value, "ndim", 0) == 0
 
 
 def not_whole(name: str, value: object) -> Diagnostic:
-    """The message about a number of any size that is none."""
+    """The diagnostic about a value that is no whole number."""
     given = f"`{value}`" if isinstance(value, str) and value.isalpha() else shown(value)
     message = f"`{name}` takes whole numbers, not {given}"
     return Diagnostic("E0409", message, help=f"leave `{name}` out for the default")
 
 
 def _is_flag(value: object) -> bool:
-    return isinstance(value, bool) or str(value) in ("True", "False")  # numpy's are none of Python's
+    return isinstance(value, bool) or str(value) in ("True", "False")  # numpy has its own type
 
 
 def _option(default: Any, kind: ValueKind, help: str, **more: Any) -> Any:
@@ -145,9 +145,7 @@ def _completed(one: Field[Any]) -> Option:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DecodeOptions:
-    """The options of `decode` and `stream`. Raises `UsageError` (E0404, E0409, E0414) for a value that is
-    none.
-    """
+    """The options of `decode` and `stream`. Raises `UsageError` (E0404, E0409, E0414) for a wrong value."""
 
     gen_length: int | None = _option(
         None, "count", "tokens to generate", unit="tokens", default_text=f"{DEFAULT_GEN_LENGTH}",
@@ -190,7 +188,7 @@ class DecodeOptions:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """The options among some values by name, as `locals()` of a function whose keywords they are."""
+        """Takes the options out of values by name: the `locals()` of a function with these keywords."""
         return cls(**{name: values[name] for name in DECODE if name in values})
 
 
@@ -228,12 +226,12 @@ class LoadOptions:
 
     @classmethod
     def of(cls, values: Mapping[str, Any]) -> Self:
-        """The options among some values by name."""
+        """Takes the options out of values by name."""
         return cls(**{name: values[name] for name in LOAD if name in values})
 
 
 DECODE, LOAD = options_of(DecodeOptions), options_of(LoadOptions)
-# What `custom_generate` and `dsldec export-hf` take.
+# The options of `custom_generate` and `dsldec export-hf`.
 DECODE_OF_GENERATE = tuple(name for name, one in DECODE.items() if one.generate)
 LOAD_OF_GENERATE = tuple(name for name, one in LOAD.items() if one.generate)
 DEFAULT_DECODE, DEFAULT_LOAD = DecodeOptions(), LoadOptions()

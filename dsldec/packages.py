@@ -1,6 +1,7 @@
-"""How does a built package become a step again?
+"""Loads a built package as a step.
 
-The policy's text in it is checked and lowered anew, and the package must be the step of this program.
+The policy's text in the package is checked and lowered again, and the package must be the step of this
+program.
 
 Not here: the package's machine code and manifest (`backends.aot`), how a package is built (`tools.build`).
 """
@@ -25,22 +26,22 @@ def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = Non
     """The step of a package, for models with these ids; its parameters have the values it was built with.
 
     A package is native code that runs with all your rights: load only packages from people you trust. Its
-    digest finds damage, and does not tell who built it. Unlike a package in torch alone, the step takes state
-    and parameters in any order and tensors that are not contiguous, and refuses other shapes and dtypes.
-    Raises `UsageError` (E0413) for these, for a file that is no package or was changed, and where this
-    machine, this torch or this dsldec cannot run the package.
+    digest detects damage, but does not identify the builder. Unlike a package in torch alone, the step takes
+    state and parameters in any order and tensors that are not contiguous, and refuses other shapes and
+    dtypes. Raises `UsageError` (E0413) for these, for a file that is no package or was changed, and where
+    this machine, this torch or this dsldec cannot run the package.
     """
-    said = aot.about(file)
-    aot.require_machine(said, file)
-    return aot.step(file, said, _program(said, file), mask_id, eos_id)
+    manifest = aot.about(file)
+    aot.require_machine(manifest, file)
+    return aot.step(file, manifest, _program(manifest, file), mask_id, eos_id)
 
 
-def _program(said: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
-    """The program of the package's policy, if this dsldec makes the program that the package was built from."""
-    checked, _ = checks.check(Source(said["policy"]["text"], os.fspath(file)))
+def _program(manifest: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
+    """The program of the package's policy. Raises `UsageError` if this dsldec makes another program."""
+    checked, _ = checks.check(Source(manifest["policy"]["text"], os.fspath(file)))
     program = None if checked is None else lower(checked)
-    if program is None or not aot.is_step(program, said):
-        message = f"`{os.fspath(file)}` was built by dsldec {said['dsldec']}, and its policy is another step for this one, {version()}"
+    if program is None or not aot.is_step(program, manifest):
+        message = f"`{os.fspath(file)}` was built by dsldec {manifest['dsldec']}, and its policy is another step for this one, {version()}"
         help_ = "build it again, or use it without dsldec: torch alone can run it"
         raise UsageError(Diagnostic("E0413", message, help=help_))
     return program

@@ -26,7 +26,7 @@ def misfit(
 ) -> Diagnostic | None:
     """The diagnostic (E0402, E0403) about a value that the parameter `name` of a program does not take.
 
-    `bound`: the present values; `options`: the options of the function that takes the parameters too.
+    `bound`: the present values; `options`: the other arguments of the function that was called.
     """
     parameter = program.parameters.get(name)
     if parameter is None:

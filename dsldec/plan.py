@@ -15,7 +15,7 @@ from .checks.values import Value, int_of
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What a policy does with `gen_length` positions. Made by `policy.plan`.
+    """The numbers of a policy for `gen_length` positions. Made by `policy.plan`.
 
     Attributes:
         gen_length: Positions to generate, of one row.
@@ -24,9 +24,9 @@ class Plan:
         window_parameter: The parameter that sizes the window, if one does.
         block_length: Positions of a full window, at most `gen_length`.
         max_masks: The most masks in a sliding window; 1 for other shapes.
-        floor_per_step: Positions that every step commits, as long as a window has so many masks; 0 if some
-            step may commit none.
-        drafts: Drafts verified in one forward, the next step among them; 1 drafts nothing.
+        floor_per_step: The least positions that a step commits while the window has enough masks; 0 if a step
+            may commit none.
+        drafts: Drafts verified in one forward, with the next step; 1 drafts nothing.
         rows_per_forward: The most rows that one row of the batch adds to a forward: drafts, twice with
             guidance.
         guidance: The scale of classifier-free guidance; `None` for a policy without.
@@ -68,7 +68,7 @@ class Plan:
 def plan_of(
     facts: Facts, parameters: Mapping[str, Value], gen_length: int, drafts: int | None = None
 ) -> Plan:
-    """The plan under these parameter values; `drafts`: as many instead of those of the policy."""
+    """The plan under these parameter values. `drafts` replaces the policy's number of drafts."""
     block_length = facts.block_length(gen_length, parameters)
     floor = facts.floor_per_step
     drafts = facts.lookahead(parameters) if drafts is None else drafts

@@ -1,4 +1,4 @@
-"""A policy as a program uses it: loaded, checked, bound to parameter values, compiled on demand.
+"""A policy in a program: loaded, checked, bound to parameter values, compiled on demand.
 
 Not here: how a policy is checked (`checks`), how a step runs (`backends`, imported when a step is compiled).
 """
@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 
 # Steps of a policy with their compiled code; beyond this number the least recently used one is freed.
 MOST_STEPS = 32
-# Names of shipped policies in scripts and papers of others.
+# Names of the shipped policies in other scripts and papers.
 OTHER_NAMES = {
     "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
     "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
@@ -51,7 +51,8 @@ class Policy:
     ) -> None:
         self._program = program
         self._parameters = dict(parameters)
-        # Shared by all policies bound from one: with equal static values, steps differ in their inputs only.
+        # Shared by all policies that are bound from one. With equal static values, only the inputs of their
+        # steps differ.
         self._functions = functions
 
     def __repr__(self) -> str:
@@ -99,7 +100,7 @@ class Policy:
         return self.bound(parameters)
 
     def bound(self, values: Mapping[str, Value], options: frozenset[str] = frozenset()) -> Policy:
-        """As `bind`, for a function that takes `options` beside the parameters: a message about an unknown
+        """Like `bind`, for a function with `options` beside the parameters. The diagnostic about an unknown
         name considers both.
         """
         parameters = {name: plain(value) for name, value in values.items()}
@@ -115,8 +116,8 @@ class Policy:
     def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
         """The numbers of the policy for `gen_length` positions under its parameter values.
 
-        `lookahead`: drafts verified in one forward, for a policy that does not say it. Raises `UsageError`
-        (E0409, E0411).
+        `lookahead`: drafts verified in one forward, for a policy without a `lookahead` statement. Raises
+        `UsageError` (E0409, E0411).
         """
         DECODE["gen_length"].require_count(gen_length)
         return plan_of(self.facts, self._parameters, gen_length, self.drafts(lookahead))
@@ -251,7 +252,7 @@ def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
 def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
     """The text of a policy, and its name in messages.
 
-    Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for what is not a policy at all.
+    Raises `PolicyError` (E0103, E0104, E0401), and `UsageError` (E0448) for a value of another kind.
     """
     if not isinstance(policy, str | os.PathLike) or isinstance(os.fspath(policy), bytes):
         raise UsageError(Diagnostic("E0448", f"{shown(policy)} is not a policy", help=_policy_wanted(policy)))

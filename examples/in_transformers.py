@@ -12,8 +12,8 @@ QUESTIONS = [
 
 
 class EuroBertForMaskedLM(transformers.EuroBertForMaskedLM, transformers.GenerationMixin):
-    """This masked language model has no `generate` of its own. Most diffusion language models have one, for
-    example a Qwen3 with `is_causal=False`.
+    """transformers' class of this masked language model has no `generate`. Most classes of diffusion language
+    models have one, for example a Qwen3 with `is_causal=False`.
     """
 
 

@@ -17,7 +17,7 @@ os.environ.setdefault(
 
 
 def denoiser(canvas: torch.Tensor, mask_id: int, vocab_size: int) -> torch.Tensor:
-    """Stands for a model: surer of an id at every position, the more of its neighbours are written."""
+    """In place of a model: the confidence at a position grows with the number of written neighbours."""
     written = (canvas != mask_id).float()
     near = torch.nn.functional.pad(written, (1, 1)).unfold(1, 3, 1).sum(-1)
     logits = torch.randn(*canvas.shape, vocab_size, generator=torch.Generator().manual_seed(0))
@@ -30,7 +30,7 @@ def main(file: str = "step.pt2") -> None:
     rows, window, vocab_size = (about["sizes"][letter] for letter in "BTV")
     mask_id = vocab_size - 1
 
-    # Both in the package's own order: torch goes by that, not by names.
+    # Both are in the order of the package: torch reads the values by order, not by name.
     ids = {"mask_id": mask_id, "eos_id": -1}
     params = {
         name: torch.tensor(ids.get(name, of["value"]), dtype=getattr(torch, of["dtype"]))

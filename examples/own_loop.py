@@ -1,5 +1,5 @@
-"""Decode in a loop of one's own, with any model and any cache: a session places windows, runs the policy's
-compiled step and ends requests.
+"""Decode in your own loop, with any model and any cache. A session places windows, runs the policy's compiled
+step and ends requests.
 """
 
 import shutil

@@ -1,5 +1,6 @@
 """Does dsldec obey the laws: imports in one direction and without circles, no torch before the backends, one
-place for each library and for reading files, no `match` that ignores a new class of the tree?
+place for each library and for reading files, no `match` that ignores a new class of the tree, no class or
+function over its limit of lines?
 
 Not here: what the files do. The laws are the constants below; the messages say what to do about a broken one.
 """
@@ -54,6 +55,8 @@ CLI_LAYERS = (
     ("unknown",),
 )
 CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
+
+MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
@@ -274,8 +277,8 @@ def first_circle(imports: Mapping[str, Mapping[str, Import]]) -> list[str] | Non
 
 
 def open_matches(package: Path) -> list[str]:
-    """A `match` over classes of the tree that ends without `assert_never`: it would ignore a new class, and mypy
-    would not report it.
+    """A `match` over classes of the tree that ends without `assert_never`. It would ignore a new class, and
+    mypy would not report it.
     """
     return [
         f"dsldec/{file.relative_to(package).as_posix()}:{node.lineno} matches classes of `syntax` and does not end in "
@@ -292,6 +295,27 @@ def open_matches(package: Path) -> list[str]:
     ]
 
 
+def long_parts(package: Path) -> list[str]:
+    """Classes and functions above their limits of lines. The docstring of a function does not count."""
+    return [
+        f"dsldec/{file.relative_to(package).as_posix()}:{node.lineno} `{node.name}` has {lines} lines, above {most}: split it"
+        for file in sorted(package.rglob("*.py"))
+        for node in ast.walk(ast.parse(file.read_text(encoding="utf-8")))
+        if isinstance(node, ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef)
+        for most in [MOST_LINES_OF_A_CLASS if isinstance(node, ast.ClassDef) else MOST_LINES_OF_A_FUNCTION]
+        if (lines := lines_of(node)) > most
+    ]
+
+
+def lines_of(node: ast.ClassDef | ast.FunctionDef | ast.AsyncFunctionDef) -> int:
+    assert node.end_lineno is not None
+    lines, first = node.end_lineno - node.lineno + 1, node.body[0]
+    if isinstance(node, ast.ClassDef) or ast.get_docstring(node) is None:
+        return lines
+    assert first.end_lineno is not None
+    return lines - (first.end_lineno - first.lineno + 1)
+
+
 LAWS = (
     parts_without_layer,
     upward_imports,
@@ -302,6 +326,7 @@ LAWS = (
     stray_reads,
     circular_imports,
     open_matches,
+    long_parts,
 )
 
 
@@ -449,6 +474,18 @@ BROKEN = [
         "match node:\n    case syntax.Let() | syntax.Set():\n        pass\n    case _:\n        pass",
         "dsldec/language/fmt.py:1 matches classes",
     ),
+    (
+        long_parts,
+        "tools/run.py",
+        'def f():\n    """Long."""\n' + "    x = 1\n" * 50,
+        "dsldec/tools/run.py:1 `f` has 51 lines, above 50",
+    ),
+    (
+        long_parts,
+        "ir/lower.py",
+        "class A:\n" + "    x = 1\n" * 200,
+        "dsldec/ir/lower.py:1 `A` has 201 lines, above 200",
+    ),
     (parts_without_layer, "helpers.py", "", "dsldec/helpers has no layer"),
     (parts_without_layer, "cli/helpers.py", "", "dsldec/cli/helpers.py has no layer"),
 ]
@@ -465,6 +502,8 @@ KEPT = [
     ("runtime/decode.py", "import torch\nfrom ..models.protocol import Denoiser"),
     ("checks/a.py", "match x:\n    case syntax.Let():\n        pass\n    case _:\n        assert_never(x)"),
     ("tools/run.py", "match word:\n    case 'a':\n        pass"),
+    ("tools/run.py", 'def f():\n    """Fits,\n    with its docstring."""\n' + "    x = 1\n" * 49),
+    ("tools/run.py", "class A:\n" + "    x = 1\n" * 199),
     (
         "__init__.py",
         "from . import cli\nfrom .policy import load\ndef __getattr__(name):\n    from .runtime.decode import decode",

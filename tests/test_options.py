@@ -64,7 +64,7 @@ def test_custom_generate_takes_what_the_table_says() -> None:
 @pytest.mark.parametrize("name", DECODE)
 def test_the_documentation_of_decode_explains_an_option(name: str) -> None:
     one, text = DECODE[name], described(dsldec.decode)[name]
-    assert f"Default: {one.said_default}." in text
+    assert f"Default: {one.shown_default}." in text
     if one.unit:
         assert one.unit in text.lower()
     for choice in one.choices:

@@ -29,16 +29,16 @@ TURNS = re.compile(
     re.IGNORECASE,
 )
 MOST = {
-    ".": 10,
+    ".": 0,
     "backends": 0,
     "checks": 0,
-    "cli": 20,
-    "engines": 2,
+    "cli": 0,
+    "engines": 0,
     "ir": 0,
     "language": 2,
-    "models": 3,
-    "runtime": 77,
-    "tools": 49,
+    "models": 0,
+    "runtime": 0,
+    "tools": 0,
 }
 
 # Lines over 110 columns that are left, by package.

@@ -1,6 +1,4 @@
-"""The command line: verbs, arguments, exit status. Not here: what a verb does (`tools`, one file for
-each).
-"""
+"""The command line: verbs, arguments, exit status. Not here: the work of a verb (a file of `tools`)."""
 
 from .dispatch import main
 

@@ -1,6 +1,6 @@
 """The arguments of the verbs that use a model: `run`, `evaluate`, `model`.
 
-Not here: what the verbs do (`tools`), how a value is parsed (`values`).
+Not here: the work of the verbs (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 in
 
 
 def run(arguments: list[str]) -> int:
-    # Everything after `--` is a prompt; argparse forgets that if there are prompts between options.
+    # Everything after `--` is a prompt. argparse ignores this if there are prompts between options.
     end = arguments.index("--") if "--" in arguments else len(arguments)
     values = parsed(_run_parser(), arguments[:end])
     if values is None:

@@ -1,6 +1,6 @@
 """Runs the verb of a command line, and gives each mistake its exit status.
 
-Not here: the arguments of a verb (a file for each group of verbs), what the verb does (`tools`). No file of
+Not here: the arguments of a verb (a file for each group of verbs), the work of a verb (`tools`). No file of
 `cli` imports torch, so that `--help` is fast.
 """
 
@@ -49,14 +49,14 @@ def _status(arguments: list[str]) -> int:
             status = _dispatch(arguments)
         sys.stdout.flush()
         for hidden in take_hidden():
-            _said(str(hidden), status)
+            _reported(str(hidden), status)
         return status
     except UsageError as mistake:
-        return _said(str(mistake.diagnostic), WRONG_USAGE)
+        return _reported(str(mistake.diagnostic), WRONG_USAGE)
     except PolicyError as mistake:
-        return _said("\n\n".join(str(diagnostic) for diagnostic in mistake.diagnostics), FAILED)
+        return _reported("\n\n".join(str(diagnostic) for diagnostic in mistake.diagnostics), FAILED)
     except KeyboardInterrupt:
-        return _said("interrupted before the first answer", INTERRUPTED)
+        return _reported("interrupted before the first answer", INTERRUPTED)
     except BrokenPipeError:
         return _reader_left()
     except terminal.OutputFailed as failure:
@@ -67,10 +67,10 @@ def _status(arguments: list[str]) -> int:
             help="send it to a file on a disk with free space: `> FILE`",
         )
         _reader_left()
-        return _said(str(unwritable), FAILED)
+        return _reported(str(unwritable), FAILED)
 
 
-def _said(text: str, status: int) -> int:
+def _reported(text: str, status: int) -> int:
     try:
         print(text, file=sys.stderr, flush=True)
     except OSError:

@@ -1,6 +1,6 @@
 """The arguments of the verbs that write a policy for other programs: `build`, `export-hf`.
 
-Not here: what the verbs do (`tools`), how a value is parsed (`values`).
+Not here: the work of the verbs (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from .arguments import Parser, parsed
 from .flags import POLICY, add_option, add_reading, add_set, taken
 from .values import count
 
-# Help and default of the options that mean something else in `generate`.
+# Help and default of the options with another meaning in `generate`.
 OF_GENERATE = {
     "gen_length": ("the most tokens to generate, whatever `generate` is given", "no limit"),
     "batch": ("", "all rows of a call"),

@@ -1,4 +1,4 @@
-"""Makes flags of options: of those in `options`, and of those that several verbs have.
+"""Makes flags of the options in `options`, and the flags that several verbs share.
 
 Not here: which verbs have which flags (the verbs' files), how a value is parsed (`values`).
 """
@@ -15,7 +15,7 @@ from .values import count, device, one_of, output_format, seed, token_id
 
 POLICY = "the name of a shipped policy, or a .policy file"
 Holder = TypeVar("Holder", DecodeOptions, LoadOptions)
-# How a model's files are read, and how the model is loaded; `raw` is about prompts.
+# The options about reading a model's files, and about loading it. `raw` is about prompts.
 READING = ("trust_remote_code", "mask_id", "eos_id", "shift_logits", "all_ids", "block_length")
 PLACING = ("dtype", "device")
 
@@ -23,11 +23,11 @@ PLACING = ("dtype", "device")
 def add_option(
     parser: Parser, option: Option, *, help: str = "", default: str = "", unset: bool = False
 ) -> None:
-    """The flag of an option. `help`, and `default` in words, replace those of the option; `unset`: the value
-    is None where the flag is not given.
+    """Adds the flag of an option. `help` and `default` (in words) replace the option's texts. `unset`: the
+    value is None if the flag is not given.
     """
-    said = default or option.default_text or ("" if option.kind == "flag" else option.said_default)
-    text = f"{help or option.help}{f' (default: {said})' if said else ''}"
+    shown = default or option.default_text or ("" if option.kind == "flag" else option.shown_default)
+    text = f"{help or option.help}{f' (default: {shown})' if shown else ''}"
     how: dict[str, Any] = {"dest": option.name, "help": text, "default": None if unset else option.default}
     if option.kind == "flag":
         how |= {"action": YES_OR_NO if option.default is None else "store_true"}
@@ -53,7 +53,7 @@ def _type(option: Option) -> Callable[[str], Any]:
 
 
 def add_decoding(parser: Parser) -> None:
-    """How prompts are decoded: every option of `decode` that has a flag."""
+    """Adds the flags about decoding: every option of `decode` that has a flag."""
     for option in DECODE.values():
         if option.flag:
             of_model = "as the model is usually run" if option.name == "gen_length" else ""
@@ -61,36 +61,36 @@ def add_decoding(parser: Parser) -> None:
 
 
 def add_reading(parser: Parser) -> None:
-    """How a model's files are read."""
+    """Adds the flags about reading a model's files."""
     for name in READING:
         add_option(parser, LOAD[name])
 
 
 def add_placing(parser: Parser) -> None:
-    """How a model is loaded."""
+    """Adds the flags about loading a model."""
     for name in PLACING:
         add_option(parser, LOAD[name])
 
 
 def add_set(parser: Parser, help: str = "set a parameter of the policy; may be repeated") -> None:
-    """The parameters of a policy."""
+    """Adds the flag for parameters of a policy."""
     parser.add_argument("--set", dest="settings", action="append", metavar="NAME=VALUE", help=help)
 
 
 def add_model(parser: Parser) -> None:
-    """The model, for a verb that decodes with it."""
+    """Adds the flag of a model to decode with."""
     help = "a Hugging Face model folder (default: the small model inside dsldec)"
     parser.add_argument("--model", metavar="PATH", help=help)
 
 
 def add_format(parser: Parser) -> None:
-    """Text for people, or JSON."""
+    """Adds the flag of the output format: text for people, or JSON."""
     help = "json: one object on standard output (default: human)"
     parser.add_argument("--format", type=output_format, default="human", metavar="human|json", help=help)
 
 
 def taken(values: dict[str, Any], holder: type[Holder]) -> Holder:
-    """The options of a class among parsed values, which lose them."""
+    """Takes the options of a class out of the parsed values."""
     options = holder.of(values)
     for name in options_of(holder):
         values.pop(name, None)

@@ -1,6 +1,6 @@
 """The arguments of the verbs that need no model: `check`, `fmt`, `test`, `explain`, `show`.
 
-Not here: what the verbs do (`tools`), how a value is parsed (`values`).
+Not here: the work of the verbs (`tools`), how a value is parsed (`values`).
 """
 
 from __future__ import annotations

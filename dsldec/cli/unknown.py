@@ -15,7 +15,7 @@ from ..spelling import typed
 from ..synonyms import SHIPPED, WORDS, UnknownArgument, advice, normal
 from ..tools import quoted
 
-# The argument of a verb that has no flag, under the name of a flag in other programs.
+# The positional argument of a verb. Other programs have a flag of this name.
 POSITIONAL = {
     "check": "policy", "fmt": "policy", "test": "policy", "explain": "policy", "show": "policy", "build": "policy", "export-hf": "policy",
     "model": "model",
@@ -72,9 +72,9 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
         return f"write it without an option: `{verb} {typed(value or ('threshold' if positional == 'policy' else './MODEL'))}`"
     if word in takes and word != "block_length":
         return _meant(next(one for one in known if normal(one) == word))
-    asked = UnknownArgument(name, value, parameters=parameters, takes=takes)
-    if (said := advice(asked)) is not None:
-        return said
+    argument = UnknownArgument(name, value, parameters=parameters, takes=takes)
+    if (suggestion := advice(argument)) is not None:
+        return suggestion
     # A misspelt flag of another program, or a misspelt parameter, may also be close to a flag of ours.
     foreign = {
         f"--{one.replace('_', '-')}": one
@@ -85,9 +85,9 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
     if (
         closest in foreign
         and closest not in known
-        and (said := advice(replace(asked, word=foreign[closest]))) is not None
+        and (suggestion := advice(replace(argument, word=foreign[closest]))) is not None
     ):
-        return said
+        return suggestion
     near = did_you_mean(name, known)
     return (
         _meant(near) if near else f"`{verb} --help` lists the options; after `--` a prompt may begin with `-`"
@@ -105,7 +105,7 @@ def _parameters_in_use(values: Mapping[str, object]) -> Mapping[str, object] | N
 
 
 def unknown_verb(word: str, verbs: Sequence[str]) -> Diagnostic:
-    """The diagnostic about a first word that is no verb."""
+    """The diagnostic about an unknown verb."""
     message, plain = f"dsldec has no verb {quoted(word)}", word.strip("-").lower().replace("-", "_")
     other = ANOTHER_VERB.get(plain) or ANOTHER_VERB.get(word.lower())
     if (

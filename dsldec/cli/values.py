@@ -1,4 +1,4 @@
-"""Parses the value of an option, and reports a text that is no such value.
+"""Parses the value of an option, and reports an invalid value.
 
 Not here: the options (`options`, the verbs' files), how they are parsed (`arguments`).
 """
@@ -14,7 +14,7 @@ from ..options import LARGEST_SIZE
 from ..synonyms import value_meant
 from ..tools import quoted
 
-# torch takes seeds of 64 bits, and a negative seed would be a second name of a positive one.
+# A seed of torch has 64 bits. A negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 
 

@@ -1,1 +1,3 @@
-"""How do other engines host a policy? One file an engine. Not here: the decode loop of dsldec (`runtime`)."""
+"""How do other engines host a policy? One file for each engine. Not here: the decode loop of dsldec
+(`runtime`).
+"""

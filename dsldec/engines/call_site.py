@@ -1,9 +1,9 @@
 """Which arguments did the caller of `generate` write? They are read from the frame of `generate`.
 
 A function given as `custom_generate=` also gets arguments that `generate` itself made. It does not get the
-streamer, the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame separates
-the two kinds: an argument that a new version adds is in no caller's call. Not here: the meaning of the
-arguments (`generate_arguments`).
+streamer, the assistant, or the caller's list of processors (transformers 5.3 to 5.24). The frame shows the
+arguments of the caller alone, also for arguments that a new version of transformers adds. Not here: the
+meaning of the arguments (`generate_arguments`).
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import Any
 
-# Parameters of `generate`, and those of them that request something. `generate` does not pass them all on.
+# Parameters of `generate`, and the ones that request something. `generate` does not pass them all on.
 IN_ORDER = (
     "inputs", "generation_config", "logits_processor", "stopping_criteria", "prefix_allowed_tokens_fn", "synced_gpus", "assistant_model",
     "streamer", "negative_prompt_ids", "negative_prompt_attention_mask", "custom_generate",
@@ -45,7 +45,7 @@ def by_name(inputs: tuple[Any, ...], arguments: Mapping[str, Any]) -> dict[str, 
 
 
 def split(arguments: Mapping[str, Any]) -> CallerArguments:
-    """The arguments of a call by name. Those listed in NAMED are separate."""
+    """The arguments of a call by name. Arguments listed in NAMED are separate."""
     parameters = {name: arguments.get(name) for name in NAMED}
     return CallerArguments(
         parameters, {name: value for name, value in arguments.items() if name not in NAMED}
@@ -106,7 +106,7 @@ def _of_transformers(module: Any) -> bool:
 
 
 def _frame_of_generate(model: Any) -> FrameType | None:
-    """The nearest frame of `generate` for this model: transformers' method, a subclass's, or a replacement."""
+    """The nearest frame of `generate` for this model: transformers' method, an override, or a replacement."""
     frame = inspect.currentframe()
     while frame is not None:
         code = frame.f_code

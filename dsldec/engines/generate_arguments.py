@@ -56,7 +56,8 @@ MEANINGLESS = frozenset(
     "speculation_type stop_strings suppress_tokens token_healing use_mtp watermarking_config".split()
 )
 KNOWN = HEEDED | WITHOUT_EFFECT | MEANINGLESS | frozenset(SAMPLING)
-# Keywords outside the configuration: those that dsldec uses, and those that change how transformers computes.
+# Keywords outside the configuration: the first set is used by dsldec, the second changes how transformers
+# computes.
 HEEDED_KEYWORDS = frozenset(
     "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split()
 )
@@ -192,8 +193,8 @@ def ignored_argument_warnings(call: GenerateCall, policy: Policy) -> Iterator[Di
     elif not call.config.do_sample:
         names = []
     if names:
-        takes = "draws by its own `draw` statement" if draws else "takes the likeliest token"
-        message = f"{_quoted(names)} of `generate` has no effect: the policy `{policy.name}` {takes}"
+        rule = "draws by its own `draw` statement" if draws else "takes the likeliest token"
+        message = f"{_quoted(names)} of `generate` has no effect: the policy `{policy.name}` {rule}"
         yield Diagnostic(
             "W0401",
             message,

@@ -33,13 +33,13 @@ OF_TRANSFORMERS = frozenset(
 
 
 class RemoteCodeModel:
-    """Loads a model as dsldec does, with the `generate` of its `custom_generate/`. The class is never
+    """Loads a model by dsldec, with the `generate` of its `custom_generate/`. The class is never
     instantiated.
     """
 
     @classmethod
     def register_for_auto_class(cls, auto_class: Any = None) -> None:
-        """transformers registers classes here whose code is saved with a model. This class has none to save."""
+        """transformers calls this to save the class's code with a model. Here there is nothing to save."""
 
     @classmethod
     def from_pretrained(

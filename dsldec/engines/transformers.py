@@ -51,7 +51,7 @@ log = logging.getLogger("dsldec")
 class GenerateOptions:
     """The arguments of `custom_generate` that are no parameters of the policy.
 
-    `decode`: the options of `DecodeOptions` that are given; what is not given is chosen in each call.
+    `decode`: the given options of `DecodeOptions`. The other options are chosen in each call.
     """
 
     load: LoadOptions
@@ -81,7 +81,7 @@ def custom_generate(
     """A function for `model.generate(..., custom_generate=function)`.
 
     Args:
-        policy: As `dsldec.load` takes it, or what `dsldec.load` returns.
+        policy: A policy as `dsldec.load` takes it, or one from `dsldec.load`.
         mask_id, eos_id, shift_logits, block_length: As `dsldec.from_pretrained` takes them. Default: found in
             the model's configuration.
         tokenizer: The model's tokenizer. Default: the one beside the model's files.
@@ -90,7 +90,8 @@ def custom_generate(
             torch's generator (`generator=` of `generate`), so that two calls give two texts, and
             `torch.manual_seed(7)` before a call repeats it.
         batch: Rows decoded at the same time. Default: all rows of a call.
-        gen_length: The most tokens to generate, whatever `generate` is given. Default: no limit.
+        gen_length: Upper limit of the tokens to generate, also where `generate` requests more. Default: no
+            limit.
         all_ids: Allow ids without a token. Default: False.
         parameters: Values of the policy's parameters.
 
@@ -123,29 +124,29 @@ class CustomGenerate:
         policy.drafts(options.decode.get("lookahead"))
         DecodeOptions(**options.decode)
         self.policy, self.options = policy, options
-        self._known: WeakKeyDictionary[Any, HuggingFaceDenoiser] = WeakKeyDictionary()
-        self._told: set[str] = set()
+        self._denoisers: WeakKeyDictionary[Any, HuggingFaceDenoiser] = WeakKeyDictionary()
+        self._warned: set[str] = set()
 
     def __repr__(self) -> str:
         return f"custom_generate({self.policy!r})"
 
     def generate(self, *inputs: Any, model: Any, **arguments: Any) -> Tensor | GenerateDecoderOnlyOutput:
-        """`model.generate(...)` under the policy. `custom_generate/generate.py` of a model folder calls it."""
+        """`model.generate(...)` under the policy, for `custom_generate/generate.py` of a model folder."""
         other = arguments.pop("custom_generate", None)
-        said = by_name(inputs, arguments)
+        named = by_name(inputs, arguments)
         try:
-            # Raised here already: `generate` would report a missing tokenizer although it got one
+            # Raised before `generate` runs: it would report a missing tokenizer although it got one
             # (transformers 5.3 to 5.24).
-            if said.get("stop_strings") or getattr(said.get("generation_config"), "stop_strings", None):
+            if named.get("stop_strings") or getattr(named.get("generation_config"), "stop_strings", None):
                 raise unsupported_argument("stop_strings")
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
-                with calling(said):
+                with calling(named):
                     return theirs(model, *inputs, custom_generate=other or self, **arguments)  # type: ignore[no-any-return]
-            seed, generator = said.pop("seed", None), said.pop("generator", None)
-            return self._decoded(model, *prepared(model, said), seed, generator)
+            seed, generator = named.pop("seed", None), named.pop("generator", None)
+            return self._decoded(model, *prepared(model, named), seed, generator)
         except UsageError as mistake:
-            if said.get("streamer") is not None:
+            if named.get("streamer") is not None:
                 # `transformers serve` (5.23, 5.24) puts the message unescaped between quotes, on one line.
                 mistake.args = (" ".join(str(mistake).split()).replace('"', "'"),)
             raise
@@ -170,57 +171,57 @@ class CustomGenerate:
         own. Raises `UsageError` for arguments without a meaning under a policy, and as `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
-        asked = call_of_generate(model, generation_config, model_kwargs, passed, streamer)
-        return self._decoded(model, input_ids, asked, seed, generator)
+        call = call_of_generate(model, generation_config, model_kwargs, passed, streamer)
+        return self._decoded(model, input_ids, call, seed, generator)
 
     def _decoded(
         self,
         model: Any,
         input_ids: Tensor,
-        asked: GenerateCall,
+        call: GenerateCall,
         seed: int | None,
         generator: torch.Generator | None,
     ) -> Tensor | GenerateDecoderOnlyOutput:
-        require_answerable(asked, self.policy)
-        for warning in ignored_argument_warnings(asked, self.policy):
-            self._tell(warning)
-        prompts = unpadded(input_ids, asked.model_kwargs.get("attention_mask"))
-        gen_length = self._gen_length(asked, input_ids.shape[1])
+        require_answerable(call, self.policy)
+        for warning in ignored_argument_warnings(call, self.policy):
+            self._warn_once(warning)
+        prompts = unpadded(input_ids, call.model_kwargs.get("attention_mask"))
+        gen_length = self._gen_length(call, input_ids.shape[1])
         with _as_denoiser(model):
-            denoiser = self._denoiser(model, requested_stop_ids(asked))
+            denoiser = self._denoiser(model, requested_stop_ids(call))
             answers = self._answers(
-                denoiser, prompts, gen_length, asked, functools.partial(self._seed, seed, generator)
+                denoiser, prompts, gen_length, call, functools.partial(self._seed, seed, generator)
             )
-        sequences: Any = torch.cat([input_ids, _padded(answers, _pad_id(asked, denoiser), input_ids)], dim=1)
+        sequences: Any = torch.cat([input_ids, _padded(answers, _pad_id(call, denoiser), input_ids)], dim=1)
         return (
             GenerateDecoderOnlyOutput(sequences=sequences)
-            if asked.config.return_dict_in_generate
+            if call.config.return_dict_in_generate
             else sequences
         )
 
-    def _tell(self, warning: Diagnostic) -> None:
+    def _warn_once(self, warning: Diagnostic) -> None:
         """Log each message once."""
-        if warning.message not in self._told:
-            self._told.add(warning.message)
+        if warning.message not in self._warned:
+            self._warned.add(warning.message)
             log.warning("%s", warning)
 
     def _denoiser(self, model: Any, stop_ids: list[int]) -> HuggingFaceDenoiser:
         """The model as a denoiser. `stop_ids`: ids that end an answer in this call, instead of those found
         for the model.
         """
-        if model not in self._known:
+        if model not in self._denoisers:
             given, load = self.options.tokenizer, self.options.load
             tokenizer = given if given is not None else _tokenizer_of(model)
             known = denoiser_of(model, tokenizer, **{name: getattr(load, name) for name in LOAD_OF_GENERATE})
-            self._known[model] = known.without_model()  # a stored model would keep its own weak key alive
-        denoiser = self._known[model].with_model(model)
+            self._denoisers[model] = known.without_model()  # a stored model would keep its own weak key alive
+        denoiser = self._denoisers[model].with_model(model)
         if stop_ids:
             denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in stop_ids else stop_ids[0]
             denoiser.stop_ids = frozenset(stop_ids)
         return denoiser
 
-    def _gen_length(self, asked: GenerateCall, prompt_length: int) -> int:
-        config, most = asked.config, self.options.decode.get("gen_length")
+    def _gen_length(self, call: GenerateCall, prompt_length: int) -> int:
+        config, most = call.config, self.options.decode.get("gen_length")
         # `generate` sets both lengths. Another caller of this function may set only one.
         length = (
             config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
@@ -249,7 +250,7 @@ class CustomGenerate:
         denoiser: HuggingFaceDenoiser,
         prompts: list[list[int]],
         gen_length: int,
-        asked: GenerateCall,
+        call: GenerateCall,
         seed: Callable[[], int],
     ) -> list[list[int]]:
         """The generated ids of each prompt up to its stop id. The streamer gets them as soon as they are
@@ -265,9 +266,9 @@ class CustomGenerate:
                 )
                 raise UsageError(Diagnostic(problem.code, problem.message, help=help))
         columns = None
-        if asked.streamer is not None:
+        if call.streamer is not None:
             columns = Columns(
-                asked.streamer, len(prompts), denoiser.stop_ids, _pad_id(asked, denoiser), denoiser.mask_id
+                call.streamer, len(prompts), denoiser.stop_ids, _pad_id(call, denoiser), denoiser.mask_id
             )
         chosen = (
             {"batch": max(1, len(prompts))}
@@ -286,14 +287,16 @@ class CustomGenerate:
                     columns.finish(row.index, answers[row.index])
         except DenoiserFailed as failed:
             raise failed.__cause__ or failed from None  # callers of `generate` expect the model's own error
-        if asked.streamer is not None:
-            asked.streamer.end()
+        if call.streamer is not None:
+            call.streamer.end()
         return answers
 
 
 @contextmanager
 def _as_denoiser(model: Any) -> Iterator[None]:
-    """Inside, the model runs without dropout and without transformers' KV cache. Afterwards it is as before."""
+    """Inside, the model runs without dropout and without transformers' KV cache. Both are restored
+    afterwards.
+    """
     training = [module for module in model.modules() if module.training]
     cached = getattr(model.config, "use_cache", None)
     model.eval()
@@ -320,8 +323,8 @@ def _tokenizer_of(model: Any) -> Any:
         return None
 
 
-def _pad_id(asked: GenerateCall, denoiser: HuggingFaceDenoiser) -> int:
-    given = asked.config.pad_token_id
+def _pad_id(call: GenerateCall, denoiser: HuggingFaceDenoiser) -> int:
+    given = call.config.pad_token_id
     return next((int(one) for one in (given, denoiser.eos_id) if one is not None), 0)
 
 

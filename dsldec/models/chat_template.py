@@ -1,7 +1,7 @@
 """How is a prompt put into the model's chat template, in bounded time? A template is a program from the
 model's folder.
 
-The template runs in a process of its own, which is stopped at the time limit. The process is reused for the
+The template runs in a separate process, which is stopped at the time limit. The process is reused for the
 next prompt.
 
 Not here: the variables of a template (`template_process`).

@@ -70,7 +70,7 @@ def _warn_once(kind: str, name: str) -> None:
 
 
 def columns_keyword(denoiser: Any) -> str:
-    """The keyword for columns in a call of this denoiser: `columns`, or `at` where it has the former names."""
+    """The keyword for columns in a call of this denoiser: `columns`, or `at` if it has the former names."""
     return "columns" if hasattr(denoiser, "selects_columns") or not hasattr(denoiser, "chooses") else "at"
 
 

@@ -210,8 +210,7 @@ class HuggingFaceDenoiser:
         """
         self._require_tokenizer()
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
-            whole = self._in_template(text)
-            return self._ids(whole, add_special_tokens=False)
+            return self._ids(_in_chat(self.tokenizer, text), add_special_tokens=False)
         ids = self._ids(text)
         # Tokenizers of encoders close a text with an end token. The model would write nothing after it.
         closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
@@ -238,22 +237,24 @@ class HuggingFaceDenoiser:
             message = "this denoiser has no tokenizer, and a prompt is text"
             raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
 
-    def _in_template(self, text: str) -> str:
-        try:
-            return in_template(self.tokenizer, [{"role": "user", "content": text}])
-        # A template is a program from the model's folder: it may lack a value, or raise any error.
-        except Exception as error:
-            why = (str(error).strip().splitlines() or [type(error).__name__])[0]
-            why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
-            message = f"the chat template of the model's tokenizer fails: {why}"
-            help = f"use prompts without the template: {option('raw', True)}"
-            raise UsageError(Diagnostic("E0409", message, help=help)) from error
-
     def decode_text(self, ids: Sequence[int]) -> str:
         """Generated ids as text: up to the first end of text or of turn, without special tokens."""
         content = list(ids)
         end = next((at for at, one in enumerate(content) if one in self.stop_ids), len(content))
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
+
+
+def _in_chat(tokenizer: Any, text: str) -> str:
+    """A prompt in the chat template. Raises `UsageError` (E0409) if the template fails."""
+    try:
+        return in_template(tokenizer, [{"role": "user", "content": text}])
+    # A template is a program from the model's folder: it may lack a value, or raise any error.
+    except Exception as error:
+        why = (str(error).strip().splitlines() or [type(error).__name__])[0]
+        why = why if isinstance(error, TemplateFailedError) else f"{type(error).__name__}: {why}"
+        message = f"the chat template of the model's tokenizer fails: {why}"
+        help = f"use prompts without the template: {option('raw', True)}"
+        raise UsageError(Diagnostic("E0409", message, help=help)) from error
 
 
 @contextmanager

@@ -36,7 +36,7 @@ NOT_INTERCEPTED, NO_POSITIONS = "computes attention in its own way", "takes no p
 
 @dataclass
 class _CachedAttention:
-    """One call. `places [R, W]` are the columns of the new keys, C for padding. `new` grows layer by layer."""
+    """One call. `places [R, W]`: the columns of the new keys, C for padding. `new` grows layer by layer."""
 
     columns: Tensor
     places: Tensor

@@ -52,7 +52,7 @@ class Opened:
 
     @property
     def fields(self) -> dict[str, Any]:
-        """The fields of `config.json` itself. Its class adds default ids, which belong to another vocabulary."""
+        """The fields of `config.json` itself. Its class adds default ids of another vocabulary."""
         inner = self.raw.get("text_config")
         return (inner if isinstance(inner, dict) else {}) | self.raw
 

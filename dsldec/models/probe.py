@@ -40,7 +40,8 @@ MASKS: tuple[MaskBuilder, ...] = (keys_mask, square_mask)
 class Probed:
     """The results of the probe. `mask`: the form that hides padding, None where no form does.
 
-    `sees_both_sides`: of the canvas. For `probe_blocks` in `blocks`: of its own block, and nothing after it.
+    `sees_both_sides`: of the canvas. For `probe_blocks` in `blocks`: of the block alone, and nothing after
+    it.
     """
 
     vocab_size: int

@@ -42,7 +42,7 @@ class Shifted:
         return shifted(self.denoiser(ids, **how))
 
     def __getattr__(self, name: str) -> Any:
-        # Its logits would not be shifted. A model loaded with `shift_logits` has a KV cache of its own.
+        # Its logits would not be shifted. A model loaded with `shift_logits` has another KV cache.
         if name in ("kv_cache", "kept"):
             raise AttributeError(name)
         # Its calls take `columns`, also where the other denoiser still has the former names.

@@ -75,7 +75,7 @@ def require_all(report: Mapping[str, Any], model: Any, name: str, own_places: bo
 
 
 def require_shapes(differing: Collection[tuple[Any, ...]], name: str) -> None:
-    """Raise `UsageError` (E0418) for tensors of another shape: name, shape in the files, shape in the model."""
+    """Raise `UsageError` (E0418) for tensors of another shape: name, stored shape, shape in the model."""
     if differing:
         key, actual, expected = min(differing, key=str)
         more = f", and {len(differing) - 1} more" * (len(differing) > 1)

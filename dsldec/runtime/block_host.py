@@ -1,8 +1,8 @@
 """Which policies can run in a host that shows one block of the canvas at a time?
 
-Such a host, a serving engine for block-causal models, gives the logits of one block, makes one forward for a
-step, and goes to the next block when the step says that this one is done. Not here: how it holds requests
-(`session`).
+Such a host is a serving engine for block-causal models. It gives the logits of one block, runs one forward
+for each step, and goes to the next block when the step reports the block as done. Not here: the requests of a
+host (`session`).
 """
 
 from __future__ import annotations
@@ -18,9 +18,10 @@ SHAPES = {
 
 
 def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnostic | None:
-    """Why a policy cannot run, under its parameter values, in a host that shows one block at a time (E0450);
-    `None` if it can. Then it gives the tokens that `dsldec.decode` gives, if the host carries the state of a
-    request from block to block, and its last block has no masks after the last position to generate.
+    """The reason (E0450) why a policy cannot run, with its parameter values, in a host that shows one block
+    at a time; `None` if it can run. Its tokens are then those of `dsldec.decode` under two conditions: the
+    host carries the state of a request from block to block, and the last block has no masks after the last
+    position to generate.
 
     `block_length`: positions of the host's blocks, a multiple of the policy's; `None`: not checked.
     """

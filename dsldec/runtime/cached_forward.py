@@ -6,14 +6,14 @@ window is new, the input is the whole canvas, and the keys and values outside th
 next window: left of it (`prefix`), or on both sides (`dual`). From then on the input is the window alone,
 with `prefix` also all columns to its right. Cached values grow stale while the window is written: an
 approximation. `exact` is for block-causal models. No column left of a block attends to it, so keys and values
-of blocks that are written never change. They are stored in the forward after the block's last token: its
-input has the block anyway, so that no forward is for storing alone. The whole blocks of a prompt are computed
-once, before the first forward.
+of blocks that are written never change. They are stored in the forward after the block's last token. The
+input of that forward contains the block anyway, so no extra forward is needed. The whole blocks of a prompt
+are computed once, before the first forward.
 
-Drafts use the cache of their row. A draft in a window that is new to its row has the whole canvas as input,
-as the step without drafts would, and no further draft is made behind it: it would need keys and values that
-are not stored yet. So drafts change no result under a cache either. Shapes: B rows, L canvas length, W
-columns of logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
+Drafts use the cache of their row. Where a draft is the first one in a new window, its input is the whole
+canvas, as without drafts. No further draft follows it in that forward: it would need keys and values that are
+not stored yet. So drafts change no result with a cache either. Shapes: B rows, L canvas length, W columns of
+logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
 """
 
 from __future__ import annotations
@@ -68,29 +68,33 @@ class CachedForward(Forward):
         self.window = [NOWHERE] * len(
             rows.start
         )  # first column of the window that each row's keys and values were stored for
-        self.edge = [0] * len(rows.start)  # `exact`: the column that they end before
-        self.fed: list[RowInput] = []  # the input of the last forward
-        self.place: dict[int, int] = {}  # where in its last call the rows are that may store something
+        self.edge = [0] * len(rows.start)  # `exact`: the column after the last stored one
+        self.inputs: list[RowInput] = []  # of the last forward
+        self.place: dict[int, int] = {}  # in the last call, of the inputs that may be stored
 
     def __call__(
         self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: WindowBounds
     ) -> tuple[Tensor, Tensor | None]:
-        """See `Forward`. Rows that may store something are the input of a second call, after the others."""
+        """See `Forward`. Rows that may store keys and values are the input of a second call, after the other
+        rows.
+        """
         start, end = windows()
-        self.fed = [self._fed(*one) for one in zip(which, start.tolist(), end.tolist(), strict=True)]
+        self.inputs = [self._input(*one) for one in zip(which, start.tolist(), end.tolist(), strict=True)]
         at = start.unsqueeze(1) + torch.arange(self.looks, device=start.device)
         parts = [list(range(len(which)))]
         if self.kind != "exact":
             parts = [
                 part
                 for part in (
-                    [i for i, fed in enumerate(self.fed) if bool(fed.keeps) is new] for new in (False, True)
+                    [i for i, row_input in enumerate(self.inputs) if bool(row_input.keeps) is new]
+                    for new in (False, True)
                 )
                 if part
             ]
         self.place = {i: n for n, i in enumerate(parts[-1])}
         logits = [
-            self._call([self.fed[i] for i in part], canvases[part], index[part], at[part]) for part in parts
+            self._call([self.inputs[i] for i in part], canvases[part], index[part], at[part])
+            for part in parts
         ]
         if len(parts) == 1:
             return logits[0], start
@@ -103,28 +107,32 @@ class CachedForward(Forward):
         return self.rows.begin + start == torch.tensor(self.window, device=start.device)
 
     def keep(self, source: Tensor) -> None:
-        taken = {
-            row: i for row, i in enumerate(source.tolist()) if i < len(self.fed) and self.fed[i].row == row
+        stored = {
+            row: i
+            for row, i in enumerate(source.tolist())
+            if i < len(self.inputs) and self.inputs[i].row == row
         }
-        self._keep({row: (self.place[i], self.fed[i]) for row, i in taken.items() if self.fed[i].keeps})
+        self._keep(
+            {row: (self.place[i], self.inputs[i]) for row, i in stored.items() if self.inputs[i].keeps}
+        )
 
     def admit(self, rows: Sequence[int]) -> None:
         """Empties the cache of these rows; `exact`: computes the whole blocks of their prompts."""
         for row in rows:
             self.window[row], self.edge[row] = NOWHERE, 0
         begins = {row: self.rows.requests[row].begin // self.block_length * self.block_length for row in rows}
-        fed = [
+        inputs = [
             RowInput(row, 0, begin, 0, begin, begin, begin, ((0, begin),))
             for row, begin in begins.items()
             if self.kind == "exact" and begin
         ]
-        if not fed:
+        if not inputs:
             return
-        index = torch.tensor([one.row for one in fed], device=self.rows.device)
-        self._call(fed, self.rows.start[index], index, torch.zeros_like(index).unsqueeze(1))
-        self._keep({one.row: (n, one) for n, one in enumerate(fed)})
+        index = torch.tensor([one.row for one in inputs], device=self.rows.device)
+        self._call(inputs, self.rows.start[index], index, torch.zeros_like(index).unsqueeze(1))
+        self._keep({one.row: (n, one) for n, one in enumerate(inputs)})
 
-    def _fed(self, row: int, start: int, end: int) -> RowInput:
+    def _input(self, row: int, start: int, end: int) -> RowInput:
         """The input of a row with a window from column `start` to `end`."""
         length = self.rows.requests[row].columns
         if self.kind == "exact":
@@ -144,42 +152,46 @@ class CachedForward(Forward):
             (),
         )
 
-    def _call(self, fed: Sequence[RowInput], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
-        """Logits `[R, W, V]` of some rows at columns `[R, W]`; those of the input's last column beyond it."""
+    def _call(self, inputs: Sequence[RowInput], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
+        """Logits `[R, W, V]` of some rows at columns `[R, W]`. Columns after the input get the logits of its
+        last column.
+        """
         device = canvases.device
         begin, end, left, right, length = (
-            torch.tensor([getattr(one, name) for one in fed], device=device)
+            torch.tensor([getattr(one, name) for one in inputs], device=device)
             for name in ("begin", "end", "left", "right", "length")
         )
-        width = max(one.end - one.begin for one in fed)
+        width = max(one.end - one.begin for one in inputs)
         columns = (begin.unsqueeze(1) + torch.arange(width, device=device)).clamp(max=canvases.shape[1] - 1)
         places = at.minimum(end.unsqueeze(1) - 1)
         views = [canvases] if self.guidance is None else [canvases, self.without_prompt(canvases, index)]
-        given = []
-        for view, kept in zip(views, self.views, strict=True):
+        logits_of_views = []
+        for view, cache in zip(views, self.views, strict=True):
             logits = called(
-                kept, view.gather(1, columns), begin, end - begin, index, left, right, length, columns=places
+                cache, view.gather(1, columns), begin, end - begin, index, left, right, length, columns=places
             )
-            given.append(as_logits(logits, len(fed), places.shape[1], self.denoiser.vocab_size, device))
-        return given[0] if self.guidance is None else self.guided(*given)
+            logits_of_views.append(
+                as_logits(logits, len(inputs), places.shape[1], self.denoiser.vocab_size, device)
+            )
+        return logits_of_views[0] if self.guidance is None else self.guided(*logits_of_views)
 
-    def _keep(self, taken: Mapping[int, tuple[int, RowInput]]) -> None:
-        """Stores, for some rows of the batch, keys and values of the last call: by row, its place in the call
-        and its input.
+    def _keep(self, stored: Mapping[int, tuple[int, RowInput]]) -> None:
+        """Stores keys and values of the last call. `stored`: for some rows of the batch, the place in the
+        call and the input.
         """
         everywhere = range(len(self.rows.start))
-        source = [taken[row][0] if row in taken else 0 for row in everywhere]
-        for side in range(max((len(fed.keeps) for _, fed in taken.values()), default=0)):
-            ranges = [taken[row][1].keeps[side] if row in taken else (0, 0) for row in everywhere]
+        source = [stored[row][0] if row in stored else 0 for row in everywhere]
+        for side in range(max((len(row_input.keeps) for _, row_input in stored.values()), default=0)):
+            ranges = [stored[row][1].keeps[side] if row in stored else (0, 0) for row in everywhere]
             begin, end = ([one[which] for one in ranges] for which in (0, 1))
             if begin != end:
-                for kept in self.views:
+                for cache in self.views:
                     called(
-                        kept.store,
+                        cache.store,
                         *(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)),
                     )
-        for row, (_, fed) in taken.items():
-            self.window[row], self.edge[row] = fed.window, fed.keeps[0][1]
+        for row, (_, row_input) in stored.items():
+            self.window[row], self.edge[row] = row_input.window, row_input.keeps[0][1]
 
 
 def forwarding(
@@ -191,48 +203,47 @@ def forwarding(
     return CachedForward(denoiser, rows, guidance, drafts, cache)
 
 
-def resolve_cache(asked: str, denoiser: Any, plan: Plan, packing: str) -> str:
-    """The cache for a model and a policy: the one asked for, or, for `auto`, `exact` where it can be had and
-    else none.
+def resolve_cache(name: str, denoiser: Any, plan: Plan, packing: str) -> str:
+    """The cache for a model and a policy. `auto` is `exact` where the model supports it, else `none`.
 
-    Raises `UsageError` (E0414) for one that the model or the policy does not allow.
+    Raises `UsageError` (E0414) for a cache that the model or the policy does not support.
     """
     in_blocks = getattr(denoiser, "block_length", None) is not None
-    if asked == "auto":
-        return "exact" if in_blocks and packing == "batch" and _can_keep(denoiser) else "none"
-    if asked != "none" and (problem := _refused(asked, denoiser, plan, packing, in_blocks)):
+    if name == "auto":
+        return "exact" if in_blocks and packing == "batch" and _has_cache(denoiser) else "none"
+    if name != "none" and (problem := _refused(name, denoiser, plan, packing, in_blocks)):
         message, help = problem
-        raise UsageError(Diagnostic("E0414", f"the cache `{asked}` cannot be used: {message}", help=help))
-    if asked != "none":
+        raise UsageError(Diagnostic("E0414", f"the cache `{name}` cannot be used: {message}", help=help))
+    if name != "none":
         kv_cache_of(denoiser, 1, 1)  # raises where the model's code does not allow it
-    return asked
+    return name
 
 
-def _can_keep(denoiser: Any) -> bool:
+def _has_cache(denoiser: Any) -> bool:
     try:
         return kv_cache_of(denoiser, 1, 1) is not None
     except UsageError:
         return False
 
 
-def _refused(asked: str, denoiser: Any, plan: Plan, packing: str, in_blocks: bool) -> tuple[str, str] | None:
-    """Why a cache cannot be used, and what to do."""
+def _refused(name: str, denoiser: Any, plan: Plan, packing: str, in_blocks: bool) -> tuple[str, str] | None:
+    """Why a cache cannot be used, and the correction."""
     if capability(denoiser, "kv_cache") is None:
         return (
             "this denoiser has no KV cache",
             f"load the model with `from_pretrained`, or decode without: {option('cache', 'none')}",
         )
-    if asked == "exact" and not in_blocks:
+    if name == "exact" and not in_blocks:
         return (
             "the model sees the whole canvas, so keys and values change with every written token",
             f"{option('cache', 'prefix')} or {option('cache', 'dual')} use those of the last window: an approximation",
         )
-    if asked != "exact" and in_blocks:
+    if name != "exact" and in_blocks:
         return (
             "the model is block-causal, so that an exact cache is possible",
             f"write {option('cache', 'exact')}",
         )
-    if asked not in plan.caches:
+    if name not in plan.caches:
         return (
             "the policy's window slides at every step, so that the cache would be recomputed at every step",
             f"{option('cache', 'none')}, or a policy that writes in `window blocks(n)`",

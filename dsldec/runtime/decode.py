@@ -1,7 +1,7 @@
 """Decodes prompts in batches under a policy, each until every row is done.
 
-Knows steps and denoisers only by their interface: every backend and every model is the same here. Not here:
-the loop of a batch (`decode_loop`), the options and their checks (`options`).
+Only the interfaces of steps and denoisers are used, so every backend and every model is the same here. Not
+here: the loop of a batch (`decode_loop`), the options and their checks (`options`).
 """
 
 from __future__ import annotations
@@ -77,8 +77,8 @@ def decode(
         prompts: A list of texts (if the denoiser has a tokenizer) or of lists of ids, of any lengths. Also
             one of these alone, a tensor `[prompts, ids]`, or the encoding of a tokenizer, whose padding is
             removed. A prompt may be empty.
-        policy: The name of a shipped policy, a policy file, the text of a policy, or what `dsldec.load`
-            returns.
+        policy: The name of a shipped policy, a policy file, the text of a policy, or a policy from
+            `dsldec.load`.
         gen_length: Tokens to generate for each prompt. Default: 256. Not used with `infill`.
         backend: How a step of the policy runs: `auto`, `reference`, `eager`, `inductor` or `tensorrt`. `auto`
             compiles (`inductor`) if the run is long and a compiler is found, else it is `eager`. Default:
@@ -98,7 +98,8 @@ def decode(
             one call for each row, for a denoiser whose logits of a row depend on the other rows. Default:
             batch.
         infill: The prompts contain masks (`[MASK]`, or `[MASK*8]` for 8 tokens; in ids, the mask id), which
-            are replaced in place. All else stays, and an end-of-text token ends nothing. Default: False.
+            are replaced in place. All other ids stay, and an end-of-text token does not end the row. Default:
+            False.
         cache: KV cache, which reuses keys and values between forwards. `exact`: for models that are causal
             between blocks; changes no answer, and reads the whole blocks of a prompt in one call that
             `forwards` does not count. `prefix`, `dual`: approximations for bidirectional models. `none`: no
@@ -112,7 +113,7 @@ def decode(
     Raises:
         PolicyError: The policy has a mistake.
         UsageError: The call has a mistake.
-        DecodingStopped: Anything else stopped the run (the denoiser, memory, a mistake that shows after some
+        DecodingStopped: Another failure stopped the run (the denoiser, memory, a mistake found after some
             rows are finished). Its `decoded` has the finished rows. A `KeyboardInterrupt` or `SystemExit`
             passes unchanged, with that `decoded` as an attribute.
     """
@@ -155,9 +156,9 @@ def stream(
     """Decode prompts, and give each prompt's `Row` as soon as it is finished, in any order.
 
     The arguments are those of `decode`; `on_step` is called after each step. A row whose `error` is set has
-    no answer: read `error` before `ids`. Raises `UsageError` and `PolicyError` at once, `DenoiserFailed` when
-    the denoiser fails, and passes whatever else is raised, by `on_step` too; rows that are finished by then
-    are given first.
+    no answer: read `error` before `ids`. Raises `UsageError` and `PolicyError` at once, and `DenoiserFailed`
+    when the denoiser fails. Every other exception passes unchanged, also one of `on_step`. Before an
+    exception, the rows that are finished by then are given.
     """
     return stream_rows(denoiser, prompts, policy, DecodeOptions.of(locals()), on_step)
 
@@ -169,7 +170,7 @@ def stream_rows(
     options: DecodeOptions,
     on_step: Callable[[StepEvent], None] | None = None,
 ) -> Iterator[Row]:
-    """As `stream`, for a caller that has the options as one value."""
+    """Like `stream`, with the options as one value."""
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
     _require_callable(on_step)
@@ -187,7 +188,7 @@ def stream_rows(
     if not requests:
         return iter(())
     window = plan.block_length
-    _tell_of_blocks(denoiser, plan)
+    _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(prompts), plan)
     width, positions = min(options.batch, len(prompts)), window
     if step.backend in backends.COMPILED:
@@ -198,7 +199,7 @@ def stream_rows(
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests):
             here, waiting = group[:width], group[width:]
-            # Empty rows too: the step compiles for one shape.
+            # Empty rows fill the batch: the step compiles for one shape.
             filled = here + [NO_REQUEST] * (width - len(here))
             eos_id = getattr(denoiser, "eos_id", None)
             rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group)
@@ -213,7 +214,7 @@ def stream_rows(
 
 
 def _require_callable(on_step: object) -> None:
-    """Raise `UsageError` (E0409) for what cannot be called after a step."""
+    """Raise `UsageError` (E0409) if `on_step` is not callable."""
     if on_step is not None and not callable(on_step):
         message = f"`on_step` is a function that is called after each step, not {shown(on_step)}"
         raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
@@ -246,16 +247,16 @@ def _warn_of_gen_length(gen_length: int) -> None:
     log.warning("%s", Diagnostic("W0404", message, help=help))
 
 
-def _tell_of_blocks(denoiser: Denoiser, plan: Plan) -> None:
-    """Log a hint where a window covers several blocks of a block-causal model, which was trained to fill in
-    one.
+def _hint_at_blocks(denoiser: Denoiser, plan: Plan) -> None:
+    """Log a hint if a window covers several blocks of a block-causal model. Such a model was trained to fill
+    in one block at a time.
     """
     size = getattr(denoiser, "block_length", None)
     if size is not None and plan.window == "blocks" and plan.block_length > size:
         parameter = plan.window_parameter
         suits = f"`window blocks({size})`" if parameter is None else setting(parameter, size)
         log.info(
-            "the model sees blocks of %d positions, and the policy's have %d: %s fits the model",
+            "the model's blocks have %d positions, and the policy's blocks have %d: %s fits the model",
             size,
             plan.window_size,
             suits,
@@ -270,7 +271,9 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Pl
 
 
 def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """The requests that may be decoded together: mixed lengths only where the denoiser knows padding."""
+    """The requests in groups that share batches. Lengths differ in a group only if the denoiser supports
+    padding.
+    """
     if capability(denoiser, "pads"):
         yield list(requests)
         return

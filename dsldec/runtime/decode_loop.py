@@ -1,12 +1,13 @@
 """The loop of a batch: forward, verify, draft, until every row has ended. Without drafts, the one draft is
 the next state.
 
-With the logits of the last forward the step is made several times, as if they did not change: nested drafts,
-of which the first is the true next state. All are forwarded at once. Then true steps are made along the
-drafts, each with its own logits, from the state after the true step before it. As long as a step ends in the
-canvas of the next draft, that draft's logits are those of a true state. The last such state goes on: its step
-gives the next first draft, and its logits give the others. So no canvas is forwarded twice, and every step is
-one that the policy makes without drafts (FreeDave, arXiv:2510.00294, for one-token static decoding).
+Drafts are steps with the logits of the last forward, each from the draft before. The first draft is the true
+next state; the others are guesses. One forward computes the logits of all drafts. Then verification runs true
+steps: each one starts from the true state before, and uses the logits of its draft. If its canvas is that of
+the next draft, the next draft is accepted, and its logits are those of a true state. The last true state
+continues: its step gives the next first draft, and its logits give the other drafts. So no canvas is
+forwarded twice, and every step is a step of the policy without drafts (FreeDave, arXiv:2510.00294, for
+one-token static decoding).
 
 Shapes: B rows, T window positions, V vocabulary, R rows of the denoiser's input. Not here: a step and the
 work between steps (`step_runner`, `session`), how drafts are made (`drafter`), costs (`ledger`).
@@ -38,13 +39,13 @@ NOT_ENDED = -2  # in the place of a request's index
 
 
 class DecodeLoop:
-    """The requests of a session, and those that wait for the rows of requests that end. The step always gets
-    all rows, so that it compiles for one shape; in rows that have ended, or are empty, it may not write. Only
-    rows that still decode are forwarded, and only drafts that have not ended. Where the host learns of a
-    row's end later than it came, the row stays as it was then, and rows forwarded for it meanwhile are
-    wasted.
+    """Decodes the requests of a session. A waiting request takes the row of a request that has ended. The
+    step always runs on all rows, so that it compiles for one shape; it writes nothing in rows that are empty
+    or have ended. The denoiser's input has only rows that still decode, and drafts that have not ended. A GPU
+    reports the end of a row some forwards late. The row does not change in these forwards, and its input rows
+    are wasted.
 
-    `drafts`: how many are verified in one forward; `max_forwards`: the proved bound on forwards of a request.
+    `drafts`: the number verified in one forward; `max_forwards`: the proved bound on forwards of a request.
     """
 
     def __init__(
@@ -75,8 +76,8 @@ class DecodeLoop:
         self._new(list(self.live))
 
     def run(self) -> Iterator[Row]:
-        """Decode until no row is live and no request waits. Whatever is raised: the rows that have ended by
-        then are given first.
+        """Decode until no row is live and no request waits. Before an exception, the rows that have ended by
+        then are given.
         """
         try:
             yield from self._rounds()
@@ -95,7 +96,7 @@ class DecodeLoop:
                 return
             first = Draft(self.session.state, list(self.live))
             drafts = self.drafter.drafted(first, self.seen, self.real, self.fresh, self.is_fresh)
-            # The logits are large, and not read again: they need not lie beside those of the next forward.
+            # Frees the logits before the next forward: they are large, and nothing reads them again.
             self.seen = NOTHING_SEEN
             yield from self._verified(drafts, *self.forward(drafts, self.real))
             self.forward.keep(self.seen.source)
@@ -105,8 +106,8 @@ class DecodeLoop:
         if any(map(self.ledger.overdue, self.live)):
             yield from self._finished(self._completed(self.poll.wait()))
         for row in self.live:
-            # The checker proved this bound: passing it is a mistake of ours, and must not become an endless
-            # loop.
+            # The checker proved this bound. More forwards are a mistake in dsldec, which must not become an
+            # endless loop.
             if self.ledger.overdue(row):
                 bound = self.ledger.max_forwards[row]
                 raise AssertionError(f"more than the proved {bound} forwards: please report this policy")
@@ -114,7 +115,7 @@ class DecodeLoop:
     # --- requests that come
 
     def _admit(self) -> None:
-        """Requests that wait take the rows of those that have ended."""
+        """Waiting requests take the rows of requests that have ended."""
         free = [row for row in range(len(self.rows.requests)) if row not in self.live] if self.waiting else []
         come = {row: self.waiting.popleft() for row, _ in zip(free, list(self.waiting), strict=False)}
         if not come:
@@ -126,7 +127,7 @@ class DecodeLoop:
         self.forward.admit(self.fresh)
 
     def _new(self, rows: list[int]) -> None:
-        """These rows hold new requests: nothing was forwarded for them yet, and nothing can be drafted."""
+        """These rows hold new requests. They had no forward yet, so nothing can be drafted for them."""
         everywhere, device = range(len(self.rows.requests)), self.rows.device
         self.fresh = rows
         self.is_fresh = torch.tensor([row in rows for row in everywhere], device=device)
@@ -160,7 +161,7 @@ class DecodeLoop:
                 rows = [row for row in rows if goes_on[row]]
                 if not rows:
                     return
-            state = following  # of the rows that go on; no step of this round starts in another
+            state = following  # read only in rows that go on
         yield from self._finished(self._completed(self.poll.later(self._flags())))
 
     def _true_step(
@@ -170,7 +171,8 @@ class DecodeLoop:
         ahead = None if draft is None else draft.state
         stepped = self.session.runner(state, self.seen, open_, ahead)
         following, passes = accepted(state, stepped, ahead)
-        # Stored before the observer is called: it may raise. Of rows that are not live either state will do.
+        # The state is stored before the observer is called, which may raise. Rows that are not live may have
+        # either state.
         all_open = isinstance(self.poll, SyncPoll) and len(rows) == len(self.live)
         self.session.state = following if all_open else following.where(open_, self.session.state)
         forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
@@ -180,25 +182,25 @@ class DecodeLoop:
     # --- rows that have ended
 
     def _flags(self) -> Tensor:
-        """`[B]` int64: the index of each row's request if it has ended. By the time that the host reads it,
-        another request may be there.
+        """`[B]` int64: the index of each row's request if it has ended. When the host reads it, the row may
+        already have another request.
         """
         return torch.where(self.session.ended, self.occupant, NOT_ENDED)
 
     def _completed(self, flags: Sequence[int] | None) -> list[int]:
-        """The rows whose requests have ended, as far as flags say."""
+        """The rows whose requests have ended, according to the flags."""
         return [row for row in self.live if flags and flags[row] == self.rows.requests[row].index]
 
     def _finished(self, rows: Iterable[int]) -> Iterator[Row]:
         for row in rows:
-            finished = self._finish(row)  # it may raise, and then the row is still here
+            finished = self._finish(row)  # if it raises, the row stays live
             self.live.remove(row)
             yield finished
 
     def _completed_by_now(self) -> list[Row]:
         """After an exception: the rows that have ended and were not given yet, if they can still be read."""
         rows: list[Row] = []
-        # The exception is the news: a device that failed fails again at every read.
+        # Only the first exception is reported: a failed device fails again at every read.
         with suppress(Exception):
             ended = self.session.ended.tolist()
             for row in [row for row in self.live if ended[row]]:
@@ -214,6 +216,6 @@ class DecodeLoop:
             error = failure(state, row, half=self.seen.logits.dtype in (torch.float16, torch.bfloat16))
             content = self.rows.written(ids.tolist(), row)
         return Row(
-            request.index, request.begin, ids, cost.forwards, cost.rows_fed, cost.proposed, cost.accepted,
+            request.index, request.begin, ids, cost.forwards, cost.input_rows, cost.proposed, cost.accepted,
             content, cost.seconds, self.observer.trace_of(request.index), error, wasted_rows=cost.wasted_rows,
         )  # fmt: skip

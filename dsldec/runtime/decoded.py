@@ -30,14 +30,22 @@ class Decoded:
     """All results of a `decode`, in the order of the prompts.
 
     A prompt has an answer only where `errors` is `None`: check `errors` first, or `failed`, the places of the
-    other prompts. `ids`: 1-D int64 tensors, prompt and generated ids; of a prompt that failed, MASK where
-    nothing was written. `text`: the generated texts if the denoiser has a tokenizer, else `None` each (of an
-    infilling given as text, the whole text). `forwards` (all drafts of a row count once), `rows` (rows of the
-    denoiser's input, drafts included), `tokens`: `[prompts]` int64. `wasted_rows` `[prompts]` int64: input
-    rows after a row's end, before the host learned of it; `rows` does not count them (0 on a CPU).
-    `proposed`, `accepted`: for each row the drafts made and the drafts accepted, one step ahead of the next
-    one, two steps, ... `trace`: for each row its steps in order, empty unless traced. `errors`: for each row
-    why it has no answer, or `None`.
+    other prompts.
+
+    Attributes:
+        ids: 1-D int64 tensors, prompt and generated ids. A prompt that failed has MASK where nothing was
+            written.
+        text: The generated texts if the denoiser has a tokenizer, else `None` each. For an infilling given as
+            text, the whole text.
+        forwards: `[prompts]` int64. A forward of several drafts of a row counts once.
+        rows: `[prompts]` int64: rows of the denoiser's input, with drafts.
+        wasted_rows: `[prompts]` int64: input rows after a row's end, before the host learned of it (0 on a
+            CPU). `rows` does not count them.
+        proposed: For each row the number of drafts one step ahead of the next one, two steps, ...
+        accepted: For each row the number of accepted drafts, by the same distance.
+        tokens: `[prompts]` int64: content tokens.
+        trace: For each row its steps in order, empty unless traced.
+        errors: For each row the reason why it has no answer, or `None`.
     """
 
     ids: list[Tensor]
@@ -71,25 +79,25 @@ class DecodingStopped(PicklableError, RuntimeError):
 
     def __init__(self, decoded: Decoded, cause: BaseException) -> None:
         finished = len(decoded.errors) - len(decoded.failed)
-        said = str(cause) if isinstance(cause, UsageError | PolicyError) else _said(cause)
-        super().__init__(f"decoding stopped after {finished} of {len(decoded.errors)} prompts: {said}")
+        text = str(cause) if isinstance(cause, UsageError | PolicyError) else _type_and_text(cause)
+        super().__init__(f"decoding stopped after {finished} of {len(decoded.errors)} prompts: {text}")
         self.decoded = decoded
 
 
 class DecodingWarning(UserWarning):
-    """Some prompts of a `decode` have no answer, and `decoded.errors` says why. Made an error by `-W error`,
-    it loses nothing.
+    """Some prompts of a `decode` have no answer; `decoded.errors` has the reasons. With `-W error` it is an
+    exception that still has `decoded`.
     """
 
     def __init__(self, decoded: Decoded) -> None:
-        super().__init__(decoded)  # the arguments, from which pickle makes it again
+        super().__init__(decoded)  # pickle calls the class with these arguments
         self.decoded = decoded
 
     def __str__(self) -> str:
-        return _failures_told(self.decoded)
+        return _failures_text(self.decoded)
 
 
-def _failures_told(decoded: Decoded) -> str:
+def _failures_text(decoded: Decoded) -> str:
     """The text of the warning: how many prompts failed, and why the first ones did."""
     failed = decoded.failed
     each = [f"prompt {place}: {decoded.errors[place]}" for place in failed[:ERRORS_SHOWN]]
@@ -120,7 +128,7 @@ class Results:
     ) -> None:
         self.denoiser, self.prompts, self.encoded, self.infill = denoiser, prompts, encoded, infill
         self.rows: list[Row | None] = [None] * len(encoded)
-        self.texts: dict[int, str | Diagnostic | None] = {}  # those that were read, or why one could not be
+        self.texts: dict[int, str | Diagnostic | None] = {}  # by place: the text, or the tokenizer's error
 
     def add(self, row: Row) -> None:
         self.rows[row.index] = row
@@ -137,7 +145,7 @@ class Results:
         except Exception as failure:
             cause = failure.__cause__ if _wraps(failure) else failure
             raise DecodingStopped(self.decoded(), failure) from cause
-        except BaseException as stop:  # Ctrl-C, `sys.exit`: it is not ours to make an error of
+        except BaseException as stop:  # Ctrl-C, `sys.exit`: passes unchanged
             with suppress(AttributeError):
                 stop.decoded = self._decoded_in_haste()  # type: ignore[attr-defined]
             raise
@@ -176,8 +184,8 @@ class Results:
         return Row(place, len(self.encoded[place]), torch.tensor(self.encoded[place]), error=UNFINISHED)
 
     def _text(self, row: Row) -> str | Diagnostic | None:
-        """A row's text, if the denoiser has a tokenizer. A tokenizer is other people's code: its exception is
-        the error of this row alone.
+        """A row's text, if the denoiser has a tokenizer. A tokenizer is third-party code: its exception is an
+        error of this row alone.
         """
         if row.error is not None:
             return None
@@ -189,20 +197,20 @@ class Results:
             return None if read is None else str(read(row.generated.tolist()))
         except (KeyboardInterrupt, SystemExit):
             raise
-        except BaseException as failure:  # a tokenizer in Rust panics with one that is no Exception
+        except BaseException as failure:  # a panic of a tokenizer in Rust is no `Exception`
             return unread(failure)
 
 
-def said(failure: BaseException) -> Diagnostic:
+def as_diagnostic(failure: BaseException) -> Diagnostic:
     """The exception that stopped decoding, as a diagnostic."""
     return Diagnostic(
-        "E0410", f"decoding failed: {_said(failure)}", help="`DSLDEC_DEBUG=1 dsldec run` shows where"
+        "E0410", f"decoding failed: {_type_and_text(failure)}", help="`DSLDEC_DEBUG=1 dsldec run` shows where"
     )
 
 
 def unread(failure: BaseException) -> Diagnostic:
-    """The diagnostic of ids that have no text."""
-    message = f"the tokenizer failed to make a text of the generated ids: {_said(failure)}"
+    """The diagnostic about ids that the tokenizer cannot decode."""
+    message = f"the tokenizer failed to make a text of the generated ids: {_type_and_text(failure)}"
     return Diagnostic("E0410", message, help="the ids themselves are there: read them with another tokenizer")
 
 
@@ -210,7 +218,7 @@ def _wraps(failure: Exception) -> bool:
     return isinstance(failure, DenoiserFailed) and failure.__cause__ is not None
 
 
-def _said(failure: BaseException) -> str:
+def _type_and_text(failure: BaseException) -> str:
     """An exception's type and text. `DenoiserFailed` holds both already."""
     if isinstance(failure, DenoiserFailed):
         return str(failure)

@@ -28,8 +28,8 @@ class DraftForward:
         self._indices: tuple[Any, list[Tensor], list[Tensor]] = ((), [], [])  # of the last call
 
     def __call__(self, drafts: Sequence[Draft], real: Tensor) -> tuple[ForwardOutput, list[Tensor]]:
-        """Logits of all drafts, and of each draft the row of the logits that each row of the batch reads,
-        `[B]`. `real [B]` bool: rows with a request.
+        """Logits of all drafts, and one tensor `[B]` for each draft: the row of the logits that each row of
+        the batch reads. `real [B]` bool: rows with a request.
         """
         key = [draft.rows for draft in drafts]
         if key != self._indices[0]:
@@ -54,8 +54,8 @@ class DraftForward:
         return begin + start, begin + end
 
     def _indexed(self, rows_of_drafts: Sequence[Sequence[int]]) -> tuple[list[Tensor], list[Tensor]]:
-        """As tensors: the rows that are input for each draft, and where in the whole input each row of the
-        batch has its own.
+        """Two index tensors for each draft: its rows of the batch, and for each row of the batch `[B]` its
+        row of the whole input.
         """
         rows, inputs, sources, before = self.runner.rows, list[Tensor](), list[Tensor](), 0
         for draft in rows_of_drafts:

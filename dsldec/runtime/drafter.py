@@ -1,8 +1,8 @@
-"""Drafts: the states that the next steps lead to, if the logits stay as the last forward gave them; and which
-of them come true.
+"""Drafts: the states after the next steps, computed with the logits of the last forward; and their
+acceptance.
 
-A draft is a step made as if: pure, by the same `StepRunner` as a true one. Shapes: B rows, T window
-positions. Not here: the forward of the drafts, the true steps along them (`decode_loop`).
+The same `StepRunner` makes drafts and true steps. It is pure, so a draft changes nothing. Shapes: B rows, T
+window positions. Not here: the forward of the drafts, the true steps along them (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -22,9 +22,8 @@ from .step_runner import BatchState, ForwardOutput, StepResult, StepRunner, with
 
 @dataclass(frozen=True, slots=True)
 class Draft:
-    """A state that steps may lead to, and the rows that it is forwarded for: those that, as far as the host
-    knows, have not ended in it. `made [B]` bool: the rows that it was drafted for at all; `None`: all open
-    ones.
+    """A drafted state, and its rows in the forward: rows that have not ended in it, as far as the host knows.
+    `made [B]` bool: the rows that have this draft; `None`: all open rows.
     """
 
     state: BatchState
@@ -32,12 +31,12 @@ class Draft:
     made: Tensor | None = None
 
     def of(self, open_: Tensor) -> Tensor:
-        """The open rows, `[B]` bool, that it was drafted for."""
+        """The open rows `[B]` bool that have this draft."""
         return open_ if self.made is None else open_ & self.made
 
 
 class Drafter:
-    """Makes the drafts of one forward. `drafts`: how many, the next state among them."""
+    """Makes the drafts of one forward. `drafts`: their number, with the next state."""
 
     def __init__(self, runner: StepRunner, forward: Forward, drafts: int, ledger: Ledger, poll: Poll) -> None:
         self.runner, self.forward, self.drafts, self.ledger, self.poll = runner, forward, drafts, ledger, poll
@@ -45,10 +44,10 @@ class Drafter:
     def drafted(
         self, first: Draft, seen: ForwardOutput, open_: Tensor, fresh: Collection[int], is_fresh: Tensor
     ) -> list[Draft]:
-        """The next state and the steps from it, none where they cannot go on.
+        """The next state, and the drafts of the steps after it; fewer if no row can go on.
 
-        `open_ [B]` bool: rows with a request; `fresh`: rows without a forward so far, of which nothing can be
-        drafted, `is_fresh [B]` bool the same.
+        `open_ [B]` bool: rows with a request; `fresh`: rows without a forward so far, which have no logits to
+        draft from; `is_fresh [B]` bool: the same rows as a tensor.
         """
         drafts, last = [first], first.state
         for depth in range(self.drafts - 1):
@@ -71,8 +70,8 @@ class Drafter:
 
 
 def _without_state(state: BatchState) -> BatchState:
-    """A draft as it is kept until it is verified. Its state is of use only to a condition that lets it pass;
-    it may be as large as the logits.
+    """A draft as it is stored until its verification. Its state continues only if an `accept` condition
+    accepts the draft. Otherwise the state is dropped now: it may be as large as the logits.
     """
     if state.events.accepted is not None:
         return state
@@ -80,11 +79,11 @@ def _without_state(state: BatchState) -> BatchState:
 
 
 def accepted(before: BatchState, stepped: StepResult, ahead: BatchState | None) -> tuple[BatchState, Tensor]:
-    """The state after a true step, or the draft ahead where a condition lets it pass; and the rows `[B]` bool
-    that go on from the draft.
+    """The state after a true step, or the next draft where an `accept` condition accepts it; and the rows
+    `[B]` bool that go on from the draft.
 
-    A draft that passes by a condition brings its own state: so each state is one that steps of the policy
-    lead to, and the bound on forwards holds.
+    A draft that a condition accepts continues with its state. So every state comes from steps of the policy,
+    and the bound on forwards holds.
     """
     following = stepped.after
     if ahead is None:
@@ -92,8 +91,8 @@ def accepted(before: BatchState, stepped: StepResult, ahead: BatchState | None) 
     exact = following.same(ahead) & ~following.failed
     if following.events.accepted is None:
         return following, exact
-    # The condition was evaluated in the step's window; a draft may have had another, and then what it wrote
-    # there was not checked. Nor was anything where a draft writes nothing.
+    # The condition was evaluated in the window of the true step. The writes of a draft in another window were
+    # not checked, and in a draft without writes nothing was checked: such drafts are rejected.
     written = before.canvas != ahead.canvas
     places = stepped.inside & within(following.state, stepped.inside.shape[1])
     checked = torch.zeros_like(written).scatter(1, stepped.columns, places)

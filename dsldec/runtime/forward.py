@@ -27,8 +27,8 @@ class Forward:
     """Calls the denoiser with canvases of a batch's rows; with guidance, also without the prompt.
 
     `guidance`: the scale of classifier-free guidance, or `None`; `packing`: all rows in one call (`batch`),
-    or a call for each (`sequential`); `drafts`: how many windows from a row's own on a step may read. Every
-    call gets whole canvases and stores nothing (see `cached_forward`).
+    or a call for each (`sequential`); `drafts`: the number of windows that steps may read, from the row's
+    present window on. Every call gets whole canvases and stores nothing (see `cached_forward`).
     """
 
     waits = False  # whether the host must know the place of every window before each call
@@ -38,7 +38,8 @@ class Forward:
     ) -> None:
         self.denoiser, self.rows, self.guidance, self.packing = denoiser, rows, guidance, packing
         self.rows_per_draft = 1 if guidance is None else 2
-        # Columns of logits from each window's first on: the window's own, and those that drafts may go on to.
+        # Columns of logits, from the first column of each window: the window, and the windows that drafts may
+        # reach.
         self.ahead = rows.covered if rows.gaps and drafts > 1 else min(rows.covered, rows.positions * drafts)
         self.reach: int | None = (
             self.ahead if capability(denoiser, "selects_columns") and self.ahead < rows.longest else None
@@ -47,11 +48,11 @@ class Forward:
     def __call__(
         self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: WindowBounds
     ) -> tuple[Tensor, Tensor | None]:
-        """Logits `[R, W, V]` of `canvases [R, ...]`, the first of row `which[0]` of the batch, and so on, and
-        the column `[R]` that each begins at (`None`: at the first). Raises `DenoiserFailed`.
+        """Logits `[R, W, V]` of `canvases [R, ...]`, and their first column `[R]` (`None`: column 0). Canvas
+        i belongs to row `which[i]` of the batch. Raises `DenoiserFailed`.
 
-        `index [R]` is `which` as a tensor where the canvases are; `windows()` gives the windows' first column
-        and the column after the last, `[R]` each.
+        `index [R]` is `which` as a tensor on the device of the canvases; `windows()` gives the windows' first
+        column and the column after the last, `[R]` each.
         """
         lengths = [self.rows.requests[row].columns for row in which]
         if self.reach is None:
@@ -75,8 +76,8 @@ class Forward:
         return None
 
     def keep(self, source: Tensor) -> None:
-        """After the verification: the row of the last input that each row of the batch goes on from,
-        `source [B]`.
+        """Called after the verification. `source [B]`: the row of the last input that each row of the batch
+        goes on from.
         """
 
     def admit(self, rows: Sequence[int]) -> None:
@@ -90,7 +91,7 @@ class Forward:
     def guided(self, with_prompt: Tensor, without_prompt: Tensor) -> Tensor:
         """Classifier-free guidance: logits pushed away from those without the prompt."""
         guided = without_prompt + ((self.guidance or 0) + 1) * (with_prompt - without_prompt)
-        # An id that is never written has the logit -inf in both, whose difference is no number.
+        # An id that is never written has the logit -inf in both, and the difference is NaN.
         return torch.where(with_prompt == float("-inf"), with_prompt, guided)
 
     def _guided(self, canvases: Tensor, index: Tensor, lengths: list[int], at: Tensor | None) -> Tensor:
@@ -117,7 +118,7 @@ def called(denoiser: Callable[..., Any], *arguments: Any, **how: Any) -> Any:
     try:
         with torch.no_grad():
             return denoiser(*arguments, **how)
-    # A denoiser is the caller's: it may raise anything, and what was decoded before must not be lost. A
-    # `GeneratorExit` of its own must not pass for somebody closing the generator that calls it.
+    # A denoiser is the caller's code and may raise anything, and finished rows must not be lost. A
+    # `GeneratorExit` in it must not look like a close of the generator that calls it.
     except (Exception, GeneratorExit) as error:
         raise DenoiserFailed(f"{type(error).__name__}: {error}") from error

@@ -1,7 +1,7 @@
 """The cost of each row of a batch: forwards, rows of input, drafts, seconds; and the bound on its forwards.
 
 Counts that depend on tensors stay on the device until a row ends: reading them would wait for the device.
-Shapes: B rows, D drafts beyond the next step. Not here: what is forwarded (`decode_loop`).
+Shapes: B rows, D drafts beyond the next step. Not here: the forwards (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Cost:
     """
 
     forwards: int
-    rows_fed: int
+    input_rows: int
     proposed: tuple[int, ...]
     accepted: tuple[int, ...]
     failed: bool
@@ -35,47 +35,48 @@ class Cost:
 class Ledger:
     """Counts for the rows of a batch, each from its request's admission on.
 
-    `drafts`: how many are verified in one forward, the next step among them; `max_forwards`: the proved bound
-    on the forwards of a request.
+    `drafts`: the number verified in one forward, with the next step; `max_forwards`: the proved bound on the
+    forwards of a request.
     """
 
     def __init__(self, rows: Rows, drafts: int, max_forwards: Callable[[Request], int]) -> None:
         slots, device = len(rows.requests), rows.device
         self.max_forwards_of, self.total = max_forwards, 0
         # Until a row's end: forwards, and rows of input.
-        self.forwards, self.rows_fed = torch.zeros(2, slots, dtype=torch.int64, device=device)
-        # [D, B]: drafts by how far they were ahead; one line at least, so that shapes are alike.
+        self.forwards, self.input_rows = torch.zeros(2, slots, dtype=torch.int64, device=device)
+        # [D, B]: drafts by their distance from the next step. At least one line, so that the shape is never
+        # empty.
         self.ahead = drafts - 1
         self.proposed, self.accepted = torch.zeros(
             2, max(1, drafts - 1), slots, dtype=torch.int64, device=device
         )
-        # Known on the host, rows fed after a row's end included.
+        # Counts on the host. They include input rows after a row's end.
         self.launched, self.since, self.began = [0] * slots, [0] * slots, [time.perf_counter()] * slots
         self.max_forwards = [max_forwards(request) for request in rows.requests]
 
     def admit(self, requests: Mapping[int, Request], new: Tensor) -> None:
-        """Requests take rows, `new [B]` bool: their counts start."""
-        self.forwards, self.rows_fed, self.proposed, self.accepted = (
+        """Starts the counts of requests that take rows. `new [B]` bool: these rows."""
+        self.forwards, self.input_rows, self.proposed, self.accepted = (
             torch.where(new, 0, count)
-            for count in (self.forwards, self.rows_fed, self.proposed, self.accepted)
+            for count in (self.forwards, self.input_rows, self.proposed, self.accepted)
         )
         for row, request in requests.items():
             self.launched[row], self.since[row], self.began[row] = 0, self.total, time.perf_counter()
             self.max_forwards[row] = self.max_forwards_of(request)
 
     def forward(self, which: Sequence[int], open_: Sequence[Tensor], rows_per_draft: int) -> None:
-        """A forward of the rows `which`, one entry for each draft of each; `open_`: of each draft, `[B]`
-        bool, the rows that have not ended in it.
+        """Counts a forward. `which`: its rows, with one entry for each draft of a row; `open_`: for each
+        draft, the rows `[B]` bool that have not ended in it.
         """
         self.total += 1
         self.forwards = self.forwards + open_[0]
         for rows in open_:
-            self.rows_fed = self.rows_fed + rows_per_draft * rows
+            self.input_rows = self.input_rows + rows_per_draft * rows
         for row in which:
             self.launched[row] += rows_per_draft
 
     def forwards_so_far(self, row: int) -> int:
-        """Forwards since a row's admission, as the host knows it."""
+        """Forwards since a row's admission, as counted on the host."""
         return self.total - self.since[row]
 
     def overdue(self, row: int) -> bool:
@@ -86,19 +87,19 @@ class Ledger:
         """A row's cost; `failed`, 0-d, is read together with the counts. Waits for the device once."""
         counts = [
             self.forwards[row],
-            self.rows_fed[row],
+            self.input_rows[row],
             failed,
             *self.proposed[:, row],
             *self.accepted[:, row],
         ]
-        forwards, rows_fed, has_failed, *drafts = torch.stack(counts).tolist()
+        forwards, input_rows, has_failed, *drafts = torch.stack(counts).tolist()
         half = len(drafts) // 2
         return Cost(
             forwards,
-            rows_fed,
+            input_rows,
             tuple(drafts[:half][: self.ahead]),
             tuple(drafts[half:][: self.ahead]),
             bool(has_failed),
-            self.launched[row] - rows_fed,
+            self.launched[row] - input_rows,
             time.perf_counter() - self.began[row],
         )

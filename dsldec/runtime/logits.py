@@ -1,4 +1,4 @@
-"""Checks the logits of a denoiser. The help of a diagnostic says what the denoiser should return.
+"""Checks the logits of a denoiser. The help of a diagnostic names the value to return instead.
 
 Shapes: R rows of the input, W columns of logits, V vocabulary. Not here: logits that are not finite (a step
 reports them).
@@ -18,7 +18,7 @@ from ..diagnostics import Diagnostic, UsageError
 def as_logits(
     given: Any, rows: int, length: int, vocab_size: int, device: torch.device | None = None
 ) -> Tensor:
-    """Logits `[R, W, V]` where a step can read them. Raises `UsageError` (E0408) for anything else.
+    """Logits `[R, W, V]` in a form that a step can read. Raises `UsageError` (E0408) for anything else.
 
     `device`: where the canvases are. Logits on a GPU stay there for canvases on a CPU, since a step reads
     only a window of them.
@@ -32,15 +32,16 @@ def as_logits(
     logits: Tensor = given.detach()
     if device is not None and device.type != "cpu" and logits.device != device:
         logits = logits.to(device)
-    # Of one byte only the cast is sure to exist on every device: float32 holds each such number exactly.
+    # For dtypes of one byte, a device may support nothing but the cast. float32 holds each of their numbers
+    # exactly.
     return logits.float() if logits.dtype.itemsize < 2 else logits
 
 
 def _no_logits(given: Any) -> tuple[str, str] | None:
-    """Why a value is no dense tensor of floats, and what to return instead; None if it is one."""
+    """Why a value is no dense tensor of floats, and the value to return instead; None if it is one."""
     if not isinstance(given, Tensor):
         return _no_tensor(given)
-    # A nested tensor has no shape, and raises where it is asked for it.
+    # A nested tensor raises an exception when its shape is read.
     if given.is_nested:
         return "a nested tensor", "return it padded: `torch.nested.to_padded_tensor(logits, 0.0)`"
     if given.layout != torch.strided:
@@ -90,7 +91,7 @@ def _no_floats(given: Tensor) -> tuple[str, str]:
 
 
 def _casts(given: Tensor) -> bool:
-    """Whether torch can make float32 of the numbers: of those of four bits it cannot."""
+    """Whether torch can convert the numbers to float32. It cannot convert numbers of four bits."""
     try:
         torch.zeros(1, dtype=torch.uint8, device=given.device).view(given.dtype).float()
     except (RuntimeError, NotImplementedError):

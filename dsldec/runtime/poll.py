@@ -1,9 +1,10 @@
 """When does the host learn which rows have ended?
 
-On a CPU it looks after every step: that costs nothing, and no row is forwarded in vain. On a GPU, looking
-would wait for all work in the queue. There the flags are copied without waiting and read once they have
-arrived, so that the next forward is queued meanwhile. Rows forwarded after their end are wasted and change
-nothing: steps write only in rows that have not ended. Not here: the meaning of the flags (`decode_loop`).
+On a CPU the host reads the flags after every step. This costs nothing, and no row is forwarded after its end.
+On a GPU, a read would wait for all work in the queue. So the flags are copied without waiting and read when
+they have arrived; the next forward is queued in the meantime. Rows forwarded after their end are wasted but
+change nothing: steps write only in rows that have not ended. Not here: the meaning of the flags
+(`decode_loop`).
 """
 
 from __future__ import annotations
@@ -22,13 +23,13 @@ class Poll(Protocol):
     """Reads flags, of any shape, as nested lists."""
 
     def now(self, flags: Tensor) -> Any | None:
-        """The flags, or `None` where they cannot be had without waiting."""
+        """The flags, or `None` if a read would wait."""
 
     def later(self, flags: Tensor) -> Any | None:
         """The newest flags that have arrived, these or older ones, or `None`."""
 
     def wait(self) -> Any | None:
-        """The newest flags, `None` if they were all read before."""
+        """Waits for the newest flags; `None` if all were read before."""
 
 
 class SyncPoll:
@@ -92,5 +93,7 @@ class AsyncPoll:
 
 
 def polling(device: torch.device, *, watched: bool) -> Poll:
-    """The poll for a device. `watched`: somebody reads every step, and so waits for every step."""
+    """The poll for a device. `watched`: other code reads the result of every step, and so waits for it
+    anyway.
+    """
     return AsyncPoll() if device.type == "cuda" and not watched else SyncPoll()

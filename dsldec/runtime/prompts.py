@@ -38,7 +38,7 @@ def listed(denoiser: Any, prompts: Any) -> list[Any]:
 
 
 def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
-    """A prompt as ids; of a text with `infill` its gaps are masks. Raises `UsageError` (E0409)."""
+    """The ids of a prompt. With `infill`, the gaps of a text become masks. Raises `UsageError` (E0409)."""
     if isinstance(prompt, str):
         encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
         if encode is None:
@@ -50,7 +50,7 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
         rows = _of_encoding(denoiser, prompt)
         prompt = rows[0] if len(rows) == 1 else rows
     elif _is_array(prompt):
-        if getattr(prompt, "ndim", 1) == 2 and len(prompt) == 1:  # as a tokenizer gives one prompt
+        if getattr(prompt, "ndim", 1) == 2 and len(prompt) == 1:  # the form of one prompt from a tokenizer
             prompt = prompt[0]
         prompt = prompt.tolist()
     elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], Mapping):
@@ -70,8 +70,8 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
 
 
 def _of_encoding(denoiser: Any, encoding: Mapping[str, Any]) -> list[Any]:
-    """The prompts of what a tokenizer gives: `input_ids`, and with `attention_mask` which of them are
-    padding.
+    """The prompts in the output of a tokenizer. `attention_mask`, if present, marks the padding of
+    `input_ids`.
     """
     if "input_ids" not in encoding:
         help = 'give texts, which are put into the model\'s chat template: `decode(denoiser, [message["content"]], policy)`'

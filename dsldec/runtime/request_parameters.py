@@ -1,7 +1,7 @@
-"""Which parameters may a request have for itself, and how does the step get them?
+"""Which parameters may differ between requests, and in which shape does the step get them?
 
-A step takes each parameter as one number, `[]`, or as one a row, `[B, 1]`. Not here: the checks of a value
-(`policy.bind`).
+A step takes each parameter as one number `[]`, or as one number for each row `[B, 1]`. Not here: the checks
+of a value (`policy.bind`).
 """
 
 from __future__ import annotations
@@ -19,7 +19,9 @@ from .rows import Rows
 
 
 def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
-    """The parameters that some request has for itself: `[B, 1]`, the policy's value in the other rows."""
+    """The parameters that at least one request sets, `[B, 1]` each, with the policy's value in the other
+    rows.
+    """
     own, shared = [request.parameters or {} for request in rows.requests], policy.parameters
     tensors = {}
     for name in {name for values in own for name in values}:
@@ -33,8 +35,8 @@ def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
 
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
     """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
-    and `UsageError` for those that all rows of a batch share (E0450): sizes of the step, drafts, guidance,
-    the masks of a sliding window, and tables.
+    and `UsageError` (E0450) for parameters that all rows of a batch share: sizes of the step, drafts,
+    guidance, the masks of a sliding window, and tables.
     """
     policy.bind(**parameters)
     shared = policy.parameters

@@ -3,8 +3,8 @@
 Most requests are a prompt and masks after it. An infilling is a text with masks, decoded in place: its
 generation region is from its first mask to its last, and given text in it stays. A block-causal model counts
 its blocks from the start of the canvas. There the first window begins where a block begins, so that the
-windows of the policy and the blocks of the model are the same columns; the prompt's share of that block is
-not written. A host that shows one block at a time makes a request of each block. Not here: the ids that a
+windows of the policy and the blocks of the model are the same columns; the prompt's part of that block is not
+written. A host that shows one block at a time makes a request for each block. Not here: the ids that a
 denoiser takes (`models.denoiser`), the rows of a batch (`rows`).
 """
 
@@ -23,13 +23,19 @@ from ..spelling import shown
 class Request:
     """One prompt to decode.
 
-    `index`: its place in the run; `text`: the given ids, `masks`: how many MASKs come after them (many
-    requests may wait, and each is laid out only when it has a row); `begin`, `length`: the first column and
-    the number of positions of the generation region; results count from there. `begin` is negative where only
-    columns after it are shown. `lead`: how many columns before the region the first window begins; `infills`:
-    text was given after a MASK, so that an end-of-text token ends nothing; `gaps`: text is given between its
-    masks; `key`: the start of its random numbers (`noise.key(seed, request_id)`); `parameters`: the values
-    that this request has instead of the policy's.
+    Attributes:
+        index: The place in the run.
+        text: The given ids.
+        masks: The number of MASKs after `text`. The canvas is made only when the request has a row, since
+            many requests may wait.
+        begin: The first column of the generation region; results count from there. Negative where only
+            columns after it are shown.
+        length: The positions of the generation region.
+        lead: The columns between the start of the first window and the region.
+        infills: Whether text was given after a MASK, so that an end-of-text token does not end the row.
+        gaps: Whether text is given between the masks.
+        key: The start of the random numbers (`noise.key(seed, request_id)`).
+        parameters: The values that replace those of the policy.
     """
 
     index: int
@@ -45,11 +51,11 @@ class Request:
 
     @property
     def columns(self) -> int:
-        """How many columns its canvas has."""
+        """The number of columns of the canvas."""
         return len(self.text) + self.masks
 
     def canvas(self, mask_id: int) -> list[int]:
-        """Ids, MASK where something is to be written."""
+        """The ids of the canvas, MASK at each position to write."""
         return [*self.text, *[mask_id] * self.masks]
 
     @property
@@ -62,8 +68,8 @@ class Request:
         """The positions that its windows cover."""
         return self.lead + self.length
 
-    def asked(self, mask_id: int) -> list[int]:
-        """The columns that are to be written: MASKs before the region are given, as all of a prompt is."""
+    def to_write(self, mask_id: int) -> list[int]:
+        """The columns to write. MASKs before the region belong to the prompt, and are not written."""
         canvas = self.canvas(mask_id)
         return [at for at in range(self.begin, self.begin + self.length) if canvas[at] == mask_id]
 
@@ -81,7 +87,7 @@ NO_REQUEST = Request(-1, (), 0, 0, 0)  # of a row that decodes nothing
 def block_shown(
     index: int, ids: Sequence[int], start: int, generation_length: int, mask_id: int, key: int = 0
 ) -> Request:
-    """The request of a host that shows one block: its ids, MASK where something is to be written.
+    """The request of a host that shows one block: its ids, MASK at each position to write.
 
     `start`: the block's first position, counted from the first generated one; negative for a block that
     begins in the prompt. `generation_length`: positions of the whole text to generate, of all blocks.
@@ -90,14 +96,14 @@ def block_shown(
 
 
 def next_block(request: Request, ids: Sequence[int], start: int, mask_id: int) -> Request:
-    """The same request where the host shows another of its blocks."""
+    """The same request, where the host shows another block of it."""
     end = min(len(ids), request.length - start)
     given = any(id_ != mask_id for id_ in ids[max(0, -start) : end])
     return replace(request, text=list(ids), begin=-start, lead=-start, gaps=given)
 
 
 def infilled(index: int, text: Sequence[int], mask_id: int, block_length: int | None) -> Request:
-    """A text whose masks are decoded in place. Raises `UsageError` (E0409) where it has none."""
+    """The request of a text whose masks are decoded in place. Raises `UsageError` (E0409) without a mask."""
     masks = [at for at, id_ in enumerate(text) if id_ == mask_id]
     if not masks:
         message = f"prompt {index} has no mask to decode in place"

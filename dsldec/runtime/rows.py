@@ -39,13 +39,20 @@ class TraceStep:
 class Row:
     """One prompt's result.
 
-    `ids` [prompt + generated] int64; masks after the end-of-text token are replaced by it. `forwards`:
-    forwards until the row's end; `rows`: rows of the denoiser's input for it, drafts included; `proposed`,
-    `accepted`: drafts made and drafts accepted, one step ahead of the next one, two steps, ...; `tokens`: ids
-    before the end-of-text token (of an infilling: masks that were written); `seconds` from admission to the
-    end; `trace`: the steps, if traced; `error`: why the row has no answer, and then `ids` has masks where
-    nothing was written. `wasted_rows`: input rows after the row's end, before the host learned of it; `rows`
-    does not count them, and on a CPU there are none.
+    Attributes:
+        index: The place of the prompt in the run.
+        prompt_length: The number of ids before the first generated one.
+        ids: `[prompt + generated]` int64. The end-of-text token replaces the masks after it.
+        forwards: Forwards until the row's end.
+        rows: Rows of the denoiser's input for it, with drafts.
+        proposed: Drafts one step ahead of the next one, two steps, ...
+        accepted: Accepted drafts, by the same distance.
+        tokens: Ids before the end-of-text token; for an infilling, the written masks.
+        seconds: From admission to the end.
+        trace: The steps, if traced.
+        error: The reason why the row has no answer; `ids` then has masks where nothing was written.
+        wasted_rows: Input rows after the row's end, before the host learned of it (0 on a CPU). `rows` does
+            not count them.
     """
 
     index: int
@@ -69,20 +76,30 @@ class Row:
 
 
 class Rows:
-    """The layout of the canvases of a batch, `[B, C]`: C is L and T spare columns, so that every window is
-    sliced alike.
+    """The layout of the canvases of a batch, `[B, C]`. C is L plus T spare columns, so that every window has
+    T columns.
 
-    A window has `window` positions; the step sees `positions` (T), at least as many. Known on the host:
-    `requests`, one a row. Known on the device: `begin [B]`, the column of the first generated position
-    (negative where a host shows only columns after it); `lengths [B]` of the generation regions; `leads [B]`,
-    how far before the region the first window begins; `columns [B]` that are shown; `keys [B]` of random
-    numbers; `infills [B]`; `start [B, C]`, the canvases before the first step. Derived: `generating [B, C]`,
-    the columns of the region that are shown; `stop [B]`, the generated position after the last one shown;
-    `home [B]`, the first one shown. `every_request`: all that may ever be here; they size the canvases.
-    `gaps`: some request has given text between its masks.
+    `every_request`: all requests that may ever have a row; they determine the size of the canvases.
+
+    Attributes:
+        window: Positions of a window.
+        positions: T, the positions of the step: at least `window`.
+        requests: One for each row, on the host.
+        begin: `[B]`, the column of the first generated position; negative where a host shows only columns
+            after it.
+        lengths: `[B]`, the positions of the generation regions.
+        leads: `[B]`, the columns between the start of the first window and the region.
+        columns: `[B]`, the number of columns that are shown.
+        keys: `[B]`, of random numbers.
+        infills: `[B]` bool, see `Request`.
+        start: `[B, C]`, the canvases before the first step.
+        generating: `[B, C]` bool, the columns of the region that are shown.
+        stop: `[B]`, the generated position after the last one shown.
+        home: `[B]`, the first generated position shown.
+        gaps: Whether at least one request has given text between its masks.
     """
 
-    # What a request brings into its row, one tensor each.
+    # The tensors with one entry for each request.
     PER_ROW = ("start", "begin", "lengths", "leads", "columns", "keys", "infills")
     begin: Tensor
     lengths: Tensor
@@ -114,11 +131,11 @@ class Rows:
         self._lay_out(range(len(requests)))
 
     def put(self, requests: Mapping[int, Request]) -> None:
-        """Other requests in some rows."""
+        """Puts requests into some rows."""
         for row, request in requests.items():
             self.requests[row] = request
             self.given_inside |= request.gaps or request.lead > 0
-        self.start = self.start.clone()  # states of the rows that stay share it
+        self.start = self.start.clone()  # the states of other rows share the old tensor
         self._lay_out(requests)
 
     def apart(self) -> list[tuple[Tensor, ...]]:
@@ -126,7 +143,7 @@ class Rows:
         return list(zip(*(getattr(self, name).split(1) for name in self.PER_ROW), strict=True))
 
     def put_together(self, requests: Sequence[Request], layouts: Sequence[tuple[Tensor, ...]]) -> None:
-        """These requests in these rows, and no others; each layout is one that `apart` gave."""
+        """Replaces all rows by these requests. Each layout comes from `apart`."""
         self.requests = list(requests)
         self.given_inside |= any(request.gaps or request.lead > 0 for request in requests)
         for name, parts in zip(self.PER_ROW, zip(*layouts, strict=True), strict=True):
@@ -160,8 +177,8 @@ class Rows:
         self.generating = (position >= 0) & (position < self.stop.unsqueeze(1))
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
-        """Canvas columns `[B, T]` of each row's window, and `[B, T]` bool: where the step may write. The last
-        window is short, and what is given stays.
+        """Canvas columns `[B, T]` of each row's window, and `[B, T]` bool: the columns that the step may
+        write. The last window may be short, and given text is never written.
         """
         offsets = window_start.unsqueeze(1) + torch.arange(self.positions, device=window_start.device)
         columns, inside = self.begin.unsqueeze(1) + offsets, offsets < window_end.unsqueeze(1)
@@ -188,12 +205,12 @@ class Rows:
         return end.gather(1, first).squeeze(1)
 
     def written(self, ids: Sequence[int], row: int) -> int:
-        """How many of a row's masks are written in these ids."""
-        return sum(ids[at] != self.mask_id for at in self.requests[row].asked(self.mask_id))
+        """The number of a row's masks that are written in these ids."""
+        return sum(ids[at] != self.mask_id for at in self.requests[row].to_write(self.mask_id))
 
     def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
-        """A row's ids, masks left after the end-of-text token filled with it, and its count of content
-        tokens.
+        """The ids of a row, and its number of content tokens. The end-of-text token replaces the masks after
+        it.
         """
         request, mask_id, eos_id = self.requests[row], self.mask_id, self.eos_id
         ids: list[int] = canvas[row, : request.columns].tolist()

@@ -10,11 +10,11 @@ gives the logits of the canvases that the slots show, and reads the ids that are
         session.step(denoiser(session.canvas))
 
 A host may show whole canvases, or one block of each at a time (`requests.block_shown`, `Session.show`). It
-may store the state with each request and join another batch for every step, in any order and of any size. The
-tokens are the same: places and random numbers are inputs, namely the request's `begin` and `key` and the
-number of its steps. A session only holds the state; the work between two steps is in `step_runner`. Shapes: N
-slots, C canvas columns, T window positions, W columns of logits, V vocabulary. Not here: forwards, caches,
-drafts (`decode_loop`), the policies that can run by blocks (`block_host`).
+may store the state of each request, and put the requests into another batch for every step, in any order and
+of any size. The tokens are the same, because positions and random numbers depend only on the request's
+`begin`, its `key` and the number of its steps. A session only holds the state; the work between two steps is
+in `step_runner`. Shapes: N slots, C canvas columns, T window positions, W columns of logits, V vocabulary.
+Not here: forwards, caches, drafts (`decode_loop`), the policies that can run by blocks (`block_host`).
 """
 
 from __future__ import annotations
@@ -82,9 +82,9 @@ class Session:
         """Empty slots of one policy.
 
         `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
-        `gen_length`: positions to generate of the longest request, `columns` unless given; no window is
-        longer; `backend`: as `dsldec.decode` takes it, but for `auto`. Raises `UsageError` (E0404) for a
-        backend that cannot run.
+        `gen_length`: positions to generate of the longest request, by default `columns`; no window is longer;
+        `backend`: as in `dsldec.decode`, without `auto`. Raises `UsageError` (E0404) for a backend that
+        cannot run.
         """
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
         longest = columns if gen_length is None else gen_length
@@ -133,13 +133,13 @@ class Session:
         step: int = 0,
         eos_before: bool = False,
     ) -> None:
-        """A request takes a slot, whatever was there before.
+        """Puts a request into a slot, in place of the one before.
 
-        One that was decoded elsewhere goes on with `window_start`, its first position not finished, counted
-        from the first generated one; `step`, the steps it has had; and `eos_before`, whether an end-of-text
-        token lies before the window. Raises `PolicyError` for parameters that the policy does not have
-        (E0403) or that do not fit (E0402), `UsageError` for parameters that all requests share (E0450) and
-        for more columns than a slot has (E0409).
+        A request that was decoded elsewhere continues with `window_start`, its first unfinished position,
+        counted from the first generated one; `step`, the number of its steps so far; and `eos_before`,
+        whether an end-of-text token lies before the window. Raises `PolicyError` for parameters that the
+        policy does not have (E0403) or that do not fit (E0402), `UsageError` for parameters that all requests
+        share (E0450) and for more columns than a slot has (E0409).
         """
         self.admit_all({slot: request})
         state = self.state.state
@@ -158,8 +158,9 @@ class Session:
         self.state = self.runner.first(self.vocab_size).where(self._slots(requests), self.state)
 
     def show(self, slot: int, ids: Sequence[int], start: int) -> None:
-        """Another block of a slot's request: its ids, MASK where something is to be written, and its first
-        position, counted from the first generated one. What the request carries from block to block stays.
+        """Shows another block of a slot's request: its ids, MASK at each position to write, and its first
+        position, counted from the first generated one. The state that the request carries from block to block
+        stays.
         """
         request = next_block(self.rows.requests[slot], ids, start, self.rows.mask_id)
         self._require_fit(request)
@@ -180,9 +181,9 @@ class Session:
         return [SlotState(requests[slot], layouts[slot], states[slot]) for slot in slots]
 
     def join(self, states: Sequence[SlotState]) -> None:
-        """These requests, in this order, take the first slots; the others are empty, and there are no more of
-        them than the next size that steps are compiled for needs (`shape_buckets`). Every state that `take`
-        of a session of the same policy and sizes gave may be here, once.
+        """Puts these requests, in this order, into the first slots. Empty slots fill the batch up to the next
+        size that steps are compiled for (`shape_buckets`). Each state comes from `take` of a session of the
+        same policy and sizes, and may be here once.
         """
         if not 0 < len(states) <= self.slots:
             message = f"the session has {self.slots} slots, and {len(states)} states are joined"
@@ -198,15 +199,15 @@ class Session:
     def step(self, logits: Tensor, first: Tensor | None = None) -> StepOutput:
         """One step in every slot that is not done.
 
-        `logits [N, W, V]` of any float dtype, of the columns from `first [N]` on; from the first column on if
-        not given, and then of all C columns. Gives the canvas `[N, C]`, `done [N]` (see `done`), the state
-        and the events of the step; events of slots that were done already mean nothing. A slot with logits
-        that are not finite has failed (see `error`), and nothing is written there.
+        `logits [N, W, V]` of any float dtype, of W columns from `first [N]` on; without `first`, of all C
+        columns. Gives the canvas `[N, C]`, `done [N]` (see `done`), the state and the events of the step;
+        events of slots that were done before have no meaning. A slot with logits that are not finite has
+        failed (see `error`), and nothing is written there.
         """
         before, open_ = self.state, ~self.done
         every = torch.arange(len(open_), device=logits.device)
         after = self.runner(before, ForwardOutput(logits, every, first), open_).after
-        # On a GPU, looking would wait for the step.
+        # On a GPU, this read would wait for the step.
         all_open = open_.device.type == "cpu" and bool(open_.all())
         self.state = after if all_open else after.where(open_, before)
         return StepOutput(self.canvas, self.done, self.state.state, self.state.events)
@@ -219,7 +220,7 @@ class Session:
         return torch.tensor(here, device=self.rows.device)
 
     def _empty(self, count: int) -> list[SlotState]:
-        """States of empty slots, to fill a batch up with."""
+        """States of empty slots, to fill a batch."""
         if self._nothing is None and count:
             rows = self.rows.empty()
             runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
@@ -238,7 +239,7 @@ class Session:
 
 
 def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
-    """Why a row has failed, of which nothing was written in its last step. `half`: see `Session.error`."""
+    """Why a row has failed. Its last step wrote nothing. `half`: see `Session.error`."""
     bad = int(state.events.not_finite[row].nonzero()[0])
     position, step = int(state.window_start[row]) + bad, int(state.state[STEP][row])
     message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"
@@ -249,7 +250,7 @@ def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
 
 
 def _with(values: Tensor, row: int, value: int | bool) -> Tensor:
-    """The values `[N]`, another one in a row."""
+    """The values `[N]` with another value in one row."""
     values = values.clone()
     values[row] = value
     return values

@@ -16,8 +16,8 @@ def rows_compiled(rows: int, batch: int) -> int:
 
 
 def positions_compiled(window: int, gen_length: int) -> int:
-    """T for a window of so many positions: its own length where it is the policy's, else one of four in each
-    doubling.
+    """T for a window: the length itself for a full window of the policy, else rounded up to one of four sizes
+    in each doubling.
     """
     if window < gen_length:
         return window

@@ -1,10 +1,10 @@
 """One step of the policy in every row of a batch: from the state of the batch and logits to its next state.
 
-The one place that says what a host does between two steps: place the windows, set the fields that are the
-host's, discard the writes of rows whose logits are not finite, move windows on, end rows. Pure: no input is
-changed, so that a step can be a draft and be made again. Shapes: B rows, C canvas columns, T window
-positions, V vocabulary, R rows of the denoiser's input. Not here: where logits come from (`forward`), a
-host's slots (`session`), which states count (`decode_loop`).
+All work of a host between two steps is here: it places the windows, sets the host's fields of the state,
+discards the writes of rows whose logits are not finite, moves windows on, and ends rows. The runner is pure:
+no input is changed, so that a step can be a draft and be made again. Shapes: B rows, C canvas columns, T
+window positions, V vocabulary, R rows of the denoiser's input. Not here: the source of the logits
+(`forward`), a host's slots (`session`), the choice of true states (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -62,7 +62,7 @@ class BatchState:
         return [self._of(dict(zip(names, row, strict=True))) for row in rows]
 
     def _named(self) -> dict[str, Tensor]:
-        """All its tensors; events and fields of the step's state under names of their own."""
+        """All tensors by name. Names of events and of the step's fields have a prefix."""
         own = {name: getattr(self, name) for name in OWN}
         events = {EVENT + name: value for name, value in self.events.by_name().items()}
         return own | events | {FIELD + name: value for name, value in self.state.items()}
@@ -79,7 +79,7 @@ OWN, EVENT, FIELD = ("canvas", "window_end", "finished", "failed"), "event ", "f
 
 
 def put_together(states: Sequence[BatchState]) -> BatchState:
-    """One batch of several, in this order."""
+    """Joins several batches into one, in this order."""
     parts = [one._named() for one in states]
     return states[0]._of({name: torch.cat([one[name] for one in parts]) for name in parts[0]})
 
@@ -130,7 +130,7 @@ class StepRunner:
     """Steps of one policy on one batch, called with a state of the batch and the logits of its canvas (or of
     an older canvas: a draft).
 
-    `params`: the parameters, `[]` each, or `[B, 1]` where requests have values of their own.
+    `params`: the parameters, `[]` each, or `[B, 1]` where requests have different values.
     """
 
     def __init__(self, step: Step, rows: Rows, windows: Windows, *, stop_at_eos: bool) -> None:
@@ -155,8 +155,8 @@ class StepRunner:
     def __call__(
         self, batch: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
     ) -> StepResult:
-        """The step in the rows `[B]` bool; all else stays as it is. `draft`: what `accept` compares with, if
-        the policy has one.
+        """The step in the rows `[B]` bool; other rows do not change. `draft`: the state that `accept`
+        compares with, if the policy has that statement.
         """
         start, end = self.placed(batch)
         columns, inside = self.rows.window_columns(start, end)
@@ -171,7 +171,7 @@ class StepRunner:
         # The writes of a failed row do not count.
         after = torch.where(editable & ~failed.unsqueeze(1), output.canvas, before)
         done = output.done
-        # The text of an infilling does not end: a window that `finish` leaves has more to write.
+        # The text of an infilling does not end: after `finish`, its window still has positions to write.
         if output.events.finished is not None:
             left = self.rows.infills & output.events.finished & self._goes_on(after, editable, output.state)
             done = done & ~left
@@ -195,13 +195,14 @@ class StepRunner:
         length = state.get(WINDOW_LENGTH, torch.full_like(start, rows.window))
         start = start + torch.where(done, length, 0)
         start = torch.where(done, self.windows.skip(rows, batch.canvas, start), start)
-        # A sliding window is placed anew before every step: it is done when everything is written.
+        # A sliding window gets a new place before every step. It is done when everything is written.
         finished = ~rows.masks(batch.canvas).any(1) if INSIDE in state else start >= rows.lengths
         if batch.events.finished is not None:
             finished = finished | (batch.events.finished & done & ~rows.infills)
         if self.stop_at_eos:
             stays = state[STAYS] > 0 if STAYS in state else torch.zeros_like(finished)
             finished = finished | (rows.ended(batch.canvas) & ~stays)
-        # A finished row's window goes back to the start: it must lie on the canvas as long as others decode.
+        # A finished row's window goes back to the start: every window must lie on the canvas while other rows
+        # decode.
         state = state | {WINDOW_START: torch.where(finished, rows.home, start)}
         return replace(batch, state=state, finished=finished & ~batch.failed)

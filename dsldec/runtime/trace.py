@@ -1,6 +1,6 @@
 """The record of a step: a line of the trace, an event for `on_step`.
 
-Shapes: B rows, T window positions. Not here: when a step is made (`decode_loop`).
+Shapes: B rows, T window positions. Not here: the order of steps (`decode_loop`).
 """
 
 from __future__ import annotations
@@ -47,13 +47,15 @@ class StepObserver:
         return self.trace is not None or self.on_step is not None
 
     def trace_of(self, index: int) -> list[TraceStep] | None:
-        """The steps of a request; they are not stored any longer."""
+        """The steps of a request. They are removed from the store."""
         return None if self.trace is None else self.trace.pop(index, [])
 
     def step(
         self, batch: BatchState, stepped: StepResult, following: BatchState, forwards: Mapping[int, int]
     ) -> None:
-        """Records a step from `batch` to `following`. `forwards`: of each row that made it, so far."""
+        """Records a step from `batch` to `following`. `forwards`: the count so far of each row that made the
+        step.
+        """
         if not self.wanted:
             return
         mask_id = self.rows.mask_id

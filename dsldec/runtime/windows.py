@@ -1,6 +1,6 @@
 """The place of each row's window, and where it goes when a step is done.
 
-Shapes: B rows, T window positions, C canvas columns. Not here: what a step writes in it (`backends`).
+Shapes: B rows, T window positions, C canvas columns. Not here: the writes of a step (`backends`).
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def windows_of(plan: Plan) -> Windows:
 
 
 def _sliding(rows: Rows, canvas: Tensor, end: Tensor, most: int) -> tuple[Tensor, Tensor]:
-    """The window from the first mask on, of at most `most` masks and T positions; its end never moves back."""
+    """The window from the first mask on: at most `most` masks and T positions. Its end never moves back."""
     masks = rows.masks(canvas)
     nowhere = torch.zeros_like(end)
     start, enough = rows.first(masks, nowhere), masks.cumsum(1) >= most

@@ -14,7 +14,7 @@ from ..diagnostics import UsageError
 from ..models.denoiser import Denoiser
 from ..policy import Policy
 from ..runtime.decode import decode
-from ..runtime.decoded import Decoded, DecodingStopped, DecodingWarning, said
+from ..runtime.decoded import Decoded, DecodingStopped, DecodingWarning, as_diagnostic
 
 
 def all_decoded(denoiser: Denoiser, prompts: Sequence[Any], policy: Policy, **how: Any) -> Decoded:
@@ -29,7 +29,7 @@ def all_decoded(denoiser: Denoiser, prompts: Sequence[Any], policy: Policy, **ho
         cause = stopped.__cause__
         if cause is None or isinstance(cause, AssertionError):  # an error of dsldec: show it in full
             raise
-        raise cause if isinstance(cause, UsageError) else UsageError(said(cause)) from None
+        raise cause if isinstance(cause, UsageError) else UsageError(as_diagnostic(cause)) from None
     for error in decoded.errors:
         if error is not None:
             raise UsageError(error)

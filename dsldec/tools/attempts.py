@@ -1,6 +1,6 @@
 """Decodes the prompts of a run: for each prompt its result, an answer or the reason why there is none.
 
-A failure of one prompt does not end the run. Not here: what happens to a result (`run`), the loop of a batch
+A failure of one prompt does not end the run. Not here: the use of a result (`run`), the loop of a batch
 (`runtime`).
 """
 
@@ -60,10 +60,9 @@ class Attempts:
         except _ViewFailedError as failure:
             raise failure.__cause__ or failure from None
         except BaseException as failure:
-            # The one broad catch: a model is other people's code and may raise anything in the middle of a
-            # long run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even after the call
-            # that failed. Finished results are stored already; each of the others gets a line with the
-            # reason.
+            # The one broad catch: a model is third-party code and may raise anything in the middle of a long
+            # run (`sys.exit`, a panic of a tokenizer in Rust), on an accelerator even after the call that
+            # failed. Finished results are stored already; each of the others gets a line with the reason.
             error = self._failed(failure)
             for place, prompt in unfinished.items():
                 yield place, Result(prompt, error=error)
@@ -117,10 +116,10 @@ class Attempts:
         except UsageError as mistake:
             if not self.options.infill:
                 raise
-            return [], mistake.diagnostic  # a text without a gap; the others have theirs
+            return [], mistake.diagnostic  # a text without a gap: only this prompt fails
         except KeyboardInterrupt:
             raise
-        except BaseException as failure:  # other people's code, as the model: only this prompt fails
+        except BaseException as failure:  # third-party code, like the model: only this prompt fails
             return [], self._failed(failure, "the tokenizer failed on this prompt")
         return ids, unknown_id(self.denoiser, ids) or too_long(self.denoiser, len(ids), gen_length)
 

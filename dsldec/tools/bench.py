@@ -1,7 +1,7 @@
-"""What both `dsldec bench` verbs share: which backends can run here, progress, files of results, and a
-diagnostic for what cannot be.
+"""Shared by the `dsldec bench` verbs: the backends that can run here, progress lines, files of results, and
+diagnostics.
 
-Not here: what is measured (`bench_step`, `bench_loop`), timing (`rounds`), tables and plots (`bench_report`).
+Not here: the measurements (`bench_step`, `bench_loop`), timing (`rounds`), tables and plots (`bench_report`).
 """
 
 from __future__ import annotations
@@ -28,19 +28,19 @@ from .writing import put
 DEVICES = ("cpu", "cuda")
 
 
-# What is measured if nothing is said. Not `aot`: each package takes a minute to build, and there is one for
-# each policy, shape and dtype.
-USUAL = ("eager", "inductor")
+# The default backends. Not `aot`: each package takes a minute to build, and there is one for each policy,
+# shape and dtype.
+DEFAULT_BACKENDS = ("eager", "inductor")
 
 
-def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
-    """The backends asked for, in the order of the table; without any, the usual ones that can run here, and a
-    line on the others.
+def backends_here(requested: Sequence[str], known: Sequence[str]) -> list[str]:
+    """The requested backends, in the order of the table. Without a request, the default ones that can run
+    here; a line on standard error names the others.
 
-    Raises `UsageError` (E0404) for one asked for that cannot run here.
+    Raises `UsageError` (E0404) for a requested backend that cannot run here.
     """
     lacking = {name: why for name in known if (why := _lacking(name)) is not None}
-    for name in asked:
+    for name in requested:
         if name in lacking:
             raise UsageError(
                 Diagnostic(
@@ -49,10 +49,14 @@ def backends_here(asked: Sequence[str], known: Sequence[str]) -> list[str]:
                     help="leave it out, or measure `--backend eager`",
                 )
             )
-    if not asked:
-        for name in [name for name in USUAL if name in lacking]:
+    if not requested:
+        for name in [name for name in DEFAULT_BACKENDS if name in lacking]:
             print(f"left out: the backend `{name}` {lacking[name]}", file=sys.stderr)
-    return [name for name in known if name in asked or (not asked and name in USUAL and name not in lacking)]
+    return [
+        name
+        for name in known
+        if name in requested or (not requested and name in DEFAULT_BACKENDS and name not in lacking)
+    ]
 
 
 def _lacking(backend: str) -> str | None:
@@ -84,8 +88,8 @@ def use_threads(threads: int | None) -> None:
 
 
 def policies(names: Sequence[str]) -> dict[str, Policy]:
-    """By the name in the table: that of each policy; the whole path where two files hold policies of one
-    name.
+    """The policies by their names in the table. Where two files have policies of one name, the name is the
+    whole path.
     """
     loaded = [(name, load(name)) for name in dict.fromkeys(names)]
     called = [policy.name for _, policy in loaded]
@@ -95,7 +99,7 @@ def policies(names: Sequence[str]) -> dict[str, Policy]:
 
 
 def machine(device: torch.device) -> dict[str, Any]:
-    """What the ratios hold for."""
+    """The machine that the ratios were measured on."""
     gpu = {"gpu": torch.cuda.get_device_name(device)} if device.type == "cuda" else {}
     return {
         "torch": torch.__version__,
@@ -145,7 +149,7 @@ def write_json(file: str, results: Mapping[str, Any]) -> None:
 
 
 def progress(about: str) -> Callable[[str], None]:
-    """Tells standard error what is going on, with the seconds since it was made."""
+    """A function that prints a progress line to standard error, with the seconds since this call."""
     began = time.monotonic()
     return lambda text: print(
         f"{about}: {text} ({time.monotonic() - began:.0f} s)", file=sys.stderr, flush=True

@@ -1,10 +1,10 @@
-"""`dsldec bench batch`: how many tokens a second many prompts give side by side, as a multiple of batches one
-after the other.
+"""`dsldec bench batch`: tokens a second of many prompts side by side, as a multiple of batches one after the
+other.
 
-What is compared: a batch that is decoded until all its prompts are finished before the next begins; one in
-which a prompt that waits takes the row of one that is finished; that with the logits of whole canvases
-computed, and with the caches that the model and the policy allow. Not here: timing (`rounds`), how good
-answers are without a cache (`evaluate`).
+The compared methods: batches one after the other, each until all its prompts are finished; a waiting prompt
+takes the row of a finished one; the same with the logits of whole canvases; the same with each cache that the
+model and the policy support. Not here: timing (`rounds`), the quality of answers without a cache
+(`evaluate`).
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ from .settings import chosen
 TASK = "word_problems"
 AFTER_EACH_OTHER, REFILLED, ALL_LOGITS = (
     "batches one after the other",
-    "rows taken by who waits",
-    "likewise, logits of whole canvases",
+    "waiting prompts take free rows",
+    "the same, with logits of whole canvases",
 )
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """What is measured, and where it goes."""
+    """The options of the measurement, and the file of its results."""
 
     policy: str = "threshold"
     settings: tuple[str, ...] = ()
@@ -51,7 +51,7 @@ class BatchOptions:
 
 
 class BatchAnswers(NamedTuple):
-    """All ids of each prompt, the tokens and rows they took together, and the share that is right."""
+    """All ids of each prompt, the total of tokens and of input rows, and the share of right answers."""
 
     ids: list[list[int]]
     tokens: int
@@ -60,7 +60,7 @@ class BatchAnswers(NamedTuple):
 
 
 class AllLogits:
-    """A denoiser that is not asked for chosen columns; everything else is the other's."""
+    """A denoiser that computes the logits of all columns. All other attributes are those of `denoiser`."""
 
     selects_columns = False
 
@@ -86,18 +86,18 @@ def bench_batch(options: BatchOptions) -> int:
     examples = held_out(TASK, options.prompts)
     all_decoded(
         denoiser, [examples[0].prompt], policy, gen_length=options.gen_length, backend="eager"
-    )  # what it is asked only once
+    )  # the probes of a new model run only once
     calls = _calls(denoiser, examples, policy, options)
     answers: dict[str, BatchAnswers] = {}
-    tell = bench.progress("many prompts")
+    report = bench.progress("many prompts")
     models_calls: dict[str, int] = {}
     for name, call in calls.items():
-        tell(f"first decode, not timed: {name}")
+        report(f"first decode, not timed: {name}")
         with counted(denoiser.model) as counts:
             answers[name] = call()
         models_calls[name] = len(counts)
     require_same(answers)
-    seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
+    seconds = measured(calls, options.rounds, torch.device(denoiser.device), report)
     lengths = sorted(len(denoiser.encode(example.prompt)) for example in examples)
     print(
         f"tokens a second as a multiple of those of {AFTER_EACH_OTHER}, `{policy.name}`, batches of {options.batch}:"
@@ -127,7 +127,7 @@ def _calls(
     kinds = ("exact",) if getattr(denoiser, "block_length", None) is not None else ("prefix", "dual")
     for cache in kinds:
         if cache in policy.facts.caches:
-            denoiser.kv_cache(1, 1)  # likewise
+            denoiser.kv_cache(1, 1)  # these probes, too
             calls[f"{REFILLED}, cache {cache}"] = partial(_decoded, denoiser, whole, policy, options, cache)
     return calls
 
@@ -156,7 +156,7 @@ def _decoded(
 
 @contextmanager
 def counted(model: Any) -> Iterator[list[None]]:
-    """As long as the calls of the model that are made inside."""
+    """A list with one entry for each call of the model inside."""
     calls: list[None] = []
     hook = model.register_forward_hook(lambda *_: calls.append(None))
     try:
@@ -166,22 +166,22 @@ def counted(model: Any) -> Iterator[list[None]]:
 
 
 def require_same(answers: Mapping[str, BatchAnswers]) -> None:
-    """AssertionError where two ways without a cache disagree: their times would not be those of the same
-    work.
+    """Raise `AssertionError` if two methods without a cache give different answers: their times could not be
+    compared.
     """
     for name in (REFILLED, ALL_LOGITS):
         different = sum(
             one != other for one, other in zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True)
         )
-        # A row beside other rows is rounded otherwise; where that turns a decision, the answer is another.
-        assert different <= len(answers[name].ids) // 20, f"{different} answers of `{name}` are others"
+        # Rounding depends on the other rows of a batch. It rarely changes a decision, and with it an answer.
+        assert different <= len(answers[name].ids) // 20, f"{different} answers of `{name}` differ"
 
 
 def table(
     seconds: Mapping[str, Sequence[float]], answers: Mapping[str, BatchAnswers], calls: Mapping[str, int]
 ) -> Iterator[str]:
-    """A Markdown table: a row a way."""
-    yield "| | tokens a second | calls of the model | rows fed | ids that stay the same | answers right |"
+    """A Markdown table with one row for each method."""
+    yield "| | tokens a second | calls of the model | input rows | same ids | answers right |"
     yield "|---|---|---|---|---|---|"
     for name in seconds:
         rate, same, answer = rates(seconds, answers, name), same_share(answers, name), answers[name]
@@ -198,7 +198,7 @@ def rates(seconds: Mapping[str, Sequence[float]], answers: Mapping[str, BatchAns
 
 
 def same_share(answers: Mapping[str, BatchAnswers], name: str) -> float:
-    """Of all prompts, those whose ids are what they are one batch after the other."""
+    """The share of prompts with the same ids as in batches one after the other."""
     pairs = list(zip(answers[name].ids, answers[AFTER_EACH_OTHER].ids, strict=True))
     return sum(one == other for one, other in pairs) / max(1, len(pairs))
 

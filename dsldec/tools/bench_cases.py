@@ -1,6 +1,6 @@
-"""What `dsldec bench step` times: by which names, and for which shape and dtype.
+"""The calls that `dsldec bench step` times: their names, shapes and dtypes.
 
-Not here: measuring (`bench_step`), what is made of it (`bench_report`).
+Not here: measuring (`bench_step`), the report (`bench_report`).
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ STATISTICS = "conf, token, margin, entropy"
 
 
 class CaseKey(NamedTuple):
-    """What is timed: a baseline, the statistics, or a policy's step or its rule, and on which backend."""
+    """One timed call: a baseline, the statistics, or a policy's step or its rule; and the backend."""
 
     what: str
     backend: str = "eager"
@@ -26,8 +26,8 @@ class CaseKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class BenchCase:
-    """One shape and dtype: seconds a call, by round. `phases` and `conf_only` (it observes no more than that)
-    of each policy.
+    """One shape and dtype: seconds of each call, by round. `phases`: the number of phases of each policy;
+    `conf_only`: the policies that read nothing but confidences.
     """
 
     shape: tuple[int, int, int]

@@ -1,8 +1,7 @@
-"""`dsldec bench loop`: how many tokens a second whole decodes give, as a multiple of a plain loop as it is
-published.
+"""`dsldec bench loop`: tokens a second of whole decodes, as a multiple of a published plain loop.
 
 The embedded model decodes some of its held-out prompts, one at a time. Not here: the plain loop
-(`baselines`), timing (`rounds`), how good the answers are (`evaluate`).
+(`baselines`), timing (`rounds`), the quality of the answers (`evaluate`).
 """
 
 from __future__ import annotations
@@ -27,7 +26,7 @@ from .rounds import Ratio, measured
 BACKENDS = ("eager", "inductor")
 POLICIES = ("static", "threshold")
 TASK = "word_problems"
-PLAIN, SAME_RULE = "plain loop", "static"  # the plain loop writes what this policy does
+PLAIN, SAME_RULE = "plain loop", "static"  # the plain loop is this policy's rule
 
 
 class LoopKey(NamedTuple):
@@ -40,7 +39,7 @@ class LoopKey(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class LoopOptions:
-    """What is measured, and where it goes; empty tuples stand for the default ones."""
+    """The options of the measurement, and the file of its results. An empty tuple stands for the defaults."""
 
     policies: tuple[str, ...] = ()
     backends: tuple[str, ...] = ()
@@ -53,7 +52,7 @@ class LoopOptions:
 
 
 class LoopAnswers(NamedTuple):
-    """All ids of each prompt, and how many forwards they took together."""
+    """All ids of each prompt, and the total of forwards."""
 
     ids: list[list[int]]
     forwards: int
@@ -72,12 +71,12 @@ def bench_loop(options: LoopOptions) -> int:
     prompts = [denoiser.encode(example.prompt) for example in held_out(TASK, options.prompts)]
     calls = _calls(denoiser, prompts, policies, backends, options.gen_length)
     answers: dict[LoopKey, LoopAnswers] = {}
-    tell = bench.progress("whole decodes")
+    report = bench.progress("whole decodes")
     for key, call in calls.items():
-        tell(f"first decode, not timed: {key}")
+        report(f"first decode, not timed: {key}")
         answers[key] = call()
     require_same(answers)
-    seconds = measured(calls, options.rounds, torch.device(denoiser.device), tell)
+    seconds = measured(calls, options.rounds, torch.device(denoiser.device), report)
     tokens = len(prompts) * options.gen_length
     print(
         f"tokens a second as a multiple of those of a plain loop of the rule of `{SAME_RULE}`, with the embedded model:"
@@ -89,7 +88,7 @@ def bench_loop(options: LoopOptions) -> int:
     print(*table(seconds, answers), sep="\n")
     if SAME_RULE in policies:
         print(
-            f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in as many forwards, and so did every policy on each backend"
+            f"\nthe plain loop and `{SAME_RULE}` wrote the same ids in the same number of forwards, and no policy differs between backends"
         )
     if options.json is not None:
         bench.write_json(options.json, results(seconds, answers, tokens, bench.machine(denoiser.device)))
@@ -137,9 +136,7 @@ def _decoded(
 
 
 def require_same(answers: Mapping[LoopKey, LoopAnswers]) -> None:
-    """AssertionError where two ways to compute one rule disagree: their times would not be those of the same
-    work.
-    """
+    """Raise `AssertionError` if two implementations of one rule differ: their times could not be compared."""
     first: dict[str, LoopKey] = {}
     for key, answer in answers.items():
         rule = SAME_RULE if key.policy == PLAIN else key.policy
@@ -153,7 +150,7 @@ def require_same(answers: Mapping[LoopKey, LoopAnswers]) -> None:
 def table(
     seconds: Mapping[LoopKey, Sequence[float]], answers: Mapping[LoopKey, LoopAnswers]
 ) -> Iterator[str]:
-    """A Markdown table: a row a policy and backend."""
+    """A Markdown table with one row for each policy and backend."""
     yield "| policy | backend | tokens a second | forwards | time a forward |"
     yield "|---|---|---|---|---|"
     for key in seconds:
@@ -165,7 +162,7 @@ def table(
 
 
 def rates(seconds: Mapping[LoopKey, Sequence[float]], key: LoopKey) -> Ratio:
-    """Tokens a second as a multiple of the plain loop's: both generate as many."""
+    """Tokens a second as a multiple of the plain loop's. Both generate the same number of tokens."""
     return Ratio.between(seconds[LoopKey(PLAIN)], seconds[key])
 
 

@@ -1,4 +1,4 @@
-"""How are the measurements of `dsldec bench step` shown: table, goals, JSON, plot?
+"""The report of `dsldec bench step`: table, goals, JSON, plot.
 
 Every figure is a ratio of two times of one round. Not here: measuring (`bench_step`).
 """
@@ -23,9 +23,7 @@ COLOURS = {"eager": "#b8c4d6", "inductor": "#2f5d8c", "aot": "#d08a2e"}
 
 @dataclass(frozen=True, slots=True)
 class Goal:
-    """A number that was aimed at and the one that was measured; `at_most`: it is to be no larger, else no
-    smaller.
-    """
+    """A target and the measured number. `at_most`: the target is an upper limit, else a lower limit."""
 
     what: str
     limit: float
@@ -38,12 +36,12 @@ class Goal:
 
 
 def reads(case: BenchCase, key: CaseKey) -> Ratio:
-    """How many times as long as one read of the logits."""
+    """The time of a call as a multiple of one read of the logits."""
     return Ratio.between(case.seconds[key], case.seconds[CaseKey(READ)])
 
 
 def rule_share(case: BenchCase, key: CaseKey) -> Ratio:
-    """The part of a policy's step (`key`) that its commit rule alone takes."""
+    """The share of the commit rule in the time of a policy's step (`key`)."""
     return Ratio.between(case.seconds[key._replace(part="rule")], case.seconds[key])
 
 
@@ -63,7 +61,7 @@ def table(case: BenchCase, backends: Sequence[str]) -> Iterator[str]:
             keys = [
                 CaseKey(what),
                 *keys[1:],
-            ]  # baselines are eager, and the first column takes them where none is
+            ]  # baselines are eager; without an eager column they stand in the first one
         cells = [_times(reads(case, key)) if key in case.seconds else "" for key in keys]
         rules = [CaseKey(what, backend) for backend in with_rule]
         cells += [
@@ -82,16 +80,16 @@ def _percent(ratio: Ratio) -> str:
 
 
 def notes(backends: Sequence[str]) -> Iterator[str]:
-    """How the figures were measured, for whoever reads the table."""
+    """The lines below the table: how the figures were measured."""
     yield "Baselines are eager torch. `conf, token, margin, entropy` is the reading of the vocabulary alone, as a step does it."
-    yield "rule's share: the step run with all that it reads out of the logits handed in, against the whole step; its own call is in both,"
-    yield "so that share and reading together come to a little more than the step."
+    yield "rule's share: the time of a step whose statistics of the logits are inputs, divided by the time of the whole step. Both times"
+    yield "contain the cost of one call, so that the share and the reading add up to a little more than the step."
     if "eager" not in backends:
         yield f"Baselines stand in the column `{backends[0]}`."
 
 
 def goals(cases: Sequence[BenchCase]) -> list[Goal]:
-    """What of the goals was measured: they are for the backend `inductor`."""
+    """The goals that were measured. Goals are for the backend `inductor`."""
     return [
         goal for case in cases for goal in (*_reading_goals(case), *_rule_goals(case), *_gain_goals(case))
     ]
@@ -140,7 +138,7 @@ def _gain_goals(case: BenchCase) -> Iterator[Goal]:
 
 
 def goal_lines(found: Sequence[Goal]) -> Iterator[str]:
-    """A line a goal; where nothing was measured that has one, that."""
+    """One line for each goal, or a line that no goal was measured."""
     if not found:
         yield "\nno goals were measured: they are for the backend `inductor`"
         return
@@ -192,7 +190,7 @@ WIDTH, LABELS, BAR, GAP = 860, 260, 12, 8
 
 
 def plot(cases: Sequence[BenchCase], backends: Sequence[str]) -> str:
-    """An SVG: for each case its rows as bars, in reads of the logits, with a line from quartile to quartile."""
+    """An SVG with a bar for each row of a case, in reads of the logits, and a line between the quartiles."""
     lines, y = [], 24
     for case in cases:
         lines.append(

@@ -1,8 +1,8 @@
-"""`dsldec bench step`: how long a policy's step takes, as a multiple of one read of its logits.
+"""`dsldec bench step`: the time of a policy's step, as a multiple of one read of its logits.
 
 Shapes: B rows, T window positions, V vocabulary; logits are random, every position is masked and editable,
-and the window is T long. Not here: timing (`rounds`), what steps are compared with (`baselines`), the table,
-goals and plot (`bench_report`).
+and the window is T long. Not here: timing (`rounds`), the baselines (`baselines`), the table, goals and plot
+(`bench_report`).
 """
 
 from __future__ import annotations
@@ -43,12 +43,12 @@ BASELINES: Mapping[str, Callable[[Tensor], object]] = {
     "softmax, topk(2)": baselines.softmax_topk,
     "softmax, entropy": baselines.softmax_entropy,
 }
-BYTES_A_LOGIT = 40  # logits, and what the float64 softmax or an eager step makes of them at once
+BYTES_A_LOGIT = 40  # with the temporaries of the float64 softmax or of an eager step
 
 
 @dataclass(frozen=True, slots=True)
 class StepOptions:
-    """What is measured, and where it goes; empty tuples stand for what is usual."""
+    """The options of the measurement, and the files of its results. An empty tuple: the defaults."""
 
     shapes: tuple[tuple[int, int, int], ...] = ()
     dtypes: tuple[str, ...] = ()
@@ -63,7 +63,7 @@ class StepOptions:
 
 @dataclass(frozen=True, slots=True)
 class _BenchInputs:
-    """Those of a step, on its device."""
+    """The inputs of a step, on its device."""
 
     logits: Tensor
     canvas: Tensor
@@ -122,7 +122,7 @@ def _require_memory(shape: tuple[int, int, int]) -> None:
     B, T, V = shape
     try:
         there = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
-    except (AttributeError, ValueError, OSError):  # a system that does not say
+    except (AttributeError, ValueError, OSError):  # a system without these numbers
         return
     needed = B * T * V * BYTES_A_LOGIT
     if needed > there:
@@ -144,16 +144,16 @@ def _case(
     everywhere = torch.ones(B, T, dtype=torch.bool, device=device)
     inputs = _BenchInputs(logits, torch.full((B, T), V - 1, device=device), everywhere)
     name = f"{'x'.join(map(str, shape))} {dtype}"
-    tell = bench.progress(name)
+    report = bench.progress(name)
     with tempfile.TemporaryDirectory() as folder, torch.no_grad():
         calls: dict[CaseKey, Callable[[], object]] = {
             CaseKey(what): partial(call, logits) for what, call in BASELINES.items()
         }
         calls |= _statistics(inputs, backends)
         for called, policy in policies.items():
-            tell(f"making the steps of {called}")
+            report(f"making the steps of {called}")
             calls |= _policy_calls(called, policy, inputs, backends, Path(folder))
-        seconds = measured(calls, rounds, device, tell, often=CaseKey(READ))
+        seconds = measured(calls, rounds, device, report, often=CaseKey(READ))
     conf_only = frozenset(
         called
         for called, policy in policies.items()
@@ -194,8 +194,8 @@ def _statistics(inputs: _BenchInputs, backends: list[str]) -> dict[CaseKey, Call
 def _policy_calls(
     called: str, policy: Policy, inputs: _BenchInputs, backends: list[str], folder: Path
 ) -> dict[CaseKey, Callable[[], object]]:
-    """The step on each backend and, but for `aot`, its rule: the step with all that it would read out of the
-    logits handed in.
+    """The step on each backend and, except on `aot`, its rule: the step whose statistics of the logits are
+    inputs.
     """
     B, T, V = inputs.logits.shape
     policy = _with_block(policy, T)
@@ -227,7 +227,7 @@ def _policy_calls(
 
 
 def _with_block(policy: Policy, length: int) -> Policy:
-    """The policy with blocks as long as the window, where `block` is what it calls them."""
+    """The policy with blocks as long as the window, if it has a parameter `block`."""
     parameter = policy.program.parameters.get("block")
     if parameter is None or policy.parameter_kinds["block"] != "int":
         return policy

@@ -81,7 +81,7 @@ def _require_known(option: str, word: str, known: Collection[str]) -> None:
 
 
 def _window(policy: Policy, given: int | None) -> int:
-    """T: as many positions as the policy's windows have, or the fewer of `--window`."""
+    """T: the positions of the policy's windows, or the smaller number of `--window`."""
     plan = policy.plan(1 if given is None else given)
     longest, parameter = plan.window_size, plan.window_parameter
     if longest is None:

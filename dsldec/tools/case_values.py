@@ -39,8 +39,8 @@ Cell = int | float | str | None
 
 @dataclass(frozen=True, slots=True)
 class CaseRow:
-    """A line: its first word, and the places of the others. `cells`: their values, None for `.`, a str for `_`
-    and `eos`.
+    """A line: its first word, and the places of the others. `cells`: the values, None for `.`, a string for
+    `_` and `eos`.
     """
 
     name: str

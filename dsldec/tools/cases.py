@@ -1,4 +1,4 @@
-"""Parses a file of cases: for each forward of a case, the observations, and what the policy must do.
+"""Parses a file of cases: for each forward of a case, the observations and the expected actions.
 
 No text raises an exception: mistakes are diagnostics. Not here: the values in a row (`case_values`), running
 a case (`replay`).
@@ -17,7 +17,7 @@ from .case_values import AMOUNTS, MOST_POSITIONS, SHARES, TOKENS, WHOLE, CaseRow
 
 LARGEST_TEXT = 256 * 1024
 MOST_FORWARDS = 10_000
-# Of positions, over all forwards: some words compare each position with each.
+# The largest sum of squared positions of all forwards: some words compare each pair of positions.
 MOST_SQUARES = MOST_POSITIONS**2
 MOST_DIAGNOSTICS = 100
 OBSERVATIONS = (*TOKENS, *SHARES, *AMOUNTS)
@@ -31,7 +31,7 @@ _WORD = re.compile(r"[^\s#]+")
 
 @dataclass(frozen=True, slots=True)
 class CaseForward:
-    """One forward: the rows of observations by name, and the rows of what the policy must do."""
+    """One forward: the rows of observations and the rows of expected actions, by name."""
 
     observed: Mapping[str, CaseRow]
     expected: Mapping[str, CaseRow]
@@ -64,7 +64,7 @@ class _UnfinishedCase:
     forwards: list[CaseForward] = field(default_factory=list)
     observed: dict[str, CaseRow] = field(default_factory=dict)
     expected: dict[str, CaseRow] = field(default_factory=dict)
-    unclear: bool = False  # a line of it is unknown, and may be the one that seems to lack
+    unclear: bool = False  # an unknown line of it may be the one that seems to be missing
 
     def close(self) -> None:
         """Ends the forward being read."""
@@ -74,7 +74,7 @@ class _UnfinishedCase:
 
 
 def read_cases(source: Source) -> tuple[list[Case], list[Diagnostic]]:
-    """The cases of a text in order, without those that have a mistake, and every mistake by place."""
+    """The correct cases of a text in order, and every mistake by place."""
     if len(source.text) > LARGEST_TEXT:
         message = f"this text has {len(source.text)} characters; a file of cases has at most {LARGEST_TEXT}"
         return [], [
@@ -282,7 +282,7 @@ class _CaseReader:
         draft.expected.setdefault(row.name, CaseRow(row.name, row.span, row.words, tuple(cells or ())))
 
     def cells(self, row: CaseRow, draft: _UnfinishedCase) -> tuple[Cell, ...] | None:
-        """One value for each position; the first row of a case says how many positions there are."""
+        """One value for each position. The first row of a case sets the number of positions."""
         if draft.length is None and 1 <= len(row.words) <= MOST_POSITIONS:
             draft.length = len(row.words)
         return self.values.cells(row, draft.length)

@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     from ..runtime.trace import StepEvent
 
 
-# Is called after each step of the prompt at a place.
+# Called after each step, with the place of the prompt.
 Watch = Callable[[int, "StepEvent"], None]
 
 
@@ -68,7 +68,8 @@ def _live_console(out: str | None, live: bool | None) -> Console | None:
         return None
     from rich.console import Console
 
-    # If standard output is no terminal, it has the answers, and the view goes to the terminal that is left.
+    # If standard output is no terminal, it has the answers. The view then goes to standard error, if that is
+    # a terminal.
     return Console(
         file=bare(
             sys.stderr if not on_stdout and (sys.stderr.isatty() or out == STANDARD_OUTPUT) else sys.stdout

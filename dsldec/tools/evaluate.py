@@ -1,4 +1,4 @@
-"""How good and how fast is a policy on the embedded model's held-out prompts?
+"""The quality and the speed of policies on the embedded model's held-out prompts.
 
 Not here: the prompts and the scores (`dsldec.models.tasks`).
 """

@@ -1,4 +1,4 @@
-"""What `dsldec explain` prints: the facts of a policy, a word of the language, or a diagnostic's code.
+"""The output of `dsldec explain`: the facts of a policy, a word of the language, or a diagnostic's code.
 
 Not here: how a fact is proved (`checks`).
 """
@@ -88,9 +88,9 @@ def _of_code(code: Code) -> Iterator[str]:
     if len(code.bad) > LONGEST_EXAMPLE:
         yield from ("", "for example a text that is too large or too deep to print here")
     else:
-        yield from ("", "this policy gets it:", "", *_indented(code.bad))
+        yield from ("", "a policy with this diagnostic:", "", *_indented(code.bad))
         yield from ("", *(line for d in check(code.bad, "example.policy")[1] for line in str(d).splitlines()))
-    yield from ("", "this one does not:", "", *_indented(code.good))
+    yield from ("", "a policy without it:", "", *_indented(code.good))
 
 
 def _indented(text: str) -> Iterator[str]:
@@ -115,12 +115,12 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     window = "all at once" if plan.window == "all" else f"in {WINDOW_SHAPES[plan.window]} {plan.block_length}"
     bound = f"for gen_length {gen_length} {window}: {plan.max_forwards}"
     yield f"  forwards: at most {facts.forwards_formula}; {bound}"
-    yield f"  rows fed for each row of the batch in a forward: {plan.rows_per_forward}"
+    yield f"  input rows for each row of the batch in a forward: {plan.rows_per_forward}"
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)
         size = plan.kept_bytes(LARGE_VOCABULARY)
-        yield f"  carried of a distribution: its {ids} likeliest ids, {size:,} bytes a position; all ids where there are no more"
+        yield f"  carried of a distribution: its {ids} likeliest ids (all ids of a smaller vocabulary), {size:,} bytes a position"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
     yield f"  KV caches that it may use: {', '.join(facts.caches)}"
     yield "  a step writes only in its window, and no row depends on another row"

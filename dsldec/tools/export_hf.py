@@ -2,8 +2,8 @@
 
 transformers uses `custom_generate/generate.py` as `generate` if code of the folder is trusted. Its masked
 language models have no `generate` to replace, and models with remote code may not load as transformers loads
-them: for these, `modeling_dsldec.py` has a class, and `auto_map` in `config.json` names it. Not here: what
-that `generate` does (`engines.transformers`).
+them: for these, `modeling_dsldec.py` has a class, and `auto_map` in `config.json` names it. Not here: the
+work of that `generate` (`engines.transformers`).
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ if TYPE_CHECKING:
 
 GENERATE, REQUIREMENTS = "custom_generate/generate.py", "custom_generate/requirements.txt"
 CONFIG = "config.json"
-# The first loads a masked language model. `transformers serve` (from 5.23, the first that has it) tries the
-# last one before a class of transformers' own, and no other: only under that name it finds a class of the
-# folder.
+# The first loads a masked language model. `transformers serve` (since 5.23) tries the last one before
+# transformers' own classes, and none of the others. So it finds a class of the folder only under the last
+# name.
 AUTO = ("AutoModelForMaskedLM", "AutoModelForCausalLM", "AutoModelForDecision")
 
 
@@ -57,7 +57,7 @@ def export_hf(options: ExportOptions) -> int:
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.decode.get("lookahead"))
     folder = Path(options.folder)
-    if not os.path.isdir(folder):  # a name may be too long to ask about
+    if not os.path.isdir(folder):  # `Path.is_dir` raises for a name that is too long
         message = f"there is no folder {quoted_path(options.folder)}"
         raise UsageError(
             Diagnostic(
@@ -72,14 +72,14 @@ def export_hf(options: ExportOptions) -> int:
 
     load = options.load
     found = opened(folder, load.trust_remote_code)
-    asked = Overrides(load.mask_id, load.eos_id, load.shift_logits, load.block_length)
-    require_mask(traits_of(found, asked), found.name)
+    overrides = Overrides(load.mask_id, load.eos_id, load.shift_logits, load.block_length)
+    require_mask(traits_of(found, overrides), found.name)
     name = found.remote_code or _class_without_generate(found)
     files = {}
     if name is not None:
         files[f"{OUR_MODELING}.py"] = OWN_CODE if found.remote_code else _modeling(name)
     files |= {REQUIREMENTS: _requirements(), GENERATE: _generate(policy, read(options.policy)[0], options)}
-    if name is not None:  # last: what it names is there by then
+    if name is not None:  # last: the named file exists by then
         files[CONFIG] = _config(folder, f"{OUR_MODELING}.{'Model' if found.remote_code else name}", found)
     _require_new(folder, files, options)
     write_inside(folder, files)
@@ -99,10 +99,10 @@ def _generate(policy: Policy, text: str, options: ExportOptions) -> str:
     """The text of `generate.py`."""
     bound = ["POLICY", *(f"{name}={value!r}" for name, value in _changed(policy).items())]
     load = {name: getattr(options.load, name) for name in LOAD_OF_GENERATE}
-    said = {name: value for name, value in load.items() if value != LOAD[name].default}
-    told = [
+    given = {name: value for name, value in load.items() if value != LOAD[name].default}
+    arguments = [
         f"load({', '.join(bound)})",
-        *(f"{name}={value!r}" for name, value in (said | dict(options.decode)).items()),
+        *(f"{name}={value!r}" for name, value in (given | dict(options.decode)).items()),
     ]
     return f'''\
 """How this model decodes: under the policy `{policy.name}`, by dsldec. Written by `dsldec export-hf`."""
@@ -112,7 +112,7 @@ from dsldec.engines.transformers import custom_generate
 
 POLICY = {_literal(text)}
 
-decode = custom_generate({", ".join(told)})
+decode = custom_generate({", ".join(arguments)})
 
 
 def generate(*inputs, model, **arguments):
@@ -136,7 +136,7 @@ def _changed(policy: Policy) -> Mapping[str, Value]:
 
 
 def _literal(text: str) -> str:
-    """The policy as a Python string that reads as the policy does."""
+    """The policy as a Python string literal, with its line breaks if possible."""
     text = text if text.endswith("\n") else f"{text}\n"
     return repr(text) if '"""' in text or "\\" in text else f'"""\\\n{text}"""'
 
@@ -147,7 +147,7 @@ def _requirements() -> str:
 
 
 def _class_without_generate(found: Opened) -> str | None:
-    """The name of transformers' class for the model, where that has no `generate`; None where it has."""
+    """The name of transformers' class for the model if that class has no `generate`, else None."""
     from ..models.loading import without_weights
 
     made = type(without_weights(found))
@@ -180,7 +180,7 @@ class Model(RemoteCodeModel):
 
 
 def _config(folder: Path, reference: str, found: Opened) -> str:
-    """`config.json` with the place of our class; the classes of the model's remote code stay."""
+    """`config.json` with the place of dsldec's class. The classes of the model's remote code stay."""
     try:
         config = read_json(folder / CONFIG, LARGEST_CONFIG)
     except (Unreadable, NotJSON):
@@ -206,7 +206,7 @@ def _require_new(folder: Path, files: Mapping[str, str], options: ExportOptions)
 
 
 def _auto(found: Opened) -> str:
-    """The class of the installed transformers that loads our class, and not the model's own."""
+    """The Auto class of the installed transformers that loads dsldec's class, and not the model's."""
     import transformers
 
     theirs = found.raw.get("auto_map") or {}

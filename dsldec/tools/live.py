@@ -1,8 +1,9 @@
 """How does a decoding look on a terminal? The canvas fills in, and each token has a colour for its
 confidence.
 
-`Board` gathers what the steps report, `render` draws one moment of it (a pure function), `LiveDisplay` keeps
-a terminal up to date, `snapshot_svg` makes a picture. Not here: what is printed without it (`displays`).
+`Board` gathers the reports of the steps, `render` draws one moment of it (a pure function), `LiveDisplay`
+keeps a terminal up to date, `snapshot_svg` makes a picture. Not here: the output without a live view
+(`displays`).
 """
 
 from __future__ import annotations

@@ -108,7 +108,7 @@ def _as_json(value: Provenance | None) -> dict[str, Any] | None:
 
 
 def _stored(folder: Path) -> list[Mapping[str, Any]]:
-    """The description of each tensor in the headers of the weight files. Nothing else of the files is read."""
+    """The description of each tensor in the headers of the weight files. Only the headers are read."""
     from ..models.weights import header
 
     tensors: list[Mapping[str, Any]] = []

@@ -33,8 +33,8 @@ LINE_WANTED = 'a line is a string, "How many ...", or an object, {"prompt": "How
 class Prompt:
     """One text to answer. `number` counts the input's lines, or the arguments, from 0; `id` names the result.
 
-    `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`: those
-    with the name of a field of results, which go under `input`.
+    `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`:
+    fields with the name of a field of results, which go under `input`.
     """
 
     number: int

@@ -1,8 +1,8 @@
-"""The steps of a policy on the forwards of a case: a session of one slot, the reference backend, and written
-tables in place of logits.
+"""Runs the steps of a policy on the forwards of a case: in a session of one slot, on the reference backend,
+with the rows of the case in place of logits.
 
-Shapes: G positions of the case, T window positions, V vocabulary. Needs torch. Not here: how a case is
-written (`cases`), the message where it fails (`verdict`).
+Shapes: G positions of the case, T window positions, V vocabulary. Needs torch. Not here: the syntax of a case
+(`cases`), the message about a failed case (`verdict`).
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ from . import case_values
 from .case_values import TOKENS, Cell
 from .cases import Case, CaseForward
 
-# Ids that no case can write, so that every id it writes is a word.
+# Ids that no case can contain, so that every id in a case is an ordinary token.
 LARGEST_ID = 10**9
 MASK_ID, END_ID, VOCAB_SIZE = LARGEST_ID, LARGEST_ID + 1, LARGEST_ID + 2
 NO_TOKEN = -1
@@ -77,7 +77,7 @@ class CaseView:
     `reference.LogitsView`).
 
     `inside`: positions of the window; `masked`: its masked ones, where an observation must be given; `known`:
-    positions that the step before had too. `read` is filled with the observations that the policy reads.
+    positions that the step before read, too. `read` is filled with the observations that the policy reads.
     """
 
     forward: CaseForward
@@ -133,8 +133,8 @@ class CaseView:
         return self.given(name, self.masked, twin if name not in rows and twin in rows else None)
 
     def given(self, name: str, needed: list[bool], twin: str | None = None) -> list[Any]:
-        """A row's values at the window's positions, no value where it has none; or 1 less those of its twin.
-        Raises `Missing`.
+        """A row's values at the window's positions, NaN without a value; or 1 minus the values of the row
+        `twin`. Raises `Missing`.
         """
         row = self.forward.observed.get(twin or name)
         if row is None:
@@ -158,7 +158,7 @@ class CaseView:
 
 @dataclass(frozen=True, slots=True)
 class Observed(Mapping[str, list[Any]]):
-    """Observations by name, looked up when the policy reads them: others need not be written in the case."""
+    """Observations by name, looked up when the policy reads them. So a case needs no other observations."""
 
     view: CaseView
 
@@ -196,7 +196,8 @@ def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
     """The row after one step, as `reference.run_row` gives it, without the events that concern logits and
     drafts.
 
-    What only another phase needs is not computed: a case gives just what its own steps read.
+    Values that only another phase needs are not computed: a case has only the observations that its steps
+    read.
     """
     values: dict[int, Any] = {}
     # A case drafts nothing.
@@ -210,7 +211,7 @@ def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
             waiting.pop()
         waiting += lacking
         if not lacking and index not in values:
-            # In the place of a branch that is not taken stands the other one.
+            # The branch that is not taken has no value. The value of the other one takes its place.
             inputs = {i: values.get(i, values[needed[-1]]) for i in program.operations[index].inputs}
             values[index] = run_operation(program, row, index, inputs)
     return ReferenceResult(
@@ -222,7 +223,7 @@ def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
 
 
 def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[int, ...]:
-    """The inputs that an operation needs: of a choice for the whole row only the branch that is taken."""
+    """The inputs that an operation needs. A choice for the whole row needs only the branch that is taken."""
     operation = program.operations[index]
     if operation.name != "where" or program.operations[operation.inputs[0]].extent is Extent.POSITION:
         return operation.inputs
@@ -244,8 +245,8 @@ def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
 class _CaseStep:
     """The function of a `Step` that reads the rows of a case in place of logits.
 
-    What the step carries stays here, as the reference backend has it, so that what no step of the case reads
-    is never computed. The host gets, and may change, one number a row.
+    The carried state stays here, in the form of the reference backend. So a field that no step of the case
+    reads is never computed. The host gets fields with one number for each row, and may change them.
     """
 
     def __init__(self, program: Program, params: Mapping[str, Tensor]) -> None:
@@ -274,7 +275,7 @@ class _CaseStep:
         return StepOutput(torch.tensor([after.canvas]), torch.tensor([after.done]), following, all_finite)
 
     def _wide(self, name: str, value: Any, length: int) -> Any:
-        """One number a position where the program carries that, of a constant too."""
+        """One number for each position if the program carries the field by position, also for a constant."""
         carried = self.program.carried[name]
         by_position = carried.extent is Extent.POSITION and not carried.distribution
         return [value] * length if by_position and not isinstance(value, list) else value
@@ -294,13 +295,13 @@ class _Replaying:
         self.slides = plan.window == "sliding"
         rows = Rows([request], plan.block_length, MASK_ID, END_ID, torch.device("cpu"))
         self.session = Session(policy, step, rows, vocab_size=1)
-        self.seen: set[int] = set()  # positions that the step before saw, if this one goes on with its window
+        self.read_before: set[int] = set()  # positions of the step before, if its window continues
         self.ended = False
         if case.start is not None:
             self._begin([_id(cell) for cell in case.start.cells])
 
     def _begin(self, ids: list[int]) -> None:
-        """Some ids are written already. Windows without a mask are left out: a run has none of these."""
+        """Starts with some ids written. Windows without a mask are skipped, as in a run."""
         rows, canvas = self.session.rows, self.session.state.canvas.clone()
         canvas[0, : self.length] = torch.tensor(ids)
         masked = MASK_ID in ids
@@ -324,12 +325,12 @@ class _Replaying:
         _, inside = session.rows.window_columns(*session.windows())
         canvas = session.state.canvas[0, start : start + session.rows.window].tolist()
         masked = [may and id_ == MASK_ID for may, id_ in zip(inside[0].tolist(), canvas, strict=True)]
-        known = [start + offset in self.seen for offset in range(session.rows.window)]
+        known = [start + offset in self.read_before for offset in range(session.rows.window)]
         view = CaseView(forward, self.length, start, inside[0].tolist(), masked, known, {})
         self.function.view = view
         output = session.step(NO_LOGITS.expand(1, session.rows.longest, 0))
         moved = int(session.state.window_start) != start or bool(output.done)
-        self.seen = set(range(start, end)) if self.slides or not moved else set()
+        self.read_before = set(range(start, end)) if self.slides or not moved else set()
         self.ended = bool(output.done)
         ran = output.events.phase
         phase = self.policy.program.phases[0 if ran is None else int(ran)]

@@ -44,7 +44,7 @@ class Result:
         if self.error is not None:
             why = f"{self.error.code}: {self.error.message}"
             line = {"id": self.prompt.id, "error": f"{why} ({self.error.help})" if self.error.help else why}
-            return line | ({"ids": list(self.ids)} if self.ids else {})  # of which no text could be made
+            return line | ({"ids": list(self.ids)} if self.ids else {})  # the tokenizer could not decode them
         return {
             "id": self.prompt.id,
             "prompt": self.prompt.text,
@@ -72,13 +72,13 @@ class InOrder(Generic[T]):
         self._waiting[place] = thing
 
     def ready(self) -> Iterator[T]:
-        """Those before which nothing is missing."""
+        """The things before the first missing one."""
         while self._next in self._waiting:
             self._next += 1
             yield self._waiting.pop(self._next - 1)
 
     def rest(self) -> list[T]:
-        """All that are left, whatever is missing between them."""
+        """All remaining things, also behind a missing one."""
         rest = [self._waiting[place] for place in sorted(self._waiting)]
         self._waiting.clear()
         return rest

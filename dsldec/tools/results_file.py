@@ -27,13 +27,12 @@ STANDARD_OUTPUT = "-"
 
 
 class ResultsFile:
-    """A results file: owned from when this is made until it is closed, one line longer after each `append`
-    inside `with`.
+    """A results file. This process owns it until it is closed. Inside `with`, each `append` adds one line.
 
-    `finished` holds the ids that a resumed file has answers for; `retried` counts its failed prompts and
-    `torn` its damaged lines, which go. `made_by` stands in every line: the `policy`, and under `run` all that
-    decides an answer beside the prompt, with a `digest` of it. `unlocked` warns where nothing keeps another
-    run away.
+    `finished`: the ids with an answer in a resumed file; `retried`: the number of its failed prompts; `torn`:
+    the number of its damaged lines, which are removed. `made_by` is in every line: the `policy`, and under
+    `run` the settings that decide an answer, with a `digest` of them. `unlocked`: the warning that another
+    run could write the file, too.
     """
 
     def __init__(
@@ -49,8 +48,8 @@ class ResultsFile:
         self.retried = self.torn = 0
         self.unlocked: Diagnostic | None = None
         self.name = name
-        self._kept: bytes | None = None
-        self._stream: BinaryIO | io.FileIO | None = None  # of what is no plain file
+        self._remaining: bytes | None = None
+        self._stream: BinaryIO | io.FileIO | None = None  # of a pipe or a device
         self._file: OwnedFile | None = None
         if name == STANDARD_OUTPUT:
             if resume:
@@ -87,7 +86,7 @@ class ResultsFile:
             raise UsageError(self._unwritable(failure)) from None
         before = resumed(data, self.name, prompts, self._made_by)
         self.finished, self.retried, self.torn = before.finished, before.retried, before.torn
-        self._kept = before.kept if before.kept != data else None
+        self._remaining = before.remaining if before.remaining != data else None
         if not self._file.locked:
             message = (
                 f"the file system of {quoted_path(self.name)} has no locks: a second run could write it too"
@@ -102,8 +101,8 @@ class ResultsFile:
         try:
             if self.name == STANDARD_OUTPUT:
                 self._stream = sys.stdout.buffer
-            elif self._file is not None and self._kept is not None:
-                self._file.replace(self._kept)
+            elif self._file is not None and self._remaining is not None:
+                self._file.replace(self._remaining)
         except OSError as failure:
             self.close()
             raise UsageError(self._unwritable(failure)) from None
@@ -113,8 +112,8 @@ class ResultsFile:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         try:
-            # Who interrupts is told what is kept: that is to be true too. Of other failures, what failed is
-            # the news.
+            # After Ctrl-C a line reports the stored answers, so the file is checked. After another failure
+            # only the failure is reported.
             if self._file is not None and (error is None or isinstance(error, KeyboardInterrupt)):
                 self._file.require_whole()
         except OSError as failure:
@@ -123,14 +122,14 @@ class ResultsFile:
             self.close()
 
     def close(self) -> None:
-        """Leave the file to others; again does nothing."""
+        """Release the file. A second call does nothing."""
         if self._file is not None:
             self._file.close()
         elif self._stream is not None and self.name != STANDARD_OUTPUT:
             self._stream.close()
 
     def append(self, result: Result) -> None:
-        """Write one line and hand it to the operating system: it outlives this process from here on."""
+        """Write one line to the operating system: a crash of this process does not lose it."""
         line = _line(result, self._made_by)
         try:
             if self._file is not None:
@@ -194,11 +193,11 @@ def _check_unique(prompts: Sequence[Prompt]) -> None:
 
 def _line(result: Result, made_by: Mapping[str, Any]) -> bytes:
     """A result as a line of the file: our fields, then the other fields of its input line."""
-    said = result.line() | dict(made_by)
+    fields = result.line() | dict(made_by)
     try:
-        ours = json.dumps(said, ensure_ascii=False).encode()
+        ours = json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError:  # half of a surrogate pair, from a tokenizer: escaped it can be written
-        ours = json.dumps(said).encode()
+        ours = json.dumps(fields).encode()
     return ours[:-1] + (b", " + result.prompt.extra if result.prompt.extra else b"") + b"}\n"
 
 

@@ -1,6 +1,6 @@
-"""Reads the results of an earlier run from its file: the answers that stay, and the lines that go.
+"""Reads the results of an earlier run from its file: the answers that stay, and the lines to remove.
 
-A line goes if it was cut short when the earlier run stopped, or if its prompt failed. Not here: writing
+A line is removed if it was cut short when the earlier run stopped, or if its prompt failed. Not here: writing
 (`results_file`).
 """
 
@@ -16,17 +16,17 @@ from . import quoted, quoted_path
 from .differences import differences
 from .prompts import Prompt
 
-# Every line starts so: what a last line without its end must agree with before it may be cut.
+# The start of every line. A last line without its end is removed only if it starts so.
 LINE_START = b'{"id": '
 
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """`kept`: the file without the lines that go. `finished`: the ids with an answer. `retried`: failed
+    """`remaining`: the file without the removed lines. `finished`: the ids with an answer. `retried`: failed
     prompts of this run. `torn`: lines that were cut short.
     """
 
-    kept: bytes
+    remaining: bytes
     finished: frozenset[str | int]
     retried: int
     torn: int
@@ -39,7 +39,7 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
     continue.
     """
     wanted = {prompt.id: prompt for prompt in prompts}
-    kept, finished, retried = [], set(), 0
+    remaining, finished, retried = [], set(), 0
     lines, torn = _whole_lines(data, name)
     for number, line in enumerate(lines):
         if line is None:
@@ -48,12 +48,12 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
         if "error" in entry and entry["id"] in wanted:
             retried += 1
             continue
-        kept.append(line + b"\n")
+        remaining.append(line + b"\n")
         if "error" not in entry:
             _require_same_run(entry, number, name, made_by)
             _require_same_prompt(entry, wanted.get(entry["id"]), name)
             finished.add(entry["id"])
-    return Resumed(b"".join(kept), frozenset(finished), retried, torn)
+    return Resumed(b"".join(remaining), frozenset(finished), retried, torn)
 
 
 def _whole_lines(data: bytes, name: str) -> tuple[list[bytes | None], int]:
@@ -63,7 +63,7 @@ def _whole_lines(data: bytes, name: str) -> tuple[list[bytes | None], int]:
     *lines, last = data.split(b"\n")
     torn = 0
     whole: list[bytes | None] = [line if _parsed(line) is not None else None for line in lines]
-    # Where no line is a result it is somebody else's file, however it begins.
+    # A file without any result belongs to another program, whatever its start.
     ours = any(line is not None for line in (*whole, _parsed(last), *map(_rest, lines)))
     for number, line in enumerate(lines):
         if whole[number] is None:
@@ -86,8 +86,8 @@ def _require_same_run(entry: Mapping[str, Any], number: int, name: str, made_by:
         return
     same_policy = entry.get("policy") == made_by.get("policy")
     how = "another model, seed or option" if same_policy else "another policy"
-    told = differences(before, run) if isinstance(before, dict) else []
-    what = f" ({'; '.join(told)})" if told else ""
+    changes = differences(before, run) if isinstance(before, dict) else []
+    what = f" ({'; '.join(changes)})" if changes else ""
     by = quoted(str(entry.get("policy")))
     message = f"line {number + 1} of {quoted_path(name)} was written with {how}, by {by}{what}: answers would be mixed"
     help = "give `--out` another name, or use the same policy and options as before"
@@ -125,20 +125,18 @@ def _parsed(line: bytes) -> dict[str, Any] | None:
 
 
 def _is_torn(line: bytes) -> bool:
-    """Whether a line is, as far as it goes, one of ours: cut short, run together with the next one, or zeros
-    after a power cut.
-    """
+    """Whether a line is a damaged result: cut short, joined with the next one, or zeros after a power cut."""
     if _json(line) is not None:
-        return False  # nothing is missing: whatever it is, it was not cut
+        return False  # complete JSON was not cut
     begins = line.strip(b"\0")
     return begins.startswith(LINE_START) or LINE_START.startswith(begins)
 
 
 def _rest(line: bytes) -> bytes | None:
-    """The whole result at the end of a damaged line, `None` if there is none: one may have been written
-    behind what was left of another.
+    """The whole result at the end of a damaged line, or `None`. A result may follow the rest of another one.
 
-    Where a value of the damaged result may stand it is none: a field of the input can look like a result.
+    JSON in the place of a value of the damaged result does not count: a field of the input can look like a
+    result.
     """
     at = line.find(LINE_START)
     while at >= 0:

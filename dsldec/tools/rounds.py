@@ -1,4 +1,4 @@
-"""How much longer does one call take than another, when both are measured side by side?
+"""Measures ratios of the times of calls, side by side.
 
 The speed of a machine drifts during a measurement, and other programs disturb it. So each round times every
 call once, in a changing order, and only ratios of two times of one round count. Not here: the calls
@@ -48,24 +48,24 @@ def measured(
     calls: Mapping[Key, Callable[[], object]],
     rounds: int,
     device: torch.device,
-    tell: Callable[[str], None] = lambda text: None,
+    report: Callable[[str], None] = lambda text: None,
     often: Key | None = None,
 ) -> dict[Key, list[float]]:
     """Seconds per call of each, by round.
 
-    Every call runs twice before (it may compile or fill caches), and `tell` gets progress. `often`: the call
-    that all others are compared with. It is timed between any two others, and gets the median of a round's
-    times.
+    Every call runs twice before (it may compile or fill caches). `report` gets progress lines. `often`: the
+    call that all others are compared with. It is timed between any two others, and gets the median of a
+    round's times.
     """
     repeats: dict[Key, int] = {}
     for number, (key, call) in enumerate(calls.items(), 1):
-        tell(f"preparing {number} of {len(calls)}: {key}")
+        report(f"preparing {number} of {len(calls)}: {key}")
         _seconds(call, 1, device)
         repeats[key] = max(1, min(MOST_CALLS, round(LEAST_SECONDS / max(_seconds(call, 1, device), 1e-9))))
     order, shuffled = [key for key in calls if key != often], random.Random(SEED)
     taken: dict[Key, list[float]] = {key: [] for key in calls}
     for number in range(1, rounds + 1):
-        tell(f"round {number} of {rounds}")
+        report(f"round {number} of {rounds}")
         shuffled.shuffle(order)
         between: list[float] = []
         for key in order:

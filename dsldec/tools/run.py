@@ -31,7 +31,7 @@ DECODED, FAILED, INTERRUPTED = 0, 1, 130
 
 @dataclass(frozen=True, slots=True)
 class RunOptions:
-    """The arguments of the command line; None where the choice is ours."""
+    """The arguments of the command line. None: not given."""
 
     prompts: tuple[str, ...] = ()
     file: str | None = None
@@ -69,7 +69,7 @@ def run(options: RunOptions) -> int:
             say(f"nothing is left to do: {answered}")
             return DECODED
         if file is not None and file.retried:
-            say(f"tried again, since they failed before: {file.retried} of {len(work)} prompts")
+            say(f"retried after an earlier failure: {file.retried} of {len(work)} prompts")
         return _finished(work, policy, options, file, Tally(len(work), earlier=len(prompts) - len(work)))
 
 
@@ -102,7 +102,7 @@ def _finished(
         say(tally.interrupted(options.out))
         return INTERRUPTED
     except UsageError as mistake:
-        # E0439: the file is another one now, and nothing is stored in it.
+        # E0439: the file was replaced or changed, so no stored answers are reported.
         if tally.decoded and mistake.diagnostic.code != "E0439":
             say(tally.interrupted(options.out))
         raise
@@ -149,14 +149,14 @@ def _decode_all(
 
 def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
-    said: dict[str, Any] = {"model": options.model}
+    decisive: dict[str, Any] = {"model": options.model}
     if options.model is not None and os.path.exists(options.model):
-        said["model"] = os.path.realpath(options.model)
-    said |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}
-    said |= {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
-    # A file that is older than this option has no entry for it.
-    said |= {"all_ids": True} if options.load.all_ids else {}
-    # Of the caches, only those that approximate change an answer.
-    said["cache"] = options.decode.cache if options.decode.cache in ("prefix", "dual") else None
-    whole = json.dumps([str(policy.program), policy.parameters, said], sort_keys=True)
-    return {"policy": title(policy), "run": {"digest": digest(whole), **noted(policy, said)}}
+        decisive["model"] = os.path.realpath(options.model)
+    decisive |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}
+    decisive |= {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
+    # A file from before this option has no entry for it.
+    decisive |= {"all_ids": True} if options.load.all_ids else {}
+    # Only an approximate cache changes an answer.
+    decisive["cache"] = options.decode.cache if options.decode.cache in ("prefix", "dual") else None
+    whole = json.dumps([str(policy.program), policy.parameters, decisive], sort_keys=True)
+    return {"policy": title(policy), "run": {"digest": digest(whole), **noted(policy, decisive)}}

@@ -94,8 +94,9 @@ def title(policy: Policy) -> str:
     tables = {
         name: "..." for name, value in policy.parameters.items() if isinstance(value, tuple)
     }  # a number for each id
-    said = policy.parameters | tables
+    shown = policy.parameters | tables
     values = ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}" for name, value in said.items()
+        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
+        for name, value in shown.items()
     )
     return f"{policy.name}({values})"

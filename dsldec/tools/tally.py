@@ -17,7 +17,7 @@ DEPTHS_SHOWN = 8
 
 
 class Tally:
-    """What a run adds up to, and the sentences about it."""
+    """The totals of a run, and the sentences about them."""
 
     def __init__(self, prompts: int, earlier: int = 0) -> None:
         self._prompts, self._earlier = prompts, earlier
@@ -51,8 +51,8 @@ class Tally:
         self._tokens += result.tokens
 
     def errors(self) -> Iterator[str]:
-        """Each different failure once, with the prompts it befell: a model that runs out of memory fails them
-        all alike.
+        """Each different failure once, with its prompts: a model that runs out of memory fails in the same
+        way on all of them.
         """
         alike: dict[str, list[str]] = {}
         for failure in self._failures:
@@ -75,7 +75,7 @@ class Tally:
         )
 
     def _of_drafts(self) -> str:
-        """How many rows drafts cost, and what share of them was accepted one step ahead, two steps, ..."""
+        """The input rows per prompt, and the share of accepted drafts one step ahead, two steps, ..."""
         if not self._drafts:
             return ""
         proposed, accepted = (
@@ -87,10 +87,10 @@ class Tally:
 
     def interrupted(self, out: str | None) -> str:
         done, total = self._decoded + self._earlier, self._prompts + self._earlier
-        said = f"interrupted: {done} of {total} prompts are decoded"
+        text = f"interrupted: {done} of {total} prompts are decoded"
         if out is None or out == STANDARD_OUTPUT:
-            return f"{said}\n  = help: with `--out results.jsonl` a run can be continued by `--resume`"
-        return f"{said} and stored in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
+            return f"{text}\n  = help: with `--out results.jsonl` a run can be continued by `--resume`"
+        return f"{text} and stored in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"
 
 
 def _count(number: int, noun: str) -> str:

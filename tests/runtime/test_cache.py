@@ -426,9 +426,9 @@ Fed = Any
 
 
 def fed_as(monkeypatch: pytest.MonkeyPatch, change: Callable[[CachedForward, Fed], Fed]) -> None:
-    true = CachedForward._fed
+    true = CachedForward._input
     monkeypatch.setattr(
-        CachedForward, "_fed", lambda self, row, start, end: change(self, true(self, row, start, end))
+        CachedForward, "_input", lambda self, row, start, end: change(self, true(self, row, start, end))
     )
 
 
@@ -480,10 +480,10 @@ def from_the_first_draft(monkeypatch: pytest.MonkeyPatch) -> None:
 
     def keep(self: CachedForward, source: torch.Tensor) -> None:
         first = {
-            row: next(i for i, fed in enumerate(self.fed) if fed.row == row)
-            for row in {fed.row for fed in self.fed}
+            row: next(i for i, fed in enumerate(self.inputs) if fed.row == row)
+            for row in {fed.row for fed in self.inputs}
         }
-        self.place = {i: first[fed.row] for i, fed in enumerate(self.fed)}
+        self.place = {i: first[fed.row] for i, fed in enumerate(self.inputs)}
         true(self, source)
 
     monkeypatch.setattr(CachedForward, "keep", keep)
@@ -493,7 +493,7 @@ def from_the_last_draft(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward.keep
 
     def keep(self: CachedForward, source: torch.Tensor) -> None:
-        last = {fed.row: i for i, fed in enumerate(self.fed)}
+        last = {fed.row: i for i, fed in enumerate(self.inputs)}
         true(self, torch.tensor([last.get(row, i) for row, i in enumerate(source.tolist())]))
 
     monkeypatch.setattr(CachedForward, "keep", keep)
@@ -557,10 +557,10 @@ def forwards_to_keep(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward.keep
 
     def keep(self: CachedForward, source: torch.Tensor) -> None:
-        fed = self.fed[:1]
+        fed = self.inputs[:1]
         self._call(fed, self.rows.start[:1], torch.tensor([fed[0].row]), torch.tensor([[fed[0].begin]]))
         self.place = {}
-        true(self, torch.full_like(source, len(self.fed)))
+        true(self, torch.full_like(source, len(self.inputs)))
 
     monkeypatch.setattr(CachedForward, "keep", keep)
 

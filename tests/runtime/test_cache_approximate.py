@@ -404,20 +404,20 @@ Mutation = Callable[[pytest.MonkeyPatch], None]
 
 
 def fed_as(monkeypatch: pytest.MonkeyPatch, change: Callable[[CachedForward, Any], Any]) -> None:
-    true = CachedForward._fed
+    true = CachedForward._input
     monkeypatch.setattr(
-        CachedForward, "_fed", lambda self, row, start, end: change(self, true(self, row, start, end))
+        CachedForward, "_input", lambda self, row, start, end: change(self, true(self, row, start, end))
     )
 
 
 def always_whole(monkeypatch: pytest.MonkeyPatch) -> None:
-    true = CachedForward._fed
+    true = CachedForward._input
 
     def fed(self: CachedForward, row: int, start: int, end: int) -> Any:
         self.window[row] = -1
         return true(self, row, start, end)
 
-    monkeypatch.setattr(CachedForward, "_fed", fed)
+    monkeypatch.setattr(CachedForward, "_input", fed)
 
 
 def nothing_is_kept_on_the_left(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -464,7 +464,7 @@ def a_rejected_draft_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     true = CachedForward.keep
 
     def keep(self: CachedForward, source: Tensor) -> None:
-        last = {fed.row: i for i, fed in enumerate(self.fed)}
+        last = {fed.row: i for i, fed in enumerate(self.inputs)}
         true(self, torch.tensor([last.get(row, i) for row, i in enumerate(source.tolist())]))
 
     monkeypatch.setattr(CachedForward, "keep", keep)
@@ -476,13 +476,13 @@ def as_if_kept(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def windows_are_not_noted(monkeypatch: pytest.MonkeyPatch) -> None:
     """Once something is kept of a row it is not kept again."""
-    true = CachedForward._fed
+    true = CachedForward._input
 
     def fed(self: CachedForward, row: int, start: int, end: int) -> Any:
         self.window[row] = start if self.window[row] >= 0 else self.window[row]
         return true(self, row, start, end)
 
-    monkeypatch.setattr(CachedForward, "_fed", fed)
+    monkeypatch.setattr(CachedForward, "_input", fed)
 
 
 def rows_are_not_forgotten(monkeypatch: pytest.MonkeyPatch) -> None:

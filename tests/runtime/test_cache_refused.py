@@ -104,7 +104,7 @@ def test_a_cache_for_another_attention_is_refused() -> None:
     assert "dual" in str(said.help)
     for asked in ("prefix", "dual"):
         said = refused(Keeper(0, 4), asked)
-        assert "nothing to the right of a block" in said.message
+        assert "block-causal" in said.message
         assert '`cache="exact"`' in str(said.help)
 
 

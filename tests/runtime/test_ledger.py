@@ -38,8 +38,8 @@ def test_costs_count_until_the_end_of_a_row() -> None:
     ledger.proposed[0] += BOTH
     ledger.accepted[0] += FIRST
     first, second = (ledger.of(row, torch.tensor(row == 1)) for row in (0, 1))
-    assert (first.forwards, first.rows_fed, first.wasted_rows, first.failed) == (2, 3, 0, False)
-    assert (second.forwards, second.rows_fed, second.wasted_rows, second.failed) == (1, 1, 2, True)
+    assert (first.forwards, first.input_rows, first.wasted_rows, first.failed) == (2, 3, 0, False)
+    assert (second.forwards, second.input_rows, second.wasted_rows, second.failed) == (1, 1, 2, True)
     assert (first.proposed, first.accepted) == ((1, 0), (1, 0))
     assert (second.proposed, second.accepted) == ((1, 0), (0, 0))
     assert first.seconds >= 0
@@ -53,8 +53,8 @@ def test_a_bound_counts_from_the_admission() -> None:
     assert not ledger.overdue(1)
     ledger.admit({0: continued(2, [1], 2)}, FIRST)
     assert not ledger.overdue(0)
-    assert ledger.of(0, torch.tensor(False)).rows_fed == 0
-    assert ledger.of(1, torch.tensor(False)).rows_fed == 2
+    assert ledger.of(0, torch.tensor(False)).input_rows == 0
+    assert ledger.of(1, torch.tensor(False)).input_rows == 2
     ledger.forward([0, 1], [BOTH], 2)
     assert ledger.forwards_so_far(0) == 1
     assert ledger.forwards_so_far(1) == 2

@@ -200,7 +200,7 @@ def test_a_request_says_where_its_region_lies() -> None:
         text = [1] * length + [MASK, 2, 2, MASK, 3]
         request = infilled(0, text, MASK, BLOCK)
         assert (request.begin, request.region.stop, request.lead) == (length, length + 4, length % 4)
-        assert request.asked(MASK) == [length, length + 3]
+        assert request.to_write(MASK) == [length, length + 3]
         assert request.gaps
         assert not infilled(0, [1] * length + [MASK, MASK, 3], MASK, BLOCK).gaps
         assert continued(0, [1] * length, LENGTH, None).lead == infilled(0, text, MASK, None).lead == 0
@@ -215,9 +215,9 @@ def test_a_request_that_waits_holds_no_canvas_of_its_own() -> None:
 
 def test_a_canvas_is_not_read_through_at_every_forward(monkeypatch: pytest.MonkeyPatch) -> None:
     read: list[int] = []
-    asked = Request.asked
+    to_write = Request.to_write
     monkeypatch.setattr(
-        Request, "asked", lambda self, mask_id: read.append(self.index) or asked(self, mask_id)
+        Request, "to_write", lambda self, mask_id: read.append(self.index) or to_write(self, mask_id)
     )
     decode(InBlocks(3, 1.0), PROMPTS[:3], policy("commit top(masked, 1, by=conf)"))
     assert not read

@@ -227,7 +227,7 @@ def test_ways_that_disagree_are_not_compared() -> None:
     same, other = (bench_batch.BatchAnswers([[1, 2], [1, last]], 2, 2, 1.0) for last in (2, 3))
     names = (bench_batch.AFTER_EACH_OTHER, bench_batch.REFILLED, bench_batch.ALL_LOGITS)
     bench_batch.require_same(dict(zip(names, (same, same, same), strict=True)))
-    with pytest.raises(AssertionError, match="1 answers of `rows taken by who waits` are others"):
+    with pytest.raises(AssertionError, match="1 answers of `waiting prompts take free rows` differ"):
         bench_batch.require_same(dict(zip(names, (same, other, same), strict=True)))
 
 

@@ -389,7 +389,7 @@ def test_resume_tries_again_what_failed_and_only_that(model, capsys):
     assert run(*arguments) == 1
     assert run(*arguments, "--resume") == 0
     assert len(model.calls) == 4
-    assert "tried again, since they failed before: 1 of 1 prompts" in capsys.readouterr().err
+    assert "retried after an earlier failure: 1 of 1 prompts" in capsys.readouterr().err
     assert [(line["id"], line["text"]) for line in results()] == [(0, "A"), (1, "B"), (2, "C")]
 
 

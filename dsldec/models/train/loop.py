@@ -9,6 +9,7 @@ import hashlib
 import json
 import os
 import time
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -152,15 +153,8 @@ def _save(
 
 
 def work(rank: int, run: TrainingRun) -> None:
-    """One process of the run; process 0 logs, writes checkpoints and exports the averaged weights at the end."""
-    torch.set_num_threads(1)
-    # One cache per process: two processes that compile the same kernel at once can read each other's
-    # half-written file.
-    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.folder / f"inductor-{rank}")
-    if run.processes > 1:
-        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
-        os.environ.setdefault("MASTER_PORT", "29511")
-        dist.init_process_group("gloo", rank=rank, world_size=run.processes)
+    """One process of the run. Process 0 logs, writes checkpoints and exports the averaged weights."""
+    _join(rank, run)
     tokenizer = _tokenizer(run)
     model = _new_model(run, tokenizer)
     if rank == 0:
@@ -169,14 +163,7 @@ def work(rank: int, run: TrainingRun) -> None:
         model.load_state_dict(torch.load(run.start_from / "checkpoint.pt", weights_only=True)["model"])
     parameters = list(model.parameters())
     optimizers = _optimizers(model)
-    average = {name: p.detach().clone() for name, p in model.named_parameters()}
-    start, seconds = 0, 0.0
-    if (run.folder / "checkpoint.pt").exists():
-        state = torch.load(run.folder / "checkpoint.pt", weights_only=True)
-        start, seconds, average = state["step"], state["seconds"], state["average"]
-        model.load_state_dict(state["model"])
-        for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
-            optimizer.load_state_dict(saved)
+    start, seconds, average = _state(run, model, optimizers)
     objective = torch.compile(_Objective(model), dynamic=False)
     began, losses = time.monotonic() - seconds, []
     for step in range(start, run.steps):
@@ -209,6 +196,34 @@ def work(rank: int, run: TrainingRun) -> None:
     if run.processes > 1:
         dist.barrier()
         dist.destroy_process_group()
+
+
+def _join(rank: int, run: TrainingRun) -> None:
+    """Prepare a process, and let it join the other processes of the run."""
+    torch.set_num_threads(1)
+    # One cache per process: two processes that compile the same kernel at once can read each other's
+    # half-written file.
+    os.environ["TORCHINDUCTOR_CACHE_DIR"] = str(run.folder / f"inductor-{rank}")
+    if run.processes > 1:
+        os.environ.setdefault("MASTER_ADDR", "127.0.0.1")
+        os.environ.setdefault("MASTER_PORT", "29511")
+        dist.init_process_group("gloo", rank=rank, world_size=run.processes)
+
+
+def _state(
+    run: TrainingRun, model: nn.Module, optimizers: Sequence[torch.optim.Optimizer]
+) -> tuple[int, float, dict[str, Tensor]]:
+    """The first step, the seconds so far and the averaged weights. If the run has a checkpoint, they come
+    from it, and the model and the optimizers get its state.
+    """
+    file = run.folder / "checkpoint.pt"
+    if not file.exists():
+        return 0, 0.0, {name: p.detach().clone() for name, p in model.named_parameters()}
+    state = torch.load(file, weights_only=True)
+    model.load_state_dict(state["model"])
+    for optimizer, saved in zip(optimizers, state["optimizers"], strict=True):
+        optimizer.load_state_dict(saved)
+    return state["step"], state["seconds"], state["average"]
 
 
 def export(
