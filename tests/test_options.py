@@ -115,7 +115,7 @@ def test_the_page_has_the_options_and_the_backends(request: pytest.FixtureReques
     """`pytest --accept` writes the tables of the page anew."""
     options = [("option", "flag", "default", "meaning")]
     for name, one in DECODE.items():
-        options.append((f"`{name}`", f"`{flag(name)}`" if one.flag else "", one.said_default, one.help))
+        options.append((f"`{name}`", f"`{flag(name)}`" if one.flag else "", one.shown_default, one.help))
     names = [("backend", "meaning"), *((f"`{name}`", help) for name, help in BACKENDS.items())]
     require_tables(PAGE, {"options": options, "backends": names}, request)
 

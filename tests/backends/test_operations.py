@@ -26,10 +26,10 @@ from dsldec.language.words import OBSERVATIONS, WORDS, Extent, Kind
 MASK, EOS, VOCABULARY = 6, 5, 8
 LENGTHS = (1, 2, 5, 8, 13)
 
-# Calls of each operation, in a form of its signature (`ir.signatures`): `kind.extent` of the inputs and of the
-# result, with the extents T (position), B (row) and 1 (run); without one any extent. `order` is an order of any
-# kind. A letter after the kind chooses the numbers of an input: `w` of all magnitudes, `s` none that is odd or
-# large, `p` mostly above 0.
+# Calls of each operation, in a form of its signature (`ir.signatures`): `kind.extent` of the inputs and of
+# the result, with the extents T (position), B (row) and 1 (run); without one any extent. `order` is an order
+# of any kind. A letter after the kind chooses the numbers of an input: `w` of all magnitudes, `s` none that
+# is odd or large, `p` mostly above 0.
 CALLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("negate", "absolute"), ("realw -> real", "int -> int")),
     **dict.fromkeys(
@@ -512,8 +512,8 @@ def of_logits_inputs(builder: Builder, program: Program, seed: int) -> tuple[Any
 
 
 def assert_near(plain: Mapping[str, Tensor], other: Mapping[str, Tensor], about: str) -> None:
-    """Ids and truths are equal, reals nearly; no real is compared where the plain reading gives none: there the
-    logits are not finite.
+    """Ids and truths are equal, reals nearly; no real is compared where the plain reading gives none: there
+    the logits are not finite.
     """
     assert plain.keys() == other.keys()
     for name, expected in plain.items():
