@@ -164,9 +164,9 @@ def test_an_archive_that_would_unpack_to_much_or_elsewhere_is_refused(built: Bui
         pack(tmp_path / "bomb.pt2", of | {"step/zeros": bytes(2**24)}, zipfile.ZIP_DEFLATED)
     )
     for name in ("../outside", "/outside", "step/../../outside", "step\\..\\outside"):
-        assert "no package" in refused_by_both(pack(tmp_path / "outside.pt2", of | {name: b""}))
+        assert "not a package" in refused_by_both(pack(tmp_path / "outside.pt2", of | {name: b""}))
     many = of | {f"step/{number}": b"" for number in range(2000)}
-    assert "no package" in refused_by_both(pack(tmp_path / "many.pt2", many))
+    assert "not a package" in refused_by_both(pack(tmp_path / "many.pt2", many))
     huge = tmp_path / "huge.pt2"
     with huge.open("wb") as stream:
         stream.truncate(sealed.MOST_BYTES + 1)
