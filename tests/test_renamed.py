@@ -15,6 +15,7 @@ import dsldec
 from dsldec.engines.remote_code_model import RemoteCodeModel
 from dsldec.models.denoiser import _warn_once, columns_keyword
 from dsldec.models.huggingface import HuggingFaceDenoiser
+from dsldec.models.kv_cache import InputRows
 from dsldec.models.shifted import Shifted
 from dsldec.runtime.decode import stream
 from dsldec.runtime.trace import StepEvent
@@ -39,8 +40,8 @@ class FormerCache:
     def __init__(self, memory: Memory) -> None:
         self.memory = memory
 
-    def __call__(self, *inputs: Tensor, at: Tensor) -> Tensor:
-        return self.memory(*inputs, columns=at)
+    def __call__(self, ids: Tensor, *inputs: Tensor, at: Tensor) -> Tensor:
+        return self.memory(ids, InputRows(*inputs), columns=at)
 
     def keep(self, source: Tensor, begin: Tensor, end: Tensor) -> None:
         self.memory.store(source, begin, end)

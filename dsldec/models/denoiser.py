@@ -90,8 +90,8 @@ class _FormerCache:
     def __init__(self, cache: Any) -> None:
         self.cache, self.store = cache, cache.keep
 
-    def __call__(self, *inputs: Tensor, columns: Tensor) -> Any:
-        return self.cache(*inputs, at=columns)
+    def __call__(self, ids: Tensor, inputs: Sequence[Tensor], columns: Tensor) -> Any:
+        return self.cache(ids, *inputs, at=columns)
 
 
 def require_denoiser(denoiser: Any) -> None:

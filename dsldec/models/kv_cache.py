@@ -17,7 +17,7 @@ Shapes: R input rows, W tokens of each, C columns of a canvas, H key heads, D he
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -62,6 +62,22 @@ class _CachedAttention:
         return whole.scatter_(2, _along(self.places, new), new)[:, :, :-1]
 
 
+class InputRows(NamedTuple):
+    """The input rows of one call, each field `[R]` int64.
+
+    Input row i holds `tokens[i]` tokens at the columns from `first[i]` on; the rest is padding. It attends to
+    cached keys and values of row `rows[i]` at the columns c < `left[i]` and `right[i]` <= c < `lengths[i]`;
+    in a block-causal model, only to its own block and the blocks before it.
+    """
+
+    first: Tensor
+    tokens: Tensor
+    rows: Tensor
+    left: Tensor
+    right: Tensor
+    lengths: Tensor
+
+
 class KVCache:
     """Keys and values of every layer, for `rows` rows of at most `length` columns.
 
@@ -91,24 +107,14 @@ class KVCache:
     def __call__(
         self,
         ids: Tensor,
-        first: Tensor,
-        count: Tensor,
-        rows: Tensor,
-        left: Tensor,
-        right: Tensor,
-        lengths: Tensor,
+        inputs: InputRows,
         columns: Tensor | None = None,
     ) -> Tensor:
         """Logits `[R, W, V]` of `ids [R, W]`, or `[R, W', V]` at `columns [R, W']`, which are columns of the
-        input.
-
-        Input row i holds `count[i]` tokens at the columns from `first[i]` on; the rest is padding. These
-        tokens attend to one another. They also attend to cached keys and values of row `rows[i]` at the
-        columns c < `left[i]` and `right[i]` <= c < `lengths[i]`. In a block-causal model they attend only to
-        their own block and the blocks before it.
+        input. The tokens of an input row attend to one another and to cached columns of their row.
         """
         self._last = None
-        call = self._call(ids.shape[1], first, count, rows, left, right, lengths)
+        call = self._call(ids.shape[1], inputs)
         with self.hook.intercept(call):
             logits = self._logits(
                 ids,
@@ -147,18 +153,11 @@ class KVCache:
             )
         return self._layers[index]
 
-    def _call(
-        self,
-        width: int,
-        first: Tensor,
-        count: Tensor,
-        rows: Tensor,
-        left: Tensor,
-        right: Tensor,
-        lengths: Tensor,
-    ) -> _CachedAttention:
+    def _call(self, width: int, inputs: InputRows) -> _CachedAttention:
+        rows = inputs.rows
         first, count, left, right, lengths = (
-            each.unsqueeze(1) for each in (first, count, left, right, lengths)
+            each.unsqueeze(1)
+            for each in (inputs.first, inputs.tokens, inputs.left, inputs.right, inputs.lengths)
         )
         at, step = (torch.arange(size, device=rows.device) for size in (self.length, width))
         # Padding gets the column of a real token, so that it has a valid position and something to attend to.
@@ -243,7 +242,7 @@ def _differs(denoiser: Any, hook: AttentionHook) -> str:
 
     both, nothing, whole = torch.arange(2, device=ids.device), all_of(0), all_of(length)
     plain = denoiser(ids)
-    full = memory(ids, nothing, whole, both, nothing, whole, whole)
+    full = memory(ids, InputRows(nothing, whole, both, nothing, whole, whole))
     if not memory.layers:
         return NOT_INTERCEPTED
     if not plain.isfinite().all():
@@ -254,7 +253,7 @@ def _differs(denoiser: Any, hook: AttentionHook) -> str:
     width, rows = length // 3, both.flip(0)
     first = torch.tensor([width, width + 1], device=ids.device)
     at = first.unsqueeze(1) + torch.arange(width, device=ids.device)
-    part = memory(ids[rows].gather(1, at), first, all_of(width), rows, first, first + width, whole)
+    part = memory(ids[rows].gather(1, at), InputRows(first, all_of(width), rows, first, first + width, whole))
     if not near(part, picked(full[rows], at)):
         return "depends on more of the canvas than its attention shows"
     return ""

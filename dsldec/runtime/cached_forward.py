@@ -27,6 +27,7 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import capability, kv_cache_of
+from ..models.kv_cache import InputRows
 from ..plan import Plan
 from ..spelling import option
 from .forward import Forward, WindowBounds, called
@@ -161,15 +162,14 @@ class CachedForward(Forward):
             torch.tensor([getattr(one, name) for one in inputs], device=device)
             for name in ("begin", "end", "left", "right", "length")
         )
+        rows = InputRows(begin, end - begin, index, left, right, length)
         width = max(one.end - one.begin for one in inputs)
         columns = (begin.unsqueeze(1) + torch.arange(width, device=device)).clamp(max=canvases.shape[1] - 1)
         places = at.minimum(end.unsqueeze(1) - 1)
         views = [canvases] if self.guidance is None else [canvases, self.without_prompt(canvases, index)]
         logits_of_views = []
         for view, cache in zip(views, self.views, strict=True):
-            logits = called(
-                cache, view.gather(1, columns), begin, end - begin, index, left, right, length, columns=places
-            )
+            logits = called(cache, view.gather(1, columns), rows, columns=places)
             logits_of_views.append(
                 as_logits(logits, len(inputs), places.shape[1], self.denoiser.vocab_size, device)
             )

@@ -170,7 +170,7 @@ def test_an_archive_that_would_unpack_to_much_or_elsewhere_is_refused(built: Bui
     huge = tmp_path / "huge.pt2"
     with huge.open("wb") as stream:
         stream.truncate(sealed.MOST_BYTES + 1)
-    assert "larger than a package may be, 1024 MiB" in refused_by_both(huge)
+    assert "larger than the limit for a package, 1024 MiB" in refused_by_both(huge)
 
 
 def test_what_is_no_plain_file_is_refused(tmp_path: Path) -> None:

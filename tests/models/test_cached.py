@@ -267,5 +267,5 @@ def test_blocks_larger_than_the_model_sees_are_told_with_what_suits_it(
     with caplog.at_level("INFO", "dsldec"):
         dsldec.decode(denoiser, PROMPTS[:1], "static", gen_length=8)
         dsldec.decode(denoiser, PROMPTS[:1], dsldec.load("static", block=4), gen_length=8)
-    (told,) = [record.message for record in caplog.records if "the model sees blocks" in record.message]
-    assert "blocks of 4 positions, and the policy's have 32: `block=4` fits the model" in told
+    (told,) = [record.message for record in caplog.records if "the model's blocks" in record.message]
+    assert "blocks have 4 positions, and the policy's blocks have 32: `block=4` fits the model" in told

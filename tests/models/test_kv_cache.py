@@ -16,7 +16,7 @@ import dsldec
 from dsldec.models.blocks import BlockMask, as_truth
 from dsldec.models.head import picked
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
-from dsldec.models.kv_cache import KVCache
+from dsldec.models.kv_cache import InputRows, KVCache
 from dsldec.models.probe import square_mask
 
 from . import tiny
@@ -65,7 +65,9 @@ def fed(
         tokens[one, : end - begin] = ids[row, begin:end]
     rows, begin, end = (torch.tensor(each) for each in zip(*spans, strict=True))
     sees = end if right is None else torch.tensor(right)
-    return memory(tokens, begin, end - begin, rows, begin, sees, torch.tensor(LENGTHS)[rows], columns)
+    return memory(
+        tokens, InputRows(begin, end - begin, rows, begin, sees, torch.tensor(LENGTHS)[rows]), columns
+    )
 
 
 def kept_whole(denoiser: HuggingFaceDenoiser, ids: Tensor, length: int = 24) -> tuple[KVCache, Tensor]:
@@ -155,7 +157,7 @@ def test_drafts_are_several_fed_rows_of_one_and_any_of_them_can_be_kept() -> Non
         [draft[row, 8:12] for row, draft in ((0, drafts[0]), (1, drafts[1]), (0, drafts[1]), (0, drafts[2]))]
     )
     rows, begin = torch.tensor([0, 1, 0, 0]), torch.full((4,), 8)
-    given = memory(tokens, begin, begin - 4, rows, begin, begin + 4, torch.tensor(LENGTHS)[rows])
+    given = memory(tokens, InputRows(begin, begin - 4, rows, begin, begin + 4, torch.tensor(LENGTHS)[rows]))
     memory.store(torch.tensor([2, 1]), begin[:2], begin[:2] + 4)
     alone, _ = kept_whole(denoiser, ids)
     near(given[2:3], fed(alone, drafts[1], [(0, 8, 12)]), 1e-5)
@@ -171,7 +173,7 @@ def test_padding_is_neither_heard_nor_kept(family: str) -> None:
     denoiser, ids = deep(family), canvas()
     memory, _ = kept_whole(denoiser, ids)
     rows = torch.arange(2)
-    sizes = (
+    sizes = InputRows(
         torch.tensor([20, 4]),
         torch.tensor([4, 0]),
         rows,
@@ -179,9 +181,9 @@ def test_padding_is_neither_heard_nor_kept(family: str) -> None:
         torch.tensor([24, 17]),
         torch.tensor(LENGTHS),
     )
-    one = memory(torch.cat([ids[:, 20:24], torch.full((2, 6), 9)], 1), *sizes)
+    one = memory(torch.cat([ids[:, 20:24], torch.full((2, 6), 9)], 1), sizes)
     memory.store(rows, torch.tensor([20, 0]), torch.tensor([24, 17]))
-    other = memory(torch.cat([ids[:, 20:24], torch.full((2, 6), 33)], 1), *sizes)
+    other = memory(torch.cat([ids[:, 20:24], torch.full((2, 6), 33)], 1), sizes)
     assert torch.equal(one[0, :4], other[0, :4])
     assert other.isfinite().all()
     plain = denoiser(ids, list(LENGTHS))
@@ -285,10 +287,13 @@ def test_the_embedded_model_keeps() -> None:
     ids = torch.tensor([denoiser.encode("What is 3+4?") + [denoiser.mask_id] * 16])
     length = ids.shape[1]
     memory, nothing, whole = denoiser.kv_cache(1, length), torch.tensor([0]), torch.tensor([length])
-    near(memory(ids, nothing, whole, nothing, nothing, whole, whole), denoiser(ids))
+    near(memory(ids, InputRows(nothing, whole, nothing, nothing, whole, whole)), denoiser(ids))
     memory.store(nothing, nothing, whole)
     first, count = torch.tensor([length - 16]), torch.tensor([8])
-    near(memory(ids[:, -16:-8], first, count, nothing, first, first + 8, whole), denoiser(ids)[:, -16:-8])
+    near(
+        memory(ids[:, -16:-8], InputRows(first, count, nothing, first, first + 8, whole)),
+        denoiser(ids)[:, -16:-8],
+    )
 
 
 @pytest.mark.parametrize(
@@ -333,7 +338,7 @@ def test_what_stands_between_left_and_the_first_one_fed_is_not_heard() -> None:
         for left in (8, 9):
             first, count, row, right, lengths = (torch.tensor([number]) for number in (12, 4, 0, 16, 24))
             given[id_at_8, left] = memory(
-                ids[:1, 12:16], first, count, row, torch.tensor([left]), right, lengths
+                ids[:1, 12:16], InputRows(first, count, row, torch.tensor([left]), right, lengths)
             )
     assert torch.equal(given[40, 8], given[41, 8])
     assert not torch.equal(given[40, 9], given[41, 9])
@@ -351,5 +356,5 @@ def test_what_is_no_number_stays_in_its_row_and_goes_with_it() -> None:
     near(failed[0], sound[0], 1e-5)
     embedding.data[MASK] = was
     first, count, length = torch.tensor([0]), torch.tensor([6]), torch.tensor([6])
-    again = memory(ids[:1, :6], first, count, torch.tensor([1]), first, length, length)
+    again = memory(ids[:1, :6], InputRows(first, count, torch.tensor([1]), first, length, length))
     near(again, denoiser(ids[:1, :6]))

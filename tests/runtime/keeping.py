@@ -15,6 +15,8 @@ from dataclasses import dataclass, field
 import torch
 from torch import Tensor
 
+from dsldec.models.kv_cache import InputRows
+
 from .families import VOCABULARY, WIDTH, Ids, TinyTransformer, block_causal, everything
 
 GRID = 4096
@@ -147,18 +149,13 @@ class Memory:
     def __call__(
         self,
         ids: Tensor,
-        first: Tensor,
-        count: Tensor,
-        rows: Tensor,
-        left: Tensor,
-        right: Tensor,
-        lengths: Tensor,
+        inputs: InputRows,
         columns: Tensor | None = None,
     ) -> Tensor:
-        numbers = torch.stack([first, count, rows, left, right, lengths], 1)
+        numbers = torch.stack(inputs, 1)
         assert numbers.dtype == ids.dtype == torch.int64
         assert numbers.shape == (len(ids), 6)
-        assert ids.shape[1] == int(count.max())
+        assert ids.shape[1] == int(inputs.tokens.max())
         logits, self.last = hurting(*ids.shape), []
         for i, (begin, size, row, seen_left, seen_right, length) in enumerate(numbers.tolist()):
             assert 0 <= seen_left <= begin < begin + size <= seen_right <= length <= self.length
@@ -169,9 +166,11 @@ class Memory:
         self.calls.append([part for part, _ in self.last])
         if columns is None:
             return logits
-        assert (columns >= first.unsqueeze(1)).all()
-        assert (columns < (first + count).unsqueeze(1)).all()
-        return logits.gather(1, (columns - first.unsqueeze(1)).unsqueeze(-1).expand(-1, -1, VOCABULARY))
+        assert (columns >= inputs.first.unsqueeze(1)).all()
+        assert (columns < (inputs.first + inputs.tokens).unsqueeze(1)).all()
+        return logits.gather(
+            1, (columns - inputs.first.unsqueeze(1)).unsqueeze(-1).expand(-1, -1, VOCABULARY)
+        )
 
     def _computed(self, part: Part) -> tuple[Tensor, Layers]:
         kept = self.columns[part.row]

@@ -19,6 +19,7 @@ import pytest
 import torch
 
 import dsldec
+from dsldec.models.kv_cache import InputRows
 from dsldec.runtime.cached_forward import CachedForward
 from dsldec.runtime.decode import Decoded, DecodingStopped
 
@@ -71,7 +72,7 @@ def test_what_is_computed_in_parts_is_what_is_computed_at_once() -> None:
 
 def feed(memory: Memory, ids: Ids, row: int, begin: int, end: int, left: int, right: int) -> torch.Tensor:
     numbers = torch.tensor([[begin, end - begin, row, left, right, len(ids)]])
-    return memory(torch.tensor([ids[begin:end]]), *numbers.unbind(1))[0]
+    return memory(torch.tensor([ids[begin:end]]), InputRows(*numbers.unbind(1)))[0]
 
 
 # --- exact: as without a cache
