@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import json
 import os
 import re
 import shlex
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import pytest
+from filelock import FileLock  # torch brings it
 from hypothesis import settings
 
 from dsldec.cli import main
@@ -59,14 +61,23 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """What the README's `dsldec build` gives, built once for all tests."""
-    (command,) = re.findall(
-        r"^dsldec (build .*)",
-        (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8"),
-        re.MULTILINE,
-    )
-    folder, out, err = tmp_path_factory.mktemp("built"), io.StringIO(), io.StringIO()
+    """The package of the README's `dsldec build`, built once for all tests of all processes."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built"
+    printed = folder.with_suffix(".json")
+    with FileLock(folder.with_suffix(".lock")):
+        if not printed.exists():
+            folder.mkdir()
+            printed.write_text(json.dumps(_built_in(folder)), encoding="utf-8")
+    return Built(folder / "step.pt2", *json.loads(printed.read_text(encoding="utf-8")))
+
+
+def _built_in(folder: Path) -> tuple[str, str]:
+    """Build the package in a folder; returns what the command printed."""
+    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^dsldec (build .*)", readme, re.MULTILINE)
+    out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert main(shlex.split(command)) == 0, err.getvalue()
     assert [path.name for path in folder.iterdir()] == ["step.pt2"]
-    return Built(folder / "step.pt2", out.getvalue(), err.getvalue())
+    return out.getvalue(), err.getvalue()
