@@ -92,7 +92,7 @@ def differences(expected: Found, found: Found) -> list[str]:
 
 
 def updated(expected: Found, found: Found) -> Found:
-    """The table with what was found; rows keep their tolerances."""
+    """The table with the ratios of this measurement; each row keeps its tolerance."""
     rows = {
         name: {
             "ratio": float(f"{ratio:.3g}"),

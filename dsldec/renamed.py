@@ -4,15 +4,25 @@ gives the new name.
 
 from __future__ import annotations
 
+import sys
 import warnings
 from typing import Any
 
 
 def warn_of_former(old: str, new: str) -> None:
-    """Warn that `old` is now `new`."""
-    warnings.warn(
-        f"`{old}` is now `{new}`; the former name works until dsldec 0.3", DeprecationWarning, stacklevel=3
-    )
+    """Warn the caller of dsldec that `old` is now `new`."""
+    message = f"`{old}` is now `{new}`; the former name works until dsldec 0.3"
+    warnings.warn(message, DeprecationWarning, stacklevel=_frames_to_caller())
+
+
+def _frames_to_caller() -> int:
+    """How many frames are between a warning and the code that called dsldec. Python shows a deprecation to
+    the author of `__main__` and of tests; a warning at a line of dsldec itself would stay hidden.
+    """
+    frame, frames = sys._getframe(1), 1
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").split(".")[0] == "dsldec":
+        frame, frames = frame.f_back, frames + 1
+    return frames
 
 
 def former(new: str) -> Any:

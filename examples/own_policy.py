@@ -1,4 +1,4 @@
-"""Write a policy as a string, fix what the checker finds, and print each step of a decode."""
+"""Write a policy as a string, correct the mistake that the checker finds, and print each step of a decode."""
 
 import dsldec
 

@@ -154,3 +154,23 @@ def test_the_former_name_of_a_module(module: str) -> None:
     with pytest.deprecated_call(match="is now `dsldec"):
         imported = importlib.import_module(module)
     assert getattr(imported, name) is expected
+
+
+class WithFormerNames:
+    """A denoiser of a user, with a former name."""
+
+    mask_id, vocab_size, padding = 0, 9, True
+
+    def __call__(self, ids: Tensor, lengths: list[int]) -> Tensor:
+        return torch.arange(9.0).expand(*ids.shape, 9)
+
+
+def test_the_warning_is_at_the_line_that_called_dsldec() -> None:
+    """Python shows a deprecation only at the lines of the user."""
+    with pytest.warns(DeprecationWarning, match="`padding` is now `pads`") as warned:
+        dsldec.decode(WithFormerNames(), [[1]], "static", gen_length=2)
+    assert {one.filename for one in warned} == {__file__}
+    row = dsldec.decode(WithFormerNames(), [[1]], "static", gen_length=2)
+    with pytest.warns(DeprecationWarning, match="`surplus` is now `wasted_rows`") as warned:
+        assert row.surplus.tolist() == [0]
+    assert {one.filename for one in warned} == {__file__}

@@ -94,7 +94,7 @@ class Session:
         rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
         return cls(policy, step, rows, vocab_size=vocab_size, stop_at_eos=stop_at_eos)
 
-    # --- what the host reads
+    # --- values for the host
 
     @property
     def canvas(self) -> Tensor:

@@ -71,7 +71,7 @@ class Tally:
         seconds = max(1e-9, self._stopped - self._started)
         return (
             f"{decoded}, {self._forwards / self._decoded:.1f} forwards per prompt, "
-            f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {self._tokens / seconds:.0f} tokens/s{self._of_drafts()}"
+            f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {_rate(self._tokens / seconds)} tokens/s{self._of_drafts()}"
         )
 
     def _of_drafts(self) -> str:
@@ -95,3 +95,8 @@ class Tally:
 
 def _count(number: int, noun: str) -> str:
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def _rate(rate: float) -> str:
+    """A rate in full numbers, or with one decimal below ten."""
+    return f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"

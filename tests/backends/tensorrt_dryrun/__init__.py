@@ -42,7 +42,7 @@ ROOT = HERE.parents[2]
 
 
 class Unavailable(Exception):
-    """Why this machine cannot have what the run needs, for the sentence of a skipped test."""
+    """The run is not possible on this machine; the message says why, as the reason of a skipped test."""
 
 
 @dataclass(frozen=True)
