@@ -177,7 +177,7 @@ def _exact(resolved: Resolved) -> bool:
 def _lossless(drafts: int | str | None, exact: bool, deterministic: bool) -> str:
     """The sense in which the output is exact, in words."""
     if drafts in (None, 1):
-        return "yes: the policy drafts nothing"
+        return "the policy drafts nothing"
     if not exact:
         return "no: accepted drafts may differ from what the policy writes without drafts"
     same = "" if deterministic else " with the same seed"
