@@ -359,7 +359,9 @@ def sampled(
     likeliest, best = _likeliest(scores, mask_id)
     warm = _over_ids(torch.where(temperature > 0, temperature, 1.0).double())
     # The sum of score and Gumbel noise is largest at an id with exactly the id's probability (Gumbel 1954).
-    heated = torch.where(_ids(scores) == mask_id, float("-inf"), scores.double() / warm)
+    # An id of score -inf stays without a probability at an infinite temperature, where -inf / inf is NaN.
+    banned = (_ids(scores) == mask_id) | (scores == float("-inf"))
+    heated = torch.where(banned, float("-inf"), scores.double() / warm)
     if method == "nucleus":
         heated = torch.where(_nucleus(heated, _over_ids(top_p), _over_ids(top_k)), heated, float("-inf"))
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)

@@ -541,8 +541,8 @@ def test_what_is_done_with_logits(keep: int) -> None:
     slow, fast = steps(program, "reference", "eager")
     for seed in range(40):
         given = of_logits_inputs(builder, program, seed)
-        if not all(value.isfinite() for value in given[-1].values()):
-            continue  # nobody says what is drawn at a temperature that is no number
+        if any(value.isnan().any() for value in given[-1].values()):
+            continue  # a draw at a temperature of NaN has no meaning
         assert_near(slow(*given).state, fast(*given).state, f"seed {seed}\n{program}\n{given}")
 
 

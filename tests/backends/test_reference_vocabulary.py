@@ -156,6 +156,8 @@ def test_draws(kind: str) -> None:
             (0.0, 0.9, 0),
             (-1.0, 1.0, 5),
             (1.5, 0.0, 0),
+            (math.inf, 1.0, 0),
+            (math.inf, 0.5, 4),
         ]
     ):
         logits = logits_of(kind, 40, seed)
