@@ -217,5 +217,6 @@ class DecodeLoop:
             content = self.rows.written(ids.tolist(), row)
         return Row(
             request.index, request.begin, ids, cost.forwards, cost.input_rows, cost.proposed, cost.accepted,
-            content, cost.seconds, self.observer.trace_of(request.index), error, wasted_rows=cost.wasted_rows,
+            content, cost.seconds, error=error, wasted_rows=cost.wasted_rows,
+            **self.observer.recorded(request, ids),
         )  # fmt: skip

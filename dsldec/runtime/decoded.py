@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic, PicklableError, PolicyError, UsageError
 from ..renamed import former
+from ..trace_step import Logprobs, TraceStep
+from ..trajectory import Trajectory
 from .forward import DenoiserFailed
-from .rows import Row, TraceStep
+from .rows import Row
 
 UNFINISHED = Diagnostic("E0410", "decoding stopped before this prompt was finished")
 ERRORS_SHOWN = 3
@@ -46,6 +48,8 @@ class Decoded:
         tokens: `[prompts]` int64: content tokens.
         trace: For each row its steps in order, empty unless traced.
         errors: For each row the reason why it has no answer, or `None`.
+        trajectories: For each row its steps with the prompt and the ids, `None` unless traced.
+        logprobs: For each row the confidence of each generated token, `None` without `logprobs=True`.
     """
 
     ids: list[Tensor]
@@ -58,6 +62,8 @@ class Decoded:
     tokens: Tensor
     trace: list[list[TraceStep]]
     errors: list[Diagnostic | None]
+    trajectories: list[Trajectory | None] = field(default_factory=list)
+    logprobs: list[Logprobs | None] = field(default_factory=list)
     surplus = former("wasted_rows")
 
     @property
@@ -178,6 +184,8 @@ class Results:
                 row.error or (text if isinstance(text, Diagnostic) else None)
                 for row, text in zip(rows, texts, strict=True)
             ],
+            trajectories=[row.trajectory for row in rows],
+            logprobs=[row.logprobs for row in rows],
         )
 
     def _unfinished(self, place: int) -> Row:

@@ -8,31 +8,16 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic
 from ..renamed import former
+from ..trace_step import Logprobs, TraceStep
+from ..trajectory import Trajectory
 from .requests import NO_REQUEST, Request
-
-
-@dataclass(slots=True)
-class TraceStep:
-    """One step of one row. Positions count from 0, the first one after the prompt.
-
-    `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and
-    an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
-    at the committed positions, by position.
-    """
-
-    phase: str
-    committed: list[int]
-    revoked: list[int]
-    edited: list[int]
-    forward: int
-    observations: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -53,6 +38,8 @@ class Row:
         error: The reason why the row has no answer; `ids` then has masks where nothing was written.
         wasted_rows: Input rows after the row's end, before the host learned of it (0 on a CPU). `rows` does
             not count them.
+        trajectory: The steps with the prompt and the ids, if traced.
+        logprobs: The confidence of each generated token, with `logprobs=True`.
     """
 
     index: int
@@ -67,6 +54,8 @@ class Row:
     trace: list[TraceStep] | None = None
     error: Diagnostic | None = None
     wasted_rows: int = 0
+    trajectory: Trajectory | None = None
+    logprobs: Logprobs | None = None
     surplus = former("wasted_rows")
 
     @property
