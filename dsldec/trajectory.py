@@ -177,5 +177,6 @@ class Trajectory:
 
 
 COLUMNS = (
-    "id", "sample", "prompt_ids", "prompt_length", "ids", "step_map", "confidence", "steps", "mask_id", "eos_id",
+    "id", "sample", "prompt_ids", "prompt_length", "ids", "step_map", "confidence", "steps", "mask_id",
+    "eos_id",
 )  # fmt: skip
