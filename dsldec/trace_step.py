@@ -7,7 +7,7 @@ Needs no torch. Not here: how steps are recorded (`runtime.trace`), the steps of
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -52,9 +52,9 @@ class Logprobs:
     """The confidence of each generated token, one entry a position.
 
     `confidence`: the denoiser's probability of the token in the step that wrote it, of the logits that the
-    policy got; `None` where nothing was written, or where the text was given. It is no probability of the
-    token in the finished text. `step`: the step that wrote the token, from 0 on; -1 where `confidence` is
-    `None`.
+    policy got. It is no probability of the token in the finished text. `None` for a token that no step wrote:
+    given text, or ids after the end of the text. `step`: the step that wrote the token, from 0 on; -1 where
+    `confidence` is `None`.
     """
 
     confidence: list[float | None]
@@ -77,11 +77,14 @@ def last_writes(steps: Iterable[TraceStep]) -> dict[int, Write]:
     return writes
 
 
-def logprobs_of(steps: Iterable[TraceStep], length: int) -> Logprobs:
-    """The confidences of a row's `length` generated positions."""
+def logprobs_of(steps: Iterable[TraceStep], ids: Sequence[int]) -> Logprobs:
+    """The confidences of a row's generated ids. An id that the last write at its position did not write (after
+    the end of the text) has none.
+    """
     writes = last_writes(steps)
-    last = [writes.get(at) for at in range(length)]
+    last = [writes.get(at) for at in range(len(ids))]
+    lasting = [None if one is None or one.id != id_ else one for one, id_ in zip(last, ids, strict=True)]
     return Logprobs(
-        [None if one is None else one.confidence for one in last],
-        [NEVER if one is None else one.step for one in last],
+        [None if one is None else one.confidence for one in lasting],
+        [NEVER if one is None else one.step for one in lasting],
     )

@@ -38,8 +38,9 @@ class Trajectory:
 
     Attributes:
         prompt_ids: The ids before the first position. Of an infilling, those before its first mask.
-        ids: The generated ids of the result, `length` in number. The end-of-text token replaces the masks
-            after it; a failed row has MASK where nothing was written.
+        length: The number of positions.
+        ids: The generated ids of the result, at most `length`. After the end of the text they are not those
+            of the last canvas, see `Row.ids`; a failed row has MASK where nothing was written.
         mask_id: The id of MASK.
         eos_id: The id of the end-of-text token, `None` if there is none.
         steps: The steps in order.
@@ -49,6 +50,7 @@ class Trajectory:
     """
 
     prompt_ids: list[int]
+    length: int
     ids: list[int]
     mask_id: int
     eos_id: int | None
@@ -56,11 +58,6 @@ class Trajectory:
     given: Mapping[int, int] = field(default_factory=dict)
     id: str | int | None = None
     sample: int | None = None
-
-    @property
-    def length(self) -> int:
-        """The number of positions after the prompt."""
-        return len(self.ids)
 
     def canvases(self) -> Iterator[list[int]]:
         """Every canvas, prompt and positions: before the first step, and after each step."""
@@ -79,27 +76,25 @@ class Trajectory:
 
     @property
     def logprobs(self) -> Logprobs:
-        """The confidence of each token when it was written, and its step."""
-        return logprobs_of(self.steps, self.length)
+        """The confidence of each of `ids` when it was written, and its step."""
+        return logprobs_of(self.steps, self.ids)
 
     @property
     def step_map(self) -> list[int]:
-        """For each position the step that last wrote it, from 0 on; -1 if nothing was written there (given
-        text, positions after the end of the text). `canvases()` has the canvas after step k at place k + 1.
+        """For each of `ids` the step that wrote it, from 0 on; -1 if no step did (given text, ids after the
+        end of the text). `canvases()` has the canvas after step k at place k + 1.
         """
         return self.logprobs.step
 
     @property
     def confidence(self) -> list[float | None]:
-        """For each position the denoiser's probability of its id in the step that last wrote it; `None` if
-        nothing was written there.
-        """
+        """For each of `ids` the denoiser's probability in the step that wrote it; `None` if no step did."""
         return self.logprobs.confidence
 
     @property
     def padded_step_map(self) -> list[int]:
-        """`step_map` with the number of steps in place of -1, for training code that sorts positions by their
-        step: these positions come last.
+        """`step_map` with the number of steps in place of -1, for training code that orders ids by their
+        step: these ids come last.
         """
         return [len(self.steps) if step < 0 else step for step in self.step_map]
 

@@ -108,15 +108,15 @@ class StepObserver:
         if self.trace:
             record |= {"trace": steps, "trajectory": self._trajectory(request, steps, generated)}
         if self.logprobs:
-            record["logprobs"] = logprobs_of(steps, len(generated))
+            record["logprobs"] = logprobs_of(steps, generated)
         return record
 
     def _trajectory(self, request: Request, steps: list[TraceStep], generated: list[int]) -> Trajectory:
-        mask_id = self.rows.mask_id
+        mask_id, eos_id = self.rows.mask_id, self.rows.eos_id
         canvas = request.canvas(mask_id)
-        region = enumerate(canvas[request.begin :])
-        given = {at: id_ for at, id_ in region if id_ != mask_id}
-        return Trajectory(canvas[: request.begin], generated, mask_id, self.rows.eos_id, steps, given)
+        prompt, region = canvas[: request.begin], canvas[request.begin :]
+        given = {at: id_ for at, id_ in enumerate(region) if id_ != mask_id}
+        return Trajectory(prompt, len(region), generated, mask_id, eos_id, steps, given)
 
     def step(
         self, batch: BatchState, stepped: StepResult, following: BatchState, forwards: Mapping[int, int]

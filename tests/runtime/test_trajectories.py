@@ -58,7 +58,8 @@ def assert_rebuilt(denoiser: Any, prompts: Any, policy: Any, **how: Any) -> Coun
         one = row.trajectory
         assert one is not None
         assert one.prompt_ids == prompt[: row.prompt_length]
-        begin = [prompt[row.prompt_length :]] if how.get("infill") else [[MASK] * len(row.generated)]
+        assert one.length == len(had[0])
+        begin = [prompt[row.prompt_length :]] if how.get("infill") else [[MASK] * one.length]
         made = [canvas[row.prompt_length :] for canvas in one.canvases()]
         assert made == begin + had, (policy, row.index)
         assert [canvas[: row.prompt_length] for canvas in one.canvases()] == [one.prompt_ids] * len(made)
@@ -85,11 +86,14 @@ def assert_last(row: Row, made: list[list[int]]) -> None:
     assert one is not None
     assert logprobs is not None
     assert one.ids == row.generated.tolist()
-    last = [-1] * one.length
+    last = [-1] * len(one.ids)
     for step, (before, after) in enumerate(pairwise(made)):
-        for at in range(one.length):
-            if after[at] != before[at]:
-                last[at] = -1 if after[at] == MASK else step
+        last = [step if after[at] != before[at] else old for at, old in enumerate(last)]
+    lasts = [
+        made[-1][at] not in (MASK, one.given.get(at)) and made[-1][at] == id_
+        for at, id_ in enumerate(one.ids)
+    ]
+    last = [step if here else -1 for step, here in zip(last, lasts, strict=True)]
     assert one.step_map == logprobs.step == last
     assert one.padded_step_map == [len(made) - 1 if step == -1 else step for step in last]
     for at, step in enumerate(last):
