@@ -186,6 +186,7 @@ def test_every_field_of_a_result_is_reserved(path):
     names = (
         result.line().keys()
         | Result(PROMPTS[0], ids=(1,), error=FAILURE.error).line().keys()
+        | Result(Prompt(0, 0, "a", messages=[{"role": "user", "content": "a"}], n=2)).line().keys()
         | {"policy", "run", "input"}
     )
     assert names == RESULT_FIELDS
