@@ -279,10 +279,10 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         ),
     ),
     (
-        "logprobs output_scores return_dict_in_generate output_logits",
+        "output_scores return_dict_in_generate output_logits",
         _says(
-            "in Python `decode(..., trace=True).trace` has the confidence of each token",
-            "`decode(..., trace=True).trace` has the confidence of each token",
+            "`--logprobs` gives the confidence of each token",
+            "`logprobs=True` gives the confidence of each token",
         ),
     ),
     (
