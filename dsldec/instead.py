@@ -167,8 +167,8 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     (
         "trace history output_history return_history show_steps visualize viz intermediate",
         _says(
-            "`--live` shows every step on the terminal; in Python `decode(..., trace=True).trace` holds them",
-            "`decode(..., trace=True).trace` holds every step",
+            "`--trace traces.jsonl` writes every step to a file, `--live` shows it on the terminal",
+            "`decode(..., trace=True).trajectories` has every step",
         ),
     ),
     (
