@@ -18,8 +18,7 @@ from dsldec.options import DecodeOptions
 from dsldec.runtime.decode import stream_rows
 from dsldec.runtime.rows import Row
 from dsldec.runtime.trace import StepEvent
-from dsldec.trace_step import TraceStep
-from dsldec.trajectory_lines import rounded
+from dsldec.trace_step import TraceStep, rounded
 
 from ..backends.policies import random_policy
 from ..published.test_published import CASES, PROMPTS, Ending, loaded
