@@ -28,7 +28,8 @@ log = logging.getLogger("dsldec")
 
 # Fields of a generation configuration that dsldec uses.
 HEEDED = frozenset(
-    "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences".split()
+    "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences "
+    "policy parameters".split()
 )
 # Fields that change how transformers computes or stores, or that only count beside an unsupported argument.
 WITHOUT_EFFECT = frozenset(
@@ -59,7 +60,7 @@ KNOWN = HEEDED | WITHOUT_EFFECT | MEANINGLESS | frozenset(SAMPLING)
 # Keywords outside the configuration: the first set is used by dsldec, the second changes how transformers
 # computes.
 HEEDED_KEYWORDS = frozenset(
-    "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split()
+    "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator policy parameters".split()
 )
 COMPUTING = frozenset("logits_to_keep cache_position".split())
 # Values that `generate` makes for a step from left to right. Used only where the caller's arguments are
@@ -142,6 +143,21 @@ def require_answerable(call: GenerateCall, policy: Policy) -> None:
                 "E0409", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
             )
         )
+
+
+def require_generate(named: Mapping[str, Any], own: Any) -> None:
+    """Raise `UsageError` (E0409) for arguments with which transformers would not call the function given as
+    `custom_generate`, or would report another mistake before. `named`: the arguments of a call of `generate`;
+    `own`: the model's generation configuration.
+    """
+    config = named.get("generation_config")
+    refused = [] if config is None else [*_of_config(GenerateCall(config, own, {}, {}, {}))]
+    # `generate` would report a missing tokenizer although it got one (5.3 to 5.24).
+    refused += ["stop_strings"] if named.get("stop_strings") else []
+    # Continuous batching, from left to right.
+    refused += ["cache_implementation"] if named.get("cache_implementation") == "paged" else []
+    if refused:
+        raise unsupported_argument(*dict.fromkeys(refused))
 
 
 def unsupported_argument(*names: str) -> UsageError:
