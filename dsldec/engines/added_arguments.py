@@ -6,7 +6,7 @@ Not here: the arguments that `generate` has itself (`generate_arguments`), and w
 
 from __future__ import annotations
 
-from collections.abc import MutableMapping
+from collections.abc import MutableMapping, Sequence
 from dataclasses import dataclass, fields
 from typing import Any, Self
 
@@ -24,12 +24,14 @@ class AddedArguments:
         seed: Seed of a policy that draws.
         generator: The source of the seed, unless one is given. Default: torch's own generator.
         policy, parameters: The policy of this call, and values of its parameters (`call_policy`).
+        stop: Stop strings, as `dsldec.decode` takes them.
     """
 
     seed: int | None = None
     generator: torch.Generator | None = None
     policy: Any = None
     parameters: Any = None
+    stop: str | Sequence[str] | None = None
 
     @classmethod
     def taken(cls, arguments: MutableMapping[str, Any]) -> Self:

@@ -19,10 +19,11 @@ from ..options import DecodeOptions
 from ..policy import Policy
 from ..runtime.decode import stream_rows
 from ..runtime.forward import DenoiserFailed
-from .streaming import Columns, ended
+from .answer_ends import AnswerEnds
+from .streaming import Columns
 
 
-def require_room(denoiser: HuggingFaceDenoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
+def require_room(denoiser: HuggingFaceDenoiser, prompts: Sequence[Sequence[int]], gen_length: Any) -> None:
     """Raise `UsageError` (E0407) for a prompt that leaves the model too few positions."""
     for prompt in prompts:
         if problem := too_long(denoiser, len(prompt), gen_length):
@@ -43,17 +44,19 @@ def answers_of(
     streamer: Any,
     pad_id: int,
 ) -> list[list[int]]:
-    """The generated ids of each prompt up to its stop id. The streamer gets them as soon as they are final."""
-    columns = None
+    """The generated ids of each sample of each prompt, up to their end. The streamer gets them as soon as
+    they are final.
+    """
+    rows, ends, columns = len(prompts) * options.n, AnswerEnds.of(denoiser, options), None
     if streamer is not None:
-        columns = Columns(streamer, len(prompts), denoiser.stop_ids, pad_id, denoiser.mask_id)
+        columns = Columns(streamer, rows, ends, pad_id, denoiser.mask_id)
     watch = columns.watch if columns is not None and not policy.facts.revises else None
-    answers: list[list[int]] = [[] for _ in prompts]
+    answers: list[list[int]] = [[] for _ in range(rows)]
     try:
         for row in stream_rows(denoiser, prompts, policy, options, watch):
             if row.error is not None:
                 raise UsageError(row.error)
-            answers[row.index] = ended(row.generated.tolist(), denoiser.stop_ids)
+            answers[row.index] = ends.answer(row.generated.tolist())
             if columns is not None:
                 columns.finish(row.index, answers[row.index])
     except DenoiserFailed as failed:

@@ -26,19 +26,23 @@ class CallDenoisers:
         self.load, self.tokenizer = load, tokenizer
         self._known: WeakKeyDictionary[Any, HuggingFaceDenoiser] = WeakKeyDictionary()
 
-    def of(self, model: Any, stop_ids: list[int]) -> HuggingFaceDenoiser:
+    def of(self, model: Any, stop_ids: list[int], tokenizer: Any = None) -> HuggingFaceDenoiser:
         """The model as a denoiser. `stop_ids`: ids that end an answer in this call, instead of those found
-        for the model.
+        for the model. `tokenizer`: of this call, where none was found for the model.
         """
         if model not in self._known:
-            tokenizer = self.tokenizer if self.tokenizer is not None else _tokenizer_of(model)
+            found = self.tokenizer if self.tokenizer is not None else _tokenizer_of(model)
             options = {name: getattr(self.load, name) for name in LOAD_OF_GENERATE}
-            known = denoiser_of(model, tokenizer, **options)
+            known = denoiser_of(model, found, **options)
             self._known[model] = known.without_model()  # a stored model would keep its own weak key alive
         denoiser = self._known[model].with_model(model)
         if stop_ids:
-            denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in stop_ids else stop_ids[0]
-            denoiser.stop_ids = frozenset(stop_ids)
+            valid = [one for one in stop_ids if one >= 0]  # -1 is the usual id for no end
+            denoiser.eos_id = denoiser.eos_id if denoiser.eos_id in valid else next(iter(valid), None)
+            denoiser.stop_ids = frozenset(valid)
+        if denoiser.tokenizer is None and tokenizer is not None:
+            denoiser.tokenizer = getattr(tokenizer, "tokenizer", tokenizer)  # of a processor
+            vars(denoiser).pop("decode_text", None)  # it was None without a tokenizer
         return denoiser
 
 

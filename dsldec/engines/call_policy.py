@@ -1,8 +1,8 @@
 """Which policy decodes a call of `generate`? The folder's or function's, unless the call names another one.
 
-`policy` and `parameters` are arguments of `generate`, and fields of a generation configuration. A configuration
-may come from a request to a server, so that it names only policies that this machine has: the shipped ones
-and the default one. It cannot name a file. Not here: how the arguments reach the call (`generate_arguments`).
+`policy` and `parameters` are arguments of `generate`, and fields of a generation configuration. A
+configuration may come from a request to a server. So it names only the default policy or a shipped one, and
+no file. Not here: how the arguments reach the call (`generate_arguments`).
 """
 
 from __future__ import annotations

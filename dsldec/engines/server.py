@@ -1,4 +1,4 @@
-"""How does a model's `generate` answer `transformers serve`? By errors and lengths that the server understands.
+"""How does a model's `generate` answer `transformers serve`? With errors and lengths that it understands.
 
 Read in transformers 5.23 and 5.24 (`transformers.cli.serving`). The server calls `generate` in a thread for
 each model, one request after the other. A plain request gets status 500 without a reason for every exception

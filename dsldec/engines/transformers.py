@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -28,6 +28,7 @@ from ..policy import Policy, in_use, load
 from .added_arguments import AddedArguments
 from .call_answers import answers_of, padded, require_room
 from .call_denoiser import CallDenoisers, as_denoiser
+from .call_options import options_of, stop_strings_apart
 from .call_policy import CallPolicies
 from .call_site import by_name, calling
 from .generate_arguments import (
@@ -39,7 +40,7 @@ from .generate_arguments import (
     require_generate,
     unpadded,
 )
-from .remote_code_model import no_length, prepared
+from .remote_code_model import prepared
 from .server import as_response, is_serving, limit, on_one_line
 
 log = logging.getLogger("dsldec")
@@ -72,6 +73,9 @@ def custom_generate(
     lookahead: int | None = None,
     batch: int | None = None,
     gen_length: int | None = None,
+    min_length: int | None = None,
+    stop: str | Sequence[str] | None = None,
+    stop_ids: int | Sequence[int] | None = None,
     cache: str | None = None,
     all_ids: bool | None = None,
     **parameters: Value,
@@ -90,6 +94,10 @@ def custom_generate(
         batch: Rows decoded at the same time. Default: all rows of a call.
         gen_length: Upper limit of the tokens to generate, also where `generate` requests more. Default: no
             limit.
+        min_length: No end of text before this number of tokens, unless `generate` requests another one.
+            Default: 0.
+        stop, stop_ids: Stop strings and stop ids, as `dsldec.decode` takes them, in addition to those of a
+            call. Stop strings need a tokenizer. Default: none.
         all_ids: Allow ids without a token. Default: False.
         parameters: Values of the policy's parameters.
 
@@ -139,8 +147,8 @@ class CustomGenerate:
             require_generate(named, getattr(model, "generation_config", None))
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
-                with calling(named):
-                    return theirs(model, *inputs, custom_generate=other or self, **arguments)  # type: ignore[no-any-return]
+                with stop_strings_apart(model, named) as apart, calling(apart):
+                    return theirs(model, custom_generate=other or self, **apart)  # type: ignore[no-any-return]
             added = AddedArguments.taken(named)
             return self._decoded(model, *prepared(model, named), added)
         except (UsageError, PolicyError) as mistake:
@@ -165,17 +173,20 @@ class CustomGenerate:
         generator: torch.Generator | None = None,
         policy: Any = None,
         parameters: Any = None,
+        stop: str | Sequence[str] | None = None,
         **model_kwargs: Any,
     ) -> Tensor | GenerateDecoderOnlyOutput:
         """Ids `[B, L + G]` for `input_ids [B, L]` padded on the left. G is the length of the longest answer.
 
         `generator`: the source of the seed for a policy that draws, unless a seed is given; default torch's
         own. `policy`, `parameters`: another policy for this call, and values of its parameters by name.
+        `stop`: stop strings. transformers passes `stop_strings` only to the function of a model's folder.
         Raises `UsageError` for arguments without a meaning under a policy, and as `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
         call = call_of_generate(model, generation_config, model_kwargs, passed, streamer)
-        return self._decoded(model, input_ids, call, AddedArguments(seed, generator, policy, parameters))
+        added = AddedArguments(seed, generator, policy, parameters, stop)
+        return self._decoded(model, input_ids, call, added)
 
     def _decoded(
         self, model: Any, input_ids: Tensor, call: GenerateCall, added: AddedArguments
@@ -185,12 +196,12 @@ class CustomGenerate:
         for warning in ignored_argument_warnings(call, policy):
             self._warn_once(warning)
         prompts = unpadded(input_ids, call.model_kwargs.get("attention_mask"))
-        given, gen_length = dict(self.options.decode), self._gen_length(call, input_ids.shape[1])
+        stop_ids, tokenizer = requested_stop_ids(call), call.keywords.get("tokenizer")
         with as_denoiser(model):
-            denoiser = self._denoisers.of(model, requested_stop_ids(call))
-            require_room(denoiser, prompts, gen_length)
-            of_call = {"gen_length": gen_length, "seed": added.seed_of(policy, given.get("seed"))}
-            options = DecodeOptions(**{"batch": max(1, len(prompts))} | given | of_call)
+            denoiser = self._denoisers.of(model, stop_ids, tokenizer)
+            options = options_of(call, added, policy, self.options.decode, input_ids)
+            prompts = prompts[:: options.n]
+            require_room(denoiser, prompts, options.gen_length)
             pad_id = _pad_id(call, denoiser)
             answers = answers_of(denoiser, prompts, policy, options, call.streamer, pad_id)
         sequences: Any = torch.cat([input_ids, padded(answers, pad_id, input_ids)], dim=1)
@@ -205,16 +216,6 @@ class CustomGenerate:
         if warning.message not in self._warned:
             self._warned.add(warning.message)
             log.warning("%s", warning)
-
-    def _gen_length(self, call: GenerateCall, prompt_length: int) -> int:
-        config, most = call.config, self.options.decode.get("gen_length")
-        # `generate` sets both lengths. Another caller of this function may set only one.
-        length = (
-            config.max_new_tokens if config.max_length is None else int(config.max_length) - prompt_length
-        )
-        if length is None and most is None:
-            raise no_length()
-        return min(one for one in (length, most) if one is not None)
 
 
 def _pad_id(call: GenerateCall, denoiser: HuggingFaceDenoiser) -> int:

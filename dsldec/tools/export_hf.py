@@ -2,9 +2,9 @@
 
 transformers uses `custom_generate/generate.py` as `generate` if code of the folder is trusted. Its masked
 language models have no `generate` to replace, and models with remote code may not load as transformers loads
-them. `transformers serve --continuous-batching` (5.23, 5.24) does not call `generate` if the model's class can
-batch requests itself, and such answers would not follow the policy. So `modeling_dsldec.py` has a class, and
-`auto_map` in `config.json` names it. Not here: the work of that `generate` (`engines.transformers`).
+them. `transformers serve --continuous-batching` (5.23, 5.24) does not call `generate` if the class of a model
+can batch requests itself, and such answers would not follow the policy. So `modeling_dsldec.py` has a class,
+and `auto_map` in `config.json` names it. Not here: the work of that `generate` (`engines.transformers`).
 """
 
 from __future__ import annotations

@@ -379,8 +379,8 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
     [
         ({"num_beams": 4}, "`num_beams`"),
         (
-            {"repetition_penalty": 1.3, "min_new_tokens": 3},
-            "`min_new_tokens`, `repetition_penalty` of `generate` have no meaning",
+            {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3},
+            "`repetition_penalty`, `no_repeat_ngram_size` of `generate` have no meaning",
         ),
         ({"bad_words_ids": [[7]]}, "`bad_words_ids`"),
         ({"return_dict_in_generate": True, "output_scores": True}, "`output_scores`"),
