@@ -319,6 +319,8 @@ _CODES = (
     Code("E0448", "an argument is not of the kind that the function takes"),
     # Hosts
     Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
+    # Trace files
+    Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

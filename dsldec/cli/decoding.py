@@ -68,7 +68,9 @@ def _run_parser() -> Parser:
     add_decoding(parser)
     help = "write one JSON object a prompt to FILE, each as soon as it is finished; `-` is standard output (default: answers as text)"
     add("--out", metavar="FILE", help=help)
-    help = "continue the file of --out: skip answered prompts, retry failed ones"
+    help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
+    add("--trace", dest="trace_file", metavar="FILE", help=help)
+    help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
     add("--resume", action="store_true", help=help)
     help = "show how the canvas fills (default: if standard output is a terminal)"
     add("--live", action=YES_OR_NO, help=help)
