@@ -177,15 +177,15 @@ class DecodeOptions:
         default_text=f"{DEFAULT_GEN_LENGTH}", each=True, generate=True, decides=True,
     )  # fmt: skip
     min_length: int = _option(
-        0, "count", "no end of text before N tokens", unit="tokens", least=0, decides=True, if_set=True
+        0, "count", "no end of text before N tokens", unit="tokens", least=0, generate=True, decides=True, if_set=True
     )  # fmt: skip
     stop: str | Sequence[str] | None = _option(
         None, "texts", "end an answer before this text; several may be given", default_text="none", metavar="TEXT",
-        decides=True, if_set=True,
+        generate=True, decides=True, if_set=True,
     )  # fmt: skip
     stop_ids: int | Sequence[int] | None = _option(
         None, "ids", "end an answer at this id, as at the end-of-text id; several may be given", default_text="none",
-        metavar="ID", decides=True, if_set=True,
+        metavar="ID", generate=True, decides=True, if_set=True,
     )  # fmt: skip
     n: int = _option(1, "count", "samples a prompt, of a policy that draws", example=4)
     system: str | None = _option(

@@ -81,6 +81,9 @@ def written(model: Any) -> CallerArguments | None:
         for name in names
         if name not in NAMED and isinstance(above, Mapping) and name in above
     }
+    # `generate` takes the tokenizer out of its keywords, and passes it on to its own functions alone.
+    if isinstance(above, Mapping) and above.get("tokenizer") is not None:
+        news["tokenizer"] = above["tokenizer"]
     named = {name: values.get(name, keywords.get(name)) for name in NAMED}
     if not _of_transformers(frame.f_globals.get("__name__")):
         # Other code may store its own objects under the name of the argument.

@@ -28,7 +28,8 @@ log = logging.getLogger("dsldec")
 
 # Fields of a generation configuration that dsldec uses.
 HEEDED = frozenset(
-    "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences".split()
+    "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences "
+    "policy parameters stop_strings min_length min_new_tokens".split()
 )
 # Fields that change how transformers computes or stores, or that only count beside an unsupported argument.
 WITHOUT_EFFECT = frozenset(
@@ -50,16 +51,16 @@ SAMPLING = (
 )
 MEANINGLESS = frozenset(
     "bad_words_ids begin_suppress_tokens constraints dola_layers encoder_no_repeat_ngram_size encoder_repetition_penalty "
-    "exponential_decay_length_penalty force_words_ids forced_bos_token_id forced_eos_token_id guidance_scale max_time min_length "
-    "min_new_tokens no_repeat_ngram_size num_beam_groups num_beams output_attentions output_hidden_states output_logits output_scores "
+    "exponential_decay_length_penalty force_words_ids forced_bos_token_id forced_eos_token_id guidance_scale max_time "
+    "no_repeat_ngram_size num_beam_groups num_beams output_attentions output_hidden_states output_logits output_scores "
     "penalty_alpha prompt_lookup_num_tokens remove_invalid_values renormalize_logits repetition_penalty sequence_bias "
-    "speculation_type stop_strings suppress_tokens token_healing use_mtp watermarking_config".split()
+    "speculation_type suppress_tokens token_healing use_mtp watermarking_config".split()
 )
 KNOWN = HEEDED | WITHOUT_EFFECT | MEANINGLESS | frozenset(SAMPLING)
 # Keywords outside the configuration: the first set is used by dsldec, the second changes how transformers
 # computes.
 HEEDED_KEYWORDS = frozenset(
-    "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator".split()
+    "input_ids attention_mask tokenizer assistant_tokenizer trust_remote_code seed generator policy parameters stop".split()
 )
 COMPUTING = frozenset("logits_to_keep cache_position".split())
 # Values that `generate` makes for a step from left to right. Used only where the caller's arguments are
@@ -142,6 +143,19 @@ def require_answerable(call: GenerateCall, policy: Policy) -> None:
                 "E0409", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
             )
         )
+
+
+def require_generate(named: Mapping[str, Any], own: Any) -> None:
+    """Raise `UsageError` (E0409) for arguments with which transformers would not call the function given as
+    `custom_generate`, or would report another mistake before. `named`: the arguments of a call of `generate`;
+    `own`: the model's generation configuration.
+    """
+    config = named.get("generation_config")
+    refused = [] if config is None else [*_of_config(GenerateCall(config, own, {}, {}, {}))]
+    # Continuous batching, from left to right.
+    refused += ["cache_implementation"] if named.get("cache_implementation") == "paged" else []
+    if refused:
+        raise unsupported_argument(*dict.fromkeys(refused))
 
 
 def unsupported_argument(*names: str) -> UsageError:

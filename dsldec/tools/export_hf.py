@@ -2,8 +2,9 @@
 
 transformers uses `custom_generate/generate.py` as `generate` if code of the folder is trusted. Its masked
 language models have no `generate` to replace, and models with remote code may not load as transformers loads
-them: for these, `modeling_dsldec.py` has a class, and `auto_map` in `config.json` names it. Not here: the
-work of that `generate` (`engines.transformers`).
+them. `transformers serve --continuous-batching` (5.23, 5.24) does not call `generate` if the class of a model
+can batch requests itself, and such answers would not follow the policy. So `modeling_dsldec.py` has a class,
+and `auto_map` in `config.json` names it. Not here: the work of that `generate` (`engines.transformers`).
 """
 
 from __future__ import annotations
@@ -74,13 +75,17 @@ def export_hf(options: ExportOptions) -> int:
     found = opened(folder, load.trust_remote_code)
     overrides = Overrides(load.mask_id, load.eos_id, load.shift_logits, load.block_length)
     require_mask(traits_of(found, overrides), found.name)
-    name = found.remote_code or _class_without_generate(found)
-    files = {}
-    if name is not None:
-        files[f"{OUR_MODELING}.py"] = OWN_CODE if found.remote_code else _modeling(name)
-    files |= {REQUIREMENTS: _requirements(), GENERATE: _generate(policy, read(options.policy)[0], options)}
-    if name is not None:  # last: the named file exists by then
-        files[CONFIG] = _config(folder, f"{OUR_MODELING}.{'Model' if found.remote_code else name}", found)
+    name, generates = _class_of(found)
+    files = {
+        f"{OUR_MODELING}.py": OWN_CODE if found.remote_code else _modeling(name, generates),
+        REQUIREMENTS: _requirements(),
+        GENERATE: _generate(policy, read(options.policy)[0], options),
+    }
+    # Last: the named file exists by then. A class with `generate` is for the server alone.
+    auto = AUTO[-1:] if generates and not found.remote_code else AUTO
+    files[CONFIG] = _config(
+        folder, dict.fromkeys(auto, f"{OUR_MODELING}.{'Model' if found.remote_code else name}"), found
+    )
     _require_new(folder, files, options)
     write_inside(folder, files)
     print("\n".join(_summary(options.folder, policy, found, name)))
@@ -146,25 +151,32 @@ def _requirements() -> str:
     return f"dsldec>={version()}\n" if version()[0].isdigit() else "dsldec\n"
 
 
-def _class_without_generate(found: Opened) -> str | None:
-    """The name of transformers' class for the model if that class has no `generate`, else None."""
+def _class_of(found: Opened) -> tuple[str, bool]:
+    """The name of the class of the model, and whether that class has `generate`."""
     from ..models.loading import without_weights
 
+    if found.remote_code:
+        return found.remote_code, True
     made = type(without_weights(found))
-    return None if made.can_generate() else made.__name__
+    return made.__name__, bool(made.can_generate())
 
 
-def _modeling(name: str) -> str:
+def _modeling(name: str, generates: bool) -> str:
+    bases = f"transformers.{name}" if generates else f"transformers.{name}, transformers.GenerationMixin"
     return f'''\
-"""transformers' own {name}, with the `generate` that it gives to causal models only. Written by `dsldec export-hf`."""
+"""transformers' own {name}, with a `generate` that decodes every request under the policy. Written by `dsldec export-hf`."""
 
 import transformers
 
 
-class {name}(transformers.{name}, transformers.GenerationMixin):
+class {name}({bases}):
     @classmethod
     def is_remote_code(cls):
         return False  # its layers are transformers' own: 5.3 would leave weights that are tied unloaded
+
+    @property
+    def init_continuous_batching(self):
+        raise AttributeError("continuous batching does not call `generate`, so no policy would decide")
 '''
 
 
@@ -179,14 +191,14 @@ class Model(RemoteCodeModel):
 '''
 
 
-def _config(folder: Path, reference: str, found: Opened) -> str:
+def _config(folder: Path, references: Mapping[str, str], found: Opened) -> str:
     """`config.json` with the place of dsldec's class. The classes of the model's remote code stay."""
     try:
         config = read_json(folder / CONFIG, LARGEST_CONFIG)
     except (Unreadable, NotJSON):
         config = found.raw  # readable a moment ago, and changed since
     theirs = found.raw.get("auto_map") or {}
-    config["auto_map"] = dict.fromkeys(AUTO, reference) | theirs
+    config["auto_map"] = dict(references) | theirs
     return json.dumps(config, indent=2, ensure_ascii=False) + "\n"
 
 
@@ -215,13 +227,13 @@ def _auto(found: Opened) -> str:
     )
 
 
-def _summary(folder: str, policy: Policy, found: Opened, name: str | None) -> Iterator[str]:
+def _summary(folder: str, policy: Policy, found: Opened, name: str) -> Iterator[str]:
     from ..models.loading import OUR_MODELING
 
     yield f"{folder}: decodes under {quoted(policy.name)} where transformers trusts its code"
     yield f"  {GENERATE}"
-    if name is not None:
-        yield f"  {OUR_MODELING}.py: {'the model as dsldec loads it' if found.remote_code else f'{name} with `generate`'}, named in {CONFIG}"
+    loaded = "the model as dsldec loads it" if found.remote_code else f"{name} with `generate`"
+    yield f"  {OUR_MODELING}.py: {loaded}, named in {CONFIG}"
     yield ""
     auto = _auto(found) if found.remote_code else found.family.auto[0]
     yield f"  transformers.{auto}.from_pretrained({folder!r}, trust_remote_code=True).generate(...)"

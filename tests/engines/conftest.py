@@ -9,9 +9,10 @@ from pathlib import Path
 import pytest
 
 from ..models.tiny import code_copied_to
+from . import exported
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture(scope="package")
 def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
     """transformers asks whether what `requirements.txt` names is installed; a checkout that is run as it is
     says so of itself here.
@@ -28,3 +29,8 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
         patch.setenv("HF_HUB_OFFLINE", "1")
         with code_copied_to(tmp_path_factory.mktemp("modules")):
             yield folder
+
+
+@pytest.fixture(scope="package")
+def folders(installed: Path, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
+    return exported.made_in(tmp_path_factory.mktemp("exported"))

@@ -344,7 +344,7 @@ def test_the_model_stays_as_it_was(decoder: Any) -> None:
 def test_a_model_is_found_out_once_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     fn, model, calls = custom_generate("static", mask_id=MASK), tiny.model(*tiny.NATIVE["qwen3"]), []
     monkeypatch.setattr(
-        "dsldec.engines.transformers.denoiser_of", lambda *a, **k: (calls.append(1), denoiser_of(*a, **k))[1]
+        "dsldec.engines.call_denoiser.denoiser_of", lambda *a, **k: (calls.append(1), denoiser_of(*a, **k))[1]
     )
     for _ in range(3):
         model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)
@@ -379,8 +379,8 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
     [
         ({"num_beams": 4}, "`num_beams`"),
         (
-            {"repetition_penalty": 1.3, "min_new_tokens": 3},
-            "`min_new_tokens`, `repetition_penalty` of `generate` have no meaning",
+            {"repetition_penalty": 1.3, "no_repeat_ngram_size": 3},
+            "`repetition_penalty`, `no_repeat_ngram_size` of `generate` have no meaning",
         ),
         ({"bad_words_ids": [[7]]}, "`bad_words_ids`"),
         ({"return_dict_in_generate": True, "output_scores": True}, "`output_scores`"),
