@@ -10,7 +10,7 @@ import hashlib
 import json
 import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 from ...diagnostics import Diagnostic, UsageError
@@ -21,6 +21,9 @@ from ...spelling import shown
 
 # Options that the harness has itself (`batch_size`), or that have no meaning for it.
 OF_THE_HARNESS = frozenset({"batch", "infill", "request_ids", "trace", "raw"})
+MODEL_ELSEWHERE = frozenset(
+    {"model", "model_path", "model_name", "model_name_or_path", "path", "name_or_path"}
+)
 OF_DECODING = tuple(name for name in DECODE if name not in OF_THE_HARNESS)
 OF_LOADING = tuple(name for name in LOAD if name not in OF_THE_HARNESS)
 MC_SAMPLES = 128
@@ -51,9 +54,10 @@ class ModelArguments:
         values: dict[str, Any] = {
             "pretrained": os.path.realpath(path) if path and os.path.exists(path) else path
         }
-        values |= {name: value for name, value in asdict(self.load).items() if LOAD[name].decides}
-        values |= {name: getattr(self.decode, name) for name, one in DECODE.items() if one.decides}
-        values |= {"stop_at_eos": self.decode.stop_at_eos, "add_bos_token": self.add_bos_token}
+        options = {name: getattr(self.load, name) for name in OF_LOADING if LOAD[name].decides}
+        options |= {name: getattr(self.decode, name) for name in OF_DECODING if DECODE[name].decides}
+        options |= {"stop_at_eos": self.decode.stop_at_eos, "add_bos_token": self.add_bos_token}
+        values |= {name: value for name, value in options.items() if value is not None}
         values |= {"mc_samples": self.mc_samples, "greedy": self.greedy}
         rules = hashlib.sha256(str(self.policy.program).encode()).hexdigest()[:16]
         return values | {"policy": self.policy.name, "rules": rules, "parameters": self.policy.parameters}
@@ -69,7 +73,7 @@ def read_arguments(
     """The checked arguments. Raises `PolicyError` (E0401 to E0403) and `UsageError` (E0409)."""
     loaded = policy if isinstance(policy, Policy) else load(policy)
     for name in given:
-        if name in OF_THE_HARNESS and name not in loaded.parameters:
+        if name in OF_THE_HARNESS | MODEL_ELSEWHERE and name not in loaded.parameters:
             raise _of_the_harness(name, given[name])
     if twice := [name for name in given if name in NAMES and name in loaded.parameters]:
         message = (
@@ -93,8 +97,9 @@ def _of_the_harness(name: str, value: object) -> UsageError:
         "batch": "it is called `--batch_size 8`, in Python `batch_size=8`",
         "raw": "prompts are used unchanged; `--apply_chat_template` puts them into the model's chat template",
     }
-    message = f"`{name}` is no argument of the model here"
-    return UsageError(Diagnostic("E0409", message, help=instead.get(name, "leave it out")))
+    message = f"`{name}` is no argument of the model class `dsldec`"
+    help = f"it is called `pretrained={value}`" if name in MODEL_ELSEWHERE else "leave it out"
+    return UsageError(Diagnostic("E0409", message, help=instead.get(name, help)))
 
 
 def _require_own(own: Mapping[str, Any]) -> None:

@@ -46,7 +46,8 @@ class TaskCounts:
             "forwards_per_answer": round(self.forwards / self.answers, 4) if self.answers else None,
             "tokens_per_forward": round(self.tokens / self.forwards, 4) if self.forwards else None,
         }
-        return {name: value for name, value in (asdict(self) | means).items() if value not in (None, {})}
+        seconds = {"seconds": round(self.seconds, 3)}
+        return {name: value for name, value in (asdict(self) | seconds | means).items() if value}
 
     def sentence(self) -> str:
         """The totals for the log."""

@@ -216,7 +216,9 @@ class DslDecLM(LM):
         `config` of its results file.
         """
         tasks = {name: counts.line() for name, counts in sorted(self.counts.items())}
-        return {"dsldec": {"version": version(), **self.arguments.decisive(), "tasks": tasks}}
+        decode = self.arguments.decode
+        how = {"batch": decode.batch, "backend": decode.backend, "lookahead": decode.lookahead}
+        return {"dsldec": {"version": version(), **self.arguments.decisive(), **how, "tasks": tasks}}
 
     def _generation(self, gen_kwargs: Mapping[str, Any]) -> Generation:
         for warning in sampling_warnings(gen_kwargs, self.policy):

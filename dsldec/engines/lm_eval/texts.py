@@ -7,12 +7,14 @@ how a template is rendered (`models.chat_template`).
 
 from __future__ import annotations
 
-import copy
 from collections.abc import Mapping, Sequence
 from typing import Any
 
 from ...diagnostics import Diagnostic, UsageError
 from ...models.chat_template import TemplateFailedError, in_template
+
+# Marks the end of an unfinished message, while the template is rendered.
+GOES_ON = "[the answer goes on here] "
 
 
 class InTemplate(str):
@@ -32,8 +34,9 @@ class Texts:
             message = "this denoiser has no tokenizer, and the harness gives prompts as texts"
             help = "give the folder of a model: `pretrained=./MODEL`"
             raise UsageError(Diagnostic("E0409", message, help=help))
-        self._denoiser = copy.copy(denoiser)
-        self._denoiser.raw = True
+        # Tokenizers of encoders close a text with an end token. The model would write nothing after it.
+        ends = (getattr(denoiser, "eos_id", None), getattr(self.tokenizer, "sep_token_id", None))
+        self._closing = {one for one in ends if one is not None}
         self._bos_id, self._bos = self.tokenizer.bos_token_id, self.tokenizer.bos_token
         self._add_bos_token = add_bos_token
         if add_bos_token and self._bos_id is None:
@@ -46,13 +49,14 @@ class Texts:
         """
         begins = bool(self._bos) and text.startswith(str(self._bos))
         if self._add_bos_token is None and not (begins or isinstance(text, InTemplate)):
-            return list(self._denoiser.encode(str(text)))
+            ids = list(self.tokenizer(str(text))["input_ids"])
+            return ids[:-1] if len(ids) > 1 and ids[-1] in self._closing else ids
         ids = self.encode_plain(text)
         return [self._bos_id, *ids] if self._add_bos_token and not begins else ids
 
     def encode_plain(self, text: str) -> list[int]:
         """The ids of a text without special tokens."""
-        return list(self._denoiser._ids(str(text), add_special_tokens=False))
+        return list(self.tokenizer(str(text), add_special_tokens=False)["input_ids"])
 
     def encode_pair(self, context: str, continuation: str) -> tuple[list[int], list[int]]:
         """The ids of a prompt and of its continuation. Blanks at the end of the prompt belong to the
@@ -82,6 +86,9 @@ class Texts:
         answer. Raises `UsageError` (E0409).
         """
         self.require_template()
+        if not add_generation_prompt:
+            last = dict(messages[-1])
+            messages = [*messages[:-1], last | {"content": last["content"] + GOES_ON}]
         try:
             text = in_template(self.tokenizer, messages, add_generation_prompt=add_generation_prompt)
         except Exception as error:  # a template is a program from the model's folder
@@ -92,11 +99,11 @@ class Texts:
             if any(one.get("role") == "system" for one in messages):
                 help = f"leave `--system_instruction` out if the template knows no system message, or {help}"
             raise UsageError(Diagnostic("E0409", message, help=help)) from error
-        if add_generation_prompt:
+        if add_generation_prompt or GOES_ON.strip() not in text:
             return InTemplate(text)
-        begin = messages[-1]["content"].strip()
-        at = text.rfind(begin)
-        return InTemplate(text[: at + len(begin)] if at >= 0 else text)
+        before, _, after = text.rpartition(GOES_ON.strip())
+        # A template that removes blanks at the end of a message removes those of the answer's begin too.
+        return InTemplate(before if after.startswith(" ") else before.rstrip())
 
     def require_template(self, name: object = True) -> None:
         """Raise `UsageError` (E0409) where the tokenizer has no chat template, or a name is given."""
