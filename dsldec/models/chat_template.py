@@ -33,7 +33,7 @@ class TemplateFailedError(Exception):
 
 
 def in_template(
-    tokenizer: Any, messages: Sequence[Mapping[str, str]], *, add_generation_prompt: bool = True
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
 ) -> str:
     """The text that the model continues; without `add_generation_prompt`, the messages alone. Raises
     `TemplateFailedError`, and the errors of a tokenizer with remote code.

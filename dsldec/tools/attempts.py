@@ -99,7 +99,7 @@ class Attempts:
 
     def _gen_length(self) -> int:
         given, most = self.options.gen_length, self.denoiser.max_length
-        gen_length = int(self.denoiser.gen_length if given is None else given)
+        gen_length = int(self.denoiser.gen_length if given is None else given)  # type: ignore[arg-type]
         if most is not None and gen_length >= most:
             message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {most} tokens in all"
             help = f"for example `--gen-length {max(1, most // 2)}`"
