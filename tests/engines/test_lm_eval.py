@@ -163,7 +163,7 @@ def test_repeats_are_other_samples(denoiser: Any, tmp_path: Path) -> None:
 
 def test_an_answer_ends_before_the_texts_of_until(denoiser: Any) -> None:
     prompt = examples(1)[0].prompt
-    lm = DslDecLM(denoiser, batch_size=2)
+    lm = DslDecLM(denoiser, batch_size=3)
     whole, before, special = lm.generate_until(
         [request(prompt, max_gen_toks=48), request(prompt, until=["####", "zzz"], max_gen_toks=48),
          request(prompt, until="<|endoftext|>", max_gen_toks=48)]
@@ -171,6 +171,12 @@ def test_an_answer_ends_before_the_texts_of_until(denoiser: Any) -> None:
     assert "####" in whole
     assert before == whole[: whole.index("####")]
     assert special == whole
+    every = DslDecLM(denoiser, "static", tokens=1, stop_at_eos=False)
+    assert every.generate_until([request(prompt, until=["####"], max_gen_toks=48)]) == [before]
+    assert every.counts["task"].forwards == 48
+    early = DslDecLM(denoiser, "static", tokens=1, block=8)
+    early.generate_until([request(prompt, until=["="], max_gen_toks=48)])
+    assert early.counts["task"].forwards < 48
     assert cut("one\ndef two", ("\ndef", "\nclass")) == "one"
     assert cut("one", ("",)) == ""
 
@@ -182,8 +188,7 @@ def test_an_until_that_is_a_special_token_ends_at_its_id(denoiser: Any) -> None:
     name, id_ = next(
         (name, id_) for name, id_ in other.items() if id_ not in denoiser.stop_ids and id_ != denoiser.mask_id
     )
-    assert lm.texts.as_id(name) == id_
-    assert lm.texts.as_id("two") is None
+    assert lm.texts.special([name, "two"]) == ((id_,), ("two",))
     assert lm.texts.decode([*ids, id_, *ids], [id_]) == denoiser.tokenizer.decode(ids)
 
 
@@ -201,6 +206,17 @@ def test_the_length_of_the_model_arguments_counts_first(denoiser: Any) -> None:
     of_task = DslDecLM(denoiser, "static", tokens=1, stop_at_eos=False)
     of_task.generate_until([request(prompt, max_new_tokens=9)])
     assert of_task.counts["task"].forwards == 9
+
+
+def test_a_least_length_is_kept(denoiser: Any) -> None:
+    lm = DslDecLM(denoiser)
+    prompt = examples(1)[0].prompt
+    ended, longer = lm.generate_until(
+        [request(prompt, max_gen_toks=44), request(prompt, max_gen_toks=44, min_length=44)]
+    )
+    assert len(longer) > len(ended)
+    with pytest.raises(UsageError, match="`min_length` must be a whole number of 0 or more"):
+        lm.generate_until([request("1", min_length=-1)])
 
 
 def test_sampling_arguments_of_a_task_give_a_warning(denoiser: Any, seen: list[str]) -> None:

@@ -20,7 +20,9 @@ from ...policy import Policy, load
 from ...spelling import shown
 
 # Options that the harness has itself (`batch_size`), or that have no meaning for it.
-OF_THE_HARNESS = frozenset({"batch", "infill", "request_ids", "trace", "raw"})
+OF_THE_HARNESS = frozenset(
+    {"batch", "infill", "request_ids", "trace", "raw", "logprobs", "n", "stop", "system", "min_length"}
+)
 MODEL_ELSEWHERE = frozenset(
     {"model", "model_path", "model_name", "model_name_or_path", "path", "name_or_path"}
 )
@@ -85,6 +87,8 @@ def read_arguments(
     own = {name: given[name] for name in OWN if name in given}
     _require_own(own)
     of_decoding = {name: given[name] for name in OF_DECODING if name in given}
+    if (length := of_decoding.get("gen_length")) is not None:
+        DECODE["gen_length"].require_count(length)
     decode = DecodeOptions(batch=rows_of(batch_size, max_batch_size), **of_decoding)
     bound.drafts(decode.lookahead)
     of_loading = {name: given[name] for name in OF_LOADING if name in given}
@@ -95,6 +99,10 @@ def read_arguments(
 def _of_the_harness(name: str, value: object) -> UsageError:
     instead = {
         "batch": "it is called `--batch_size 8`, in Python `batch_size=8`",
+        "n": "a task has `repeats: 4` in its file",
+        "stop": "a task has `until`: `--gen_kwargs 'until=[\"Question:\"]'`",
+        "system": "write `--system_instruction TEXT`",
+        "min_length": f"write `--gen_kwargs min_length={value}`",
         "raw": "prompts are used unchanged; `--apply_chat_template` puts them into the model's chat template",
     }
     message = f"`{name}` is no argument of the model class `dsldec`"

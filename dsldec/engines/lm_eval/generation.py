@@ -18,16 +18,18 @@ from ...spelling import shown
 
 # The names of the length, in the order in which the harness reads them.
 LENGTHS = ("max_gen_toks", "max_new_tokens", "max_tokens", "max_completion_tokens")
+LEAST_LENGTHS = ("min_length", "min_gen_toks", "min_new_tokens", "min_tokens")
 SAMPLING = ("do_sample", "temperature", "top_p", "top_k", "min_p", "typical_p")
-KNOWN = ("until", *LENGTHS, *SAMPLING)
+KNOWN = ("until", *LENGTHS, *LEAST_LENGTHS, *SAMPLING)
 
 
 @dataclass(frozen=True, slots=True)
 class Generation:
-    """The length of an answer in tokens, and the texts before which it ends."""
+    """The length of an answer in tokens, the texts before which it ends, and the least length."""
 
     gen_length: int
-    until: tuple[str, ...]
+    until: tuple[str, ...] = ()
+    min_length: int = 0
 
 
 def read_generation(gen_kwargs: Mapping[str, Any], gen_length: int | None, default: int) -> Generation:
@@ -37,16 +39,24 @@ def read_generation(gen_kwargs: Mapping[str, Any], gen_length: int | None, defau
     for name in gen_kwargs:
         if name not in KNOWN:
             raise _unknown(name)
-    asked = next((gen_kwargs[name] for name in LENGTHS if gen_kwargs.get(name) is not None), default)
-    if not is_whole(asked) or asked < 1:
-        message = f"`max_gen_toks` must be a whole number of 1 or more, not {shown(asked)}"
-        raise UsageError(Diagnostic("E0409", message, help="for example `--gen_kwargs max_gen_toks=256`"))
+    asked = _count(gen_kwargs, LENGTHS, default, 1)
+    least = _count(gen_kwargs, LEAST_LENGTHS, 0, 0)
     until = gen_kwargs.get("until") or ()
     texts = (until,) if isinstance(until, str) else tuple(until)
     if not all(isinstance(text, str) for text in texts):
         message = f"`until` is a text or a list of texts, not {shown(until)}"
         raise UsageError(Diagnostic("E0409", message, help='in the task\'s file: `until: ["Question:"]`'))
-    return Generation(int(asked if gen_length is None else gen_length), tuple(text for text in texts if text))
+    length = asked if gen_length is None else int(gen_length)
+    return Generation(length, tuple(text for text in texts if text), min(least, length))
+
+
+def _count(gen_kwargs: Mapping[str, Any], names: Sequence[str], default: int, least: int) -> int:
+    """The number under the first of the names that is given."""
+    asked: Any = next((gen_kwargs[name] for name in names if gen_kwargs.get(name) is not None), default)
+    if not is_whole(asked) or asked < least:
+        message = f"`{names[0]}` must be a whole number of {least} or more, not {shown(asked)}"
+        raise UsageError(Diagnostic("E0409", message, help=f"for example `--gen_kwargs {names[0]}=256`"))
+    return int(asked)
 
 
 def _unknown(name: str) -> UsageError:

@@ -13,7 +13,7 @@ import logging
 import os
 import time
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import Any
 
@@ -29,6 +29,7 @@ from ...models.huggingface import from_pretrained
 from ...policy import seed_warning
 from ...resources import version
 from ...runtime.decode import stream_rows
+from ...runtime.prompt_options import PromptOptions, ids_of
 from ...runtime.rows import Row
 from .arguments import differing, read_arguments
 from .counts import TaskCounts
@@ -84,6 +85,10 @@ class DslDecLM(LM):
         self.counts: dict[str, TaskCounts] = defaultdict(TaskCounts)
         self._device = torch.device(getattr(self.denoiser, "device", "cpu"))
         self._logged: set[str] = set()
+        # An answer ends at an id that ends a text or a turn, and at those of the arguments.
+        eos_id = getattr(self.denoiser, "eos_id", None)
+        ends = getattr(self.denoiser, "stop_ids", () if eos_id is None else (eos_id,))
+        self._stop_ids = (*ends, *ids_of(self.arguments.decode.stop_ids))
         self._warn(seed_warning(self.policy, self.arguments.decode.seed))
 
     @classmethod
@@ -154,22 +159,18 @@ class DslDecLM(LM):
         `DenoiserFailed`.
         """
         begun = time.monotonic()
-        groups: dict[Generation, list[int]] = defaultdict(list)
-        for place, request in enumerate(requests):
-            groups[self._generation(request.args[1])].append(place)
+        wanted = [self._generation(request.args[1]) for request in requests]
         ids = request_ids([str(request.args[0]) for request in requests])
         prompts = [self.texts.encode(request.args[0]) for request in requests]
         answers = ["" for _ in requests]
+        # The longest prompts first: if memory does not suffice, this is known at once.
+        ordered = sorted(range(len(requests)), key=lambda place: -len(prompts[place]))
+        fitting = [place for place in ordered if self._fits(requests[place], prompts[place], wanted[place])]
         with tqdm(total=len(requests), desc="Decoding", disable=disable_tqdm) as bar:
-            for wanted, places in groups.items():
-                # The longest prompts first: if memory does not suffice, this is known at once.
-                ordered = sorted(places, key=lambda place: -len(prompts[place]))
-                fitting = [place for place in ordered if self._fits(requests[place], prompts[place], wanted)]
-                bar.update(len(places) - len(fitting))
-                rows = self._rows(fitting, prompts, wanted.gen_length, ids)
-                for place, row in rows:
-                    answers[place] = self._answer(requests[place], row, wanted)
-                    bar.update()
+            bar.update(len(requests) - len(fitting))
+            for place, row in self._rows(fitting, prompts, wanted, ids):
+                answers[place] = self._answer(requests[place], row, wanted[place])
+                bar.update()
         self._log_counts({_task(request) for request in requests}, time.monotonic() - begun)
         return answers
 
@@ -223,7 +224,7 @@ class DslDecLM(LM):
     def _generation(self, gen_kwargs: Mapping[str, Any]) -> Generation:
         for warning in sampling_warnings(gen_kwargs, self.policy):
             self._warn(warning)
-        given = self.arguments.decode.gen_length
+        given: Any = self.arguments.decode.gen_length  # not a list: `read_arguments` refuses one
         wanted = read_generation(gen_kwargs, given, int(getattr(self.denoiser, "gen_length", 256)))
         if self.max_length is not None and wanted.gen_length >= self.max_length:
             message = f"{wanted.gen_length} tokens to generate leave no room for a prompt: the model takes {self.max_length} tokens in all"
@@ -240,23 +241,36 @@ class DslDecLM(LM):
         return problem is None
 
     def _rows(
-        self, places: Sequence[int], prompts: Sequence[Sequence[int]], gen_length: int, ids: Sequence[int]
-    ) -> Any:
+        self,
+        places: Sequence[int],
+        prompts: Sequence[Sequence[int]],
+        wanted: Sequence[Generation],
+        ids: Sequence[int],
+    ) -> Iterator[tuple[int, Row]]:
         """Each finished row with its place in `prompts`."""
-        options = replace(
-            self.arguments.decode, gen_length=gen_length, request_ids=[ids[place] for place in places]
-        )
-        rows = stream_rows(self.denoiser, [prompts[place] for place in places], self.policy, options)
+        options = replace(self.arguments.decode, request_ids=[ids[place] for place in places])
+        each = [self._options(wanted[place]) for place in places]
+        here = [prompts[place] for place in places]
+        rows = stream_rows(self.denoiser, here, self.policy, options, each=each)
         return ((places[row.index], row) for row in rows)
+
+    def _options(self, wanted: Generation) -> PromptOptions:
+        """The options of a request. With `stop_at_eos=False` every token is decoded, and nothing ends a row."""
+        decode = self.arguments.decode
+        special, texts = self.texts.special(wanted.until)
+        own = PromptOptions(wanted.gen_length, min_length=wanted.min_length, seed=int(decode.seed))
+        if not decode.stop_at_eos:
+            return own
+        return replace(own, stop=texts, stop_ids=(*ids_of(decode.stop_ids), *special))
 
     def _answer(self, request: Any, row: Row, wanted: Generation) -> str:
         """The text of a finished row, cut at the ends of the request."""
         if row.error is not None:
             self._fail(request, row.error)
             return ""
-        special = {one for text in wanted.until if (one := self.texts.as_id(text)) is not None}
-        text = self.texts.decode(row.generated.tolist(), [*self.denoiser.stop_ids, *special])
-        answer = cut(text, wanted.until)
+        special, texts = self.texts.special(wanted.until)
+        # `row.text` is without the blanks at its ends; the first line of a program needs its indentation.
+        answer = cut(self.texts.decode(row.generated.tolist(), (*self._stop_ids, *special)), texts)
         self.counts[_task(request)].add(row)
         self.cache_hook.add_partial("generate_until", request.args, answer)
         return answer
@@ -264,14 +278,10 @@ class DslDecLM(LM):
     def _greedy(self, pairs: Sequence[Pair], ids: Sequence[int]) -> list[bool]:
         """For each pair whether the policy decodes exactly its answer, in a canvas of the answer's length."""
         same = [not pair.answer for pair in pairs]
-        by_length: dict[int, list[int]] = defaultdict(list)
-        for place, pair in enumerate(pairs):
-            if pair.answer:
-                by_length[len(pair.answer)].append(place)
-        prompts = [pair.prompt for pair in pairs]
-        for length, places in by_length.items():
-            for place, row in self._rows(places, prompts, length, ids):
-                same[place] = row.error is None and tuple(row.generated.tolist()) == pairs[place].answer
+        places = [place for place, pair in enumerate(pairs) if pair.answer]
+        wanted = [Generation(len(pair.answer)) for pair in pairs]
+        for place, row in self._rows(places, [pair.prompt for pair in pairs], wanted, ids):
+            same[place] = row.error is None and tuple(row.generated.tolist()) == pairs[place].answer
         return same
 
     def _require_bound(self) -> None:

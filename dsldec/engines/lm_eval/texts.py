@@ -76,10 +76,13 @@ class Texts:
         end = next((at for at, one in enumerate(content) if one in ends), len(content))
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True))
 
-    def as_id(self, text: str) -> int | None:
-        """The id of a text that is one special token, such as `<|im_end|>`; None for other texts."""
-        id_ = self.tokenizer.get_added_vocab().get(text)
-        return None if id_ is None else int(id_)
+    def special(self, texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
+        """The ids of the texts that are one special token, such as `<|im_end|>`, and the other texts. A decoded
+        text has no special tokens.
+        """
+        ids = self.tokenizer.get_added_vocab()
+        here = tuple(int(ids[text]) for text in texts if text in ids)
+        return here, tuple(text for text in texts if text not in ids)
 
     def in_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> InTemplate:
         """Messages in the chat template. Without `add_generation_prompt`, the last message is the begin of the
