@@ -57,9 +57,9 @@ def run(options: RunOptions) -> int:
         policy = _policy(options)
         file = None
         if options.out is not None:
-            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
+            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
-            _warn_of_file(file, prompts)
+            warn_of_file(file, prompts)
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         if not work:
             assert file is not None  # there are prompts, and only a file has answers
@@ -112,7 +112,7 @@ def _finished(
     return FAILED if tally.failed else DECODED
 
 
-def _warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
+def warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     """Warnings about the lines of a results file."""
     if file.unlocked is not None:
         say(str(file.unlocked))
@@ -147,7 +147,7 @@ def _decode_all(
         tally.stop()
 
 
-def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
+def made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
     decisive: dict[str, Any] = {"model": options.model}
     if options.model is not None and os.path.exists(options.model):
