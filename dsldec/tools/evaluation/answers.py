@@ -55,7 +55,9 @@ def lines_of(data: bytes, problems: Mapping[str | int, Problem]) -> Iterator[Ans
     last: dict[tuple[str | int, int], AnswerLine] = {}
     for raw in data.splitlines():
         line = _parsed(raw)
-        if line is not None and line["id"] in problems:
+        if line is None or line["id"] not in problems:
+            continue
+        if line.get("sample", 0) < problems[line["id"]].prompt.n:
             last[line["id"], line.get("sample", 0)] = line
     yield from last.values()
 

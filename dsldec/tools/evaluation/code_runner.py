@@ -35,11 +35,11 @@ class CodeLimits:
 
 
 def require_limits() -> None:
-    """Raise `UsageError` (E0461) where the system cannot limit a process."""
+    """Raise `UsageError` (E0481) where the system cannot limit a process."""
     if os.name != "posix":
         message = "code of a model is not run on this system: it cannot limit the memory of a process"
         help = "score with `--scorer python` on Linux or macOS, in a container"
-        raise UsageError(Diagnostic("E0461", message, help=help))
+        raise UsageError(Diagnostic("E0481", message, help=help))
 
 
 def failure_of(candidates: Sequence[str], limits: CodeLimits) -> str:

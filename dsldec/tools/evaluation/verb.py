@@ -10,17 +10,19 @@ import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING, Any
 
 from ...diagnostics import Diagnostic, PolicyError, UsageError
 from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
-from ...policy import seed_warning
+from ...policy import samples_warning, seed_warning
 from ...resources import version
+from ...runtime.prompt_options import require_of_infill
 from ...terminal import data
 from .. import quoted_path
 from ..attempts import Attempts
 from ..displays import Bar
+from ..line_options import require_no_infill, with_line
 from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import ResultsFile
 from ..run import DECODED, FAILED, INTERRUPTED, RunOptions, made_by, warn_of_file
@@ -81,12 +83,15 @@ def evaluate_task(options: EvaluateOptions) -> int:
         chosen = chosen_policies(options.policies)
         name = options.scorer or default_scorer(options.task)
         scorer = scorer_of(name, options.task, options.run_code, options.limits)
-        problems = problems_of(options.task, options.load.raw)[: options.limit]
+        problems = [
+            replace(
+                problem, prompt=replace(problem.prompt, n=with_line(options.decode, problem.prompt.given).n)
+            )
+            for problem in problems_of(options.task, options.load.raw)[: options.limit]
+        ]
         require_scorable(problems, scorer)
-        for one in chosen:
-            one.policy.drafts(options.decode.lookahead)
-            if (warning := seed_warning(one.policy, options.decode.seed)) is not None:
-                say(str(warning))
+        _require_infill(options, problems)
+        _check_policies(chosen, options, max(problem.prompt.n for problem in problems))
         evaluated = [Evaluated(one, _file(options.out, one, len(chosen))) for one in chosen]
         run = _Run(options, problems, scorer)
         status = DECODED
@@ -115,6 +120,7 @@ class _Run:
         self.options, self.scorer = options, scorer
         self.problems = {problem.prompt.id: problem for problem in problems}
         self.prompts = [problem.prompt for problem in problems]
+        self.samples = [replace(one, sample=sample) for one in self.prompts for sample in range(one.n)]
 
     def decode(self, evaluated: Sequence[Evaluated], open_things: ExitStack) -> None:
         """Decode the prompts that have no answer yet, policy by policy."""
@@ -124,7 +130,7 @@ class _Run:
         denoiser = None
         for one in evaluated:
             file = files[one.chosen.file]
-            work = [prompt for prompt in self.prompts if file is None or prompt.id not in file.finished]
+            work = [one for one in self.samples if file is None or (one.id, one.sample) not in file.answered]
             if denoiser is None and work:
                 denoiser = self._denoiser()
             with ExitStack() as inside:
@@ -162,7 +168,8 @@ class _Run:
         self, one: Evaluated, file: ResultsFile | None, work: Sequence[Any], denoiser: HuggingFaceDenoiser
     ) -> None:
         attempts = Attempts(denoiser, one.chosen.policy, self.options.decode, self.options.load.dtype)
-        tally = Tally(len(work), earlier=len(self.prompts) - len(work))
+        noun = "prompt" if len(self.samples) == len(self.prompts) else "sample"
+        tally = Tally(len(work), len(self.samples) - len(work), noun)
         with Bar(len(work)) if sys.stderr.isatty() else ExitStack() as bar:
             tally.start()
             for place, result in _timed(attempts.results(work), self._scored):
@@ -224,12 +231,33 @@ def _require_sensible(options: EvaluateOptions) -> None:
         if given and options.out is None:
             help = f"name the folder of the results: `--out results {name}`"
             raise UsageError(Diagnostic("E0423", f"`{name}` needs `--out`", help=help))
-    if options.decode.infill and options.decode.gen_length is not None:
-        help = "leave `--gen-length` out: the gaps give the number of tokens, `[MASK*8]` is eight"
-        raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
     if options.out is not None and os.path.exists(options.out) and not os.path.isdir(options.out):
         message = f"`--out` is a folder, and {quoted_path(options.out)} is a file"
         raise UsageError(Diagnostic("E0432", message, help="for example `--out results`"))
+
+
+def _require_infill(options: EvaluateOptions, problems: Sequence[Problem]) -> None:
+    """Raise `UsageError` (E0423) for options and lines that `--infill` cannot follow."""
+    if not options.decode.infill:
+        return
+    require_of_infill(options.decode)
+    if options.decode.gen_length is not None:
+        help = "leave `--gen-length` out: the gaps give the number of tokens, `[MASK*8]` is eight"
+        raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
+    for problem in problems:
+        require_no_infill(problem.prompt.given, problem.prompt.messages, problem.place)
+
+
+def _check_policies(chosen: Sequence[ChosenPolicy], options: EvaluateOptions, samples: int) -> None:
+    """Mistakes of policies and warnings about them, before a model is loaded. `samples`: the most of a
+    prompt.
+    """
+    for one in chosen:
+        one.policy.drafts(options.decode.lookahead)
+        seed = seed_warning(one.policy, options.decode.seed)
+        for warning in (seed, samples_warning(one.policy, samples)):
+            if warning is not None:
+                say(f"{one.title}: {warning}" if len(chosen) > 1 else str(warning))
 
 
 def _file(out: str | None, chosen: ChosenPolicy, policies: int) -> str | None:
