@@ -37,6 +37,9 @@ LAYERS = (
     ("language",),
     ("calls",),
     ("synonyms",),
+    ("trajectory",),
+    ("trajectory_lines",),
+    ("trace_step",),
     ("instead", "options"),
     ("diagnostics", "codes"),
     ("spelling",),
@@ -49,7 +52,7 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "exporting", "policies"),  # the verbs
+    ("bench", "decoding", "evaluating", "exporting", "policies"),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("unknown",),

@@ -219,7 +219,7 @@ class HuggingFaceDenoiser:
 
     def encode_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
         """The turns of a chat as ids, in the chat template. Raises `UsageError` (E0409) without a template."""
-        _require_template(self.tokenizer, self.raw)
+        require_template(self.tokenizer, self.raw)
         return self._ids(_in_chat(self.tokenizer, messages), add_special_tokens=False)
 
     def encode_gaps(self, text: str) -> list[int]:
@@ -263,7 +263,7 @@ def _require_tokenizer(tokenizer: Any) -> None:
         raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
 
 
-def _require_template(tokenizer: Any, raw: bool) -> None:
+def require_template(tokenizer: Any, raw: bool) -> None:
     """Raise `UsageError` (E0409) where messages have no chat template."""
     _require_tokenizer(tokenizer)
     if raw:

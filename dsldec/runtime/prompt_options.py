@@ -42,8 +42,17 @@ def options_of_prompts(options: DecodeOptions, count: int) -> list[PromptOptions
     """The options of each of `count` prompts, which are the same unless `gen_length` is a list. Raises
     `UsageError` (E0409).
     """
-    lengths = lengths_of(options, count)
-    shared = PromptOptions(
+    each = [prompt_options(options, length) for length in lengths_of(options, count)]
+    for one in {one.gen_length: one for one in each}.values():
+        if not options.infill and (problem := one.problem()):
+            raise UsageError(problem)
+    return each
+
+
+def prompt_options(options: DecodeOptions, gen_length: int) -> PromptOptions:
+    """The options of a prompt with so many tokens to generate."""
+    return PromptOptions(
+        gen_length=gen_length,
         samples=tuple(range(int(options.n))),
         stop=texts_of(options.stop),
         stop_ids=ids_of(options.stop_ids),
@@ -51,11 +60,6 @@ def options_of_prompts(options: DecodeOptions, count: int) -> list[PromptOptions
         seed=int(options.seed),
         system=options.system,
     )
-    each = [replace(shared, gen_length=length) for length in lengths]
-    for one in {one.gen_length: one for one in each}.values():
-        if not options.infill and (problem := one.problem()):
-            raise UsageError(problem)
-    return each
 
 
 def lengths_of(options: DecodeOptions, count: int) -> list[int]:
