@@ -319,6 +319,10 @@ _CODES = (
     Code("E0448", "an argument is not of the kind that the function takes"),
     # Hosts
     Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
+    # Evaluation
+    Code("E0480", "a problem of a task lacks the answer, or the test, that its scorer needs"),
+    Code("E0481", "the scorer runs code that a model writes, which is not allowed yet or not possible here"),
+    Code("E0482", "a package that the task needs is not installed"),
     # Trace files
     Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
     # Files of cases

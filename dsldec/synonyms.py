@@ -243,6 +243,6 @@ _VERBS = {
     "show": frozenset({"stage"}),
     "fmt": frozenset({"check", "diff"}),
     "check": frozenset({"format"}),
-    "evaluate": frozenset({"count"}),
+    "evaluate": frozenset("task scorer count rescore markdown run_code code_seconds code_memory".split()),
 }
 _OPTIONS = frozenset(name for of in (*_VERBS.values(), *OWNERS.values()) for name in of)

@@ -52,7 +52,7 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "exporting", "policies"),  # the verbs
+    ("bench", "decoding", "evaluating", "exporting", "policies"),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("unknown",),

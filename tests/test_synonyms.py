@@ -11,7 +11,7 @@ import textwrap
 import pytest
 
 import dsldec
-from dsldec.cli import bench, decoding, exporting, policies
+from dsldec.cli import bench, decoding, evaluating, exporting, policies
 from dsldec.cli.dispatch import VERBS
 from dsldec.cli.unknown import ANOTHER_VERB
 from dsldec.instead import INSTEAD
@@ -38,7 +38,7 @@ VALUES = (
     [],
 )
 PARSERS = {
-    "run": decoding._run_parser(), "evaluate": decoding._evaluate_parser(), "model": decoding._model_parser(),
+    "run": decoding._run_parser(), "evaluate": evaluating._evaluate_parser(), "model": decoding._model_parser(),
     "build": exporting._build_parser(), "export-hf": exporting._export_hf_parser(), "check": policies._check_parser(),
     "fmt": policies._fmt_parser(),
     "test": policies._test_parser(), "explain": policies._explain_parser(), "show": policies._show_parser(),

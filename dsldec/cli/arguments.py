@@ -99,6 +99,8 @@ def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
             continue
         value = value or (arguments[at + 1] if action.nargs is None and at + 1 < len(arguments) else "")
         several = isinstance(action, argparse._AppendAction)
+        if several and flag == "--policy":  # `--set` after it is about this policy
+            seen = {key: written for key, written in seen.items() if not key.startswith("--set ")}
         key = f"{flag} {value.partition('=')[0].strip()}" if several else action.dest
         written = f"{flag} {value}".strip()
         if (several and "=" not in value) or seen.setdefault(key, written) == written:

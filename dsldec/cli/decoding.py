@@ -1,4 +1,4 @@
-"""The arguments of the verbs that use a model: `run`, `evaluate`, `model`.
+"""The arguments of the verbs that use a model: `run`, `model`.
 
 Not here: the work of the verbs (`tools`), how a value is parsed (`values`).
 """
@@ -18,7 +18,6 @@ from .flags import (
     add_set,
     taken,
 )
-from .values import count
 
 EXAMPLES = """\
 examples:
@@ -74,28 +73,6 @@ def _run_parser() -> Parser:
     add("--resume", action="store_true", help=help)
     help = "show how the canvas fills (default: if standard output is a terminal)"
     add("--live", action=YES_OR_NO, help=help)
-    return parser
-
-
-def evaluate(arguments: list[str]) -> int:
-    values = parsed(_evaluate_parser(), arguments)
-    if values is None:
-        return 0
-    from ..tools import evaluate as tool
-
-    return tool.evaluate(values.pop("count"), values.pop("model"), **values)
-
-
-def _evaluate_parser() -> Parser:
-    parser = Parser(
-        prog="dsldec evaluate",
-        description="Print a table of the shipped policies on the held-out prompts: the share of right answers, and the number of forwards.",
-    )
-    help = "prompts of each task (default: all 200)"
-    parser.add_argument("--count", type=count("--count"), metavar="N", help=help)
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
     return parser
 
 

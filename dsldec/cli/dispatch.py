@@ -15,7 +15,7 @@ from .. import terminal
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..resources import version
 from ..spelling import on_command_line
-from . import bench, decoding, exporting, policies
+from . import bench, decoding, evaluating, exporting, policies
 from .arguments import take_hidden
 from .unknown import unknown_verb
 
@@ -118,7 +118,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     ),
     "bench": ("measure the time of steps and of whole decodes, as ratios", bench.bench),
     "model": ("print the properties of a model that decoding needs, and their sources", decoding.model),
-    "evaluate": ("measure the shipped policies on held-out prompts of the embedded model", decoding.evaluate),
+    "evaluate": ("measure the accuracy and the speed of policies on a task", evaluating.evaluate),
 }
 
 

@@ -32,9 +32,11 @@ class TemplateFailedError(Exception):
     """The template gave no text. The message says why."""
 
 
-def in_template(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
-    """The text that the model continues. Raises `TemplateFailedError`, and the errors of a tokenizer with
-    remote code.
+def in_template(
+    tokenizer: Any, messages: Sequence[Mapping[str, Any]], *, add_generation_prompt: bool = True
+) -> str:
+    """The text that the model continues; without `add_generation_prompt`, the messages alone. Raises
+    `TemplateFailedError`, and the errors of a tokenizer with remote code.
     """
     from transformers import PreTrainedTokenizerBase
 
@@ -43,7 +45,8 @@ def in_template(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
         type(tokenizer).apply_chat_template is not PreTrainedTokenizerBase.apply_chat_template
         or not sys.executable
     ):
-        return str(tokenizer.apply_chat_template(messages, add_generation_prompt=True, tokenize=False))
+        how = {"add_generation_prompt": add_generation_prompt, "tokenize": False}
+        return str(tokenizer.apply_chat_template(messages, **how))
     special = {
         name: token if isinstance(token, list) else str(token)
         for name, token in tokenizer.special_tokens_map.items()
@@ -52,7 +55,7 @@ def in_template(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
         "messages": messages,
         "tools": None,
         "documents": None,
-        "add_generation_prompt": True,
+        "add_generation_prompt": add_generation_prompt,
         **special,
     }
     return _PROCESS.rendered(tokenizer.get_chat_template(), values)

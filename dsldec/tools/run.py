@@ -65,9 +65,9 @@ def run(options: RunOptions) -> int:
         policy = _policy(options, max(prompt.n for prompt in prompts))
         file = None
         if options.out is not None:
-            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
+            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
-            _warn_of_file(file, prompts)
+            warn_of_file(file, prompts)
         traces = _traces(options, prompts, policy, file)
         if traces is not None:
             open_things.callback(traces.close)
@@ -113,7 +113,7 @@ def _traces(
         help = f"give each a file: `--out results.jsonl --trace {TraceFile.example}`"
         raise UsageError(Diagnostic("E0423", "`--out` and `--trace` name the same file", help=help))
     answered = frozenset() if file is None else file.answered
-    run = _made_by(policy, options)["run"]["digest"]
+    run = made_by(policy, options)["run"]["digest"]
     traces = TraceFile(name, prompts, answered, run=run, resume=options.resume)
     _warn_of_lines(traces)
     if traces.missing:
@@ -168,7 +168,7 @@ def _finished(work: Sequence[Prompt], policy: Policy, options: RunOptions, files
     return FAILED if tally.failed else DECODED
 
 
-def _warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
+def warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     """Warnings about the lines of a results file."""
     _warn_of_lines(file)
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
@@ -208,7 +208,7 @@ def _decode_all(
         tally.stop()
 
 
-def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
+def made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
     decisive: dict[str, Any] = {"model": options.model}
     if options.model is not None and os.path.exists(options.model):
