@@ -36,6 +36,8 @@ def options_of(
         "stop": list(dict.fromkeys(_stop(call, added, given))) or None,
         "stop_ids": list(dict.fromkeys(_stop_ids(call, given))) or None,
         "n": samples(call, input_ids),
+        # Without a dict there is no place for them, as in transformers.
+        "logprobs": bool(call.config.output_scores and call.config.return_dict_in_generate),
         "seed": added.seed_of(policy, given.get("seed")),
     }
     return DecodeOptions(**{"batch": max(1, len(input_ids))} | dict(given) | of_call)
