@@ -41,7 +41,7 @@ from .generate_arguments import (
 )
 from .generate_output import PolicyOutput, output_of
 from .remote_code_model import prepared
-from .server import as_response, is_serving, limit, on_one_line
+from .server import as_refusal, as_response, is_serving, limit, on_one_line, require_one_answer
 
 log = logging.getLogger("dsldec")
 
@@ -141,9 +141,11 @@ class CustomGenerate:
         """`model.generate(...)` under the policy, for `custom_generate/generate.py` of a model folder."""
         other = arguments.pop("custom_generate", None)
         named, serving = by_name(inputs, arguments), is_serving()
-        if serving:
-            limit(named.get("generation_config"), self.options.decode.get("gen_length"))
+        config = named.get("generation_config")
         try:
+            if serving:
+                require_one_answer(config)
+                limit(config, self.options.decode.get("gen_length"))
             require_generate(named, getattr(model, "generation_config", None))
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
@@ -158,6 +160,11 @@ class CustomGenerate:
                 raise as_response(mistake) from mistake
             mistake.args = (on_one_line(mistake),)
             raise
+        except ValueError as mistake:
+            plain = serving and named.get("streamer") is None
+            if not plain or (refusal := as_refusal(mistake)) is None:
+                raise
+            raise refusal from mistake
 
     # `generate` passes on the arguments that are named here. Values made from other arguments are in
     # `model_kwargs`.
