@@ -231,6 +231,17 @@ def test_a_stop_string_in_a_chat(server: Any, folders: dict[str, Path]) -> None:
     assert "".join(streamed(server.chat.completions.create(**asked, stream=True))).strip() == text
 
 
+def test_the_request_of_the_page(server: Any, folders: dict[str, Path]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    (body,) = re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    asked = json.loads(body) | {"model": str(folders["embedded"])}
+    said = {name: asked.pop(name) for name in ("model", "messages", "stop")}
+    answer = server.chat.completions.create(**said, extra_body=asked).choices[0]
+    _, text = expected(folders["embedded"], QUESTION, "dico", 48, stop="####", block=64)
+    assert answer.message.content.strip() == text
+    assert answer.finish_reason == "stop"
+
+
 def test_fields_that_only_a_configuration_has(server: Any, folders: dict[str, Path]) -> None:
     asked = {"model": str(folders["qwen3"]), "prompt": f"w9 {WORDS} w8"}
     whole = server.completions.create(**asked).choices[0].text
