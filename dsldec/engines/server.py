@@ -15,6 +15,7 @@ from typing import Any
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 
 SERVER = "transformers.cli."  # of the modules of the command line of transformers
+CALLING_MODELS = frozenset({"dsldec.engines.call_denoiser", "dsldec.engines.call_answers"})
 # Codes of failures that no other request would prevent: the model, its files, the machine.
 FAILURES = frozenset({"E0404", "E0405", "E0406", "E0408", "E0410"})
 
@@ -42,13 +43,13 @@ def as_response(mistake: UsageError | PolicyError) -> Exception:
 
 def as_refusal(mistake: ValueError) -> Exception | None:
     """The exception for a mistake that transformers found before it called a policy, such as a wrong length.
-    None for the error of a model.
+    None for an error of the model.
     """
     from starlette.exceptions import HTTPException
 
     trace = mistake.__traceback__
     while trace is not None:
-        if trace.tb_frame.f_globals.get("__name__") == "dsldec.engines.call_answers":
+        if trace.tb_frame.f_globals.get("__name__") in CALLING_MODELS:
             return None
         trace = trace.tb_next
     return HTTPException(400, detail=str(mistake))

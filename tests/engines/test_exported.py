@@ -49,6 +49,8 @@ def test_the_embedded_model_answers(auto: str, folders: dict[str, Path]) -> None
     assert text.endswith(ANSWER)
     with pytest.raises(dsldec.UsageError, match="`num_beams`"):
         model.generate(**asked, num_beams=2)
+    with pytest.raises(dsldec.UsageError, match="`cache_implementation`"):
+        model.generate(**asked, cache_implementation="paged")  # a loop from left to right, of transformers
 
 
 def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:

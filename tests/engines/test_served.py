@@ -16,10 +16,13 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
+import torch
 
 import dsldec
+from dsldec.engines.transformers import custom_generate
 from dsldec.models.huggingface import from_pretrained
 
+from ..models import tiny
 from .exported import ANSWER, QUESTION, WORDS, expected
 
 
@@ -307,6 +310,22 @@ def test_continuous_batching_does_not_leave_the_policy_out(
 
     model = ModelManager(device="cpu", trust_remote_code=True)._load_model(str(folders[name]))
     assert not GenerationState(continuous_batching=True).use_continuous_batching(model, Modality.LLM)
+
+
+def test_an_error_of_a_model_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers it with status 500, as for every model."""
+    pytest.importorskip("starlette", reason="the server needs `pip install dsldec[serve]`")
+    monkeypatch.setattr("dsldec.engines.transformers.is_serving", lambda: True)
+    model, fn = tiny.model(*tiny.NATIVE["qwen3"]), custom_generate("static", mask_id=tiny.MASK)
+    ids = torch.tensor([[5, 6]])
+    fn.generate(ids, model=model, max_new_tokens=4)
+
+    def fail(*_: Any) -> None:
+        raise ValueError("odd shapes")
+
+    model.register_forward_hook(fail)
+    with pytest.raises(ValueError, match="odd shapes"):
+        fn.generate(ids, model=model, max_new_tokens=4)
 
 
 @pytest.mark.slow

@@ -120,6 +120,18 @@ def test_stop_strings_need_a_tokenizer() -> None:
         model.generate(**batch(PROMPTS), custom_generate=fn, max_new_tokens=8, stop="w5")
 
 
+@pytest.mark.parametrize("wrong", [3, ["w5", 3], "", [""]])
+def test_a_stop_string_is_a_text(wrong: Any, denoiser: HuggingFaceDenoiser) -> None:
+    given = batch(PROMPTS) | {"max_new_tokens": 8}
+    with pytest.raises(dsldec.UsageError, match=r"E0409.*`stop` takes texts"):
+        denoiser.model.generate(**given, custom_generate=function("static"), stop=wrong)
+    for name in ("stop", "stop_strings"):
+        with pytest.raises(dsldec.UsageError, match=r"E0409.*`stop` takes texts"):
+            function("static").generate(**given, model=denoiser.model, **{name: wrong})
+    with pytest.raises(dsldec.UsageError, match="E0409"):
+        custom_generate("static", stop=wrong)
+
+
 def test_the_tokenizer_of_a_call(denoiser: HuggingFaceDenoiser) -> None:
     model = tiny.model(*tiny.NATIVE["qwen3"])
     model.load_state_dict(denoiser.model.state_dict())
