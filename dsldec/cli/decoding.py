@@ -28,6 +28,8 @@ examples:
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
+{"messages": [{"role": "user", "content": "..."}]} is a chat; an object may set options for its
+prompt: gen_length, min_length, stop, stop_ids, n, seed, system, logprobs;
 the result contains the other fields of the object, under "input" where a result has a field of that name;
 blank lines of a file are skipped; an empty prompt, "" in a .jsonl file, is decoded
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
