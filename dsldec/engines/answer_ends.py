@@ -50,16 +50,16 @@ class AnswerEnds:
             lambda text: list(tokenizer(text, add_special_tokens=False)["input_ids"]),
         )
 
-    def answer(self, ids: Sequence[int]) -> list[int]:
-        """The answer in the ids of a row that has ended."""
+    def answer(self, ids: Sequence[int]) -> tuple[list[int], int]:
+        """The answer in the ids of a row that has ended, and how many of its ids are the row's."""
         content, end = self._apart(ids)
         if not self.stop or (found := self._first(self.read(content))) is None:
-            return content + end
+            return content + end, len(content + end)
         text = self.read(content)[:found]
         whole = self._within(content, text)
         rest = text[len(self.read(whole)) :]
         written = self.write(rest) if rest and self.write is not None else []
-        return whole + written if self.read(whole + written) == text else whole
+        return whole + written if self.read(whole + written) == text else whole, len(whole)
 
     def certain(self, ids: Sequence[int]) -> list[int]:
         """The ids that are in the answer of a row which begins with these final ids: the text of the others

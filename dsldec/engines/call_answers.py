@@ -1,6 +1,6 @@
-"""The answers to the prompts of one call of `generate`: decoded, streamed, and padded to a tensor.
+"""The answers to the prompts of one call of `generate`: decoded and streamed.
 
-Shapes: B rows, G tokens of the longest answer. Not here: which arguments a call has (`generate_arguments`),
+Not here: which arguments a call has (`generate_arguments`),
 when a token can be streamed (`streaming`).
 """
 
@@ -8,9 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
-
-import torch
-from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import too_long
@@ -20,6 +17,7 @@ from ..policy import Policy
 from ..runtime.decode import stream_rows
 from ..runtime.forward import DenoiserFailed
 from .answer_ends import AnswerEnds
+from .generate_output import Answer
 from .streaming import Columns
 
 
@@ -43,7 +41,7 @@ def answers_of(
     options: DecodeOptions,
     streamer: Any,
     pad_id: int,
-) -> list[list[int]]:
+) -> list[Answer]:
     """The generated ids of each sample of each prompt, up to their end. The streamer gets them as soon as
     they are final.
     """
@@ -51,23 +49,17 @@ def answers_of(
     if streamer is not None:
         columns = Columns(streamer, rows, ends, pad_id, denoiser.mask_id)
     watch = columns.watch if columns is not None and not policy.facts.revises else None
-    answers: list[list[int]] = [[] for _ in range(rows)]
+    answers = [Answer([])] * rows
     try:
         for row in stream_rows(denoiser, prompts, policy, options, watch):
             if row.error is not None:
                 raise UsageError(row.error)
-            answers[row.index] = ends.answer(row.generated.tolist())
+            ids, written = ends.answer(row.generated.tolist())
+            answers[row.index] = Answer(ids, row.logprobs, written)
             if columns is not None:
-                columns.finish(row.index, answers[row.index])
+                columns.finish(row.index, ids)
     except DenoiserFailed as failed:
         raise failed.__cause__ or failed from None  # callers of `generate` expect the model's own error
     if streamer is not None:
         streamer.end()
     return answers
-
-
-def padded(answers: Sequence[Sequence[int]], pad_id: int, like: Tensor) -> Tensor:
-    """`[B, G]` with the dtype and device of `like`."""
-    longest = max(map(len, answers), default=0)
-    rows = [[*answer, *[pad_id] * (longest - len(answer))] for answer in answers]
-    return torch.tensor(rows, dtype=like.dtype, device=like.device).reshape(len(rows), longest)

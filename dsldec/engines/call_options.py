@@ -15,7 +15,7 @@ from typing import Any
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
-from ..options import DecodeOptions
+from ..options import DECODE, DecodeOptions, is_whole, not_whole
 from ..policy import Policy
 from ..runtime.prompt_options import ids_of, texts_of
 from .added_arguments import AddedArguments
@@ -36,6 +36,8 @@ def options_of(
         "stop": list(dict.fromkeys(_stop(call, added, given))) or None,
         "stop_ids": list(dict.fromkeys(_stop_ids(call, given))) or None,
         "n": samples(call, input_ids),
+        # Without a dict there is no place for them, as in transformers.
+        "logprobs": bool(call.config.output_scores and call.config.return_dict_in_generate),
         "seed": added.seed_of(policy, given.get("seed")),
     }
     return DecodeOptions(**{"batch": max(1, len(input_ids))} | dict(given) | of_call)
@@ -62,6 +64,9 @@ def _gen_length(call: GenerateCall, most: int | None, prompt_length: int) -> int
 def _min_length(call: GenerateCall, least: int, gen_length: int, prompt_length: int) -> int:
     """`min_new_tokens`, or `min_length` without the prompt; a call replaces the option."""
     config = call.config
+    for name in ("min_new_tokens", "min_length"):
+        if (value := getattr(config, name)) is not None and not is_whole(value):
+            raise UsageError(not_whole(name, value))
     asked = max(config.min_new_tokens or 0, (config.min_length or 0) - prompt_length)
     if asked > gen_length:
         message = f"`min_new_tokens={asked}` is more than the {gen_length} tokens to generate"
@@ -71,6 +76,7 @@ def _min_length(call: GenerateCall, least: int, gen_length: int, prompt_length: 
 
 def _stop(call: GenerateCall, added: AddedArguments, given: Mapping[str, Any]) -> Iterator[str]:
     for texts in (given.get("stop"), added.stop, getattr(call.config, "stop_strings", None)):
+        DECODE["stop"].require(texts)
         yield from texts_of(texts)
 
 
@@ -89,6 +95,8 @@ def stop_strings_apart(model: Any, arguments: Mapping[str, Any]) -> Iterator[dic
     changed, own = dict(arguments), getattr(model, "generation_config", None)
     named, config = changed.pop("stop_strings", None), changed.get("generation_config")
     of_config, of_own = getattr(config, "stop_strings", None), getattr(own, "stop_strings", None)
+    for texts in (changed.get("stop"), named, of_config, of_own):
+        DECODE["stop"].require(texts)
     if stop := [*texts_of(changed.get("stop")), *texts_of(named or of_config or of_own)]:
         changed["stop"] = stop
     if of_config is not None:

@@ -29,7 +29,7 @@ log = logging.getLogger("dsldec")
 # Fields of a generation configuration that dsldec uses.
 HEEDED = frozenset(
     "max_length max_new_tokens eos_token_id pad_token_id bos_token_id return_dict_in_generate num_return_sequences "
-    "policy parameters stop_strings min_length min_new_tokens".split()
+    "policy parameters stop_strings min_length min_new_tokens output_scores".split()
 )
 # Fields that change how transformers computes or stores, or that only count beside an unsupported argument.
 WITHOUT_EFFECT = frozenset(
@@ -52,7 +52,7 @@ SAMPLING = (
 MEANINGLESS = frozenset(
     "bad_words_ids begin_suppress_tokens constraints dola_layers encoder_no_repeat_ngram_size encoder_repetition_penalty "
     "exponential_decay_length_penalty force_words_ids forced_bos_token_id forced_eos_token_id guidance_scale max_time "
-    "no_repeat_ngram_size num_beam_groups num_beams output_attentions output_hidden_states output_logits output_scores "
+    "no_repeat_ngram_size num_beam_groups num_beams output_attentions output_hidden_states output_logits "
     "penalty_alpha prompt_lookup_num_tokens remove_invalid_values renormalize_logits repetition_penalty sequence_bias "
     "speculation_type suppress_tokens token_healing use_mtp watermarking_config".split()
 )

@@ -12,9 +12,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..diagnostics import PolicyError, UsageError
+from ..diagnostics import Diagnostic, PolicyError, UsageError
 
 SERVER = "transformers.cli."  # of the modules of the command line of transformers
+CALLING_MODELS = frozenset({"dsldec.engines.call_denoiser", "dsldec.engines.call_answers"})
 # Codes of failures that no other request would prevent: the model, its files, the machine.
 FAILURES = frozenset({"E0404", "E0405", "E0406", "E0408", "E0410"})
 
@@ -38,6 +39,31 @@ def as_response(mistake: UsageError | PolicyError) -> Exception:
     codes = [mistake.diagnostic] if isinstance(mistake, UsageError) else mistake.diagnostics
     failed = any(one.code in FAILURES for one in codes)
     return HTTPException(500 if failed else 400, detail=str(mistake))
+
+
+def as_refusal(mistake: ValueError) -> Exception | None:
+    """The exception for a mistake that transformers found before it called a policy, such as a wrong length.
+    None for an error of the model.
+    """
+    from starlette.exceptions import HTTPException
+
+    trace = mistake.__traceback__
+    while trace is not None:
+        if trace.tb_frame.f_globals.get("__name__") in CALLING_MODELS:
+            return None
+        trace = trace.tb_next
+    return HTTPException(400, detail=str(mistake))
+
+
+def require_one_answer(config: Any) -> None:
+    """Raise `UsageError` (E0409) for several samples: the server (5.23, 5.24) returns the first one."""
+    if getattr(config, "num_return_sequences", None) not in (None, 1):
+        message = (
+            "`num_return_sequences` requests several answers, and `transformers serve` returns one answer"
+        )
+        raise UsageError(
+            Diagnostic("E0409", message, help="leave it out, and send the request several times")
+        )
 
 
 def on_one_line(mistake: UsageError | PolicyError) -> str:

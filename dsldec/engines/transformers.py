@@ -16,7 +16,6 @@ from typing import Any
 import torch
 from torch import Tensor
 from transformers import GenerationMixin
-from transformers.generation import GenerateDecoderOnlyOutput
 
 from ..calls import checks_arguments
 from ..checks.values import Value
@@ -26,7 +25,7 @@ from ..models.loading import require_kinds
 from ..options import DECODE_OF_GENERATE, LOAD_OF_GENERATE, DecodeOptions, LoadOptions
 from ..policy import Policy, in_use, load
 from .added_arguments import AddedArguments
-from .call_answers import answers_of, padded, require_room
+from .call_answers import answers_of, require_room
 from .call_denoiser import CallDenoisers, as_denoiser
 from .call_options import options_of, stop_strings_apart
 from .call_policy import CallPolicies
@@ -40,8 +39,9 @@ from .generate_arguments import (
     require_generate,
     unpadded,
 )
+from .generate_output import PolicyOutput, output_of
 from .remote_code_model import prepared
-from .server import as_response, is_serving, limit, on_one_line
+from .server import as_refusal, as_response, is_serving, limit, on_one_line, require_one_answer
 
 log = logging.getLogger("dsldec")
 
@@ -137,13 +137,15 @@ class CustomGenerate:
     def __repr__(self) -> str:
         return f"custom_generate({self.policy!r})"
 
-    def generate(self, *inputs: Any, model: Any, **arguments: Any) -> Tensor | GenerateDecoderOnlyOutput:
+    def generate(self, *inputs: Any, model: Any, **arguments: Any) -> Tensor | PolicyOutput:
         """`model.generate(...)` under the policy, for `custom_generate/generate.py` of a model folder."""
         other = arguments.pop("custom_generate", None)
         named, serving = by_name(inputs, arguments), is_serving()
-        if serving:
-            limit(named.get("generation_config"), self.options.decode.get("gen_length"))
+        config = named.get("generation_config")
         try:
+            if serving:
+                require_one_answer(config)
+                limit(config, self.options.decode.get("gen_length"))
             require_generate(named, getattr(model, "generation_config", None))
             if isinstance(model, GenerationMixin):
                 theirs: Any = GenerationMixin.generate
@@ -158,6 +160,11 @@ class CustomGenerate:
                 raise as_response(mistake) from mistake
             mistake.args = (on_one_line(mistake),)
             raise
+        except ValueError as mistake:
+            plain = serving and named.get("streamer") is None
+            if not plain or (refusal := as_refusal(mistake)) is None:
+                raise
+            raise refusal from mistake
 
     # `generate` passes on the arguments that are named here. Values made from other arguments are in
     # `model_kwargs`.
@@ -175,13 +182,14 @@ class CustomGenerate:
         parameters: Any = None,
         stop: str | Sequence[str] | None = None,
         **model_kwargs: Any,
-    ) -> Tensor | GenerateDecoderOnlyOutput:
+    ) -> Tensor | PolicyOutput:
         """Ids `[B, L + G]` for `input_ids [B, L]` padded on the left. G is the length of the longest answer.
 
         `generator`: the source of the seed for a policy that draws, unless a seed is given; default torch's
         own. `policy`, `parameters`: another policy for this call, and values of its parameters by name.
         `stop`: stop strings. transformers passes `stop_strings` only to the function of a model's folder.
-        Raises `UsageError` for arguments without a meaning under a policy, and as `dsldec.decode` does.
+        With `return_dict_in_generate`, a `PolicyOutput`. Raises `UsageError` for arguments without a meaning
+        under a policy, and as `dsldec.decode` does.
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
         call = call_of_generate(model, generation_config, model_kwargs, passed, streamer)
@@ -190,7 +198,7 @@ class CustomGenerate:
 
     def _decoded(
         self, model: Any, input_ids: Tensor, call: GenerateCall, added: AddedArguments
-    ) -> Tensor | GenerateDecoderOnlyOutput:
+    ) -> Tensor | PolicyOutput:
         policy = self._policies.of(call, added)
         require_answerable(call, policy)
         for warning in ignored_argument_warnings(call, policy):
@@ -204,12 +212,8 @@ class CustomGenerate:
             require_room(denoiser, prompts, options.gen_length)
             pad_id = _pad_id(call, denoiser)
             answers = answers_of(denoiser, prompts, policy, options, call.streamer, pad_id)
-        sequences: Any = torch.cat([input_ids, padded(answers, pad_id, input_ids)], dim=1)
-        return (
-            GenerateDecoderOnlyOutput(sequences=sequences)
-            if call.config.return_dict_in_generate
-            else sequences
-        )
+        output = output_of(input_ids, answers, pad_id, logprobs=options.logprobs)
+        return output if call.config.return_dict_in_generate else output.sequences
 
     def _warn_once(self, warning: Diagnostic) -> None:
         """Log each message once."""

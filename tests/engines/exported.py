@@ -58,11 +58,12 @@ def not_finite(folder: Path) -> Path:
 
 
 def expected(
-    folder: Path, prompt: str, policy: str, gen_length: int, **parameters: Any
+    folder: Path, prompt: str, policy: str, gen_length: int, stop: Any = None, **parameters: Any
 ) -> tuple[list[int], str]:
     """The ids of `decode` up to the end, and its text."""
     denoiser = from_pretrained(folder, device="cpu", trust_remote_code=True)
-    decoded = dsldec.decode(denoiser, [prompt], dsldec.load(policy, **parameters), gen_length=gen_length)
+    bound = dsldec.load(policy, **parameters)
+    decoded = dsldec.decode(denoiser, [prompt], bound, gen_length=gen_length, stop=stop)
     ids, prompt_length = decoded.ids[0].tolist(), len(denoiser.encode(prompt))
     generated = ids[prompt_length:]
     end = generated.index(denoiser.eos_id) + 1 if denoiser.eos_id in generated else len(generated)

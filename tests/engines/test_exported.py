@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 
 import pytest
@@ -12,6 +13,7 @@ import transformers
 
 import dsldec
 
+from ..models import tiny
 from .exported import ANSWER, QUESTION, WORDS, expected
 
 # Of the classes that a folder of its own code is loaded by, the one that the server asks (transformers 5.23).
@@ -47,6 +49,8 @@ def test_the_embedded_model_answers(auto: str, folders: dict[str, Path]) -> None
     assert text.endswith(ANSWER)
     with pytest.raises(dsldec.UsageError, match="`num_beams`"):
         model.generate(**asked, num_beams=2)
+    with pytest.raises(dsldec.UsageError, match="`cache_implementation`"):
+        model.generate(**asked, cache_implementation="paged")  # a loop from left to right, of transformers
 
 
 def test_a_model_of_its_own_code(folders: dict[str, Path]) -> None:
@@ -92,3 +96,57 @@ def test_a_saved_copy_loads_without_the_class(folders: dict[str, Path], tmp_path
     assert transformers.PreTrainedConfig.get_config_dict(tmp_path)[0]["architectures"] == [
         "EuroBertForMaskedLM"
     ]
+
+
+EARLIER = {
+    "custom_generate/generate.py": '''\
+"""How this model decodes: under the policy `static`, by dsldec. Written by `dsldec export-hf`."""
+
+from dsldec import load
+from dsldec.engines.transformers import custom_generate
+
+POLICY = """\\
+policy static(block: int = 4 in 1..8, tokens: int = 1 in 1..4):
+  window blocks(block)
+  commit top(masked, tokens, by=conf)
+"""
+
+decode = custom_generate(load(POLICY, tokens=2), gen_length=8)
+
+
+def generate(*inputs, model, **arguments):
+    return decode.generate(*inputs, model=model, **arguments)
+''',
+    "modeling_dsldec.py": '''\
+"""transformers' own EuroBertForMaskedLM, with the `generate` that it gives to causal models only. Written by `dsldec export-hf`."""
+
+import transformers
+
+
+class EuroBertForMaskedLM(transformers.EuroBertForMaskedLM, transformers.GenerationMixin):
+    @classmethod
+    def is_remote_code(cls):
+        return False  # its layers are transformers' own: 5.3 would leave weights that are tied unloaded
+''',
+}
+
+
+@pytest.mark.parametrize("family", ["qwen3", "eurobert"])
+def test_a_folder_of_an_earlier_version(family: str, installed: Path, tmp_path: Path) -> None:
+    """Version 0.1 wrote no class for causal models."""
+    folder = tiny.saved(tmp_path / "model", family)
+    (folder / "custom_generate").mkdir()
+    (folder / "custom_generate" / "generate.py").write_text(EARLIER["custom_generate/generate.py"])
+    (folder / "custom_generate" / "requirements.txt").write_text("dsldec\n")
+    auto = "AutoModelForCausalLM"
+    if family == "eurobert":
+        auto = "AutoModelForMaskedLM"
+        (folder / "modeling_dsldec.py").write_text(EARLIER["modeling_dsldec.py"])
+        config = json.loads((folder / "config.json").read_text())
+        config["auto_map"] = {auto: "modeling_dsldec.EuroBertForMaskedLM"}
+        (folder / "config.json").write_text(json.dumps(config))
+    model = getattr(transformers, auto).from_pretrained(folder, trust_remote_code=True)
+    ids, _ = expected(
+        folder, WORDS, "policy static():\n  window blocks(4)\n  commit top(masked, 2, by=conf)\n", 8
+    )
+    assert model.generate(torch.tensor([ids[:3]]), max_new_tokens=8).tolist() == [ids]

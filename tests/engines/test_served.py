@@ -16,9 +16,13 @@ from typing import Any
 from urllib.error import URLError
 
 import pytest
+import torch
 
 import dsldec
+from dsldec.engines.transformers import custom_generate
+from dsldec.models.huggingface import from_pretrained
 
+from ..models import tiny
 from .exported import ANSWER, QUESTION, WORDS, expected
 
 
@@ -204,6 +208,98 @@ def test_an_answer_that_is_cut_at_the_folders_length_says_so(server: Any, folder
     assert server.completions.create(**asked, max_tokens=4).usage.completion_tokens == 4
 
 
+@pytest.mark.parametrize("name", ["qwen3", "dream"])
+def test_stop_strings_of_a_request(name: str, server: Any, folders: dict[str, Path]) -> None:
+    _, whole = expected(folders[name], WORDS, "static", 8, tokens=2)
+    words = whole.split()
+    for stop in ([f"{words[3]} {words[4]}", "no such word"], words[5], "no such word"):
+        _, text = expected(folders[name], WORDS, "static", 8, stop=stop, tokens=2)
+        asked = {"model": str(folders[name]), "prompt": f"w9 {WORDS} w8", "stop": stop}
+        answer = server.completions.create(**asked).choices[0]
+        assert answer.text.strip() == text
+        assert answer.finish_reason == ("length" if stop == "no such word" else "stop")
+        pieces = [chunk.choices[0].text for chunk in server.completions.create(**asked, stream=True)]
+        assert "".join(pieces).strip() == text
+
+
+def test_a_stop_string_in_a_chat(server: Any, folders: dict[str, Path]) -> None:
+    asked = {
+        "model": str(folders["embedded"]),
+        "messages": [{"role": "user", "content": QUESTION}],
+        "stop": "####",
+    }
+    _, text = expected(folders["embedded"], QUESTION, "threshold", 48, stop="####", block=48)
+    assert text
+    assert server.chat.completions.create(**asked).choices[0].message.content.strip() == text
+    assert "".join(streamed(server.chat.completions.create(**asked, stream=True))).strip() == text
+
+
+def test_the_request_of_the_page(server: Any, folders: dict[str, Path]) -> None:
+    page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
+    (body,) = re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    asked = json.loads(body) | {"model": str(folders["embedded"])}
+    said = {name: asked.pop(name) for name in ("model", "messages", "stop")}
+    answer = server.chat.completions.create(**said, extra_body=asked).choices[0]
+    _, text = expected(folders["embedded"], QUESTION, "dico", 48, stop="####", block=64)
+    assert answer.message.content.strip() == text
+    assert answer.finish_reason == "stop"
+
+
+def test_fields_that_only_a_configuration_has(server: Any, folders: dict[str, Path]) -> None:
+    asked = {"model": str(folders["qwen3"]), "prompt": f"w9 {WORDS} w8"}
+    whole = server.completions.create(**asked).choices[0].text
+    ids = from_pretrained(folders["qwen3"], device="cpu").tokenizer.convert_tokens_to_ids(whole.split())
+    short = server.completions.create(**asked, **of_request(eos_token_id=ids[2:], max_new_tokens=8))
+    assert short.usage.completion_tokens < 8
+    assert short.choices[0].finish_reason == "stop"
+    least = server.completions.create(
+        **asked, **of_request(eos_token_id=ids[2:], max_new_tokens=8, min_new_tokens=6)
+    )
+    assert least.usage.completion_tokens >= 6
+
+
+def test_fields_that_the_server_ignores(server: Any, folders: dict[str, Path]) -> None:
+    """It logs them, and does not pass them on."""
+    asked = {"model": str(folders["qwen3"]), "prompt": f"w9 {WORDS} w8"}
+    plain = server.completions.create(**asked)
+    ignored = server.completions.create(**asked, n=3, logprobs=2, presence_penalty=1.0, best_of=3, user="me")
+    assert [one.text for one in ignored.choices] == [plain.choices[0].text]
+    assert ignored.choices[0].logprobs is None
+
+
+@pytest.mark.parametrize(
+    ("name", "fields", "says"),
+    [
+        (
+            "drawn",
+            {"num_return_sequences": 3, "do_sample": True},
+            r"E0409.*`num_return_sequences`.*one answer",
+        ),
+        ("qwen3", {"sequence_bias": [[[5], 3]]}, r"E0409.*`sequence_bias`"),
+        ("qwen3", {"min_new_tokens": 9}, r"E0409.*`min_new_tokens=9` is more than the 8 tokens"),
+    ],
+)
+def test_a_configuration_that_is_refused(
+    name: str, fields: dict[str, Any], says: str, server: Any, folders: dict[str, Path]
+) -> None:
+    import openai
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        server.completions.create(model=str(folders[name]), prompt=WORDS, **of_request(**fields))
+    assert re.search(says, refused.value.body["detail"], re.DOTALL)
+
+
+def test_a_mistake_that_transformers_finds(server: Any, folders: dict[str, Path]) -> None:
+    """`generate` raises `ValueError` before it calls a policy. A value that no configuration can have gets the
+    server's own status 500: it fails before `generate`.
+    """
+    import openai
+
+    with pytest.raises(openai.BadRequestError) as refused:
+        server.completions.create(model=str(folders["qwen3"]), prompt=WORDS, **of_request(max_length=2))
+    assert "max_length" in refused.value.body["detail"]
+
+
 @pytest.mark.parametrize("name", ["qwen3", "embedded", "dream"])
 def test_continuous_batching_does_not_leave_the_policy_out(
     name: str, server: Any, folders: dict[str, Path]
@@ -214,6 +310,22 @@ def test_continuous_batching_does_not_leave_the_policy_out(
 
     model = ModelManager(device="cpu", trust_remote_code=True)._load_model(str(folders[name]))
     assert not GenerationState(continuous_batching=True).use_continuous_batching(model, Modality.LLM)
+
+
+def test_an_error_of_a_model_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server answers it with status 500, as for every model."""
+    pytest.importorskip("starlette", reason="the server needs `pip install dsldec[serve]`")
+    monkeypatch.setattr("dsldec.engines.transformers.is_serving", lambda: True)
+    model, fn = tiny.model(*tiny.NATIVE["qwen3"]), custom_generate("static", mask_id=tiny.MASK)
+    ids = torch.tensor([[5, 6]])
+    fn.generate(ids, model=model, max_new_tokens=4)
+
+    def fail(*_: Any) -> None:
+        raise ValueError("odd shapes")
+
+    model.register_forward_hook(fail)
+    with pytest.raises(ValueError, match="odd shapes"):
+        fn.generate(ids, model=model, max_new_tokens=4)
 
 
 @pytest.mark.slow

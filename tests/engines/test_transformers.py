@@ -383,7 +383,7 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
             "`repetition_penalty`, `no_repeat_ngram_size` of `generate` have no meaning",
         ),
         ({"bad_words_ids": [[7]]}, "`bad_words_ids`"),
-        ({"return_dict_in_generate": True, "output_scores": True}, "`output_scores`"),
+        ({"return_dict_in_generate": True, "output_logits": True}, "`output_logits`"),
         ({"logits_processor": LogitsProcessorList([MinLengthLogitsProcessor(9, EOS)])}, "`logits_processor`"),
         ({"stopping_criteria": [lambda ids, scores: True]}, "`stopping_criteria`"),
         ({"prefix_allowed_tokens_fn": lambda row, ids: [5]}, "`prefix_allowed_tokens_fn`"),

@@ -12,9 +12,11 @@ import pytest
 import torch
 import transformers
 from torch import Tensor
+from transformers.generation import GenerateDecoderOnlyOutput
 
 import dsldec
 from dsldec.engines.answer_ends import AnswerEnds
+from dsldec.engines.generate_output import PolicyOutput
 from dsldec.engines.transformers import CustomGenerate, custom_generate
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 
@@ -118,6 +120,18 @@ def test_stop_strings_need_a_tokenizer() -> None:
         model.generate(**batch(PROMPTS), custom_generate=fn, max_new_tokens=8, stop="w5")
 
 
+@pytest.mark.parametrize("wrong", [3, ["w5", 3], "", [""]])
+def test_a_stop_string_is_a_text(wrong: Any, denoiser: HuggingFaceDenoiser) -> None:
+    given = batch(PROMPTS) | {"max_new_tokens": 8}
+    with pytest.raises(dsldec.UsageError, match=r"E0409.*`stop` takes texts"):
+        denoiser.model.generate(**given, custom_generate=function("static"), stop=wrong)
+    for name in ("stop", "stop_strings"):
+        with pytest.raises(dsldec.UsageError, match=r"E0409.*`stop` takes texts"):
+            function("static").generate(**given, model=denoiser.model, **{name: wrong})
+    with pytest.raises(dsldec.UsageError, match="E0409"):
+        custom_generate("static", stop=wrong)
+
+
 def test_the_tokenizer_of_a_call(denoiser: HuggingFaceDenoiser) -> None:
     model = tiny.model(*tiny.NATIVE["qwen3"])
     model.load_state_dict(denoiser.model.state_dict())
@@ -172,14 +186,15 @@ def test_every_token_put_early_is_in_the_answer() -> None:
         content = ids[: ids.index(0)] if 0 in ids else ids
         text = ends.read(content)
         first = min((at for at in map(text.find, stop) if at >= 0), default=None)
-        answer = ends.answer(ids)
+        answer, own = ends.answer(ids)
+        assert answer[:own] == ids[:own]
         assert ends.read(answer) == (text if first is None else text[:first])
         assert (0 in answer) == (first is None and 0 in ids)
         for count in range(len(ids) + 1):
             certain = ends.certain(ids[:count])
             assert answer[: len(certain)] == certain
         if first is None and not any(text.endswith(s[:n]) for s in stop for n in range(1, len(s))):
-            assert ends.certain(ids) == answer  # nothing is held back without a reason
+            assert ends.certain(ids) == answer == ids[:own]  # nothing is held back without a reason
             seen += 1
     assert seen > 100
 
@@ -195,7 +210,7 @@ def test_a_character_of_several_tokens_is_put_whole() -> None:
     assert ends.certain([1, 2]) == [1]
     assert ends.certain([1, 2, 3]) == [1]
     assert ends.certain([1, 2, 3, 1]) == [1, 2, 3, 1]
-    assert ends.answer([1, 2, 3, 4]) == [1]
+    assert ends.answer([1, 2, 3, 4]) == ([1], 1)
 
 
 @pytest.mark.parametrize("n", [2, 3])
@@ -296,3 +311,43 @@ def test_a_call_names_another_policy(denoiser: HuggingFaceDenoiser, tmp_path: Pa
             rows(generation_config=transformers.GenerationConfig(policy=wrong))
     with pytest.raises(dsldec.PolicyError, match="E0403"):
         rows(parameters={"confidence": 0.1})
+
+
+@pytest.mark.parametrize("policy", ["threshold", REVISING])
+def test_confidences_and_steps_are_those_of_decode(policy: str, denoiser: HuggingFaceDenoiser) -> None:
+    given = batch(PROMPTS) | {"custom_generate": function(policy), "max_new_tokens": 12}
+    plain = denoiser.model.generate(**given)
+    result = denoiser.model.generate(**given, return_dict_in_generate=True, output_scores=True)
+    assert isinstance(result, PolicyOutput)
+    assert isinstance(result, GenerateDecoderOnlyOutput)
+    assert torch.equal(result.sequences, plain)
+    assert result.scores is None
+    decoded = dsldec.decode(denoiser, PROMPTS, policy, gen_length=12, logprobs=True)
+    for row, confidence, step, known in zip(
+        answers(plain, PROMPTS), result.confidence, result.step, decoded.logprobs, strict=True
+    ):
+        assert known is not None
+        length = row.index(tiny.EOS) + 1 if tiny.EOS in row else len(row)
+        assert step.tolist() == known.step[:length] + [-1] * (len(row) - length)
+        assert torch.equal(confidence.isnan(), step < 0)
+        assert confidence[:length].tolist() == pytest.approx(known.confidence[:length])
+    assert set(result) == {"sequences", "confidence", "step"}
+    assert denoiser.model.generate(**given, return_dict_in_generate=True).confidence is None
+    assert torch.equal(denoiser.model.generate(**given, output_scores=True), plain)
+
+
+def test_an_id_that_replaces_a_part_of_another_has_no_confidence(denoiser: HuggingFaceDenoiser) -> None:
+    words = words_of(denoiser, "static")
+    stop = next(word[2:] for word in words if len(word) == 3)
+    result = function("static").generate(
+        **batch(PROMPTS[:1]),
+        model=denoiser.model,
+        max_new_tokens=12,
+        stop=stop,
+        return_dict_in_generate=True,
+        output_scores=True,
+    )
+    (row,) = answers(result.sequences, PROMPTS[:1])
+    assert isinstance(result, PolicyOutput)
+    assert result.confidence is not None
+    assert result.confidence[0].isnan().tolist() == [False] * (len(row) - 1) + [True]

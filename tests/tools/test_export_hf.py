@@ -381,3 +381,23 @@ def test_a_table_is_not_written_out(
 @pytest.mark.parametrize("text", ["a\nb", 'a """ b\n', "a \\n 'b'\n", 'ends in "quotes"', "é ü\n"])
 def test_any_text_is_read_back(text: str) -> None:
     assert ast.literal_eval(_literal(text)).rstrip("\n") == text.rstrip("\n")
+
+
+def test_ends_are_written(embedded: Path) -> None:
+    words = ["--stop", "####", "--stop", 'a "quoted"\n', "--stop-id", "7", "--min-length", "3"]
+    assert main(["export-hf", str(embedded), "static", *words]) == 0
+    made = run_alone((embedded / "custom_generate" / "generate.py").read_text())
+    assert made["decode"].options.decode == {
+        "stop": ["####", 'a "quoted"\n'],
+        "stop_ids": [7],
+        "min_length": 3,
+    }
+
+
+def test_ends_that_are_none_are_refused(embedded: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for words in (["--stop", ""], ["--stop-id", "-1"], ["--stop-id", "seven"], ["--min-length", "-2"]):
+        assert main(["export-hf", str(embedded), "static", *words]) == 2
+        err = capsys.readouterr().err
+        assert err.startswith("error[E04")
+        assert words[0] in err
+    assert not (embedded / "custom_generate").exists()
