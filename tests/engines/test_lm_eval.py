@@ -173,10 +173,10 @@ def test_an_answer_ends_before_the_texts_of_until(denoiser: Any) -> None:
     assert special == whole
     every = DslDecLM(denoiser, "static", tokens=1, stop_at_eos=False)
     assert every.generate_until([request(prompt, until=["####"], max_gen_toks=48)]) == [before]
-    assert every.counts["task"].forwards == 48
+    assert every.decoder.counts["task"].forwards == 48
     early = DslDecLM(denoiser, "static", tokens=1, block=8)
     early.generate_until([request(prompt, until=["="], max_gen_toks=48)])
-    assert early.counts["task"].forwards < 48
+    assert early.decoder.counts["task"].forwards < 48
     assert cut("one\ndef two", ("\ndef", "\nclass")) == "one"
     assert cut("one", ("",)) == ""
 
@@ -202,10 +202,10 @@ def test_the_length_of_the_model_arguments_counts_first(denoiser: Any) -> None:
     prompt = examples(1)[0].prompt
     lm = DslDecLM(denoiser, "static", tokens=1, gen_length=7, stop_at_eos=False)
     lm.generate_until([request(prompt, max_gen_toks=48)])
-    assert lm.counts["task"].forwards == 7
+    assert lm.decoder.counts["task"].forwards == 7
     of_task = DslDecLM(denoiser, "static", tokens=1, stop_at_eos=False)
     of_task.generate_until([request(prompt, max_new_tokens=9)])
-    assert of_task.counts["task"].forwards == 9
+    assert of_task.decoder.counts["task"].forwards == 9
 
 
 def test_a_least_length_is_kept(denoiser: Any) -> None:

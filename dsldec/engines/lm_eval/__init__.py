@@ -1,7 +1,7 @@
 """A model class of lm-evaluation-harness that decodes under a policy: `lm_eval --model dsldec`.
 
-Importing this package registers the class. `python -m dsldec.engines.lm_eval` is the harness's own command with
-this class. Not here: the class (`model`), its arguments (`arguments`), the likelihood (`likelihood`).
+Importing this package registers the class. `python -m dsldec.engines.lm_eval` is the harness's own command
+with this class. Not here: the class (`model`), its arguments (`arguments`), the likelihood (`likelihood`).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The command of lm-evaluation-harness with the model class `dsldec`, and mistakes as one sentence.
 
-`python -m dsldec.engines.lm_eval --tasks gsm8k --model_args policy=dico,pretrained=./MODEL`: every flag is the
-harness's own. Not here: the model class (`model`).
+`python -m dsldec.engines.lm_eval --tasks gsm8k --model_args policy=dico,pretrained=./MODEL`: every flag is
+the harness's own. Not here: the model class (`model`).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""What does a request of `generate_until` ask for? A length and ends; how a token is drawn is the policy's part.
+"""Which length and ends has a request of `generate_until`? The policy decides how a token is drawn.
 
 Not here: the arguments of the model (`arguments`), decoding (`model`).
 """
@@ -24,7 +24,7 @@ KNOWN = ("until", *LENGTHS, *LEAST_LENGTHS, *SAMPLING)
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class RequestedAnswer:
     """The length of an answer in tokens, the texts before which it ends, and the least length."""
 
     gen_length: int
@@ -32,7 +32,7 @@ class Generation:
     min_length: int = 0
 
 
-def read_generation(gen_kwargs: Mapping[str, Any], gen_length: int | None, default: int) -> Generation:
+def read_generation(gen_kwargs: Mapping[str, Any], gen_length: int | None, default: int) -> RequestedAnswer:
     """The request's length and ends. `gen_length`: that of the model's arguments, which counts first. Raises
     `UsageError` (E0409) for an argument without a meaning under a policy.
     """
@@ -47,7 +47,7 @@ def read_generation(gen_kwargs: Mapping[str, Any], gen_length: int | None, defau
         message = f"`until` is a text or a list of texts, not {shown(until)}"
         raise UsageError(Diagnostic("E0409", message, help='in the task\'s file: `until: ["Question:"]`'))
     length = asked if gen_length is None else int(gen_length)
-    return Generation(length, tuple(text for text in texts if text), min(least, length))
+    return RequestedAnswer(length, tuple(text for text in texts if text), min(least, length))
 
 
 def _count(gen_kwargs: Mapping[str, Any], names: Sequence[str], default: int, least: int) -> int:

@@ -1,9 +1,9 @@
 """A Monte-Carlo bound on the log-likelihood of an answer, for a denoiser that sees the whole canvas.
 
-The bound of LLaDA (Nie et al., arXiv:2502.09992, equation 6 and appendix B.5). For an answer of L tokens after
-a prompt, with l uniform in 1..L and S a uniform set of l of its positions,
+The bound of LLaDA (Nie et al., arXiv:2502.09992, equation 6 and appendix B.5). For an answer of L tokens
+after a prompt, with l uniform in 1..L and S a uniform set of l of its positions,
 
-    log p(answer | prompt) >= E over l, S of (L / l) * sum over i in S of log p(token i | the canvas, S masked).
+    log p(answer | prompt) >= E over l, S of (L / l) * sum over i in S of log p(token i | canvas, S masked).
 
 The mean over samples estimates the right side: it is a bound on the value in expectation, and not the value.
 If an answer has at most `samples` sets of positions (7 tokens with 128 samples), all sets are computed, and
@@ -43,8 +43,8 @@ class Pair:
 
 @dataclass(frozen=True, slots=True)
 class MaskedCopy:
-    """One row of the input: the pair at place `pair`, with these positions of its answer masked. `weight`: the
-    factor of the sum of their log-probabilities.
+    """One row of the input: the pair at place `pair`, with these positions of its answer masked. `weight`:
+    the factor of the sum of their log-probabilities.
     """
 
     pair: int

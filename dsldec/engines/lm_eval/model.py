@@ -9,12 +9,10 @@ Source of the interface: `lm_eval.api.model.LM` of lm-eval 0.4.13. Not here: arg
 from __future__ import annotations
 
 import json
-import logging
 import os
 import time
-from collections import defaultdict
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -28,17 +26,12 @@ from ...models.denoiser import require_denoiser, too_long
 from ...models.huggingface import from_pretrained
 from ...policy import seed_warning
 from ...resources import version
-from ...runtime.decode import stream_rows
-from ...runtime.prompt_options import PromptOptions, ids_of
-from ...runtime.rows import Row
 from .arguments import differing, read_arguments
-from .counts import TaskCounts
-from .generation import Generation, cut, read_generation, request_ids, sampling_warnings
+from .generation import request_ids
 from .likelihood import Pair, bounds
-from .texts import InTemplate, Texts
+from .request_decoder import RequestDecoder, log, task_of
+from .texts import InTemplate
 
-# Under the harness's own logger, whose lines its command shows.
-log = logging.getLogger("lm_eval.models.dsldec")
 SETTINGS = "dsldec settings"  # the entry of a response cache; its other keys are hashes
 
 
@@ -80,16 +73,11 @@ class DslDecLM(LM):
         else:
             require_denoiser(pretrained)
             self.denoiser = pretrained
-        self.texts = Texts(self.denoiser, self.arguments.add_bos_token)
+        self.decoder = RequestDecoder(self.arguments, self.denoiser)
+        self.texts = self.decoder.texts
         self.tokenizer = self.texts.tokenizer
-        self.counts: dict[str, TaskCounts] = defaultdict(TaskCounts)
         self._device = torch.device(getattr(self.denoiser, "device", "cpu"))
-        self._logged: set[str] = set()
-        # An answer ends at an id that ends a text or a turn, and at those of the arguments.
-        eos_id = getattr(self.denoiser, "eos_id", None)
-        ends = getattr(self.denoiser, "stop_ids", () if eos_id is None else (eos_id,))
-        self._stop_ids = (*ends, *ids_of(self.arguments.decode.stop_ids))
-        self._warn(seed_warning(self.policy, self.arguments.decode.seed))
+        self.decoder.warn(seed_warning(self.policy, self.arguments.decode.seed))
 
     @classmethod
     def create_from_arg_obj(
@@ -113,8 +101,7 @@ class DslDecLM(LM):
     @property
     def max_length(self) -> int | None:
         """The most tokens of a prompt and its answer."""
-        limit: int | None = getattr(self.denoiser, "max_length", None)
-        return limit
+        return self.decoder.max_length
 
     @property
     def tokenizer_name(self) -> str:
@@ -159,19 +146,24 @@ class DslDecLM(LM):
         `DenoiserFailed`.
         """
         begun = time.monotonic()
-        wanted = [self._generation(request.args[1]) for request in requests]
+        wanted = [self.decoder.requested(request.args[1]) for request in requests]
         ids = request_ids([str(request.args[0]) for request in requests])
         prompts = [self.texts.encode(request.args[0]) for request in requests]
         answers = ["" for _ in requests]
         # The longest prompts first: if memory does not suffice, this is known at once.
         ordered = sorted(range(len(requests)), key=lambda place: -len(prompts[place]))
-        fitting = [place for place in ordered if self._fits(requests[place], prompts[place], wanted[place])]
+        fitting = [
+            place for place in ordered if self.decoder.fits(requests[place], prompts[place], wanted[place])
+        ]
         with tqdm(total=len(requests), desc="Decoding", disable=disable_tqdm) as bar:
             bar.update(len(requests) - len(fitting))
-            for place, row in self._rows(fitting, prompts, wanted, ids):
-                answers[place] = self._answer(requests[place], row, wanted[place])
+            for place, row in self.decoder.rows(fitting, prompts, wanted, ids):
+                answer = self.decoder.answer(requests[place], row, wanted[place])
+                if answer is not None:
+                    answers[place] = answer
+                    self.cache_hook.add_partial("generate_until", requests[place].args, answer)
                 bar.update()
-        self._log_counts({_task(request) for request in requests}, time.monotonic() - begun)
+        self.decoder.log_counts(requests, time.monotonic() - begun)
         return answers
 
     def loglikelihood(self, requests: Sequence[Any], disable_tqdm: bool = False) -> list[tuple[float, bool]]:
@@ -181,12 +173,12 @@ class DslDecLM(LM):
         The bound (`likelihood.bounds`) depends on the model alone, not on the policy. Raises `UsageError`
         (E0409) for a block-causal model, and E0407 for a request that is too long.
         """
-        self._require_bound()
+        _require_bound(self.denoiser)
         texts = [(str(context), continuation) for context, continuation in (one.args for one in requests)]
         encoded = [self.texts.encode_pair(*request.args) for request in requests]
         for request, (prompt, answer) in zip(requests, encoded, strict=True):
             if problem := too_long(self.denoiser, len(prompt) + len(answer), 0):
-                message = f"a request of `{_task(request)}` is too long: {problem.message}"
+                message = f"a request of `{task_of(request)}` is too long: {problem.message}"
                 help = "fewer examples make it shorter: `--num_fewshot 0`"
                 raise UsageError(Diagnostic("E0407", message, help=help))
         ids = request_ids([f"{context}\0{continuation}" for context, continuation in texts])
@@ -195,12 +187,12 @@ class DslDecLM(LM):
             Pair(tuple(prompt), tuple(answer), noise.key(int(seed), id_))
             for (prompt, answer), id_ in zip(encoded, ids, strict=True)
         ]
-        greedy = self._greedy(pairs, ids) if self.arguments.greedy else [False] * len(pairs)
+        greedy = self.decoder.greedy(pairs, ids) if self.arguments.greedy else [False] * len(pairs)
         results = [(0.0, True) for _ in requests]
         with tqdm(total=len(requests), desc="Bounding likelihoods", disable=disable_tqdm) as bar:
             for place, bound, rows in bounds(self.denoiser, pairs, self.arguments.mc_samples, decode.batch):
                 results[place] = (bound, greedy[place])
-                counts = self.counts[_task(requests[place])]
+                counts = self.decoder.counts[task_of(requests[place])]
                 counts.scored, counts.scored_rows = counts.scored + 1, counts.scored_rows + rows
                 self.cache_hook.add_partial("loglikelihood", requests[place].args, results[place])
                 bar.update()
@@ -216,115 +208,10 @@ class DslDecLM(LM):
         """The settings, and for each task its forwards, tokens and failures: the harness writes them into
         `config` of its results file.
         """
-        tasks = {name: counts.line() for name, counts in sorted(self.counts.items())}
+        tasks = {name: counts.line() for name, counts in sorted(self.decoder.counts.items())}
         decode = self.arguments.decode
         how = {"batch": decode.batch, "backend": decode.backend, "lookahead": decode.lookahead}
         return {"dsldec": {"version": version(), **self.arguments.decisive(), **how, "tasks": tasks}}
-
-    def _generation(self, gen_kwargs: Mapping[str, Any]) -> Generation:
-        for warning in sampling_warnings(gen_kwargs, self.policy):
-            self._warn(warning)
-        given: Any = self.arguments.decode.gen_length  # not a list: `read_arguments` refuses one
-        wanted = read_generation(gen_kwargs, given, int(getattr(self.denoiser, "gen_length", 256)))
-        if self.max_length is not None and wanted.gen_length >= self.max_length:
-            message = f"{wanted.gen_length} tokens to generate leave no room for a prompt: the model takes {self.max_length} tokens in all"
-            raise UsageError(
-                Diagnostic("E0430", message, help=f"for example `gen_length={self.max_length // 2}`")
-            )
-        return wanted
-
-    def _fits(self, request: Any, prompt: Sequence[int], wanted: Generation) -> bool:
-        """Whether the model takes the prompt. If not, the request is counted as failed."""
-        problem = too_long(self.denoiser, len(prompt), wanted.gen_length)
-        if problem is not None:
-            self._fail(request, problem)
-        return problem is None
-
-    def _rows(
-        self,
-        places: Sequence[int],
-        prompts: Sequence[Sequence[int]],
-        wanted: Sequence[Generation],
-        ids: Sequence[int],
-    ) -> Iterator[tuple[int, Row]]:
-        """Each finished row with its place in `prompts`."""
-        options = replace(self.arguments.decode, request_ids=[ids[place] for place in places])
-        each = [self._options(wanted[place]) for place in places]
-        here = [prompts[place] for place in places]
-        rows = stream_rows(self.denoiser, here, self.policy, options, each=each)
-        return ((places[row.index], row) for row in rows)
-
-    def _options(self, wanted: Generation) -> PromptOptions:
-        """The options of a request. With `stop_at_eos=False` every token is decoded, and nothing ends a row."""
-        decode = self.arguments.decode
-        special, texts = self.texts.special(wanted.until)
-        own = PromptOptions(wanted.gen_length, min_length=wanted.min_length, seed=int(decode.seed))
-        if not decode.stop_at_eos:
-            return own
-        return replace(own, stop=texts, stop_ids=(*ids_of(decode.stop_ids), *special))
-
-    def _answer(self, request: Any, row: Row, wanted: Generation) -> str:
-        """The text of a finished row, cut at the ends of the request."""
-        if row.error is not None:
-            self._fail(request, row.error)
-            return ""
-        special, texts = self.texts.special(wanted.until)
-        # `row.text` is without the blanks at its ends; the first line of a program needs its indentation.
-        answer = cut(self.texts.decode(row.generated.tolist(), (*self._stop_ids, *special)), texts)
-        self.counts[_task(request)].add(row)
-        self.cache_hook.add_partial("generate_until", request.args, answer)
-        return answer
-
-    def _greedy(self, pairs: Sequence[Pair], ids: Sequence[int]) -> list[bool]:
-        """For each pair whether the policy decodes exactly its answer, in a canvas of the answer's length."""
-        same = [not pair.answer for pair in pairs]
-        places = [place for place, pair in enumerate(pairs) if pair.answer]
-        wanted = [Generation(len(pair.answer)) for pair in pairs]
-        for place, row in self._rows(places, [pair.prompt for pair in pairs], wanted, ids):
-            same[place] = row.error is None and tuple(row.generated.tolist()) == pairs[place].answer
-        return same
-
-    def _require_bound(self) -> None:
-        blocks = getattr(self.denoiser, "block_length", None)
-        if blocks is not None:
-            message = "the likelihood of a continuation is not available for a block-causal model: the bound needs a model that sees the whole canvas"
-            help = "use tasks that generate, for example `gsm8k` in place of `arc_easy`"
-            raise UsageError(Diagnostic("E0409", message, help=help))
-
-    def _fail(self, request: Any, why: Diagnostic) -> None:
-        self.counts[_task(request)].fail(why)
-        self._warn(
-            Diagnostic(
-                "E0410",
-                f'a request of `{_task(request)}` has no answer and counts as "": {why.message}',
-                help=why.help,
-            )
-        )
-
-    def _warn(self, diagnostic: Diagnostic | None) -> None:
-        """Log each message once."""
-        if diagnostic is not None and diagnostic.message not in self._logged:
-            self._logged.add(diagnostic.message)
-            log.warning("%s", diagnostic)
-
-    def _log_counts(self, tasks: set[str], seconds: float) -> None:
-        whole = sum(self.counts[task].tokens for task in tasks) or 1
-        for task in sorted(tasks):
-            counts = self.counts[task]
-            # Tasks share batches: each gets its part of the time by its tokens.
-            counts.seconds += seconds * counts.tokens / whole
-            log.info("%s: %s", task, counts.sentence())
-            if counts.failed:
-                log.warning(
-                    "%s: %d of %d requests have no answer",
-                    task,
-                    counts.failed,
-                    counts.failed + counts.answers,
-                )
-
-
-def _task(request: Any) -> str:
-    return str(getattr(request, "task_name", None) or "requests")
 
 
 def _present(device: Any) -> str | None:
@@ -340,4 +227,13 @@ def _require_one_process() -> None:
     if int(os.environ.get("WORLD_SIZE", "1")) > 1:
         message = "the model class of dsldec runs in one process, and a launcher started several"
         help = "start it without `accelerate launch`; `--samples` splits a task over commands"
+        raise UsageError(Diagnostic("E0409", message, help=help))
+
+
+def _require_bound(denoiser: Any) -> None:
+    """Raise `UsageError` (E0409) for a block-causal model."""
+    blocks = getattr(denoiser, "block_length", None)
+    if blocks is not None:
+        message = "the likelihood of a continuation is not available for a block-causal model: the bound needs a model that sees the whole canvas"
+        help = "use tasks that generate, for example `gsm8k` in place of `arc_easy`"
         raise UsageError(Diagnostic("E0409", message, help=help))

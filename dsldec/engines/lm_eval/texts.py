@@ -1,7 +1,7 @@
 """Texts of the harness to ids and back.
 
-The harness gives prompts as finished texts. It asks for the chat template itself (`--apply_chat_template`), and
-cuts answers at texts that may begin with a line break, so that no blank is removed from an answer. Not here:
+The harness gives prompts as finished texts. It asks for the chat template (`--apply_chat_template`), and cuts
+answers at texts that may begin with a line break, so that no blank is removed from an answer. Not here:
 how a template is rendered (`models.chat_template`).
 """
 
@@ -77,16 +77,16 @@ class Texts:
         return str(self.tokenizer.decode(content[:end], skip_special_tokens=True))
 
     def special(self, texts: Sequence[str]) -> tuple[tuple[int, ...], tuple[str, ...]]:
-        """The ids of the texts that are one special token, such as `<|im_end|>`, and the other texts. A decoded
-        text has no special tokens.
+        """The ids of the texts that are one special token, such as `<|im_end|>`, and the other texts. A
+        decoded text has no special tokens.
         """
         ids = self.tokenizer.get_added_vocab()
         here = tuple(int(ids[text]) for text in texts if text in ids)
         return here, tuple(text for text in texts if text not in ids)
 
     def in_chat(self, messages: Sequence[Mapping[str, str]], add_generation_prompt: bool) -> InTemplate:
-        """Messages in the chat template. Without `add_generation_prompt`, the last message is the begin of the
-        answer. Raises `UsageError` (E0409).
+        """Messages in the chat template. Without `add_generation_prompt`, the last message is the begin of
+        the answer. Raises `UsageError` (E0409).
         """
         self.require_template()
         if not add_generation_prompt:
