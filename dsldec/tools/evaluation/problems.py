@@ -49,7 +49,7 @@ def _of_line(prompt: Prompt, place: str) -> Problem:
     fields = json_of("{" + prompt.extra.decode() + "}")
     texts = {name: fields[name] for name in ("test", "entry_point") if isinstance(fields.get(name), str)}
     if taken := [name for name in OWN_FIELDS if name in fields]:
-        prompt = replace(prompt, extra=_moved(fields, taken))
+        prompt = replace(prompt, extra=_moved(fields, taken), moved=(*prompt.moved, *taken))
     return Problem(prompt, _answers(fields.get("answer")), code=prompt.text, place=place, **texts)
 
 
