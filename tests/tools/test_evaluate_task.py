@@ -242,7 +242,7 @@ def test_code_is_run_by_flag_alone(model, tmp_path, capsys):
         (("--task", "task.jsonl", "--scorer", "number"), 2, "E0480", "line 1 of `task.jsonl` has no `answer` with a number"),
         (("--task", "task.jsonl", "--scorer", "python", "--run-code"), 2, "E0480", "has no `test`"),
         (("--task", "none.jsonl", "--scorer", "exact"), 2, "E0426", "did you mean `"),
-        (("--task", "questions.jsonl", "--scorer", "exact"), 2, "E0428", "without a `prompt`"),
+        (("--task", "questions.jsonl", "--scorer", "exact"), 2, "E0428", "{prompt: .question, answer}"),
         (("--task", "humaneval"), 2, "E0481", "`--run-code`"),
         (("--policy", "static"), 2, "E0423", "`--policy` needs `--task`"),
         (("--set", "tokens=2"), 2, "E0423", "`--set` needs `--task`"),
