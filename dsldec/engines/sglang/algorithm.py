@@ -20,7 +20,8 @@ from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 from torch import Tensor
 
 from ...diagnostics import Diagnostic, PolicyError, UsageError
-from .hosted_blocks import BlockRun, HostedBlocks, HostedRequest, ShownBlocks, most_steps
+from .hosted_blocks import HostedBlocks, ShownBlocks
+from .hosted_requests import BlockRun, HostedRequest, most_steps
 from .served_policy import ServedPolicy
 
 logger = logging.getLogger(__name__)
