@@ -29,6 +29,13 @@ LENGTHS = [21, 16, 23, 13]  # each text ends where a block ends
 PUBLISHED = Path(__file__).parents[2] / "published"
 
 
+DRAWS = """policy draws(temperature: real = 0.8, block: int = 8 in 1..64):
+  window blocks(block)
+  draw gumbel(temperature=temperature)
+  commit top(masked, 2, by=conf)
+"""
+
+
 def policies() -> dict[str, dsldec.Policy]:
     """The shipped policies and the published ones that an engine can run, in windows of a block."""
     found = {name: dsldec.load(name) for name in dsldec.shipped_policies()}

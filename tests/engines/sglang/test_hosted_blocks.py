@@ -20,6 +20,7 @@ from ...runtime.families import MASK, VOCABULARY
 from .fake_engine import (
     ALL,
     BLOCK,
+    DRAWS,
     MODELS,
     PROMPTS,
     SEED,
@@ -34,11 +35,6 @@ from .fake_engine import (
 )
 
 LOOPS = pytest.mark.parametrize("one_step", [True, False], ids=["first-done-first-out", "whole-blocks"])
-DRAWS = """policy draws(temperature: real = 0.8, block: int = 8 in 1..64):
-  window blocks(block)
-  draw gumbel(temperature=temperature)
-  commit top(masked, 2, by=conf)
-"""
 
 
 @LOOPS
