@@ -56,6 +56,10 @@ class BatchState:
         others = other._named()
         return self._of({name: _where(rows, value, others[name]) for name, value in self._named().items()})
 
+    def at(self, places: Tensor) -> BatchState:
+        """The rows at these places, in this order."""
+        return self._of({name: value.index_select(0, places) for name, value in self._named().items()})
+
     def apart(self) -> list[BatchState]:
         """The state of each row, as a batch of one."""
         names, rows = self._named(), zip(*(one.split(1) for one in self._named().values()), strict=True)
