@@ -202,8 +202,7 @@ class Session:
         state comes from `take` or `opened` of a session of the same policy and sizes, and may be here once.
         """
         count = len(states) + len(stay)
-        _require_slots(self.slots, count)
-        states = [*states, *self._empty(rows_compiled(count, self.slots) - count)]
+        states = [*states, *self._empty(_size(self.slots, count) - count)]
         places = torch.tensor(stay, dtype=torch.int64, device=self.rows.device)
         self.rows.put_together([one.request for one in states], [one.layout for one in states], stay, places)
         parts = [one.state for one in states]
@@ -219,19 +218,19 @@ class Session:
         *,
         source: Tensor | None = None,
         only: Sequence[int] | None = None,
+        of_windows: bool = False,
     ) -> StepOutput:
         """One step in every slot that is not done, or `only` in some of them.
 
         `logits [N, W, V]` of any float dtype, of W columns from `first [N]` on; without `first`, of all C
-        columns. `source [N]`: the row of the logits that each slot reads, by default the slot's number. Gives
-        the canvas `[N, C]`, `done [N]` (see `done`), the state and the events of the step; events of slots
-        that were done before have no meaning. A slot with logits that are not finite has failed (see
-        `error`), and nothing is written there.
+        columns. `source [N]`: the row of the logits that each slot reads, by default the slot's number;
+        `of_windows`: the logits `[N, T, V]` are those of each slot's window. Gives the canvas `[N, C]`, `done
+        [N]` (see `done`), the state and the events of the step; events of slots that were done before have no
+        meaning. A slot with logits that are not finite has failed (see `error`); nothing is written there.
         """
-        before, open_ = self.state, ~self.done
-        open_ &= True if only is None else _some(self.rows, only)
+        before, open_ = self.state, ~self.done if only is None else ~self.done & _some(self.rows, only)
         source = torch.arange(len(open_), device=logits.device) if source is None else source
-        after = self.runner(before, ForwardOutput(logits, source, first), open_).after
+        after = self.runner(before, ForwardOutput(logits, source, first, of_windows), open_).after
         # On a GPU, this read would wait for the step.
         all_open = open_.device.type == "cpu" and bool(open_.all())
         self.state = after if all_open else after.where(open_, before)
@@ -269,10 +268,12 @@ def _require_fit(session: Session, requests: Iterable[Request]) -> None:
             require_own(session.policy, request.parameters)
 
 
-def _require_slots(slots: int, count: int) -> None:
+def _size(slots: int, count: int) -> int:
+    """The size of a batch of `count` states."""
     if not 0 < count <= slots:
         message = f"the session has {slots} slots, and {count} states are joined"
         raise UsageError(Diagnostic("E0409", message, help="make the session with more `slots`"))
+    return rows_compiled(count, slots)
 
 
 def _some(rows: Rows, chosen: Collection[int]) -> Tensor:

@@ -20,8 +20,9 @@ from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 from torch import Tensor
 
 from ...diagnostics import Diagnostic, PolicyError, UsageError
-from .hosted_blocks import BlockRun, HostedBlocks, HostedRequest, ShownBlocks, most_steps
-from .served_policy import ServedPolicy
+from .hosted_blocks import HostedBlocks, ShownBlocks
+from .hosted_requests import BlockRun, HostedRequest, most_steps
+from .served_policy import ServedPolicy, not_started
 
 logger = logging.getLogger(__name__)
 ATTRIBUTE = "_dsldec"  # of a request: its `HostedRequest`
@@ -64,11 +65,12 @@ class DslDec(DllmAlgorithm):
 
     @classmethod
     def configure_server_args(cls, server_args: Any) -> None:
-        """SGLang calls this before it loads the model. Raises `PolicyError` and `UsageError` as
-        `ServedPolicy.of`.
+        """SGLang calls this before it loads the model. Raises `StartRefused` for what `ServedPolicy.of`
+        refuses.
         """
         config = DllmConfig.from_server_args(server_args)
-        ServedPolicy.of(config.algorithm_config, config.block_size)
+        with not_started():
+            ServedPolicy.of(config.algorithm_config, config.block_size)
 
     @classmethod
     def validate_request(cls, req: Req) -> str | None:

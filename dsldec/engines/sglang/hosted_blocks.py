@@ -1,100 +1,26 @@
 """How does a policy run in an engine that shows one block of each request at a time, in batches that change?
 
-`HostedBlocks` stores the state of each request by its id, from its first block to its last. It joins the
-states of a batch in a `Session`, makes the step, and tells the engine which blocks are done. A block is done
-one forward after its last tokens are written, so that the engine can store their keys and values. Positions
-and random numbers depend only on the request, never on the batch, so every rank of an engine gets the same
-tokens. Shapes: B rows of the engine's batch, C positions of a block, V vocabulary. Not here: the classes of an
-engine (`algorithm`), the policy's configuration (`served_policy`).
+`HostedBlocks` joins the states of the requests of a batch in a `Session`, makes the step, and returns which
+blocks are done. A block is done one forward after its last tokens are written, so that the engine can store
+their keys and values. Positions and random numbers depend only on the request, never on the batch, so every
+rank of an engine gets the same tokens. Shapes: B rows of the engine's batch, C positions of a block, V
+vocabulary. Not here: the classes of an engine (`algorithm`), the requests (`hosted_requests`), the policy's
+configuration (`served_policy`).
 """
 
 from __future__ import annotations
 
-import functools
-import hashlib
-from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
-from ...backends import noise
-from ...checks.values import Value
-from ...diagnostics import Diagnostic
 from ...policy import Policy
-from ...runtime.block_host import carried_between_blocks
 from ...runtime.requests import Request, block_shown
-from ...runtime.session import Session, SlotState
+from ...runtime.session import Session
 from ...runtime.shape_buckets import rows_compiled
-
-MOST_RECORDS = 4096  # requests whose state is stored between their blocks
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class HostedRequest:
-    """A request of an engine.
-
-    Attributes:
-        id: The engine's id of the request; its random numbers follow from it, unless there is a `seed`.
-        prompt_length: The number of ids before the first generated position.
-        max_new_tokens: The most tokens to generate.
-        seed: The request's own seed, if it has one.
-        parameters: The values that replace those of the policy.
-        ignores_eos: Whether the text goes on after an end-of-text token.
-        alive: Whether the engine still has the request. The state of other requests is dropped.
-    """
-
-    id: str
-    prompt_length: int
-    max_new_tokens: int
-    seed: int | None = None
-    parameters: Mapping[str, Value] | None = None
-    ignores_eos: bool = False
-    alive: Callable[[], bool] = lambda: True
-
-    def length(self, block_length: int) -> int:
-        """The positions to generate. The engine decodes whole blocks, so the last block counts whole."""
-        end = self.prompt_length + self.max_new_tokens
-        return -(-end // block_length) * block_length - self.prompt_length
-
-    def key(self, seed: int) -> int:
-        """The start of its random numbers: `dsldec.decode` of one prompt with the request's seed draws the
-        same ones. Without a seed of its own, they follow from `seed` and the id, on every machine alike.
-        """
-        if self.seed is not None:
-            return noise.key(self.seed, 0)
-        digest = hashlib.blake2b(self.id.encode("utf-8", "surrogatepass"), digest_size=8).digest()
-        return noise.key(seed, int.from_bytes(digest, "big"))
-
-
-@dataclass(slots=True, eq=False)
-class RequestRecord:
-    """The state of a request between two forwards: in a slot of the session, or taken out of it.
-
-    `start`: the first position of the block shown last, counted from the first one of the prompt; `full`:
-    nothing is left to write in that block; `ended`: nothing is left to write at all.
-    """
-
-    request: HostedRequest
-    start: int
-    full: bool = False
-    ended: bool = False
-    slot: int | None = None
-    taken: SlotState | None = None
-
-
-@dataclass(slots=True, eq=False)
-class BlockRun:
-    """One block of a request, from its first forward to its last. `record` is `None` before the first step,
-    and for a block with nothing to write. `done`: the next step reports the block as done.
-    """
-
-    request: HostedRequest
-    record: RequestRecord | None = None
-    fresh: bool = True
-    done: bool = False
-    error: Diagnostic | None = None
+from .hosted_requests import MOST_RECORDS, BlockRun, RequestRecord, RequestRecords
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,9 +56,8 @@ class HostedBlocks:
     slots: int = 8
     most_records: int = MOST_RECORDS
     session: Session = field(init=False)
-    _records: OrderedDict[str, RequestRecord] = field(init=False, default_factory=OrderedDict)
+    _records: RequestRecords = field(init=False)
     _seated: list[RequestRecord] = field(init=False, default_factory=list)
-    _carried: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
         self.session = Session.of(
@@ -145,7 +70,7 @@ class HostedBlocks:
             backend=self.backend,
             device=self.device,
         )
-        self._carried = carried_between_blocks(self.policy)
+        self._records = RequestRecords(self.policy, self.block_length, self.most_records)
 
     def step(self, shown: ShownBlocks, logits: Tensor, runs: Sequence[BlockRun]) -> list[bool]:
         """One step in every block that is not done: `logits [B, C, V]`. Writes the new ids into `shown.ids`.
@@ -156,7 +81,7 @@ class HostedBlocks:
         blocks = self._open(shown, runs) if any(run.fresh for run in runs) else {}
         done = [run.done for run in runs]
         self._seat(runs, blocks)
-        rows = [row for row, run in enumerate(runs) if not run.done and not _ended(run)]
+        rows = [row for row, run in enumerate(runs) if not (run.done or run.error or _ended(run))]
         if rows:
             self._advance(shown, logits, runs, rows)
         over = [row for row, run in enumerate(runs) if not done[row] and (_ended(run) or run.error)]
@@ -184,7 +109,7 @@ class HostedBlocks:
             ]
             if any(masks):
                 blocks[row] = self._without_given_masks(ids[row], masks)
-                run.record = self._record_of(run, starts[row])
+                run.record = self._records.at_block(run, starts[row])
             else:
                 run.done = True
         return blocks
@@ -195,37 +120,6 @@ class HostedBlocks:
         return [
             other if id_ == self.mask_id and not mask else id_ for id_, mask in zip(ids, masks, strict=True)
         ]
-
-    def _record_of(self, run: BlockRun, start: int) -> RequestRecord | None:
-        """The record of a request whose block begins at `start`; `None`, with an error in `run`, where the
-        state of the blocks before is not stored and the policy reads it.
-        """
-        request, record = run.request, self._records.get(run.request.id)
-        if record is not None and record.request is request:
-            self._records.move_to_end(request.id)
-            goes_on = record.full and record.start + self.block_length == start
-            if goes_on or record.ended:
-                record.start, record.full = start, False
-                record.ended |= start >= request.prompt_length + request.length(self.block_length)
-                return record
-        first = start <= request.prompt_length
-        if not first and (self._carried or request.ignores_eos):
-            run.error = _state_lost(self.policy, start - request.prompt_length, self._carried)
-            return None
-        if record is not None:  # of another request with this id, or of a block that was begun
-            record.ended, record.taken = True, None
-        self._records[request.id] = record = RequestRecord(request, start)
-        self._drop_records()
-        return record
-
-    def _drop_records(self) -> None:
-        """Drops the records of requests that the engine no longer has, and the oldest ones above the limit. A
-        block that is open stays open.
-        """
-        idle = [one for one in self._records.values() if one.slot is None]
-        for record in idle[:-1]:
-            if not record.request.alive() or len(self._records) > self.most_records:
-                del self._records[record.request.id]
 
     # --- slots
 
@@ -294,7 +188,10 @@ class HostedBlocks:
             source[slot] = row
         unfinished = sum(not (one.full or one.ended) for one in self._seated)
         only = None if unfinished == len(slots) else slots
-        session.step(logits, source=torch.tensor(source, device=logits.device), only=only)
+        # The window of an open row is its block then; copying all logits takes longer than a simple step.
+        whole = source == list(range(len(logits))) and session.rows.positions == self.block_length
+        places = None if whole else torch.tensor(source, device=logits.device)
+        session.step(logits, source=places, only=only, of_windows=whole)
         done, ended, failed = torch.stack([session.done, session.ended, session.state.failed]).tolist()
         for row, slot, record in zip(rows, slots, records, strict=True):
             runs[row].done = record.full = done[slot]
@@ -328,21 +225,6 @@ class HostedBlocks:
         ids.masked_fill_(masks if shown.given is None else masks & ~shown.given, self.eos_id)
 
 
-def most_steps(policy: Policy, block_length: int, requests: Sequence[HostedRequest]) -> int:
-    """The most steps of a block of any of these requests, with the step that only reports it as done."""
-    own = {(request.length(block_length), _values(request)) for request in requests}
-    return 1 + max((_bound(policy, block_length, *one) for one in own), default=1)
-
-
-@functools.lru_cache(maxsize=4096)
-def _bound(policy: Policy, block_length: int, length: int, values: tuple[tuple[str, Value], ...]) -> int:
-    return policy.bind(**dict(values)).plan(max(1, length)).max_forwards_of_block(block_length)
-
-
-def _values(request: HostedRequest) -> tuple[tuple[str, Value], ...]:
-    return tuple(sorted((request.parameters or {}).items()))
-
-
 def _ended(run: BlockRun) -> bool:
     return run.record is not None and run.record.ended
 
@@ -354,13 +236,3 @@ def _slot(record: RequestRecord) -> int:
 
 def _places(places: Sequence[int], beside: Tensor) -> Tensor:
     return torch.tensor(places, device=beside.device)
-
-
-def _state_lost(policy: Policy, position: int, carried: Sequence[str]) -> Diagnostic:
-    fields = ", ".join(f"`{name}`" for name in carried) or "`eos_before`"
-    message = (
-        f"the policy `{policy.name}` carries {fields} from block to block, and the state of this request is no "
-        f"longer stored at generated position {position}"
-    )
-    help = f"send the request again; at most {MOST_RECORDS} requests are stored between their blocks"
-    return Diagnostic("E0455", message, help=help)

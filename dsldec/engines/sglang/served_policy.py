@@ -6,12 +6,13 @@ starts. The parameters of one request are checked when it arrives. Not here: the
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
 from typing import Any
 
 from ...checks.values import Value
-from ...diagnostics import Diagnostic, UsageError, did_you_mean
+from ...diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ...options import is_whole
 from ...policy import Policy, load
 from ...runtime.block_host import for_blocks, why_not_by_block
@@ -78,9 +79,44 @@ class ServedPolicy:
             if not str(name).startswith("__") and name not in OF_THE_ENGINE
         }
         _parameters(values)
-        if values:
+        try:
             require_own(self.policy, values)
+        except UsageError as error:
+            name, help = self._shared(values), error.diagnostic.help
+            if name is not None:
+                help = f"set it for the server, `parameters: {{{name}: {values[name]}}}`"
+            raise UsageError(replace(error.diagnostic, help=help)) from None
         return {name: self.policy.bind(**{name: value}).parameters[name] for name, value in values.items()}
+
+    def _shared(self, values: Mapping[str, Any]) -> str | None:
+        """The parameter among these that is one for all requests."""
+        for name, value in values.items():
+            try:
+                require_own(self.policy, {name: value})
+            except UsageError:
+                return name
+        return None
+
+
+class StartRefused(PolicyError, SystemExit):
+    """A server is not started. Python prints the diagnostics and exits, without a traceback; a program that
+    starts an engine can catch it like every `PolicyError`.
+    """
+
+    def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
+        super().__init__(diagnostics)
+        self.code = str(self)
+
+
+@contextmanager
+def not_started() -> Iterator[None]:
+    """Diagnostics inside become `StartRefused`."""
+    try:
+        yield
+    except PolicyError as error:
+        raise StartRefused(error.diagnostics) from None
+    except UsageError as error:
+        raise StartRefused([error.diagnostic]) from None
 
 
 def _require_keys(config: Mapping[str, Any]) -> None:

@@ -17,7 +17,8 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.engines.sglang.hosted_blocks import BlockRun, HostedBlocks, HostedRequest, ShownBlocks, most_steps
+from dsldec.engines.sglang.hosted_blocks import HostedBlocks, ShownBlocks
+from dsldec.engines.sglang.hosted_requests import BlockRun, HostedRequest, most_steps
 from dsldec.runtime.block_host import for_blocks, why_not_by_block
 
 from ...runtime.families import MASK, VOCABULARY, Ids, TinyTransformer, block_causal
@@ -77,6 +78,7 @@ class Served:
     begin: int = 0
     state: Any = None
     forwards: int = 0
+    sick_from: int = 10**9  # the first forward whose logits are not finite
     to_finish: Any = None
     reason: str = ""
 
@@ -155,7 +157,8 @@ def logits_of(model: Any, request: Served) -> Tensor:
     """Of the block alone, `[BLOCK, V]`."""
     request.forwards += 1
     before = request.committed[: request.begin]
-    return model.of((*before, *request.ids))[request.begin :]
+    logits: Tensor = model.of((*before, *request.ids))[request.begin :]
+    return logits if request.forwards < request.sick_from else torch.full_like(logits, float("nan"))
 
 
 def forward(batch: Sequence[Served], model: Any) -> Tensor:
@@ -226,12 +229,14 @@ def decoded(
     eos_id: int | None = None,
     lengths: Sequence[int] = LENGTHS,
     each: Sequence[dict[str, Any]] | None = None,
+    **more: Any,
 ) -> list[list[int]]:
     """The generated ids that `decode` gives each prompt alone."""
     texts = []
     for index, (prompt, length) in enumerate(zip(PROMPTS, lengths, strict=True)):
         own = policy.bind(**each[index]) if each is not None else policy
-        options = {"gen_length": length, "seed": SEED, "backend": "eager", "cache": "none"}
+        options = {"gen_length": length, "seed": SEED, "backend": "eager", "cache": "none"} | more
         result = dsldec.decode(MODELS[eos_id], [prompt], own, **options)
-        texts.append(until(eos_id, result.ids[0].tolist()[len(prompt) :]))
+        ids = result.ids[0].tolist()[len(prompt) :]
+        texts.append(until(eos_id, ids) if more.get("stop_at_eos", True) else ids)
     return texts
