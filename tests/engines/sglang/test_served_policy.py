@@ -87,14 +87,19 @@ def test_a_wrong_block_length(block_length: Any) -> None:
     assert "`block_size` is a whole number of 1 or more" in why_refused({"policy": "dico"}, block_length)
 
 
-def test_a_server_that_does_not_start_prints_the_diagnostic_alone() -> None:
-    """It also is an exception that a program can catch."""
-    program = "from dsldec.engines.sglang.served_policy import ServedPolicy, not_started\n"
-    program += "with not_started():\n    ServedPolicy.of({'policy': 'treshold'}, 8)\n"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+def test_a_server_that_does_not_start_prints_the_diagnostic_alone(tmp_path: Path) -> None:
+    program = tmp_path / "sglang"
+    program.write_text(
+        "from dsldec.engines.sglang.served_policy import ServedPolicy, not_started\n"
+        "with not_started('sglang'):\n    ServedPolicy.of({'policy': 'treshold'}, 8)\n"
+    )
+    ended = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == why_refused({"policy": "treshold"}) + "\n"
-    with pytest.raises(dsldec.PolicyError, match="E0450"), not_started():
+
+
+def test_a_program_that_starts_an_engine_gets_an_exception() -> None:
+    with pytest.raises(dsldec.UsageError, match="E0450"), not_started("sglang"):
         ServedPolicy.of({"policy": "freedave"}, 8)
 
 
