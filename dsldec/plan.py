@@ -60,6 +60,12 @@ class Plan:
         """
         return self._facts.forwards_bound(length, self._parameters, given_inside)
 
+    def max_forwards_of_block(self, positions: int) -> int:
+        """The proved bound on the forwards of a block of whole windows, in a host that shows one block at a
+        time. Some of its positions may hold text from the start.
+        """
+        return self._facts.forwards_bound_of_block(positions, self.gen_length, self._parameters)
+
     def kept_bytes(self, vocab_size: int) -> int:
         """Bytes for each position of the distributions that the policy stores between steps."""
         return self._facts.kept_bytes(vocab_size, self._parameters)

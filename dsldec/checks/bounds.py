@@ -88,6 +88,14 @@ class Bound:
             if n
         )
 
+    def of_block(self, positions: int, gen_length: int, parameters: Mapping[str, Value]) -> int:
+        """The most forwards of a block of whole windows, of which some positions may be given, in a text of
+        `gen_length` positions. Only for windows `blocks`.
+        """
+        length = block_length(self.size, positions, parameters)
+        each = self._of_window(length, gen_length, parameters, self._lengths(length))
+        return -(-positions // length) * each
+
     def _lengths(self, length: int) -> Sequence[int]:
         """The lengths to try for a window.
 

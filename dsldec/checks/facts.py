@@ -113,6 +113,12 @@ class Facts:
         """The most forwards that decoding `gen_length` positions can take under these parameter values."""
         return self.bound.forwards(gen_length, parameters, given_inside)
 
+    def forwards_bound_of_block(
+        self, positions: int, gen_length: int, parameters: Mapping[str, Value]
+    ) -> int:
+        """The most forwards of one block of a host (`bounds.of_block`)."""
+        return self.bound.of_block(positions, gen_length, parameters)
+
 
 def summarise(resolved: Resolved, progress: Progress) -> Facts:
     """The facts of a policy without mistakes."""

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .arguments import Parser, parsed
 from .flags import POLICY, add_format, add_set
-from .values import count
+from .values import count, one_of
 
 
 def check(arguments: list[str]) -> int:
@@ -80,7 +80,8 @@ def explain(arguments: list[str]) -> int:
         return 0
     from ..tools import explain as tool
 
-    return tool.explain(values["subject"], values["gen_length"], tuple(values["settings"] or ()))
+    settings = tuple(values["settings"] or ())
+    return tool.explain(values["subject"], values["gen_length"], settings, values["target"])
 
 
 def _explain_parser() -> Parser:
@@ -93,6 +94,8 @@ def _explain_parser() -> Parser:
     add_set(parser)
     help = "tokens to generate, for the bound on forwards (default: 256)"
     parser.add_argument("--gen-length", type=count("--gen-length"), metavar="N", help=help)
+    help = "explain whether a serving engine can run the policy, and with which settings: sglang"
+    parser.add_argument("--target", type=one_of("--target", ("sglang",)), metavar="ENGINE", help=help)
     return parser
 
 

@@ -7,8 +7,10 @@ host (`session`).
 
 from __future__ import annotations
 
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, PolicyError
+from ..ir import protocol
 from ..policy import Policy
+from ..spelling import setting
 
 SHAPES = {
     "all": "its window is the whole generation (`window all`)",
@@ -32,7 +34,7 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
     if plan.drafts > 1:
         help = "delete `lookahead`: the tokens stay the same where acceptance is exact"
         if isinstance(policy.facts.drafts, str):
-            help = f"set `{policy.facts.drafts}` to 1: nothing is drafted then"
+            help = f"write {setting(policy.facts.drafts, 1)}: nothing is drafted then"
         return _refused(policy, "several drafts are verified in one forward (`lookahead`)", help)
     if plan.guidance is not None:
         return _refused(
@@ -43,9 +45,44 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
         why = f"its blocks have {window} positions, and the host's {block_length} are no multiple"
         help = f"write `window blocks({block_length})`"
         if plan.window_parameter is not None:
-            help = f"set `{plan.window_parameter}` to {block_length}"
+            help = f"write {setting(plan.window_parameter, block_length)}"
         return _refused(policy, why, help)
     return None
+
+
+def for_blocks(policy: Policy, block_length: int) -> Policy:
+    """The policy in windows of a host's block, where a parameter sizes its windows and takes this value; else
+    the policy as it is.
+    """
+    name = policy.plan(1).window_parameter
+    if name is None:
+        return policy
+    try:
+        return policy.bind(**{name: block_length})
+    except PolicyError:
+        return policy
+
+
+def carried_between_blocks(policy: Policy) -> tuple[str, ...]:
+    """The fields of the state that a policy may read in one block as another block left them, sorted. A host
+    can begin a policy without such fields at any block of a request.
+
+    The state of a policy counts also where its scope is a block or a phase.
+    """
+    program = policy.program
+    step = [i for i, one in enumerate(program.operations) if one.attribute == protocol.STEP]
+    counts = program.next[protocol.STEP]
+    reads_step = any(set(step) & set(one.inputs) for i, one in enumerate(program.operations) if i != counts)
+    prefixes = (protocol.STATE_PREFIX, protocol.BEFORE_PREFIX, protocol.DISTRIBUTION_PREFIX)
+    return tuple(
+        sorted(
+            name
+            for name in program.carried
+            if name in (protocol.COMMITTED_BEFORE, protocol.EOS_BEFORE)
+            or name.startswith(prefixes)
+            or (name == protocol.STEP and reads_step)
+        )
+    )
 
 
 def _refused(policy: Policy, why: str, help: str) -> Diagnostic:

@@ -18,7 +18,7 @@ from ..renamed import former
 from ..trace_step import Logprobs, TraceStep
 from ..trajectory import Trajectory
 from .ends import Ends
-from .requests import NO_REQUEST, Request
+from .requests import Request
 
 
 @dataclass(slots=True)
@@ -145,20 +145,31 @@ class Rows:
         """The layout of each row, for `put_together`: a tensor `[1, ...]` for each name of `PER_ROW`."""
         return list(zip(*(getattr(self, name).split(1) for name in self.PER_ROW), strict=True))
 
-    def put_together(self, requests: Sequence[Request], layouts: Sequence[tuple[Tensor, ...]]) -> None:
-        """Replaces all rows by these requests. Each layout comes from `apart`."""
-        self.requests = list(requests)
+    def put_together(
+        self,
+        requests: Sequence[Request],
+        layouts: Sequence[tuple[Tensor, ...]],
+        stay: Sequence[int],
+        places: Tensor,
+    ) -> None:
+        """Replaces all rows by the rows `stay`, `places` as a tensor, and by these requests after them.
+        Each layout comes from `apart`.
+        """
+        self.requests = [*(self.requests[row] for row in stay), *requests]
         self.given_inside |= any(request.gaps or request.lead > 0 for request in requests)
-        for name, parts in zip(self.PER_ROW, zip(*layouts, strict=True), strict=True):
-            setattr(self, name, torch.cat(parts))
+        parts = list(zip(*layouts, strict=True)) or [()] * len(self.PER_ROW)
+        for name, more in zip(self.PER_ROW, parts, strict=True):
+            these = (getattr(self, name).index_select(0, places),) if stay else ()
+            setattr(self, name, torch.cat([*these, *more]))
         self._derive()
 
-    def empty(self) -> Rows:
-        """One row of the same sizes without a request."""
+    def of(self, requests: Sequence[Request]) -> Rows:
+        """Rows of the same sizes with other requests."""
         rows = copy.copy(self)
-        rows.requests = [NO_REQUEST]
-        rows.start = torch.full_like(self.start[:1], self.mask_id)
-        rows._lay_out(())
+        rows.requests = list(requests)
+        rows.given_inside |= any(request.gaps or request.lead > 0 for request in requests)
+        rows.start = self.start.new_full((len(requests), self.start.shape[1]), self.mask_id)
+        rows._lay_out(range(len(requests)))
         return rows
 
     def _lay_out(self, changed: Sequence[int] | Mapping[int, Request]) -> None:

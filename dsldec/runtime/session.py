@@ -19,7 +19,7 @@ Not here: forwards, caches, drafts (`decode_loop`), the policies that can run by
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -151,21 +151,27 @@ class Session:
 
     def admit_all(self, requests: Mapping[int, Request]) -> None:
         """Requests take slots, each at its start. Raises as `admit`."""
-        for request in requests.values():
-            self._require_fit(request)
+        _require_fit(self, requests.values())
         self.rows.put(requests)
         self._use_parameters()
-        self.state = self.runner.first(self.vocab_size).where(self._slots(requests), self.state)
+        self.state = self.runner.first(self.vocab_size).where(_some(self.rows, requests), self.state)
 
     def show(self, slot: int, ids: Sequence[int], start: int) -> None:
         """Shows another block of a slot's request: its ids, MASK at each position to write, and its first
         position, counted from the first generated one. The state that the request carries from block to block
         stays.
         """
-        request = next_block(self.rows.requests[slot], ids, start, self.rows.mask_id)
-        self._require_fit(request)
-        self.rows.put({slot: request})
-        here, state = self._slots([slot]), self.state
+        self.show_all({slot: (ids, start)})
+
+    def show_all(self, blocks: Mapping[int, tuple[Sequence[int], int]]) -> None:
+        """Shows another block of some slots' requests: for each slot its ids and its first position, as
+        `show`.
+        """
+        requests, mask_id = self.rows.requests, self.rows.mask_id
+        shown = {slot: next_block(requests[slot], *block, mask_id) for slot, block in blocks.items()}
+        _require_fit(self, shown.values())
+        self.rows.put(shown)
+        here, state = _some(self.rows, shown), self.state
         canvas = torch.where(here.unsqueeze(1), self.rows.start, state.canvas)
         begin = self.runner.windows.skip(self.rows, canvas, -self.rows.begin)
         placed = torch.where(here & ~state.ended, begin, state.window_start)
@@ -180,33 +186,51 @@ class Session:
         requests, layouts, states = self.rows.requests, self.rows.apart(), self.state.apart()
         return [SlotState(requests[slot], layouts[slot], states[slot]) for slot in slots]
 
-    def join(self, states: Sequence[SlotState]) -> None:
-        """Puts these requests, in this order, into the first slots. Empty slots fill the batch up to the next
-        size that steps are compiled for (`shape_buckets`). Each state comes from `take` of a session of the
-        same policy and sizes, and may be here once.
+    def opened(self, requests: Sequence[Request]) -> list[SlotState]:
+        """The states of requests at their start, one each, for `join`. The slots stay as they are. Raises as
+        `admit`.
         """
-        if not 0 < len(states) <= self.slots:
-            message = f"the session has {self.slots} slots, and {len(states)} states are joined"
-            raise UsageError(Diagnostic("E0409", message, help="make the session with more `slots`"))
-        size = rows_compiled(len(states), self.slots)
-        states = [*states, *self._empty(size - len(states))]
-        self.rows.put_together([one.request for one in states], [one.layout for one in states])
-        self.state = put_together([one.state for one in states])
+        _require_fit(self, requests)
+        rows = self.rows.of(requests)
+        runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
+        state = runner.first(self.vocab_size)
+        return [SlotState(*one) for one in zip(requests, rows.apart(), state.apart(), strict=True)]
+
+    def join(self, states: Sequence[SlotState], stay: Sequence[int] = ()) -> None:
+        """Puts these requests, in this order, into the first slots, after those of the slots that `stay`.
+        Empty slots fill the batch up to the next size that steps are compiled for (`shape_buckets`). Each
+        state comes from `take` or `opened` of a session of the same policy and sizes, and may be here once.
+        """
+        count = len(states) + len(stay)
+        states = [*states, *self._empty(_size(self.slots, count) - count)]
+        places = torch.tensor(stay, dtype=torch.int64, device=self.rows.device)
+        self.rows.put_together([one.request for one in states], [one.layout for one in states], stay, places)
+        parts = [one.state for one in states]
+        self.state = put_together([self.state.at(places), *parts] if stay else parts)
         self._use_parameters()
 
     # --- the step
 
-    def step(self, logits: Tensor, first: Tensor | None = None) -> StepOutput:
-        """One step in every slot that is not done.
+    def step(
+        self,
+        logits: Tensor,
+        first: Tensor | None = None,
+        *,
+        source: Tensor | None = None,
+        only: Sequence[int] | None = None,
+        of_windows: bool = False,
+    ) -> StepOutput:
+        """One step in every slot that is not done, or `only` in some of them.
 
         `logits [N, W, V]` of any float dtype, of W columns from `first [N]` on; without `first`, of all C
-        columns. Gives the canvas `[N, C]`, `done [N]` (see `done`), the state and the events of the step;
-        events of slots that were done before have no meaning. A slot with logits that are not finite has
-        failed (see `error`), and nothing is written there.
+        columns. `source [N]`: the row of the logits that each slot reads, by default the slot's number;
+        `of_windows`: the logits `[N, T, V]` are those of each slot's window. Gives the canvas `[N, C]`, `done
+        [N]` (see `done`), the state and the events of the step; events of slots that were done before have no
+        meaning. A slot with logits that are not finite has failed (see `error`); nothing is written there.
         """
-        before, open_ = self.state, ~self.done
-        every = torch.arange(len(open_), device=logits.device)
-        after = self.runner(before, ForwardOutput(logits, every, first), open_).after
+        before, open_ = self.state, ~self.done if only is None else ~self.done & _some(self.rows, only)
+        source = torch.arange(len(open_), device=logits.device) if source is None else source
+        after = self.runner(before, ForwardOutput(logits, source, first, of_windows), open_).after
         # On a GPU, this read would wait for the step.
         all_open = open_.device.type == "cpu" and bool(open_.all())
         self.state = after if all_open else after.where(open_, before)
@@ -214,25 +238,11 @@ class Session:
 
     # --- inside
 
-    def _slots(self, slots: Sequence[int] | Mapping[int, Request]) -> Tensor:
-        """`[N]` bool: these slots."""
-        here = [slot in slots for slot in range(len(self.rows.requests))]
-        return torch.tensor(here, device=self.rows.device)
-
     def _empty(self, count: int) -> list[SlotState]:
         """States of empty slots, to fill a batch."""
         if self._nothing is None and count:
-            rows = self.rows.empty()
-            runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
-            self._nothing = SlotState(NO_REQUEST, rows.apart()[0], runner.first(self.vocab_size))
+            self._nothing = self.opened([NO_REQUEST])[0]
         return [self._nothing] * count if self._nothing is not None else []
-
-    def _require_fit(self, request: Request) -> None:
-        if request.columns > self.rows.longest:
-            message = f"a slot has {self.rows.longest} columns, and the request {request.columns}"
-            raise UsageError(Diagnostic("E0409", message, help="make the session with more `columns`"))
-        if request.parameters:
-            require_own(self.policy, request.parameters)
 
     def _use_parameters(self) -> None:
         self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
@@ -247,6 +257,28 @@ def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
     if half:
         help = "try the model in float32"
     return Diagnostic("E0406", message, help=f"{help}; the tokens written before this step stay")
+
+
+def _require_fit(session: Session, requests: Iterable[Request]) -> None:
+    for request in requests:
+        if request.columns > session.rows.longest:
+            message = f"a slot has {session.rows.longest} columns, and the request {request.columns}"
+            raise UsageError(Diagnostic("E0409", message, help="make the session with more `columns`"))
+        if request.parameters:
+            require_own(session.policy, request.parameters)
+
+
+def _size(slots: int, count: int) -> int:
+    """The size of a batch of `count` states."""
+    if not 0 < count <= slots:
+        message = f"the session has {slots} slots, and {count} states are joined"
+        raise UsageError(Diagnostic("E0409", message, help="make the session with more `slots`"))
+    return rows_compiled(count, slots)
+
+
+def _some(rows: Rows, chosen: Collection[int]) -> Tensor:
+    """`[N]` bool: these rows."""
+    return torch.tensor([row in chosen for row in range(len(rows.requests))], device=rows.device)
 
 
 def _with(values: Tensor, row: int, value: int | bool) -> Tensor:

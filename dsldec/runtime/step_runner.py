@@ -56,6 +56,10 @@ class BatchState:
         others = other._named()
         return self._of({name: _where(rows, value, others[name]) for name, value in self._named().items()})
 
+    def at(self, places: Tensor) -> BatchState:
+        """The rows at these places, in this order."""
+        return self._of({name: value.index_select(0, places) for name, value in self._named().items()})
+
     def apart(self) -> list[BatchState]:
         """The state of each row, as a batch of one."""
         names, rows = self._named(), zip(*(one.split(1) for one in self._named().values()), strict=True)
@@ -100,14 +104,20 @@ def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
 class ForwardOutput:
     """Logits of the denoiser: `logits [R, W, V]` of W columns from `first [R]` on, and the row of the logits
     that each row of the batch reads, `source [B]`. `first` is `None` where all rows begin at column 0.
+
+    `of_windows`: the logits are those of each row's window already, in the order of the rows; nothing is
+    copied.
     """
 
     logits: Tensor
     source: Tensor
     first: Tensor | None = None
+    of_windows: bool = False
 
     def at(self, columns: Tensor) -> Tensor:
         """Logits `[B, T, V]` at columns `[B, T]` of each row; the last column's for those beyond the end."""
+        if self.of_windows:
+            return self.logits
         places = columns if self.first is None else columns - self.first[self.source].unsqueeze(1)
         return self.logits[self.source.unsqueeze(1), places.clamp(0, self.logits.shape[1] - 1)]
 

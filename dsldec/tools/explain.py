@@ -14,6 +14,7 @@ from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from ..policy import Policy, check
 from ..resources import shipped_policies
+from . import target
 from .settings import chosen
 
 LONGEST_EXAMPLE = 400
@@ -26,28 +27,36 @@ WINDOW_SHAPES = {
 }
 
 
-def explain(subject: str, gen_length: int | None, settings: Sequence[str]) -> int:
-    """Print the explanation, and return the exit status. Raises `PolicyError` and `UsageError` as loading
-    does.
+def explain(subject: str, gen_length: int | None, settings: Sequence[str], engine: str | None = None) -> int:
+    """Print the explanation, and return the exit status. `engine`: one of `target.TARGETS`. Raises
+    `PolicyError` and `UsageError` as loading does, and `UsageError` (E0450) for a policy that the engine
+    cannot run.
     """
+    flags = {"--set": settings, "--gen-length": gen_length, "--target": engine}
+    given = [name for name, value in flags.items() if value]
     if re.fullmatch(r"[EeWw]\d{4}", subject):
-        _require_no_values("code", subject, gen_length, settings)
+        _require_no_values("code", subject, given)
         lines = _of_code(_code(subject.upper()))
     elif subject not in shipped_policies() and (entries := [*_entries(subject)]):
-        _require_no_values("word", subject, gen_length, settings)
+        _require_no_values("word", subject, given)
         lines = iter(entries)
+    elif engine is not None:
+        if gen_length is not None:
+            message = "`--gen-length` has no meaning with `--target`: a request to the engine has the length"
+            raise UsageError(Diagnostic("E0423", message, help="leave `--gen-length` out"))
+        names = frozenset(setting.partition("=")[0].strip() for setting in settings)
+        lines = target.lines(chosen(subject, settings), names)
     else:
         lines = _of_policy(chosen(subject, settings), gen_length or GEN_LENGTH)
     print("\n".join(lines))
     return 0
 
 
-def _require_no_values(what: str, subject: str, gen_length: int | None, settings: Sequence[str]) -> None:
-    if not settings and gen_length is None:
+def _require_no_values(what: str, subject: str, given: Sequence[str]) -> None:
+    if not given:
         return
-    name = "--set" if settings else "--gen-length"
-    message = f"`{name}` has no meaning for the {what} `{subject}`: it belongs to a policy"
-    help = f"leave it out, or name a policy: `dsldec explain threshold {name} ...`"
+    message = f"`{given[0]}` has no meaning for the {what} `{subject}`: it belongs to a policy"
+    help = f"leave it out, or name a policy: `dsldec explain threshold {given[0]} ...`"
     raise UsageError(Diagnostic("E0423", message, help=help))
 
 

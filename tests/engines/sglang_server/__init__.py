@@ -1,0 +1,1 @@
+"""Tests of the SGLang plug-in inside the real engine, on a CPU."""
