@@ -321,6 +321,8 @@ _CODES = (
     Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
     Code("E0455", "a host no longer stores the state that a request needs to go on"),
     Code("E0456", "the configuration of a server's policy, or of one request to it, is not valid"),
+    # Trace files
+    Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

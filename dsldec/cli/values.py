@@ -18,8 +18,19 @@ from ..tools import quoted
 LARGEST_SEED = 2**63 - 1
 
 
-def count(option: str, most: int = LARGEST_SIZE) -> Callable[[str], int]:
-    return lambda text: _whole_number(option, text, 1, most)
+def count(option: str, most: int = LARGEST_SIZE, least: int = 1) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, least, most)
+
+
+def text(option: str) -> Callable[[str], str]:
+    return lambda given: _text(option, given)
+
+
+def _text(option: str, given: str) -> str:
+    if not given or any(0xD800 <= ord(character) < 0xE000 for character in given):
+        message = f"`{option}` is a text, not {quoted(given)}"
+        raise UsageError(Diagnostic("E0422", message, help=f'for example `{option} "###"`'))
+    return given
 
 
 def token_id(option: str) -> Callable[[str], int]:

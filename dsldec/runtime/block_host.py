@@ -34,7 +34,7 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
     if plan.drafts > 1:
         help = "delete `lookahead`: the tokens stay the same where acceptance is exact"
         if isinstance(policy.facts.drafts, str):
-            help = f"set {setting(policy.facts.drafts, 1)}: nothing is drafted then"
+            help = f"write {setting(policy.facts.drafts, 1)}: nothing is drafted then"
         return _refused(policy, "several drafts are verified in one forward (`lookahead`)", help)
     if plan.guidance is not None:
         return _refused(
@@ -45,7 +45,7 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
         why = f"its blocks have {window} positions, and the host's {block_length} are no multiple"
         help = f"write `window blocks({block_length})`"
         if plan.window_parameter is not None:
-            help = f"set {setting(plan.window_parameter, block_length)}"
+            help = f"write {setting(plan.window_parameter, block_length)}"
         return _refused(policy, why, help)
     return None
 

@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..diagnostics import Diagnostic
+from ..trace_step import Logprobs
+from ..trajectory import Trajectory
 from .prompts import Prompt
 
 T = TypeVar("T")
@@ -17,11 +19,11 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One prompt's answer, or why there is none. `ids` are the generated ones; `seconds` from its first
-    forward to its end.
+    """The answer to a prompt, or one of its samples, or why there is none. `ids` are the generated ones;
+    `seconds` from its first forward to its end.
 
     `proposed`, `accepted`: drafts one step ahead of the next one, two steps, ...; empty where nothing is
-    drafted.
+    drafted. `logprobs`, `trajectory`: where they are wanted.
     """
 
     prompt: Prompt
@@ -34,6 +36,9 @@ class Result:
     proposed: tuple[int, ...] = ()
     accepted: tuple[int, ...] = ()
     error: Diagnostic | None = None
+    finish_reason: str = "length"
+    logprobs: Logprobs | None = None
+    trajectory: Trajectory | None = None
 
     @property
     def tokens_per_forward(self) -> float:
@@ -41,14 +46,16 @@ class Result:
 
     def line(self) -> dict[str, Any]:
         """The object written to a results file."""
+        which = {"id": self.prompt.id} | ({"sample": self.prompt.sample} if self.prompt.n > 1 else {})
         if self.error is not None:
             why = f"{self.error.code}: {self.error.message}"
-            line = {"id": self.prompt.id, "error": f"{why} ({self.error.help})" if self.error.help else why}
+            line = which | {"error": f"{why} ({self.error.help})" if self.error.help else why}
             return line | ({"ids": list(self.ids)} if self.ids else {})  # the tokenizer could not decode them
         return {
-            "id": self.prompt.id,
-            "prompt": self.prompt.text,
+            **which,
+            "prompt" if self.prompt.messages is None else "messages": self.prompt.asked,
             "text": self.text,
+            "finish_reason": self.finish_reason,
             "ids": list(self.ids),
             "forwards": self.forwards,
             "rows": self.rows,
@@ -56,6 +63,7 @@ class Result:
             "tokens_per_forward": round(self.tokens_per_forward, 4),
             "seconds": round(self.seconds, 4),
             **({"proposed": list(self.proposed), "accepted": list(self.accepted)} if self.proposed else {}),
+            **({} if self.logprobs is None else {"logprobs": self.logprobs.line()}),
         }
 
 

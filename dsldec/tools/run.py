@@ -9,22 +9,26 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DECODE, DEFAULT_DECODE, DEFAULT_LOAD, LOAD, DecodeOptions, LoadOptions
-from ..policy import Policy, seed_warning
-from . import quoted_path
+from ..policy import Policy, samples_warning, seed_warning
+from ..runtime.prompt_options import require_of_infill
+from . import quoted, quoted_path
 from .attempts import Attempts
 from .differences import digest, noted
 from .displays import displays_of
+from .line_options import require_no_infill, with_line
 from .process import log_on_stderr, say, termination_interrupts
 from .prompts import INPUT, Prompt, read
+from .results import Result
 from .results_file import STANDARD_OUTPUT, ResultsFile
 from .settings import chosen, title
 from .tally import Tally
+from .trace_file import TraceFile
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -41,6 +45,7 @@ class RunOptions:
     load: LoadOptions = DEFAULT_LOAD
     decode: DecodeOptions = DEFAULT_DECODE
     out: str | None = None
+    trace_file: str | None = None
     resume: bool = False
     live: bool | None = None
 
@@ -52,29 +57,79 @@ def run(options: RunOptions) -> int:
     if options.out == "/dev/stdout":
         options = replace(options, out=STANDARD_OUTPUT)
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
-        prompts = read(options.prompts, options.file)
-        _require_sensible(options)
-        policy = _policy(options)
+        prompts = [
+            replace(prompt, n=with_line(options.decode, prompt.given).n)
+            for prompt in read(options.prompts, options.file)
+        ]
+        _require_sensible(options, prompts)
+        policy = _policy(options, max(prompt.n for prompt in prompts))
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
             _warn_of_file(file, prompts)
-        work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
+        traces = _traces(options, prompts, policy, file)
+        if traces is not None:
+            open_things.callback(traces.close)
+        every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
+        work = [one for one in every if file is None or (one.id, one.sample) not in file.answered]
         if not work:
             assert file is not None  # there are prompts, and only a file has answers
-            with file:  # removes torn lines
+            with file, traces or nullcontext():  # removes torn lines
                 pass
             answered = f"{quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts"
             say(f"nothing is left to do: {answered}")
             return DECODED
         if file is not None and file.retried:
             say(f"retried after an earlier failure: {file.retried} of {len(work)} prompts")
-        return _finished(work, policy, options, file, Tally(len(work), earlier=len(prompts) - len(work)))
+        noun = "prompt" if len(every) == len(prompts) else "sample"
+        tally = Tally(len(work), len(every) - len(work), noun)
+        return _finished(work, policy, options, Files(file, traces), tally)
 
 
-def _require_sensible(options: RunOptions) -> None:
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that a run writes."""
+
+    results: ResultsFile | None
+    traces: TraceFile | None
+
+    def append(self, result: Result) -> None:
+        """Write a result, after its trace: an answer in the results file has its trace."""
+        if self.traces is not None:
+            self.traces.append(result)
+        if self.results is not None:
+            self.results.append(result)
+
+
+def _traces(
+    options: RunOptions, prompts: Sequence[Prompt], policy: Policy, file: ResultsFile | None
+) -> TraceFile | None:
+    """The trace file. Raises `UsageError` as `ResultsFile`."""
+    name = options.trace_file
+    if name is None:
+        return None
+    if options.out is not None and os.path.realpath(name) == os.path.realpath(options.out):
+        help = f"give each a file: `--out results.jsonl --trace {TraceFile.example}`"
+        raise UsageError(Diagnostic("E0423", "`--out` and `--trace` name the same file", help=help))
+    answered = frozenset() if file is None else file.answered
+    run = _made_by(policy, options)["run"]["digest"]
+    traces = TraceFile(name, prompts, answered, run=run, resume=options.resume)
+    _warn_of_lines(traces)
+    if traces.missing:
+        which = "answer of" if traces.missing == 1 else "answers of"
+        say(
+            f"{traces.missing} {which} {quoted_path(options.out)} without a trace: decoded before `--trace` was given"
+        )
+    return traces
+
+
+def _require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
     """Raise `UsageError` (E0423) for options without a meaning together."""
+    require_of_infill(options.decode)
+    if options.decode.infill:
+        for prompt in prompts:
+            require_no_infill(prompt.given, prompt.messages, f"prompt {quoted(str(prompt.id))}")
     if options.resume and options.out is None:
         help = "name the file to continue: `--out results.jsonl --resume`"
         raise UsageError(Diagnostic("E0423", "`--resume` needs `--out`", help=help))
@@ -83,21 +138,22 @@ def _require_sensible(options: RunOptions) -> None:
         raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
 
 
-def _policy(options: RunOptions) -> Policy:
-    """The policy with its parameter values. Its mistakes are reported before a model is loaded."""
+def _policy(options: RunOptions, samples: int) -> Policy:
+    """The policy with its parameter values. Its mistakes are reported before a model is loaded. `samples`:
+    the most of a prompt.
+    """
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.decode.lookahead)
-    if (warning := seed_warning(policy, options.decode.seed)) is not None:
-        say(str(warning))
+    for warning in (seed_warning(policy, options.decode.seed), samples_warning(policy, samples)):
+        if warning is not None:
+            say(str(warning))
     return policy
 
 
-def _finished(
-    work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally
-) -> int:
+def _finished(work: Sequence[Prompt], policy: Policy, options: RunOptions, files: Files, tally: Tally) -> int:
     """Decode the prompts, print the totals, and return the exit status."""
     try:
-        _decode_all(work, policy, options, file, tally)
+        _decode_all(work, policy, options, files, tally)
     except KeyboardInterrupt:
         say(tally.interrupted(options.out))
         return INTERRUPTED
@@ -114,33 +170,38 @@ def _finished(
 
 def _warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     """Warnings about the lines of a results file."""
-    if file.unlocked is not None:
-        say(str(file.unlocked))
-    if file.torn:
-        lines = f"{file.torn} line{'s' * (file.torn != 1)}"
-        say(f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again")
+    _warn_of_lines(file)
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
         say(f"input fields with the name of a result's field are under `{INPUT}` in the results: {names}")
 
 
+def _warn_of_lines(file: ResultsFile | TraceFile) -> None:
+    if file.unlocked is not None:
+        say(str(file.unlocked))
+    if file.torn:
+        lines = f"{file.torn} line{'s' * (file.torn != 1)}"
+        say(f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again")
+
+
 def _decode_all(
-    work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally
+    work: Sequence[Prompt], policy: Policy, options: RunOptions, files: Files, tally: Tally
 ) -> None:
     from ..models.huggingface import from_pretrained
 
     denoiser = from_pretrained(options.model, **asdict(options.load))
     watch, displays = displays_of(work, policy, denoiser, options.out, options.live)
-    attempts = Attempts(denoiser, policy, options.decode, options.load.dtype, watch)
+    decode = replace(options.decode, trace=files.traces is not None)
+    attempts = Attempts(denoiser, policy, decode, options.load.dtype, watch)
     with ExitStack() as open_things:
-        if file is not None:
-            open_things.enter_context(file)
+        for file in (files.traces, files.results):
+            if file is not None:
+                open_things.enter_context(file)
         for display in displays:
             open_things.enter_context(display)
         tally.start()
         for place, result in attempts.results(work):
-            if file is not None:
-                file.append(result)
+            files.append(result)
             tally.add(result)
             for display in displays:
                 display.finished(place, result)
@@ -153,7 +214,12 @@ def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     if options.model is not None and os.path.exists(options.model):
         decisive["model"] = os.path.realpath(options.model)
     decisive |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}
-    decisive |= {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
+    of_decode = {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
+    decisive |= {
+        name: value
+        for name, value in of_decode.items()
+        if not DECODE[name].if_set or value != DECODE[name].default
+    }
     # A file from before this option has no entry for it.
     decisive |= {"all_ids": True} if options.load.all_ids else {}
     # Only an approximate cache changes an answer.

@@ -59,3 +59,48 @@ def test_what_cannot_be_explained(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", "E9999"]) == 2
     assert main(["explain", "staic"]) == 1
     assert "did you mean `static`?" in capsys.readouterr().err
+
+
+def explained(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    assert main(["explain", "--target", "sglang", *arguments]) == 0
+    return capsys.readouterr().out
+
+
+def test_an_engine_that_can_run_the_policy(capsys: pytest.CaptureFixture[str]) -> None:
+    out = explained(capsys, "threshold")
+    assert out.startswith("threshold: SGLang can run it (`sglang serve --dllm-algorithm DslDec`)\n")
+    assert "blocks of 32 (LLaDA2): yes; `block` is 32; at most 32 + 1 forwards for each block\n" in out
+    assert "blocks of 4 (SDAR): yes; `block` is 4; at most 4 + 1 forwards for each block\n" in out
+    assert "carried from block to block of a request: nothing" in out
+    assert "that a request can set (`custom_params`): confidence\n" in out
+    assert "at most 11 + 1 forwards" in explained(capsys, "static", "--set", "tokens=3")
+
+
+def test_an_engine_that_can_run_the_policy_in_some_blocks(capsys: pytest.CaptureFixture[str]) -> None:
+    out = explained(capsys, "dico", "--set", "block=32")
+    assert "blocks of 32 (LLaDA2): yes" in out
+    assert "blocks of 4 (SDAR): no; its blocks have 32 positions, and the host's 4 are no multiple\n" in out
+    assert "help: write `--set block=4`\n" in out
+    assert "request: eos_before, state_clusters, state_stale, step\n" in out
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "help"),
+    [
+        (
+            ["freedave"],
+            "E0450]: the policy `freedave` cannot run",
+            "write `--set drafts=1`: nothing is drafted",
+        ),
+        (["threshold", "--set", "block=3"], "E0450]: the policy `threshold`", "write `--set block=32`"),
+        (["conf"], "E0423]: `--target` has no meaning for the word `conf`", "name a policy"),
+        (["dico", "--gen-length", "8"], "E0423]: `--gen-length` has no meaning with `--target`", "out"),
+    ],
+)
+def test_what_an_engine_cannot_run(
+    arguments: list[str], error: str, help: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["explain", "--target", "sglang", *arguments]) == 2
+    said = capsys.readouterr().err
+    assert error in said
+    assert help in said

@@ -1,8 +1,8 @@
 """SGLang decodes under a policy: `sglang serve --dllm-algorithm DslDec --dllm-algorithm-config policy.yaml`.
 
 SGLang calls `register` in each of its processes (the entry point `sglang.srt.plugins`). Not here: the
-algorithm (`algorithm`, imported with SGLang), and what a host without SGLang can use too: the steps
-(`hosted_blocks`), the configuration (`served_policy`).
+algorithm (`algorithm`, imported with SGLang), the steps (`hosted_blocks`) and the configuration
+(`served_policy`), which need no SGLang.
 """
 
 from __future__ import annotations

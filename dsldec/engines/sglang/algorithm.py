@@ -8,6 +8,7 @@ configuration (`served_policy`).
 from __future__ import annotations
 
 import logging
+from collections.abc import Mapping
 from dataclasses import fields
 from http import HTTPStatus
 from typing import Any, ClassVar
@@ -19,6 +20,7 @@ from sglang.srt.managers.schedule_batch import FINISH_ABORT, Req
 from sglang.srt.model_executor.forward_batch_info import ForwardBatch
 from torch import Tensor
 
+from ...checks.values import Value
 from ...diagnostics import Diagnostic, PolicyError, UsageError
 from .hosted_blocks import HostedBlocks, ShownBlocks
 from .hosted_requests import BlockRun, HostedRequest, most_steps
@@ -65,11 +67,11 @@ class DslDec(DllmAlgorithm):
 
     @classmethod
     def configure_server_args(cls, server_args: Any) -> None:
-        """SGLang calls this before it loads the model. Raises `StartRefused` for what `ServedPolicy.of`
-        refuses.
+        """SGLang calls this before it loads the model. Raises as `ServedPolicy.of`, and `StartRefused` in
+        `sglang serve`.
         """
         config = DllmConfig.from_server_args(server_args)
-        with not_started():
+        with not_started("sglang"):
             ServedPolicy.of(config.algorithm_config, config.block_size)
 
     @classmethod
@@ -104,7 +106,7 @@ class DslDec(DllmAlgorithm):
         self._eos_ids = frozenset(model_runner.model_config.hf_eos_token_id or ())
 
     def init_step_state(self, forward_batch: ForwardBatch) -> list[Any]:
-        runs = [BlockRun(self._hosted(rid)) for rid in forward_batch.rids[: forward_batch.batch_size]]
+        runs = [self._run(rid) for rid in forward_batch.rids[: forward_batch.batch_size]]
         if not self.fdfo:
             requests = [run.request for run in runs]
             self._most_steps = most_steps(self.here.policy, self.block_size, requests)
@@ -133,30 +135,20 @@ class DslDec(DllmAlgorithm):
 
     # --- inside
 
-    def _hosted(self, rid: str) -> HostedRequest:
-        """The request of this id. Its length is read here, because SGLang limits it after
-        `validate_request`.
-        """
-        req = self.requests[rid]
+    def _run(self, rid: str) -> BlockRun:
+        """The next block of a request. SGLang makes requests that it has refused itself, which run once."""
+        req = self.requests.get(rid)
+        if req is None:
+            return BlockRun(HostedRequest(rid, 0, 0), fresh=False, done=True)
         made = getattr(req, ATTRIBUTE)
         if not isinstance(made, HostedRequest):
-            sampling, this = req.sampling_params, ref(req)
-            made = HostedRequest(
-                rid,
-                len(req.origin_input_ids),
-                sampling.max_new_tokens,
-                sampling.sampling_seed,
-                made,
-                sampling.ignore_eos,
-                lambda: (one := this()) is not None and not one.finished(),
-            )
+            made = _hosted(req, made)
             setattr(req, ATTRIBUTE, made)
-        return made
+        return BlockRun(made)
 
     def _hosted_blocks(self, logits: Tensor, runs: list[BlockRun]) -> HostedBlocks:
         if self._blocks is None:
-            eos_id = self._eos_id(self.requests.get(runs[0].request.id))
-            here = self.here
+            here, eos_id = self.here, self._eos_id(runs)
             self._blocks = HostedBlocks(
                 here.policy,
                 self.block_size,
@@ -171,11 +163,11 @@ class DslDec(DllmAlgorithm):
             logger.info("dsldec: vocabulary of %d ids, end-of-text id %s", logits.shape[-1], eos_id)
         return self._blocks
 
-    def _eos_id(self, req: Any) -> int | None:
+    def _eos_id(self, runs: list[BlockRun]) -> int | None:
         """The end-of-text id: the tokenizer's, else the least one of the model's configuration."""
-        tokenizer = getattr(req, "tokenizer", None)
-        own = getattr(tokenizer, "eos_token_id", None)
-        return own if own is not None else min(self._eos_ids, default=None)
+        known = (self.requests.get(run.request.id) for run in runs)
+        own = (getattr(getattr(req, "tokenizer", None), "eos_token_id", None) for req in known)
+        return next((id_ for id_ in own if id_ is not None), min(self._eos_ids, default=None))
 
     def _abort(self, rid: str, error: Diagnostic) -> None:
         req = self.requests.get(rid)
@@ -185,6 +177,25 @@ class DslDec(DllmAlgorithm):
         req.to_finish = FINISH_ABORT(
             str(error), HTTPStatus.INTERNAL_SERVER_ERROR, HTTPStatus.INTERNAL_SERVER_ERROR.phrase
         )
+
+
+def _hosted(req: Any, parameters: Mapping[str, Value]) -> HostedRequest:
+    """The request as the steps read it, made at its first block: SGLang limits its length after
+    `validate_request`.
+    """
+    sampling, this = req.sampling_params, ref(req)
+    ends = {*(sampling.stop_token_ids or ()), *(req.eos_token_ids or ())}
+    return HostedRequest(
+        req.rid,
+        len(req.origin_input_ids),
+        sampling.max_new_tokens,
+        sampling.sampling_seed,
+        parameters,
+        sampling.ignore_eos,
+        tuple(sorted(ends)),
+        sampling.min_new_tokens,
+        lambda: (one := this()) is not None and not one.finished(),
+    )
 
 
 def why_unfit() -> str | None:

@@ -172,7 +172,13 @@ class HostedBlocks:
             request.key(self.seed),
         )
         # An end-of-text token does not end an infilling.
-        return replace(made, parameters=request.parameters, infills=request.ignores_eos)
+        return replace(
+            made,
+            parameters=request.parameters,
+            infills=request.ignores_eos,
+            stop_ids=request.stop_ids,
+            min_length=request.min_length,
+        )
 
     # --- the step
 

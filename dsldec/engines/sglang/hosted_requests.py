@@ -33,6 +33,8 @@ class HostedRequest:
         seed: The request's own seed, if it has one.
         parameters: The values that replace those of the policy.
         ignores_eos: Whether the text goes on after an end-of-text token.
+        stop_ids: More ids that end the text.
+        min_length: The positions at whose start no id that ends the text is written.
         alive: Whether the engine still has the request. The state of other requests is dropped.
     """
 
@@ -42,6 +44,8 @@ class HostedRequest:
     seed: int | None = None
     parameters: Mapping[str, Value] | None = None
     ignores_eos: bool = False
+    stop_ids: tuple[int, ...] = ()
+    min_length: int = 0
     alive: Callable[[], bool] = lambda: True
 
     def length(self, block_length: int) -> int:
@@ -51,7 +55,7 @@ class HostedRequest:
 
     def key(self, seed: int) -> int:
         """The start of its random numbers: `dsldec.decode` of one prompt with the request's seed draws the
-        same ones. Without a seed of its own, they follow from `seed` and the id, on every machine alike.
+        same ones. Without a seed, they follow from `seed` and the id, on every machine alike.
         """
         if self.seed is not None:
             return noise.key(self.seed, 0)

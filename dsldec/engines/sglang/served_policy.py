@@ -6,6 +6,8 @@ starts. The parameters of one request are checked when it arrives. Not here: the
 
 from __future__ import annotations
 
+import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -99,9 +101,7 @@ class ServedPolicy:
 
 
 class StartRefused(PolicyError, SystemExit):
-    """A server is not started. Python prints the diagnostics and exits, without a traceback; a program that
-    starts an engine can catch it like every `PolicyError`.
-    """
+    """A server is not started. Python prints the diagnostics and exits, without a traceback."""
 
     def __init__(self, diagnostics: Iterable[Diagnostic]) -> None:
         super().__init__(diagnostics)
@@ -109,14 +109,19 @@ class StartRefused(PolicyError, SystemExit):
 
 
 @contextmanager
-def not_started() -> Iterator[None]:
-    """Diagnostics inside become `StartRefused`."""
+def not_started(program: str) -> Iterator[None]:
+    """Where the engine's own `program` is started, diagnostics inside become `StartRefused`. They stay as
+    they are in other programs, which may start an engine too: a worker of Ray must not exit.
+    """
+    spec = getattr(sys.modules["__main__"], "__spec__", None)
+    name = os.path.basename(sys.argv[0]) if spec is None else spec.name.partition(".")[0]
     try:
         yield
-    except PolicyError as error:
-        raise StartRefused(error.diagnostics) from None
-    except UsageError as error:
-        raise StartRefused([error.diagnostic]) from None
+    except (PolicyError, UsageError) as error:
+        if name != program:
+            raise
+        found = [error.diagnostic] if isinstance(error, UsageError) else error.diagnostics
+        raise StartRefused(found) from None
 
 
 def _require_keys(config: Mapping[str, Any]) -> None:

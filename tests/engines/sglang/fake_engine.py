@@ -29,6 +29,13 @@ LENGTHS = [21, 16, 23, 13]  # each text ends where a block ends
 PUBLISHED = Path(__file__).parents[2] / "published"
 
 
+DRAWS = """policy draws(temperature: real = 0.8, block: int = 8 in 1..64):
+  window blocks(block)
+  draw gumbel(temperature=temperature)
+  commit top(masked, 2, by=conf)
+"""
+
+
 def policies() -> dict[str, dsldec.Policy]:
     """The shipped policies and the published ones that an engine can run, in windows of a block."""
     found = {name: dsldec.load(name) for name in dsldec.shipped_policies()}
@@ -63,6 +70,8 @@ class Sampling:
     sampling_seed: int | None = SEED
     custom_params: dict[str, Any] | None = None
     ignore_eos: bool = False
+    stop_token_ids: set[int] | None = None
+    min_new_tokens: int = 0
 
 
 @dataclass(eq=False)
@@ -89,6 +98,14 @@ class Served:
         return bool(self.reason)
 
     @property
+    def eos_token_ids(self) -> set[int]:
+        return set() if self.eos_id is None else {self.eos_id}
+
+    @property
+    def ends(self) -> set[int]:
+        return self.eos_token_ids | (self.sampling_params.stop_token_ids or set())
+
+    @property
     def committed(self) -> list[int]:
         return [*self.origin_input_ids, *self.output_ids]
 
@@ -106,7 +123,7 @@ class Served:
             most = self.sampling_params.max_new_tokens
             if self.to_finish is not None:
                 self.reason = "abort"
-            elif self.eos_id in new and not self.sampling_params.ignore_eos:
+            elif self.ends & set(new) and not self.sampling_params.ignore_eos:
                 self.reason = "stop"
             elif len(self.output_ids) >= most:
                 self.reason = "length"
@@ -116,11 +133,11 @@ class Served:
     def text(self) -> list[int]:
         """The generated ids, up to the end-of-text token."""
         ids = self.output_ids[: self.sampling_params.max_new_tokens]
-        return until(self.eos_id, ids) if self.reason == "stop" else ids
+        return until(self.ends, ids) if self.reason == "stop" else ids
 
 
-def until(eos_id: int | None, ids: list[int]) -> list[int]:
-    return ids[: ids.index(eos_id)] if eos_id in ids else ids
+def until(ends: set[int], ids: list[int]) -> list[int]:
+    return ids[: next((at for at, id_ in enumerate(ids) if id_ in ends), len(ids))]
 
 
 class Worker(Protocol):
@@ -182,6 +199,8 @@ class Plain:
             sampling.sampling_seed,
             sampling.custom_params,
             sampling.ignore_eos,
+            tuple(sorted(sampling.stop_token_ids or ())),
+            sampling.min_new_tokens,
             lambda: not one.finished(),
         )
         return self.hosted.setdefault(one.rid, made)
@@ -238,5 +257,6 @@ def decoded(
         options = {"gen_length": length, "seed": SEED, "backend": "eager", "cache": "none"} | more
         result = dsldec.decode(MODELS[eos_id], [prompt], own, **options)
         ids = result.ids[0].tolist()[len(prompt) :]
-        texts.append(until(eos_id, ids) if more.get("stop_at_eos", True) else ids)
+        ends = {eos_id, *more.get("stop_ids", ())} - {None}
+        texts.append(until(ends, ids) if more.get("stop_at_eos", True) else ids)
     return texts

@@ -20,6 +20,7 @@ from ...runtime.families import MASK, VOCABULARY
 from .fake_engine import (
     ALL,
     BLOCK,
+    DRAWS,
     MODELS,
     PROMPTS,
     SEED,
@@ -34,11 +35,6 @@ from .fake_engine import (
 )
 
 LOOPS = pytest.mark.parametrize("one_step", [True, False], ids=["first-done-first-out", "whole-blocks"])
-DRAWS = """policy draws(temperature: real = 0.8, block: int = 8 in 1..64):
-  window blocks(block)
-  draw gumbel(temperature=temperature)
-  commit top(masked, 2, by=conf)
-"""
 
 
 @LOOPS
@@ -136,11 +132,24 @@ def test_a_text_goes_on_after_its_end(one_step: bool) -> None:
     assert [one.output_ids for one in requests] == decoded(policy, 4, stop_at_eos=False)
 
 
+@LOOPS
+@pytest.mark.parametrize("eos_id", [None, 4])
+def test_stop_ids_and_the_least_length(eos_id: int | None, one_step: bool) -> None:
+    policy, requests = ALL["threshold"], served(eos_id=eos_id)
+    for one in requests:
+        one.sampling_params.stop_token_ids, one.sampling_params.min_new_tokens = {8, 12}, 6
+    serve(Plain(hosted(policy, eos_id), one_step), requests, MODELS[eos_id], random.Random(4))
+    found = [one.text for one in requests]
+    assert found == decoded(policy, eos_id, stop_ids=[8, 12], min_length=6)
+    assert found != decoded(policy, eos_id)
+    assert min(map(len, found)) >= 6
+
+
 def test_an_engine_that_goes_on_after_the_end_gets_the_end_again() -> None:
     """Of a text that ended, in an engine that does not know this end-of-text token."""
     policy, requests = ALL["threshold"], served(eos_id=None)
     serve(Plain(hosted(policy, 4), True), requests, MODELS[4], random.Random(5))
-    found = [until(4, one.output_ids) for one in requests]
+    found = [until({4}, one.output_ids) for one in requests]
     assert found == decoded(policy, 4)
     assert any(len(text) + BLOCK < len(one.output_ids) for text, one in zip(found, requests, strict=True))
     assert all(

@@ -15,11 +15,12 @@ import torch
 import dsldec
 
 from ...runtime.families import MASK, VOCABULARY
-from .fake_engine import ALL, BLOCK, MODELS, SEED, Served, decoded, forward, serve, served
+from .fake_engine import ALL, BLOCK, DRAWS, MODELS, PUBLISHED, SEED, Served, decoded, forward, serve, served
 
 pytest.importorskip("sglang")
 
 from sglang.srt.dllm.algorithm import get_algorithm
+from sglang.srt.dllm.algorithm.base import DllmAlgorithm
 from sglang.srt.dllm.config import DllmConfig
 from sglang.srt.model_executor.forward_batch_info import ForwardBatch, ForwardMode
 
@@ -104,8 +105,6 @@ def dsldec_algorithm(policy: str, fdfo: bool, **settings: Any) -> Any:
 
 def text_of(policy: dsldec.Policy) -> str:
     """The name or the file of a policy of the tests."""
-    from .fake_engine import PUBLISHED
-
     name = next(name for name, one in ALL.items() if one is policy)
     return name if name in dsldec.shipped_policies() else str(PUBLISHED / f"{name}.policy")
 
@@ -133,3 +132,93 @@ def test_threshold_is_low_confidence(confidence: float, fdfo: bool) -> None:
         serve(engine, requests, MODELS[None], random.Random(confidence))
         found.append([(one.output_ids, one.forwards) for one in requests])
     assert found[0] == found[1]
+
+
+@LOOPS
+def test_parameters_and_seed_of_a_request(fdfo: bool) -> None:
+    """In `custom_params` and `sampling_seed`; without a seed, the id decides."""
+    each = [{"confidence": value} for value in (0.02, 0.9, 0.2, 0.5)]
+    requests = served()
+    for one, own in zip(requests, each, strict=True):
+        one.sampling_params.custom_params = own | {"thinking_budget": 3}
+    serve(Engine(dsldec_algorithm("threshold", fdfo)), requests, MODELS[None], random.Random(1))
+    assert [one.text for one in requests] == decoded(ALL["threshold"], each=each)
+
+    drawn = []
+    for seed in (None, None, 7):
+        requests = served(seed=seed)
+        serve(Engine(dsldec_algorithm(DRAWS, fdfo)), requests, MODELS[None], random.Random(2))
+        drawn.append([one.text for one in requests])
+    assert drawn[0] == drawn[1] != drawn[2]
+
+
+@LOOPS
+def test_logits_that_are_not_finite_abort_one_request(fdfo: bool) -> None:
+    requests = served(eos_id=4)
+    bad = requests[3]
+    bad.sick_from = 2
+    serve(Engine(dsldec_algorithm("threshold", fdfo)), requests, MODELS[4], random.Random(3))
+    assert bad.reason == "abort"
+    assert bad.to_finish.status_code == 500
+    assert bad.to_finish.message.startswith("error[E0406]: the denoiser gave logits that are not finite")
+    expected = decoded(ALL["threshold"], 4)[:3]
+    assert [one.text for one in requests[:3]] == expected
+
+
+@LOOPS
+def test_literal_masks_in_a_prompt(fdfo: bool) -> None:
+    """In a block of the prompt alone, and beside positions to write."""
+    requests = served()
+    requests[3].origin_input_ids = [1, MASK, 3, 4, 5, 6, 7, 8, MASK, 10, 12]
+    requests[3].next_block()
+    serve(Engine(dsldec_algorithm("threshold", fdfo)), requests, MODELS[None], random.Random(4))
+    assert [one.text for one in requests[:3]] == decoded(ALL["threshold"])[:3]
+    assert MASK not in requests[3].output_ids
+    assert requests[3].reason == "length"
+
+
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"custom_params": {"confidnce": 0.5}}, "error[E0403]: the policy `threshold` has no parameter `confidnce`"),
+        ({"custom_params": {"confidence": "x"}}, "error[E0402]: `confidence` is of kind `prob`"),
+        ({"custom_params": {"block": 4}}, "error[E0450]: the parameter `block` is one for all requests"),
+        ({"regex": "a+"}, "error[E0456]: `regex` has no meaning under a policy"),
+    ],
+)  # fmt: skip
+def test_a_request_that_is_refused(wrong: dict[str, Any], words: str) -> None:
+    algorithm = dsldec_algorithm("threshold", True)
+    request = served()[0]
+    for name, value in wrong.items():
+        setattr(request.sampling_params, name, value)
+    assert type(algorithm).validate_request(request).startswith(words)
+
+
+def test_a_request_that_cannot_be_checked_is_refused(caplog: pytest.LogCaptureFixture) -> None:
+    algorithm = dsldec_algorithm("threshold", True)
+    assert "cannot be checked" in type(algorithm).validate_request(SimpleNamespace())
+    assert "AttributeError" in caplog.text
+
+
+def test_what_the_engine_cannot_run_stops_the_server() -> None:
+    with pytest.raises(dsldec.UsageError, match="E0450"):
+        dsldec_algorithm("freedave", True)
+
+
+def test_a_server_without_requests() -> None:
+    algorithm = dsldec_algorithm("threshold", True)
+    idle = SimpleNamespace(batch_size=0, rids=[])
+    assert algorithm.step(idle, torch.zeros(0, VOCABULARY), []) == []
+
+
+def test_an_engine_with_other_interfaces(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    from sglang.srt.dllm.algorithm import algo_name_to_cls
+
+    monkeypatch.delitem(algo_name_to_cls, NAME)
+    monkeypatch.delattr(DllmAlgorithm, "prepare_inputs")
+    register()
+    assert NAME not in algo_name_to_cls
+    assert "is not registered, because this SGLang does not have the interface" in caplog.text
+    assert "it has no prepare_inputs" in caplog.text

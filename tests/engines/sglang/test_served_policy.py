@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import re
 import subprocess
 import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 
 import dsldec
-from dsldec.engines.sglang.served_policy import ServedPolicy, not_started
+from dsldec.engines.sglang.served_policy import EXAMPLES, ServedPolicy, not_started
 
 BARE = "policy bare(block: int = 8 in 1..64):\n  window blocks(block)\n  commit top(masked, 1, by=conf)\n"
 
@@ -66,10 +68,10 @@ def test_a_policy_is_a_name_a_file_or_a_text(tmp_path: Path) -> None:
         ({"policy": "/dev/zero.policy"}, "E0401", "cannot be read"),
         ({"policy": "threshold", "parameters": {"confidnce": 0.8}}, "E0403", "did you mean `confidence`?"),
         ({"policy": "threshold", "parameters": {"confidence": 8}}, "E0402", "lie between 0 and 1"),
-        ({"policy": "threshold", "parameters": {"block": 3}}, "E0450", "set `block=8`"),
+        ({"policy": "threshold", "parameters": {"block": 3}}, "E0450", "write `block=8`"),
         ({"policy": "threshold", "seed": "x"}, "E0456", "`seed` is a whole number, not `'x'`"),
         ({"policy": "threshold", "backend": "reference"}, "E0456", "`backend` is `eager` or `inductor`"),
-        ({"policy": "freedave"}, "E0450", "set `drafts=1`"),
+        ({"policy": "freedave"}, "E0450", "write `drafts=1`"),
         ({"policy": "policy p():\n  window all\n  commit top(masked, 1, by=conf)\n"}, "E0450", "`window all`"),
         ({"policy": "policy p():\n  window blocks(32)\n  commit masked and conf > 0.9\n"}, "E0301", "conf > 0.9"),
     ],
@@ -85,14 +87,19 @@ def test_a_wrong_block_length(block_length: Any) -> None:
     assert "`block_size` is a whole number of 1 or more" in why_refused({"policy": "dico"}, block_length)
 
 
-def test_a_server_that_does_not_start_prints_the_diagnostic_alone() -> None:
-    """It also is an exception that a program can catch."""
-    program = "from dsldec.engines.sglang.served_policy import ServedPolicy, not_started\n"
-    program += "with not_started():\n    ServedPolicy.of({'policy': 'treshold'}, 8)\n"
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+def test_a_server_that_does_not_start_prints_the_diagnostic_alone(tmp_path: Path) -> None:
+    program = tmp_path / "sglang"
+    program.write_text(
+        "from dsldec.engines.sglang.served_policy import ServedPolicy, not_started\n"
+        "with not_started('sglang'):\n    ServedPolicy.of({'policy': 'treshold'}, 8)\n"
+    )
+    ended = subprocess.run([sys.executable, program], capture_output=True, text=True, check=False)
     assert ended.returncode == 1
     assert ended.stderr == why_refused({"policy": "treshold"}) + "\n"
-    with pytest.raises(dsldec.PolicyError, match="E0450"), not_started():
+
+
+def test_a_program_that_starts_an_engine_gets_an_exception() -> None:
+    with pytest.raises(dsldec.UsageError, match="E0450"), not_started("sglang"):
         ServedPolicy.of({"policy": "freedave"}, 8)
 
 
@@ -129,3 +136,13 @@ def test_a_wrong_parameter_of_a_request(given: Any, code: str, words: str) -> No
         served.own_parameters(given)
     assert str(refused.value).startswith(f"error[{code}]")
     assert words in str(refused.value)
+
+
+def test_the_configuration_of_the_documentation() -> None:
+    page = (Path(__file__).parents[3] / "docs" / "sglang.md").read_text()
+    config = re.search(r"^`policy.yaml`:\n\n```text\n(.*?)^```", page, re.DOTALL | re.MULTILINE)
+    assert config is not None
+    served = ServedPolicy.of(yaml.safe_load(config[1]), 32)
+    assert served.policy.parameters["confidence"] == 0.8
+    keys = re.findall(r"^\| `(\w+)` \|", page, re.MULTILINE)
+    assert keys == list(EXAMPLES)
