@@ -105,7 +105,7 @@ def test_a_streamed_answer_is_the_plain_one(served: Served) -> None:
 
 @on(("threshold", "fdfo"))
 def test_the_openai_routes(served: Served, denoiser: dsldec.Denoiser) -> None:
-    body = {"model": "any", "max_tokens": LENGTH, "ignore_eos": True}
+    body = {"model": "any", "max_tokens": LENGTH, "ignore_eos": True, "skip_special_tokens": False}
     strict = {"custom_params": {"confidence": 0.9}}
     messages = {"messages": [{"role": "user", "content": words(PROMPTS[0])}]}
     for own, policy in ({}, served.policy), (strict, served.policy.bind(confidence=0.9)):
