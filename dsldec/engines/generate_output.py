@@ -2,8 +2,9 @@
 
 transformers' `scores` are the logits of a whole vocabulary at each token, computed when every token before it
 was known. Under a policy, one forward gives the logits of many positions, and the tokens are written in any
-order. So there are none, and `output_scores=True` gives the confidence of each token instead. Shapes: B rows, L
-prompt length with padding, G tokens of the longest answer.
+order. So there are none, and `output_scores=True` gives the confidence of each token instead.
+
+Shapes: B rows, L prompt length with padding, G tokens of the longest answer.
 """
 
 from __future__ import annotations
