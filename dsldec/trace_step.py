@@ -9,9 +9,15 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 NEVER = -1  # the step of a position that no step wrote
+DIGITS = 4  # significant digits of a confidence in a file
+
+
+def rounded(confidence: float | None) -> float | None:
+    """A confidence as it is in a file."""
+    return None if confidence is None else float(f"{confidence:.{DIGITS}g}")
 
 
 @dataclass(slots=True)
@@ -64,6 +70,10 @@ class Logprobs:
     def logprob(self) -> list[float | None]:
         """The natural logarithm of each confidence; -inf for a probability that float32 rounds to 0."""
         return [None if one is None else (math.log(one) if one > 0 else -math.inf) for one in self.confidence]
+
+    def line(self) -> dict[str, list[Any]]:
+        """The field of a results file."""
+        return {"confidence": [rounded(one) for one in self.confidence], "step": self.step}
 
 
 def last_writes(steps: Iterable[TraceStep]) -> dict[int, Write]:

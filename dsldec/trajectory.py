@@ -46,7 +46,7 @@ class Trajectory:
         steps: The steps in order.
         given: The ids of an infilling that are given, by position.
         id: The id of the prompt in its file.
-        sample: The number of the sample, where a prompt has several.
+        sample: The number of the sample of its prompt, `None` in a file with one sample a prompt.
     """
 
     prompt_ids: list[int]

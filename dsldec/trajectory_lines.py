@@ -13,10 +13,9 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import groupby, pairwise
 from typing import Any, NamedTuple
 
-from .trace_step import NEVER, TraceStep, Write
+from .trace_step import NEVER, TraceStep, Write, rounded
 
 FORMAT = 1
-DIGITS = 4  # significant digits of a confidence
 MOST_STEPS = 2**18  # a short line could name any number
 MOST_POSITIONS = 2**22
 LARGEST_ID = 2**63 - 1
@@ -38,11 +37,6 @@ class LineFields(NamedTuple):
     given: dict[int, int]
     id: str | int | None
     sample: int | None
-
-
-def rounded(confidence: float | None) -> float | None:
-    """A confidence as it is in a line."""
-    return None if confidence is None else float(f"{confidence:.{DIGITS}g}")
 
 
 # --- to a line

@@ -9,8 +9,7 @@ from typing import Any
 import pytest
 
 import dsldec
-from dsldec.trace_step import TraceStep
-from dsldec.trajectory_lines import DIGITS, rounded
+from dsldec.trace_step import DIGITS, TraceStep, rounded
 
 MASK, EOS = 9, 1
 # Position 0 is given. Step 0 writes 1 to 4; step 1 revokes 1 and edits 2; step 2, of the same forward, writes 1

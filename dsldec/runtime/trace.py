@@ -102,6 +102,8 @@ class StepObserver:
         """The fields of a finished `Row` that come from its steps. The steps are removed from the store.
         `ids`: those of the row.
         """
+        if not (self.trace or self.logprobs):
+            return {}  # without a read of the ids
         steps = self.steps.pop(request.index, [])
         generated = ids[request.begin :].tolist()
         record: dict[str, Any] = {}
@@ -116,7 +118,9 @@ class StepObserver:
         canvas = request.canvas(mask_id)
         prompt, region = canvas[: request.begin], canvas[request.begin :]
         given = {at: id_ for at, id_ in enumerate(region) if id_ != mask_id}
-        return Trajectory(prompt, len(region), generated, mask_id, eos_id, steps, given)
+        return Trajectory(
+            prompt, len(region), generated, mask_id, eos_id, steps, given, sample=request.sample
+        )
 
     def step(
         self, batch: BatchState, stepped: StepResult, following: BatchState, forwards: Mapping[int, int]
@@ -147,10 +151,9 @@ class StepObserver:
         before, after = (one.canvas.gather(1, stepped.columns) for one in (batch, following))
         rows, at = (before != after).nonzero(as_tuple=True)
         old, new = before[rows, at], after[rows, at]
-        drawn = (
-            None if self.program.facts.deterministic else torch.where(new == mask_id, old, new).unsqueeze(0)
-        )
-        observed = observe(stepped.logits[rows, at].unsqueeze(0), mask_id, self.names, drawn)
+        # The written id, or the one that was taken back. It need not be the likeliest one of these logits.
+        shown = torch.where(new == mask_id, old, new)
+        observed = observe(stepped.logits[rows, at].unsqueeze(0), mask_id, self.names, shown.unsqueeze(0))
         steps, ran = following.state[STEP], following.events.phase
         phases = torch.zeros_like(steps) if ran is None else ran
         ints, floats = _on_host(

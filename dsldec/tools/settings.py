@@ -91,12 +91,11 @@ def _read_as(kind: str, text: str) -> int | float | None:
 
 def title(policy: Policy) -> str:
     """The policy's name and parameter values, in one line."""
-    tables = {
-        name: "..." for name, value in policy.parameters.items() if isinstance(value, tuple)
-    }  # a number for each id
-    shown = policy.parameters | tables
-    values = ", ".join(
-        f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"
-        for name, value in shown.items()
-    )
-    return f"{policy.name}({values})"
+    return f"{policy.name}({', '.join(shown(name, value) for name, value in policy.parameters.items())})"
+
+
+def shown(name: str, value: Value) -> str:
+    """A parameter and its value, in a few characters."""
+    if isinstance(value, tuple):  # a number for each id
+        return f"{name}=..."
+    return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"

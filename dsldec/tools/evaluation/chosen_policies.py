@@ -15,7 +15,7 @@ from ...policy import Policy
 from ...spelling import typed
 from .. import quoted
 from ..differences import digest
-from ..settings import chosen, title
+from ..settings import chosen, shown
 
 DEFAULT_POLICY = "threshold"
 LONGEST_FILE = 120
@@ -23,8 +23,8 @@ LONGEST_FILE = 120
 
 @dataclass(frozen=True, slots=True)
 class ChosenPolicy:
-    """A policy with its parameter values. `title`: for a table; `file`: the name of its results, with the
-    parameters that were set.
+    """A policy with its parameter values. `title`: its name, and the parameters that were set; `file`: the
+    name of its results, likewise.
     """
 
     policy: Policy
@@ -63,7 +63,8 @@ def chosen_policies(words: Sequence[tuple[str, str]]) -> list[ChosenPolicy]:
 def _chosen(name: str, settings: Sequence[str]) -> ChosenPolicy:
     policy = chosen(name, settings)
     stem = os.path.basename(name).removesuffix(".policy")
-    shown = f"{stem}{title(policy).removeprefix(policy.name)}"
+    given = {one.partition("=")[0].strip() for one in settings}
+    values = ", ".join(shown(name, policy.parameters[name]) for name in policy.parameters if name in given)
     parts = [
         stem,
         *sorted({one.partition("=")[0].strip(): "".join(one.split()) for one in settings}.values()),
@@ -73,4 +74,4 @@ def _chosen(name: str, settings: Sequence[str]) -> ChosenPolicy:
     plain = re.sub(r"[^\w.,=+-]", "_", whole)
     if plain != whole or len(plain) > LONGEST_FILE:
         plain = f"{plain[:LONGEST_FILE]}-{digest(whole)}"
-    return ChosenPolicy(policy, shown, f"{plain}.jsonl")
+    return ChosenPolicy(policy, f"{stem}({values})" if values else stem, f"{plain}.jsonl")

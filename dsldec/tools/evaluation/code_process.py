@@ -30,11 +30,13 @@ FORBIDDEN = frozenset(
     "ctypes.dlsym ctypes.dlsym/handle ctypes.call_function os.chroot os.setuid os.mount "
     "resource.setrlimit resource.prlimit".split()
 )
-# Events whose first argument is a path that is changed, and those with a second path.
-CHANGES = frozenset(
-    "os.remove os.rename os.rmdir os.mkdir os.chmod os.chown os.chflags os.link os.symlink os.truncate os.utime "
-    "os.setxattr os.removexattr os.mkfifo os.mknod".split()
-)
+# Events that change files: for each path the place of it in the arguments, and that of its folder's descriptor.
+CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
+    "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.mkdir": ((0, 2),), "os.rename": ((0, 2), (1, 3)),
+    "os.link": ((0, 2), (1, 3)), "os.symlink": ((1, 2),), "os.chmod": ((0, 2),), "os.chown": ((0, 3),),
+    "os.utime": ((0, 3),), "os.truncate": ((0, None),), "os.chflags": ((0, None),), "os.setxattr": ((0, None),),
+    "os.removexattr": ((0, None),), "sqlite3.connect": ((0, None),),
+}  # fmt: skip
 WRITES = os.O_WRONLY | os.O_RDWR | os.O_CREAT | os.O_TRUNC | os.O_APPEND
 
 
@@ -87,26 +89,33 @@ def _bounded(seconds: int, memory: int) -> None:
 
 def _hook(folder: str) -> Callable[[str, tuple[Any, ...]], None]:
     """Refuses processes, the network, and changes of files outside the folder."""
-    join, realpath, fsdecode, separator = os.path.join, os.path.realpath, os.fsdecode, os.sep
+    join, realpath, fsdecode, isdir, separator = (
+        os.path.join,
+        os.path.realpath,
+        os.fsdecode,
+        os.path.isdir,
+        os.sep,
+    )
 
-    def inside(path: Any) -> bool:
-        if not isinstance(path, str | bytes):
-            return path is None or hasattr(path, "__fspath__")
-        whole = realpath(join(folder, fsdecode(path)))
+    def inside(path: Any, descriptor: int | None = None) -> bool:
+        if isinstance(path, int):
+            return True  # a descriptor, which was checked when its file was opened
+        base = "" if descriptor in (None, -1) else f"/proc/self/fd/{descriptor}"
+        whole = realpath(join(base, fsdecode(path)))
         return whole == folder or whole.startswith(folder + separator) or whole == os.devnull
 
     def hook(event: str, arguments: tuple[Any, ...]) -> None:
         if event in FORBIDDEN or (event == "ctypes.dlopen" and arguments[0] is not None):
             raise PermissionError(f"{event} is not allowed")
-        if event == "open" and isinstance(arguments[0], str | bytes):
-            mode, flags = arguments[1], arguments[2]
+        if event == "open":
+            path, mode, flags = arguments
             writes = (isinstance(mode, str) and set(mode) & set("wax+")) or (flags or 0) & WRITES
-            if writes and not inside(arguments[0]):
-                raise PermissionError("a file outside its folder is not written")
-        elif event in CHANGES and not all(
-            inside(path) for path in arguments[: 2 if event in ("os.rename", "os.link") else 1]
-        ):
-            raise PermissionError(f"{event} is not allowed outside the folder")
+            # The descriptor of a folder would give access to its files by their names alone.
+            if (writes or (mode is None and not isinstance(path, int) and isdir(path))) and not inside(path):
+                raise PermissionError("files outside the folder of the program are not written")
+        for place, descriptor in CHANGES.get(event, ()):
+            if not inside(arguments[place], None if descriptor is None else arguments[descriptor]):
+                raise PermissionError(f"{event} is not allowed outside the folder of the program")
 
     return hook
 

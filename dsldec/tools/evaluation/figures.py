@@ -23,8 +23,8 @@ class Figures:
     `prompts`: prompts with a score, `of`: prompts of the task. `failed`: answers that decoding did not give;
     they count as wrong. `unscored`: answers without a score yet; they do not count. `accuracy`: mean over
     prompts of the mean over samples. `tokens_per_second`: of the time that decoding took, all batches
-    together. `reasons`: of zeros that are no comparison, the most frequent first, each with its number of
-    answers. `scores`: for each prompt the mean of its samples.
+    together. `reasons`: of zeros that are no comparison (of an error its type), the most frequent first, each
+    with its number of answers. `scores`: for each prompt the mean of its samples.
     """
 
     policy: str
@@ -81,7 +81,7 @@ def figures_of(policy: str, parameters: Mapping[str, Any], lines: Iterable[Answe
         tokens_per_forward=tokens / max(1, forwards),
         tokens_per_second=tokens / seconds if seconds else 0.0,
         pass_at=_pass_at(samples.values()),
-        reasons=Counter(line["why"] for line in answers if "why" in line).most_common(), scores=scores,
+        reasons=Counter(line["why"].partition(":")[0] for line in answers if "why" in line).most_common(), scores=scores,
     )  # fmt: skip
 
 

@@ -61,7 +61,10 @@ def mcnemar(only_first: int, only_second: int) -> float:
     """The exact two-sided p-value of McNemar's test: are both policies right alone equally often?"""
     count, fewer = only_first + only_second, min(only_first, only_second)
     # Whole numbers until the division: floats overflow after a thousand pairs.
-    tail = sum(math.comb(count, k) for k in range(fewer + 1))
+    ways = tail = 1
+    for k in range(1, fewer + 1):
+        ways = ways * (count - k + 1) // k
+        tail += ways
     return min(1.0, float(2 * tail / 2**count))
 
 

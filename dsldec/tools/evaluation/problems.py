@@ -5,12 +5,16 @@ Not here: scores (`scorers`), the problems of HumanEval (`human_eval`), the file
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ...diagnostics import UsageError
 from ...files import json_of
 from ...models.tasks import TASKS, Example
+from ...spelling import typed
+from .. import quoted_path
 from ..evaluate import held_out
 from ..prompts import INPUT, Prompt, read
 
@@ -42,14 +46,21 @@ def of_file(name: str) -> list[Problem]:
     prompt. A line may lack its answer: `scorers` checks the fields
     that a scorer needs.
     """
-    return [_of_line(prompt, f"line {prompt.number + 1} of `{name}`") for prompt in read((), name)]
+    try:
+        prompts = read((), name)
+    except UsageError as wrong:
+        if wrong.diagnostic.code == "E0428" and '"question"' in wrong.diagnostic.message:  # as in GSM8K
+            help = f"name it `prompt`: `jq -c '{{prompt: .question, answer}}' {typed(name)} > task.jsonl`"
+            raise UsageError(replace(wrong.diagnostic, help=help)) from None
+        raise
+    return [_of_line(prompt, f"line {prompt.number + 1} of {quoted_path(name)}") for prompt in prompts]
 
 
 def _of_line(prompt: Prompt, place: str) -> Problem:
     fields = json_of("{" + prompt.extra.decode() + "}")
     texts = {name: fields[name] for name in ("test", "entry_point") if isinstance(fields.get(name), str)}
     if taken := [name for name in OWN_FIELDS if name in fields]:
-        prompt = replace(prompt, extra=_moved(fields, taken))
+        prompt = replace(prompt, extra=_moved(fields, taken), moved=(*prompt.moved, *taken))
     return Problem(prompt, _answers(fields.get("answer")), code=prompt.text, place=place, **texts)
 
 
@@ -81,8 +92,6 @@ def of_embedded(task: str) -> list[Problem]:
 
 def encoded(fields: Mapping[str, Any]) -> bytes:
     """A JSON object as bytes. A lone surrogate is escaped."""
-    import json
-
     try:
         return json.dumps(fields, ensure_ascii=False).encode()
     except UnicodeEncodeError:

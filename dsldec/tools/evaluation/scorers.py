@@ -66,13 +66,14 @@ class NumberScorer:
     name, slow = "number", False
 
     def lacks(self, problem: Problem) -> str:
-        return "" if problem.answers and all(map(_has_number, problem.answers)) else "answer with a number"
+        return "" if any(map(_has_number, problem.answers)) else "answer with a number"
 
     def judged(self, problem: Problem, text: str) -> Judged:
         found = last_number(text)
         if found is None:
             return Judged(0.0, why="there is no number")
-        return Judged(float(any(found == last_number(one) for one in problem.answers)), _shown(found))
+        right = [last_number(one) for one in problem.answers]
+        return Judged(float(found in right), _shown(found))
 
 
 class PatternScorer:

@@ -52,7 +52,7 @@ def _rows(figures: Sequence[Figures]) -> Iterator[Sequence[str]]:
 
 def _difference_rows(differences: Sequence[Difference]) -> Iterator[Sequence[str]]:
     binary = any(one.p is not None for one in differences)
-    only = ("only it right", "only the other right", "p") if binary else ()
+    only = ("only this right", "only first right", "p") if binary else ()
     yield ("policy", f"difference to {differences[0].against}", "95 %", *only, "prompts")
     for one in differences:
         counted = (
