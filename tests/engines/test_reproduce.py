@@ -170,7 +170,7 @@ def test_the_page_has_the_commands() -> None:
 
 
 # A few of the commands run in every test run, with short answers; all of them as they are where there is time.
-QUICK = ("out/fast-2", "out/dico-8", "out/dave-7", "evaluated/dico-128")
+QUICK = ("out/dico-8", "out/dave-7", "evaluated/dico-128")
 
 
 def named(found: list[list[str]], quick: bool = False) -> list[Any]:

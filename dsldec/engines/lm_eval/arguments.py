@@ -37,7 +37,8 @@ class ModelArguments:
 
     `pretrained`: a folder, a name of the hub, a denoiser, or None for the embedded model. `mc_samples`:
     masked copies of an answer for the bound on its likelihood. `greedy`: whether `is_greedy` is computed, by
-    decoding. `add_bos_token`: whether a prompt begins with the begin-of-text token; None: as the tokenizer does it.
+    decoding. `add_bos_token`: whether a prompt begins with the begin-of-text token; None: as the tokenizer
+    does it.
     """
 
     pretrained: Any

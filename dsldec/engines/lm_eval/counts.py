@@ -15,8 +15,8 @@ class TaskCounts:
 
     `answers`: decoded answers; `tokens`: their content tokens, without filler after the end of text; `rows`:
     rows of the denoiser's input, with drafts; `seconds`: from the first to the last answer of a call.
-    `failed`: requests without an answer. `scored`, `scored_rows`: answers whose likelihood was bounded, and the rows of
-    the input for it.
+    `failed`: requests without an answer. `scored`, `scored_rows`: answers whose likelihood was bounded, and
+    the rows of the input for it.
     """
 
     answers: int = 0
