@@ -319,6 +319,12 @@ _CODES = (
     Code("E0448", "an argument is not of the kind that the function takes"),
     # Hosts
     Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
+    # Many machines
+    Code("E0460", "Ray is not installed, or it does not connect to the cluster"),
+    Code("E0461", "the cluster has no room for the workers"),
+    Code("E0462", "the workers die before they decode a prompt, or cannot start"),
+    Code("E0463", "a worker has another version of dsldec than the driver"),
+    Code("E0464", "the worker died each time it decoded this prompt"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

@@ -53,13 +53,13 @@ def run(options: RunOptions) -> int:
         options = replace(options, out=STANDARD_OUTPUT)
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
         prompts = read(options.prompts, options.file)
-        _require_sensible(options)
-        policy = _policy(options)
+        require_sensible(options)
+        policy = policy_of(options)
         file = None
         if options.out is not None:
-            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=_made_by(policy, options))
+            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
-            _warn_of_file(file, prompts)
+            warn_of_file(file, prompts)
         work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
         if not work:
             assert file is not None  # there are prompts, and only a file has answers
@@ -73,7 +73,7 @@ def run(options: RunOptions) -> int:
         return _finished(work, policy, options, file, Tally(len(work), earlier=len(prompts) - len(work)))
 
 
-def _require_sensible(options: RunOptions) -> None:
+def require_sensible(options: RunOptions) -> None:
     """Raise `UsageError` (E0423) for options without a meaning together."""
     if options.resume and options.out is None:
         help = "name the file to continue: `--out results.jsonl --resume`"
@@ -83,7 +83,7 @@ def _require_sensible(options: RunOptions) -> None:
         raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
 
 
-def _policy(options: RunOptions) -> Policy:
+def policy_of(options: RunOptions) -> Policy:
     """The policy with its parameter values. Its mistakes are reported before a model is loaded."""
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.decode.lookahead)
@@ -112,7 +112,7 @@ def _finished(
     return FAILED if tally.failed else DECODED
 
 
-def _warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
+def warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     """Warnings about the lines of a results file."""
     if file.unlocked is not None:
         say(str(file.unlocked))
@@ -147,7 +147,7 @@ def _decode_all(
         tally.stop()
 
 
-def _made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
+def made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
     decisive: dict[str, Any] = {"model": options.model}
     if options.model is not None and os.path.exists(options.model):

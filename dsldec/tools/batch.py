@@ -1,0 +1,184 @@
+"""`dsldec batch`: decodes a file of prompts on the workers of a Ray cluster, and stores every result as soon
+as it arrives.
+
+The driver reads the prompts and writes the results file; options, input and results are those of `run`, and
+each continues the file of the other. Not here: options (`cli`), the workers (`batch_worker`), the cluster
+(`batch_pool`).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+
+from ..diagnostics import Diagnostic, UsageError
+from ..options import LoadOptions
+from ..policy import Policy
+from ..policy import read as read_policy
+from . import quoted_path
+from .batch_events import Event, Finished, Ready, Said
+from .batch_passes import Passes, Pool
+from .batch_pool import RayPool, Reserved, alive, busy, cluster, require_room, resources
+from .batch_worker import Task
+from .process import log_on_stderr, say, termination_interrupts
+from .prompts import Prompt, read
+from .results_file import STANDARD_OUTPUT, ResultsFile
+from .run import DECODED, FAILED, INTERRUPTED, RunOptions, made_by, policy_of, require_sensible, warn_of_file
+from .tally import Tally
+
+SECONDS_BETWEEN_LINES = 10.0
+
+
+@dataclass(frozen=True, slots=True)
+class BatchOptions:
+    """The arguments of the command line. `run`: those that `dsldec run` has too; `gpus`: None takes a GPU for
+    each worker if the cluster has any.
+    """
+
+    run: RunOptions
+    workers: int = 1
+    cpus: float = 1.0
+    gpus: float | None = None
+    address: str | None = None
+
+
+def batch(options: BatchOptions) -> int:
+    """Decode, and return the exit status. Raises `UsageError` and `PolicyError`."""
+    run = options.run
+    _require_sensible(options)
+    with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
+        prompts = read((), run.file)
+        policy = policy_of(run)
+        assert run.out is not None
+        file = ResultsFile(run.out, prompts, resume=run.resume, made_by=made_by(policy, run))
+        open_things.callback(file.close)
+        warn_of_file(file, prompts)
+        work = [prompt for prompt in prompts if prompt.id not in file.finished]
+        if not work:
+            with file:  # removes torn lines
+                pass
+            say(
+                f"nothing is left to do: {quoted_path(run.out)} has an answer to each of the {len(prompts)} prompts"
+            )
+            return DECODED
+        tally = Tally(len(work), earlier=len(prompts) - len(work))
+        try:
+            with file, cluster(options.address):
+                _decode_all(work, _pool(options, policy, len(work)), run, file, tally)
+        except KeyboardInterrupt:
+            say(tally.interrupted(run.out))
+            return INTERRUPTED
+        except UsageError as mistake:
+            if tally.decoded and mistake.diagnostic.code != "E0439":
+                say(tally.interrupted(run.out))
+            raise
+        for line in tally.errors():
+            say(line)
+        say(tally.summary())
+        return FAILED if tally.failed else DECODED
+
+
+def _require_sensible(options: BatchOptions) -> None:
+    """Raise `UsageError` (E0423) for options without a meaning together."""
+    run = options.run
+    if run.file is None or run.out is None or run.out in (STANDARD_OUTPUT, "/dev/stdout"):
+        help = "for example `dsldec batch --prompts questions.jsonl --out results.jsonl --workers 2`"
+        raise UsageError(
+            Diagnostic("E0423", "`dsldec batch` needs `--prompts` and `--out`, two files", help=help)
+        )
+    require_sensible(run)
+    device = run.load.device or ""
+    if device.startswith("cuda:"):
+        message = f"`--device {device}` has no meaning for a worker: it sees only its own GPUs"
+        raise UsageError(Diagnostic("E0423", message, help="`--device cuda`, or leave it out"))
+    if device == "cuda" and options.gpus == 0:
+        message = "`--device cuda` needs a GPU, and `--gpus-per-worker 0` reserves none"
+        raise UsageError(Diagnostic("E0423", message, help="leave one of them out"))
+
+
+def _pool(options: BatchOptions, policy: Policy, prompts: int) -> Pool:
+    """The workers. Raises `UsageError` (E0461) if the cluster has no room for them."""
+    nodes, device = resources(), options.run.load.device
+    has_gpus = any(node.get("GPU", 0) for node in nodes) and device in (None, "cuda")
+    each = Reserved(options.cpus, options.gpus if options.gpus is not None else float(has_gpus))
+    require_room(nodes, options.workers, each)
+    say(f"{options.workers} worker{'s' * (options.workers != 1)}, {each} each")
+    if busy(options.workers, each):
+        say("other jobs use the cluster: some workers start when those end")
+    return RayPool(options.workers, each, _task(options, policy, prompts))
+
+
+def _task(options: BatchOptions, policy: Policy, prompts: int) -> Task:
+    run = options.run
+    text, name = read_policy(run.policy)
+    # A worker has another working directory.
+    model = os.path.abspath(run.model) if run.model is not None and os.path.exists(run.model) else run.model
+    load: LoadOptions = run.load
+    return Task(text, name, policy.parameters, model, load, run.decode, -(-prompts // options.workers))
+
+
+def _decode_all(work: Sequence[Prompt], pool: Pool, run: RunOptions, file: ResultsFile, tally: Tally) -> None:
+    passes = Passes(pool, work, run.decode.batch)
+    progress = Progress(len(work), pool.workers, passes)
+    tally.start()
+    with progress.shown():
+        for event in passes.events():
+            if isinstance(event, Finished):
+                file.append(event.result)
+                tally.add(event.result)
+            progress.add(event)
+    tally.stop()
+
+
+class Progress:
+    """A line now and then: prompts, tokens a second, workers. A thread prints it, so that a run without any
+    news says so too.
+    """
+
+    def __init__(self, prompts: int, workers: int, passes: Passes) -> None:
+        self._prompts, self._workers, self._passes = prompts, workers, passes
+        self._finished = self._tokens = 0
+        self._said: set[str] = set()
+        self._first: float | None = None
+        self._ended = threading.Event()
+
+    def add(self, event: Event) -> None:
+        """Counts a result, and prints a new line of a worker."""
+        if isinstance(event, Finished):
+            self._finished += 1
+            self._tokens += event.result.tokens
+        elif isinstance(event, Ready):
+            self._first = self._first or time.monotonic()
+        elif isinstance(event, Said) and event.line not in self._said:
+            self._said.add(event.line)
+            say(event.line)
+
+    @contextmanager
+    def shown(self) -> Iterator[None]:
+        """Inside, a line is printed every few seconds."""
+        thread = threading.Thread(target=self._print, daemon=True)
+        thread.start()
+        try:
+            yield
+        finally:
+            self._ended.set()
+            thread.join()
+
+    def _print(self) -> None:
+        while not self._ended.wait(SECONDS_BETWEEN_LINES):
+            say(self.line())
+
+    def line(self) -> str:
+        """The state of the run in one line."""
+        running = alive()
+        running = min(len(self._passes.processes), self._workers) if running is None else running
+        restarted = f" ({self._passes.restarted} restarted)" if self._passes.restarted else ""
+        workers = f"{running} of {self._workers} workers{restarted}"
+        if self._first is None:
+            return f"{workers}: no model is loaded yet"
+        rate = self._tokens / max(1e-9, time.monotonic() - self._first)
+        return f"{self._finished} of {self._prompts} prompts, {rate:.0f} tokens/s, {workers}"

@@ -1,0 +1,218 @@
+"""The workers of `dsldec batch` as actors of Ray Data, and the cluster that they run on.
+
+Not here: the worker (`batch_worker`), prompts whose worker died (`batch_passes`).
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import pickle
+import warnings
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from typing import Any
+
+from ..diagnostics import Diagnostic, UsageError
+from ..resources import version
+from ..terminal import printable
+from . import quoted
+from .batch_events import Chunk, Event
+from .batch_worker import Task, Worker
+
+WITHOUT_RAY = 'install it: `pip install "dsldec[ray]"`'
+OBJECT_STORE = 512 << 20  # bytes, of a cluster that we start: it holds prompts and results, which are texts
+FEWEST_DEATHS = 4  # that a pass survives, also with few workers
+
+
+@dataclass(frozen=True, slots=True)
+class Reserved:
+    """The reservation of one worker: CPU cores and GPUs, also fractions of them."""
+
+    cpus: float
+    gpus: float
+
+    def fits(self, node: Mapping[str, float]) -> int:
+        """The number of workers that a machine with these resources has room for."""
+        rooms = [
+            int(node.get(name, 0) / one + 1e-9)
+            for name, one in (("CPU", self.cpus), ("GPU", self.gpus))
+            if one
+        ]
+        return min(rooms, default=0)
+
+    def __str__(self) -> str:
+        gpus = f" and {_counted(self.gpus, 'GPU')}" if self.gpus else ""
+        return f"{_counted(self.cpus, 'CPU')}{gpus}"
+
+
+def require_room(nodes: Sequence[Mapping[str, float]], workers: int, each: Reserved) -> None:
+    """Raise `UsageError` (E0461) unless the machines have room for all workers. Ray would wait for ever.
+
+    `nodes`: the resources of each machine, by Ray's names.
+    """
+    room = sum(each.fits(node) for node in nodes)
+    if room >= workers:
+        return
+    total = {name: sum(node.get(name, 0) for node in nodes) for name in ("CPU", "GPU")}
+    machines = "one machine" if len(nodes) == 1 else f"{len(nodes)} machines"
+    has = f"{machines} with {_counted(total['CPU'], 'CPU')} and {_counted(total['GPU'], 'GPU')}"
+    message = f"the cluster has no room for {_counted(workers, 'worker')} with {each} each: it has {has}"
+    help = f"`--workers {room}`" if room else "each worker must fit into one machine"
+    if each.gpus and not total["GPU"]:
+        help = "no machine has a GPU: `--gpus-per-worker 0`"
+    else:
+        smaller = [
+            f"`--{name}s-per-worker 0.5`"
+            for name, one in (("cpu", each.cpus), ("gpu", each.gpus))
+            if one >= 1
+        ]
+        help += "".join(f", or {flag} to share one" for flag in smaller[-1:])
+    raise UsageError(Diagnostic("E0461", message, help=help))
+
+
+def _counted(number: float, noun: str) -> str:
+    return f"{number:g} {noun}{'s' * (number != 1)}"
+
+
+@contextmanager
+def cluster(address: str | None) -> Iterator[None]:
+    """Inside, Ray is connected: to the cluster at `address` or in `RAY_ADDRESS`, else to a new one on this
+    machine. Raises `UsageError` (E0460).
+    """
+    noisy = bool(os.environ.get("DSLDEC_DEBUG"))
+    quiet = {} if noisy else {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
+    for name, value in ({"RAY_USAGE_STATS_ENABLED": "0"} | quiet).items():
+        os.environ.setdefault(name, value)
+    try:
+        import ray
+        import ray.data
+    except ImportError as failure:
+        message = f"`dsldec batch` needs Ray, which is not installed ({printable(str(failure))})"
+        raise UsageError(Diagnostic("E0460", message, help=WITHOUT_RAY)) from None
+    if not noisy:
+        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
+        logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+    if ray.is_initialized():
+        yield
+        return
+    _connect(ray, address or os.environ.get("RAY_ADDRESS") or "local", noisy)
+    try:
+        yield
+    finally:
+        ray.shutdown()
+
+
+def _connect(ray: Any, address: str, noisy: bool) -> None:
+    own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address == "local" else {}
+    level = logging.INFO if noisy else logging.CRITICAL
+    try:
+        ray.init(address=address, log_to_driver=noisy, logging_level=level, configure_logging=True, **own)
+    except (ConnectionError, RuntimeError, ValueError, ImportError, TimeoutError, OSError) as failure:
+        first_line = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
+        message = f"Ray does not connect to {quoted(address)}: {printable(first_line)[:300]}"
+        help = "`ray start --head` starts a cluster and prints its address; without `--address`, this machine is used"
+        raise UsageError(Diagnostic("E0460", message, help=help)) from None
+
+
+def resources() -> list[dict[str, float]]:
+    """The resources of each machine of the cluster."""
+    import ray
+
+    return [dict(node["Resources"]) for node in ray.nodes() if node["Alive"]]
+
+
+def busy(workers: int, each: Reserved) -> bool:
+    """Whether other jobs hold so much of the cluster that some workers wait."""
+    import ray
+
+    free = ray.available_resources()
+    return any(
+        free.get(name, 0) + 1e-9 < workers * one for name, one in (("CPU", each.cpus), ("GPU", each.gpus))
+    )
+
+
+def alive() -> int | None:
+    """The number of workers of this job that are alive, or `None` where Ray does not tell."""
+    with suppress(Exception):  # an interface for debugging, and none for a client (`ray://`)
+        import ray
+        from ray._private.state import actors
+
+        job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
+        table = actors(job_id=job, actor_state_name="ALIVE").values()
+        return sum(one["ActorClassName"].startswith("MapWorker(") for one in table)
+    return None
+
+
+class RayPool:
+    """A pool of actors of Ray Data: `workers` of them, each with a reservation, for one `Task`.
+
+    Results come through the driver: it alone writes the results file, and the workers need no shared disk.
+    """
+
+    def __init__(self, workers: int, each: Reserved, task: Task) -> None:
+        self.workers, self._each, self._task = workers, each, pickle.dumps(task)
+
+    def run(self, chunks: Sequence[Chunk]) -> Iterator[Event]:
+        """The events of one pass; see `batch_passes.Pool`."""
+        import ray
+
+        batches = self._dataset(chunks).iter_batches(
+            batch_size=None, batch_format="pyarrow", prefetch_batches=0
+        )
+        try:
+            for batch in batches:
+                yield from map(pickle.loads, batch.column("event").to_pylist())
+        except ray.exceptions.RayError as failure:
+            if (cause := _in_constructor(failure)) is not None:
+                raise UsageError(cause) from failure
+            # Too many workers died. The next pass decodes the rest.
+
+    def _dataset(self, chunks: Sequence[Chunk]) -> Any:
+        from ray.data import ActorPoolStrategy, DataContext, from_items
+        from ray.util.annotations import RayDeprecationWarning
+
+        rows = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
+        before = DataContext.get_current()
+        DataContext._set_current(_context(before.copy(), max(FEWEST_DEATHS, self.workers)))
+        try:
+            # A block for each chunk. The driver makes the blocks: reading needs no CPU, so workers may
+            # reserve all of them.
+            dataset = from_items(rows, override_num_blocks=len(rows))
+            workers = min(self.workers, len(rows))
+            with warnings.catch_warnings():
+                # Ray 2.60 has no other way to set these two.
+                warnings.simplefilter("ignore", RayDeprecationWarning)
+                return dataset.map_batches(
+                    Worker,
+                    fn_constructor_args=(version(), self._task),
+                    batch_size=1,
+                    batch_format="pyarrow",
+                    compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+                    num_cpus=self._each.cpus,
+                    num_gpus=self._each.gpus,
+                    max_restarts=-1,  # a pool with a dead actor would be smaller to the end
+                    max_task_retries=0,  # a prompt that kills its worker would be tried for ever
+                )
+        finally:
+            DataContext._set_current(before)
+
+
+def _context(context: Any, deaths: int) -> Any:
+    """The settings of Ray Data for a pass that survives some deaths of workers."""
+    context.enable_progress_bars = False
+    context.target_max_block_size = 1  # a block for each event: it arrives when it is sent
+    context.max_errored_blocks = deaths
+    context.execution_no_progress_timeout_s = -1  # one prompt may take an hour
+    return context
+
+
+def _in_constructor(failure: Exception) -> Diagnostic | None:
+    """The diagnostic for a worker that cannot start at all, such as on a machine without dsldec."""
+    lines = [line.strip() for line in str(failure).splitlines()]
+    missing = next((line for line in lines if line.startswith(("ModuleNotFoundError", "ImportError"))), None)
+    if missing is None or "creation task" not in str(failure):
+        return None
+    message = f"a worker cannot start: {printable(missing)[:300]}"
+    return Diagnostic("E0462", message, help=f'on all machines: `pip install "dsldec[ray]=={version()}"`')
