@@ -175,7 +175,7 @@ class Progress:
     def line(self) -> str:
         """The state of the run in one line."""
         running = alive()
-        running = min(len(self._passes.processes), self._workers) if running is None else running
+        running = min(self._passes.ready, self._workers) if running is None else running
         restarted = f" ({self._passes.restarted} restarted)" if self._passes.restarted else ""
         workers = f"{running} of {self._workers} workers{restarted}"
         if self._first is None:

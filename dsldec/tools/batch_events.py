@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Protocol
 
 from .prompts import Prompt
 from .results import Result
@@ -19,9 +18,8 @@ Chunk = Sequence[tuple[int, Prompt]]
 
 @dataclass(frozen=True, slots=True)
 class Ready:
-    """A worker has loaded the model. `process` is its machine and process; `seconds` of the loading."""
+    """A worker has loaded the model, in `seconds`."""
 
-    process: str
     seconds: float
 
 

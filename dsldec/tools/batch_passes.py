@@ -1,13 +1,15 @@
 """In which chunks do workers decode the prompts, and which prompts are decoded again after a worker died?
 
-A pass gives every open prompt to a worker, in chunks. A worker sends each result as soon as it has it. If the
-worker dies, only the unfinished prompts of its chunk are lost: the next pass decodes them, in smaller chunks.
-So a prompt that kills its worker is soon alone in its chunk. After some tries it gets an error, and all other
-prompts get their results. Not here: Ray (`batch_pool`), the worker (`batch_worker`).
+A pass gives every open prompt to a worker, in chunks. A worker sends each result as soon as it has it. In the
+first pass, Ray starts a dead worker again with the same chunk, once. If it dies again, the unfinished prompts
+of the chunk are lost: the next pass decodes them, in smaller chunks. So a prompt that kills its worker is soon
+alone in its chunk. After some tries it gets an error, and all other prompts get their results. Not here: Ray
+(`batch_pool`), the worker (`batch_worker`).
 """
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Protocol
@@ -19,10 +21,11 @@ from .results import Result
 
 # Rows of a batch in a chunk, at most: large enough that finished rows are refilled, small enough that the
 # last chunks end together.
-LARGEST = 16
-SMALLER = 4  # chunks of the next pass are smaller by this factor
-TRIES = 3  # of a prompt whose worker dies
-FRUITLESS = 3  # passes in which every worker dies before it decodes
+LARGEST = 8
+SMALLER = 8  # chunks of the next pass are smaller by this factor
+RETRIES = 1  # of a chunk in the first pass
+TRIES = 2  # passes with a prompt alone in its chunk, whose worker dies
+FRUITLESS = 2  # passes in which every worker dies before it decodes
 
 
 class Pool(Protocol):
@@ -30,9 +33,9 @@ class Pool(Protocol):
 
     workers: int
 
-    def run(self, chunks: Sequence[Chunk]) -> Iterator[Event]:
-        """The events of all workers as they arrive. Chunks are lost where a worker dies; too many deaths end
-        the pass early.
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+        """The events of all workers as they arrive. A chunk whose worker dies is tried again, at most
+        `retries` times, and may give some events twice. Too many lost chunks end the pass early.
         """
         ...
 
@@ -52,14 +55,18 @@ def chunked(prompts: Chunk, workers: int, batch: int, largest: int) -> list[Chun
 
 @dataclass
 class Passes:
-    """Decodes prompts on a pool, pass by pass. `batch`: rows that a worker decodes side by side."""
+    """Decodes prompts on a pool, pass by pass.
+
+    `batch`: rows that a worker decodes side by side. `ready`: workers that have loaded the model in this
+    pass; `restarted`: those that replaced a dead one.
+    """
 
     pool: Pool
     work: Sequence[Prompt]
     batch: int
-    tries: dict[int, int] = field(default_factory=dict)
-    restarted: int = 0  # workers that replaced a dead one
-    processes: set[str] = field(default_factory=set)
+    tries: Counter[int] = field(default_factory=Counter)
+    ready: int = 0
+    restarted: int = 0
 
     def __post_init__(self) -> None:
         self._open = dict(enumerate(self.work))
@@ -69,22 +76,23 @@ class Passes:
         """The events, each prompt finished once. Raises `UsageError` (E0462) if no worker ever begins, and
         the error of a worker that cannot decode at all.
         """
-        largest = LARGEST * self.batch
+        largest, retries = LARGEST * self.batch, RETRIES
         while self._open:
             chunks = chunked([*self._open.items()], self.pool.workers, self.batch, largest)
-            yield from self._passed(chunks)
-            largest = max(1, largest // SMALLER)
+            yield from self._passed(chunks, retries)
+            largest, retries = max(1, largest // SMALLER), 0
 
-    def _passed(self, chunks: Sequence[Chunk]) -> Iterator[Event]:
+    def _passed(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
         begun: set[int] = set()
+        self.ready = 0
         alone = {chunk[0][0] for chunk in chunks if len(chunk) == 1}
-        for event in self.pool.run(chunks):
+        for event in self.pool.run(chunks, retries):
             match event:
                 case Stopped(error):
                     raise error
-                case Ready(process):
-                    self.restarted += len(self.processes) >= self.pool.workers
-                    self.processes.add(process)
+                case Ready():
+                    self.restarted += self.ready >= min(self.pool.workers, len(chunks))
+                    self.ready += 1
                 case Begun(places):
                     begun |= set(places)
                 case Finished(place) if self._open.pop(place, None) is None:
@@ -98,20 +106,20 @@ class Passes:
     def _require_fruit(self, begun: bool) -> None:
         self._fruitless = 0 if begun else self._fruitless + 1
         if self._fruitless >= FRUITLESS:
-            message = f"all workers died {FRUITLESS} times while they loaded the model"
+            message = f"all workers died in {FRUITLESS} passes while they loaded the model"
             help = "memory is the usual reason: fewer `--workers`, or a smaller `--dtype`; `DSLDEC_DEBUG=1` shows the log of Ray"
             raise UsageError(Diagnostic("E0462", message, help=help))
 
     def _given_up(self, lost: set[int], alone: set[int]) -> Iterator[Event]:
-        """Counts the tries of the lost prompts, and gives an error to each that failed alone too often."""
-        for place in sorted(lost):
-            self.tries[place] = self.tries.get(place, 0) + 1
-            if place in alone and self.tries[place] >= TRIES:
-                yield Finished(place, Result(self._open.pop(place), error=_killed(self.tries[place])))
+        """Gives an error to each lost prompt that was alone with its worker too often."""
+        for place in sorted(lost & alone):
+            self.tries[place] += 1
+            if self.tries[place] >= TRIES:
+                yield Finished(place, Result(self._open.pop(place), error=_killed()))
 
 
-def _killed(tries: int) -> Diagnostic:
-    message = f"the worker died {tries} times while it decoded this prompt, at last with this prompt alone"
+def _killed() -> Diagnostic:
+    message = f"the worker died each time it decoded this prompt, {TRIES} times with this prompt alone"
     help = (
         "decode it alone with `dsldec run`: memory is the usual reason; a smaller `--gen-length` needs less"
     )

@@ -10,7 +10,7 @@ import os
 import pickle
 import warnings
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -22,8 +22,14 @@ from .batch_events import Chunk, Event
 from .batch_worker import Task, Worker
 
 WITHOUT_RAY = 'install it: `pip install "dsldec[ray]"`'
+UNWATCHED = {"RAY_USAGE_STATS_ENABLED": "0"}
+# The last one drops lines that Ray prints about dead workers, to standard output.
+QUIET = {
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
+    "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
+}
 OBJECT_STORE = 512 << 20  # bytes, of a cluster that we start: it holds prompts and results, which are texts
-FEWEST_DEATHS = 4  # that a pass survives, also with few workers
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,8 +88,7 @@ def cluster(address: str | None) -> Iterator[None]:
     machine. Raises `UsageError` (E0460).
     """
     noisy = bool(os.environ.get("DSLDEC_DEBUG"))
-    quiet = {} if noisy else {"RAY_BACKEND_LOG_LEVEL": "fatal", "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0"}
-    for name, value in ({"RAY_USAGE_STATS_ENABLED": "0"} | quiet).items():
+    for name, value in (UNWATCHED if noisy else UNWATCHED | QUIET).items():
         os.environ.setdefault(name, value)
     try:
         import ray
@@ -108,12 +113,28 @@ def _connect(ray: Any, address: str, noisy: bool) -> None:
     own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address == "local" else {}
     level = logging.INFO if noisy else logging.CRITICAL
     try:
-        ray.init(address=address, log_to_driver=noisy, logging_level=level, configure_logging=True, **own)
+        with nullcontext() if noisy else _native_stderr_closed():
+            ray.init(address=address, log_to_driver=noisy, logging_level=level, **own)
     except (ConnectionError, RuntimeError, ValueError, ImportError, TimeoutError, OSError) as failure:
         first_line = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
         message = f"Ray does not connect to {quoted(address)}: {printable(first_line)[:300]}"
         help = "`ray start --head` starts a cluster and prints its address; without `--address`, this machine is used"
         raise UsageError(Diagnostic("E0460", message, help=help)) from None
+
+
+@contextmanager
+def _native_stderr_closed() -> Iterator[None]:
+    """Inside, nothing reaches the standard error of the process. Ray's C++ part writes there that its log is
+    off.
+    """
+    before, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(before, 2)
+        os.close(before)
+        os.close(nowhere)
 
 
 def resources() -> list[dict[str, float]]:
@@ -141,7 +162,7 @@ def alive() -> int | None:
 
         job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
         table = actors(job_id=job, actor_state_name="ALIVE").values()
-        return sum(one["ActorClassName"].startswith("MapWorker(") for one in table)
+        return sum(str(one["ActorClassName"]).startswith("MapWorker(") for one in table)
     return None
 
 
@@ -154,11 +175,11 @@ class RayPool:
     def __init__(self, workers: int, each: Reserved, task: Task) -> None:
         self.workers, self._each, self._task = workers, each, pickle.dumps(task)
 
-    def run(self, chunks: Sequence[Chunk]) -> Iterator[Event]:
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
         """The events of one pass; see `batch_passes.Pool`."""
         import ray
 
-        batches = self._dataset(chunks).iter_batches(
+        batches = self._dataset(chunks, retries).iter_batches(
             batch_size=None, batch_format="pyarrow", prefetch_batches=0
         )
         try:
@@ -169,13 +190,13 @@ class RayPool:
                 raise UsageError(cause) from failure
             # Too many workers died. The next pass decodes the rest.
 
-    def _dataset(self, chunks: Sequence[Chunk]) -> Any:
+    def _dataset(self, chunks: Sequence[Chunk], retries: int) -> Any:
         from ray.data import ActorPoolStrategy, DataContext, from_items
         from ray.util.annotations import RayDeprecationWarning
 
         rows = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
         before = DataContext.get_current()
-        DataContext._set_current(_context(before.copy(), max(FEWEST_DEATHS, self.workers)))
+        DataContext._set_current(_context(before.copy(), self.workers))
         try:
             # A block for each chunk. The driver makes the blocks: reading needs no CPU, so workers may
             # reserve all of them.
@@ -193,7 +214,7 @@ class RayPool:
                     num_cpus=self._each.cpus,
                     num_gpus=self._each.gpus,
                     max_restarts=-1,  # a pool with a dead actor would be smaller to the end
-                    max_task_retries=0,  # a prompt that kills its worker would be tried for ever
+                    max_task_retries=retries,  # by default without end, also of a prompt that kills its worker
                 )
         finally:
             DataContext._set_current(before)

@@ -8,14 +8,13 @@ prompts whose worker died (`batch_passes`).
 
 from __future__ import annotations
 
-import os
 import pickle
 import platform
 import time
 import traceback
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, PolicyError, UsageError
@@ -27,9 +26,6 @@ from ..terminal import printable
 from .attempts import Attempts
 from .batch_events import Begun, Chunk, Event, Finished, Ready, Said, Stopped
 from .process import log_on_stderr, said_to
-
-if TYPE_CHECKING:
-    import pyarrow
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,8 +62,9 @@ class Worker:
         self._driver_version, self._task = driver_version, task
         self._attempts: Attempts | None = None
 
-    def __call__(self, batch: pyarrow.Table) -> Iterator[pyarrow.Table]:
-        import pyarrow
+    def __call__(self, batch: Any) -> Iterator[Any]:
+        """Tables of pyarrow, in and out. An event is given as soon as it happens."""
+        import pyarrow  # type: ignore[import-not-found]  # Ray Data brings it
 
         for pickled in batch.column("chunk").to_pylist():
             for event in self._events(pickle.loads(pickled)):
@@ -87,7 +84,7 @@ class Worker:
             if self._attempts is None:
                 started = time.monotonic()
                 self._attempts = self._loaded()
-                yield Ready(f"{platform.node()}:{os.getpid()}", time.monotonic() - started)
+                yield Ready(time.monotonic() - started)
             yield Begun(tuple(place for place, _ in chunk))
             for at, result in self._attempts.results([prompt for _, prompt in chunk]):
                 yield Finished(chunk[at][0], result)
