@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 
-from .spelling import N, option, reads_flags, typed, written
+from .spelling import N, option, reads_flags, typed
 
 # Where a line of a policy can be written.
 COPIED = "; `dsldec show --stage text threshold > mine.policy` copies a policy to write it into"
@@ -83,21 +83,6 @@ def _steps(value: object) -> str:
     return f"a policy decides how many forwards it takes: {example} writes 2 tokens in each; {schedule} in a policy takes that many steps a block"
 
 
-def _several(value: object) -> str:
-    again = f"`decode(denoiser, [prompt] * {_whole_or(value, 4)}, policy)`"
-    again = "give the prompt several times" if reads_flags() else again
-    return (
-        f"a prompt has one answer: {again}, with `draw gumbel(temperature=0.7)` in the policy after `window`"
-    )
-
-
-def _count(value: object) -> str:
-    if not reads_flags():
-        return _several(value)
-    several = _several(value).partition(": ")[2]
-    return f"for the number of tokens write {option('gen_length', _whole_or(value, N))}; for several answers {several}"
-
-
 def _prompt(value: object) -> str:
     if not reads_flags():
         return "prompts are the second argument: `decode(denoiser, [prompt], policy)`"
@@ -105,19 +90,7 @@ def _prompt(value: object) -> str:
 
 
 def _stop(value: object) -> str:
-    also = option("eos_id", N) if reads_flags() else "`from_pretrained(..., eos_id=N)`"
-    cut = (
-        "cut a text at a string afterwards"
-        if reads_flags()
-        else f"cut a text afterwards: `decoded.text[0].split({_text(value)})[0]`"
-    )
-    return f"an answer ends at the model's end-of-text id, or at that of {also}; {cut}"
-
-
-def _text(value: object) -> str:
-    """A stop string: the given one, or the first of those given."""
-    one = next(iter(value), None) if isinstance(value, list | tuple) else value
-    return written(one if isinstance(one, str) and one else "###")
+    return f"an answer ends before a text or at an id: {option('stop', '###')}, {option('stop_ids', N)}"
 
 
 def _remasking(value: object) -> str:
@@ -167,10 +140,8 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         "steps sampling_steps steps_per_block num_steps diffusion_steps denoising_steps max_steps nfe num_inference_steps",
         _steps,
     ),
-    ("num_samples num_return_sequences best_of samples num_generations num_outputs repeat", _several),
-    ("n", _count),
     ("prompt p text query question inputs input_ids instruction", _prompt),
-    ("stop stop_strings stop_sequences stop_words stop_token_ids stop_tokens stopping_criteria until", _stop),
+    ("stopping_criteria", _stop),
     (
         "ignore_eos no_stop stop_at_eos",
         _says(
@@ -243,11 +214,10 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         ),
     ),
     (
-        "messages system system_prompt chat role sys",
+        "messages chat role",
         _says(
-            "a prompt goes into the model's chat template; use `--raw` for a text that has one already",
-            "a prompt goes into the model's chat template; give your own as ids: "
-            "`decode(denoiser, [tokenizer.apply_chat_template(messages)], policy)`",
+            "a line of a `.jsonl` file of `--prompts` may have `messages`, a list of turns",
+            "a prompt may be a list of messages: `decode(denoiser, [messages], policy)`",
         ),
     ),
     (

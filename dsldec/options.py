@@ -41,17 +41,19 @@ DEFAULT_GEN_LENGTH, DEFAULT_BATCH = 256, 8
 LARGEST_SIZE = 2**31 - 1
 MOST_DRAFTS = 1024  # each draft is a row of the forward
 
-ValueKind = Literal["count", "id", "seed", "flag", "choice", "device", "list"]
+ValueKind = Literal["count", "id", "ids", "seed", "flag", "choice", "device", "list", "text", "texts"]
 
 
 @dataclass(frozen=True, slots=True)
 class Option:
     """One option: its default and unit, its valid values, and its help in one line.
 
-    `choices`: the values of a `choice`; `most`: the largest value of a `count`. `default_text`: the default
-    in words, if `default` alone is not clear. `unknown`, `code`: the diagnostic about a wrong choice. `flag`:
-    whether the command line has a flag for it; `generate`: whether `custom_generate` and `dsldec export-hf`
-    have it. `decides`: whether its value may change an answer.
+    `choices`: the values of a `choice`; `least`, `most`: the bounds of a `count`; `each`: whether a list may
+    give one for each prompt. `default_text`: the default in words, if `default` alone is not clear.
+    `unknown`, `code`: the diagnostic about a wrong choice. `flag`: whether the command line has a flag for
+    it; `generate`: whether `custom_generate` and `dsldec export-hf` have it. `decides`: whether its value may
+    change an answer; `if_set`: whether results files from before this option exist, so that its default is
+    not in the digest of a line.
     """
 
     name: str
@@ -61,7 +63,9 @@ class Option:
     unit: str = ""
     default_text: str = ""
     choices: Mapping[str, str] = field(default_factory=dict)
+    least: int = 1
     most: int = LARGEST_SIZE
+    each: bool = False
     example: int = 8
     metavar: str = "N"
     unknown: str = ""
@@ -69,6 +73,7 @@ class Option:
     flag: bool = True
     generate: bool = False
     decides: bool = False
+    if_set: bool = False
 
     @property
     def shown_default(self) -> str:
@@ -80,8 +85,13 @@ class Option:
         if value is None and self.default is None:
             return
         match self.kind:
+            case "count" if self.each and isinstance(value, list | tuple):
+                for one in value:
+                    self.require_count(one)
             case "count":
                 self.require_count(value)
+            case "text" | "texts" | "ids":
+                self._require_texts_or_ids(value)
             case "seed" if not is_whole(value):
                 raise UsageError(not_whole(self.name, value))
             case "flag" if not _is_flag(value):
@@ -96,13 +106,28 @@ class Option:
         """Raise `UsageError` for a value that is no valid `count`."""
         help = f"for example {spelled(self.name, self.example)}"
         bounded = self.most < LARGEST_SIZE
-        if not is_whole(value) or value < 1 or (bounded and value > self.most):
-            bounds = f"from 1 to {self.most}" if bounded else "of 1 or more"
+        if not is_whole(value) or value < self.least or (bounded and value > self.most):
+            bounds = f"from {self.least} to {self.most}" if bounded else f"of {self.least} or more"
             message = f"`{self.name}` must be a whole number {bounds}, not {shown(value)}"
             raise UsageError(Diagnostic("E0409", message, help=help))
         if value > self.most:
             message = f"`{self.name}` is at most {self.most}, not {value}"
             raise UsageError(Diagnostic("E0409", message, help=help))
+
+    def _require_texts_or_ids(self, value: object) -> None:
+        """Raise `UsageError` for a value that is no text, no texts, or no ids, as the option needs."""
+        if self.kind == "ids":
+            several, wanted = (value,) if is_whole(value) else value, "ids: whole numbers from 0 on"
+            valid = isinstance(several, list | tuple) and all(is_whole(one) and one >= 0 for one in several)
+        else:
+            several, wanted = (value,) if isinstance(value, str) else value, "texts that are not empty"
+            valid = isinstance(several, list | tuple) and all(isinstance(one, str) and one for one in several)
+            if self.kind == "text":
+                wanted, valid = "a text that is not empty", valid and isinstance(value, str)
+        if not valid:
+            message = f"`{self.name}` takes {wanted}, not {shown(value)}"
+            example = self.example if self.kind == "ids" else "A text."
+            raise UsageError(Diagnostic("E0409", message, help=f"for example {spelled(self.name, example)}"))
 
     def _no_choice(self, value: str) -> Diagnostic:
         close = did_you_mean(value, self.choices)
@@ -147,9 +172,25 @@ def _completed(one: Field[Any]) -> Option:
 class DecodeOptions:
     """The options of `decode` and `stream`. Raises `UsageError` (E0404, E0409, E0414) for a wrong value."""
 
-    gen_length: int | None = _option(
-        None, "count", "tokens to generate", unit="tokens", default_text=f"{DEFAULT_GEN_LENGTH}",
-        generate=True, decides=True,
+    gen_length: int | Sequence[int] | None = _option(
+        None, "count", "tokens to generate, at most; a list gives one for each prompt", unit="tokens",
+        default_text=f"{DEFAULT_GEN_LENGTH}", each=True, generate=True, decides=True,
+    )  # fmt: skip
+    min_length: int = _option(
+        0, "count", "no end of text before N tokens", unit="tokens", least=0, decides=True, if_set=True
+    )  # fmt: skip
+    stop: str | Sequence[str] | None = _option(
+        None, "texts", "end an answer before this text; several may be given", default_text="none", metavar="TEXT",
+        decides=True, if_set=True,
+    )  # fmt: skip
+    stop_ids: int | Sequence[int] | None = _option(
+        None, "ids", "end an answer at this id, as at the end-of-text id; several may be given", default_text="none",
+        metavar="ID", decides=True, if_set=True,
+    )  # fmt: skip
+    n: int = _option(1, "count", "samples a prompt, of a policy that draws", example=4)
+    system: str | None = _option(
+        None, "text", "a system turn in front of each prompt, in the model's chat template", default_text="none",
+        metavar="TEXT", decides=True, if_set=True,
     )  # fmt: skip
     infill: bool = _option(
         False, "flag", "replace the masks in a prompt: `[MASK]`, or `[MASK*8]` for 8 tokens; no chat template",

@@ -226,6 +226,18 @@ def seed_warning(policy: Policy, seed: int) -> Diagnostic | None:
     )
 
 
+def samples_warning(policy: Policy, samples: int) -> Diagnostic | None:
+    """A warning (W0401) for several samples a prompt under a policy without random numbers."""
+    if samples == 1 or not policy.facts.deterministic:
+        return None
+    message = (
+        f"{option('n', samples)} gives equal samples: the policy `{policy.name}` draws nothing at random"
+    )
+    return Diagnostic(
+        "W0401", message, help="leave it out, or let the policy draw: `draw gumbel(temperature=0.7)`"
+    )
+
+
 def in_use(policy: object) -> tuple[str, dict[str, Value]] | None:
     """The call that sets a parameter of a policy, such as `policy.bind({})`, and the parameters; None where
     it is not a policy.

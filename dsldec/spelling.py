@@ -15,6 +15,8 @@ _flags: ContextVar[bool] = ContextVar("_flags", default=False)
 
 # Keywords that only the function that loads a model takes: a message names that function too.
 OF_LOADING = frozenset({"trust_remote_code", "dtype", "device", "raw", "all_ids"})
+# An option whose flag has another name: each use of the flag adds one value.
+FLAGS = {"stop_ids": "stop-id"}
 LONGEST_SHOWN = 60  # characters of a value in a message
 
 
@@ -51,7 +53,7 @@ def option(name: str, value: object = None) -> str:
 
 def flag(name: str, value: object = None) -> str:
     """An option as the command line takes it, without backticks."""
-    dashed = name.replace("_", "-")
+    dashed = FLAGS.get(name) or name.replace("_", "-")
     if isinstance(value, bool):
         return f"--{'' if value else 'no-'}{dashed}"
     return f"--{dashed}" if value is None else f"--{dashed} {typed(value)}"

@@ -17,7 +17,12 @@ from .spelling import N, flag, keyword, option, reads_flags, typed, written
 # Another name of one of our options. The value stays.
 _SAME = {
     "gen_length": "max_new_tokens max_tokens max_gen_toks max_gen_len max_gen_length gen_len gen_tokens length new_tokens num_tokens "
-    "n_predict max_completion_tokens max_length max_len min_tokens min_new_tokens generation_length",
+    "n_predict max_completion_tokens max_length max_len generation_length",
+    "min_length": "min_tokens min_new_tokens",
+    "stop": "stop_strings stop_sequences stop_words until",
+    "stop_ids": "stop_token_ids stop_tokens stop_id",
+    "n": "num_samples num_return_sequences best_of samples num_generations num_outputs repeat",
+    "system": "system_prompt sys system_message",
     "batch": "batch_size bs b max_batch_size max_num_seqs mini_batch_size per_device_batch_size eval_batch_size parallel",
     "dtype": "torch_dtype precision data_type model_dtype",
     "device": "device_map gpu_id main_gpu",
@@ -177,7 +182,11 @@ def _carried(name: str, value: object) -> object:
         "cache": "auto",
         "backend": "eager",
         "policy": "threshold",
+        "system": "Be brief.",
+        "stop": "###",
     }
+    if name == "stop" and isinstance(value, list | tuple):
+        value = next(iter(value), None)
     return value if isinstance(value, str) and value else texts.get(name, N)
 
 
@@ -215,7 +224,7 @@ _PARAMETER_OF = {word: name for name, words in _PARAMETERS.items() for word in w
 WORDS = frozenset({*_SAME_AS, *_FIXED, *_PARAMETER_OF, *INSTEAD})
 _OF_CALLS = DECODE | LOAD
 _NUMBERS = frozenset({"count", "vocab", "window"}) | {
-    name for name, one in _OF_CALLS.items() if one.kind in ("count", "id", "seed")
+    name for name, one in _OF_CALLS.items() if one.kind in ("count", "id", "ids", "seed")
 }
 _IN_PYTHON = {
     "model": 'a model is loaded before: `dsldec.from_pretrained("MODEL")`',

@@ -52,8 +52,11 @@ def said(call: Callable[[], Any]) -> str:
         (lambda: decode(confidence=0.8), "E0447", '`dsldec.load("threshold", confidence=0.8)`'),
         (lambda: decode("static", confidence=0.8), "E0447", '`dsldec.load("threshold", confidence=0.8)`'),
         (lambda: decode(confidenc=0.8), "E0447", '`dsldec.load("threshold", confidence=0.8)`'),
-        (lambda: decode(stop=["."]), "E0447", '`decoded.text[0].split(".")[0]`'),
-        (lambda: decode(num_return_sequences=3), "E0447", "`decode(denoiser, [prompt] * 3, policy)`"),
+        (lambda: decode(stop_strings=["."]), "E0447", 'it is called `stop="."`'),
+        (lambda: decode(stop_token_ids=[7]), "E0447", "it is called `stop_ids=N`"),
+        (lambda: decode(num_return_sequences=3), "E0447", "it is called `n=3`"),
+        (lambda: decode(min_new_tokens=3), "E0447", "it is called `min_length=3`"),
+        (lambda: decode(messages=[]), "E0447", "`decode(denoiser, [messages], policy)`"),
         (lambda: decode(mask_id=3), "E0447", '`from_pretrained("MODEL", mask_id=3)`'),
         (lambda: decode(batch_size=4, top_p=0.5), "E0447", "`batch_size`: it is called `batch=4`; `top_p`: "),
         (lambda: decode("threshold", 64), "E0447", "takes 3 arguments by position, and gets 4"),
@@ -144,13 +147,19 @@ def test_what_is_no_text_is_not_checked(given: Any) -> None:
 
 
 WRONG_VALUES: dict[str, list[Any]] = {
-    "count": [0, -1, 2.5, "12", True, 10**12, [4], torch.tensor([4, 4])],
+    "count": [0, -1, 2.5, "12", True, 10**12, [4, 4], torch.tensor([4, 4])],
     "seed": [None, "x", 2.5, True, [1]],
     "choice": [None, 3, [], {}, True, "cuda"],
     "flag": ["yes", None, 1],
     "list": [[1, 2], 1, "a", ["a"], [None], [True]],
+    "ids": ["a", -1, [-1], 2.5, True, [[1]], {}],
+    "text": ["", 3, [], {}],
+    "texts": ["", 3, [""], [3], {}],
 }
-VALUES = [(name, value) for name, one in DECODE.items() for value in WRONG_VALUES[one.kind]]
+VALUES = [
+    (name, value) for name, one in DECODE.items() for value in WRONG_VALUES[one.kind] if name != "min_length"
+]
+VALUES += [("min_length", value) for value in WRONG_VALUES["count"][1:]]  # 0 is its default
 VALUES.append(("batch", None))
 
 

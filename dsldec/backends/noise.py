@@ -17,9 +17,11 @@ SECOND = 0x94D049BB133111EB - 2**64
 BITS = 23  # of a uniform float32; with 24, the largest number would round to 1
 
 
-def key(seed: int, request_id: int) -> int:
-    """The key of a request, a 64-bit int: all its random numbers follow from it. Any two ints are allowed."""
-    return mixed_int(seed, request_id)
+def key(seed: int, request_id: int, sample: int = 0) -> int:
+    """The key of a request, a 64-bit int: all its random numbers follow from it. Any ints are allowed. Sample
+    0 has the key of the request alone.
+    """
+    return mixed_int(seed, request_id, sample) if sample else mixed_int(seed, request_id)
 
 
 def mixed_int(*parts: int) -> int:

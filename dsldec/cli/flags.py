@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..options import DECODE, LOAD, DecodeOptions, LoadOptions, Option, options_of
 from ..spelling import flag
 from .arguments import YES_OR_NO, Parser
-from .values import count, device, one_of, output_format, seed, token_id
+from .values import count, device, one_of, output_format, seed, text, token_id
 
 POLICY = "the name of a shipped policy, or a .policy file"
 Holder = TypeVar("Holder", DecodeOptions, LoadOptions)
@@ -31,6 +31,8 @@ def add_option(
     how: dict[str, Any] = {"dest": option.name, "help": text, "default": None if unset else option.default}
     if option.kind == "flag":
         how |= {"action": YES_OR_NO if option.default is None else "store_true"}
+    elif option.kind in ("texts", "ids"):
+        how |= {"action": "append", "type": _type(option), "metavar": option.metavar}
     else:
         how |= {"type": _type(option), "metavar": option.metavar}
     parser.add_argument(flag(option.name), **how)
@@ -40,8 +42,10 @@ def _type(option: Option) -> Callable[[str], Any]:
     name = flag(option.name)
     match option.kind:
         case "count":
-            return count(name, option.most)
-        case "id":
+            return count(name, option.most, option.least)
+        case "text" | "texts":
+            return text(name)
+        case "id" | "ids":
             return token_id(name)
         case "choice":
             return one_of(name, tuple(option.choices))
@@ -57,7 +61,11 @@ def add_decoding(parser: Parser) -> None:
     for option in DECODE.values():
         if option.flag:
             of_model = "as the model is usually run" if option.name == "gen_length" else ""
-            add_option(parser, option, default=of_model)
+            several = (
+                f"{option.help.partition(';')[0]}; may be repeated" if option.kind in ("texts", "ids") else ""
+            )
+            one = "tokens to generate, at most" if option.each else several  # a flag is one for all prompts
+            add_option(parser, option, help=one, default=of_model)
 
 
 def add_reading(parser: Parser) -> None:

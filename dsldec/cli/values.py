@@ -20,8 +20,19 @@ LARGEST_SEED = 2**63 - 1
 LONGEST_SHARE, MOST_SHARES = 16, 4096
 
 
-def count(option: str, most: int = LARGEST_SIZE) -> Callable[[str], int]:
-    return lambda text: _whole_number(option, text, 1, most)
+def count(option: str, most: int = LARGEST_SIZE, least: int = 1) -> Callable[[str], int]:
+    return lambda text: _whole_number(option, text, least, most)
+
+
+def text(option: str) -> Callable[[str], str]:
+    return lambda given: _text(option, given)
+
+
+def _text(option: str, given: str) -> str:
+    if not given or any(0xD800 <= ord(character) < 0xE000 for character in given):
+        message = f"`{option}` is a text, not {quoted(given)}"
+        raise UsageError(Diagnostic("E0422", message, help=f'for example `{option} "###"`'))
+    return given
 
 
 def share(option: str, least: float = 0.0) -> Callable[[str], float]:

@@ -16,7 +16,7 @@ from ..options import DECODE, LOAD, DecodeOptions, LoadOptions
 from ..policy import Policy, load
 from ..spelling import shown
 
-OUTPUT = ("text", "ids", "forwards", "tokens", "error")
+OUTPUT = ("text", "ids", "finish_reason", "forwards", "tokens", "error")
 OWN = ("model", "parameters", "prompt", "request_id")
 # A column gives these, or Ray Data decides them.
 NOT_TAKEN = frozenset({"request_ids", "trace"})
@@ -31,13 +31,14 @@ class Decode:
         model: A Hugging Face folder on the machine of the worker, or a name of the hub. Default: the small
             model inside dsldec.
         parameters: Values of the policy's parameters.
-        prompt: The column of the prompts. Default: "prompt".
+        prompt: The column of the prompts: texts, or chats (lists of {"role", "content"}). Default: "prompt".
         request_id: The column of a whole number for each prompt, which names its random numbers. Needed for
             a policy that draws, because Ray Data decides which prompts are in a batch.
         options: The other options of `dsldec.decode` and `dsldec.from_pretrained`, by name.
 
-    The new columns: `text`, `ids` (the generated ids), `forwards`, `tokens` (before the end of the text), and
-    `error` (None, or why there is no answer). A prompt that fails does not stop the others.
+    The new columns: `text`, `ids` (the generated ids), `finish_reason`, `forwards`, `tokens` (before the end
+    of the text), and `error` (None, or why there is no answer). With `n` above 1, each row is repeated for
+    its samples, and `sample` numbers them. A prompt that fails does not stop the others.
 
     Raises `UsageError` and `PolicyError` when the actor starts.
     """
@@ -61,64 +62,62 @@ class Decode:
         loading = LoadOptions.of(options)
         self._denoiser: Any = from_pretrained(model, **{name: getattr(loading, name) for name in LOAD})
         self._options = DecodeOptions.of(options)
-        if self._options.gen_length is None and not self._options.infill:
-            self._options = replace(self._options, gen_length=int(self._denoiser.gen_length))
+        self._gen_length = 0
+        if not self._options.infill:
+            given = self._options.gen_length
+            self._gen_length = given if isinstance(given, int) else int(self._denoiser.gen_length)
+            self._options = replace(self._options, gen_length=self._gen_length)
 
     def __call__(self, batch: Mapping[str, Any]) -> dict[str, Any]:
         """The batch with its new columns. Raises `UsageError` (E0409) for a column that is missing."""
         from ..runtime.decode import stream_rows
 
-        prompts = [str(text) for text in self._column(batch, self._prompt)]
-        encoded = [self._encoded(text) for text in prompts]
+        n, prompts = self._options.n, [_plain(one) for one in self._column(batch, self._prompt)]
+        encoded = [self._encoded(one) for one in prompts]
         fitting = [place for place, (_, error) in enumerate(encoded) if error is None]
-        answers: list[dict[str, Any]] = [_without_answer(error) for _, error in encoded]
-        numbers = self._request_ids(batch)
-        options = replace(self._options, request_ids=[numbers[place] for place in fitting])
+        answers = [_without_answer(error) for _, error in encoded for _ in range(n)]
+        numbers = self._request_ids(batch, len(prompts))
+        options = replace(self._options, system=None, request_ids=[numbers[place] for place in fitting])
         try:
             for row in stream_rows(self._denoiser, [encoded[at][0] for at in fitting], self._policy, options):
-                place = fitting[row.index]
-                answers[place] = self._answer(prompts[place], row)
+                prompt, sample = divmod(row.index, n)
+                place = fitting[prompt]
+                answers[place * n + sample] = self._answer(prompts[place], row)
         except (UsageError, PolicyError):
             raise
         except Exception as failure:  # the denoiser is third-party code: the finished rows have answers
-            self._explain(answers, fitting, failure)
-        return {**batch, **{name: [one[name] for one in answers] for name in OUTPUT}}
+            _explain(answers, failure)
+        columns = dict(batch)
+        if n > 1:
+            columns = {name: [one for one in column for _ in range(n)] for name, column in batch.items()}
+            columns["sample"] = [*range(n)] * len(prompts)
+        return {**columns, **{name: [one[name] for one in answers] for name in OUTPUT}}
 
-    def _explain(self, answers: list[dict[str, Any]], fitting: Sequence[int], failure: Exception) -> None:
-        cause = failure.__cause__ or failure
-        why = f"E0410: decoding failed before this prompt was finished: {type(cause).__name__}: {cause}"
-        for place in fitting:
-            if answers[place]["error"] == UNFINISHED:
-                answers[place]["error"] = why
-
-    def _encoded(self, text: str) -> tuple[list[int], str | None]:
+    def _encoded(self, prompt: str | list[Any]) -> tuple[list[int], str | None]:
         """The ids of a prompt, or why the model does not take it."""
         from ..models.denoiser import too_long, unknown_id
+        from ..runtime.prompts import ids_of
 
-        encode = self._denoiser.encode_gaps if self._options.infill else self._denoiser.encode
         try:
-            ids = list(encode(text))
-        except UsageError as mistake:  # a text without a gap to fill
+            ids = ids_of(self._denoiser, prompt, self._options.infill, self._options.system)
+        except UsageError as mistake:  # a text without a gap, a chat that the template refuses
             return [], _line(mistake.diagnostic)
         except Exception as failure:  # third-party code
             return [], f"E0410: the tokenizer failed on this prompt: {type(failure).__name__}: {failure}"
-        wrong = unknown_id(self._denoiser, ids) or too_long(
-            self._denoiser, len(ids), self._options.gen_length or 0
-        )
-        return ids, None if wrong is None else _line(wrong)
+        wrong = unknown_id(self._denoiser, ids) or too_long(self._denoiser, len(ids), self._gen_length)
+        return list(ids), None if wrong is None else _line(wrong)
 
-    def _answer(self, prompt: str, row: Any) -> dict[str, Any]:
+    def _answer(self, prompt: str | list[Any], row: Any) -> dict[str, Any]:
         if row.error is not None:
             return _without_answer(_line(row.error))
-        ids = row.ids[row.prompt_length :].tolist()
-        text = (
-            self._denoiser.filled(prompt, row.ids.tolist())
-            if self._options.infill
-            else self._denoiser.decode_text(ids)
-        )
+        from ..runtime.decoded import text_of
+
+        filled = self._options.infill
+        text = self._denoiser.filled(prompt, row.ids.tolist()) if filled else text_of(self._denoiser, row)
         return {
-            "text": text,
-            "ids": ids,
+            "text": text or "",
+            "ids": row.ids[row.prompt_length :].tolist(),
+            "finish_reason": row.finish_reason,
             "forwards": int(row.forwards),
             "tokens": int(row.tokens),
             "error": None,
@@ -134,17 +133,31 @@ class Decode:
         column = batch[name]
         return list(column)
 
-    def _request_ids(self, batch: Mapping[str, Any]) -> list[int]:
+    def _request_ids(self, batch: Mapping[str, Any], count: int) -> list[int]:
         if self._request_id is None:  # nothing is drawn
-            return [*range(len(batch[self._prompt]))]
+            return [*range(count)]
         return [int(one) for one in self._column(batch, self._request_id)]
 
 
 UNFINISHED = "E0410: decoding failed before this prompt was finished"
 
 
+def _plain(prompt: Any) -> str | list[Any]:
+    """A prompt without the classes of numpy, which Ray Data gives a chat."""
+    return prompt if isinstance(prompt, str) else [dict(turn) for turn in prompt]
+
+
 def _without_answer(error: str | None) -> dict[str, Any]:
-    return {"text": "", "ids": [], "forwards": 0, "tokens": 0, "error": error or UNFINISHED}
+    empty = {"text": "", "ids": [], "finish_reason": "error", "forwards": 0, "tokens": 0}
+    return {**empty, "error": error or UNFINISHED}
+
+
+def _explain(answers: Sequence[dict[str, Any]], failure: Exception) -> None:
+    """Add the failure of the denoiser to the rows that it left unfinished."""
+    cause = failure.__cause__ or failure
+    for answer in answers:
+        if answer["error"] == UNFINISHED:
+            answer["error"] = f"{UNFINISHED}: {type(cause).__name__}: {cause}"
 
 
 def _line(diagnostic: Diagnostic) -> str:

@@ -32,7 +32,7 @@ class TemplateFailedError(Exception):
     """The template gave no text. The message says why."""
 
 
-def in_template(tokenizer: Any, messages: Sequence[Mapping[str, str]]) -> str:
+def in_template(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
     """The text that the model continues. Raises `TemplateFailedError`, and the errors of a tokenizer with
     remote code.
     """

@@ -35,7 +35,12 @@ class Denoiser(Protocol):
     blocks before it. Blocks are counted from the first column of the canvas.
 
     `encode(text) -> ids` and `decode_text(ids) -> text`; for texts with gaps `encode_gaps(text) -> ids` and
-    `filled(text, ids) -> text`.
+    `filled(text, ids) -> text`; for a chat `encode_messages(messages) -> ids`, each message a dict with the
+    texts `role` and `content`.
+
+    `stop_ids`: ids at which `decode_text` ends a text. `unstripped_text(ids) -> text`: as `decode_text`, with
+    the spaces at its ends; stop strings are found in it. `special_id(text) -> id`: of a special token, which
+    no text contains, or `None`.
 
     A plain callable is only called with `[b, len(prompt) + gen_length]`, and only with prompts of one length
     together.
@@ -137,9 +142,11 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
         raise UsageError(Diagnostic("E0408", f"this denoiser is not valid: {wrong}", help=help_))
 
 
-def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_length: int) -> None:
-    """Raise `UsageError` (E0409, E0407) for prompts that the denoiser cannot take."""
-    for index, prompt in enumerate(prompts):
+def require_ids(denoiser: Denoiser, prompts: Sequence[Sequence[int]], gen_lengths: Sequence[int]) -> None:
+    """Raise `UsageError` (E0409, E0407) for prompts that the denoiser cannot take, with the tokens to
+    generate for each.
+    """
+    for index, (prompt, gen_length) in enumerate(zip(prompts, gen_lengths, strict=True)):
         if unknown := unknown_id(denoiser, prompt, f"prompt {index}"):
             raise UsageError(unknown)
         if problem := too_long(denoiser, len(prompt), gen_length):

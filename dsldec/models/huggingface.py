@@ -8,9 +8,10 @@ runs only when the caller allows it.
 from __future__ import annotations
 
 import copy
+import itertools
 import logging
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import cached_property
 from typing import Any
@@ -208,19 +209,24 @@ class HuggingFaceDenoiser:
         """A prompt as ids, in the chat template if the tokenizer has one. Raises `UsageError` (E0409) where
         encoding fails.
         """
-        self._require_tokenizer()
+        _require_tokenizer(self.tokenizer)
         if getattr(self.tokenizer, "chat_template", None) and not self.raw:
-            return self._ids(_in_chat(self.tokenizer, text), add_special_tokens=False)
+            return self.encode_messages([{"role": "user", "content": text}])
         ids = self._ids(text)
         # Tokenizers of encoders close a text with an end token. The model would write nothing after it.
         closing = {self.eos_id, getattr(self.tokenizer, "sep_token_id", None)} - {None}
         return ids[:-1] if len(ids) > 1 and ids[-1] in closing else ids
 
+    def encode_messages(self, messages: Sequence[Mapping[str, Any]]) -> list[int]:
+        """The turns of a chat as ids, in the chat template. Raises `UsageError` (E0409) without a template."""
+        require_template(self.tokenizer, self.raw)
+        return self._ids(_in_chat(self.tokenizer, messages), add_special_tokens=False)
+
     def encode_gaps(self, text: str) -> list[int]:
         """A text with gaps, `[MASK]` or `[MASK*8]`, as ids, without the chat template. Raises `UsageError`
         (E0409) where the text has no gap.
         """
-        self._require_tokenizer()
+        _require_tokenizer(self.tokenizer)
         with _reading():
             return infill.encoded(self.tokenizer, self.mask_id, text)
 
@@ -232,22 +238,46 @@ class HuggingFaceDenoiser:
         with _reading():
             return list(self.tokenizer(text, **how)["input_ids"])
 
-    def _require_tokenizer(self) -> None:
-        if self.tokenizer is None:
-            message = "this denoiser has no tokenizer, and a prompt is text"
-            raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
-
     def decode_text(self, ids: Sequence[int]) -> str:
         """Generated ids as text: up to the first end of text or of turn, without special tokens."""
-        content = list(ids)
-        end = next((at for at, one in enumerate(content) if one in self.stop_ids), len(content))
-        return str(self.tokenizer.decode(content[:end], skip_special_tokens=True)).strip()
+        return self.unstripped_text(ids).strip()
+
+    def unstripped_text(self, ids: Sequence[int]) -> str:
+        """Generated ids as text, with the spaces at its ends."""
+        content = list(itertools.takewhile(lambda one: one not in self.stop_ids, ids))
+        return str(self.tokenizer.decode(content, skip_special_tokens=True))
+
+    def special_id(self, text: str) -> int | None:
+        """The id of a special token with this text, which no decoded text contains, or `None`."""
+        return _special_id(self.tokenizer, text)
 
 
-def _in_chat(tokenizer: Any, text: str) -> str:
-    """A prompt in the chat template. Raises `UsageError` (E0409) if the template fails."""
+def _special_id(tokenizer: Any, text: str) -> int | None:
+    added = getattr(tokenizer, "added_tokens_decoder", {})
+    return next((id_ for id_, one in added.items() if one.special and one.content == text), None)
+
+
+def _require_tokenizer(tokenizer: Any) -> None:
+    if tokenizer is None:
+        message = "this denoiser has no tokenizer, and a prompt is text"
+        raise UsageError(Diagnostic("E0409", message, help="give prompts as lists of ids"))
+
+
+def require_template(tokenizer: Any, raw: bool) -> None:
+    """Raise `UsageError` (E0409) where messages have no chat template."""
+    _require_tokenizer(tokenizer)
+    if raw:
+        message = f"messages need the model's chat template, and {option('raw', True)} uses none"
+        raise UsageError(Diagnostic("E0409", message, help=f"leave {option('raw')} out"))
+    if not getattr(tokenizer, "chat_template", None):
+        message = "the model's tokenizer has no chat template, which messages need"
+        raise UsageError(Diagnostic("E0409", message, help="give each prompt as one text"))
+
+
+def _in_chat(tokenizer: Any, messages: Sequence[Mapping[str, Any]]) -> str:
+    """Messages in the chat template. Raises `UsageError` (E0409) if the template fails."""
     try:
-        return in_template(tokenizer, [{"role": "user", "content": text}])
+        return in_template(tokenizer, messages)
     # A template is a program from the model's folder: it may lack a value, or raise any error.
     except Exception as error:
         why = (str(error).strip().splitlines() or [type(error).__name__])[0]

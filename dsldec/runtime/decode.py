@@ -22,16 +22,19 @@ from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids
 from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
-from ..policy import Policy, in_use, load, seed_warning
+from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
 from .cached_forward import forwarding, resolve_cache
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
+from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
 from .rows import Row, Rows
+from .samples import once, with_copies
 from .session import Session
 from .shape_buckets import positions_compiled, rows_compiled
+from .stops import StopStrings
 from .trace import StepEvent, StepObserver
 
 __all__ = [
@@ -53,7 +56,12 @@ def decode(
     prompts: Prompts,
     policy: Policy | str | os.PathLike[str],
     *,
-    gen_length: int | None = None,
+    gen_length: int | Sequence[int] | None = None,
+    min_length: int = 0,
+    stop: str | Sequence[str] | None = None,
+    stop_ids: int | Sequence[int] | None = None,
+    n: int = 1,
+    system: str | None = None,
     backend: str = "auto",
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
@@ -68,18 +76,29 @@ def decode(
     """Decode prompts under a policy.
 
     The answer to a prompt does not depend on the other prompts. When a row is finished, a waiting prompt
-    takes its place in the batch. To sample several answers to a prompt, write it several times
-    (`[prompt] * 8`), or call again with another `seed`.
+    takes its place in the batch. Results come prompt by prompt, the samples of a prompt side by side.
 
     Args:
         denoiser: The model: from `dsldec.from_pretrained`, or a callable, ids `[B, L]` to logits `[B, L, V]`,
             with a `mask_id` and a `vocab_size`.
-        prompts: A list of texts (if the denoiser has a tokenizer) or of lists of ids, of any lengths. Also
-            one of these alone, a tensor `[prompts, ids]`, or the encoding of a tokenizer, whose padding is
-            removed. A prompt may be empty.
+        prompts: A list of texts (if the denoiser has a tokenizer), of lists of ids, or of chats: lists of
+            messages `{"role": ..., "content": ...}`, which are put into the model's chat template. Of any
+            lengths. Also one of these alone, a tensor `[prompts, ids]`, or the encoding of a tokenizer, whose
+            padding is removed. A prompt may be empty.
         policy: The name of a shipped policy, a policy file, the text of a policy, or a policy from
             `dsldec.load`.
-        gen_length: Tokens to generate for each prompt. Default: 256. Not used with `infill`.
+        gen_length: Tokens to generate for each prompt, at most. A list gives a number for each prompt.
+            Default: 256. Not used with `infill`.
+        min_length: No end of text is written before so many tokens: neither the end-of-text id, nor a stop
+            id. Stop strings still end an answer. Default: 0.
+        stop: A text, or several. An answer ends before the first of them. The row ends as soon as the text of
+            its final ids has one: ids that no later step can change. Default: none.
+        stop_ids: An id, or several. A row ends at a stop id as at the end-of-text id: when it is committed
+            and no mask is left before it. The text ends before it. In a policy, `after_eos` and `eos_closed`
+            are about the end-of-text id alone. Default: none.
+        n: Samples of each prompt, each with its own random numbers. Sample 0 is the answer without `n`.
+            Without random numbers all are equal, and the prompt is decoded once. Default: 1.
+        system: A system turn in front of each prompt, which is a text or messages. Default: none.
         backend: How a step of the policy runs: `auto`, `reference`, `eager`, `inductor` or `tensorrt`. `auto`
             compiles (`inductor`) if the run is long and a compiler is found, else it is `eager`. Default:
             auto.
@@ -120,12 +139,15 @@ def decode(
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
     options = DecodeOptions.of(locals())
+    require_of_infill(options)
     prompts = listed(denoiser, prompts)
-    encoded = [ids_of(denoiser, prompt, options.infill) for prompt in prompts]
-    if (warning := seed_warning(policy, options.seed)) is not None:
-        log.warning("%s", warning)
-    results = Results(denoiser, prompts, encoded, options.infill)
-    rows = stream_rows(denoiser, encoded, policy, options)
+    encoded = [ids_of(denoiser, prompt, options.infill, options.system) for prompt in prompts]
+    for warning in (seed_warning(policy, options.seed), samples_warning(policy, options.n)):
+        if warning is not None:
+            log.warning("%s", warning)
+    prompts, each_encoded = ([one for one in of for _ in range(options.n)] for of in (prompts, encoded))
+    results = Results(denoiser, prompts, each_encoded, options.infill)
+    rows = stream_rows(denoiser, encoded, policy, replace(options, system=None))
     with results.survive():
         for row in rows:
             results.add(row)
@@ -140,7 +162,12 @@ def stream(
     prompts: Prompts,
     policy: Policy | str | os.PathLike[str],
     *,
-    gen_length: int | None = None,
+    gen_length: int | Sequence[int] | None = None,
+    min_length: int = 0,
+    stop: str | Sequence[str] | None = None,
+    stop_ids: int | Sequence[int] | None = None,
+    n: int = 1,
+    system: str | None = None,
     backend: str = "auto",
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
@@ -169,28 +196,28 @@ def stream_rows(
     policy: Policy | str | os.PathLike[str],
     options: DecodeOptions,
     on_step: Callable[[StepEvent], None] | None = None,
+    each: Sequence[PromptOptions] | None = None,
 ) -> Iterator[Row]:
-    """Like `stream`, with the options as one value."""
+    """Like `stream`, with the options as one value. `each`: the options of each prompt, in place of those of
+    `options` with the same names.
+    """
     require_denoiser(denoiser)
     policy = policy if isinstance(policy, Policy) else load(policy)
     _require_callable(on_step)
-    prompts = [ids_of(denoiser, prompt, options.infill) for prompt in listed(denoiser, prompts)]
-    request_ids = range(len(prompts)) if options.request_ids is None else options.request_ids
-    require_request_ids(request_ids, len(prompts))
-    requests = [
-        replace(request, key=noise.key(int(options.seed), int(id_)))
-        for request, id_ in zip(
-            _requests(denoiser, prompts, options, policy.facts.window), request_ids, strict=True
-        )
+    require_of_infill(options)
+    prompts = [
+        ids_of(denoiser, prompt, options.infill, options.system) for prompt in listed(denoiser, prompts)
     ]
+    each = options_of_prompts(options, len(prompts)) if each is None else each
+    requests, copies = once(_requests(denoiser, prompts, options, each, policy.facts.window), policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(())
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
-    step = _step(denoiser, policy, options.backend, len(prompts), plan)
-    width, positions = min(options.batch, len(prompts)), window
+    step = _step(denoiser, policy, options.backend, len(requests), plan)
+    width, positions = min(options.batch, len(requests)), window
     if step.backend in backends.COMPILED:
         width, positions = rows_compiled(width, options.batch), positions_compiled(window, plan.gen_length)
     most = _most(plan)
@@ -208,9 +235,12 @@ def stream_rows(
             )
             forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
             observer = StepObserver(session.runner, options.trace, on_step)
-            yield from DecodeLoop(session, forward, waiting, plan.drafts, most, observer).run()
+            stops = None
+            if any(request.stop for request in group):
+                stops = StopStrings(rows, denoiser, revises=plan.revises)
+            yield from DecodeLoop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
-    return decoded()
+    return with_copies(decoded(), copies)
 
 
 def _require_callable(on_step: object) -> None:
@@ -227,17 +257,31 @@ def _most(plan: Plan) -> Callable[[Request], int]:
 
 
 def _requests(
-    denoiser: Denoiser, prompts: Sequence[Sequence[int]], options: DecodeOptions, window: str
+    denoiser: Denoiser,
+    prompts: Sequence[Sequence[int]],
+    options: DecodeOptions,
+    each: Sequence[PromptOptions],
+    window: str,
 ) -> list[Request]:
-    """A request for each prompt. Raises `UsageError` for ids that the denoiser does not take."""
+    """A request for each sample of each prompt. Raises `UsageError` for ids that the denoiser does not
+    take.
+    """
+    require_ids(denoiser, prompts, [0 if options.infill else one.gen_length for one in each])
+    request_ids = range(len(prompts)) if options.request_ids is None else options.request_ids
+    require_request_ids(request_ids, len(prompts))
     block_length = getattr(denoiser, "block_length", None) if window == "blocks" else None
-    gen_length = DEFAULT_GEN_LENGTH if options.gen_length is None else options.gen_length
-    require_ids(denoiser, prompts, 0 if options.infill else gen_length)
-    if options.infill:
-        if options.gen_length is not None:
-            _warn_of_gen_length(gen_length)
-        return [infilled(index, text, denoiser.mask_id, block_length) for index, text in enumerate(prompts)]
-    return [continued(index, prompt, gen_length, block_length) for index, prompt in enumerate(prompts)]
+    if options.infill and options.gen_length is not None:
+        _warn_of_gen_length(each[0].gen_length if each else DEFAULT_GEN_LENGTH)
+    requests: list[Request] = []
+    for index, (prompt, own, id_) in enumerate(zip(prompts, each, request_ids, strict=True)):
+        if options.infill:
+            request = infilled(index, prompt, denoiser.mask_id, block_length)
+        else:
+            request = with_ends(continued(index, prompt, own.gen_length, block_length), denoiser, own)
+        for sample in own.samples:
+            key = noise.key(own.seed, int(id_), sample)
+            requests.append(replace(request, index=len(requests), key=key, sample=sample))
+    return requests
 
 
 def _warn_of_gen_length(gen_length: int) -> None:

@@ -32,6 +32,7 @@ from .requests import NO_REQUEST, Request
 from .rows import Row, Rows
 from .session import Session, failure
 from .step_runner import BatchState, ForwardOutput
+from .stops import StopStrings
 from .trace import StepObserver
 
 NOTHING_SEEN = ForwardOutput(torch.empty(0), torch.empty(0))
@@ -45,7 +46,8 @@ class DecodeLoop:
     reports the end of a row some forwards late. The row does not change in these forwards, and its input rows
     are wasted.
 
-    `drafts`: the number verified in one forward; `max_forwards`: the proved bound on forwards of a request.
+    `drafts`: the number verified in one forward; `max_forwards`: the proved bound on forwards of a request;
+    `stops`: the stop strings, if a request has any.
     """
 
     def __init__(
@@ -57,10 +59,13 @@ class DecodeLoop:
         max_forwards: Callable[[Request], int],
         observer: StepObserver,
         poll: Poll | None = None,
+        stops: StopStrings | None = None,
     ) -> None:
         self.session, self.observer, self.waiting = session, observer, deque(waiting)
         self.rows: Rows = session.rows
-        self.poll = poll or polling(self.rows.device, watched=observer.wanted or forward.waits)
+        self.stops = stops
+        watched = observer.wanted or forward.waits or stops is not None
+        self.poll = poll or polling(self.rows.device, watched=watched)
         self.ledger = Ledger(self.rows, drafts, max_forwards)
         self.forward = DraftForward(forward, session.runner, self.ledger)
         self.drafter = Drafter(session.runner, forward, drafts, self.ledger, self.poll)
@@ -130,6 +135,8 @@ class DecodeLoop:
         """These rows hold new requests. They had no forward yet, so nothing can be drafted for them."""
         everywhere, device = range(len(self.rows.requests)), self.rows.device
         self.fresh = rows
+        if self.stops is not None:
+            self.stops.admit(rows)
         self.is_fresh = torch.tensor([row in rows for row in everywhere], device=device)
         # For the device: the request that each row decodes, -1 where there is none.
         indices = [self.rows.requests[row].index if row in self.live else -1 for row in everywhere]
@@ -171,6 +178,8 @@ class DecodeLoop:
         ahead = None if draft is None else draft.state
         stepped = self.session.runner(state, self.seen, open_, ahead)
         following, passes = accepted(state, stepped, ahead)
+        if self.stops is not None:
+            following = self.stops.after(following, rows)
         # The state is stored before the observer is called, which may raise. Rows that are not live may have
         # either state.
         all_open = isinstance(self.poll, SyncPoll) and len(rows) == len(self.live)
@@ -210,12 +219,16 @@ class DecodeLoop:
     def _finish(self, row: int) -> Row:
         state, request = self.session.state, self.rows.requests[row]
         cost = self.ledger.of(row, state.failed[row])
-        ids, content = self.rows.finish(state.canvas, row)
-        error = None
+        stop = self.stops.ends.get(row) if self.stops is not None else None
+        error = None if stop is None else stop.error
+        stopped = None if stop is None or error is not None else stop.tokens
+        ids, content, reason = self.rows.finish(state.canvas, row, stopped)
         if cost.failed:
             error = failure(state, row, half=self.seen.logits.dtype in (torch.float16, torch.bfloat16))
             content = self.rows.written(ids.tolist(), row)
         return Row(
             request.index, request.begin, ids, cost.forwards, cost.input_rows, cost.proposed, cost.accepted,
             content, cost.seconds, self.observer.trace_of(request.index), error, wasted_rows=cost.wasted_rows,
+            sample=request.sample, finish_reason=reason if error is None else "error",
+            text=None if stop is None else stop.text, stop_ids=request.stop_ids,
         )  # fmt: skip

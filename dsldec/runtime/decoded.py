@@ -27,7 +27,7 @@ ERRORS_SHOWN = 3
 
 @dataclass(frozen=True, slots=True, repr=False)
 class Decoded:
-    """All results of a `decode`, in the order of the prompts.
+    """All results of a `decode`, in the order of the prompts; the samples of a prompt are side by side.
 
     A prompt has an answer only where `errors` is `None`: check `errors` first, or `failed`, the places of the
     other prompts.
@@ -46,6 +46,7 @@ class Decoded:
         tokens: `[prompts]` int64: content tokens.
         trace: For each row its steps in order, empty unless traced.
         errors: For each row the reason why it has no answer, or `None`.
+        finish_reason: For each row `stop`, `length` or `error`, see `Row`.
     """
 
     ids: list[Tensor]
@@ -58,6 +59,7 @@ class Decoded:
     tokens: Tensor
     trace: list[list[TraceStep]]
     errors: list[Diagnostic | None]
+    finish_reason: list[str]
     surplus = former("wasted_rows")
 
     @property
@@ -178,10 +180,20 @@ class Results:
                 row.error or (text if isinstance(text, Diagnostic) else None)
                 for row, text in zip(rows, texts, strict=True)
             ],
+            finish_reason=[
+                "error" if isinstance(text, Diagnostic) else row.finish_reason
+                for row, text in zip(rows, texts, strict=True)
+            ],
         )
 
     def _unfinished(self, place: int) -> Row:
-        return Row(place, len(self.encoded[place]), torch.tensor(self.encoded[place]), error=UNFINISHED)
+        return Row(
+            place,
+            len(self.encoded[place]),
+            torch.tensor(self.encoded[place]),
+            error=UNFINISHED,
+            finish_reason="error",
+        )
 
     def _text(self, row: Row) -> str | Diagnostic | None:
         """A row's text, if the denoiser has a tokenizer. A tokenizer is third-party code: its exception is an
@@ -189,16 +201,26 @@ class Results:
         """
         if row.error is not None:
             return None
-        prompt, fill = self.prompts[row.index], getattr(self.denoiser, "filled", None)
-        read = getattr(self.denoiser, "decode_text", None)
+        prompt = self.prompts[row.index]
         try:
-            if self.infill and isinstance(prompt, str) and fill is not None:
-                return str(fill(prompt, row.ids.tolist()))
-            return None if read is None else str(read(row.generated.tolist()))
+            if self.infill and isinstance(prompt, str) and hasattr(self.denoiser, "filled"):
+                return str(self.denoiser.filled(prompt, row.ids.tolist()))
+            return text_of(self.denoiser, row)
         except (KeyboardInterrupt, SystemExit):
             raise
         except BaseException as failure:  # a panic of a tokenizer in Rust is no `Exception`
             return unread(failure)
+
+
+def text_of(denoiser: Any, row: Row) -> str | None:
+    """The generated text of a row that has an answer, `None` if the denoiser has no tokenizer. It ends before
+    a stop string or a stop id. Raises the errors of the tokenizer.
+    """
+    read = getattr(denoiser, "decode_text", None)
+    if row.text is not None or read is None:
+        return row.text
+    ids = row.generated.tolist()
+    return str(read(ids[: next((at for at, id_ in enumerate(ids) if id_ in row.stop_ids), len(ids))]))
 
 
 def as_diagnostic(failure: BaseException) -> Diagnostic:

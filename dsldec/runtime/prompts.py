@@ -1,8 +1,8 @@
 """Converts prompts of every accepted form to lists of ids.
 
-A list of texts or of ids; one of these alone; a tensor or an array, one prompt a row; the encoding of a
-tokenizer, without its padding. Not here: the ids that a denoiser takes (`models.denoiser`), the requests
-made of prompts (`requests`).
+A list of texts, of ids or of chats; one of these alone; a tensor or an array, one prompt a row; the encoding
+of a tokenizer, without its padding. Not here: the ids that a denoiser takes (`models.denoiser`), the form of
+messages (`messages`), the requests made of prompts (`requests`).
 """
 
 from __future__ import annotations
@@ -14,9 +14,10 @@ from typing import Any
 from torch import Tensor
 
 from ..diagnostics import Diagnostic, UsageError
-from ..spelling import shown
+from ..spelling import option, shown
+from .messages import EXAMPLE, Message, WrongMessagesError, is_chat, turns_of, with_system
 
-PromptInput = str | Sequence[int] | Tensor
+PromptInput = str | Sequence[int] | Sequence[Mapping[str, Any]] | Tensor
 Prompts = Sequence[PromptInput] | PromptInput | Mapping[str, Any]
 
 
@@ -34,11 +35,16 @@ def listed(denoiser: Any, prompts: Any) -> list[Any]:
             "write `decode(denoiser, [prompt], policy)`",
         )
     one_by_one = list(prompts)
-    return [one_by_one] if one_by_one and all(_is_id(one) for one in one_by_one) else one_by_one
+    alone = is_chat(one_by_one) or (bool(one_by_one) and all(_is_id(one) for one in one_by_one))
+    return [one_by_one] if alone else one_by_one
 
 
-def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
-    """The ids of a prompt. With `infill`, the gaps of a text become masks. Raises `UsageError` (E0409)."""
+def ids_of(denoiser: Any, prompt: Any, infill: bool, system: str | None = None) -> list[int]:
+    """The ids of a prompt. With `infill`, the gaps of a text become masks. `system`: a system turn in front
+    of it. Raises `UsageError` (E0409).
+    """
+    if is_chat(prompt) or system is not None:
+        return _ids_of_chat(denoiser, prompt, infill, system)
     if isinstance(prompt, str):
         encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
         if encode is None:
@@ -53,10 +59,6 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
         if getattr(prompt, "ndim", 1) == 2 and len(prompt) == 1:  # the form of one prompt from a tokenizer
             prompt = prompt[0]
         prompt = prompt.tolist()
-    elif isinstance(prompt, list | tuple) and prompt and isinstance(prompt[0], Mapping):
-        help = "give the text of a message, which is put into the chat template, or the ids: "
-        help += "`decode(denoiser, [tokenizer.apply_chat_template(messages, add_generation_prompt=True)], policy)`"
-        raise _wrong("a prompt is a text or a flat list of ids, and these are messages of a chat", help)
     ids = list(prompt) if isinstance(prompt, Iterable) and not isinstance(prompt, bytes | bytearray) else None
     if ids is None or not all(_is_id(one) for one in ids):
         what = (
@@ -69,12 +71,40 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool) -> list[int]:
     return [operator.index(one) for one in ids]
 
 
+def _ids_of_chat(denoiser: Any, prompt: Any, infill: bool, system: str | None) -> list[int]:
+    """The ids of messages, or of a text behind a system turn, in the model's chat template."""
+    given = option("system") if system is not None else "a list of messages"
+    if infill:
+        why = f"{given} needs the chat template, and {option('infill', True)} uses none"
+        raise _wrong(why, "write the whole text with its masks, as one prompt")
+    if not (is_chat(prompt) or isinstance(prompt, str)):
+        why = f"{option('system')} is for prompts that are texts or messages, and this prompt is ids"
+        raise _wrong(why, "put the system turn into the ids")
+    encode = getattr(denoiser, "encode_messages", None)
+    if encode is None:
+        why = f"this denoiser has no chat template, which {given} needs"
+        raise _wrong(why, "give prompts as texts or ids, or give the denoiser a method `encode_messages`")
+    return list(encode(chat_of(prompt, system)))
+
+
+def chat_of(prompt: Any, system: str | None) -> list[Message]:
+    """The messages of a prompt, a text or messages, behind a system turn. Raises `UsageError` (E0409)."""
+    messages = [{"role": "user", "content": prompt}] if isinstance(prompt, str) else prompt
+    try:
+        return with_system(turns_of(messages), system)
+    except WrongMessagesError as wrong:
+        help = f"delete one of them: {option('system')}, or the turn" if system is not None else ""
+        raise _wrong(
+            str(wrong), help if "system turn" in str(wrong) else f"for example `{EXAMPLE}`"
+        ) from None
+
+
 def _of_encoding(denoiser: Any, encoding: Mapping[str, Any]) -> list[Any]:
     """The prompts in the output of a tokenizer. `attention_mask`, if present, marks the padding of
     `input_ids`.
     """
     if "input_ids" not in encoding:
-        help = 'give texts, which are put into the model\'s chat template: `decode(denoiser, [message["content"]], policy)`'
+        help = "give a list of messages: `decode(denoiser, [message], policy)`"
         if "content" not in encoding:
             help = "give a tokenizer's output, with `input_ids`, or a list of texts: `decode(denoiser, [text], policy)`"
         raise _wrong(

@@ -21,10 +21,10 @@ from ..spelling import shown
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One prompt to decode.
+    """One prompt to decode, or one of its samples.
 
     Attributes:
-        index: The place in the run.
+        index: The place in the results of the run.
         text: The given ids.
         masks: The number of MASKs after `text`. The canvas is made only when the request has a row, since
             many requests may wait.
@@ -34,8 +34,13 @@ class Request:
         lead: The columns between the start of the first window and the region.
         infills: Whether text was given after a MASK, so that an end-of-text token does not end the row.
         gaps: Whether text is given between the masks.
-        key: The start of the random numbers (`noise.key(seed, request_id)`).
+        key: The start of the random numbers (`noise.key(seed, request_id, sample)`).
         parameters: The values that replace those of the policy.
+        sample: The number of the sample of its prompt.
+        stop_ids: Ids that end the row as the end-of-text id does.
+        text_ends: More ids at which the denoiser ends a text; they do not end the row.
+        min_length: The positions at whose start no end-of-text id, stop id or end of a text is written.
+        stop: Stop strings, for the loop of `decode`: a host without a tokenizer does not read them.
     """
 
     index: int
@@ -48,6 +53,11 @@ class Request:
     gaps: bool = False  # read for every row in every forward
     key: int = 0
     parameters: Mapping[str, Value] | None = None
+    sample: int = 0
+    stop_ids: tuple[int, ...] = ()
+    text_ends: tuple[int, ...] = ()
+    min_length: int = 0
+    stop: tuple[str, ...] = ()
 
     @property
     def columns(self) -> int:

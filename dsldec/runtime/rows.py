@@ -15,6 +15,7 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic
 from ..renamed import former
+from .ends import Ends
 from .requests import NO_REQUEST, Request
 
 
@@ -37,22 +38,30 @@ class TraceStep:
 
 @dataclass(slots=True)
 class Row:
-    """One prompt's result.
+    """One prompt's result, or that of one of its samples.
 
     Attributes:
-        index: The place of the prompt in the run.
+        index: The place in the results: prompt by prompt, the samples of a prompt side by side.
         prompt_length: The number of ids before the first generated one.
-        ids: `[prompt + generated]` int64. The end-of-text token replaces the masks after it.
+        ids: `[prompt + generated]` int64. After an end-of-text or stop id, the end-of-text id replaces the
+            masks; after the token that completes a stop string, it replaces all ids. Of a denoiser without an
+            end-of-text id, `ids` ends there.
         forwards: Forwards until the row's end.
         rows: Rows of the denoiser's input for it, with drafts.
         proposed: Drafts one step ahead of the next one, two steps, ...
         accepted: Accepted drafts, by the same distance.
-        tokens: Ids before the end-of-text token; for an infilling, the written masks.
+        tokens: Ids before the end-of-text or stop id, or up to the token that completes a stop string; for an
+            infilling, the written masks.
         seconds: From admission to the end.
         trace: The steps, if traced.
         error: The reason why the row has no answer; `ids` then has masks where nothing was written.
         wasted_rows: Input rows after the row's end, before the host learned of it (0 on a CPU). `rows` does
             not count them.
+        sample: The number of the sample of its prompt.
+        finish_reason: `stop`: the text ends at an end-of-text id, a stop id or a stop string; `length`: at
+            the number of tokens to generate, and always for an infilling; `error`: there is no answer.
+        text: The text before a stop string; `None` if no stop string ended it.
+        stop_ids: The stop ids of the prompt.
     """
 
     index: int
@@ -67,6 +76,10 @@ class Row:
     trace: list[TraceStep] | None = None
     error: Diagnostic | None = None
     wasted_rows: int = 0
+    sample: int = 0
+    finish_reason: str = "length"
+    text: str | None = None
+    stop_ids: tuple[int, ...] = ()
     surplus = former("wasted_rows")
 
     @property
@@ -97,6 +110,7 @@ class Rows:
         stop: `[B]`, the generated position after the last one shown.
         home: `[B]`, the first generated position shown.
         gaps: Whether at least one request has given text between its masks.
+        ends: The ids that end a row.
     """
 
     # The tensors with one entry for each request.
@@ -172,6 +186,7 @@ class Rows:
     def _derive(self) -> None:
         column = torch.arange(self.start.shape[1], device=self.device)
         shown = self.columns - self.begin
+        self.ends = Ends(self.requests, self.mask_id, self.eos_id, self.device)
         self.stop, self.home = self.lengths.minimum(shown), (-self.begin).clamp(min=0)
         position = column - self.begin.unsqueeze(1)
         self.generating = (position >= 0) & (position < self.stop.unsqueeze(1))
@@ -196,11 +211,14 @@ class Rows:
         """
         return torch.where(columns.any(1), columns.to(torch.uint8).argmax(1) - self.begin, otherwise)
 
-    def ended(self, canvas: Tensor) -> Tensor:
-        """`[B]` bool: the row has an end-of-text token and nothing is masked before it."""
-        if self.eos_id is None:
+    def ended(self, canvas: Tensor, at_eos: bool = True) -> Tensor:
+        """`[B]` bool: the row has a stop id, or with `at_eos` an end-of-text id, and nothing is masked before
+        it.
+        """
+        end = self.ends.on(canvas, at_eos)
+        if end is None:
             return torch.zeros(len(self.begin), dtype=torch.bool, device=canvas.device)
-        end = (canvas == self.eos_id) & self.generating & ~self.infills.unsqueeze(1)
+        end = end & self.generating & ~self.infills.unsqueeze(1)
         first = (end | self.masks(canvas)).to(torch.uint8).argmax(1, keepdim=True)
         return end.gather(1, first).squeeze(1)
 
@@ -208,17 +226,14 @@ class Rows:
         """The number of a row's masks that are written in these ids."""
         return sum(ids[at] != self.mask_id for at in self.requests[row].to_write(self.mask_id))
 
-    def finish(self, canvas: Tensor, row: int) -> tuple[Tensor, int]:
-        """The ids of a row, and its number of content tokens. The end-of-text token replaces the masks after
-        it.
+    def finish(self, canvas: Tensor, row: int, stopped: int | None = None) -> tuple[Tensor, int, str]:
+        """The ids of a row, its number of content tokens, and its `finish_reason`, as `Row` has them.
+        `stopped`: the generated ids up to a stop string.
         """
-        request, mask_id, eos_id = self.requests[row], self.mask_id, self.eos_id
+        request = self.requests[row]
         ids: list[int] = canvas[row, : request.columns].tolist()
-        end = request.begin + request.length
-        generated = ids[request.region]
         if request.infills:
-            return torch.tensor(ids), self.written(ids, row)
-        content = generated.index(eos_id) if eos_id is not None and eos_id in generated else len(generated)
-        if eos_id is not None and content < len(generated) and mask_id not in generated[:content]:
-            generated = [eos_id if id_ == mask_id else id_ for id_ in generated]
-        return torch.tensor([*ids[: request.begin], *generated, *ids[end:]]), content
+            return torch.tensor(ids), self.written(ids, row), "length"
+        after = ids[request.begin + request.length :]
+        generated, content, reason = self.ends.closed(ids[request.region], request, stopped)
+        return torch.tensor([*ids[: request.begin], *generated, *after]), content, reason

@@ -135,7 +135,7 @@ class StepRunner:
 
     def __init__(self, step: Step, rows: Rows, windows: Windows, *, stop_at_eos: bool) -> None:
         self.step, self.rows, self.windows = step, rows, windows
-        self.stop_at_eos = stop_at_eos and rows.eos_id is not None
+        self.at_eos = stop_at_eos and rows.eos_id is not None
         self.params: Mapping[str, Tensor] = {
             name: value.to(rows.start.device) for name, value in step.params.items()
         }
@@ -161,7 +161,8 @@ class StepRunner:
         start, end = self.placed(batch)
         columns, inside = self.rows.window_columns(start, end)
         editable = inside & rows.unsqueeze(1)
-        logits = seen.at(columns).to(batch.canvas.device)
+        positions = columns - self.rows.begin.unsqueeze(1)
+        logits = self.rows.ends.without_early(seen.at(columns).to(batch.canvas.device), positions)
         before = batch.canvas.gather(1, columns)
         state = batch.state | {WINDOW_START: start}
         if DRAFT in state:
@@ -199,9 +200,9 @@ class StepRunner:
         finished = ~rows.masks(batch.canvas).any(1) if INSIDE in state else start >= rows.lengths
         if batch.events.finished is not None:
             finished = finished | (batch.events.finished & done & ~rows.infills)
-        if self.stop_at_eos:
+        if self.at_eos or rows.ends.stop_ids is not None:
             stays = state[STAYS] > 0 if STAYS in state else torch.zeros_like(finished)
-            finished = finished | (rows.ended(batch.canvas) & ~stays)
+            finished = finished | (rows.ended(batch.canvas, self.at_eos) & ~stays)
         # A finished row's window goes back to the start: every window must lie on the canvas while other rows
         # decode.
         state = state | {WINDOW_START: torch.where(finished, rows.home, start)}

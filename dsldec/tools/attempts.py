@@ -10,14 +10,17 @@ import os
 import traceback
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
+from itertools import groupby
 from typing import TYPE_CHECKING
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..options import DecodeOptions
 from ..policy import Policy
+from ..runtime.prompt_options import PromptOptions, options_of_prompts, prompt_options
 from ..terminal import printable
 from . import quoted
 from .displays import Watch
+from .line_options import with_line
 from .process import say
 from .prompts import Prompt
 from .results import Result
@@ -70,58 +73,88 @@ class Attempts:
     def _attempted(self, work: Sequence[Prompt]) -> Iterator[tuple[int, Result]]:
         from ..runtime.decode import stream_rows
 
-        gen_length = 0 if self.options.infill else self._gen_length()
-        fitting: list[tuple[int, list[int]]] = []
-        for place, prompt in enumerate(work):
-            ids, error = self._encoded(prompt, gen_length)
-            if error is not None:
-                yield place, Result(prompt, error=error)
+        default = 0 if self.options.infill else self._gen_length()
+        self._require_template(work)
+        # The samples of a prompt are side by side, and are encoded once.
+        prompts = [list(of) for _, of in groupby(enumerate(work), lambda one: one[1].number)]
+        fitting: list[tuple[list[int], list[int], PromptOptions]] = []  # places in `work`, ids, options
+        for samples in prompts:
+            prompt, places = samples[0][1], [place for place, _ in samples]
+            own = self._options_of(prompt, [one.sample for _, one in samples], default)
+            ids, error = self._encoded(prompt, own)
+            if error is None:
+                fitting.append((places, ids, own))
             else:
-                fitting.append((place, ids))
+                yield from ((place, Result(one, error=error)) for place, one in samples)
         if not fitting:
             return
         if not self.options.infill:
-            self._warn_of_masks([(work[place], ids) for place, ids in fitting])
-        request_ids = [work[place].number for place, _ in fitting]
-        options = replace(self.options, gen_length=gen_length or None, request_ids=request_ids)
+            self._warn_of_masks([(work[places[0]], ids) for places, ids, _ in fitting])
+        request_ids = [work[places[0]].number for places, _, _ in fitting]
+        options = replace(self.options, gen_length=None, system=None, request_ids=request_ids)
+        each_place = [place for places, _, _ in fitting for place in places]
 
         def on_step(event: StepEvent) -> None:
             assert self.watch is not None
             try:
-                self.watch(fitting[event.index][0], event)
+                self.watch(each_place[event.index], event)
             except Exception as failure:
                 raise _ViewFailedError from failure
 
         watch = None if self.watch is None else on_step
-        for row in stream_rows(self.denoiser, [ids for _, ids in fitting], self.policy, options, watch):
-            place = fitting[row.index][0]
+        each = [own for _, _, own in fitting]
+        encoded = [ids for _, ids, _ in fitting]
+        for row in stream_rows(self.denoiser, encoded, self.policy, options, watch, each):
+            place = each_place[row.index]
             yield place, self._result(work[place], row)
 
     def _gen_length(self) -> int:
+        """The tokens to generate for a prompt whose line sets none. Raises `UsageError` (E0430, E0409)."""
         given, most = self.options.gen_length, self.denoiser.max_length
-        gen_length = int(self.denoiser.gen_length if given is None else given)
+        gen_length = given if isinstance(given, int) else self.denoiser.gen_length
         if most is not None and gen_length >= most:
             message = f"`--gen-length {gen_length}` leaves no room for a prompt: the model takes {most} tokens in all"
             help = f"for example `--gen-length {max(1, most // 2)}`"
             raise UsageError(Diagnostic("E0430", message, help=help))
+        options_of_prompts(replace(self.options, gen_length=gen_length), 1)
         return gen_length
 
-    def _encoded(self, prompt: Prompt, gen_length: int) -> tuple[list[int], Diagnostic | None]:
+    def _require_template(self, work: Sequence[Prompt]) -> None:
+        """Raise `UsageError` (E0409) where messages or a system turn are given and there is no template."""
+        from ..models.huggingface import require_template
+
+        if (
+            any(prompt.messages is not None or "system" in prompt.given for prompt in work)
+            or self.options.system
+        ):
+            require_template(self.denoiser.tokenizer, self.denoiser.raw)
+
+    def _options_of(self, prompt: Prompt, samples: Sequence[int], gen_length: int) -> PromptOptions:
+        """The options of a prompt's samples. `gen_length`: where its line sets none."""
+        own = prompt_options(
+            with_line(self.options, prompt.given), prompt.given.get("gen_length", gen_length)
+        )
+        return replace(own, samples=tuple(samples))
+
+    def _encoded(self, prompt: Prompt, own: PromptOptions) -> tuple[list[int], Diagnostic | None]:
         """The ids of a prompt, or why the model does not take it."""
         from ..models.denoiser import too_long, unknown_id
+        from ..runtime.prompts import ids_of as encoded
 
+        chat = prompt.messages is not None or own.system is not None
         try:
-            encode = self.denoiser.encode_gaps if self.options.infill else self.denoiser.encode
-            ids = list(encode(prompt.text))
+            ids = encoded(self.denoiser, prompt.asked, self.options.infill, own.system)
         except UsageError as mistake:
-            if not self.options.infill:
+            if not (self.options.infill or chat):
                 raise
-            return [], mistake.diagnostic  # a text without a gap: only this prompt fails
+            return [], mistake.diagnostic  # a text without a gap, a chat that the template refuses
         except KeyboardInterrupt:
             raise
         except BaseException as failure:  # third-party code, like the model: only this prompt fails
             return [], self._failed(failure, "the tokenizer failed on this prompt")
-        return ids, unknown_id(self.denoiser, ids) or too_long(self.denoiser, len(ids), gen_length)
+        gen_length = 0 if self.options.infill else own.gen_length
+        problem = None if self.options.infill else own.problem()
+        return ids, problem or unknown_id(self.denoiser, ids) or too_long(self.denoiser, len(ids), gen_length)
 
     def _warn_of_masks(self, encoded: Sequence[tuple[Prompt, list[int]]]) -> None:
         mask_id = self.denoiser.mask_id
@@ -134,12 +167,14 @@ class Attempts:
     def _result(self, prompt: Prompt, row: Row) -> Result:
         if row.error is not None:
             return Result(prompt, error=row.error)
+        from ..runtime.decoded import text_of
+
         ids = row.ids[row.prompt_length :].tolist()
         try:
             if self.options.infill:
                 text = self.denoiser.filled(prompt.text, row.ids.tolist())
             else:
-                text = self.denoiser.decode_text(ids)
+                text = text_of(self.denoiser, row) or ""
         except KeyboardInterrupt:
             raise
         except BaseException as failure:
@@ -155,6 +190,7 @@ class Attempts:
             float(row.seconds),
             row.proposed,
             row.accepted,
+            finish_reason=row.finish_reason,
         )
 
     def _failed(self, failure: BaseException, what: str = "") -> Diagnostic:

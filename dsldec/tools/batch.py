@@ -25,9 +25,20 @@ from .batch_passes import Passes, Pool
 from .batch_pool import RayPool, Reserved, alive, busy, cluster, require_room, resources
 from .batch_worker import Task
 from .process import log_on_stderr, say, termination_interrupts
-from .prompts import Prompt, read
+from .prompts import Prompt
 from .results_file import STANDARD_OUTPUT, ResultsFile
-from .run import DECODED, FAILED, INTERRUPTED, RunOptions, made_by, policy_of, require_sensible, warn_of_file
+from .run import (
+    DECODED,
+    FAILED,
+    INTERRUPTED,
+    RunOptions,
+    made_by,
+    policy_of,
+    prompts_of,
+    require_sensible,
+    samples_of,
+    warn_of_file,
+)
 from .tally import Tally
 
 SECONDS_BETWEEN_LINES = 10.0
@@ -49,15 +60,16 @@ class BatchOptions:
 def batch(options: BatchOptions) -> int:
     """Decode, and return the exit status. Raises `UsageError` and `PolicyError`."""
     run = options.run
-    _require_sensible(options)
+    _require_machines(options)
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
-        prompts = read((), run.file)
-        policy = policy_of(run)
+        prompts = prompts_of(run)
+        require_sensible(run, prompts)
+        policy = policy_of(run, max(prompt.n for prompt in prompts))
         assert run.out is not None
         file = ResultsFile(run.out, prompts, resume=run.resume, made_by=made_by(policy, run))
         open_things.callback(file.close)
         warn_of_file(file, prompts)
-        work = [prompt for prompt in prompts if prompt.id not in file.finished]
+        every, work = samples_of(prompts, file)
         if not work:
             with file:  # removes torn lines
                 pass
@@ -65,7 +77,8 @@ def batch(options: BatchOptions) -> int:
                 f"nothing is left to do: {quoted_path(run.out)} has an answer to each of the {len(prompts)} prompts"
             )
             return DECODED
-        tally = Tally(len(work), earlier=len(prompts) - len(work))
+        noun = "prompt" if len(every) == len(prompts) else "sample"
+        tally = Tally(len(work), len(every) - len(work), noun)
         try:
             with file, cluster(options.address):
                 _decode_all(work, _pool(options, policy, len(work)), run, file, tally)
@@ -82,7 +95,7 @@ def batch(options: BatchOptions) -> int:
         return FAILED if tally.failed else DECODED
 
 
-def _require_sensible(options: BatchOptions) -> None:
+def _require_machines(options: BatchOptions) -> None:
     """Raise `UsageError` (E0423) for options without a meaning together."""
     run = options.run
     if run.file is None or run.out is None or run.out in (STANDARD_OUTPUT, "/dev/stdout"):
@@ -90,7 +103,6 @@ def _require_sensible(options: BatchOptions) -> None:
         raise UsageError(
             Diagnostic("E0423", "`dsldec batch` needs `--prompts` and `--out`, two files", help=help)
         )
-    require_sensible(run)
     device = run.load.device or ""
     if device.startswith("cuda:"):
         message = f"`--device {device}` has no meaning for a worker: it sees only its own GPUs"

@@ -116,7 +116,8 @@ def _backend(task: Task, policy: Policy, denoiser: Any) -> str:
 
     if task.decode.backend != "auto" or task.decode.infill:
         return task.decode.backend
-    gen_length = int(task.decode.gen_length or denoiser.gen_length)
+    given = task.decode.gen_length
+    gen_length = given if isinstance(given, int) else int(denoiser.gen_length)
     plan = policy.plan(gen_length, lookahead=task.decode.lookahead)
     logits = task.share * plan.max_forwards * plan.block_length * int(denoiser.vocab_size)
     return backends.choose(logits)[0]

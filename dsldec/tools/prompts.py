@@ -15,7 +15,9 @@ from typing import Any, BinaryIO
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import NotJSON, Unreadable, json_of, lines, opened
+from ..runtime.messages import EXAMPLE, Message, WrongMessagesError, turns_of
 from . import quoted, quoted_path
+from .line_options import options_of_line
 
 STANDARD_INPUT = "-"
 LESS_WANTED = "split it into several files, one prompt a line, and run these one after the other"
@@ -23,10 +25,11 @@ FILE_WANTED = "`--prompts` takes a file, text or `.jsonl`, one prompt a line; a 
 DEEPEST_FIELD = 90  # the result nests it one level deeper, and deep JSON is not read
 INPUT = "input"  # in a result: the fields of the prompt's line whose names are also fields of a result
 RESULT_FIELDS = frozenset(
-    ("id", "prompt", "text", "ids", "forwards", "rows", "tokens", "tokens_per_forward", "seconds", "proposed", "accepted", "error",
-     "policy", "run", INPUT)
+    ("id", "sample", "prompt", "messages", "text", "finish_reason", "ids", "forwards", "rows", "tokens", "tokens_per_forward",
+     "seconds", "proposed", "accepted", "error", "policy", "run", INPUT)
 )  # fmt: skip
 LINE_WANTED = 'a line is a string, "How many ...", or an object, {"prompt": "How many ...", "id": 7}'
+CHAT_WANTED = f'for example {{"messages": {EXAMPLE}, "id": 7}}'
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +38,9 @@ class Prompt:
 
     `extra`: the other fields of its line, as they go into the result: JSON without the braces. `moved`:
     fields with the name of a field of results, which go under `input`.
+
+    `messages`: the turns of a chat, whose last one is `text`. `given`: the options that its line sets. `n`:
+    the samples of the prompt; `sample`: the one that a result is.
     """
 
     number: int
@@ -42,6 +48,15 @@ class Prompt:
     text: str
     extra: bytes = field(default=b"", compare=False)
     moved: tuple[str, ...] = field(default=(), compare=False)
+    messages: list[Message] | None = field(default=None, compare=False)
+    given: Mapping[str, Any] = field(default_factory=dict, compare=False)
+    n: int = 1
+    sample: int = 0
+
+    @property
+    def asked(self) -> str | list[Message]:
+        """The prompt as `decode` takes it."""
+        return self.text if self.messages is None else self.messages
 
 
 def read(arguments: Sequence[str], file: str | None) -> list[Prompt]:
@@ -172,9 +187,13 @@ def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
         ) from None
     if isinstance(value, str):
         return _prompt(number, value, place), False
-    if not isinstance(value, dict) or not isinstance(value.get("prompt"), str):
+    if isinstance(value, dict) and "messages" in value:
+        text, messages = _chat(value, place)
+    elif isinstance(value, dict) and isinstance(value.get("prompt"), str):
+        text, messages = value["prompt"], None
+    else:
         what = (
-            "an object without a `prompt` that is a string"
+            "an object without a `prompt` that is a string, or `messages`"
             if isinstance(value, dict)
             else "neither a string nor an object"
         )
@@ -184,12 +203,31 @@ def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
     if not isinstance(fields, str | int) or isinstance(fields, bool):
         message = f"the `id` on {place} is neither a string nor a whole number: {quoted(json.dumps(fields))}"
         raise UsageError(Diagnostic("E0428", message, help=LINE_WANTED))
-    others = {name: one for name, one in value.items() if name not in ("id", "prompt")}
+    others = {name: one for name, one in value.items() if name not in ("id", "prompt", "messages")}
     moved = tuple(name for name in others if name in RESULT_FIELDS)
-    prompt = _prompt(number, value["prompt"], place, fields)
+    prompt = replace(
+        _prompt(number, text, place, fields), messages=messages, given=options_of_line(others, place)
+    )
     return (
         replace(prompt, extra=_encoded(others, moved, place), moved=moved) if others else prompt
     ), "id" in value
+
+
+def _chat(fields: Mapping[str, Any], place: str) -> tuple[str, list[Message]]:
+    """The last turn and the messages of a line. Raises `UsageError` (E0427, E0428)."""
+    if "prompt" in fields:
+        message = f"{place} has `prompt` and `messages`, which both are the prompt"
+        raise UsageError(Diagnostic("E0428", message, help="delete one of them, or give it another name"))
+    try:
+        messages = turns_of(fields["messages"])
+    except WrongMessagesError as wrong:
+        raise UsageError(Diagnostic("E0428", f"{place}: {wrong}", help=CHAT_WANTED)) from None
+    for one in messages:
+        _prompt(0, one["content"], place, one["role"])  # requires Unicode
+    if _is_deep(messages):
+        message = f"`messages` on {place} is nested more than {DEEPEST_FIELD} deep"
+        raise UsageError(Diagnostic("E0428", message, help=CHAT_WANTED))
+    return messages[-1]["content"], messages
 
 
 def _encoded(others: Mapping[str, Any], moved: Sequence[str], place: str) -> bytes:

@@ -17,8 +17,8 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One prompt's answer, or why there is none. `ids` are the generated ones; `seconds` from its first
-    forward to its end.
+    """The answer to a prompt, or one of its samples, or why there is none. `ids` are the generated ones;
+    `seconds` from its first forward to its end.
 
     `proposed`, `accepted`: drafts one step ahead of the next one, two steps, ...; empty where nothing is
     drafted.
@@ -34,6 +34,7 @@ class Result:
     proposed: tuple[int, ...] = ()
     accepted: tuple[int, ...] = ()
     error: Diagnostic | None = None
+    finish_reason: str = "length"
 
     @property
     def tokens_per_forward(self) -> float:
@@ -41,14 +42,16 @@ class Result:
 
     def line(self) -> dict[str, Any]:
         """The object written to a results file."""
+        which = {"id": self.prompt.id} | ({"sample": self.prompt.sample} if self.prompt.n > 1 else {})
         if self.error is not None:
             why = f"{self.error.code}: {self.error.message}"
-            line = {"id": self.prompt.id, "error": f"{why} ({self.error.help})" if self.error.help else why}
+            line = which | {"error": f"{why} ({self.error.help})" if self.error.help else why}
             return line | ({"ids": list(self.ids)} if self.ids else {})  # the tokenizer could not decode them
         return {
-            "id": self.prompt.id,
-            "prompt": self.prompt.text,
+            **which,
+            "prompt" if self.prompt.messages is None else "messages": self.prompt.asked,
             "text": self.text,
+            "finish_reason": self.finish_reason,
             "ids": list(self.ids),
             "forwards": self.forwards,
             "rows": self.rows,

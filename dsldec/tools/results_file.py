@@ -29,7 +29,8 @@ STANDARD_OUTPUT = "-"
 class ResultsFile:
     """A results file. This process owns it until it is closed. Inside `with`, each `append` adds one line.
 
-    `finished`: the ids with an answer in a resumed file; `retried`: the number of its failed prompts; `torn`:
+    `answered`: the answers of a resumed file, each an id and the number of a sample; `finished`: the ids of
+    prompts with all their answers; `retried`: the number of its failed prompts; `torn`:
     the number of its damaged lines, which are removed. `made_by` is in every line: the `policy`, and under
     `run` the settings that decide an answer, with a `digest` of them. `unlocked`: the warning that another
     run could write the file, too.
@@ -44,6 +45,7 @@ class ResultsFile:
         made_by: Mapping[str, Any] | None = None,
     ) -> None:
         self._made_by = dict(made_by or {})
+        self.answered: frozenset[tuple[str | int, int]] = frozenset()
         self.finished: frozenset[str | int] = frozenset()
         self.retried = self.torn = 0
         self.unlocked: Diagnostic | None = None
@@ -85,7 +87,12 @@ class ResultsFile:
         except OSError as failure:
             raise UsageError(self._unwritable(failure)) from None
         before = resumed(data, self.name, prompts, self._made_by)
-        self.finished, self.retried, self.torn = before.finished, before.retried, before.torn
+        self.answered, self.retried, self.torn = before.answered, before.retried, before.torn
+        samples = {prompt.id: prompt.n for prompt in prompts}
+        ids = {id_ for id_, _ in self.answered}
+        self.finished = frozenset(
+            id_ for id_ in ids if all((id_, one) in self.answered for one in range(samples.get(id_, 1)))
+        )
         self._remaining = before.remaining if before.remaining != data else None
         if not self._file.locked:
             message = (

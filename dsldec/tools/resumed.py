@@ -14,6 +14,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..files import json_of
 from . import quoted, quoted_path
 from .differences import differences
+from .line_options import COMPARED
 from .prompts import Prompt
 
 # The start of every line. A last line without its end is removed only if it starts so.
@@ -22,12 +23,12 @@ LINE_START = b'{"id": '
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """`remaining`: the file without the removed lines. `finished`: the ids with an answer. `retried`: failed
-    prompts of this run. `torn`: lines that were cut short.
+    """`remaining`: the file without the removed lines. `answered`: the answers, each an id and the number of a
+    sample. `retried`: failed prompts of this run. `torn`: lines that were cut short.
     """
 
     remaining: bytes
-    finished: frozenset[str | int]
+    answered: frozenset[tuple[str | int, int]]
     retried: int
     torn: int
 
@@ -39,7 +40,7 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
     continue.
     """
     wanted = {prompt.id: prompt for prompt in prompts}
-    remaining, finished, retried = [], set(), 0
+    remaining, answered, retried = [], set(), 0
     lines, torn = _whole_lines(data, name)
     for number, line in enumerate(lines):
         if line is None:
@@ -52,8 +53,8 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
         if "error" not in entry:
             _require_same_run(entry, number, name, made_by)
             _require_same_prompt(entry, wanted.get(entry["id"]), name)
-            finished.add(entry["id"])
-    return Resumed(b"".join(remaining), frozenset(finished), retried, torn)
+            answered.add((entry["id"], _sample(entry)))
+    return Resumed(b"".join(remaining), frozenset(answered), retried, torn)
 
 
 def _whole_lines(data: bytes, name: str) -> tuple[list[bytes | None], int]:
@@ -96,12 +97,33 @@ def _require_same_run(entry: Mapping[str, Any], number: int, name: str, made_by:
 
 def _require_same_prompt(entry: Mapping[str, Any], prompt: Prompt | None, name: str) -> None:
     """Raise `UsageError` (E0435) for an answer to another prompt with the same id."""
-    if prompt is None or entry.get("prompt") == prompt.text:
+    if prompt is None:
         return
-    other = quoted(str(entry.get("prompt")))
+    before = entry.get("prompt" if prompt.messages is None else "messages")
+    if before == prompt.asked:
+        _require_same_options(entry, prompt, name)
+        return
+    other = quoted(str(entry.get("prompt", entry.get("messages"))))
     message = f"{quoted_path(name)} answers another prompt under the id {quoted(str(prompt.id))}: {other}"
     help = "give `--out` another name, or the prompts this file was made from"
     raise UsageError(Diagnostic("E0435", message, help=help))
+
+
+def _require_same_options(entry: Mapping[str, Any], prompt: Prompt, name: str) -> None:
+    """Raise `UsageError` (E0435) for an answer with other options of its line."""
+    for option in COMPARED:
+        before, now = entry.get(option), prompt.given.get(option)
+        if before != now:
+            was, is_ = ("no value" if one is None else quoted(str(one)) for one in (before, now))
+            message = f"{quoted_path(name)} answers the prompt {quoted(str(prompt.id))} with another `{option}`: {was}, and now {is_}"
+            help = "give `--out` another name, or the prompts this file was made from"
+            raise UsageError(Diagnostic("E0435", message, help=help))
+
+
+def _sample(entry: Mapping[str, Any]) -> int:
+    """The number of the sample that a result is. A result without one is the first."""
+    sample = entry.get("sample", 0)
+    return sample if isinstance(sample, int) else 0
 
 
 def _json(line: bytes) -> Any:

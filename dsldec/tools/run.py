@@ -15,11 +15,13 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DECODE, DEFAULT_DECODE, DEFAULT_LOAD, LOAD, DecodeOptions, LoadOptions
-from ..policy import Policy, seed_warning
-from . import quoted_path
+from ..policy import Policy, samples_warning, seed_warning
+from ..runtime.prompt_options import require_of_infill
+from . import quoted, quoted_path
 from .attempts import Attempts
 from .differences import digest, noted
 from .displays import displays_of
+from .line_options import require_no_infill, with_line
 from .process import log_on_stderr, say, termination_interrupts
 from .prompts import INPUT, Prompt, read
 from .results_file import STANDARD_OUTPUT, ResultsFile
@@ -52,15 +54,15 @@ def run(options: RunOptions) -> int:
     if options.out == "/dev/stdout":
         options = replace(options, out=STANDARD_OUTPUT)
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
-        prompts = read(options.prompts, options.file)
-        require_sensible(options)
-        policy = policy_of(options)
+        prompts = prompts_of(options)
+        require_sensible(options, prompts)
+        policy = policy_of(options, max(prompt.n for prompt in prompts))
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
             warn_of_file(file, prompts)
-        work = [prompt for prompt in prompts if file is None or prompt.id not in file.finished]
+        every, work = samples_of(prompts, file)
         if not work:
             assert file is not None  # there are prompts, and only a file has answers
             with file:  # removes torn lines
@@ -70,11 +72,28 @@ def run(options: RunOptions) -> int:
             return DECODED
         if file is not None and file.retried:
             say(f"retried after an earlier failure: {file.retried} of {len(work)} prompts")
-        return _finished(work, policy, options, file, Tally(len(work), earlier=len(prompts) - len(work)))
+        noun = "prompt" if len(every) == len(prompts) else "sample"
+        return _finished(work, policy, options, file, Tally(len(work), len(every) - len(work), noun))
 
 
-def require_sensible(options: RunOptions) -> None:
+def prompts_of(options: RunOptions) -> list[Prompt]:
+    """The prompts, each with its number of samples."""
+    read_ones = read(options.prompts, options.file)
+    return [replace(prompt, n=with_line(options.decode, prompt.given).n) for prompt in read_ones]
+
+
+def samples_of(prompts: Sequence[Prompt], file: ResultsFile | None) -> tuple[list[Prompt], list[Prompt]]:
+    """Every sample of the prompts, and those that have no answer in the file."""
+    every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
+    return every, [one for one in every if file is None or (one.id, one.sample) not in file.answered]
+
+
+def require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
     """Raise `UsageError` (E0423) for options without a meaning together."""
+    require_of_infill(options.decode)
+    if options.decode.infill:
+        for prompt in prompts:
+            require_no_infill(prompt.given, prompt.messages, f"prompt {quoted(str(prompt.id))}")
     if options.resume and options.out is None:
         help = "name the file to continue: `--out results.jsonl --resume`"
         raise UsageError(Diagnostic("E0423", "`--resume` needs `--out`", help=help))
@@ -83,12 +102,15 @@ def require_sensible(options: RunOptions) -> None:
         raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
 
 
-def policy_of(options: RunOptions) -> Policy:
-    """The policy with its parameter values. Its mistakes are reported before a model is loaded."""
+def policy_of(options: RunOptions, samples: int) -> Policy:
+    """The policy with its parameter values. Its mistakes are reported before a model is loaded. `samples`:
+    the most of a prompt.
+    """
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.decode.lookahead)
-    if (warning := seed_warning(policy, options.decode.seed)) is not None:
-        say(str(warning))
+    for warning in (seed_warning(policy, options.decode.seed), samples_warning(policy, samples)):
+        if warning is not None:
+            say(str(warning))
     return policy
 
 
@@ -153,7 +175,12 @@ def made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
     if options.model is not None and os.path.exists(options.model):
         decisive["model"] = os.path.realpath(options.model)
     decisive |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}
-    decisive |= {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
+    of_decode = {name: getattr(options.decode, name) for name, one in DECODE.items() if one.decides}
+    decisive |= {
+        name: value
+        for name, value in of_decode.items()
+        if not DECODE[name].if_set or value != DECODE[name].default
+    }
     # A file from before this option has no entry for it.
     decisive |= {"all_ids": True} if options.load.all_ids else {}
     # Only an approximate cache changes an answer.

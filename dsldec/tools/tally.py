@@ -17,9 +17,10 @@ DEPTHS_SHOWN = 8
 
 
 class Tally:
-    """The totals of a run, and the sentences about them."""
+    """The totals of a run, and the sentences about them. `noun`: one of the things that are decoded."""
 
-    def __init__(self, prompts: int, earlier: int = 0) -> None:
+    def __init__(self, prompts: int, earlier: int = 0, noun: str = "prompt") -> None:
+        self._noun = noun
         self._prompts, self._earlier = prompts, earlier
         self._decoded = self._forwards = self._rows = self._tokens = 0
         self._drafts: list[tuple[tuple[int, ...], tuple[int, ...]]] = []
@@ -64,13 +65,15 @@ class Tally:
 
     def summary(self) -> str:
         decoded = (
-            f"{self._decoded} of {self._prompts} prompts" if self.failed else _count(self._prompts, "prompt")
+            f"{self._decoded} of {self._prompts} {self._noun}s"
+            if self.failed
+            else _count(self._prompts, self._noun)
         )
         if not self._decoded:
             return f"{decoded} decoded"
         seconds = max(1e-9, self._stopped - self._started)
         return (
-            f"{decoded}, {self._forwards / self._decoded:.1f} forwards per prompt, "
+            f"{decoded}, {self._forwards / self._decoded:.1f} forwards per {self._noun}, "
             f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {_rate(self._tokens / seconds)} tokens/s{self._of_drafts()}"
         )
 
@@ -83,11 +86,11 @@ class Tally:
         )
         shares = [f"{100 * some / all_:.0f} %" for some, all_ in zip(accepted, proposed, strict=True) if all_]
         by_depth = f", drafts accepted by depth: {' '.join(shares[:DEPTHS_SHOWN])}" if shares else ""
-        return f", {self._rows / self._decoded:.1f} rows per prompt{by_depth}"
+        return f", {self._rows / self._decoded:.1f} rows per {self._noun}{by_depth}"
 
     def interrupted(self, out: str | None) -> str:
         done, total = self._decoded + self._earlier, self._prompts + self._earlier
-        text = f"interrupted: {done} of {total} prompts are decoded"
+        text = f"interrupted: {done} of {total} {self._noun}s are decoded"
         if out is None or out == STANDARD_OUTPUT:
             return f"{text}\n  = help: with `--out results.jsonl` a run can be continued by `--resume`"
         return f"{text} and stored in {quoted_path(out)}\n  = help: the same command with `--resume` decodes the other {total - done}"

@@ -45,6 +45,25 @@ def test_random_numbers_belong_to_the_row_and_not_to_its_batch():
     assert whole["ids"] == [ids.tolist()[-16:] for ids in expected.ids]
 
 
+def test_samples_are_rows_beside_each_other():
+    decode = Decode(SAMPLED, request_id="number", gen_length=16, seed=5, n=2)
+    found = decode({"prompt": PROMPTS[:2], "number": [7, 8]})
+    expected = dsldec.decode(
+        dsldec.from_pretrained(), PROMPTS[:2], SAMPLED, gen_length=16, seed=5, request_ids=[7, 8], n=2
+    )
+    assert found["sample"] == [0, 1, 0, 1]
+    assert found["number"] == [7, 7, 8, 8]
+    assert found["text"] == list(expected.text)
+
+
+def test_a_chat_and_a_stop_string_are_those_of_decode():
+    chat = [{"role": "user", "content": PROMPTS[0]}]
+    found = Decode(gen_length=32, stop="####")({"prompt": [np.array(chat)]})
+    assert "####" not in found["text"][0]
+    expected = dsldec.decode(dsldec.from_pretrained(), [chat], "threshold", gen_length=32, stop="####")
+    assert (found["text"], found["finish_reason"]) == (list(expected.text), ["stop"])
+
+
 def test_one_failed_prompt_leaves_the_others():
     decode = Decode(gen_length=16)
     found = decode({"prompt": [PROMPTS[0], "1 " * 1100]})

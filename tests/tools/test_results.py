@@ -49,7 +49,7 @@ def test_a_line_holds_what_was_promised(path):
     write(path, ANSWER, FAILURE)
     answer, failure = lines(path)
     assert answer == {
-        "id": 0, "prompt": "a", "text": "drei Äpfel", "ids": [5, 6, 7], "forwards": 2, "rows": 2, "tokens": 3,
+        "id": 0, "prompt": "a", "text": "drei Äpfel", "finish_reason": "length", "ids": [5, 6, 7], "forwards": 2, "rows": 2, "tokens": 3,
         "tokens_per_forward": 1.5, "seconds": 0.25,
     }  # fmt: skip
     assert failure == {"id": "b", "error": "E0410: it failed (try again)"}
