@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..options import LOAD, DecodeOptions, LoadOptions
 from .arguments import Parser, parsed
 from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, add_set, taken
-from .values import count, share
+from .values import count, one_of, share
 
 EXAMPLES = """\
 examples:
@@ -28,7 +28,7 @@ def batch(arguments: list[str]) -> int:
     from ..tools import batch as tool
     from ..tools.run import RunOptions
 
-    own = {name: values.pop(name) for name in ("workers", "cpus", "gpus", "address")}
+    own = {name: values.pop(name) for name in ("workers", "cpus", "gpus", "address", "engine")}
     settings = tuple(values.pop("settings") or ())
     load, decode = taken(values, LoadOptions), taken(values, DecodeOptions)
     run = RunOptions(settings=settings, load=load, decode=decode, **values)
@@ -71,6 +71,12 @@ def _parser() -> Parser:
     )
     help = "a Ray cluster: `ray://HOST:10001`, `HOST:6379`, or `auto` on one of its machines (default: RAY_ADDRESS, else this machine)"
     add("--address", metavar="ADDRESS", help=help)
+    help = (
+        "what a worker runs: dsldec, or sglang, an engine of SGLang with the policy inside (default: dsldec)"
+    )
+    add(
+        "--engine", type=one_of("--engine", ("dsldec", "sglang")), default="dsldec", metavar="NAME", help=help
+    )
     add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
     add_set(parser)
     add_model(parser)

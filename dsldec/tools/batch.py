@@ -9,11 +9,14 @@ each continues the file of the other. Not here: options (`cli`), the workers (`b
 from __future__ import annotations
 
 import os
+import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 from ..options import LoadOptions
@@ -22,7 +25,7 @@ from ..policy import read as read_policy
 from . import quoted_path
 from .batch_events import Event, Finished, Ready, Said
 from .batch_passes import Passes, Pool
-from .batch_pool import RayPool, Reserved, alive, busy, cluster, require_room, resources
+from .batch_pool import LOCAL, RayPool, Reserved, address_of, alive, busy, cluster, require_room, resources
 from .batch_worker import Task
 from .process import log_on_stderr, say, termination_interrupts
 from .prompts import Prompt
@@ -42,12 +45,13 @@ from .run import (
 from .tally import Tally
 
 SECONDS_BETWEEN_LINES = 10.0
+ENGINES = ("dsldec", "sglang")
 
 
 @dataclass(frozen=True, slots=True)
 class BatchOptions:
-    """The arguments of the command line. `run`: those that `dsldec run` has too; `gpus`: None takes a GPU for
-    each worker if the cluster has any.
+    """The arguments of the command line. `run`: those that `dsldec run` has too; `cpus`, `gpus`: of each
+    worker, and None takes a GPU if the cluster has any. `engine`: of `ENGINES`.
     """
 
     run: RunOptions
@@ -55,6 +59,7 @@ class BatchOptions:
     cpus: float = 1.0
     gpus: float | None = None
     address: str | None = None
+    engine: str = "dsldec"
 
 
 def batch(options: BatchOptions) -> int:
@@ -66,7 +71,9 @@ def batch(options: BatchOptions) -> int:
         require_sensible(run, prompts)
         policy = policy_of(run, max(prompt.n for prompt in prompts))
         assert run.out is not None
-        file = ResultsFile(run.out, prompts, resume=run.resume, made_by=made_by(policy, run))
+        file = ResultsFile(
+            run.out, prompts, resume=run.resume, made_by=made_by(policy, run, _decisive(options))
+        )
         open_things.callback(file.close)
         warn_of_file(file, prompts)
         every, work = samples_of(prompts, file)
@@ -79,9 +86,11 @@ def batch(options: BatchOptions) -> int:
             return DECODED
         noun = "prompt" if len(every) == len(prompts) else "sample"
         tally = Tally(len(work), len(every) - len(work), noun)
+        folder = open_things.enter_context(tempfile.TemporaryDirectory(prefix="dsldec-"))
         try:
-            with file, cluster(options.address):
-                _decode_all(work, _pool(options, policy, len(work)), run, file, tally)
+            with file, cluster(options.address, folder if options.engine == "sglang" else None):
+                pool = _pool(options, _task(options, policy, len(work)), Path(folder))
+                _decode_all(work, pool, run, file, tally)
         except KeyboardInterrupt:
             say(tally.interrupted(run.out))
             return INTERRUPTED
@@ -103,6 +112,10 @@ def _require_machines(options: BatchOptions) -> None:
         raise UsageError(
             Diagnostic("E0423", "`dsldec batch` needs `--prompts` and `--out`, two files", help=help)
         )
+    if options.engine == "sglang":
+        from .batch_sglang import require_for_engine
+
+        require_for_engine(run.load, run.decode, run.model, options.gpus)
     device = run.load.device or ""
     if device.startswith("cuda:"):
         message = f"`--device {device}` has no meaning for a worker: it sees only its own GPUs"
@@ -112,16 +125,28 @@ def _require_machines(options: BatchOptions) -> None:
         raise UsageError(Diagnostic("E0423", message, help="leave one of them out"))
 
 
-def _pool(options: BatchOptions, policy: Policy, prompts: int) -> Pool:
+def _decisive(options: BatchOptions) -> dict[str, Any]:
+    """The settings of `batch` that decide an answer: another engine computes other logits."""
+    return {} if options.engine == "dsldec" else {"engine": options.engine}
+
+
+def _pool(options: BatchOptions, task: Task, folder: Path) -> Pool:
     """The workers. Raises `UsageError` (E0461) if the cluster has no room for them."""
-    nodes, device = resources(), options.run.load.device
+    nodes, device, is_sglang = resources(), options.run.load.device, options.engine == "sglang"
     has_gpus = any(node.get("GPU", 0) for node in nodes) and device in (None, "cuda")
-    each = Reserved(options.cpus, options.gpus if options.gpus is not None else float(has_gpus))
+    default = 1.0 if has_gpus or is_sglang else 0.0
+    each = Reserved(options.cpus, options.gpus if options.gpus is not None else default)
     require_room(nodes, options.workers, each)
     say(f"{options.workers} worker{'s' * (options.workers != 1)}, {each} each")
     if busy(options.workers, each):
         say("other jobs use the cluster: some workers start when those end")
-    return RayPool(options.workers, each, _task(options, policy, prompts))
+    if not is_sglang:
+        return RayPool(options.workers, each, task)
+    from .batch_sglang import SGLangPool, write_policy
+
+    file = write_policy(task, folder)
+    here = address_of(options.address) == LOCAL
+    return SGLangPool(options.workers, each, task, str(file) if here else file.name)
 
 
 def _task(options: BatchOptions, policy: Policy, prompts: int) -> Task:
@@ -186,7 +211,7 @@ class Progress:
 
     def line(self) -> str:
         """The state of the run in one line."""
-        running = alive()
+        running = alive(self._passes.pool.actor)
         running = min(self._passes.ready, self._workers) if running is None else running
         restarted = f" ({self._passes.restarted} restarted)" if self._passes.restarted else ""
         workers = f"{running} of {self._workers} workers{restarted}"

@@ -29,9 +29,10 @@ FRUITLESS = 2  # passes in which every worker dies before it decodes
 
 
 class Pool(Protocol):
-    """Runs the chunks of a pass on its workers."""
+    """Runs the chunks of a pass on its workers. `actor`: the name of their class in Ray."""
 
     workers: int
+    actor: str
 
     def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
         """The events of all workers as they arrive. A chunk whose worker dies is tried again, at most

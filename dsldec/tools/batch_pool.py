@@ -8,8 +8,9 @@ from __future__ import annotations
 import logging
 import os
 import pickle
+import re
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
 from dataclasses import dataclass
 from typing import Any
@@ -22,6 +23,7 @@ from .batch_events import Chunk, Event
 from .batch_worker import Task, Worker
 
 WITHOUT_RAY = 'install it: `pip install "dsldec[ray]"`'
+LOCAL = "local"
 UNWATCHED = {"RAY_USAGE_STATS_ENABLED": "0"}
 # The last one drops lines that Ray prints about dead workers, to standard output.
 QUIET = {
@@ -29,6 +31,8 @@ QUIET = {
     "RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO": "0",
     "RAY_DEDUP_LOGS_SKIP_REGEX": ".",
 }
+CAUSE = re.compile(r"[\w.]*(Error|Exception|Interrupt|Exit)\b")
+LOGGERS = ("ray", "ray.data", "ray.serve", "ray.llm")
 OBJECT_STORE = 512 << 20  # bytes, of a cluster that we start: it holds prompts and results, which are texts
 
 
@@ -83,9 +87,11 @@ def _counted(number: float, noun: str) -> str:
 
 
 @contextmanager
-def cluster(address: str | None) -> Iterator[None]:
+def cluster(address: str | None, folder: str | None = None) -> Iterator[None]:
     """Inside, Ray is connected: to the cluster at `address` or in `RAY_ADDRESS`, else to a new one on this
-    machine. Raises `UsageError` (E0460).
+    machine. `folder`: its files are in the working directory of each worker of another cluster.
+
+    Raises `UsageError` (E0460).
     """
     noisy = bool(os.environ.get("DSLDEC_DEBUG"))
     for name, value in (UNWATCHED if noisy else UNWATCHED | QUIET).items():
@@ -97,20 +103,27 @@ def cluster(address: str | None) -> Iterator[None]:
         message = f"`dsldec batch` needs Ray, which is not installed ({printable(str(failure))})"
         raise UsageError(Diagnostic("E0460", message, help=WITHOUT_RAY)) from None
     if not noisy:
-        logging.getLogger("ray.data").setLevel(logging.CRITICAL)
-        logging.getLogger("ray.serve").setLevel(logging.CRITICAL)
+        for name in LOGGERS:
+            logging.getLogger(name).setLevel(logging.CRITICAL)
     if ray.is_initialized():
         yield
         return
-    _connect(ray, address or os.environ.get("RAY_ADDRESS") or "local", noisy)
+    _connect(ray, address_of(address), noisy, folder)
     try:
         yield
     finally:
         ray.shutdown()
 
 
-def _connect(ray: Any, address: str, noisy: bool) -> None:
-    own = {"include_dashboard": False, "object_store_memory": OBJECT_STORE} if address == "local" else {}
+def address_of(given: str | None) -> str:
+    """The address of the cluster; `local` is a new one on this machine."""
+    return given or os.environ.get("RAY_ADDRESS") or LOCAL
+
+
+def _connect(ray: Any, address: str, noisy: bool, folder: str | None) -> None:
+    own: dict[str, Any] = {"include_dashboard": False, "object_store_memory": OBJECT_STORE}
+    if address != LOCAL:
+        own = {} if folder is None else {"runtime_env": {"working_dir": folder}}
     level = logging.INFO if noisy else logging.CRITICAL
     try:
         with nullcontext() if noisy else _native_stderr_closed():
@@ -154,15 +167,15 @@ def busy(workers: int, each: Reserved) -> bool:
     )
 
 
-def alive() -> int | None:
-    """The number of workers of this job that are alive, or `None` where Ray does not tell."""
+def alive(actor: str) -> int | None:
+    """The number of live actors of a class in this job, or `None` where Ray does not tell."""
     with suppress(Exception):  # an interface for debugging, and none for a client (`ray://`)
         import ray
         from ray._private.state import actors
 
         job = ray.JobID.from_hex(ray.get_runtime_context().get_job_id())
         table = actors(job_id=job, actor_state_name="ALIVE").values()
-        return sum(str(one["ActorClassName"]).startswith("MapWorker(") for one in table)
+        return sum(f"({actor})" in str(one["ActorClassName"]) for one in table)
     return None
 
 
@@ -174,66 +187,73 @@ class RayPool:
 
     def __init__(self, workers: int, each: Reserved, task: Task) -> None:
         self.workers, self._each, self._task = workers, each, pickle.dumps(task)
+        self.actor = Worker.__name__
 
     def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
         """The events of one pass; see `batch_passes.Pool`."""
-        import ray
-
-        batches = self._dataset(chunks, retries).iter_batches(
-            batch_size=None, batch_format="pyarrow", prefetch_batches=0
-        )
-        try:
-            for batch in batches:
-                yield from map(pickle.loads, batch.column("event").to_pylist())
-        except ray.exceptions.RayError as failure:
-            if (cause := _in_constructor(failure)) is not None:
-                raise UsageError(cause) from failure
-            # Too many workers died. The next pass decodes the rest.
+        # A block of one byte or more: an event arrives when it is sent.
+        for batch in batches(lambda: self._dataset(chunks, retries), self.workers, block_bytes=1):
+            yield from map(pickle.loads, batch.column("event").to_pylist())
 
     def _dataset(self, chunks: Sequence[Chunk], retries: int) -> Any:
-        from ray.data import ActorPoolStrategy, DataContext, from_items
+        from ray.data import ActorPoolStrategy, from_items
         from ray.util.annotations import RayDeprecationWarning
 
+        # A block for each chunk. The driver makes the blocks: reading needs no CPU, so the workers may
+        # reserve all of them.
         rows = [{"chunk": pickle.dumps(chunk)} for chunk in chunks]
-        before = DataContext.get_current()
-        DataContext._set_current(_context(before.copy(), self.workers))
-        try:
-            # A block for each chunk. The driver makes the blocks: reading needs no CPU, so workers may
-            # reserve all of them.
-            dataset = from_items(rows, override_num_blocks=len(rows))
-            workers = min(self.workers, len(rows))
-            with warnings.catch_warnings():
-                # Ray 2.60 has no other way to set these two.
-                warnings.simplefilter("ignore", RayDeprecationWarning)
-                return dataset.map_batches(
-                    Worker,
-                    fn_constructor_args=(version(), self._task),
-                    batch_size=1,
-                    batch_format="pyarrow",
-                    compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
-                    num_cpus=self._each.cpus,
-                    num_gpus=self._each.gpus,
-                    max_restarts=-1,  # a pool with a dead actor would be smaller to the end
-                    max_task_retries=retries,  # by default without end, also of a prompt that kills its worker
-                )
-        finally:
-            DataContext._set_current(before)
+        workers = min(self.workers, len(rows))
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RayDeprecationWarning)  # Ray 2.60 has no other way to set retries
+            return from_items(rows, override_num_blocks=len(rows)).map_batches(
+                Worker,
+                fn_constructor_args=(version(), self._task),
+                batch_size=1,
+                batch_format="pyarrow",
+                compute=ActorPoolStrategy(size=workers, max_tasks_in_flight_per_actor=1),
+                num_cpus=self._each.cpus,
+                num_gpus=self._each.gpus,
+                max_restarts=-1,  # a pool with a dead actor would be smaller to the end
+                max_task_retries=retries,  # by default without end, also of a prompt that kills its worker
+            )
 
 
-def _context(context: Any, deaths: int) -> Any:
-    """The settings of Ray Data for a pass that survives some deaths of workers."""
+def batches(dataset: Callable[[], Any], deaths: int, block_bytes: int | None = None) -> Iterator[Any]:
+    """The output of a data set as tables, as they arrive. It ends early after too many `deaths` of tasks.
+
+    `block_bytes`: the size of a block that is sent at once. Raises `UsageError` (E0462) for an actor that
+    cannot start.
+    """
+    import ray
+    from ray.data import DataContext
+
+    before = DataContext.get_current()
+    context = before.copy()
     context.enable_progress_bars = False
-    context.target_max_block_size = 1  # a block for each event: it arrives when it is sent
     context.max_errored_blocks = deaths
     context.execution_no_progress_timeout_s = -1  # one prompt may take an hour
-    return context
+    if block_bytes is not None:
+        context.target_max_block_size = block_bytes
+    DataContext._set_current(context)
+    try:
+        made = dataset()
+    finally:
+        DataContext._set_current(before)
+    try:
+        yield from made.iter_batches(batch_size=None, batch_format="pyarrow", prefetch_batches=0)
+    except ray.exceptions.RayError as failure:
+        if (cause := _in_constructor(failure)) is not None:
+            raise UsageError(cause) from failure
+        # Too many tasks died. The next pass decodes the rest.
 
 
 def _in_constructor(failure: Exception) -> Diagnostic | None:
-    """The diagnostic for a worker that cannot start at all, such as on a machine without dsldec."""
-    lines = [line.strip() for line in str(failure).splitlines()]
-    missing = next((line for line in lines if line.startswith(("ModuleNotFoundError", "ImportError"))), None)
-    if missing is None or "creation task" not in str(failure):
+    """The diagnostic for an actor that cannot start, such as on a machine without dsldec."""
+    if "creation task" not in str(failure):
         return None
-    message = f"a worker cannot start: {printable(missing)[:300]}"
-    return Diagnostic("E0462", message, help=f'on all machines: `pip install "dsldec[ray]=={version()}"`')
+    causes = [line.strip() for line in str(failure).splitlines() if CAUSE.match(line.strip())]
+    why = printable(causes[-1] if causes else str(failure).strip().splitlines()[0])[:300]
+    missing = why.startswith(("ModuleNotFoundError", "ImportError"))
+    install = f'on all machines: `pip install "dsldec[ray]=={version()}"`'
+    help = install if missing else "`DSLDEC_DEBUG=1` shows the log of Ray"
+    return Diagnostic("E0462", f"a worker cannot start: {why}", help=help)

@@ -15,29 +15,35 @@ from typing import Any
 
 from ..backends import noise
 from ..diagnostics import Diagnostic, UsageError
-from ..engines import sglang as plugin
 from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions, LoadOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
 from ..spelling import option
 from .batch_events import Begun, Chunk, Event, Finished, Ready
-from .batch_pool import Reserved, events_of, lasting
+from .batch_pool import Reserved, batches
 from .batch_worker import Task
 from .line_options import with_line
 from .prompts import Prompt
 from .results import Result
 
+ALGORITHM = "DslDec"  # as `dsldec.engines.sglang` registers it
 POLICY_FILE = "dsldec-policy.yaml"
 # The options that an engine takes; the others have no meaning for it.
-TAKEN = frozenset("gen_length stop stop_ids n system batch seed backend trust_remote_code block_length dtype raw".split())
+TAKEN = frozenset(
+    "gen_length stop stop_ids n system batch seed backend trust_remote_code block_length dtype raw".split()
+)
 SMALL_SHARE = 0.1  # CPUs of an actor that applies the template or tokenizes
 LARGEST_SEED = 2**31 - 1
 
 
-def require_for_engine(load: LoadOptions, decode: DecodeOptions, model: str | None, each_gpu: float | None) -> None:
+def require_for_engine(
+    load: LoadOptions, decode: DecodeOptions, model: str | None, each_gpu: float | None
+) -> None:
     """Raise `UsageError` (E0423) for options that an engine of SGLang does not take."""
     if model is None:
         help = "for example `--model JetLM/SDAR-1.7B-Chat`"
-        raise UsageError(Diagnostic("E0423", "`--engine sglang` needs `--model`: it serves no embedded model", help=help))
+        raise UsageError(
+            Diagnostic("E0423", "`--engine sglang` needs `--model`: it serves no embedded model", help=help)
+        )
     for holder, options in ((load, LOAD), (decode, DECODE)):
         for name, one in options.items():
             if name not in TAKEN and getattr(holder, name) != one.default:
@@ -50,7 +56,10 @@ def require_for_engine(load: LoadOptions, decode: DecodeOptions, model: str | No
 
 def policy_config(task: Task) -> dict[str, Any]:
     """The configuration of the algorithm `DslDec`: the text of the policy travels, not its path."""
-    config: dict[str, Any] = {"policy": task.text, "parameters": dict(task.parameters), "seed": int(task.decode.seed)}
+    known = task.policy().program.parameters
+    # Without a value, the window of a policy gets the size of the engine's blocks.
+    own = {name: value for name, value in task.parameters.items() if value != known[name].default}
+    config: dict[str, Any] = {"policy": task.text, "parameters": own, "seed": int(task.decode.seed)}
     if task.load.block_length is not None:
         config["block_size"] = task.load.block_length
     if task.decode.backend in ("eager", "inductor"):
@@ -67,15 +76,14 @@ def write_policy(task: Task, folder: Path) -> Path:
 
 def engine_settings(task: Task, each: Reserved, config_file: str) -> dict[str, Any]:
     """The arguments of each engine, by the names of SGLang."""
-    settings = {
-        "dllm_algorithm": plugin.NAME,
+    return {
+        "dllm_algorithm": ALGORITHM,
         "dllm_algorithm_config": config_file,
         "tp_size": max(1, int(each.gpus)),
         "max_running_requests": task.decode.batch,  # by default SGLang decodes one request at a time
         "trust_remote_code": task.load.trust_remote_code,
         "dtype": task.load.dtype,
     }
-    return settings
 
 
 def request(place: int, prompt: Prompt, options: DecodeOptions, raw: bool) -> dict[str, Any]:
@@ -135,6 +143,7 @@ class SGLangPool:
     task: Task
     config_file: str
     begun: bool = False
+    actor: str = "SGLangEngineStageUDF"
 
     def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
         """The events of one pass. Ray's processor decides about retries of a task."""
@@ -142,7 +151,7 @@ class SGLangPool:
         if self.begun:  # an engine has started before, so that a lost prompt is its own fault
             yield Begun(tuple(prompts))
         rows = [request(place, one, self.task.decode, self.task.load.raw) for place, one in prompts.items()]
-        for batch in events_of(lambda: self._dataset(rows, len(chunks)), self.workers):
+        for batch in batches(lambda: self._dataset(rows, len(chunks)), self.workers):
             if not self.begun:
                 self.begun = True
                 yield Ready(0.0)
@@ -151,7 +160,7 @@ class SGLangPool:
                 prompt = prompts[found["place"]]
                 yield Finished(found["place"], _result(prompt, found))
 
-    def processor(self, batch_size: int) -> Any:
+    def processor(self, batch_size: int, engines: int) -> Any:
         """The processor of Ray Data."""
         from ray.data.llm import SGLangEngineProcessorConfig, build_processor
 
@@ -159,7 +168,7 @@ class SGLangPool:
         config = SGLangEngineProcessorConfig(
             model_source=self.task.model,
             engine_kwargs=engine_settings(self.task, self.each, self.config_file),
-            concurrency=(self.workers, self.workers),
+            concurrency=(engines, engines),
             batch_size=batch_size,
             chat_template_stage={"enabled": not self.task.load.raw, **small},
             tokenize_stage={"enabled": True, **small},
@@ -167,14 +176,20 @@ class SGLangPool:
         )
         share = {"num_cpus": SMALL_SHARE}
         return build_processor(
-            config, preprocess=read_row, postprocess=answer, preprocess_map_kwargs=share, postprocess_map_kwargs=share
+            config,
+            preprocess=read_row,
+            postprocess=answer,
+            preprocess_map_kwargs=share,
+            postprocess_map_kwargs=share,
         )
 
     def _dataset(self, rows: Sequence[Mapping[str, Any]], blocks: int) -> Any:
         from ray.data import from_items
 
         batch_size = -(-len(rows) // blocks)
-        return self.processor(batch_size)(from_items([*rows], override_num_blocks=blocks))
+        return self.processor(batch_size, min(self.workers, blocks))(
+            from_items([*rows], override_num_blocks=blocks)
+        )
 
 
 def _result(prompt: Prompt, found: Mapping[str, Any]) -> Result:
@@ -187,6 +202,3 @@ def _result(prompt: Prompt, found: Mapping[str, Any]) -> Result:
         seconds=found["seconds"],
         finish_reason="stop" if ended else "length",
     )
-
-
-__all__ = ["SGLangPool", "lasting", "require_for_engine", "write_policy"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -169,9 +169,11 @@ def _decode_all(
         tally.stop()
 
 
-def made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
-    """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
-    decisive: dict[str, Any] = {"model": options.model}
+def made_by(policy: Policy, options: RunOptions, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings that decide an answer: the policy's name, and under `run` all settings with a digest.
+    `more`: settings that `run` does not have.
+    """
+    decisive: dict[str, Any] = {"model": options.model, **(more or {})}
     if options.model is not None and os.path.exists(options.model):
         decisive["model"] = os.path.realpath(options.model)
     decisive |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}

@@ -27,6 +27,7 @@ class Workers:
     """
 
     def __init__(self, workers: int = 2, deadly: Sequence[str] = (), unlucky: Sequence[str] = ()) -> None:
+        self.actor = "Workers"
         self.workers, self.deadly, self.unlucky = workers, deadly, [*unlucky]
         self.decoded: Counter[int] = Counter()
         self.passes: list[list[int]] = []
