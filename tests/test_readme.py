@@ -53,7 +53,7 @@ PAGES = {
 README = PAGES["README.md"]
 PROGRAMS = ("make", "dsldec", "transformers")
 # Of these only the options are checked: the first is built once for all tests, the others take minutes.
-NOT_RUN = ("build", "bench", "evaluate")
+NOT_RUN = ("build", "bench", "evaluate", "batch")
 WIDTH, README_WIDTH, README_LINES = 120, 110, 120
 
 
@@ -132,6 +132,8 @@ def test_the_python(
     capsys: pytest.CaptureFixture[str],
 ) -> None:
     code = compile(program, name, "exec")
+    if "import ray" in program:
+        pytest.skip("needs a cluster: tests/tools/test_batch.py runs it")
     if "model.generate" in program:
         names = model_and_inputs()
         exec(code, names)

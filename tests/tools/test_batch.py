@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import signal
 import subprocess
 import sys
@@ -138,6 +139,13 @@ def test_a_wrong_request_ends_at_once(arguments, code, says, cluster, prompts, c
     assert says in err
     assert "Traceback" not in err
     assert not Path("b.jsonl").exists()
+
+
+def test_the_program_of_the_page(cluster, capsys):
+    page = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
+    (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    exec(compile(program, "docs/batch.md", "exec"), {})
+    assert "#### 32" in capsys.readouterr().out
 
 
 def task(**options: Any) -> Task:
@@ -289,7 +297,12 @@ def test_a_stopped_driver_loses_no_result_that_it_has(number, prompts, tmp_path)
     prompts(80)
     process = started("--workers", "2", "--gen-length", "32", cwd=tmp_path)
     wait_for_lines(8, process, tmp_path / "b.jsonl")
-    children = [*descendants(process.pid)]
+    # Ray's two agents end some minutes after a raylet that was killed.
+    ends = [
+        one
+        for one, name in descendants(process.pid).items()
+        if not (number == signal.SIGKILL and "Agent" in name)
+    ]
     if number == signal.SIGINT:
         os.killpg(process.pid, number)  # Ctrl-C reaches all processes of a terminal
     else:
@@ -301,7 +314,7 @@ def test_a_stopped_driver_loses_no_result_that_it_has(number, prompts, tmp_path)
         assert "interrupted: " in err
         assert "the same command with `--resume` decodes the other" in err
         assert "Traceback" not in err
-    assert gone(children)
+    assert gone(ends)
     before = len(Path("b.jsonl").read_text().splitlines())
     assert 8 <= before < 80
     again = started("--workers", "2", "--gen-length", "32", "--resume", cwd=tmp_path)
