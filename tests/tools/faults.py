@@ -21,8 +21,8 @@ class Fragile:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._denoiser, name)
 
-    def __call__(self, ids: Any) -> Any:
-        return self._denoiser(ids)
+    def __call__(self, ids: Any, **more: Any) -> Any:
+        return self._denoiser(ids, **more)
 
     def encode(self, text: str) -> list[int]:
         if text == POISON:

@@ -31,6 +31,8 @@ from dsldec.tools.prompts import Prompt
 
 from .faults import BROKEN, POISON, DyingWorker, FragileWorker
 
+for name, value in (batch_pool.UNWATCHED | batch_pool.QUIET).items():
+    os.environ.setdefault(name, value)  # Ray reads some of them when it is imported
 ray = pytest.importorskip("ray")
 ROOT = Path(__file__).parent.parent.parent
 SAMPLED = "policy sampled():\n  window blocks(16)\n  draw gumbel(temperature=0.9)\n  commit top(masked, 2, by=conf)\n"
@@ -39,8 +41,6 @@ SAMPLED = "policy sampled():\n  window blocks(16)\n  draw gumbel(temperature=0.9
 @pytest.fixture(scope="module")
 def cluster() -> Iterator[None]:
     """Ray with two CPUs. The workers import dsldec and these tests from the checkout."""
-    for name, value in (batch_pool.UNWATCHED | batch_pool.QUIET).items():
-        os.environ.setdefault(name, value)
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), os.environ.get("PYTHONPATH", "")]))
         patch.setenv("OMP_NUM_THREADS", "1")
@@ -158,7 +158,7 @@ def task(**options: Any) -> Task:
     [
         ("9.9.9", {}, "E0463", ", and the driver has 9.9.9"),
         (version(), {"gen_length": 4000}, "E0430", "leaves no room for a prompt"),
-        (version(), {"gen_length": 8, "cache": "exact"}, "E0414", "block-causal"),
+        (version(), {"gen_length": 8, "cache": "exact"}, "E0414", "the cache `exact` cannot be used"),
     ],
 )
 def test_a_worker_that_cannot_decode_stops_the_run(driver, options, code, says):
