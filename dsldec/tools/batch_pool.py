@@ -9,6 +9,8 @@ import logging
 import os
 import pickle
 import re
+import signal
+import threading
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext, suppress
@@ -126,13 +128,26 @@ def _connect(ray: Any, address: str, noisy: bool, folder: str | None) -> None:
         own = {} if folder is None else {"runtime_env": {"working_dir": folder}}
     level = logging.INFO if noisy else logging.CRITICAL
     try:
-        with nullcontext() if noisy else _native_stderr_closed():
+        with _own_signals(), nullcontext() if noisy else _native_stderr_closed():
             ray.init(address=address, log_to_driver=noisy, logging_level=level, **own)
     except (ConnectionError, RuntimeError, ValueError, ImportError, TimeoutError, OSError) as failure:
         first_line = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
         message = f"Ray does not connect to {quoted(address)}: {printable(first_line)[:300]}"
         help = "`ray start --head` starts a cluster and prints its address; without `--address`, this machine is used"
         raise UsageError(Diagnostic("E0460", message, help=help)) from None
+
+
+@contextmanager
+def _own_signals() -> Iterator[None]:
+    """Afterwards, SIGTERM does again as before. Ray sets a handler that exits at once."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.getsignal(signal.SIGTERM)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 @contextmanager

@@ -237,14 +237,11 @@ def started(*arguments: str, cwd: Path, **environment: str) -> subprocess.Popen[
     ]
     settings = os.environ | {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"} | environment
     settings.pop("RAY_ADDRESS", None)
+    # A shell starts a job in the background with SIGINT ignored, and its children inherit that.
+    heeded = lambda: signal.signal(signal.SIGINT, signal.default_int_handler)  # noqa: E731
+    pipes = {"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
     return subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=settings,
-        text=True,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        start_new_session=True,
+        command, cwd=cwd, env=settings, start_new_session=True, preexec_fn=heeded, **pipes
     )
 
 
