@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from .runtime.decoded import Decoded, DecodingStopped, DecodingWarning
     from .runtime.session import Session
     from .runtime.trace import StepEvent
+    from .trajectory import Trajectory
 
 __all__ = [
     "Decoded",
@@ -31,6 +32,7 @@ __all__ = [
     "PolicyError",
     "Session",
     "StepEvent",
+    "Trajectory",
     "UsageError",
     "check",
     "decode",
@@ -51,6 +53,7 @@ _LAZY = {
     "PolicyError": ".diagnostics",
     "Session": ".runtime.session",
     "StepEvent": ".runtime.trace",
+    "Trajectory": ".trajectory",
     "UsageError": ".diagnostics",
     "check": ".policy",
     "decode": ".runtime.decode",

@@ -295,7 +295,10 @@ _CODES = (
     Code("E0425", "no prompt was given, or the input holds none"),
     Code("E0426", "the file of prompts cannot be read"),
     Code("E0427", "a prompt is not valid UTF-8 or Unicode"),
-    Code("E0428", "a line of a JSONL file is not a string or an object with a `prompt`"),
+    Code(
+        "E0428",
+        "a line of a JSONL file is no string and no object with a `prompt` or `messages`, or sets an option wrongly",
+    ),
     Code("E0429", "a text to be infilled is empty"),
     Code("E0430", "the length to generate leaves the model no room for a prompt"),
     Code("E0431", "two prompts have the same id, and `--resume` identifies prompts by it"),
@@ -319,12 +322,14 @@ _CODES = (
     Code("E0448", "an argument is not of the kind that the function takes"),
     # Hosts
     Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
+    # Trace files
+    Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
     # Many machines
-    Code("E0460", "Ray is not installed, or it does not connect to the cluster"),
-    Code("E0461", "the cluster has no room for the workers"),
-    Code("E0462", "the workers die before they decode a prompt, or cannot start"),
-    Code("E0463", "a worker has another version of dsldec than the driver"),
-    Code("E0464", "the worker died each time it decoded this prompt"),
+    Code("E0470", "Ray is not installed, or it does not connect to the cluster"),
+    Code("E0471", "the cluster has no room for the workers"),
+    Code("E0472", "the workers die before they decode a prompt, or cannot start"),
+    Code("E0473", "a worker has another version of dsldec than the driver"),
+    Code("E0474", "the worker died each time it decoded this prompt"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

@@ -167,8 +167,8 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     (
         "trace history output_history return_history show_steps visualize viz intermediate",
         _says(
-            "`--live` shows every step on the terminal; in Python `decode(..., trace=True).trace` holds them",
-            "`decode(..., trace=True).trace` holds every step",
+            "`--trace traces.jsonl` writes every step to a file, `--live` shows it on the terminal",
+            "`decode(..., trace=True).trajectories` has every step",
         ),
     ),
     (
@@ -279,10 +279,10 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         ),
     ),
     (
-        "logprobs output_scores return_dict_in_generate output_logits",
+        "output_scores return_dict_in_generate output_logits",
         _says(
-            "in Python `decode(..., trace=True).trace` has the confidence of each token",
-            "`decode(..., trace=True).trace` has the confidence of each token",
+            "`--logprobs` gives the confidence of each token",
+            "`logprobs=True` gives the confidence of each token",
         ),
     ),
     (

@@ -222,6 +222,9 @@ class DecodeOptions:
     )  # fmt: skip
     stop_at_eos: bool = _option(True, "flag", "end a row at its end-of-text token", flag=False)
     trace: bool = _option(False, "flag", "record every step", flag=False)
+    logprobs: bool = _option(
+        False, "flag", "give the confidence of each token when it was written, and its step"
+    )
 
     def __post_init__(self) -> None:
         for name, one in DECODE.items():

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .instead import INSTEAD, is_number, is_whole
 from .options import DECODE, LOAD
-from .spelling import N, flag, keyword, option, reads_flags, typed, written
+from .spelling import FLAGS, N, flag, keyword, option, reads_flags, typed, written
 
 # Another name of one of our options. The value stays.
 _SAME = {
@@ -192,7 +192,7 @@ def _carried(name: str, value: object) -> object:
 
 def _ours(argument: UnknownArgument, name: str, value: object) -> str | None:
     """An option of ours. Where the verb or function lacks it, also the verb or function that has it."""
-    if name in argument.takes:
+    if name in argument.takes or FLAGS.get(name, name).replace("-", "_") in argument.takes:
         return f"it is called {option(name, value)}"
     if reads_flags():
         verb = next((verb for verb, of in _VERBS.items() if name in of), None)

@@ -28,6 +28,8 @@ examples:
   dsldec run --policy mine.policy --model ./LLaDA-8B-Instruct --trust-remote-code < questions.txt
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
+{"messages": [{"role": "user", "content": "..."}]} is a chat; an object may set options for its
+prompt: gen_length, min_length, stop, stop_ids, n, seed, system, logprobs;
 the result contains the other fields of the object, under "input" where a result has a field of that name;
 blank lines of a file are skipped; an empty prompt, "" in a .jsonl file, is decoded
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
@@ -68,7 +70,9 @@ def _run_parser() -> Parser:
     add_decoding(parser)
     help = "write one JSON object a prompt to FILE, each as soon as it is finished; `-` is standard output (default: answers as text)"
     add("--out", metavar="FILE", help=help)
-    help = "continue the file of --out: skip answered prompts, retry failed ones"
+    help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
+    add("--trace", dest="trace_file", metavar="FILE", help=help)
+    help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
     add("--resume", action="store_true", help=help)
     help = "show how the canvas fills (default: if standard output is a terminal)"
     add("--live", action=YES_OR_NO, help=help)

@@ -47,7 +47,9 @@ def _parser() -> Parser:
     add("--prompts", dest="file", metavar="FILE", required=True, help=help)
     help = "write one JSON object a prompt to FILE, each as soon as it is finished"
     add("--out", metavar="FILE", required=True, help=help)
-    help = "continue the file of --out: skip answered prompts, retry failed ones"
+    help = "write the steps of each answer to FILE, one JSON object a prompt"
+    add("--trace", dest="trace_file", metavar="FILE", help=help)
+    help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
     add("--resume", action="store_true", help=help)
     help = "workers; each loads the model (default: 1)"
     add("--workers", type=count("--workers", 4096), default=1, metavar="N", help=help)

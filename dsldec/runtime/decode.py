@@ -67,6 +67,7 @@ def decode(
     request_ids: Sequence[int] | None = None,
     stop_at_eos: bool = True,
     trace: bool = False,
+    logprobs: bool = False,
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
     verify_rows: str = "batch",
@@ -89,8 +90,8 @@ def decode(
             `dsldec.load`.
         gen_length: Tokens to generate for each prompt, at most. A list gives a number for each prompt.
             Default: 256. Not used with `infill`.
-        min_length: No end of text is written before so many tokens: neither the end-of-text id, nor a stop
-            id. Stop strings still end an answer. Default: 0.
+        min_length: No end of text is written at the first `min_length` tokens: neither the end-of-text id,
+            nor a stop id. Stop strings still end an answer. Default: 0.
         stop: A text, or several. An answer ends before the first of them. The row ends as soon as the text of
             its final ids has one: ids that no later step can change. Default: none.
         stop_ids: An id, or several. A row ends at a stop id as at the end-of-text id: when it is committed
@@ -109,7 +110,9 @@ def decode(
             place in the list.
         stop_at_eos: End a row when its end-of-text token is committed and no mask is left before it. Default:
             True.
-        trace: Record every step in `Decoded.trace`. Default: False.
+        trace: Record every step in `Decoded.trace`, and as `Decoded.trajectories`. Default: False.
+        logprobs: Give the confidence of each generated token in `Decoded.logprobs`: the denoiser's
+            probability of the token in the step that wrote it. Default: False.
         batch: Rows in a batch at most: prompts decoded at the same time. Default: 8.
         lookahead: Drafts to verify in one forward. The answers are those without drafts, in fewer forwards of
             more rows. Only for a policy without a `lookahead` statement. Default: no drafts.
@@ -173,6 +176,7 @@ def stream(
     request_ids: Sequence[int] | None = None,
     stop_at_eos: bool = True,
     trace: bool = False,
+    logprobs: bool = False,
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
     verify_rows: str = "batch",
@@ -234,7 +238,7 @@ def stream_rows(
                 policy, step, rows, vocab_size=denoiser.vocab_size, stop_at_eos=options.stop_at_eos
             )
             forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
-            observer = StepObserver(session.runner, options.trace, on_step)
+            observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             stops = None
             if any(request.stop for request in group):
                 stops = StopStrings(rows, denoiser, revises=plan.revises)

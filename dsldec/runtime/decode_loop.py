@@ -228,7 +228,7 @@ class DecodeLoop:
             content = self.rows.written(ids.tolist(), row)
         return Row(
             request.index, request.begin, ids, cost.forwards, cost.input_rows, cost.proposed, cost.accepted,
-            content, cost.seconds, self.observer.trace_of(request.index), error, wasted_rows=cost.wasted_rows,
-            sample=request.sample, finish_reason=reason if error is None else "error",
-            text=None if stop is None else stop.text, stop_ids=request.stop_ids,
+            content, cost.seconds, error=error, wasted_rows=cost.wasted_rows, sample=request.sample,
+            finish_reason=reason if error is None else "error", text=None if stop is None else stop.text,
+            stop_ids=request.stop_ids, **self.observer.recorded(request, ids),
         )  # fmt: skip

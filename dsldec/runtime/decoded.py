@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -18,8 +18,10 @@ from torch import Tensor
 
 from ..diagnostics import Diagnostic, PicklableError, PolicyError, UsageError
 from ..renamed import former
+from ..trace_step import Logprobs, TraceStep
+from ..trajectory import Trajectory
 from .forward import DenoiserFailed
-from .rows import Row, TraceStep
+from .rows import Row
 
 UNFINISHED = Diagnostic("E0410", "decoding stopped before this prompt was finished")
 ERRORS_SHOWN = 3
@@ -47,6 +49,8 @@ class Decoded:
         trace: For each row its steps in order, empty unless traced.
         errors: For each row the reason why it has no answer, or `None`.
         finish_reason: For each row `stop`, `length` or `error`, see `Row`.
+        trajectories: For each row its steps with the prompt and the ids, `None` unless traced.
+        logprobs: For each row the confidence of each generated token, `None` without `logprobs=True`.
     """
 
     ids: list[Tensor]
@@ -59,7 +63,9 @@ class Decoded:
     tokens: Tensor
     trace: list[list[TraceStep]]
     errors: list[Diagnostic | None]
-    finish_reason: list[str]
+    finish_reason: list[str] = field(default_factory=list)
+    trajectories: list[Trajectory | None] = field(default_factory=list)
+    logprobs: list[Logprobs | None] = field(default_factory=list)
     surplus = former("wasted_rows")
 
     @property
@@ -184,6 +190,8 @@ class Results:
                 "error" if isinstance(text, Diagnostic) else row.finish_reason
                 for row, text in zip(rows, texts, strict=True)
             ],
+            trajectories=[row.trajectory for row in rows],
+            logprobs=[row.logprobs for row in rows],
         )
 
     def _unfinished(self, place: int) -> Row:

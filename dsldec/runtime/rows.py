@@ -8,32 +8,17 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from ..diagnostics import Diagnostic
 from ..renamed import former
+from ..trace_step import Logprobs, TraceStep
+from ..trajectory import Trajectory
 from .ends import Ends
 from .requests import NO_REQUEST, Request
-
-
-@dataclass(slots=True)
-class TraceStep:
-    """One step of one row. Positions count from 0, the first one after the prompt.
-
-    `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and
-    an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
-    at the committed positions, by position.
-    """
-
-    phase: str
-    committed: list[int]
-    revoked: list[int]
-    edited: list[int]
-    forward: int
-    observations: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
 
 
 @dataclass(slots=True)
@@ -62,6 +47,8 @@ class Row:
             the number of tokens to generate, and always for an infilling; `error`: there is no answer.
         text: The text before a stop string; `None` if no stop string ended it.
         stop_ids: The stop ids of the prompt.
+        trajectory: The steps with the prompt and the ids, if traced.
+        logprobs: The confidence of each generated token, with `logprobs=True`.
     """
 
     index: int
@@ -80,6 +67,8 @@ class Row:
     finish_reason: str = "length"
     text: str | None = None
     stop_ids: tuple[int, ...] = ()
+    trajectory: Trajectory | None = None
+    logprobs: Logprobs | None = None
     surplus = former("wasted_rows")
 
     @property

@@ -41,4 +41,7 @@ def _with_copies(rows: Iterator[Row], copies: Mapping[int, Sequence[Request]]) -
     for row in rows:
         yield row
         for copy in copies.get(row.index, ()):
-            yield replace(row, index=copy.index, sample=copy.sample, ids=row.ids.clone())
+            trajectory = row.trajectory and replace(row.trajectory, sample=copy.sample)
+            yield replace(
+                row, index=copy.index, sample=copy.sample, ids=row.ids.clone(), trajectory=trajectory
+            )

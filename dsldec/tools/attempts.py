@@ -91,7 +91,10 @@ class Attempts:
         if not self.options.infill:
             self._warn_of_masks([(work[places[0]], ids) for places, ids, _ in fitting])
         request_ids = [work[places[0]].number for places, _, _ in fitting]
-        options = replace(self.options, gen_length=None, system=None, request_ids=request_ids)
+        logprobs = any(with_line(self.options, work[places[0]].given).logprobs for places, _, _ in fitting)
+        options = replace(
+            self.options, gen_length=None, system=None, request_ids=request_ids, logprobs=logprobs
+        )
         each_place = [place for places, _, _ in fitting for place in places]
 
         def on_step(event: StepEvent) -> None:
@@ -191,6 +194,8 @@ class Attempts:
             row.proposed,
             row.accepted,
             finish_reason=row.finish_reason,
+            logprobs=row.logprobs if with_line(self.options, prompt.given).logprobs else None,
+            trajectory=row.trajectory,
         )
 
     def _failed(self, failure: BaseException, what: str = "") -> Diagnostic:

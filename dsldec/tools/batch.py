@@ -13,8 +13,8 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager
-from dataclasses import dataclass
+from contextlib import ExitStack, contextmanager, nullcontext
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -34,12 +34,14 @@ from .run import (
     DECODED,
     FAILED,
     INTERRUPTED,
+    Files,
     RunOptions,
     made_by,
     policy_of,
     prompts_of,
     require_sensible,
     samples_of,
+    traces_of,
     warn_of_file,
 )
 from .tally import Tally
@@ -76,9 +78,12 @@ def batch(options: BatchOptions) -> int:
         )
         open_things.callback(file.close)
         warn_of_file(file, prompts)
+        traces = traces_of(run, prompts, policy, file)
+        if traces is not None:
+            open_things.callback(traces.close)
         every, work = samples_of(prompts, file)
         if not work:
-            with file:  # removes torn lines
+            with file, traces or nullcontext():  # removes torn lines
                 pass
             say(
                 f"nothing is left to do: {quoted_path(run.out)} has an answer to each of the {len(prompts)} prompts"
@@ -88,9 +93,13 @@ def batch(options: BatchOptions) -> int:
         tally = Tally(len(work), len(every) - len(work), noun)
         folder = open_things.enter_context(tempfile.TemporaryDirectory(prefix="dsldec-"))
         try:
-            with file, cluster(options.address, folder if options.engine == "sglang" else None):
+            with (
+                file,
+                traces or nullcontext(),
+                cluster(options.address, folder if options.engine == "sglang" else None),
+            ):
                 pool = _pool(options, _task(options, policy, len(work)), Path(folder))
-                _decode_all(work, pool, run, file, tally)
+                _decode_all(work, pool, run, Files(file, traces), tally)
         except KeyboardInterrupt:
             say(tally.interrupted(run.out))
             return INTERRUPTED
@@ -115,7 +124,7 @@ def _require_machines(options: BatchOptions) -> None:
     if options.engine == "sglang":
         from .batch_sglang import require_for_engine
 
-        require_for_engine(run.load, run.decode, run.model, options.gpus)
+        require_for_engine(run, options.gpus)
     device = run.load.device or ""
     if device.startswith("cuda:"):
         message = f"`--device {device}` has no meaning for a worker: it sees only its own GPUs"
@@ -131,7 +140,7 @@ def _decisive(options: BatchOptions) -> dict[str, Any]:
 
 
 def _pool(options: BatchOptions, task: Task, folder: Path) -> Pool:
-    """The workers. Raises `UsageError` (E0461) if the cluster has no room for them."""
+    """The workers. Raises `UsageError` (E0471) if the cluster has no room for them."""
     nodes, device, is_sglang = resources(), options.run.load.device, options.engine == "sglang"
     has_gpus = any(node.get("GPU", 0) for node in nodes) and device in (None, "cuda")
     default = 1.0 if has_gpus or is_sglang else 0.0
@@ -155,17 +164,18 @@ def _task(options: BatchOptions, policy: Policy, prompts: int) -> Task:
     # A worker has another working directory.
     model = os.path.abspath(run.model) if run.model is not None and os.path.exists(run.model) else run.model
     load: LoadOptions = run.load
-    return Task(text, name, policy.parameters, model, load, run.decode, -(-prompts // options.workers))
+    decode = replace(run.decode, trace=run.trace_file is not None)
+    return Task(text, name, policy.parameters, model, load, decode, -(-prompts // options.workers))
 
 
-def _decode_all(work: Sequence[Prompt], pool: Pool, run: RunOptions, file: ResultsFile, tally: Tally) -> None:
+def _decode_all(work: Sequence[Prompt], pool: Pool, run: RunOptions, files: Files, tally: Tally) -> None:
     passes = Passes(pool, work, run.decode.batch)
     progress = Progress(len(work), pool.workers, passes)
     tally.start()
     with progress.shown():
         for event in passes.events():
             if isinstance(event, Finished):
-                file.append(event.result)
+                files.append(event.result)
                 tally.add(event.result)
             progress.add(event)
     tally.stop()

@@ -74,7 +74,7 @@ class Passes:
         self._fruitless = 0
 
     def events(self) -> Iterator[Event]:
-        """The events, each prompt finished once. Raises `UsageError` (E0462) if no worker ever begins, and
+        """The events, each prompt finished once. Raises `UsageError` (E0472) if no worker ever begins, and
         the error of a worker that cannot decode at all.
         """
         largest, retries = LARGEST * self.batch, RETRIES
@@ -109,7 +109,7 @@ class Passes:
         if self._fruitless >= FRUITLESS:
             message = f"all workers died in {FRUITLESS} passes while they loaded the model"
             help = "memory is the usual reason: fewer `--workers`, or a smaller `--dtype`; `DSLDEC_DEBUG=1` shows the log of Ray"
-            raise UsageError(Diagnostic("E0462", message, help=help))
+            raise UsageError(Diagnostic("E0472", message, help=help))
 
     def _given_up(self, lost: set[int], alone: set[int]) -> Iterator[Event]:
         """Gives an error to each lost prompt that was alone with its worker too often."""
@@ -124,4 +124,4 @@ def _killed() -> Diagnostic:
     help = (
         "decode it alone with `dsldec run`: memory is the usual reason; a smaller `--gen-length` needs less"
     )
-    return Diagnostic("E0464", message, help=help)
+    return Diagnostic("E0474", message, help=help)

@@ -60,7 +60,7 @@ class Reserved:
 
 
 def require_room(nodes: Sequence[Mapping[str, float]], workers: int, each: Reserved) -> None:
-    """Raise `UsageError` (E0461) unless the machines have room for all workers. Ray would wait for ever.
+    """Raise `UsageError` (E0471) unless the machines have room for all workers. Ray would wait for ever.
 
     `nodes`: the resources of each machine, by Ray's names.
     """
@@ -81,7 +81,7 @@ def require_room(nodes: Sequence[Mapping[str, float]], workers: int, each: Reser
             if one >= 1
         ]
         help += "".join(f", or {flag} to share one" for flag in smaller[-1:])
-    raise UsageError(Diagnostic("E0461", message, help=help))
+    raise UsageError(Diagnostic("E0471", message, help=help))
 
 
 def _counted(number: float, noun: str) -> str:
@@ -93,7 +93,7 @@ def cluster(address: str | None, folder: str | None = None) -> Iterator[None]:
     """Inside, Ray is connected: to the cluster at `address` or in `RAY_ADDRESS`, else to a new one on this
     machine. `folder`: its files are in the working directory of each worker of another cluster.
 
-    Raises `UsageError` (E0460).
+    Raises `UsageError` (E0470).
     """
     noisy = bool(os.environ.get("DSLDEC_DEBUG"))
     for name, value in (UNWATCHED if noisy else UNWATCHED | QUIET).items():
@@ -103,7 +103,7 @@ def cluster(address: str | None, folder: str | None = None) -> Iterator[None]:
         import ray.data
     except ImportError as failure:
         message = f"`dsldec batch` needs Ray, which is not installed ({printable(str(failure))})"
-        raise UsageError(Diagnostic("E0460", message, help=WITHOUT_RAY)) from None
+        raise UsageError(Diagnostic("E0470", message, help=WITHOUT_RAY)) from None
     if not noisy:
         for name in LOGGERS:
             logging.getLogger(name).setLevel(logging.CRITICAL)
@@ -134,7 +134,7 @@ def _connect(ray: Any, address: str, noisy: bool, folder: str | None) -> None:
         first_line = next(iter(str(failure).strip().splitlines()), type(failure).__name__)
         message = f"Ray does not connect to {quoted(address)}: {printable(first_line)[:300]}"
         help = "`ray start --head` starts a cluster and prints its address; without `--address`, this machine is used"
-        raise UsageError(Diagnostic("E0460", message, help=help)) from None
+        raise UsageError(Diagnostic("E0470", message, help=help)) from None
 
 
 @contextmanager
@@ -236,7 +236,7 @@ class RayPool:
 def batches(dataset: Callable[[], Any], deaths: int, block_bytes: int | None = None) -> Iterator[Any]:
     """The output of a data set as tables, as they arrive. It ends early after too many `deaths` of tasks.
 
-    `block_bytes`: the size of a block that is sent at once. Raises `UsageError` (E0462) for an actor that
+    `block_bytes`: the size of a block that is sent at once. Raises `UsageError` (E0472) for an actor that
     cannot start.
     """
     import ray
@@ -271,4 +271,4 @@ def _in_constructor(failure: Exception) -> Diagnostic | None:
     missing = why.startswith(("ModuleNotFoundError", "ImportError"))
     install = f'on all machines: `pip install "dsldec[ray]=={version()}"`'
     help = install if missing else "`DSLDEC_DEBUG=1` shows the log of Ray"
-    return Diagnostic("E0462", f"a worker cannot start: {why}", help=help)
+    return Diagnostic("E0472", f"a worker cannot start: {why}", help=help)

@@ -15,7 +15,7 @@ from typing import Any
 
 from ..backends import noise
 from ..diagnostics import Diagnostic, UsageError
-from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions, LoadOptions
+from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
 from ..spelling import option
 from .batch_events import Begun, Chunk, Event, Finished, Ready
@@ -24,6 +24,7 @@ from .batch_worker import Task
 from .line_options import with_line
 from .prompts import Prompt
 from .results import Result
+from .run import RunOptions
 
 ALGORITHM = "DslDec"  # as `dsldec.engines.sglang` registers it
 POLICY_FILE = "dsldec-policy.yaml"
@@ -35,23 +36,25 @@ SMALL_SHARE = 0.1  # CPUs of an actor that applies the template or tokenizes
 LARGEST_SEED = 2**31 - 1
 
 
-def require_for_engine(
-    load: LoadOptions, decode: DecodeOptions, model: str | None, each_gpu: float | None
-) -> None:
+def require_for_engine(run: RunOptions, gpus: float | None) -> None:
     """Raise `UsageError` (E0423) for options that an engine of SGLang does not take."""
-    if model is None:
-        help = "for example `--model JetLM/SDAR-1.7B-Chat`"
-        raise UsageError(
-            Diagnostic("E0423", "`--engine sglang` needs `--model`: it serves no embedded model", help=help)
-        )
-    for holder, options in ((load, LOAD), (decode, DECODE)):
+    if run.model is None:
+        message = "`--engine sglang` needs `--model`: it does not serve the embedded model"
+        raise UsageError(Diagnostic("E0423", message, help="for example `--model JetLM/SDAR-1.7B-Chat`"))
+    for holder, options in ((run.load, LOAD), (run.decode, DECODE)):
         for name, one in options.items():
             if name not in TAKEN and getattr(holder, name) != one.default:
-                message = f"{option(name)} has no meaning with `--engine sglang`"
-                raise UsageError(Diagnostic("E0423", message, help="leave it out, or leave `--engine` out"))
-    if each_gpu is not None and each_gpu != int(each_gpu):
+                raise UsageError(_not_taken(option(name)))
+    if run.trace_file is not None:
+        raise UsageError(_not_taken("`--trace`"))
+    if gpus is not None and gpus != int(gpus):
         message = "an engine of SGLang takes whole GPUs"
         raise UsageError(Diagnostic("E0423", message, help="`--gpus-per-worker 1`"))
+
+
+def _not_taken(flag: str) -> Diagnostic:
+    message = f"{flag} has no meaning with `--engine sglang`"
+    return Diagnostic("E0423", message, help="leave it out, or leave `--engine` out")
 
 
 def policy_config(task: Task) -> dict[str, Any]:

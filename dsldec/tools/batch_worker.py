@@ -126,7 +126,7 @@ def _backend(task: Task, policy: Policy, denoiser: Any) -> str:
 def _other_version(driver: str) -> Diagnostic:
     here = f"the worker on {printable(platform.node())} has dsldec {version()}, and the driver has {driver}"
     help = f'install one version on all machines: `pip install "dsldec[ray]=={driver}"`'
-    return Diagnostic("E0463", here, help=help)
+    return Diagnostic("E0473", here, help=help)
 
 
 def _not_loaded(model: str | None, failure: BaseException) -> Diagnostic:

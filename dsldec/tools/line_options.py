@@ -15,9 +15,9 @@ from ..options import DECODE, DecodeOptions
 from ..runtime.prompt_options import NOT_WITH_INFILL
 from . import quoted
 
-LINE_OPTIONS = ("gen_length", "min_length", "stop", "stop_ids", "n", "seed", "system")
-# More samples do not change the first ones.
-COMPARED = tuple(name for name in LINE_OPTIONS if name != "n")
+LINE_OPTIONS = ("gen_length", "min_length", "stop", "stop_ids", "n", "seed", "system", "logprobs")
+# More samples do not change the first ones, and logprobs no answer.
+COMPARED = tuple(name for name in LINE_OPTIONS if name not in ("n", "logprobs"))
 RENAME = "the field is an option of `decode`: correct it, or give your own field another name"
 
 

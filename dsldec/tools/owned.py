@@ -53,11 +53,12 @@ class OwnedFile:
     """A plain file, opened or created. Until it is closed, no other dsldec process writes it.
 
     Raises `OSError` where the file system does, `UsageError` (E0438) where another process owns it. `locked`:
-    whether the file system could lock it.
+    whether the file system could lock it. `what`, `flag`: the file in a message, and the option that names it.
     """
 
-    def __init__(self, name: str) -> None:
+    def __init__(self, name: str, what: str = "results file", flag: str = "--out") -> None:
         self.name, self.path = name, os.path.abspath(name)
+        self.what, self.flag = what, flag
         self.is_new = not os.path.exists(self.path)
         self._raw, self.locked = self._claimed()
         # The expected contents. There are two while a line is being written: the write may be interrupted
@@ -78,11 +79,11 @@ class OwnedFile:
         raise UsageError(self._taken())
 
     def _taken(self) -> Diagnostic:
-        message = f"another run writes the results file {quoted_path(self.name)} at this moment"
+        message = f"another run writes the {self.what} {quoted_path(self.name)} at this moment"
         return Diagnostic(
             "E0438",
             message,
-            help="wait for its end, then continue with `--resume`; or give `--out` another name",
+            help=f"wait for its end, then continue with `--resume`; or give `{self.flag}` another name",
         )
 
     @property
@@ -178,11 +179,11 @@ class OwnedFile:
             raise UsageError(self._changed())
 
     def _changed(self) -> Diagnostic:
-        message = f"the results file {quoted_path(self.name)} was changed by another program during the run"
+        message = f"the {self.what} {quoted_path(self.name)} was changed by another program during the run"
         return Diagnostic(
             "E0439",
             message,
-            help="check it; `--resume` continues with its content, `--out` with another name starts again",
+            help=f"check it; `--resume` continues with its content, `{self.flag}` with another name starts again",
         )
 
     def _gone(self, own: os.stat_result, pending: bytes) -> Diagnostic:
@@ -193,18 +194,20 @@ class OwnedFile:
         ):  # NFS keeps a deleted file under such a name while it is open
             with suppress(OSError):
                 self._write(pending)
-            message = f"the results file {shown} was moved during the run"
-            help = f"it is {quoted_path(name) if name else 'whole under its new name'}: continue with that as `--out` and `--resume`"
+            message = f"the {self.what} {shown} was moved during the run"
+            help = f"it is {quoted_path(name) if name else 'whole under its new name'}: continue with that as `{self.flag}` and `--resume`"
             return Diagnostic("E0439", message, help=help)
         what = "was deleted" if same is None else "was replaced by another file"
-        message = f"the results file {shown} {what} during the run"
+        message = f"the {self.what} {shown} {what} during the run"
         saved = self._saved(pending)
         help = (
-            f"the results are now in {quoted_path(saved)}: continue with that as `--out` and `--resume`"
+            f"its lines are now in {quoted_path(saved)}: continue with that as `{self.flag}` and `--resume`"
             if saved
             else ""
         )
-        return Diagnostic("E0439", message, help=help or "give `--out` a file that no other program changes")
+        return Diagnostic(
+            "E0439", message, help=help or f"give `{self.flag}` a file that no other program changes"
+        )
 
     def _saved(self, pending: bytes) -> str | None:
         """Save the lines of a deleted file, and one more line. Returns the new file, or `None` without lines

@@ -26,7 +26,7 @@ DEEPEST_FIELD = 90  # the result nests it one level deeper, and deep JSON is not
 INPUT = "input"  # in a result: the fields of the prompt's line whose names are also fields of a result
 RESULT_FIELDS = frozenset(
     ("id", "sample", "prompt", "messages", "text", "finish_reason", "ids", "forwards", "rows", "tokens", "tokens_per_forward",
-     "seconds", "proposed", "accepted", "error", "policy", "run", INPUT)
+     "seconds", "proposed", "accepted", "logprobs", "error", "policy", "run", INPUT)
 )  # fmt: skip
 LINE_WANTED = 'a line is a string, "How many ...", or an object, {"prompt": "How many ...", "id": 7}'
 CHAT_WANTED = f'for example {{"messages": {EXAMPLE}, "id": 7}}'

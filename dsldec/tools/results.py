@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from typing import Any, Generic, TypeVar
 
 from ..diagnostics import Diagnostic
+from ..trace_step import Logprobs
+from ..trajectory import Trajectory
 from .prompts import Prompt
 
 T = TypeVar("T")
@@ -21,7 +23,7 @@ class Result:
     `seconds` from its first forward to its end.
 
     `proposed`, `accepted`: drafts one step ahead of the next one, two steps, ...; empty where nothing is
-    drafted.
+    drafted. `logprobs`, `trajectory`: where they are wanted.
     """
 
     prompt: Prompt
@@ -35,6 +37,8 @@ class Result:
     accepted: tuple[int, ...] = ()
     error: Diagnostic | None = None
     finish_reason: str = "length"
+    logprobs: Logprobs | None = None
+    trajectory: Trajectory | None = None
 
     @property
     def tokens_per_forward(self) -> float:
@@ -59,6 +63,7 @@ class Result:
             "tokens_per_forward": round(self.tokens_per_forward, 4),
             "seconds": round(self.seconds, 4),
             **({"proposed": list(self.proposed), "accepted": list(self.accepted)} if self.proposed else {}),
+            **({} if self.logprobs is None else {"logprobs": self.logprobs.line()}),
         }
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack
+from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
@@ -24,9 +24,11 @@ from .displays import displays_of
 from .line_options import require_no_infill, with_line
 from .process import log_on_stderr, say, termination_interrupts
 from .prompts import INPUT, Prompt, read
+from .results import Result
 from .results_file import STANDARD_OUTPUT, ResultsFile
 from .settings import chosen, title
 from .tally import Tally
+from .trace_file import TraceFile
 
 DECODED, FAILED, INTERRUPTED = 0, 1, 130
 
@@ -43,6 +45,7 @@ class RunOptions:
     load: LoadOptions = DEFAULT_LOAD
     decode: DecodeOptions = DEFAULT_DECODE
     out: str | None = None
+    trace_file: str | None = None
     resume: bool = False
     live: bool | None = None
 
@@ -62,10 +65,13 @@ def run(options: RunOptions) -> int:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
             warn_of_file(file, prompts)
+        traces = traces_of(options, prompts, policy, file)
+        if traces is not None:
+            open_things.callback(traces.close)
         every, work = samples_of(prompts, file)
         if not work:
             assert file is not None  # there are prompts, and only a file has answers
-            with file:  # removes torn lines
+            with file, traces or nullcontext():  # removes torn lines
                 pass
             answered = f"{quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts"
             say(f"nothing is left to do: {answered}")
@@ -73,7 +79,45 @@ def run(options: RunOptions) -> int:
         if file is not None and file.retried:
             say(f"retried after an earlier failure: {file.retried} of {len(work)} prompts")
         noun = "prompt" if len(every) == len(prompts) else "sample"
-        return _finished(work, policy, options, file, Tally(len(work), len(every) - len(work), noun))
+        tally = Tally(len(work), len(every) - len(work), noun)
+        return _finished(work, policy, options, Files(file, traces), tally)
+
+
+@dataclass(frozen=True, slots=True)
+class Files:
+    """The files that a run writes."""
+
+    results: ResultsFile | None
+    traces: TraceFile | None
+
+    def append(self, result: Result) -> None:
+        """Write a result, after its trace: an answer in the results file has its trace."""
+        if self.traces is not None:
+            self.traces.append(result)
+        if self.results is not None:
+            self.results.append(result)
+
+
+def traces_of(
+    options: RunOptions, prompts: Sequence[Prompt], policy: Policy, file: ResultsFile | None
+) -> TraceFile | None:
+    """The trace file. Raises `UsageError` as `ResultsFile`."""
+    name = options.trace_file
+    if name is None:
+        return None
+    if options.out is not None and os.path.realpath(name) == os.path.realpath(options.out):
+        help = f"give each a file: `--out results.jsonl --trace {TraceFile.example}`"
+        raise UsageError(Diagnostic("E0423", "`--out` and `--trace` name the same file", help=help))
+    answered = frozenset() if file is None else file.answered
+    run = made_by(policy, options)["run"]["digest"]
+    traces = TraceFile(name, prompts, answered, run=run, resume=options.resume)
+    _warn_of_lines(traces)
+    if traces.missing:
+        which = "answer of" if traces.missing == 1 else "answers of"
+        say(
+            f"{traces.missing} {which} {quoted_path(options.out)} without a trace: decoded before `--trace` was given"
+        )
+    return traces
 
 
 def prompts_of(options: RunOptions) -> list[Prompt]:
@@ -114,12 +158,10 @@ def policy_of(options: RunOptions, samples: int) -> Policy:
     return policy
 
 
-def _finished(
-    work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally
-) -> int:
+def _finished(work: Sequence[Prompt], policy: Policy, options: RunOptions, files: Files, tally: Tally) -> int:
     """Decode the prompts, print the totals, and return the exit status."""
     try:
-        _decode_all(work, policy, options, file, tally)
+        _decode_all(work, policy, options, files, tally)
     except KeyboardInterrupt:
         say(tally.interrupted(options.out))
         return INTERRUPTED
@@ -136,33 +178,38 @@ def _finished(
 
 def warn_of_file(file: ResultsFile, prompts: Sequence[Prompt]) -> None:
     """Warnings about the lines of a results file."""
-    if file.unlocked is not None:
-        say(str(file.unlocked))
-    if file.torn:
-        lines = f"{file.torn} line{'s' * (file.torn != 1)}"
-        say(f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again")
+    _warn_of_lines(file)
     if moved := dict.fromkeys(name for prompt in prompts for name in prompt.moved):
         names = ", ".join(f"`{name}`" for name in moved)
         say(f"input fields with the name of a result's field are under `{INPUT}` in the results: {names}")
 
 
+def _warn_of_lines(file: ResultsFile | TraceFile) -> None:
+    if file.unlocked is not None:
+        say(str(file.unlocked))
+    if file.torn:
+        lines = f"{file.torn} line{'s' * (file.torn != 1)}"
+        say(f"{lines} of {quoted_path(file.name)} removed, cut off by a crash: the prompts are decoded again")
+
+
 def _decode_all(
-    work: Sequence[Prompt], policy: Policy, options: RunOptions, file: ResultsFile | None, tally: Tally
+    work: Sequence[Prompt], policy: Policy, options: RunOptions, files: Files, tally: Tally
 ) -> None:
     from ..models.huggingface import from_pretrained
 
     denoiser = from_pretrained(options.model, **asdict(options.load))
     watch, displays = displays_of(work, policy, denoiser, options.out, options.live)
-    attempts = Attempts(denoiser, policy, options.decode, options.load.dtype, watch)
+    decode = replace(options.decode, trace=files.traces is not None)
+    attempts = Attempts(denoiser, policy, decode, options.load.dtype, watch)
     with ExitStack() as open_things:
-        if file is not None:
-            open_things.enter_context(file)
+        for file in (files.traces, files.results):
+            if file is not None:
+                open_things.enter_context(file)
         for display in displays:
             open_things.enter_context(display)
         tally.start()
         for place, result in attempts.results(work):
-            if file is not None:
-                file.append(result)
+            files.append(result)
             tally.add(result)
             for display in displays:
                 display.finished(place, result)

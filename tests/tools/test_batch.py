@@ -87,15 +87,16 @@ def test_the_results_are_those_of_run(cluster, prompts, capfd):
     prompts(9, "What is 1+1? " * 200)  # the last one is too long for the model
     Path("sampled.policy").write_text(SAMPLED)
     settings = ("--policy", "sampled.policy", "--seed", "3")
-    assert batch(*settings, "--workers", "2", "--batch", "2") == 1
+    assert batch(*settings, "--workers", "2", "--batch", "2", "--trace", "b.trace.jsonl") == 1
     out, err = capfd.readouterr()
     assert out == ""
     assert "2 workers, 1 CPU each" in err
     assert "9 of 10 prompts, " in err
     assert "E0407" in err
     assert len(err.splitlines()) == 4, err  # the workers, the failure with its help, the totals
-    assert run(*settings) == 1
+    assert run(*settings, "--trace", "r.trace.jsonl") == 1
     assert results("b.jsonl") == results("r.jsonl")
+    assert results("b.trace.jsonl") == results("r.trace.jsonl")
     assert {line["error"][:5] for line in results("b.jsonl").values() if "error" in line} == {"E0407"}
 
 
@@ -121,10 +122,10 @@ def test_batch_and_run_continue_each_others_files(cluster, prompts, capfd):
         (("--model", "no-such-folder/"), "E0405", "no-such-folder"),
         (
             ("--workers", "3"),
-            "E0461",
+            "E0471",
             "no room for 3 workers with 1 CPU each: it has one machine with 2 CPUs",
         ),
-        (("--gpus-per-worker", "0.5"), "E0461", "no machine has a GPU"),
+        (("--gpus-per-worker", "0.5"), "E0471", "no machine has a GPU"),
         (("--gpus-per-worker", "1.5"), "E0422", "or a fraction below 1"),
         (("--device", "cuda:1"), "E0423", "sees only its own GPUs"),
         (("--out", "-"), "E0423", "two files"),
@@ -156,7 +157,7 @@ def task(**options: Any) -> Task:
 @pytest.mark.parametrize(
     ("driver", "options", "code", "says"),
     [
-        ("9.9.9", {}, "E0463", ", and the driver has 9.9.9"),
+        ("9.9.9", {}, "E0473", ", and the driver has 9.9.9"),
         (version(), {"gen_length": 4000}, "E0430", "leaves no room for a prompt"),
         (version(), {"gen_length": 8, "cache": "exact"}, "E0414", "the cache `exact` cannot be used"),
     ],
@@ -175,7 +176,7 @@ def test_without_ray_one_sentence_says_so(prompts, capfd, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     assert batch() == 2
     err = capfd.readouterr().err
-    assert err.startswith("error[E0460]: `dsldec batch` needs Ray, which is not installed")
+    assert err.startswith("error[E0470]: `dsldec batch` needs Ray, which is not installed")
     assert 'pip install "dsldec[ray]"' in err
     assert not Path("b.jsonl").exists()
 
@@ -186,7 +187,7 @@ def test_a_cluster_that_does_not_answer(prompts, capfd, monkeypatch):
     prompts(1)
     monkeypatch.setattr(ray, "init", refused)
     assert batch("--address", "head:6379") == 2
-    assert "error[E0460]: Ray does not connect to `head:6379`: no GCS" in capfd.readouterr().err
+    assert "error[E0470]: Ray does not connect to `head:6379`: no GCS" in capfd.readouterr().err
 
 
 def refused(**_: Any) -> None:
@@ -203,7 +204,7 @@ def test_a_poisoned_prompt_gets_an_error_and_the_others_their_answers(cluster, p
     assert batch("--workers", "2", "--batch", "2") == 1
     found = results("b.jsonl")
     assert sorted(key for key, line in found.items() if "error" in line) == ["q11", "q12"]
-    assert found["q11"]["error"].startswith("E0464: the worker died each time it decoded this prompt")
+    assert found["q11"]["error"].startswith("E0474: the worker died each time it decoded this prompt")
     assert found["q12"]["error"].startswith("E0410: the tokenizer failed on this prompt: RuntimeError")
     assert "raylet" not in capfd.readouterr().out
     assert run() == 0
@@ -218,7 +219,7 @@ def test_a_model_that_kills_its_worker_ends_the_run(cluster, prompts, capfd, mon
     monkeypatch.setattr(batch_pool, "Worker", DyingWorker)
     assert batch("--workers", "2") == 2
     err = capfd.readouterr().err
-    assert "error[E0462]: all workers died in 2 passes while they loaded the model" in err
+    assert "error[E0472]: all workers died in 2 passes while they loaded the model" in err
     assert not Path("b.jsonl").exists()
 
 

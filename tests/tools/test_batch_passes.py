@@ -82,14 +82,14 @@ def test_every_prompt_gets_one_result(count, workers, batch, deadly, unlucky):
     assert sorted(results) == list(range(count))
     failed = {place: result.error for place, result in results.items() if result.error is not None}
     assert {f"p{place}" for place in failed} == set(dead)
-    assert {error.code for error in failed.values()} <= {"E0464"}
+    assert {error.code for error in failed.values()} <= {"E0474"}
     assert len(pool.passes) <= 3 + TRIES + 2 * (len(dead) + len(unlucky))
 
 
 def test_a_deadly_prompt_is_soon_alone():
     pool = Workers(2, ["p7"])
     results = finished(Passes(pool, prompts(40), 8))
-    assert str(results[7].error).startswith("error[E0464]: the worker died each time it decoded this prompt")
+    assert str(results[7].error).startswith("error[E0474]: the worker died each time it decoded this prompt")
     assert [place for place, result in results.items() if result.error is None] != []
     assert pool.deaths == 5  # one retry, and once in each of three further passes
     assert max(pool.passes[0]) == 10
@@ -117,7 +117,7 @@ class Dies(Workers):
 
 def test_workers_that_never_begin_end_the_run():
     pool = Dies()
-    with pytest.raises(UsageError, match="E0462") as raised:
+    with pytest.raises(UsageError, match="E0472") as raised:
         list(Passes(pool, prompts(4), 8).events())
     assert len(pool.passes) == FRUITLESS
     assert "--workers" in raised.value.diagnostic.help
@@ -151,7 +151,7 @@ def test_workers_without_room_are_refused(nodes, workers, each, says, help):
     if says is None:
         require_room(nodes, workers, each)
         return
-    with pytest.raises(UsageError, match="E0461") as raised:
+    with pytest.raises(UsageError, match="E0471") as raised:
         require_room(nodes, workers, each)
     assert says in raised.value.diagnostic.message
     assert help in raised.value.diagnostic.help

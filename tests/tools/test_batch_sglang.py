@@ -81,6 +81,7 @@ def test_a_request_has_the_options_of_its_prompt():
         (("--model", "SDAR", "--infill"), "`--infill` has no meaning"),
         (("--model", "SDAR", "--min-length", "2"), "`--min-length` has no meaning"),
         (("--model", "SDAR", "--mask-id", "2"), "`--mask-id` has no meaning"),
+        (("--model", "SDAR", "--trace", "t.jsonl"), "`--trace` has no meaning"),
         (("--model", "SDAR", "--gpus-per-worker", "0.5"), "takes whole GPUs"),
     ],
 )

@@ -85,6 +85,39 @@ def test_nothing_given_on_a_terminal_is_told_what_to_type(monkeypatch):
             "the `id` on line 2 of `{file}` is neither a string nor a whole number: `true`",
         ),
         (b'{"prompt": "x", "id": [1]}', "E0428", "neither a string nor a whole number: `[1]`"),
+        (b'{"messages": []}', "E0428", "line 2 of `{file}`: the messages are a list of at least one message"),
+        (b'{"messages": "hi"}', "E0428", "the messages are a list of at least one message, not `'hi'`"),
+        (b'{"messages": [{"content": "x"}]}', "E0428", "line 2 of `{file}`: message 0 has no `role`"),
+        (b'{"messages": [{"role": "user"}]}', "E0428", "message 0 has no `content`"),
+        (
+            b'{"messages": [{"role": 3, "content": "x"}]}',
+            "E0428",
+            "the `role` of message 0 is a text, not `3`",
+        ),
+        (b'{"messages": [{"role": "user", "content": null}]}', "E0428", "a text or a list of text parts"),
+        (
+            b'{"messages": [{"role": "user", "content": [{"type": "image_url"}]}]}',
+            "E0428",
+            "but `'image_url'`",
+        ),
+        (b'{"messages": [{"role": "user", "content": "\\ud83d"}]}', "E0427", "not valid Unicode"),
+        (
+            b'{"messages": [{"role": "user", "content": "x"}], "prompt": "x"}',
+            "E0428",
+            "`prompt` and `messages`",
+        ),
+        (
+            b'{"prompt": "x", "gen_length": "many"}',
+            "E0428",
+            "line 2 of `{file}` has a wrong value: `gen_length`",
+        ),
+        (b'{"prompt": "x", "gen_length": [4]}', "E0428", "`gen_length` must be a whole number"),
+        (b'{"prompt": "x", "n": 0}', "E0428", "`n` must be a whole number of 1 or more, not `0`"),
+        (b'{"prompt": "x", "stop": [""]}', "E0428", "`stop` takes texts that are not empty"),
+        (b'{"prompt": "x", "stop_ids": "a"}', "E0428", "`stop_ids` takes ids"),
+        (b'{"prompt": "x", "min_length": -1}', "E0428", "`min_length` must be a whole number of 0 or more"),
+        (b'{"prompt": "x", "seed": "7"}', "E0428", "`seed` takes whole numbers"),
+        (b'{"prompt": "x", "system": 7}', "E0428", "`system` takes a text"),
         (b"[" * 100_000, "E0428", "is not JSON"),
         (b"9" * 5000, "E0428", "is not JSON"),
         (b'"\\ud83d"', "E0427", "line 2 of `{file}` is not valid Unicode"),
@@ -181,10 +214,10 @@ def test_ids_that_are_made_up_meet_no_other(tmp_path):
 
 
 def test_other_fields_are_kept_as_json_and_ours_apart(tmp_path):
-    ours = {name: name for name in RESULT_FIELDS}
+    ours = {name: name for name in RESULT_FIELDS - {"messages"}}
     (prompt,) = jsonl(tmp_path, {"answer": [1.5, None], "prompt": "a", "\u00e4": {"x": "\u00fc"}} | ours)
     assert (prompt.text, prompt.id) == ("prompt", "id")
-    others = {name: name for name in RESULT_FIELDS - {"id", "prompt"}}
+    others = {name: name for name in RESULT_FIELDS - {"id", "prompt", "messages"}}
     assert json.loads(b"{" + prompt.extra + b"}") == {
         "answer": [1.5, None],
         "\u00e4": {"x": "\u00fc"},

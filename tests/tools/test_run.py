@@ -103,7 +103,7 @@ def test_a_result_says_what_it_cost(model):
     assert line["seconds"] > 0
     ids = [*b"ABC", 0, 0, 0, 0, 0]
     assert line == {
-        "id": 0, "prompt": "abc", "text": "ABC", "ids": ids, "forwards": len(model.calls), "rows": len(model.calls), "tokens": 3,
+        "id": 0, "prompt": "abc", "text": "ABC", "finish_reason": "stop", "ids": ids, "forwards": len(model.calls), "rows": len(model.calls), "tokens": 3,
         "tokens_per_forward": round(3 / len(model.calls), 4), "seconds": line["seconds"],
         "policy": "static(tokens=1, block=32)", "run": line["run"],
     }  # fmt: skip
