@@ -32,7 +32,7 @@ def batch(arguments: list[str]) -> int:
     settings = tuple(values.pop("settings") or ())
     load, decode = taken(values, LoadOptions), taken(values, DecodeOptions)
     run = RunOptions(settings=settings, load=load, decode=decode, **values)
-    return tool.batch(tool.BatchOptions(run=run, **own))
+    return tool.batch(tool.DistributedOptions(run=run, **own))
 
 
 def _parser() -> Parser:
@@ -47,7 +47,7 @@ def _parser() -> Parser:
     add("--prompts", dest="file", metavar="FILE", required=True, help=help)
     help = "write one JSON object a prompt to FILE, each as soon as it is finished"
     add("--out", metavar="FILE", required=True, help=help)
-    help = "write the steps of each answer to FILE, one JSON object a prompt"
+    help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
     add("--trace", dest="trace_file", metavar="FILE", help=help)
     help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
     add("--resume", action="store_true", help=help)

@@ -18,8 +18,8 @@ from ..spelling import shown
 
 OUTPUT = ("text", "ids", "finish_reason", "forwards", "tokens", "error")
 OWN = ("model", "parameters", "prompt", "request_id")
-# A column gives these, or Ray Data decides them.
-NOT_TAKEN = frozenset({"request_ids", "trace"})
+# A column gives the first; the others have no column.
+NOT_TAKEN = frozenset({"request_ids", "trace", "logprobs"})
 
 
 class Decode:

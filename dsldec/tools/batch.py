@@ -23,10 +23,10 @@ from ..options import LoadOptions
 from ..policy import Policy
 from ..policy import read as read_policy
 from . import quoted_path
-from .batch_events import Event, Finished, Ready, Said
+from .batch_events import Finished, Ready, WorkerEvent, WorkerSaid
 from .batch_passes import Passes, Pool
 from .batch_pool import LOCAL, RayPool, Reserved, address_of, alive, busy, cluster, require_room, resources
-from .batch_worker import Task
+from .batch_worker import WorkerTask
 from .process import log_on_stderr, say, termination_interrupts
 from .prompts import Prompt
 from .results_file import STANDARD_OUTPUT, ResultsFile
@@ -51,9 +51,9 @@ ENGINES = ("dsldec", "sglang")
 
 
 @dataclass(frozen=True, slots=True)
-class BatchOptions:
-    """The arguments of the command line. `run`: those that `dsldec run` has too; `cpus`, `gpus`: of each
-    worker, and None takes a GPU if the cluster has any. `engine`: of `ENGINES`.
+class DistributedOptions:
+    """The arguments of the command line. `run`: the ones that `dsldec run` has too; `cpus`, `gpus`: of each
+    worker, and None takes a GPU if the cluster has any. `engine`: one of `ENGINES`.
     """
 
     run: RunOptions
@@ -64,7 +64,7 @@ class BatchOptions:
     engine: str = "dsldec"
 
 
-def batch(options: BatchOptions) -> int:
+def batch(options: DistributedOptions) -> int:
     """Decode, and return the exit status. Raises `UsageError` and `PolicyError`."""
     run = options.run
     _require_machines(options)
@@ -113,7 +113,7 @@ def batch(options: BatchOptions) -> int:
         return FAILED if tally.failed else DECODED
 
 
-def _require_machines(options: BatchOptions) -> None:
+def _require_machines(options: DistributedOptions) -> None:
     """Raise `UsageError` (E0423) for options without a meaning together."""
     run = options.run
     if run.file is None or run.out is None or run.out in (STANDARD_OUTPUT, "/dev/stdout"):
@@ -134,12 +134,12 @@ def _require_machines(options: BatchOptions) -> None:
         raise UsageError(Diagnostic("E0423", message, help="leave one of them out"))
 
 
-def _decisive(options: BatchOptions) -> dict[str, Any]:
+def _decisive(options: DistributedOptions) -> dict[str, Any]:
     """The settings of `batch` that decide an answer: another engine computes other logits."""
     return {} if options.engine == "dsldec" else {"engine": options.engine}
 
 
-def _pool(options: BatchOptions, task: Task, folder: Path) -> Pool:
+def _pool(options: DistributedOptions, task: WorkerTask, folder: Path) -> Pool:
     """The workers. Raises `UsageError` (E0471) if the cluster has no room for them."""
     nodes, device, is_sglang = resources(), options.run.load.device, options.engine == "sglang"
     has_gpus = any(node.get("GPU", 0) for node in nodes) and device in (None, "cuda")
@@ -158,19 +158,19 @@ def _pool(options: BatchOptions, task: Task, folder: Path) -> Pool:
     return SGLangPool(options.workers, each, task, str(file) if here else file.name)
 
 
-def _task(options: BatchOptions, policy: Policy, prompts: int) -> Task:
+def _task(options: DistributedOptions, policy: Policy, prompts: int) -> WorkerTask:
     run = options.run
     text, name = read_policy(run.policy)
     # A worker has another working directory.
     model = os.path.abspath(run.model) if run.model is not None and os.path.exists(run.model) else run.model
     load: LoadOptions = run.load
     decode = replace(run.decode, trace=run.trace_file is not None)
-    return Task(text, name, policy.parameters, model, load, decode, -(-prompts // options.workers))
+    return WorkerTask(text, name, policy.parameters, model, load, decode, -(-prompts // options.workers))
 
 
 def _decode_all(work: Sequence[Prompt], pool: Pool, run: RunOptions, files: Files, tally: Tally) -> None:
     passes = Passes(pool, work, run.decode.batch)
-    progress = Progress(len(work), pool.workers, passes)
+    progress = ProgressLine(len(work), pool.workers, passes)
     tally.start()
     with progress.shown():
         for event in passes.events():
@@ -181,7 +181,7 @@ def _decode_all(work: Sequence[Prompt], pool: Pool, run: RunOptions, files: File
     tally.stop()
 
 
-class Progress:
+class ProgressLine:
     """A line now and then: prompts, tokens a second, workers. A thread prints it, so that a run without any
     news says so too.
     """
@@ -193,14 +193,14 @@ class Progress:
         self._first: float | None = None
         self._ended = threading.Event()
 
-    def add(self, event: Event) -> None:
+    def add(self, event: WorkerEvent) -> None:
         """Counts a result, and prints a new line of a worker."""
         if isinstance(event, Finished):
             self._finished += 1
             self._tokens += event.result.tokens
         elif isinstance(event, Ready):
             self._first = self._first or time.monotonic()
-        elif isinstance(event, Said) and event.line not in self._said:
+        elif isinstance(event, WorkerSaid) and event.line not in self._said:
             self._said.add(event.line)
             say(event.line)
 

@@ -1,4 +1,4 @@
-"""What a worker of `dsldec batch` sends to the driver: its start, each result, lines to print, a failure.
+"""The messages of a worker of `dsldec batch` to the driver: its start, each result, lines to print, a failure.
 
 An event travels as the pickle of one row of Ray Data. Not here: who sends them (`batch_worker`), who reads
 them (`batch_passes`).
@@ -39,17 +39,17 @@ class Finished:
 
 
 @dataclass(frozen=True, slots=True)
-class Said:
+class WorkerSaid:
     """A line that the worker would print: a warning, a choice."""
 
     line: str
 
 
 @dataclass(frozen=True, slots=True)
-class Stopped:
+class CannotDecode:
     """No prompt can be decoded. `error` is raised in the driver."""
 
     error: Exception
 
 
-Event = Ready | Begun | Finished | Said | Stopped
+WorkerEvent = Ready | Begun | Finished | WorkerSaid | CannotDecode

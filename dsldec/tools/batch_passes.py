@@ -1,10 +1,10 @@
 """In which chunks do workers decode the prompts, and which prompts are decoded again after a worker died?
 
-A pass gives every open prompt to a worker, in chunks. A worker sends each result as soon as it has it. In the
-first pass, Ray starts a dead worker again with the same chunk, once. If it dies again, the unfinished prompts
-of the chunk are lost: the next pass decodes them, in smaller chunks. So a prompt that kills its worker is soon
-alone in its chunk. After some tries it gets an error, and all other prompts get their results. Not here: Ray
-(`batch_pool`), the worker (`batch_worker`).
+A pass gives every open prompt to a worker, in chunks. A worker sends each result as soon as it has it. In
+the first pass, Ray starts a dead worker again with the same chunk, once. If it dies again, the unfinished
+prompts of the chunk are lost: the next pass decodes them, in smaller chunks. So a prompt that kills its
+worker is soon alone in its chunk. After some tries it gets an error, and all other prompts get their results.
+Not here: Ray (`batch_pool`), the worker (`batch_worker`).
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from typing import Protocol
 
 from ..diagnostics import Diagnostic, UsageError
-from .batch_events import Begun, Chunk, Event, Finished, Ready, Said, Stopped
+from .batch_events import Begun, CannotDecode, Chunk, Finished, Ready, WorkerEvent, WorkerSaid
 from .prompts import Prompt
 from .results import Result
 
@@ -34,7 +34,7 @@ class Pool(Protocol):
     workers: int
     actor: str
 
-    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
         """The events of all workers as they arrive. A chunk whose worker dies is tried again, at most
         `retries` times, and may give some events twice. Too many lost chunks end the pass early.
         """
@@ -59,7 +59,7 @@ class Passes:
     """Decodes prompts on a pool, pass by pass.
 
     `batch`: rows that a worker decodes side by side. `ready`: workers that have loaded the model in this
-    pass; `restarted`: those that replaced a dead one.
+    pass; `restarted`: the ones that replaced a dead worker.
     """
 
     pool: Pool
@@ -73,7 +73,7 @@ class Passes:
         self._open = dict(enumerate(self.work))
         self._fruitless = 0
 
-    def events(self) -> Iterator[Event]:
+    def events(self) -> Iterator[WorkerEvent]:
         """The events, each prompt finished once. Raises `UsageError` (E0472) if no worker ever begins, and
         the error of a worker that cannot decode at all.
         """
@@ -83,13 +83,13 @@ class Passes:
             yield from self._passed(chunks, retries)
             largest, retries = max(1, largest // SMALLER), 0
 
-    def _passed(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+    def _passed(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
         begun: set[int] = set()
         self.ready = 0
         alone = {chunk[0][0] for chunk in chunks if len(chunk) == 1}
         for event in self.pool.run(chunks, retries):
             match event:
-                case Stopped(error):
+                case CannotDecode(error):
                     raise error
                 case Ready():
                     self.restarted += self.ready >= min(self.pool.workers, len(chunks))
@@ -98,7 +98,7 @@ class Passes:
                     begun |= set(places)
                 case Finished(place) if self._open.pop(place, None) is None:
                     continue  # a chunk that ran twice
-                case Finished() | Said():
+                case Finished() | WorkerSaid():
                     pass
             yield event
         self._require_fruit(bool(begun))
@@ -111,7 +111,7 @@ class Passes:
             help = "memory is the usual reason: fewer `--workers`, or a smaller `--dtype`; `DSLDEC_DEBUG=1` shows the log of Ray"
             raise UsageError(Diagnostic("E0472", message, help=help))
 
-    def _given_up(self, lost: set[int], alone: set[int]) -> Iterator[Event]:
+    def _given_up(self, lost: set[int], alone: set[int]) -> Iterator[WorkerEvent]:
         """Gives an error to each lost prompt that was alone with its worker too often."""
         for place in sorted(lost & alone):
             self.tries[place] += 1

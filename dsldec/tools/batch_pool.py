@@ -21,8 +21,8 @@ from ..diagnostics import Diagnostic, UsageError
 from ..resources import version
 from ..terminal import printable
 from . import quoted
-from .batch_events import Chunk, Event
-from .batch_worker import Task, Worker
+from .batch_events import Chunk, WorkerEvent
+from .batch_worker import Worker, WorkerTask
 
 WITHOUT_RAY = 'install it: `pip install "dsldec[ray]"`'
 LOCAL = "local"
@@ -195,16 +195,16 @@ def alive(actor: str) -> int | None:
 
 
 class RayPool:
-    """A pool of actors of Ray Data: `workers` of them, each with a reservation, for one `Task`.
+    """A pool of actors of Ray Data: `workers` of them, each with a reservation, for one `WorkerTask`.
 
     Results come through the driver: it alone writes the results file, and the workers need no shared disk.
     """
 
-    def __init__(self, workers: int, each: Reserved, task: Task) -> None:
+    def __init__(self, workers: int, each: Reserved, task: WorkerTask) -> None:
         self.workers, self._each, self._task = workers, each, pickle.dumps(task)
         self.actor = Worker.__name__
 
-    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
         """The events of one pass; see `batch_passes.Pool`."""
         # A block of one byte or more: an event arrives when it is sent.
         for batch in batches(lambda: self._dataset(chunks, retries), self.workers, block_bytes=1):

@@ -18,9 +18,9 @@ from ..diagnostics import Diagnostic, UsageError
 from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
 from ..spelling import option
-from .batch_events import Begun, Chunk, Event, Finished, Ready
+from .batch_events import Begun, Chunk, Finished, Ready, WorkerEvent
 from .batch_pool import Reserved, batches
-from .batch_worker import Task
+from .batch_worker import WorkerTask
 from .line_options import with_line
 from .prompts import Prompt
 from .results import Result
@@ -57,7 +57,7 @@ def _not_taken(flag: str) -> Diagnostic:
     return Diagnostic("E0423", message, help="leave it out, or leave `--engine` out")
 
 
-def policy_config(task: Task) -> dict[str, Any]:
+def policy_config(task: WorkerTask) -> dict[str, Any]:
     """The configuration of the algorithm `DslDec`: the text of the policy travels, not its path."""
     known = task.policy().program.parameters
     # Without a value, the window of a policy gets the size of the engine's blocks.
@@ -70,14 +70,14 @@ def policy_config(task: Task) -> dict[str, Any]:
     return config
 
 
-def write_policy(task: Task, folder: Path) -> Path:
+def write_policy(task: WorkerTask, folder: Path) -> Path:
     """The configuration as a file. JSON is YAML."""
     file = folder / POLICY_FILE
     file.write_text(json.dumps(policy_config(task), ensure_ascii=False), encoding="utf-8")
     return file
 
 
-def engine_settings(task: Task, each: Reserved, config_file: str) -> dict[str, Any]:
+def engine_settings(task: WorkerTask, each: Reserved, config_file: str) -> dict[str, Any]:
     """The arguments of each engine, by the names of SGLang."""
     return {
         "dllm_algorithm": ALGORITHM,
@@ -137,18 +137,18 @@ def answer(row: Mapping[str, Any]) -> dict[str, Any]:
 
 @dataclass
 class SGLangPool:
-    """`workers` engines of SGLang; see `batch_passes.Pool`. `config_file`: the path of the policy's file, as an
-    engine finds it.
+    """`workers` engines of SGLang; see `batch_passes.Pool`. `config_file`: the policy's file, as an engine
+    finds it.
     """
 
     workers: int
     each: Reserved
-    task: Task
+    task: WorkerTask
     config_file: str
     begun: bool = False
     actor: str = "SGLangEngineStageUDF"
 
-    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
         """The events of one pass. Ray's processor decides about retries of a task."""
         prompts = dict(pair for chunk in chunks for pair in chunk)
         if self.begun:  # an engine has started before, so that a lost prompt is its own fault

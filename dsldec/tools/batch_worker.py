@@ -24,12 +24,12 @@ from ..resources import version
 from ..spelling import on_command_line
 from ..terminal import printable
 from .attempts import Attempts
-from .batch_events import Begun, Chunk, Event, Finished, Ready, Said, Stopped
+from .batch_events import Begun, CannotDecode, Chunk, Finished, Ready, WorkerEvent, WorkerSaid
 from .process import log_on_stderr, said_to
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class WorkerTask:
     """The work of all workers: the text of the policy and its parameter values, the model, the options.
 
     `share`: the number of prompts that a worker decodes, about; a long run is compiled.
@@ -54,8 +54,8 @@ class Task:
 class Worker:
     """The actor class for `map_batches`: a column `chunk` of pickled prompts to a column `event`.
 
-    `driver_version`: the version of dsldec in the driver; `task`: a pickled `Task`, which is read only if the
-    versions are equal.
+    `driver_version`: the version of dsldec in the driver; `task`: a pickled `WorkerTask`, which is read only
+    if the versions are equal.
     """
 
     def __init__(self, driver_version: str, task: bytes) -> None:
@@ -70,16 +70,16 @@ class Worker:
             for event in self._events(pickle.loads(pickled)):
                 yield pyarrow.table({"event": pyarrow.array([pickle.dumps(event)], pyarrow.binary())})
 
-    def _events(self, chunk: Chunk) -> Iterator[Event]:
+    def _events(self, chunk: Chunk) -> Iterator[WorkerEvent]:
         said: list[str] = []
         with said_to(said.append), log_on_stderr(), on_command_line():
             for event in self._decoded(chunk):
-                yield from map(Said, said)
+                yield from map(WorkerSaid, said)
                 said.clear()
                 yield event
-        yield from map(Said, said)
+        yield from map(WorkerSaid, said)
 
-    def _decoded(self, chunk: Chunk) -> Iterator[Event]:
+    def _decoded(self, chunk: Chunk) -> Iterator[WorkerEvent]:
         try:
             if self._attempts is None:
                 started = time.monotonic()
@@ -89,16 +89,16 @@ class Worker:
             for at, result in self._attempts.results([prompt for _, prompt in chunk]):
                 yield Finished(chunk[at][0], result)
         except (UsageError, PolicyError) as mistake:
-            yield Stopped(mistake)
+            yield CannotDecode(mistake)
         except Exception:  # a bug: the driver shows where
-            yield Stopped(RuntimeError(f"a worker failed:\n{traceback.format_exc()}"))
+            yield CannotDecode(RuntimeError(f"a worker failed:\n{traceback.format_exc()}"))
 
     def _loaded(self) -> Attempts:
         from ..models.huggingface import from_pretrained
 
         if version() != self._driver_version:
             raise UsageError(_other_version(self._driver_version))
-        task: Task = pickle.loads(self._task)
+        task: WorkerTask = pickle.loads(self._task)
         policy = task.policy()
         try:
             denoiser = from_pretrained(task.model, **asdict(task.load))
@@ -110,7 +110,7 @@ class Worker:
         return Attempts(denoiser, policy, options, task.load.dtype)
 
 
-def _backend(task: Task, policy: Policy, denoiser: Any) -> str:
+def _backend(task: WorkerTask, policy: Policy, denoiser: Any) -> str:
     """The backend of all chunks. `auto` looks at the length of the run, and a chunk is a small part of it."""
     from .. import backends
 

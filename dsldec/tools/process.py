@@ -64,9 +64,9 @@ def log_on_stderr() -> Iterator[None]:
 
 
 def _handler() -> logging.Handler:
-    return _Said() if _listeners else logging.StreamHandler()
+    return _SaidHandler() if _listeners else logging.StreamHandler()
 
 
-class _Said(logging.Handler):
+class _SaidHandler(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         say(self.format(record))

@@ -127,7 +127,7 @@ def prompts_of(options: RunOptions) -> list[Prompt]:
 
 
 def samples_of(prompts: Sequence[Prompt], file: ResultsFile | None) -> tuple[list[Prompt], list[Prompt]]:
-    """Every sample of the prompts, and those that have no answer in the file."""
+    """Every sample of the prompts, and the samples without an answer in the file."""
     every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
     return every, [one for one in every if file is None or (one.id, one.sample) not in file.answered]
 

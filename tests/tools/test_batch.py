@@ -25,8 +25,8 @@ from dsldec.options import DecodeOptions, LoadOptions
 from dsldec.resources import policy_file, version
 from dsldec.tools import batch as tool
 from dsldec.tools import batch_pool
-from dsldec.tools.batch_events import Stopped
-from dsldec.tools.batch_worker import Task, Worker
+from dsldec.tools.batch_events import CannotDecode
+from dsldec.tools.batch_worker import Worker, WorkerTask
 from dsldec.tools.prompts import Prompt
 
 from .faults import BROKEN, POISON, DyingWorker, FragileWorker
@@ -149,9 +149,9 @@ def test_the_program_of_the_page(cluster, capsys):
     assert "#### 32" in capsys.readouterr().out
 
 
-def task(**options: Any) -> Task:
+def task(**options: Any) -> WorkerTask:
     text = policy_file("threshold").read_text()
-    return Task(text, "threshold.policy", {}, None, LoadOptions(), DecodeOptions(**options), 1)
+    return WorkerTask(text, "threshold.policy", {}, None, LoadOptions(), DecodeOptions(**options), 1)
 
 
 @pytest.mark.parametrize(
@@ -165,7 +165,7 @@ def task(**options: Any) -> Task:
 def test_a_worker_that_cannot_decode_stops_the_run(driver, options, code, says):
     worker = Worker(driver, pickle.dumps(task(**options)))
     *_, last = worker._events([(0, Prompt(0, 0, "What is 1+1?"))])
-    assert isinstance(last, Stopped)
+    assert isinstance(last, CannotDecode)
     assert last.error.diagnostic.code == code
     assert says in last.error.diagnostic.message
     assert pickle.loads(pickle.dumps(last)).error.diagnostic == last.error.diagnostic

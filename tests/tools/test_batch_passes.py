@@ -14,7 +14,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dsldec.diagnostics import Diagnostic, UsageError
-from dsldec.tools.batch_events import Begun, Chunk, Event, Finished, Ready, Said, Stopped
+from dsldec.tools.batch_events import Begun, CannotDecode, Chunk, Finished, Ready, WorkerEvent, WorkerSaid
 from dsldec.tools.batch_passes import FRUITLESS, TRIES, Passes, chunked
 from dsldec.tools.batch_pool import Reserved, require_room
 from dsldec.tools.prompts import Prompt
@@ -33,7 +33,7 @@ class Workers:
         self.passes: list[list[int]] = []
         self.deaths = 0
 
-    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
         self.passes.append([len(chunk) for chunk in chunks])
         lost = 0
         for chunk in chunks:
@@ -45,7 +45,7 @@ class Workers:
             else:
                 lost += 1
 
-    def _whole(self, chunk: Chunk) -> Iterator[Event]:
+    def _whole(self, chunk: Chunk) -> Iterator[WorkerEvent]:
         yield Ready(0.1)
         yield Begun(tuple(place for place, _ in chunk))
         for place, prompt in chunk:
@@ -110,9 +110,9 @@ def test_chunks_hold_the_prompts_in_order_and_get_shorter():
 
 
 class Dies(Workers):
-    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
         self.passes.append([])
-        yield Said("loading")
+        yield WorkerSaid("loading")
 
 
 def test_workers_that_never_begin_end_the_run():
@@ -124,8 +124,8 @@ def test_workers_that_never_begin_end_the_run():
 
 
 class CannotLoad(Workers):
-    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[Event]:
-        yield Stopped(UsageError(Diagnostic("E0405", "no such model")))
+    def run(self, chunks: Sequence[Chunk], retries: int) -> Iterator[WorkerEvent]:
+        yield CannotDecode(UsageError(Diagnostic("E0405", "no such model")))
         raise AssertionError("nothing is read after that")
 
 

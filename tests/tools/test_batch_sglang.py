@@ -22,16 +22,20 @@ from dsldec.options import DecodeOptions, LoadOptions
 from dsldec.resources import embedded_model_folder, policy_file
 from dsldec.tools import batch_sglang
 from dsldec.tools.batch_pool import Reserved
-from dsldec.tools.batch_worker import Task
+from dsldec.tools.batch_worker import WorkerTask
 from dsldec.tools.prompts import Prompt
 
 ROOT = Path(__file__).parent.parent.parent
 
 
-def task(load: LoadOptions | None = None, decode: DecodeOptions | None = None, **parameters: Any) -> Task:
+def task(
+    load: LoadOptions | None = None, decode: DecodeOptions | None = None, **parameters: Any
+) -> WorkerTask:
     values = dsldec.load("threshold", **parameters).parameters
     text = policy_file("threshold").read_text()
-    return Task(text, "mine.policy", values, "SDAR", load or LoadOptions(), decode or DecodeOptions(), 8)
+    return WorkerTask(
+        text, "mine.policy", values, "SDAR", load or LoadOptions(), decode or DecodeOptions(), 8
+    )
 
 
 def test_the_text_of_the_policy_travels_with_the_parameters_that_are_set(tmp_path):
