@@ -330,6 +330,12 @@ _CODES = (
     Code("E0482", "a package that the task needs is not installed"),
     # Trace files
     Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
+    # Many machines
+    Code("E0470", "Ray is not installed, or it does not connect to the cluster"),
+    Code("E0471", "the cluster has no room for the workers"),
+    Code("E0472", "the workers die before they decode a prompt, or cannot start"),
+    Code("E0473", "a worker has another version of dsldec than the driver"),
+    Code("E0474", "the worker died each time it decoded this prompt"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

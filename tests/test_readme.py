@@ -52,8 +52,9 @@ PAGES = {
 }
 README = PAGES["README.md"]
 PROGRAMS = ("make", "dsldec", "transformers")
-# Of these only the options are checked: the first is built once for all tests, the others take minutes.
-NOT_RUN = ("build", "bench")
+# Of these only the options are checked: `build` is done once for all tests, `bench` takes minutes, and `batch`
+# starts a Ray cluster.
+NOT_RUN = ("build", "bench", "batch")
 WIDTH, README_WIDTH, README_LINES = 120, 110, 120
 
 
@@ -134,6 +135,8 @@ def test_the_python(
     if "import datasets" in program:
         pytest.importorskip("datasets")
     code = compile(program, name, "exec")
+    if "import ray" in program:
+        pytest.skip("needs a cluster: tests/tools/test_batch.py runs it")
     if "model.generate" in program:
         names = model_and_inputs()
         exec(code, names)

@@ -16,6 +16,7 @@ from .unknown import unknown_options
 
 # A correct command for each verb with a required argument.
 EXAMPLES = {
+    "dsldec batch": "dsldec batch --prompts questions.jsonl --out results.jsonl --workers 2",
     "dsldec check": "dsldec check mine.policy",
     "dsldec fmt": "dsldec fmt mine.policy",
     "dsldec test": "dsldec test threshold",

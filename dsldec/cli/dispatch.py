@@ -15,7 +15,7 @@ from .. import terminal
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..resources import version
 from ..spelling import on_command_line
-from . import bench, decoding, evaluating, exporting, policies
+from . import bench, decoding, distributing, evaluating, exporting, policies
 from .arguments import take_hidden
 from .unknown import unknown_verb
 
@@ -106,6 +106,7 @@ def _dispatch(arguments: list[str]) -> int:
 # Each verb: its purpose, and the function that parses its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "run": ("decode prompts under a policy", decoding.run),
+    "batch": ("decode a file of prompts on many machines, with Ray", distributing.batch),
     "check": ("print the mistakes in policies, before anything runs", policies.check),
     "fmt": ("format policies", policies.fmt),
     "test": ("run the cases of policies", policies.test),

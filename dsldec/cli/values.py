@@ -5,6 +5,7 @@ Not here: the options (`options`, the verbs' files), how they are parsed (`argum
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Sequence
 
@@ -16,6 +17,7 @@ from ..tools import quoted
 
 # A seed of torch has 64 bits. A negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
+LONGEST_SHARE, MOST_SHARES = 16, 4096
 
 
 def count(option: str, most: int = LARGEST_SIZE, least: int = 1) -> Callable[[str], int]:
@@ -31,6 +33,23 @@ def _text(option: str, given: str) -> str:
         message = f"`{option}` is a text, not {quoted(given)}"
         raise UsageError(Diagnostic("E0422", message, help=f'for example `{option} "###"`'))
     return given
+
+
+def share(option: str, least: float = 0.0) -> Callable[[str], float]:
+    """A number of CPUs or GPUs: a whole number, or a fraction of one."""
+
+    def chosen(text: str) -> float:
+        try:
+            number = float(text) if len(text) < LONGEST_SHARE else math.nan
+        except ValueError:
+            number = math.nan
+        # Ray gives whole GPUs, or a part of one.
+        if not least <= number <= MOST_SHARES or (number > 1 and number != int(number)):
+            message = f"`{option}` is a whole number, or a fraction below 1, not {quoted(text)}"
+            raise UsageError(Diagnostic("E0422", message, help=f"for example `{option} 1` or `{option} 0.5`"))
+        return number
+
+    return chosen
 
 
 def token_id(option: str) -> Callable[[str], int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
@@ -57,22 +57,18 @@ def run(options: RunOptions) -> int:
     if options.out == "/dev/stdout":
         options = replace(options, out=STANDARD_OUTPUT)
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
-        prompts = [
-            replace(prompt, n=with_line(options.decode, prompt.given).n)
-            for prompt in read(options.prompts, options.file)
-        ]
-        _require_sensible(options, prompts)
-        policy = _policy(options, max(prompt.n for prompt in prompts))
+        prompts = prompts_of(options)
+        require_sensible(options, prompts)
+        policy = policy_of(options, max(prompt.n for prompt in prompts))
         file = None
         if options.out is not None:
             file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
             open_things.callback(file.close)  # also if something fails before its first line
             warn_of_file(file, prompts)
-        traces = _traces(options, prompts, policy, file)
+        traces = traces_of(options, prompts, policy, file)
         if traces is not None:
             open_things.callback(traces.close)
-        every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
-        work = [one for one in every if file is None or (one.id, one.sample) not in file.answered]
+        every, work = samples_of(prompts, file)
         if not work:
             assert file is not None  # there are prompts, and only a file has answers
             with file, traces or nullcontext():  # removes torn lines
@@ -102,7 +98,7 @@ class Files:
             self.results.append(result)
 
 
-def _traces(
+def traces_of(
     options: RunOptions, prompts: Sequence[Prompt], policy: Policy, file: ResultsFile | None
 ) -> TraceFile | None:
     """The trace file. Raises `UsageError` as `ResultsFile`."""
@@ -124,7 +120,19 @@ def _traces(
     return traces
 
 
-def _require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
+def prompts_of(options: RunOptions) -> list[Prompt]:
+    """The prompts, each with its number of samples."""
+    read_ones = read(options.prompts, options.file)
+    return [replace(prompt, n=with_line(options.decode, prompt.given).n) for prompt in read_ones]
+
+
+def samples_of(prompts: Sequence[Prompt], file: ResultsFile | None) -> tuple[list[Prompt], list[Prompt]]:
+    """Every sample of the prompts, and the samples without an answer in the file."""
+    every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
+    return every, [one for one in every if file is None or (one.id, one.sample) not in file.answered]
+
+
+def require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
     """Raise `UsageError` (E0423) for options without a meaning together."""
     require_of_infill(options.decode)
     if options.decode.infill:
@@ -138,7 +146,7 @@ def _require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
         raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
 
 
-def _policy(options: RunOptions, samples: int) -> Policy:
+def policy_of(options: RunOptions, samples: int) -> Policy:
     """The policy with its parameter values. Its mistakes are reported before a model is loaded. `samples`:
     the most of a prompt.
     """
@@ -208,9 +216,11 @@ def _decode_all(
         tally.stop()
 
 
-def made_by(policy: Policy, options: RunOptions) -> dict[str, Any]:
-    """The settings that decide an answer: the policy's name, and under `run` all settings with a digest."""
-    decisive: dict[str, Any] = {"model": options.model}
+def made_by(policy: Policy, options: RunOptions, more: Mapping[str, Any] | None = None) -> dict[str, Any]:
+    """The settings that decide an answer: the policy's name, and under `run` all settings with a digest.
+    `more`: settings that `run` does not have.
+    """
+    decisive: dict[str, Any] = {"model": options.model, **(more or {})}
     if options.model is not None and os.path.exists(options.model):
         decisive["model"] = os.path.realpath(options.model)
     decisive |= {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides}

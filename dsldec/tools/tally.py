@@ -72,6 +72,8 @@ class Tally:
         if not self._decoded:
             return f"{decoded} decoded"
         seconds = max(1e-9, self._stopped - self._started)
+        if not self._forwards:  # an engine that does not count them
+            return f"{decoded}, {_rate(self._tokens / seconds)} tokens/s"
         return (
             f"{decoded}, {self._forwards / self._decoded:.1f} forwards per {self._noun}, "
             f"{self._tokens / max(1, self._forwards):.2f} tokens per forward, {_rate(self._tokens / seconds)} tokens/s{self._of_drafts()}"
