@@ -24,6 +24,7 @@ from .files import (
     lines,
     opened,
 )
+from .spelling import shown
 from .terminal import printable
 from .trace_step import Logprobs, TraceStep, logprobs_of
 from .trajectory_lines import LineFields, WrongLine, fields_of, line_of
@@ -139,20 +140,25 @@ class Trajectory:
 
     @classmethod
     def _parsed(cls, text: str) -> Self:
+        if not isinstance(text, str):
+            raise WrongLine(f"is {shown(text)}")
         try:
             return cls(**fields_of(json_of(text, strict=True))._asdict())
         except NotJSON as wrong:
             raise WrongLine(printable(wrong.why)) from None
 
     @staticmethod
-    def columns(trajectories: Iterable[Trajectory], *, padded: bool = False) -> dict[str, list[Any]]:
+    def columns(trajectories: Iterable[Trajectory | None], *, padded: bool = False) -> dict[str, list[Any]]:
         """Trajectories as columns, one entry each, for `datasets.Dataset.from_dict`.
 
         `padded`: `step_map` without -1, see `padded_step_map`. Ids of prompts are texts, because a column has
-        one type.
+        one type. Raises `UsageError` (E0448) for an entry that is no trajectory: a row without a trace.
         """
         columns: dict[str, list[Any]] = {name: [] for name in COLUMNS}
-        for one in trajectories:
+        for place, one in enumerate(trajectories):
+            if not isinstance(one, Trajectory):
+                message = f"entry {place} of the trajectories is no `Trajectory`, but {shown(one)}"
+                raise UsageError(Diagnostic("E0448", message, help="decode with `trace=True`"))
             logprobs = one.logprobs
             row = {
                 "id": None if one.id is None else str(one.id),

@@ -84,6 +84,7 @@ def test_an_ordinary_line_is_short() -> None:
     [
         ("", "is not JSON"),
         ("[]", "is not an object"),
+        (b"{}", "is `b'{}'`"),
         ("{}", "has no `format` 1"),
         (changed(format=2), "has no `format` 1"),
         (changed(ids=None), "has no list `ids`"),
@@ -118,7 +119,7 @@ def test_an_ordinary_line_is_short() -> None:
         (changed(ids=[float("nan")]), "is not JSON as dsldec reads it: it has `NaN`, which is not a number"),
     ],
 )
-def test_another_line_is_refused(text: str, reason: str) -> None:
+def test_another_line_is_refused(text: Any, reason: str) -> None:
     assert why(text) == reason
 
 
@@ -150,6 +151,11 @@ def test_text_from_a_file_is_no_control_code(tmp_path: Path) -> None:
 def test_a_confidence_has_four_digits(confidence: float) -> None:
     assert rounded(confidence) == pytest.approx(confidence, rel=5e-4)
     assert 0 <= float(rounded(confidence) or 0) <= 1
+
+
+def test_a_row_without_a_trace_has_no_columns() -> None:
+    with pytest.raises(dsldec.UsageError, match="entry 1 of the trajectories is no `Trajectory`, but `None`"):
+        dsldec.Trajectory.columns([ONE, None])
 
 
 def test_columns_are_those_of_a_data_set() -> None:
