@@ -183,9 +183,7 @@ def test_the_other_fields_of_a_line_come_back_and_overwrite_nothing(path):
 
 
 def test_every_field_of_a_result_is_reserved(path):
-    result = Result(
-        PROMPTS[0], "x", (1,), proposed=(1,), accepted=(1,), logprobs=Logprobs([0.5], [0])
-    )
+    result = Result(PROMPTS[0], "x", (1,), proposed=(1,), accepted=(1,), logprobs=Logprobs([0.5], [0]))
     names = (
         result.line().keys()
         | Result(PROMPTS[0], ids=(1,), error=FAILURE.error).line().keys()
