@@ -133,7 +133,7 @@ class EuroBertForMaskedLM(transformers.EuroBertForMaskedLM, transformers.Generat
 
 @pytest.mark.parametrize("family", ["qwen3", "eurobert"])
 def test_a_folder_of_an_earlier_version(family: str, installed: Path, tmp_path: Path) -> None:
-    """Version 0.1 wrote no class for causal models."""
+    """Folders of causal models had no class, and no class hid continuous batching."""
     folder = tiny.saved(tmp_path / "model", family)
     (folder / "custom_generate").mkdir()
     (folder / "custom_generate" / "generate.py").write_text(EARLIER["custom_generate/generate.py"])

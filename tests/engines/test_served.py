@@ -308,7 +308,8 @@ def test_continuous_batching_does_not_leave_the_policy_out(
     from transformers.cli.serving.model_manager import ModelManager
     from transformers.cli.serving.utils import GenerationState, Modality
 
-    model = ModelManager(device="cpu", trust_remote_code=True)._load_model(str(folders[name]))
+    manager = ModelManager(device="cpu", trust_remote_code=True)
+    model = manager._load_model(manager.process_model_name(str(folders[name])))
     assert not GenerationState(continuous_batching=True).use_continuous_batching(model, Modality.LLM)
 
 
