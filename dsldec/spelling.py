@@ -12,6 +12,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 
 _flags: ContextVar[bool] = ContextVar("_flags", default=False)
+_in_one_list: ContextVar[bool] = ContextVar("_in_one_list", default=False)
 
 # Keywords that only the function that loads a model takes: a message names that function too.
 OF_LOADING = frozenset({"trust_remote_code", "dtype", "device", "raw", "all_ids"})
@@ -37,6 +38,16 @@ def on_command_line() -> Iterator[None]:
         yield
     finally:
         _flags.reset(token)
+
+
+@contextmanager
+def in_one_list() -> Iterator[None]:
+    """Inside, options of loading and of decoding are arguments of one list: messages name no function."""
+    token = _in_one_list.set(True)
+    try:
+        yield
+    finally:
+        _in_one_list.reset(token)
 
 
 def reads_flags() -> bool:
@@ -92,7 +103,7 @@ def written(value: object) -> str:
 def _called(name: str, value: object) -> str:
     return (
         f"from_pretrained(..., {keyword(name, value)})"
-        if name in OF_LOADING and value is not None
+        if name in OF_LOADING and value is not None and not _in_one_list.get()
         else keyword(name, value)
     )
 

@@ -21,6 +21,7 @@ pytest.importorskip("lm_eval")
 from dsldec.engines.lm_eval import DslDecLM
 from dsldec.engines.lm_eval.generation import cut, request_ids
 
+from ..models import tiny
 from .lm_eval_tasks import NUMBER, answers, documents, evaluated, examples, saved_task
 
 DRAWS = """\
@@ -334,6 +335,13 @@ def test_a_mistake_in_the_arguments_is_one_sentence(given: dict[str, Any], messa
     with pytest.raises((UsageError, PolicyError)) as mistake:
         DslDecLM(**given)
     assert message in str(mistake.value)
+
+
+def test_help_about_a_model_is_an_argument_to_paste(tmp_path: Path) -> None:
+    folder = tiny.saved(tmp_path / "model", "llada")
+    with pytest.raises(UsageError) as mistake:
+        DslDecLM(str(folder))
+    assert mistake.value.diagnostic.help.endswith("write `trust_remote_code=True`")
 
 
 def test_a_parameter_with_the_name_of_an_argument_is_refused() -> None:

@@ -96,13 +96,13 @@ def test_a_mistake_is_one_sentence(
 
 
 def test_a_bug_of_dsldec_shows_its_place(harness: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    from dsldec.engines.lm_eval import model
+    from dsldec.engines.lm_eval import texts
     from dsldec.engines.lm_eval.__main__ import main
 
     from .lm_eval_tasks import documents, saved_task
 
     saved_task(harness, "words", documents(2))
-    monkeypatch.setattr(model.Texts, "encode", lambda self, text: text.no_such_method())
+    monkeypatch.setattr(texts.Texts, "encode", lambda self, text: text.no_such_method())
     with pytest.raises(AttributeError, match="no_such_method"):
         main(["--tasks", "words", "--include_path", "."])
 

@@ -9,7 +9,7 @@ import time
 from fractions import Fraction
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dsldec.diagnostics import UsageError
@@ -79,6 +79,7 @@ WRITTEN = st.integers(-(10**7), 10**7).flatmap(
 WORDS = st.sampled_from([" and ", " = ", ": ", " (so ", ", then ", "\n", " x "])
 
 
+@settings(max_examples=50)
 @given(
     st.lists(st.tuples(WORDS, WRITTEN), min_size=1, max_size=5), st.sampled_from(["", ".", " apples", ")"])
 )
@@ -89,6 +90,7 @@ def test_the_last_of_several_numbers_in_many_forms(parts: list, end: str) -> Non
     assert last_number(marked) == parts[0][1][1]
 
 
+@settings(max_examples=50)
 @given(st.text("01 a#\n", max_size=40))
 def test_a_text_of_digits_and_words_has_its_last_run_of_digits(text: str) -> None:
     """The slow definition, character by character."""
@@ -123,6 +125,7 @@ def test_scores(name: str, answers: list[str], text: str, score: float, found: s
     assert bool(judged.why) == (found is None)
 
 
+@settings(max_examples=50)
 @given(st.sampled_from([r"a+", r"(\d+) b", r"x|(y)", r"^(.*?)c"]), st.text("abcxy1 \n", max_size=12))
 def test_a_pattern_matches_as_the_module_re_does(pattern: str, text: str) -> None:
     match = re.search(pattern, text)
@@ -166,6 +169,7 @@ def test_the_wilson_interval_of_the_literature(right: int, count: int, low: floa
     assert intervals.wilson(right / count, count) == pytest.approx((low, high), abs=5e-5)
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 2000).flatmap(lambda n: st.tuples(st.integers(0, n), st.just(n))))
 def test_the_limits_of_wilson_are_shares_that_the_test_just_accepts(counts: tuple[int, int]) -> None:
     """The definition: |share - limit| is 1.96 standard errors of the limit."""
@@ -184,6 +188,7 @@ def test_the_interval_of_a_paired_difference_of_the_literature() -> None:
     assert (-high, -low) == pytest.approx(intervals.paired(1, 1, 7, 12))
 
 
+@settings(max_examples=50)
 @given(*[st.integers(0, 40)] * 4)
 def test_the_paired_interval_holds_the_difference(both: int, one: int, other: int, neither: int) -> None:
     low, high = intervals.paired(both, one, other, neither)
@@ -192,6 +197,7 @@ def test_the_paired_interval_holds_the_difference(both: int, one: int, other: in
         assert high - low > 0
 
 
+@settings(max_examples=50)
 @given(st.integers(0, 9), st.integers(0, 9))
 def test_mcnemar_counts_all_ways_to_share_the_pairs(one: int, other: int) -> None:
     ways = [sum(way) for way in itertools.product((0, 1), repeat=min(12, one + other))]
@@ -205,6 +211,7 @@ def test_mcnemar_of_thousands_of_pairs() -> None:
     assert 0 < intervals.mcnemar(2900, 3100) < 0.02
 
 
+@settings(max_examples=50)
 @given(st.integers(1, 7).flatmap(lambda n: st.tuples(st.just(n), st.integers(0, n), st.integers(1, n))))
 def test_pass_at_k_is_the_share_of_choices_with_a_right_sample(counts: tuple[int, int, int]) -> None:
     samples, right, k = counts

@@ -26,7 +26,8 @@ from ...models.denoiser import require_denoiser, too_long
 from ...models.huggingface import from_pretrained
 from ...policy import seed_warning
 from ...resources import version
-from .arguments import differing, read_arguments
+from ...spelling import in_one_list
+from .arguments import ModelArguments, differing, read_arguments
 from .generation import request_ids
 from .likelihood import Pair, bounds
 from .request_decoder import RequestDecoder, log, task_of
@@ -66,13 +67,10 @@ class DslDecLM(LM):
         _require_one_process()
         if device is not None:
             arguments["device"] = _present(device)
-        self.arguments = read_arguments(pretrained, policy, batch_size, max_batch_size, arguments)
+        with in_one_list():
+            self.arguments = read_arguments(pretrained, policy, batch_size, max_batch_size, arguments)
+            self.denoiser = _denoiser(self.arguments)
         self.policy = self.arguments.policy
-        if pretrained is None or isinstance(pretrained, str | os.PathLike):
-            self.denoiser: Any = from_pretrained(pretrained, **asdict(self.arguments.load))
-        else:
-            require_denoiser(pretrained)
-            self.denoiser = pretrained
         self.decoder = RequestDecoder(self.arguments, self.denoiser)
         self.texts = self.decoder.texts
         self.tokenizer = self.texts.tokenizer
@@ -212,6 +210,15 @@ class DslDecLM(LM):
         decode = self.arguments.decode
         how = {"batch": decode.batch, "backend": decode.backend, "lookahead": decode.lookahead}
         return {"dsldec": {"version": version(), **self.arguments.decisive(), **how, "tasks": tasks}}
+
+
+def _denoiser(arguments: ModelArguments) -> Any:
+    """The denoiser that `pretrained` names, or is."""
+    pretrained = arguments.pretrained
+    if pretrained is None or isinstance(pretrained, str | os.PathLike):
+        return from_pretrained(pretrained, **asdict(arguments.load))
+    require_denoiser(pretrained)
+    return pretrained
 
 
 def _present(device: Any) -> str | None:

@@ -30,7 +30,8 @@ FORBIDDEN = frozenset(
     "ctypes.dlsym ctypes.dlsym/handle ctypes.call_function os.chroot os.setuid os.mount "
     "resource.setrlimit resource.prlimit".split()
 )
-# Events that change files: for each path the place of it in the arguments, and that of its folder's descriptor.
+# Events that change files: for each path its place in the arguments, and the place of its folder's
+# descriptor.
 CHANGES: dict[str, tuple[tuple[int, int | None], ...]] = {
     "os.remove": ((0, 1),), "os.rmdir": ((0, 1),), "os.mkdir": ((0, 2),), "os.rename": ((0, 2), (1, 3)),
     "os.link": ((0, 2), (1, 3)), "os.symlink": ((1, 2),), "os.chmod": ((0, 2),), "os.chown": ((0, 3),),
