@@ -47,12 +47,13 @@ def evaluate(arguments: list[str]) -> int:
         return _table(parser, values)
     from ..tools.evaluation import verb as tool
     from ..tools.evaluation.code_runner import CodeLimits
+    from ..tools.evaluation.evaluate_options import EvaluateOptions
 
     limits = CodeLimits(values.pop("code_seconds"), values.pop("code_memory"))
     policies = tuple(values.pop("policies") or ())
     load, decode = taken(values, LoadOptions), taken(values, DecodeOptions)
     return tool.evaluate_task(
-        tool.EvaluateOptions(policies=policies, load=load, decode=decode, limits=limits, **values)
+        EvaluateOptions(policies=policies, load=load, decode=decode, limits=limits, **values)
     )
 
 

@@ -44,7 +44,7 @@ class ResultsFile(LinesFile):
         self.finished: frozenset[str | int] = frozenset()
         self.retried = self.torn = 0
         if name != STANDARD_OUTPUT:
-            _check_unique(prompts)
+            check_unique(prompts)
         super().__init__(name, resume=resume)
 
     def _stays(self, data: bytes) -> bytes:
@@ -62,7 +62,8 @@ class ResultsFile(LinesFile):
         self.write(_line(result, self._made_by))
 
 
-def _check_unique(prompts: Sequence[Prompt]) -> None:
+def check_unique(prompts: Sequence[Prompt]) -> None:
+    """Raise `UsageError` (E0431) for two prompts with one id."""
     first: dict[str | int, Prompt] = {}
     for prompt in prompts:
         if (earlier := first.setdefault(prompt.id, prompt)) is not prompt:

@@ -242,6 +242,7 @@ def test_code_is_run_by_flag_alone(model, tmp_path, capsys):
         (("--task", "task.jsonl", "--scorer", "number"), 2, "E0480", "line 1 of `task.jsonl` has no `answer` with a number"),
         (("--task", "task.jsonl", "--scorer", "python", "--run-code"), 2, "E0480", "has no `test`"),
         (("--task", "none.jsonl", "--scorer", "exact"), 2, "E0426", "did you mean `"),
+        (("--task", "twice.jsonl", "--scorer", "exact"), 2, "E0431", "on line 1 and on line 2"),
         (("--task", "questions.jsonl", "--scorer", "exact"), 2, "E0428", "{prompt: .question, answer}"),
         (("--task", "humaneval"), 2, "E0481", "`--run-code`"),
         (("--policy", "static"), 2, "E0423", "`--policy` needs `--task`"),
@@ -254,11 +255,14 @@ def test_code_is_run_by_flag_alone(model, tmp_path, capsys):
         (("--task", "sudoku", "--resume"), 2, "E0423", "`--out results --resume`"),
         (("--task", "sudoku", "--rescore"), 2, "E0423", "`--out results --rescore`"),
         (("--task", "sudoku", "--out", "task.jsonl"), 2, "E0432", "`task.jsonl` is a file"),
+        (("--task", "sudoku", "--json", "none/f.json"), 2, "E0432", "its folder does not exist"),
+        (("--task", "sudoku", "--json", "."), 2, "E0432", "it is a folder"),
         (("--task", "sudoku", "--code-seconds", "0"), 2, "E0422", "at least 1"),
     ],
 )  # fmt: skip
 def test_wrong_usage_is_a_sentence_before_decoding(arguments, status, code, says, model, tmp_path, capsys):
     (tmp_path / "questions.jsonl").write_text('{"question": "a", "answer": "b"}\n')
+    (tmp_path / "twice.jsonl").write_text('{"prompt": "a", "answer": "b", "id": 7}\n' * 2)
     assert main(["evaluate", *arguments]) == status
     out, err = capsys.readouterr()
     assert out == ""
