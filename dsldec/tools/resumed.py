@@ -38,8 +38,8 @@ TRACE = LineKind(b'{"id":', "trace", "--trace", ("step_map",))
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """`remaining`: the file without the removed lines. `answered`: the answers, each an id and the number of a
-    sample. `retried`: failed prompts of this run. `torn`: lines that were cut short.
+    """`remaining`: the file without the removed lines. `answered`: the answers, each an id and the number of
+    a sample. `retried`: failed prompts of this run. `torn`: lines that were cut short.
     """
 
     remaining: bytes

@@ -1,8 +1,8 @@
 """The file of a run's traces: one trajectory a line, for each answer as it is finished.
 
-A trace is written before its answer. So a run that stops in between leaves a trace without an answer; the next
-run removes it and decodes the prompt again. Not here: the form of a line (`trajectory_lines`), the file itself
-(`lines_file`).
+A trace is written before its answer. So a run that stops in between leaves a trace without an answer; the
+next run removes it and decodes the prompt again. Not here: the form of a line (`trajectory_lines`), the file
+itself (`lines_file`).
 """
 
 from __future__ import annotations
