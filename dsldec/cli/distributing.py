@@ -51,6 +51,19 @@ def _parser() -> Parser:
     add("--trace", dest="trace_file", metavar="FILE", help=help)
     help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
     add("--resume", action="store_true", help=help)
+    _add_workers(parser)
+    add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
+    add_set(parser)
+    add_model(parser)
+    add_reading(parser)
+    add_placing(parser)
+    add_option(parser, LOAD["raw"])
+    add_decoding(parser)
+    return parser
+
+
+def _add_workers(parser: Parser) -> None:
+    add = parser.add_argument
     help = "workers; each loads the model (default: 1)"
     add("--workers", type=count("--workers", 4096), default=1, metavar="N", help=help)
     help = "CPU cores that a worker reserves, also a fraction (default: 1)"
@@ -79,11 +92,3 @@ def _parser() -> Parser:
     add(
         "--engine", type=one_of("--engine", ("dsldec", "sglang")), default="dsldec", metavar="NAME", help=help
     )
-    add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
-    add_set(parser)
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
-    add_option(parser, LOAD["raw"])
-    add_decoding(parser)
-    return parser

@@ -91,26 +91,34 @@ def batch(options: DistributedOptions) -> int:
             return DECODED
         noun = "prompt" if len(every) == len(prompts) else "sample"
         tally = Tally(len(work), len(every) - len(work), noun)
-        folder = open_things.enter_context(tempfile.TemporaryDirectory(prefix="dsldec-"))
-        try:
-            with (
-                file,
-                traces or nullcontext(),
-                cluster(options.address, folder if options.engine == "sglang" else None),
-            ):
-                pool = _pool(options, _task(options, policy, len(work)), Path(folder))
-                _decode_all(work, pool, run, Files(file, traces), tally)
-        except KeyboardInterrupt:
-            say(tally.interrupted(run.out))
-            return INTERRUPTED
-        except UsageError as mistake:
-            if tally.decoded and mistake.diagnostic.code != "E0439":
-                say(tally.interrupted(run.out))
-            raise
-        for line in tally.errors():
-            say(line)
-        say(tally.summary())
-        return FAILED if tally.failed else DECODED
+        return _finished(work, policy, options, Files(file, traces), tally)
+
+
+def _finished(
+    work: Sequence[Prompt], policy: Policy, options: DistributedOptions, files: Files, tally: Tally
+) -> int:
+    """Decode the prompts, print the totals, and return the exit status."""
+    out, is_sglang = options.run.out, options.engine == "sglang"
+    try:
+        with ExitStack() as open_things:
+            for file in (files.traces, files.results):
+                if file is not None:
+                    open_things.enter_context(file)
+            folder = open_things.enter_context(tempfile.TemporaryDirectory(prefix="dsldec-"))
+            open_things.enter_context(cluster(options.address, folder if is_sglang else None))
+            pool = _pool(options, _task(options, policy, len(work)), Path(folder))
+            _decode_all(work, pool, options.run, files, tally)
+    except KeyboardInterrupt:
+        say(tally.interrupted(out))
+        return INTERRUPTED
+    except UsageError as mistake:
+        if tally.decoded and mistake.diagnostic.code != "E0439":
+            say(tally.interrupted(out))
+        raise
+    for line in tally.errors():
+        say(line)
+    say(tally.summary())
+    return FAILED if tally.failed else DECODED
 
 
 def _require_machines(options: DistributedOptions) -> None:

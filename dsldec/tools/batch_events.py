@@ -1,4 +1,4 @@
-"""The messages of a worker of `dsldec batch` to the driver: its start, each result, lines to print, a failure.
+"""The messages of a worker of `dsldec batch` to the driver: its start, results, lines to print, a failure.
 
 An event travels as the pickle of one row of Ray Data. Not here: who sends them (`batch_worker`), who reads
 them (`batch_passes`).

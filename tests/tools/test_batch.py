@@ -142,6 +142,7 @@ def test_a_wrong_request_ends_at_once(arguments, code, says, cluster, prompts, c
     assert not Path("b.jsonl").exists()
 
 
+@pytest.mark.slow
 def test_the_program_of_the_page(cluster, capsys):
     page = (ROOT / "docs" / "batch.md").read_text(encoding="utf-8")
     (program,) = re.findall(r"^```python\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
