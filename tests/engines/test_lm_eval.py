@@ -64,7 +64,7 @@ def request(context: str, **generation: Any) -> Any:
     return Instance("generate_until", {}, (context, generation), 0, ("task", 0, 1))
 
 
-@pytest.mark.parametrize("batch_size", [1, 8])
+@pytest.mark.parametrize("batch_size", [pytest.param(1, marks=pytest.mark.slow), 8])
 def test_answers_score_and_forwards_are_those_of_decode(
     denoiser: Any, batch_size: int, tmp_path: Path
 ) -> None:
@@ -152,6 +152,7 @@ def test_a_request_draws_the_same_numbers_in_any_batch_and_order(denoiser: Any) 
     assert other != first
 
 
+@pytest.mark.slow
 def test_repeats_are_other_samples(denoiser: Any, tmp_path: Path) -> None:
     file = saved_task(tmp_path, "words", documents(2), repeats=3)
     results = evaluated(DslDecLM(denoiser, dsldec.check(DRAWS)[0], batch_size=8), file)
