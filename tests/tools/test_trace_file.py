@@ -188,4 +188,5 @@ def test_logprobs_are_in_the_results(model: Echo, tmp_path: Path) -> None:
     assert run("--gen-length", "8", "--prompts", "p.jsonl", out="two.jsonl") == 0
     first, second = sorted(results("two.jsonl"), key=lambda line: line["id"])
     assert first["logprobs"] == results()[0]["logprobs"]
+    assert "input" not in first
     assert "logprobs" not in second
