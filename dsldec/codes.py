@@ -295,7 +295,10 @@ _CODES = (
     Code("E0425", "no prompt was given, or the input holds none"),
     Code("E0426", "the file of prompts cannot be read"),
     Code("E0427", "a prompt is not valid UTF-8 or Unicode"),
-    Code("E0428", "a line of a JSONL file is not a string or an object with a `prompt`"),
+    Code(
+        "E0428",
+        "a line of a JSONL file is no string and no object with a `prompt` or `messages`, or sets an option wrongly",
+    ),
     Code("E0429", "a text to be infilled is empty"),
     Code("E0430", "the length to generate leaves the model no room for a prompt"),
     Code("E0431", "two prompts have the same id, and `--resume` identifies prompts by it"),

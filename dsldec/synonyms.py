@@ -12,7 +12,7 @@ from dataclasses import dataclass
 
 from .instead import INSTEAD, is_number, is_whole
 from .options import DECODE, LOAD
-from .spelling import N, flag, keyword, option, reads_flags, typed, written
+from .spelling import FLAGS, N, flag, keyword, option, reads_flags, typed, written
 
 # Another name of one of our options. The value stays.
 _SAME = {
@@ -192,15 +192,20 @@ def _carried(name: str, value: object) -> object:
 
 def _ours(argument: UnknownArgument, name: str, value: object) -> str | None:
     """An option of ours. Where the verb or function lacks it, also the verb or function that has it."""
-    if name in argument.takes:
+    if name in argument.takes or _of_flag(name) in argument.takes:
         return f"it is called {option(name, value)}"
     if reads_flags():
-        verb = next((verb for verb, of in _VERBS.items() if name in of), None)
+        verb = next((verb for verb, of in _VERBS.items() if _of_flag(name) in of), None)
         return f"`dsldec {verb}` has {option(name, value)}" if verb else None
     owner = next((owner for owner, of in OWNERS.items() if name in of), None)
     if owner is not None:
         return f"it belongs to another function: `{_WHOLE[owner].format(keyword(name, value))}`"
     return _IN_PYTHON.get(name)
+
+
+def _of_flag(name: str) -> str:
+    """The name of an option as its flag has it."""
+    return FLAGS.get(name, name).replace("-", "_")
 
 
 def _set(argument: UnknownArgument, parameter: str) -> str:
@@ -236,8 +241,8 @@ _IN_PYTHON = {
 }
 # The verbs that take an option, for verbs that do not; `run` first.
 _VERBS = {
-    "run": frozenset("prompts policy set model out resume live".split())
-    | {name for name, one in _OF_CALLS.items() if one.flag},
+    "run": frozenset("prompts policy set model out trace resume live".split())
+    | {_of_flag(name) for name, one in _OF_CALLS.items() if one.flag},
     "build": frozenset({"vocab", "window"}),
     "export-hf": frozenset({"force"}),
     "show": frozenset({"stage"}),

@@ -88,8 +88,8 @@ def last_writes(steps: Iterable[TraceStep]) -> dict[int, Write]:
 
 
 def logprobs_of(steps: Iterable[TraceStep], ids: Sequence[int]) -> Logprobs:
-    """The confidences of a row's generated ids. An id that the last write at its position did not write (after
-    the end of the text) has none.
+    """The confidences of a row's generated ids. An id that the last write at its position did not write
+    (after the end of the text) has none.
     """
     writes = last_writes(steps)
     last = [writes.get(at) for at in range(len(ids))]

@@ -69,8 +69,8 @@ def line_of(fields: LineFields) -> dict[str, Any]:
 
 
 def _writes(steps: Sequence[TraceStep], ids: Sequence[int]) -> tuple[dict[int, Write], list[list[Any]]]:
-    """The write of each id that lasted; and the writes that did not, `[step, until, position, id, confidence]`
-    each. `until` is the number of steps where the end of the text took it away.
+    """The write of each id that lasted; and the writes that did not, `[step, until, position, id,
+    confidence]` each. `until` is the number of steps where the end of the text took it away.
     """
     last: dict[int, Write] = {}
     undone: list[list[Any]] = []
@@ -130,8 +130,8 @@ def fields_of(line: object) -> LineFields:
 def _of_positions(
     line: Mapping[str, Any], ids: Sequence[int], length: int, count: int
 ) -> dict[int, list[list[Any]]]:
-    """The writes at each of `length` positions, `[step, until, id, confidence]` each. `count`: of steps, which
-    is `until` where no step took the write away.
+    """The writes at each of `length` positions, `[step, until, id, confidence]` each. `count`: of steps,
+    which is `until` where no step took the write away.
     """
     step_map = _ints(line, "step_map", NEVER, count - 1)
     confidence = _list(line, "confidence", lambda one: one is None or _is_share(one))

@@ -10,8 +10,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 
 from ..diagnostics import Diagnostic, did_you_mean
+from ..instead import is_whole
 from ..policy import in_use
-from ..spelling import typed
+from ..spelling import N, option, typed
 from ..synonyms import SHIPPED, WORDS, UnknownArgument, advice, normal
 from ..tools import quoted
 
@@ -70,6 +71,9 @@ def _help(verb: str, name: str, value: str | None, known: Sequence[str], values:
     positional = POSITIONAL.get(verb.partition(" ")[2])
     if positional and word == positional:
         return f"write it without an option: `{verb} {typed(value or ('threshold' if positional == 'policy' else './MODEL'))}`"
+    if name == "-n" and word in takes:  # llama.cpp counts tokens with it
+        number = value if is_whole(value) else N
+        return f"for the number of tokens write {option('gen_length', number)}; for several samples {option('n', number)}"
     if word in takes and word != "block_length":
         return _meant(next(one for one in known if normal(one) == word))
     argument = UnknownArgument(name, value, parameters=parameters, takes=takes)

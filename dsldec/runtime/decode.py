@@ -90,8 +90,8 @@ def decode(
             `dsldec.load`.
         gen_length: Tokens to generate for each prompt, at most. A list gives a number for each prompt.
             Default: 256. Not used with `infill`.
-        min_length: No end of text is written before so many tokens: neither the end-of-text id, nor a stop
-            id. Stop strings still end an answer. Default: 0.
+        min_length: No end of text is written at the first `min_length` tokens: neither the end-of-text id,
+            nor a stop id. Stop strings still end an answer. Default: 0.
         stop: A text, or several. An answer ends before the first of them. The row ends as soon as the text of
             its final ids has one: ids that no later step can change. Default: none.
         stop_ids: An id, or several. A row ends at a stop id as at the end-of-text id: when it is committed

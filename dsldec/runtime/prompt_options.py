@@ -50,7 +50,7 @@ def options_of_prompts(options: DecodeOptions, count: int) -> list[PromptOptions
 
 
 def prompt_options(options: DecodeOptions, gen_length: int) -> PromptOptions:
-    """The options of a prompt with so many tokens to generate."""
+    """The options of a prompt with `gen_length` tokens to generate."""
     return PromptOptions(
         gen_length=gen_length,
         samples=tuple(range(int(options.n))),

@@ -43,8 +43,9 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool, system: str | None = None) 
     """The ids of a prompt. With `infill`, the gaps of a text become masks. `system`: a system turn in front
     of it. Raises `UsageError` (E0409).
     """
-    if is_chat(prompt) or system is not None:
-        return _ids_of_chat(denoiser, prompt, infill, system)
+    chat = isinstance(prompt, list | tuple) and any(isinstance(one, Mapping) for one in prompt)
+    if chat or system is not None:
+        return _ids_of_chat(denoiser, prompt, chat, infill, system)
     if isinstance(prompt, str):
         encode = getattr(denoiser, "encode_gaps" if infill else "encode", None)
         if encode is None:
@@ -71,13 +72,13 @@ def ids_of(denoiser: Any, prompt: Any, infill: bool, system: str | None = None) 
     return [operator.index(one) for one in ids]
 
 
-def _ids_of_chat(denoiser: Any, prompt: Any, infill: bool, system: str | None) -> list[int]:
-    """The ids of messages, or of a text behind a system turn, in the model's chat template."""
+def _ids_of_chat(denoiser: Any, prompt: Any, chat: bool, infill: bool, system: str | None) -> list[int]:
+    """The ids of messages (`chat`), or of a text behind a system turn, in the model's chat template."""
     given = option("system") if system is not None else "a list of messages"
     if infill:
         why = f"{given} needs the chat template, and {option('infill', True)} uses none"
         raise _wrong(why, "write the whole text with its masks, as one prompt")
-    if not (is_chat(prompt) or isinstance(prompt, str)):
+    if not chat and not isinstance(prompt, str):
         why = f"{option('system')} is for prompts that are texts or messages, and this prompt is ids"
         raise _wrong(why, "put the system turn into the ids")
     encode = getattr(denoiser, "encode_messages", None)

@@ -171,8 +171,10 @@ class StepRunner:
         start, end = self.placed(batch)
         columns, inside = self.rows.window_columns(start, end)
         editable = inside & rows.unsqueeze(1)
-        positions = columns - self.rows.begin.unsqueeze(1)
-        logits = self.rows.ends.without_early(seen.at(columns).to(batch.canvas.device), positions)
+        logits = seen.at(columns).to(batch.canvas.device)
+        if self.rows.ends.early is not None:
+            positions = columns - self.rows.begin.unsqueeze(1)
+            logits = self.rows.ends.without_early(logits, positions)
         before = batch.canvas.gather(1, columns)
         state = batch.state | {WINDOW_START: start}
         if DRAFT in state:

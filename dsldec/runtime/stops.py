@@ -1,10 +1,10 @@
 """Stop strings: the rows whose final text contains one, and the place where it ends.
 
-The loop of a batch asks after each true step. Only final positions are read: those that no later step can
-change. A policy that neither revokes nor edits never changes a written position, so the positions before the
-first mask are final. A sliding window begins at the first mask, so no later window reaches the positions
-before it: they are final under every policy. Under another policy that revokes or edits, the positions of
-finished windows are final, and all positions of a row that has ended.
+The loop of a batch asks after each true step. Only final positions are read: no later step can change them.
+A policy that neither revokes nor edits never changes a written position, so the positions before the first
+mask are final. A sliding window begins at the first mask, so no later window reaches the positions before it:
+they are final under every policy. Under another policy that revokes or edits, the positions of finished
+windows are final, and all positions of a row that has ended.
 
 An answer ends with the first token after which the text of the final ids contains a stop string. So it is the
 answer of a decode without stop strings that is read token by token and cut there; it depends on no other

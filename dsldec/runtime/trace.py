@@ -102,6 +102,8 @@ class StepObserver:
         """The fields of a finished `Row` that come from its steps. The steps are removed from the store.
         `ids`: those of the row.
         """
+        if not (self.trace or self.logprobs):
+            return {}  # without a read of the ids
         steps = self.steps.pop(request.index, [])
         generated = ids[request.begin :].tolist()
         record: dict[str, Any] = {}

@@ -53,7 +53,8 @@ class OwnedFile:
     """A plain file, opened or created. Until it is closed, no other dsldec process writes it.
 
     Raises `OSError` where the file system does, `UsageError` (E0438) where another process owns it. `locked`:
-    whether the file system could lock it. `what`, `flag`: the file in a message, and the option that names it.
+    whether the file system could lock it. `what`, `flag`: the file in a message, and the option that names
+    it.
     """
 
     def __init__(self, name: str, what: str = "results file", flag: str = "--out") -> None:

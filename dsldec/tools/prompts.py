@@ -203,11 +203,12 @@ def _from_json(number: int, line: str, place: str) -> tuple[Prompt, bool]:
     if not isinstance(fields, str | int) or isinstance(fields, bool):
         message = f"the `id` on {place} is neither a string nor a whole number: {quoted(json.dumps(fields))}"
         raise UsageError(Diagnostic("E0428", message, help=LINE_WANTED))
-    others = {name: one for name, one in value.items() if name not in ("id", "prompt", "messages")}
+    given = options_of_line(value, place)
+    # `logprobs` is not copied: the result has its own field of this name.
+    ours = ("id", "prompt", "messages", "logprobs")
+    others = {name: one for name, one in value.items() if name not in ours}
     moved = tuple(name for name in others if name in RESULT_FIELDS)
-    prompt = replace(
-        _prompt(number, text, place, fields), messages=messages, given=options_of_line(others, place)
-    )
+    prompt = replace(_prompt(number, text, place, fields), messages=messages, given=given)
     return (
         replace(prompt, extra=_encoded(others, moved, place), moved=moved) if others else prompt
     ), "id" in value

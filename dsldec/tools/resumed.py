@@ -38,8 +38,8 @@ TRACE = LineKind(b'{"id":', "trace", "--trace", ("step_map",))
 
 @dataclass(frozen=True, slots=True)
 class Resumed:
-    """`remaining`: the file without the removed lines. `answered`: the answers, each an id and the number of a
-    sample. `retried`: failed prompts of this run. `torn`: lines that were cut short.
+    """`remaining`: the file without the removed lines. `answered`: the answers, each an id and the number of
+    a sample. `retried`: failed prompts of this run. `torn`: lines that were cut short.
     """
 
     remaining: bytes
@@ -75,12 +75,13 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
 @dataclass(frozen=True, slots=True)
 class ResumedTraces:
     """`remaining`: the file without the removed lines. `there`: the traces that stay, each an id and the
-    number of a sample. `torn`: lines that were cut short.
+    number of a sample. `torn`: lines that were cut short; `removed`: traces of prompts without an answer.
     """
 
     remaining: bytes
     there: frozenset[tuple[str | int, int]]
     torn: int
+    removed: int
 
 
 def resumed_traces(
@@ -90,7 +91,7 @@ def resumed_traces(
     answers that the results file has. Raises `UsageError` (E0434, E0437) for another file.
     """
     wanted = {prompt.id for prompt in prompts}
-    remaining, there = [], set()
+    remaining, there, removed = [], set(), 0
     lines, torn = _whole_lines(data, name, TRACE)
     for number, line in enumerate(lines):
         if line is None:
@@ -104,7 +105,9 @@ def resumed_traces(
         if which not in there and (which in answered or entry["id"] not in wanted):
             remaining.append(line + b"\n")
             there.add(which)
-    return ResumedTraces(b"".join(remaining), frozenset(there), torn)
+        else:
+            removed += 1
+    return ResumedTraces(b"".join(remaining), frozenset(there), torn, removed)
 
 
 def _whole_lines(data: bytes, name: str, kind: LineKind) -> tuple[list[bytes | None], int]:

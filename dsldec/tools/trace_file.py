@@ -1,8 +1,8 @@
 """The file of a run's traces: one trajectory a line, for each answer as it is finished.
 
-A trace is written before its answer. So a run that stops in between leaves a trace without an answer; the next
-run removes it and decodes the prompt again. Not here: the form of a line (`trajectory_lines`), the file itself
-(`lines_file`).
+A trace is written before its answer. So a run that stops in between leaves a trace without an answer; the
+next run removes it and decodes the prompt again. Not here: the form of a line (`trajectory_lines`), the file
+itself (`lines_file`).
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from collections.abc import Collection, Sequence
 from dataclasses import replace
 
 from ..diagnostics import Diagnostic, UsageError
+from . import quoted_path
 from .lines_file import STANDARD_OUTPUT, LinesFile
 from .prompts import Prompt
 from .results import Result
@@ -46,6 +47,11 @@ class TraceFile(LinesFile):
     def _stays(self, data: bytes) -> bytes:
         before = resumed_traces(data, self.name, self._prompts, self._answered, self._run)
         wanted = {prompt.id for prompt in self._prompts}
+        if not self._answered and before.removed > 1:
+            # A run that stops leaves one trace without an answer. More: it is the file of other answers.
+            message = f"the trace file {quoted_path(self.name)} has {before.removed} traces, and the results file has no answer"
+            help = "give `--out` the results file of these traces, or `--trace` another name"
+            raise UsageError(Diagnostic("E0434", message, help=help))
         self.torn = before.torn
         self.missing = sum(one not in before.there for one in self._answered if one[0] in wanted)
         return before.remaining

@@ -71,6 +71,7 @@ def test_the_parts_of_a_content_are_joined() -> None:
         ([{"role": "user", "content": [{"type": "image"}]}], {}, "a part of message 0 is no text"),
         ([{"role": "system", "content": "x"}, QUESTION], {"system": "y"}, "have a system turn, and another"),
         ([[1, 2]], {"system": "y"}, "this prompt is ids"),
+        ([[QUESTION, "hi"]], {}, "message 1 is an object with `role` and `content`"),
         ([QUESTION], {"infill": True}, "needs the chat template, and `infill=True` uses none"),
         ("[MASK]", {"infill": True, "system": "y"}, "an infilling uses no chat template"),
     ],

@@ -397,3 +397,50 @@ def test_sizes_that_do_not_fit() -> None:
         host.join(host.take([0, 1, 0]))
     with pytest.raises(dsldec.UsageError, match="2 slots, and 0 states"):
         host.join([])
+
+
+@pytest.mark.parametrize("name", ["threshold", "dico", "gumbel"])
+def test_slots_that_stay_and_requests_that_begin(name: str) -> None:
+    """`opened`, `join(..., stay=)`, `source`, `only` and `of_windows` give the same as whole new batches."""
+    policy, model, lengths = ALL[name].bind(block=BLOCK), MODELS[None], [24, 24, 24, 24]
+    host, engine = session(policy, 4, None), texts(lengths)
+
+    def requests(some: list[Text]) -> list[Request]:
+        shown = [(text, text.begin - text.prompt) for text in some]
+        return [
+            block_shown(text.index, text.shown(), start, 24, MASK, noise.key(SEED, text.index))
+            for text, start in shown
+        ]
+
+    host.join(host.opened(requests(engine[:3])))
+    step_of(host, model, engine[:3])
+    left = host.take([1])
+    host.join(host.opened(requests(engine[3:])), stay=[2, 0])
+    step_of(host, model, [engine[2], engine[0], engine[3]], only=[2, 0])
+    host.join(left, stay=[0, 2, 1])
+    order = [engine[2], engine[3], engine[0], engine[1]]
+    while any(not text.over for text in order):
+        step_of(host, model, order)
+    assert [as_decoded(text, None) for text in engine] == wanted(policy, model, lengths)
+
+
+def step_of(host: Session, model: Any, order: list[Text], only: list[int] | None = None) -> None:
+    """One step of these texts, whose logits are in reverse order, or in that of the slots for whole windows."""
+    logits = torch.stack([logits_of(model, text) for text in order])
+    empty = len(host.ended) - len(order)
+    if only is None and not empty:
+        output = host.step(logits, of_windows=True)
+    else:
+        source = torch.tensor([*reversed(range(len(order))), *[0] * empty])
+        output = host.step(logits.flip(0), source=source, only=only)
+    again = {}
+    for slot, text in enumerate(order):
+        if only is not None and slot not in only:
+            assert output.canvas[slot].tolist() == text.shown()
+        written(text, output.canvas[slot].tolist())
+        if bool(host.done[slot]) and not text.over:
+            text.begin += BLOCK
+            if not text.over:
+                again[slot] = (text.shown(), text.begin - text.prompt)
+    if again:
+        host.show_all(again)

@@ -29,9 +29,14 @@ from .test_infill import policy as policy_of
 from .test_lookahead_paths import undrafting
 from .test_poll import DRAWN, GUIDED, LENIENT
 from .test_refill import NUCLEUS, Uneven, random_run
+from .test_stop import EOS, Texts
 
 SHIPPED = {name: [{}] for name in dsldec.shipped_policies()}
 POLICIES: dict[str, list[dict[str, Any]]] = SHIPPED | CASES | {"llada_random": [{}]}
+
+
+# Bans likely ids: the written id is another one.
+BANS = "policy bans():\n  window blocks(8)\n  logits ban(3, 7, 11, 20, 25, 30)\n  commit top(masked, 2, by=conf)\n"
 
 
 def events_and_rows(
@@ -76,6 +81,9 @@ def assert_rebuilt(denoiser: Any, prompts: Any, policy: Any, **how: Any) -> Coun
         seen["drafts"] += [step.forward for step in one.steps] != list(range(len(one.steps)))
         seen["failed"] += row.error is not None  # its last step wrote nothing
         seen["filled"] += made[-1] != one.ids
+        seen["replaced"] += any(
+            at >= len(one.ids) or one.ids[at] != id_ for at, id_ in enumerate(made[-1]) if id_ != MASK
+        )
     return seen
 
 
@@ -153,6 +161,18 @@ def test_every_canvas_of_a_run_follows() -> None:
     assert all(seen[kind] for kind in ("drafts", "failed", "filled", "revoked")), seen
 
 
+@pytest.mark.parametrize("eos_id", [EOS, None])
+def test_writes_behind_a_stop_string_are_in_the_record(eos_id: int | None) -> None:
+    """The result has other ids there, or none; the canvases had the written ones."""
+    seen: Counter[str] = Counter()
+    for policy in ("threshold", "freedave", loaded("wino_plain")):
+        for stop in ("a", "ab", "b"):
+            denoiser = Texts(3, eos_id)
+            how = {"gen_length": 14, "stop": stop, "min_length": 3, "stop_ids": [7]}
+            seen += assert_rebuilt(denoiser, PROMPTS, policy, **how)
+    assert seen["replaced"], seen
+
+
 @pytest.mark.slow
 def test_every_canvas_of_many_runs_follows() -> None:
     for seed in range(100, 200):
@@ -164,9 +184,11 @@ def test_every_canvas_of_many_runs_follows() -> None:
 
 
 def test_the_confidence_is_that_of_the_written_id() -> None:
+    unlikely = 0
     for policy in (
         "threshold",
         DRAWN,
+        BANS,
         loaded("joint_threshold").bind(confidence=0.1, block=64),
         loaded("p2"),
     ):
@@ -178,7 +200,9 @@ def test_the_confidence_is_that_of_the_written_id() -> None:
             for canvas, step in zip(one.canvases(), one.steps, strict=False):
                 shares = denoiser(torch.tensor([canvas]))[0].softmax(-1)
                 for at, id_ in step.ids.items():
+                    unlikely += id_ != int(shares[row.prompt_length + at].argmax())
                     assert step.confidence[at] == pytest.approx(float(shares[row.prompt_length + at, id_]))
+    assert unlikely
 
 
 def test_without_trace_nothing_is_recorded(monkeypatch: pytest.MonkeyPatch) -> None:

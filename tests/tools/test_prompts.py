@@ -214,10 +214,10 @@ def test_ids_that_are_made_up_meet_no_other(tmp_path):
 
 
 def test_other_fields_are_kept_as_json_and_ours_apart(tmp_path):
-    ours = {name: name for name in RESULT_FIELDS - {"messages"}}
+    ours = {name: name for name in RESULT_FIELDS - {"messages", "logprobs"}}
     (prompt,) = jsonl(tmp_path, {"answer": [1.5, None], "prompt": "a", "\u00e4": {"x": "\u00fc"}} | ours)
     assert (prompt.text, prompt.id) == ("prompt", "id")
-    others = {name: name for name in RESULT_FIELDS - {"id", "prompt", "messages"}}
+    others = {name: name for name in RESULT_FIELDS - {"id", "prompt", "messages", "logprobs"}}
     assert json.loads(b"{" + prompt.extra + b"}") == {
         "answer": [1.5, None],
         "\u00e4": {"x": "\u00fc"},

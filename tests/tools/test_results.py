@@ -14,6 +14,7 @@ from dsldec.tools.prompts import RESULT_FIELDS, Prompt
 from dsldec.tools.results import InOrder, Result
 from dsldec.tools.results_file import ResultsFile
 from dsldec.tools.tally import Tally
+from dsldec.trace_step import Logprobs
 
 PROMPTS = [Prompt(0, 0, "a"), Prompt(1, "b", "b"), Prompt(2, 2, "c")]
 ANSWER = Result(PROMPTS[0], "drei Äpfel", (5, 6, 7), forwards=2, rows=2, tokens=3, seconds=0.25)
@@ -182,7 +183,7 @@ def test_the_other_fields_of_a_line_come_back_and_overwrite_nothing(path):
 
 
 def test_every_field_of_a_result_is_reserved(path):
-    result = Result(PROMPTS[0], "x", (1,), proposed=(1,), accepted=(1,))
+    result = Result(PROMPTS[0], "x", (1,), proposed=(1,), accepted=(1,), logprobs=Logprobs([0.5], [0]))
     names = (
         result.line().keys()
         | Result(PROMPTS[0], ids=(1,), error=FAILURE.error).line().keys()

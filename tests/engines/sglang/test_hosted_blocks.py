@@ -189,8 +189,8 @@ def test_records_of_requests_that_ended_are_dropped() -> None:
 
 @LOOPS
 def test_the_same_id_again(one_step: bool) -> None:
-    policy, worker = ALL["dico"], Plain(hosted(ALL["dico"]), one_step)
-    for _ in range(3):
+    policy, worker = ALL["klass"], Plain(hosted(ALL["klass"]), one_step)
+    for _ in range(2):
         requests = served()
         worker.hosted.clear()
         serve(worker, requests, MODELS[None], random.Random(6))

@@ -205,6 +205,18 @@ def test_what_the_engine_cannot_run_stops_the_server() -> None:
         dsldec_algorithm("freedave", True)
 
 
+@LOOPS
+def test_a_request_that_sglang_refused_itself(fdfo: bool) -> None:
+    """It never passes `validate_request`, and runs once beside the others."""
+    requests = served()
+    requests[0].rid, lost = "request-lost", requests[0]
+    setattr(lost, ATTRIBUTE, None)
+    lost.to_finish = "refused"
+    serve(Engine(dsldec_algorithm("threshold", fdfo)), requests, MODELS[None], random.Random(5))
+    assert lost.reason == "abort"
+    assert [one.text for one in requests[1:]] == decoded(ALL["threshold"])[1:]
+
+
 def test_a_server_without_requests() -> None:
     algorithm = dsldec_algorithm("threshold", True)
     idle = SimpleNamespace(batch_size=0, rids=[])
