@@ -7,6 +7,7 @@ The model and the stubs are written to FOLDER, the first time; the log is `FOLDE
 
 from __future__ import annotations
 
+import signal
 import sys
 from pathlib import Path
 
@@ -25,6 +26,7 @@ def main(folder: Path, options: list[str]) -> int:
         print(error, file=sys.stderr)
         return 1
     print(f"{server.url}  (Ctrl-C ends it)")
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         server.process.wait()
     except KeyboardInterrupt:

@@ -21,7 +21,7 @@ from typing import Any
 from urllib.error import HTTPError, URLError
 
 ROOT = Path(__file__).parents[3]
-SECONDS_TO_START = 600  # four processes import torch and transformers; a quiet machine needs 30
+SECONDS_TO_START = 600  # three processes import torch: 250 s on two cores that others use too
 STUB = '''"""Stands for the kernels of SGLang, which exist for GPUs."""
 
 
