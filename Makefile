@@ -13,13 +13,14 @@ OLDEST_PYTHON = $(call FIRST_THAT_RUNS,python3.11 $(PYTHON))
 NEWEST_PYTHON = $(call FIRST_THAT_RUNS,python3.13 python3.12 $(PYTHON))
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
 GPU_OPTIONS ?=
+SGLANG_PYTHON ?= $(VENV)-sglang/bin/python
 FUZZ_SECONDS ?= 3600
 # A file of tests is one process's: some make what all of them use. One thread each, or processes would wait for each other's.
 PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 TESTED_IN = $(1)/bin/python -m tests.versions && OMP_NUM_THREADS=1 $(1)/bin/python $(PYTEST)
 
-.PHONY: help run test check lint policies wheel bench-check setup lock test-newest test-oldest gpu fuzz clean
+.PHONY: help run test check lint policies wheel bench-check setup lock test-newest test-oldest gpu sglang-test fuzz clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1	/p' $(MAKEFILE_LIST)
@@ -84,6 +85,9 @@ test-newest: $(UV) ## the tests with the newest versions that pyproject.toml all
 # Runs in the environment at hand: a machine with a GPU may reach no index to install from, and has the torch that fits its driver.
 gpu: ## check dsldec on a GPU and measure it there, in at most 7 minutes; without a GPU, check what can be
 	$(GPU_PYTHON) -m tests.gpu $(GPU_OPTIONS)
+
+sglang-test: ## test the SGLang plug-in inside the real engine on a CPU, in the environment of docs/sglang-cpu.md
+	OMP_NUM_THREADS=1 $(SGLANG_PYTHON) -m pytest -n0 -m slow tests/engines/sglang_server
 
 fuzz: $(SET_UP) ## look for texts that the checker does not stand, for FUZZ_SECONDS
 	$(BIN)/python -m tests.fuzz --seconds $(FUZZ_SECONDS)
