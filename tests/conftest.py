@@ -61,7 +61,7 @@ class Built:
 
 @pytest.fixture(scope="session")
 def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
-    """The package of the README's `dsldec build`, built once for all tests of all processes."""
+    """The package of the `dsldec build` of docs/artefacts.md, built once for all tests of all processes."""
     base = tmp_path_factory.getbasetemp()
     folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "built"
     printed = folder.with_suffix(".json")
@@ -74,8 +74,8 @@ def built(tmp_path_factory: pytest.TempPathFactory) -> Built:
 
 def _built_in(folder: Path) -> tuple[str, str]:
     """Build the package in a folder; returns what the command printed."""
-    readme = (Path(__file__).parent.parent / "README.md").read_text(encoding="utf-8")
-    (command,) = re.findall(r"^dsldec (build .*)", readme, re.MULTILINE)
+    page = (Path(__file__).parent.parent / "docs" / "artefacts.md").read_text(encoding="utf-8")
+    (command,) = re.findall(r"^dsldec (build .*)", page, re.MULTILINE)
     out, err = io.StringIO(), io.StringIO()
     with contextlib.chdir(folder), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
         assert main(shlex.split(command)) == 0, err.getvalue()

@@ -91,7 +91,7 @@ def test_the_blocks_are_of_known_languages(name: str) -> None:
 
 def test_the_readme_is_two_screens() -> None:
     assert len(README.splitlines()) <= README_LINES
-    assert {language for language, _ in blocks(README)} == {"sh", "policy", "diagnostic", "python"}
+    assert {language for language, _ in blocks(README)} == {"sh", "policy", "diagnostic", "python", "text"}
 
 
 @pytest.mark.parametrize("name", PAGES)

@@ -139,8 +139,8 @@ def test_a_model_that_was_loaded_before_writes_none_of_them(small: Path) -> None
     assert not written(denoiser_of(model, tokenizer)) & set(NEVER)
     # Without a tokenizer there is nothing to compare with.
     assert written(denoiser_of(model, None, mask_id=MASK)) & set(NEVER)
-    assert not written(custom_generate("static")._denoiser(model, [])) & set(NEVER)
-    assert written(custom_generate("static", all_ids=True)._denoiser(model, [])) & set(NEVER)
+    assert not written(custom_generate("static")._denoisers.of(model, [])) & set(NEVER)
+    assert written(custom_generate("static", all_ids=True)._denoisers.of(model, [])) & set(NEVER)
 
 
 def test_what_fits_costs_nothing_and_says_nothing(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

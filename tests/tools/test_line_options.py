@@ -11,7 +11,7 @@ import pytest
 import dsldec
 from dsldec.cli import main
 from dsldec.tools.differences import digest
-from dsldec.tools.run import RunOptions, _made_by
+from dsldec.tools.run import RunOptions, made_by
 
 HOT = "policy hot():\n  window blocks(8)\n  draw gumbel(temperature=3)\n  commit top(masked, 4, by=conf)\n"
 QUESTION = "What is 14+18?"
@@ -155,4 +155,4 @@ def test_the_digest_without_the_newer_options_is_that_of_older_files() -> None:
     )
     older |= {"dtype": "float32", "raw": False, "infill": False, "seed": 0}
     whole = json.dumps([str(policy.program), policy.parameters, older], sort_keys=True)
-    assert _made_by(policy, RunOptions())["run"]["digest"] == digest(whole)
+    assert made_by(policy, RunOptions())["run"]["digest"] == digest(whole)
