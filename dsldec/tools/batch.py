@@ -72,6 +72,10 @@ def batch(options: DistributedOptions) -> int:
         prompts = prompts_of(run)
         require_sensible(run, prompts)
         policy = policy_of(run, max(prompt.n for prompt in prompts))
+        if options.engine == "sglang":
+            from .batch_sglang import require_served
+
+            require_served(_task(options, policy, len(prompts)))
         assert run.out is not None
         file = ResultsFile(
             run.out, prompts, resume=run.resume, made_by=made_by(policy, run, _decisive(options))

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backends import noise
 from ..diagnostics import Diagnostic, UsageError
+from ..engines.sglang.served_policy import ServedPolicy
 from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
 from ..spelling import option
@@ -30,7 +31,7 @@ ALGORITHM = "DslDec"  # as `dsldec.engines.sglang` registers it
 POLICY_FILE = "dsldec-policy.yaml"
 # The options that an engine takes; the others have no meaning for it.
 TAKEN = frozenset(
-    "gen_length stop stop_ids n system batch seed backend trust_remote_code block_length dtype raw".split()
+    "gen_length min_length stop stop_ids n system batch seed backend trust_remote_code block_length dtype raw".split()
 )
 SMALL_SHARE = 0.1  # CPUs of an actor that applies the template or tokenizes
 LARGEST_SEED = 2**31 - 1
@@ -70,6 +71,14 @@ def policy_config(task: WorkerTask) -> dict[str, Any]:
     return config
 
 
+def require_served(task: WorkerTask) -> None:
+    """Raise `PolicyError` or `UsageError` (E0450, ...) for a policy that an engine would refuse at its start.
+    Ray would start the engine again.
+    """
+    config = policy_config(task)
+    ServedPolicy.of(config, config.get("block_size") or task.policy().plan(1).window_size or 1)
+
+
 def write_policy(task: WorkerTask, folder: Path) -> Path:
     """The configuration as a file. JSON is YAML."""
     file = folder / POLICY_FILE
@@ -106,6 +115,7 @@ def sampling(prompt: Prompt, own: PromptOptions) -> dict[str, Any]:
     key = noise.key(own.seed, prompt.number, prompt.sample)
     settings: dict[str, Any] = {"max_new_tokens": own.gen_length, "sampling_seed": key & LARGEST_SEED}
     settings |= {"stop": list(own.stop)} if own.stop else {}
+    settings |= {"min_new_tokens": own.min_length} if own.min_length else {}
     return settings | ({"stop_token_ids": list(own.stop_ids)} if own.stop_ids else {})
 
 
@@ -196,6 +206,11 @@ class SGLangPool:
 
 
 def _result(prompt: Prompt, found: Mapping[str, Any]) -> Result:
+    if not found["ids"]:
+        # Ray's processor leaves out the reason that the engine gave.
+        message = "the engine of SGLang generated no token for this prompt"
+        help = "`DSLDEC_DEBUG=1` shows the engine's log, which has the reason"
+        return Result(prompt, error=Diagnostic("E0410", message, help=help))
     ended = found["tokens"] < len(found["ids"])
     return Result(
         prompt,

@@ -83,7 +83,6 @@ def test_a_request_has_the_options_of_its_prompt():
         ((), "`--engine sglang` needs `--model`"),
         (("--model", "SDAR", "--lookahead", "2"), "`--lookahead` has no meaning with `--engine sglang`"),
         (("--model", "SDAR", "--infill"), "`--infill` has no meaning"),
-        (("--model", "SDAR", "--min-length", "2"), "`--min-length` has no meaning"),
         (("--model", "SDAR", "--mask-id", "2"), "`--mask-id` has no meaning"),
         (("--model", "SDAR", "--trace", "t.jsonl"), "`--trace` has no meaning"),
         (("--model", "SDAR", "--gpus-per-worker", "0.5"), "takes whole GPUs"),
@@ -96,6 +95,38 @@ def test_what_an_engine_does_not_take_is_refused(arguments, says, tmp_path, monk
     err = capsys.readouterr().err
     assert "error[E0423]" in err
     assert says in err
+
+
+@pytest.mark.parametrize(
+    ("policy", "code"),
+    [
+        ("policy all():\n  window all\n  commit masked at least 1 by conf\n", "E0450"),
+        ("policy three():\n  window blocks(3)\n  commit masked at least 1 by conf\n", "E0450"),
+    ],
+)
+def test_a_policy_that_an_engine_cannot_run_is_refused_before_ray_starts(
+    policy, code, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.chdir(tmp_path)
+    Path("p.txt").write_text("What?\n")
+    Path("mine.policy").write_text(policy)
+    arguments = ["--engine", "sglang", "--model", "SDAR", "--block-length", "4", "--policy", "mine.policy"]
+    assert main(["batch", "--prompts", "p.txt", "--out", "o.jsonl", *arguments]) == 2
+    assert f"error[{code}]" in capsys.readouterr().err
+    assert not Path("o.jsonl").exists()
+
+
+def test_an_answer_without_a_token_is_an_error():
+    found = {"place": 0, "text": "", "ids": [], "tokens": 0, "seconds": 0.1}
+    error = batch_sglang._result(Prompt(0, "q", "What?"), found).error
+    assert error is not None
+    assert error.code == "E0410"
+
+
+def test_a_least_length_is_a_parameter_of_the_engine():
+    prompt = Prompt(0, "q", "What?", given={"min_length": 3})
+    row = batch_sglang.read_row(batch_sglang.request(0, prompt, DecodeOptions(), raw=True))
+    assert row["sampling_params"]["min_new_tokens"] == 3
 
 
 ENGINE = """
