@@ -10,6 +10,7 @@ from .arguments import YES_OR_NO, Parser, parsed
 from .flags import (
     POLICY,
     add_decoding,
+    add_files,
     add_format,
     add_model,
     add_option,
@@ -69,10 +70,7 @@ def _run_parser() -> Parser:
     add_decoding(parser)
     help = "write one JSON object a prompt to FILE, each as soon as it is finished; `-` is standard output (default: answers as text)"
     add("--out", metavar="FILE", help=help)
-    help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
-    add("--trace", dest="trace_file", metavar="FILE", help=help)
-    help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
-    add("--resume", action="store_true", help=help)
+    add_files(parser)
     help = "show how the canvas fills (default: if standard output is a terminal)"
     add("--live", action=YES_OR_NO, help=help)
     return parser

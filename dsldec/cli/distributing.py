@@ -7,7 +7,17 @@ from __future__ import annotations
 
 from ..options import LOAD, DecodeOptions, LoadOptions
 from .arguments import Parser, parsed
-from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, add_set, taken
+from .flags import (
+    POLICY,
+    add_decoding,
+    add_files,
+    add_model,
+    add_option,
+    add_placing,
+    add_reading,
+    add_set,
+    taken,
+)
 from .values import count, one_of, share
 
 EXAMPLES = """\
@@ -47,10 +57,7 @@ def _parser() -> Parser:
     add("--prompts", dest="file", metavar="FILE", required=True, help=help)
     help = "write one JSON object a prompt to FILE, each as soon as it is finished"
     add("--out", metavar="FILE", required=True, help=help)
-    help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
-    add("--trace", dest="trace_file", metavar="FILE", help=help)
-    help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
-    add("--resume", action="store_true", help=help)
+    add_files(parser)
     _add_workers(parser)
     add("--policy", default="threshold", metavar="NAME|FILE", help=f"{POLICY} (default: threshold)")
     add_set(parser)

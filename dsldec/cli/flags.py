@@ -103,3 +103,11 @@ def taken(values: dict[str, Any], holder: type[Holder]) -> Holder:
     for name in options_of(holder):
         values.pop(name, None)
     return options
+
+
+def add_files(parser: Parser) -> None:
+    """`--trace` and `--resume`, beside `--out`."""
+    help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
+    parser.add_argument("--trace", dest="trace_file", metavar="FILE", help=help)
+    help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
+    parser.add_argument("--resume", action="store_true", help=help)

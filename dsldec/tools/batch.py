@@ -13,7 +13,7 @@ import tempfile
 import threading
 import time
 from collections.abc import Iterator, Sequence
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -22,27 +22,25 @@ from ..diagnostics import Diagnostic, UsageError
 from ..options import LoadOptions
 from ..policy import Policy
 from ..policy import read as read_policy
-from . import quoted_path
 from .batch_events import Finished, Ready, WorkerEvent, WorkerSaid
 from .batch_passes import Passes, Pool
 from .batch_pool import LOCAL, RayPool, Reserved, address_of, alive, busy, cluster, require_room, resources
 from .batch_worker import WorkerTask
 from .process import log_on_stderr, say, termination_interrupts
 from .prompts import Prompt
-from .results_file import STANDARD_OUTPUT, ResultsFile
+from .results_file import STANDARD_OUTPUT
 from .run import (
     DECODED,
     FAILED,
     INTERRUPTED,
     Files,
     RunOptions,
+    files_of,
     made_by,
     policy_of,
     prompts_of,
     require_sensible,
-    samples_of,
-    traces_of,
-    warn_of_file,
+    work_of,
 )
 from .tally import Tally
 
@@ -76,26 +74,9 @@ def batch(options: DistributedOptions) -> int:
             from .batch_sglang import require_served
 
             require_served(_task(options, policy, len(prompts)))
-        assert run.out is not None
-        file = ResultsFile(
-            run.out, prompts, resume=run.resume, made_by=made_by(policy, run, _decisive(options))
-        )
-        open_things.callback(file.close)
-        warn_of_file(file, prompts)
-        traces = traces_of(run, prompts, policy, file)
-        if traces is not None:
-            open_things.callback(traces.close)
-        every, work = samples_of(prompts, file)
-        if not work:
-            with file, traces or nullcontext():  # removes torn lines
-                pass
-            say(
-                f"nothing is left to do: {quoted_path(run.out)} has an answer to each of the {len(prompts)} prompts"
-            )
-            return DECODED
-        noun = "prompt" if len(every) == len(prompts) else "sample"
-        tally = Tally(len(work), len(every) - len(work), noun)
-        return _finished(work, policy, options, Files(file, traces), tally)
+        files = files_of(run, prompts, made_by(policy, run, _decisive(options)), open_things)
+        work, tally = work_of(run, prompts, files)
+        return _finished(work, policy, options, files, tally) if work else DECODED
 
 
 def _finished(

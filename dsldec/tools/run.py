@@ -60,27 +60,9 @@ def run(options: RunOptions) -> int:
         prompts = prompts_of(options)
         require_sensible(options, prompts)
         policy = policy_of(options, max(prompt.n for prompt in prompts))
-        file = None
-        if options.out is not None:
-            file = ResultsFile(options.out, prompts, resume=options.resume, made_by=made_by(policy, options))
-            open_things.callback(file.close)  # also if something fails before its first line
-            warn_of_file(file, prompts)
-        traces = traces_of(options, prompts, policy, file)
-        if traces is not None:
-            open_things.callback(traces.close)
-        every, work = samples_of(prompts, file)
-        if not work:
-            assert file is not None  # there are prompts, and only a file has answers
-            with file, traces or nullcontext():  # removes torn lines
-                pass
-            answered = f"{quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts"
-            say(f"nothing is left to do: {answered}")
-            return DECODED
-        if file is not None and file.retried:
-            say(f"retried after an earlier failure: {file.retried} of {len(work)} prompts")
-        noun = "prompt" if len(every) == len(prompts) else "sample"
-        tally = Tally(len(work), len(every) - len(work), noun)
-        return _finished(work, policy, options, Files(file, traces), tally)
+        files = files_of(options, prompts, made_by(policy, options), open_things)
+        work, tally = work_of(options, prompts, files)
+        return _finished(work, policy, options, files, tally) if work else DECODED
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,8 +80,40 @@ class Files:
             self.results.append(result)
 
 
-def traces_of(
-    options: RunOptions, prompts: Sequence[Prompt], policy: Policy, file: ResultsFile | None
+def files_of(
+    options: RunOptions, prompts: Sequence[Prompt], made: Mapping[str, Any], open_things: ExitStack
+) -> Files:
+    """The files of a run, which `open_things` closes. `made`: see `made_by`."""
+    results = None
+    if options.out is not None:
+        results = ResultsFile(options.out, prompts, resume=options.resume, made_by=made)
+        open_things.callback(results.close)  # also if something fails before its first line
+        warn_of_file(results, prompts)
+    traces = _traces(options, prompts, made, results)
+    if traces is not None:
+        open_things.callback(traces.close)
+    return Files(results, traces)
+
+
+def work_of(options: RunOptions, prompts: Sequence[Prompt], files: Files) -> tuple[list[Prompt], Tally]:
+    """The samples without an answer, and the tally of the run."""
+    file = files.results
+    every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
+    work = [one for one in every if file is None or (one.id, one.sample) not in file.answered]
+    noun = "prompt" if len(every) == len(prompts) else "sample"
+    if not work:
+        assert file is not None  # there are prompts, and only a file has answers
+        with file, files.traces or nullcontext():  # removes torn lines
+            pass
+        answered = f"{quoted_path(options.out)} has an answer to each of the {len(prompts)} prompts"
+        say(f"nothing is left to do: {answered}")
+    elif file is not None and file.retried:
+        say(f"retried after an earlier failure: {file.retried} of {len(work)} prompts")
+    return work, Tally(len(work), len(every) - len(work), noun)
+
+
+def _traces(
+    options: RunOptions, prompts: Sequence[Prompt], made: Mapping[str, Any], file: ResultsFile | None
 ) -> TraceFile | None:
     """The trace file. Raises `UsageError` as `ResultsFile`."""
     name = options.trace_file
@@ -109,8 +123,7 @@ def traces_of(
         help = f"give each a file: `--out results.jsonl --trace {TraceFile.example}`"
         raise UsageError(Diagnostic("E0423", "`--out` and `--trace` name the same file", help=help))
     answered = frozenset() if file is None else file.answered
-    run = made_by(policy, options)["run"]["digest"]
-    traces = TraceFile(name, prompts, answered, run=run, resume=options.resume)
+    traces = TraceFile(name, prompts, answered, run=made["run"]["digest"], resume=options.resume)
     _warn_of_lines(traces)
     if traces.missing:
         which = "answer of" if traces.missing == 1 else "answers of"
@@ -124,12 +137,6 @@ def prompts_of(options: RunOptions) -> list[Prompt]:
     """The prompts, each with its number of samples."""
     read_ones = read(options.prompts, options.file)
     return [replace(prompt, n=with_line(options.decode, prompt.given).n) for prompt in read_ones]
-
-
-def samples_of(prompts: Sequence[Prompt], file: ResultsFile | None) -> tuple[list[Prompt], list[Prompt]]:
-    """Every sample of the prompts, and the samples without an answer in the file."""
-    every = [replace(prompt, sample=sample) for prompt in prompts for sample in range(prompt.n)]
-    return every, [one for one in every if file is None or (one.id, one.sample) not in file.answered]
 
 
 def require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
