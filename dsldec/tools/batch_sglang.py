@@ -15,6 +15,7 @@ from typing import Any
 
 from ..backends import noise
 from ..diagnostics import Diagnostic, UsageError
+from ..engines.sglang import NAME
 from ..engines.sglang.served_policy import ServedPolicy
 from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
@@ -27,7 +28,6 @@ from .prompts import Prompt
 from .results import Result
 from .run import RunOptions
 
-ALGORITHM = "DslDec"  # as `dsldec.engines.sglang` registers it
 POLICY_FILE = "dsldec-policy.yaml"
 # The options that an engine takes; the others have no meaning for it.
 TAKEN = frozenset(
@@ -89,7 +89,7 @@ def write_policy(task: WorkerTask, folder: Path) -> Path:
 def engine_settings(task: WorkerTask, each: Reserved, config_file: str) -> dict[str, Any]:
     """The arguments of each engine, by the names of SGLang."""
     return {
-        "dllm_algorithm": ALGORITHM,
+        "dllm_algorithm": NAME,
         "dllm_algorithm_config": config_file,
         "tp_size": max(1, int(each.gpus)),
         "max_running_requests": task.decode.batch,  # by default SGLang decodes one request at a time

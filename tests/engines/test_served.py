@@ -316,7 +316,7 @@ def test_continuous_batching_does_not_leave_the_policy_out(
 def test_an_error_of_a_model_is_no_refusal(monkeypatch: pytest.MonkeyPatch) -> None:
     """The server answers it with status 500, as for every model."""
     pytest.importorskip("starlette", reason="the server needs `pip install dsldec[serve]`")
-    monkeypatch.setattr("dsldec.engines.transformers.is_serving", lambda: True)
+    monkeypatch.setattr("dsldec.engines.transformers.generate.is_serving", lambda: True)
     model, fn = tiny.model(*tiny.NATIVE["qwen3"]), custom_generate("static", mask_id=tiny.MASK)
     ids = torch.tensor([[5, 6]])
     fn.generate(ids, model=model, max_new_tokens=4)

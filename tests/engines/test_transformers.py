@@ -344,7 +344,8 @@ def test_the_model_stays_as_it_was(decoder: Any) -> None:
 def test_a_model_is_found_out_once_and_not_kept(monkeypatch: pytest.MonkeyPatch) -> None:
     fn, model, calls = custom_generate("static", mask_id=MASK), tiny.model(*tiny.NATIVE["qwen3"]), []
     monkeypatch.setattr(
-        "dsldec.engines.call_denoiser.denoiser_of", lambda *a, **k: (calls.append(1), denoiser_of(*a, **k))[1]
+        "dsldec.engines.transformers.call_denoiser.denoiser_of",
+        lambda *a, **k: (calls.append(1), denoiser_of(*a, **k))[1],
     )
     for _ in range(3):
         model.generate(torch.tensor([[5, 6]]), custom_generate=fn, max_new_tokens=4)

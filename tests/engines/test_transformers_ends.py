@@ -15,9 +15,9 @@ from torch import Tensor
 from transformers.generation import GenerateDecoderOnlyOutput
 
 import dsldec
-from dsldec.engines.answer_ends import AnswerEnds
-from dsldec.engines.generate_output import PolicyOutput
 from dsldec.engines.transformers import CustomGenerate, custom_generate
+from dsldec.engines.transformers.answer_ends import AnswerEnds
+from dsldec.engines.transformers.generate_output import PolicyOutput
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 
 from ..models import tiny

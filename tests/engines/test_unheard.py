@@ -20,8 +20,8 @@ from transformers import DynamicCache, GenerationConfig, GenerationMixin, Qwen3F
 from transformers.generation import LogitsProcessorList, MinLengthLogitsProcessor
 
 import dsldec
-from dsldec.engines.remote_code_model import RemoteCodeModel, prepared
 from dsldec.engines.transformers import custom_generate
+from dsldec.engines.transformers.remote_code_model import RemoteCodeModel, prepared
 from dsldec.models import attention_hooks
 from dsldec.models.huggingface import denoiser_of, from_pretrained
 
@@ -231,7 +231,7 @@ def test_without_the_frame_it_is_told(
 
 def test_a_folders_function_needs_no_frame(fn: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """What it was called with is known."""
-    monkeypatch.setattr("dsldec.engines.call_site._frame_of_generate", lambda model: None)
+    monkeypatch.setattr("dsldec.engines.transformers.call_site._frame_of_generate", lambda model: None)
     made = model(Newer)
     with pytest.raises(dsldec.UsageError, match=FOUND):
         fn.generate(IDS, model=made, max_new_tokens=6, **{FOUND: 3})

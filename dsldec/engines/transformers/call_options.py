@@ -14,10 +14,10 @@ from typing import Any
 
 from torch import Tensor
 
-from ..diagnostics import Diagnostic, UsageError
-from ..options import DECODE, DecodeOptions, is_whole, not_whole
-from ..policy import Policy
-from ..runtime.prompt_options import ids_of, texts_of
+from ...diagnostics import Diagnostic, UsageError
+from ...options import DECODE, DecodeOptions, is_whole, not_whole
+from ...policy import Policy
+from ...runtime.prompt_options import ids_of, texts_of
 from .added_arguments import AddedArguments
 from .generate_arguments import GenerateCall, requested_stop_ids
 from .remote_code_model import no_length

@@ -12,8 +12,8 @@ from typing import Any, Self
 
 import torch
 
-from ..diagnostics import Diagnostic, UsageError
-from ..policy import Policy
+from ...diagnostics import Diagnostic, UsageError
+from ...policy import Policy
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-from ..diagnostics import Diagnostic, PolicyError, UsageError
+from ...diagnostics import Diagnostic, PolicyError, UsageError
 
 SERVER = "transformers.cli."  # of the modules of the command line of transformers
-CALLING_MODELS = frozenset({"dsldec.engines.call_denoiser", "dsldec.engines.call_answers"})
+CALLING_MODELS = frozenset(f"{__package__}.{module}" for module in ("call_denoiser", "call_answers"))
 # Codes of failures that no other request would prevent: the model, its files, the machine.
 FAILURES = frozenset({"E0404", "E0405", "E0406", "E0408", "E0410"})
 

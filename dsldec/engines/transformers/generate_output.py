@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 from transformers.generation import GenerateDecoderOnlyOutput
 
-from ..trace_step import NEVER, Logprobs
+from ...trace_step import NEVER, Logprobs
 
 T = TypeVar("T")
 

@@ -10,11 +10,11 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from ..diagnostics import Diagnostic, UsageError, did_you_mean
-from ..lru import LRUCache
-from ..policy import Policy, load, shown_text
-from ..resources import shipped_policies
-from ..spelling import shown
+from ...diagnostics import Diagnostic, UsageError, did_you_mean
+from ...lru import LRUCache
+from ...policy import Policy, load, shown_text
+from ...resources import shipped_policies
+from ...spelling import shown
 from .added_arguments import AddedArguments
 from .generate_arguments import GenerateCall
 

@@ -20,8 +20,8 @@ import torch
 from torch import Tensor
 from transformers import GenerationConfig
 
-from ..diagnostics import Diagnostic, UsageError
-from ..policy import Policy
+from ...diagnostics import Diagnostic, UsageError
+from ...policy import Policy
 from .call_site import PARAMETERS, CallerArguments, not_of_transformers, written
 
 log = logging.getLogger("dsldec")

@@ -12,10 +12,10 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, Self
 
-from ..models.huggingface import HuggingFaceDenoiser
-from ..options import DecodeOptions
-from ..runtime.prompt_options import ids_of, texts_of
-from ..runtime.stops import INCOMPLETE
+from ...models.huggingface import HuggingFaceDenoiser
+from ...options import DecodeOptions
+from ...runtime.prompt_options import ids_of, texts_of
+from ...runtime.stops import INCOMPLETE
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,10 +10,10 @@ from contextlib import contextmanager
 from typing import Any
 from weakref import WeakKeyDictionary
 
-from ..diagnostics import UsageError
-from ..models.huggingface import HuggingFaceDenoiser, denoiser_of
-from ..models.loading import tokenizer_of
-from ..options import LOAD_OF_GENERATE, LoadOptions
+from ...diagnostics import UsageError
+from ...models.huggingface import HuggingFaceDenoiser, denoiser_of
+from ...models.loading import tokenizer_of
+from ...options import LOAD_OF_GENERATE, LoadOptions
 
 
 class CallDenoisers:

@@ -9,13 +9,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from ..diagnostics import Diagnostic, UsageError
-from ..models.denoiser import too_long
-from ..models.huggingface import HuggingFaceDenoiser
-from ..options import DecodeOptions
-from ..policy import Policy
-from ..runtime.decode import stream_rows
-from ..runtime.forward import DenoiserFailed
+from ...diagnostics import Diagnostic, UsageError
+from ...models.denoiser import too_long
+from ...models.huggingface import HuggingFaceDenoiser
+from ...options import DecodeOptions
+from ...policy import Policy
+from ...runtime.decode import stream_rows
+from ...runtime.forward import DenoiserFailed
 from .answer_ends import AnswerEnds
 from .generate_output import Answer
 from .streaming import Columns

@@ -12,7 +12,7 @@ from typing import Any
 
 import torch
 
-from ..runtime.trace import StepEvent
+from ...runtime.trace import StepEvent
 from .answer_ends import AnswerEnds
 
 

@@ -17,13 +17,13 @@ import torch
 from torch import Tensor
 from transformers import GenerationMixin
 
-from ..calls import checks_arguments
-from ..checks.values import Value
-from ..diagnostics import Diagnostic, PolicyError, UsageError
-from ..models.huggingface import HuggingFaceDenoiser
-from ..models.loading import require_kinds
-from ..options import DECODE_OF_GENERATE, LOAD_OF_GENERATE, DecodeOptions, LoadOptions
-from ..policy import Policy, in_use, load
+from ...calls import checks_arguments
+from ...checks.values import Value
+from ...diagnostics import Diagnostic, PolicyError, UsageError
+from ...models.huggingface import HuggingFaceDenoiser
+from ...models.loading import require_kinds
+from ...options import DECODE_OF_GENERATE, LOAD_OF_GENERATE, DecodeOptions, LoadOptions
+from ...policy import Policy, in_use, load
 from .added_arguments import AddedArguments
 from .call_answers import answers_of, require_room
 from .call_denoiser import CallDenoisers, as_denoiser
