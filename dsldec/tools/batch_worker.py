@@ -64,7 +64,7 @@ class Worker:
 
     def __call__(self, batch: Any) -> Iterator[Any]:
         """Tables of pyarrow, in and out. An event is given as soon as it happens."""
-        import pyarrow  # type: ignore[import-not-found]  # Ray Data brings it
+        import pyarrow  # Ray Data brings it
 
         for pickled in batch.column("chunk").to_pylist():
             for event in self._events(pickle.loads(pickled)):
