@@ -93,9 +93,7 @@ def _add_workers(parser: Parser) -> None:
     )
     help = "a Ray cluster: `ray://HOST:10001`, `HOST:6379`, or `auto` on one of its machines (default: RAY_ADDRESS, else this machine)"
     add("--address", metavar="ADDRESS", help=help)
-    help = (
-        "what a worker runs: dsldec, or sglang, an engine of SGLang with the policy inside (default: dsldec)"
-    )
+    help = "the engine of a worker: dsldec, or sglang, which decodes under the policy too (default: dsldec)"
     add(
         "--engine", type=one_of("--engine", ("dsldec", "sglang")), default="dsldec", metavar="NAME", help=help
     )

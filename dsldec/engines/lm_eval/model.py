@@ -222,7 +222,7 @@ def _denoiser(arguments: ModelArguments) -> Any:
 
 
 def _present(device: Any) -> str | None:
-    """The device to use. The harness's command gives `cuda:0` unless told otherwise, also without a GPU."""
+    """The device to use. By default the harness's command gives `cuda:0`, also without a GPU."""
     if str(device).startswith("cuda") and not torch.cuda.is_available():
         log.info("there is no GPU: the model runs on the CPU, not on `%s`", device)
         return None

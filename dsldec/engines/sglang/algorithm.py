@@ -199,7 +199,7 @@ def _hosted(req: Any, parameters: Mapping[str, Value]) -> HostedRequest:
 
 
 def why_unfit() -> str | None:
-    """What the installed SGLang lacks; `None` where it has the interface of this file."""
+    """The missing parts of the installed SGLang; `None` if it has the interface of this file."""
     missing = [name for name in METHODS if not hasattr(DllmAlgorithm, name)]
     known = {one.name for one in fields(ForwardBatch)}
     missing += [f"ForwardBatch.{name}" for name in FIELDS if name not in known]

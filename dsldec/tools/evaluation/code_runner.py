@@ -62,7 +62,7 @@ def failure_of(candidates: Sequence[str], limits: CodeLimits) -> str:
 
 def _run(given: bytes, verdict: int, folder: str, limits: CodeLimits) -> int | None:
     """The exit status of the process; None if its time was up."""
-    # Libraries of linear algebra start threads unless told otherwise.
+    # By default, libraries of linear algebra start threads.
     environment = {"TMPDIR": folder, "HOME": folder, "OMP_NUM_THREADS": "1", "OPENBLAS_NUM_THREADS": "1"}
     arguments = [str(verdict), str(limits.seconds), str(limits.memory)]
     process = subprocess.Popen(
