@@ -51,6 +51,12 @@ def ratios_of_loops(results: Mapping[str, Any]) -> Iterator[tuple[str, float]]:
             yield f"loop: {row['policy']}, {row['backend']}", 1 / row["rate"]
 
 
+def ratios_of_goals(results: Mapping[str, Any], name: str) -> Iterator[tuple[str, float]]:
+    """The ratios of a benchmark with goals."""
+    for row in results["goals"]:
+        yield f"{name}: {row['name']}", row["ratio"]
+
+
 def forwards_of_loops(results: Mapping[str, Any]) -> dict[str, int]:
     return {f"loop: {row['policy']}, {row['backend']}": row["forwards"] for row in results["timed"]}
 
@@ -67,7 +73,18 @@ def measured() -> Found:
             results[name] = json.loads(file.read_text(encoding="utf-8"))
     return {
         "machine": results["step"]["machine"],
-        "ratios": dict([*ratios_of_steps(results["step"]), *ratios_of_loops(results["loop"])]),
+        "ratios": dict(
+            [
+                *ratios_of_steps(results["step"]),
+                *ratios_of_loops(results["loop"]),
+                *(
+                    one
+                    for name in results
+                    if "goals" in results[name]
+                    for one in ratios_of_goals(results[name], name)
+                ),
+            ]
+        ),
         "forwards": forwards_of_loops(results["loop"]),
     }
 

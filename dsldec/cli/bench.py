@@ -1,4 +1,4 @@
-"""The arguments of `bench` and of its measurements: `step`, `loop`, `batch`.
+"""The arguments of `bench` and of its measurements: `step`, `loop`, `batch`, and those with goals.
 
 Not here: how they measure (`tools`), how a value is parsed (`values`).
 """
@@ -6,6 +6,7 @@ Not here: how they measure (`tools`), how a value is parsed (`values`).
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
@@ -15,11 +16,16 @@ from .flags import POLICY, add_set
 from .values import count, may_repeat, one_of, shape
 
 BENCH_HELP = """\
-usage: dsldec bench step|loop|batch ...
+usage: dsldec bench step|loop|batch|overhead|peers|compile|start|growth ...
 
-  step   the step of a policy on random logits, in multiples of one read of the logits
-  loop   whole decodes with the small model inside dsldec, in multiples of a plain loop
-  batch  many prompts side by side, in multiples of batches one after the other
+  step      the step of a policy on random logits, in multiples of one read of the logits
+  loop      whole decodes with the small model inside dsldec, in multiples of a plain loop
+  batch     many prompts side by side, in multiples of batches one after the other
+  overhead  the loop around the step, in multiples of a minimal loop over the same logits
+  peers     steps beside the computations of published decoders on the same logits
+  compile   the time to the first compiled step, in this process and in a second one
+  start     the time to the first answer of the command line, in multiples of the import of torch
+  growth    the time of a step and a decode against the sizes of its input
 
 `dsldec bench step --help` shows the options of a measurement
 """
@@ -34,7 +40,7 @@ def bench(arguments: list[str]) -> int:
         print(BENCH_HELP, end="")
         return 0
     lacking = (
-        "`dsldec bench` needs `step`, `loop` or `batch`"
+        "`dsldec bench` needs a measurement, such as `step` or `loop`"
         if not arguments
         else f"`dsldec bench` cannot measure {quoted(arguments[0])}"
     )
@@ -42,7 +48,7 @@ def bench(arguments: list[str]) -> int:
     help = (
         f"did you mean `dsldec bench {near}`?"
         if near
-        else "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"
+        else f"write `dsldec bench step`; the measurements are {', '.join(BENCHES)}"
     )
     raise UsageError(Diagnostic("E0421" if arguments else "E0420", lacking, help=help))
 
@@ -137,6 +143,26 @@ def _batch_parser() -> Parser:
     return parser
 
 
+def _with_goals(name: str, arguments: list[str]) -> int:
+    values = parsed(_goals_parser(name), arguments)
+    if values is None:
+        return 0
+    from ..tools import bench_goals as tool
+
+    return tool.bench_goals(
+        name, WITH_GOALS[name], tool.GoalOptions(only=tuple(values.pop("only") or ()), **values)
+    )
+
+
+def _goals_parser(name: str) -> Parser:
+    parser = Parser(prog=f"dsldec bench {name}", description=f"Measure {WITH_GOALS[name]}.")
+    help = "measure only the ratios whose names begin so; may be repeated"
+    parser.add_argument("--only", action="append", metavar="NAME", help=help)
+    _add_rounds(parser, 5)
+    _add_json(parser)
+    return parser
+
+
 # --- flags of several measurements
 
 
@@ -165,4 +191,17 @@ def _add_json(parser: Parser) -> None:
     parser.add_argument("--json", metavar="FILE", help="write every measurement, seconds too")
 
 
-BENCHES: dict[str, Callable[[list[str]], int]] = {"step": _step, "loop": _loop, "batch": _batch}
+# The measurements with goals, and the ends of the sentence "Measure ...".
+WITH_GOALS = {
+    "overhead": "the loop around the step, in multiples of a minimal loop over the same logits",
+    "peers": "steps beside the computations of published decoders on the same logits",
+    "compile": "the time to the first compiled step, in this process and in a second one",
+    "start": "the time to the first answer of the command line, in multiples of the import of torch",
+    "growth": "the time of a step and a decode against the sizes of its input",
+}
+BENCHES: dict[str, Callable[[list[str]], int]] = {
+    "step": _step,
+    "loop": _loop,
+    "batch": _batch,
+    **{name: partial(_with_goals, name) for name in WITH_GOALS},
+}

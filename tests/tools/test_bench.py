@@ -244,9 +244,9 @@ def test_loops_that_disagree_are_not_compared() -> None:
 @pytest.mark.parametrize(
     ("arguments", "status", "says"),
     [
-        ([], 2, "error[E0420]: `dsldec bench` needs `step`, `loop` or `batch`"),
+        ([], 2, "error[E0420]: `dsldec bench` needs a measurement, such as `step` or `loop`"),
         (["stpe"], 2, "did you mean `dsldec bench step`?"),
-        (["speed"], 2, "write `dsldec bench step`, `dsldec bench loop` or `dsldec bench batch`"),
+        (["xyz"], 2, "write `dsldec bench step`; the measurements are step, loop, batch, overhead"),
         (["step", "--shape", "1x32"], 2, "`--shape` is rows x positions x vocabulary, not `1x32`"),
         (["step", "--shape", "1x-3x500"], 2, "`--shape` is rows x positions x vocabulary"),
         (["step", "--shape", "0x4x500"], 2, "at least 1 row"),
