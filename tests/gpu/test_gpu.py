@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,7 @@ import dsldec
 from dsldec.backends.step import Step
 
 from . import __main__ as gpu
-from . import device, fakes, kernel, plan, process, results, steps, waits
+from . import carried, device, fakes, kernel, plan, process, results, steps, waits
 from .denoisers import MASK, VOCABULARY, HalvesDenoiser
 from .results import Part, Result, begun, read, written
 
@@ -232,6 +234,26 @@ def test_a_wait_between_forwards_is_found_and_is_an_error_when_strict(
     assert sum(found.between.values()) > 0
     with pytest.raises(RuntimeError, match="called a synchronizing"):
         waits.strict(setting, CPU, found.least)
+
+
+def test_a_file_travels_in_parts(tmp_path: Path) -> None:
+    wheel = tmp_path / "it-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("it/__init__.py", "answer = 42\n" * 50)
+    here, there = tmp_path / "here", tmp_path / "there"
+    places = carried.split(wheel, here, size=100)
+    assert len(places) > 2
+    for place in places:
+        with pytest.raises(ValueError, match="parts are in"):
+            carried.join(there)
+        one = tmp_path / "one"
+        shutil.copytree(place, one / place.name)
+        assert place.name in carried.take(one, there)
+        shutil.rmtree(one)
+    assert (carried.join(there) / "it" / "__init__.py").is_file()
+    (there / "part-1" / "bytes").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="damaged"):
+        carried.join(there)
 
 
 def test_launches_are_counted_in_a_trace_of_the_profiler() -> None:
