@@ -89,8 +89,14 @@ def differing(results: Sequence[Any], expected: Sequence[Tensor]) -> list[int]:
     ]
 
 
-def compared(name: str, device: torch.device, site: Path | None, result: Result) -> None:
-    """Add to the result whether an engine of a step gives what torch gives."""
+joined = cache(join)
+
+
+def compared(name: str, device: torch.device, folder: Path | None, result: Result) -> None:
+    """Add to the result whether an engine of a step gives what torch gives. `folder`: of the parts of the
+    package.
+    """
+    site = None if folder is None else joined(folder)
     sizes = sizes_of(device)
     rows, positions, vocabulary = 1, sizes.window, sizes.vocabulary
     logits = normal_logits(rows, positions, vocabulary, torch.float32, torch.device("cpu"))
@@ -124,22 +130,18 @@ def compared(name: str, device: torch.device, site: Path | None, result: Result)
         result.lines.append(line + f"all {len(expected)} results are equal to torch's")
 
 
-def site_of(parts: Path) -> Path | None:
-    """The folder of the joined package; `None` if no part is there."""
-    return join(parts) if parts.is_dir() and any(parts.glob("part-*")) else None
-
-
 def parts(arguments: list[str]) -> Iterator[Part]:
     parser = argparse.ArgumentParser()
     parser.add_argument("--device", default="cuda")
     parser.add_argument("--parts", type=Path, default=THERE)
     options = parser.parse_args(arguments)
-    device, site = torch.device(options.device), site_of(options.parts)
+    device, folder = torch.device(options.device), options.parts
     # First on the CPU: what differs there differs because of the export.
-    for place in (None, site) if site is not None else (None,):
+    for name in POLICIES:
+        yield Part(f"{name} on the CPU", partial(compared, name, device, None), 20)
+    if any(folder.glob("part-*")):
         for name in POLICIES:
-            where = "on the CPU" if place is None else "by TensorRT-RTX"
-            yield Part(f"{name} {where}", partial(compared, name, device, place), 20)
+            yield Part(f"{name} by TensorRT-RTX", partial(compared, name, device, folder), 20)
 
 
 if __name__ == "__main__":

@@ -201,7 +201,11 @@ def test_without_a_gpu_it_says_so_ends_with_a_table_and_writes_json(tmp_path: Pa
     assert json.loads(file.read_text())["machine"]["gpu"] is None
 
 
-def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(tmp_path: Path) -> None:
+def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carried, "THERE", tmp_path)
+    (tmp_path / "part-0").mkdir()
     checks = plan.checks_of_gpu("cuda", "eager,inductor", dsldec.shipped_policies(), tmp_path)
     modules = {check.command[0] for check in checks}
     assert modules == {
