@@ -188,7 +188,7 @@ def _minimal(case: Case, denoiser: Precomputed, prompts: Tensor) -> Tensor:
 def _decode(case: Case, denoiser: Precomputed, prompts: Tensor, policy: Policy, backend: str) -> Tensor:
     denoiser.calls = 0
     decoded = all_decoded(
-        denoiser, prompts, policy, gen_length=case.generated, backend=backend, batch=case.batch
+        denoiser, prompts.tolist(), policy, gen_length=case.generated, backend=backend, batch=case.batch
     )
     return torch.stack(decoded.ids)
 
