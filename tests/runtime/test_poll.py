@@ -19,7 +19,7 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 import dsldec
 from dsldec.backends.step import Step
-from dsldec.runtime import decode_loop
+from dsldec.runtime import decode_loop, step_runner
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
 from dsldec.runtime.poll import MOST_ON_THE_WAY, AsyncPoll, SyncPoll, polling
 
@@ -242,6 +242,7 @@ def test_nothing_but_the_poll_reads_values(
     for way in ("now", "later", "wait"):
         monkeypatch.setattr(poll, way, at(way, getattr(poll, way)))
     monkeypatch.setattr(decode_loop, "polling", lambda device, watched: poll)
+    monkeypatch.setattr(step_runner, "reads_flags", lambda device: False)  # as on a GPU
     ahead = None if name.startswith("freedave") else drafts
     with reads:
         rows = list(stream(denoiser, PROMPTS, policy, gen_length=24, backend="eager", lookahead=ahead))
