@@ -89,7 +89,9 @@ class KVCache:
         self.denoiser, self.hook, self.rows, self.length = denoiser, hook, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
-        self._last: _CachedAttention | None = None
+        # Places and new keys and values of the last call. Not the call itself: it refers to this object, and a
+        # circle would keep the memory until Python collects it.
+        self._last: tuple[Tensor, list[tuple[Tensor, ...]]] | None = None
 
     @property
     def layers(self) -> int:
@@ -122,7 +124,7 @@ class KVCache:
                 call.columns if columns is None else columns,
                 self.hook.arguments(call, self.block_length is not None),
             )
-        self._last = call
+        self._last = call.places, call.new
         possible: Tensor = self.denoiser.without_never(logits)
         return possible
 
@@ -133,11 +135,11 @@ class KVCache:
         """
         if self._last is None:
             raise RuntimeError("`store` needs a call before it")
-        places = self._last.places.index_select(0, source)
+        places, last = self._last[0].index_select(0, source), self._last[1]
         places = torch.where(
             (places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length
         )
-        for kept, fed in zip(self._layers, self._last.new, strict=True):
+        for kept, fed in zip(self._layers, last, strict=True):
             for memory, new in zip(kept, fed, strict=True):
                 # A hidden column has the attention weight 0, but 0 times NaN is NaN.
                 new = new.index_select(0, source).nan_to_num(0.0, 0.0, 0.0)

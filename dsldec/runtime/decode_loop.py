@@ -31,7 +31,7 @@ from .poll import Poll, SyncPoll, polling
 from .requests import NO_REQUEST, Request
 from .rows import Row, Rows
 from .session import Session, failure
-from .step_runner import BatchState, ForwardOutput
+from .step_runner import BatchState, ForwardOutput, StepResult
 from .stops import StopStrings
 from .trace import StepObserver
 
@@ -66,7 +66,9 @@ class DecodeLoop:
         self.stops = stops
         watched = observer.wanted or forward.waits or stops is not None
         self.poll = poll or polling(self.rows.device, watched=watched)
-        self.ledger = Ledger(self.rows, drafts, max_forwards)
+        self.sync = isinstance(self.poll, SyncPoll)
+        session.runner.reads &= self.sync  # what the poll may not read, nothing may
+        self.ledger = Ledger(self.rows, drafts, max_forwards, on_device=not self.sync)
         self.forward = DraftForward(forward, session.runner, self.ledger)
         self.drafter = Drafter(session.runner, forward, drafts, self.ledger, self.poll)
         self.seen = NOTHING_SEEN
@@ -74,6 +76,7 @@ class DecodeLoop:
         self.is_fresh: Tensor
         self.occupant: Tensor
         self.real: Tensor
+        self._mask: tuple[tuple[int, ...], Tensor | None] = ((), None)  # see `_open`
         requests = enumerate(self.rows.requests)
         self.live = [
             row for row, request in requests if request is not NO_REQUEST
@@ -151,7 +154,10 @@ class DecodeLoop:
         """Makes true steps along the drafts, gives the rows that have ended, and stores the last true states
         and their logits.
         """
-        state, rows, source = drafts[0].state, drafts[0].rows, sources[0]
+        state, rows, source, self.seen = drafts[0].state, drafts[0].rows, sources[0], seen
+        if len(drafts) == 1 and self.sync:
+            yield from self._finished(self._single_step(state, rows))
+            return
         open_ = self.real & ~state.ended
         for depth, at in enumerate(sources):
             source = torch.where(open_, at, source)
@@ -171,6 +177,30 @@ class DecodeLoop:
             state = following  # read only in rows that go on
         yield from self._finished(self._completed(self.poll.later(self._flags())))
 
+    def _single_step(self, state: BatchState, rows: Sequence[int]) -> list[int]:
+        """The step without drafts in all live rows, where the host learns at once which rows have ended.
+        Gives these.
+        """
+        stepped = self.session.runner(state, self.seen, self._open(rows))
+        following = stepped.after if self.stops is None else self.stops.after(stepped.after, rows)
+        self.session.state = following
+        self._observe(state, stepped, following, rows)
+        if stepped.steady and following is stepped.after:
+            return []
+        ended = self.poll.now(following.ended) or ()
+        return [row for row in rows if ended[row]]
+
+    def _open(self, rows: Sequence[int]) -> Tensor | None:
+        """The live rows as `[B]` bool, `None` if that is all of them."""
+        if len(rows) == len(self.rows.requests):
+            return None
+        if (known := self._mask)[0] != tuple(rows) or known[1] is None:
+            mask = torch.zeros_like(self.real).index_fill_(
+                0, torch.tensor(rows, device=self.rows.device), True
+            )
+            self._mask = tuple(rows), mask
+        return self._mask[1]
+
     def _true_step(
         self, state: BatchState, open_: Tensor, rows: Sequence[int], draft: Draft | None
     ) -> tuple[BatchState, Tensor]:
@@ -182,11 +212,17 @@ class DecodeLoop:
             following = self.stops.after(following, rows)
         # The state is stored before the observer is called, which may raise. Rows that are not live may have
         # either state.
-        all_open = isinstance(self.poll, SyncPoll) and len(rows) == len(self.live)
+        all_open = self.sync and len(rows) == len(self.live)
         self.session.state = following if all_open else following.where(open_, self.session.state)
-        forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
-        self.observer.step(state, stepped, following, forwards)
+        self._observe(state, stepped, following, rows)
         return following, passes if draft is None else draft.of(passes)
+
+    def _observe(
+        self, state: BatchState, stepped: StepResult, following: BatchState, rows: Iterable[int]
+    ) -> None:
+        if self.observer.wanted:
+            forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
+            self.observer.step(state, stepped, following, forwards)
 
     # --- rows that have ended
 

@@ -222,6 +222,11 @@ class Rows:
         first = (end | self.masks(canvas)).to(torch.uint8).argmax(1, keepdim=True)
         return end.gather(1, first).squeeze(1)
 
+    def may_have_ended(self, canvas: Tensor, at_eos: bool) -> bool:
+        """Whether some row has an id that ends a text. If not, no row has ended by `ended`. Reads a value."""
+        end = self.ends.on(canvas, at_eos)
+        return end is not None and bool((end & self.generating).any())
+
     def written(self, ids: Sequence[int], row: int) -> int:
         """The number of a row's masks that are written in these ids."""
         return sum(ids[at] != self.mask_id for at in self.requests[row].to_write(self.mask_id))

@@ -21,6 +21,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_
 
 import torch
 from torch import Tensor
@@ -46,6 +47,15 @@ class SlotState:
     state: BatchState
 
 
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """The slots that are done and those that are not, `[N]` bool; whether the host knows that none is."""
+
+    done: Tensor
+    open_: Tensor
+    all_open: bool
+
+
 class Session:
     """N slots, each empty or with a request.
 
@@ -61,6 +71,7 @@ class Session:
         self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
         self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
+        self._known: tuple[tuple[Tensor, ...], Progress] | None = None  # see `_progress`
         self._use_parameters()
         self.state = self.runner.first(vocab_size)
 
@@ -109,12 +120,11 @@ class Session:
     @property
     def done(self) -> Tensor:
         """`[N]` bool: slots with nothing left to write in the columns they show."""
-        return self.ended | (self.state.window_start >= self.rows.stop)
+        return self._progress().done
 
     def windows(self) -> tuple[Tensor, Tensor]:
         """The first column of the window of each slot, and the column after its last, `[N]` int64 each."""
-        start, end = self.runner.placed(self.state)
-        return self.rows.begin + start, self.rows.begin + end
+        return self.runner.placed(self.state).bounds
 
     def error(self, slot: int, *, half: bool = False) -> Diagnostic | None:
         """Why a slot's request has failed (E0406), `None` if it has not. `half`: its logits were of a half
@@ -228,15 +238,26 @@ class Session:
         [N]` (see `done`), the state and the events of the step; events of slots that were done before have no
         meaning. A slot with logits that are not finite has failed (see `error`); nothing is written there.
         """
-        before, open_ = self.state, ~self.done if only is None else ~self.done & _some(self.rows, only)
-        source = torch.arange(len(open_), device=logits.device) if source is None else source
-        after = self.runner(before, ForwardOutput(logits, source, first, of_windows), open_).after
-        # On a GPU, this read would wait for the step.
-        all_open = open_.device.type == "cpu" and bool(open_.all())
-        self.state = after if all_open else after.where(open_, before)
+        before, now, in_order = self.state, self._progress(), source is None
+        source = torch.arange(len(now.done), device=logits.device) if source is None else source
+        seen = ForwardOutput(logits, source, first, of_windows, in_order)
+        if only is None and now.all_open:
+            self.state = self.runner(before, seen, None).after
+        else:
+            open_ = now.open_ if only is None else now.open_ & _some(self.rows, only)
+            self.state = self.runner(before, seen, open_).after.where(open_, before)
         return StepOutput(self.canvas, self.done, self.state.state, self.state.events)
 
     # --- inside
+
+    def _progress(self) -> Progress:
+        """The slots that are done. They are those of the step before where no window has moved."""
+        state, stop = self.state, self.rows.stop
+        key = (state.finished, state.failed, state.window_start, stop)
+        if self._known is None or not all(map(is_, key, self._known[0])):
+            done = state.ended | (state.window_start >= stop)
+            self._known = key, Progress(done, ~done, self.runner.reads and not done.any())
+        return self._known[1]
 
     def _empty(self, count: int) -> list[SlotState]:
         """States of empty slots, to fill a batch."""
