@@ -163,13 +163,13 @@ def counted(setting: Setting, device: torch.device) -> Waits:
     return clock.waits(least)
 
 
-def strict(setting: Setting, device: torch.device, until: int) -> None:
+def strict(setting: Setting, device: torch.device, until: int, mode: str = "error") -> None:
     """Decode. A wait raises from the second forward on until the first row can have ended."""
     clock = Clock()
 
     def at(number: int) -> None:
         if number == FIRST_QUIET:
-            set_waiting("error", device)
+            set_waiting(mode, device)
         elif number == until:
             set_waiting("warn", device)
 
@@ -181,8 +181,10 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
     """Add the waits of a decode to the result."""
     found = counted(setting, device)
     between = sum(found.between.values())
+    # On a CPU a read costs nothing, and dsldec reads between forwards.
+    known = setting.known or device.type != "cuda"
     if not setting.known and found.least > FIRST_QUIET + 1:
-        strict(setting, device, found.least)
+        strict(setting, device, found.least, "warn" if known else "error")
     where = ", ".join(f"{place} {count}" for place, count in found.between.most_common(4))
     allowed = ", ".join(f"{place} {count}" for place, count in found.around.most_common(3))
     line = (
@@ -202,7 +204,7 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
     result.figures[f"waits, {setting.name}"] = figures
     what = f"cache {setting.caches}" if setting.caches != "none" else f"no cache, {setting.backend}"
     result.row(f"waits between forwards, {what}", between / max(1, found.forwards), "a forward")
-    if between and not setting.known:
+    if between and not known:
         result.fail(line)
     else:
         result.lines.append(line + ("; this forward says that it waits" if setting.known else ""))
