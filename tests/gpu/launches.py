@@ -160,7 +160,7 @@ def one_graph(name: str, way: str, sizes: Sizes, device: torch.device, result: R
         result.fail(f"{name}, {way}: the model and the step are not one graph")
 
 
-def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
     every = ways(backends)
     for way in reversed(every):  # graphs and compiled first
         for name in sizes.policies:

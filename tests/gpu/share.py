@@ -136,7 +136,7 @@ def of_decode(
     result.figures[f"shares of a decode, {place}"] = shares
 
 
-def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
     few, some, *_ = sizes.batches
     short, long = sizes.lengths
 

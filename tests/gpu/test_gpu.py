@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
 import shutil
 import subprocess
 import sys
 import time
 import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,12 +19,28 @@ import torch
 from torch import Tensor
 
 import dsldec
+from benchmarks import gpu as goals
 from dsldec.backends.step import Step
 
 from . import __main__ as gpu
-from . import carried, device, fakes, kernel, plan, process, results, steps, waits
+from . import (
+    bandwidth,
+    carried,
+    device,
+    fakes,
+    kernel,
+    launches,
+    plan,
+    process,
+    results,
+    share,
+    steps,
+    throughput,
+    waits,
+)
 from .denoisers import MASK, VOCABULARY, HalvesDenoiser
 from .results import Part, Result, begun, read, written
+from .sizes import TINY
 
 CPU = torch.device("cpu")
 
@@ -239,6 +257,66 @@ def test_a_wait_between_forwards_is_found_and_is_an_error_when_strict(
     assert found.between.total() > before.between.total()
     with pytest.raises(RuntimeError, match="called a synchronizing"):
         waits.strict(setting, CPU, found.least)
+
+
+SMALL = replace(
+    TINY, policies=("static",), batches=(1, 2, 2), depth=2, distinct=1, rounds=1, drafts=(1, 2), moved=1
+)
+
+
+@pytest.mark.parametrize("module", [bandwidth, launches, share, throughput])
+def test_every_measurement_runs_on_a_cpu(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tiny sizes. The numbers mean nothing; every line runs."""
+    monkeypatch.setattr(share, "DECODED", ("static",))
+    monkeypatch.setattr(throughput, "LENGTHS", {throughput.TASK: 8})
+    monkeypatch.setattr(results, "free", lambda: None)
+    result = Result()
+    for part in module.parts_of(SMALL, CPU, ("eager",)):
+        if module is not throughput or "batch 1" in part.name:
+            results.attempt(part, result)
+    assert result.passed, result.lines
+    assert result.rows
+    assert all(math.isfinite(row["value"]) for row in result.rows)
+    assert not any(part in line for line in result.lines for part in ("left out", "stopped"))
+    list(goals.table(result.rows, everything=True))
+
+
+@pytest.mark.slow
+def test_the_whole_command_runs_on_a_cpu(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--backends", "eager"]
+    command += ["--minutes", "30", "--json", str(file)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=gpu.ROOT)
+    found = json.loads(file.read_text(encoding="utf-8"))
+    states = {check["name"]: check["state"] for check in found["checks"]}
+    assert set(states.values()) == {"passed"}, ran.stdout[-8000:]
+    assert ran.returncode == 0
+    printed = ran.stdout.split("| | measured | goal | |")[-1]
+    assert printed.count("\n| ") == len(list(goals.table(goals.rows_of(found)))) - 2
+
+
+def test_goals_are_met_or_missed_and_the_worst_of_equal_names_counts() -> None:
+    def row(name: str, value: float) -> dict[str, Any]:
+        return {"name": name, "value": value, "unit": ""}
+
+    share_of = "kernel, share of a copy's bytes a second, batch {}, bfloat16"
+    rows = [
+        row("waits between forwards, no cache, eager", 0),
+        row("waits between forwards, no cache, eager", 0.5),
+        row(share_of.format(1), 0.5),
+        row(share_of.format(8), 0.81),
+        row(share_of.format(32), 0.79),
+        row("policy's share of an 8B decode: dico, inductor, batch 1, 256 columns", 0.049),
+        row("policy's share of an 8B decode: static, inductor, batch 1, 256 columns", 0.031),
+        row("launches a forward beside model and kernel: static, eager", 200),
+        row("launches a forward beside model and kernel: static, inductor graph", 3),
+    ]
+    lines = list(goals.table(rows))[2:]
+    assert [line.split("| ")[-1].strip(" |") for line in lines] == [
+        "missed", "met", "missed", "met", "missed", "met"
+    ]  # fmt: skip
+    assert "| 0.5 | at most 0 | missed |" in lines[0]
+    assert len(list(goals.table(rows, everything=True))) == 2 + 8
 
 
 def test_a_file_travels_in_parts(tmp_path: Path) -> None:

@@ -153,7 +153,7 @@ def against_published(
     result.figures[f"beside {NAMES[name]}, batch {rows}"] = taken
 
 
-def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
     few, some, *most = sizes.batches
     for rows in (some, few, *most):
         for name in RULES:
