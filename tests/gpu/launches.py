@@ -10,7 +10,7 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -32,6 +32,7 @@ ROUNDS = 3  # of whole decodes
 LARGE = ("dico",)  # an eager step of so many operations that only the step is counted
 
 
+@cache  # a policy compiles its step once
 def policy_of(name: str, sizes: Sizes) -> dsldec.Policy:
     """A shipped policy with blocks as long as the window that is measured."""
     policy = dsldec.load(name)

@@ -107,8 +107,6 @@ def of_decode(
 ) -> None:
     """Add to the result by how much a decode's forward takes longer than the model's alone."""
     denoiser, policy = model(sizes, device), policy_of(name, sizes)
-    if "tokens" in policy.parameters:
-        policy = policy.bind(tokens=1)
     call = forward(sizes, rows, length, device)
 
     def decoded(blocks: int) -> int:

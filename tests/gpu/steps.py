@@ -31,6 +31,7 @@ SEEDS = range(3)
 DRAFTS = 3
 
 
+@cache  # a policy compiles its step once
 def policy_of(name: str) -> dsldec.Policy:
     """A shipped policy with short blocks."""
     policy = dsldec.load(name)
@@ -103,7 +104,7 @@ def graphs(name: str, way: str, device: str, result: Result) -> None:
     """Add to the result what differs between a decode of CUDA graphs and one of single calls. A graph has no
     trace, so that ids and forwards are compared.
     """
-    how: dict[str, Any] = {"gen_length": GEN_LENGTH, "batch": 2}
+    how: dict[str, Any] = {"gen_length": GEN_LENGTH}
     for seed in SEEDS:
         denoiser, policy = HalvesDenoiser(seed, device), policy_of(name)
         alone = dsldec.decode(HalvesDenoiser(seed), PROMPTS, policy, backend="eager", seed=seed, **how)

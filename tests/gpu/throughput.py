@@ -86,7 +86,7 @@ def grid(
     kind: str, name: str, rows: int, rounds: int, sizes: Sizes, device: torch.device, result: Result
 ) -> None:
     """Add to the result the tokens a second with each cache and number of drafts."""
-    policy, said = policy_of(name, sizes) if kind != "embedded" else dsldec.load(name), []
+    policy, said = policy_of(name, sizes), list[str]()
     for caches in CACHES.get(kind, CACHES["bidirectional"]):
         for drafts in (None, *sizes.drafts[1:]):
             if seconds_left() < ENOUGH:

@@ -166,6 +166,16 @@ def decoded(setting: Setting, device: torch.device, clock: Clock | None = None) 
     return min(forwards)
 
 
+def place_of(error: BaseException) -> str:
+    """The line of dsldec that raised."""
+    while error.__cause__ is not None:
+        error = error.__cause__
+    ours = [
+        frame for frame in traceback.extract_tb(error.__traceback__) if frame.filename.startswith(PACKAGE)
+    ]
+    return f"{Path(ours[-1].filename).name}:{ours[-1].lineno}" if ours else "not in dsldec"
+
+
 def counted(setting: Setting, device: torch.device) -> Waits:
     """The waits of a decode. What is compiled or cached exists before."""
     decoded(setting, device)
@@ -196,7 +206,10 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
     # On a CPU a read costs nothing, and dsldec reads between forwards.
     known = setting.known or device.type != "cuda"
     if not setting.known and found.least > setting.soon + 2:
-        strict(setting, device, found.least, "warn" if known else "error")
+        try:
+            strict(setting, device, found.least, "warn" if known else "error")
+        except Exception as error:  # reported beside the counts
+            result.fail(f"{setting.name}: where a wait is an error: {error} ({place_of(error)})")
     where = ", ".join(f"{place} {count}" for place, count in found.between.most_common(4))
     allowed = ", ".join(f"{place} {count}" for place, count in found.around.most_common(3))
     line = (
