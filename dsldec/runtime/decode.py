@@ -25,6 +25,7 @@ from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
 from .cached_forward import forwarding, resolve_cache
+from .captured_loop import CapturedLoop, recorder_for
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
@@ -242,7 +243,10 @@ def stream_rows(
             stops = None
             if any(request.stop for request in group):
                 stops = StopStrings(rows, denoiser, revises=plan.revises)
-            yield from DecodeLoop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
+            loop: Callable[..., DecodeLoop] = DecodeLoop
+            if (recorder := recorder_for(denoiser, forward, plan.drafts, observer, stops)) is not None:
+                loop = functools.partial(CapturedLoop, recorder=recorder)
+            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
 

@@ -79,6 +79,10 @@ class Forward:
             self._at = first, at
         return first, at
 
+    def forget(self) -> None:
+        """Forgets the columns of the last call, which are known by the identity of tensors."""
+        self._at = None, None
+
     def may_draft(self, start: Tensor) -> Tensor | None:
         """`[B]` bool: rows that can be drafted in windows that start at `start [B]`; `None`: all."""
         return None

@@ -73,11 +73,15 @@ class Ledger:
         """Counts a forward. `which`: its rows, with one entry for each draft of a row; `open_`: for each
         draft, the rows `[B]` bool that have not ended in it; not read without `on_device`.
         """
-        self.total += 1
+        self.launched_one(which, rows_per_draft)
         if self.on_device:
             self.forwards = self.forwards + open_[0]
             for rows in open_:
                 self.input_rows = self.input_rows + rows_per_draft * rows
+
+    def launched_one(self, which: Sequence[int], rows_per_draft: int) -> None:
+        """Counts a forward on the host alone."""
+        self.total += 1
         for row in which:
             self.launched[row] += rows_per_draft
 

@@ -224,6 +224,10 @@ class StepRunner:
         after, done = self._moved(batch, before, placed, rows, output)
         return StepResult(after, placed, logits, done)
 
+    def forget(self) -> None:
+        """Forgets the last placement, which is known by the identity of tensors."""
+        self._placed = self._editable = None
+
     def placed(self, batch: BatchState) -> Placement:
         """The windows of the next step. States that share their windows share the placement."""
         rows = self.rows
