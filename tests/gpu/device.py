@@ -86,7 +86,7 @@ def launches(call: Callable[[], object], device: torch.device) -> Launches:
         with _Dispatched() as dispatched:
             call()
         total = sum(dispatched.names.values())
-        return Launches(total, 0, total, dispatched.names)
+        return Launches(kernels=total, calls=total, names=dispatched.names)
     torch.cuda.synchronize(device)
     # Without the operations of the CPU, of which there are many.
     with torch.profiler.profile(activities=[torch.profiler.ProfilerActivity.CUDA]) as profiler:
