@@ -234,7 +234,7 @@ def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(
             assert "needs a GPU that torch can use, and finds none" in ran.stderr, ran.stderr
         elif check.command[0] != "dsldec":
             module = importlib.import_module(check.command[0])
-            assert list(module.parts(list(check.command[1:]))), check.command
+            assert next(iter(module.parts(list(check.command[1:])))), check.command
 
 
 def test_a_wait_between_forwards_is_found_and_is_an_error_when_strict(

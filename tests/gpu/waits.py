@@ -25,7 +25,7 @@ import torch
 import dsldec
 from dsldec.models.huggingface import HuggingFaceDenoiser
 from dsldec.models.kv_cache import KVCache
-from dsldec.runtime.cached_forward import CachedForward
+from dsldec.runtime import decode
 
 from .denoisers import HalvesDenoiser
 from .device import set_waiting, waits_noted
@@ -67,17 +67,12 @@ class Setting:
     def soon(self) -> int:
         return SOON_OF_GRAPHS if is_graph(self.way) else SOON
 
-    @property
-    def known(self) -> bool:
-        """Whether dsldec itself says that this decode waits in every forward."""
-        return self.caches != "none" and bool(getattr(CachedForward, "waits", False))
-
 
 @dataclass
 class Waits:
     """Waits of one decode by line of dsldec: `around` where rows come or end, `between` other forwards.
     `polls`: how often the host waited for flags of earlier forwards. `least`: forwards of the row with the
-    fewest.
+    fewest. `known`: the forward says that it waits (`Forward.waits`).
     """
 
     forwards: int = 0
@@ -85,6 +80,7 @@ class Waits:
     around: Counter[str] = field(default_factory=Counter)
     between: Counter[str] = field(default_factory=Counter)
     polls: int = 0
+    known: bool = False
 
 
 class Clock:
@@ -95,6 +91,7 @@ class Clock:
         self.noted: list[tuple[int, str]] = []
         self.ends: set[int] = set()
         self.polls = 0
+        self.known = False
 
     def note(self) -> None:
         ours = [frame for frame in traceback.extract_stack() if frame.filename.startswith(PACKAGE)]
@@ -102,7 +99,7 @@ class Clock:
         self.noted.append((self.now, place))
 
     def waits(self, least: int, soon: int) -> Waits:
-        found = Waits(self.now, least, polls=self.polls)
+        found = Waits(self.now, least, polls=self.polls, known=self.known)
         for at, place in self.noted:
             quiet = at > soon and self.ends.isdisjoint(range(at - soon, at + 1))
             (found.between if quiet else found.around)[place] += 1
@@ -127,11 +124,17 @@ def ticking(clock: Clock, at: Callable[[int], None]) -> Iterator[None]:
         clock.polls += not event.query()
         original(event)
 
-    original = torch.cuda.Event.synchronize
+    def forwarding(*args: Any, **kwargs: Any) -> Any:
+        forward = original_forwarding(*args, **kwargs)
+        clock.known = bool(getattr(forward, "waits", False))
+        return forward
+
+    original, original_forwarding = torch.cuda.Event.synchronize, decode.forwarding
     with ExitStack() as patches:
         for kind, name in (*((model, "__call__") for model in MODELS), (torch.cuda.CUDAGraph, "replay")):
             patches.enter_context(mock.patch.object(kind, name, patched(getattr(kind, name))))
         patches.enter_context(mock.patch.object(torch.cuda.Event, "synchronize", synchronized))
+        patches.enter_context(mock.patch.object(decode, "forwarding", forwarding))
         yield
 
 
@@ -204,8 +207,8 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
     found = counted(setting, device)
     between = sum(found.between.values())
     # On a CPU a read costs nothing, and dsldec reads between forwards.
-    known = setting.known or device.type != "cuda"
-    if not setting.known and found.least > setting.soon + 2:
+    known = found.known or device.type != "cuda"
+    if not found.known and found.least > setting.soon + 2:
         try:
             strict(setting, device, found.least, "warn" if known else "error")
         except Exception as error:  # reported beside the counts
@@ -224,7 +227,7 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
         "between": dict(found.between),
         "around": dict(found.around),
         "polls": found.polls,
-        "known": setting.known,
+        "known": found.known,
     }
     result.figures[f"waits, {setting.name}"] = figures
     what = f"cache {setting.caches}" if setting.caches != "none" else f"no cache, {setting.way}"
@@ -232,7 +235,7 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
     if between and not known:
         result.fail(line)
     else:
-        result.lines.append(line + ("; this forward says that it waits" if setting.known else ""))
+        result.lines.append(line + ("; this forward says that it waits" if found.known else ""))
 
 
 def settings(policies: tuple[str, ...], way: str = "eager") -> Iterator[Setting]:
