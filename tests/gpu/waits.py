@@ -230,8 +230,9 @@ def checked(setting: Setting, device: torch.device, result: Result) -> None:
         "known": found.known,
     }
     result.figures[f"waits, {setting.name}"] = figures
-    what = f"cache {setting.caches}" if setting.caches != "none" else f"no cache, {setting.way}"
-    result.row(f"waits between forwards, {what}", between / max(1, found.forwards), "a forward")
+    if device.type == "cuda":
+        what = f"cache {setting.caches}" if setting.caches != "none" else f"no cache, {setting.way}"
+        result.row(f"waits between forwards, {what}", between / max(1, found.forwards), "a forward")
     if between and not known:
         result.fail(line)
     else:
