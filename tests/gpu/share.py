@@ -34,16 +34,16 @@ def model(sizes: Sizes, device: torch.device) -> HuggingFaceDenoiser:
     return transformer(sizes, device, sizes.depth)
 
 
-def seconds_of(call: Callable[[], object], device: torch.device, rounds: int) -> float:
-    """Median seconds from an idle GPU to the last result."""
+def seconds_of(call: Callable[[], object], device: torch.device, rounds: int, warm: int = 1) -> float:
+    """Median seconds from an idle GPU to the last result. The first `warm` calls do not count."""
     taken = []
-    for _ in range(rounds + 1):
+    for _ in range(rounds + warm):
         synchronize(device)
         began = time.perf_counter()
         call()
         synchronize(device)
         taken.append(time.perf_counter() - began)
-    return statistics.median(taken[1:])
+    return statistics.median(taken[warm:])
 
 
 def forward(sizes: Sizes, rows: int, length: int, device: torch.device) -> Callable[[], object]:
@@ -120,9 +120,9 @@ def of_decode(
     forwards = {blocks: decoded(blocks) for blocks in (FEW, MANY)}
     more, shares, models = forwards[MANY] - forwards[FEW], [], []
     for _ in range(rounds):
-        seconds = {blocks: seconds_of(partial(decoded, blocks), device, 1) for blocks in (FEW, MANY)}
+        seconds = {blocks: seconds_of(partial(decoded, blocks), device, 1, warm=0) for blocks in (FEW, MANY)}
         with torch.inference_mode():
-            alone = seconds_of(lambda: [call() for _ in range(more)], device, 1) / more
+            alone = seconds_of(lambda: [call() for _ in range(more)], device, 1, warm=0) / more
         shares.append((seconds[MANY] - seconds[FEW]) / more / alone - 1)
         models.append(alone)
     place = f"{name}, {way}, batch {rows}, {length} columns"
