@@ -106,7 +106,8 @@ def peer_step(
         token, conf = read(logits)
         is_open = canvas == logits.shape[-1] - 1
         conf = torch.where(is_open, conf, float("-inf"))
-        chosen, stored = commit(conf), ()
+        chosen = commit(conf)
+        stored: tuple[Tensor, ...] = ()
         if policy == "klass":
             p = torch.softmax(logits.float(), -1)
             calm = (p * ((p + 1e-12).log() - (before + 1e-12).log())).sum(-1) < CALM
