@@ -55,7 +55,7 @@ def _eager(program: Program, mask_id: int, eos_id: int | None, static: Mapping[s
 def _inductor(
     program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
 ) -> StepFunction:
-    from .compiled import CompiledStep
+    from .inductor import CompiledStep
     from .module import StepModule
 
     if toolchain.compiler() is None:
