@@ -96,6 +96,7 @@ class Rows:
         infills: `[B]` bool, see `Request`.
         start: `[B, C]`, the canvases before the first step.
         generating: `[B, C]` bool, the columns of the region that are shown.
+        ending: `[B, C]` bool, those of them at which a text can end.
         stop: `[B]`, the generated position after the last one shown.
         home: `[B]`, the first generated position shown.
         gaps: Whether at least one request has given text between its masks.
@@ -190,6 +191,7 @@ class Rows:
         self.stop, self.home = self.lengths.minimum(shown), (-self.begin).clamp(min=0)
         position = column - self.begin.unsqueeze(1)
         self.generating = (position >= 0) & (position < self.stop.unsqueeze(1))
+        self.ending = self.generating & ~self.infills.unsqueeze(1)
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
         """Canvas columns `[B, T]` of each row's window, and `[B, T]` bool: the columns that the step may
@@ -218,14 +220,22 @@ class Rows:
         end = self.ends.on(canvas, at_eos)
         if end is None:
             return torch.zeros(len(self.begin), dtype=torch.bool, device=canvas.device)
-        end = end & self.generating & ~self.infills.unsqueeze(1)
+        return self._closed(end & self.ending, canvas)
+
+    def some_ended(self, canvas: Tensor, at_eos: bool, rows: Tensor | None) -> bool:
+        """Whether `ended` is true in one of these rows, `[B]` bool, `None` for all. Reads values: most
+        canvases have no id that ends a text.
+        """
+        end = self.ends.on(canvas, at_eos)
+        if end is None or not (end := end & self.ending).any():
+            return False
+        ended = self._closed(end, canvas)
+        return bool((ended if rows is None else ended & rows).any())
+
+    def _closed(self, end: Tensor, canvas: Tensor) -> Tensor:
+        """`[B]` bool: the row has a column in `end [B, C]`, and nothing is masked before it."""
         first = (end | self.masks(canvas)).to(torch.uint8).argmax(1, keepdim=True)
         return end.gather(1, first).squeeze(1)
-
-    def may_have_ended(self, canvas: Tensor, at_eos: bool) -> bool:
-        """Whether some row has an id that ends a text. If not, no row has ended by `ended`. Reads a value."""
-        end = self.ends.on(canvas, at_eos)
-        return end is not None and bool((end & self.generating).any())
 
     def written(self, ids: Sequence[int], row: int) -> int:
         """The number of a row's masks that are written in these ids."""
