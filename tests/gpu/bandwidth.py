@@ -101,15 +101,18 @@ def speed(sizes: Sizes, rows: int, dtype: torch.dtype, device: torch.device, res
     result.figures[f"seconds, {name}"] = seconds
 
 
-def parts(arguments: list[str]) -> Iterator[Part]:
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--device", default="cuda")
-    options = parser.parse_args(arguments)
-    device, sizes = torch.device(options.device), sizes_of(options.device)
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...] = ()) -> Iterator[Part]:
     for dtype in sizes.dtypes:
         for rows in (sizes.batches[1], sizes.batches[0], *sizes.batches[2:]):
             name = f"bandwidth, batch {rows}, {dtype}"
             yield Part(name, partial(speed, sizes, rows, dtype, device))
+
+
+def parts(arguments: list[str]) -> Iterator[Part]:
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--device", default="cuda")
+    options = parser.parse_args(arguments)
+    yield from parts_of(sizes_of(options.device), torch.device(options.device))
 
 
 if __name__ == "__main__":

@@ -58,11 +58,9 @@ class FreeDenoiser:
         self.logits, self.device = logits, logits.device
         self.vocab_size = logits.shape[-1]
         self.mask_id, self.eos_id = self.vocab_size - 1, self.vocab_size - 2
-        self.calls = 0
 
     def __call__(self, ids: Tensor, columns: Tensor | None = None) -> Tensor:
         """Logits of the first rows, and of as many columns as are asked for."""
-        self.calls += 1
         width = ids.shape[1] if columns is None else columns.shape[1]
         return self.logits[: ids.shape[0], :width]
 

@@ -67,13 +67,15 @@ def captured(call: Callable[[], object], device: torch.device) -> tuple[Callable
 
 @dataclass
 class Launches:
-    """`kernels` that ran, `copies` (and fills) of memory, `calls` of the host that launch, the names of the
+    """`kernels` that ran, `copies` (and fills) of memory, `calls` of the host that launch, `graphs` among
+    them, the names of the
     kernels, and `busy` seconds of the GPU. On a CPU: dispatched operations as kernels.
     """
 
     kernels: int = 0
     copies: int = 0
     calls: int = 0
+    graphs: int = 0
     busy: float = 0.0
     names: Counter[str] = field(default_factory=Counter)
 
@@ -111,6 +113,7 @@ def of_trace(trace: dict[str, Any]) -> Launches:
             found.names[name[:60]] += 1
         elif category in OF_HOST and any(part in name.lower() for part in LAUNCHES):
             found.calls += 1
+            found.graphs += "graphlaunch" in name.lower()
     return found
 
 

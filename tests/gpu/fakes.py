@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -56,8 +56,14 @@ def fake_gpu() -> Iterator[FakeTensorMode]:
     """
     by_torch = mock.patch.object(vocabulary_dispatch, "on_cpu", vocabulary_dispatch.statistics)
     taken = mock.patch.object(logits, "FakeTensor", ())  # `isinstance` is false for all
-    with by_torch, taken, FakeTensorMode(allow_non_fake_inputs=True) as mode:
+    with by_torch, taken, the_mode() as mode:
         yield mode
+
+
+@cache
+def the_mode() -> FakeTensorMode:
+    """One for all checks: a step that was called keeps tensors, which no other mode takes."""
+    return FakeTensorMode(allow_non_fake_inputs=True)
 
 
 def on_device(values: dict[str, Tensor]) -> dict[str, Tensor]:

@@ -10,7 +10,8 @@ from __future__ import annotations
 import statistics
 import time
 from collections.abc import Callable, Iterator
-from functools import partial
+from functools import cache, partial
+from typing import Any
 
 import torch
 
@@ -21,6 +22,8 @@ from .denoisers import FreeDenoiser, normal_logits
 from .device import Launches, host_seconds, launches, synchronize
 from .results import Part, Result
 from .sizes import Sizes
+from .transformer import transformer
+from .ways import backend_of, is_graph, recording, ways
 
 BACKENDS = ("eager", "inductor")
 OF_KERNEL = ("read_piece", "put_together")  # names of the kernel's own launches
@@ -29,6 +32,7 @@ ROUNDS = 3  # of whole decodes
 LARGE = ("dico",)  # an eager step of so many operations that only the step is counted
 
 
+@cache  # a policy compiles its step once
 def policy_of(name: str, sizes: Sizes) -> dsldec.Policy:
     """A shipped policy with blocks as long as the window that is measured."""
     policy = dsldec.load(name)
@@ -39,21 +43,19 @@ def free_denoiser(sizes: Sizes, rows: int, device: torch.device) -> FreeDenoiser
     return FreeDenoiser(normal_logits(rows, sizes.window, sizes.vocabulary, sizes.dtype, device))
 
 
-def decode(
-    denoiser: FreeDenoiser, policy: dsldec.Policy, backend: str, sizes: Sizes, rows: int, blocks: int
-) -> int:
+def decode(denoiser: Any, policy: dsldec.Policy, way: str, sizes: Sizes, rows: int, blocks: int) -> int:
     """Decode some blocks in every row; returns the number of forwards."""
-    denoiser.calls = 0
-    dsldec.decode(
-        denoiser,
-        [[1, 2, 3]] * rows,
-        policy,
-        gen_length=blocks * sizes.window,
-        backend=backend,
-        batch=rows,
-        stop_at_eos=False,
-    )
-    return denoiser.calls
+    with recording(denoiser, way):
+        answer = dsldec.decode(
+            denoiser,
+            [[1, 2, 3]] * rows,
+            policy,
+            gen_length=blocks * sizes.window,
+            backend=backend_of(way),
+            batch=rows,
+            stop_at_eos=False,
+        )
+    return int(answer.forwards.max())
 
 
 def step_call(step: Step, denoiser: FreeDenoiser) -> Callable[[], object]:
@@ -95,17 +97,17 @@ def of_step(name: str, backend: str, sizes: Sizes, device: torch.device, result:
     result.figures[f"kernels of a step, {what}"] = dict(found.names)
 
 
-def of_forward(name: str, backend: str, sizes: Sizes, device: torch.device, result: Result) -> None:
+def of_forward(name: str, way: str, sizes: Sizes, device: torch.device, result: Result) -> None:
     """Add to the result the launches of a forward of a decode, of the step and all that surrounds it."""
     rows = sizes.batches[0]
     policy, denoiser = policy_of(name, sizes), free_denoiser(sizes, rows, device)
-    run = partial(decode, denoiser, policy, backend, sizes, rows)
+    run = partial(decode, denoiser, policy, way, sizes, rows)
     forwards = {blocks: run(blocks) for blocks in (FEW, MANY)}
     more = forwards[MANY] - forwards[FEW]
     found = {blocks: launches(partial(run, blocks), device) for blocks in (FEW, MANY)}
     ran, calls, own = difference(found[FEW], found[MANY], more)
-    what = f"{name}, {backend}"
-    result.row(f"launches a forward beside model and kernel: {what}", calls - own, "")
+    what = f"{name}, {way}"
+    result.row(f"launches a forward beside model and kernel: {what}", max(0.0, calls - own), "")
     result.row(f"operations on the GPU a forward beside model and kernel: {what}", ran - own, "")
     result.lines.append(
         f"{what}: a forward has {ran:.1f} kernels and copies in {calls:.1f} launches, {own:.1f} of them the kernel that reads the logits"
@@ -114,11 +116,11 @@ def of_forward(name: str, backend: str, sizes: Sizes, device: torch.device, resu
     result.figures[f"kernels of a forward, {what}"] = {k: n / more for k, n in most.most_common(30)}
 
 
-def timed(name: str, backend: str, sizes: Sizes, device: torch.device, result: Result) -> None:
+def timed(name: str, way: str, sizes: Sizes, device: torch.device, result: Result) -> None:
     """Add to the result the host's time for a step, and the time of a forward of a decode (batch 1)."""
     rows = sizes.batches[0]
     policy, denoiser = policy_of(name, sizes), free_denoiser(sizes, rows, device)
-    run = partial(decode, denoiser, policy, backend, sizes, rows)
+    run = partial(decode, denoiser, policy, way, sizes, rows)
     forwards = {blocks: run(blocks) for blocks in (FEW, MANY)}
     taken = []
     for _ in range(ROUNDS):
@@ -130,11 +132,11 @@ def timed(name: str, backend: str, sizes: Sizes, device: torch.device, result: R
             synchronize(device)
             seconds[blocks] = time.perf_counter() - began
         taken.append((seconds[MANY] - seconds[FEW]) / (forwards[MANY] - forwards[FEW]))
-    step = policy.compile(backend, mask_id=denoiser.mask_id, eos_id=denoiser.eos_id)
+    step = policy.compile(backend_of(way), mask_id=denoiser.mask_id, eos_id=denoiser.eos_id)
     call = step_call(step, denoiser)
     call()
     host, loop = host_seconds(call, device), statistics.median(taken)
-    what = f"{name}, {backend}, batch {rows}"
+    what = f"{name}, {way}, batch {rows}"
     result.row(f"host's time of a step: {what}", host * 1e6, "us")
     result.row(f"time of a forward without a model: {what}", loop * 1e6, "us")
     result.lines.append(
@@ -143,11 +145,31 @@ def timed(name: str, backend: str, sizes: Sizes, device: torch.device, result: R
     result.figures[f"seconds of a forward without a model, {what}"] = taken
 
 
-def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
-    for backend in reversed(backends):  # compiled first
+def one_graph(name: str, way: str, sizes: Sizes, device: torch.device, result: Result) -> None:
+    """Add to the result how many graphs and other launches a forward of the transformer with its step has."""
+    denoiser, policy = transformer(sizes, device, sizes.shallow), policy_of(name, sizes)
+    run = partial(decode, denoiser, policy, way, sizes, sizes.batches[0])
+    forwards = {blocks: run(blocks) for blocks in (FEW, MANY)}
+    more = forwards[MANY] - forwards[FEW]
+    few, many = (launches(partial(run, blocks), device) for blocks in (FEW, MANY))
+    graphs, calls = (many.graphs - few.graphs) / more, (many.calls - few.calls) / more
+    result.row(f"graphs of a forward with its step: {name}, {way}", graphs, "")
+    result.lines.append(
+        f"{name}, {way}, transformer of {sizes.shallow} layers: a forward and its step are {graphs:.2f} graphs in {calls:.1f} launches"
+    )
+    if device.type == "cuda" and graphs < 0.9:
+        result.fail(f"{name}, {way}: the model and the step are not one graph")
+
+
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
+    every = ways(backends)
+    for way in reversed(every):  # graphs and compiled first
         for name in sizes.policies:
-            how = (name, backend, sizes, device)
-            yield Part(f"launches of a step, {name}, {backend}", partial(of_step, *how))
-            if not (backend == "eager" and name in LARGE):
-                yield Part(f"launches of a forward, {name}, {backend}", partial(of_forward, *how))
-                yield Part(f"host's time, {name}, {backend}", partial(timed, *how))
+            how = (name, way, sizes, device)
+            if not is_graph(way):
+                yield Part(f"launches of a step, {name}, {way}", partial(of_step, *how))
+            if not (backend_of(way) == "eager" and name in LARGE):
+                yield Part(f"launches of a forward, {name}, {way}", partial(of_forward, *how))
+                yield Part(f"host's time, {name}, {way}", partial(timed, *how))
+    for way in filter(is_graph, every):
+        yield Part(f"one graph, {way}", partial(one_graph, sizes.policies[0], way, sizes, device))

@@ -39,7 +39,7 @@ def parts(arguments: list[str]) -> Iterator[Part]:
         return
     backends = tuple(options.backends.split(","))
     for module in (launches, share, throughput):
-        for part in module.parts(sizes, device, backends):
+        for part in module.parts_of(sizes, device, backends):
             if not options.only or any(word in part.name for word in options.only):
                 yield part
 

@@ -7,8 +7,10 @@ Not here: how a check runs (`process`).
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
+from . import carried
 from .process import Check
 from .sizes import FULL, sizes_of
 
@@ -17,6 +19,7 @@ OURS = "tests.gpu."
 COMPILED = {"static": FULL.batches, "threshold": FULL.batches, "dico": FULL.batches[:1]}
 BENCHED = ("static", "threshold")
 PARALLEL_SECONDS = 150.0
+SLOWER = 5
 
 
 def checks_of_gpu(device: str, backends: str, policies: Sequence[str], folder: Path) -> list[Check]:
@@ -26,7 +29,11 @@ def checks_of_gpu(device: str, backends: str, policies: Sequence[str], folder: P
         Check("bandwidth", (OURS + "bandwidth", "--device", device), 60, alone=True),
         Check("measure", (OURS + "measure", "--device", device, "--backends", backends), 240, alone=True),
     ]
-    return found + benchmarks(device, backends, folder)
+    found += benchmarks(device, backends, folder)
+    if any(carried.THERE.glob("part-*")):
+        found.append(Check("tensorrt-rtx", (OURS + "tensorrt_rtx", "--device", device), 90, alone=True))
+    # A CPU takes longer even for tiny sizes.
+    return found if device == "cuda" else [replace(one, limit=SLOWER * one.limit) for one in found]
 
 
 def side_by_side(device: str, backends: str, policies: Sequence[str]) -> list[Check]:

@@ -23,6 +23,7 @@ from .launches import LARGE, free_denoiser, policy_of, step_call
 from .results import Part, Result
 from .sizes import Sizes
 from .transformer import transformer
+from .ways import backend_of, recording, ways
 
 DECODED = ("static", "dico")
 FEW, MANY = 1, 2  # blocks
@@ -97,7 +98,7 @@ def step_seconds(sizes: Sizes, name: str, backend: str, rows: int, device: torch
 def of_decode(
     sizes: Sizes,
     name: str,
-    backend: str,
+    way: str,
     rows: int,
     length: int,
     rounds: int,
@@ -106,16 +107,14 @@ def of_decode(
 ) -> None:
     """Add to the result by how much a decode's forward takes longer than the model's alone."""
     denoiser, policy = model(sizes, device), policy_of(name, sizes)
-    if "tokens" in policy.parameters:
-        policy = policy.bind(tokens=1)
     call = forward(sizes, rows, length, device)
 
     def decoded(blocks: int) -> int:
         gen_length = blocks * sizes.window
         prompts = [[1] * (length - gen_length)] * rows
-        answer = dsldec.decode(
-            denoiser, prompts, policy, gen_length=gen_length, backend=backend, batch=rows, stop_at_eos=False
-        )
+        how = {"backend": backend_of(way), "batch": rows, "stop_at_eos": False}
+        with recording(denoiser, way):
+            answer = dsldec.decode(denoiser, prompts, policy, gen_length=gen_length, **how)
         return int(answer.forwards.max())
 
     forwards = {blocks: decoded(blocks) for blocks in (FEW, MANY)}
@@ -126,7 +125,7 @@ def of_decode(
             alone = seconds_of(lambda: [call() for _ in range(more)], device, 1) / more
         shares.append((seconds[MANY] - seconds[FEW]) / more / alone - 1)
         models.append(alone)
-    place = f"{name}, {backend}, batch {rows}, {length} columns"
+    place = f"{name}, {way}, batch {rows}, {length} columns"
     share = statistics.median(shares)
     result.row(f"policy's share of an 8B decode: {place}", share, "")
     result.lines.append(
@@ -135,7 +134,7 @@ def of_decode(
     result.figures[f"shares of a decode, {place}"] = shares
 
 
-def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
     few, some, *_ = sizes.batches
     short, long = sizes.lengths
 
@@ -143,14 +142,15 @@ def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iter
         name = f"share of steps, batch {rows}, {length} columns"
         return Part(name, partial(of_steps, sizes, rows, length, device, backends), seconds)
 
-    def decode(name: str, backend: str, rows: int, length: int, rounds: int, seconds: float) -> Part:
-        call = partial(of_decode, sizes, name, backend, rows, length, rounds, device)
-        return Part(f"share of a decode, {name}, {backend}, batch {rows}, {length} columns", call, seconds)
+    def decode(name: str, way: str, rows: int, length: int, rounds: int, seconds: float) -> Part:
+        call = partial(of_decode, sizes, name, way, rows, length, rounds, device)
+        return Part(f"share of a decode, {name}, {way}, batch {rows}, {length} columns", call, seconds)
 
+    every = ways(backends)
     yield steps(few, short, 10)
-    for backend in reversed(backends):  # compiled first
+    for way in reversed(every):  # graphs and compiled first
         for name in DECODED:
-            yield decode(name, backend, few, short, 3, 10)
+            yield decode(name, way, few, short, 3, 10)
     yield steps(few, long, 10)
     yield steps(some, short, 10)
     for name in DECODED:

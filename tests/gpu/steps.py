@@ -22,6 +22,7 @@ from dsldec.runtime.decode import Decoded
 from . import waits
 from .denoisers import HalvesDenoiser
 from .results import Part, Result, run
+from .ways import backend_of, is_graph, recording, ways
 
 PROMPTS = [[1, 2, 3], [4, 5], [6], [7, 8, 9, 10]]
 GEN_LENGTH = 40
@@ -30,6 +31,7 @@ SEEDS = range(3)
 DRAFTS = 3
 
 
+@cache  # a policy compiles its step once
 def policy_of(name: str) -> dsldec.Policy:
     """A shipped policy with short blocks."""
     policy = dsldec.load(name)
@@ -98,6 +100,27 @@ def compared(name: str, backend: str, device: str, result: Result) -> None:
     }
 
 
+def graphs(name: str, way: str, device: str, result: Result) -> None:
+    """Add to the result what differs between a decode of CUDA graphs and one of single calls. A graph has no
+    trace, so that ids and forwards are compared.
+    """
+    how: dict[str, Any] = {"gen_length": GEN_LENGTH}
+    for seed in SEEDS:
+        denoiser, policy = HalvesDenoiser(seed, device), policy_of(name)
+        alone = dsldec.decode(HalvesDenoiser(seed), PROMPTS, policy, backend="eager", seed=seed, **how)
+        with recording(denoiser, way) as recorded:
+            answer = dsldec.decode(denoiser, PROMPTS, policy, backend=backend_of(way), seed=seed, **how)
+        same = [a.tolist() == b.tolist() for a, b in zip(answer.ids, alone.ids, strict=True)]
+        if not all(same) or answer.forwards.tolist() != alone.forwards.tolist():
+            result.fail(f"{name}, {way}, seed {seed}: ids or forwards differ from a CPU's")
+        if not recorded and torch.device(device).type == "cuda":
+            result.fail(f"{name}, {way}, seed {seed}: no graph was recorded")
+        result.figures[f"{name}, {way}, seed {seed}"] = {"recordings": len(recorded)}
+    result.lines.append(
+        f"{name}, {way}: compared for {len(SEEDS)} seeds, {len(recorded)} recordings in the last"
+    )
+
+
 def parts(arguments: list[str]) -> Iterator[Part]:
     parser = argparse.ArgumentParser()
     parser.add_argument("policies", nargs="+")
@@ -113,6 +136,15 @@ def parts(arguments: list[str]) -> Iterator[Part]:
             yield Part(
                 f"waits of {name}, {backend}",
                 partial(waits.checked, setting, torch.device(options.device)),
+            )
+    for way in filter(is_graph, ways(tuple(options.backends.split(",")))):
+        for name in options.policies:
+            if name.startswith("freedave"):  # drafts are not recorded
+                continue
+            yield Part(f"{name}, {way}", partial(graphs, name, way, options.device))
+            setting = waits.Setting(policy_of(name), way, refill=True, gen_length=GEN_LENGTH)
+            yield Part(
+                f"waits of {name}, {way}", partial(waits.checked, setting, torch.device(options.device))
             )
 
 

@@ -4,9 +4,13 @@ from __future__ import annotations
 
 import importlib.util
 import json
+import math
+import shutil
 import subprocess
 import sys
 import time
+import zipfile
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +19,28 @@ import torch
 from torch import Tensor
 
 import dsldec
+from benchmarks import gpu as goals
 from dsldec.backends.step import Step
 
 from . import __main__ as gpu
-from . import device, fakes, kernel, plan, process, results, steps, waits
+from . import (
+    bandwidth,
+    carried,
+    device,
+    fakes,
+    kernel,
+    launches,
+    plan,
+    process,
+    results,
+    share,
+    steps,
+    throughput,
+    waits,
+)
 from .denoisers import MASK, VOCABULARY, HalvesDenoiser
 from .results import Part, Result, begun, read, written
+from .sizes import TINY
 
 CPU = torch.device("cpu")
 
@@ -199,12 +219,15 @@ def test_without_a_gpu_it_says_so_ends_with_a_table_and_writes_json(tmp_path: Pa
     assert json.loads(file.read_text())["machine"]["gpu"] is None
 
 
-def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(tmp_path: Path) -> None:
+def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(carried, "THERE", tmp_path)
+    (tmp_path / "part-0").mkdir()
     checks = plan.checks_of_gpu("cuda", "eager,inductor", dsldec.shipped_policies(), tmp_path)
     modules = {check.command[0] for check in checks}
-    assert modules == {
-        f"tests.gpu.{name}" for name in ("kernel", "steps", "waits", "bandwidth", "measure")
-    } | {"dsldec"}
+    ours = ("kernel", "steps", "waits", "bandwidth", "measure", "tensorrt_rtx")
+    assert modules == {"dsldec", *(f"tests.gpu.{name}" for name in ours)}
     for check in checks:
         if check.command[0] == "dsldec" and not torch.cuda.is_available():
             ran = subprocess.run([sys.executable, "-m", *check.command], capture_output=True, text=True)
@@ -221,6 +244,7 @@ def test_a_wait_between_forwards_is_found_and_is_an_error_when_strict(
     result = Result()
     waits.checked(setting, CPU, result)
     assert result.passed, result.lines
+    before = waits.counted(setting, CPU)
     step = Step.__call__
 
     def waiting(self: Step, *args: Any) -> Any:
@@ -229,9 +253,90 @@ def test_a_wait_between_forwards_is_found_and_is_an_error_when_strict(
 
     monkeypatch.setattr(Step, "__call__", waiting)
     found = waits.counted(setting, CPU)
-    assert sum(found.between.values()) > 0
+    assert found.forwards == before.forwards
+    assert found.between.total() > before.between.total()
     with pytest.raises(RuntimeError, match="called a synchronizing"):
         waits.strict(setting, CPU, found.least)
+
+
+SMALL = replace(
+    TINY, policies=("static",), batches=(1, 2, 2), depth=2, distinct=1, rounds=1, drafts=(1, 2), moved=1
+)
+
+
+@pytest.mark.parametrize("module", [bandwidth, launches, share, throughput])
+def test_every_measurement_runs_on_a_cpu(module: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With tiny sizes. The numbers mean nothing; every line runs."""
+    monkeypatch.setattr(share, "DECODED", ("static",))
+    monkeypatch.setattr(throughput, "LENGTHS", {throughput.TASK: 8})
+    monkeypatch.setattr(results, "free", lambda: None)
+    result = Result()
+    for part in module.parts_of(SMALL, CPU, ("eager",)):
+        if module is not throughput or "batch 1" in part.name:
+            results.attempt(part, result)
+    assert result.passed, result.lines
+    assert result.rows
+    assert all(math.isfinite(row["value"]) for row in result.rows)
+    assert not any(part in line for line in result.lines for part in ("left out", "stopped"))
+    list(goals.table(result.rows, everything=True))
+
+
+@pytest.mark.slow
+def test_the_whole_command_runs_on_a_cpu(tmp_path: Path) -> None:
+    file = tmp_path / "gpu.json"
+    command = [sys.executable, "-m", "tests.gpu", "--device", "cpu", "--backends", "eager"]
+    command += ["--minutes", "30", "--json", str(file)]
+    ran = subprocess.run(command, capture_output=True, text=True, cwd=gpu.ROOT)
+    found = json.loads(file.read_text(encoding="utf-8"))
+    states = {check["name"]: check["state"] for check in found["checks"]}
+    assert set(states.values()) == {"passed"}, ran.stdout[-8000:]
+    assert ran.returncode == 0
+    printed = ran.stdout.split("| | measured | goal | |")[-1]
+    assert printed.count("\n| ") == len(list(goals.table(goals.rows_of(found)))) - 2
+
+
+def test_goals_are_met_or_missed_and_the_worst_of_equal_names_counts() -> None:
+    def row(name: str, value: float) -> dict[str, Any]:
+        return {"name": name, "value": value, "unit": ""}
+
+    share_of = "kernel, share of a copy's bytes a second, batch {}, bfloat16"
+    rows = [
+        row("waits between forwards, no cache, eager", 0),
+        row("waits between forwards, no cache, eager", 0.5),
+        row(share_of.format(1), 0.5),
+        row(share_of.format(8), 0.81),
+        row(share_of.format(32), 0.79),
+        row("policy's share of an 8B decode: dico, inductor, batch 1, 256 columns", 0.049),
+        row("policy's share of an 8B decode: static, inductor, batch 1, 256 columns", 0.031),
+        row("launches a forward beside model and kernel: static, eager", 200),
+        row("launches a forward beside model and kernel: static, inductor graph", 3),
+    ]
+    lines = list(goals.table(rows))[2:]
+    assert [line.split("| ")[-1].strip(" |") for line in lines] == [
+        "missed", "met", "missed", "met", "missed", "met"
+    ]  # fmt: skip
+    assert "| 0.5 | at most 0 | missed |" in lines[0]
+    assert len(list(goals.table(rows, everything=True))) == 2 + 8
+
+
+def test_a_file_travels_in_parts(tmp_path: Path) -> None:
+    wheel = tmp_path / "it-1.0-py3-none-any.whl"
+    with zipfile.ZipFile(wheel, "w") as archive:
+        archive.writestr("it/__init__.py", "answer = 42\n" * 50)
+    here, there = tmp_path / "here", tmp_path / "there"
+    places = carried.split(wheel, here, size=100)
+    assert len(places) > 2
+    for place in places:
+        with pytest.raises(ValueError, match="parts are in"):
+            carried.join(there)
+        one = tmp_path / "one"
+        shutil.copytree(place, one / place.name)
+        assert place.name in carried.take(one, there)
+        shutil.rmtree(one)
+    assert (carried.join(there) / "it" / "__init__.py").is_file()
+    (there / "part-1" / "bytes").write_bytes(b"damaged")
+    with pytest.raises(ValueError, match="damaged"):
+        carried.join(there)
 
 
 def test_launches_are_counted_in_a_trace_of_the_profiler() -> None:

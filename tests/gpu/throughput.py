@@ -27,6 +27,7 @@ from .published import NAMES, RULES, published_loop
 from .results import Part, Result, seconds_left
 from .sizes import Sizes
 from .transformer import in_blocks, transformer
+from .ways import backend_of, recording, ways
 
 TASK = "word_problems"
 CACHES = {"bidirectional": ("none", "prefix", "dual"), "in blocks": ("none", "exact")}
@@ -65,31 +66,27 @@ def decoding(
     rows: int,
     sizes: Sizes,
     device: torch.device,
-    backend: str = "eager",
+    way: str = "eager",
     caches: str = "none",
     drafts: int | None = None,
 ) -> Callable[[], Any]:
     """A decode of a full batch."""
     prompts, gen_length = prompts_of(kind, sizes, rows, device)
-    return partial(
-        dsldec.decode,
-        model(kind, sizes, device),
-        prompts,
-        policy,
-        gen_length=gen_length,
-        backend=backend,
-        batch=rows,
-        cache=caches,
-        lookahead=drafts,
-        stop_at_eos=False,
-    )
+    denoiser, backend = model(kind, sizes, device), backend_of(way)
+    how = {"gen_length": gen_length, "batch": rows, "cache": caches, "lookahead": drafts}
+
+    def decoded() -> Any:
+        with recording(denoiser, way):
+            return dsldec.decode(denoiser, prompts, policy, backend=backend, stop_at_eos=False, **how)
+
+    return decoded
 
 
 def grid(
     kind: str, name: str, rows: int, rounds: int, sizes: Sizes, device: torch.device, result: Result
 ) -> None:
     """Add to the result the tokens a second with each cache and number of drafts."""
-    policy, said = policy_of(name, sizes) if kind != "embedded" else dsldec.load(name), []
+    policy, said = policy_of(name, sizes), list[str]()
     for caches in CACHES.get(kind, CACHES["bidirectional"]):
         for drafts in (None, *sizes.drafts[1:]):
             if seconds_left() < ENOUGH:
@@ -127,7 +124,7 @@ def against_published(
     canvas = torch.tensor([[*ids, *[denoiser.mask_id] * gen_length] for ids in prompts], device=device)
     theirs = partial(published_loop, denoiser, canvas, len(prompts[0]), sizes.window, RULES[name])
     calls: dict[str, Callable[[], Any]] = {"theirs": theirs}
-    for backend in backends:
+    for backend in ways(backends):
         calls[backend] = decoding(kind, policy_of(name, sizes), rows, sizes, device, backend)
     taken: dict[str, list[float]] = {key: [] for key in calls}
     answers = {key: call() for key, call in calls.items()}  # compiles
@@ -136,7 +133,7 @@ def against_published(
             taken[key].append(seconds_of(call, device)[0])
     ids, forwards = answers["theirs"]
     tokens, line = rows * gen_length, []
-    for backend in backends:
+    for backend in ways(backends):
         share = statistics.median(a / b for a, b in zip(taken[backend], taken["theirs"], strict=True))
         same = [a.tolist() == b.tolist() for a, b in zip(answers[backend].ids, ids, strict=True)]
         result.row(f"time of a decode as a share of {NAMES[name]}'s: {backend}, batch {rows}", share, "")
@@ -156,7 +153,7 @@ def against_published(
     result.figures[f"beside {NAMES[name]}, batch {rows}"] = taken
 
 
-def parts(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
+def parts_of(sizes: Sizes, device: torch.device, backends: tuple[str, ...]) -> Iterator[Part]:
     few, some, *most = sizes.batches
     for rows in (some, few, *most):
         for name in RULES:
