@@ -23,6 +23,7 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .draft_forward import DraftForward
 from .drafter import Draft, Drafter
 from .forward import Forward
@@ -141,10 +142,10 @@ class DecodeLoop:
         self.fresh = rows
         if self.stops is not None:
             self.stops.admit(rows)
-        self.is_fresh = torch.tensor([row in rows for row in everywhere], device=device)
+        self.is_fresh = on_device([row in rows for row in everywhere], device)
         # For the device: the request that each row decodes, -1 where there is none.
         indices = [self.rows.requests[row].index if row in self.live else -1 for row in everywhere]
-        self.occupant = torch.tensor(indices, device=device)
+        self.occupant = on_device(indices, device)
         self.real = self.occupant >= 0
 
     # --- verify

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from ..diagnostics import Diagnostic
 from ..renamed import former
 from ..trace_step import Logprobs, TraceStep
@@ -177,11 +178,11 @@ class Rows:
         for row in changed:
             canvas = self.requests[row].canvas(self.mask_id)
             self.start[row] = self.mask_id
-            self.start[row, : len(canvas)] = torch.tensor(canvas, dtype=torch.int64)
+            self.start[row, : len(canvas)] = on_device(canvas, self.device, torch.int64)
         names = ("begin", "length", "lead", "columns", "key", "infills")
         for target, name in zip(self.PER_ROW[1:], names, strict=True):
             values = [getattr(request, name) for request in self.requests]
-            setattr(self, target, torch.tensor(values, device=self.device))
+            setattr(self, target, on_device(values, self.device))
         self._derive()
 
     def _derive(self) -> None:

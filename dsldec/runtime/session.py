@@ -25,6 +25,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from ..backends.step import Step, StepOutput, StepState
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
@@ -199,7 +200,7 @@ class Session:
         """
         count = len(states) + len(stay)
         states = [*states, *self._empty(_size(self.slots, count) - count)]
-        places = torch.tensor(stay, dtype=torch.int64, device=self.rows.device)
+        places = on_device(stay, self.rows.device, torch.int64)
         self.rows.put_together([one.request for one in states], [one.layout for one in states], stay, places)
         parts = [one.state for one in states]
         self.state = put_together([self.state.at(places), *parts] if stay else parts)
@@ -279,7 +280,7 @@ def _size(slots: int, count: int) -> int:
 
 def _some(rows: Rows, chosen: Collection[int]) -> Tensor:
     """`[N]` bool: these rows."""
-    return torch.tensor([row in chosen for row in range(len(rows.requests))], device=rows.device)
+    return on_device([row in chosen for row in range(len(rows.requests))], rows.device)
 
 
 def _with(state: StepState, row: int, given: Mapping[str, int | bool | None]) -> StepState:

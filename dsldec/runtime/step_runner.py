@@ -21,6 +21,7 @@ from operator import is_
 import torch
 from torch import Tensor
 
+from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
 from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
 from .rows import Rows
@@ -183,7 +184,7 @@ class StepRunner:
         self.reads = reads_flags(rows.start.device)
         self.any_strides = step.backend == "eager"
         self.params: Mapping[str, Tensor] = {
-            name: value.to(rows.start.device) for name, value in step.params.items()
+            name: moved(value, rows.start.device) for name, value in step.params.items()
         }
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .drafter import Draft, accepted
 from .ledger import Ledger
 from .session import Session
@@ -80,6 +81,6 @@ class TrueSteps:
         if len(rows) == every:
             return None
         if self._open is None or self._open[0] != tuple(rows):
-            mask = torch.tensor([row in rows for row in range(every)], device=self.session.rows.device)
+            mask = on_device([row in rows for row in range(every)], self.session.rows.device)
             self._open = tuple(rows), mask
         return self._open[1]
