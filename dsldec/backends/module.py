@@ -179,12 +179,14 @@ class StepModule(nn.Module):
     def _plan(self, inputs: Inputs, signature: Signature) -> EagerPlan:
         """The plan of an eager step for inputs of this shape and these parameters."""
         logits = inputs.logits
+
+        def make() -> EagerPlan:
+            return planned(self.program, self.operands, self._fallback, inputs, signature, on_host)
+
         on_host = logits.device.type == "cpu" and all(p.number is not None or p.dimensions for p in signature)
-        # The type, because a fake tensor must not be a constant of a real step.
-        key = (inputs.canvas.shape, type(logits), logits.device, on_host, signature)
-        return self.plans.get_or_make(
-            key, lambda: planned(self.program, self.operands, self._fallback, inputs, signature, on_host)
-        )
+        if type(logits) is not Tensor:  # the constants of a plan belong to this call's kind of tensor
+            return make()
+        return self.plans.get_or_make((inputs.canvas.shape, logits.device, on_host, signature), make)
 
     def _fallback(self, index: int) -> Callable[..., Any]:
         operation = self.program.operations[index]

@@ -1,9 +1,8 @@
 """A program as a list of torch calls for an eager step, made once for each shape and each set of parameters.
 
 Shapes: B rows, T window positions. On a CPU the parameters are known numbers here, so a new value needs a new
-list; that costs about as much as a few steps. On other devices parameters stay tensors, because the host
-would
-wait for the device to read one. Not here: the calls of each operation (`eager_values`, `eager_orders`,
+list; that costs about as much as five steps. On other devices parameters stay tensors, because the host
+would wait for the device to read one. Not here: the calls of each operation (`eager_values`, `eager_orders`,
 `eager_thin`), compiled steps (`module`).
 """
 

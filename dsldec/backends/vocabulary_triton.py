@@ -162,8 +162,8 @@ def read_piece(
             begin = first + chunk * CHUNK
             x = tl.load(scores + begin + one).to(tl.float32)
             y = tl.load(scores + begin + other).to(tl.float32)
-            if has_token:
-                if (mask_id >= begin) & (mask_id < begin + CHUNK):  # elsewhere nothing is compared
+            if has_token:  # noqa: SIM102  # a constant of the compilation, and a branch of the GPU
+                if (mask_id >= begin) & (mask_id < begin + CHUNK):
                     x, y = _without(x, begin + one, mask_id), _without(y, begin + other, mask_id)
             best, others, ties, spread, below, found = _with_chunk(
                 best, others, ties, spread, below, found, x, y, chunk, has_spread, has_below
@@ -284,7 +284,16 @@ def read_vocabulary(
     shape = (size, length, logits.stride(0), logits.stride(1), mask_id, pieces)
     wanted = {"has_token": has_token, "has_spread": has_spread, "has_below": has_below}
     wrap_triton(read_piece)[(rows, pieces)](
-        logits, floats, ints, *shape, **wanted, LANES=LANES, IDS=ids, CHUNKS=CHUNKS, STAGES=STAGES, num_warps=WARPS
+        logits,
+        floats,
+        ints,
+        *shape,
+        **wanted,
+        LANES=LANES,
+        IDS=ids,
+        CHUNKS=CHUNKS,
+        STAGES=STAGES,
+        num_warps=WARPS,
     )
     wanted |= {"has_mask": has_token and 0 <= mask_id < size}
     buffers = (floats, ints, floats_out, ints_out)

@@ -22,7 +22,6 @@ from ..backends.cuda_graphs import Buffers, Recorder, form
 from ..lru import LRUCache
 from .draft_forward import DraftForward
 from .drafter import Draft
-from .ends import Ends
 from .forward import Forward
 from .ledger import Ledger
 from .rows import Rows

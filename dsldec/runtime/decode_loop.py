@@ -10,7 +10,7 @@ forwarded twice, and every step is a step of the policy without drafts (FreeDave
 one-token static decoding).
 
 Shapes: B rows, T window positions, V vocabulary, R rows of the denoiser's input. Not here: a step and the
-work between steps (`step_runner`, `session`), how drafts are made (`drafter`), costs (`ledger`).
+work between steps (`true_steps`, `step_runner`), how drafts are made (`drafter`), costs (`ledger`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .draft_forward import DraftForward
-from .drafter import Draft, Drafter, accepted
+from .drafter import Draft, Drafter
 from .forward import Forward
 from .ledger import Ledger
 from .poll import Poll, SyncPoll, polling
 from .requests import NO_REQUEST, Request
 from .rows import Row, Rows
 from .session import Session, failure
-from .step_runner import BatchState, ForwardOutput, StepResult
+from .step_runner import ForwardOutput
 from .stops import StopStrings
 from .trace import StepObserver
+from .true_steps import TrueSteps
 
 NOTHING_SEEN = ForwardOutput(torch.empty(0), torch.empty(0))
 NOT_ENDED = -2  # in the place of a request's index
@@ -69,6 +71,7 @@ class DecodeLoop:
         self.sync = isinstance(self.poll, SyncPoll)
         session.runner.reads &= self.sync  # what the poll may not read, nothing may
         self.ledger = Ledger(self.rows, drafts, max_forwards, on_device=not self.sync)
+        self.steps = TrueSteps(session, observer, stops, self.ledger)
         self.forward = DraftForward(forward, session.runner, self.ledger)
         self.drafter = Drafter(session.runner, forward, drafts, self.ledger, self.poll)
         self.seen = NOTHING_SEEN
@@ -76,7 +79,6 @@ class DecodeLoop:
         self.is_fresh: Tensor
         self.occupant: Tensor
         self.real: Tensor
-        self._mask: tuple[tuple[int, ...], Tensor | None] = ((), None)  # see `_open`
         requests = enumerate(self.rows.requests)
         self.live = [
             row for row, request in requests if request is not NO_REQUEST
@@ -140,10 +142,10 @@ class DecodeLoop:
         self.fresh = rows
         if self.stops is not None:
             self.stops.admit(rows)
-        self.is_fresh = torch.tensor([row in rows for row in everywhere], device=device)
+        self.is_fresh = on_device([row in rows for row in everywhere], device)
         # For the device: the request that each row decodes, -1 where there is none.
         indices = [self.rows.requests[row].index if row in self.live else -1 for row in everywhere]
-        self.occupant = torch.tensor(indices, device=device)
+        self.occupant = on_device(indices, device)
         self.real = self.occupant >= 0
 
     # --- verify
@@ -156,14 +158,17 @@ class DecodeLoop:
         """
         state, rows, source, self.seen = drafts[0].state, drafts[0].rows, sources[0], seen
         if len(drafts) == 1 and self.sync:
-            yield from self._finished(self._single_step(state, rows))
+            ended = self.steps.alone(state, seen, rows)
+            flags = None if ended is None else self.poll.now(ended)
+            yield from self._finished([row for row in rows if flags and flags[row]])
             return
         open_ = self.real & ~state.ended
         for depth, at in enumerate(sources):
             source = torch.where(open_, at, source)
             self.seen = replace(seen, source=source)
             draft = drafts[depth + 1] if depth + 1 < len(drafts) else None
-            following, passes = self._true_step(state, open_, rows, draft)
+            all_open = self.sync and len(rows) == len(self.live)
+            following, passes = self.steps.along(state, self.seen, open_, rows, draft, all_open=all_open)
             if draft is not None:
                 self.ledger.accepted[depth] += passes & open_
             open_ = passes & open_ & ~following.ended
@@ -176,53 +181,6 @@ class DecodeLoop:
                     return
             state = following  # read only in rows that go on
         yield from self._finished(self._completed(self.poll.later(self._flags())))
-
-    def _single_step(self, state: BatchState, rows: Sequence[int]) -> list[int]:
-        """The step without drafts in all live rows, where the host learns at once which rows have ended.
-        Gives these.
-        """
-        stepped = self.session.runner(state, self.seen, self._open(rows))
-        following = stepped.after if self.stops is None else self.stops.after(stepped.after, rows)
-        self.session.state = following
-        self._observe(state, stepped, following, rows)
-        if stepped.steady and following is stepped.after:
-            return []
-        ended = self.poll.now(following.ended) or ()
-        return [row for row in rows if ended[row]]
-
-    def _open(self, rows: Sequence[int]) -> Tensor | None:
-        """The live rows as `[B]` bool, `None` if that is all of them."""
-        if len(rows) == len(self.rows.requests):
-            return None
-        if (known := self._mask)[0] != tuple(rows) or known[1] is None:
-            mask = torch.zeros_like(self.real).index_fill_(
-                0, torch.tensor(rows, device=self.rows.device), True
-            )
-            self._mask = tuple(rows), mask
-        return self._mask[1]
-
-    def _true_step(
-        self, state: BatchState, open_: Tensor, rows: Sequence[int], draft: Draft | None
-    ) -> tuple[BatchState, Tensor]:
-        """A step in the open rows, `[B]` bool: the state after it, and the rows that go on from the draft."""
-        ahead = None if draft is None else draft.state
-        stepped = self.session.runner(state, self.seen, open_, ahead)
-        following, passes = accepted(state, stepped, ahead)
-        if self.stops is not None:
-            following = self.stops.after(following, rows)
-        # The state is stored before the observer is called, which may raise. Rows that are not live may have
-        # either state.
-        all_open = self.sync and len(rows) == len(self.live)
-        self.session.state = following if all_open else following.where(open_, self.session.state)
-        self._observe(state, stepped, following, rows)
-        return following, passes if draft is None else draft.of(passes)
-
-    def _observe(
-        self, state: BatchState, stepped: StepResult, following: BatchState, rows: Iterable[int]
-    ) -> None:
-        if self.observer.wanted:
-            forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
-            self.observer.step(state, stepped, following, forwards)
 
     # --- rows that have ended
 

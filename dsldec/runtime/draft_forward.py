@@ -13,6 +13,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .drafter import Draft
 from .forward import Forward
 from .ledger import Ledger
@@ -78,8 +79,8 @@ class DraftForward:
             for n, row in enumerate(draft):
                 source[row] = before + n
             before += len(draft)
-            inputs.append(torch.tensor(draft, dtype=torch.int64, device=rows.device))
-            sources.append(torch.tensor(source, device=rows.device))
+            inputs.append(on_device(draft, rows.device, torch.int64))
+            sources.append(on_device(source, rows.device))
         return inputs, sources
 
 

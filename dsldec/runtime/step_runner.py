@@ -21,6 +21,7 @@ from operator import is_
 import torch
 from torch import Tensor
 
+from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
 from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
 from .rows import Rows
@@ -183,7 +184,7 @@ class StepRunner:
         self.reads = reads_flags(rows.start.device)
         self.any_strides = step.backend == "eager"
         self.params: Mapping[str, Tensor] = {
-            name: value.to(rows.start.device) for name, value in step.params.items()
+            name: moved(value, rows.start.device) for name, value in step.params.items()
         }
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None
@@ -258,7 +259,7 @@ class StepRunner:
         """The next state if no window moves and no row ends, else `None`: what `_moved` gives in these rows.
         Reads flags.
         """
-        events, some = output.events, self.rows
+        events, layout = output.events, self.rows
         flags = [output.done, *([] if events.finished is None else [events.finished])]
         if any(any((flag if rows is None else flag & rows).tolist()) for flag in flags):
             return None
@@ -268,10 +269,11 @@ class StepRunner:
         if rows is not None or not placed.whole:
             after = torch.where(self._writable(placed, rows), after, before)
         canvas = batch.canvas.scatter(1, placed.columns, after)
-        if (self.at_eos or some.ends.stop_ids is not None) and some.may_have_ended(canvas, self.at_eos):
+        ends = self.at_eos or layout.ends.stop_ids is not None
+        if ends and layout.some_ended(canvas, self.at_eos, rows):
             return None
         if self.windows.follow_masks:
-            goes_on = some.masks(canvas).any(1)
+            goes_on = layout.masks(canvas).any(1)
             if not (goes_on if rows is None else goes_on | ~rows).all():
                 return None
         state = output.state | {WINDOW_START: placed.start}

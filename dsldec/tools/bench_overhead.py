@@ -3,8 +3,8 @@
 The logits are computed before, so the model costs nothing. The minimal loop has the same arithmetic (max,
 logsumexp, top-k) and no more: one window for all rows, no checks, no states, no ends. So the ratio is the
 cost of everything that makes a loop general: the compiled policy, windows, batches, counts, diagnostics.
-Shapes: B rows, L columns, T window positions, V vocabulary. Not here: a model's share (`bench_loop`), the step
-alone (`bench_step`).
+Shapes: B rows, L columns, T window positions, V vocabulary. Not here: a model's share (`bench_loop`), the
+step alone (`bench_step`).
 """
 
 from __future__ import annotations
@@ -39,7 +39,7 @@ GOALS = {
 
 
 @dataclass(frozen=True, slots=True)
-class Case:
+class OverheadCase:
     """Rows of one length. `session`: by `Session.step` with the logits of the windows, as a serving engine
     has them; else by `decode`. `different`: the number of precomputed logits, which are given in turn.
     """
@@ -66,20 +66,20 @@ class Case:
 
 # With the large vocabulary, the vocabulary pass takes most of the time from batch 2 on: see `bench peers`.
 CASES = (
-    Case("static", SMALL, 1, windows=4, different=8),
-    Case("static", LARGE, 1, windows=1, different=2),
-    Case("static", SMALL, 4, windows=2, different=8),
-    Case("static", SMALL, 8, windows=2, different=8),
-    Case("static", SMALL, 1, windows=2, different=8, session=True),
-    Case("static", SMALL, 8, windows=2, different=8, session=True),
-    Case("threshold", SMALL, 1, windows=4, different=8),
+    OverheadCase("static", SMALL, 1, windows=4, different=8),
+    OverheadCase("static", LARGE, 1, windows=1, different=2),
+    OverheadCase("static", SMALL, 4, windows=2, different=8),
+    OverheadCase("static", SMALL, 8, windows=2, different=8),
+    OverheadCase("static", SMALL, 1, windows=2, different=8, session=True),
+    OverheadCase("static", SMALL, 8, windows=2, different=8, session=True),
+    OverheadCase("threshold", SMALL, 1, windows=4, different=8),
 )
 
 
 class Precomputed:
     """A denoiser that costs an index: it gives the precomputed logits `[N, B, L, V]` in turn."""
 
-    def __init__(self, case: Case) -> None:
+    def __init__(self, case: OverheadCase) -> None:
         self.vocab_size, self.calls = case.vocabulary, 0
         self.mask_id = case.vocabulary - 1
         shape = (case.different, case.batch, PROMPT + case.generated, case.vocabulary)
@@ -141,7 +141,7 @@ def minimal_threshold(denoiser: Precomputed, canvas: Tensor) -> Tensor:
 
 MINIMAL = {"static": minimal_static, "threshold": minimal_threshold}
 
-# --- what is measured
+# --- the measurement
 
 
 def goals(options: GoalOptions, report: Report) -> list[Goal]:
@@ -156,7 +156,7 @@ def goals(options: GoalOptions, report: Report) -> list[Goal]:
 
 
 def _measured(
-    case: Case, backends: Sequence[str], policy: Policy, rounds: int, report: Report
+    case: OverheadCase, backends: Sequence[str], policy: Policy, rounds: int, report: Report
 ) -> Iterator[Goal]:
     denoiser = Precomputed(case)
     prompts = torch.arange(case.batch * PROMPT).view(case.batch, PROMPT) % denoiser.mask_id
@@ -175,17 +175,19 @@ def _measured(
         yield Goal(name, Ratio.between(seconds[name], seconds[minimal]), case.goal(backend))
 
 
-def _canvas(case: Case, prompts: Tensor, mask_id: int) -> Tensor:
+def _canvas(case: OverheadCase, prompts: Tensor, mask_id: int) -> Tensor:
     return torch.nn.functional.pad(prompts, (0, case.generated), value=mask_id)
 
 
-def _minimal(case: Case, denoiser: Precomputed, prompts: Tensor) -> Tensor:
+def _minimal(case: OverheadCase, denoiser: Precomputed, prompts: Tensor) -> Tensor:
     denoiser.calls = 0
     with torch.no_grad():
         return MINIMAL[case.policy](denoiser, _canvas(case, prompts, denoiser.mask_id))
 
 
-def _decode(case: Case, denoiser: Precomputed, prompts: Tensor, policy: Policy, backend: str) -> Tensor:
+def _decode(
+    case: OverheadCase, denoiser: Precomputed, prompts: Tensor, policy: Policy, backend: str
+) -> Tensor:
     denoiser.calls = 0
     decoded = all_decoded(
         denoiser, prompts.tolist(), policy, gen_length=case.generated, backend=backend, batch=case.batch
@@ -193,7 +195,9 @@ def _decode(case: Case, denoiser: Precomputed, prompts: Tensor, policy: Policy, 
     return torch.stack(decoded.ids)
 
 
-def _session(case: Case, denoiser: Precomputed, prompts: Tensor, policy: Policy, backend: str) -> Tensor:
+def _session(
+    case: OverheadCase, denoiser: Precomputed, prompts: Tensor, policy: Policy, backend: str
+) -> Tensor:
     """A serving engine: it shows one block of each request at a time, and has the logits of these blocks."""
     mask_id, rows = denoiser.mask_id, range(case.batch)
     session = Session.of(

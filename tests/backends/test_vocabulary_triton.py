@@ -106,7 +106,7 @@ def test_it_is_chosen_for_raw_logits_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -
     )
     monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
     assert vocabulary_dispatch.reader(kernels=True, raw=True) is vocabulary_triton.statistics
-    assert vocabulary_dispatch.reader(kernels=True, raw=False) is vocabulary.statistics
+    assert vocabulary_dispatch.reader(kernels=True, raw=False) is vocabulary_dispatch.in_memory
     assert vocabulary_dispatch.reader(kernels=False, raw=True) is vocabulary.plain_statistics
     logits = torch.randn(1, 2, 30)
     of, plain = vocabulary_triton.statistics(logits, 3), vocabulary.statistics(logits, 3)

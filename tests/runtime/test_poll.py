@@ -206,7 +206,7 @@ class Operations(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name = str(function)
-        by_bools = name.startswith("aten.index") and any(
+        by_bools = name.startswith(("aten.index.", "aten.index_put")) and any(
             isinstance(i, Tensor) and i.dtype == torch.bool for i in args[1] or ()
         )
         if by_bools or name.startswith(
