@@ -49,8 +49,11 @@ def captured(call: Callable[[], object], device: torch.device) -> tuple[Callable
     torch.cuda.synchronize(device)
     graph = torch.cuda.CUDAGraph()
     try:
-        # Only this thread's forbidden calls end the capture.
-        with torch.cuda.graph(graph, capture_error_mode="thread_local"):
+        # torch leaves the stream of a recording only if it succeeds. Calls of other threads do not end it.
+        with (
+            torch.cuda.stream(torch.cuda.current_stream(device)),
+            torch.cuda.graph(graph, capture_error_mode="thread_local"),
+        ):
             kept = call()
     except RuntimeError as error:
         print(f"not captured: {error}")

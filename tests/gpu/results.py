@@ -132,22 +132,19 @@ def attempt(part: Part, result: Result) -> None:
         result.fail(f"{part.name}: {type(error).__name__}: {first[:300]}")
         traceback.print_exc()
     result.figures[f"seconds of {part.name}"] = round(time.monotonic() - began, 1)
-    free()
-
-
-def free() -> None:
-    """Frees the memory of a part for the next one."""
-    gc.collect()
-    if torch.cuda.is_available() and torch.cuda.is_initialized():
-        torch.cuda.empty_cache()
 
 
 def usable() -> bool:
-    """Whether the GPU still takes work: after an illegal access every call of this process fails."""
+    """Whether the GPU still takes work of this process; frees the memory of the last part.
+
+    After an illegal access every call fails. After a recording that failed, torch refuses to free memory.
+    """
+    gc.collect()
     if not (torch.cuda.is_available() and torch.cuda.is_initialized()):
         return True
     try:
         torch.cuda.synchronize()
+        torch.cuda.empty_cache()
     except RuntimeError:
         traceback.print_exc()
         return False

@@ -269,7 +269,6 @@ def test_every_measurement_runs_on_a_cpu(module: Any, monkeypatch: pytest.Monkey
     """With tiny sizes. The numbers mean nothing; every line runs."""
     monkeypatch.setattr(share, "DECODED", ("static",))
     monkeypatch.setattr(throughput, "LENGTHS", {throughput.TASK: 8})
-    monkeypatch.setattr(results, "free", lambda: None)
     result = Result()
     for part in module.parts_of(SMALL, CPU, ("eager",)):
         if module is not throughput or "batch 1" in part.name:
