@@ -228,7 +228,7 @@ def stream_rows(
     device = torch.device(getattr(denoiser, "device", "cpu"))
 
     def decoded() -> Iterator[Row]:
-        for group in _groups(denoiser, requests):
+        for group in _groups(denoiser, requests, width):
             here, waiting = group[:width], group[width:]
             # Empty rows fill the batch: the step compiles for one shape.
             filled = here + [NO_REQUEST] * (width - len(here))
@@ -318,12 +318,14 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Pl
     return policy.compile(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
 
 
-def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """The requests in groups that share batches. Lengths differ in a group only if the denoiser supports
-    padding.
+def _groups(denoiser: object, requests: Sequence[Request], width: int) -> Iterator[list[Request]]:
+    """The requests in groups that share batches of `width` rows. Lengths differ in a group only if the
+    denoiser supports padding.
     """
     if capability(denoiser, "pads"):
-        yield list(requests)
+        # The denoiser pads every row to the longest one: rows of like lengths decode together. The longest
+        # come first, so that memory runs out at once or not at all.
+        yield sorted(requests, key=lambda request: -request.columns) if width > 1 else list(requests)
         return
     by_length: dict[int, list[Request]] = {}
     for request in requests:
