@@ -81,6 +81,7 @@ READ_THEIR_OWN = {
     "files.py", "language/parse.py", "tools/evaluate.py", "tools/build.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py",
     "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
     "backends/aot.py", "backends/engine_cache.py", "backends/manifest_reader.py", "backends/sealed.py",
+    "backends/step_cache.py", "backends/step_form.py",
 }  # fmt: skip
 
 
