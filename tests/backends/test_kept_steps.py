@@ -74,7 +74,7 @@ def test_code_for_other_mask_ids_is_freed(
     assert len(graphs) == MASK + 1
     del policy
     assert alive(graphs) == MOST  # for another policy of this text
-    monkeypatch.setattr(inductor, "TRACED", LRUCache(MOST))
+    inductor.TRACED._entries.clear()
     assert alive(graphs) == 0
 
 
