@@ -194,7 +194,7 @@ def _compiled(form: StepForm, file: Path | None) -> Runner:
         graph = exported(program, form.values, form.sizes)
         said = {
             "policy": program.name,
-            "form": form.words + f", {form.threads} threads",
+            "form": f"{form.words}, {form.threads} thread{'s' * (form.threads > 1)}",
             "compiler": _compiler(),
         }
         what = "the backend `inductor` could not compile the step"

@@ -5,6 +5,8 @@ Not here: the work of the verb (`tools`), how a value is parsed (`values`).
 
 from __future__ import annotations
 
+from typing import Any
+
 from ..options import DTYPES
 from .arguments import Parser, parsed
 from .flags import POLICY, add_set
@@ -17,7 +19,7 @@ def precompile(arguments: list[str]) -> int:
         return 0
     from ..tools import precompile as tool
 
-    several = {name: tuple(values.pop(name) or ()) for name in ("policies", "settings")}
+    several: dict[str, Any] = {name: tuple(values.pop(name) or ()) for name in ("policies", "settings")}
     return tool.precompile(tool.PrecompileOptions(**several, **values))
 
 

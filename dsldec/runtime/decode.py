@@ -101,8 +101,8 @@ def decode(
             Without random numbers all are equal, and the prompt is decoded once. Default: 1.
         system: A system turn in front of each prompt, which is a text or messages. Default: none.
         backend: How a step of the policy runs: `auto`, `reference`, `eager`, `inductor` or `tensorrt`. `auto`
-            compiles (`inductor`) if the run is long and a compiler is found, else it is `eager`. Default:
-            auto.
+            is `eager` until a compiled step is in the cache or repays its compilation, which runs in the
+            background. Default: auto.
         seed: Seed of the random numbers of a policy that draws. The same seed and request id give the same
             answer. Default: 0.
         request_ids: An integer for each prompt, which names its random numbers. Give the same id to draw the
