@@ -80,7 +80,7 @@ def _with_not_finite(
         for name in Statistics.__slots__
         if (value := getattr(of, name)) is not None
     }
-    return Statistics(**values)
+    return replace(of, **values)
 
 
 def _small(logits: Tensor, mask_id: int, wanted: Collection[str]) -> Statistics:
