@@ -288,7 +288,7 @@ def test_a_denoiser_that_fails_loses_no_row_that_is_finished() -> None:
     toy = Exhausted(7, 1.0)
     toy.least = 10**6
     whole = dsldec.decode(All(toy), prompts, "static", **how)
-    calls = schedule(whole.forwards.tolist(), 3)
+    calls = schedule(whole.forwards.tolist(), 3, longest_first(prompts))
     last = {i: n for n, call in enumerate(calls) for i in call}
     for fails_at in (0, 1, 7, 13, len(calls) - 1):
         toy = Exhausted(7, 1.0)
