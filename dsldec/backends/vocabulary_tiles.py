@@ -11,20 +11,21 @@ from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Callable, Collection, Iterator
-from dataclasses import replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from . import vocabulary
 from .vocabulary import WANTED, Statistics
-from .vocabulary_chunks import likeliest, scores_of_chunk
+from .vocabulary_chunks import LOWEST, likeliest, scores_of_chunk
 
-TILE = 2**17  # logits; two buffers of a tile fit into most second caches
-SMALL = 2**17  # up to this number of logits, fewer operations are faster than tiles
+TILE = 2**19  # logits; with fewer, the calls of the operations take long, with more, the third cache is full
+SMALL = 2**16  # up to this number of logits, fewer operations are faster than tiles
 # W: with fewer ids a reduction is slow, with more ids the search in the best chunk is.
 CHUNK, CHUNK_OF_FEW, FEW_IDS = 256, 32, 8192
+LOG2_E = math.log2(math.e)
 
 
 class _Buffers(threading.local):
@@ -56,13 +57,6 @@ def pay(logits: Tensor) -> bool:
     )
 
 
-def tiles(logits: Tensor) -> Iterator[Tensor]:
-    """`logits [B, T, V]` as views `[n, V]`, in order."""
-    at_once = max(1, TILE // logits.shape[-1]) * torch.get_num_threads()
-    for rows in (logits.flatten(0, 1),) if logits.is_contiguous() else logits:
-        yield from rows.split(at_once)
-
-
 def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
     """As `vocabulary.statistics`. The sums may differ in the last bits; `ties` counts each chunk without the
     winner at most once, and is `None` unless `below` is wanted. With ties, `below` may be too
@@ -86,7 +80,7 @@ def _with_not_finite(
         for name in Statistics.__slots__
         if (value := getattr(of, name)) is not None
     }
-    return Statistics(**values)
+    return replace(of, **values)
 
 
 def _small(logits: Tensor, mask_id: int, wanted: Collection[str]) -> Statistics:
@@ -116,24 +110,48 @@ def _statistics(best: Tensor, others: Tensor, token: Tensor, wanted: Collection[
     return Statistics(best, None, others, token.squeeze(-1), best)
 
 
+@dataclass(frozen=True, slots=True)
+class _Chunks:
+    """The results of one read of all chunks, for N positions of all rows together.
+
+    `best [N, C]`: the best scores. `near [N, 1]`: the best score of all chunks but the best one. `weight
+    [N, C]`: the sums of exp(score - near). `spread [N, C]`: the sums of exp(score - near) * (score - near),
+    `None` unless wanted. Both mean nothing in the best chunk.
+
+    Distances are from `near` and not from the best score, so that the largest terms are exact. The product of
+    a large distance and `LOG2_E` is rounded, but it makes a small term.
+    """
+
+    best: Tensor
+    near: Tensor
+    weight: Tensor
+    spread: Tensor | None
+
+
 def _by_tiles(logits: Tensor, mask_id: int, wanted: Collection[str]) -> Statistics:
     """The statistics of many logits."""
     width = CHUNK if logits.shape[-1] >= FEW_IDS else CHUNK_OF_FEW
-    bests, shares, spread = _read(logits, width, "spread" in wanted)
+    chunks = _read(logits, width, "spread" in wanted)
+    bests = chunks.best.view(*logits.shape[:2], -1)
     best, winner = bests.max(-1, keepdim=True)
     ids, scores = scores_of_chunk(logits, winner, width)
     at = scores.max(-1, keepdim=True).indices
-    # As in `vocabulary`, the sum excludes one best id. The rest is in the winner's chunk and in the other
-    # chunks. The chunk of the winner also gives the number by which the softmax divided.
-    there = (scores - best).exp_().scatter_(-1, at, 0.0).sum(-1)
-    total = (1 + there) / shares.gather(-1, winner).squeeze(-1)
-    others = there + total * shares.scatter_(-1, winner, 0.0).sum(-1)
+    # As in `vocabulary`, the sum excludes one best id. The rest is in the winner's chunk and in the others.
+    distance = scores - best
+    weight = distance.exp().scatter_(-1, at, 0.0)
+    # In float64: an error here would be one of the whole sum.
+    far = chunks.near.view(best.shape).double() - best
+    share = far.exp().float()
+    elsewhere = chunks.weight.view(bests.shape).scatter_(-1, winner, 0.0).sum(-1, keepdim=True)
+    others = weight.sum(-1) + (share * elsewhere).squeeze(-1)
     of = _statistics(best, others, ids.gather(-1, at), wanted)
     if of.token is not None and mask_id in of.token.flatten().tolist():
         token, score = likeliest(logits, bests, mask_id, width)
         of = replace(of, token=token, score=score)
-    if spread is not None:
-        of = replace(of, spread=total * spread)
+    if chunks.spread is not None:
+        spread = chunks.spread.view(bests.shape).scatter_(-1, winner, 0.0).sum(-1, keepdim=True)
+        spread = (share * (spread + elsewhere * far.float())).squeeze(-1)
+        of = replace(of, spread=spread + weight.mul_(distance).nansum(-1))  # 0 times -inf is NaN
     if "below" in wanted:
         wins = scores == best
         below = torch.maximum(
@@ -145,37 +163,51 @@ def _by_tiles(logits: Tensor, mask_id: int, wanted: Collection[str]) -> Statisti
     return of
 
 
-def _read(logits: Tensor, width: int, with_spread: bool) -> tuple[Tensor, Tensor, Tensor | None]:
-    """The best score of each chunk and the sum of the softmax over each chunk `[B, T, C]`; and the sum of the
-    softmax times (score - best) `[B, T]`.
-    """
-    B, T, V = logits.shape
-    chunks = -(-V // width)
-    bests, shares = torch.empty(2, B * T, chunks).unbind()
-    spread = torch.empty(B * T) if with_spread else None
-    begin = 0
-    for tile in tiles(logits):
-        here = slice(begin, begin := begin + len(tile))
-        softmax = _buffers.like(tile, 0)
-        if tile.dtype != torch.float32:
-            tile = _buffers.like(tile, 1).copy_(tile)
-        _of_chunks(torch.amax, tile, width, bests[here])
-        torch.softmax(tile, -1, out=softmax)
-        _of_chunks(torch.sum, softmax, width, shares[here])
-        if spread is not None:
-            best = bests[here].amax(-1, keepdim=True)
-            distance = torch.sub(tile, best, out=_buffers.like(tile, 1))
-            spread[here] = distance.mul_(softmax).nansum(-1)  # 0 times -inf is NaN
-    return (
-        bests.view(B, T, chunks),
-        shares.view(B, T, chunks),
-        None if spread is None else spread.view(B, T),
+def _read(logits: Tensor, width: int, with_spread: bool) -> _Chunks:
+    """Read all chunks of `logits [B, T, V]`. The last chunk may be shorter; it is not part of the tiles."""
+    positions, whole = logits[..., 0].numel(), logits.shape[-1] // width
+    tail = logits[..., whole * width :].reshape(positions, 1, -1).float()
+    chunks = whole + (tail.shape[-1] > 0)
+    best, weight = torch.empty(2, positions, chunks).unbind()
+    of = _Chunks(
+        best, torch.empty(positions, 1), weight, torch.empty(positions, chunks) if with_spread else None
     )
+    if chunks > whole:
+        best[:, whole:] = tail.amax(-1)
+    begin = 0
+    for tile in tiles(logits, whole, width):
+        here = slice(begin, begin := begin + len(tile))
+        _read_tile(tile, of, here)
+    if chunks > whole:
+        distance = tail - of.near.unsqueeze(-1)
+        torch.sum(distance.exp(), -1, out=weight[:, whole:])
+        if of.spread is not None:
+            of.spread[:, whole:] = distance.exp().mul_(distance).nansum(-1)
+    return of
 
 
-def _of_chunks(reduce: Callable[..., Tensor], tile: Tensor, width: int, out: Tensor) -> None:
-    """`out [n, C]`: the reduction of each chunk of a tile."""
-    whole = tile.shape[-1] // width
-    reduce(tile[:, : whole * width].unflatten(-1, (whole, width)), -1, out=out[:, :whole])
-    if whole * width < tile.shape[-1]:
-        reduce(tile[:, whole * width :], -1, out=out[:, whole])
+def tiles(logits: Tensor, chunks: int, width: int) -> Iterator[Tensor]:
+    """The first C chunks of `logits [B, T, V]` as views `[n, C, W]`, in order."""
+    at_once = max(1, TILE // logits.shape[-1]) * torch.get_num_threads()
+    chunked = logits[..., : chunks * width].unflatten(-1, (chunks, width))
+    for rows in (chunked.flatten(0, 1),) if logits.is_contiguous() else chunked:
+        yield from rows.split(at_once)
+
+
+def _read_tile(tile: Tensor, of: _Chunks, here: slice) -> None:
+    """Read a tile `[n, C, W]`, and write the results to the positions `here`."""
+    whole = slice(tile.shape[1])
+    if tile.dtype != torch.float32:
+        tile = _buffers.like(tile, 2).copy_(tile)
+    best, near = of.best[here], of.near[here]
+    torch.amax(tile, -1, out=best[:, whole])
+    torch.clamp(best.topk(min(2, best.shape[1])).values[:, -1:], min=LOWEST, out=near)
+    power = torch.sub(tile, near.unsqueeze(-1), out=_buffers.like(tile, 0)).mul_(LOG2_E)
+    # Not `exp`: in torch for x86, it is MKL's, which takes three times as long on other makers' processors.
+    if of.spread is None:
+        torch.sum(power.exp2_(), -1, out=of.weight[here, whole])
+    else:
+        weight = torch.exp2(power, out=_buffers.like(tile, 1))
+        torch.sum(weight, -1, out=of.weight[here, whole])
+        # 0 times -inf is NaN.
+        of.spread[here, whole] = power.mul_(weight).nansum(-1).mul_(1 / LOG2_E)

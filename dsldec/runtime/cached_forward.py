@@ -99,8 +99,8 @@ class CachedForward(Forward):
         if len(parts) == 1:
             return self._call(self.inputs, canvases, index, at), start
         order = [i for part in parts for i in part]
-        places = on_device([*parts[0], *parts[1], *sorted(order, key=order.__getitem__)], start.device)
-        *chosen, back = places.split([len(parts[0]), len(parts[1]), len(order)])
+        numbers = on_device(order, start.device)
+        chosen, back = numbers.split([len(part) for part in parts]), numbers.argsort()
         logits = [
             self._call([self.inputs[i] for i in part], canvases[here], index[here], at[here])
             for part, here in zip(parts, chosen, strict=True)
@@ -116,7 +116,8 @@ class CachedForward(Forward):
         if not any(one.keeps for one in self.inputs):
             return
         stored = {one.row: i for i, one in enumerate(self.inputs)}
-        if len(stored) < len(self.inputs):  # of several drafts of a row, the host reads which one goes on
+        # Of several drafts of a row, the host reads which one goes on.
+        if len(stored) < len(self.inputs) or source.device.type == "cpu":
             stored = {
                 row: i
                 for row, i in enumerate(source.tolist())
@@ -181,7 +182,7 @@ class CachedForward(Forward):
         logits_of_views = []
         for view, cache in zip(views, self.views, strict=True):
             logits = called(cache, view.gather(1, columns), rows, columns=places)
-            logits_of_views.append(as_logits(logits, *places.shape, self.denoiser.vocab_size, device))
+            logits_of_views.append(as_logits(logits, places.shape[0], places.shape[1], self.denoiser.vocab_size, device))
         return logits_of_views[0] if self.guidance is None else self.guided(*logits_of_views)
 
     def _keep(self, stored: Mapping[int, tuple[int, RowInput]]) -> None:

@@ -12,6 +12,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from typing import Any, TypeVar
+from unittest import mock
 
 import torch
 from torch import Tensor
@@ -60,7 +61,7 @@ class Recording(TorchDispatchMode):
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         name, kwargs = str(function), kwargs or {}
-        if name.startswith(READS) or (name.startswith(FROM_HOST) and args[0].dim()):
+        if name.startswith(READS) or (name.startswith(FROM_HOST) and args[0].dim() and args[0].numel()):
             raise RecordingFailed(f"{name} in a recording")
         tensors = [one for one in tree_leaves((args, kwargs)) if isinstance(one, Tensor)]
         schema = function._schema
@@ -132,15 +133,17 @@ class RecorderOnCpu:
         if self.fails:
             raise RecordingFailed("operation not permitted when stream is capturing")
         recording = Recording()
-        with recording, NothingIsRead():
+        # transformers asks, and then reads no value.
+        capturing = mock.patch.object(torch.cuda, "is_current_stream_capturing", return_value=True)
+        with recording, NothingIsRead(), capturing:
             made = work()
-        with torch.no_grad():
+        with torch.inference_mode():
             recording.undo()
         self.made.append(recording)
 
         def launch() -> None:
             self.launches += 1
-            with torch.no_grad():
+            with torch.inference_mode():
                 for other in self.made:
                     other.forget()
                 recording.again()

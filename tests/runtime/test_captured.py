@@ -14,15 +14,17 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.backends import module
+from dsldec.backends import module, vocabulary_dispatch
 from dsldec.backends.cuda_graphs import Buffers, copy
 from dsldec.backends.module_eager import planned
+from dsldec.models.probe import keys_mask
 from dsldec.runtime import captured_loop, decode, decode_loop
 from dsldec.runtime.decode import Decoded
 from dsldec.runtime.poll import AsyncPoll, SyncPoll
 from dsldec.runtime.step_runner import StepRunner
 
 from ..gpu.graphs import RecorderOnCpu
+from ..models.tiny import denoiser_of
 from ..toy import MASK, ToyDenoiser
 from .test_poll import DRAWN, GUIDED, Ending, late
 
@@ -49,6 +51,7 @@ class Counting(Ending):
 def steps_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """They read no value."""
     monkeypatch.setattr(module, "planned", lambda *given: planned(*given[:-1], False))
+    monkeypatch.setattr(vocabulary_dispatch, "on_cpu", vocabulary_dispatch.statistics)
 
 
 @pytest.fixture(params=["at once", "late"])
@@ -220,3 +223,15 @@ def test_rounds_are_recorded_only_where_nothing_holds_an_older_state() -> None:
     assert asked() == ("recorder", "cuda:1")
     assert asked(Plain) is asked(ToyDenoiser) is asked(drafts=2) is asked(stops=object()) is None
     assert asked(wanted=True) is asked(cached=True) is None
+
+
+def test_a_model_of_transformers_is_recorded(poll: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its lengths and its mask, and the hook on its head."""
+    prompts = [[9, 17, 3], [25, 3, 8, 3], [7]]
+    how: dict[str, Any] = {"gen_length": [8, 4, 6], "backend": "eager", "batch": 2}
+    own = denoiser_of("qwen3", {"num_hidden_layers": 1}, mask=keys_mask)
+    own.captures = True
+    wanted = dsldec.decode(own, prompts, "threshold", **how)
+    recorder = recorded(monkeypatch)
+    assert answers(dsldec.decode(own, prompts, "threshold", **how)) == answers(wanted)
+    assert recorder.launches > recorder.recordings > 1
