@@ -58,9 +58,13 @@ class CudaRecorder:
     def record(self, work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
         with torch.cuda.device(self.device):
             graph = torch.cuda.CUDAGraph()
-            # Other threads may use the GPU during a recording.
-            with torch.cuda.graph(
-                graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+            # Other threads may use the GPU during a recording. torch leaves the stream of a recording only if
+            # it succeeds.
+            with (
+                torch.cuda.stream(torch.cuda.current_stream()),
+                torch.cuda.graph(
+                    graph, pool=self.pool, stream=self.stream, capture_error_mode="thread_local"
+                ),
             ):
                 made = work()
 
