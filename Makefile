@@ -12,7 +12,7 @@ FIRST_THAT_RUNS = $(shell for python in $(1); do $$python -c "" 2>/dev/null && {
 OLDEST_PYTHON = $(call FIRST_THAT_RUNS,python3.11 $(PYTHON))
 NEWEST_PYTHON = $(call FIRST_THAT_RUNS,python3.13 python3.12 $(PYTHON))
 GPU_PYTHON ?= $(if $(wildcard $(BIN)/python),$(BIN)/python,$(PYTHON))
-GPU_OPTIONS ?=
+GPU_OPTIONS ?= --json gpu.json
 SGLANG_PYTHON ?= $(VENV)-sglang/bin/python
 FUZZ_SECONDS ?= 3600
 # A file of tests is one process's: some make what all of them use. One thread each, or processes would wait for each other's.

@@ -10,7 +10,6 @@ read the result before it is written. Not here: the operations on numbers, order
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -21,7 +20,10 @@ from ..ir.nodes import LoopCarried, Operation, Program
 from ..ir.protocol import NOT_FINITE
 from ..ir.signatures import over_positions
 from ..language.words import Extent
+from ..lru import LRUCache
 from .broadcast import wanted
+from .inputs import Inputs as Inputs
+from .module_eager import EagerPlan, ParameterReader, Signature, planned
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
 from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
@@ -42,38 +44,6 @@ from .vocabulary import (
     statistics,
 )
 from .vocabulary_dispatch import reader
-
-
-@dataclass(frozen=True, slots=True)
-class Inputs:
-    """The inputs of the step, which operations may read.
-
-    The two ids are ints or 0-d int64 tensors; as tensors, one graph serves all models.
-    """
-
-    logits: Tensor
-    canvas: Tensor
-    editable: Tensor
-    state: StepState
-    params: Mapping[str, Tensor]
-    mask_id: int | Tensor
-    eos_id: int | Tensor | None
-    static: Mapping[str, Value]
-    form: Numerics
-
-    def wide(self, x: Tensor) -> Tensor:
-        """A value repeated at every position, `[B, T]`."""
-        return x.expand(self.canvas.shape)
-
-    def of_row(self, x: Tensor) -> Tensor:
-        """A value per row or per run, as `[B]`."""
-        return x.expand(len(self.canvas), 1).squeeze(1)
-
-    def size(self, of: Any) -> int:
-        """A static size: the number itself, or the value of the parameter with this name."""
-        size = self.static[of] if isinstance(of, str) else of
-        assert not isinstance(size, tuple)
-        return int(size)
 
 
 def _state(inputs: Inputs, name: str) -> Tensor:
@@ -159,6 +129,9 @@ IMPLEMENTED = (
 )
 
 
+MOST_PLANS = 64  # of eager steps, by shape and parameters
+
+
 class StepModule(nn.Module):
     """A program as a module; called like every step (see `step.Step`). `form`: see `numerics.Numerics`."""
 
@@ -178,6 +151,7 @@ class StepModule(nn.Module):
         self.form = form
         self.operands = [_operands(program, index) for index in range(len(program.operations))]
         self.wide = [over_positions(operation) for operation in program.operations]
+        self.reads, self.plans = ParameterReader(), LRUCache[Any, EagerPlan](MOST_PLANS)
         self.wanted: dict[int, frozenset[str]] = {}
         self.readers: dict[int, Reader] = {}
         for index, operation in enumerate(program.operations):
@@ -193,15 +167,41 @@ class StepModule(nn.Module):
     def forward(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
     ) -> StepOutput:
-        return self.computed(
-            Inputs(logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form)
+        inputs = Inputs(
+            logits, canvas, editable, state, params, self.mask_id, self.eos_id, self.static, self.form
         )
+        if not torch.compiler.is_compiling() and self.form is EXACT:
+            signature = self.reads.signature(params)
+            if signature is not None:
+                return self._plan(inputs, signature)(inputs)
+        return self.computed(inputs)
+
+    def _plan(self, inputs: Inputs, signature: Signature) -> EagerPlan:
+        """The plan of an eager step for inputs of this shape and these parameters."""
+        logits = inputs.logits
+
+        def make() -> EagerPlan:
+            return planned(self.program, self.operands, self._fallback, inputs, signature, on_host)
+
+        on_host = logits.device.type == "cpu" and all(p.number is not None or p.dimensions for p in signature)
+        if type(logits) is not Tensor:  # the constants of a plan belong to this call's kind of tensor
+            return make()
+        return self.plans.get_or_make((inputs.canvas.shape, logits.device, on_host, signature), make)
+
+    def _fallback(self, index: int) -> Callable[..., Any]:
+        operation = self.program.operations[index]
+        return lambda inputs, *operands: self._value(index, operation, inputs, list(operands))
 
     def computed(self, inputs: Inputs) -> StepOutput:
-        """The results of all operations for these inputs, in the form that `forward` returns."""
+        """The results of all operations for these inputs, in the form that `forward` returns. A compiled step
+        is made of this.
+        """
         values: list[Any] = []
         for index, operation in enumerate(self.program.operations):
-            values.append(self._value(index, operation, inputs, [values[i] for i in self.operands[index]]))
+            operands = [values[i] for i in self.operands[index]]
+            wide = self.wide[index]
+            operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
+            values.append(self._value(index, operation, inputs, operands))
         program = self.program
         # Copies: no result of a compiled step may share memory with an input. In the order of the input: for
         # another order of the names, torch would compile again.
@@ -228,8 +228,8 @@ class StepModule(nn.Module):
         return Events(masked & ~values[self.program.finite], **events)
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
-        name, wide = operation.name, self.wide[index]
-        operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
+        """The value of an operation. Operands that it reads at every position are `[B, T]`."""
+        name = operation.name
         if name == "number":
             return getattr(self, f"number_{index}")
         if name == "observe":

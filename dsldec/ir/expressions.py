@@ -38,9 +38,10 @@ class Expressions(StepValues):
             case syntax.Comparison():
                 return self.comparison(expression, scope)
             case syntax.Negation():
-                return self.add(
-                    "negate", (self.expression(expression.operand, scope),), type_.kind, type_.extent
-                )
+                operand = self.expression(expression.operand, scope)
+                if type_.kind is Kind.INT and type_.extent is self.place(operand):
+                    return self.int_("negate", operand)
+                return self.add("negate", (operand,), type_.kind, type_.extent)
             case syntax.Inversion():
                 return self.holds("not", self.expression(expression.operand, scope))
             case syntax.Arithmetic():
@@ -68,16 +69,7 @@ class Expressions(StepValues):
 
     def set(self, expression: syntax.Expression, scope: Scope) -> int:
         """A mask as a set of positions, limited to the window unless it is inside by construction."""
-        value = self.expression(expression, scope)
-        return value if self._lies_in(scope.window, value) else self.mask("and", value, scope.window)
-
-    def _lies_in(self, window: int, value: int, depth: int = 4) -> bool:
-        operation = self.operations[value]
-        if operation.name == "and":
-            return window in operation.inputs or (
-                depth > 0 and any(self._lies_in(window, i, depth - 1) for i in operation.inputs)
-            )
-        return operation.name in ("top", "prefix", "thin", "thin_by_kernel", "trim", "runs_holding")
+        return self.mask("and", self.expression(expression, scope), scope.window)
 
     def comparison(self, comparison: syntax.Comparison, scope: Scope) -> int:
         """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""

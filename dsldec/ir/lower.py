@@ -15,6 +15,7 @@ from ..language.walk import bodies
 from ..language.words import Kind
 from .next_state import NextState
 from .nodes import Program, ProgramParameter
+from .protocol import VISITS_PREFIX, Writer, field_of
 from .verify import verify
 
 
@@ -50,8 +51,11 @@ class _Lowering(NextState):
     def _pruned(
         self, canvas: int, done: int, finite: int, following: dict[str, int], events: dict[str, int]
     ) -> Program:
-        """The program, without the operations that no result needs."""
-        number = self.needed([canvas, done, finite, *following.values(), *events.values()])
+        """The program, without the operations and the counters of visits that no result needs."""
+        results = [canvas, done, finite, *events.values()]
+        live = self._live(results, following)
+        following = {name: value for name, value in following.items() if name in live}
+        number = self.needed([*results, *following.values()])
         kept = [self.operations[old] for old in number]
         return Program(
             name=self.policy.identifier.text,
@@ -61,9 +65,28 @@ class _Lowering(NextState):
             canvas=number[canvas],
             done=number[done],
             finite=number[finite],
-            carried=self.carried,
+            carried={
+                name: carried
+                for name, carried in self.carried.items()
+                if name in following or field_of(name).writer is Writer.HOST
+            },
             next={name: number[value] for name, value in following.items()},
             events={name: number[value] for name, value in events.items()},
             phases=self.names,
             facts=self.checked.facts,
         )
+
+    def _live(self, results: list[int], following: dict[str, int]) -> set[str]:
+        """The fields that the step writes and that a later result depends on.
+
+        A phase counts its visits, and often only this counter reads the number. The states of a policy stay,
+        because a host may show them.
+        """
+        live = {name for name in following if not name.startswith(VISITS_PREFIX)}
+        while True:
+            needed = self.needed([*results, *(following[name] for name in live)])
+            read = {str(self.operations[i].attribute) for i in needed if self.operations[i].name == "state"}
+            more = (read & following.keys()) - live
+            if not more:
+                return live
+            live |= more

@@ -73,10 +73,11 @@ class Statements(StepStart):
             case syntax.Next():
                 # The row needs a next phase even after `finish`: a later statement may mask a position, and
                 # then the row goes on.
-                wins = self.all_of(self._when(statement, scope), self.holds("not", after.moves))
+                when = self._when(statement, scope)
+                wins = self.all_of(when, self.holds("not", after.moves))
                 target = self.number(self.names.index(statement.phase.text))
                 after.target = self.where(wins, target, after.target, Kind.INT)
-                after.moves = self.holds("or", after.moves, wins)
+                after.moves = self.holds("or", after.moves, when)
             case syntax.Finish():
                 wins = self.all_of(self._when(statement, scope), self.holds("not", after.moves))
                 after.finishes = self.holds("or", after.finishes, wins)

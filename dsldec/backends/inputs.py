@@ -1,0 +1,48 @@
+"""The inputs of one call of a step.
+
+Shapes: B rows, T window positions, V vocabulary.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from torch import Tensor
+
+from ..checks.values import Value
+from .numerics import Numerics
+from .step import StepState
+
+
+@dataclass(frozen=True, slots=True)
+class Inputs:
+    """The inputs of the step, which operations may read.
+
+    The two ids are ints or 0-d int64 tensors; as tensors, one graph serves all models.
+    """
+
+    logits: Tensor
+    canvas: Tensor
+    editable: Tensor
+    state: StepState
+    params: Mapping[str, Tensor]
+    mask_id: int | Tensor
+    eos_id: int | Tensor | None
+    static: Mapping[str, Value]
+    form: Numerics
+
+    def wide(self, x: Tensor) -> Tensor:
+        """A value repeated at every position, `[B, T]`."""
+        return x.expand(self.canvas.shape)
+
+    def of_row(self, x: Tensor) -> Tensor:
+        """A value per row or per run, as `[B]`."""
+        return x.expand(self.canvas.shape[0], 1).squeeze(1)
+
+    def size(self, of: Any) -> int:
+        """A static size: the number itself, or the value of the parameter with this name."""
+        size = self.static[of] if isinstance(of, str) else of
+        assert not isinstance(size, tuple)
+        return int(size)
