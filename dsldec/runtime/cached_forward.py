@@ -182,7 +182,9 @@ class CachedForward(Forward):
         logits_of_views = []
         for view, cache in zip(views, self.views, strict=True):
             logits = called(cache, view.gather(1, columns), rows, columns=places)
-            logits_of_views.append(as_logits(logits, places.shape[0], places.shape[1], self.denoiser.vocab_size, device))
+            logits_of_views.append(
+                as_logits(logits, places.shape[0], places.shape[1], self.denoiser.vocab_size, device)
+            )
         return logits_of_views[0] if self.guidance is None else self.guided(*logits_of_views)
 
     def _keep(self, stored: Mapping[int, tuple[int, RowInput]]) -> None:

@@ -14,15 +14,14 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.backends import module, vocabulary_dispatch
 from dsldec.backends.cuda_graphs import Buffers, copy
-from dsldec.backends.module_eager import planned
 from dsldec.models.probe import keys_mask
 from dsldec.runtime import captured_loop, decode, decode_loop
 from dsldec.runtime.decode import Decoded
 from dsldec.runtime.poll import AsyncPoll, SyncPoll
 from dsldec.runtime.step_runner import StepRunner
 
+from ..as_on_a_gpu import read_nothing_in_steps
 from ..gpu.graphs import RecorderOnCpu
 from ..models.tiny import denoiser_of
 from ..toy import MASK, ToyDenoiser
@@ -50,8 +49,7 @@ class Counting(Ending):
 @pytest.fixture(autouse=True)
 def steps_as_on_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     """They read no value."""
-    monkeypatch.setattr(module, "planned", lambda *given: planned(*given[:-1], False))
-    monkeypatch.setattr(vocabulary_dispatch, "on_cpu", vocabulary_dispatch.statistics)
+    read_nothing_in_steps(monkeypatch)
 
 
 @pytest.fixture(params=["at once", "late"])

@@ -15,6 +15,7 @@ from dsldec.runtime import cached_forward, decode_loop
 from dsldec.runtime.exact_forward import ExactForwardOnDevice
 from dsldec.runtime.poll import AsyncPoll, SyncPoll
 
+from ..as_on_a_gpu import read_nothing_in_steps
 from ..models.tiny import denoiser_of
 from .cached_runs import DRAWN, GUIDED, RAGGED, SLIDING, UNTIL, bound, decode, named
 from .keeping import Keeper
@@ -92,6 +93,7 @@ def test_texts_with_gaps_stay_with_the_host(monkeypatch: pytest.MonkeyPatch) -> 
 def test_nothing_is_read_between_two_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_loop, "polling", lambda device, watched: AsyncPoll(late(lambda: 1)))
     monkeypatch.setattr(cached_forward, "keeps_places", lambda rows: True)
+    read_nothing_in_steps(monkeypatch)
     reads = Reads()
 
     def at(place: str, owner: Any, name: str) -> None:

@@ -23,6 +23,7 @@ from dsldec.runtime import decode_loop, step_runner
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
 from dsldec.runtime.poll import MOST_ON_THE_WAY, AsyncPoll, SyncPoll, polling
 
+from ..as_on_a_gpu import read_nothing_in_steps
 from ..toy import MASK, ToyDenoiser
 
 PROMPTS = [[9, 17, 0], [25, 0, 8], [1, 2, 3], [30, 4, 12]]
@@ -234,6 +235,7 @@ def test_nothing_but_the_poll_reads_values(
 
         return called
 
+    read_nothing_in_steps(monkeypatch)
     denoiser = ToyDenoiser(7, 1.0)
     monkeypatch.setattr(ToyDenoiser, "__call__", at("denoiser", ToyDenoiser.__call__))
     monkeypatch.setattr(Step, "__call__", at("step", Step.__call__))
