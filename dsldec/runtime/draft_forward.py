@@ -15,8 +15,9 @@ from torch import Tensor
 
 from .drafter import Draft
 from .forward import Forward
+from .forward_output import ForwardOutput
 from .ledger import Ledger
-from .step_runner import BatchState, ForwardOutput, StepRunner
+from .step_runner import BatchState, StepRunner
 
 
 class DraftForward:

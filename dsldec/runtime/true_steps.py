@@ -12,9 +12,10 @@ import torch
 from torch import Tensor
 
 from .drafter import Draft, accepted
+from .forward_output import ForwardOutput
 from .ledger import Ledger
 from .session import Session
-from .step_runner import BatchState, ForwardOutput, StepResult
+from .step_runner import BatchState, StepResult
 from .stops import StopStrings
 from .trace import StepObserver
 
