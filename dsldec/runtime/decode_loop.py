@@ -27,12 +27,12 @@ from ..backends.on_device import on_device
 from .draft_forward import DraftForward
 from .drafter import Draft, Drafter
 from .forward import Forward
+from .forward_output import ForwardOutput
 from .ledger import Ledger
 from .poll import Poll, SyncPoll, polling
 from .requests import NO_REQUEST, Request
 from .rows import Row, Rows
 from .session import Session, failure
-from .step_runner import ForwardOutput
 from .stops import StopStrings
 from .trace import StepObserver
 from .true_steps import TrueSteps

@@ -16,8 +16,9 @@ from torch import Tensor
 from ..backends.on_device import on_device
 from .drafter import Draft
 from .forward import Forward
+from .forward_output import ForwardOutput
 from .ledger import Ledger
-from .step_runner import BatchState, ForwardOutput, StepRunner
+from .step_runner import BatchState, StepRunner
 
 
 class DraftForward:

@@ -15,9 +15,10 @@ from torch import Tensor
 
 from ..ir.protocol import WINDOW_START
 from .forward import Forward
+from .forward_output import ForwardOutput
 from .ledger import Ledger
 from .poll import Poll, SyncPoll
-from .step_runner import BatchState, ForwardOutput, StepResult, StepRunner, within
+from .step_runner import BatchState, StepResult, StepRunner, within
 
 
 @dataclass(frozen=True, slots=True)

@@ -30,12 +30,13 @@ from ..backends.step import Step, StepOutput, StepState
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
+from .forward_output import ForwardOutput
 from .request_parameters import require_own, tensors_of_requests
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
 from .shape_buckets import rows_compiled
 from .slot_progress import SlotProgress
-from .step_runner import BatchState, ForwardOutput, StepRunner, put_together
+from .step_runner import BatchState, StepRunner, put_together
 from .windows import windows_of
 
 

@@ -24,6 +24,7 @@ from torch import Tensor
 from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
 from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
+from .forward_output import ForwardOutput, WindowBuffer
 from .rows import Rows
 from .windows import Placement, Windows
 
@@ -118,46 +119,6 @@ def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
 
 
 @dataclass(frozen=True, slots=True)
-class ForwardOutput:
-    """Logits of the denoiser: `logits [R, W, V]` of W columns from `first [R]` on, and the row of the logits
-    that each row of the batch reads, `source [B]`. `first` is `None` where all rows begin at column 0.
-
-    `of_windows`: the logits are those of each row's window already, in the order of the rows; nothing is
-    copied. `in_order`: the host knows that each row of the batch reads the row of the logits with its number.
-    """
-
-    logits: Tensor
-    source: Tensor
-    first: Tensor | None = None
-    of_windows: bool = False
-    in_order: bool = False
-
-    def at(self, columns: Tensor) -> Tensor:
-        """Logits `[B, T, V]` at columns `[B, T]` of each row; the last column's for those beyond the end."""
-        if self.of_windows:
-            return self.logits
-        places = columns if self.first is None else columns - self.first[self.source].unsqueeze(1)
-        return self.logits[self.source.unsqueeze(1), places.clamp(0, self.logits.shape[1] - 1)]
-
-    def on_cpu(self, placed: Placement, any_strides: bool) -> Tensor:
-        """As `at`, for columns on a CPU, without a copy where the windows are one piece of memory;
-        `any_strides`: also where the window of each row is one.
-        """
-        logits, (batch, positions) = self.logits, placed.columns.shape
-        if self.of_windows:
-            return logits
-        if not self.in_order or self.first is not None or (column := placed.column) is None:
-            return self.at(placed.columns)
-        if column < 0 or column + positions > logits.shape[1]:
-            return self.at(placed.columns)
-        windows = logits.narrow(1, column, positions)
-        if windows.is_contiguous():
-            # A batch of one has the strides of a longer canvas, and a step is compiled for its strides.
-            return windows.view(batch, positions, logits.shape[2])
-        return windows if any_strides and logits.is_contiguous() else self.at(placed.columns)
-
-
-@dataclass(frozen=True, slots=True)
 class StepResult:
     """The state after a step, and the step's inputs: the placement of the windows and logits `[B, T, V]`.
     `done [B]` bool: the window moved on; `steady`: the host knows that no window moved and no row has ended.
@@ -182,7 +143,8 @@ class StepRunner:
         self.step, self.rows, self.windows = step, rows, windows
         self.at_eos = stop_at_eos and rows.eos_id is not None
         self.reads = reads_flags(rows.start.device)
-        self.any_strides = step.backend == "eager"
+        # A compiled step has code for contiguous logits.
+        self.buffer = None if step.backend == "eager" else WindowBuffer()
         self.params: Mapping[str, Tensor] = {
             name: moved(value, rows.start.device) for name, value in step.params.items()
         }
@@ -210,7 +172,7 @@ class StepRunner:
         placed = self.placed(batch)
         columns, device = placed.columns, batch.canvas.device
         near = self.reads and seen.logits.device == device
-        logits = seen.on_cpu(placed, self.any_strides) if near else seen.at(columns).to(device)
+        logits = seen.on_cpu(placed, self.buffer) if near else seen.at(columns).to(device)
         if self.rows.ends.early is not None:
             positions = columns - self.rows.begin.unsqueeze(1)
             logits = self.rows.ends.without_early(logits, positions)

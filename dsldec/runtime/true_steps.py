@@ -13,9 +13,10 @@ from torch import Tensor
 
 from ..backends.on_device import on_device
 from .drafter import Draft, accepted
+from .forward_output import ForwardOutput
 from .ledger import Ledger
 from .session import Session
-from .step_runner import BatchState, ForwardOutput, StepResult
+from .step_runner import BatchState, StepResult
 from .stops import StopStrings
 from .trace import StepObserver
 

@@ -11,12 +11,12 @@ import torch
 import dsldec
 from dsldec.runtime.drafter import Draft, Drafter, accepted
 from dsldec.runtime.forward import Forward
+from dsldec.runtime.forward_output import ForwardOutput
 from dsldec.runtime.ledger import Ledger
 from dsldec.runtime.poll import SyncPoll
 from dsldec.runtime.requests import NO_REQUEST, continued
 from dsldec.runtime.rows import Rows
 from dsldec.runtime.session import Session
-from dsldec.runtime.step_runner import ForwardOutput
 
 from .families import MASK, VOCABULARY, context_free
 
