@@ -18,6 +18,7 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 
 import dsldec
+from dsldec.backends import module_eager
 from dsldec.backends.step import Step
 from dsldec.runtime import decode_loop
 from dsldec.runtime.decode import Decoded, DecodingStopped, stream
@@ -233,6 +234,7 @@ def test_nothing_but_the_poll_reads_values(
 
         return called
 
+    monkeypatch.setattr(module_eager, "may_read", lambda device: False)  # a step as on a GPU
     denoiser = ToyDenoiser(7, 1.0)
     monkeypatch.setattr(ToyDenoiser, "__call__", at("denoiser", ToyDenoiser.__call__))
     monkeypatch.setattr(Step, "__call__", at("step", Step.__call__))
