@@ -19,6 +19,11 @@ def grammar_file() -> Path:
     return _DATA / "grammar" / "policy.lark"
 
 
+def tables_file() -> Path:
+    """The tables of the parser, which `python -m dsldec.language.tables` makes of the grammar."""
+    return grammar_file().with_suffix(".tables.json")
+
+
 def policies_folder() -> Path:
     """The folder of the shipped policies and their cases."""
     return _DATA / "policies"

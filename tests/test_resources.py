@@ -59,8 +59,8 @@ def test_the_wheel_carries_all_of_it(tmp_path):
 
     ask = (
         "from dsldec import resources as r; names = r.shipped_policies()\n"
-        "print(r.grammar_file(), r.embedded_model_folder(), *map(r.policy_file, names), *map(r.cases_file, names))"
+        "print(r.grammar_file(), r.tables_file(), r.embedded_model_folder(), *map(r.policy_file, names), *map(r.cases_file, names))"
     )
     found = [Path(path) for path in output_of("-c", ask, cwd=site).split()]
-    assert len(found) == 2 + 2 * len(resources.shipped_policies())
+    assert len(found) == 3 + 2 * len(resources.shipped_policies())
     assert all(path.is_relative_to(site / "dsldec") and path.exists() for path in found)

@@ -32,8 +32,8 @@ class Statistics:
     the logits.
 
     `best` (float32): the highest score of all ids. `ties` (int): the number of ids with this score; if more
-    than one, possibly too low. `others`: the sum of exp(score - best) minus the 1.0 of one best id. Next to
-    this 1.0, float32 would lose the small terms that 1 - conf consists of.
+    than one, possibly too low; without `below`, possibly `None`. `others`: the sum of exp(score - best) minus
+    the 1.0 of one best id. Next to this 1.0, float32 would lose the small terms that 1 - conf consists of.
 
     The others are `None` unless wanted. `token` (int64): the best id other than MASK, the lower of equal
     ones; `score`: its score. `spread`: the sum of exp(score - best) * (score - best). `below`: the highest
@@ -41,7 +41,7 @@ class Statistics:
     """
 
     best: Tensor
-    ties: Tensor
+    ties: Tensor | None
     others: Tensor
     token: Tensor | None = None
     score: Tensor | None = None
@@ -91,7 +91,7 @@ def _ids(scores: Tensor, dtype: torch.dtype = torch.int64) -> Tensor:
     return torch.arange(scores.shape[-1], device=scores.device, dtype=dtype)
 
 
-def _likeliest(scores: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
+def likeliest(scores: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
     """The best id other than MASK `[B, T]`, the lower of equal ones, and its score `[B, T, 1]`."""
     ids = _ids(scores, torch.int32)  # half the memory of int64; never compared with ids of the caller
     is_mask = ids == mask_id
@@ -119,7 +119,7 @@ def statistics(
     scores = logits.float()
     token = score = best = None
     if "token" in wanted:
-        token, score = _likeliest(scores, mask_id)
+        token, score = likeliest(scores, mask_id)
         # Not a separate maximum: Inductor would then read all logits a third time.
         best = torch.maximum(score, _score_of(scores, mask_id))
     of = _weights(scores, best, plain=plain)
@@ -171,11 +171,11 @@ def observe(
     assert token is not None
     assert score is not None
     total = 1 + of.others
-    head = (score - of.best).exp()
+    conf, doubt = _conf_and_doubt(of, score, total)
     observations = {
         "token": token,
-        "conf": head / total,
-        "doubt": torch.where(score == of.best, of.others, total - head) / total,
+        "conf": conf,
+        "doubt": doubt,
         "finite": of.best.abs() < float("inf"),
         "best": of.best,
         "others": of.others,
@@ -183,9 +183,18 @@ def observe(
     if of.spread is not None:
         observations["entropy"] = torch.log1p(of.others) - of.spread / total
     if of.below is not None:
+        assert of.ties is not None
         observations["logit_margin"] = of.best - torch.where(of.ties > 1, of.best, of.below)
         observations["margin"] = -torch.expm1(-observations["logit_margin"]) / total
     return observations
+
+
+def _conf_and_doubt(of: Statistics, score: Tensor, total: Tensor) -> tuple[Tensor, Tensor]:
+    """p(token) and 1 - p(token) `[B, T]` for the score of the token and the sum of weights."""
+    if score is of.best:  # a reader knows it: the same numbers in fewer operations
+        return total.reciprocal(), of.others / total
+    head = (score - of.best).exp()
+    return head / total, torch.where(score == of.best, of.others, total - head) / total
 
 
 def _wanted_statistics(wanted: Collection[str], token: Tensor | None) -> frozenset[str]:
@@ -356,7 +365,7 @@ def sampled(
     batch.
     """
     scores = logits.float()
-    likeliest, best = _likeliest(scores, mask_id)
+    best_id, best = likeliest(scores, mask_id)
     warm = _over_ids(torch.where(temperature > 0, temperature, 1.0).double())
     # The sum of score and Gumbel noise is largest at an id with exactly the id's probability (Gumbel 1954).
     # An id of score -inf stays without a probability at an infinite temperature, where -inf / inf is NaN.
@@ -367,7 +376,7 @@ def sampled(
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
     # One `argmax`: for a maximum and a second pass, a compiler would store the noise of all ids.
     token = (heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))).argmax(-1)
-    return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, likeliest)
+    return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, best_id)
 
 
 def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:

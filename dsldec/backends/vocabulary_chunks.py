@@ -36,7 +36,7 @@ def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = 
     bests, weights, spreads = _chunks(logits)
     best = bests.amax(-1, keepdim=True)
     winner = _first(bests == best)
-    _, scores = _chunk(logits, winner)
+    _, scores = scores_of_chunk(logits, winner)
     is_winner = torch.arange(bests.shape[-1], device=bests.device) == winner
     wins = scores == best
     # As in `vocabulary`, the sum excludes one best id. The rest is in the winner's chunk and in the other
@@ -47,7 +47,7 @@ def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = 
     ties_there = wins.sum(-1, dtype=torch.int32)
     token = score = spread = below = None
     if "token" in wanted:
-        token, score = _likeliest(logits, bests, mask_id)
+        token, score = likeliest(logits, bests, mask_id)
     if "spread" in wanted:
         there = torch.where(weight > 0, weight * (scores - best), 0.0).sum(-1)
         spread = there + (share * (spreads + weights * distance)).sum(-1)
@@ -91,12 +91,12 @@ def _of_chunks(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     return best, weight.sum(-1), (weight * distance).sum(-1)
 
 
-def _chunk(logits: Tensor, which: Tensor) -> tuple[Tensor, Tensor]:
+def scores_of_chunk(logits: Tensor, which: Tensor, width: int = CHUNK) -> tuple[Tensor, Tensor]:
     """The ids and scores `[B, T, W]` of one chunk for each position, `which [B, T, 1]`; -inf beyond the last
     id.
     """
     size = logits.shape[-1]
-    ids = which * CHUNK + torch.arange(CHUNK, device=logits.device)
+    ids = which * width + torch.arange(width, device=logits.device)
     return ids, torch.where(ids < size, logits.gather(-1, ids.clamp(0, size - 1)).float(), float("-inf"))
 
 
@@ -106,16 +106,19 @@ def _first(holds: Tensor) -> Tensor:
     return torch.where(holds, places, holds.shape[-1] - 1).amin(-1, keepdim=True)
 
 
-def _likeliest(logits: Tensor, bests: Tensor, mask_id: int | Tensor) -> tuple[Tensor, Tensor]:
+def likeliest(
+    logits: Tensor, bests: Tensor, mask_id: int | Tensor, width: int = CHUNK
+) -> tuple[Tensor, Tensor]:
     """The best id other than MASK, the lower of equal ones, and its score, `[B, T]`.
 
-    Only the chunk of MASK and the chunk of the winner are read again.
+    `bests [B, T, C]`: the best scores of the chunks. Only the chunk of MASK and the chunk of the winner are
+    read again.
     """
-    of_mask = torch.zeros_like(bests[..., :1], dtype=torch.int64) + mask_id // CHUNK
-    ids, scores = _chunk(logits, of_mask)
+    of_mask = torch.zeros_like(bests[..., :1], dtype=torch.int64) + mask_id // width
+    ids, scores = scores_of_chunk(logits, of_mask, width)
     others = torch.where(ids == mask_id, float("-inf"), scores).amax(-1, keepdim=True)
     best = torch.where(torch.arange(bests.shape[-1], device=bests.device) == of_mask, others, bests)
     score = best.amax(-1, keepdim=True)
-    ids, scores = _chunk(logits, _first(best == score))
+    ids, scores = scores_of_chunk(logits, _first(best == score), width)
     token = torch.where((scores == score) & (ids != mask_id), ids, logits.shape[-1] - 1).amin(-1)
     return token, score.squeeze(-1)

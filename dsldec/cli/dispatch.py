@@ -15,7 +15,7 @@ from .. import terminal
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..resources import version
 from ..spelling import on_command_line
-from . import bench, decoding, distributing, evaluating, exporting, policies
+from . import bench, decoding, distributing, evaluating, exporting, policies, precompiling
 from .arguments import take_hidden
 from .unknown import unknown_verb
 
@@ -113,6 +113,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "explain": ("explain a policy, a word of the language, or the code of a diagnostic", policies.explain),
     "show": ("print a stage of a policy's compilation: tree, facts, operations, torch graph", policies.show),
     "build": ("compile a policy's step into a file that needs torch only", exporting.build),
+    "precompile": (
+        "compile steps into the user's cache, so that later processes start at once",
+        precompiling.precompile,
+    ),
     "export-hf": (
         "write a policy into a model's folder: transformers decodes and serves with it",
         exporting.export_hf,

@@ -1,23 +1,22 @@
-"""How does a text become a tree? This is the only importer of lark.
+"""How does a text become a tree?
 
 `parse(source)` returns the tree, or diagnostics in the user's words; it raises for no text. First the text is
 split into pieces and lines, which finds mistakes that a grammar finds late or never. Then the grammar reads
 the whole text. Where that fails, it reads line by line, so that each wrong line gets one diagnostic. Not
-here: the diagnostic of a wrong line (`mistakes`).
+here: lark's parser (`grammar`), the diagnostic of a wrong line (`mistakes`).
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping, Sequence
-from functools import cache
 from itertools import takewhile
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import Diagnostic, in_order
-from ..resources import grammar_file
 from ..source import Source, Span
 from . import syntax
+from .grammar import Stopped, read
 from .layout import layout_mistakes
 from .limits import DEEPEST_NESTING as DEEPEST_NESTING
 from .limits import LARGEST_INT as LARGEST_INT
@@ -30,7 +29,7 @@ from .scan import Piece, PieceKind
 from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Word
 
 if TYPE_CHECKING:
-    import lark
+    from .grammar import Token, Tree
 
 BYTE_ORDER_MARK = "\ufeff"
 
@@ -50,11 +49,11 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
     mistakes += layout_mistakes(lines)
     stopped = None
     if not mistakes:
-        read = _read(source.text)
-        if not isinstance(read, _Stopped):
-            tree, wrong = _built(source, read)
+        found = read(source.text)
+        if not isinstance(found, Stopped):
+            tree, wrong = _built(source, found)
             return tree, in_order(_by_their_names(source, pieces, wrong))[:MOST_DIAGNOSTICS] if wrong else []
-        stopped = read
+        stopped = found
     for line in lines:
         if line.sound and len(mistakes) < MOST_DIAGNOSTICS:
             mistakes += _alone(line)
@@ -88,7 +87,7 @@ def _empty(source: Source) -> Diagnostic:
     return Diagnostic("E0103", message, Span(source, 0, 0), help="start with `policy NAME():`")
 
 
-def _built(source: Source, tree: lark.Tree[Any]) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
+def _built(source: Source, tree: Tree[Any]) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
     builder = _TreeBuilder(source)
     policy = builder.build(tree)
     return (None, builder.mistakes) if builder.mistakes else (policy, [])
@@ -99,19 +98,19 @@ def _alone(line: Line) -> list[Diagnostic]:
     else.
     """
     before, behind = _surroundings(line)
-    read = _read(before + line.source.text[line.start : line.end] + behind)
+    found = read(before + line.source.text[line.start : line.end] + behind)
     shift = line.start - len(before)
-    if isinstance(read, _Stopped):
+    if isinstance(found, Stopped):
         at = next(
-            (i for i, piece in enumerate(line.pieces) if piece.start >= read.at + shift), len(line.pieces)
+            (i for i, piece in enumerate(line.pieces) if piece.start >= found.at + shift), len(line.pieces)
         )
-        return [explained(Stuck(line, at, read.accepts))]
+        return [explained(Stuck(line, at, found.accepts))]
     builder = _TreeBuilder(line.source, shift)
-    builder.build(read)
+    builder.build(found)
     return builder.mistakes
 
 
-def _misplaced(lines: list[Line], stopped: _Stopped) -> Diagnostic:
+def _misplaced(lines: list[Line], stopped: Stopped) -> Diagnostic:
     line = next((line for line in lines if line.end > stopped.at), lines[-1])
     return Diagnostic("E0101", "this line cannot stand here", line.span)
 
@@ -122,62 +121,6 @@ def _surroundings(line: Line) -> tuple[str, str]:
     if line.head == "phase":
         return "policy p():\n  ", "\n    finish\n"
     return "policy p():\n  ", "\n  finish\n" if line.pieces[0].kind is PieceKind.QUOTED else "\n"
-
-
-# --- lark ---------------------------------------------------------------------------------------------------
-
-
-class _Stopped(NamedTuple):
-    """The place where lark stopped, and the names of the terminals that it accepts there."""
-
-    at: int
-    accepts: frozenset[str]
-
-
-@cache
-def _parser() -> lark.Lark:
-    # Imported here, so that help texts and the table of words do not wait for it.
-    import lark
-    from lark.indenter import Indenter
-
-    class Indentation(Indenter):
-        NL_type = "_NL"
-        OPEN_PAREN_types = ["LPAR"]  # noqa: RUF012 (lark asks for a list)
-        CLOSE_PAREN_types = ["RPAR"]  # noqa: RUF012
-        INDENT_type = "_INDENT"
-        DEDENT_type = "_DEDENT"
-        tab_len = 8
-
-    def whole_word(terminal: Any) -> None:
-        # Where no name is possible, lark would read `policyy` as `policy` and a name.
-        if terminal.pattern.type == "str" and terminal.pattern.value.isalpha():
-            terminal.pattern = lark.lexer.PatternRE(rf"{terminal.pattern.value}(?!\w)")
-            terminal.priority = 1
-
-    return lark.Lark(
-        grammar_file().read_text(encoding="utf-8"),
-        start="policy_file",
-        parser="lalr",
-        postlex=Indentation(),
-        maybe_placeholders=True,
-        propagate_positions=True,
-        edit_terminals=whole_word,
-    )
-
-
-def _read(text: str) -> lark.Tree[Any] | _Stopped:
-    parser = _parser()
-    import lark
-
-    try:
-        # One more line break than necessary: the last statement of a block must end in one.
-        return parser.parse(text + "\n")
-    except lark.UnexpectedToken as error:
-        # The terminals that the parser really accepts. Its tables alone also list those of other contexts.
-        at = error.token.start_pos if error.token.start_pos is not None else len(text)
-        return _Stopped(at, frozenset(error.accepts or error.expected))
-    except lark.UnexpectedCharacters as error:
-        return _Stopped(error.pos_in_stream or 0, frozenset(error.allowed or ()))
 
 
 # --- lark's tree to ours ------------------------------------------------------------------------------------
@@ -200,7 +143,7 @@ class _TreeBuilder:
         self.mistakes: list[Diagnostic] = []
         self.depth: dict[int, int] = {}
 
-    def build(self, tree: lark.Tree[Any]) -> syntax.PolicyFile:
+    def build(self, tree: Tree[Any]) -> syntax.PolicyFile:
         built: dict[int, Any] = {}
         for node in tree.iter_subtrees():  # children before their parents
             children = [built.get(id(child), child) for child in node.children]
@@ -213,14 +156,14 @@ class _TreeBuilder:
         result: syntax.PolicyFile = built[id(tree)]
         return result
 
-    def _span(self, node: lark.Tree[Any]) -> Span:
+    def _span(self, node: Tree[Any]) -> Span:
         if node.meta.empty:
             return Span(self.source, 0, 0)
         start, end = node.meta.start_pos + self.shift, node.meta.end_pos + self.shift
         # A rule that ends in a dedent ends where its text ends.
         return Span(self.source, start, start + len(self.source.text[start:end].rstrip()))
 
-    def _check_depth(self, node: lark.Tree[Any], span: Span) -> None:
+    def _check_depth(self, node: Tree[Any], span: Span) -> None:
         below = max((self.depth.get(id(child), 0) for child in node.children), default=0)
         self.depth[id(node)] = depth = below + (node.data in _EXPRESSIONS)
         if depth > DEEPEST_NESTING >= below:
@@ -240,7 +183,7 @@ class _TreeBuilder:
     ) -> syntax.Phase:
         return syntax.Phase(span, identifier, visits, condition, otherwise, statements)
 
-    def doc(self, span: Span, token: lark.Token) -> syntax.Doc:
+    def doc(self, span: Span, token: Token) -> syntax.Doc:
         quotes = 3 if token.startswith('"""') else 1
         return syntax.Doc(span, str(token)[quotes:-quotes])
 
@@ -273,7 +216,7 @@ class _TreeBuilder:
     def comparison(self, span: Span, *parts: Any) -> syntax.Comparison:
         return syntax.Comparison(span, parts[::2], tuple(str(operator) for operator in parts[1::2]))
 
-    def arithmetic(self, span: Span, left: Any, operator: lark.Token, right: Any) -> syntax.Arithmetic:
+    def arithmetic(self, span: Span, left: Any, operator: Token, right: Any) -> syntax.Arithmetic:
         return syntax.Arithmetic(span, left, str(operator), right)
 
     def call(self, span: Span, function: Any, arguments: Any) -> syntax.Call:
@@ -295,13 +238,13 @@ class _TreeBuilder:
         if identifier.text in KEYWORDS:
             self.mistakes.append(value_missing(identifier.span))
 
-    def boolean(self, span: Span, token: lark.Token) -> syntax.Boolean:
+    def boolean(self, span: Span, token: Token) -> syntax.Boolean:
         return syntax.Boolean(span, token == "true")
 
-    def number(self, span: Span, token: lark.Token) -> syntax.Number:
+    def number(self, span: Span, token: Token) -> syntax.Number:
         return syntax.Number(span, self._value(span, token))
 
-    def literal(self, span: Span, minus: Any, token: lark.Token) -> syntax.Literal:
+    def literal(self, span: Span, minus: Any, token: Token) -> syntax.Literal:
         if token.type == "NUMBER":
             value = self._value(span, token)
             return syntax.Literal(span, value if minus is None else -value)
@@ -313,13 +256,13 @@ class _TreeBuilder:
             )
         return syntax.Literal(span, token == "true")
 
-    def _value(self, span: Span, token: lark.Token) -> int | float:
+    def _value(self, span: Span, token: Token) -> int | float:
         value = number(token)
         if value is None:
             self.mistakes.append(number_too_large(Span(self.source, span.end - len(token), span.end)))
         return value or 0
 
-    def identifier(self, span: Span, token: lark.Token) -> syntax.Identifier:
+    def identifier(self, span: Span, token: Token) -> syntax.Identifier:
         return syntax.Identifier(span, str(token))
 
     # Parts that are a list

@@ -15,15 +15,20 @@ Shapes: R rows, H heads, W input tokens, C columns of the canvas, D head size.
 from __future__ import annotations
 
 import inspect
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+import sys
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
+from dataclasses import dataclass
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from torch.overrides import TorchFunctionMode
+
+from .forward_hooks import SwitchedHooks
 
 NAME = "dsldec_kept"
 # arguments of attention functions in transformers that a mask cannot express
@@ -80,15 +85,11 @@ class ByInterface:
 
     @contextmanager
     def intercept(self, call: AttentionCall) -> Iterator[None]:
-        before = [(config, config._attn_implementation) for config in self.configs]
         token = _CALL.set(call)
         try:
-            for config, _ in before:
-                config._attn_implementation = NAME
-            yield
+            with _named_ours(self.configs):
+                yield
         finally:
-            for config, name in before:
-                config._attn_implementation = name
             _CALL.reset(token)
 
 
@@ -109,34 +110,69 @@ class ByTorch:
 
 class ByTorchAndRotary(ByTorch):
     """Intercepts torch's attention function in remote code whose rotary embedding takes the first query and
-    key for those of column 0.
+    key for those of column 0. The hooks on the rotary embeddings stay until this object is freed.
     """
 
     def __init__(self, model: Any) -> None:
         super().__init__(model)
-        self.rotary = [module for module in model.modules() if _turns(module)]
+        self.hooks = SwitchedHooks()
+        for module in model.modules():
+            if _turns(module):
+                self.hooks.before(module, _before_rotary)
+                self.hooks.after(module, _after_rotary)
 
     def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {}
 
     @contextmanager
     def intercept(self, call: AttentionCall) -> Iterator[None]:
-        def spread(_: Any, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
-            return (*(_spread(one, call) for one in inputs[:2]), *inputs[2:])
-
-        def gathered(_: Any, inputs: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
-            return tuple(one.gather(2, _of_heads(call.columns, one)) for one in turned)
-
-        with super().intercept(call), ExitStack() as hooks:
-            for module in self.rotary:
-                hooks.callback(module.register_forward_pre_hook(spread).remove)
-                hooks.callback(module.register_forward_hook(gathered).remove)
+        with super().intercept(call), self.hooks.on(call):
             yield
 
 
 HOOKS: tuple[Callable[[Any], AttentionHook], ...] = (ByInterface, ByTorch, ByTorchAndRotary)
 
-_CALL: ContextVar[AttentionCall] = ContextVar("_CALL")
+_CALL: ContextVar[AttentionCall | None] = ContextVar("_CALL", default=None)
+
+
+@dataclass(slots=True)
+class _Renamed:
+    """The name that a configuration holds outside of our calls, and the number of calls."""
+
+    name: str
+    calls: int = 0
+
+
+_LOCK = threading.Lock()
+_RENAMED: dict[int, _Renamed] = {}  # by the id of the configuration, while calls hold it
+
+
+@contextmanager
+def _named_ours(configs: Collection[Any]) -> Iterator[None]:
+    """Inside, the configurations hold our name. Other threads may be inside too: the last one to leave
+    gives the former name back.
+    """
+    with _LOCK:
+        for config in configs:
+            _RENAMED.setdefault(id(config), _Renamed(config._attn_implementation)).calls += 1
+        # After all names are known: a configuration also renames its parts.
+        for config in configs:
+            config._attn_implementation = NAME
+    try:
+        yield
+    finally:
+        with _LOCK:
+            for config in configs:
+                renamed = _RENAMED[id(config)]
+                renamed.calls -= 1
+                if not renamed.calls:
+                    config._attn_implementation = _RENAMED.pop(id(config)).name
+
+
+def _own_name(config: Any) -> str:
+    """The name of the attention that a model has outside of our calls."""
+    renamed = _RENAMED.get(id(config))
+    return str(config._attn_implementation if renamed is None else renamed.name)
 
 
 def _register() -> None:
@@ -151,6 +187,11 @@ def _mask(*_: Any, mask_function: Callable[..., Tensor], **how: Any) -> Tensor:
     broadcasts them.
     """
     call = _CALL.get()
+    if call is None:  # a plain call of the model, while another thread is inside `intercept`
+        from transformers.masking_utils import ALL_MASK_ATTENTION_FUNCTIONS
+
+        own = ALL_MASK_ATTENTION_FUNCTIONS[_own_name(how["config"])]
+        return own(*_, mask_function=mask_function, **how)  # type: ignore[no-any-return]
     rows, width = call.columns.shape
     device = call.columns.device
     at = torch.arange(call.seen.shape[-1], device=device)
@@ -168,13 +209,25 @@ def _attend(
     attention_mask: Tensor | None,
     scaling: float | None = None,
     **how: Any,
-) -> tuple[Tensor, None]:
+) -> tuple[Tensor, Any]:
+    call = _CALL.get()
+    if call is None:  # as in `_mask`
+        own = _own_attention(module)
+        return own(module, query, key, value, attention_mask, scaling=scaling, **how)  # type: ignore[no-any-return]
     for name in NOT_IN_A_MASK:
         if how.get(name) is not None:
             raise UnsupportedAttention(f"passes `{name}` to attention")
     if attention_mask is None:
         raise UnsupportedAttention("passes no mask to attention")
-    return _CALL.get().attend(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
+    return call.attend(query, key, value, attention_mask, scaling).transpose(1, 2).contiguous(), None
+
+
+def _own_attention(module: Any) -> Callable[..., Any]:
+    """The attention function that a module of transformers uses outside of our calls."""
+    from transformers.modeling_utils import ALL_ATTENTION_FUNCTIONS
+
+    eager = getattr(sys.modules[type(module).__module__], "eager_attention_forward", None)
+    return ALL_ATTENTION_FUNCTIONS.get(_own_name(module.config), eager)  # type: ignore[no-any-return]
 
 
 class _Attentive(TorchFunctionMode):
@@ -208,6 +261,14 @@ class _Attentive(TorchFunctionMode):
         if query.dim() != 4 or key.shape[2] != query.shape[2]:
             raise UnsupportedAttention("attends to other keys than those of its input")
         return self.call.attend(query, key, value, self.call.seen, scale)
+
+
+def _before_rotary(call: AttentionCall, inputs: tuple[Tensor, ...]) -> tuple[Any, ...]:
+    return (*(_spread(one, call) for one in inputs[:2]), *inputs[2:])
+
+
+def _after_rotary(call: AttentionCall, inputs: Any, turned: tuple[Tensor, Tensor]) -> tuple[Tensor, ...]:
+    return tuple(one.gather(2, _of_heads(call.columns, one)) for one in turned)
 
 
 def _turns(module: Any) -> bool:

@@ -11,10 +11,13 @@ Shapes: b rows, L positions of the canvas, W selected columns, D hidden size, V 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
+
+from .forward_hooks import SwitchedHooks
 
 PROBED = 8  # positions of the probe call
 # Relative to the largest logit. A product of fewer rows may be summed in another order.
@@ -26,11 +29,12 @@ Pick = Callable[[Tensor], Tensor]
 
 class Head:
     """A model, called for selected columns. `picks`: whether columns are selected before the head; None
-    before the probe call.
+    before the probe call. The hook on the head stays until this object is freed.
     """
 
     def __init__(self, model: Any, picks: bool | None = None) -> None:
         self.model, self.picks = model, picks
+        self.hooks, self.layer = SwitchedHooks(), None
 
     def __call__(self, ids: Tensor, at: Tensor, **how: Any) -> Tensor:
         """Logits `[b, W, V]` of `ids [b, L]` at the columns `at [b, W]`."""
@@ -46,28 +50,16 @@ class Head:
         """Logits of `pick(hidden states [b, L, D])`. Raises `HeadNotCalled` where the logits do not come from
         the head.
         """
-        layer, calls = _layer(self.model), 0
-
-        def hook(_: Any, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
-            nonlocal calls
-            if (
-                not inputs
-                or not isinstance(inputs[0], Tensor)
-                or inputs[0].dim() != 3
-                or inputs[0].shape[:2] != ids.shape
-            ):
-                return None
-            calls += 1
-            return (pick(inputs[0]), *inputs[1:])
-
+        layer, picking = _layer(self.model), _Picking(ids.shape, pick)
         if layer is None:
             raise HeadNotCalled
-        handle = layer.register_forward_pre_hook(hook)
-        try:
+        if layer is not self.layer:
+            self.hooks.remove()
+            self.hooks.before(layer, _picked_inputs)
+            self.layer = layer
+        with self.hooks.on(picking):
             logits: Tensor = self.model(input_ids=ids, **how).logits
-        finally:
-            handle.remove()
-        if calls != 1:
+        if picking.calls != 1:
             raise HeadNotCalled
         return logits
 
@@ -88,6 +80,27 @@ class Head:
             self.picks = False
         else:
             self.picks = computed.shape == expected.shape and near(computed, expected)
+
+
+@dataclass(slots=True)
+class _Picking:
+    """One call of the model: the shape of its ids, the selection, and how often the head was called."""
+
+    shape: torch.Size
+    pick: Pick
+    calls: int = 0
+
+
+def _picked_inputs(picking: _Picking, inputs: tuple[Any, ...]) -> tuple[Any, ...] | None:
+    if (
+        not inputs
+        or not isinstance(inputs[0], Tensor)
+        or inputs[0].dim() != 3
+        or inputs[0].shape[:2] != picking.shape
+    ):
+        return None
+    picking.calls += 1
+    return (picking.pick(inputs[0]), *inputs[1:])
 
 
 class HeadNotCalled(Exception):

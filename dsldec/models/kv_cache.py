@@ -89,7 +89,12 @@ class KVCache:
         self.denoiser, self.hook, self.rows, self.length = denoiser, hook, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
-        self._last: _CachedAttention | None = None
+        # The memory of the layers, `[N, rows, H, C + 1, D]` for N tensors of one form, and their places: layer
+        # and place in the layer.
+        self._memory: list[tuple[Tensor, list[tuple[int, int]]]] = []
+        # Places and new keys and values of the last call. Not the call itself: it refers to this object, and a
+        # circle would keep the memory until Python collects it.
+        self._last: tuple[Tensor, list[tuple[Tensor, ...]]] | None = None
 
     @property
     def layers(self) -> int:
@@ -122,7 +127,7 @@ class KVCache:
                 call.columns if columns is None else columns,
                 self.hook.arguments(call, self.block_length is not None),
             )
-        self._last = call
+        self._last = call.places, call.new
         possible: Tensor = self.denoiser.without_never(logits)
         return possible
 
@@ -133,23 +138,41 @@ class KVCache:
         """
         if self._last is None:
             raise RuntimeError("`store` needs a call before it")
-        places = self._last.places.index_select(0, source)
+        places, last = self._last[0].index_select(0, source), self._last[1]
         places = torch.where(
             (places >= begin.unsqueeze(1)) & (places < end.unsqueeze(1)), places, self.length
         )
-        for kept, fed in zip(self._layers, self._last.new, strict=True):
-            for memory, new in zip(kept, fed, strict=True):
-                # A hidden column has the attention weight 0, but 0 times NaN is NaN.
-                new = new.index_select(0, source).nan_to_num(0.0, 0.0, 0.0)
-                memory.scatter_(2, _along(places, new), new)
+        if not self._memory:
+            self._allocate()
+        # All layers at once: a GPU would launch hundreds of small kernels.
+        for memory, members in self._memory:
+            new = torch.stack([last[layer][place] for layer, place in members]).index_select(1, source)
+            # A hidden column has the attention weight 0, but 0 times NaN is NaN.
+            new = new.nan_to_num_(0.0, 0.0, 0.0)
+            memory.scatter_(3, _along(places, new[0]).expand_as(new), new)
+
+    def _allocate(self) -> None:
+        forms: dict[tuple[object, ...], list[tuple[int, int]]] = {}
+        for layer, tensors in enumerate(self._layers):
+            for place, one in enumerate(tensors):
+                forms.setdefault((one.shape, one.dtype), []).append((layer, place))
+        layers = [list(tensors) for tensors in self._layers]
+        for members in forms.values():
+            one = self._layers[members[0][0]][members[0][1]]
+            memory = one.new_zeros(len(members), *one.shape)
+            self._memory.append((memory, members))
+            for tensor, (layer, place) in zip(memory, members, strict=True):
+                layers[layer][place] = tensor
+        self._layers = [tuple(tensors) for tensors in layers]
 
     def layer(self, index: int, *new: Tensor) -> tuple[Tensor, ...]:
         """The cached tensors of a layer, `[rows, H, C + 1, D]` for each of `new [R, H, W, D]`. The last
-        column takes values that are not stored.
+        column takes values that are not stored. Before the first `store`, one zero stands for all values.
         """
         if index == len(self._layers):
+            shapes = [(self.rows, one.shape[1], self.length + 1, one.shape[3]) for one in new]
             self._layers.append(
-                tuple(one.new_zeros(self.rows, one.shape[1], self.length + 1, one.shape[3]) for one in new)
+                tuple(one.new_zeros(()).expand(shape) for one, shape in zip(new, shapes, strict=True))
             )
         return self._layers[index]
 

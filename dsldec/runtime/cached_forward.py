@@ -25,6 +25,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from ..diagnostics import Diagnostic, UsageError
 from ..models.denoiser import capability, kv_cache_of
 from ..models.kv_cache import InputRows
@@ -57,7 +58,7 @@ class RowInput:
 class CachedForward(Forward):
     """A forward that attends to keys and values of earlier forwards. `kind`: `prefix`, `dual` or `exact`."""
 
-    waits = True  # the host sets the width of the input
+    waits = True  # the host reads the places of the windows once in each forward: the input has their width
 
     def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int, kind: str) -> None:
         super().__init__(denoiser, rows, guidance, "batch", drafts)
@@ -80,7 +81,9 @@ class CachedForward(Forward):
         rows.
         """
         start, end = windows()
-        self.inputs = [self._input(*one) for one in zip(which, start.tolist(), end.tolist(), strict=True)]
+        # One read, and so one wait on a GPU: the width of the input follows from it.
+        places = torch.stack([start, end], 1).tolist()
+        self.inputs = [self._input(row, *place) for row, place in zip(which, places, strict=True)]
         at = start.unsqueeze(1) + torch.arange(self.looks, device=start.device)
         parts = [list(range(len(which)))]
         if self.kind != "exact":
@@ -93,26 +96,33 @@ class CachedForward(Forward):
                 if part
             ]
         self.place = {i: n for n, i in enumerate(parts[-1])}
-        logits = [
-            self._call([self.inputs[i] for i in part], canvases[part], index[part], at[part])
-            for part in parts
-        ]
         if len(parts) == 1:
-            return logits[0], start
-        back = torch.tensor([i for part in parts for i in part], device=start.device).argsort()
+            return self._call(self.inputs, canvases, index, at), start
+        order = [i for part in parts for i in part]
+        numbers = on_device(order, start.device)
+        chosen, back = numbers.split([len(part) for part in parts]), numbers.argsort()
+        logits = [
+            self._call([self.inputs[i] for i in part], canvases[here], index[here], at[here])
+            for part, here in zip(parts, chosen, strict=True)
+        ]
         return torch.cat(logits)[back], start
 
     def may_draft(self, start: Tensor) -> Tensor | None:
         if self.kind == "exact":
             return None
-        return self.rows.begin + start == torch.tensor(self.window, device=start.device)
+        return self.rows.begin + start == on_device(self.window, start.device)
 
     def keep(self, source: Tensor) -> None:
-        stored = {
-            row: i
-            for row, i in enumerate(source.tolist())
-            if i < len(self.inputs) and self.inputs[i].row == row
-        }
+        if not any(one.keeps for one in self.inputs):
+            return
+        stored = {one.row: i for i, one in enumerate(self.inputs)}
+        # Of several drafts of a row, the host reads which one goes on.
+        if len(stored) < len(self.inputs) or source.device.type == "cpu":
+            stored = {
+                row: i
+                for row, i in enumerate(source.tolist())
+                if i < len(self.inputs) and self.inputs[i].row == row
+            }
         self._keep(
             {row: (self.place[i], self.inputs[i]) for row, i in stored.items() if self.inputs[i].keeps}
         )
@@ -129,7 +139,7 @@ class CachedForward(Forward):
         ]
         if not inputs:
             return
-        index = torch.tensor([one.row for one in inputs], device=self.rows.device)
+        index = on_device([one.row for one in inputs], self.rows.device)
         self._call(inputs, self.rows.start[index], index, torch.zeros_like(index).unsqueeze(1))
         self._keep({one.row: (n, one) for n, one in enumerate(inputs)})
 
@@ -157,21 +167,23 @@ class CachedForward(Forward):
         """Logits `[R, W, V]` of some rows at columns `[R, W]`. Columns after the input get the logits of its
         last column.
         """
-        device = canvases.device
-        begin, end, left, right, length = (
-            torch.tensor([getattr(one, name) for one in inputs], device=device)
-            for name in ("begin", "end", "left", "right", "length")
-        )
-        rows = InputRows(begin, end - begin, index, left, right, length)
+        numbers = [[one.begin, one.end - one.begin, one.left, one.right, one.length] for one in inputs]
+        begin, tokens, left, right, length = on_device(numbers, canvases.device).unbind(1)
+        rows = InputRows(begin, tokens, index, left, right, length)
         width = max(one.end - one.begin for one in inputs)
-        columns = (begin.unsqueeze(1) + torch.arange(width, device=device)).clamp(max=canvases.shape[1] - 1)
-        places = at.minimum(end.unsqueeze(1) - 1)
+        return self._logits_of(canvases, rows, width, at.minimum((begin + tokens).unsqueeze(1) - 1))
+
+    def _logits_of(self, canvases: Tensor, rows: InputRows, width: int, places: Tensor) -> Tensor:
+        """Logits `[R, W, V]` at columns `[R, W]` of inputs of `width` columns."""
+        device, index = canvases.device, rows.rows
+        at = rows.first.unsqueeze(1) + torch.arange(width, device=device)
+        columns = at.clamp(max=canvases.shape[1] - 1)
         views = [canvases] if self.guidance is None else [canvases, self.without_prompt(canvases, index)]
         logits_of_views = []
         for view, cache in zip(views, self.views, strict=True):
             logits = called(cache, view.gather(1, columns), rows, columns=places)
             logits_of_views.append(
-                as_logits(logits, len(inputs), places.shape[1], self.denoiser.vocab_size, device)
+                as_logits(logits, places.shape[0], places.shape[1], self.denoiser.vocab_size, device)
             )
         return logits_of_views[0] if self.guidance is None else self.guided(*logits_of_views)
 
@@ -185,11 +197,9 @@ class CachedForward(Forward):
             ranges = [stored[row][1].keeps[side] if row in stored else (0, 0) for row in everywhere]
             begin, end = ([one[which] for one in ranges] for which in (0, 1))
             if begin != end:
+                numbers = on_device([source, begin, end], self.rows.device)
                 for cache in self.views:
-                    called(
-                        cache.store,
-                        *(torch.tensor(one, device=self.rows.device) for one in (source, begin, end)),
-                    )
+                    called(cache.store, *numbers)
         for row, (_, row_input) in stored.items():
             self.window[row], self.edge[row] = row_input.window, row_input.keeps[0][1]
 
@@ -200,7 +210,16 @@ def forwarding(
     """The forward for the rows of a batch. `cache`: as `resolve_cache` gives it."""
     if cache == "none":
         return Forward(denoiser, rows, guidance, packing, drafts)
+    if cache == "exact" and keeps_places(rows):
+        from .exact_forward import ExactForwardOnDevice
+
+        return ExactForwardOnDevice(denoiser, rows, guidance, drafts)
     return CachedForward(denoiser, rows, guidance, drafts, cache)
+
+
+def keeps_places(rows: Rows) -> bool:
+    """Whether the places of windows stay on the device."""
+    return rows.device.type == "cuda" and not rows.gaps
 
 
 def resolve_cache(name: str, denoiser: Any, plan: Plan, packing: str) -> str:

@@ -25,6 +25,7 @@ from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
 from .cached_forward import forwarding, resolve_cache
+from .captured_loop import CapturedLoop, recorder_for
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
@@ -101,8 +102,8 @@ def decode(
             Without random numbers all are equal, and the prompt is decoded once. Default: 1.
         system: A system turn in front of each prompt, which is a text or messages. Default: none.
         backend: How a step of the policy runs: `auto`, `reference`, `eager`, `inductor` or `tensorrt`. `auto`
-            compiles (`inductor`) if the run is long and a compiler is found, else it is `eager`. Default:
-            auto.
+            is `eager` until a compiled step is in the cache or repays its compilation, which runs in the
+            background. Default: auto.
         seed: Seed of the random numbers of a policy that draws. The same seed and request id give the same
             answer. Default: 0.
         request_ids: An integer for each prompt, which names its random numbers. Give the same id to draw the
@@ -222,13 +223,15 @@ def stream_rows(
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
     width, positions = min(options.batch, len(requests)), window
-    if step.backend in backends.COMPILED:
-        width, positions = rows_compiled(width, options.batch), positions_compiled(window, plan.gen_length)
-    most = _most(plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
+    if step.backend == backends.AUTO or step.backend in backends.COMPILED:
+        positions = positions_compiled(window, plan.gen_length)
+        if not backends.takes_any_rows(step, device):
+            width = rows_compiled(width, options.batch)
+    most = _most(plan)
 
     def decoded() -> Iterator[Row]:
-        for group in _groups(denoiser, requests):
+        for group in _groups(denoiser, requests, width):
             here, waiting = group[:width], group[width:]
             # Empty rows fill the batch: the step compiles for one shape.
             filled = here + [NO_REQUEST] * (width - len(here))
@@ -242,7 +245,10 @@ def stream_rows(
             stops = None
             if any(request.stop for request in group):
                 stops = StopStrings(rows, denoiser, revises=plan.revises)
-            yield from DecodeLoop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
+            loop: Callable[..., DecodeLoop] = DecodeLoop
+            if (recorder := recorder_for(denoiser, forward, plan.drafts, observer, stops)) is not None:
+                loop = functools.partial(CapturedLoop, recorder=recorder)
+            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
 
@@ -313,17 +319,21 @@ def _hint_at_blocks(denoiser: Denoiser, plan: Plan) -> None:
 
 def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Plan) -> Step:
     if backend == "auto":
-        backend, why = backends.choose(count * plan.max_forwards * plan.block_length * denoiser.vocab_size)
+        logits = count * plan.max_forwards * plan.block_length * denoiser.vocab_size
+        backend, why = backends.choose(logits, getattr(denoiser, "device", "cpu"))
         log.info("backend: %s", why)
-    return policy.compile(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
+    step = policy.stepped(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
+    return backends.of_run(step)
 
 
-def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Request]]:
-    """The requests in groups that share batches. Lengths differ in a group only if the denoiser supports
-    padding.
+def _groups(denoiser: object, requests: Sequence[Request], width: int) -> Iterator[list[Request]]:
+    """The requests in groups that share batches of `width` rows. Lengths differ in a group only if the
+    denoiser supports padding.
     """
     if capability(denoiser, "pads"):
-        yield list(requests)
+        # The denoiser pads every row to the longest one: rows of like lengths decode together. The longest
+        # come first, so that memory runs out at once or not at all.
+        yield sorted(requests, key=lambda request: -request.columns) if width > 1 else list(requests)
         return
     by_length: dict[int, list[Request]] = {}
     for request in requests:

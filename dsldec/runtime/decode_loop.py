@@ -10,7 +10,7 @@ forwarded twice, and every step is a step of the policy without drafts (FreeDave
 one-token static decoding).
 
 Shapes: B rows, T window positions, V vocabulary, R rows of the denoiser's input. Not here: a step and the
-work between steps (`step_runner`, `session`), how drafts are made (`drafter`), costs (`ledger`).
+work between steps (`true_steps`, `step_runner`), how drafts are made (`drafter`), costs (`ledger`).
 """
 
 from __future__ import annotations
@@ -23,17 +23,19 @@ from dataclasses import replace
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .draft_forward import DraftForward
-from .drafter import Draft, Drafter, accepted
+from .drafter import Draft, Drafter
 from .forward import Forward
 from .ledger import Ledger
 from .poll import Poll, SyncPoll, polling
 from .requests import NO_REQUEST, Request
 from .rows import Row, Rows
 from .session import Session, failure
-from .step_runner import BatchState, ForwardOutput
+from .step_runner import ForwardOutput
 from .stops import StopStrings
 from .trace import StepObserver
+from .true_steps import TrueSteps
 
 NOTHING_SEEN = ForwardOutput(torch.empty(0), torch.empty(0))
 NOT_ENDED = -2  # in the place of a request's index
@@ -66,7 +68,10 @@ class DecodeLoop:
         self.stops = stops
         watched = observer.wanted or forward.waits or stops is not None
         self.poll = poll or polling(self.rows.device, watched=watched)
-        self.ledger = Ledger(self.rows, drafts, max_forwards)
+        self.sync = isinstance(self.poll, SyncPoll)
+        session.runner.reads &= self.sync  # what the poll may not read, nothing may
+        self.ledger = Ledger(self.rows, drafts, max_forwards, on_device=not self.sync)
+        self.steps = TrueSteps(session, observer, stops, self.ledger)
         self.forward = DraftForward(forward, session.runner, self.ledger)
         self.drafter = Drafter(session.runner, forward, drafts, self.ledger, self.poll)
         self.seen = NOTHING_SEEN
@@ -137,10 +142,10 @@ class DecodeLoop:
         self.fresh = rows
         if self.stops is not None:
             self.stops.admit(rows)
-        self.is_fresh = torch.tensor([row in rows for row in everywhere], device=device)
+        self.is_fresh = on_device([row in rows for row in everywhere], device)
         # For the device: the request that each row decodes, -1 where there is none.
         indices = [self.rows.requests[row].index if row in self.live else -1 for row in everywhere]
-        self.occupant = torch.tensor(indices, device=device)
+        self.occupant = on_device(indices, device)
         self.real = self.occupant >= 0
 
     # --- verify
@@ -151,13 +156,19 @@ class DecodeLoop:
         """Makes true steps along the drafts, gives the rows that have ended, and stores the last true states
         and their logits.
         """
-        state, rows, source = drafts[0].state, drafts[0].rows, sources[0]
+        state, rows, source, self.seen = drafts[0].state, drafts[0].rows, sources[0], seen
+        if len(drafts) == 1 and self.sync:
+            ended = self.steps.alone(state, seen, rows)
+            flags = None if ended is None else self.poll.now(ended)
+            yield from self._finished([row for row in rows if flags and flags[row]])
+            return
         open_ = self.real & ~state.ended
         for depth, at in enumerate(sources):
             source = torch.where(open_, at, source)
             self.seen = replace(seen, source=source)
             draft = drafts[depth + 1] if depth + 1 < len(drafts) else None
-            following, passes = self._true_step(state, open_, rows, draft)
+            all_open = self.sync and len(rows) == len(self.live)
+            following, passes = self.steps.along(state, self.seen, open_, rows, draft, all_open=all_open)
             if draft is not None:
                 self.ledger.accepted[depth] += passes & open_
             open_ = passes & open_ & ~following.ended
@@ -170,23 +181,6 @@ class DecodeLoop:
                     return
             state = following  # read only in rows that go on
         yield from self._finished(self._completed(self.poll.later(self._flags())))
-
-    def _true_step(
-        self, state: BatchState, open_: Tensor, rows: Sequence[int], draft: Draft | None
-    ) -> tuple[BatchState, Tensor]:
-        """A step in the open rows, `[B]` bool: the state after it, and the rows that go on from the draft."""
-        ahead = None if draft is None else draft.state
-        stepped = self.session.runner(state, self.seen, open_, ahead)
-        following, passes = accepted(state, stepped, ahead)
-        if self.stops is not None:
-            following = self.stops.after(following, rows)
-        # The state is stored before the observer is called, which may raise. Rows that are not live may have
-        # either state.
-        all_open = isinstance(self.poll, SyncPoll) and len(rows) == len(self.live)
-        self.session.state = following if all_open else following.where(open_, self.session.state)
-        forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
-        self.observer.step(state, stepped, following, forwards)
-        return following, passes if draft is None else draft.of(passes)
 
     # --- rows that have ended
 

@@ -13,10 +13,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .drafter import Draft
 from .forward import Forward
 from .ledger import Ledger
-from .step_runner import ForwardOutput, StepRunner
+from .step_runner import BatchState, ForwardOutput, StepRunner
 
 
 class DraftForward:
@@ -35,23 +36,38 @@ class DraftForward:
         if key != self._indices[0]:
             self._indices = (key, *self._indexed(key))
         _, inputs, sources = self._indices
+        if len(key) == 1 and len(key[0]) == len(real):
+            return self._of_all(drafts[0].state, key[0], inputs[0], sources, real)
         canvases = [draft.state.canvas[index] for draft, index in zip(drafts, inputs, strict=True)]
         which = [row for rows in key for row in rows]
         windows = functools.partial(self._windows, drafts, inputs)
-        logits, first = self.forward(torch.cat(canvases), which, torch.cat(inputs), windows)
-        open_ = [draft.of(real & ~draft.state.ended) for draft in drafts]
+        logits, first = self.forward(_joined(canvases), which, _joined(inputs), windows)
+        open_ = [draft.of(real & ~draft.state.ended) for draft in drafts if self.ledger.on_device]
         self.ledger.forward(which, open_, self.forward.rows_per_draft)
         return ForwardOutput(logits, sources[0], first), sources
 
+    def _of_all(
+        self, state: BatchState, which: list[int], index: Tensor, sources: list[Tensor], real: Tensor
+    ) -> tuple[ForwardOutput, list[Tensor]]:
+        """The forward of one state in all rows: each row is the row of the input with its number."""
+        placed = self.runner.placed(state)
+        # A copy: the denoiser is the caller's code, and may write into its input.
+        canvases = state.canvas.clone()
+        logits, first = self.forward(canvases, which, index, lambda: placed.bounds)
+        self.ledger.forward(
+            which, [real & ~state.ended] if self.ledger.on_device else [], self.forward.rows_per_draft
+        )
+        # Without further drafts, the denoiser that selects columns has selected those of the windows.
+        chosen = self.ledger.ahead == 0 and first is not None and logits.shape[1] == placed.columns.shape[1]
+        return ForwardOutput(logits, sources[0], first, of_windows=chosen, in_order=True), sources
+
     def _windows(self, drafts: Sequence[Draft], inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:
         """The window of each row of the input: its first column and the column after its last, `[R]` each."""
-        placed = [self.runner.placed(draft.state) for draft in drafts]
-        start, end = (
-            torch.cat([one[side][index] for one, index in zip(placed, inputs, strict=True)])
-            for side in (0, 1)
+        bounds = [self.runner.placed(draft.state).bounds for draft in drafts]
+        first, end = (
+            _joined([one[side][index] for one, index in zip(bounds, inputs, strict=True)]) for side in (0, 1)
         )
-        begin = self.runner.rows.begin[torch.cat(list(inputs))]
-        return begin + start, begin + end
+        return first, end
 
     def _indexed(self, rows_of_drafts: Sequence[Sequence[int]]) -> tuple[list[Tensor], list[Tensor]]:
         """Two index tensors for each draft: its rows of the batch, and for each row of the batch `[B]` its
@@ -63,6 +79,10 @@ class DraftForward:
             for n, row in enumerate(draft):
                 source[row] = before + n
             before += len(draft)
-            inputs.append(torch.tensor(draft, dtype=torch.int64, device=rows.device))
-            sources.append(torch.tensor(source, device=rows.device))
+            inputs.append(on_device(draft, rows.device, torch.int64))
+            sources.append(on_device(source, rows.device))
         return inputs, sources
+
+
+def _joined(parts: Sequence[Tensor]) -> Tensor:
+    return parts[0] if len(parts) == 1 else torch.cat(list(parts))

@@ -52,7 +52,7 @@ class Drafter:
         drafts, last = [first], first.state
         for depth in range(self.drafts - 1):
             rows = [row for row in drafts[-1].rows if row not in fresh]
-            may = self.forward.may_draft(self.runner.placed(last)[0])
+            may = self.forward.may_draft(self.runner.placed(last).start)
             if may is not None:
                 rows = [row for row, able in enumerate(may.tolist()) if able and row in rows]
             if fresh:
@@ -94,8 +94,9 @@ def accepted(before: BatchState, stepped: StepResult, ahead: BatchState | None) 
     # The condition was evaluated in the window of the true step. The writes of a draft in another window were
     # not checked, and in a draft without writes nothing was checked: such drafts are rejected.
     written = before.canvas != ahead.canvas
-    places = stepped.inside & within(following.state, stepped.inside.shape[1])
-    checked = torch.zeros_like(written).scatter(1, stepped.columns, places)
+    columns, inside = stepped.placed.columns, stepped.placed.inside
+    places = inside & within(following.state, inside.shape[1])
+    checked = torch.zeros_like(written).scatter(1, columns, places)
     lenient = following.events.accepted & written.any(1) & ~(written & ~checked).any(1)
     lenient = lenient & ~exact & ~following.failed & ~ahead.failed
     return ahead.where(lenient, following), exact | lenient

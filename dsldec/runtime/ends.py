@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from .requests import Request
 
 
@@ -44,7 +45,7 @@ class Ends:
         return self._int64([[*row, *[row[-1]] * (most - len(row))] for row in ids])
 
     def _int64(self, values: Sequence[object]) -> Tensor:
-        return torch.tensor(values, dtype=torch.int64, device=self.device)
+        return on_device(values, self.device, torch.int64)
 
     def ids_of(self, request: Request) -> tuple[int, ...]:
         """The ids at which the text of a request ends."""

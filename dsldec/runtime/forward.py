@@ -44,6 +44,8 @@ class Forward:
         self.reach: int | None = (
             self.ahead if capability(denoiser, "selects_columns") and self.ahead < rows.longest else None
         )
+        self.pads, self.keyword = bool(capability(denoiser, "pads")), columns_keyword(denoiser)
+        self._at: tuple[Tensor | None, Tensor | None] = (None, None)  # of the last call, see `_columns`
 
     def __call__(
         self, canvases: Tensor, which: Sequence[int], index: Tensor, windows: WindowBounds
@@ -55,11 +57,7 @@ class Forward:
         column and the column after the last, `[R]` each.
         """
         lengths = [self.rows.requests[row].columns for row in which]
-        if self.reach is None:
-            first = at = None
-        else:
-            first = windows()[0]
-            at = first.unsqueeze(1) + torch.arange(self.reach, device=first.device)
+        first, at = (None, None) if self.reach is None else self._columns(windows()[0])
         if self.packing == "batch":
             return self._guided(canvases, index, lengths, at), first
         one_row = [slice(i, i + 1) for i in range(len(which))]
@@ -70,6 +68,20 @@ class Forward:
         return torch.cat(
             [torch.nn.functional.pad(one, (0, 0, 0, longest - one.shape[1])) for one in alone]
         ), first
+
+    def _columns(self, first: Tensor) -> tuple[Tensor, Tensor]:
+        """The first column of each window, `[R]`, and the columns to select, `[R, W]`. Both are those of the
+        call before where no window has moved.
+        """
+        known, at = self._at
+        if at is None or known is not first:
+            at = first.unsqueeze(1) + torch.arange(self.reach or 0, device=first.device)
+            self._at = first, at
+        return first, at
+
+    def forget(self) -> None:
+        """Forgets the columns of the last call, which are known by the identity of tensors."""
+        self._at = None, None
 
     def may_draft(self, start: Tensor) -> Tensor | None:
         """`[B]` bool: rows that can be drafted in windows that start at `start [B]`; `None`: all."""
@@ -104,9 +116,9 @@ class Forward:
         )
 
     def _logits(self, ids: Tensor, lengths: list[int], at: Tensor | None) -> Tensor:
-        how: dict[str, Any] = {"lengths": lengths} if capability(self.denoiser, "pads") else {}
+        how: dict[str, Any] = {"lengths": lengths} if self.pads else {}
         if at is not None:
-            how[columns_keyword(self.denoiser)] = at.clamp(max=ids.shape[1] - 1)
+            how[self.keyword] = at.clamp(max=ids.shape[1] - 1)
         columns = max(lengths) if at is None else at.shape[1]
         return as_logits(
             called(self.denoiser, ids, **how), ids.shape[0], columns, self.denoiser.vocab_size, ids.device

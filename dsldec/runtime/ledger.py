@@ -1,6 +1,7 @@
 """The cost of each row of a batch: forwards, rows of input, drafts, seconds; and the bound on its forwards.
 
-Counts that depend on tensors stay on the device until a row ends: reading them would wait for the device.
+Where the host learns late which rows have ended, counts stay on the device until a row ends: reading them
+would wait for the device. Else every input row is counted on the host, since its request has not ended.
 Shapes: B rows, D drafts beyond the next step. Not here: the forwards (`decode_loop`).
 """
 
@@ -36,10 +37,13 @@ class Ledger:
     """Counts for the rows of a batch, each from its request's admission on.
 
     `drafts`: the number verified in one forward, with the next step; `max_forwards`: the proved bound on the
-    forwards of a request.
+    forwards of a request; `on_device`: the host learns late which rows have ended.
     """
 
-    def __init__(self, rows: Rows, drafts: int, max_forwards: Callable[[Request], int]) -> None:
+    def __init__(
+        self, rows: Rows, drafts: int, max_forwards: Callable[[Request], int], *, on_device: bool = True
+    ) -> None:
+        self.on_device = on_device
         slots, device = len(rows.requests), rows.device
         self.max_forwards_of, self.total = max_forwards, 0
         # Until a row's end: forwards, and rows of input.
@@ -56,22 +60,28 @@ class Ledger:
 
     def admit(self, requests: Mapping[int, Request], new: Tensor) -> None:
         """Starts the counts of requests that take rows. `new [B]` bool: these rows."""
-        self.forwards, self.input_rows, self.proposed, self.accepted = (
-            torch.where(new, 0, count)
-            for count in (self.forwards, self.input_rows, self.proposed, self.accepted)
-        )
+        if self.on_device or self.ahead:
+            self.forwards, self.input_rows, self.proposed, self.accepted = (
+                torch.where(new, 0, count)
+                for count in (self.forwards, self.input_rows, self.proposed, self.accepted)
+            )
         for row, request in requests.items():
             self.launched[row], self.since[row], self.began[row] = 0, self.total, time.perf_counter()
             self.max_forwards[row] = self.max_forwards_of(request)
 
     def forward(self, which: Sequence[int], open_: Sequence[Tensor], rows_per_draft: int) -> None:
         """Counts a forward. `which`: its rows, with one entry for each draft of a row; `open_`: for each
-        draft, the rows `[B]` bool that have not ended in it.
+        draft, the rows `[B]` bool that have not ended in it; not read without `on_device`.
         """
+        self.launched_one(which, rows_per_draft)
+        if self.on_device:
+            self.forwards = self.forwards + open_[0]
+            for rows in open_:
+                self.input_rows = self.input_rows + rows_per_draft * rows
+
+    def launched_one(self, which: Sequence[int], rows_per_draft: int) -> None:
+        """Counts a forward on the host alone."""
         self.total += 1
-        self.forwards = self.forwards + open_[0]
-        for rows in open_:
-            self.input_rows = self.input_rows + rows_per_draft * rows
         for row in which:
             self.launched[row] += rows_per_draft
 
@@ -85,14 +95,12 @@ class Ledger:
 
     def of(self, row: int, failed: Tensor) -> Cost:
         """A row's cost; `failed`, 0-d, is read together with the counts. Waits for the device once."""
-        counts = [
-            self.forwards[row],
-            self.input_rows[row],
-            failed,
-            *self.proposed[:, row],
-            *self.accepted[:, row],
-        ]
-        forwards, input_rows, has_failed, *drafts = torch.stack(counts).tolist()
+        of_device = [self.forwards[row], self.input_rows[row]] if self.on_device else []
+        counts = [failed, *self.proposed[:, row], *self.accepted[:, row], *of_device]
+        has_failed, *drafts = torch.stack(counts).tolist()
+        forwards, input_rows = self.forwards_so_far(row), self.launched[row]
+        if self.on_device:
+            *drafts, forwards, input_rows = drafts
         half = len(drafts) // 2
         return Cost(
             forwards,

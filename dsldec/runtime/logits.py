@@ -14,6 +14,8 @@ from torch._subclasses.fake_tensor import FakeTensor
 
 from ..diagnostics import Diagnostic, UsageError
 
+READY = frozenset((torch.float32, torch.bfloat16, torch.float16, torch.float64))  # as a step reads them
+
 
 def as_logits(
     given: Any, rows: int, length: int, vocab_size: int, device: torch.device | None = None
@@ -23,6 +25,11 @@ def as_logits(
     `device`: where the canvases are. Logits on a GPU stay there for canvases on a CPU, since a step reads
     only a window of them.
     """
+    # The usual case, checked in every forward; a subclass of `Tensor` may be anything.
+    if type(given) is Tensor and given.dtype in READY and given.device.type == "cpu":
+        plain = given.layout is torch.strided and not (given.is_nested or given.requires_grad)
+        if plain and given.shape == (rows, length, vocab_size):
+            return given
     wanted = f"[{rows}, {length}, {vocab_size}]"
     if (problem := _no_logits(given) or _other_shape(given, (rows, length, vocab_size))) is not None:
         what, help_ = problem

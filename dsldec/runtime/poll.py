@@ -3,20 +3,26 @@
 On a CPU the host reads the flags after every step. This costs nothing, and no row is forwarded after its end.
 On a GPU, a read would wait for all work in the queue. So the flags are copied without waiting and read when
 they have arrived; the next forward is queued in the meantime. Rows forwarded after their end are wasted but
-change nothing: steps write only in rows that have not ended. Not here: the meaning of the flags
-(`decode_loop`).
+change nothing: steps write only in rows that have not ended.
+
+Streams: a batch runs on one device, that of the denoiser, and on the stream that is current on that device
+when a forward is made. The steps and the copies of flags use the same stream. A denoiser that computes on
+another stream must let the current stream wait for it (`current_stream().wait_stream(other)`) before it
+returns, as every torch function does. Not here: the meaning of the flags (`decode_loop`).
 """
 
 from __future__ import annotations
 
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-MOST_ON_THE_WAY = 2  # with more, more forwards might be wasted
+# Copies that the host has not waited for. With one, the host launches a forward while the GPU makes the one
+# before it, and a row is forwarded at most once after its end. With more, more forwards are wasted.
+MOST_ON_THE_WAY = 1
 
 
 class Poll(Protocol):
@@ -53,13 +59,24 @@ class Copy(Protocol):
 
 
 class CopyFromGpu:
-    """A copy into pinned memory, and an event after it in the stream. *Not measured on a GPU.*"""
+    """Flags in a pinned buffer, and an event after the copy in the stream. *Not measured on a GPU.*
+
+    The event belongs to the stream that is current on the device of the flags. The current device may be
+    another one.
+    """
 
     def __init__(self, flags: Tensor) -> None:
-        self.host = torch.empty(flags.shape, dtype=flags.dtype, pin_memory=True)
-        self.host.copy_(flags, non_blocking=True)
-        self.event = torch.cuda.Event()
-        self.event.record()
+        # A buffer made in inference mode could not be written outside of it.
+        with torch.inference_mode(False), torch.cuda.device(flags.device):
+            self.host = pinned(flags.shape, flags.dtype)
+            self.event = torch.cuda.Event()
+        self.start(flags)
+
+    def start(self, flags: Tensor) -> None:
+        """Copies other flags of the same shape. The former copy must have arrived."""
+        with torch.cuda.device(flags.device):
+            self.host.copy_(flags, non_blocking=True)
+            self.event.record(torch.cuda.current_stream(flags.device))
 
     def arrived(self) -> bool:
         return bool(self.event.query())
@@ -69,11 +86,37 @@ class CopyFromGpu:
         return self.host.tolist()
 
 
+def pinned(shape: Sequence[int], dtype: torch.dtype) -> Tensor:
+    """Memory of the host that a GPU writes without the host's help."""
+    return torch.empty(tuple(shape), dtype=dtype, pin_memory=True)
+
+
+class GpuCopies:
+    """Makes copies in buffers that are used again: the allocation of pinned memory may wait for the GPU."""
+
+    def __init__(self, new: Callable[[Tensor], CopyFromGpu] = CopyFromGpu) -> None:
+        self.new = new
+        self.made: dict[object, deque[CopyFromGpu]] = {}
+
+    def __call__(self, flags: Tensor) -> CopyFromGpu:
+        key = (tuple(flags.shape), flags.dtype, flags.device)
+        made = self.made.setdefault(key, deque())
+        if len(made) <= MOST_ON_THE_WAY:
+            copy = self.new(flags)
+        else:
+            copy = made.popleft()
+            # Read already, or dropped: then a later copy has arrived, and nothing waits here.
+            copy.event.synchronize()
+            copy.start(flags)
+        made.append(copy)
+        return copy
+
+
 class AsyncPoll:
     """Flags that are copied to the host without waiting for them; at most `MOST_ON_THE_WAY` at a time."""
 
-    def __init__(self, copy: Callable[[Tensor], Copy] = CopyFromGpu) -> None:
-        self.copy = copy
+    def __init__(self, copy: Callable[[Tensor], Copy] | None = None) -> None:
+        self.copy = GpuCopies() if copy is None else copy
         self.on_the_way: deque[Copy] = deque()
 
     def now(self, flags: Tensor) -> None:

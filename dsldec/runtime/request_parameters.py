@@ -11,6 +11,7 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
+from ..backends.on_device import moved
 from ..backends.step import parameter_tensors
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
@@ -29,7 +30,7 @@ def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
             parameter_tensors(policy.program, shared | {name: values.get(name, shared[name])})[name]
             for values in own
         ]
-        tensors[name] = torch.stack(each).unsqueeze(1).to(rows.device)
+        tensors[name] = moved(torch.stack(each).unsqueeze(1), rows.device)
     return tensors
 
 

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+from ..backends.on_device import on_device
 from ..diagnostics import Diagnostic
 from ..renamed import former
 from ..trace_step import Logprobs, TraceStep
@@ -96,6 +97,7 @@ class Rows:
         infills: `[B]` bool, see `Request`.
         start: `[B, C]`, the canvases before the first step.
         generating: `[B, C]` bool, the columns of the region that are shown.
+        ending: `[B, C]` bool, those of them at which a text can end.
         stop: `[B]`, the generated position after the last one shown.
         home: `[B]`, the first generated position shown.
         gaps: Whether at least one request has given text between its masks.
@@ -176,11 +178,11 @@ class Rows:
         for row in changed:
             canvas = self.requests[row].canvas(self.mask_id)
             self.start[row] = self.mask_id
-            self.start[row, : len(canvas)] = torch.tensor(canvas, dtype=torch.int64)
+            self.start[row, : len(canvas)] = on_device(canvas, self.device, torch.int64)
         names = ("begin", "length", "lead", "columns", "key", "infills")
         for target, name in zip(self.PER_ROW[1:], names, strict=True):
             values = [getattr(request, name) for request in self.requests]
-            setattr(self, target, torch.tensor(values, device=self.device))
+            setattr(self, target, on_device(values, self.device))
         self._derive()
 
     def _derive(self) -> None:
@@ -190,6 +192,7 @@ class Rows:
         self.stop, self.home = self.lengths.minimum(shown), (-self.begin).clamp(min=0)
         position = column - self.begin.unsqueeze(1)
         self.generating = (position >= 0) & (position < self.stop.unsqueeze(1))
+        self.ending = self.generating & ~self.infills.unsqueeze(1)
 
     def window_columns(self, window_start: Tensor, window_end: Tensor) -> tuple[Tensor, Tensor]:
         """Canvas columns `[B, T]` of each row's window, and `[B, T]` bool: the columns that the step may
@@ -218,7 +221,20 @@ class Rows:
         end = self.ends.on(canvas, at_eos)
         if end is None:
             return torch.zeros(len(self.begin), dtype=torch.bool, device=canvas.device)
-        end = end & self.generating & ~self.infills.unsqueeze(1)
+        return self._closed(end & self.ending, canvas)
+
+    def some_ended(self, canvas: Tensor, at_eos: bool, rows: Tensor | None) -> bool:
+        """Whether `ended` is true in one of these rows, `[B]` bool, `None` for all. Reads values: most
+        canvases have no id that ends a text.
+        """
+        end = self.ends.on(canvas, at_eos)
+        if end is None or not (end := end & self.ending).any():
+            return False
+        ended = self._closed(end, canvas)
+        return bool((ended if rows is None else ended & rows).any())
+
+    def _closed(self, end: Tensor, canvas: Tensor) -> Tensor:
+        """`[B]` bool: the row has a column in `end [B, C]`, and nothing is masked before it."""
         first = (end | self.masks(canvas)).to(torch.uint8).argmax(1, keepdim=True)
         return end.gather(1, first).squeeze(1)
 

@@ -25,7 +25,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..backends.step import Step, StepOutput
+from ..backends.on_device import on_device
+from ..backends.step import Step, StepOutput, StepState
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
@@ -33,6 +34,7 @@ from .request_parameters import require_own, tensors_of_requests
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
 from .shape_buckets import rows_compiled
+from .slot_progress import SlotProgress
 from .step_runner import BatchState, ForwardOutput, StepRunner, put_together
 from .windows import windows_of
 
@@ -61,6 +63,7 @@ class Session:
         self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
         self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
+        self._known: SlotProgress | None = None  # of the last state
         self._use_parameters()
         self.state = self.runner.first(vocab_size)
 
@@ -109,12 +112,11 @@ class Session:
     @property
     def done(self) -> Tensor:
         """`[N]` bool: slots with nothing left to write in the columns they show."""
-        return self.ended | (self.state.window_start >= self.rows.stop)
+        return self._progress().done
 
     def windows(self) -> tuple[Tensor, Tensor]:
         """The first column of the window of each slot, and the column after its last, `[N]` int64 each."""
-        start, end = self.runner.placed(self.state)
-        return self.rows.begin + start, self.rows.begin + end
+        return self.runner.placed(self.state).bounds
 
     def error(self, slot: int, *, half: bool = False) -> Diagnostic | None:
         """Why a slot's request has failed (E0406), `None` if it has not. `half`: its logits were of a half
@@ -142,12 +144,8 @@ class Session:
         share (E0450) and for more columns than a slot has (E0409).
         """
         self.admit_all({slot: request})
-        state = self.state.state
         given = {WINDOW_START: window_start, STEP: step or None, EOS_BEFORE: eos_before or None}
-        for name, value in given.items():
-            if value is not None and name in state:
-                state = state | {name: _with(state[name], slot, value)}
-        self.state = replace(self.state, state=state)
+        self.state = replace(self.state, state=_with(self.state.state, slot, given))
 
     def admit_all(self, requests: Mapping[int, Request]) -> None:
         """Requests take slots, each at its start. Raises as `admit`."""
@@ -183,8 +181,8 @@ class Session:
 
     def take(self, slots: Sequence[int]) -> list[SlotState]:
         """The states of some slots, one each, for `join`. The slots stay as they are."""
-        requests, layouts, states = self.rows.requests, self.rows.apart(), self.state.apart()
-        return [SlotState(requests[slot], layouts[slot], states[slot]) for slot in slots]
+        every = list(map(SlotState, self.rows.requests, self.rows.apart(), self.state.apart()))
+        return [every[slot] for slot in slots]
 
     def opened(self, requests: Sequence[Request]) -> list[SlotState]:
         """The states of requests at their start, one each, for `join`. The slots stay as they are. Raises as
@@ -193,8 +191,7 @@ class Session:
         _require_fit(self, requests)
         rows = self.rows.of(requests)
         runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
-        state = runner.first(self.vocab_size)
-        return [SlotState(*one) for one in zip(requests, rows.apart(), state.apart(), strict=True)]
+        return list(map(SlotState, requests, rows.apart(), runner.first(self.vocab_size).apart()))
 
     def join(self, states: Sequence[SlotState], stay: Sequence[int] = ()) -> None:
         """Puts these requests, in this order, into the first slots, after those of the slots that `stay`.
@@ -203,7 +200,7 @@ class Session:
         """
         count = len(states) + len(stay)
         states = [*states, *self._empty(_size(self.slots, count) - count)]
-        places = torch.tensor(stay, dtype=torch.int64, device=self.rows.device)
+        places = on_device(stay, self.rows.device, torch.int64)
         self.rows.put_together([one.request for one in states], [one.layout for one in states], stay, places)
         parts = [one.state for one in states]
         self.state = put_together([self.state.at(places), *parts] if stay else parts)
@@ -228,21 +225,26 @@ class Session:
         [N]` (see `done`), the state and the events of the step; events of slots that were done before have no
         meaning. A slot with logits that are not finite has failed (see `error`); nothing is written there.
         """
-        before, open_ = self.state, ~self.done if only is None else ~self.done & _some(self.rows, only)
-        source = torch.arange(len(open_), device=logits.device) if source is None else source
-        after = self.runner(before, ForwardOutput(logits, source, first, of_windows), open_).after
-        # On a GPU, this read would wait for the step.
-        all_open = open_.device.type == "cpu" and bool(open_.all())
-        self.state = after if all_open else after.where(open_, before)
+        before, now = self.state, self._progress()
+        order = torch.arange(len(now.done), device=logits.device) if source is None else source
+        seen = ForwardOutput(logits, order, first, of_windows, in_order=source is None)
+        open_ = now.open_ if only is None else now.open_ & _some(self.rows, only)
+        every = only is None and now.all_open
+        after = self.runner(before, seen, None if every else open_).after
+        self.state = after if every else after.where(open_, before)
         return StepOutput(self.canvas, self.done, self.state.state, self.state.events)
 
     # --- inside
 
+    def _progress(self) -> SlotProgress:
+        self._known = SlotProgress.of(self.state, self.rows.stop, self._known, reads=self.runner.reads)
+        return self._known
+
     def _empty(self, count: int) -> list[SlotState]:
         """States of empty slots, to fill a batch."""
-        if self._nothing is None and count:
+        if count and self._nothing is None:
             self._nothing = self.opened([NO_REQUEST])[0]
-        return [self._nothing] * count if self._nothing is not None else []
+        return [] if self._nothing is None else [self._nothing] * count
 
     def _use_parameters(self) -> None:
         self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
@@ -278,11 +280,14 @@ def _size(slots: int, count: int) -> int:
 
 def _some(rows: Rows, chosen: Collection[int]) -> Tensor:
     """`[N]` bool: these rows."""
-    return torch.tensor([row in chosen for row in range(len(rows.requests))], device=rows.device)
+    return on_device([row in chosen for row in range(len(rows.requests))], rows.device)
 
 
-def _with(values: Tensor, row: int, value: int | bool) -> Tensor:
-    """The values `[N]` with another value in one row."""
-    values = values.clone()
-    values[row] = value
-    return values
+def _with(state: StepState, row: int, given: Mapping[str, int | bool | None]) -> StepState:
+    """The state with the given values in one row, as far as it has these fields."""
+    state = dict(state)
+    for name, value in given.items():
+        if value is not None and name in state:
+            state[name] = state[name].clone()
+            state[name][row] = value
+    return state

@@ -2,23 +2,30 @@
 
 All work of a host between two steps is here: it places the windows, sets the host's fields of the state,
 discards the writes of rows whose logits are not finite, moves windows on, and ends rows. The runner is pure:
-no input is changed, so that a step can be a draft and be made again. Shapes: B rows, C canvas columns, T
-window positions, V vocabulary, R rows of the denoiser's input. Not here: the source of the logits
-(`forward`), a host's slots (`session`), the choice of true states (`decode_loop`).
+no input is changed, so that a step can be a draft and be made again.
+
+In most steps no window moves and no row ends. On a CPU the host reads this from the flags of the step, and
+the next state shares all tensors that such a step does not change. So the next step finds its windows placed.
+On a GPU a read would wait: there every step computes everything. Both forms give the same rows that go on.
+
+Shapes: B rows, C canvas columns, T window positions, V vocabulary, R rows of the denoiser's input. Not here:
+the source of the logits (`forward`), a host's slots (`session`), the choice of true states (`decode_loop`).
 """
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from operator import is_
 
 import torch
 from torch import Tensor
 
-from ..backends.step import Events, Step, StepState
+from ..backends.on_device import moved
+from ..backends.step import Events, Step, StepOutput, StepState
 from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
 from .rows import Rows
-from .windows import Windows
+from .windows import Placement, Windows
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +61,12 @@ class BatchState:
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
         """This state in the rows `[B]` bool, the other one in the rest."""
         others = other._named()
-        return self._of({name: _where(rows, value, others[name]) for name, value in self._named().items()})
+        return self._of(
+            {
+                name: value if value is others[name] else _where(rows, value, others[name])
+                for name, value in self._named().items()
+            }
+        )
 
     def at(self, places: Tensor) -> BatchState:
         """The rows at these places, in this order."""
@@ -96,6 +108,11 @@ def within(state: StepState, positions: int) -> Tensor | bool:
     return torch.arange(positions, device=length.device) < length
 
 
+def reads_flags(device: torch.device) -> bool:
+    """Whether the host reads the flags of a step before it computes the next state."""
+    return device.type == "cpu"
+
+
 def _where(rows: Tensor, this: Tensor, other: Tensor) -> Tensor:
     return torch.where(rows.view(-1, *[1] * (this.dim() - 1)), this, other)
 
@@ -106,13 +123,14 @@ class ForwardOutput:
     that each row of the batch reads, `source [B]`. `first` is `None` where all rows begin at column 0.
 
     `of_windows`: the logits are those of each row's window already, in the order of the rows; nothing is
-    copied.
+    copied. `in_order`: the host knows that each row of the batch reads the row of the logits with its number.
     """
 
     logits: Tensor
     source: Tensor
     first: Tensor | None = None
     of_windows: bool = False
+    in_order: bool = False
 
     def at(self, columns: Tensor) -> Tensor:
         """Logits `[B, T, V]` at columns `[B, T]` of each row; the last column's for those beyond the end."""
@@ -121,34 +139,55 @@ class ForwardOutput:
         places = columns if self.first is None else columns - self.first[self.source].unsqueeze(1)
         return self.logits[self.source.unsqueeze(1), places.clamp(0, self.logits.shape[1] - 1)]
 
+    def on_cpu(self, placed: Placement, any_strides: bool) -> Tensor:
+        """As `at`, for columns on a CPU, without a copy where the windows are one piece of memory;
+        `any_strides`: also where the window of each row is one.
+        """
+        logits, (batch, positions) = self.logits, placed.columns.shape
+        if self.of_windows:
+            return logits
+        if not self.in_order or self.first is not None or (column := placed.column) is None:
+            return self.at(placed.columns)
+        if column < 0 or column + positions > logits.shape[1]:
+            return self.at(placed.columns)
+        windows = logits.narrow(1, column, positions)
+        if windows.is_contiguous():
+            # A batch of one has the strides of a longer canvas, and a step is compiled for its strides.
+            return windows.view(batch, positions, logits.shape[2])
+        return windows if any_strides and logits.is_contiguous() else self.at(placed.columns)
+
 
 @dataclass(frozen=True, slots=True)
 class StepResult:
-    """The state after a step, and the step's inputs: the windows' first positions `[B]`, columns `[B, T]`,
-    where it could write, `inside [B, T]` bool, and logits `[B, T, V]`. `done [B]` bool: the window moved on.
+    """The state after a step, and the step's inputs: the placement of the windows and logits `[B, T, V]`.
+    `done [B]` bool: the window moved on; `steady`: the host knows that no window moved and no row has ended.
     """
 
     after: BatchState
-    window_start: Tensor
-    columns: Tensor
-    inside: Tensor
+    placed: Placement
     logits: Tensor
     done: Tensor
+    steady: bool = False
 
 
 class StepRunner:
     """Steps of one policy on one batch, called with a state of the batch and the logits of its canvas (or of
     an older canvas: a draft).
 
-    `params`: the parameters, `[]` each, or `[B, 1]` where requests have different values.
+    `params`: the parameters, `[]` each, or `[B, 1]` where requests have different values; `reads`: whether
+    the host reads flags of a step, which is for a CPU alone.
     """
 
     def __init__(self, step: Step, rows: Rows, windows: Windows, *, stop_at_eos: bool) -> None:
         self.step, self.rows, self.windows = step, rows, windows
         self.at_eos = stop_at_eos and rows.eos_id is not None
+        self.reads = reads_flags(rows.start.device)
+        self.any_strides = step.backend == "eager"
         self.params: Mapping[str, Tensor] = {
-            name: value.to(rows.start.device) for name, value in step.params.items()
+            name: moved(value, rows.start.device) for name, value in step.params.items()
         }
+        self._placed: tuple[tuple[object, ...], Placement] | None = None
+        self._editable: tuple[Placement, Tensor, Tensor] | None = None
 
     def first(self, vocab_size: int) -> BatchState:
         """The state before the first step. Rows with nothing to generate are finished."""
@@ -163,58 +202,121 @@ class StepRunner:
         return BatchState(rows.start, nowhere, state, events, rows.lengths == 0, none)
 
     def __call__(
-        self, batch: BatchState, seen: ForwardOutput, rows: Tensor, draft: BatchState | None = None
+        self, batch: BatchState, seen: ForwardOutput, rows: Tensor | None, draft: BatchState | None = None
     ) -> StepResult:
-        """The step in the rows `[B]` bool; other rows do not change. `draft`: the state that `accept`
-        compares with, if the policy has that statement.
+        """The step in the rows `[B]` bool, `None` for all; other rows do not change. `draft`: the state that
+        `accept` compares with, if the policy has that statement.
         """
-        start, end = self.placed(batch)
-        columns, inside = self.rows.window_columns(start, end)
-        editable = inside & rows.unsqueeze(1)
-        logits = seen.at(columns).to(batch.canvas.device)
+        placed = self.placed(batch)
+        columns, device = placed.columns, batch.canvas.device
+        near = self.reads and seen.logits.device == device
+        logits = seen.on_cpu(placed, self.any_strides) if near else seen.at(columns).to(device)
         if self.rows.ends.early is not None:
             positions = columns - self.rows.begin.unsqueeze(1)
             logits = self.rows.ends.without_early(logits, positions)
         before = batch.canvas.gather(1, columns)
-        state = batch.state | {WINDOW_START: start}
+        state = batch.state | {WINDOW_START: placed.start}
         if DRAFT in state:
             state[DRAFT] = (batch if draft is None else draft).canvas.gather(1, columns)
-        output = self.step(logits, before, editable, state, self.params)
-        failed = output.events.not_finite.any(1)
+        output = self.step(logits, before, self._writable(placed, rows), state, self.params)
+        after = self._steady(batch, before, placed, rows, output) if self.reads else None
+        if after is not None:
+            return StepResult(after, placed, logits, output.done, steady=True)
+        after, done = self._moved(batch, before, placed, rows, output)
+        return StepResult(after, placed, logits, done)
+
+    def forget(self) -> None:
+        """Forgets the last placement, which is known by the identity of tensors."""
+        self._placed = self._editable = None
+
+    def placed(self, batch: BatchState) -> Placement:
+        """The windows of the next step. States that share their windows share the placement."""
+        rows = self.rows
+        # The tensors that a placement is computed from, by identity; new requests replace `begin`.
+        key: tuple[object, ...] = (batch.window_start, rows.begin)
+        if self.windows.follow_masks:
+            key = (*key, batch.canvas, batch.window_end)
+        if self._placed is not None and all(map(is_, key, self._placed[0])):
+            return self._placed[1]
+        start, end = self.windows.place(rows, batch.canvas, batch.window_start, batch.window_end)
+        placed = Placement(start, end, *rows.window_columns(start, end))
+        self._placed = key, placed
+        return placed
+
+    def _writable(self, placed: Placement, rows: Tensor | None) -> Tensor:
+        """`[B, T]` bool: the positions that the step may write."""
+        if rows is None:
+            return placed.inside
+        if self._editable is None or self._editable[0] is not placed or self._editable[1] is not rows:
+            self._editable = placed, rows, placed.inside & rows.unsqueeze(1)
+        return self._editable[2]
+
+    # --- after a step
+
+    def _steady(
+        self, batch: BatchState, before: Tensor, placed: Placement, rows: Tensor | None, output: StepOutput
+    ) -> BatchState | None:
+        """The next state if no window moves and no row ends, else `None`: what `_moved` gives in these rows.
+        Reads flags.
+        """
+        events, layout = output.events, self.rows
+        flags = [output.done, *([] if events.finished is None else [events.finished])]
+        if any(any((flag if rows is None else flag & rows).tolist()) for flag in flags):
+            return None
+        if events.not_finite.any():
+            return None
+        after = output.canvas
+        if rows is not None or not placed.whole:
+            after = torch.where(self._writable(placed, rows), after, before)
+        canvas = batch.canvas.scatter(1, placed.columns, after)
+        ends = self.at_eos or layout.ends.stop_ids is not None
+        if ends and layout.some_ended(canvas, self.at_eos, rows):
+            return None
+        if self.windows.follow_masks:
+            goes_on = layout.masks(canvas).any(1)
+            if not (goes_on if rows is None else goes_on | ~rows).all():
+                return None
+        state = output.state | {WINDOW_START: placed.start}
+        return BatchState(canvas, placed.end, state, events, batch.finished, batch.failed)
+
+    def _moved(
+        self, batch: BatchState, before: Tensor, placed: Placement, rows: Tensor | None, output: StepOutput
+    ) -> tuple[BatchState, Tensor]:
+        """The next state, and the rows `[B]` bool whose windows are done. Reads no value."""
+        editable, events = self._writable(placed, rows), output.events
+        failed = events.not_finite.any(1)
+        good = ~failed
         # The writes of a failed row do not count.
-        after = torch.where(editable & ~failed.unsqueeze(1), output.canvas, before)
-        done = output.done
+        after = torch.where(editable & good.unsqueeze(1), output.canvas, before)
+        done = output.done & good if rows is None else output.done & rows & good
         # The text of an infilling does not end: after `finish`, its window still has positions to write.
-        if output.events.finished is not None:
-            left = self.rows.infills & output.events.finished & self._goes_on(after, editable, output.state)
+        if events.finished is not None:
+            left = self.rows.infills & events.finished & self._goes_on(after, editable, output.state)
             done = done & ~left
-        done = done & rows & ~failed
-        canvas = batch.canvas.scatter(1, columns, after)
-        following = BatchState(canvas, end, output.state, output.events, batch.finished, failed)
-        return StepResult(self._moved_on(following, done), start, columns, inside, logits, done)
+        canvas = batch.canvas.scatter(1, placed.columns, after)
+        state = output.state | {WINDOW_START: placed.start}
+        return self._moved_on(
+            BatchState(canvas, placed.end, state, events, batch.finished, failed), done
+        ), done
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
         """`[B]` bool: windows `[B, T]` that have a mask, or that are full and stay."""
         masks = (window == self.rows.mask_id) & editable & within(state, window.shape[1])
         return masks.any(1) | (state[STAYS] > 0 if STAYS in state else False)
 
-    def placed(self, batch: BatchState) -> tuple[Tensor, Tensor]:
-        """The first position of each row's next window and the position after its last, `[B]` each."""
-        return self.windows.place(self.rows, batch.canvas, batch.window_start, batch.window_end)
-
     def _moved_on(self, batch: BatchState, done: Tensor) -> BatchState:
         """Windows that are done move on; rows with nothing left to do are finished."""
         rows, state, start = self.rows, batch.state, batch.window_start
-        length = state.get(WINDOW_LENGTH, torch.full_like(start, rows.window))
-        start = start + torch.where(done, length, 0)
-        start = torch.where(done, self.windows.skip(rows, batch.canvas, start), start)
+        start = torch.where(done, start + state.get(WINDOW_LENGTH, rows.window), start)
+        if rows.given_inside:
+            start = torch.where(done, self.windows.skip(rows, batch.canvas, start), start)
         # A sliding window gets a new place before every step. It is done when everything is written.
         finished = ~rows.masks(batch.canvas).any(1) if INSIDE in state else start >= rows.lengths
         if batch.events.finished is not None:
             finished = finished | (batch.events.finished & done & ~rows.infills)
         if self.at_eos or rows.ends.stop_ids is not None:
-            stays = state[STAYS] > 0 if STAYS in state else torch.zeros_like(finished)
-            finished = finished | (rows.ended(batch.canvas, self.at_eos) & ~stays)
+            ended = rows.ended(batch.canvas, self.at_eos)
+            finished = finished | (ended & (state[STAYS] == 0) if STAYS in state else ended)
         # A finished row's window goes back to the start: every window must lie on the canvas while other rows
         # decode.
         state = state | {WINDOW_START: torch.where(finished, rows.home, start)}

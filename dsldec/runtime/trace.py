@@ -148,7 +148,8 @@ class StepObserver:
     def _changes(self, batch: BatchState, stepped: StepResult, following: BatchState) -> Changes:
         """The changes of a step. The vocabulary is read only where the canvas changed."""
         mask_id = self.rows.mask_id
-        before, after = (one.canvas.gather(1, stepped.columns) for one in (batch, following))
+        placed = stepped.placed
+        before, after = (one.canvas.gather(1, placed.columns) for one in (batch, following))
         rows, at = (before != after).nonzero(as_tuple=True)
         old, new = before[rows, at], after[rows, at]
         # The written id, or the one that was taken back. It need not be the likeliest one of these logits.
@@ -157,7 +158,7 @@ class StepObserver:
         steps, ran = following.state[STEP], following.events.phase
         phases = torch.zeros_like(steps) if ran is None else ran
         ints, floats = _on_host(
-            [rows, stepped.window_start[rows] + at, old, new, steps, phases],
+            [rows, placed.start[rows] + at, old, new, steps, phases],
             [observed[name].squeeze(0) for name in self.names],
         )
         row, position, old_ids, new_ids, made, phase = ints

@@ -6,12 +6,47 @@ Shapes: B rows, T window positions, C canvas columns. Not here: the writes of a 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
 from ..plan import Plan
 from .rows import Rows
+
+
+@dataclass(frozen=True)
+class Placement:
+    """The windows of a batch before a step.
+
+    `start`, `end [B]`: the first position of each window and the position after its last, counted from the
+    first generated one; `columns [B, T]` int64 of the canvas; `inside [B, T]` bool: the columns that the step
+    may write.
+    """
+
+    start: Tensor
+    end: Tensor
+    columns: Tensor
+    inside: Tensor
+
+    @cached_property
+    def bounds(self) -> tuple[Tensor, Tensor]:
+        """The first column of each window and the column after its last, `[B]` each."""
+        first = self.columns[:, 0]
+        return first, first + (self.end - self.start)
+
+    # Read values, so only on a CPU: on a GPU this would wait.
+
+    @cached_property
+    def column(self) -> int | None:
+        """The first column of the windows, if it is the same in all rows."""
+        first, *others = self.columns[:, 0].tolist()
+        return first if all(one == first for one in others) else None
+
+    @cached_property
+    def whole(self) -> bool:
+        """Whether the step may write all columns of all rows."""
+        return bool(self.inside.all())
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,11 +56,16 @@ class Windows:
     shape: str
     most: int
 
+    @property
+    def follow_masks(self) -> bool:
+        """Whether a window gets a new place before every step."""
+        return self.shape == "sliding"
+
     def place(self, rows: Rows, canvas: Tensor, start: Tensor, end: Tensor) -> tuple[Tensor, Tensor]:
         """The place of each row's window in the next step: its first position and the position after its
         last, `[B]` each; `start`, `end`: those of the step before.
         """
-        if self.shape == "sliding":
+        if self.follow_masks:
             return _sliding(rows, canvas, end, self.most)
         return start, (start + rows.window).minimum(rows.lengths)
 

@@ -46,7 +46,13 @@ def beside_the_logits(policy: dsldec.Policy, backend: str, dtype: torch.dtype) -
 def test_what_is_measured_is_what_is_held() -> None:
     assert peak(lambda: torch.zeros(1000) + torch.zeros(1000)) == 3 * 4000
     assert peak(lambda: [torch.zeros(1000).sum() for _ in range(5)]) < 4000 + 5 * 512
-    assert beside_the_logits(dsldec.load("static"), "eager", torch.float32) > 1
+    plain = lambda logits: logits.float().softmax(-1)  # noqa: E731
+    assert peak(lambda: plain(torch.randn(2, 30_000).bfloat16())) > 2 * 30_000 * 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_an_eager_step_holds_no_second_copy_of_the_logits(dtype: torch.dtype) -> None:
+    assert beside_the_logits(dsldec.load("threshold"), "eager", dtype) < 0.15
 
 
 def test_a_compiled_step_holds_no_second_copy_of_the_logits() -> None:

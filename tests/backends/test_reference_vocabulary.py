@@ -13,7 +13,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from dsldec.backends import vocabulary, vocabulary_chunks
+from dsldec.backends import vocabulary, vocabulary_chunks, vocabulary_tiles
 from dsldec.backends.reference_vocabulary import LEAST_REST, PlainLogitsView, probabilities
 
 Reader = Callable[..., vocabulary.Statistics]
@@ -21,6 +21,7 @@ READERS: dict[str, Reader] = {
     "torch": vocabulary.statistics,
     "float32": vocabulary.plain_statistics,
     "chunks": vocabulary_chunks.statistics,
+    "tiles": vocabulary_tiles.statistics,
 }
 REALS = ("conf", "doubt", "margin", "logit_margin", "entropy")
 KINDS = ("normal", "sharp", "ties", "banned", "half", "flat")

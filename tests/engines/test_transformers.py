@@ -362,7 +362,7 @@ def test_whether_keys_and_values_can_be_kept_is_found_out_once_and_the_model_not
 ) -> None:
     calls: list[Any] = []
     monkeypatch.setattr(
-        "dsldec.models.huggingface.attention_hook_of",
+        "dsldec.models.huggingface_denoiser.attention_hook_of",
         lambda denoiser: (calls.append(1), attention_hook_of(denoiser))[1],
     )
     fn, model = custom_generate("static", mask_id=MASK, block_length=4), tiny.model(*tiny.NATIVE["qwen3"])

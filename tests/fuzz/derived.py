@@ -8,7 +8,7 @@ import random
 from functools import cache
 
 from dsldec.language import words
-from dsldec.language.parse import _parser
+from dsldec.language.grammar import _parser
 
 OWN = ("a", "b", "near", "calm", "p1")
 KINDS = tuple(sorted({str(kind) for kind in words.PARAMETER_KINDS | words.STATE_KINDS}))

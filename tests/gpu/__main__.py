@@ -1,10 +1,11 @@
-"""`make gpu`: every check of this folder and the benchmarks of a GPU, within a time limit; the table and the
-JSON come last.
+"""`make gpu`: every check of this folder and the measurements of a GPU, within a time limit; the table comes
+last.
 
 `python -m tests.gpu [--minutes 7] [--json FILE] [--device cuda] [--only CHECK]` from a checkout, with any
-Python that has torch, triton, transformers and lark. Nothing needs to be installed: a `lark-*.whl` in
-`wheels/` or `.whl/` is used where lark is missing. Without a GPU it says so, and runs what fake tensors can
-check. Exit status: 0 if all that ran passed, 1 if not, 2 if it cannot run.
+Python that has torch, triton, transformers and lark. Nothing is downloaded, and nothing needs to be
+installed: a `lark-*.whl` in `wheels/` or `.whl/` is used where lark is missing. Without a GPU it says so, and
+runs what fake tensors can check; `--device cpu` tries every check at tiny sizes. Exit status: 0 if all that
+ran passed, 1 if not, 2 if it cannot run. Not here: the checks (`plan`), how one runs (`process`).
 """
 
 from __future__ import annotations
@@ -14,122 +15,22 @@ import importlib.util
 import json
 import os
 import platform
-import signal
-import subprocess
+import shutil
 import sys
+import sysconfig
 import tempfile
 import time
-from collections.abc import Iterator, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, dataclass
+from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from .results import Result, read
+from benchmarks import gpu as goals
 
-ROOT = Path(__file__).parent.parent.parent
+from .plan import checks_of_fakes, checks_of_gpu
+from .process import ROOT, Outcome, outcomes
+
 WHEELS = ("wheels", ".whl")
-MOST_AT_ONCE = 12
-LEAST_SECONDS = 5.0  # with less time left, a check is not begun
-BENCHED = ("static", "threshold", "dico")
-
-
-@dataclass(frozen=True)
-class Check:
-    """A command of its own, and the seconds it may take. `alone`: what it times must not be disturbed by
-    others.
-    """
-
-    name: str
-    command: tuple[str, ...]
-    limit: float
-    alone: bool = False
-    figures: Path | None = None  # a JSON file that it writes
-
-
-def checks_of_gpu(device: str, policies: Sequence[str], folder: Path) -> list[Check]:
-    """The most valuable first: the time may run out."""
-    ours = "tests.gpu."
-    found = [Check("kernel", (ours + "kernel", "--device", device), 90)]
-    found += [Check(f"steps of {name}", (ours + "steps", name, "--device", device), 240) for name in policies]
-    if device == "cuda":
-        found += [Check(f"waits of {name}", (ours + "waits", name), 240) for name in policies]
-    options = [option for name in BENCHED for option in ("--policy", name)]
-    shapes = ("--shape", "1x32x126464", "--shape", "8x32x126464", "--dtype", "bfloat16")
-    for what, arguments, limit in (
-        ("step", (*shapes, *options, "--rounds", "10"), 150.0),
-        ("loop", ("--prompts", "2", "--rounds", "3"), 120.0),
-    ):
-        file = folder / f"{what}.json"
-        command = ("dsldec", "bench", what, "--device", device, "--json", str(file), *arguments)
-        found.append(Check(f"bench {what}", command, limit, alone=True, figures=file))
-    return found
-
-
-def checks_of_fakes() -> list[Check]:
-    return [Check("fakes", ("tests.gpu.fakes",), 300)]
-
-
-@dataclass
-class Outcome:
-    """`state`: passed, failed, stopped (out of time) or left out (no time to begin)."""
-
-    name: str
-    state: str
-    seconds: float
-    lines: list[str]
-    figures: dict[str, Any]
-
-
-def outcome_of(check: Check, ends_at: float) -> Outcome:
-    """Run a check, and stop it when its own time or all of the time is over."""
-    left = min(check.limit, ends_at - time.monotonic())
-    if left < LEAST_SECONDS:
-        return Outcome(check.name, "left out", 0.0, ["no time was left"], {})
-    began = time.monotonic()
-    # Each of many side by side would start as many compilers as there are cores.
-    environment = os.environ if check.alone else os.environ | {"TORCHINDUCTOR_COMPILE_THREADS": "2"}
-    status, said, complained = ran_within(left, [sys.executable, "-m", *check.command], environment)
-    if status is None:
-        return Outcome(check.name, "stopped", time.monotonic() - began, said.splitlines()[-3:], {})
-    seconds = time.monotonic() - began
-    result = read(said) or Result(status == 0, said.strip().splitlines())
-    if check.figures is not None and check.figures.is_file():
-        result.figures = json.loads(check.figures.read_text(encoding="utf-8"))
-    passed = result.passed and status == 0
-    lines = result.lines + ([] if passed else complained.strip().splitlines()[-12:])
-    return Outcome(check.name, "passed" if passed else "failed", seconds, lines, result.figures)
-
-
-def ran_within(
-    seconds: float, command: Sequence[str], environment: Mapping[str, str]
-) -> tuple[int | None, str, str]:
-    """Exit status (None: it was stopped), standard output and standard error of a command and all that it
-    starts.
-    """
-    pipes = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE}
-    # A session of its own: compilers that it has started would go on, and keep its output open.
-    with subprocess.Popen(
-        command, cwd=ROOT, env=dict(environment), text=True, start_new_session=True, **pipes
-    ) as process:
-        try:
-            said, complained = process.communicate(timeout=seconds)
-            return process.returncode, said, complained
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            return None, *process.communicate()
-
-
-def outcomes(checks: Sequence[Check], ends_at: float) -> Iterator[Outcome]:
-    """First those that may run side by side, then one after the other what must be alone."""
-    workers = max(1, min(MOST_AT_ONCE, (os.cpu_count() or 2) - 1))
-    with ThreadPoolExecutor(workers) as pool:
-        yield from pool.map(
-            lambda check: outcome_of(check, ends_at), [check for check in checks if not check.alone]
-        )
-    for check in checks:
-        if check.alone:
-            yield outcome_of(check, ends_at)
 
 
 def machine() -> dict[str, Any]:
@@ -151,7 +52,21 @@ def machine() -> dict[str, Any]:
         properties = torch.cuda.get_device_properties(0)
         about |= {"gpu": properties.name, "memory, GiB": round(properties.total_memory / 2**30, 1)}
         about |= {"multiprocessors": properties.multi_processor_count, "cuda": torch.version.cuda}
-    return about
+        about |= {"capability": f"{properties.major}.{properties.minor}"}
+    return about | {"lacks": ", ".join(lacking()) or None}
+
+
+def lacking() -> list[str]:
+    """What Triton and Inductor need beside torch, and is not there: Triton builds its launchers in C, and
+    Inductor builds what stays on the CPU in C++.
+    """
+    header = Path(sysconfig.get_paths()["include"]) / "Python.h"
+    found = {
+        "a C compiler": os.environ.get("CC") or shutil.which("gcc") or shutil.which("clang"),
+        "a C++ compiler": os.environ.get("CXX") or shutil.which("g++") or shutil.which("clang++"),
+        str(header): header.is_file(),
+    }
+    return [what for what, there in found.items() if not there]
 
 
 def _imported(name: str) -> Any | None:
@@ -177,18 +92,37 @@ def table(found: Sequence[Outcome]) -> Iterator[str]:
         yield f"| {one.name} | {one.state} | {one.seconds:.0f} |"
 
 
-def main() -> int:
-    began = time.monotonic()
+def write(file: str | None, there: dict[str, Any], found: Sequence[Outcome], began: float) -> dict[str, Any]:
+    """Write everything so far, since what comes may be cut off; returns it."""
+    results = {
+        "machine": there,
+        "seconds": round(time.monotonic() - began),
+        "checks": [asdict(one) for one in found],
+    }
+    if file is not None:
+        Path(file).write_text(json.dumps(results) + "\n", encoding="utf-8")
+    return results
+
+
+def parsed() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="make gpu", description="Check dsldec on a GPU.")
     parser.add_argument("--minutes", type=float, default=7.0, help="stop after so many (default: 7)")
-    parser.add_argument("--json", metavar="FILE", help="write everything measured there too")
+    parser.add_argument("--json", metavar="FILE", help="write everything measured there")
     parser.add_argument(
         "--device", default="cuda", choices=("cuda", "cpu"), help="cpu: try the checks themselves"
     )
     parser.add_argument(
+        "--backends", default="eager,inductor", help="with `eager` alone, nothing is compiled (for a trial)"
+    )
+    parser.add_argument(
         "--only", action="append", metavar="CHECK", help="those whose name begins like this; may be repeated"
     )
-    options = parser.parse_args()
+    return parser.parse_args()
+
+
+def main() -> int:
+    began = time.monotonic()
+    options = parsed()
     if (help_ := carry_lark()) is not None:
         print(help_, file=sys.stderr)
         return 2
@@ -196,7 +130,7 @@ def main() -> int:
 
     import dsldec
 
-    there = machine()
+    there, found = machine(), list[Outcome]()
     with tempfile.TemporaryDirectory() as folder:
         if options.device == "cuda" and not torch.cuda.is_available():
             print(
@@ -205,23 +139,17 @@ def main() -> int:
             )
             checks = checks_of_fakes()
         else:
-            print(", ".join(f"{name} {value}" for name, value in there.items()), flush=True)
-            checks = checks_of_gpu(options.device, dsldec.shipped_policies(), Path(folder))
+            print(goals.about(there), flush=True)
+            checks = checks_of_gpu(options.device, options.backends, dsldec.shipped_policies(), Path(folder))
         wanted = [check for check in checks if not options.only or check.name.startswith(tuple(options.only))]
-        found = []
         for one in outcomes(wanted, began + 60 * options.minutes):
             found.append(one)
             print(f"\n{one.name}: {one.state} ({one.seconds:.0f} s)", *one.lines, sep="\n  ", flush=True)
-    everything = {
-        "machine": there,
-        "seconds": round(time.monotonic() - began),
-        "checks": [asdict(one) for one in found],
-    }
-    text = json.dumps(everything)
-    if options.json:
-        Path(options.json).write_text(text + "\n", encoding="utf-8")
-    print("", *table(found), "", text, sep="\n")
-    return 0 if found and all(one.state == "passed" for one in found) else 1
+            write(options.json, there, found, began)
+    results = write(options.json, there, found, began)
+    print("", goals.about(there), f"{results['seconds']} seconds", "", *table(found), "", sep="\n")
+    print(*goals.table(goals.rows_of(results)), sep="\n")
+    return 0 if found and all(one.state in ("passed", "left out") for one in found) else 1
 
 
 if __name__ == "__main__":

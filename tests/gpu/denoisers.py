@@ -1,4 +1,5 @@
-"""Denoisers whose logits are the same bits on every device, since every number in them is exact.
+"""Denoisers for the checks: exact logits, which are the same bits on every device, and logits that cost
+nothing.
 
 Shapes: B rows, L canvas length, V vocabulary.
 """
@@ -46,3 +47,28 @@ class HalvesDenoiser:
         likely = which < count.unsqueeze(2)
         logits = torch.full((rows, length, VOCABULARY), float("-inf"), device=ids.device)
         return logits.scatter_reduce(2, chosen, torch.where(likely, 1.0, float("-inf")), "amax")
+
+
+class FreeDenoiser:
+    """The same logits `[B, T, V]` at every call: what a decode costs is the policy and the loop."""
+
+    selects_columns = True
+
+    def __init__(self, logits: Tensor) -> None:
+        self.logits, self.device = logits, logits.device
+        self.vocab_size = logits.shape[-1]
+        self.mask_id, self.eos_id = self.vocab_size - 1, self.vocab_size - 2
+
+    def __call__(self, ids: Tensor, columns: Tensor | None = None) -> Tensor:
+        """Logits of the first rows, and of as many columns as are asked for."""
+        width = ids.shape[1] if columns is None else columns.shape[1]
+        return self.logits[: ids.shape[0], :width]
+
+
+def normal_logits(
+    rows: int, positions: int, vocabulary: int, dtype: torch.dtype, device: torch.device
+) -> Tensor:
+    """Random logits `[B, T, V]` with a standard deviation of 3."""
+    generator = torch.Generator(device).manual_seed(0)
+    shape = (rows, positions, vocabulary)
+    return torch.empty(shape, device=device, dtype=dtype).normal_(0.0, 3.0, generator=generator)

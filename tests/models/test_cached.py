@@ -193,7 +193,7 @@ def test_a_model_that_cannot_keep_is_refused_before_it_decodes_and_auto_goes_on_
 ) -> None:
     denoiser, asked = denoiser_of("own code"), []
     monkeypatch.setattr(
-        "dsldec.models.huggingface.attention_hook_of",
+        "dsldec.models.huggingface_denoiser.attention_hook_of",
         lambda denoiser: (asked.append(1), attention_hook_of(denoiser))[1],
     )
     for cache in ("prefix", "dual"):

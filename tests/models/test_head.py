@@ -13,6 +13,7 @@ from torch import Tensor
 from dsldec.models.head import picked
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 from dsldec.models.shifted import Shifted
+from dsldec.resources import embedded_model_folder
 
 from . import tiny
 from .tiny import MASK, NATIVE, OWN_CODE, denoiser_of
@@ -64,7 +65,7 @@ def test_as_many_columns_as_there_are_may_be_chosen_in_any_order(at: Tensor) -> 
 
 
 def test_the_embedded_model_chooses() -> None:
-    denoiser = from_pretrained()
+    denoiser = from_pretrained(embedded_model_folder())
     torch.testing.assert_close(
         denoiser(IDS, LENGTHS, columns=AT), picked(denoiser(IDS, LENGTHS), AT), rtol=1e-4, atol=1e-4
     )

@@ -64,6 +64,7 @@ class Keeper(TinyTransformer):
         pads: bool = True,
         selects_columns: bool = False,
         strict: bool = True,
+        wide: bool = False,
     ) -> None:
         super().__init__(
             seed, everything if block_length is None else block_causal(block_length, 0), context, eos_id
@@ -76,6 +77,7 @@ class Keeper(TinyTransformer):
         )
         self.tokens, self.places, self.head = self.tokens.double(), self.places.double(), self.head.double()
         self.layers = [[weights.double() for weights in layer] for layer in self.layers]
+        self.wide = wide  # whether the input may have more columns than tokens
         self.calls: list[list[Ids]] = []
         self.given: list[Memory] = []
 
@@ -155,7 +157,7 @@ class Memory:
         numbers = torch.stack(inputs, 1)
         assert numbers.dtype == ids.dtype == torch.int64
         assert numbers.shape == (len(ids), 6)
-        assert ids.shape[1] == int(inputs.tokens.max())
+        assert ids.shape[1] == int(inputs.tokens.max()) or self.denoiser.wide
         logits, self.last = hurting(*ids.shape), []
         for i, (begin, size, row, seen_left, seen_right, length) in enumerate(numbers.tolist()):
             assert 0 <= seen_left <= begin < begin + size <= seen_right <= length <= self.length

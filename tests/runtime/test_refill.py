@@ -152,9 +152,15 @@ def test_every_prompt_of_many_gets_what_it_gets_alone() -> None:
 # --- when
 
 
-def schedule(forwards: Sequence[int], width: int) -> list[list[int]]:
+def longest_first(prompts: Sequence[list[int]]) -> list[int]:
+    """The order of prompts of mixed lengths in batches of more than one row."""
+    return sorted(range(len(prompts)), key=lambda i: -len(prompts[i]))
+
+
+def schedule(forwards: Sequence[int], width: int, order: Sequence[int] | None = None) -> list[list[int]]:
     """Who is in each call, in the order of the rows: whoever waits takes the lowest row that is free."""
-    waiting, rows, calls = deque(range(len(forwards))), [-1] * min(width, len(forwards)), []
+    waiting = deque(range(len(forwards)) if order is None else order)
+    rows, calls = [-1] * min(width, len(forwards)), []
     left = list(forwards)
     while waiting or any(one >= 0 for one in rows):
         rows = [waiting.popleft() if one < 0 and waiting else one for one in rows]
@@ -180,11 +186,12 @@ def test_rows_are_taken_as_soon_as_they_are_free(name: str) -> None:
         prompts = random_prompts(rng, 9)
         run = Run(dsldec.load(name, block=5), prompts, list(range(9)), True, batch, {"gen_length": 10})
         decoded, watched = run.decode(range(9), batch)
-        wanted = schedule(decoded.forwards.tolist(), batch)
+        order = longest_first(prompts) if batch > 1 else list(range(9))
+        wanted = schedule(decoded.forwards.tolist(), batch, order)
         assert [of_prompts(call, prompts) for call in watched.calls] == wanted
         assert all(
             len(call) == batch
-            for call in watched.calls[: next(i for i, call in enumerate(wanted) if 8 in call)]
+            for call in watched.calls[: next(i for i, call in enumerate(wanted) if order[-1] in call)]
         )
         assert [[len(canvas) for canvas in call] for call in watched.calls] == [
             [len(prompts[i]) + 10 for i in call] for call in wanted
@@ -250,7 +257,7 @@ def test_those_who_watch_hear_of_each_request_in_order(drafts: int) -> None:
         assert all(int(row.ids[length + at]) == int(own[-1].generated[at]) for at in written)
     if drafts == 1:  # rows end in the order of the schedule, those of one call from the first row on
         forwards = {row.index: row.forwards for row in rows}
-        calls = schedule([forwards[i] for i in range(9)], 2)
+        calls = schedule([forwards[i] for i in range(9)], 2, longest_first(prompts))
         last = {i: n for n, call in enumerate(calls) for i in call}
         assert [last[row.index] for row in rows] == sorted(last.values())
 
@@ -281,7 +288,7 @@ def test_a_denoiser_that_fails_loses_no_row_that_is_finished() -> None:
     toy = Exhausted(7, 1.0)
     toy.least = 10**6
     whole = dsldec.decode(All(toy), prompts, "static", **how)
-    calls = schedule(whole.forwards.tolist(), 3)
+    calls = schedule(whole.forwards.tolist(), 3, longest_first(prompts))
     last = {i: n for n, call in enumerate(calls) for i in call}
     for fails_at in (0, 1, 7, 13, len(calls) - 1):
         toy = Exhausted(7, 1.0)
