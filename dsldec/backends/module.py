@@ -21,6 +21,7 @@ from ..ir.protocol import NOT_FINITE
 from ..ir.signatures import over_positions
 from ..language.words import Extent
 from ..lru import LRUCache
+from . import module_eager
 from .broadcast import wanted
 from .inputs import Inputs as Inputs
 from .module_eager import EagerPlan, ParameterReader, Signature, planned
@@ -183,7 +184,9 @@ class StepModule(nn.Module):
         def make() -> EagerPlan:
             return planned(self.program, self.operands, self._fallback, inputs, signature, on_host)
 
-        on_host = logits.device.type == "cpu" and all(p.number is not None or p.dimensions for p in signature)
+        on_host = module_eager.may_read(logits.device) and all(
+            p.number is not None or p.dimensions for p in signature
+        )
         if type(logits) is not Tensor:  # the constants of a plan belong to this call's kind of tensor
             return make()
         return self.plans.get_or_make((inputs.canvas.shape, logits.device, on_host, signature), make)

@@ -56,6 +56,11 @@ DTYPES_OF_PARAMETERS = frozenset({BOOL, INT, REAL})
 Signature = tuple[GivenParameter, ...]
 
 
+def may_read(device: torch.device) -> bool:
+    """Whether the host may read tensors of a device as numbers within a step, because it never waits there."""
+    return device.type == "cpu"
+
+
 class ParameterReader:
     """Reads parameters on a CPU as numbers, each tensor once."""
 
@@ -80,7 +85,7 @@ class ParameterReader:
         return tuple(signature)
 
     def _read(self, name: str, value: Tensor) -> GivenParameter:
-        if value.dim() or value.device.type != "cpu":
+        if value.dim() or not may_read(value.device):
             return GivenParameter(None, value.dtype, value.dim())
         given = GivenParameter(value.item(), value.dtype, 0)
         if not value.is_inference():  # these have no version
