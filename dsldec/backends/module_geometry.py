@@ -52,8 +52,9 @@ def _next_at(form: Numerics, mask: Tensor) -> Tensor:
 
 
 def _last_before(form: Numerics, mask: Tensor) -> Tensor:
-    """For each position: the nearest mask position strictly left of it, below 0 if there is none, and -2 for the first
-    position.
+    """For each position: the nearest mask position strictly left of it, below 0 if there is none.
+
+    The number is -2 for the first position.
     """
     places = _places(mask)
     if in_pairs(form, mask.shape[-1]):
@@ -76,9 +77,9 @@ def _grow(
     """The union of all runs after they grew: each end of a run moves outwards, and is then cut back to
     `trim`.
 
-    The right ends are mirrored, so that both ends move to the left: the masks are `[2, B, T]`. Of two runs,
-    the left one has the lower ends, before and after they grew. So the runs that a position lies in are those
-    that begin at or before it, without those that end before it, and only their numbers matter.
+    The right ends are mirrored, so both ends move to the left, and the masks are `[2, B, T]`. The order of
+    the runs does not change. So a position lies in a grown run if more runs begin at or before it than end
+    before it.
     """
     places, most = _places(mask), gap.clamp(0, mask.shape[1]).int() + 1
     over, masks, trims = (_mirrored(*two) for two in ((left, right), (mask, mask), (trim, trim)))

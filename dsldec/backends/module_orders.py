@@ -204,14 +204,14 @@ def _best(score: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> Tensor:
-    """One round for each pick; the first round without a pick is the last that counts.
+    """One round for each pick. All rounds run, and the rounds after the first one without a pick are ignored.
 
     A pick multiplies each score by the weight of its distance, `weight [B, T]`. A score of 0 or less is never
-    picked, nor one without a value (infinity times 0).
+    picked. A score without a value (infinity times 0) becomes 0.
     """
     length = score.shape[1]
     places, rows = torch.arange(length, device=score.device), torch.arange(len(score), device=score.device)
-    # [B, T, T], a view of 2T - 1 numbers a row: the weights of all positions for a pick at `length - 1 - index`.
+    # A view `[B, T, T]` of 2T - 1 numbers a row: row r has the weights for a pick at `length - 1 - r`.
     weights = torch.cat([weight[:, 1:].flip(1), weight], 1).unfold(1, length, 1)
     best: list[Tensor] = []
     pick: list[Tensor] = []

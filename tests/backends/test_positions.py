@@ -45,8 +45,8 @@ def test_thin_equals_the_reference(name: str) -> None:
         rng = random.Random(seed)
         rows, length, most = rng.choice((1, 2, 3)), rng.choice((1, 2, 3, 8, 40)), rng.randrange(1, 10)
         mask, condition = masks(rng, rows, length), masks(rng, rows, length)
-        draw: Any = (lambda: rng.randrange(-2, 5)) if "ints" in name else (lambda: rng.choice(SCORES))
-        score = [[draw() for _ in range(length)] for _ in range(rows)]
+        scores: Any = range(-2, 5) if "ints" in name else SCORES
+        score = [[rng.choice(scores) for _ in range(length)] for _ in range(rows)]
         width = [[rng.choice(WIDTHS)] for _ in range(rows)]
         given = [torch.tensor(x) for x in (mask, score, condition, width)]
         form = (EXACT,) if name == "thin_by_kernel" else ()
