@@ -224,5 +224,5 @@ def _many(
         decoded = all_decoded(
             denoiser, prompts[some], policy, gen_length=list(lengths[some]), backend="eager", batch=batch
         )
-        tokens += sum(len(ids) for ids in decoded.ids)
+        tokens += int(decoded.tokens.sum())
     return tokens
