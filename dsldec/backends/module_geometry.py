@@ -51,14 +51,15 @@ def _next_at(form: Numerics, mask: Tensor) -> Tensor:
     return torch.where(mask.unsqueeze(-2) & (places >= places.unsqueeze(1)), places, length).amin(-1)
 
 
-def _before(last: Tensor) -> Tensor:
-    """The result of `_last_at` for strictly left of each position."""
-    return torch.nn.functional.pad(last[:, :-1], (1, 0), value=-1)
+def _last_before(form: Numerics, mask: Tensor) -> Tensor:
+    """For each position: the nearest mask position strictly left of it, below 0 if there is none.
 
-
-def _after(ahead: Tensor) -> Tensor:
-    """The result of `_next_at` for strictly right of each position."""
-    return torch.nn.functional.pad(ahead[:, 1:], (0, 1), value=ahead.shape[1])
+    The number is -2 for the first position.
+    """
+    places = _places(mask)
+    if in_pairs(form, mask.shape[-1]):
+        return torch.where(mask.unsqueeze(-2) & (places < places.unsqueeze(1)), places, -2).amax(-1)
+    return torch.nn.functional.pad(_last_at(form, mask)[..., :-1], (1, 0), value=-2)
 
 
 def _run_count(mask: Tensor) -> Tensor:
@@ -75,28 +76,50 @@ def _grow(
 ) -> Tensor:
     """The union of all runs after they grew: each end of a run moves outwards, and is then cut back to
     `trim`.
+
+    The right ends are mirrored, so both ends move to the left, and the masks are `[2, B, T]`. The order of
+    the runs does not change. So a position lies in a grown run if more runs begin at or before it than end
+    before it.
     """
-    places, length, most = _places(mask), mask.shape[1], gap.clamp(0, mask.shape[1]).int() + 1
-    masks = torch.stack([left, right, mask, ~mask, trim])
-    last_left, last_right, last, last_outside, last_trim = _last_at(form, masks).unbind()
-    next_left, next_right, ahead, next_outside, next_trim = _next_at(form, masks).unbind()
-    behind_left, ahead_right = _before(last_left), _after(next_right)
-    # Positions from which the next position of `left` or `right` is too far, or does not exist. Stacked, so
-    # that a compiler computes them once and not for every pair.
-    stuck_left = (behind_left < 0) | (places - behind_left > most)
-    stuck_right = (ahead_right == length) | (ahead_right - places > most)
-    stuck_left, stuck_right = torch.stack([stuck_left, stuck_right]).unbind()
+    places, most = _places(mask), gap.clamp(0, mask.shape[1]).int() + 1
+    over, masks, trims = (_mirrored(*two) for two in ((left, right), (mask, mask), (trim, trim)))
+    last_over, last_mask, last_trim = _last_before(form, torch.stack([over, masks, trims])).unbind()
+    # The positions from which the next position of `over` is too far, or does not exist.
+    stuck = (last_over < 0) | (places - last_over > most)
     # With `apart`, an end that could reach another run stops at the last accepted position before that run.
-    to_left = torch.maximum(_last_at(form, stuck_left), torch.where(apart, _before(last) + 1, 0))
-    to_right = torch.minimum(_next_at(form, stuck_right), torch.where(apart, _after(ahead) - 1, length - 1))
-    begin = torch.minimum(next_left.gather(1, to_left.long()), places)
-    end = torch.maximum(last_right.gather(1, to_right.long()), places).gather(
-        1, (next_outside - 1).clamp(min=0).long()
-    )
-    begins = mask & (last_outside == places - 1)
-    begin, end = torch.stack([torch.where(begins, begin, length), end]).unsqueeze(2).unbind()
-    # [B, T, T]: whether the first position is in the grown run that begins at the second.
-    return ((begin <= last_trim.unsqueeze(2)) & (next_trim.unsqueeze(2) <= end)).any(2)
+    to = torch.maximum(_last_at(form, stuck), torch.where(apart, last_mask + 1, 0))
+    reached = _reached(form, over, to)
+    ends = masks & (last_mask != places - 1)
+    counts = _ends_within(form, ends, reached, torch.where(trims, places, last_trim))
+    begun, not_ended = counts[0], counts[1].flip(1)
+    return begun + not_ended > ends[0].sum(1, keepdim=True)
+
+
+def _mirrored(left: Tensor, right: Tensor) -> Tensor:
+    return torch.stack([left, right.flip(1)])
+
+
+def _reached(form: Numerics, over: Tensor, to: Tensor) -> Tensor:
+    """For each position: the lowest position of `over` from `to` on, or the position itself if that is
+    lower.
+    """
+    places, length = _places(over), over.shape[-1]
+    if in_pairs(form, length):
+        far = torch.where(over.unsqueeze(-2) & (places >= to.unsqueeze(-1)), places, length).amin(-1)
+    else:
+        far = _next_at(form, over).gather(-1, to.long())
+    return torch.minimum(far, places)
+
+
+def _ends_within(form: Numerics, ends: Tensor, reached: Tensor, least: Tensor) -> Tensor:
+    """For each position: the number of `ends` whose reached position is at most `least`. The reached
+    positions of `ends` ascend.
+    """
+    if in_pairs(form, ends.shape[-1]):
+        return (ends.unsqueeze(-2) & (reached.unsqueeze(-2) <= least.unsqueeze(-1))).sum(-1)
+    ascending = torch.where(ends, reached, -1).cummax(-1).values
+    at = torch.searchsorted(ascending, least.contiguous(), right=True)
+    return torch.nn.functional.pad(ends.cumsum(-1), (1, 0)).gather(-1, at)
 
 
 def _in_run_of(form: Numerics, mask: Tensor, of: Tensor) -> tuple[Tensor, Tensor]:

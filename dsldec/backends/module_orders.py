@@ -193,23 +193,41 @@ def _starts(run: Tensor) -> Tensor:
     return torch.where(begins, places, 0).cummax(1).values
 
 
+def _best(score: Tensor) -> tuple[Tensor, Tensor]:
+    """The largest score of each row and the lowest position that has it, `[B]`."""
+    if not torch.compiler.is_compiling():
+        best, pick = score.max(1)
+        return best, pick
+    best, last = score.amax(1), score.shape[1] - 1  # no compiler makes one loop of both results of `max`
+    places = torch.arange(score.shape[1], device=score.device)
+    return best, torch.where(score == best.unsqueeze(1), places, last).amin(1)
+
+
 def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> Tensor:
-    """One round for each pick. A round without a pick changes nothing, so no later round has one.
+    """One round for each pick. All rounds run, and the rounds after the first one without a pick are ignored.
 
     A pick multiplies each score by the weight of its distance, `weight [B, T]`. A score of 0 or less is never
-    picked.
+    picked. A score without a value (infinity times 0) becomes 0.
     """
-    places, last = torch.arange(mask.shape[1], device=mask.device), mask.shape[1] - 1
-    chosen = torch.zeros_like(mask)
-    score = torch.where(mask, score, 0)
-    for _ in range(min(at_most, mask.shape[1])):
-        hopeful = score > 0
-        best = torch.where(hopeful, score, 0).amax(1, keepdim=True)
-        pick = torch.where(hopeful & (score == best), places, last).amin(1, keepdim=True)
-        goes_on = (hopeful & condition).gather(1, pick)
-        chosen = chosen | (goes_on & (places == pick))
-        score = torch.where(goes_on, score * weight.gather(1, (places - pick).abs()), score)
-    return chosen
+    length = score.shape[1]
+    places, rows = torch.arange(length, device=score.device), torch.arange(len(score), device=score.device)
+    # A view `[B, T, T]` of 2T - 1 numbers a row: row r has the weights for a pick at `length - 1 - r`.
+    weights = torch.cat([weight[:, 1:].flip(1), weight], 1).unfold(1, length, 1)
+    best: list[Tensor] = []
+    pick: list[Tensor] = []
+    score = torch.where(mask & (score > 0), score, 0)
+    for round_ in range(picks := min(at_most, length)):
+        if round_ > 0:
+            score = score * weights[rows, length - 1 - pick[-1]]
+            score = torch.where(score > 0, score, 0)
+        of_round = _best(score)
+        best.append(of_round[0])
+        pick.append(of_round[1])
+    picked = torch.stack(pick, 1)
+    ends = ~((torch.stack(best, 1) > 0) & condition.gather(1, picked))
+    round_of = torch.arange(picks, device=score.device)
+    chosen = round_of < torch.where(ends, round_of, picks).amin(1, keepdim=True)
+    return ((picked.unsqueeze(2) == places) & chosen.unsqueeze(2)).any(1)
 
 
 def thin(mask: Tensor, score: Tensor, condition: Tensor, width: Tensor, *, at_most: int) -> Tensor:
