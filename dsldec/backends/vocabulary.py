@@ -15,13 +15,16 @@ import torch
 from torch import Tensor
 
 from ..language import words
-from . import noise
+from . import cpu_tiles, noise
+from .vocabulary_top import top
 
 # The observations that are numbers.
 OBSERVATIONS = tuple(name for name in words.OBSERVATIONS if words.WORDS[name].nonnegative)
 
 NO_ID = -1
 LEAST_REST = 2.0**-20  # a smaller rest loses too many bits in a float32 sum next to 1
+
+DRAW_TILE = 2**15  # logits whose noise, 8 bytes each, is computed at a time in an eager step on a CPU
 
 FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
 
@@ -256,10 +259,10 @@ def looked_up(table: Tensor, ids: Tensor) -> Tensor:
 def _score_at(logits: Tensor, ids: Tensor, raw: bool) -> Tensor:
     """The scores `[B, T]` of ids `[B, T]` in the vocabulary.
 
-    `raw`: whether these are the logits of the denoiser. For transformed logits, a gather would store all of
-    them in memory.
+    `raw`: whether these are the logits of the denoiser. For transformed logits, a gather in compiled code
+    would store all of them in memory.
     """
-    if raw:
+    if raw or not torch.compiler.is_compiling():
         return logits.gather(-1, ids.unsqueeze(-1)).squeeze(-1).float()
     return torch.where(_ids(logits) == ids.unsqueeze(-1), logits.float(), float("-inf")).amax(-1)
 
@@ -304,7 +307,7 @@ def log_probabilities(logits: Tensor, keep: int, observations: Mapping[str, Tens
         best, others = _best_and_others(logits, observations)
         return logits.float() - best.unsqueeze(-1) - torch.log1p(others).unsqueeze(-1)
     keep = max(0, keep)
-    scores, ids = logits.topk(keep + 1)
+    scores, ids = top(logits, keep + 1)
     kept = torch.where(scores[..., :keep] > scores[..., keep:], ids[..., :keep], NO_ID)
     ids = torch.nn.functional.pad(kept, (0, 1), value=NO_ID)
     return torch.cat([_with_rest(logits, kept, observations), ids.float()], -1)
@@ -364,6 +367,31 @@ def sampled(
     `[B, 1]`. The draw depends only on the logits, `key [B]`, `step [B]` and `pos [B, T]`, and not on the
     batch.
     """
+    if not cpu_tiles.pay(logits):
+        return _sampled(logits, mask_id, method, temperature, top_p, top_k, key, step, pos)
+    of_position = [x.expand(pos.shape).flatten() for x in (temperature, top_p, top_k)]
+    of_position += [x.unsqueeze(1).expand(pos.shape).flatten() for x in (key, step)]
+    drawn, begin = [], 0
+    for tile in cpu_tiles.tiles(logits, DRAW_TILE):
+        here = slice(begin, begin := begin + len(tile))
+        numbers = [x[here].unsqueeze(1) for x in of_position[:3]]
+        place = (*(x[here] for x in of_position[3:]), pos.reshape(-1, 1)[here])
+        drawn.append(_sampled(tile.unsqueeze(1), mask_id, method, *numbers, *place))
+    return torch.cat(drawn).view(pos.shape)
+
+
+def _sampled(
+    logits: Tensor,
+    mask_id: int | Tensor,
+    method: str,
+    temperature: Tensor,
+    top_p: Tensor,
+    top_k: Tensor,
+    key: Tensor,
+    step: Tensor,
+    pos: Tensor,
+) -> Tensor:
+    """`sampled` in one piece."""
     scores = logits.float()
     best_id, best = likeliest(scores, mask_id)
     warm = _over_ids(torch.where(temperature > 0, temperature, 1.0).double())

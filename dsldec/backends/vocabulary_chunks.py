@@ -86,9 +86,10 @@ def _of_chunks(scores: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """
     scores = scores.float()
     best = scores.amax(-1)
-    distance = (scores - best.clamp(min=LOWEST).unsqueeze(-1)).clamp(min=LEAST_DISTANCE)
+    distance = scores - best.clamp(min=LOWEST).unsqueeze(-1)
     weight = distance.exp()
-    return best, weight.sum(-1), (weight * distance).sum(-1)
+    # The clamp is part of the spread alone: it would take a tenth of the time of a step without entropy.
+    return best, weight.sum(-1), (weight * distance.clamp(min=LEAST_DISTANCE)).sum(-1)
 
 
 def scores_of_chunk(logits: Tensor, which: Tensor, width: int = CHUNK) -> tuple[Tensor, Tensor]:

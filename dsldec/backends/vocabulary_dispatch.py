@@ -13,7 +13,7 @@ from importlib.util import find_spec
 import torch
 from torch import Tensor
 
-from . import vocabulary_chunks, vocabulary_tiles
+from . import cpu_tiles, vocabulary_chunks, vocabulary_tiles
 from .vocabulary import WANTED, Reader, Statistics, plain_statistics, statistics
 
 
@@ -46,5 +46,5 @@ def on_cpu(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANT
 
 def in_memory(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
     """`statistics`, by tiles where they are faster: in an eager step on a CPU."""
-    read = vocabulary_tiles.statistics if vocabulary_tiles.pay(logits) else statistics
+    read = vocabulary_tiles.statistics if cpu_tiles.pay(logits) else statistics
     return read(logits, mask_id, wanted)

@@ -3,25 +3,25 @@ tile reads memory.
 
 Shapes: B rows, T window positions, V vocabulary, C chunks of W ids; n positions of a tile. Without tiles,
 each operation writes a tensor as large as the logits, whose memory the system maps anew. The host reads
-tensors here, which is cheap on a CPU. Not here: the definition of the statistics (`vocabulary`), compiled
-code (`vocabulary_chunks`).
+tensors here, which is cheap on a CPU. Not here: the definition of the statistics (`vocabulary`), the
+tiles (`cpu_tiles`), compiled code (`vocabulary_chunks`).
 """
 
 from __future__ import annotations
 
 import math
 import threading
-from collections.abc import Collection, Iterator
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from . import vocabulary
+from .cpu_tiles import tiles
 from .vocabulary import WANTED, Statistics
 from .vocabulary_chunks import LOWEST, likeliest, scores_of_chunk
 
-TILE = 2**19  # logits; with fewer, the calls of the operations take long, with more, the third cache is full
 SMALL = 2**16  # up to this number of logits, fewer operations are faster than tiles
 # W: with fewer ids a reduction is slow, with more ids the search in the best chunk is.
 CHUNK, CHUNK_OF_FEW, FEW_IDS = 256, 32, 8192
@@ -44,17 +44,6 @@ class _Buffers(threading.local):
 
 
 _buffers = _Buffers()
-
-
-def pay(logits: Tensor) -> bool:
-    """Whether tiles are faster for these logits. Tracing and gradients need `vocabulary.statistics`."""
-    return (
-        type(logits) is Tensor
-        and logits.device.type == "cpu"
-        and not torch.compiler.is_compiling()
-        and not (logits.requires_grad and torch.is_grad_enabled())
-        and logits.numel() > 0
-    )
 
 
 def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:
@@ -175,7 +164,7 @@ def _read(logits: Tensor, width: int, with_spread: bool) -> _Chunks:
     if chunks > whole:
         best[:, whole:] = tail.amax(-1)
     begin = 0
-    for tile in tiles(logits, whole, width):
+    for tile in tiles(logits[..., : whole * width].unflatten(-1, (whole, width))):
         here = slice(begin, begin := begin + len(tile))
         _read_tile(tile, of, here)
     if chunks > whole:
@@ -184,14 +173,6 @@ def _read(logits: Tensor, width: int, with_spread: bool) -> _Chunks:
         if of.spread is not None:
             of.spread[:, whole:] = distance.exp().mul_(distance).nansum(-1)
     return of
-
-
-def tiles(logits: Tensor, chunks: int, width: int) -> Iterator[Tensor]:
-    """The first C chunks of `logits [B, T, V]` as views `[n, C, W]`, in order."""
-    at_once = max(1, TILE // logits.shape[-1]) * torch.get_num_threads()
-    chunked = logits[..., : chunks * width].unflatten(-1, (chunks, width))
-    for rows in (chunked.flatten(0, 1),) if logits.is_contiguous() else chunked:
-        yield from rows.split(at_once)
 
 
 def _read_tile(tile: Tensor, of: _Chunks, here: slice) -> None:

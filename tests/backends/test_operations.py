@@ -14,7 +14,7 @@ import torch
 from torch import Generator, Tensor
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dsldec.backends import make, module, module_geometry, reference, vocabulary_tiles
+from dsldec.backends import cpu_tiles, make, module, module_geometry, reference
 from dsldec.backends.reference import ReferenceRow, run_row
 from dsldec.backends.step import DTYPES, Events, Step, StepOutput, parameter_tensors
 from dsldec.backends.vocabulary import log_probabilities
@@ -555,7 +555,7 @@ def test_windows_of_both_forms_are_met() -> None:
 
 def test_nothing_is_written_into_a_tensor(monkeypatch: pytest.MonkeyPatch) -> None:
     """Inductor 2.13 may compute what reads a scatter's result before the scatter. Tiles are never compiled."""
-    monkeypatch.setattr(vocabulary_tiles, "pay", lambda logits: False)
+    monkeypatch.setattr(cpu_tiles, "pay", lambda logits: False)
 
     class Calls(TorchDispatchMode):
         names: ClassVar[set[str]] = set()

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.profiler import ProfilerActivity, profile
 from torch.utils._python_dispatch import TorchDispatchMode
 
-from dsldec.backends import vocabulary, vocabulary_tiles
+from dsldec.backends import cpu_tiles, vocabulary, vocabulary_tiles, vocabulary_top
 from dsldec.backends.vocabulary import Statistics, observe
 from dsldec.backends.vocabulary_dispatch import in_memory, reader
 from tests.backends.test_vocabulary import CASES, DTYPES, relative_errors, tall_logits
@@ -25,7 +25,9 @@ def form(request, monkeypatch) -> str:
     """Both forms for the same logits."""
     if request.param == "tiles":
         monkeypatch.setattr(vocabulary_tiles, "SMALL", 0)
-        monkeypatch.setattr(vocabulary_tiles, "TILE", 6000)  # several tiles, of one position or more
+        monkeypatch.setattr(
+            cpu_tiles.tiles, "__defaults__", (6000,)
+        )  # several tiles, of one position or more
     return request.param
 
 
@@ -152,14 +154,14 @@ def test_threads_and_modes_have_buffers_that_they_can_write(form: str) -> None:
 
 def test_gradients_and_tracing_are_left_to_torch() -> None:
     x = torch.randn(1, 2, 50)
-    assert vocabulary_tiles.pay(x)
-    assert not vocabulary_tiles.pay(torch.randn(1, 2, 50, device="meta"))
+    assert cpu_tiles.pay(x)
+    assert not cpu_tiles.pay(torch.randn(1, 2, 50, device="meta"))
     asked = x.clone().requires_grad_()
-    assert not vocabulary_tiles.pay(asked)
+    assert not cpu_tiles.pay(asked)
     observe(asked, 3, read=reader(kernels=True, raw=True))["conf"].sum().backward()
     assert asked.grad is not None
     with torch.no_grad():
-        assert vocabulary_tiles.pay(asked)
+        assert cpu_tiles.pay(asked)
     assert reader(kernels=True, raw=True)(x[:, :0], 3).best.shape == (1, 0)
 
 
@@ -191,3 +193,29 @@ def test_all_allocations_together_are_a_fraction_of_the_logits() -> None:
         events = profiler.profiler.kineto_results.events()
         allocated = sum(max(event.nbytes(), 0) for event in events if event.name() == "[memory]")
         assert 1000 < allocated < 0.2 * 4 * x.numel()
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+@pytest.mark.parametrize("size", [8191, 8192, 9216, 20_480])
+def test_the_best_ids_are_those_of_topk(size: int, dtype: torch.dtype, form: str) -> None:
+    for seed, k in product(range(2), (1, 2, 257, 1000)):
+        x = logits(size, dtype, seed).nan_to_num(0.0)
+        scores, ids = vocabulary_top.top(x, k)
+        assert torch.equal(scores, x.topk(k).values)
+        assert torch.equal(x.gather(-1, ids), scores)
+        assert all(len(set(row)) == k for row in ids.flatten(0, 1).tolist())
+        compiled = vocabulary_top._top_of_groups(x, k, vocabulary_top.GROUP_COMPILED, 1)
+        assert torch.equal(compiled[0], scores)
+        assert torch.equal(x.gather(-1, compiled[1]), scores)
+
+
+@pytest.mark.parametrize("method", ["gumbel", "nucleus"])
+def test_draws_do_not_depend_on_tiles(method: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    x = logits(300, torch.float32, 0)
+    numbers = [torch.tensor([[0.7], [0.0]]), torch.tensor(0.9), torch.tensor(40)]
+    place = (torch.tensor([5, -7]), torch.tensor([0, 3]), torch.arange(10).view(2, 5))
+    whole = vocabulary._sampled(x, 7, method, *numbers, *place)
+    monkeypatch.setattr(vocabulary, "DRAW_TILE", 700)  # of two positions, not a divisor of 5
+    assert torch.equal(vocabulary.sampled(x, 7, method, *numbers, *place), whole)
+    turned = x.transpose(0, 1).contiguous().transpose(0, 1)
+    assert torch.equal(vocabulary.sampled(turned, 7, method, *numbers, *place), whole)
