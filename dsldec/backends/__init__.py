@@ -145,7 +145,8 @@ def choose(logits_to_read: int, device: torch.device | str = "cpu") -> tuple[str
         return "eager", f"eager ({toolchain.none_found() if named else 'no C++ compiler found'})"
     if not on_cpu and logits_to_read < LOGITS_THAT_REPAY_COMPILING:
         return "eager", "eager (too short a run to repay compiling)"
-    if (trouble := toolchain.folder_trouble()) is not None:
+    # On a CPU, a background compilation finds a full disk, and every decoding passes here.
+    if (trouble := toolchain.folder_trouble(writing=not on_cpu)) is not None:
         return "eager", f"eager ({trouble.message})"
     if on_cpu:
         return AUTO, "eager, until a compiled step is in the cache or repays its compilation"

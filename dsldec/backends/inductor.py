@@ -58,6 +58,7 @@ class FormInUse:
         self.runner: Runner | None = None
         self.looked_up = self.failed = False
         self.eager_seconds = 0.0
+        self.expected_seconds: float | None = None  # of compiling, once `auto` has eager steps
         self.lock = threading.Lock()
 
 
@@ -169,6 +170,8 @@ class CompiledStep:
         try:
             if used.runner is None and not used.looked_up:
                 used.looked_up, used.runner = True, step_cache.load(used.form)
+                if used.runner is not None:
+                    log.info("the compiled step of `%s` comes from the cache", self.program.name)
             if used.runner is None and self._waits_for(used.form):
                 used.runner = _waited(used.form)
             if used.runner is None and not used.failed:
@@ -189,7 +192,9 @@ class CompiledStep:
         """Start the compilation of a form if that pays, and load the package if it is there."""
         if not compile_job.allowed():
             return
-        if self.waits is Waits.NEVER and used.eager_seconds < step_cache.expected_seconds(self.program):
+        if used.expected_seconds is None:
+            used.expected_seconds = step_cache.expected_seconds(self.program)
+        if self.waits is Waits.NEVER and used.eager_seconds < used.expected_seconds:
             return
         progress = JOBS.progress(used.key, used.form)
         if progress is Progress.DONE:
@@ -224,7 +229,7 @@ def _waited(form: StepForm) -> Runner:
     """The package of a form, compiled now."""
     name = form.program.name
     log.info(
-        "compiling the step of `%s` for %s: up to a minute or two, and then it is stored; the backend `eager` "
+        "compiling the step of `%s` for %s: up to a minute or two, then it is stored; the backend `eager` "
         "starts at once",
         name,
         form.words,

@@ -1,4 +1,4 @@
-"""What is one compiled form of a step for? Everything that its machine code depends on, but the machine.
+"""Which inputs does one compiled form of a step serve? Its code depends on these sizes, and on the machine.
 
 Shapes: B rows, T window positions, V vocabulary. One form serves B = 1, another one every larger B. The MASK
 id, the end-of-text id and the values of parameters are inputs; only static parameters are fixed. Not here:
@@ -144,7 +144,7 @@ def packable(program: Program) -> bool:
 
 
 def program_key(program: Program, static: Mapping[str, Value]) -> str:
-    """A digest of all that a step computes: the operations, not the names and texts around them."""
+    """A digest of the computation: the operations, not the names and texts around them."""
     lines = [
         f"{one.name} {one.attribute!r} {one.inputs} {one.kind} {one.extent.name}"
         for one in program.operations

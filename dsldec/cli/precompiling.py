@@ -26,9 +26,9 @@ def precompile(arguments: list[str]) -> int:
 def _precompile_parser() -> Parser:
     parser = Parser(
         prog="dsldec precompile",
-        description="Compile the steps of policies for this machine, and store them in the user's cache: a later process starts "
-        "them at once. A container image that does this when it is built needs no C++ compiler later. Prints the folder and its "
-        "packages. `DSLDEC_STEPS` in the environment names another folder.",
+        description="Compile the steps of policies for this machine, and store them in the user's cache: a later "
+        "process starts them at once. A container image that does this when it is built needs no C++ compiler "
+        "later. Prints the folder and its packages. `DSLDEC_STEPS` in the environment names another folder.",
         epilog="exit status: 0 done, 1 errors in a policy, 2 wrong usage or no compiler, 130 interrupted",
     )
     add = parser.add_argument

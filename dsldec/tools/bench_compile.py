@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import json
 import os
+import statistics
 import subprocess
 import sys
 import tempfile
@@ -81,9 +82,8 @@ def _of_policy(policy: str, wanted: Mapping[str, str], options: GoalOptions, rep
         "loaded": (Ratio.between([one["load"] + one["first"] for one in warm], of_import), None),
         "cold": (Ratio.of([cold["first used"] / cold["import used"]]), None),
     }
-    report(
-        f"{policy}: {cold['first used']:.1f} s of processor time to compile, {sorted(one['first'] for one in warm)[len(warm) // 2]:.3f} s from the cache"
-    )
+    seconds = statistics.median(one["first"] for one in warm)
+    report(f"{policy}: {cold['first used']:.1f} s of the processor to compile, {seconds:.3f} s from the cache")
     return [Goal(name, *ratios[which]) for which, name in wanted.items()]
 
 

@@ -101,7 +101,7 @@ def test_a_name_depends_on_all_that_the_code_depends_on(monkeypatch: pytest.Monk
 
 
 def test_a_name_does_not_depend_on_texts_around_the_operations() -> None:
-    text = "policy {}(rate: int = {} min 1 max 9):\n  {}window all\n  commit top(masked, rate, by=conf)\n"
+    text = "policy {}(rate: int = {} in 1..9):\n  {}window all\n  commit top(masked, rate, by=conf)\n"
     keys = {
         program_key(policy.program, {})
         for policy in (
