@@ -18,10 +18,10 @@ from .spelling import shown
 
 # The choices of an option: each name, and its meaning in one line.
 BACKENDS: dict[str, str] = {
-    "auto": "`inductor` for a long run where a compiler is found, else `eager`",
+    "auto": "`eager`, then `inductor` as soon as that is in the cache or pays",
     "reference": "plain Python, slow: the definition of every operation",
     "eager": "torch operations, nothing is compiled",
-    "inductor": "compiled by torch.compile; a CPU needs a C++ compiler",
+    "inductor": "compiled by torch's Inductor and stored; a CPU needs a C++ compiler",
     "tensorrt": "compiled by TensorRT; needs an NVIDIA GPU and the extra of that name",
 }
 CACHES: dict[str, str] = {

@@ -148,15 +148,21 @@ class Policy:
         """One step of the policy as a pure function of tensors, for models with this mask token and
         end-of-text token.
 
-        `backend`: as for `dsldec.decode`, but `auto` is `inductor` if a compiler is found, else `eager`.
-        Raises `UsageError` (E0404) if the backend cannot run.
+        `backend`: as for `dsldec.decode`. `inductor` waits for each compilation. Raises `UsageError` (E0404)
+        if the backend cannot run.
         """
         from . import backends
 
         _require_ids(mask_id, eos_id)
         backend = backends.known(backend)
-        if backend == "auto":
+        if backend == backends.AUTO:
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
+        return self.stepped(backend, mask_id=mask_id, eos_id=eos_id)
+
+    def stepped(self, backend: str, *, mask_id: int, eos_id: int | None) -> Step:
+        """Like `compile`, for a backend that `backends.choose` gave."""
+        from . import backends
+
         static = {name: self._parameters[name] for name in self.facts.static}
         key = (backend, mask_id, eos_id, tuple(static.items()))
         function = self._functions.get_or_make(

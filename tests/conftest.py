@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import contextlib
+import getpass
 import io
 import json
 import os
 import re
 import shlex
+import tempfile
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,9 @@ settings.register_profile("dsldec", deadline=None, print_blob=True)
 settings.load_profile("dsldec")
 
 os.environ["DSLDEC_VERIFY"] = "1"  # every program that a test lowers is verified
+# A compiled step is compiled when a test asks for it. The tests of all processes share the packages.
+os.environ["DSLDEC_BACKGROUND"] = "0"
+os.environ.setdefault("DSLDEC_STEPS", str(Path(tempfile.gettempdir()) / f"dsldec-steps-{getpass.getuser()}"))
 
 GOLDEN = Path(__file__).parent / "golden"
 Accepted = Callable[[str, str], None]

@@ -52,7 +52,7 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies"),  # the verbs
+    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling"),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("hidden", "unknown"),
@@ -78,9 +78,10 @@ MET_IN_ONE_PLACE = {
 # owned already.
 READS = frozenset(("read_text", "read_bytes", "loads"))
 READ_THEIR_OWN = {
-    "files.py", "language/grammar.py", "tools/evaluate.py", "tools/build.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py",
+    "files.py", "language/grammar.py", "tools/evaluate.py", "tools/build.py", "tools/bench_compile.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py",
     "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
     "backends/aot.py", "backends/engine_cache.py", "backends/manifest_reader.py", "backends/sealed.py",
+    "backends/step_cache.py", "backends/step_form.py",
 }  # fmt: skip
 
 

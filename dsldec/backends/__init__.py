@@ -6,13 +6,13 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+
+import torch
 
 from .. import options
 from ..checks.values import Value
-from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
-from ..spelling import option
 from . import toolchain
 from .step import Step, StepFunction, parameter_tensors, static_of
 
@@ -55,14 +55,20 @@ def _eager(program: Program, mask_id: int, eos_id: int | None, static: Mapping[s
 def _inductor(
     program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]
 ) -> StepFunction:
-    from .compiled import CompiledStep
-    from .module import StepModule
+    from . import step_cache
+    from .inductor import CompiledStep
 
-    if toolchain.compiler() is None:
-        help_ = f"install one (Debian: `apt install g++`), or use {option('backend', 'eager')}"
-        message = f"the backend `inductor` needs a C++ compiler and {toolchain.none_found()}"
-        raise UsageError(Diagnostic("E0404", message, help=help_))
-    return CompiledStep(StepModule(program, mask_id, eos_id, static))
+    if toolchain.compiler() is None and not step_cache.has_any(program, static):
+        step_cache.require_compiler()
+    return CompiledStep(program, (mask_id, eos_id), static, lambda: _eager(program, mask_id, eos_id, static))
+
+
+def _auto(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> StepFunction:
+    from .inductor import CompiledStep, Waits
+
+    return CompiledStep(
+        program, (mask_id, eos_id), static, lambda: _eager(program, mask_id, eos_id, static), Waits.NEVER
+    )
 
 
 def _tensorrt(
@@ -85,8 +91,9 @@ REGISTRY = {
 }
 BACKENDS = tuple(REGISTRY)
 COMPILED = frozenset(backend.name for backend in REGISTRY.values() if backend.compiles_per_shape)
-# From this number of logits on, compiling saves more time than it takes. Measured on two CPU cores: 1.3e9
-# logits with a warm compiler cache, 2.8e9 without.
+AUTO = "auto"
+# For a GPU: from this number of logits on, compiling saves more time than it takes. Measured on two CPU
+# cores: 1.3e9 logits with a warm compiler cache, 2.8e9 without. On a CPU, `auto` measures (`inductor`).
 LOGITS_THAT_REPAY_COMPILING = 2 * 10**9
 
 
@@ -101,25 +108,57 @@ def make(
 ) -> StepFunction:
     """The function that runs a step on a backend, for these values of the static parameters.
 
-    Raises `UsageError` (E0404) if the backend cannot run on this machine.
+    `backend` is one of `BACKENDS`, or `auto`, the step that is eager until a compiled form is there. Raises
+    `UsageError` (E0404) if the backend cannot run on this machine.
     """
-    return REGISTRY[backend].make(program, mask_id, eos_id, static)
+    maker = _auto if backend == AUTO else REGISTRY[backend].make
+    return maker(program, mask_id, eos_id, static)
 
 
-def choose(logits_to_read: int) -> tuple[str, str]:
+def of_run(step: Step) -> Step:
+    """The step for a decoding. With `inductor` on a CPU, only the first shape of a model waits to be compiled;
+    later ones are compiled in the background, and the step is eager until then.
+    """
+    if step.backend != "inductor":
+        return step
+    from .inductor import CompiledStep
+
+    function = step.function
+    return replace(step, function=function.of_run()) if isinstance(function, CompiledStep) else step
+
+
+def takes_any_rows(step: Step, device: torch.device) -> bool:
+    """Whether one compiled form of a step serves every number of rows on this device."""
+    return device.type == "cpu" and step.backend in (AUTO, "inductor")
+
+
+def choose(logits_to_read: int, device: torch.device | str = "cpu") -> tuple[str, str]:
     """The backend that `auto` chooses, and the reason in one line.
 
-    `auto` never chooses `tensorrt`: that backend runs only if the caller names it.
+    On a CPU it is `auto` itself: a step that is eager until a compiled form is there, by the rule in
+    `inductor`. On other devices it is `inductor` for a long run. `auto` never chooses `tensorrt`: that
+    backend runs only if the caller names it.
     """
-    if toolchain.compiler() is None:
-        return "eager", "eager (no C++ compiler found)" if not os.environ.get(
-            "CXX"
-        ) else f"eager ({toolchain.none_found()})"
-    if logits_to_read < LOGITS_THAT_REPAY_COMPILING:
+    on_cpu = torch.device(device).type == "cpu"
+    if toolchain.compiler() is None and not (on_cpu and _some_are_stored()):
+        named = os.environ.get("CXX")
+        return "eager", f"eager ({toolchain.none_found() if named else 'no C++ compiler found'})"
+    if not on_cpu and logits_to_read < LOGITS_THAT_REPAY_COMPILING:
         return "eager", "eager (too short a run to repay compiling)"
     if (trouble := toolchain.folder_trouble()) is not None:
         return "eager", f"eager ({trouble.message})"
+    if on_cpu:
+        return AUTO, "eager, until a compiled step is in the cache or repays its compilation"
     return "inductor", "inductor (compiling takes a moment)"
+
+
+def _some_are_stored() -> bool:
+    from . import step_cache, user_folder
+
+    try:
+        return bool(user_folder.files(step_cache.folder(), step_cache.SUFFIX))
+    except user_folder.Unusable:
+        return False
 
 
 def bound(

@@ -68,10 +68,18 @@ def build(program: Program, values: Mapping[str, Value], sizes: Sizes, file: Pat
     package(exported(program, values, sizes), metadata, file, compiled.options(program))
 
 
-def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, options: Mapping[str, Any]) -> None:
+def package(
+    graph: ExportedProgram,
+    metadata: dict[str, str],
+    file: Path,
+    options: Mapping[str, Any],
+    what: str = "the step could not be compiled",
+    otherwise: str | None = "running the package needs no compiler",
+) -> None:
     """Compile a graph into a sealed package with metadata. `options`: options of Inductor.
 
-    Raises `UsageError` (E0404, E0417) if the compilation fails.
+    Raises `UsageError` (E0404, E0417) if the compilation fails; `what` and `otherwise` as in
+    `toolchain.failure`.
     """
     options = {**options, "aot_inductor.metadata": metadata}
     try:
@@ -82,10 +90,7 @@ def package(graph: ExportedProgram, metadata: dict[str, str], file: Path, option
     except Exception as error:
         if not toolchain.of_compiling(error):
             raise
-        diagnostic = toolchain.failure(
-            error, "the step could not be compiled", "running the package needs no compiler"
-        )
-        raise UsageError(diagnostic) from error
+        raise UsageError(toolchain.failure(error, what, otherwise)) from error
 
 
 def about(file: str | os.PathLike[str]) -> dict[str, Any]:

@@ -50,8 +50,8 @@ def options(program: Program) -> dict[str, int | bool]:
     return OPTIONS | (OPTIONS_OF_DRAWS if draws else {}) | (OPTIONS_OF_MADE if made else {})
 
 
-class CompiledStep:
-    """A step's module, compiled to one graph for each shape of its inputs. It is called like every step.
+class TracedStep:
+    """A step's module, compiled by torch.compile for each shape of its inputs. It is called like every step.
 
     Raises `UsageError` (E0404, E0417) if this machine cannot compile.
     """

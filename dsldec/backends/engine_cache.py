@@ -1,16 +1,15 @@
 """The cache of built engines on disk: a folder of the user, with one file for each engine.
 
 The name of a file is a hash of everything that the engine depends on. A file that cannot be read, written or
-run is ignored: the engine is then built again, and the run goes on. Not here: building (`tensorrt`).
+run, or that another user can write, is ignored: the engine is then built again, and the run goes on. Not
+here: building (`tensorrt`), the trust in files (`user_folder`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import hashlib
 import io
 import logging
-import os
 import tempfile
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
@@ -19,9 +18,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from .. import ir
+from . import user_folder
+from .step_cache import sources_digest
+from .user_folder import Unusable
 
 log = logging.getLogger(__name__)
+
+MOST_BYTES = 4 * 2**30  # of all engines; the least recently used ones are deleted
 
 # Takes the inputs as plain tensors and returns the results as plain tensors.
 Engine = Callable[..., Sequence[Tensor]]
@@ -29,16 +32,13 @@ Engine = Callable[..., Sequence[Tensor]]
 
 def folder() -> Path | None:
     """The folder `dsldec/engines` in the user's cache folder, created if it is missing; `None` if it cannot
-    be created.
+    be used.
     """
     try:
-        base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA") or Path.home() / ".cache"
-        path = Path(base) / "dsldec" / "engines"
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)  # private: files from here are executed
-    except (OSError, RuntimeError) as error:  # RuntimeError: no home folder
+        return user_folder.folder("engines")
+    except Unusable as error:
         log.info("engines are not cached: %s", error)
         return None
-    return path
 
 
 def key(made_of: Sequence[object], inputs: Mapping[str, Tensor]) -> str:
@@ -47,16 +47,14 @@ def key(made_of: Sequence[object], inputs: Mapping[str, Tensor]) -> str:
     `made_of`: the values that distinguish the module from others. The name also depends on the code of dsldec
     and on the GPU, because an engine runs only on the kind of GPU that built it.
     """
-    text = hashlib.sha256()
-    for source in sorted([*Path(__file__).parent.glob("*.py"), *Path(ir.__file__).parent.glob("*.py")]):
-        text.update(source.read_bytes())
+    text = sources_digest()
     device = next(iter(inputs.values())).device
     gpu = torch.cuda.get_device_properties(device)
     machine = (gpu.name, gpu.major, gpu.minor, gpu.multi_processor_count, gpu.total_memory, device.index)
     shapes = [(name, tuple(x.shape), x.dtype) for name, x in inputs.items()]
     for part in (*made_of, machine, shapes):
         text.update(f"{part!r}\0".encode())
-    return text.hexdigest()
+    return str(text.hexdigest())
 
 
 def load(name: str, inputs: Sequence[Tensor], library: Any) -> Engine | None:
@@ -65,6 +63,7 @@ def load(name: str, inputs: Sequence[Tensor], library: Any) -> Engine | None:
     if path is None or not path.exists():
         return None
     try:
+        user_folder.require_private(path)
         # For an unreadable file, the library prints a traceback before it raises an error.
         with contextlib.redirect_stderr(io.StringIO()):
             engine: Engine = library.load(str(path)).module()
@@ -72,6 +71,7 @@ def load(name: str, inputs: Sequence[Tensor], library: Any) -> Engine | None:
     except Exception as error:  # any fault of the file: the engine is built again
         log.info("%s cannot be used and is built again: %s", path, error)
         return None
+    user_folder.used(path)
     return engine
 
 
@@ -84,7 +84,7 @@ def save(name: str, engine: Engine, inputs: Sequence[Tensor], library: Any) -> N
         with tempfile.TemporaryDirectory(dir=path.parent) as beside:
             written = Path(beside) / path.name
             library.save(engine, str(written), output_format="exported_program", arg_inputs=list(inputs))
-            os.replace(written, path)
+            user_folder.stored(written.read_bytes(), path, MOST_BYTES)
     except Exception as error:  # for example a full disk, or an engine that the library cannot write
         log.info("the engine is not cached: %s", error)
 

@@ -26,7 +26,7 @@ from .step import Step, StepState, parameter_tensors, static_of
 MASK_ID, EOS_ID = "mask_id", "eos_id"  # inputs among the parameters, 0-d int64
 NO_EOS = -1  # the end-of-text id of a model without one; no position of a canvas has this id
 
-MOST_LOGITS = 2**40
+MOST_LOGITS, MOST_ROWS = 2**40, 2**20
 
 Arguments = tuple[Tensor, Tensor, Tensor, StepState, dict[str, Tensor]]
 
@@ -35,7 +35,8 @@ Arguments = tuple[Tensor, Tensor, Tensor, StepState, dict[str, Tensor]]
 class Sizes:
     """The fixed sizes of a graph: B, T, V, the dtype of the logits, and the device.
 
-    The device is `cpu`, or `cuda` (not measured on a GPU).
+    The device is `cpu`, or `cuda` (not measured on a GPU). `any_rows`: the graph is for every B of 2 or more,
+    and `batch` is an example. `by_row`: the parameters with a value for each row, `[B, 1]`.
     """
 
     batch: int
@@ -43,6 +44,8 @@ class Sizes:
     vocab_size: int
     dtype: torch.dtype = torch.float32
     device: str = "cpu"
+    any_rows: bool = False
+    by_row: frozenset[str] = frozenset()
 
 
 # Canvas, done, state, and the events by name. Plain types only, because the package runs without dsldec.
@@ -93,6 +96,7 @@ def example(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Argu
     with FakeTensorMode():  # the logits of a batch can be larger than the memory of this machine
         ids = {MASK_ID: torch.tensor(0, device=device), EOS_ID: torch.tensor(NO_EOS, device=device)}
         params = parameter_tensors(program, values, device) | ids
+        params |= {name: params[name].repeat(sizes.batch, 1) for name in sizes.by_row}
         logits = torch.zeros(*shape, sizes.vocab_size, dtype=sizes.dtype, device=device)
         canvas = torch.zeros(shape, dtype=torch.int64, device=device)
         return logits, canvas, canvas == 0, start(program, values, sizes), dict(sorted(params.items()))
@@ -126,4 +130,15 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
     module = _AnyModel(StepModule(program, 0, None, static_of(program, values))).to(sizes.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own code
-        return torch.export.export(module, example(program, values, sizes), strict=False)
+        arguments = example(program, values, sizes)
+        return torch.export.export(module, arguments, strict=False, dynamic_shapes=_dynamic(arguments, sizes))
+
+
+def _dynamic(arguments: Arguments, sizes: Sizes) -> tuple[object, ...] | None:
+    """The dimensions of the inputs without a fixed size, in the form of `torch.export`: the rows."""
+    if not sizes.any_rows:
+        return None
+    *_, state, params = arguments
+    rows = {0: torch.export.Dim("rows", min=2, max=MOST_ROWS)}
+    of_state = dict.fromkeys(state, rows)
+    return rows, rows, rows, of_state, {name: rows if name in sizes.by_row else {} for name in params}

@@ -67,7 +67,7 @@ class Inputs:
 
     def of_row(self, x: Tensor) -> Tensor:
         """A value per row or per run, as `[B]`."""
-        return x.expand(len(self.canvas), 1).squeeze(1)
+        return x.expand(self.canvas.shape[0], 1).squeeze(1)
 
     def size(self, of: Any) -> int:
         """A static size: the number itself, or the value of the parameter with this name."""

@@ -134,6 +134,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         _of("policies", "show"),
     ),
     "build": ("compile a policy's step into a file that needs torch only", _of("exporting", "build")),
+    "precompile": (
+        "compile steps into the user's cache, so that later processes start at once",
+        _of("precompiling", "precompile"),
+    ),
     "export-hf": (
         "write a policy into a model's folder: transformers decodes and serves with it",
         _of("exporting", "export_hf"),

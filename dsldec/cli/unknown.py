@@ -19,6 +19,7 @@ from ..tools import quoted
 # The positional argument of a verb. Other programs have a flag of this name.
 POSITIONAL = {
     "check": "policy", "fmt": "policy", "test": "policy", "explain": "policy", "show": "policy", "build": "policy", "export-hf": "policy",
+    "precompile": "policy",
     "model": "model",
 }  # fmt: skip
 ANOTHER_VERB = {
@@ -27,7 +28,7 @@ ANOTHER_VERB = {
     "lm_eval": "evaluate", "lint": "check", "validate": "check", "verify": "check",
     "format": "fmt", "compile": "build", "package": "build", "export": "export-hf", "export_hf": "export-hf", "info": "model",
     "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "man": "explain", "ir": "show",
-    "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench",
+    "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench", "warmup": "precompile", "prebuild": "precompile", "cache": "precompile",
 }  # fmt: skip
 OTHERWISE = {
     "serve": "`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server",

@@ -101,8 +101,8 @@ def decode(
             Without random numbers all are equal, and the prompt is decoded once. Default: 1.
         system: A system turn in front of each prompt, which is a text or messages. Default: none.
         backend: How a step of the policy runs: `auto`, `reference`, `eager`, `inductor` or `tensorrt`. `auto`
-            compiles (`inductor`) if the run is long and a compiler is found, else it is `eager`. Default:
-            auto.
+            is `eager` until a compiled step is in the cache or repays its compilation, which runs in the
+            background. Default: auto.
         seed: Seed of the random numbers of a policy that draws. The same seed and request id give the same
             answer. Default: 0.
         request_ids: An integer for each prompt, which names its random numbers. Give the same id to draw the
@@ -222,10 +222,12 @@ def stream_rows(
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
     width, positions = min(options.batch, len(requests)), window
-    if step.backend in backends.COMPILED:
-        width, positions = rows_compiled(width, options.batch), positions_compiled(window, plan.gen_length)
-    most = _most(plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
+    if step.backend == backends.AUTO or step.backend in backends.COMPILED:
+        positions = positions_compiled(window, plan.gen_length)
+        if not backends.takes_any_rows(step, device):
+            width = rows_compiled(width, options.batch)
+    most = _most(plan)
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests):
@@ -313,9 +315,11 @@ def _hint_at_blocks(denoiser: Denoiser, plan: Plan) -> None:
 
 def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Plan) -> Step:
     if backend == "auto":
-        backend, why = backends.choose(count * plan.max_forwards * plan.block_length * denoiser.vocab_size)
+        logits = count * plan.max_forwards * plan.block_length * denoiser.vocab_size
+        backend, why = backends.choose(logits, getattr(denoiser, "device", "cpu"))
         log.info("backend: %s", why)
-    return policy.compile(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
+    step = policy.stepped(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
+    return backends.of_run(step)
 
 
 def _groups(denoiser: object, requests: Sequence[Request]) -> Iterator[list[Request]]:

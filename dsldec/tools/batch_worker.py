@@ -32,7 +32,7 @@ from .process import log_on_stderr, said_to
 class WorkerTask:
     """The work of all workers: the text of the policy and its parameter values, the model, the options.
 
-    `share`: the number of prompts that a worker decodes, about; a long run is compiled.
+    `share`: the number of prompts that a worker decodes, about; a GPU compiles for a long run.
     """
 
     text: str
@@ -111,7 +111,7 @@ class Worker:
 
 
 def _backend(task: WorkerTask, policy: Policy, denoiser: Any) -> str:
-    """The backend of all chunks. `auto` looks at the length of the run, and a chunk is a small part of it."""
+    """The backend of all chunks. On a GPU, `auto` looks at the length of the run; a chunk is a part of it."""
     from .. import backends
 
     if task.decode.backend != "auto" or task.decode.infill:
@@ -120,7 +120,7 @@ def _backend(task: WorkerTask, policy: Policy, denoiser: Any) -> str:
     gen_length = given if isinstance(given, int) else int(denoiser.gen_length)
     plan = policy.plan(gen_length, lookahead=task.decode.lookahead)
     logits = task.share * plan.max_forwards * plan.block_length * int(denoiser.vocab_size)
-    return backends.choose(logits)[0]
+    return backends.choose(logits, getattr(denoiser, "device", "cpu"))[0]
 
 
 def _other_version(driver: str) -> Diagnostic:

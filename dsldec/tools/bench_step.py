@@ -19,7 +19,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from ..backends import compiled
+from ..backends import compiled, inductor
 from ..backends.module import StepModule
 from ..backends.step import Step
 from ..backends.vocabulary import observe
@@ -219,7 +219,7 @@ def _policy_calls(
             rule: Callable[..., object] = Rule(
                 module.program, module.mask_id, module.eos_id, module.static
             ).to(inputs.logits.device)
-            rule = compiled.CompiledStep(rule) if backend == "inductor" and isinstance(rule, Rule) else rule
+            rule = compiled.TracedStep(rule) if backend == "inductor" and isinstance(rule, Rule) else rule
             calls[CaseKey(called, backend, "rule")] = partial(
                 rule, inputs.logits, inputs.canvas, inputs.editable, state, known
             )
@@ -236,7 +236,9 @@ def _with_block(policy: Policy, length: int) -> Policy:
 
 def _step(policy: Policy, backend: str, inputs: _BenchInputs) -> Step:
     step = policy.compile(backend, mask_id=inputs.mask_id, eos_id=inputs.eos_id)
-    module = step.function.module if isinstance(step.function, compiled.CompiledStep) else step.function
+    on_gpu = inputs.logits.device.type != "cpu"
+    function = step.function
+    module = function.traced.module if on_gpu and isinstance(function, inductor.CompiledStep) else function
     if isinstance(module, nn.Module):
         module.to(inputs.logits.device)
     return step

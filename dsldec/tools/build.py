@@ -44,8 +44,8 @@ def build(options: BuildOptions) -> int:
     """
     if options.vocab is None or options.out is None:
         raise UsageError(_lacking(options))
-    _require_known("--dtype", options.dtype, DTYPES)
-    _require_known("--device", options.device, DEVICES)
+    require_known("--dtype", options.dtype, DTYPES)
+    require_known("--device", options.device, DEVICES)
     policy = chosen(options.policy, options.settings)
     window = _window(policy, options.window)
     file = _place(options.out, options.policy)
@@ -69,7 +69,7 @@ def _lacking(options: BuildOptions) -> Diagnostic:
     )
 
 
-def _require_known(option: str, word: str, known: Collection[str]) -> None:
+def require_known(option: str, word: str, known: Collection[str]) -> None:
     if word not in known:
         near = did_you_mean(word, known)
         help = (

@@ -1,4 +1,6 @@
-"""Compiled steps are cached up to a limit, and the code of evicted steps is freed."""
+"""Traced steps are cached up to a limit, and the code of evicted steps is freed; policies of one text share
+them.
+"""
 
 from __future__ import annotations
 
@@ -12,8 +14,9 @@ import torch
 
 import dsldec
 from dsldec import policy as policy_module
-from dsldec.backends import compiled, tensorrt
+from dsldec.backends import compiled, inductor, step_cache, tensorrt
 from dsldec.backends.step import Step
+from dsldec.lru import LRUCache
 from dsldec.policy import Policy
 
 from .test_compiled import MASK
@@ -23,8 +26,8 @@ MOST = 3
 
 @pytest.fixture
 def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
-    """References to the graphs of compiled steps, which live as long as the compiled code; machine code,
-    which takes long, is not made.
+    """References to the graphs of traced steps, which live as long as the compiled code; machine code, which
+    takes long, is not made. As on a GPU, there are no packages.
     """
     seen: list[Callable[[], object]] = []
     really = torch.compile
@@ -36,6 +39,8 @@ def graphs(monkeypatch: pytest.MonkeyPatch) -> list[Callable[[], object]]:
     monkeypatch.setattr(
         torch, "compile", lambda method, **how: really(method, fullgraph=True, dynamic=False, backend=traced)
     )
+    monkeypatch.setattr(step_cache, "available", lambda: False)
+    monkeypatch.setattr(inductor, "TRACED", LRUCache(MOST))
     torch._dynamo.reset()
     return seen
 
@@ -68,7 +73,18 @@ def test_code_for_other_mask_ids_is_freed(
     call(policy.compile("inductor", mask_id=0))  # made anew
     assert len(graphs) == MASK + 1
     del policy
+    assert alive(graphs) == MOST  # for another policy of this text
+    inductor.TRACED._entries.clear()
     assert alive(graphs) == 0
+
+
+def test_the_same_text_is_traced_once_whoever_loads_it(graphs: list[Callable[[], object]]) -> None:
+    text = "policy {}():\n  # a comment\n  window all\n  commit top(masked, 2, by=conf)\n"
+    for name in ("one", "other"):
+        call(dsldec.load(text.format(name)).compile("inductor", mask_id=MASK))
+    assert len(graphs) == 1
+    call(dsldec.load(text.format("two").replace("2, by", "3, by")).compile("inductor", mask_id=MASK))
+    assert len(graphs) == 2
 
 
 def test_code_for_other_static_values_is_freed(
@@ -124,6 +140,14 @@ def test_other_strides_are_compiled_for_and_no_error(graphs: list[Callable[[], o
         assert (
             step(logits, canvas, torch.ones(2, 4, dtype=torch.bool), step.start(2, 4))[0] != MASK
         ).sum() == 2
+
+
+def test_many_policies_in_one_process(graphs: list[Callable[[], object]]) -> None:
+    """More than the eight graphs that torch compiles for one function."""
+    for tokens in range(1, 10):
+        policy = dsldec.load(f"policy p{tokens}():\n  window all\n  commit top(masked, {tokens}, by=conf)\n")
+        assert (call(policy.compile("inductor", mask_id=MASK)) != MASK).sum() == 2 * min(4, tokens)
+    assert len(graphs) == 9
 
 
 def test_engines_are_limited_too() -> None:

@@ -17,6 +17,8 @@ from torch._inductor.async_compile import AsyncCompile
 from torch._inductor.utils import run_and_get_code
 
 import dsldec
+from dsldec.backends.compiled import TracedStep
+from dsldec.backends.module import StepModule
 from dsldec.backends.vocabulary import OBSERVATIONS, observe, probability
 from dsldec.resources import shipped_policies
 
@@ -41,10 +43,12 @@ def code_of(compiled: Any, *inputs: Any) -> str:
 
 def step_code(policy: dsldec.Policy, dtype: torch.dtype = torch.float32) -> str:
     rows, length = 2, 8
-    step = policy.compile("inductor", mask_id=6)
+    step = policy.compile("eager", mask_id=6)
+    traced = TracedStep(StepModule(policy.program, 6, None, step.static))
     canvas, editable = torch.full((rows, length), 6), torch.ones(rows, length, dtype=torch.bool)
     state = step.start(rows, length, vocab_size=VOCABULARY)
-    return code_of(step, torch.randn(rows, length, VOCABULARY).to(dtype), canvas, editable, state)
+    logits = torch.randn(rows, length, VOCABULARY).to(dtype)
+    return code_of(traced, logits, canvas, editable, state, step.params)
 
 
 def passes(code: str) -> int:

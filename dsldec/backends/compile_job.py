@@ -1,0 +1,149 @@
+"""Compiles forms of steps in another process, one at a time, while this process goes on.
+
+The other process stores the package in the cache, and this one loads it from there. It has the lowest
+priority, and ends with this process. Not here: whether a form is compiled at all (`inductor`), the compiling
+(`step_cache`).
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from enum import Enum, auto
+from typing import IO
+
+from ..diagnostics import UsageError
+from . import step_cache
+from .step_form import StepForm
+from .user_folder import Unusable
+
+VARIABLE = "DSLDEC_BACKGROUND"  # `0`: nothing is compiled in the background
+PROGRAM = "from dsldec.backends.compile_job import main; raise SystemExit(main())"
+MOST_ERROR = 4000  # bytes of an error that are read
+
+
+class Progress(Enum):
+    """How far the compilation of a form is."""
+
+    WAITING = auto()  # another form is compiled
+    COMPILING = auto()
+    DONE = auto()
+    FAILED = auto()
+
+
+class CompileJobs:
+    """The compilations of this process in the background. Threads may share the object."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._forget()
+
+    def _forget(self) -> None:
+        """After a fork: the job belongs to the other process."""
+        self._child: subprocess.Popen[bytes] | None = None
+        self._errors: IO[bytes] | None = None
+        self._key = ""
+        self._ended: dict[str, str] = {}  # the errors by key; empty: it is in the cache
+
+    def progress(self, key: str, form: StepForm) -> Progress:
+        """How far the form is; its compilation starts if no other one runs. It does not wait."""
+        with self._lock:
+            if self._child is not None and self._child.poll() is not None:
+                self._end()
+            if key in self._ended:
+                return Progress.FAILED if self._ended[key] else Progress.DONE
+            if self._child is None:
+                self._start(key, form)
+                return Progress.FAILED if self._ended.get(key) else Progress.COMPILING
+            return Progress.COMPILING if key == self._key else Progress.WAITING
+
+    def error(self, key: str) -> str:
+        """The reason why a form is not compiled, as the end of a sentence."""
+        return self._ended.get(key, "")
+
+    def stop(self) -> None:
+        """End the compilation and its compiler."""
+        with self._lock:
+            if self._child is None or self._child.poll() is not None:
+                return
+            with contextlib.suppress(OSError):
+                if os.name == "posix":  # the C++ compiler too: the child began a session
+                    os.killpg(self._child.pid, signal.SIGKILL)
+                else:
+                    self._child.kill()
+            self._child.wait()
+            self._end()
+
+    def _start(self, key: str, form: StepForm) -> None:
+        path = os.pathsep.join(one for one in sys.path if one)
+        environment = os.environ | {
+            "PYTHONPATH": path,
+            "TORCHINDUCTOR_COMPILE_THREADS": "1",
+            "OMP_NUM_THREADS": "1",
+        }
+        try:
+            if not sys.executable:
+                raise OSError("this process has no program of Python")
+            self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # read when the child has ended
+            with tempfile.TemporaryFile() as given:
+                given.write(form.text().encode())
+                given.seek(0)
+                self._child = subprocess.Popen(
+                    [sys.executable, "-c", PROGRAM],
+                    stdin=given,
+                    stdout=subprocess.DEVNULL,
+                    stderr=self._errors,
+                    env=environment,
+                    start_new_session=True,
+                )
+            self._key = key
+        except (OSError, ValueError) as error:
+            self._ended[key] = str(getattr(error, "strerror", None) or error).lower()
+
+    def _end(self) -> None:
+        assert self._child is not None
+        assert self._errors is not None
+        said = ""
+        if self._child.returncode:
+            self._errors.seek(0)
+            lines = self._errors.read(MOST_ERROR).decode(errors="replace").strip().splitlines()
+            said = lines[-1] if lines else f"its process ended with status {self._child.returncode}"
+        self._ended[self._key] = said
+        self._errors.close()
+        self._child, self._errors, self._key = None, None, ""
+
+
+JOBS = CompileJobs()
+atexit.register(JOBS.stop)
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=JOBS.__init__)  # type: ignore[misc]
+
+
+def allowed() -> bool:
+    """Whether this process may compile in the background."""
+    return os.environ.get(VARIABLE) != "0"
+
+
+def main() -> int:
+    """The other process: compile the form on standard input, and store it. The last line of standard error is
+    the reason of a failure.
+    """
+    with contextlib.suppress(OSError, AttributeError):
+        os.nice(19)
+    try:
+        form = StepForm.from_text(sys.stdin.read())
+        step_cache.folder()
+        step_cache.compiled(form)
+    except UsageError as mistake:
+        print(mistake.diagnostic.message, file=sys.stderr)
+        return 1
+    except Unusable as error:
+        print(error, file=sys.stderr)
+        return 1
+    return 0
