@@ -44,7 +44,7 @@ LAYERS = (
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
-    ("resources", "lru", "renamed"),
+    ("resources", "lru", "renamed", "collector"),
 )
 LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 
@@ -55,7 +55,7 @@ CLI_LAYERS = (
     ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling"),  # the verbs
     ("flags",),
     ("arguments", "values"),
-    ("unknown",),
+    ("hidden", "unknown"),
 )
 CLI_LEVEL = {file: -depth for depth, files in enumerate(CLI_LAYERS) for file in files}
 
@@ -64,7 +64,7 @@ MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
     "parameter_values plan ir checks language calls synonyms instead options diagnostics codes spelling source files "
-    "terminal resources lru".split()
+    "terminal resources lru collector".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
 

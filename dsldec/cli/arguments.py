@@ -12,7 +12,7 @@ from typing import Any, NoReturn
 
 from ..diagnostics import Diagnostic, UsageError
 from ..tools import quoted
-from .unknown import unknown_options
+from .hidden import add_hidden
 
 # A correct command for each verb with a required argument.
 EXAMPLES = {
@@ -57,19 +57,8 @@ def parsed(parser: Parser, arguments: list[str]) -> dict[str, Any] | None:
         return None
     if unknown:
         raise UsageError(_unknown_options(unknown, arguments, parser, vars(options)))
-    _found_hidden.extend(_hidden(parser, arguments))
+    add_hidden(_hidden(parser, arguments))
     return vars(options)
-
-
-# Printed when the verb is done: a mistake that ends the verb is printed first, and alone.
-_found_hidden: list[Diagnostic] = []
-
-
-def take_hidden() -> list[Diagnostic]:
-    """The warnings about options without effect since the last call."""
-    found = [*_found_hidden]
-    _found_hidden.clear()
-    return found
 
 
 def _unknown_options(
@@ -86,6 +75,8 @@ def _unknown_options(
         followed[one] = (
             after[0] if after and (not after[0].startswith("-") or after[0][1:2].isdigit()) else None
         )
+    from .unknown import unknown_options
+
     return unknown_options(parser.prog, followed, known, values)
 
 

@@ -1,7 +1,7 @@
 """Runs the verb of a command line, and gives each mistake its exit status.
 
-Not here: the arguments of a verb (a file for each group of verbs), the work of a verb (`tools`). No file of
-`cli` imports torch, so that `--help` is fast.
+Not here: the arguments of a verb (a file for each group of verbs), the work of a verb (`tools`). Only the
+file of the verb is imported, and no file of `cli` imports torch.
 """
 
 from __future__ import annotations
@@ -10,14 +10,13 @@ import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
+from importlib import import_module
 
-from .. import terminal
+from .. import collector, terminal
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..resources import version
 from ..spelling import on_command_line
-from . import bench, decoding, distributing, evaluating, exporting, policies, precompiling
-from .arguments import take_hidden
-from .unknown import unknown_verb
+from .hidden import take_hidden
 
 FAILED, WRONG_USAGE, INTERRUPTED, PIPE_BROKEN = 1, 2, 130, 141
 
@@ -28,9 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     streams = ExitStack()
     streams.enter_context(terminal.escaped())
+    if arguments is None:
+        collector.start()
     try:
         return _status(list(sys.argv[1:] if arguments is None else arguments))
     finally:
+        if arguments is None:
+            collector.end()
         # In the process of the command, later output is escaped too, such as the traceback of a bug.
         if arguments is not None:
             streams.close()
@@ -99,31 +102,52 @@ def _dispatch(arguments: list[str]) -> int:
         print(f"dsldec {version()}")
         return 0
     if arguments[0] not in VERBS:
+        from .unknown import unknown_verb
+
         raise UsageError(unknown_verb(arguments[0], [*VERBS]))
     return VERBS[arguments[0]][1](arguments[1:])
 
 
+def _of(file: str, verb: str) -> Callable[[list[str]], int]:
+    """The function of a verb in a file of this folder, which is imported at the call."""
+
+    def called(arguments: list[str]) -> int:
+        run: Callable[[list[str]], int] = getattr(import_module(f".{file}", __package__), verb)
+        return run(arguments)
+
+    return called
+
+
 # Each verb: its purpose, and the function that parses its arguments.
 VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
-    "run": ("decode prompts under a policy", decoding.run),
-    "batch": ("decode a file of prompts on many machines, with Ray", distributing.batch),
-    "check": ("print the mistakes in policies, before anything runs", policies.check),
-    "fmt": ("format policies", policies.fmt),
-    "test": ("run the cases of policies", policies.test),
-    "explain": ("explain a policy, a word of the language, or the code of a diagnostic", policies.explain),
-    "show": ("print a stage of a policy's compilation: tree, facts, operations, torch graph", policies.show),
-    "build": ("compile a policy's step into a file that needs torch only", exporting.build),
+    "run": ("decode prompts under a policy", _of("decoding", "run")),
+    "batch": ("decode a file of prompts on many machines, with Ray", _of("distributing", "batch")),
+    "check": ("print the mistakes in policies, before anything runs", _of("policies", "check")),
+    "fmt": ("format policies", _of("policies", "fmt")),
+    "test": ("run the cases of policies", _of("policies", "test")),
+    "explain": (
+        "explain a policy, a word of the language, or the code of a diagnostic",
+        _of("policies", "explain"),
+    ),
+    "show": (
+        "print a stage of a policy's compilation: tree, facts, operations, torch graph",
+        _of("policies", "show"),
+    ),
+    "build": ("compile a policy's step into a file that needs torch only", _of("exporting", "build")),
     "precompile": (
         "compile steps into the user's cache, so that later processes start at once",
-        precompiling.precompile,
+        _of("precompiling", "precompile"),
     ),
     "export-hf": (
         "write a policy into a model's folder: transformers decodes and serves with it",
-        exporting.export_hf,
+        _of("exporting", "export_hf"),
     ),
-    "bench": ("measure the time of steps and of whole decodes, as ratios", bench.bench),
-    "model": ("print the properties of a model that decoding needs, and their sources", decoding.model),
-    "evaluate": ("measure the accuracy and the speed of policies on a task", evaluating.evaluate),
+    "bench": ("measure the time of steps and of whole decodes, as ratios", _of("bench", "bench")),
+    "model": (
+        "print the properties of a model that decoding needs, and their sources",
+        _of("decoding", "model"),
+    ),
+    "evaluate": ("measure the accuracy and the speed of policies on a task", _of("evaluating", "evaluate")),
 }
 
 

@@ -130,7 +130,7 @@ class Attempts:
             any(prompt.messages is not None or "system" in prompt.given for prompt in work)
             or self.options.system
         ):
-            require_template(self.denoiser.tokenizer, self.denoiser.raw)
+            require_template(self.denoiser.reader, self.denoiser.raw)
 
     def _options_of(self, prompt: Prompt, samples: Sequence[int], gen_length: int) -> PromptOptions:
         """The options of a prompt's samples. `gen_length`: where its line sets none."""

@@ -13,6 +13,7 @@ from contextlib import ExitStack, nullcontext
 from dataclasses import asdict, dataclass, replace
 from typing import Any
 
+from .. import collector
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DECODE, DEFAULT_DECODE, DEFAULT_LOAD, LOAD, DecodeOptions, LoadOptions
 from ..policy import Policy, samples_warning, seed_warning
@@ -208,6 +209,7 @@ def _decode_all(
     watch, displays = displays_of(work, policy, denoiser, options.out, options.live)
     decode = replace(options.decode, trace=files.traces is not None)
     attempts = Attempts(denoiser, policy, decode, options.load.dtype, watch)
+    collector.started()
     with ExitStack() as open_things:
         for file in (files.traces, files.results):
             if file is not None:

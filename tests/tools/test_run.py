@@ -25,7 +25,7 @@ class Echo:
     """
 
     mask_id, eos_id, vocab_size = MASK, EOS, VOCABULARY
-    tokenizer = None
+    tokenizer = reader = None
     max_length = 48
     gen_length = 16
 

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gc
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from dsldec import collector
+from dsldec.cli import main
 from dsldec.tools import bench_start
 from dsldec.tools.bench_goals import GoalOptions
 from dsldec.tools.bench_start import BARE, TORCH, Seconds, StartUp
@@ -72,6 +75,8 @@ def test_verbs_of_the_language_import_nothing_heavy(arguments: tuple[str, ...], 
     imported, out = modules_after(*arguments, folder=tmp_path)
     assert out or arguments[0] == "fmt"
     assert not imported & HEAVY
+    if arguments == ("--help",):
+        assert not imported & {"argparse", "lark", "dsldec.policy", "dsldec.options"}
 
 
 def test_a_run_of_the_embedded_model_imports_torch_alone(tmp_path: Path) -> None:
@@ -79,3 +84,17 @@ def test_a_run_of_the_embedded_model_imports_torch_alone(tmp_path: Path) -> None
     assert "33" in out
     assert "torch" in imported
     assert not imported & NOT_TO_RUN
+
+
+def test_only_the_process_of_the_command_changes_its_collector(tmp_path: Path) -> None:
+    threshold, frozen = gc.get_threshold(), gc.get_freeze_count()
+    assert main(["check", "threshold"]) == 0
+    collector.started()
+    assert (gc.get_threshold(), gc.get_freeze_count()) == (threshold, frozen)
+    program = (
+        "import gc, sys\nfrom dsldec import collector\nfrom dsldec.cli import main\n"
+        "before = gc.get_threshold()\nsys.argv = ['dsldec', 'check', 'threshold']\n"
+        "assert main() == 0 and gc.get_threshold()[0] == collector.OF_THE_START and gc.get_freeze_count() > 1000\n"
+        "collector.started()\nassert gc.get_threshold() == before\n"
+    )
+    subprocess.run([sys.executable, "-c", program], check=True, cwd=tmp_path, stdout=subprocess.DEVNULL)
