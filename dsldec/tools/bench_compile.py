@@ -83,7 +83,9 @@ def _of_policy(policy: str, wanted: Mapping[str, str], options: GoalOptions, rep
         "cold": (Ratio.of([cold["first used"] / cold["import used"]]), None),
     }
     seconds = statistics.median(one["first"] for one in warm)
-    report(f"{policy}: {cold['first used']:.1f} s of the processor to compile, {seconds:.3f} s from the cache")
+    report(
+        f"{policy}: {cold['first used']:.1f} s of the processor to compile, {seconds:.3f} s from the cache"
+    )
     return [Goal(name, *ratios[which]) for which, name in wanted.items()]
 
 
