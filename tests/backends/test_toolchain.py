@@ -141,7 +141,8 @@ def test_a_compiler_that_does_not_work_is_named(
     assert message == f"{WHAT}: the C++ compiler `{broken}` does not work: {SCRIPTS[script]}"
 
 
-def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_compiler_that_is_not_there_is_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("DSLDEC_STEPS", str(tmp_path))  # no package is there
     monkeypatch.setenv("CXX", "no-such-compiler")
     policy = dsldec.load("static")
     for needs in (
