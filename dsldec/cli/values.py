@@ -12,7 +12,6 @@ from collections.abc import Callable, Sequence
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..files import whole_number
 from ..options import LARGEST_SIZE
-from ..synonyms import value_meant
 from ..tools import quoted
 
 # A seed of torch has 64 bits. A negative seed would be a second name of a positive one.
@@ -79,6 +78,8 @@ def one_of(option: str, known: Sequence[str]) -> Callable[[str], str]:
     def chosen(text: str) -> str:
         if text in known:
             return text
+        from ..synonyms import value_meant
+
         near = did_you_mean(text, known)
         meant = f"{option} {near}" if near else value_meant(option.strip("-"), text)
         if option == "--backend" and text.startswith("cuda"):
@@ -96,6 +97,8 @@ def may_repeat(known: Sequence[str]) -> str:
 def device(text: str) -> str:
     if re.fullmatch(r"cpu|mps|cuda(:\d{1,3})?", text):
         return text
+    from ..synonyms import value_meant
+
     meant = value_meant("device", text)
     help = f"{f'did you mean `{meant}`? ' if meant else ''}use `--device cpu`, `cuda`, `cuda:1` or `mps`"
     raise UsageError(Diagnostic("E0422", f"unknown device {quoted(text)}", help=help))

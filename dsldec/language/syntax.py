@@ -6,19 +6,24 @@ here: parsing (`parse`), the meaning of a tree (`words`, `checks`).
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from ..source import Span
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Node:
     """A part of the text at a place."""
 
     span: Span
 
+    # One for all: dataclasses compile a method for each class, at every import.
+    def __repr__(self) -> str:
+        values = ", ".join(f"{one.name}={getattr(self, one.name)!r}" for one in fields(self))
+        return f"{type(self).__qualname__}({values})"
 
-@dataclass(frozen=True, slots=True, eq=False)
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Identifier(Node):
     """A name with its own span."""
 
@@ -28,28 +33,28 @@ class Identifier(Node):
 # --- expressions --------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Number(Node):
     """`4` is an int, `0.5` and `1e-3` are reals."""
 
     value: int | float
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Boolean(Node):
     """`true` or `false`"""
 
     value: bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Name(Node):
     """A parameter, a state, a name given by a `let`, or a word of the language without arguments."""
 
     identifier: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Keyword(Node):
     """`by=conf` in a call."""
 
@@ -57,7 +62,7 @@ class Keyword(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Call(Node):
     """A word of the language with its arguments."""
 
@@ -66,14 +71,14 @@ class Call(Node):
     keywords: tuple[Keyword, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Negation(Node):
     """`-x`"""
 
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Arithmetic(Node):
     """`left operator right` with one of `+ - * / // % **`"""
 
@@ -82,7 +87,7 @@ class Arithmetic(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Comparison(Node):
     """`a < b <= c`: `operands` has one more than `operators`."""
 
@@ -90,14 +95,14 @@ class Comparison(Node):
     operators: tuple[str, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Inversion(Node):
     """`not x`"""
 
     operand: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Conjunction(Node):
     """`left and right`"""
 
@@ -105,7 +110,7 @@ class Conjunction(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Disjunction(Node):
     """`left or right`"""
 
@@ -113,7 +118,7 @@ class Disjunction(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Alternative(Node):
     """`left orelse right`: the right side in rows where the left side selects nothing"""
 
@@ -121,7 +126,7 @@ class Alternative(Node):
     right: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Conditional(Node):
     """`then if condition else otherwise`"""
 
@@ -149,28 +154,28 @@ Expression = (
 # --- statements of a policy, before its phases --------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Window(Node):
     """`window blocks(n)`: the positions where a step may write."""
 
     shape: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Draw(Node):
     """`draw gumbel(temperature)`: how a token is drawn."""
 
     method: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Logits(Node):
     """`logits ban(ids)`: how logits are changed before any observation."""
 
     transform: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Lookahead(Node):
     """`lookahead drafts accept condition`: how many drafts one forward verifies. Without a condition,
     verification is exact.
@@ -180,7 +185,7 @@ class Lookahead(Node):
     condition: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class StateDeclaration(Node):
     """`state identifier: kind each = start per scope`: a value carried from step to step."""
 
@@ -191,7 +196,7 @@ class StateDeclaration(Node):
     scope: Identifier
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class FunctionDeclaration(Node):
     """`def identifier(parameters) = body`: expanded at every call."""
 
@@ -203,7 +208,7 @@ class FunctionDeclaration(Node):
 # --- statements of a step -----------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AtLeast(Node):
     """`at least count by score`"""
 
@@ -211,7 +216,7 @@ class AtLeast(Node):
     score: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class AtMost(Node):
     """`at most count by score`"""
 
@@ -219,7 +224,7 @@ class AtMost(Node):
     score: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Commit(Node):
     """`commit mask [as ids] [at least ...] [at most ...]`: write these masked positions."""
 
@@ -229,7 +234,7 @@ class Commit(Node):
     at_most: AtMost | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Revoke(Node):
     """`revoke mask at most n [by score]`: these written positions become MASK again."""
 
@@ -237,7 +242,7 @@ class Revoke(Node):
     at_most: AtMost | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Edit(Node):
     """`edit mask as ids at most n`: replace the ids at these written positions."""
 
@@ -246,14 +251,14 @@ class Edit(Node):
     at_most: AtMost | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Fill(Node):
     """`fill [when condition]`: write every masked position of the window now."""
 
     condition: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Stay(Node):
     """`stay at most count [when condition]`: stay in a full window for one more step."""
 
@@ -261,7 +266,7 @@ class Stay(Node):
     condition: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Next(Node):
     """`next phase [when condition]`: the phase of the next step."""
 
@@ -269,14 +274,14 @@ class Next(Node):
     condition: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Finish(Node):
     """`finish [when condition]`: the row ends with this step."""
 
     condition: Expression | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Set(Node):
     """`set state = value`"""
 
@@ -284,7 +289,7 @@ class Set(Node):
     value: Expression
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Let(Node):
     """`name = value`, for this step."""
 
@@ -311,7 +316,7 @@ Statement = (
 )
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Phase(Node):
     """`phase identifier [at most visits visits] [when condition] [else otherwise]:` and the statements of its
     steps.
@@ -327,14 +332,14 @@ class Phase(Node):
 # --- a file -------------------------------------------------------------------------------------------------
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Literal(Node):
     """A number with its sign, or `true` or `false`."""
 
     value: int | float | bool
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Range(Node):
     """`first..last`, both ends allowed."""
 
@@ -342,7 +347,7 @@ class Range(Node):
     last: Literal
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
     """`name: kind = default in range`"""
 
@@ -352,14 +357,14 @@ class Parameter(Node):
     range: Range | None
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Doc(Node):
     """The policy's description of itself, in quotes."""
 
     text: str
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PolicyDefinition(Node):
     """The header of a policy, its statements in order, and its phases.
 
@@ -373,7 +378,7 @@ class PolicyDefinition(Node):
     phases: tuple[Phase, ...]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class PolicyFile(Node):
     """A file with one policy."""
 
