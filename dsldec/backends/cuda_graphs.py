@@ -2,8 +2,8 @@
 
 A graph repeats the kernels of its recording, with the same addresses and the same numbers of the host. So its
 inputs are buffers that are filled before each launch, and its results are buffers that the next launch writes
-again. Nothing in the recorded code may read a value, and nothing of it runs again on the host. Not here: what
-is recorded (`captured_step`, `runtime.captured_round`).
+again. Nothing in the recorded code may read a value, and nothing of it runs again on the host. Not here: the
+recorded work (`runtime.captured_round`).
 """
 
 from __future__ import annotations
@@ -112,7 +112,7 @@ class Buffers:
         copy([self.now[name] for name in changed], [new[name] for name in changed])
 
     def written(self, names: Sequence[str]) -> None:
-        """These buffers have other values now than those that they were filled from."""
+        """A launch has written these buffers: their values are new."""
         self._from.update({name: self.now[name] for name in names})
 
 

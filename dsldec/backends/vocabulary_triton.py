@@ -2,7 +2,7 @@
 on a GPU.
 
 Shapes: B rows, T window positions, V vocabulary. A program reads one piece of the vocabulary at one position,
-chunk by chunk. Each thread keeps the statistics of its own ids in registers and corrects them where a chunk
+chunk by chunk. Each thread keeps the statistics of the ids it loads in registers and corrects them where a chunk
 has a better score; the threads of a program are combined once, after the last chunk. So a chunk costs no
 exchange between threads, and the next chunks are on their way meanwhile. A second, small kernel combines the
 pieces of a position. The pieces do not depend on B and T, so the numbers of a row do not depend on the batch.
@@ -137,27 +137,19 @@ def _without(x, ids, mask_id):
 
 
 @triton.jit
-def read_piece(
-    logits, floats, ints, size, length, row_stride, position_stride, mask_id, pieces,
-    has_token: tl.constexpr, has_spread: tl.constexpr, has_below: tl.constexpr,
+def _of_piece(
+    scores, first, size, mask_id, has_token: tl.constexpr, has_spread: tl.constexpr, has_below: tl.constexpr,
     LANES: tl.constexpr, IDS: tl.constexpr, CHUNKS: tl.constexpr, STAGES: tl.constexpr,
 ):  # fmt: skip
-    """One piece of the vocabulary, without MASK if a token is wanted.
-
-    A score is NaN only if `others` is NaN.
-    """
-    row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
-    scores = _row(logits, row, length, row_stride, position_stride)
+    """The statistics of each thread, `[LANES]`, after all chunks of a piece."""
     HALF: tl.constexpr = LANES * IDS
     CHUNK: tl.constexpr = 2 * HALF
-    first = piece * (CHUNKS * CHUNK)
-    left = tl.minimum(size - first, CHUNKS * CHUNK)
     one = tl.arange(0, LANES)[:, None] * IDS + tl.arange(0, IDS)[None, :]
     other = one + HALF
     best = tl.full([LANES], float("-inf"), tl.float32)
     others, ties = tl.zeros([LANES], tl.float32), tl.zeros([LANES], tl.int32)
     spread, below, found = others, best, ties
-    if left == CHUNKS * CHUNK:
+    if size - first >= CHUNKS * CHUNK:
         for chunk in tl.range(0, CHUNKS, num_stages=STAGES):
             begin = first + chunk * CHUNK
             x = tl.load(scores + begin + one).to(tl.float32)
@@ -178,6 +170,28 @@ def read_piece(
             best, others, ties, spread, below, found = _with_chunk(
                 best, others, ties, spread, below, found, x, y, chunk, has_spread, has_below
             )
+    return best, others, ties, spread, below, found
+
+
+@triton.jit
+def read_piece(
+    logits, floats, ints, size, length, row_stride, position_stride, mask_id, pieces,
+    has_token: tl.constexpr, has_spread: tl.constexpr, has_below: tl.constexpr,
+    LANES: tl.constexpr, IDS: tl.constexpr, CHUNKS: tl.constexpr, STAGES: tl.constexpr,
+):  # fmt: skip
+    """One piece of the vocabulary, without MASK if a token is wanted.
+
+    A score is NaN only if `others` is NaN.
+    """
+    row, piece = tl.program_id(0).to(tl.int64), tl.program_id(1)
+    scores = _row(logits, row, length, row_stride, position_stride)
+    HALF: tl.constexpr = LANES * IDS
+    CHUNK: tl.constexpr = 2 * HALF
+    first = piece * (CHUNKS * CHUNK)
+    left = tl.minimum(size - first, CHUNKS * CHUNK)
+    best, others, ties, spread, below, found = _of_piece(
+        scores, first, size, mask_id, has_token, has_spread, has_below, LANES, IDS, CHUNKS, STAGES
+    )
     top = tl.max(best, 0)
     wins = best == top
     scale = _exp(best - top)
@@ -200,9 +214,10 @@ def read_piece(
         # Again the chunk in which each thread has found the best score of all, from a cache: a comparison of
         # every id would cost more.
         begin = first + found[:, None] * CHUNK
+        one = begin + tl.arange(0, LANES)[:, None] * IDS + tl.arange(0, IDS)[None, :]
         token = tl.minimum(
-            _first_of(scores, begin + one, wins[:, None], top, size, mask_id),
-            _first_of(scores, begin + other, wins[:, None], top, size, mask_id),
+            _first_of(scores, one, wins[:, None], top, size, mask_id),
+            _first_of(scores, one + HALF, wins[:, None], top, size, mask_id),
         )
         tl.store(ints + TOKEN * all_ + at, token)
 

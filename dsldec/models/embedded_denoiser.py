@@ -78,7 +78,7 @@ class EmbeddedDenoiser(HuggingFaceDenoiser):
             columns = at
         longest, filled = ids.shape[1], None
         if lengths is not None and any(length != longest for length in lengths):
-            filled = torch.arange(longest, device=ids.device) < self._on_device(list(lengths), ids.device)
+            filled = torch.arange(longest, device=ids.device) < self._lengths(list(lengths), ids.device)
         if columns is not None:
             return self.without_never(
                 self._network(ids, filled, before(columns) if self.shift_logits else columns)

@@ -28,6 +28,21 @@ from .probe import MaskBuilder, counts_padding, keys_mask
 from .shifted import before, shifted
 
 
+class LengthsOnDevice:
+    """Lengths of rows as a tensor `[b, 1]`. The same as in the call before are not copied again, so that the
+    call can be recorded in a CUDA graph.
+    """
+
+    def __init__(self) -> None:
+        self.last: tuple[list[int], Tensor] | None = None
+
+    def __call__(self, lengths: list[int], device: torch.device) -> Tensor:
+        known = self.last
+        if known is None or known[0] != lengths or known[1].device != device:
+            self.last = known = lengths, on_device(lengths, device).unsqueeze(1)
+        return known[1]
+
+
 class HuggingFaceDenoiser:
     """A model with a logit for every id at every position, and its tokenizer, as a denoiser.
 
@@ -82,7 +97,7 @@ class HuggingFaceDenoiser:
         self.block_length = block_length
         # The class of the hook that fits this model, or the reason why none does. Copies share it.
         self._hook: dict[str, Any] = {}
-        self._lengths: tuple[list[int], Tensor] | None = None  # of the last call
+        self._lengths = LengthsOnDevice()
         self.device: torch.device = next(model.parameters()).device
         self.never: Tensor | None = torch.tensor(sorted(never), device=self.device) if never else None
 
@@ -111,7 +126,7 @@ class HuggingFaceDenoiser:
         longest, hidden = ids.shape[1], {}
         lengths = [longest] * len(ids) if lengths is None else list(lengths)
         if self.mask is not None and (self._always_masked or any(length != longest for length in lengths)):
-            filled = torch.arange(longest, device=ids.device) < self._on_device(lengths, ids.device)
+            filled = torch.arange(longest, device=ids.device) < self._lengths(lengths, ids.device)
             hidden = {"attention_mask": self.mask(filled)}
         if columns is not None:
             return self.without_never(
@@ -119,15 +134,6 @@ class HuggingFaceDenoiser:
             )
         logits: Tensor = self.model(input_ids=ids, **hidden).logits
         return self.without_never(shifted(logits) if self.shift_logits else logits)
-
-    def _on_device(self, lengths: list[int], device: torch.device) -> Tensor:
-        """The lengths `[b, 1]`. The same as in the call before are not copied again, so that the call can be
-        recorded in a CUDA graph.
-        """
-        known = self._lengths
-        if known is None or known[0] != lengths or known[1].device != device:
-            self._lengths = known = lengths, on_device(lengths, device).unsqueeze(1)
-        return known[1]
 
     def without_never(self, logits: Tensor) -> Tensor:
         """Set the logits `[b, L, V]` to -inf, in place, at the ids that are never written."""
@@ -180,7 +186,7 @@ class HuggingFaceDenoiser:
         other = copy.copy(self)
         vars(other)["_always_masked"] = self._always_masked
         vars(other).pop("_attention_hook", None)
-        other.model, other.head, other._lengths = None, Head(None, self.head.picks), None
+        other.model, other.head, other._lengths = None, Head(None, self.head.picks), LengthsOnDevice()
         return other
 
     def with_model(self, model: Any) -> HuggingFaceDenoiser:

@@ -204,24 +204,6 @@ class CachedForward(Forward):
             self.window[row], self.edge[row] = row_input.window, row_input.keeps[0][1]
 
 
-def forwarding(
-    denoiser: Any, rows: Rows, guidance: float | None, packing: str, drafts: int, cache: str
-) -> Forward:
-    """The forward for the rows of a batch. `cache`: as `resolve_cache` gives it."""
-    if cache == "none":
-        return Forward(denoiser, rows, guidance, packing, drafts)
-    if cache == "exact" and keeps_places(rows):
-        from .exact_forward import ExactForwardOnDevice
-
-        return ExactForwardOnDevice(denoiser, rows, guidance, drafts)
-    return CachedForward(denoiser, rows, guidance, drafts, cache)
-
-
-def keeps_places(rows: Rows) -> bool:
-    """Whether the places of windows stay on the device."""
-    return rows.device.type == "cuda" and not rows.gaps
-
-
 def resolve_cache(name: str, denoiser: Any, plan: Plan, packing: str) -> str:
     """The cache for a model and a policy. `auto` is `exact` where the model supports it, else `none`.
 

@@ -24,10 +24,12 @@ from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
-from .cached_forward import forwarding, resolve_cache
+from .cached_forward import resolve_cache
 from .captured_loop import CapturedLoop, recorder_for
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
+from .exact_forward import forwarding
+from .forward import Forward
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
@@ -245,12 +247,20 @@ def stream_rows(
             stops = None
             if any(request.stop for request in group):
                 stops = StopStrings(rows, denoiser, revises=plan.revises)
-            loop: Callable[..., DecodeLoop] = DecodeLoop
-            if (recorder := recorder_for(denoiser, forward, plan.drafts, observer, stops)) is not None:
-                loop = functools.partial(CapturedLoop, recorder=recorder)
-            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
+            yield from _loop(denoiser, forward, plan.drafts, observer, stops)(
+                session, forward, waiting, plan.drafts, most, observer, stops=stops
+            ).run()
 
     return with_copies(decoded(), copies)
+
+
+def _loop(
+    denoiser: Denoiser, forward: Forward, drafts: int, observer: StepObserver, stops: StopStrings | None
+) -> Callable[..., DecodeLoop]:
+    """The loop of a batch: with one CUDA graph for each round where that is possible."""
+    if (recorder := recorder_for(denoiser, forward, drafts, observer, stops)) is None:
+        return DecodeLoop
+    return functools.partial(CapturedLoop, recorder=recorder)
 
 
 def _require_callable(on_step: object) -> None:

@@ -18,7 +18,7 @@ from torch import Tensor
 from ..backends.on_device import on_device
 from ..models.kv_cache import InputRows
 from .cached_forward import CachedForward, RowInput
-from .forward import WindowBounds, called
+from .forward import Forward, WindowBounds, called
 from .rows import Rows
 
 
@@ -70,3 +70,19 @@ class ExactForwardOnDevice(CachedForward):
 
     def _input(self, row: int, start: int, end: int) -> RowInput:
         raise AssertionError("the host does not know the windows")
+
+
+def forwarding(
+    denoiser: Any, rows: Rows, guidance: float | None, packing: str, drafts: int, cache: str
+) -> Forward:
+    """The forward for the rows of a batch. `cache`: as `resolve_cache` gives it."""
+    if cache == "none":
+        return Forward(denoiser, rows, guidance, packing, drafts)
+    if cache == "exact" and keeps_places(rows):
+        return ExactForwardOnDevice(denoiser, rows, guidance, drafts)
+    return CachedForward(denoiser, rows, guidance, drafts, cache)
+
+
+def keeps_places(rows: Rows) -> bool:
+    """Whether the places of windows stay on the device."""
+    return rows.device.type == "cuda" and not rows.gaps

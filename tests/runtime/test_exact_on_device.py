@@ -11,7 +11,7 @@ import torch
 
 import dsldec
 from dsldec.models.blocks import BlockMask, as_truth
-from dsldec.runtime import cached_forward, decode_loop
+from dsldec.runtime import decode_loop, exact_forward
 from dsldec.runtime.exact_forward import ExactForwardOnDevice
 from dsldec.runtime.poll import AsyncPoll, SyncPoll
 
@@ -51,7 +51,7 @@ def compared(
     made: list[ExactForwardOnDevice] = []
     init = ExactForwardOnDevice.__init__
     with monkeypatch.context() as patch:
-        patch.setattr(cached_forward, "keeps_places", lambda rows: not rows.gaps)
+        patch.setattr(exact_forward, "keeps_places", lambda rows: not rows.gaps)
         patch.setattr(decode_loop, "polling", lambda device, watched: poll())
         patch.setattr(
             ExactForwardOnDevice, "__init__", lambda self, *given: (made.append(self), init(self, *given))[1]
@@ -92,7 +92,7 @@ def test_texts_with_gaps_stay_with_the_host(monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_nothing_is_read_between_two_forwards(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(decode_loop, "polling", lambda device, watched: AsyncPoll(late(lambda: 1)))
-    monkeypatch.setattr(cached_forward, "keeps_places", lambda rows: True)
+    monkeypatch.setattr(exact_forward, "keeps_places", lambda rows: True)
     read_nothing_in_steps(monkeypatch)
     reads = Reads()
 
