@@ -28,7 +28,7 @@ PROGRAM = "from dsldec.backends.compile_job import main; raise SystemExit(main()
 MOST_ERROR = 4000  # bytes of an error that are read
 
 
-class Progress(Enum):
+class JobProgress(Enum):
     """How far the compilation of a form is."""
 
     WAITING = auto()  # another form is compiled
@@ -51,17 +51,17 @@ class CompileJobs:
         self._key = ""
         self._ended: dict[str, str] = {}  # the errors by key; empty: it is in the cache
 
-    def progress(self, key: str, form: StepForm) -> Progress:
+    def progress(self, key: str, form: StepForm) -> JobProgress:
         """How far the form is; its compilation starts if no other one runs. It does not wait."""
         with self._lock:
             if self._child is not None and self._child.poll() is not None:
                 self._end()
             if key in self._ended:
-                return Progress.FAILED if self._ended[key] else Progress.DONE
+                return JobProgress.FAILED if self._ended[key] else JobProgress.DONE
             if self._child is None:
                 self._start(key, form)
-                return Progress.FAILED if self._ended.get(key) else Progress.COMPILING
-            return Progress.COMPILING if key == self._key else Progress.WAITING
+                return JobProgress.FAILED if self._ended.get(key) else JobProgress.COMPILING
+            return JobProgress.COMPILING if key == self._key else JobProgress.WAITING
 
     def error(self, key: str) -> str:
         """The reason why a form is not compiled, as the end of a sentence."""

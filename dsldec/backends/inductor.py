@@ -28,7 +28,7 @@ from ..checks.values import Value
 from ..ir.nodes import Program
 from ..lru import LRUCache
 from . import compile_job, step_cache
-from .compile_job import JOBS, Progress
+from .compile_job import JOBS, JobProgress
 from .compiled import TracedStep
 from .exported import EOS_ID, MASK_ID, NO_EOS
 from .module import StepModule
@@ -197,10 +197,10 @@ class CompiledStep:
         if self.waits is Waits.NEVER and used.eager_seconds < used.expected_seconds:
             return
         progress = JOBS.progress(used.key, used.form)
-        if progress is Progress.DONE:
+        if progress is JobProgress.DONE:
             used.runner = step_cache.load(used.form)
             used.failed = used.runner is None
-        elif progress is Progress.FAILED:
+        elif progress is JobProgress.FAILED:
             used.failed = True
         name, why = self.program.name, JOBS.error(used.key) or "the package is not in the cache"
         if used.failed:

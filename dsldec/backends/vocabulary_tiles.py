@@ -28,7 +28,7 @@ CHUNK, CHUNK_OF_FEW, FEW_IDS = 256, 32, 8192
 LOG2_E = math.log2(math.e)
 
 
-class _Buffers(threading.local):
+class _TileBuffers(threading.local):
     """Memory for tiles, allocated once in each thread."""
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ class _Buffers(threading.local):
         return self.made[number][:size].view(tile.shape)
 
 
-_buffers = _Buffers()
+_buffers = _TileBuffers()
 
 
 def statistics(logits: Tensor, mask_id: int | Tensor, wanted: Collection[str] = WANTED) -> Statistics:

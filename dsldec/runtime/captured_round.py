@@ -106,7 +106,7 @@ class CapturedRound:
         now, original = self.buffers.now, self.session.runner
         rows = _rows_in(self.session.rows, now)
         forward = copy.copy(self.forward)
-        forward.rows, counts = rows, _Counts()
+        forward.rows, counts = rows, _RoundCounts()
         runner = StepRunner(original.step, rows, original.windows, stop_at_eos=original.at_eos)
         runner.reads = False
         runner.params = {name: now[PARAMETER + name] for name in original.params}
@@ -130,7 +130,7 @@ class CapturedRound:
         return work
 
 
-class _Counts:
+class _RoundCounts:
     """In place of a ledger: the counts are buffers."""
 
     on_device, ahead = False, 0

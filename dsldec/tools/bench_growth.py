@@ -1,5 +1,4 @@
-"""`dsldec bench growth`: the time for each unit of the input at a large size, as a multiple of that at a small
-size.
+"""`dsldec bench growth`: the time for each unit of the input at a large size, in multiples of a small size.
 
 1 is linear growth, or a time that does not depend on the size. Logits are computed before, so a model costs
 nothing; where batches are compared, it costs some time for each row, as on a CPU. Shapes: B rows, L columns,

@@ -22,7 +22,7 @@ COLOURS = {"eager": "#b8c4d6", "inductor": "#2f5d8c", "aot": "#d08a2e"}
 
 
 @dataclass(frozen=True, slots=True)
-class Goal:
+class StepGoal:
     """A target and the measured number. `at_most`: the target is an upper limit, else a lower limit."""
 
     what: str
@@ -88,24 +88,24 @@ def notes(backends: Sequence[str]) -> Iterator[str]:
         yield f"Baselines stand in the column `{backends[0]}`."
 
 
-def goals(cases: Sequence[BenchCase]) -> list[Goal]:
+def goals(cases: Sequence[BenchCase]) -> list[StepGoal]:
     """The goals that were measured. Goals are for the backend `inductor`."""
     return [
         goal for case in cases for goal in (*_reading_goals(case), *_rule_goals(case), *_gain_goals(case))
     ]
 
 
-def _reading_goals(case: BenchCase) -> Iterator[Goal]:
+def _reading_goals(case: BenchCase) -> Iterator[StepGoal]:
     key = CaseKey(STATISTICS, "inductor")
     if case.shape == GOAL_SHAPE and case.dtype in MOST_READS and key in case.seconds:
-        yield Goal(
+        yield StepGoal(
             f"{case.name}: reads of the logits that `{STATISTICS}` takes",
             MOST_READS[case.dtype],
             reads(case, key).median,
         )
 
 
-def _rule_goals(case: BenchCase) -> Iterator[Goal]:
+def _rule_goals(case: BenchCase) -> Iterator[StepGoal]:
     for title, limit, phases in (
         ("one phase", MOST_OF_RULE, False),
         ("several phases", MOST_OF_RULE_WITH_PHASES, True),
@@ -118,12 +118,12 @@ def _rule_goals(case: BenchCase) -> Iterator[Goal]:
         shares = {name: rule_share(case, CaseKey(name, "inductor")).median for name in names}
         if shares:
             worst = max(shares, key=shares.__getitem__)
-            yield Goal(
+            yield StepGoal(
                 f"{case.name}: share of the rule in a step of {title} (most: `{worst}`)", limit, shares[worst]
             )
 
 
-def _gain_goals(case: BenchCase) -> Iterator[Goal]:
+def _gain_goals(case: BenchCase) -> Iterator[StepGoal]:
     names = [
         name for name in case.phases if name in case.conf_only and CaseKey(name, "inductor") in case.seconds
     ]
@@ -134,10 +134,10 @@ def _gain_goals(case: BenchCase) -> Iterator[Goal]:
     if gains:
         worst = min(gains, key=gains.__getitem__)
         what = f"{case.name}: times as fast as the float64 softmax is a whole step that needs conf alone (least: `{worst}`)"
-        yield Goal(what, LEAST_GAIN, gains[worst], at_most=False)
+        yield StepGoal(what, LEAST_GAIN, gains[worst], at_most=False)
 
 
-def goal_lines(found: Sequence[Goal]) -> Iterator[str]:
+def goal_lines(found: Sequence[StepGoal]) -> Iterator[str]:
     """One line for each goal, or a line that no goal was measured."""
     if not found:
         yield "\nno goals were measured: they are for the backend `inductor`"

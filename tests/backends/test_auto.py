@@ -16,7 +16,7 @@ import torch
 import dsldec
 from dsldec import backends
 from dsldec.backends import compile_job, inductor, step_cache
-from dsldec.backends.compile_job import CompileJobs, Progress
+from dsldec.backends.compile_job import CompileJobs, JobProgress
 from dsldec.backends.step import Step
 from dsldec.backends.step_form import StepForm
 
@@ -31,9 +31,9 @@ class Jobs:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
-        self.result = Progress.COMPILING
+        self.result = JobProgress.COMPILING
 
-    def progress(self, key: str, form: StepForm) -> Progress:
+    def progress(self, key: str, form: StepForm) -> JobProgress:
         self.asked.append(form.words)
         return self.result
 
@@ -55,7 +55,7 @@ def jobs(monkeypatch: pytest.MonkeyPatch) -> Jobs:
 def finish(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> list[StepForm]:
     """The jobs are done; returns the forms that are then loaded."""
     loaded: list[StepForm] = []
-    jobs.result = Progress.DONE
+    jobs.result = JobProgress.DONE
     monkeypatch.setattr(step_cache, "load", lambda form: [loaded.append(form), uncompiled(form)][1])
     return loaded
 
@@ -109,7 +109,7 @@ def test_a_failed_compilation_is_told_once_and_the_step_stays_eager(
     jobs: Jobs, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level("INFO", "dsldec")
-    jobs.result = Progress.FAILED
+    jobs.result = JobProgress.FAILED
     step = dsldec.load("static").compile("auto", mask_id=MASK)
     wanted = call(dsldec.load("static").compile("eager", mask_id=MASK))
     assert all(torch.equal(call(step), wanted) for _ in range(3))
@@ -120,7 +120,7 @@ def test_a_failed_compilation_is_told_once_and_the_step_stays_eager(
 def test_a_decoding_that_changes_in_the_middle(jobs: Jobs, monkeypatch: pytest.MonkeyPatch) -> None:
     count = 0
 
-    def after_five(key: str, form: StepForm) -> Progress:
+    def after_five(key: str, form: StepForm) -> JobProgress:
         nonlocal count
         count += 1
         if count > 5:
@@ -161,9 +161,9 @@ def test_nothing_is_compiled_in_the_background_if_it_is_not_allowed(
 # --- the other process
 
 
-def ended(jobs: CompileJobs, key: str) -> Progress:
+def ended(jobs: CompileJobs, key: str) -> JobProgress:
     limit = time.monotonic() + 300
-    while (progress := jobs.progress(key, form())) is Progress.COMPILING:
+    while (progress := jobs.progress(key, form())) is JobProgress.COMPILING:
         assert time.monotonic() < limit
         time.sleep(0.01)
     return progress
@@ -177,23 +177,23 @@ def real_jobs(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> CompileJobs:
 
 def test_one_job_at_a_time(real_jobs: CompileJobs, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(compile_job, "PROGRAM", "import sys; sys.stdin.read()")
-    assert real_jobs.progress("one", form()) is Progress.COMPILING
-    assert real_jobs.progress("two", form()) in (Progress.WAITING, Progress.COMPILING)
-    assert ended(real_jobs, "one") is Progress.DONE
-    assert ended(real_jobs, "two") is Progress.DONE
+    assert real_jobs.progress("one", form()) is JobProgress.COMPILING
+    assert real_jobs.progress("two", form()) in (JobProgress.WAITING, JobProgress.COMPILING)
+    assert ended(real_jobs, "one") is JobProgress.DONE
+    assert ended(real_jobs, "two") is JobProgress.DONE
 
 
 def test_the_reason_of_a_failure_is_the_last_line(
     real_jobs: CompileJobs, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(compile_job, "PROGRAM", "import sys; print('much'); sys.exit('no compiler')")
-    assert ended(real_jobs, "one") is Progress.FAILED
+    assert ended(real_jobs, "one") is JobProgress.FAILED
     assert real_jobs.error("one") == "no compiler"
     monkeypatch.setattr(compile_job, "PROGRAM", "import os; os._exit(3)")
-    assert ended(real_jobs, "two") is Progress.FAILED
+    assert ended(real_jobs, "two") is JobProgress.FAILED
     assert real_jobs.error("two") == "its process ended with status 3"
     monkeypatch.setattr(sys, "executable", "")
-    assert real_jobs.progress("three", form()) is Progress.FAILED
+    assert real_jobs.progress("three", form()) is JobProgress.FAILED
 
 
 @pytest.mark.skipif(os.name != "posix", reason="sessions")
@@ -212,7 +212,7 @@ def test_a_job_ends_with_its_compiler(
     while Path(f"/proc/{compiler}").exists() and "Z" not in Path(f"/proc/{compiler}/stat").read_text():
         assert time.monotonic() < limit
         time.sleep(0.01)
-    assert real_jobs.progress("one", form()) is Progress.FAILED
+    assert real_jobs.progress("one", form()) is JobProgress.FAILED
 
 
 def test_the_other_process_says_why_it_cannot(tmp_path: Path) -> None:
