@@ -89,11 +89,11 @@ class KVCache:
         self.denoiser, self.hook, self.rows, self.length = denoiser, hook, rows, length
         self.block_length: int | None = getattr(denoiser, "block_length", None)
         self._layers: list[tuple[Tensor, ...]] = []
-        # The memory of the layers, `[N, rows, H, C + 1, D]` for N tensors of one form, and their places: layer
-        # and place in the layer.
+        # The memory of the layers, `[N, rows, H, C + 1, D]` for N tensors of one form, and their places:
+        # layer and place in the layer.
         self._memory: list[tuple[Tensor, list[tuple[int, int]]]] = []
-        # Places and new keys and values of the last call. Not the call itself: it refers to this object, and a
-        # circle would keep the memory until Python collects it.
+        # Places and new keys and values of the last call. Not the call itself: it refers to this object, and
+        # a circle would keep the memory until Python collects it.
         self._last: tuple[Tensor, list[tuple[Tensor, ...]]] | None = None
 
     @property

@@ -244,12 +244,10 @@ def stream_rows(
             )
             forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
-            stops = None
-            if any(request.stop for request in group):
-                stops = StopStrings(rows, denoiser, revises=plan.revises)
-            yield from _loop(denoiser, forward, plan.drafts, observer, stops)(
-                session, forward, waiting, plan.drafts, most, observer, stops=stops
-            ).run()
+            has_stops = any(request.stop for request in group)
+            stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
+            loop = _loop(denoiser, forward, plan.drafts, observer, stops)
+            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
 

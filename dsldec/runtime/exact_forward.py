@@ -29,7 +29,7 @@ class ExactForwardOnDevice(CachedForward):
 
     def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int) -> None:
         super().__init__(denoiser, rows, guidance, drafts, "exact")
-        # A window moves by at most its length with each true step, and the input begins and ends with a block.
+        # A window moves by at most its length with each true step. The input begins and ends with a block.
         moves, block = drafts * rows.positions, self.block_length
         self.width = min(rows.longest, -(-(block - 1 + moves + self.looks) // block) * block)
         self.stored = torch.zeros_like(rows.begin)  # `[B]`: the column after the last stored one
