@@ -116,8 +116,8 @@ def make(
 
 
 def of_run(step: Step) -> Step:
-    """The step for a decoding. With `inductor` on a CPU, only the first shape of a model waits to be compiled;
-    later ones are compiled in the background, and the step is eager until then.
+    """The step for a decoding. With `inductor` on a CPU, only the first shape of a model waits for its
+    compilation. Later ones are compiled in the background, and the step is eager until then.
     """
     if step.backend != "inductor":
         return step

@@ -3,8 +3,8 @@ on a GPU.
 
 Shapes: B rows, T window positions, V vocabulary. A program reads one piece of the vocabulary at one position,
 chunk by chunk. Each thread keeps the statistics of the ids it loads in registers, and corrects them where a
-chunk has a better score; the threads of a program are combined once, after the last chunk. So a chunk costs no
-exchange between threads, and the next chunks are on their way meanwhile. A second, small kernel combines the
+chunk has a better score. The threads of a program are combined once, after the last chunk. So a chunk costs
+no exchange between threads, and the next chunks are loaded meanwhile. A second, small kernel combines the
 pieces of a position. The pieces do not depend on B and T, so the numbers of a row do not depend on the batch.
 Needs triton 3.5 or newer, torch 2.9 or newer. Not here: the choice of the kernel
 (`vocabulary_dispatch.reader`), the observations (`vocabulary.observe`).

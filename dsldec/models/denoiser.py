@@ -29,9 +29,9 @@ class Denoiser(Protocol):
     `selects_columns = True`: one call returns the logits of some columns, chosen per row: `denoiser(ids,
     columns=[b, W] int64) -> [b, W, V]`. They equal the logits of the whole call at these columns.
 
-    `captures = True`: its call can be recorded in a CUDA graph: it reads no value of a tensor, makes no tensor
-    of a list, computes on the current stream, and does nothing on the host that each call needs. On a CUDA
-    GPU, its call and the step are then recorded together. *Not measured on a GPU.*
+    `captures = True`: its call can be recorded in a CUDA graph. It reads no value of a tensor, makes no
+    tensor of a list, computes on the current stream, and does nothing on the host that each call needs. On a
+    CUDA GPU, its call and the step are then recorded together. *Not measured on a GPU.*
 
     `kv_cache(rows, length)`: returns a `kv_cache.KVCache`, which takes a part of the canvas as input.
 

@@ -339,9 +339,10 @@ def _groups(denoiser: object, requests: Sequence[Request], width: int) -> Iterat
     denoiser supports padding.
     """
     if capability(denoiser, "pads"):
-        # The denoiser pads every row to the longest one: rows of like lengths decode together. The longest
-        # come first, so that memory runs out at once or not at all.
-        yield sorted(requests, key=lambda request: -request.columns) if width > 1 else list(requests)
+        # The denoiser pads every row to the longest one, so rows of similar lengths decode together. The
+        # longest come first: memory runs out at once or not at all.
+        sort = 1 < width < len(requests)
+        yield sorted(requests, key=lambda request: -request.columns) if sort else list(requests)
         return
     by_length: dict[int, list[Request]] = {}
     for request in requests:
