@@ -156,7 +156,7 @@ def program_key(program: Program, static: Mapping[str, Value]) -> str:
     lines += [f"next {name} {index}" for name, index in program.next.items()]
     lines += [f"event {name} {index}" for name, index in program.events.items()]
     lines += [f"ends {program.canvas} {program.done} {program.finite}"]
-    lines += [f"static {name} {static[name]!r}" for name in program.facts.static]
+    lines += [f"static {name} {static[name]!r}" for name in sorted(static)]
     return hashlib.sha256("\n".join(lines).encode()).hexdigest()
 
 

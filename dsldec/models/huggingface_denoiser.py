@@ -39,7 +39,8 @@ class LengthsOnDevice:
     def __call__(self, lengths: list[int], device: torch.device) -> Tensor:
         known = self.last
         if known is None or known[0] != lengths or known[1].device != device:
-            self.last = known = lengths, on_device(lengths, device).unsqueeze(1)
+            # A copy: the caller may change the list.
+            self.last = known = list(lengths), on_device(lengths, device).unsqueeze(1)
         return known[1]
 
 

@@ -12,7 +12,7 @@ import pytest
 import dsldec
 from dsldec import UsageError
 from dsldec.engines.ray_data import Decode
-from dsldec.models.huggingface import HuggingFaceDenoiser
+from dsldec.models.embedded_denoiser import EmbeddedDenoiser
 
 SAMPLED = "policy sampled():\n  window blocks(16)\n  draw gumbel(temperature=0.9)\n  commit top(masked, 2, by=conf)\n"
 PROMPTS = ["What is 14+18?", "Compute 3*6.", "What is 5+5?"]
@@ -86,7 +86,7 @@ def test_a_denoiser_that_fails_has_its_reason_in_each_row(monkeypatch):
     def fails(self: object, ids: object, **_: object) -> None:
         raise RuntimeError("no memory")
 
-    monkeypatch.setattr(HuggingFaceDenoiser, "__call__", fails)
+    monkeypatch.setattr(EmbeddedDenoiser, "__call__", fails)
     found = decode({"prompt": PROMPTS})
     assert (
         found["error"]

@@ -129,7 +129,7 @@ def facts(denoiser: HuggingFaceDenoiser) -> dict[str, object]:
     return {
         name: value
         for name, value in vars(denoiser).items()
-        if name not in ("model", "head", "tokenizer", "decode_text")
+        if name not in ("model", "head", "tokenizer", "decode_text", "_lengths")
     }
 
 

@@ -81,7 +81,7 @@ def test_an_engine_that_can_run_the_policy_in_some_blocks(capsys: pytest.Capture
     assert "blocks of 32 (LLaDA2): yes" in out
     assert "blocks of 4 (SDAR): no; its blocks have 32 positions, and the host's 4 are no multiple\n" in out
     assert "help: write `--set block=4`\n" in out
-    assert "request: eos_before, state_clusters, state_stale, step\n" in out
+    assert "request: state_clusters, state_stale, step\n" in out
 
 
 @pytest.mark.parametrize(
