@@ -39,7 +39,9 @@ class Inputs:
 
     def of_row(self, x: Tensor) -> Tensor:
         """A value per row or per run, as `[B]`."""
-        return x.expand(self.canvas.shape[0], 1).squeeze(1)
+        rows = self.canvas.shape[0]
+        # Inductor cannot make a view of a constant that is expanded to a dynamic number of rows.
+        return x.expand(rows, 1).squeeze(1) if x.dim() else x.expand(rows)
 
     def size(self, of: Any) -> int:
         """A static size: the number itself, or the value of the parameter with this name."""

@@ -7,6 +7,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from types import SimpleNamespace
 from typing import Any, ClassVar, cast
 
 import pytest
@@ -199,7 +200,7 @@ class Builder:
             self.next,
             {},
             ("",),
-            cast(Any, None),
+            cast(Any, SimpleNamespace(static=("static",))),  # the backends read no other fact
         )
 
 
