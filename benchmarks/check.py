@@ -30,6 +30,10 @@ COMMANDS = {
     "loop": (
         "bench loop --policy static --policy threshold --backend eager --prompts 4 --rounds 3 --threads 1"
     ),
+    **{
+        name: f"bench {name} --rounds 3 --threads 1"
+        for name in ("overhead", "peers", "compile", "start", "growth")
+    },
 }
 
 Found = dict[str, dict[str, Any]]

@@ -54,7 +54,7 @@ README = PAGES["README.md"]
 PROGRAMS = ("make", "dsldec", "transformers")
 # Of these only the options are checked: `build` is done once for all tests, `bench` takes minutes, and `batch`
 # starts a Ray cluster.
-NOT_RUN = ("build", "bench", "batch")
+NOT_RUN = ("build", "bench", "batch", "precompile")
 WIDTH, README_WIDTH, README_LINES = 120, 110, 120
 
 

@@ -210,7 +210,10 @@ def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_mos
     picked. A score without a value (infinity times 0) becomes 0.
     """
     length = score.shape[1]
-    places, rows = torch.arange(length, device=score.device), torch.arange(score.shape[0], device=score.device)
+    places, rows = (
+        torch.arange(length, device=score.device),
+        torch.arange(score.shape[0], device=score.device),
+    )
     # A view `[B, T, T]` of 2T - 1 numbers a row: row r has the weights for a pick at `length - 1 - r`.
     weights = torch.cat([weight[:, 1:].flip(1), weight], 1).unfold(1, length, 1)
     best: list[Tensor] = []

@@ -14,7 +14,7 @@ import time
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
-from filelock import FileLock  # torch brings it
+from filelock import FileLock
 
 NEW = ".new-"  # the beginning of the names of files that are not complete
 OLD_SECONDS = 3600  # of such a file: its process was killed

@@ -23,8 +23,8 @@ from .bench_goals import Goal, GoalOptions, Report
 from .rounds import Ratio, measured
 
 SEED = 0
-# A unit at the large size may take this much more time: the logits of the large size lie in no cache (1.15 is
-# measured for a read of 33 MB beside one of 4 MB), and the rest is noise. A square would be 4 or more.
+# A unit at the large size may take this much more time: the logits of the large size lie in no cache, and the
+# rest is noise. A square would be 4 or more.
 LINEAR, FLAT = 1.3, 1.1
 PROMPTS, BATCH = 1000, 8  # of the comparison of batches
 

@@ -93,7 +93,9 @@ def test_the_results_are_those_of_run(cluster, prompts, capfd):
     assert "2 workers, 1 CPU each" in err
     assert "9 of 10 prompts, " in err
     assert "E0407" in err
-    assert len(err.splitlines()) == 5, err  # the workers, their backend, the failure with its help, the totals
+    assert len(err.splitlines()) == 5, (
+        err
+    )  # the workers, their backend, the failure with its help, the totals
     assert run(*settings, "--trace", "r.trace.jsonl") == 1
     assert results("b.jsonl") == results("r.jsonl")
     assert results("b.trace.jsonl") == results("r.trace.jsonl")
