@@ -15,6 +15,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 from enum import Enum, auto
 from typing import IO
 
@@ -24,7 +25,8 @@ from .step_form import StepForm
 from .user_folder import Unusable
 
 VARIABLE = "DSLDEC_BACKGROUND"  # `0`: nothing is compiled in the background
-PROGRAM = "from dsldec.backends.compile_job import main; raise SystemExit(main())"
+# Without the working folder, which `-c` puts first: another user may have put modules there.
+PROGRAM = "import sys; sys.path[:] = [p for p in sys.path if p]; from dsldec.backends.compile_job import main; raise SystemExit(main())"
 MOST_ERROR = 4000  # bytes of an error that are read
 
 
@@ -74,6 +76,9 @@ class CompileJobs:
                 return
             with contextlib.suppress(OSError):
                 if os.name == "posix":  # the C++ compiler too: the child began a session
+                    os.killpg(self._child.pid, signal.SIGTERM)  # it and its compiler delete their files
+                    with contextlib.suppress(subprocess.TimeoutExpired):
+                        self._child.wait(2)
                     os.killpg(self._child.pid, signal.SIGKILL)
                 else:
                     self._child.kill()
@@ -81,21 +86,23 @@ class CompileJobs:
             self._end()
 
     def _start(self, key: str, form: StepForm) -> None:
-        path = os.pathsep.join(one for one in sys.path if one)
-        environment = os.environ | {
-            "PYTHONPATH": path,
-            "TORCHINDUCTOR_COMPILE_THREADS": "1",
-            "OMP_NUM_THREADS": "1",
-        }
         try:
-            if not sys.executable:
+            path = os.pathsep.join(one or os.getcwd() for one in sys.path)
+            environment = os.environ | {
+                "PYTHONPATH": path,
+                "TORCHINDUCTOR_COMPILE_THREADS": "1",
+                "OMP_NUM_THREADS": "1",
+                VARIABLE: "0",  # whatever the program does, it starts no other one
+            }
+            named = os.path.basename(sys.executable or "").lower()
+            if getattr(sys, "frozen", False) or not named.startswith(("python", "pypy")):
                 raise OSError("this process has no program of Python")
             self._errors = tempfile.TemporaryFile()  # noqa: SIM115  # read when the child has ended
             with tempfile.TemporaryFile() as given:
                 given.write(form.text().encode())
                 given.seek(0)
                 self._child = subprocess.Popen(
-                    [sys.executable, "-c", PROGRAM],
+                    [sys.executable, "-c", PROGRAM, str(os.getpid())],
                     stdin=given,
                     stdout=subprocess.DEVNULL,
                     stderr=self._errors,
@@ -111,7 +118,7 @@ class CompileJobs:
         assert self._errors is not None
         said = ""
         if self._child.returncode:
-            self._errors.seek(0)
+            self._errors.seek(max(0, self._errors.seek(0, os.SEEK_END) - MOST_ERROR))
             lines = self._errors.read(MOST_ERROR).decode(errors="replace").strip().splitlines()
             said = lines[-1] if lines else f"its process ended with status {self._child.returncode}"
         self._ended[self._key] = said
@@ -136,14 +143,25 @@ def main() -> int:
     """
     with contextlib.suppress(OSError, AttributeError):
         os.nice(19)
+    if os.name == "posix":
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
+        threading.Thread(target=_end_with, args=(int(sys.argv[1]),), daemon=True).start()
     try:
         form = StepForm.from_text(sys.stdin.read())
-        step_cache.folder()
+        with tempfile.TemporaryFile(dir=step_cache.folder()):  # else the work would be lost
+            pass
         step_cache.compiled(form)
     except UsageError as mistake:
         print(mistake.diagnostic.message, file=sys.stderr)
         return 1
-    except Unusable as error:
+    except (Unusable, OSError) as error:
         print(error, file=sys.stderr)
         return 1
     return 0
+
+
+def _end_with(parent: int) -> None:
+    """End this process and its compiler when the process that started it is gone, even by a signal."""
+    while os.getppid() == parent:
+        time.sleep(1)
+    os.killpg(0, signal.SIGTERM)

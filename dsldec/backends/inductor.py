@@ -92,8 +92,8 @@ class CompiledStep:
         self._events = tuple(name for name in Events._fields if name in reported(program))
         mask_id, eos_id = ids
         self._ids = {
-            MASK_ID: torch.tensor(mask_id),
-            EOS_ID: torch.tensor(NO_EOS if eos_id is None else eos_id),
+            name: torch.tensor(int(id_), dtype=torch.int64, device="cpu")
+            for name, id_ in ((MASK_ID, mask_id), (EOS_ID, NO_EOS if eos_id is None else eos_id))
         }
         self._runners: dict[object, Runner] = {}
         self._eager_forms: dict[object, FormInUse] = {}
@@ -128,8 +128,9 @@ class CompiledStep:
             inputs += [given[name] for name in self._names]
         except KeyError:  # eager names the input
             return self.eager(logits, canvas, editable, state, params)
-        # The package checks nothing: every shape and dtype was checked when its runner was stored.
-        shape = tuple([(x.shape, x.dtype) for x in inputs])
+        # The package checks nothing: all of these were checked when its runner was stored. The number of
+        # threads is fixed in its code, and after a fork a process with one thread must not start others.
+        shape = (torch.get_num_threads(), *[(x.shape, x.dtype, x.is_cpu) for x in inputs])
         runner = self._runners.get(shape)
         if runner is None or len(state) != len(self._fields):
             runner = self._found(shape, inputs, state, params)

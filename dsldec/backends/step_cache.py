@@ -199,7 +199,13 @@ def _compiled(form: StepForm, file: Path | None) -> Runner:
         }
         what = "the backend `inductor` could not compile the step"
         aot.package(graph, {KEY: json.dumps(said)}, made, options, what, None)
-        run = _runner(made)
+        try:
+            run = _runner(made)
+        except Exception as error:  # no space or `noexec` where torch unpacks it: exceptions of many classes
+            why = (str(error).strip().splitlines() or ["no reason given"])[0]
+            help_ = f"set `TMPDIR` to your own folder with free space, {toolchain.eager()}"
+            message = f"the compiled step cannot be loaded: {why}"
+            raise UsageError(Diagnostic("E0417", message, help=help_)) from error
         seconds = time.perf_counter() - began
         if file is not None:
             _stored(made.read_bytes(), file, seconds / _typical_seconds(program))

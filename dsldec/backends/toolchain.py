@@ -13,6 +13,7 @@ import os
 import pickle
 import re
 import shutil
+import stat
 import subprocess
 import sysconfig
 import tempfile
@@ -75,7 +76,12 @@ def folder_trouble(*, writing: bool = True) -> Diagnostic | None:
         folders[TRITON_CACHE] = Path(triton)
     for name, folder in folders.items():
         try:
-            folder.mkdir(parents=True, exist_ok=True)
+            folder.mkdir(parents=True, exist_ok=True, mode=0o700)
+            found = folder.stat()
+            if os.name == "posix" and (found.st_uid not in (0, os.geteuid()) or found.st_mode & stat.S_IWOTH):
+                raise PermissionError(
+                    errno.EPERM, "another user owns it or can write it"
+                )  # code from it is run
             if writing:
                 with tempfile.TemporaryFile(dir=folder) as file:
                     file.write(PROBE)

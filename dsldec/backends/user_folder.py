@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import stat
 import tempfile
 import time
@@ -16,6 +17,7 @@ from pathlib import Path
 
 from filelock import FileLock
 
+MADE = re.compile(r"[0-9a-f-]{49,64}")  # the names of packages and engines; others are the user's own files
 NEW = ".new-"  # the beginning of the names of files that are not complete
 OLD_SECONDS = 3600  # of such a file: its process was killed
 MOST_WAITING = 600  # seconds, for another process that makes the same file; then both make it
@@ -35,7 +37,9 @@ def folder(name: str, variable: str | None = None) -> Path:
         given = os.environ.get(variable) if variable else None
         base = os.environ.get("XDG_CACHE_HOME") or os.environ.get("LOCALAPPDATA")
         path = Path(given) if given else Path(base or Path.home() / ".cache") / "dsldec" / name
-        path.mkdir(parents=True, exist_ok=True, mode=0o700)  # private: files from here are executed
+        path.mkdir(
+            parents=True, exist_ok=True, mode=0o755 if given else 0o700
+        )  # files from here are executed
         require_private(path)
     except (OSError, RuntimeError, ValueError) as error:  # RuntimeError: no home folder; ValueError: a NUL
         why = str(getattr(error, "strerror", None) or error).lower()
@@ -63,6 +67,10 @@ def stored(data: bytes, path: Path, most_bytes: int) -> None:
     number, new = tempfile.mkstemp(dir=path.parent, prefix=NEW)  # mode 0600
     try:
         with os.fdopen(number, "wb") as stream:
+            if (
+                os.name == "posix"
+            ):  # who may read the folder may read its files: root fills it for other users
+                os.fchmod(number, 0o600 | (path.parent.stat().st_mode & 0o044))
             stream.write(data)
             stream.flush()
             os.fsync(stream.fileno())
@@ -85,7 +93,7 @@ def files(where: Path, suffix: str) -> list[tuple[Path, os.stat_result]]:
     found: list[tuple[Path, os.stat_result]] = []
     with contextlib.suppress(OSError):
         for path in where.iterdir():
-            if path.suffix == suffix and not path.name.startswith(NEW):
+            if path.suffix == suffix and MADE.fullmatch(path.stem):
                 with contextlib.suppress(OSError):  # another process deleted it
                     found.append((path, path.stat()))
     return sorted(found, key=lambda one: one[1].st_mtime_ns)

@@ -219,7 +219,7 @@ def test_the_other_process_says_why_it_cannot(tmp_path: Path) -> None:
     """With a compiler that is no program: all but the machine code is made as ever."""
     environment = os.environ | {"CXX": "no-such-compiler", step_cache.VARIABLE: str(tmp_path / "steps")}
     ran = subprocess.run(
-        [sys.executable, "-c", compile_job.PROGRAM],
+        [sys.executable, "-c", compile_job.PROGRAM, str(os.getpid())],
         input=form().text(), capture_output=True, text=True, env=environment,
     )  # fmt: skip
     assert ran.returncode == 1
@@ -240,3 +240,27 @@ def test_a_real_job_makes_a_package_that_this_process_loads(
         assert time.monotonic() < limit
         time.sleep(0.1)
     assert torch.equal(call(step), wanted)
+
+
+def test_a_child_imports_nothing_from_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another user may have put a module there. A program on the console has no such folder on its path."""
+    (tmp_path / "queue.py").write_text("raise SystemExit('a module of the working folder')\n")
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", [one for one in sys.path if one not in ("", str(tmp_path))])
+    program = compile_job.PROGRAM.split("from dsldec")[0] + "import queue; print(queue.__file__)"
+    found = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "queue" in found.stdout
+    assert str(tmp_path) not in found.stdout
+
+
+@pytest.mark.parametrize("program", ["/opt/app/decoder", ""])
+def test_a_program_that_is_no_python_is_not_started_again(
+    program: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "executable", program)
+    monkeypatch.setattr(compile_job.subprocess, "Popen", None)  # a call would raise
+    jobs = CompileJobs()
+    jobs._start("key", form())
+    assert jobs.progress("key", form()) is JobProgress.FAILED

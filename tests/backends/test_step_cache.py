@@ -71,7 +71,7 @@ def test_the_second_is_the_file_of_the_first(folder: Path, compilations: list[Pa
     assert step_cache.load(form()) is not None
     step_cache.compiled(form())
     assert (len(compilations), len(stored(folder))) == (1, 1)
-    assert stored(folder)[0].stat().st_mode & 0o077 == 0
+    assert stored(folder)[0].stat().st_mode & 0o022 == 0
     assert not [path for path in folder.iterdir() if path.name.startswith(user_folder.NEW)]
     assert step_cache.expected_seconds(form().program) > 0
 
@@ -244,7 +244,11 @@ def test_a_killed_process_leaves_no_lock(folder: Path, compilations: list[Path])
 
 
 def test_the_least_recently_used_are_deleted(folder: Path) -> None:
-    paths = [folder / f"{name}.pt2" for name in "abcd"]
+    a, b, c, d, e, f = (f"{name * 49}.pt2" for name in "abcdef")
+    paths = [folder / name for name in (a, b, c, d)]
+    own = folder / "theirs.pt2"  # a file that dsldec did not store
+    own.write_bytes(bytes(1000))
+    os.utime(own, (0, 0))
     for number, path in enumerate(paths):
         user_folder.stored(bytes(100), path, 10**6)
         os.utime(path, (number, number))
@@ -252,11 +256,26 @@ def test_the_least_recently_used_are_deleted(folder: Path) -> None:
     (folder / f"{user_folder.NEW}old").touch()
     os.utime(folder / f"{user_folder.NEW}old", (1, 1))
     (folder / f"{user_folder.NEW}now").touch()
-    user_folder.stored(bytes(100), folder / "e.pt2", 300)
+    user_folder.stored(bytes(100), folder / e, 300)
     left = {path.name for path in folder.iterdir()}
-    assert left == {"a.pt2", "d.pt2", "e.pt2", f"{user_folder.NEW}now"}
-    user_folder.stored(bytes(1000), folder / "f.pt2", 300)  # the new one stays, however large
-    assert {path.name for path in stored(folder)} == {"f.pt2"}
+    assert left == {a, d, e, own.name, f"{user_folder.NEW}now"}
+    user_folder.stored(bytes(1000), folder / f, 300)  # the new one stays, however large
+    assert {path.name for path in stored(folder)} == {f, own.name}
+
+
+def test_a_folder_that_is_named_can_be_read_by_other_users(folder: Path, compilations: list[Path]) -> None:
+    """Root fills it for the user of a container. Nobody else can write it."""
+    step_cache.compiled(form())
+    (file,) = stored(folder)
+    assert [path.stat().st_mode & 0o777 for path in (folder, file)] == [0o755, 0o644]
+
+
+def test_the_default_folder_is_private(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv(step_cache.VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
+    where = step_cache.folder()
+    user_folder.stored(bytes(100), where / ("a" * 49 + ".pt2"), 10**6)
+    assert [path.stat().st_mode & 0o777 for path in (where, *stored(where))] == [0o700, 0o600]
 
 
 # --- the command
