@@ -47,7 +47,7 @@ def _of_row(score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> T
         picks.append(pick)
         score = score * both_ways.narrow(0, last - pick, last + 1)
     chosen = torch.zeros_like(condition)
-    return chosen.index_fill_(1, torch.tensor(picks), True) if picks else chosen
+    return chosen.index_fill_(1, torch.tensor(picks, device=chosen.device), True) if picks else chosen
 
 
 def _of_rows(score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> Tensor:

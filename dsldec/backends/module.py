@@ -146,8 +146,7 @@ class StepModule(nn.Module):
     ) -> None:
         super().__init__()
         self.program = program
-        self.mask_id = mask_id
-        self.eos_id = eos_id
+        self.mask_id, self.eos_id = int(mask_id), None if eos_id is None else int(eos_id)
         self.static = dict(static or {})
         self.form = form
         self.operands = [_operands(program, index) for index in range(len(program.operations))]
@@ -189,7 +188,9 @@ class StepModule(nn.Module):
         )
         if type(logits) is not Tensor:  # the constants of a plan belong to this call's kind of tensor
             return make()
-        return self.plans.get_or_make((inputs.canvas.shape, logits.device, on_host, signature), make)
+        return self.plans.get_or_make(
+            (inputs.canvas.shape, logits.device, on_host, tuple(inputs.params), signature), make
+        )
 
     def _fallback(self, index: int) -> Callable[..., Any]:
         operation = self.program.operations[index]

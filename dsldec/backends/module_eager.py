@@ -62,35 +62,23 @@ def may_read(device: torch.device) -> bool:
 
 
 class ParameterReader:
-    """Reads parameters on a CPU as numbers, each tensor once."""
-
-    def __init__(self) -> None:
-        self.known: dict[str, tuple[Tensor, int, GivenParameter]] = {}
+    """Reads parameters on a CPU as numbers."""
 
     def signature(self, params: Mapping[str, Tensor]) -> Signature | None:
         """The parameters as a plan needs them, in the order of their names; `None` if one has a dtype that no
         parameter of a policy has.
         """
         signature = []
-        for name, value in params.items():
-            known = self.known.get(name)
-            # A tensor may get another number in place; its version then differs.
-            if known is None or known[0] is not value or known[1] != value._version:
-                given = self._read(name, value)
-            else:
-                given = known[2]
+        for value in params.values():
+            given = self._read(value)
             if given.dtype not in DTYPES_OF_PARAMETERS:
                 return None
             signature.append(given)
         return tuple(signature)
 
-    def _read(self, name: str, value: Tensor) -> GivenParameter:
-        if value.dim() or not may_read(value.device):
-            return GivenParameter(None, value.dtype, value.dim())
-        given = GivenParameter(value.item(), value.dtype, 0)
-        if not value.is_inference():  # these have no version
-            self.known[name] = (value, value._version, given)
-        return given
+    def _read(self, value: Tensor) -> GivenParameter:
+        number = None if value.dim() or not may_read(value.device) else value.item()
+        return GivenParameter(number, value.dtype, value.dim())
 
 
 @dataclass(slots=True)
@@ -115,7 +103,7 @@ class EagerPlan:
         taken = {*self.constants, id(inputs.canvas), id(inputs.editable), *map(id, inputs.state.values())}
 
         def own(value: Tensor) -> Tensor:
-            if id(value) in taken or value._is_view() or not value.is_contiguous():
+            if id(value) in taken or value._is_view() or value.is_inference() or not value.is_contiguous():
                 value = value.clone(memory_format=torch.contiguous_format)
             taken.add(id(value))
             return value

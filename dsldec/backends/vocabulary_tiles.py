@@ -13,6 +13,7 @@ import math
 import threading
 from collections.abc import Collection
 from dataclasses import dataclass, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -26,6 +27,7 @@ SMALL = 2**16  # up to this number of logits, fewer operations are faster than t
 # W: with fewer ids a reduction is slow, with more ids the search in the best chunk is.
 CHUNK, CHUNK_OF_FEW, FEW_IDS = 256, 32, 8192
 LOG2_E = math.log2(math.e)
+LEAST_FAR = -1e30  # its exp is 0, and 0 times it is 0, unlike 0 times -inf
 
 
 class _TileBuffers(threading.local):
@@ -39,7 +41,7 @@ class _TileBuffers(threading.local):
         size = tile.numel()
         if number not in self.made or self.made[number].numel() < size:
             with torch.inference_mode(False):  # an inference tensor could not be written in other modes
-                self.made[number] = torch.empty(size)
+                self.made[number] = torch.empty(size, dtype=torch.float32, device="cpu")
         return self.made[number][:size].view(tile.shape)
 
 
@@ -139,7 +141,7 @@ def _by_tiles(logits: Tensor, mask_id: int, wanted: Collection[str]) -> Statisti
         of = replace(of, token=token, score=score)
     if chunks.spread is not None:
         spread = chunks.spread.view(bests.shape).scatter_(-1, winner, 0.0).sum(-1, keepdim=True)
-        spread = (share * (spread + elsewhere * far.float())).squeeze(-1)
+        spread = (share * (spread + elsewhere * far.clamp(min=LEAST_FAR).float())).squeeze(-1)
         of = replace(of, spread=spread + weight.mul_(distance).nansum(-1))  # 0 times -inf is NaN
     if "below" in wanted:
         wins = scores == best
@@ -157,10 +159,9 @@ def _read(logits: Tensor, width: int, with_spread: bool) -> _Chunks:
     positions, whole = logits[..., 0].numel(), logits.shape[-1] // width
     tail = logits[..., whole * width :].reshape(positions, 1, -1).float()
     chunks = whole + (tail.shape[-1] > 0)
-    best, weight = torch.empty(2, positions, chunks).unbind()
-    of = _Chunks(
-        best, torch.empty(positions, 1), weight, torch.empty(positions, chunks) if with_spread else None
-    )
+    new = partial(torch.empty, dtype=torch.float32, device=logits.device)
+    best, weight = new(2, positions, chunks).unbind()
+    of = _Chunks(best, new(positions, 1), weight, new(positions, chunks) if with_spread else None)
     if chunks > whole:
         best[:, whole:] = tail.amax(-1)
     begin = 0

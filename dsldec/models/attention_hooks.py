@@ -121,6 +121,12 @@ class ByTorchAndRotary(ByTorch):
                 self.hooks.before(module, _before_rotary)
                 self.hooks.after(module, _after_rotary)
 
+    def __getstate__(self) -> Any:
+        return (self.model,)
+
+    def __setstate__(self, state: Any) -> None:
+        self.__init__(*state)  # type: ignore[misc]  # the hooks of the original do nothing in a copy
+
     def arguments(self, call: AttentionCall, blocks: bool) -> dict[str, Any]:
         return {}
 

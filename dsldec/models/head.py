@@ -36,6 +36,12 @@ class Head:
         self.model, self.picks = model, picks
         self.hooks, self.layer = SwitchedHooks(), None
 
+    def __getstate__(self) -> tuple[Any, bool | None]:
+        return self.model, self.picks
+
+    def __setstate__(self, state: tuple[Any, bool | None]) -> None:
+        self.__init__(*state)  # type: ignore[misc]  # the hooks of the original do nothing in a copy
+
     def __call__(self, ids: Tensor, at: Tensor, **how: Any) -> Tensor:
         """Logits `[b, W, V]` of `ids [b, L]` at the columns `at [b, W]`."""
         self.probe(ids)

@@ -62,7 +62,8 @@ class Forward:
             return self._guided(canvases, index, lengths, at), first
         one_row = [slice(i, i + 1) for i in range(len(which))]
         alone = [
-            self._guided(canvases[i], index[i], lengths[i], None if at is None else at[i]) for i in one_row
+            self._guided(canvases[i], index[i], lengths[i], None if at is None else at[i]).clone()
+            for i in one_row  # the denoiser may write the next logits into the same memory
         ]
         longest = max(logits.shape[1] for logits in alone)
         return torch.cat(

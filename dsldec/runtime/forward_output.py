@@ -26,8 +26,8 @@ class WindowBuffer:
         """A contiguous copy, until the next call."""
         if self.memory is None or (self.memory.shape, self.memory.dtype) != (windows.shape, windows.dtype):
             with torch.inference_mode(False):  # an inference tensor could not be written in other modes
-                self.memory = torch.empty(windows.shape, dtype=windows.dtype)
-        return self.memory.copy_(windows)
+                self.memory = torch.empty(windows.shape, dtype=windows.dtype, device=windows.device)
+        return self.memory.copy_(windows.detach())
 
 
 @dataclass(frozen=True, slots=True)

@@ -113,11 +113,12 @@ class Session:
     @property
     def done(self) -> Tensor:
         """`[N]` bool: slots with nothing left to write in the columns they show."""
-        return self._progress().done
+        return self._progress().done.clone()  # the caller may write into it
 
     def windows(self) -> tuple[Tensor, Tensor]:
         """The first column of the window of each slot, and the column after its last, `[N]` int64 each."""
-        return self.runner.placed(self.state).bounds
+        first, end = self.runner.placed(self.state).bounds
+        return first.clone(), end.clone()  # the caller may write into them
 
     def error(self, slot: int, *, half: bool = False) -> Diagnostic | None:
         """Why a slot's request has failed (E0406), `None` if it has not. `half`: its logits were of a half

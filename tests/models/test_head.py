@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
@@ -143,3 +144,14 @@ def test_through_a_shift_the_columns_before_are_chosen() -> None:
     # A product of one row is summed in another order than one of ten, on some processors.
     first = moved(IDS, columns=torch.zeros(2, 1, dtype=torch.int64))[:, 0]
     torch.testing.assert_close(first, plain(IDS)[:, 0], rtol=1e-5, atol=1e-5)
+
+
+def test_a_copied_denoiser_chooses_too() -> None:
+    """The hooks of the original do nothing in a copy, which needs its own."""
+    denoiser = denoiser_of("eurobert")
+    wanted = denoiser(IDS, LENGTHS, columns=AT)
+    other = copy.deepcopy(denoiser)
+    assert torch.equal(other(IDS, LENGTHS, columns=AT), wanted)
+    with rows_of_the_head(other) as seen:
+        other(IDS, LENGTHS, columns=AT[:, :2])
+    assert seen == [2]
