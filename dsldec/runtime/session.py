@@ -121,9 +121,7 @@ class Session:
         return first.clone(), end.clone()  # the caller may write into them
 
     def error(self, slot: int, *, half: bool = False) -> Diagnostic | None:
-        """Why a slot's request has failed (E0406), `None` if it has not. `half`: its logits were of a half
-        precision.
-        """
+        """Why a slot's request has failed (E0406), `None` if it has not. `half`: of half-precision logits."""
         return failure(self.state, slot, half) if bool(self.state.failed[slot]) else None
 
     # --- requests come and go
