@@ -151,9 +151,10 @@ def failure(error: BaseException, what: str, otherwise: str | None = None) -> Di
 def of_compiling(error: BaseException) -> bool:
     """Whether the compiler raised the error, and not the compiled code."""
     from torch._dynamo.exc import BackendCompilerFailed
-    from torch._inductor.exc import CppCompileError, InductorError
+    from torch._inductor.exc import CppCompileError, InductorError, InvalidCxxCompiler
 
-    kinds = (InductorError, BackendCompilerFailed, CppCompileError, subprocess.SubprocessError)
+    of_torch = (InductorError, BackendCompilerFailed, CppCompileError, InvalidCxxCompiler)
+    kinds = (*of_torch, subprocess.SubprocessError)
     return isinstance(error, kinds) or _disk_is_full(error) or _is_unreadable(error)
 
 
