@@ -25,7 +25,7 @@ class Recorder(Protocol):
     """Records and launches work on one device."""
 
     def warm_up(self, work: Callable[[], Made]) -> Made:
-        """The result of the work, which is done some times."""
+        """Runs the work several times, and returns its last result."""
 
     def record(self, work: Callable[[], Made]) -> tuple[Callable[[], None], Made]:
         """The launch of the recorded work, and its results: buffers that have values after a launch. The work

@@ -69,7 +69,7 @@ def _of_rows(score: Tensor, condition: Tensor, weight: Tensor, at_most: int) -> 
 
 
 def _with_values(score: Tensor) -> Tensor:
-    """A score without a value is never picked, like a score of 0; but a maximum would find it."""
+    """Scores without a value become 0, since neither is ever picked. A maximum would find NaN."""
     return torch.where(score > 0, score, 0)
 
 

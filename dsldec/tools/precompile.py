@@ -39,7 +39,7 @@ class PrecompileOptions:
 
 
 def precompile(options: PrecompileOptions) -> int:
-    """Do what the options say, and return the exit status. Raises `UsageError` and `PolicyError`."""
+    """Fill, list or clear the cache; returns the exit status. Raises `UsageError` and `PolicyError`."""
     if options.clear:
         _clear()
     if options.policies:

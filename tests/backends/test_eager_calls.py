@@ -123,7 +123,7 @@ def test_a_step_on_a_gpu_equals_the_reference(observed: dict[str, Tensor]) -> No
 
 @pytest.mark.parametrize("seed", range(40, 60))
 def test_no_result_shares_memory(seed: int) -> None:
-    """Not with an input, not with another result, and not with what the step keeps for its next call."""
+    """A result shares no memory with an input, another result, or a tensor that the step stores."""
     step = dsldec.load(random_policy(seed)[0]).compile("eager", mask_id=MASK, eos_id=EOS)
     canvas, editable, state = inputs(step, seed, 1 + seed % 3, 8)
     logits = torch.randn(len(canvas), 8, MASK + 1, generator=torch.Generator().manual_seed(seed))
