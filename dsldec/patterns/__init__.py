@@ -1,0 +1,1 @@
+"""Patterns that a decoded text must match."""
