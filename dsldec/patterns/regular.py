@@ -1,0 +1,127 @@
+"""Which regular expressions can be a pattern? A check of the text, with the place of a mistake.
+
+The syntax is that of Rust's `regex`. The whole text must match, so `^` at the start and `$` at the end have
+no effect. Assertions at other places, and backreferences, are refused. Not here: what an expression matches
+(`byte_automaton`).
+"""
+
+from __future__ import annotations
+
+import re
+import warnings
+from collections.abc import Iterator
+
+from ..diagnostics import Diagnostic, UsageError
+from ..source import Source, Span
+
+LONGEST = 64 * 1024  # characters
+DEEPEST = 100  # brackets in brackets
+NAME = "pattern"  # of the text in a diagnostic
+
+_LOOKAROUND = re.compile(r"\(\?(?:<?[=!])")
+_OTHER_GROUP = re.compile(r"\(\?(?:P=|P>|\(|>|\||&|R|[0-9]|#)")
+_FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]+))?[:)]")
+_ASSERTIONS = {"b": "word boundary", "B": "word boundary", "A": "anchor", "z": "anchor", "Z": "anchor", "G": "anchor", "<": "word boundary", ">": "word boundary"}  # fmt: skip
+
+
+def checked(text: str) -> str:
+    """The expression without the anchors at its ends. Raises `UsageError`: E0490 for wrong brackets, E0491
+    for a feature that no automaton has, E0494 for a text that is too long.
+    """
+    if len(text) > LONGEST:
+        message = f"the pattern has {len(text):,} characters, and the limit is {LONGEST:,}"
+        raise UsageError(Diagnostic("E0494", message, help="write a shorter pattern"))
+    if lone := next((at for at, one in enumerate(text) if 0xD800 <= ord(one) < 0xE000), None):
+        raise _wrong(text, lone, lone + 1, "the pattern has a character that is no Unicode text", "leave it out")
+    begin, end = _without_anchors(text)
+    depth: list[int] = []
+    for at, piece in _pieces(text):
+        if begin <= at < end:
+            _require_known(text, at, piece)
+        if piece == "(":
+            depth.append(at)
+            if len(depth) > DEEPEST:
+                raise _wrong(text, at, at + 1, f"brackets are nested more than {DEEPEST} deep", "write fewer brackets")
+        elif piece == ")":
+            if not depth:
+                raise _wrong(text, at, at + 1, "this bracket closes none", "write `\\)` for the character")
+            depth.pop()
+    if depth:
+        raise _wrong(text, depth[-1], depth[-1] + 1, "this bracket is not closed", "write `)`, or `\\(` for the character")
+    return text[begin:end]
+
+
+def located(text: str, refused: Diagnostic) -> Diagnostic:
+    """A diagnostic of the library with the place that Python's own check gives, if it finds one."""
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            re.compile(text)
+    except re.error as error:
+        at = min(error.pos or 0, max(len(text) - 1, 0))
+        span = Span(Source(text, NAME), at, at + 1)
+        return Diagnostic(refused.code, refused.message, span, label=error.msg, help=refused.help)
+    except (RecursionError, OverflowError):
+        pass
+    return refused
+
+
+def _without_anchors(text: str) -> tuple[int, int]:
+    """The part of the text between an anchor at its start and one at its end."""
+    begin = 1 if text.startswith("^") else 2 if text.startswith("\\A") else 0
+    last = list(_pieces(text))[-1:]
+    end = last[0][0] if last and last[0][1] in ("$", "\\z") and last[0][0] >= begin else len(text)
+    return begin, end
+
+
+def _pieces(text: str) -> Iterator[tuple[int, str]]:
+    """The places of characters outside classes; an escape is one piece of two characters."""
+    at = depth = 0
+    while at < len(text):
+        piece = text[at : at + 2] if text[at] == "\\" else text[at]
+        if depth == 0:
+            yield at, piece
+        if piece == "[":
+            depth += 1
+            at += 1 + (text[at + 1 : at + 2] == "^")
+            at += text[at : at + 1] == "]"  # the first one is a character
+            continue
+        if piece == "]" and depth:
+            depth -= 1
+        at += len(piece)
+    if depth:
+        first = next(place for place, one in _pieces(text + "]" * depth) if one == "[")
+        raise _wrong(text, first, first + 1, "this class is not closed", "write `]`, or `\\[` for the character")
+
+
+def _require_known(text: str, at: int, piece: str) -> None:
+    """Raise `UsageError` (E0491) for a piece whose meaning depends on text around it."""
+    if piece in ("^", "$"):
+        message = f"`{piece}` can stand only at the {'start' if piece == '^' else 'end'} of a pattern"
+        raise _unsupported(text, at, at + 1, message, f"leave it out: the whole text must match; `\\{piece}` is the character")
+    if len(piece) == 2:
+        if piece[1] in _ASSERTIONS:
+            message = f"a pattern has no {_ASSERTIONS[piece[1]]} inside"
+            raise _unsupported(text, at, at + 2, message, "leave it out: the whole text must match")
+        if piece[1].isdigit() or piece[1] in ("k", "g"):
+            help = "write the alternatives out, for example `(aa|bb)` for `([ab])\\1`"
+            raise _unsupported(text, at, at + 2, "a pattern has no backreferences", help)
+        return
+    if piece != "(":
+        return
+    if match := _LOOKAROUND.match(text, at):
+        help = "write what the text may be: `[^\"]*` in place of `(?:(?!\").)*`"
+        raise _unsupported(text, at, match.end(), "a pattern cannot look ahead or behind", help)
+    if match := _OTHER_GROUP.match(text, at):
+        raise _unsupported(text, at, match.end(), "a pattern has no such group", "write a group as `(?:...)`")
+    if (match := _FLAGS.match(text, at)) and "x" in (match[1] or ""):
+        help = "write the pattern without the flag `x`, on one line"
+        raise _unsupported(text, at, match.end(), "a pattern has no comments", help)
+
+
+def _unsupported(text: str, start: int, end: int, message: str, help: str) -> UsageError:
+    return UsageError(Diagnostic("E0491", message, Span(Source(text, NAME), start, end), help=help))
+
+
+def _wrong(text: str, start: int, end: int, message: str, help: str) -> UsageError:
+    return UsageError(Diagnostic("E0490", message, Span(Source(text, NAME), start, end), help=help))
