@@ -82,6 +82,11 @@ def stored(data: bytes, path: Path, most_bytes: int) -> None:
     _delete_unused(path, most_bytes)
 
 
+def content(path: Path) -> bytes:
+    """All bytes of a trusted file. Raises `OSError`."""
+    return path.read_bytes()
+
+
 def used(path: Path) -> None:
     """Note that a file was used now. Without this, it is among the next to be deleted."""
     with contextlib.suppress(OSError):  # a folder that this user may only read

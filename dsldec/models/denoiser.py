@@ -46,6 +46,9 @@ class Denoiser(Protocol):
     the spaces at its ends; stop strings are found in it. `special_id(text) -> id`: of a special token, which
     no text contains, or `None`.
 
+    `token_texts()`: the bytes that each id stands for, a list with one entry for each id; `None` for an id
+    that no text contains. A pattern (`constrain`) needs it.
+
     A plain callable is only called with `[b, len(prompt) + gen_length]`, and only with prompts of one length
     together.
     """

@@ -13,9 +13,8 @@ from numpy.typing import NDArray
 
 from .automaton import DEAD, NEVER, TokenAutomaton
 from .byte_automaton import ByteAutomaton
-from .minimal import classes_of, minimal
+from .minimal import classes_of, distances, minimal
 
-CHUNK = 4096  # texts whose states are computed together
 MOST_STATES = 8192
 MOST_BYTES = 128 * 2**20  # of the table of states and classes
 
@@ -30,52 +29,65 @@ def over_ids(
     """The automaton over ids. `texts`: the bytes of each id; `None` or no bytes for an id that is never part
     of a match. `None` if no sequence of ids matches. Raises `TooLarge`.
     """
-    translate = automaton.class_of.astype(np.uint8).tobytes()
-    found: dict[bytes, int] = {}  # the texts, each byte as its class
-    text_of = np.full(len(texts), -1, np.int64)
+    columns = _Columns(automaton)
+    translate, walked = automaton.class_of.astype(np.uint8).tobytes(), dict[bytes, int]()
+    column_of = np.full(len(texts), _Columns.DEAD_ONE, np.int64)
     for id_, text in enumerate(texts):
         if text and id_ != eos_id:
-            text_of[id_] = found.setdefault(text.translate(translate), len(found))
-    columns, column_of = _columns(automaton, list(found))
-    table, final = minimal(np.ascontiguousarray(columns.T), automaton.final)
+            letters = text.translate(translate)
+            if (column := walked.get(letters)) is None:
+                column = walked[letters] = columns.after(letters)
+            column_of[id_] = column
+    used, class_of = np.unique(column_of, return_inverse=True)
+    table, final = minimal(columns.table(used), automaton.final)
     if not len(final):
         return None
-    class_of = np.where(text_of < 0, -1, column_of[text_of] if len(column_of) else -1)
-    return _complete(table, final, class_of, eos_id)
+    return _complete(table, final, class_of.reshape(-1), eos_id)
 
 
-def _columns(automaton: ByteAutomaton, texts: Sequence[bytes]) -> tuple[NDArray[np.int32], NDArray[np.int64]]:
-    """The different columns `[N, S]`: the state after a text from each state; and the column of each text."""
-    table, S = automaton.next_state, automaton.states
-    with_dead = np.concatenate([np.where(table == DEAD, S, table), np.full((1, table.shape[1]), S)])
-    flat = np.ascontiguousarray(with_dead, np.int32).reshape(-1)
-    K = table.shape[1]
-    known: dict[bytes, int] = {}
-    rows: list[NDArray[np.int32]] = []
-    column_of = np.full(len(texts), -1, np.int64)
-    chunk = max(1, min(CHUNK, 2**25 // S))
-    by_length = sorted(range(len(texts)), key=lambda place: (len(texts[place]), texts[place]))
-    for begin in range(0, len(texts), chunk):
-        places = np.array(by_length[begin : begin + chunk])
-        lengths = np.array([len(texts[place]) for place in places])
-        letters = np.zeros((len(places), int(lengths.max())), np.int32)
-        for row, place in enumerate(places):
-            letters[row, : lengths[row]] = np.frombuffer(texts[place], np.uint8)
-        state = np.tile(np.arange(S, dtype=np.int32), (len(places), 1))
-        alive = np.arange(len(places))
-        for at in range(letters.shape[1]):
-            alive = alive[lengths[alive] > at]
-            state[alive] = flat[state[alive] * K + letters[alive, at, None]]
-            alive = alive[(state[alive] < S).any(axis=1)]
-        same = classes_of(state)
-        for one, first in zip(*np.unique(same, return_index=True), strict=True):
-            if (state[first] < S).any():
-                number = known.setdefault(state[first].tobytes(), len(known))
-                if number == len(rows):
-                    rows.append(np.where(state[first] == S, DEAD, state[first]).astype(np.int32))
-                    _require_size(S, len(rows))
-                column_of[places[same == one]] = number
-    return np.array(rows, np.int32).reshape(len(rows), S), column_of
+class _Columns:
+    """The columns that texts have: the state after a text, from each state `[S]`; S where there is none.
+
+    Few columns occur, so each step from a column by one class of bytes is computed once.
+    """
+
+    DEAD_ONE = 0
+
+    def __init__(self, automaton: ByteAutomaton) -> None:
+        table = automaton.next_state
+        self.states, self.letters = table.shape
+        self._next = np.concatenate([np.where(table == DEAD, self.states, table), np.full((1, self.letters), self.states)])
+        self._number: dict[bytes, int] = {}
+        self._columns: list[NDArray[np.int32]] = []
+        self._after: list[list[int]] = []  # by column and class of bytes; -1 where it is not computed yet
+        self._add(np.full(self.states, self.states, np.int32))
+        self.same = self._add(np.arange(self.states, dtype=np.int32))
+
+    def after(self, letters: bytes) -> int:
+        """The column of a text, given as the classes of its bytes."""
+        column, after = self.same, self._after
+        for letter in letters:
+            then = after[column][letter]
+            if then < 0:
+                made = self._next[self._columns[column], letter].astype(np.int32)
+                then = after[column][letter] = self._add(made)
+            if then == self.DEAD_ONE:
+                return then
+            column = then
+        return column
+
+    def table(self, columns: NDArray[np.int64]) -> NDArray[np.int32]:
+        """Some columns as a table `[S, N]`, with `DEAD`."""
+        rows = np.array([self._columns[one] for one in columns.tolist()], np.int32)
+        return np.ascontiguousarray(np.where(rows == self.states, DEAD, rows).T)
+
+    def _add(self, column: NDArray[np.int32]) -> int:
+        number = self._number.setdefault(column.tobytes(), len(self._columns))
+        if number == len(self._columns):
+            self._columns.append(column)
+            self._after.append([-1] * self.letters)
+            _require_size(self.states, len(self._columns))
+        return number
 
 
 def _complete(
@@ -89,21 +101,16 @@ def _complete(
     class_of = class_of + 1
     if eos_id is not None:
         columns = np.concatenate([columns, np.full((1, columns.shape[1]), DEAD, np.int32)])
-        columns[:S, -1][final] = S
-        columns[S, -1] = S
+        columns[:S, -1][final] = columns[S, -1] = S
         class_of[eos_id] = columns.shape[1] - 1
         final = np.append(final, True)
-    merged = classes_of(np.ascontiguousarray(columns.T))
-    # Columns in the order of their first use; NEVER is the first.
-    _, first, order = np.unique(merged, return_index=True, return_inverse=True)
-    rank = np.argsort(np.argsort(first))
-    columns = columns[:, np.sort(first)]
-    renamed = rank[order.reshape(-1)][class_of].astype(np.int32)
-    # A column may be without ids: the texts' columns are those that some id has, the end's may be missing.
-    used = np.zeros(columns.shape[1], bool)
-    used[renamed] = used[NEVER] = True
-    place = (np.cumsum(used) - 1).astype(np.int32)
-    return TokenAutomaton(np.ascontiguousarray(columns[:, used]), place[renamed], final)
+    used = np.union1d([NEVER], class_of)
+    merged = classes_of(np.ascontiguousarray(columns.T[used]))
+    first = np.unique(merged, return_index=True)[1]
+    rank = np.argsort(np.argsort(first))  # classes in the order of their first column: NEVER is 0
+    of_column = np.zeros(columns.shape[1], np.int32)
+    of_column[used] = rank[merged]
+    return TokenAutomaton(np.ascontiguousarray(columns[:, used[np.sort(first)]]), of_column[class_of], final)
 
 
 def _require_states(states: int) -> None:
@@ -118,9 +125,6 @@ def _require_size(states: int, classes: int) -> None:
         )
 
 
-def shortest(automaton: TokenAutomaton, eos_id: int | None) -> int:
+def shortest(automaton: TokenAutomaton) -> int:
     """The fewest ids of a match, without the end of text."""
-    from .minimal import distances
-
-    del eos_id
     return int(distances(automaton.next_state, automaton.final)[0])

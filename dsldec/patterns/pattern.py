@@ -5,6 +5,7 @@ Not here: the expressions that are allowed (`regular`), schemas (`json_schema`),
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -26,7 +27,8 @@ _HELP = '`"[0-9]+"`, or a schema such as `{"type": "object", "properties": {"age
 class Pattern:
     """The texts that match as a whole. Two patterns with one `regex` are equal.
 
-    `regex`: in the syntax of Rust's `regex`, without anchors. `text`: what the user gave, for messages.
+    `regex`: in the syntax of Rust's `regex`, without anchors. `text`: the expression or the schema as the
+    user gave it; its pattern is this one.
     """
 
     regex: str
@@ -43,9 +45,9 @@ class Pattern:
         if isinstance(value, Pattern):
             return value
         if isinstance(value, Mapping):
-            return cls._of_schema(value, shown(value))
+            return cls._of_schema(value)
         if callable(make := getattr(value, "model_json_schema", None)):
-            return cls._of_schema(make(), getattr(value, "__name__", "the class"))
+            return cls._of_schema(make())
         if not isinstance(value, str):
             message = f"a pattern is a regular expression or a JSON schema, not {shown(value)}"
             raise UsageError(Diagnostic("E0499", message, help=f"for example {_HELP}"))
@@ -76,12 +78,15 @@ class Pattern:
             where = f", at column {error.column}" if error.column else ""
             help = 'JSON has double quotes around texts and names; a regular expression that begins with `{` begins with `\\{`'
             raise UsageError(Diagnostic(SCHEMA, f"{name} {error.why}{where}", help=help)) from None
-        return cls._of_schema(schema, text)
+        return cls._of_schema(schema)
 
     @classmethod
-    def _of_schema(cls, schema: Any, text: str) -> Pattern:
+    def _of_schema(cls, schema: Any) -> Pattern:
         try:
-            regex = regex_of(schema, _string_pattern)
+            regex, text = regex_of(schema, _string_pattern), json.dumps(schema, ensure_ascii=False)
+        except (TypeError, ValueError):
+            message = "the schema holds a value that is not JSON"
+            raise UsageError(Diagnostic(SCHEMA, message, help="use dicts, lists, texts and numbers")) from None
         except RecursionError:
             message = "the schema is too large for a pattern: it is nested too deep"
             raise UsageError(Diagnostic("E0494", message, help="describe fewer levels")) from None

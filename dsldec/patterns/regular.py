@@ -21,6 +21,8 @@ NAME = "pattern"  # of the text in a diagnostic
 _LOOKAROUND = re.compile(r"\(\?(?:<?[=!])")
 _OTHER_GROUP = re.compile(r"\(\?(?:P=|P>|\(|>|\||&|R|[0-9]|#)")
 _FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]+))?[:)]")
+_REPEAT = re.compile(r"\{[0-9]*,?[0-9]*\}")
+MOST_REPEATS = 10_000
 _ASSERTIONS = {"b": "word boundary", "B": "word boundary", "A": "anchor", "z": "anchor", "Z": "anchor", "G": "anchor", "<": "word boundary", ">": "word boundary"}  # fmt: skip
 
 
@@ -31,7 +33,8 @@ def checked(text: str) -> str:
     if len(text) > LONGEST:
         message = f"the pattern has {len(text):,} characters, and the limit is {LONGEST:,}"
         raise UsageError(Diagnostic("E0494", message, help="write a shorter pattern"))
-    if lone := next((at for at, one in enumerate(text) if 0xD800 <= ord(one) < 0xE000), None):
+    lone = next((at for at, one in enumerate(text) if 0xD800 <= ord(one) < 0xE000), None)
+    if lone is not None:
         raise _wrong(text, lone, lone + 1, "the pattern has a character that is no Unicode text", "leave it out")
     begin, end = _without_anchors(text)
     depth: list[int] = []
@@ -107,6 +110,11 @@ def _require_known(text: str, at: int, piece: str) -> None:
             help = "write the alternatives out, for example `(aa|bb)` for `([ab])\\1`"
             raise _unsupported(text, at, at + 2, "a pattern has no backreferences", help)
         return
+    if piece == "{" and (match := _REPEAT.match(text, at)):
+        most = max(int(number[:9] or "0") for number in match[0][1:-1].split(","))
+        if most > MOST_REPEATS:
+            message = f"a pattern repeats a part at most {MOST_REPEATS:,} times"
+            raise UsageError(Diagnostic("E0494", message, Span(Source(text, NAME), at, match.end()), help="write a smaller number, or `*`"))
     if piece != "(":
         return
     if match := _LOOKAROUND.match(text, at):
