@@ -159,6 +159,12 @@ _CODES = (
         _policy(_SURE),
     ),
     Code(
+        "E0213",
+        "a parameter lacks its default, and its kind needs one",
+        _policy("commit masked and conf > level at least 1 by conf", parameters="level: prob"),
+        _policy("commit masked and conf > level at least 1 by conf", parameters="level: prob = 0.9"),
+    ),
+    Code(
         "E0302",
         "a policy has one `window` statement, at its start, with a known shape",
         f"policy example():\n  {_BEST}\n",
@@ -317,6 +323,11 @@ _CODES = (
         "W0403",
         "the file system has no locks, so that a second run could write the results file",
     ),
+    # Patterns
+    Code("E0320", "the policy has a pattern without a value, and a request gives none"),
+    Code("E0321", "no text of the length to generate matches the pattern"),
+    Code("E0322", "what is written on the canvas cannot become a match of the pattern any more"),
+    Code("E0323", "the pattern is not for this model, this policy or this backend"),
     # Calls from Python
     Code("E0447", "a function has no such argument, or lacks one"),
     Code("E0448", "an argument is not of the kind that the function takes"),

@@ -13,6 +13,7 @@ from .checks.parameters import MOST_NUMBERS, unfit
 from .checks.values import Value
 from .diagnostics import Diagnostic, did_you_mean
 from .ir.nodes import Program
+from .language.words import Kind
 from .spelling import LONGEST_SHOWN, setting
 from .synonyms import UnknownArgument, advice
 
@@ -38,10 +39,10 @@ def misfit(
         help_ = advice(UnknownArgument(name, value, "{}", bound, options)) or help_
         return Diagnostic("E0403", f"the policy `{program.name}` has no parameter `{name}`", help=help_)
     if problem := unfit(parameter.kind, value):
-        example = setting(name, parameter.default)
+        example = setting(name, "[0-9]+" if parameter.kind is Kind.PATTERN else parameter.default)
         message = f"`{name}` is of kind `{parameter.kind}`, and {_in_words(value)} is {problem}"
         return Diagnostic("E0402", message, help=f"for example {example}")
-    if isinstance(value, tuple):
+    if isinstance(value, tuple | str):
         return None
     assert isinstance(value, int | float)
     low, high = parameter.smallest, parameter.largest

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 from . import checks
 from .calls import checks_arguments
 from .checks.facts import Facts
+from .checks.patterns import with_pattern
 from .checks.values import Value
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .files import LARGEST_POLICY_FILE, Unreadable, read_text
@@ -47,13 +48,19 @@ class Policy:
     """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
 
     def __init__(
-        self, program: Program, parameters: Mapping[str, Value], functions: LRUCache[Compiled, StepFunction]
+        self,
+        program: Program,
+        parameters: Mapping[str, Value],
+        functions: LRUCache[Compiled, StepFunction],
+        with_pattern: LRUCache[str, tuple[Program, LRUCache[Compiled, StepFunction]]] | None = None,
     ) -> None:
         self._program = program
         self._parameters = dict(parameters)
         # Shared by all policies that are bound from one. With equal static values, only the inputs of their
         # steps differ.
         self._functions = functions
+        # As `_functions`: the program with a pattern, once it is asked for.
+        self._with_pattern = LRUCache(1) if with_pattern is None else with_pattern
 
     def __repr__(self) -> str:
         shown = {
@@ -88,7 +95,9 @@ class Policy:
 
     @property
     def parameter_kinds(self) -> dict[str, str]:
-        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
+        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `table`
+        or `pattern`.
+        """
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
     @checks_arguments("policy.bind(confidence=0.8)")
@@ -110,7 +119,7 @@ class Policy:
         ]
         if wrong := [diagnostic for diagnostic in of_each if diagnostic is not None]:
             raise PolicyError(wrong)
-        return Policy(self._program, self._parameters | parameters, self._functions)
+        return Policy(self._program, self._parameters | parameters, self._functions, self._with_pattern)
 
     @checks_arguments("policy.plan(gen_length=256)")
     def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
@@ -121,6 +130,23 @@ class Policy:
         """
         DECODE["gen_length"].require_count(gen_length)
         return plan_of(self.facts, self._parameters, gen_length, self.drafts(lookahead))
+
+    @property
+    def constrains(self) -> str | None:
+        """The name of the parameter with the pattern that the text must match; `None` without a pattern."""
+        return self.facts.constrains
+
+    def constrained(self) -> Policy:
+        """This policy with a pattern: as if it had a parameter of kind `pattern` and the line `logits
+        constrain(...)`. A policy with a pattern stays as it is.
+
+        The patterns themselves come with the requests, so that each row of a batch may have its own.
+        """
+        if self.constrains is not None:
+            return self
+        program, functions = self._with_pattern.get_or_make("", lambda: _with_pattern(self._program))
+        defaults = {name: parameter.default for name, parameter in program.parameters.items()}
+        return Policy(program, defaults | self._parameters, functions)
 
     def drafts(self, lookahead: int | None = None) -> int:
         """The number of drafts that a forward verifies: the policy's, or `lookahead` if the policy has none;
@@ -169,6 +195,12 @@ class Policy:
             key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
         )
         return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters)
+
+
+def _with_pattern(program: Program) -> tuple[Program, LRUCache[Compiled, StepFunction]]:
+    checked, _ = checks.check(Source(with_pattern(program.facts.policy), program.name))
+    assert checked is not None, "a checked policy with one more line"
+    return lower(checked), LRUCache(MOST_STEPS)
 
 
 def _require_ids(mask_id: object, eos_id: object) -> None:

@@ -10,6 +10,7 @@ import pytest
 import dsldec
 from dsldec.codes import CODES, Code
 
+OF_RUNS = {"E0320", "E0321", "E0322", "E0323"}  # mistakes of a run with a pattern
 SHOWN = [code for code in CODES.values() if code.bad]
 
 
@@ -23,7 +24,7 @@ def test_the_bad_policy_gets_the_code_and_the_good_one_none(code: Code) -> None:
 
 
 def test_codes_of_the_language_have_examples() -> None:
-    assert all(code.bad for code in CODES.values() if code.code[1:3] != "04")
+    assert all(code.bad for code in CODES.values() if code.code[1:3] != "04" and code.code not in OF_RUNS)
 
 
 def test_the_code_uses_exactly_the_listed_codes() -> None:

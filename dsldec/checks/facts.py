@@ -16,6 +16,8 @@ from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
 from .formula import formula, reasons
 from .kinds import of_state
+from .patterns import ASSUMPTION as ASSUMPTION_OF_PATTERNS
+from .patterns import pattern_of
 from .progress import Progress
 from .resolved import Resolved
 from .values import Value, constant_value, int_of
@@ -49,7 +51,8 @@ class Facts:
     bytes). `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
     in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
     compilation. `dynamic`: parameters that are inputs of the compiled step. `lossless`: the sense in which
-    the output is exact.
+    the output is exact. `constrains`: the parameter with the pattern that the text matches; `None` without
+    one.
     """
 
     floor_per_step: int | str
@@ -72,6 +75,12 @@ class Facts:
     assumptions: tuple[str, ...]
     bound: Bound = field(repr=False)
     guided_by: syntax.Expression | None = field(repr=False, default=None)
+    constrains: str | None = None
+
+    @property
+    def policy(self) -> syntax.PolicyDefinition:
+        """The tree of the policy."""
+        return self.bound.resolved.policy
 
     @property
     def source(self) -> str:
@@ -125,7 +134,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
     window = next(s for s in resolved.policy.statements if isinstance(s, syntax.Window))
     bound = Bound(resolved, progress, window.shape)
     drafts, exact, kept_ids, draw = _drafts(resolved), _exact(resolved), _kept_ids(resolved), _draw(resolved)
-    static = _static(resolved)
+    static, constrains = _static(resolved), pattern_of(resolved.policy)
     names = (parameter.identifier.text for parameter in resolved.policy.parameters)
     transforms = [_word(s.transform) for s in resolved.policy.statements if isinstance(s, syntax.Logits)]
     deterministic = not DRAWS[draw].random and not _words(resolved) & RANDOM_WORDS
@@ -147,9 +156,10 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         lossless=_lossless(drafts, exact, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=(*ASSUMPTIONS, *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ())),
+        assumptions=(*ASSUMPTIONS, *((ASSUMPTION_OF_PATTERNS,) if constrains else ()), *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ())),
         bound=bound,
         guided_by=_guided_by(resolved),
+        constrains=constrains,
     )
 
 

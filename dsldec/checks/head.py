@@ -30,6 +30,7 @@ from .calls import arguments
 from .fitting import condition, expect, expect_condition, expect_value
 from .inference import Inference
 from .kinds import of_state
+from .patterns import constraints
 
 VISITS = Slot("count", frozenset({Kind.INT}), Extent.ROW)
 
@@ -89,6 +90,8 @@ def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
         typing.wrong("E0302", "a policy has one `draw`", draw, help="delete this line")
     for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
         typing.wrong("E0302", "a policy has one `lookahead`", lookahead, help="delete this line")
+    for constrain in constraints(policy)[1:]:
+        typing.wrong("E0302", "a policy has one `logits constrain`", constrain, help="delete this line")
 
 
 def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:

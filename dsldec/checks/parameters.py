@@ -8,7 +8,7 @@ from __future__ import annotations
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
-from ..language.words import PARAMETER_KINDS, Kind
+from ..language.words import PARAMETER_KINDS, WITHOUT_DEFAULT, Kind
 from .resolved import Resolved
 
 MOST_NUMBERS = 2**22  # numbers of a table, one for each id; vocabularies are far smaller
@@ -29,6 +29,10 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         )
     if kind.text == Kind.TABLE and parameter.range is not None:
         return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
+    if kind.text == Kind.PATTERN:
+        return _wrong_pattern(parameter)
+    if parameter.default is None:
+        return _no_default(parameter)
     ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
     for literal in (parameter.default, *ends):
         if problem := unfit(Kind(kind.text), literal.value):
@@ -41,7 +45,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         return Diagnostic(
             "E0208", "this range is empty", parameter.range.span, help="write the smaller end first"
         )
-    if not first <= parameter.default.value <= last:
+    if not first <= parameter.number <= last:
         message = f"the default `{parameter.default.span.text}` is outside `{parameter.range.span.text}`"
         return Diagnostic(
             "E0208", message, parameter.default.span, help="widen the range or take another default"
@@ -49,8 +53,35 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     return None
 
 
+def _wrong_pattern(parameter: syntax.Parameter) -> Diagnostic | None:
+    """A pattern has a text as its default, or none, and no range."""
+    if parameter.range is not None:
+        return Diagnostic("E0208", "a pattern has no range", parameter.range.span, help="delete it")
+    if isinstance(parameter.default, syntax.Literal):
+        message, name = f"`{parameter.default.span.text}` is not a pattern", parameter.identifier.text
+        help_ = f'write the pattern in quotes, `{name}: pattern = "[0-9]+"`, or leave it out'
+        return Diagnostic("E0208", message, parameter.default.span, help=help_)
+    return None
+
+
+def _no_default(parameter: syntax.Parameter) -> Diagnostic:
+    name, kind = parameter.identifier.text, parameter.kind.text
+    value = _EXAMPLES.get(Kind(kind), "0")
+    if parameter.range is not None:
+        value = parameter.range.first.span.text
+    may = " or ".join(f"`{one}`" for one in sorted(WITHOUT_DEFAULT))
+    label = f"only a parameter of kind {may} may have none"
+    help_ = f"write `{name}: {kind} = {value}`"
+    return Diagnostic("E0213", f"the parameter `{name}` lacks its default", parameter.span, label, help_)
+
+
+_EXAMPLES = {Kind.PROB: "0.5", Kind.NATS: "0.5", Kind.REAL: "1.0", Kind.BOOL: "false", Kind.INT: "1"}
+
+
 def unfit(kind: Kind, value: object) -> str:
     """The reason why a parameter of this kind cannot have a value; empty if it can."""
+    if kind is Kind.PATTERN:
+        return "" if isinstance(value, str) else "not the text of a pattern"
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
     if kind is Kind.TABLE and not isinstance(value, bool | int | float):

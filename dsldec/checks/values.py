@@ -17,9 +17,9 @@ from .entailment import StepLimit, inline_lets, step_limits
 from .resolved import Bindings
 
 Scalar = int | float | bool
-Value = (
-    Scalar | tuple[float, ...]
-)  # the value of a parameter; a tuple is a table, with one number for each id of the vocabulary
+# The value of a parameter. A tuple is a table, with one number for each id of the vocabulary. A text is a
+# pattern; a pattern without a value is `None`.
+Value = Scalar | tuple[float, ...] | str | None
 
 
 def constant_value(
@@ -55,7 +55,7 @@ def constant_value(
 
 def _of_name(name: syntax.Name, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
     value, binding = known.get(name.identifier), bindings.get(name)
-    if value is None or isinstance(value, tuple):
+    if value is None or isinstance(value, tuple | str):
         return None
     # `share: real = 1` is a real in the step.
     is_real = isinstance(binding, syntax.Parameter) and binding.kind.text in NUMBERS - {Kind.INT}
@@ -85,7 +85,7 @@ def _is_elementwise(call: syntax.Call) -> bool:
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
     """The number itself, or the value of the int parameter with this name."""
     value = parameters[size] if isinstance(size, str) else size
-    assert not isinstance(value, tuple)
+    assert not isinstance(value, tuple | str)
     return None if value is None else int(value)
 
 
@@ -146,5 +146,5 @@ def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:
 
     With these values, `constant_value` shows whether an expression is known before the run.
     """
-    values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
+    values: dict[str, Value] = {p.identifier.text: p.number for p in policy.parameters}
     return values | {"window_length": 1, "generation_length": 1}

@@ -152,10 +152,12 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ProgramParameter:
-    """A parameter of the program: its kind, its default, and the range of its values."""
+    """A parameter of the program: its kind, its default, and the range of its values. The default of a
+    pattern is its text, or `None`.
+    """
 
     kind: Kind
-    default: Scalar
+    default: Scalar | str | None
     smallest: Scalar | None = None
     largest: Scalar | None = None
 

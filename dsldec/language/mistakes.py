@@ -176,13 +176,13 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             f"the parameter `{_short(name)}` lacks its kind",
             f"write `{_short(name)}: real = 1`",
         )
-    if stuck.accepts == {"EQUAL"}:
-        name = stuck.text(-3)
+    if "EQUAL" in stuck.accepts and stuck.text(-2) == ":":
+        name, value = stuck.text(-3), pieces[stuck.at]
         return _wrong(
             stuck,
-            before,
-            f"the parameter `{_short(name)}` lacks its default",
-            f"write `{_short(name)}: {_short(before.text)} = 1`",
+            value,
+            f"a `=` is missing before `{_short(value.text)}`",
+            f"write `{_short(name)}: {_short(before.text)} = {_short(value.text)}`",
         )
     return None
 

@@ -184,8 +184,10 @@ class _TreeBuilder:
         return syntax.Phase(span, identifier, visits, condition, otherwise, statements)
 
     def doc(self, span: Span, token: Token) -> syntax.Doc:
-        quotes = 3 if token.startswith('"""') else 1
-        return syntax.Doc(span, str(token)[quotes:-quotes])
+        return syntax.Doc(span, _unquoted(token))
+
+    def text(self, span: Span, token: Token) -> syntax.Text:
+        return syntax.Text(span, _unquoted(token))
 
     # Statements
 
@@ -271,6 +273,11 @@ class _TreeBuilder:
         return tuple(each for each in parameters if each is not None)
 
     names = arguments = parameters
+
+
+def _unquoted(token: Token) -> str:
+    quotes = 3 if token.startswith('"""') else 1
+    return str(token)[quotes:-quotes]
 
 
 def _by_place(shape: Any, words: Mapping[str, Word]) -> Any:

@@ -85,6 +85,13 @@ TRANSFORMS = _table(
         None,
         "classifier-free guidance: u + (scale + 1) * (logits - u), where u are the logits without the prompt",
     ),
+    Word(
+        "constrain",
+        (Slot("pattern", frozenset({Kind.PATTERN}), Extent.RUN),),
+        None,
+        "the text matches the pattern: `token` is the id of the likeliest full text of the window that agrees with all written ids and "
+        "leaves a match possible; it chooses after all other `logits` lines",
+    ),
 )
 
 # By the statement before them; these words have no value.
@@ -104,8 +111,8 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "how `token` is chosen; argmax without this line",
         ),
         "logits": (
-            "logits ban(ids) | bias(table) | cfg(scale)",
-            "changes the logits before any observation",
+            "logits ban(ids) | bias(table) | cfg(scale) | constrain(pattern)",
+            "changes the logits before any observation; with `constrain`, the text matches a pattern",
         ),
         "lookahead": (
             "lookahead N [accept exact | accept COND]",

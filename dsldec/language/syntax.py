@@ -340,6 +340,13 @@ class Literal(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Text(Node):
+    """A text in quotes, without them: the default of a pattern."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Range(Node):
     """`first..last`, both ends allowed."""
 
@@ -349,12 +356,17 @@ class Range(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
-    """`name: kind = default in range`"""
+    """`name: kind = default in range`; a pattern may have no default, or a text."""
 
     identifier: Identifier
     kind: Identifier
-    default: Literal
+    default: Literal | Text | None
     range: Range | None
+
+    @property
+    def number(self) -> int | float | bool:
+        """The default, where it is a number or a bool; 0 without such a default."""
+        return self.default.value if isinstance(self.default, Literal) else 0
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)

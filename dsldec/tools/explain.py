@@ -9,6 +9,7 @@ import re
 from collections.abc import Iterator, Sequence
 
 from ..checks.arguments import signature
+from ..checks.patterns import TEXT_MATCHES
 from ..codes import CODES, Code
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
@@ -112,11 +113,14 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     yield ""
     for name, kind in policy.parameter_kinds.items():
         about = (
-            "static: sizes the step, another value compiles again"
+            "each request may have its own"
+            if kind == "pattern"
+            else "static: sizes the step, another value compiles again"
             if name in facts.static
             else "dynamic: an input of the compiled step"
         )
-        yield f"  {name}: {kind} = {values[name]}   ({about})"
+        value = "" if values[name] is None else f" = {values[name]}"
+        yield f"  {name}: {kind}{value}   ({about})"
     yield ""
     for phase, reason in facts.reasons.items():
         yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
@@ -132,6 +136,8 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
         yield f"  carried of a distribution: its {ids} likeliest ids (all ids of a smaller vocabulary), {size:,} bytes a position"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
     yield f"  KV caches that it may use: {', '.join(facts.caches)}"
+    if facts.constrains is not None:
+        yield f"  {TEXT_MATCHES.format(facts.constrains)}"
     yield "  a step writes only in its window, and no row depends on another row"
     yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"
     yield f"  lossless: {facts.lossless}"

@@ -178,9 +178,9 @@ fill
 # here: a policy starts with its header
 commit masked
 """,
-    "a parameter without default": """
-policy p(a: int, b: int = 1):
-#           ^^^ the parameter `a` lacks its default
+    "a default without its `=`": """
+policy p(a: int 2, b: int = 1):
+#               ^ a `=` is missing before `2`
   fill
 """,
     "a parameter without kind": """
