@@ -339,6 +339,17 @@ _CODES = (
     Code("E0480", "a problem of a task lacks the answer, or the test, that its scorer needs"),
     Code("E0481", "the scorer runs code that a model writes, which is not allowed yet or not possible here"),
     Code("E0482", "a package that the task needs is not installed"),
+    # Patterns
+    Code("E0490", "a pattern is not a regular expression that can be read"),
+    Code("E0491", "a pattern has a feature that depends on the text around it, such as a look ahead"),
+    Code("E0492", "a schema is not JSON, or not a valid JSON schema"),
+    Code("E0493", "a schema has a feature that no regular expression can follow"),
+    Code("E0494", "a pattern exceeds a limit: of its text, of its automaton, or of the time to prepare it"),
+    Code("E0495", "a pattern needs the text of each id, and the denoiser does not give it"),
+    Code("E0496", "no answer can match the pattern: no text does, or no ids spell one"),
+    Code("E0497", "no match of the pattern has the length to generate, or fits the gaps"),
+    Code("E0498", "the package that prepares patterns is not installed, or its process does not start"),
+    Code("E0499", "a value is no pattern, or there is not one for each prompt"),
     # Trace files
     Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
     # Many machines

@@ -41,7 +41,9 @@ DEFAULT_GEN_LENGTH, DEFAULT_BATCH = 256, 8
 LARGEST_SIZE = 2**31 - 1
 MOST_DRAFTS = 1024  # each draft is a row of the forward
 
-ValueKind = Literal["count", "id", "ids", "seed", "flag", "choice", "device", "list", "text", "texts"]
+ValueKind = Literal[
+    "count", "id", "ids", "seed", "flag", "choice", "device", "list", "text", "texts", "pattern"
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +94,8 @@ class Option:
                 self.require_count(value)
             case "text" | "texts" | "ids":
                 self._require_texts_or_ids(value)
+            case "pattern":
+                self._require_patterns(value)
             case "seed" if not is_whole(value):
                 raise UsageError(not_whole(self.name, value))
             case "flag" if not _is_flag(value):
@@ -129,6 +133,18 @@ class Option:
             example = self.example if self.kind == "ids" else "A text."
             raise UsageError(Diagnostic("E0409", message, help=f"for example {spelled(self.name, example)}"))
 
+    def _require_patterns(self, value: object) -> None:
+        """Raise `UsageError` (E0499) for a value that is no pattern, and no list with one for each prompt."""
+        several = value if isinstance(value, list | tuple) else [value]
+        wrong = [one for one in several if not _is_pattern(one) and not (one is None and several is value)]
+        if wrong or not several:
+            given = shown(wrong[0]) if wrong else "an empty list"
+            message = (
+                f"`{self.name}` takes a regular expression or a JSON schema, or a list of these, not {given}"
+            )
+            help = f"for example {spelled(self.name, '[0-9]+')}"
+            raise UsageError(Diagnostic("E0499", message, help=help))
+
     def _no_choice(self, value: str) -> Diagnostic:
         close = did_you_mean(value, self.choices)
         names = ", ".join(f"`{name}`" for name in self.choices)
@@ -150,6 +166,11 @@ def not_whole(name: str, value: object) -> Diagnostic:
 
 def _is_flag(value: object) -> bool:
     return isinstance(value, bool) or str(value) in ("True", "False")  # numpy has its own type
+
+
+def _is_pattern(value: object) -> bool:
+    """Whether a value may be a pattern: a text, a schema, a class with one, or a prepared one."""
+    return isinstance(value, str | Mapping) or hasattr(value, "model_json_schema") or hasattr(value, "regex")
 
 
 def _option(default: Any, kind: ValueKind, help: str, **more: Any) -> Any:
@@ -186,6 +207,10 @@ class DecodeOptions:
     stop_ids: int | Sequence[int] | None = _option(
         None, "ids", "end an answer at this id, as at the end-of-text id; several may be given", default_text="none",
         metavar="ID", generate=True, decides=True, if_set=True,
+    )  # fmt: skip
+    constrain: str | Mapping[str, Any] | Sequence[Any] | None = _option(
+        None, "pattern", "the whole answer matches this regular expression or JSON schema; a list gives one for each prompt",
+        default_text="any text", each=True, metavar="REGEX|@FILE", generate=True, decides=True, if_set=True,
     )  # fmt: skip
     n: int = _option(1, "count", "samples a prompt, of a policy that draws", example=4)
     system: str | None = _option(

@@ -14,6 +14,7 @@ from .checks.values import Value
 from .diagnostics import Diagnostic, did_you_mean
 from .ir.nodes import Program
 from .language.words import Kind
+from .patterns import Pattern
 from .spelling import LONGEST_SHOWN, setting
 from .synonyms import UnknownArgument, advice
 
@@ -68,6 +69,14 @@ def plain(value: Any) -> Value:
         except Exception:  # a tensor without numbers (`meta`), or another object with such a shape
             return value  # type: ignore[no-any-return]
     return _number(value)  # type: ignore[no-any-return]
+
+
+def pattern_text(value: Any, *, files: bool = False) -> Value:
+    """The value of a parameter of kind `pattern`: the text of a regular expression, or of a JSON schema.
+
+    `files`: `@NAME` and a name that ends in `.json` are files. Raises `UsageError` (E0490 to E0494, E0499).
+    """
+    return Pattern.of(value, files=files).text
 
 
 def _number(value: Any) -> Any:

@@ -22,7 +22,7 @@ from .ir.lower import lower
 from .ir.nodes import Program
 from .lru import LRUCache
 from .options import DECODE
-from .parameter_values import misfit, plain
+from .parameter_values import misfit, pattern_text, plain
 from .plan import Plan, plan_of
 from .resources import policy_file, shipped_policies
 from .source import Source
@@ -112,7 +112,11 @@ class Policy:
         """Like `bind`, for a function with `options` beside the parameters. The diagnostic about an unknown
         name considers both.
         """
-        parameters = {name: plain(value) for name, value in values.items()}
+        kinds = self.parameter_kinds
+        parameters = {
+            name: pattern_text(value) if kinds.get(name) == "pattern" else plain(value)
+            for name, value in values.items()
+        }
         of_each = [
             misfit(self._program, self._parameters, name, value, options)
             for name, value in parameters.items()
@@ -244,14 +248,21 @@ def load(policy: str | os.PathLike[str], /, **parameters: Value) -> Policy:
     """A policy that is ready to run, with `parameters` bound by name.
 
     `policy` is source text if it holds a line break, a file if it ends in `.policy` or holds a path
-    separator, and else the name of a shipped policy. Raises `PolicyError`, whose `diagnostics` have the
-    mistakes and their corrections.
+    separator, and else the name of a shipped policy. The value of a pattern may be `@` and the name of a file
+    with a JSON schema or a regular expression. Raises `PolicyError`, whose `diagnostics` have the mistakes
+    and their corrections, and `UsageError` for a wrong pattern.
     """
     text, name = read(policy)
     found, diagnostics = check(text, name)
     if found is None:
         raise PolicyError(diagnostics)
-    return found.bind(**parameters)
+    kinds = found.parameter_kinds
+    return found.bind(
+        **{
+            name: pattern_text(value, files=True) if kinds.get(name) == "pattern" else value
+            for name, value in parameters.items()
+        }
+    )
 
 
 def seed_warning(policy: Policy, seed: int) -> Diagnostic | None:

@@ -21,6 +21,7 @@ _SAME = {
     "min_length": "min_tokens min_new_tokens",
     "stop": "stop_strings stop_sequences stop_words until",
     "stop_ids": "stop_token_ids stop_tokens stop_id",
+    "constrain": "guided_regex guided_json guided_decoding_regex regex json_schema response_format structured_outputs grammar schema",
     "n": "num_samples num_return_sequences best_of samples num_generations num_outputs repeat",
     "system": "system_prompt sys system_message",
     "batch": "batch_size bs b max_batch_size max_num_seqs mini_batch_size per_device_batch_size eval_batch_size parallel",
@@ -184,6 +185,7 @@ def _carried(name: str, value: object) -> object:
         "policy": "threshold",
         "system": "Be brief.",
         "stop": "###",
+        "constrain": "[0-9]+",
     }
     if name == "stop" and isinstance(value, list | tuple):
         value = next(iter(value), None)

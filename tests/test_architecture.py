@@ -40,6 +40,7 @@ LAYERS = (
     ("trajectory",),
     ("trajectory_lines",),
     ("trace_step",),
+    ("patterns",),
     ("instead", "options"),
     ("diagnostics", "codes"),
     ("spelling",),
@@ -71,6 +72,7 @@ LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import on
 MET_IN_ONE_PLACE = {
     "lark": {"language/grammar.py", "language/tables.py"},
     "argparse": {"cli/arguments.py", "models/train/__main__.py"},
+    "outlines_core": {"patterns/dfa_process.py"},
 }
 
 # Who reads without `files`: files of our own (grammar, held-out prompts, what was built a moment ago), what
@@ -79,7 +81,7 @@ MET_IN_ONE_PLACE = {
 READS = frozenset(("read_text", "read_bytes", "loads"))
 READ_THEIR_OWN = {
     "files.py", "language/grammar.py", "tools/evaluate.py", "tools/build.py", "tools/bench_compile.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py",
-    "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
+    "patterns/dfa_process.py", "backends/user_folder.py", "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
     "backends/aot.py", "backends/engine_cache.py", "backends/manifest_reader.py", "backends/sealed.py",
     "backends/step_cache.py", "backends/step_form.py",
 }  # fmt: skip

@@ -155,6 +155,7 @@ WRONG_VALUES: dict[str, list[Any]] = {
     "ids": ["a", -1, [-1], 2.5, True, [[1]], {}],
     "text": ["", 3, [], {}],
     "texts": ["", 3, [""], [3], {}],
+    "pattern": [3, True, [], [3], {}, "(", {"type": "x"}, ["[0-9]+", "[0-9]+", "[0-9]+"]],
 }
 VALUES = [
     (name, value) for name, one in DECODE.items() for value in WRONG_VALUES[one.kind] if name != "min_length"

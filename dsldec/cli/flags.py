@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..options import DECODE, LOAD, DecodeOptions, LoadOptions, Option, options_of
 from ..spelling import flag
 from .arguments import YES_OR_NO, Parser
-from .values import count, device, one_of, output_format, seed, text, token_id
+from .values import count, device, one_of, output_format, pattern, seed, text, token_id
 
 POLICY = "the name of a shipped policy, or a .policy file"
 Holder = TypeVar("Holder", DecodeOptions, LoadOptions)
@@ -53,6 +53,8 @@ def _type(option: Option) -> Callable[[str], Any]:
             return device
         case "seed":
             return seed
+        case "pattern":
+            return pattern
     raise AssertionError(f"`{option.name}` has no flag")
 
 

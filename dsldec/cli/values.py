@@ -34,6 +34,13 @@ def _text(option: str, given: str) -> str:
     return given
 
 
+def pattern(text: str) -> str:
+    """A regular expression, a JSON schema, or a file with one: its text. Raises `UsageError`."""
+    from ..patterns import Pattern
+
+    return Pattern.of(text, files=True).text
+
+
 def share(option: str, least: float = 0.0) -> Callable[[str], float]:
     """A number of CPUs or GPUs: a whole number, or a fraction of one."""
 

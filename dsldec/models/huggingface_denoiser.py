@@ -26,7 +26,6 @@ from .head import Head
 from .kv_cache import KVCache, attention_hook_of
 from .probe import MaskBuilder, counts_padding, keys_mask
 from .shifted import before, shifted
-from .token_texts import TokenTexts, token_texts
 
 
 class LengthsOnDevice:
@@ -99,7 +98,6 @@ class HuggingFaceDenoiser:
         self.block_length = block_length
         # The class of the hook that fits this model, or the reason why none does. Copies share it.
         self._hook: dict[str, Any] = {}
-        self._texts: dict[str, TokenTexts] = {}  # computed once; copies share it
         self._lengths = LengthsOnDevice()
         self.device: torch.device = next(model.parameters()).device
         self.never: Tensor | None = torch.tensor(sorted(never), device=self.device) if never else None
@@ -241,13 +239,6 @@ class HuggingFaceDenoiser:
         """Generated ids as text, with the spaces at its ends."""
         content = list(itertools.takewhile(lambda one: one not in self.stop_ids, ids))
         return str(self.reader.decode(content, skip_special_tokens=True))
-
-    def token_texts(self) -> TokenTexts:
-        """The bytes of each id, for patterns. Raises `UsageError` (E0495) for a tokenizer without them."""
-        _require_tokenizer(self.reader)
-        if "texts" not in self._texts:
-            self._texts["texts"] = token_texts(self.reader, self.vocab_size)
-        return self._texts["texts"]
 
     def special_id(self, text: str) -> int | None:
         """The id of a special token with this text, which no decoded text contains, or `None`."""

@@ -6,6 +6,7 @@ Random ids check this for each tokenizer. Not here: patterns over these texts (`
 
 from __future__ import annotations
 
+import functools
 import hashlib
 import random
 import re
@@ -42,6 +43,7 @@ class TokenTexts:
         return cls(tuple(texts), space_first, digest.hexdigest())
 
 
+@functools.lru_cache(maxsize=4)
 def token_texts(tokenizer: Any, vocab_size: int) -> TokenTexts:
     """The texts of the ids of a tokenizer of `tokenizers`, or one of transformers that holds such a one.
 

@@ -1,6 +1,6 @@
 """How does a regular expression become the smallest automaton over bytes, in bounded time?
 
-The library outlines_core runs in a process of its own, which is stopped at a limit of time or memory. An
+The library outlines_core runs in a separate process, which is stopped at a limit of time or memory. An
 answer is shown without the spaces at its ends. So a text that begins or ends with a space is no match here,
 and one space may precede a match: with many tokenizers a word begins with a space. Not here: the check of an
 expression (`regular`), ids (`over_ids`).
@@ -29,7 +29,9 @@ TIME_LIMIT = 30.0  # seconds
 SPACE = 0x20
 # What Python's `strip` removes. Its \x1c to \x1f are no spaces in a regular expression.
 SHOWN = r"(?:[^\s\x1c-\x1f](?:(?s:.)*[^\s\x1c-\x1f])?)?"
-TYPE_LESS = "write a shorter pattern: fewer or smaller repeats such as `{1,500}`, and `[0-9]` in place of `\\d`"
+TYPE_LESS = (
+    "write a shorter pattern: fewer or smaller repeats such as `{1,500}`, and `[0-9]` in place of `\\d`"
+)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -108,7 +110,9 @@ def _run(regex: str) -> bytes:
     except OSError as error:
         why = (error.strerror or str(error)).lower()
         message = f"the process that prepares a pattern does not start: {why}"
-        raise UsageError(Diagnostic("E0498", message, help="free memory and processes, and try again")) from None
+        raise UsageError(
+            Diagnostic("E0498", message, help="free memory and processes, and try again")
+        ) from None
 
 
 def _refused(why: str) -> Diagnostic:

@@ -1,7 +1,7 @@
 """How does a JSON schema become a regular expression? Every text that matches is JSON and fits the schema.
 
-Objects have their properties in the order of the schema, and no others. What an expression cannot say is
-refused, with its place in the schema. The converter of outlines_core is not used: it writes names and
+Objects have their properties in the order of the schema, and no others. A feature without an
+expression is refused, with its place in the schema. The converter of outlines_core is not used: it writes names and
 constants without JSON's escapes, and ignores `minimum`, `required` of unknown names and `allOf`. Source: JSON
 Schema 2020-12, RFC 8259. Not here: the check of the expression (`regular`).
 """
@@ -68,7 +68,13 @@ class _Conversion:
 
     def regex(self, schema: Any, place: str, depth: int) -> str:
         if not isinstance(schema, Mapping):
-            what = "any value" if schema is True else "no value" if schema is False else f"`{type(schema).__name__}`"
+            what = (
+                "any value"
+                if schema is True
+                else "no value"
+                if schema is False
+                else f"`{type(schema).__name__}`"
+            )
             raise _unsupported(place, f"it is {what}, and a pattern needs a `type`", '`{"type": "string"}`')
         if depth > DEEPEST:
             raise _too_large(f"it is nested more than {DEEPEST} deep")
@@ -89,13 +95,19 @@ class _Conversion:
         if isinstance(kinds, list) and kinds:
             known = set[str]().union(*(WORDS.get(kind, set()) for kind in kinds if isinstance(kind, str)))
             _require_words(schema, place, {"type", *known})
-            each = ({key: value for key, value in schema.items() if key in WORDS.get(kind, set())} | {"type": kind} for kind in kinds)
+            each = (
+                {key: value for key, value in schema.items() if key in WORDS.get(kind, set())}
+                | {"type": kind}
+                for kind in kinds
+            )
             return _any_of(self.regex(one, place, depth + 1) for one in each)
         if kinds is None:
             help = '`"type": "string"`, or `object`, `array`, `integer`, `number`, `boolean`, `null`'
             raise _unsupported(place, "it has no `type`, and a pattern cannot be of any value", help)
         if not isinstance(kinds, str) or kinds not in WORDS:
-            raise _wrong(place, f"there is no type `{kinds}`", f"one of {', '.join(f'`{one}`' for one in WORDS)}")
+            raise _wrong(
+                place, f"there is no type `{kinds}`", f"one of {', '.join(f'`{one}`' for one in WORDS)}"
+            )
         _require_words(schema, place, {"type", *WORDS[kinds]})
         made: str = getattr(self, f"_{kinds}")(schema, place, depth)
         return made
@@ -112,7 +124,9 @@ class _Conversion:
         for part in name.lstrip("#").split("/")[1:]:
             part = part.replace("~1", "/").replace("~0", "~")
             if not isinstance(target, Mapping) or part not in target:
-                raise _wrong(place, f"`$ref` leads to `{name}`, which the schema does not have", "add it below `$defs`")
+                raise _wrong(
+                    place, f"`$ref` leads to `{name}`, which the schema does not have", "add it below `$defs`"
+                )
             target = target[part]
         self.opened.append(name)
         made = self.regex(target, name, depth + 1)
@@ -126,13 +140,19 @@ class _Conversion:
         if not isinstance(values, list) or not values:
             raise _wrong(place, f"`{word}` is no list with entries", f'`"{word}": [...]`')
         if word == "enum":
-            return _any_of(_constant(value, place, depth) for value in values if _has_type(value, schema.get("type")))
+            return _any_of(
+                _constant(value, place, depth) for value in values if _has_type(value, schema.get("type"))
+            )
         if word == "allOf" and len(values) > 1:
-            raise _unsupported(place, "`allOf` joins several schemas", "write one schema with the words of all")
+            raise _unsupported(
+                place, "`allOf` joins several schemas", "write one schema with the words of all"
+            )
         if word == "oneOf" and not _disjoint([self._resolved(value) for value in values]):
             help = "write `anyOf`, or give each object a property with its own `const`"
             raise _unsupported(place, "`oneOf` has alternatives that a value may fit both", help)
-        return _any_of(self.regex(value, f"{place}/{word}/{at}", depth + 1) for at, value in enumerate(values))
+        return _any_of(
+            self.regex(value, f"{place}/{word}/{at}", depth + 1) for at, value in enumerate(values)
+        )
 
     def _resolved(self, schema: Any) -> Any:
         name = schema.get("$ref") if isinstance(schema, Mapping) else None
@@ -145,12 +165,16 @@ class _Conversion:
         properties, more = schema.get("properties", {}), schema.get("additionalProperties", True)
         required = schema.get("required", [])
         if not isinstance(properties, Mapping) or not isinstance(required, list):
-            raise _wrong(place, "`properties` is no object, or `required` no list", f"for example `{_EXAMPLE}`")
+            raise _wrong(
+                place, "`properties` is no object, or `required` no list", f"for example `{_EXAMPLE}`"
+            )
         if lacking := next((name for name in required if name not in properties), None):
             help = f'add `"{lacking}": {{"type": ...}}` to `properties`'
             raise _unsupported(place, f"`required` names `{lacking}`, which `properties` lacks", help)
         if not properties and isinstance(more, Mapping):
-            entry = f'"{LETTER}*"{SPACE}:{SPACE}{self.regex(more, f"{place}/additionalProperties", depth + 1)}'
+            entry = (
+                f'"{LETTER}*"{SPACE}:{SPACE}{self.regex(more, f"{place}/additionalProperties", depth + 1)}'
+            )
             return rf"\{{{SPACE}(?:{entry}(?:{SPACE},{SPACE}{entry})*{SPACE})?\}}"
         if not properties and more is not False:
             help = f"for example `{_EXAMPLE}`"
@@ -173,7 +197,11 @@ class _Conversion:
             raise _unsupported(place, "`uniqueItems` compares the entries of a list", "leave it out")
         if first:
             if least > len(first) or (most is not None and most < len(first)):
-                raise _unsupported(place, "a list with `prefixItems` has exactly these", "leave `minItems` and `maxItems` out")
+                raise _unsupported(
+                    place,
+                    "a list with `prefixItems` has exactly these",
+                    "leave `minItems` and `maxItems` out",
+                )
             parts = [self.regex(one, f"{place}/prefixItems/{at}", depth + 1) for at, one in enumerate(first)]
             return rf"\[{SPACE}{f'{SPACE},{SPACE}'.join(parts)}{SPACE}\]"
         if items is True:
@@ -228,7 +256,7 @@ class _Conversion:
 
 
 def _listed(parts: list[tuple[str, bool]]) -> str:
-    """Parts with commas between those that are there; each with whether it must be there."""
+    """Parts with commas between the ones that occur; each with whether it must occur."""
     comma = f"{SPACE},{SPACE}"
     rest = [f"{comma}{part}" if must else f"(?:{comma}{part})?" for part, must in parts]
     begins = []
@@ -249,13 +277,18 @@ def _constant(value: Any, place: str, depth: int) -> str:
         if depth > DEEPEST:
             raise _too_large(f"it is nested more than {DEEPEST} deep")
         if isinstance(value, Mapping):
-            parts = (f"{_constant(str(key), place, depth)}{SPACE}:{SPACE}{_constant(one, place, depth + 1)}" for key, one in value.items())
+            parts = (
+                f"{_constant(str(key), place, depth)}{SPACE}:{SPACE}{_constant(one, place, depth + 1)}"
+                for key, one in value.items()
+            )
             return rf"\{{{SPACE}{f'{SPACE},{SPACE}'.join(parts)}{SPACE}\}}"
         if isinstance(value, list | tuple):
             return rf"\[{SPACE}{f'{SPACE},{SPACE}'.join(_constant(one, place, depth + 1) for one in value)}{SPACE}\]"
         return _escaped(json.dumps(value, ensure_ascii=False, allow_nan=False))
     except (TypeError, ValueError):
-        raise _wrong(place, "it has a constant that JSON cannot write", "use texts, numbers, true, false and null") from None
+        raise _wrong(
+            place, "it has a constant that JSON cannot write", "use texts, numbers, true, false and null"
+        ) from None
 
 
 def _escaped(text: str) -> str:
@@ -291,21 +324,35 @@ def _apart(one: Any, other: Any) -> bool:
         return False
     values, others = _values(one), _values(other)
     if values is not None and others is not None:
-        return not any(json.dumps(value, sort_keys=True) == json.dumps(two, sort_keys=True) for value in values for two in others)
+        return not any(
+            json.dumps(value, sort_keys=True) == json.dumps(two, sort_keys=True)
+            for value in values
+            for two in others
+        )
     kind, second = one.get("type"), other.get("type")
     if isinstance(kind, str) and isinstance(second, str) and kind != second:
         return {kind, second} != {"integer", "number"}
     first, rest = one.get("properties"), other.get("properties")
     if not (kind == second == "object" and isinstance(first, Mapping) and isinstance(rest, Mapping)):
         return False
-    both = [name for name in first if name in rest and name in one.get("required", ()) and name in other.get("required", ())]
+    both = [
+        name
+        for name in first
+        if name in rest and name in one.get("required", ()) and name in other.get("required", ())
+    ]
     return any(_values(first[name]) is not None and _apart(first[name], rest[name]) for name in both)
 
 
 def _values(schema: Any) -> list[Any] | None:
     if not isinstance(schema, Mapping):
         return None
-    return [schema["const"]] if "const" in schema else schema.get("enum") if isinstance(schema.get("enum"), list) else None
+    return (
+        [schema["const"]]
+        if "const" in schema
+        else schema.get("enum")
+        if isinstance(schema.get("enum"), list)
+        else None
+    )
 
 
 def _bounds(schema: Mapping[str, Any], place: str, low: str, high: str) -> tuple[int, int | None]:
@@ -314,12 +361,16 @@ def _bounds(schema: Mapping[str, Any], place: str, low: str, high: str) -> tuple
     if least < 0 or (most is not None and most < least):
         raise _wrong(place, f"`{low}` and `{high}` leave no length", f'`"{low}": 1, "{high}": 8`')
     if max(least, most or 0) > MOST_REPEATS:
-        raise _unsupported(place, f"`{low}` and `{high}` are at most {MOST_REPEATS}", f'`"{high}": {MOST_REPEATS}`')
+        raise _unsupported(
+            place, f"`{low}` and `{high}` are at most {MOST_REPEATS}", f'`"{high}": {MOST_REPEATS}`'
+        )
     return least, most
 
 
 def _whole(value: Any, place: str, name: str) -> int:
-    if isinstance(value, bool) or not (isinstance(value, int) or (isinstance(value, float) and value.is_integer())):
+    if isinstance(value, bool) or not (
+        isinstance(value, int) or (isinstance(value, float) and value.is_integer())
+    ):
         raise _wrong(place, f"`{name}` is no whole number", f'`"{name}": 1`')
     return int(value)
 
@@ -333,7 +384,9 @@ def _require_words(schema: Mapping[str, Any], place: str, known: set[str]) -> No
 
 
 def _unsupported(place: str, message: str, help: str) -> UsageError:
-    return UsageError(Diagnostic("E0493", f"the schema cannot become a pattern, at `{place}`: {message}", help=help))
+    return UsageError(
+        Diagnostic("E0493", f"the schema cannot become a pattern, at `{place}`: {message}", help=help)
+    )
 
 
 def _wrong(place: str, message: str, help: str) -> UsageError:
@@ -341,4 +394,10 @@ def _wrong(place: str, message: str, help: str) -> UsageError:
 
 
 def _too_large(why: str) -> UsageError:
-    return UsageError(Diagnostic("E0494", f"the schema is too large for a pattern: {why}", help="describe less: fewer fields, fewer levels"))
+    return UsageError(
+        Diagnostic(
+            "E0494",
+            f"the schema is too large for a pattern: {why}",
+            help="describe less: fewer fields, fewer levels",
+        )
+    )

@@ -1,4 +1,4 @@
-"""The smallest automaton with the same matches: every state is reachable, and a final one is reachable from it.
+"""The smallest automaton with the same matches: every state can be reached, and a final one from it.
 
 Not here: what the symbols of an automaton are (`byte_automaton`, `over_ids`).
 """

@@ -29,9 +29,9 @@ def over_ids(
     """The automaton over ids. `texts`: the bytes of each id; `None` or no bytes for an id that is never part
     of a match. `None` if no sequence of ids matches. Raises `TooLarge`.
     """
-    columns = _Columns(automaton)
+    columns = _TextColumns(automaton)
     translate, walked = automaton.class_of.astype(np.uint8).tobytes(), dict[bytes, int]()
-    column_of = np.full(len(texts), _Columns.DEAD_ONE, np.int64)
+    column_of = np.full(len(texts), _TextColumns.DEAD_ONE, np.int64)
     for id_, text in enumerate(texts):
         if text and id_ != eos_id:
             letters = text.translate(translate)
@@ -45,7 +45,7 @@ def over_ids(
     return _complete(table, final, class_of.reshape(-1), eos_id)
 
 
-class _Columns:
+class _TextColumns:
     """The columns that texts have: the state after a text, from each state `[S]`; S where there is none.
 
     Few columns occur, so each step from a column by one class of bytes is computed once.
@@ -56,7 +56,9 @@ class _Columns:
     def __init__(self, automaton: ByteAutomaton) -> None:
         table = automaton.next_state
         self.states, self.letters = table.shape
-        self._next = np.concatenate([np.where(table == DEAD, self.states, table), np.full((1, self.letters), self.states)])
+        self._next = np.concatenate(
+            [np.where(table == DEAD, self.states, table), np.full((1, self.letters), self.states)]
+        )
         self._number: dict[bytes, int] = {}
         self._columns: list[NDArray[np.int32]] = []
         self._after: list[list[int]] = []  # by column and class of bytes; -1 where it is not computed yet

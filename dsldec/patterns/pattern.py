@@ -76,7 +76,7 @@ class Pattern:
             schema = json_of(text, strict=True)
         except NotJSON as error:
             where = f", at column {error.column}" if error.column else ""
-            help = 'JSON has double quotes around texts and names; a regular expression that begins with `{` begins with `\\{`'
+            help = "JSON has double quotes around texts and names; a regular expression that begins with `{` begins with `\\{`"
             raise UsageError(Diagnostic(SCHEMA, f"{name} {error.why}{where}", help=help)) from None
         return cls._of_schema(schema)
 
@@ -86,12 +86,16 @@ class Pattern:
             regex, text = regex_of(schema, _string_pattern), json.dumps(schema, ensure_ascii=False)
         except (TypeError, ValueError):
             message = "the schema holds a value that is not JSON"
-            raise UsageError(Diagnostic(SCHEMA, message, help="use dicts, lists, texts and numbers")) from None
+            raise UsageError(
+                Diagnostic(SCHEMA, message, help="use dicts, lists, texts and numbers")
+            ) from None
         except RecursionError:
             message = "the schema is too large for a pattern: it is nested too deep"
             raise UsageError(Diagnostic("E0494", message, help="describe fewer levels")) from None
         if len(regex) > LONGEST_REGEX:
-            message = f"the schema is too large for a pattern: its regular expression has {len(regex):,} characters"
+            message = (
+                f"the schema is too large for a pattern: its regular expression has {len(regex):,} characters"
+            )
             raise UsageError(Diagnostic("E0494", message, help="describe fewer fields"))
         return cls(regex, text)
 

@@ -1,7 +1,7 @@
 """Which regular expressions can be a pattern? A check of the text, with the place of a mistake.
 
 The syntax is that of Rust's `regex`. The whole text must match, so `^` at the start and `$` at the end have
-no effect. Assertions at other places, and backreferences, are refused. Not here: what an expression matches
+no effect. Assertions at other places, and backreferences, are refused. Not here: the matches of an expression
 (`byte_automaton`).
 """
 
@@ -35,7 +35,9 @@ def checked(text: str) -> str:
         raise UsageError(Diagnostic("E0494", message, help="write a shorter pattern"))
     lone = next((at for at, one in enumerate(text) if 0xD800 <= ord(one) < 0xE000), None)
     if lone is not None:
-        raise _wrong(text, lone, lone + 1, "the pattern has a character that is no Unicode text", "leave it out")
+        raise _wrong(
+            text, lone, lone + 1, "the pattern has a character that is no Unicode text", "leave it out"
+        )
     begin, end = _without_anchors(text)
     depth: list[int] = []
     for at, piece in _pieces(text):
@@ -44,13 +46,21 @@ def checked(text: str) -> str:
         if piece == "(":
             depth.append(at)
             if len(depth) > DEEPEST:
-                raise _wrong(text, at, at + 1, f"brackets are nested more than {DEEPEST} deep", "write fewer brackets")
+                raise _wrong(
+                    text, at, at + 1, f"brackets are nested more than {DEEPEST} deep", "write fewer brackets"
+                )
         elif piece == ")":
             if not depth:
                 raise _wrong(text, at, at + 1, "this bracket closes none", "write `\\)` for the character")
             depth.pop()
     if depth:
-        raise _wrong(text, depth[-1], depth[-1] + 1, "this bracket is not closed", "write `)`, or `\\(` for the character")
+        raise _wrong(
+            text,
+            depth[-1],
+            depth[-1] + 1,
+            "this bracket is not closed",
+            "write `)`, or `\\(` for the character",
+        )
     return text[begin:end]
 
 
@@ -94,14 +104,22 @@ def _pieces(text: str) -> Iterator[tuple[int, str]]:
         at += len(piece)
     if depth:
         first = next(place for place, one in _pieces(text + "]" * depth) if one == "[")
-        raise _wrong(text, first, first + 1, "this class is not closed", "write `]`, or `\\[` for the character")
+        raise _wrong(
+            text, first, first + 1, "this class is not closed", "write `]`, or `\\[` for the character"
+        )
 
 
 def _require_known(text: str, at: int, piece: str) -> None:
     """Raise `UsageError` (E0491) for a piece whose meaning depends on text around it."""
     if piece in ("^", "$"):
         message = f"`{piece}` can stand only at the {'start' if piece == '^' else 'end'} of a pattern"
-        raise _unsupported(text, at, at + 1, message, f"leave it out: the whole text must match; `\\{piece}` is the character")
+        raise _unsupported(
+            text,
+            at,
+            at + 1,
+            message,
+            f"leave it out: the whole text must match; `\\{piece}` is the character",
+        )
     if len(piece) == 2:
         if piece[1] in _ASSERTIONS:
             message = f"a pattern has no {_ASSERTIONS[piece[1]]} inside"
@@ -114,11 +132,18 @@ def _require_known(text: str, at: int, piece: str) -> None:
         most = max(int(number[:9] or "0") for number in match[0][1:-1].split(","))
         if most > MOST_REPEATS:
             message = f"a pattern repeats a part at most {MOST_REPEATS:,} times"
-            raise UsageError(Diagnostic("E0494", message, Span(Source(text, NAME), at, match.end()), help="write a smaller number, or `*`"))
+            raise UsageError(
+                Diagnostic(
+                    "E0494",
+                    message,
+                    Span(Source(text, NAME), at, match.end()),
+                    help="write a smaller number, or `*`",
+                )
+            )
     if piece != "(":
         return
     if match := _LOOKAROUND.match(text, at):
-        help = "write what the text may be: `[^\"]*` in place of `(?:(?!\").)*`"
+        help = 'write what the text may be: `[^"]*` in place of `(?:(?!").)*`'
         raise _unsupported(text, at, match.end(), "a pattern cannot look ahead or behind", help)
     if match := _OTHER_GROUP.match(text, at):
         raise _unsupported(text, at, match.end(), "a pattern has no such group", "write a group as `(?:...)`")

@@ -48,7 +48,7 @@ def of_bytes(data: bytes, ids: int) -> TokenAutomaton:
     try:
         body = unpack.decompress(packed, most)
         S, C, V = (int(one) for one in np.frombuffer(body, _HEAD, 3))
-        if not (0 < S <= MOST_STATES and 0 < C and 4 * S * C <= MOST_BYTES and V == ids):
+        if not (0 < S <= MOST_STATES and C > 0 and 4 * S * C <= MOST_BYTES and ids == V):
             raise Damaged
         table = np.frombuffer(body, _NUMBER, S * C, 24).reshape(S, C)
         class_of = np.frombuffer(body, _NUMBER, V, 24 + table.nbytes)

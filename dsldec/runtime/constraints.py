@@ -5,7 +5,7 @@ Not here: the automaton of a pattern (`prepared_patterns`), the step that follow
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -16,7 +16,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..patterns import Pattern
 from ..patterns.automaton import DEAD, TokenAutomaton
 from ..policy import Policy
-from ..spelling import option, setting, shown
+from ..spelling import option, shown
 from .prepared_patterns import PreparedPattern, prepared
 from .prompt_options import PromptOptions
 from .requests import Request
@@ -25,46 +25,46 @@ from .rows import Row
 
 def patterns_of(policy: Policy, each: Sequence[PromptOptions]) -> tuple[Policy, list[Pattern | None]]:
     """The policy, which follows patterns if a prompt has one, and the pattern of each prompt: its own, or
-    that of the policy's parameter.
-
-    Raises `UsageError` (E0499) if the policy has a parameter for a pattern, and a prompt has none.
+    that of the policy's parameter. Raises `UsageError` (E0490 to E0494) for the parameter's value.
     """
     name = policy.constrains
     value = None if name is None else policy.parameters[name]
     of_policy = None if value is None else Pattern.of(value)
     found = [of_policy if one.constrain is None else one.constrain for one in each]
-    if name is not None and any(one is None for one in found):
-        message = f"the policy `{policy.name}` needs a pattern, and its parameter `{name}` has no value"
-        help = f"give one: {setting(name, '[0-9]+')}, or {option('constrain', '[0-9]+')}"
-        raise UsageError(Diagnostic("E0499", message, help=help))
     return (policy.constrained() if any(found) else policy), found
 
 
 def with_patterns(
     requests: Sequence[Request],
-    owners: Sequence[int],
     found: Sequence[Pattern | None],
+    each: Sequence[PromptOptions],
     denoiser: Any,
-    infill: bool,
 ) -> tuple[list[Request], list[Row]]:
-    """The requests with the automata of their patterns, and a row with the reason for each other one, whose
-    length no match has. `owners`: the prompt of each request, a place in `found`.
+    """The requests with the automata of their patterns, and a row with the reason for each other one: its
+    pattern cannot be prepared, or no match has its length. `found`, `each`: the pattern and the options of
+    each prompt, whose samples are side by side in `requests`.
 
-    Raises `UsageError` of a wrong pattern, and E0497 if no request is left.
+    Raises `UsageError` (E0490 to E0498) if no request is left.
     """
-    made: dict[Pattern, PreparedPattern] = {}
+    made: dict[Pattern, PreparedPattern | Diagnostic] = {}
     left: list[Request] = []
     refused: list[Row] = []
+    owners = (owner for owner, own in enumerate(each) for _ in own.samples)
     for request, owner in zip(requests, owners, strict=True):
         pattern = found[owner]
         if pattern is None:
             left.append(request)
             continue
         if pattern not in made:
-            made[pattern] = prepared(pattern, denoiser, infill)
-        problem = _problem(request, made[pattern], denoiser, owner)
+            try:
+                made[pattern] = prepared(pattern, denoiser, request.infills)
+            except UsageError as wrong:
+                made[pattern] = wrong.diagnostic
+        one = made[pattern]
+        problem = one if isinstance(one, Diagnostic) else _problem(request, one, denoiser, owner)
         if problem is None:
-            left.append(replace(request, pattern=made[pattern].automaton))
+            assert isinstance(one, PreparedPattern)
+            left.append(replace(request, pattern=one.automaton))
         else:
             refused.append(_refused(request, problem, denoiser.mask_id))
     if refused and not left:
@@ -128,8 +128,3 @@ def _refused(request: Request, problem: Diagnostic, mask_id: int) -> Row:
         sample=request.sample,
         stop_ids=request.stop_ids,
     )
-
-
-def facts_of(patterns: Mapping[str, PreparedPattern]) -> list[str]:
-    """A line of facts for each prepared pattern."""
-    return [str(one) for one in patterns.values()]

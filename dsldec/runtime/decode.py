@@ -7,10 +7,12 @@ here: the loop of a batch (`decode_loop`), the options and their checks (`option
 from __future__ import annotations
 
 import functools
+import itertools
 import logging
 import os
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from typing import Any
 
 import torch
 
@@ -26,6 +28,7 @@ from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
 from .cached_forward import resolve_cache
 from .captured_loop import CapturedLoop, recorder_for
+from .constraints import patterns_of, with_patterns
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
 from .exact_forward import forwarding
@@ -63,6 +66,7 @@ def decode(
     min_length: int = 0,
     stop: str | Sequence[str] | None = None,
     stop_ids: int | Sequence[int] | None = None,
+    constrain: Any = None,
     n: int = 1,
     system: str | None = None,
     backend: str = "auto",
@@ -100,6 +104,9 @@ def decode(
         stop_ids: An id, or several. A row ends at a stop id as at the end-of-text id: when it is committed
             and no mask is left before it. The text ends before it. In a policy, `after_eos` and `eos_closed`
             are about the end-of-text id alone. Default: none.
+        constrain: What the whole answer matches: a regular expression, a JSON schema as a dict or as text, or
+            a `dsldec.Pattern`. A list gives one for each prompt, or None. The text that `Decoded.text` has
+            matches, without spaces at its ends. Default: any text.
         n: Samples of each prompt, each with its own random numbers. Sample 0 is the answer without `n`.
             Without random numbers all are equal, and the prompt is decoded once. Default: 1.
         system: A system turn in front of each prompt, which is a text or messages. Default: none.
@@ -172,6 +179,7 @@ def stream(
     min_length: int = 0,
     stop: str | Sequence[str] | None = None,
     stop_ids: int | Sequence[int] | None = None,
+    constrain: Any = None,
     n: int = 1,
     system: str | None = None,
     backend: str = "auto",
@@ -216,20 +224,19 @@ def stream_rows(
         ids_of(denoiser, prompt, options.infill, options.system) for prompt in listed(denoiser, prompts)
     ]
     each = options_of_prompts(options, len(prompts)) if each is None else each
-    requests, copies = once(_requests(denoiser, prompts, options, each, policy.facts.window), policy)
+    policy, patterns = patterns_of(policy, each)
+    requests = _requests(denoiser, prompts, options, each, policy.facts.window)
+    requests, refused = with_patterns(requests, patterns, each, denoiser)
+    requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
-        return iter(())
+        return iter(refused)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
-    width, positions = min(options.batch, len(requests)), window
     device = torch.device(getattr(denoiser, "device", "cpu"))
-    if step.backend == backends.AUTO or step.backend in backends.COMPILED:
-        positions = positions_compiled(window, plan.gen_length)
-        if not backends.takes_any_rows(step, device):
-            width = rows_compiled(width, options.batch)
+    width, positions = _shape(step, plan, options.batch, len(requests), device)
     most = _most(plan)
 
     def decoded() -> Iterator[Row]:
@@ -249,7 +256,7 @@ def stream_rows(
             loop = _loop(denoiser, forward, plan.drafts, observer, stops)
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
-    return with_copies(decoded(), copies)
+    return itertools.chain(refused, with_copies(decoded(), copies))
 
 
 def _loop(
@@ -332,6 +339,16 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Pl
         log.info("backend: %s", why)
     step = policy.stepped(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
     return backends.of_run(step)
+
+
+def _shape(step: Step, plan: Plan, batch: int, count: int, device: torch.device) -> tuple[int, int]:
+    """The rows of a batch, and the positions of a window, as the step takes them."""
+    width, positions = min(batch, count), plan.block_length
+    if step.backend == backends.AUTO or step.backend in backends.COMPILED:
+        positions = positions_compiled(positions, plan.gen_length)
+        if not backends.takes_any_rows(step, device):
+            width = rows_compiled(width, batch)
+    return width, positions
 
 
 def _groups(denoiser: object, requests: Sequence[Request], width: int) -> Iterator[list[Request]]:

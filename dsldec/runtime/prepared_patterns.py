@@ -20,7 +20,7 @@ from ..backends import user_folder
 from ..backends.user_folder import Unusable
 from ..diagnostics import Diagnostic, UsageError
 from ..lru import LRUCache
-from ..models.token_texts import TokenTexts
+from ..models.token_texts import TokenTexts, token_texts
 from ..patterns import Pattern
 from ..patterns.automaton import TokenAutomaton
 from ..patterns.byte_automaton import as_shown, byte_automaton
@@ -66,8 +66,8 @@ _prepared: LRUCache[str, PreparedPattern] = LRUCache(MOST_IN_MEMORY)
 
 
 def prepared(pattern: Pattern, denoiser: Any, infill: bool = False) -> PreparedPattern:
-    """The automaton of a pattern for a denoiser. `infill`: of the filled region, which has no end of text, and
-    whose spaces stay.
+    """The automaton of a pattern for a denoiser. `infill`: of the filled region, which has no end of text,
+    and whose spaces stay.
 
     Raises `UsageError`: E0490 for an expression that the library refuses, E0494 beyond a limit, E0495
     without the texts of ids, E0496 if no sequence of ids matches.
@@ -96,9 +96,7 @@ def _made_or_read(
             automaton = found or _made(pattern, texts, never, eos_id, infill)
             if not is_stored:
                 _store(automaton, file)
-    made = PreparedPattern(
-        pattern, automaton, shortest(automaton), time.perf_counter() - begun, is_stored
-    )
+    made = PreparedPattern(pattern, automaton, shortest(automaton), time.perf_counter() - begun, is_stored)
     log.info("%s", made)
     return made
 
@@ -112,7 +110,9 @@ def _made(
         if refused.diagnostic.code == "E0490":
             raise UsageError(located(pattern.text, refused.diagnostic)) from None
         raise
-    shown = automaton if infill and not texts.space_first else as_shown(automaton, space_first=texts.space_first)
+    shown = (
+        automaton if infill and not texts.space_first else as_shown(automaton, space_first=texts.space_first)
+    )
     allowed = [None if id_ in never else text for id_, text in enumerate(texts.texts)]
     try:
         made = over_ids(shown, allowed, eos_id)
@@ -122,9 +122,15 @@ def _made(
     if made is not None:
         return made
     if automaton.states and not shown.states:
-        why, help = "each match begins or ends with a space, and an answer is shown without these", "leave the spaces at its ends out"
+        why, help = (
+            "each match begins or ends with a space, and an answer is shown without these",
+            "leave the spaces at its ends out",
+        )
     elif automaton.states:
-        why, help = "the tokenizer has no tokens for its characters", "use characters that the model can write"
+        why, help = (
+            "the tokenizer has no tokens for its characters",
+            "use characters that the model can write",
+        )
     else:
         why, help = "no text matches it", "check classes such as `[a&&b]`, which hold no character"
     raise UsageError(Diagnostic("E0496", f"the pattern can match no answer: {why}", help=help))
@@ -132,14 +138,14 @@ def _made(
 
 def _texts_of(denoiser: Any) -> TokenTexts:
     """The bytes of the ids of a denoiser. Raises `UsageError` (E0495)."""
-    read = getattr(denoiser, "token_texts", None)
+    read, tokenizer = getattr(denoiser, "token_texts", None), getattr(denoiser, "reader", None)
+    if read is None and tokenizer is not None:
+        return token_texts(tokenizer, denoiser.vocab_size)
     if read is None:
         message = "a pattern needs the text of each id, and this denoiser has no tokenizer"
         help = "give it a method `token_texts()` that returns the bytes of each id, None for no text"
         raise UsageError(Diagnostic("E0495", message, help=help))
     texts = read()
-    if isinstance(texts, TokenTexts):
-        return texts
     valid = isinstance(texts, Sequence) and len(texts) == denoiser.vocab_size
     if not valid or not all(text is None or isinstance(text, bytes) for text in texts):
         message = "`token_texts()` of the denoiser does not return bytes or None for each id"

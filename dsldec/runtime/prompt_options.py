@@ -12,6 +12,7 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DEFAULT_GEN_LENGTH, DecodeOptions
+from ..patterns import Pattern
 from ..spelling import N, option
 from .requests import Request
 
@@ -27,6 +28,7 @@ class PromptOptions:
     min_length: int = 0
     seed: int = 0
     system: str | None = None
+    constrain: Pattern | None = None
 
     def problem(self) -> Diagnostic | None:
         """The diagnostic (E0409) about options that cannot be met together."""
@@ -42,15 +44,18 @@ def options_of_prompts(options: DecodeOptions, count: int) -> list[PromptOptions
     """The options of each of `count` prompts, which are the same unless `gen_length` is a list. Raises
     `UsageError` (E0409).
     """
-    each = [prompt_options(options, length) for length in lengths_of(options, count)]
+    lengths, patterns = lengths_of(options, count), patterns_given(options, count)
+    each = [
+        prompt_options(options, length, pattern) for length, pattern in zip(lengths, patterns, strict=True)
+    ]
     for one in {one.gen_length: one for one in each}.values():
         if not options.infill and (problem := one.problem()):
             raise UsageError(problem)
     return each
 
 
-def prompt_options(options: DecodeOptions, gen_length: int) -> PromptOptions:
-    """The options of a prompt with `gen_length` tokens to generate."""
+def prompt_options(options: DecodeOptions, gen_length: int, pattern: Pattern | None = None) -> PromptOptions:
+    """The options of a prompt with `gen_length` tokens to generate and this pattern."""
     return PromptOptions(
         gen_length=gen_length,
         samples=tuple(range(int(options.n))),
@@ -59,6 +64,7 @@ def prompt_options(options: DecodeOptions, gen_length: int) -> PromptOptions:
         min_length=int(options.min_length),
         seed=int(options.seed),
         system=options.system,
+        constrain=pattern,
     )
 
 
@@ -74,6 +80,19 @@ def lengths_of(options: DecodeOptions, count: int) -> list[int]:
             Diagnostic("E0409", message, help=f"give one for each prompt, or one for all: `gen_length={N}`")
         )
     return [int(one) for one in given]
+
+
+def patterns_given(options: DecodeOptions, count: int) -> list[Pattern | None]:
+    """The pattern of each of `count` prompts. Raises `UsageError` (E0490 to E0494, E0499)."""
+    given = options.constrain
+    if not isinstance(given, list | tuple):
+        return [None if given is None else Pattern.of(given)] * count
+    if len(given) != count:
+        prompts = "is 1 prompt" if count == 1 else f"are {count} prompts"
+        message = f"there {prompts} and {len(given)} values of `constrain`"
+        help = 'give one for each prompt, or one for all: `constrain="[0-9]+"`'
+        raise UsageError(Diagnostic("E0499", message, help=help))
+    return [None if one is None else Pattern.of(one) for one in given]
 
 
 def texts_of(given: str | Sequence[str] | None) -> tuple[str, ...]:

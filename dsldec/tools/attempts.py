@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..options import DecodeOptions
 from ..policy import Policy
-from ..runtime.prompt_options import PromptOptions, options_of_prompts, prompt_options
+from ..runtime.prompt_options import PromptOptions, options_of_prompts, patterns_given, prompt_options
 from ..terminal import printable
 from . import quoted
 from .displays import Watch
@@ -134,9 +134,9 @@ class Attempts:
 
     def _options_of(self, prompt: Prompt, samples: Sequence[int], gen_length: int) -> PromptOptions:
         """The options of a prompt's samples. `gen_length`: where its line sets none."""
-        own = prompt_options(
-            with_line(self.options, prompt.given), prompt.given.get("gen_length", gen_length)
-        )
+        options = with_line(self.options, prompt.given)
+        (pattern,) = patterns_given(options, 1)
+        own = prompt_options(options, prompt.given.get("gen_length", gen_length), pattern)
         return replace(own, samples=tuple(samples))
 
     def _encoded(self, prompt: Prompt, own: PromptOptions) -> tuple[list[int], Diagnostic | None]:

@@ -12,10 +12,21 @@ from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DECODE, DecodeOptions
+from ..patterns import Pattern
 from ..runtime.prompt_options import NOT_WITH_INFILL
 from . import quoted
 
-LINE_OPTIONS = ("gen_length", "min_length", "stop", "stop_ids", "n", "seed", "system", "logprobs")
+LINE_OPTIONS = (
+    "gen_length",
+    "min_length",
+    "stop",
+    "stop_ids",
+    "n",
+    "seed",
+    "system",
+    "logprobs",
+    "constrain",
+)
 # More samples do not change the first ones, and logprobs no answer.
 COMPARED = tuple(name for name in LINE_OPTIONS if name not in ("n", "logprobs"))
 RENAME = "the field is an option of `decode`: correct it, or give your own field another name"
@@ -28,6 +39,8 @@ def options_of_line(fields: Mapping[str, Any], place: str) -> dict[str, Any]:
         try:
             if name == "gen_length":
                 DECODE[name].require_count(value)
+            elif name == "constrain":
+                Pattern.of(value)  # of no file: a line may be of another author
             else:
                 DECODE[name].require(value)
         except UsageError as wrong:

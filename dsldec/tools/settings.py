@@ -12,7 +12,9 @@ from typing import cast
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_TABLE, NotJSON, Unreadable, read_json, whole_number
+from ..parameter_values import pattern_text
 from ..policy import Policy, load
+from ..spelling import LONGEST_SHOWN
 from . import quoted
 
 
@@ -41,6 +43,8 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
         values[name] = (
             cast(Value, text)
             if kind is None
+            else pattern_text(text, files=True)
+            if kind == "pattern"
             else _table(name, text[1:])
             if is_file
             else _value(name, kind, text)
@@ -98,4 +102,6 @@ def shown(name: str, value: Value) -> str:
     """A parameter and its value, in a few characters."""
     if isinstance(value, tuple):  # a number for each id
         return f"{name}=..."
+    if isinstance(value, str):  # a pattern, which may be a long schema
+        return f"{name}={value[:LONGEST_SHOWN]}{'...' * (len(value) > LONGEST_SHOWN)}"
     return f"{name}={value:g}" if isinstance(value, float) else f"{name}={value}"

@@ -25,6 +25,7 @@ class AddedArguments:
         generator: The source of the seed, unless one is given. Default: torch's own generator.
         policy, parameters: The policy of this call, and values of its parameters (`call_policy`).
         stop: Stop strings, as `dsldec.decode` takes them.
+        constrain: A pattern, or one for each prompt, as `dsldec.decode` takes them.
     """
 
     seed: int | None = None
@@ -32,6 +33,7 @@ class AddedArguments:
     policy: Any = None
     parameters: Any = None
     stop: str | Sequence[str] | None = None
+    constrain: Any = None
 
     @classmethod
     def taken(cls, arguments: MutableMapping[str, Any]) -> Self:

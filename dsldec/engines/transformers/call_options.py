@@ -35,6 +35,7 @@ def options_of(
         "min_length": _min_length(call, given.get("min_length") or 0, gen_length, input_ids.shape[1]),
         "stop": list(dict.fromkeys(_stop(call, added, given))) or None,
         "stop_ids": list(dict.fromkeys(_stop_ids(call, given))) or None,
+        "constrain": given.get("constrain") if added.constrain is None else added.constrain,
         "n": samples(call, input_ids),
         # Without a dict there is no place for them, as in transformers.
         "logprobs": bool(call.config.output_scores and call.config.return_dict_in_generate),

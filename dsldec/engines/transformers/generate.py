@@ -76,6 +76,7 @@ def custom_generate(
     min_length: int | None = None,
     stop: str | Sequence[str] | None = None,
     stop_ids: int | Sequence[int] | None = None,
+    constrain: Any = None,
     cache: str | None = None,
     all_ids: bool | None = None,
     **parameters: Value,
@@ -98,6 +99,8 @@ def custom_generate(
             Default: 0.
         stop, stop_ids: Stop strings and stop ids, as `dsldec.decode` takes them, in addition to those of a
             call. Stop strings need a tokenizer. Default: none.
+        constrain: What the whole answer matches, as `dsldec.decode` takes it: one pattern for all rows. Needs
+            a tokenizer. Default: any text.
         all_ids: Allow ids without a token. Default: False.
         parameters: Values of the policy's parameters.
 
@@ -181,6 +184,7 @@ class CustomGenerate:
         policy: Any = None,
         parameters: Any = None,
         stop: str | Sequence[str] | None = None,
+        constrain: Any = None,
         **model_kwargs: Any,
     ) -> Tensor | PolicyOutput:
         """Ids `[B, L + G]` for `input_ids [B, L]` padded on the left. G is the length of the longest answer.
@@ -193,7 +197,7 @@ class CustomGenerate:
         """
         passed = {"logits_processor": logits_processor, "stopping_criteria": stopping_criteria}
         call = call_of_generate(model, generation_config, model_kwargs, passed, streamer)
-        added = AddedArguments(seed, generator, policy, parameters, stop)
+        added = AddedArguments(seed, generator, policy, parameters, stop, constrain)
         return self._decoded(model, input_ids, call, added)
 
     def _decoded(
