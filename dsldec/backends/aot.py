@@ -277,7 +277,9 @@ def _unfit(program: Program, name: str, value: Value) -> bool:
     low, high = parameter.smallest, parameter.largest
     if unfit(parameter.kind, value):
         return True
-    return isinstance(value, int | float) and low is not None and high is not None and not low <= value <= high
+    return (
+        isinstance(value, int | float) and low is not None and high is not None and not low <= value <= high
+    )
 
 
 def _form(of: Mapping[str, Any]) -> dict[str, Any]:

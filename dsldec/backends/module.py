@@ -30,6 +30,7 @@ from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
 from .numerics import EXACT, Numerics
+from .paths import path
 from .step import DTYPES, Events, StepOutput, StepState, reported
 from .vocabulary import (
     Reader,
@@ -59,6 +60,9 @@ def _observe(
         read = statistics
     if method == "argmax":
         return observe(logits, inputs.mask_id, wanted, read=read)
+    if method == "given":
+        (ids,) = given
+        return observe(logits, inputs.mask_id, wanted, ids, read, raw=logits is inputs.logits)
     temperature, *limits, key, step, pos = given
     top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
     place = (inputs.of_row(key), inputs.of_row(step), pos)
@@ -95,6 +99,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda inputs, of, logits, *ids: banned(logits, ids),
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
+    "path": path,
     "lookup": lambda inputs, of, table, ids: looked_up(table, ids),
     "observation": lambda inputs, of, observations: observations[of],
     "probability": lambda inputs, of, logits, ids, *observations: probability(

@@ -156,7 +156,11 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         lossless=_lossless(drafts, exact, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=(*ASSUMPTIONS, *((ASSUMPTION_OF_PATTERNS,) if constrains else ()), *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ())),
+        assumptions=(
+            *ASSUMPTIONS,
+            *((ASSUMPTION_OF_PATTERNS,) if constrains else ()),
+            *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ()),
+        ),
         bound=bound,
         guided_by=_guided_by(resolved),
         constrains=constrains,

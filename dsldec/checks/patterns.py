@@ -10,9 +10,7 @@ import re
 from ..language import syntax
 
 PARAMETER = "pattern"  # the name of the parameter that `with_pattern` adds
-TEXT_MATCHES = (
-    "the text matches the pattern `{}`: whatever a step writes, a match stays possible, and the finished text is one"
-)
+TEXT_MATCHES = "the text matches the pattern `{}`: whatever a step writes, a match stays possible, and the finished text is one"
 ASSUMPTION = "no stop id and no stop string ends the text before it matches"
 
 

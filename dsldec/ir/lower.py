@@ -29,7 +29,9 @@ def lower(checked: CheckedPolicy) -> Program:
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
     ends = (parameter.range.first.value, parameter.range.last.value) if parameter.range else (None, None)
-    return ProgramParameter(Kind(parameter.kind.text), None if parameter.default is None else parameter.default.value, *ends)
+    return ProgramParameter(
+        Kind(parameter.kind.text), None if parameter.default is None else parameter.default.value, *ends
+    )
 
 
 class _Lowering(NextState):
