@@ -9,7 +9,7 @@ read the result before it is written. Not here: the operations on numbers, order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -226,6 +226,16 @@ class StepModule(nn.Module):
             state,
             self._events(values, inputs),
         )
+
+    def value_of(self, needed: Sequence[int], inputs: Inputs) -> Any:
+        """The value of the last of these operations, which are all that it needs."""
+        values: dict[int, Any] = {}
+        for index in needed:
+            operands = [values[i] for i in self.operands[index]]
+            wide = self.wide[index]
+            operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
+            values[index] = self._value(index, self.program.operations[index], inputs, operands)
+        return values[needed[-1]]
 
     def _events(self, values: list[Any], inputs: Inputs) -> Events:
         masked = (inputs.canvas == inputs.mask_id) & inputs.editable

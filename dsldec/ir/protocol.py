@@ -49,6 +49,7 @@ DRAFT = "draft"
 WINDOW_END = "window_end"
 PATTERN_STATE = "pattern_state"
 PATTERN_AT = "pattern_at"
+PATH = "path"
 # Set by the step.
 STEP = "step"
 STEPS_IN_WINDOW = "steps_in_window"
@@ -97,6 +98,12 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
         ),
         PATTERN_AT: Field(
             Kind.INT, Extent.ROW, Writer.HOST, "the position before which the pattern is in this state"
+        ),
+        PATH: Field(
+            Kind.TOKEN,
+            Extent.POSITION,
+            Writer.HOST,
+            "ids of the likeliest path of the pattern, for compiled code alone",
         ),
         STEP: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps of the row so far"),
         STEPS_IN_WINDOW: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps since the window began"),
