@@ -347,7 +347,6 @@ _CODES = (
     Code("E0494", "a pattern exceeds a limit: of its text, of its automaton, or of the time to prepare it"),
     Code("E0495", "a pattern needs the text of each id, and the denoiser does not give it"),
     Code("E0496", "no answer can match the pattern: no text does, or no ids spell one"),
-    Code("E0497", "no match of the pattern has the length to generate, or fits the gaps"),
     Code("E0498", "the package that prepares patterns is not installed, or its process does not start"),
     Code("E0499", "a value is no pattern, or there is not one for each prompt"),
     # Trace files

@@ -14,6 +14,7 @@ from .. import options
 from ..checks.values import Value
 from ..ir.nodes import Program
 from . import toolchain
+from .pattern_inputs import patterns
 from .step import Step, StepFunction, parameter_tensors, static_of
 
 # Arguments: the program, the MASK id, the end-of-text id, the values of the static parameters.
@@ -57,18 +58,43 @@ def _inductor(
 ) -> StepFunction:
     from . import step_cache
     from .inductor import CompiledStep
+    from .path_first import without_path
 
-    if toolchain.compiler() is None and not step_cache.has_any(program, static):
+    if toolchain.compiler() is None and not step_cache.has_any(without_path(program), static):
         step_cache.require_compiler()
-    return CompiledStep(program, (mask_id, eos_id), static, lambda: _eager(program, mask_id, eos_id, static))
+    return _with_path(
+        program,
+        (mask_id, eos_id),
+        static,
+        lambda program: CompiledStep(
+            program, (mask_id, eos_id), static, lambda: _eager(program, mask_id, eos_id, static)
+        ),
+    )
 
 
 def _auto(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str, Value]) -> StepFunction:
     from .inductor import CompiledStep, Waits
 
-    return CompiledStep(
-        program, (mask_id, eos_id), static, lambda: _eager(program, mask_id, eos_id, static), Waits.NEVER
+    return _with_path(
+        program,
+        (mask_id, eos_id),
+        static,
+        lambda program: CompiledStep(
+            program, (mask_id, eos_id), static, lambda: _eager(program, mask_id, eos_id, static), Waits.NEVER
+        ),
     )
+
+
+def _with_path(
+    program: Program,
+    ids: tuple[int, int | None],
+    static: Mapping[str, Value],
+    compiled: Callable[[Program], StepFunction],
+) -> StepFunction:
+    """The compiled step; of a policy with a pattern, the path before it."""
+    from .path_first import PathFirst
+
+    return PathFirst(program, ids, static, compiled) if patterns(program) else compiled(program)
 
 
 def _tensorrt(
@@ -122,8 +148,11 @@ def of_run(step: Step) -> Step:
     if step.backend != "inductor":
         return step
     from .inductor import CompiledStep
+    from .path_first import PathFirst
 
     function = step.function
+    if isinstance(function, PathFirst) and isinstance(function.rest, CompiledStep):
+        return replace(step, function=function.with_rest(function.rest.of_run()))
     return replace(step, function=function.of_run()) if isinstance(function, CompiledStep) else step
 
 

@@ -21,6 +21,7 @@ from ..ir.nodes import Program
 from ..spelling import option
 from . import toolchain
 from .module import Inputs, StepModule
+from .pattern_inputs import patterns
 from .step import Step, StepState, parameter_tensors, static_of
 
 MASK_ID, EOS_ID = "mask_id", "eos_id"  # inputs among the parameters, 0-d int64
@@ -127,6 +128,10 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
                 "E0412", message, help=f"give the parameter another name, for example `my_{min(taken)}`"
             )
         )
+    if patterns(program):
+        message = f"the policy `{program.name}` has a pattern, and a built step has none: patterns come with the requests"
+        help_ = "run it with `decode` or a session, which also compiles its step"
+        raise UsageError(Diagnostic("E0323", message, help=help_))
     module = _AnyModel(StepModule(program, 0, None, static_of(program, values))).to(sizes.device)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # torch warns about its own code

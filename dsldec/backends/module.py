@@ -9,7 +9,7 @@ read the result before it is written. Not here: the operations on numbers, order
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
@@ -30,6 +30,7 @@ from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
 from .numerics import EXACT, Numerics
+from .paths import path
 from .step import DTYPES, Events, StepOutput, StepState, reported
 from .vocabulary import (
     Reader,
@@ -59,6 +60,9 @@ def _observe(
         read = statistics
     if method == "argmax":
         return observe(logits, inputs.mask_id, wanted, read=read)
+    if method == "given":
+        (ids,) = given
+        return observe(logits, inputs.mask_id, wanted, ids, read, raw=logits is inputs.logits)
     temperature, *limits, key, step, pos = given
     top_p, top_k = limits or (torch.ones_like(temperature), torch.zeros_like(temperature))
     place = (inputs.of_row(key), inputs.of_row(step), pos)
@@ -95,6 +99,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda inputs, of, logits, *ids: banned(logits, ids),
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
+    "path": path,
     "lookup": lambda inputs, of, table, ids: looked_up(table, ids),
     "observation": lambda inputs, of, observations: observations[of],
     "probability": lambda inputs, of, logits, ids, *observations: probability(
@@ -221,6 +226,16 @@ class StepModule(nn.Module):
             state,
             self._events(values, inputs),
         )
+
+    def value_of(self, needed: Sequence[int], inputs: Inputs) -> Any:
+        """The value of the last of these operations, which are all that it needs."""
+        values: dict[int, Any] = {}
+        for index in needed:
+            operands = [values[i] for i in self.operands[index]]
+            wide = self.wide[index]
+            operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
+            values[index] = self._value(index, self.program.operations[index], inputs, operands)
+        return values[needed[-1]]
 
     def _events(self, values: list[Any], inputs: Inputs) -> Events:
         masked = (inputs.canvas == inputs.mask_id) & inputs.editable

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -17,15 +17,17 @@ from torch import Tensor
 
 from ..checks.values import Value
 from ..ir.nodes import LoopCarried, Operation, Program
-from ..ir.protocol import NOT_FINITE
+from ..ir.protocol import NO_PATH, NOT_FINITE
 from ..ir.signatures import over_positions
 from ..language.arithmetic import ELEMENTWISE, AnyNumber, float32
 from ..language.words import NUMBERS, Extent, Kind
 from .broadcast import wanted
 from .noise import uniform_float
+from .pattern_inputs import CLASSES, ENDS, FOLLOWING, patterns
 from .reference_geometry import GEOMETRY
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
+from .reference_paths import PatternOfRow, likeliest_path
 from .reference_vocabulary import PlainLogitsView
 from .step import DTYPES, Events, StepOutput, StepState, reported
 
@@ -47,6 +49,12 @@ class LogitsView(Protocol):
 
         `given`: the arguments of the sampling method, see `nodes.LOGITS`.
         """
+
+    def chosen(self, *draw: Any) -> list[int]:
+        """The likeliest ids, or those drawn with these arguments of `gumbel` or `nucleus`."""
+
+    def perturbed(self, *draw: Any) -> Any:
+        """The scores of all ids at each position, from which `chosen` takes the best one."""
 
     def probability(self, ids: list[int]) -> list[float]:
         """The probability of an id at each position."""
@@ -73,6 +81,7 @@ class ReferenceRow:
     mask_id: int
     vocab_size: int
     eos_id: int | None = None
+    patterns: Mapping[str, PatternOfRow] = field(default_factory=dict)
 
     @property
     def length(self) -> int:
@@ -114,6 +123,25 @@ def _looked_up(table: Any, id_: int) -> AnyNumber:
     return table[id_] if 0 <= id_ < len(table) else math.nan
 
 
+def _path(row: ReferenceRow, operation: Operation, view: LogitsView, *inputs: Any) -> list[int]:
+    canvas, pos, end, state, *draw = inputs
+    draw = [*draw, pos] if draw else []
+    if state < 0:
+        return view.chosen(*draw)
+    # Positions outside the window have their own id, and are no part of the path.
+    path = [min(max(id_, 0), row.vocab_size - 1) for id_ in canvas]
+    inside = [at for at, position in enumerate(pos) if 0 <= position < end]
+    scores = view.perturbed(*draw)
+    written = [None if canvas[at] == row.mask_id else canvas[at] for at in inside]
+    pattern = row.patterns[str(operation.attribute)]
+    found = likeliest_path(pattern, state, [scores[at] for at in inside], written)
+    if found is None:
+        return [NO_PATH] * len(canvas)
+    for at, id_ in zip(inside, found, strict=True):
+        path[at] = id_
+    return path
+
+
 # By name of the operation. Arguments: the row, the operation and its inputs.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "number": lambda row, self: _number(row, self.attribute, self.kind),
@@ -126,6 +154,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda row, self, view, *ids: view.banned(list(ids)),
     "bias": lambda row, self, view, id_, amount: view.biased(id_, amount),
     "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
+    "path": _path,
     "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in ids],
     "observation": lambda row, self, observations: observations[self.attribute],
     "probability": lambda row, self, view, ids: view.probability(ids),
@@ -214,6 +243,7 @@ class ReferenceStep:
         self.mask_id = mask_id
         self.eos_id = eos_id
         self.static = dict(static or {})
+        self.patterns = patterns(program)
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
@@ -255,13 +285,24 @@ class ReferenceStep:
             state={name: state[name][b].tolist() for name in carried},
             # A parameter with a value per request is `[B, 1]`.
             parameters={
-                name: (value[b, 0] if value.dim() == 2 else value).tolist() for name, value in params.items()
+                name: (value[b, 0] if value.dim() == 2 else value).tolist()
+                for name, value in params.items()
+                if name in self.program.parameters and name not in self.patterns
             }
             | self.static,
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
             eos_id=self.eos_id,
+            patterns={name: _pattern(params, name, b) for name in self.patterns},
         )
+
+
+def _pattern(params: Mapping[str, Tensor], name: str, b: int) -> PatternOfRow:
+    """The pattern of a row; the other inputs of a pattern only make the search fast."""
+    of_row, ends = params[name], params[name + ENDS]
+    place = int(of_row[b, 0] if of_row.dim() else of_row)
+    following, class_of = (params[name + part][place].tolist() for part in (FOLLOWING, CLASSES))
+    return PatternOfRow(following, class_of, ends.expand(max(b + 1, len(ends)), -1)[b].tolist())
 
 
 def _as_tensor(rows: list[Any], carried: LoopCarried, length: int) -> Tensor:

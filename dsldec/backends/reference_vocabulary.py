@@ -48,16 +48,32 @@ class PlainLogitsView:
         return type(self)(logits, self.mask_id)
 
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
-        tokens = [likeliest(scores, self.mask_id) for scores in self.logits]
-        if method != "argmax":
-            *settings, key, step, pos = given
-            places = [mixed_int(key, step, position, FOR_DRAWS) for position in pos]
-            tokens = [
-                drawn(scores, self.mask_id, place, *settings)
-                for scores, place in zip(self.logits, places, strict=True)
-            ]
+        tokens = given[0] if method == "given" else self.chosen(*given)
         rows = [observed(*each, wanted) for each in zip(self.logits, tokens, strict=True)]
         return {name: [row[name] for row in rows] for name in rows[0]}
+
+    def chosen(self, *draw: Any) -> list[int]:
+        if not draw:
+            return [likeliest(scores, self.mask_id) for scores in self.logits]
+        *settings, key, step, pos = draw
+        places = [mixed_int(key, step, position, FOR_DRAWS) for position in pos]
+        return [
+            drawn(scores, self.mask_id, place, *settings)
+            for scores, place in zip(self.logits, places, strict=True)
+        ]
+
+    def perturbed(self, *draw: Any) -> Sequence[Sequence[float]]:
+        if not draw:
+            return self.logits
+        *settings, key, step, pos = draw
+        found = []
+        for scores, position in zip(self.logits, pos, strict=True):
+            place = mixed_int(key, step, position, FOR_DRAWS)
+            noisy = with_noise(scores, self.mask_id, place, *settings)
+            found.append(
+                scores if noisy is None else [noisy.get(id_, -math.inf) for id_ in range(len(scores))]
+            )
+        return found
 
     def probability(self, ids: list[int]) -> list[float]:
         return [
@@ -189,15 +205,22 @@ def drawn(
 
     The likeliest id if the temperature is not above 0, no id has a probability, or a logit is NaN.
     """
-    token = likeliest(scores, mask_id)
+    noisy = with_noise(scores, mask_id, place, temperature, top_p, top_k)
+    return likeliest(scores, mask_id) if noisy is None else max(noisy, key=lambda id_: (noisy[id_], -id_))
+
+
+def with_noise(
+    scores: LogitRow, mask_id: int, place: int, temperature: float, top_p: float = 1.0, top_k: int = 0
+) -> dict[int, float] | None:
+    """Tempered logit and noise of the ids that may be drawn; `None` where nothing is drawn."""
     others = {id_: score for id_, score in enumerate(scores) if id_ != mask_id}
     some = any(score > -math.inf for score in others.values())
     if not temperature > 0 or not some or any(score != score for score in others.values()):
-        return token
+        return None
     # An id without probability stays without one, even at an infinite temperature.
     heated = {id_: score / temperature if score > -math.inf else score for id_, score in others.items()}
     nucleus = _nucleus(heated, top_p, top_k)
-    return max(nucleus, key=lambda id_: (heated[id_] + _gumbel(place, id_), -id_))
+    return {id_: heated[id_] + _gumbel(place, id_) for id_ in nucleus}
 
 
 def _nucleus(heated: Mapping[int, float], top_p: float, top_k: int) -> list[int]:

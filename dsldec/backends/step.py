@@ -19,6 +19,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import LoopCarried, Program
 from ..ir.protocol import EVENTS, GENERATION_LENGTH, NOT_FINITE
 from ..language.words import Extent, Kind
+from .pattern_inputs import no_pattern
 from .vocabulary import numbers_kept
 
 StepState = dict[str, Tensor]
@@ -28,14 +29,15 @@ class Events(NamedTuple):
     """The events that a step reports to its host. No step takes them as input; `ir.protocol.EVENTS` gives
     their meanings.
 
-    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` if
-    the policy has no phases, no `finish` or no `accept`.
+    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]` and `unmatched [B]` bool are
+    `None` if the policy has no phases, no `finish`, no `accept` or no pattern.
     """
 
     not_finite: Tensor
     phase: Tensor | None = None
     finished: Tensor | None = None
     accepted: Tensor | None = None
+    unmatched: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""
@@ -78,7 +80,13 @@ def parameter_tensors(
     kinds = {
         name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()
     }
-    return {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
+    tensors: dict[str, Tensor] = {}
+    for name, dtype in kinds.items():
+        if program.parameters[name].kind is Kind.PATTERN:
+            tensors |= no_pattern(name, device)
+        else:
+            tensors[name] = torch.tensor(values[name], dtype=dtype, device=device)
+    return tensors
 
 
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:

@@ -23,6 +23,7 @@ from ..ir.nodes import Program
 from ..language.words import Extent, Kind
 from ..source import Source
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes
+from .path_first import without_path
 from .step import DTYPES, StepState
 from .vocabulary import numbers_kept
 
@@ -87,7 +88,7 @@ class StepForm:
         sizes = sizes_of(
             said["any_rows"], said["window"], said["vocab_size"], said["dtype"], frozenset(said["by_row"])
         )
-        return cls(lower(checked), static, sizes, said["lengths"], said["threads"])
+        return cls(without_path(lower(checked)), static, sizes, said["lengths"], said["threads"])
 
 
 def sizes_of(any_rows: bool, window: int, vocab_size: int, dtype: str, by_row: frozenset[str]) -> Sizes:

@@ -392,8 +392,43 @@ def _sampled(
     pos: Tensor,
 ) -> Tensor:
     """`sampled` in one piece."""
+    best_id, best = likeliest(logits.float(), mask_id)
+    token = _with_noise(logits, mask_id, method, temperature, top_p, top_k, key, step, pos).argmax(-1)
+    return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, best_id)
+
+
+def perturbed(
+    logits: Tensor,
+    mask_id: int | Tensor,
+    method: str,
+    temperature: Tensor,
+    top_p: Tensor,
+    top_k: Tensor,
+    key: Tensor,
+    step: Tensor,
+    pos: Tensor,
+) -> Tensor:
+    """The scores `[B, T, V]` float64 of which `sampled` takes the best one: -inf for ids that it does not
+    draw; the logits where it draws nothing.
+    """
     scores = logits.float()
-    best_id, best = likeliest(scores, mask_id)
+    best = torch.where(_ids(scores) == mask_id, float("-inf"), scores).amax(-1, keepdim=True)
+    noisy = _with_noise(logits, mask_id, method, temperature, top_p, top_k, key, step, pos)
+    return torch.where(_over_ids(temperature > 0) & (best > float("-inf")), noisy, scores.double())
+
+
+def _with_noise(
+    logits: Tensor,
+    mask_id: int | Tensor,
+    method: str,
+    temperature: Tensor,
+    top_p: Tensor,
+    top_k: Tensor,
+    key: Tensor,
+    step: Tensor,
+    pos: Tensor,
+) -> Tensor:
+    scores = logits.float()
     warm = _over_ids(torch.where(temperature > 0, temperature, 1.0).double())
     # The sum of score and Gumbel noise is largest at an id with exactly the id's probability (Gumbel 1954).
     # An id of score -inf stays without a probability at an infinite temperature, where -inf / inf is NaN.
@@ -402,9 +437,8 @@ def _sampled(
     if method == "nucleus":
         heated = torch.where(_nucleus(heated, _over_ids(top_p), _over_ids(top_k)), heated, float("-inf"))
     place = noise.mixed(key.unsqueeze(1), step.unsqueeze(1), pos, FOR_DRAWS)
-    # One `argmax`: for a maximum and a second pass, a compiler would store the noise of all ids.
-    token = (heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))).argmax(-1)
-    return torch.where((temperature > 0) & (best.squeeze(-1) > float("-inf")), token, best_id)
+    # For one `argmax`: for a maximum and a second pass, a compiler would store the noise of all ids.
+    return heated + noise.gumbel(place.unsqueeze(-1), _ids(scores))
 
 
 def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:

@@ -34,7 +34,10 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "bias": "(logits, id, amount): the logits with the amount added at one id",
         "bias_all": "(logits, table): the logits with the table's number added at every id",
         "observe": "all observations of the logits; `attribute` is the method that chooses the token: argmax (logits), "
-        "gumbel (logits, temperature, key, step, pos), nucleus (logits, temperature, top_p, top_k, key, step, pos)",
+        "gumbel (logits, temperature, key, step, pos), nucleus (logits, temperature, top_p, top_k, key, step, pos), given (logits, ids)",
+        "path": "(logits, canvas, pos, window end, state of the pattern[, temperature[, top_p, top_k], key, step]): ids of the likeliest "
+        "text of the window that can become a match of the pattern `attribute`, in a row without a pattern the likeliest or drawn ids; "
+        "-2 where there is no such text",
         "observation": "(observations): the observation named `attribute`, a word without arguments or `finite`",
         "lookup": "(table, ids): the table's number for the id at each position; no value for an id outside the table",
         "probability": "(logits, ids): probability of the id at each position; 0 for an id outside the vocabulary",

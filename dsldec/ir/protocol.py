@@ -46,6 +46,10 @@ WINDOW_START = "window_start"
 GENERATION_LENGTH = "generation_length"
 KEY = "key"
 DRAFT = "draft"
+WINDOW_END = "window_end"
+PATTERN_STATE = "pattern_state"
+PATTERN_AT = "pattern_at"
+PATH = "path"
 # Set by the step.
 STEP = "step"
 STEPS_IN_WINDOW = "steps_in_window"
@@ -63,6 +67,10 @@ EOS_BEFORE = "eos_before"
 NOT_FINITE = "not_finite"
 FINISHED = "finished"
 ACCEPTED = "accepted"
+UNMATCHED = "unmatched"
+
+NO_PATTERN = -1  # the state of the pattern in a row without one
+NO_PATH = -2  # in place of an id: no text of the window can become a match
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
@@ -78,6 +86,24 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             Extent.POSITION,
             Writer.HOST,
             "ids of the draft that `accept` compares the canvas with",
+        ),
+        WINDOW_END: Field(
+            Kind.INT, Extent.ROW, Writer.HOST, "the position after the window's last, for `constrain`"
+        ),
+        PATTERN_STATE: Field(
+            Kind.INT,
+            Extent.ROW,
+            Writer.HOST,
+            "state of the pattern before the window's first position; -1 in a row without a pattern",
+        ),
+        PATTERN_AT: Field(
+            Kind.INT, Extent.ROW, Writer.HOST, "the position before which the pattern is in this state"
+        ),
+        PATH: Field(
+            Kind.TOKEN,
+            Extent.POSITION,
+            Writer.HOST,
+            "ids of the likeliest path of the pattern, for compiled code alone",
         ),
         STEP: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps of the row so far"),
         STEPS_IN_WINDOW: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps since the window began"),
@@ -152,6 +178,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "the condition of `accept` holds wherever the draft writes in this window",
+        ),
+        UNMATCHED: Event(
+            Kind.BOOL,
+            Extent.ROW,
+            "no text with the written ids matches the pattern; do not use what the step wrote in such a row",
         ),
     }
 )

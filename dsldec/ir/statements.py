@@ -100,7 +100,7 @@ class Statements(StepStart):
         free, ids = self.masked(scope), None
         if commit.ids is not None:
             ids = self.expression(commit.ids, scope)
-            free = self.mask("and", free, self.holds("is_word", ids))
+            free = self.all_of(free, self.holds("is_word", ids), *self._fits(ids))
         chosen = self.mask("and", self.expression(commit.mask, scope), free)
         if commit.at_least is not None and commit.at_least.score is not None:
             score, least = (
@@ -111,6 +111,13 @@ class Statements(StepStart):
             lacking = self.int_("subtract", least, self.reduced("count", Kind.INT, chosen))
             chosen = self.mask("or", chosen, self.mask("top", self.mask("order", rest, score), lacking))
         self._write(self._at_most(chosen, commit.at_most, scope), ids, scope)
+
+    def _fits(self, ids: int) -> tuple[int, ...]:
+        """In a row with a pattern: whether an id is the one of the path. Nothing without a pattern."""
+        if self.unmatched < 0:
+            return ()
+        free = self.holds("less", self.state(protocol.PATTERN_STATE), self.number(0))
+        return (self.holds("or", free, self.holds("equal", ids, self.observation("token"))),)
 
     def _at_most(self, chosen: int, bound: syntax.AtMost | None, scope: Scope) -> int:
         """The best positions by the score, at most `bound`; without a score, the lowest positions."""
@@ -139,7 +146,10 @@ class Statements(StepStart):
         assert edit.ids is not None
         ids = self.expression(edit.ids, scope)
         other = self.all_of(
-            self.written(scope), self.holds("is_word", ids), self.holds("not_equal", ids, scope.canvas)
+            self.written(scope),
+            self.holds("is_word", ids),
+            self.holds("not_equal", ids, scope.canvas),
+            *self._fits(ids),
         )
         chosen = self._at_most(
             self.mask("and", self.expression(edit.mask, scope), other), edit.at_most, scope

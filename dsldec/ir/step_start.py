@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from ..checks import CheckedPolicy
 from ..checks.kinds import of_state
+from ..checks.patterns import pattern_of
 from ..checks.phases import entered
 from ..language import syntax
 from ..language.walk import bodies
@@ -26,6 +27,7 @@ class StepStart(Expressions):
         self.policy = checked.resolved.policy
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
+        self.unmatched = -1  # whether a row has no path; -1 in a policy without a pattern
         self.states, self.phases = self.resolved.states, self.resolved.phases
 
     def read_logits(self) -> None:
@@ -34,6 +36,8 @@ class StepStart(Expressions):
         for statement in self.policy.statements:
             shape = getattr(statement, "transform", getattr(statement, "method", None))
             if isinstance(shape, syntax.Call):
+                if isinstance(statement, syntax.Logits) and shape.function.text == "constrain":
+                    continue
                 values = [self.expression(argument, self.start) for argument in shape.arguments]
                 if (
                     isinstance(statement, syntax.Logits) and shape.function.text != "cfg"
@@ -49,8 +53,23 @@ class StepStart(Expressions):
         if method != "argmax":
             arguments += [self.number(0)] if method == "nucleus" and len(arguments) == 2 else []
             arguments += [self.state(protocol.KEY), self.step, self.pos]
+        if (pattern := pattern_of(self.policy)) is not None:
+            method, arguments = "given", [self._path(pattern, arguments)]
         self.observed = self.add("observe", (self.logits, *arguments), Kind.LOGIT, Extent.POSITION, method)
         self.observation("finite")
+
+    def _path(self, pattern: str, draw: list[int]) -> int:
+        """The ids of the likeliest path. `draw`: the arguments of a draw."""
+        of_pattern = self.state(protocol.PATTERN_STATE)
+        self.state(protocol.PATTERN_AT)  # only the host reads it
+        place = (self.canvas, self.pos, self.state(protocol.WINDOW_END), of_pattern)
+        inputs = (self.logits, *place, *draw[:-1])  # the position is among them already
+        path = self.add("path", inputs, Kind.TOKEN, Extent.POSITION, pattern)
+        self.unmatched = self.reduced(
+            "any", Kind.BOOL, self.holds("equal", path, self.number(protocol.NO_PATH))
+        )
+        known = self.holds("not_equal", path, self.number(protocol.NO_PATH))
+        return self.where(known, path, self.number(0), Kind.TOKEN)
 
     def place_window(self) -> None:
         window = next(s.shape for s in self.policy.statements if isinstance(s, syntax.Window))

@@ -35,6 +35,7 @@ from .exact_forward import forwarding
 from .forward import Forward
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
+from .request_patterns import require_patterns
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
 from .rows import Row, Rows
 from .samples import once, with_copies
@@ -232,12 +233,13 @@ def stream_rows(
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(refused)
+    require_patterns(policy, requests)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
     width, positions = _shape(step, plan, options.batch, len(requests), device)
-    most = _most(plan)
+    most, free = _most(plan), policy.constrains is None
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests, width):
@@ -253,7 +255,7 @@ def stream_rows(
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
-            loop = _loop(denoiser, forward, plan.drafts, observer, stops)
+            loop = _loop(denoiser, forward, plan.drafts, observer, stops) if free else DecodeLoop
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))

@@ -16,6 +16,7 @@ from dataclasses import dataclass, replace
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..options import is_whole, not_whole
+from ..patterns.automaton import TokenAutomaton
 from ..spelling import shown
 
 
@@ -40,6 +41,7 @@ class Request:
         stop_ids: Ids that end the row as the end-of-text id does.
         text_ends: More ids at which the denoiser ends a text; they do not end the row.
         min_length: The positions at whose start no end-of-text id, stop id or end of a text is written.
+        pattern: The pattern that the text of the region matches; `None` for any text.
         stop: Stop strings, for the loop of `decode`: a host without a tokenizer does not read them.
     """
 
@@ -58,6 +60,7 @@ class Request:
     text_ends: tuple[int, ...] = ()
     min_length: int = 0
     stop: tuple[str, ...] = ()
+    pattern: TokenAutomaton | None = None
 
     @property
     def columns(self) -> int:

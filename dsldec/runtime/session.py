@@ -32,6 +32,7 @@ from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
 from .forward_output import ForwardOutput
 from .request_parameters import require_own, tensors_of_requests
+from .request_patterns import RowPatterns, require_match, require_patterns
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
 from .shape_buckets import rows_compiled
@@ -150,6 +151,7 @@ class Session:
     def admit_all(self, requests: Mapping[int, Request]) -> None:
         """Requests take slots, each at its start. Raises as `admit`."""
         _require_fit(self, requests.values())
+        self._require_patterns(list(requests.values()))
         self.rows.put(requests)
         self._use_parameters()
         self.state = self.runner.first(self.vocab_size).where(_some(self.rows, requests), self.state)
@@ -168,8 +170,16 @@ class Session:
         requests, mask_id = self.rows.requests, self.rows.mask_id
         shown = {slot: next_block(requests[slot], *block, mask_id) for slot, block in blocks.items()}
         _require_fit(self, shown.values())
+        state = self.state
+        if self.runner.patterns is not None:  # the ids of the last block lead to the state before this one
+            to = [max(0, blocks[slot][1]) if slot in blocks else 0 for slot in range(len(self.rows.requests))]
+            until = on_device(to, self.rows.device, torch.int64)
+            reads = self.runner.reads
+            fields = self.runner.patterns.moved(state.state, state.canvas, until, reads=reads)
+            state = replace(state, state=state.state | fields)
         self.rows.put(shown)
-        here, state = _some(self.rows, shown), self.state
+        self._use_parameters()
+        here = _some(self.rows, shown)
         canvas = torch.where(here.unsqueeze(1), self.rows.start, state.canvas)
         begin = self.runner.windows.skip(self.rows, canvas, -self.rows.begin)
         placed = torch.where(here & ~state.ended, begin, state.window_start)
@@ -189,6 +199,7 @@ class Session:
         `admit`.
         """
         _require_fit(self, requests)
+        self._require_patterns(requests)
         rows = self.rows.of(requests)
         runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
         return list(map(SlotState, requests, rows.apart(), runner.first(self.vocab_size).apart()))
@@ -248,10 +259,24 @@ class Session:
 
     def _use_parameters(self) -> None:
         self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
+        if (name := self.policy.constrains) is not None:
+            self.runner.patterns = RowPatterns(name, self.rows, self.vocab_size)
+
+    def _require_patterns(self, requests: Sequence[Request]) -> None:
+        if self.policy.constrains is None:
+            require_patterns(self.policy, requests)
+        for request in requests:
+            require_match(request, self.vocab_size, self.rows.mask_id)
 
 
 def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
-    """Why a row has failed. Its last step wrote nothing. `half`: see `Session.error`."""
+    """Why a row has failed (E0406, E0322). Its last step wrote nothing. `half`: see `Session.error`."""
+    if not state.events.not_finite[row].any():
+        message = (
+            f"what is written before step {int(state.state[STEP][row])} cannot become a match of the pattern"
+        )
+        help_ = "the canvas was changed from outside: please report this policy if it was not"
+        return Diagnostic("E0322", message, help=help_)
     bad = int(state.events.not_finite[row].nonzero()[0])
     position, step = int(state.window_start[row]) + bad, int(state.state[STEP][row])
     message = f"the denoiser gave logits that are not finite in step {step} at generated position {position}"

@@ -23,8 +23,18 @@ from torch import Tensor
 
 from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
-from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
+from ..ir.protocol import (
+    DRAFT,
+    GENERATION_LENGTH,
+    INSIDE,
+    KEY,
+    PATTERN_STATE,
+    STAYS,
+    WINDOW_LENGTH,
+    WINDOW_START,
+)
 from .forward_output import ForwardOutput, WindowBuffer
+from .request_patterns import RowPatterns, first_states
 from .rows import Rows
 from .windows import Placement, Windows
 
@@ -148,6 +158,7 @@ class StepRunner:
         self.params: Mapping[str, Tensor] = {
             name: moved(value, rows.start.device) for name, value in step.params.items()
         }
+        self.patterns: RowPatterns | None = None  # of the requests, if the policy has a pattern
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None
 
@@ -158,6 +169,8 @@ class StepRunner:
         state = self.step.start(batch, rows.positions, device, vocab_size=vocab_size)
         own = {KEY: rows.keys, GENERATION_LENGTH: rows.lengths}
         state |= {name: value for name, value in own.items() if name in state}
+        if PATTERN_STATE in state:
+            state[PATTERN_STATE] = first_states(rows)
         state[WINDOW_START] = self.windows.skip(rows, rows.start, -rows.leads)
         events = self.step.no_events(batch, rows.positions, device)
         nowhere, none = torch.zeros_like(rows.begin), torch.zeros(batch, dtype=torch.bool, device=device)
@@ -180,7 +193,11 @@ class StepRunner:
         state = batch.state | {WINDOW_START: placed.start}
         if DRAFT in state:
             state[DRAFT] = (batch if draft is None else draft).canvas.gather(1, columns)
-        output = self.step(logits, before, self._writable(placed, rows), state, self.params)
+        params = self.params
+        if self.patterns is not None:
+            state |= self.patterns.fields(state, batch.canvas, placed, reads=self.reads)
+            params = {**params, **self.patterns.of_windows(placed)}
+        output = self.step(logits, before, self._writable(placed, rows), state, params)
         after = self._steady(batch, before, placed, rows, output) if self.reads else None
         if after is not None:
             return StepResult(after, placed, logits, output.done, steady=True)
@@ -225,7 +242,7 @@ class StepRunner:
         flags = [output.done, *([] if events.finished is None else [events.finished])]
         if any(any((flag if rows is None else flag & rows).tolist()) for flag in flags):
             return None
-        if events.not_finite.any():
+        if events.not_finite.any() or self._unmatched(events, self._writable(placed, rows)).any():
             return None
         after = output.canvas
         if rows is not None or not placed.whole:
@@ -246,7 +263,7 @@ class StepRunner:
     ) -> tuple[BatchState, Tensor]:
         """The next state, and the rows `[B]` bool whose windows are done. Reads no value."""
         editable, events = self._writable(placed, rows), output.events
-        failed = events.not_finite.any(1)
+        failed = events.not_finite.any(1) | self._unmatched(events, editable)
         good = ~failed
         # The writes of a failed row do not count.
         after = torch.where(editable & good.unsqueeze(1), output.canvas, before)
@@ -260,6 +277,12 @@ class StepRunner:
         return self._moved_on(
             BatchState(canvas, placed.end, state, events, batch.finished, failed), done
         ), done
+
+    def _unmatched(self, events: Events, editable: Tensor) -> Tensor:
+        """`[B]` bool: open rows that cannot become a match of their pattern."""
+        if events.unmatched is None:
+            return torch.zeros_like(editable[:, 0])
+        return events.unmatched & editable.any(1)
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
         """`[B]` bool: windows `[B, T]` that have a mask, or that are full and stay."""

@@ -95,6 +95,7 @@ def _positions(policy: Policy, given: int | None) -> int:
 def _forms(policy: Policy, options: PrecompileOptions, vocab: int, window: int) -> Iterator[StepForm]:
     import torch
 
+    from ..backends.path_first import without_path
     from ..backends.step_form import StepForm, sizes_of
 
     values = policy.parameters
@@ -103,7 +104,7 @@ def _forms(policy: Policy, options: PrecompileOptions, vocab: int, window: int) 
     threads = options.threads or torch.get_num_threads()
     for any_rows in (False, True) if options.batch is None else (options.batch > 1,):
         sizes = sizes_of(any_rows, window, vocab, options.dtype, frozenset())
-        yield StepForm(policy.program, static, sizes, lengths, threads)
+        yield StepForm(without_path(policy.program), static, sizes, lengths, threads)
 
 
 def _list() -> None:

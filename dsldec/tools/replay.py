@@ -98,6 +98,12 @@ class CaseView:
     def biased_everywhere(self, table: Any) -> CaseView:
         return self
 
+    def chosen(self, *draw: Any) -> list[int]:
+        return self.observed("token")
+
+    def perturbed(self, *draw: Any) -> Any:
+        raise AssertionError("a request of a case has no pattern")
+
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Observed:
         return Observed(self)
 
