@@ -22,7 +22,14 @@ from .resources import version
 from .source import Source
 
 
-def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = None) -> Step:
+def load(
+    file: str | os.PathLike[str],
+    *,
+    mask_id: int,
+    eos_id: int | None = None,
+    bos_id: int | None = None,
+    pad_id: int | None = None,
+) -> Step:
     """The step of a package, for models with these ids; its parameters have the values it was built with.
 
     A package is native code that runs with all your rights: load only packages from people you trust. Its
@@ -33,7 +40,8 @@ def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = Non
     """
     manifest = aot.about(file)
     aot.require_machine(manifest, file)
-    return aot.step(file, manifest, _program(manifest, file), mask_id, eos_id)
+    special = {"eos": eos_id, "bos": bos_id, "pad": pad_id}
+    return aot.step(file, manifest, _program(manifest, file), mask_id, special)
 
 
 def _program(manifest: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:

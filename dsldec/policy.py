@@ -144,23 +144,34 @@ class Policy:
         return lookahead
 
     @checks_arguments('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
-    def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
+    def compile(
+        self,
+        backend: str = "eager",
+        *,
+        mask_id: int,
+        eos_id: int | None = None,
+        bos_id: int | None = None,
+        pad_id: int | None = None,
+    ) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and
-        end-of-text token.
+        end-of-text token. `bos_id`, `pad_id`: the ids that the words `bos` and `pad` mean.
 
         `backend`: as for `dsldec.decode`. `inductor` waits for each compilation. Raises `UsageError` (E0404)
         if the backend cannot run.
         """
         from . import backends
 
-        _require_ids(mask_id, eos_id)
+        _require_ids(mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
         backend = backends.known(backend)
         if backend == backends.AUTO:
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
-        return self.stepped(backend, mask_id=mask_id, eos_id=eos_id)
+        special = {"bos": bos_id, "pad": pad_id}
+        return self.stepped(backend, mask_id=mask_id, eos_id=eos_id, special=special)
 
-    def stepped(self, backend: str, *, mask_id: int, eos_id: int | None) -> Step:
-        """Like `compile`, for a backend that `backends.choose` gave."""
+    def stepped(
+        self, backend: str, *, mask_id: int, eos_id: int | None, special: Mapping[str, int | None]
+    ) -> Step:
+        """Like `compile`, for a backend that `backends.choose` gave. `special`: ids by their words."""
         from . import backends
 
         static = {name: self._parameters[name] for name in self.facts.static}
@@ -168,12 +179,14 @@ class Policy:
         function = self._functions.get_or_make(
             key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
         )
-        return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters)
+        return backends.bound(
+            self._program, backend, mask_id, eos_id, function, self._parameters, special
+        )
 
 
-def _require_ids(mask_id: object, eos_id: object) -> None:
-    for name, value in (("mask_id", mask_id), ("eos_id", eos_id)):
-        if not (value is None and name == "eos_id") and (
+def _require_ids(**ids: object) -> None:
+    for name, value in ids.items():
+        if not (value is None and name != "mask_id") and (
             not hasattr(value, "__index__") or isinstance(value, bool)
         ):
             help_ = "for example `mask_id=denoiser.mask_id, eos_id=denoiser.eos_id`"

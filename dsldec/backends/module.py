@@ -87,6 +87,7 @@ def _offset(inputs: Inputs) -> Tensor:
 # By name of the operation. Arguments: the inputs of the step, the operation's attribute and its operands.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "parameter": lambda inputs, of: inputs.params[of],
+    "special": lambda inputs, of: inputs.params[of],
     "state": _state,
     "logits": lambda inputs, of: inputs.logits,
     "canvas": lambda inputs, of: inputs.canvas,

@@ -118,6 +118,7 @@ def _looked_up(table: Any, id_: int) -> AnyNumber:
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "number": lambda row, self: _number(row, self.attribute, self.kind),
     "parameter": lambda row, self: row.parameters[self.attribute],
+    "special": lambda row, self: row.parameters[self.attribute],
     "state": lambda row, self: row.state[self.attribute],
     "logits": lambda row, self: row.view,
     "canvas": lambda row, self: row.canvas,

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import LoopCarried, Program
 from ..ir.protocol import EVENTS, GENERATION_LENGTH, NOT_FINITE
-from ..language.words import Extent, Kind
+from ..language.words import NO_ID, Extent, Kind
 from .vocabulary import numbers_kept
 
 StepState = dict[str, Tensor]
@@ -55,6 +56,7 @@ class StepOutput(NamedTuple):
     events: Events
 
 
+NO_SPECIAL: Mapping[str, int | None] = MappingProxyType({})
 StepFunction = Callable[[Tensor, Tensor, Tensor, StepState, Mapping[str, Tensor]], StepOutput]
 
 # The dtype of every other kind is float32.
@@ -68,9 +70,15 @@ DTYPES = {
 
 
 def parameter_tensors(
-    program: Program, values: Mapping[str, Value], device: torch.device | str = "cpu"
+    program: Program,
+    values: Mapping[str, Value],
+    device: torch.device | str = "cpu",
+    special: Mapping[str, int | None] = NO_SPECIAL,
 ) -> dict[str, Tensor]:
     """The parameters as inputs of the step, 0-d tensors: a new value needs no new compilation.
+
+    The ids of the model that the policy reads are among them, by their words: `special` has those that the
+    model has (see `language.words.SPECIAL_IDS`).
 
     Static parameters are included, because the policy may compute with them. A new value here does not change
     the sizes of the step.
@@ -78,7 +86,11 @@ def parameter_tensors(
     kinds = {
         name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()
     }
-    return {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
+    tensors = {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
+    for name in program.special_ids:
+        id_ = special.get(name)
+        tensors[name] = torch.tensor(NO_ID if id_ is None else int(id_), device=device)
+    return tensors
 
 
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:

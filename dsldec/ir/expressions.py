@@ -11,7 +11,7 @@ from typing import assert_never
 from ..checks.resolved import Resolved
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, COMPARISONS
-from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, WORDS, Extent, Kind
+from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, SPECIAL_IDS, WORDS, Extent, Kind
 from . import protocol
 from .step_values import Scope, StepValues
 
@@ -75,8 +75,29 @@ class Expressions(StepValues):
         """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""
         operands = [self.expression(operand, scope) for operand in comparison.operands]
         pairs = zip(operands, operands[1:], comparison.operators, strict=False)
-        first, *more = [self.holds(COMPARISONS[operator], a, b) for a, b, operator in pairs]
+        first, *more = [self.compared(COMPARISONS[operator], a, b) for a, b, operator in pairs]
         return self.all_of(first, *more)
+
+    def compared(self, operation: str, a: int, b: int) -> int:
+        """A comparison of two values. An id that there is not (below 0) equals no id, not even another such
+        one.
+        """
+        holds = self.holds(operation, a, b)
+        if Kind.TOKEN not in (self.kind(a), self.kind(b)) or not (self.may_lack(a) and self.may_lack(b)):
+            return holds
+        there = self.holds("greater_equal", a, self.number(0))
+        if operation == "equal":
+            return self.all_of(there, holds)
+        return self.holds("or", self.holds("not", there), holds)
+
+    def may_lack(self, value: int) -> bool:
+        """Whether an id may be none."""
+        of = self.operations[value]
+        if of.name == "number":
+            return isinstance(of.attribute, int) and of.attribute < 0
+        if of.name == "where":
+            return any(self.may_lack(one) for one in of.inputs[1:])
+        return of.name not in ("observation", "canvas", "write", "erase") and of.attribute != protocol.DRAFT
 
     def name(self, name: syntax.Name, scope: Scope) -> int:
         meaning = self.resolved.bindings.get(name)
@@ -181,6 +202,10 @@ def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
     return lambda lower, scope: getattr(lower, name)
 
 
+def _special(name: str) -> Callable[[Expressions, Scope], int]:
+    return lambda lower, scope: lower.add("special", (), Kind.TOKEN, Extent.RUN, name)
+
+
 WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
     "canvas": lambda lower, scope: scope.canvas,
     "draft": lambda lower, scope: lower.state(protocol.DRAFT),
@@ -240,6 +265,7 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
         lower.begins, lower.number(0), lower.state(protocol.COMMITTED_BEFORE), Kind.INT
     ),
     "rank": lambda lower, scope: lower.int_("rank", scope.orders[-1]),
+    **{name: _special(name) for name in SPECIAL_IDS},
 }
 
 Named = Mapping[str, syntax.Expression]

@@ -21,6 +21,7 @@ READS: Mapping[str, str] = MappingProxyType(
     {
         "number": "the constant `attribute`",
         "parameter": "the value of the parameter named `attribute`",
+        "special": "the id of the model's token `attribute` (a word such as `eos`); below 0 if the model has none",
         "state": "the field of the state named `attribute`, as the step begins",
         "logits": "the logits of the denoiser",
         "canvas": "the canvas as the step begins",
@@ -211,6 +212,11 @@ class Program:
         return frozenset(
             str(operation.attribute) for operation in self.operations if operation.name == "observation"
         ) - {"finite"}
+
+    @property
+    def special_ids(self) -> tuple[str, ...]:
+        """The words for ids of the model that the step reads, sorted."""
+        return tuple(sorted(str(one.attribute) for one in self.operations if one.name == "special"))
 
     def __str__(self) -> str:
         lines = [f"program {self.name}"]

@@ -48,6 +48,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "number": ("-> number.1", "-> truth.1"),
         "parameter": ("-> number.1", "-> truth.1", "-> token.1", "-> table.1"),
+        "special": ("-> token.1",),
         "state": ("-> number", "-> truth", "-> token", "-> distribution"),
         "logits": ("-> logits",),
         "canvas": ("-> token.T",),
@@ -121,7 +122,7 @@ SIZED = frozenset(
     {"thin", "thin_by_kernel", "log_probabilities", "kl"}
 )  # a number, or the name of a static parameter
 SITED = frozenset({"random"})  # the number of a place in the policy
-NAMED = frozenset({"parameter", "state"})
+NAMED = frozenset({"parameter", "special", "state"})
 CHOSEN = frozenset({"observe", "observation"})  # an attribute that the table lists
 
 

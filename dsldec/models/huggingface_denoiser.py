@@ -52,10 +52,12 @@ class HuggingFaceDenoiser:
     rows of one length only. `shift_logits`: the logits at position i predict position i + 1. An answer ends
     at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template. `block_length`:
     the model is block-causal, and `mask` is a `BlockMask`. `never`: ids without a token; their logits are
-    -inf, so they are never written. `ends` is the former name of `stop_ids`.
+    -inf, so they are never written. `bos_id`, `pad_id`: set by the loader. `ends` is the former name of `stop_ids`.
     """
 
     selects_columns = True
+    bos_id: int | None = None
+    pad_id: int | None = None
     chooses, padding, ends = former("selects_columns"), former("pads"), former("stop_ids")
 
     def __init__(

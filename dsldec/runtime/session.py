@@ -78,6 +78,8 @@ class Session:
         mask_id: int,
         vocab_size: int,
         eos_id: int | None = None,
+        bos_id: int | None = None,
+        pad_id: int | None = None,
         backend: str = "eager",
         device: torch.device | str = "cpu",
         stop_at_eos: bool = True,
@@ -86,11 +88,12 @@ class Session:
         """Empty slots of one policy.
 
         `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
+        `bos_id`, `pad_id`: what the words `bos` and `pad` mean;
         `gen_length`: positions to generate of the longest request, by default `columns`; no window is longer;
         `backend`: as in `dsldec.decode`, without `auto`. Raises `UsageError` (E0404) for a backend that
         cannot run.
         """
-        step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
+        step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
         longest = columns if gen_length is None else gen_length
         window = policy.plan(longest).block_length
         sizes = Request(0, (), columns, 0, columns)
