@@ -47,7 +47,8 @@ def load(
 def _program(manifest: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
     """The program of the package's policy. Raises `UsageError` if this dsldec makes another program."""
     checked, _ = checks.check(Source(manifest["policy"]["text"], os.fspath(file)))
-    program = None if checked is None else lower(checked)
+    values = {name: of["value"] for name, of in manifest["params"].items() if isinstance(of["value"], str)}
+    program = None if checked is None else lower(checked, values)
     if program is None or not aot.is_step(program, manifest):
         message = f"`{os.fspath(file)}` was built by dsldec {manifest['dsldec']}, and its policy is another step for this one, {version()}"
         help_ = "build it again, or use it without dsldec: torch alone can run it"

@@ -28,6 +28,7 @@ from .source import Source
 from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed, written
 
 if TYPE_CHECKING:
+    from .checks import CheckedPolicy
     from .backends.step import Step, StepFunction
 
 # Steps of a policy with their compiled code; beyond this number the least recently used one is freed.
@@ -47,9 +48,14 @@ class Policy:
     """A checked policy bound to parameter values. Made by `load`, `check` and `bind`, never changed."""
 
     def __init__(
-        self, program: Program, parameters: Mapping[str, Value], functions: LRUCache[Compiled, StepFunction]
+        self,
+        program: Program,
+        parameters: Mapping[str, Value],
+        functions: LRUCache[Compiled, StepFunction],
+        checked: CheckedPolicy,
     ) -> None:
         self._program = program
+        self._checked = checked  # other choices make another program
         self._parameters = dict(parameters)
         # Shared by all policies that are bound from one. With equal static values, only the inputs of their
         # steps differ.
@@ -88,7 +94,9 @@ class Policy:
 
     @property
     def parameter_kinds(self) -> dict[str, str]:
-        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool` or `table`."""
+        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `choice`, `table`
+        or `table by step`.
+        """
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
     @checks_arguments("policy.bind(confidence=0.8)")
@@ -110,7 +118,11 @@ class Policy:
         ]
         if wrong := [diagnostic for diagnostic in of_each if diagnostic is not None]:
             raise PolicyError(wrong)
-        return Policy(self._program, self._parameters | parameters, self._functions)
+        values = self._parameters | parameters
+        program = self._program
+        if any(program.parameters[name].choices and values[name] != self._parameters[name] for name in parameters):
+            program = lower(self._checked, values)
+        return Policy(program, values, self._functions, self._checked)
 
     @checks_arguments("policy.plan(gen_length=256)")
     def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
@@ -217,7 +229,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
         return None, diagnostics
     program = lower(checked)
     defaults = {name: parameter.default for name, parameter in program.parameters.items()}
-    return Policy(program, defaults, LRUCache(MOST_STEPS)), diagnostics
+    return Policy(program, defaults, LRUCache(MOST_STEPS), checked), diagnostics
 
 
 @checks_arguments('dsldec.load("threshold", confidence=0.8)')

@@ -46,5 +46,5 @@ class Inputs:
     def size(self, of: Any) -> int:
         """A static size: the number itself, or the value of the parameter with this name."""
         size = self.static[of] if isinstance(of, str) else of
-        assert not isinstance(size, tuple)
+        assert not isinstance(size, tuple | str)
         return int(size)

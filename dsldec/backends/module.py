@@ -39,6 +39,7 @@ from .vocabulary import (
     divergence,
     log_probabilities,
     looked_up,
+    of_step,
     observe,
     probability,
     sampled,
@@ -97,6 +98,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
     "lookup": lambda inputs, of, table, ids: looked_up(table, ids),
+    "lookup_step": lambda inputs, of, table, index: of_step(table, index),
     "observation": lambda inputs, of, observations: observations[of],
     "probability": lambda inputs, of, logits, ids, *observations: probability(
         logits, ids, *observations, raw=logits is inputs.logits

@@ -114,6 +114,13 @@ def _looked_up(table: Any, id_: int) -> AnyNumber:
     return table[id_] if 0 <= id_ < len(table) else math.nan
 
 
+def _of_step(table: Any, at: AnyNumber) -> AnyNumber:
+    """The number of a table by step, a list or one number for all ints."""
+    if at < 0:
+        return math.nan
+    return table[min(int(at), len(table) - 1)] if isinstance(table, list) else table
+
+
 # By name of the operation. Arguments: the row, the operation and its inputs.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "number": lambda row, self: _number(row, self.attribute, self.kind),
@@ -128,6 +135,9 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias": lambda row, self, view, id_, amount: view.biased(id_, amount),
     "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
     "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in ids],
+    "lookup_step": lambda row, self, table, at: (
+        [_of_step(table, one) for one in at] if isinstance(at, list) else _of_step(table, at)
+    ),
     "observation": lambda row, self, observations: observations[self.attribute],
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),

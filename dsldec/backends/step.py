@@ -63,6 +63,7 @@ StepFunction = Callable[[Tensor, Tensor, Tensor, StepState, Mapping[str, Tensor]
 DTYPES = {
     Kind.INT: torch.int64,
     Kind.TOKEN: torch.int64,
+    Kind.CHOICE: torch.int64,
     Kind.GROUP: torch.int64,
     Kind.BOOL: torch.bool,
     Kind.MASK: torch.bool,
@@ -86,11 +87,17 @@ def parameter_tensors(
     kinds = {
         name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()
     }
-    tensors = {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
+    numbers = {name: _number_of(program, name, values[name]) for name in kinds}
+    tensors = {name: torch.tensor(numbers[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
     for name in program.special_ids:
         id_ = special.get(name)
         tensors[name] = torch.tensor(NO_ID if id_ is None else int(id_), device=device)
     return tensors
+
+
+def _number_of(program: Program, name: str, value: Value) -> Value:
+    """The value of a parameter; the index of a named choice."""
+    return program.parameters[name].choices.index(value) if isinstance(value, str) else value
 
 
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:

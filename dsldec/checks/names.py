@@ -17,6 +17,7 @@ from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, walk
 from ..language.words import KEYWORDS, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
+from . import choices
 from .resolved import Binding, Resolved
 from .unused import unused
 
@@ -225,7 +226,13 @@ class _NameResolver:
     def _expression(
         self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()
     ) -> None:
+        of_choices = set[syntax.Name]()
         for part in walk(expression):
+            if isinstance(part, syntax.Comparison):
+                of_choices |= choices.named_in(part, scope, TAKEN)
+        for part in walk(expression):
+            if part in of_choices:
+                continue
             if isinstance(part, syntax.Name) and part.identifier in scope:
                 self.bindings[part] = scope[part.identifier]
             elif isinstance(part, syntax.Name) and part.identifier not in own:

@@ -18,8 +18,8 @@ from .resolved import Bindings
 
 Scalar = int | float | bool
 Value = (
-    Scalar | tuple[float, ...]
-)  # the value of a parameter; a tuple is a table, with one number for each id of the vocabulary
+    Scalar | tuple[float, ...] | str
+)  # the value of a parameter; a tuple is a table, with one number for each id or step, a text the name of a choice
 
 
 def constant_value(
@@ -55,7 +55,7 @@ def constant_value(
 
 def _of_name(name: syntax.Name, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
     value, binding = known.get(name.identifier), bindings.get(name)
-    if value is None or isinstance(value, tuple):
+    if value is None or isinstance(value, tuple | str):
         return None
     # `share: real = 1` is a real in the step.
     is_real = isinstance(binding, syntax.Parameter) and binding.kind.text in NUMBERS - {Kind.INT}
@@ -85,7 +85,7 @@ def _is_elementwise(call: syntax.Call) -> bool:
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
     """The number itself, or the value of the int parameter with this name."""
     value = parameters[size] if isinstance(size, str) else size
-    assert not isinstance(value, tuple)
+    assert not isinstance(value, tuple | str)
     return None if value is None else int(value)
 
 

@@ -38,6 +38,7 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "gumbel (logits, temperature, key, step, pos), nucleus (logits, temperature, top_p, top_k, key, step, pos)",
         "observation": "(observations): the observation named `attribute`, a word without arguments or `finite`",
         "lookup": "(table, ids): the table's number for the id at each position; no value for an id outside the table",
+        "lookup_step": "(table, ints): the table's number for an int from 0 on, the last number beyond its end; no value for an int below 0",
         "probability": "(logits, ids): probability of the id at each position; 0 for an id outside the vocabulary",
         "log_probabilities": "(logits): log probabilities of the likeliest ids, for the next step; `attribute` is their number or a parameter",
         "kl": "(logits, log probabilities of the previous step): KL divergence in nats at each position; `attribute` as in `log_probabilities`",
@@ -153,12 +154,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ProgramParameter:
-    """A parameter of the program: its kind, its default, and the range of its values."""
+    """A parameter of the program: its kind, its default, the range of its values, and the names to choose
+    from.
+    """
 
     kind: Kind
-    default: Scalar
+    default: Scalar | str
     smallest: Scalar | None = None
     largest: Scalar | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..language import syntax
-from ..language.words import Extent, Kind
+from ..language.words import CONDITIONS, NO_ID, Extent, Kind
 from . import protocol
 from .build import NO_VALUE, Builder
 
@@ -137,8 +137,15 @@ class StepValues(Builder):
         wave = self.real("cos", self.real("multiply", share, self.number(1.5707963267948966)))
         return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
 
-    def uniform(self) -> int:
-        return self.random(self.state(protocol.KEY), self.step, self.pos)
+    def uniform(self, of: int | None = None) -> int:
+        """A random number for each value of an int; for each position, if no int is given."""
+        return self.random(self.state(protocol.KEY), self.step, self.pos if of is None else of)
+
+    def shifted(self, value: int, by: int, scope: Scope) -> int:
+        """A number or an id of each position, moved to the right. Values from outside the window are none."""
+        kind = self.kind(value)
+        there, moved = self.mask("shift", scope.window, by), self.add("shift", (value, by), kind, Extent.POSITION)
+        return self.where(there, moved, self.number(NO_ID if kind is Kind.TOKEN else NO_VALUE), kind)
 
     def value_before(self, value: int) -> int:
         """A value in the previous step; no value in a window's first step."""
@@ -151,7 +158,7 @@ class StepValues(Builder):
         none = (
             self.number(False)
             if kind in (Kind.MASK, Kind.BOOL)
-            else self.number(-1 if kind is Kind.TOKEN else NO_VALUE)
+            else self.number(NO_ID if kind is Kind.TOKEN else NO_VALUE)
         )
         first = self.holds("not", self.stayed) if wide and self.slides >= 0 else self.begins
         return self.where(first, none, old, kind)

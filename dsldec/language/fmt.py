@@ -155,7 +155,8 @@ class _Formatter:
         return lines, beside
 
     def _parameter(self, parameter: syntax.Parameter) -> str:
-        text = f"{parameter.identifier.text}: {parameter.kind.text} = {self._literal(parameter.default)}"
+        kind = " | ".join(choice.text for choice in parameter.choices) or parameter.kind.text
+        text = f"{parameter.identifier.text}: {kind} = {self._literal(parameter.default)}"
         if parameter.range is None:
             return text
         return f"{text} in {self._literal(parameter.range.first)}..{self._literal(parameter.range.last)}"

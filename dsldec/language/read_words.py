@@ -13,6 +13,7 @@ from .word_types import (
     IDS,
     INT,
     NUMBERS,
+    TABLES,
     Extent,
     Kind,
     Polarity,
@@ -26,7 +27,6 @@ KEPT_IDS = 256  # ids of a stored distribution; for 126,464 ids, this takes 0.6 
 MOST_KEPT = 2**20  # more ids than any vocabulary has
 
 _PREVIOUS = Slot("before", frozenset({Kind.PREVIOUS}))
-_TABLE = Slot("table", frozenset({Kind.TABLE}), Extent.RUN)
 
 
 def _observed(name: str, kind: Kind, polarity: Polarity, meaning: str) -> Word:
@@ -76,9 +76,10 @@ OBSERVED = (
     ),
     Word(
         "of",
-        (_TABLE, Slot("ids", IDS)),
+        (Slot("table", TABLES, Extent.RUN), Slot("index", IDS)),
         Type(Kind.REAL, Extent.POSITION),
-        "the table's number for an id, as in `of(frequency, token)`; no value for an id outside the table",
+        "the table's number for an id, as in `of(frequency, token)`; no value for an id outside the table. Of a table by step: its number "
+        "for an int, as in `of(taus, step)`; beyond its end the last one, no value below 0",
     ),
     replace(
         _observed(

@@ -334,9 +334,9 @@ class Phase(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Literal(Node):
-    """A number with its sign, or `true` or `false`."""
+    """A number with its sign, `true` or `false`, or the name of a choice."""
 
-    value: int | float | bool
+    value: int | float | bool | str
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -349,12 +349,16 @@ class Range(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
-    """`name: kind = default in range`"""
+    """`name: kind = default in range`
+
+    `choices`: of `name: a | b = a`, a parameter of the kind `choice`; empty for other kinds.
+    """
 
     identifier: Identifier
     kind: Identifier
     default: Literal
     range: Range | None
+    choices: tuple[Identifier, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
