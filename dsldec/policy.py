@@ -28,8 +28,8 @@ from .source import Source
 from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed, written
 
 if TYPE_CHECKING:
-    from .checks import CheckedPolicy
     from .backends.step import Step, StepFunction
+    from .checks import CheckedPolicy
 
 # Steps of a policy with their compiled code; beyond this number the least recently used one is freed.
 MOST_STEPS = 32
@@ -120,7 +120,9 @@ class Policy:
             raise PolicyError(wrong)
         values = self._parameters | parameters
         program = self._program
-        if any(program.parameters[name].choices and values[name] != self._parameters[name] for name in parameters):
+        if any(
+            program.parameters[name].choices and values[name] != self._parameters[name] for name in parameters
+        ):
             program = lower(self._checked, values)
         return Policy(program, values, self._functions, self._checked)
 
@@ -191,9 +193,7 @@ class Policy:
         function = self._functions.get_or_make(
             key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
         )
-        return backends.bound(
-            self._program, backend, mask_id, eos_id, function, self._parameters, special
-        )
+        return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters, special)
 
 
 def _require_ids(**ids: object) -> None:

@@ -285,9 +285,16 @@ def is_step(program: Program, said: Mapping[str, Any]) -> bool:
 def _unfit(program: Program, name: str, value: Value) -> bool:
     parameter = program.parameters[name]
     low, high = parameter.smallest, parameter.largest
+    if parameter.choices:
+        return value not in parameter.choices
     if unfit(parameter.kind, value):
         return True
-    return not isinstance(value, tuple) and low is not None and high is not None and not low <= value <= high
+    return (
+        not isinstance(value, tuple | str)
+        and low is not None
+        and high is not None
+        and not low <= value <= high
+    )
 
 
 def _form(of: Mapping[str, Any]) -> dict[str, Any]:

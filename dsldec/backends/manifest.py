@@ -18,8 +18,8 @@ from torch import Tensor
 from ..checks.facts import Facts
 from ..checks.values import Value
 from ..ir.nodes import Program
-from ..language.words import NO_ID
 from ..ir.protocol import EVENTS, Writer, field_of
+from ..language.words import NO_ID
 from ..plan import plan_of
 from ..resources import version
 from .exported import MASK_ID, Sizes, example, example_events, start

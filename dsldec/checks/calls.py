@@ -111,11 +111,15 @@ def _of(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
     if table.kind is Kind.TABLE and index.kind is Kind.INT and index.extent is not Extent.RUN:
         message = f"`{name}` is a table by id, and `{text}` is an int"
         help_ = f"declare it with an index: `{name}: table by step = 0.9`"
-        return typing.wrong("E0225", message, call.arguments[1], "it is looked up by an id such as `token`", help_)
+        return typing.wrong(
+            "E0225", message, call.arguments[1], "it is looked up by an id such as `token`", help_
+        )
     if table.kind is Kind.STEP_TABLE and index.kind is Kind.TOKEN:
         message = f"`{name}` is a table by step, and `{text}` is an id"
         help_ = f"declare it without an index: `{name}: table = 0.9`"
-        return typing.wrong("E0225", message, call.arguments[1], "it is looked up by an int such as `step`", help_)
+        return typing.wrong(
+            "E0225", message, call.arguments[1], "it is looked up by an int such as `step`", help_
+        )
     return Type(Kind.REAL, Extent.POSITION if table.kind is Kind.TABLE else index.extent)
 
 

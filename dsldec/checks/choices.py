@@ -14,8 +14,6 @@ from ..language.words import Extent, Kind, Type
 from .inference import Inference
 from .resolved import Binding, Bindings
 
-COMPARED = ({"=="}, {"!="})
-
 
 def choice_of(binding: object) -> syntax.Parameter | None:
     """A parameter with named choices."""
@@ -56,7 +54,9 @@ def wrong_declaration(parameter: syntax.Parameter) -> Diagnostic | None:
     known, seen = names(parameter), set[str]()
     for choice in parameter.choices:
         if choice.text in seen:
-            return Diagnostic("E0222", f"the choice `{choice.text}` stands here twice", choice.span, help="leave it once")
+            return Diagnostic(
+                "E0222", f"the choice `{choice.text}` stands here twice", choice.span, help="leave it once"
+            )
         seen.add(choice.text)
     if parameter.range is not None:
         return Diagnostic("E0222", "a choice has no range", parameter.range.span, help="delete it")
@@ -65,11 +65,16 @@ def wrong_declaration(parameter: syntax.Parameter) -> Diagnostic | None:
         return None
     close = did_you_mean(str(default.value), known) or known[0]
     return Diagnostic(
-        "E0222", f"`{default.span.text}` is none of {listed(known)}", default.span, help=f"did you mean `{close}`?"
+        "E0222",
+        f"`{default.span.text}` is none of {listed(known)}",
+        default.span,
+        help=f"did you mean `{close}`?",
     )
 
 
-def parts(comparison: syntax.Comparison, bindings: Bindings) -> tuple[syntax.Parameter, syntax.Expression] | None:
+def parts(
+    comparison: syntax.Comparison, bindings: Bindings
+) -> tuple[syntax.Parameter, syntax.Expression] | None:
     """The parameter with choices of a comparison, and what it is compared with."""
     for at, one in enumerate(comparison.operands[:2]):
         parameter = choice_of(bindings.get(one)) if isinstance(one, syntax.Name) else None
@@ -87,12 +92,14 @@ def comparison_type(typing: Inference, comparison: syntax.Comparison) -> Type | 
     for operand in comparison.operands:
         typing.types[operand] = Type(Kind.CHOICE, Extent.RUN)
     known, name = names(parameter), parameter.identifier.text
-    if len(comparison.operands) == 2 and set(comparison.operators) in COMPARED:
-        if isinstance(other, syntax.Name) and other.identifier in known:
-            return Type(Kind.BOOL, Extent.RUN)
+    is_pair = len(comparison.operands) == 2 and comparison.operators[0] in ("==", "!=")
+    if is_pair and isinstance(other, syntax.Name) and other.identifier in known:
+        return Type(Kind.BOOL, Extent.RUN)
     close = did_you_mean(other.span.text, known) or known[0]
     message = f"`{name}` is one of {listed(known)}, and is compared with one of these names"
-    return typing.wrong("E0223", message, comparison, help=f"write `{name} == {close}` or `{name} != {close}`")
+    return typing.wrong(
+        "E0223", message, comparison, help=f"write `{name} == {close}` or `{name} != {close}`"
+    )
 
 
 def holds(comparison: syntax.Comparison, bindings: Bindings, chosen: Mapping[str, object]) -> bool | None:

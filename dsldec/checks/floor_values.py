@@ -26,6 +26,12 @@ class KnownLet:
     count: Floor
 
 
+def suggested(parameter: syntax.Parameter) -> int:
+    """A default of 1 or more for a help text: the parameter's own, if it is one."""
+    default = parameter.default.value
+    return 1 if isinstance(default, str) else max(1, int(default))
+
+
 def smallest(floor: Floor) -> int:
     """The least value of a floor over all values of its parameter."""
     if isinstance(floor, int):

@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..language import syntax
-from ..language.walk import HEAD, Body, walk
-from ..language.words import RANDOM_WORDS, WORDS, Extent
+from ..language.walk import HEAD, Body
+from ..language.words import WORDS, Extent
 from .best_position import holds_for_the_best
 from .counts import Counts
 from .entailment import entailed_by_idle, inline_lets, is_word

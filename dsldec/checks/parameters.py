@@ -44,8 +44,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         return None
     first, last = parameter.range.first.value, parameter.range.last.value
     default = parameter.default.value
-    if isinstance(first, str) or isinstance(last, str) or isinstance(default, str):
-        return None  # reported above
+    assert not isinstance(default, str), "reported above"
     if not first <= last:
         return Diagnostic(
             "E0208", "this range is empty", parameter.range.span, help="write the smaller end first"

@@ -67,7 +67,11 @@ class Resolved:
         """Whether an expression draws random numbers where it stands: written twice, it has two values."""
         return any(
             (isinstance(part, syntax.Call) and part.function.text in RANDOM_WORDS)
-            or (isinstance(part, syntax.Name) and part.identifier in RANDOM_WORDS and part not in self.bindings)
+            or (
+                isinstance(part, syntax.Name)
+                and part.identifier in RANDOM_WORDS
+                and part not in self.bindings
+            )
             for part in walk(expression)
         )
 

@@ -21,7 +21,6 @@ from .nodes import Program, ProgramParameter
 from .protocol import BEFORE_PREFIX, DISTRIBUTION_PREFIX, VISITS_PREFIX, Writer, field_of
 from .verify import verify
 
-
 # Fields that the step writes only if it reads them.
 KEPT_WHERE_READ = (VISITS_PREFIX, BEFORE_PREFIX, DISTRIBUTION_PREFIX)
 
@@ -40,9 +39,9 @@ def lower(checked: CheckedPolicy, values: Mapping[str, Value] = MappingProxyType
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
     ends = (parameter.range.first.value, parameter.range.last.value) if parameter.range else (None, None)
-    smallest, largest = (end for end in ends if not isinstance(end, str))
     named = tuple(choice.text for choice in parameter.choices)
-    return ProgramParameter(Kind(parameter.kind.text), parameter.default.value, smallest, largest, named)
+    kind, default = Kind(parameter.kind.text), parameter.default.value
+    return ProgramParameter(kind, default, ends[0], ends[1], named)
 
 
 class _Lowering(NextState):

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..language import syntax
-from ..language.words import CONDITIONS, NO_ID, Extent, Kind
+from ..language.words import NO_ID, Extent, Kind
 from . import protocol
 from .build import NO_VALUE, Builder
 
@@ -144,7 +144,10 @@ class StepValues(Builder):
     def shifted(self, value: int, by: int, scope: Scope) -> int:
         """A number or an id of each position, moved to the right. Values from outside the window are none."""
         kind = self.kind(value)
-        there, moved = self.mask("shift", scope.window, by), self.add("shift", (value, by), kind, Extent.POSITION)
+        there, moved = (
+            self.mask("shift", scope.window, by),
+            self.add("shift", (value, by), kind, Extent.POSITION),
+        )
         return self.where(there, moved, self.number(NO_ID if kind is Kind.TOKEN else NO_VALUE), kind)
 
     def value_before(self, value: int) -> int:

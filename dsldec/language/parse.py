@@ -187,9 +187,7 @@ class _TreeBuilder:
         quotes = 3 if token.startswith('"""') else 1
         return syntax.Doc(span, str(token)[quotes:-quotes])
 
-    def parameter(
-        self, span: Span, identifier: Any, kind: Any, index: Any, *rest: Any
-    ) -> syntax.Parameter:
+    def parameter(self, span: Span, identifier: Any, kind: Any, index: Any, *rest: Any) -> syntax.Parameter:
         *others, default, range_ = rest
         choices = (kind, *others) if others else ()
         last = others[-1] if others else index or kind
@@ -200,8 +198,8 @@ class _TreeBuilder:
             kind = syntax.Identifier(whole, f"{kind.text} by {index.text}")
         return syntax.Parameter(span, identifier, kind, default, range_, choices)
 
-    def word(self, span: Span, identifier: syntax.Identifier) -> syntax.Literal:
-        return syntax.Literal(span, identifier.text)
+    def choice_name(self, span: Span, identifier: syntax.Identifier) -> syntax.ChoiceName:
+        return syntax.ChoiceName(span, identifier.text)
 
     # Statements
 

@@ -218,7 +218,11 @@ SPECIAL = (
         "eos_token",
         "eos_token_id",
     ),
-    _special("bos", "the model's token for the beginning of a text; equal to no id if the model has none", "bos_token"),
+    _special(
+        "bos",
+        "the model's token for the beginning of a text; equal to no id if the model has none",
+        "bos_token",
+    ),
     _special("pad", "the model's padding token; equal to no id if the model has none", "pad_token"),
 )
 

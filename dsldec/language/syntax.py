@@ -334,9 +334,16 @@ class Phase(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Literal(Node):
-    """A number with its sign, `true` or `false`, or the name of a choice."""
+    """A number with its sign, or `true` or `false`."""
 
-    value: int | float | bool | str
+    value: int | float | bool
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ChoiceName(Node):
+    """The default of a parameter with named choices."""
+
+    value: str
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
@@ -356,7 +363,7 @@ class Parameter(Node):
 
     identifier: Identifier
     kind: Identifier
-    default: Literal
+    default: Literal | ChoiceName
     range: Range | None
     choices: tuple[Identifier, ...] = ()
 

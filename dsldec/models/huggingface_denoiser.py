@@ -52,7 +52,8 @@ class HuggingFaceDenoiser:
     rows of one length only. `shift_logits`: the logits at position i predict position i + 1. An answer ends
     at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template. `block_length`:
     the model is block-causal, and `mask` is a `BlockMask`. `never`: ids without a token; their logits are
-    -inf, so they are never written. `bos_id`, `pad_id`: set by the loader. `ends` is the former name of `stop_ids`.
+    -inf, so they are never written. `ends` is the former name of `stop_ids`. The loader sets `bos_id` and
+    `pad_id`.
     """
 
     selects_columns = True

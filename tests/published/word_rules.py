@@ -73,9 +73,7 @@ def dream_choice(see: See, canvas: Canvas, alg: str, steps: int, last_time: floa
             yield list(canvas)
 
 
-def one_shot(
-    see: See, canvas: Canvas, taus: Sequence[float], cap: float, slack: float, block: int
-) -> Steps:
+def one_shot(see: See, canvas: Canvas, taus: Sequence[float], cap: float, slack: float, block: int) -> Steps:
     """One-shot dynamic thresholding: each step of a block has its own threshold, found on one example; it is
     capped and loosened a little. After the last one, the last one stays.
     """
