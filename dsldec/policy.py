@@ -94,8 +94,8 @@ class Policy:
 
     @property
     def parameter_kinds(self) -> dict[str, str]:
-        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `choice`, `table`
-        or `table by step`.
+        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `choice`,
+        `table` or `table by step`.
         """
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 

@@ -78,8 +78,8 @@ def parameter_tensors(
 ) -> dict[str, Tensor]:
     """The parameters as inputs of the step, 0-d tensors: a new value needs no new compilation.
 
-    The ids of the model that the policy reads are among them, by their words: `special` has those that the
-    model has (see `language.words.SPECIAL_IDS`).
+    The ids of the model that the policy reads are among them, by their words. `special`: the ids of the
+    model (see `language.words.SPECIAL_IDS`).
 
     Static parameters are included, because the policy may compute with them. A new value here does not change
     the sizes of the step.

@@ -123,7 +123,7 @@ def _of(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
     return Type(Kind.REAL, Extent.POSITION if table.kind is Kind.TABLE else index.extent)
 
 
-# Words whose type follows from their arguments in a way of its own.
+# Words with a rule for the type that no other word has.
 OWN_TYPES: Mapping[str, Callable[[Inference, syntax.Call, Sequence[Type]], Type]] = {
     "before": _before,
     "of": _of,

@@ -6,10 +6,11 @@ constant there. Not here: the branch that is then left out (`ir.expressions`).
 
 from __future__ import annotations
 
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterator, Mapping
 
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
+from ..language.walk import walk
 from ..language.words import Extent, Kind, Type
 from .inference import Inference
 from .resolved import Binding, Bindings
@@ -28,7 +29,19 @@ def listed(choices: tuple[str, ...]) -> str:
     return ", ".join(f"`{one}`" for one in choices)
 
 
-def named_in(
+def without_names(
+    expression: syntax.Expression, scope: Mapping[str, Binding], known: Container[str]
+) -> Iterator[syntax.Expression]:
+    """The parts of an expression, without the names of choices in it."""
+    found = set[syntax.Expression]()
+    for part in walk(expression):  # a comparison comes before its operands
+        if isinstance(part, syntax.Comparison):
+            found |= _named_in(part, scope, known)
+        if part not in found:
+            yield part
+
+
+def _named_in(
     comparison: syntax.Comparison, scope: Mapping[str, Binding], known: Container[str]
 ) -> set[syntax.Name]:
     """The operands that are names of choices, and so have no other meaning. A name without any meaning counts
@@ -75,7 +88,7 @@ def wrong_declaration(parameter: syntax.Parameter) -> Diagnostic | None:
 def parts(
     comparison: syntax.Comparison, bindings: Bindings
 ) -> tuple[syntax.Parameter, syntax.Expression] | None:
-    """The parameter with choices of a comparison, and what it is compared with."""
+    """The parameter with choices of a comparison, and the other operand."""
     for at, one in enumerate(comparison.operands[:2]):
         parameter = choice_of(bindings.get(one)) if isinstance(one, syntax.Name) else None
         if parameter is not None:

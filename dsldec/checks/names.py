@@ -14,7 +14,7 @@ from typing import assert_never
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
-from ..language.walk import HEAD, expressions, walk
+from ..language.walk import HEAD, expressions
 from ..language.words import KEYWORDS, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from . import choices
@@ -226,13 +226,7 @@ class _NameResolver:
     def _expression(
         self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()
     ) -> None:
-        of_choices = set[syntax.Name]()
-        for part in walk(expression):
-            if isinstance(part, syntax.Comparison):
-                of_choices |= choices.named_in(part, scope, TAKEN)
-        for part in walk(expression):
-            if part in of_choices:
-                continue
+        for part in choices.without_names(expression, scope, TAKEN):
             if isinstance(part, syntax.Name) and part.identifier in scope:
                 self.bindings[part] = scope[part.identifier]
             elif isinstance(part, syntax.Name) and part.identifier not in own:

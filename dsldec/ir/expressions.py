@@ -97,27 +97,6 @@ class Expressions(StepValues):
         first, *more = [self.compared(COMPARISONS[operator], a, b) for a, b, operator in pairs]
         return self.all_of(first, *more)
 
-    def compared(self, operation: str, a: int, b: int) -> int:
-        """A comparison of two values. An id that there is not (below 0) equals no id, not even another such
-        one.
-        """
-        holds = self.holds(operation, a, b)
-        if Kind.TOKEN not in (self.kind(a), self.kind(b)) or not (self.may_lack(a) and self.may_lack(b)):
-            return holds
-        there = self.holds("greater_equal", a, self.number(0))
-        if operation == "equal":
-            return self.all_of(there, holds)
-        return self.holds("or", self.holds("not", there), holds)
-
-    def may_lack(self, value: int) -> bool:
-        """Whether an id may be none."""
-        of = self.operations[value]
-        if of.name == "number":
-            return isinstance(of.attribute, int) and of.attribute < 0
-        if of.name == "where":
-            return any(self.may_lack(one) for one in of.inputs[1:])
-        return of.name not in ("observation", "canvas", "write", "erase") and of.attribute != protocol.DRAFT
-
     def name(self, name: syntax.Name, scope: Scope) -> int:
         meaning = self.resolved.bindings.get(name)
         if isinstance(meaning, syntax.Let):

@@ -21,7 +21,7 @@ class Denoiser(Protocol):
     Optional attributes:
 
     `eos_id`: decoding of a row stops at it. `max_length`: prompt and generated tokens. `gen_length`: default
-    number of tokens to generate. `device`. `bos_id`, `pad_id`: what the words `bos` and `pad` of a policy mean.
+    number of tokens to generate. `device`. `bos_id`, `pad_id`: the words `bos` and `pad` of a policy.
 
     `pads = True`: one call takes rows of mixed lengths, `denoiser(ids, lengths=[b])`. Each row is padded on
     the right.

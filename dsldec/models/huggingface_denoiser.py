@@ -52,8 +52,7 @@ class HuggingFaceDenoiser:
     rows of one length only. `shift_logits`: the logits at position i predict position i + 1. An answer ends
     at `eos_id`, and at any of `stop_ids`. `raw`: prompts are not put into the chat template. `block_length`:
     the model is block-causal, and `mask` is a `BlockMask`. `never`: ids without a token; their logits are
-    -inf, so they are never written. `ends` is the former name of `stop_ids`. The loader sets `bos_id` and
-    `pad_id`.
+    -inf, so they are never written. `ends` is the former name of `stop_ids`.
     """
 
     selects_columns = True
@@ -93,8 +92,7 @@ class HuggingFaceDenoiser:
         limit = None if max_length is not None else getattr(model.config, "max_position_embeddings", None)
         self.max_length = limit if max_length is None else max_length
         self.stop_ids = frozenset(stop_ids) | ({eos_id} if eos_id is not None else frozenset())
-        self.mask = mask
-        self.pads = mask is not None
+        self.mask, self.pads = mask, mask is not None
         self.raw = raw
         if tokenizer is None:
             self.decode_text = None  # type: ignore[method-assign, assignment]  # as of a denoiser that never had one

@@ -88,14 +88,12 @@ class Session:
         """Empty slots of one policy.
 
         `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
-        `bos_id`, `pad_id`: what the words `bos` and `pad` mean;
         `gen_length`: positions to generate of the longest request, by default `columns`; no window is longer;
         `backend`: as in `dsldec.decode`, without `auto`. Raises `UsageError` (E0404) for a backend that
         cannot run.
         """
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
-        longest = columns if gen_length is None else gen_length
-        window = policy.plan(longest).block_length
+        window = policy.plan(columns if gen_length is None else gen_length).block_length
         sizes = Request(0, (), columns, 0, columns)
         empty = [NO_REQUEST] * slots
         rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
