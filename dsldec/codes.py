@@ -153,6 +153,41 @@ _CODES = (
         _policy("commit masked and before(conf) > 0.5 at least 1 by conf"),
     ),
     Code(
+        "E0222",
+        "the choices of a parameter, or the index of a table, do not fit together",
+        _policy(
+            "commit top(masked, 1, by=conf if mode == conf else margin)",
+            parameters="mode: conf | margin = entropy",
+        ),
+        _policy(
+            "commit top(masked, 1, by=conf if mode == conf else margin)",
+            parameters="mode: conf | margin = conf",
+        ),
+    ),
+    Code(
+        "E0223",
+        "a parameter with named choices is compared with something else than one of their names",
+        _policy(
+            "commit top(masked, 1, by=conf if mode == surest else margin)",
+            parameters="mode: conf | margin = conf",
+        ),
+        _policy(
+            "commit top(masked, 1, by=conf if mode == conf else margin)",
+            parameters="mode: conf | margin = conf",
+        ),
+    ),
+    Code(
+        "E0225",
+        "a table by id is looked up by an int, or a table by step by an id",
+        _policy(
+            "commit masked and conf >= of(taus, step) at least 1 by conf", parameters="taus: table = 0.9"
+        ),
+        _policy(
+            "commit masked and conf >= of(taus, step) at least 1 by conf",
+            parameters="taus: table by step = 0.9",
+        ),
+    ),
+    Code(
         "E0301",
         "a step of the policy can commit nothing, so decoding may never end",
         _policy("commit masked and conf > 0.9"),

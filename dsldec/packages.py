@@ -22,7 +22,14 @@ from .resources import version
 from .source import Source
 
 
-def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = None) -> Step:
+def load(
+    file: str | os.PathLike[str],
+    *,
+    mask_id: int,
+    eos_id: int | None = None,
+    bos_id: int | None = None,
+    pad_id: int | None = None,
+) -> Step:
     """The step of a package, for models with these ids; its parameters have the values it was built with.
 
     A package is native code that runs with all your rights: load only packages from people you trust. Its
@@ -33,13 +40,15 @@ def load(file: str | os.PathLike[str], *, mask_id: int, eos_id: int | None = Non
     """
     manifest = aot.about(file)
     aot.require_machine(manifest, file)
-    return aot.step(file, manifest, _program(manifest, file), mask_id, eos_id)
+    special = {"eos": eos_id, "bos": bos_id, "pad": pad_id}
+    return aot.step(file, manifest, _program(manifest, file), mask_id, special)
 
 
 def _program(manifest: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
     """The program of the package's policy. Raises `UsageError` if this dsldec makes another program."""
     checked, _ = checks.check(Source(manifest["policy"]["text"], os.fspath(file)))
-    program = None if checked is None else lower(checked)
+    values = {name: of["value"] for name, of in manifest["params"].items() if isinstance(of["value"], str)}
+    program = None if checked is None else lower(checked, values)
     if program is None or not aot.is_step(program, manifest):
         message = f"`{os.fspath(file)}` was built by dsldec {manifest['dsldec']}, and its policy is another step for this one, {version()}"
         help_ = "build it again, or use it without dsldec: torch alone can run it"

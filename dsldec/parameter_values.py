@@ -39,6 +39,8 @@ def misfit(
         )
         help_ = advice(UnknownArgument(name, value, "{}", bound, options)) or help_
         return Diagnostic("E0403", f"the policy `{program.name}` has no parameter `{name}`", help=help_)
+    if parameter.choices:
+        return _no_choice(name, parameter.choices, value)
     if problem := unfit(parameter.kind, value):
         example = setting(name, "[0-9]+" if parameter.kind is Kind.PATTERN else parameter.default)
         message = f"`{name}` is of kind `{parameter.kind}`, and {_in_words(value)} is {problem}"
@@ -54,6 +56,15 @@ def misfit(
             help=f"for example {setting(name, parameter.default)}",
         )
     return None
+
+
+def _no_choice(name: str, choices: tuple[str, ...], value: object) -> Diagnostic | None:
+    if isinstance(value, str) and value in choices:
+        return None
+    close = did_you_mean(value[:LONGEST_SHOWN], choices) if isinstance(value, str) else None
+    known = ", ".join(f"`{one}`" for one in choices)
+    help_ = f"did you mean {setting(name, close)}?" if close else f"for example {setting(name, choices[0])}"
+    return Diagnostic("E0402", f"`{name}` is one of {known}, not {_in_words(value)}", help=help_)
 
 
 def plain(value: Any) -> Value:

@@ -30,6 +30,7 @@ from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed,
 
 if TYPE_CHECKING:
     from .backends.step import Step, StepFunction
+    from .checks import CheckedPolicy
 
 # Steps of a policy with their compiled code; beyond this number the least recently used one is freed.
 MOST_STEPS = 32
@@ -52,9 +53,11 @@ class Policy:
         program: Program,
         parameters: Mapping[str, Value],
         functions: LRUCache[Compiled, StepFunction],
-        with_pattern: LRUCache[str, tuple[Program, LRUCache[Compiled, StepFunction]]] | None = None,
+        checked: CheckedPolicy,
+        with_pattern: LRUCache[str, tuple[CheckedPolicy, LRUCache[Compiled, StepFunction]]] | None = None,
     ) -> None:
         self._program = program
+        self._checked = checked  # other choices make another program
         self._parameters = dict(parameters)
         # Shared by all policies that are bound from one. With equal static values, only the inputs of their
         # steps differ.
@@ -95,8 +98,8 @@ class Policy:
 
     @property
     def parameter_kinds(self) -> dict[str, str]:
-        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `table`
-        or `pattern`.
+        """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `choice`,
+        `table`, `table by step` or `pattern`.
         """
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
@@ -123,7 +126,13 @@ class Policy:
         ]
         if wrong := [diagnostic for diagnostic in of_each if diagnostic is not None]:
             raise PolicyError(wrong)
-        return Policy(self._program, self._parameters | parameters, self._functions, self._with_pattern)
+        values = self._parameters | parameters
+        program = self._program
+        if any(
+            program.parameters[name].choices and values[name] != self._parameters[name] for name in parameters
+        ):
+            program = lower(self._checked, values)
+        return Policy(program, values, self._functions, self._checked, self._with_pattern)
 
     @checks_arguments("policy.plan(gen_length=256)")
     def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
@@ -148,9 +157,10 @@ class Policy:
         """
         if self.constrains is not None:
             return self
-        program, functions = self._with_pattern.get_or_make("", lambda: _with_pattern(self._program))
-        defaults = {name: parameter.default for name, parameter in program.parameters.items()}
-        return Policy(program, defaults | self._parameters, functions)
+        checked, functions = self._with_pattern.get_or_make("", lambda: _with_pattern(self._program))
+        defaults = {name: parameter.default for name, parameter in lower(checked).parameters.items()}
+        values = defaults | self._parameters
+        return Policy(lower(checked, values), values, functions, checked)
 
     def drafts(self, lookahead: int | None = None) -> int:
         """The number of drafts that a forward verifies: the policy's, or `lookahead` if the policy has none;
@@ -174,23 +184,34 @@ class Policy:
         return lookahead
 
     @checks_arguments('policy.compile("eager", mask_id=denoiser.mask_id)', lambda policy: in_use(policy))
-    def compile(self, backend: str = "eager", *, mask_id: int, eos_id: int | None = None) -> Step:
+    def compile(
+        self,
+        backend: str = "eager",
+        *,
+        mask_id: int,
+        eos_id: int | None = None,
+        bos_id: int | None = None,
+        pad_id: int | None = None,
+    ) -> Step:
         """One step of the policy as a pure function of tensors, for models with this mask token and
-        end-of-text token.
+        end-of-text token. `bos_id`, `pad_id`: the ids that the words `bos` and `pad` mean.
 
         `backend`: as for `dsldec.decode`. `inductor` waits for each compilation. Raises `UsageError` (E0404)
         if the backend cannot run.
         """
         from . import backends
 
-        _require_ids(mask_id, eos_id)
+        _require_ids(mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
         backend = backends.known(backend)
         if backend == backends.AUTO:
             backend, _ = backends.choose(backends.LOGITS_THAT_REPAY_COMPILING)
-        return self.stepped(backend, mask_id=mask_id, eos_id=eos_id)
+        special = {"bos": bos_id, "pad": pad_id}
+        return self.stepped(backend, mask_id=mask_id, eos_id=eos_id, special=special)
 
-    def stepped(self, backend: str, *, mask_id: int, eos_id: int | None) -> Step:
-        """Like `compile`, for a backend that `backends.choose` gave."""
+    def stepped(
+        self, backend: str, *, mask_id: int, eos_id: int | None, special: Mapping[str, int | None]
+    ) -> Step:
+        """Like `compile`, for a backend that `backends.choose` gave. `special`: ids by their words."""
         from . import backends
 
         static = {name: self._parameters[name] for name in self.facts.static}
@@ -198,18 +219,18 @@ class Policy:
         function = self._functions.get_or_make(
             key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
         )
-        return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters)
+        return backends.bound(self._program, backend, mask_id, eos_id, function, self._parameters, special)
 
 
-def _with_pattern(program: Program) -> tuple[Program, LRUCache[Compiled, StepFunction]]:
+def _with_pattern(program: Program) -> tuple[CheckedPolicy, LRUCache[Compiled, StepFunction]]:
     checked, _ = checks.check(Source(with_pattern(program.facts.policy), program.name))
     assert checked is not None, "a checked policy with one more line"
-    return lower(checked), LRUCache(MOST_STEPS)
+    return checked, LRUCache(MOST_STEPS)
 
 
-def _require_ids(mask_id: object, eos_id: object) -> None:
-    for name, value in (("mask_id", mask_id), ("eos_id", eos_id)):
-        if not (value is None and name == "eos_id") and (
+def _require_ids(**ids: object) -> None:
+    for name, value in ids.items():
+        if not (value is None and name != "mask_id") and (
             not hasattr(value, "__index__") or isinstance(value, bool)
         ):
             help_ = "for example `mask_id=denoiser.mask_id, eos_id=denoiser.eos_id`"
@@ -240,7 +261,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
         return None, diagnostics
     program = lower(checked)
     defaults = {name: parameter.default for name, parameter in program.parameters.items()}
-    return Policy(program, defaults, LRUCache(MOST_STEPS)), diagnostics
+    return Policy(program, defaults, LRUCache(MOST_STEPS), checked), diagnostics
 
 
 @checks_arguments('dsldec.load("threshold", confidence=0.8)')

@@ -15,7 +15,7 @@ from ..checks.values import Value
 from ..ir.nodes import Program
 from . import toolchain
 from .pattern_inputs import patterns
-from .step import Step, StepFunction, parameter_tensors, static_of
+from .step import NO_SPECIAL, Step, StepFunction, parameter_tensors, static_of
 
 # Arguments: the program, the MASK id, the end-of-text id, the values of the static parameters.
 Maker = Callable[[Program, int, int | None, Mapping[str, Value]], StepFunction]
@@ -198,14 +198,18 @@ def bound(
     eos_id: int | None,
     function: StepFunction,
     values: Mapping[str, Value],
+    special: Mapping[str, int | None] = NO_SPECIAL,
 ) -> Step:
-    """A step with its parameter values. Several steps may share one function."""
+    """A step with its parameter values. Several steps may share one function.
+
+    `special`: other ids of the model by their words, such as `pad`.
+    """
     return Step(
         program,
         backend,
         mask_id,
         eos_id,
-        parameter_tensors(program, values),
+        parameter_tensors(program, values, special={**special, "eos": eos_id}),
         function,
         static_of(program, values),
     )

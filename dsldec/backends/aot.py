@@ -27,9 +27,10 @@ from ..checks.parameters import unfit
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from ..language.words import NO_ID
 from ..renamed import warn_of_former
 from . import compiled, manifest_reader, sealed, toolchain
-from .exported import EOS_ID, MASK_ID, MOST_LOGITS, NO_EOS, Sizes, example, example_events, exported
+from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes, example, example_events, exported
 from .manifest import described, form, machine, shown
 from .manifest_reader import KEY, NoManifest
 from .sealed import NotWhole
@@ -110,9 +111,13 @@ def about(file: str | os.PathLike[str]) -> dict[str, Any]:
 
 
 def step(
-    file: str | os.PathLike[str], said: Mapping[str, Any], program: Program, mask_id: int, eos_id: int | None
+    file: str | os.PathLike[str],
+    said: Mapping[str, Any],
+    program: Program,
+    mask_id: int,
+    special: Mapping[str, int | None],
 ) -> Step:
-    """The step of a package with this manifest.
+    """The step of a package with this manifest. `special`: other ids of the model by their words.
 
     Raises `UsageError` (E0413) if torch cannot load it.
     """
@@ -124,9 +129,9 @@ def step(
         raise UsageError(
             Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)
         ) from error
-    params = _parameters(said, mask_id, eos_id)
+    params = _parameters(said, mask_id, special)
     static = {name: said["params"][name]["value"] for name in program.facts.static}
-    return Step(program, "aot", mask_id, eos_id, params, _Checked(packaged, said), static)
+    return Step(program, "aot", mask_id, special["eos"], params, _Checked(packaged, said), static)
 
 
 def __getattr__(name: str) -> Any:
@@ -180,10 +185,14 @@ class _Checked:
         return {name: given[name].contiguous() for name in wanted}
 
 
-def _parameters(said: Mapping[str, Any], mask_id: int, eos_id: int | None) -> dict[str, Tensor]:
+def _parameters(
+    said: Mapping[str, Any], mask_id: int, special: Mapping[str, int | None]
+) -> dict[str, Tensor]:
+    ids = {name: NO_ID if id_ is None else id_ for name, id_ in special.items()}
     values = {name: of["value"] for name, of in said["params"].items()} | {
         MASK_ID: mask_id,
-        EOS_ID: NO_EOS if eos_id is None else eos_id,
+        EOS_ID: ids["eos"],
+        **{name: id_ for name, id_ in ids.items() if name in said["params"]},
     }
     dtypes = {name: getattr(torch, of["dtype"]) for name, of in said["params"].items()}
     return {
@@ -249,8 +258,9 @@ def is_step(program: Program, said: Mapping[str, Any]) -> bool:
         name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
         for name, of in said["params"].items()
     }
-    ids = {name: values.pop(name) for name in (MASK_ID, EOS_ID)}
-    if values.keys() != program.parameters.keys() or ids != {MASK_ID: None, EOS_ID: NO_EOS}:
+    none = {MASK_ID: None, **dict.fromkeys((EOS_ID, *program.special_ids), NO_ID)}
+    ids = {name: values.pop(name) for name in none if name in values}
+    if values.keys() != program.parameters.keys() or ids != none:
         return False
     B, T, V = (said["sizes"][letter] for letter in "BTV")
     if (
@@ -275,6 +285,8 @@ def is_step(program: Program, said: Mapping[str, Any]) -> bool:
 def _unfit(program: Program, name: str, value: Value) -> bool:
     parameter = program.parameters[name]
     low, high = parameter.smallest, parameter.largest
+    if parameter.choices:
+        return value not in parameter.choices
     if unfit(parameter.kind, value):
         return True
     return (

@@ -18,6 +18,7 @@ from torch.export import ExportedProgram
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
+from ..language.words import NO_ID
 from ..spelling import option
 from . import toolchain
 from .module import Inputs, StepModule
@@ -25,7 +26,7 @@ from .pattern_inputs import patterns
 from .step import Step, StepState, parameter_tensors, static_of
 
 MASK_ID, EOS_ID = "mask_id", "eos_id"  # inputs among the parameters, 0-d int64
-NO_EOS = -1  # the end-of-text id of a model without one; no position of a canvas has this id
+NO_EOS = NO_ID  # the end-of-text id of a model without one
 
 MOST_LOGITS, MOST_ROWS = 2**40, 2**20
 

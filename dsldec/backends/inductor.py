@@ -88,7 +88,7 @@ class CompiledStep:
         self._eager_made = eager
         self._packed = packable(program) and step_cache.available()
         self._fields = tuple(sorted(program.carried))
-        self._names = tuple(sorted({*program.parameters, MASK_ID, EOS_ID}))
+        self._names = tuple(sorted({*program.parameters, *program.special_ids, MASK_ID, EOS_ID}))
         self._events = tuple(name for name in Events._fields if name in reported(program))
         mask_id, eos_id = ids
         self._ids = {

@@ -19,9 +19,10 @@ from ..checks.facts import Facts
 from ..checks.values import Value
 from ..ir.nodes import Program
 from ..ir.protocol import EVENTS, Writer, field_of
+from ..language.words import NO_ID
 from ..plan import plan_of
 from ..resources import version
-from .exported import EOS_ID, NO_EOS, Sizes, example, example_events, start
+from .exported import MASK_ID, Sizes, example, example_events, start
 
 
 def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> dict[str, Any]:
@@ -88,7 +89,7 @@ def shown(of: Mapping[str, Any]) -> str:
 
 def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict[str, Any]:
     if name not in program.parameters:
-        return {"kind": "token", "value": NO_EOS if name == EOS_ID else None, "fixed": False}
+        return {"kind": "token", "value": None if name == MASK_ID else NO_ID, "fixed": False}
     of = program.parameters[name]
     smallest, largest = of.smallest, of.largest
     return {

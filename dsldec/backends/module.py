@@ -41,6 +41,7 @@ from .vocabulary import (
     log_probabilities,
     looked_up,
     observe,
+    of_step,
     probability,
     sampled,
     statistics,
@@ -91,6 +92,7 @@ def _offset(inputs: Inputs) -> Tensor:
 # By name of the operation. Arguments: the inputs of the step, the operation's attribute and its operands.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "parameter": lambda inputs, of: inputs.params[of],
+    "special": lambda inputs, of: inputs.params[of],
     "state": _state,
     "logits": lambda inputs, of: inputs.logits,
     "canvas": lambda inputs, of: inputs.canvas,
@@ -101,6 +103,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
     "path": path,
     "lookup": lambda inputs, of, table, ids: looked_up(table, ids),
+    "lookup_step": lambda inputs, of, table, index: of_step(table, index),
     "observation": lambda inputs, of, observations: observations[of],
     "probability": lambda inputs, of, logits, ids, *observations: probability(
         logits, ids, *observations, raw=logits is inputs.logits

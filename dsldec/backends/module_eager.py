@@ -342,6 +342,7 @@ def _item(observations: Mapping[str, Tensor], name: str) -> Tensor:
 _READ: Mapping[str, Callable[[_Planner, Operation], Any]] = {
     "number": _number,
     "parameter": _parameter,
+    "special": _parameter,
     "state": _state,
     "logits": lambda planner, operation: planner.source("logits", "", Extent.POSITION, None),
     "canvas": _canvas,

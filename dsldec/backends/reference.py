@@ -140,12 +140,18 @@ def _path(row: ReferenceRow, operation: Operation, view: LogitsView, *inputs: An
     for at, id_ in zip(inside, found, strict=True):
         path[at] = id_
     return path
+def _of_step(table: Any, at: AnyNumber) -> AnyNumber:
+    """The number of a table by step, a list or one number for all ints."""
+    if at < 0:
+        return math.nan
+    return table[min(int(at), len(table) - 1)] if isinstance(table, list) else table
 
 
 # By name of the operation. Arguments: the row, the operation and its inputs.
 IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "number": lambda row, self: _number(row, self.attribute, self.kind),
     "parameter": lambda row, self: row.parameters[self.attribute],
+    "special": lambda row, self: row.parameters[self.attribute],
     "state": lambda row, self: row.state[self.attribute],
     "logits": lambda row, self: row.view,
     "canvas": lambda row, self: row.canvas,
@@ -156,6 +162,9 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
     "path": _path,
     "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in ids],
+    "lookup_step": lambda row, self, table, at: (
+        [_of_step(table, one) for one in at] if isinstance(at, list) else _of_step(table, at)
+    ),
     "observation": lambda row, self, observations: observations[self.attribute],
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from types import MappingProxyType
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import LoopCarried, Program
 from ..ir.protocol import EVENTS, GENERATION_LENGTH, NOT_FINITE
-from ..language.words import Extent, Kind
+from ..language.words import NO_ID, Extent, Kind
 from .pattern_inputs import no_pattern
 from .vocabulary import numbers_kept
 
@@ -57,12 +58,14 @@ class StepOutput(NamedTuple):
     events: Events
 
 
+NO_SPECIAL: Mapping[str, int | None] = MappingProxyType({})
 StepFunction = Callable[[Tensor, Tensor, Tensor, StepState, Mapping[str, Tensor]], StepOutput]
 
 # The dtype of every other kind is float32.
 DTYPES = {
     Kind.INT: torch.int64,
     Kind.TOKEN: torch.int64,
+    Kind.CHOICE: torch.int64,
     Kind.GROUP: torch.int64,
     Kind.BOOL: torch.bool,
     Kind.MASK: torch.bool,
@@ -70,9 +73,15 @@ DTYPES = {
 
 
 def parameter_tensors(
-    program: Program, values: Mapping[str, Value], device: torch.device | str = "cpu"
+    program: Program,
+    values: Mapping[str, Value],
+    device: torch.device | str = "cpu",
+    special: Mapping[str, int | None] = NO_SPECIAL,
 ) -> dict[str, Tensor]:
     """The parameters as inputs of the step, 0-d tensors: a new value needs no new compilation.
+
+    The ids of the model that the policy reads are among them, by their words. `special`: the ids of the
+    model (see `language.words.SPECIAL_IDS`).
 
     Static parameters are included, because the policy may compute with them. A new value here does not change
     the sizes of the step.
@@ -85,8 +94,17 @@ def parameter_tensors(
         if program.parameters[name].kind is Kind.PATTERN:
             tensors |= no_pattern(name, device)
         else:
-            tensors[name] = torch.tensor(values[name], dtype=dtype, device=device)
+            number = _number_of(program, name, values[name])
+            tensors[name] = torch.tensor(number, dtype=dtype, device=device)
+    for name in program.special_ids:
+        id_ = special.get(name)
+        tensors[name] = torch.tensor(NO_ID if id_ is None else int(id_), device=device)
     return tensors
+
+
+def _number_of(program: Program, name: str, value: Value) -> Value:
+    """The value of a parameter; the index of a named choice."""
+    return program.parameters[name].choices.index(value) if isinstance(value, str) else value
 
 
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:

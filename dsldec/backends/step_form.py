@@ -20,7 +20,7 @@ from .. import checks
 from ..checks.values import Value, int_of
 from ..ir.lower import lower
 from ..ir.nodes import Program
-from ..language.words import Extent, Kind
+from ..language.words import TABLES, Extent
 from ..source import Source
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes
 from .path_first import without_path
@@ -88,7 +88,7 @@ class StepForm:
         sizes = sizes_of(
             said["any_rows"], said["window"], said["vocab_size"], said["dtype"], frozenset(said["by_row"])
         )
-        return cls(without_path(lower(checked)), static, sizes, said["lengths"], said["threads"])
+        return cls(without_path(lower(checked, static)), static, sizes, said["lengths"], said["threads"])
 
 
 def sizes_of(any_rows: bool, window: int, vocab_size: int, dtype: str, by_row: frozenset[str]) -> Sizes:
@@ -125,7 +125,7 @@ def form_of(
             return None
     by_row, lengths = set(), {}
     for name, parameter in program.parameters.items():
-        x, table = params[name], parameter.kind is Kind.TABLE
+        x, table = params[name], parameter.kind in TABLES
         if x.dtype != DTYPES.get(parameter.kind, torch.float32) or x.dim() != (1 if table else x.dim()):
             return None
         if table:

@@ -246,6 +246,13 @@ def biased_everywhere(logits: Tensor, table: Tensor) -> Tensor:
     return scores + table
 
 
+def of_step(table: Tensor, index: Tensor) -> Tensor:
+    """The numbers of a table by step for ints of any shape: the last one beyond its end, NaN below 0."""
+    if not table.dim():
+        return torch.where(index < 0, float("nan"), table)
+    return torch.where(index < 0, float("nan"), table[index.clamp(0, table.shape[0] - 1)])
+
+
 def looked_up(table: Tensor, ids: Tensor) -> Tensor:
     """The numbers `[B, T]` of a table for `ids [B, T]`; NaN for an id outside the table.
 

@@ -5,7 +5,7 @@ Not here: which argument belongs to which slot (`arguments`), whether an argumen
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 
@@ -39,8 +39,8 @@ def call_type(typing: Inference, call: syntax.Call) -> Type:
         return of_word(typing, word, call)
     if any(type_.kind is Kind.UNKNOWN for _, type_ in fits):
         return UNKNOWN
-    if word.name == "before":
-        return _before(typing, call, fits[0][1])
+    if word.name in OWN_TYPES:
+        return OWN_TYPES[word.name](typing, call, [type_ for _, type_ in fits])
     return (
         _spread(typing, word, fits[0][1])
         if word.spread
@@ -74,7 +74,8 @@ def _spread(typing: Inference, word: Word, argument: Type) -> Type:
     return Type(kind, argument.extent, argument.polarity if word.rising else Polarity.NONE)
 
 
-def _before(typing: Inference, call: syntax.Call, argument: Type) -> Type:
+def _before(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
+    argument = types[0]
     label = "`before(x)` is the value of x at the start of a step"
     for part in _not_read(typing, call.arguments[0]):
         name = _name(part)
@@ -86,9 +87,49 @@ def _before(typing: Inference, call: syntax.Call, argument: Type) -> Type:
         if name in NOT_BEFORE and typing.binding(part) is None:
             help_ = f"store it in a state: `set last = {name}`"
             return typing.wrong("E0212", f"`{name}` has no value at the start of a step", part, label, help_)
-    # An int cannot represent that there is no value.
-    kind = Kind.REAL if argument.kind is Kind.INT else argument.kind
-    return Type(kind, max(argument.extent, Extent.ROW), argument.polarity)
+    return Type(_with_holes(argument.kind), max(argument.extent, Extent.ROW), argument.polarity)
+
+
+def _with_holes(kind: Kind) -> Kind:
+    """The kind of a value that may be missing: an int cannot represent that there is none."""
+    return Kind.REAL if kind is Kind.INT else kind
+
+
+def _shift(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
+    return Type(_with_holes(types[0].kind), Extent.POSITION, types[0].polarity)
+
+
+def _random(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
+    if not types:
+        return typing.wrong("E0203", "`random()` lacks `x`", call, help="write `random`, or `random(pos)`")
+    return Type(Kind.REAL, max(types[0].extent, Extent.ROW))
+
+
+def _of(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type:
+    table, index = types
+    text, name = call.arguments[1].span.text, call.arguments[0].span.text
+    if table.kind is Kind.TABLE and index.kind is Kind.INT and index.extent is not Extent.RUN:
+        message = f"`{name}` is a table by id, and `{text}` is an int"
+        help_ = f"declare it with an index: `{name}: table by step = 0.9`"
+        return typing.wrong(
+            "E0225", message, call.arguments[1], "it is looked up by an id such as `token`", help_
+        )
+    if table.kind is Kind.STEP_TABLE and index.kind is Kind.TOKEN:
+        message = f"`{name}` is a table by step, and `{text}` is an id"
+        help_ = f"declare it without an index: `{name}: table = 0.9`"
+        return typing.wrong(
+            "E0225", message, call.arguments[1], "it is looked up by an int such as `step`", help_
+        )
+    return Type(Kind.REAL, Extent.POSITION if table.kind is Kind.TABLE else index.extent)
+
+
+# Words with a rule for the type that no other word has.
+OWN_TYPES: Mapping[str, Callable[[Inference, syntax.Call, Sequence[Type]], Type]] = {
+    "before": _before,
+    "of": _of,
+    "random": _random,
+    "shift": _shift,
+}
 
 
 def _name(part: syntax.Expression) -> str:

@@ -67,7 +67,7 @@ class Typing(Inference):
         word = WORDS.get(name.identifier)
         if word is None:
             return calls.no_value(self, name, name.identifier)
-        if word.slots:
+        if any(not slot.optional for slot in word.slots):
             help_ = f"write `{signature(word)}`"
             return self.wrong("E0203", f"`{word.name}` needs arguments", name, help=help_)
         return calls.of_word(self, word, name)

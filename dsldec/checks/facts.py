@@ -239,7 +239,7 @@ def _draw(resolved: Resolved) -> str:
 
 
 def _static(resolved: Resolved) -> tuple[str, ...]:
-    """The parameters that size the compiled step, for example the length of the window."""
+    """The parameters that size the compiled step, for example the length of the window, and all choices."""
     words = {**WORDS, **WINDOWS}
     calls = [p for p in _all_expressions(resolved) if isinstance(p, syntax.Call) and p.function.text in words]
     sizes = [
@@ -253,7 +253,8 @@ def _static(resolved: Resolved) -> tuple[str, ...]:
         for size in sizes
         if isinstance(size, syntax.Name) and isinstance(resolved.bindings.get(size), syntax.Parameter)
     )
-    return tuple(dict.fromkeys(names))
+    chosen = (p.identifier.text for p in resolved.policy.parameters if p.choices)
+    return (*dict.fromkeys(names), *chosen)
 
 
 def _kept_ids(resolved: Resolved) -> tuple[int | str, ...]:

@@ -26,6 +26,11 @@ class KnownLet:
     count: Floor
 
 
+def suggested(parameter: syntax.Parameter) -> int:
+    """A default of 1 or more for a help text: the parameter's own, if it is one."""
+    return max(1, int(parameter.number))
+
+
 def smallest(floor: Floor) -> int:
     """The least value of a floor over all values of its parameter."""
     if isinstance(floor, int):

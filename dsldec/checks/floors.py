@@ -10,8 +10,8 @@ from __future__ import annotations
 from typing import assert_never
 
 from ..language import syntax
-from ..language.walk import HEAD, Body, walk
-from ..language.words import RANDOM_WORDS, WORDS, Extent
+from ..language.walk import HEAD, Body
+from ..language.words import WORDS, Extent
 from .best_position import holds_for_the_best
 from .counts import Counts
 from .entailment import entailed_by_idle, inline_lets, is_word
@@ -126,7 +126,7 @@ class Prover(Counts):
     def floor_if(self, mask: syntax.Expression, condition: syntax.Expression) -> Floor:
         """The floor of a mask if a condition such as `any(mask)` or `count(mask) > 1` is true."""
         more: Floor = 0
-        if any(isinstance(part, syntax.Call) and part.function.text in RANDOM_WORDS for part in walk(mask)):
+        if self.resolved.draws(mask):
             return self.floor(mask)  # the mask in the condition is a different random draw
         if isinstance(condition, syntax.Comparison) and condition.operators in ((">",), (">=",)):
             left, right = condition.operands

@@ -11,7 +11,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import Body, walk
 from ..language.words import Kind
-from .floor_values import smallest
+from .floor_values import smallest, suggested
 from .floors import CHOICES, TOP_ARGUMENTS, Prover
 from .resolved import Resolved
 from .schedules import SCHEDULES, is_call
@@ -53,7 +53,7 @@ def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
     for count in _counts(commit):
         floor = prover.count(count)
         if isinstance(floor, syntax.Parameter) and smallest(floor) < 1:
-            name, default = floor.identifier.text, max(1, int(floor.number))
+            name, default = floor.identifier.text, suggested(floor)
             return f"`{name}` may be 0", f"give the parameter a range: `{name}: int = {default} in 1..65536`"
         if isinstance(count, syntax.Number) and floor == 0:
             return "a count here is 0", "write 1 or more"

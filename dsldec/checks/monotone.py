@@ -159,7 +159,7 @@ class _Sort:
         by, sign = inline_lets(self.by, self.resolved.inlinable), Direction.FALLS
         while isinstance(by, syntax.Negation):
             by, sign = inline_lets(by.operand, self.resolved.inlinable), OPPOSITE[sign]
-        if self.resolved.same_tree(expression, by):
+        if self.resolved.same_tree(expression, by) and not self.resolved.draws(by):
             return sign
         word = WORDS.get(by.identifier) if isinstance(by, syntax.Name) else None
         complement = word.complement if word is not None else ""

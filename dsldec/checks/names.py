@@ -14,9 +14,10 @@ from typing import assert_never
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
-from ..language.walk import HEAD, expressions, walk
+from ..language.walk import HEAD, expressions
 from ..language.words import KEYWORDS, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
+from . import choices
 from .resolved import Binding, Resolved
 from .unused import unused
 
@@ -225,7 +226,7 @@ class _NameResolver:
     def _expression(
         self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()
     ) -> None:
-        for part in walk(expression):
+        for part in choices.without_names(expression, scope, TAKEN):
             if isinstance(part, syntax.Name) and part.identifier in scope:
                 self.bindings[part] = scope[part.identifier]
             elif isinstance(part, syntax.Name) and part.identifier not in own:

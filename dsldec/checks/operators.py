@@ -7,7 +7,7 @@ from itertools import pairwise
 
 from ..language import syntax
 from ..language.words import CONDITIONS, IDS, NUMBERS, UNITS, Extent, Kind, Polarity, Slot, Type
-from . import polarity
+from . import choices, polarity
 from .fitting import condition, expect, number
 from .inference import Inference
 from .kinds import describe, of_condition
@@ -107,6 +107,8 @@ def logic(typing: Inference, expression: syntax.Conjunction | syntax.Disjunction
 
 
 def comparison(typing: Inference, expression: syntax.Comparison) -> Type:
+    if (chosen := choices.comparison_type(typing, expression)) is not None:
+        return chosen
     types = [typing.infer(operand) for operand in expression.operands]
     if any(t.kind is Kind.UNKNOWN for t in types):
         return UNKNOWN

@@ -8,7 +8,8 @@ from __future__ import annotations
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
-from ..language.words import PARAMETER_KINDS, WITHOUT_DEFAULT, Kind
+from ..language.words import PARAMETER_KINDS, TABLES, WITHOUT_DEFAULT, Kind
+from . import choices
 from .resolved import Resolved
 
 MOST_NUMBERS = 2**22  # numbers of a table, one for each id; vocabularies are far smaller
@@ -22,12 +23,17 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
 
 def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     kind = parameter.kind
-    if kind.text not in PARAMETER_KINDS:
-        known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS))
+    if parameter.choices:
+        return choices.wrong_declaration(parameter)
+    if kind.text.startswith("table by ") and kind.text not in TABLES:
+        message = f"`{kind.span.text}` is no kind of table"
+        return Diagnostic("E0222", message, kind.span, help="write `table` (by id) or `table by step`")
+    if kind.text not in PARAMETER_KINDS or kind.text == Kind.CHOICE:
+        known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS - {Kind.CHOICE}))
         return Diagnostic(
             "E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}"
         )
-    if kind.text == Kind.TABLE and parameter.range is not None:
+    if kind.text in TABLES and parameter.range is not None:
         return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
     if kind.text == Kind.PATTERN:
         return _wrong_pattern(parameter)
@@ -84,8 +90,8 @@ def unfit(kind: Kind, value: object) -> str:
         return "" if isinstance(value, str) else "not the text of a pattern"
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
-    if kind is Kind.TABLE and not isinstance(value, bool | int | float):
-        return _unfit_table(value)
+    if kind in TABLES and not isinstance(value, bool | int | float):
+        return _unfit_table(value, "step" if kind is Kind.STEP_TABLE else "id")
     if isinstance(value, bool) or not isinstance(value, int | float):
         return "not a number"
     if kind in (Kind.INT, Kind.TOKEN):
@@ -101,13 +107,13 @@ def unfit(kind: Kind, value: object) -> str:
     return "" if abs(value) <= LARGEST_REAL else "not a finite number"
 
 
-def _unfit_table(value: object) -> str:
-    """A table has a number for each id, in the order of the ids; a single number stands for all ids."""
+def _unfit_table(value: object, index: str) -> str:
+    """A table has a number for each id or step, in order; a single number stands for all of them."""
     if isinstance(value, list | tuple) and len(value) > MOST_NUMBERS:
         return f"longer than the limit of {MOST_NUMBERS:,} numbers"
     if not isinstance(value, tuple):
-        return "not a list of numbers, one for each id"
+        return f"not a list of numbers, one for each {index}"
     if not value:
-        return "an empty table: it has a number for each id"
+        return f"an empty table: it has a number for each {index}"
     wrong = ((at, problem) for at, one in enumerate(value) if (problem := unfit(Kind.REAL, one)))
-    return next((f"a table whose entry for id {at} is {problem}" for at, problem in wrong), "")
+    return next((f"a table whose entry for {index} {at} is {problem}" for at, problem in wrong), "")

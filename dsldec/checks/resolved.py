@@ -11,7 +11,8 @@ from dataclasses import dataclass, field, fields
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
-from ..language.words import Extent, Kind, Type
+from ..language.walk import walk
+from ..language.words import RANDOM_WORDS, Extent, Kind, Type
 
 Binding = syntax.Parameter | syntax.StateDeclaration | syntax.Let
 Bindings = Mapping[syntax.Name, Binding]
@@ -61,6 +62,18 @@ class Resolved:
     def type_of(self, expression: syntax.Expression) -> Type:
         """The type of an expression; unknown if no check has typed it, for example after a mistake."""
         return self.types.get(expression, UNKNOWN)
+
+    def draws(self, expression: syntax.Expression) -> bool:
+        """Whether an expression draws random numbers where it stands: written twice, it has two values."""
+        return any(
+            (isinstance(part, syntax.Call) and part.function.text in RANDOM_WORDS)
+            or (
+                isinstance(part, syntax.Name)
+                and part.identifier in RANDOM_WORDS
+                and part not in self.bindings
+            )
+            for part in walk(expression)
+        )
 
     def same_tree(self, left: syntax.Expression, right: syntax.Expression) -> bool:
         """Whether two trees are equal without their spans."""

@@ -9,6 +9,7 @@ from ..language import syntax
 from ..language.words import WINDOWS, Extent, Kind, Slot
 from ..options import MOST_DRAFTS
 from .fitting import expect
+from .floor_values import suggested
 from .inference import Inference
 from .resolved import UNKNOWN
 
@@ -41,7 +42,7 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
             help=help_,
         )
     elif binding.range is None:
-        name, default = binding.identifier.text, max(1, int(binding.number))
+        name, default = binding.identifier.text, suggested(binding)
         help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
         typing.wrong(
             "E0211",
@@ -97,6 +98,6 @@ def _smallest(typing: Inference, size: syntax.Expression) -> int | None:
 def _help(typing: Inference, size: syntax.Expression) -> str:
     binding = typing.binding(size)
     if isinstance(binding, syntax.Parameter):
-        default = max(1, int(binding.number))
+        default = suggested(binding)
         return f"give the parameter a range: `{binding.identifier.text}: int = {default} in 1..65536`"
     return "write a number of 1 or more, or an int parameter with a range: `block: int = 32 in 1..65536`"

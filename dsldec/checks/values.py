@@ -17,8 +17,8 @@ from .entailment import StepLimit, inline_lets, step_limits
 from .resolved import Bindings
 
 Scalar = int | float | bool
-# The value of a parameter. A tuple is a table, with one number for each id of the vocabulary. A text is a
-# pattern; a pattern without a value is `None`.
+# The value of a parameter. A tuple is a table, with one number for each id or step. A text is a pattern or the
+# name of a choice; a pattern without a value is `None`.
 Value = Scalar | tuple[float, ...] | str | None
 
 
@@ -146,5 +146,7 @@ def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:
 
     With these values, `constant_value` shows whether an expression is known before the run.
     """
-    values: dict[str, Value] = {p.identifier.text: p.number for p in policy.parameters}
+    values: dict[str, Value] = {
+        p.identifier.text: p.default.value for p in policy.parameters if p.default is not None
+    }
     return values | {"window_length": 1, "generation_length": 1}

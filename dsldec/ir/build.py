@@ -173,4 +173,4 @@ class Builder:
 
     def random(self, key: int, step: int, pos: int) -> int:
         self.sites += 1
-        return self.add("random", (key, step, pos), Kind.REAL, Extent.POSITION, self.sites)
+        return self.add("random", (key, step, pos), Kind.REAL, self.place(key, step, pos), self.sites)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from typing import assert_never
 
+from ..checks import choices
 from ..checks.resolved import Resolved
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, COMPARISONS
-from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, WORDS, Extent, Kind
+from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, SPECIAL_IDS, WORDS, Extent, Kind
 from . import protocol
 from .step_values import Scope, StepValues
 
@@ -19,9 +20,10 @@ from .step_values import Scope, StepValues
 class Expressions(StepValues):
     """Lowers expressions. `logits` and `observed` are set before the first expression that needs them."""
 
-    def __init__(self, resolved: Resolved) -> None:
+    def __init__(self, resolved: Resolved, values: Mapping[str, object]) -> None:
         super().__init__()
         self.resolved = resolved
+        self.values = values  # of the parameters with named choices
         self.logits = self.observed = -1
 
     # --- the tree
@@ -48,24 +50,39 @@ class Expressions(StepValues):
                 pair = (self.expression(expression.left, scope), self.expression(expression.right, scope))
                 return self.add(ARITHMETIC[expression.operator], pair, type_.kind, type_.extent)
             case syntax.Conjunction():
-                return self.holds(
-                    "and", self.expression(expression.left, scope), self.expression(expression.right, scope)
-                )
+                return self.logic("and", expression, scope)
             case syntax.Disjunction():
-                return self.holds(
-                    "or", self.expression(expression.left, scope), self.expression(expression.right, scope)
-                )
+                return self.logic("or", expression, scope)
             case syntax.Alternative():
                 return self.mask(
                     "orelse", self.set(expression.left, scope), self.set(expression.right, scope)
                 )
             case syntax.Conditional():
-                parts = (expression.condition, expression.then, expression.otherwise)
-                return self.add(
-                    "where", tuple(self.expression(part, scope) for part in parts), type_.kind, type_.extent
-                )
+                return self.conditional(expression, scope)
             case _:
                 assert_never(expression)
+
+    def logic(self, name: str, expression: syntax.Conjunction | syntax.Disjunction, scope: Scope) -> int:
+        left = self.expression(expression.left, scope)
+        if left == self.number(name == "or"):
+            return left  # a choice decides: what the right side would need is not carried either
+        return self.holds(name, left, self.expression(expression.right, scope))
+
+    def conditional(self, expression: syntax.Conditional, scope: Scope) -> int:
+        """`where`; if a choice decides, the branch that is not taken leaves no operation."""
+        type_, condition = self.resolved.types[expression], self.expression(expression.condition, scope)
+        if condition in (self.number(True), self.number(False)):
+            taken = expression.then if condition == self.number(True) else expression.otherwise
+            only = self.of_kind(self.expression(taken, scope), type_.kind)
+            if self.kind(only) is type_.kind and self.place(only) is type_.extent:
+                return only
+            branches = (only, only)
+        else:
+            branches = (
+                self.expression(expression.then, scope),
+                self.expression(expression.otherwise, scope),
+            )
+        return self.add("where", (condition, *branches), type_.kind, type_.extent)
 
     def set(self, expression: syntax.Expression, scope: Scope) -> int:
         """A mask as a set of positions, limited to the window unless it is inside by construction."""
@@ -73,9 +90,11 @@ class Expressions(StepValues):
 
     def comparison(self, comparison: syntax.Comparison, scope: Scope) -> int:
         """A chain `a < b <= c` is `a < b and b <= c`, with `b` computed once."""
+        if (chosen := choices.holds(comparison, self.resolved.bindings, self.values)) is not None:
+            return self.number(chosen)
         operands = [self.expression(operand, scope) for operand in comparison.operands]
         pairs = zip(operands, operands[1:], comparison.operators, strict=False)
-        first, *more = [self.holds(COMPARISONS[operator], a, b) for a, b, operator in pairs]
+        first, *more = [self.compared(COMPARISONS[operator], a, b) for a, b, operator in pairs]
         return self.all_of(first, *more)
 
     def name(self, name: syntax.Name, scope: Scope) -> int:
@@ -156,6 +175,20 @@ class Expressions(StepValues):
         trim = self.set(named["trim"], scope) if "trim" in named else scope.window
         return self.mask("grow", self.set(call.arguments[0], scope), left, right, gap, apart, trim)
 
+    def shift(self, call: syntax.Call, scope: Scope) -> int:
+        moved, by = call.arguments
+        type_ = self.resolved.types[call]
+        if type_.kind is Kind.MASK:
+            inputs = (self.set(moved, scope), self.expression(by, scope))
+            return self.mask("and", self.mask("shift", *inputs), scope.window)
+        value = self.of_kind(self.expression(moved, scope), type_.kind)
+        return self.shifted(value, self.expression(by, scope), scope)
+
+    def of(self, call: syntax.Call, scope: Scope) -> int:
+        table, index = (self.expression(argument, scope) for argument in call.arguments)
+        word = "lookup" if self.kind(table) is Kind.TABLE else "lookup_step"
+        return self.add(word, (table, index), Kind.REAL, self.resolved.types[call].extent)
+
     # --- the previous step
 
     def kl(self, named: Mapping[str, syntax.Expression]) -> int:
@@ -179,6 +212,10 @@ class Expressions(StepValues):
 
 def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
     return lambda lower, scope: getattr(lower, name)
+
+
+def _special(name: str) -> Callable[[Expressions, Scope], int]:
+    return lambda lower, scope: lower.add("special", (), Kind.TOKEN, Extent.RUN, name)
 
 
 WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
@@ -240,6 +277,8 @@ WITHOUT_ARGUMENTS: Mapping[str, Callable[[Expressions, Scope], int]] = {
         lower.begins, lower.number(0), lower.state(protocol.COMMITTED_BEFORE), Kind.INT
     ),
     "rank": lambda lower, scope: lower.int_("rank", scope.orders[-1]),
+    "random": lambda lower, scope: lower.uniform(lower.number(0)),
+    **{name: _special(name) for name in SPECIAL_IDS},
 }
 
 Named = Mapping[str, syntax.Expression]
@@ -278,12 +317,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "p": lambda lower, call, named, scope: lower.add(
         "probability", (lower.logits, lower.expression(call.arguments[0], scope)), Kind.PROB, Extent.POSITION
     ),
-    "of": lambda lower, call, named, scope: lower.add(
-        "lookup",
-        tuple(lower.expression(argument, scope) for argument in call.arguments),
-        Kind.REAL,
-        Extent.POSITION,
-    ),
+    "of": lambda lower, call, named, scope: lower.of(call, scope),
     "kl": lambda lower, call, named, scope: lower.kl(named),
     "same": lambda lower, call, named, scope: lower.same(),
     "before": lambda lower, call, named, scope: lower.value_before(
@@ -296,6 +330,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "prefix": lambda lower, call, named, scope: lower.prefix(call, named, scope),
     "thin": lambda lower, call, named, scope: lower.thin(call, named, scope),
     "sample": lambda lower, call, named, scope: lower.sample(call, named, scope),
+    "random": lambda lower, call, named, scope: lower.uniform(lower.expression(call.arguments[0], scope)),
     "chance": lambda lower, call, named, scope: lower.all_of(
         lower.set(call.arguments[0], scope),
         lower.holds("less", lower.uniform(), lower.expression(call.arguments[1], scope)),
@@ -318,9 +353,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "trim": lambda lower, call, named, scope: lower.mask(
         "trim", lower.set(call.arguments[0], scope), lower.set(named["to"], scope)
     ),
-    "shift": lambda lower, call, named, scope: lower.mask(
-        "and", _of_mask("shift", Kind.MASK, Extent.POSITION)(lower, call, named, scope), scope.window
-    ),
+    "shift": lambda lower, call, named, scope: lower.shift(call, scope),
     "distance": _of_mask("distance", Kind.REAL, Extent.POSITION),
     "density": _of_mask("density", Kind.REAL, Extent.POSITION),
     "gaussian": lambda lower, call, named, scope: lower.expression(call.arguments[0], scope),

@@ -7,21 +7,35 @@ Each part is a class that extends the one before: `build`, `step_values`, `expre
 from __future__ import annotations
 
 import os
+from collections.abc import Mapping
 from dataclasses import replace
+from types import MappingProxyType
 
 from ..checks import CheckedPolicy
+from ..checks.values import Value
 from ..language import syntax
 from ..language.walk import bodies
 from ..language.words import Kind
 from .next_state import NextState
 from .nodes import Program, ProgramParameter
-from .protocol import VISITS_PREFIX, Writer, field_of
+from .protocol import BEFORE_PREFIX, DISTRIBUTION_PREFIX, VISITS_PREFIX, Writer, field_of
 from .verify import verify
 
+# Fields that the step writes only if it reads them.
+KEPT_WHERE_READ = (VISITS_PREFIX, BEFORE_PREFIX, DISTRIBUTION_PREFIX)
 
-def lower(checked: CheckedPolicy) -> Program:
-    """The program of one step of a checked policy; verified if the environment has `DSLDEC_VERIFY=1`."""
-    program = _Lowering(checked).program()
+
+def lower(checked: CheckedPolicy, values: Mapping[str, Value] = MappingProxyType({})) -> Program:
+    """The program of one step of a checked policy; verified if the environment has `DSLDEC_VERIFY=1`.
+
+    `values`: the choices of the parameters that have named choices; by default their own defaults.
+    """
+    defaults = {
+        p.identifier.text: p.default.value
+        for p in checked.resolved.policy.parameters
+        if p.default is not None
+    }
+    program = _Lowering(checked, {**defaults, **values}).program()
     if os.environ.get("DSLDEC_VERIFY") == "1":
         verify(program)
     return program
@@ -29,9 +43,9 @@ def lower(checked: CheckedPolicy) -> Program:
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
     ends = (parameter.range.first.value, parameter.range.last.value) if parameter.range else (None, None)
-    return ProgramParameter(
-        Kind(parameter.kind.text), None if parameter.default is None else parameter.default.value, *ends
-    )
+    named = tuple(choice.text for choice in parameter.choices)
+    default = None if parameter.default is None else parameter.default.value
+    return ProgramParameter(Kind(parameter.kind.text), default, ends[0], ends[1], named)
 
 
 class _Lowering(NextState):
@@ -81,10 +95,11 @@ class _Lowering(NextState):
     def _live(self, results: list[int], following: dict[str, int]) -> set[str]:
         """The fields that the step writes and that a later result depends on.
 
-        A phase counts its visits, and often only this counter reads the number. The states of a policy stay,
-        because a host may show them.
+        A phase counts its visits, and often only this counter reads the number. A branch that is not taken
+        may be the only one that reads a value of the previous step. The states of a policy stay, because a
+        host may show them.
         """
-        live = {name for name in following if not name.startswith(VISITS_PREFIX)}
+        live = {name for name in following if not name.startswith(KEPT_WHERE_READ)}
         while True:
             needed = self.needed([*results, *(following[name] for name in live)])
             read = {str(self.operations[i].attribute) for i in needed if self.operations[i].name == "state"}

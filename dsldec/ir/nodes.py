@@ -21,6 +21,7 @@ READS: Mapping[str, str] = MappingProxyType(
     {
         "number": "the constant `attribute`",
         "parameter": "the value of the parameter named `attribute`",
+        "special": "the id of the model's token `attribute` (a word such as `eos`); below 0 if the model has none",
         "state": "the field of the state named `attribute`, as the step begins",
         "logits": "the logits of the denoiser",
         "canvas": "the canvas as the step begins",
@@ -40,6 +41,7 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "-2 where there is no such text",
         "observation": "(observations): the observation named `attribute`, a word without arguments or `finite`",
         "lookup": "(table, ids): the table's number for the id at each position; no value for an id outside the table",
+        "lookup_step": "(table, ints): the table's number for an int from 0 on, the last number beyond its end; no value for an int below 0",
         "probability": "(logits, ids): probability of the id at each position; 0 for an id outside the vocabulary",
         "log_probabilities": "(logits): log probabilities of the likeliest ids, for the next step; `attribute` is their number or a parameter",
         "kl": "(logits, log probabilities of the previous step): KL divergence in nats at each position; `attribute` as in `log_probabilities`",
@@ -155,14 +157,15 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ProgramParameter:
-    """A parameter of the program: its kind, its default, and the range of its values. The default of a
-    pattern is its text, or `None`.
+    """A parameter of the program: its kind, its default, the range of its values, and the names to choose
+    from. The default of a pattern is its text, or `None`.
     """
 
     kind: Kind
     default: Scalar | str | None
     smallest: Scalar | None = None
     largest: Scalar | None = None
+    choices: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -216,6 +219,11 @@ class Program:
         return frozenset(
             str(operation.attribute) for operation in self.operations if operation.name == "observation"
         ) - {"finite"}
+
+    @property
+    def special_ids(self) -> tuple[str, ...]:
+        """The words for ids of the model that the step reads, sorted."""
+        return tuple(sorted(str(one.attribute) for one in self.operations if one.name == "special"))
 
     def __str__(self) -> str:
         lines = [f"program {self.name}"]

@@ -27,6 +27,7 @@ KINDS: Mapping[str, frozenset[Kind]] = MappingProxyType(
         "logit": frozenset({Kind.LOGIT}),
         "group": frozenset({Kind.GROUP, Kind.INT}),
         "table": frozenset({Kind.TABLE}),
+        "steps": frozenset({Kind.STEP_TABLE}),
     }
 )
 # Values of these words are structures; only an operation with such a result gives one.
@@ -47,7 +48,8 @@ _ALONG_AN_ORDER = ("order int.T -> int.T", "order number.T -> real.T")
 SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "number": ("-> number.1", "-> truth.1"),
-        "parameter": ("-> number.1", "-> truth.1", "-> token.1", "-> table.1"),
+        "parameter": ("-> number.1", "-> truth.1", "-> token.1", "-> table.1", "-> steps.1"),
+        "special": ("-> token.1",),
         "state": ("-> number", "-> truth", "-> token", "-> distribution"),
         "logits": ("-> logits",),
         "canvas": ("-> token.T",),
@@ -72,6 +74,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         },
         "observation finite": ("observations -> truth.T",),
         "lookup": ("table.1 id.T -> real.T",),
+        "lookup_step": ("steps.1 int -> real",),
         "probability": ("logits id.T -> prob.T",),
         "log_probabilities": ("logits -> distribution",),
         "kl": ("logits distribution -> nats.T",),
@@ -127,7 +130,7 @@ SIZED = frozenset(
     {"thin", "thin_by_kernel", "log_probabilities", "kl"}
 )  # a number, or the name of a static parameter
 SITED = frozenset({"random"})  # the number of a place in the policy
-NAMED = frozenset({"parameter", "state"})
+NAMED = frozenset({"parameter", "special", "state"})
 CHOSEN = frozenset({"observe", "observation"})  # an attribute that the table lists
 
 

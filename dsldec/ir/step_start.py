@@ -6,6 +6,8 @@ Not here: statements (`statements`).
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..checks import CheckedPolicy
 from ..checks.kinds import of_state
 from ..checks.patterns import pattern_of
@@ -21,8 +23,8 @@ from .step_values import Scope
 class StepStart(Expressions):
     """Lowers the head of a policy: transforms of the logits, window, states, headers of phases."""
 
-    def __init__(self, checked: CheckedPolicy) -> None:
-        super().__init__(checked.resolved)
+    def __init__(self, checked: CheckedPolicy, values: Mapping[str, object]) -> None:
+        super().__init__(checked.resolved, values)
         self.checked = checked
         self.policy = checked.resolved.policy
         self.names = tuple(body.name for body in bodies(self.policy))

@@ -10,7 +10,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 
 from ..language import syntax
-from ..language.words import Extent, Kind
+from ..language.words import NO_ID, Extent, Kind
 from . import protocol
 from .build import NO_VALUE, Builder
 
@@ -137,8 +137,39 @@ class StepValues(Builder):
         wave = self.real("cos", self.real("multiply", share, self.number(1.5707963267948966)))
         return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
 
-    def uniform(self) -> int:
-        return self.random(self.state(protocol.KEY), self.step, self.pos)
+    def uniform(self, of: int | None = None) -> int:
+        """A random number for each value of an int; for each position, if no int is given."""
+        return self.random(self.state(protocol.KEY), self.step, self.pos if of is None else of)
+
+    def shifted(self, value: int, by: int, scope: Scope) -> int:
+        """A number or an id of each position, moved to the right. Values from outside the window are none."""
+        kind = self.kind(value)
+        there, moved = (
+            self.mask("shift", scope.window, by),
+            self.add("shift", (value, by), kind, Extent.POSITION),
+        )
+        return self.where(there, moved, self.number(NO_ID if kind is Kind.TOKEN else NO_VALUE), kind)
+
+    def compared(self, operation: str, a: int, b: int) -> int:
+        """A comparison of two values. An id that there is not (below 0) equals no id, not even another such
+        one.
+        """
+        holds = self.holds(operation, a, b)
+        if Kind.TOKEN not in (self.kind(a), self.kind(b)) or not (self.may_lack(a) and self.may_lack(b)):
+            return holds
+        there = self.holds("greater_equal", a, self.number(0))
+        if operation == "equal":
+            return self.all_of(there, holds)
+        return self.holds("or", self.holds("not", there), holds)
+
+    def may_lack(self, value: int) -> bool:
+        """Whether an id may be none."""
+        of = self.operations[value]
+        if of.name == "number":
+            return isinstance(of.attribute, int) and of.attribute < 0
+        if of.name == "where":
+            return any(self.may_lack(one) for one in of.inputs[1:])
+        return of.name not in ("observation", "canvas", "write", "erase") and of.attribute != protocol.DRAFT
 
     def value_before(self, value: int) -> int:
         """A value in the previous step; no value in a window's first step."""
@@ -151,7 +182,7 @@ class StepValues(Builder):
         none = (
             self.number(False)
             if kind in (Kind.MASK, Kind.BOOL)
-            else self.number(-1 if kind is Kind.TOKEN else NO_VALUE)
+            else self.number(NO_ID if kind is Kind.TOKEN else NO_VALUE)
         )
         first = self.holds("not", self.stayed) if wide and self.slides >= 0 else self.begins
         return self.where(first, none, old, kind)

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ..checks.values import Scalar
-from ..language.words import CONDITIONS, Extent, Kind
+from ..language.words import CONDITIONS, SPECIAL_IDS, Extent, Kind
 from .nodes import OPERATIONS, Operation, Program
 from .protocol import EVENTS, NOT_FINITE, Writer, field_of
 from .signatures import CHOSEN, KINDS, SITED, SIZED, STRUCTURES, Form, OperandRule, forms
@@ -60,6 +60,8 @@ def _wrong_attribute(program: Program, operation: Operation) -> str | None:
         parameter = program.parameters.get(str(attribute))
         known = parameter is not None and parameter.kind is operation.kind
         return None if known else "the program has no such parameter of that kind"
+    if name == "special":
+        return None if attribute in SPECIAL_IDS else "there is no such token"
     if name == "state":
         carried = program.carried.get(str(attribute))
         known = carried is not None and (carried.kind, carried.extent) == (operation.kind, operation.extent)

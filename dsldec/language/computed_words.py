@@ -194,6 +194,15 @@ SELECTORS = (
         selects=True,
     ),
     Word(
+        "random",
+        (Slot("x", INT, optional=True),),
+        Type(Kind.REAL, Extent.ROW),
+        "a random number above 0 and below 1 for the row, new in each step; `random(x)`: one for each value of the int x, as in "
+        "`random(pos)`; each place in the policy where the word is written draws its own numbers",
+        random=True,
+        nonnegative=True,
+    ),
+    Word(
         "chance",
         (MASK_SLOT, Slot("p", NUMBERS)),
         A_MASK,
@@ -285,9 +294,10 @@ GEOMETRY = (
     ),
     Word(
         "shift",
-        (MASK_SLOT, Slot("n", INT, Extent.ROW)),
-        A_MASK,
-        "the mask moved n positions to the right, or to the left if n is negative",
+        (Slot("x", frozenset({*NUMBERS, Kind.TOKEN, Kind.MASK})), Slot("n", INT, Extent.ROW)),
+        None,
+        "x moved n positions to the right, or to the left if n is negative: a mask, a number or an id of each position; a position whose "
+        "value would come from outside the window is not in the mask, has no value, or an id that is equal to no id",
     ),
     Word(
         "distance",

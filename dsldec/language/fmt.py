@@ -155,14 +155,15 @@ class _Formatter:
         return lines, beside
 
     def _parameter(self, parameter: syntax.Parameter) -> str:
-        text = f"{parameter.identifier.text}: {parameter.kind.text}"
+        kind = " | ".join(choice.text for choice in parameter.choices) or parameter.kind.text
+        text = f"{parameter.identifier.text}: {kind}"
         if parameter.default is not None:
             text = f"{text} = {self._literal(parameter.default)}"
         if parameter.range is None:
             return text
         return f"{text} in {self._literal(parameter.range.first)}..{self._literal(parameter.range.last)}"
 
-    def _literal(self, literal: syntax.Literal | syntax.Text) -> str:
+    def _literal(self, literal: syntax.Literal | syntax.Text | syntax.ChoiceName) -> str:
         last = self.pieces.solid[self.pieces.ending[literal.span.end]].text
         return f"-{last}" if literal.span.text.startswith("-") else last
 

@@ -32,7 +32,7 @@ _TYPED = {
     "NAME": "a name", "NUMBER": "a number", "TRUE": "`true`", "FALSE": "`false`", "STRING": "a text in quotes", "MINUS": "`-`",
     "AS": "`as IDS`", "AT": "`at least N by SCORE`", "LEAST": "`least`", "MOST": "`most`", "BY": "`by SCORE`", "WHEN": "`when COND`",
     "PER": "`per block`", "VISITS": "`visits`", "IN": "`in 0..8`", "EACH": "`each`", "ELSE": "`else`", "POLICY": "`policy`",
-    "ACCEPT": "`accept exact`", "EXACT": "`exact`",
+    "ACCEPT": "`accept exact`", "EXACT": "`exact`", "VBAR": "`|`",
 }  # fmt: skip
 
 
@@ -176,8 +176,9 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             f"the parameter `{_short(name)}` lacks its kind",
             f"write `{_short(name)}: real = 1`",
         )
-    if "EQUAL" in stuck.accepts and stuck.text(-2) == ":":
-        name, value = stuck.text(-3), pieces[stuck.at]
+    if "EQUAL" in stuck.accepts and stuck.accepts <= {"EQUAL", "BY", "VBAR"}:
+        colon = max(at for at in range(stuck.at) if pieces[at].text == ":")
+        name = pieces[colon - 1].text
         return _wrong(
             stuck,
             value,

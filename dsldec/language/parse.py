@@ -26,7 +26,7 @@ from .limits import nested_too_deep, number, number_too_large, pieces_within, un
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
 from .scan import Piece, PieceKind
-from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Word
+from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Kind, Word
 
 if TYPE_CHECKING:
     from .grammar import Token, Tree
@@ -188,6 +188,20 @@ class _TreeBuilder:
 
     def text(self, span: Span, token: Token) -> syntax.Text:
         return syntax.Text(span, _unquoted(token))
+
+    def parameter(self, span: Span, identifier: Any, kind: Any, index: Any, *rest: Any) -> syntax.Parameter:
+        *others, default, range_ = rest
+        choices = (kind, *others) if others else ()
+        last = others[-1] if others else index or kind
+        whole = Span(self.source, kind.span.start, last.span.end)
+        if choices:
+            kind = syntax.Identifier(whole, str(Kind.CHOICE))
+        elif index is not None and (kind.text, index.text) != ("table", "id"):
+            kind = syntax.Identifier(whole, f"{kind.text} by {index.text}")
+        return syntax.Parameter(span, identifier, kind, default, range_, choices)
+
+    def choice_name(self, span: Span, identifier: syntax.Identifier) -> syntax.ChoiceName:
+        return syntax.ChoiceName(span, identifier.text)
 
     # Statements
 

@@ -13,6 +13,7 @@ from .word_types import (
     IDS,
     INT,
     NUMBERS,
+    TABLES,
     Extent,
     Kind,
     Polarity,
@@ -21,11 +22,11 @@ from .word_types import (
     Word,
 )
 
+NO_ID = -1  # equal to no id of a canvas, in place of an id that there is not
 KEPT_IDS = 256  # ids of a stored distribution; for 126,464 ids, this takes 0.6 % of the memory of all
 MOST_KEPT = 2**20  # more ids than any vocabulary has
 
 _PREVIOUS = Slot("before", frozenset({Kind.PREVIOUS}))
-_TABLE = Slot("table", frozenset({Kind.TABLE}), Extent.RUN)
 
 
 def _observed(name: str, kind: Kind, polarity: Polarity, meaning: str) -> Word:
@@ -75,9 +76,10 @@ OBSERVED = (
     ),
     Word(
         "of",
-        (_TABLE, Slot("ids", IDS)),
+        (Slot("table", TABLES, Extent.RUN), Slot("index", IDS)),
         Type(Kind.REAL, Extent.POSITION),
-        "the table's number for an id, as in `of(frequency, token)`; no value for an id outside the table",
+        "the table's number for an id, as in `of(frequency, token)`; no value for an id outside the table. Of a table by step: its number "
+        "for an int, as in `of(taus, step)`; beyond its end the last one, no value below 0",
     ),
     replace(
         _observed(
@@ -203,4 +205,25 @@ ROW = (
     ),
 )
 
-READ_WORDS = (*OBSERVED, *CANVAS, *ROW)
+
+def _special(name: str, meaning: str, *aliases: str) -> Word:
+    return Word(name, (), Type(Kind.TOKEN, Extent.RUN), meaning, steady=True, aliases=aliases)
+
+
+# Ids of the model. Where it does not have one, the word is equal to no id.
+SPECIAL = (
+    _special(
+        "eos",
+        "the model's end-of-text token, the one that `after_eos` and `eos_closed` mean; equal to no id if the model has none",
+        "eos_token",
+        "eos_token_id",
+    ),
+    _special(
+        "bos",
+        "the model's token for the beginning of a text; equal to no id if the model has none",
+        "bos_token",
+    ),
+    _special("pad", "the model's padding token; equal to no id if the model has none", "pad_token"),
+)
+
+READ_WORDS = (*OBSERVED, *CANVAS, *ROW, *SPECIAL)

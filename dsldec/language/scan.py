@@ -54,7 +54,7 @@ _PIECES = re.compile(
   | (?P<number> (?:[0-9]+(?:\.[0-9]+)?|\.[0-9]+)(?:[eE][+-]?[0-9]+)? )
   | (?P<word> [A-Za-z_][A-Za-z_0-9]*(?!\w) )
   | (?P<foreign> {_ELSEWHERE} | \w+ )
-  | (?P<operator> \*\*|//|\.\.|<=|>=|==|!=|[-+*/%<>=(),:] )
+  | (?P<operator> \*\*|//|\.\.|<=|>=|==|!=|[-+*/%<>=(),:|] )
   | (?P<unknown> [^ \t] )
     """,
     re.VERBOSE | re.DOTALL,

@@ -347,6 +347,13 @@ class Text(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class ChoiceName(Node):
+    """The default of a parameter with named choices."""
+
+    value: str
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Range(Node):
     """`first..last`, both ends allowed."""
 
@@ -356,12 +363,16 @@ class Range(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
-    """`name: kind = default in range`; a pattern may have no default, or a text."""
+    """`name: kind = default in range`; a pattern may have no default, or a text.
+
+    `choices`: of `name: a | b = a`, a parameter of the kind `choice`; empty for other kinds.
+    """
 
     identifier: Identifier
     kind: Identifier
-    default: Literal | Text | None
+    default: Literal | Text | ChoiceName | None
     range: Range | None
+    choices: tuple[Identifier, ...] = ()
 
     @property
     def number(self) -> int | float | bool:

@@ -12,8 +12,8 @@ from enum import IntEnum, StrEnum
 class Kind(StrEnum):
     """The kind of a value.
 
-    `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary. `PATTERN`
-    is the pattern that a text must match. `GROUP`,
+    `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary, `STEP_TABLE` a
+    number for each int from 0 on, `CHOICE` one of some names, `PATTERN` what a text must match. `GROUP`,
     `KERNEL` and `PREVIOUS` are the kinds of `run(mask)`, `gaussian(sigma)` and `before` without arguments;
     only these words have them. `UNKNOWN` is the kind after a reported mistake.
     """
@@ -25,6 +25,8 @@ class Kind(StrEnum):
     INT = "int"
     TOKEN = "token"
     TABLE = "table"
+    STEP_TABLE = "table by step"
+    CHOICE = "choice"
     PATTERN = "pattern"
     BOOL = "bool"
     MASK = "mask"
@@ -170,7 +172,8 @@ NUMBERS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT, Kind.REAL, Kind.INT})
 CONDITIONS = frozenset({Kind.BOOL, Kind.MASK})
 IDS = frozenset({Kind.TOKEN, Kind.INT})
 STATE_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.MASK})
-PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.TABLE, Kind.PATTERN})
+TABLES = frozenset({Kind.TABLE, Kind.STEP_TABLE})
+PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.CHOICE, Kind.PATTERN, *TABLES})
 # Parameters of these kinds may have no default: then the caller must give a value.
 WITHOUT_DEFAULT = frozenset({Kind.PATTERN})
 UNITS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT})

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from types import MappingProxyType
 
 from .computed_words import COMPUTED_WORDS
-from .read_words import KEPT_IDS, READ_WORDS
+from .read_words import KEPT_IDS, NO_ID, READ_WORDS, SPECIAL
 from .statement_words import DRAWS, KEYWORDS, RESERVED, SHAPES, STATEMENTS, TRANSFORMS, WINDOWS
 from .word_types import (
     CONDITIONS,
@@ -18,6 +18,7 @@ from .word_types import (
     NUMBERS,
     PARAMETER_KINDS,
     STATE_KINDS,
+    TABLES,
     UNITS,
     WITHOUT_DEFAULT,
     Extent,
@@ -35,14 +36,17 @@ __all__ = [
     "IDS",
     "KEPT_IDS",
     "KEYWORDS",
+    "NO_ID",
     "NUMBERS",
     "OBSERVATIONS",
     "PARAMETER_KINDS",
     "RANDOM_WORDS",
     "RESERVED",
     "SHAPES",
+    "SPECIAL_IDS",
     "STATEMENTS",
     "STATE_KINDS",
+    "TABLES",
     "TRANSFORMS",
     "UNITS",
     "WINDOWS",
@@ -62,6 +66,7 @@ WORDS: Mapping[str, Word] = MappingProxyType({word.name: word for word in (*READ
 
 # Observations without arguments: the step reads all of them from the logits at once.
 OBSERVATIONS = tuple(word.name for word in WORDS.values() if word.observation and not word.slots)
+SPECIAL_IDS = tuple(word.name for word in SPECIAL)
 RANDOM_WORDS = frozenset(word.name for word in WORDS.values() if word.random)
 # Words that are one operation on one number at a time (two numbers for `min` and `max`).
 ELEMENTWISE_WORDS: Mapping[str, str] = MappingProxyType(

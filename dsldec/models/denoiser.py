@@ -21,7 +21,7 @@ class Denoiser(Protocol):
     Optional attributes:
 
     `eos_id`: decoding of a row stops at it. `max_length`: prompt and generated tokens. `gen_length`: default
-    number of tokens to generate. `device`.
+    number of tokens to generate. `device`. `bos_id`, `pad_id`: the words `bos` and `pad` of a policy.
 
     `pads = True`: one call takes rows of mixed lengths, `denoiser(ids, lengths=[b])`. Each row is padded on
     the right.
@@ -57,6 +57,11 @@ class Denoiser(Protocol):
     vocab_size: int
 
     def __call__(self, ids: Tensor) -> Tensor: ...
+
+
+def other_ids(denoiser: object) -> dict[str, int | None]:
+    """The ids of a denoiser that a policy may name beside `eos`, by their words."""
+    return {"bos": getattr(denoiser, "bos_id", None), "pad": getattr(denoiser, "pad_id", None)}
 
 
 # Optional attributes whose names have changed. The former names work until version 0.3.

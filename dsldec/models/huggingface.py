@@ -162,6 +162,9 @@ def _denoiser(
         block_length=None if traits.block_length is None else traits.block_length.value,
         never=() if compared is None or all_ids else compared.without_token,
     )
+    denoiser.bos_id, denoiser.pad_id = (
+        None if one is None else one.value for one in (traits.bos_id, traits.pad_id)
+    )
     require_denoiser(denoiser)
     return denoiser
 

@@ -56,6 +56,8 @@ class HuggingFaceDenoiser:
     """
 
     selects_columns = True
+    bos_id: int | None = None
+    pad_id: int | None = None
     chooses, padding, ends = former("selects_columns"), former("pads"), former("stop_ids")
 
     def __init__(
@@ -90,8 +92,7 @@ class HuggingFaceDenoiser:
         limit = None if max_length is not None else getattr(model.config, "max_position_embeddings", None)
         self.max_length = limit if max_length is None else max_length
         self.stop_ids = frozenset(stop_ids) | ({eos_id} if eos_id is not None else frozenset())
-        self.mask = mask
-        self.pads = mask is not None
+        self.mask, self.pads = mask, mask is not None
         self.raw = raw
         if tokenizer is None:
             self.decode_text = None  # type: ignore[method-assign, assignment]  # as of a denoiser that never had one

@@ -60,6 +60,7 @@ class Traits:
     context: Provenance | None
     gen_length: Provenance
     block_length: Provenance | None = None
+    bos_id: Provenance | None = None
 
 
 def traits_of(source: Opened, overrides: Overrides) -> Traits:
@@ -82,6 +83,7 @@ def traits_of(source: Opened, overrides: Overrides) -> Traits:
         mask_id=_first(overrides.mask_id, "--mask-id", masks),
         eos_id=eos_id,
         pad_id=_first(None, "", list(_ids(sources, "pad_token_id", size))),
+        bos_id=_first(None, "", list(_ids(sources, "bos_token_id", size))),
         stop_ids=tuple(dict.fromkeys(one.value for one in stop_ids))
         if overrides.eos_id is None
         else (overrides.eos_id,),

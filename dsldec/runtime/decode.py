@@ -21,7 +21,7 @@ from ..backends import noise
 from ..backends.step import Step
 from ..calls import checks_arguments
 from ..diagnostics import Diagnostic, UsageError
-from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids
+from ..models.denoiser import Denoiser, capability, other_ids, require_denoiser, require_ids
 from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
@@ -339,7 +339,8 @@ def _step(denoiser: Denoiser, policy: Policy, backend: str, count: int, plan: Pl
         logits = count * plan.max_forwards * plan.block_length * denoiser.vocab_size
         backend, why = backends.choose(logits, getattr(denoiser, "device", "cpu"))
         log.info("backend: %s", why)
-    step = policy.stepped(backend, mask_id=denoiser.mask_id, eos_id=getattr(denoiser, "eos_id", None))
+    eos_id = getattr(denoiser, "eos_id", None)
+    step = policy.stepped(backend, mask_id=denoiser.mask_id, eos_id=eos_id, special=other_ids(denoiser))
     return backends.of_run(step)
 
 

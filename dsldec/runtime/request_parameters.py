@@ -15,6 +15,7 @@ from ..backends.on_device import moved
 from ..backends.step import parameter_tensors
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
+from ..language.words import TABLES
 from ..policy import Policy
 from .rows import Rows
 
@@ -42,7 +43,7 @@ def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
     policy.bind(**parameters)
     shared = policy.parameters
     for name, value in parameters.items():
-        if policy.parameter_kinds[name] == "table" or _of_the_batch(policy, shared) != _of_the_batch(
+        if policy.parameter_kinds[name] in TABLES or _of_the_batch(policy, shared) != _of_the_batch(
             policy, shared | {name: value}
         ):
             message = f"the parameter `{name}` is one for all requests of a batch"

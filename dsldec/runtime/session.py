@@ -79,6 +79,8 @@ class Session:
         mask_id: int,
         vocab_size: int,
         eos_id: int | None = None,
+        bos_id: int | None = None,
+        pad_id: int | None = None,
         backend: str = "eager",
         device: torch.device | str = "cpu",
         stop_at_eos: bool = True,
@@ -91,9 +93,8 @@ class Session:
         `backend`: as in `dsldec.decode`, without `auto`. Raises `UsageError` (E0404) for a backend that
         cannot run.
         """
-        step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
-        longest = columns if gen_length is None else gen_length
-        window = policy.plan(longest).block_length
+        step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
+        window = policy.plan(columns if gen_length is None else gen_length).block_length
         sizes = Request(0, (), columns, 0, columns)
         empty = [NO_REQUEST] * slots
         rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])

@@ -9,7 +9,7 @@ import re
 from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
-from ..language.words import WORDS, Kind
+from ..language.words import SPECIAL_IDS, WORDS, Kind
 from ..source import Span
 from . import quoted
 
@@ -24,9 +24,9 @@ TOKENS, SHARES, AMOUNTS = (
     for kinds in ({Kind.TOKEN}, {Kind.PROB}, {Kind.NATS, Kind.LOGIT})
 )
 
-# Values without a number: an observation that is not needed, a position without a token, no position, the
-# end-of-text token.
-NOT_NEEDED, MASKED, NONE, END = ".", "_", "-", "eos"
+# Values without a number: an observation that is not needed, a position without a token, no position. The
+# special tokens are written by their words.
+NOT_NEEDED, MASKED, NONE = ".", "_", "-"
 EXAMPLES = (
     {"canvas": "7", "start": "_"} | dict.fromkeys(TOKENS, "7") | dict.fromkeys((*SHARES, *AMOUNTS), "0.5")
 )
@@ -40,7 +40,7 @@ Cell = int | float | str | None
 @dataclass(frozen=True, slots=True)
 class CaseRow:
     """A line: its first word, and the places of the others. `cells`: the values, None for `.`, a string for
-    `_` and `eos`.
+    `_` and the words of special tokens.
     """
 
     name: str
@@ -103,7 +103,7 @@ class RowValues:
             return None
         if WHOLE.fullmatch(text):
             return int(text)
-        if text == END or (text == MASKED and name not in TOKENS):
+        if text in SPECIAL_IDS or (text == MASKED and name not in TOKENS):
             return text
         if text != NOT_NEEDED or name == "start":
             more = {

@@ -86,6 +86,7 @@ def _about(
         "mask_id": _as_json(traits.mask_id),
         "eos_id": _as_json(traits.eos_id),
         "ends": list(traits.stop_ids),
+        "bos_id": _as_json(traits.bos_id),
         "pad_id": _as_json(traits.pad_id),
         "shift_logits": _as_json(traits.shift_logits),
         "block_causal": source.family.block_causal or traits.block_length is not None,
@@ -181,6 +182,8 @@ def _rows(about: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
     others = [str(one) for one in about["ends"] if one != (about["eos_id"] or {}).get("value")]
     also = f"; an answer ends at {', '.join(others)} too" if others else ""
     yield "end of text", (_from(about["eos_id"]) or "none found: every answer fills its length") + also
+    if about["bos_id"] is not None:
+        yield "begin of text", _from(about["bos_id"])
     yield "padding", _from(about["pad_id"]) or "none found, none needed"
     shift = about["shift_logits"]
     yield (

@@ -33,7 +33,8 @@ from .cases import Case, CaseForward
 
 # Ids that no case can contain, so that every id in a case is an ordinary token.
 LARGEST_ID = 10**9
-MASK_ID, END_ID, VOCAB_SIZE = LARGEST_ID, LARGEST_ID + 1, LARGEST_ID + 2
+MASK_ID, END_ID, VOCAB_SIZE = LARGEST_ID, LARGEST_ID + 1, LARGEST_ID + 4
+IDS = {"eos": END_ID, "bos": LARGEST_ID + 2, "pad": LARGEST_ID + 3}  # of special tokens, by their words
 NO_TOKEN = -1
 NO_LOGITS = torch.empty(1, 1, 0)
 
@@ -195,7 +196,7 @@ def _row_missing(name: str, forward: CaseForward, length: int) -> Diagnostic:
 
 
 def _id(cell: Cell) -> int:
-    return MASK_ID if cell == case_values.MASKED else END_ID if cell == case_values.END else int(cell or 0)
+    return MASK_ID if cell == case_values.MASKED else IDS.get(str(cell)) or int(cell or 0)
 
 
 def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
@@ -292,7 +293,7 @@ class _Replaying:
 
     def __init__(self, policy: Policy, case: Case) -> None:
         self.policy, self.length = policy, case.length
-        params = parameter_tensors(policy.program, policy.parameters)
+        params = parameter_tensors(policy.program, policy.parameters, special=IDS)
         self.function = _CaseStep(policy.program, params)
         static = static_of(policy.program, policy.parameters)
         step = Step(policy.program, "reference", MASK_ID, END_ID, params, self.function, static)

@@ -12,6 +12,7 @@ from typing import cast
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_TABLE, NotJSON, Unreadable, read_json, whole_number
+from ..language.words import TABLES
 from ..parameter_values import pattern_text
 from ..policy import Policy, load
 from ..spelling import LONGEST_SHOWN
@@ -39,12 +40,14 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
             )
         kind = policy.parameter_kinds.get(name)
         # An unknown parameter passes: `bind` has the diagnostic for it.
-        is_file = kind == "table" and text.startswith("@")
+        is_file = kind in TABLES and text.startswith("@")
         values[name] = (
             cast(Value, text)
             if kind is None
             else pattern_text(text, files=True)
             if kind == "pattern"
+            else text
+            if kind == "choice"
             else _table(name, text[1:])
             if is_file
             else _value(name, kind, text)

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ..policy import Policy
 from . import quoted
-from .case_values import END, MASKED, NONE, NOT_NEEDED, Cell
+from .case_values import MASKED, NONE, NOT_NEEDED, Cell
 from .cases import POSITIONS, Case, CaseForward
 from .settings import with_settings
 
@@ -135,9 +135,10 @@ def _listed(positions: Sequence[Cell]) -> str:
 
 
 def _cells(ids: Sequence[int | None]) -> list[int | str]:
-    from .replay import END_ID
+    from .replay import IDS
 
-    return [MASKED if id_ is None else END if id_ == END_ID else id_ for id_ in ids]
+    words = {id_: word for word, id_ in IDS.items()}
+    return [MASKED if id_ is None else words.get(id_, id_) for id_ in ids]
 
 
 # --- the step that failed

@@ -17,7 +17,7 @@ from dsldec.language.words import OBSERVATIONS, WORDS, Kind
 OBSERVED_IDS = tuple(name for name in OBSERVATIONS if WORDS[name].gives.kind is Kind.TOKEN)  # type: ignore[union-attr]
 OBSERVED = tuple(name for name in OBSERVATIONS if name not in OBSERVED_IDS)
 PARAMETERS = "level: prob = 0.5, weight: real = 1.5, few: int = 2 in 1..9, bold: bool = true, word: token = 7, picks: int = 3 in 1..5"
-PARAMETERS += ", lore: table = 0.5"
+PARAMETERS += ", lore: table = 0.5, pace: table by step = 0.5, way: conf | margin = conf"
 STATES = {
     "still": "state still: int each = 0 per {}",
     "turns": "state turns: int = few per {}",
@@ -33,9 +33,10 @@ WINDOWS = (
     "sliding(max_masks=3, max_length=8)",
     "until(3, word, min=2, max=8)",
     "until(4, max=8, by=conf, when=conf > 0.25)",
+    "until(eos, word, max=8)",
 )
 DRAWS = ("argmax", "gumbel(weight)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
-TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)")
+TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)", "ban(pad, eos)")
 ROW_NUMBERS = (
     "step", "window_start", "window_end", "window_length", "generation_length", "progress", "steps_in_window", "steps_in_phase", "visits",
     "committed_before",
@@ -94,7 +95,15 @@ class Writer:
         return f"((1 * {self.number(depth - 1)}) {operator} {right})"
 
     def functions(self) -> list[Callable[[int], str]]:
-        own = [self.reduced, self.function, self.conditional, self.pair, self.clamped, self.place]
+        own = [
+            self.reduced,
+            self.function,
+            self.conditional,
+            self.pair,
+            self.clamped,
+            self.place,
+            self.shifted,
+        ]
         return own if self.early else [*own, self.before]
 
     def atom(self) -> str:
@@ -116,9 +125,11 @@ class Writer:
             "kl(before, keep=2)",
             "of(lore, token)",
             "of(lore, canvas)",
+            "of(pace, step)",
+            "of(pace, pos - few)",
         ]
         choices += ["rank"] * 12 if self.within else []
-        choices += [] if self.early else ["committed_now", "edited_now"] * 2
+        choices += [] if self.early else ["committed_now", "edited_now", "random(pos)", "random"] * 2
         return self.one_of(*choices, *self.has("still", "turns", "level_then", "best_so_far"))
 
     def function(self, depth: int) -> str:
@@ -127,7 +138,15 @@ class Writer:
 
     def conditional(self, depth: int) -> str:
         self.word("if")
+        if self.rng.random() < 0.3:
+            return f"(1 * {self.number(0)} if {self.choice()} else 1 * {self.number(depth)})"
         return f"(1 * {self.number(0)} if {self.condition(1)} else 1 * {self.number(depth)})"
+
+    def choice(self) -> str:
+        return self.rng.choice(("way == conf", "way == margin", "way != margin"))
+
+    def shifted(self, depth: int) -> str:
+        return f"{self.word('shift')}({self.number(depth)}, {self.rng.choice(('1', '-1', 'few'))})"
 
     def pair(self, depth: int) -> str:
         return f"{self.one_of('min', 'max')}(1 * {self.number(depth)}, 1 * {self.number(0)})"
@@ -191,7 +210,15 @@ class Writer:
         """A score of high or unknown polarity."""
         product = f"{self.number(2)} * margin * pos"
         return self.rng.choice(
-            (self.word("conf"), f"-{self.word('entropy')}", product, "pos - few", "margin", "p(canvas) - 0.5")
+            (
+                self.word("conf"),
+                f"-{self.word('entropy')}",
+                product,
+                "pos - few",
+                "margin",
+                "p(canvas) - 0.5",
+                "shift(conf, 1)",
+            )
         )
 
     # --- conditions and masks
@@ -205,7 +232,7 @@ class Writer:
         if pick < 0.58:
             return f"{self.word('not')} ({self.condition(depth - 1)})"
         if pick < 0.66:
-            return self.flag(0)
+            return self.choice() if self.rng.random() < 0.2 else self.flag(0)
         if pick < 0.74:
             return f"{self.ids()} {self.one_of('==', '!=')} {self.ids()}"
         if pick < 0.8:
@@ -214,6 +241,7 @@ class Writer:
 
     def ids(self) -> str:
         choices = [*OBSERVED_IDS, "canvas", "word", *self.has("last_word"), *["draft"] * (3 * self.accepts)]
+        choices += ["eos", "bos", "pad", "shift(token, 1)", "shift(canvas, -2)"]
         return (
             self.one_of(*choices)
             if self.early or self.rng.random() < 0.8

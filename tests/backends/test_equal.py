@@ -32,6 +32,8 @@ PARAMETERS = {
     "word": 4,
     "picks": 1,
     "lore": [i % 9 / 8 for i in range(MASK)],
+    "pace": [0.875, 0.5, 0.25],
+    "way": "margin",
 }
 OTHERS = {
     "and",
@@ -174,7 +176,8 @@ def compare(policy_seed: int, table_seed: int, observed: dict[str, Tensor]) -> C
     observed.clear()
     observed.update(random_observations(table_seed, rows, length))
     policy = dsldec.load(text).bind(**(PARAMETERS if table_seed % 2 else {}))
-    steps = [policy.compile(backend, mask_id=MASK, eos_id=EOS) for backend in ("reference", "eager")]
+    ids: dict[str, Any] = {"mask_id": MASK, "eos_id": EOS if table_seed % 5 else None, "pad_id": 7}
+    steps = [policy.compile(backend, **ids) for backend in ("reference", "eager")]
     canvas, editable, state = inputs(steps[0], table_seed, rows, length)
     logits = torch.zeros(rows, length, MASK + 1)
     logits[:, :, 0] = torch.arange(rows).unsqueeze(1)

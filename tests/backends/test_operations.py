@@ -63,7 +63,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("exp", "log", "sqrt", "cos"), ("realw -> real", "real -> real", "ints -> real")),
     **dict.fromkeys(("floor", "ceil", "truncate"), ("realw -> int", "real -> int", "int -> int")),
     "real": ("int -> real",),
-    "random": ("int.B int.B int.T -> real.T", "int.B int.B int.B -> real.B"),
+    "random": ("int.B int.B int.T -> real.T", "int.B int.B int.B -> real.B", "int.B int.B int.1 -> real.B"),
     "orelse": ("mask.T mask.T -> mask.T", "bool.B mask.T -> mask.T"),
     "any": ("mask.T -> bool.B", "bool.1 -> bool.B"),
     "count": ("mask.T -> int.B", "bool.B -> int.B"),
@@ -93,7 +93,12 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "mask.T mask mask ints.B bool.B mask -> mask.T",
         "mask.T mask mask int.1 bool.1 bool.1 -> mask.T",
     ),
-    "shift": ("mask.T ints.B -> mask.T", "real ints.B -> real.T", "int int.1 -> int.T"),
+    "shift": (
+        "mask.T ints.B -> mask.T",
+        "real ints.B -> real.T",
+        "int int.1 -> int.T",
+        "token ints.B -> token.T",
+    ),
     "distance": ("mask.T -> real.T",),
     "density": ("mask.T realp.B -> real.T", "mask.T ints.1 -> real.T"),
     **dict.fromkeys(("is_mask", "is_end", "is_word"), ("token.T -> mask.T", "int -> mask.T")),
@@ -101,7 +106,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "erase": ("token.T mask -> token.T",),
 }
 # Those that read the step's inputs or the logits have tests of their own below.
-ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe"} | {
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "lookup_step", "observe", "special"} | {
     "observation", "probability", "log_probabilities", "kl", "shift_distributions",
 }  # fmt: skip
 

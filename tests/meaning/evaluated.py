@@ -74,7 +74,7 @@ def call(word: Word, arguments: Arguments = Arguments(), *, pair: bool = False) 
     given = [slot for slot in slots if not slot.optional or slot.name in word.one_of[:1]]
     texts = [argument(slot, arguments, is_first=slot is slots[0]) for slot in given]
     texts = [f"{s.name}={text}" if s.named else text for s, text in zip(given, texts, strict=True)]
-    return f"{word.name}({', '.join(texts)})" if slots else word.name
+    return f"{word.name}({', '.join(texts)})" if texts else word.name
 
 
 # --- what it gives, step by step

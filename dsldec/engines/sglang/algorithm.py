@@ -148,7 +148,8 @@ class DslDec(DllmAlgorithm):
 
     def _hosted_blocks(self, logits: Tensor, runs: list[BlockRun]) -> HostedBlocks:
         if self._blocks is None:
-            here, eos_id = self.here, self._eos_id(runs)
+            here, eos_id = self.here, self._token_id(runs, "eos")
+            eos_id = min(self._eos_ids, default=None) if eos_id is None else eos_id
             self._blocks = HostedBlocks(
                 here.policy,
                 self.block_size,
@@ -159,15 +160,17 @@ class DslDec(DllmAlgorithm):
                 logits.device,
                 here.seed,
                 self.slots,
+                bos_id=self._token_id(runs, "bos"),
+                pad_id=self._token_id(runs, "pad"),
             )
             logger.info("dsldec: vocabulary of %d ids, end-of-text id %s", logits.shape[-1], eos_id)
         return self._blocks
 
-    def _eos_id(self, runs: list[BlockRun]) -> int | None:
-        """The end-of-text id: the tokenizer's, else the least one of the model's configuration."""
+    def _token_id(self, runs: list[BlockRun], name: str) -> int | None:
+        """The id of a special token such as `eos`, by the tokenizer of a request."""
         known = (self.requests.get(run.request.id) for run in runs)
-        own = (getattr(getattr(req, "tokenizer", None), "eos_token_id", None) for req in known)
-        return next((id_ for id_ in own if id_ is not None), min(self._eos_ids, default=None))
+        own = (getattr(getattr(req, "tokenizer", None), f"{name}_token_id", None) for req in known)
+        return next((id_ for id_ in own if isinstance(id_, int)), None)
 
     def _abort(self, rid: str, error: Diagnostic) -> None:
         req = self.requests.get(rid)

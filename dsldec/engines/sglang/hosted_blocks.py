@@ -55,6 +55,8 @@ class HostedBlocks:
     seed: int = 0
     slots: int = 8
     most_records: int = MOST_RECORDS
+    bos_id: int | None = None
+    pad_id: int | None = None
     session: Session = field(init=False)
     _records: RequestRecords = field(init=False)
     _seated: list[RequestRecord] = field(init=False, default_factory=list)
@@ -67,6 +69,8 @@ class HostedBlocks:
             mask_id=self.mask_id,
             vocab_size=self.vocab_size,
             eos_id=self.eos_id,
+            bos_id=self.bos_id,
+            pad_id=self.pad_id,
             backend=self.backend,
             device=self.device,
         )
