@@ -176,14 +176,14 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             f"the parameter `{_short(name)}` lacks its kind",
             f"write `{_short(name)}: real = 1`",
         )
-    if "EQUAL" in stuck.accepts and stuck.accepts <= {"EQUAL", "BY", "VBAR"}:
-        colon = max(at for at in range(stuck.at) if pieces[at].text == ":")
-        name = pieces[colon - 1].text
+    if "EQUAL" in stuck.accepts:
+        value, colon = pieces[stuck.at], max(at for at in range(stuck.at) if pieces[at].text == ":")
+        name, kind_of = pieces[colon - 1].text, " ".join(piece.text for piece in pieces[colon + 1 : stuck.at])
         return _wrong(
             stuck,
             value,
             f"a `=` is missing before `{_short(value.text)}`",
-            f"write `{_short(name)}: {_short(before.text)} = {_short(value.text)}`",
+            f"write `{_short(name)}: {_short(kind_of)} = {_short(value.text)}`",
         )
     return None
 
