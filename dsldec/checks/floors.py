@@ -225,5 +225,6 @@ def _is_of_mask(
         isinstance(expression, syntax.Call)
         and expression.function.text == word
         and len(expression.arguments) == 1
+        and not expression.keywords  # with `each=` it is a value of each group
         and resolved.same_tree(expression.arguments[0], mask)
     )

@@ -24,7 +24,7 @@ from ..language.words import (
     Slot,
     Word,
 )
-from . import sizes
+from . import sizes, window_ends
 from .arguments import signature
 from .calls import arguments
 from .fitting import condition, expect, expect_condition, expect_value
@@ -54,6 +54,7 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
     match statement:
         case syntax.Window():
             _shape(typing, statement.shape, "window", WINDOWS)
+            window_ends.require_one_form(typing, statement.shape)
             sizes.require_positions(typing, statement.shape)
         case syntax.Draw():
             _shape(typing, statement.method, "draw", DRAWS)

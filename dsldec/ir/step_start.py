@@ -10,7 +10,7 @@ from ..checks import CheckedPolicy
 from ..checks.kinds import of_state
 from ..checks.phases import entered
 from ..language import syntax
-from ..language.walk import bodies
+from ..language.walk import bodies, walk
 from ..language.words import Extent, Kind
 from . import protocol
 from .expressions import Expressions
@@ -27,6 +27,7 @@ class StepStart(Expressions):
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
         self.states, self.phases = self.resolved.states, self.resolved.phases
+        self._sites_of_states: int | None = None  # random places before the states, if the window reads them
 
     def read_logits(self) -> None:
         self.logits = self.add("logits", (), Kind.LOGIT, Extent.POSITION)
@@ -62,28 +63,35 @@ class StepStart(Expressions):
             self.stayed = self.mask("shift", inside, self.int_("negate", moved))
             self.slides = moved
         elif window.function.text == "until":
+            if self._reads_states(window):
+                self._sites_of_states = self.sites
+                self.begin_states()
             length = self._length_until(window)
             self.window_length = self.where(self.begins, length, self.state(protocol.WINDOW_LENGTH), Kind.INT)
             self.start.window = self.all_of(
                 self.editable, self.holds("less", self.offset, self.window_length)
             )
 
-    def _length_until(self, window: syntax.Call) -> int:
-        """The length of a window `until`.
+    def _reads_states(self, expression: syntax.Expression) -> bool:
+        bindings = (self.resolved.bindings.get(part) for part in walk(expression) if isinstance(part, syntax.Name))
+        return any(isinstance(binding, syntax.StateDeclaration) for binding in bindings)
 
-        The window ends at a position where the token is one of the ids: at the first one, or at the best one
-        by a score. Without such a position, it has its full length.
+    def _length_until(self, window: syntax.Call) -> int:
+        """The length of a window `until`: a number, or up to a position.
+
+        The window ends at a position where the token is one of the ids, or that is in a mask: at the first
+        one, or at the best one by a score. Without such a position, it has its full length. The expressions
+        read the largest window.
         """
         named = {keyword.identifier.text: keyword.value for keyword in window.keywords}
-        token = self.observation("token")
-        first, *more = [
-            self.holds("equal", token, self.expression(id_, self.start)) for id_ in window.arguments
-        ]
-        for one in more:
-            first = self.holds("or", first, one)
+        ends = self._ends_of(window) if window.arguments else None
         least = self.expression(named["min"], self.start) if "min" in named else self.number(1)
+        if ends is None:
+            wanted = self.expression(named["length"], self.start)
+            least = self.int_("maximum", least, self.number(1))
+            return self.int_("minimum", self.int_("maximum", wanted, least), self.reach(self.start))
         long = self.holds("greater_equal", self.int_("add", self.offset, self.number(1)), least)
-        hits = self.all_of(self.editable, first, long)
+        hits = self.all_of(self.editable, ends, long)
         if "when" in named:
             hits = self.all_of(hits, self.expression(named["when"], self.start))
         if "by" in named:
@@ -95,6 +103,21 @@ class StepStart(Expressions):
         )
         any_hit = self.reduced("any", Kind.BOOL, hits)
         return self.where(any_hit, self.int_("add", end, self.number(1)), self.reach(self.start), Kind.INT)
+
+    def _ends_of(self, window: syntax.Call) -> int:
+        """The positions where a window `until` may end: those of its mask, or where the token is one of its
+        ids.
+        """
+        first, *more = window.arguments
+        if self.resolved.types[first].kind is Kind.MASK:
+            return self.expression(first, self.start)
+        token = self.observation("token")
+        found, *others = [
+            self.holds("equal", token, self.expression(id_, self.start)) for id_ in (first, *more)
+        ]
+        for other in others:
+            found = self.holds("or", found, other)
+        return found
 
     @property
     def enters(self) -> int:
@@ -149,8 +172,12 @@ class StepStart(Expressions):
     def begin_states(self) -> None:
         """The states as the step begins, before its phase is known.
 
-        In a new block or sequence, they have their start value.
+        In a new block or sequence, they have their start value. If the line `window` reads states, this is
+        called a second time once the window is placed, and draws the same random numbers.
         """
+        drawn = self.sites
+        if self._sites_of_states is not None:
+            self.sites = self._sites_of_states
         first = self.holds("equal", self.step, self.number(0))
         for state in self.states.values():
             type_ = of_state(state)
@@ -164,6 +191,7 @@ class StepStart(Expressions):
             self.start.states[state.identifier.text] = self.where(
                 anew, self._start(state), self._kept(state), type_.kind
             )
+        self.sites = max(drawn, self.sites)
 
     def enter_states(self, phase: int) -> None:
         """Sets the states of a phase to their start value when a row enters this phase."""
