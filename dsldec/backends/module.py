@@ -26,6 +26,7 @@ from .broadcast import wanted
 from .inputs import Inputs as Inputs
 from .module_eager import EagerPlan, ParameterReader, Signature, planned
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
+from .module_groups import GROUPS_IN_FORM
 from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
@@ -118,7 +119,12 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "erase": lambda inputs, of, canvas, mask: torch.where(mask, inputs.mask_id, canvas),
 }
 ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
-ON_VALUES_IN_FORM: Mapping[str, Callable[..., Any]] = {**ROWS_IN_FORM, **ORDERS_IN_FORM, **GEOMETRY_IN_FORM}
+ON_VALUES_IN_FORM: Mapping[str, Callable[..., Any]] = {
+    **ROWS_IN_FORM,
+    **GROUPS_IN_FORM,
+    **ORDERS_IN_FORM,
+    **GEOMETRY_IN_FORM,
+}
 IMPLEMENTED = (
     *IN_CONTEXT,
     *ON_VALUES,

@@ -24,6 +24,7 @@ from ..language.words import NUMBERS, Extent, Kind
 from .broadcast import wanted
 from .noise import uniform_float
 from .reference_geometry import GEOMETRY
+from .reference_groups import GROUPS
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
 from .reference_vocabulary import PlainLogitsView
@@ -143,7 +144,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
         row.mask_id if chosen else old for old, chosen in zip(canvas, mask, strict=True)
     ],
 }
-ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
+ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **GROUPS, **ORDERS, **GEOMETRY}
 IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ELEMENTWISE, "random", "observe")
 
 

@@ -107,6 +107,9 @@ class Expressions(StepValues):
             return self.add(word, (scope.orders[-1], *given), type_.kind, Extent.POSITION)
         if WORDS[word].reduction and len(given) != len(WORDS[word].elementwise):
             over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
+            if "each" in named:
+                inputs = (given[0], over, self.expression(named["each"], scope))
+                return self.add(of_groups(WORDS[word].reduction), inputs, type_.kind, Extent.POSITION)
             return self.add(WORDS[word].reduction, (given[0], over), type_.kind, Extent.ROW)
         return self.add(ELEMENTWISE_WORDS[word], tuple(given), type_.kind, type_.extent)
 
@@ -175,6 +178,11 @@ class Expressions(StepValues):
     def same(self) -> int:
         token = self.observation("token")
         return self.holds("equal", token, self.value_before(token))
+
+
+def of_groups(reduction: str) -> str:
+    """The operation that makes a reduction in each group."""
+    return f"group_{reduction}"
 
 
 def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
@@ -258,6 +266,19 @@ def _of_mask(name: str, kind: Kind, place: Extent) -> Lowered:
     return lowered
 
 
+def _of_groups_or_row(name: str, kind: Kind, kind_of_groups: Kind) -> Lowered:
+    """A reduction of a mask to one value for the row, or with `each=` to one for each group."""
+    of_row = _of_mask(name, kind, Extent.ROW)
+
+    def lowered(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+        if "each" not in named:
+            return of_row(lower, call, named, scope)
+        inputs = (lower.set(call.arguments[0], scope), lower.expression(named["each"], scope))
+        return lower.add(of_groups(name), inputs, kind_of_groups, Extent.POSITION)
+
+    return lowered
+
+
 def _at(position: str) -> Lowered:
     return lambda lower, call, named, scope: lower.reduced(
         position, Kind.REAL, lower.pos, lower.set(call.arguments[0], scope)
@@ -266,8 +287,8 @@ def _at(position: str) -> Lowered:
 
 # Words that need more than one operation on the values of their arguments.
 WITH_ARGUMENTS: Mapping[str, Lowered] = {
-    "any": _of_mask("any", Kind.BOOL, Extent.ROW),
-    "count": _of_mask("count", Kind.INT, Extent.ROW),
+    "any": _of_groups_or_row("any", Kind.BOOL, Kind.MASK),
+    "count": _of_groups_or_row("count", Kind.INT, Kind.INT),
     "first": _at("least"),
     "last": _at("greatest"),
     "fraction": lambda lower, call, named, scope: lower.real(

@@ -88,6 +88,16 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "greatest": "(x, mask): largest x over a mask; no value for an empty mask",
     }
 )
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "group_any": "(mask, groups): at each position, whether the mask has a position of its group; false outside all groups (below 0)",
+        "group_count": "(mask, groups): at each position, the number of positions of the mask in its group; 0 outside all groups",
+        "group_sum": "(x, mask, groups): at each position, the sum of x over the mask in its group; 0 outside all groups",
+        "group_mean": "(x, mask, groups): at each position, the mean of x over the mask in its group; no value without a position",
+        "group_least": "(x, mask, groups): at each position, the smallest x over the mask in its group; no value without a position",
+        "group_greatest": "(x, mask, groups): at each position, the largest x over the mask in its group; no value without a position",
+    }
+)
 ORDERS: Mapping[str, str] = MappingProxyType(
     {
         "order": "(mask, score[, runs]): positions of a mask from the best score to the worst, the lower of equal ones first; "
@@ -126,7 +136,7 @@ CANVAS: Mapping[str, str] = MappingProxyType(
     }
 )
 OPERATIONS: Mapping[str, str] = MappingProxyType(
-    {**READS, **LOGITS, **ELEMENTWISE, **ROWS, **ORDERS, **GEOMETRY, **CANVAS}
+    {**READS, **LOGITS, **ELEMENTWISE, **ROWS, **GROUPS, **ORDERS, **GEOMETRY, **CANVAS}
 )
 
 

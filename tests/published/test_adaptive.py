@@ -22,6 +22,16 @@ CASES: dict[str, list[dict[str, Any]]] = {
         {"begin": 8, "shortest": 2, "longest": 20, "fewest_steps": 3, "most_steps": 9},
         {"begin": 1, "shortest": 1, "longest": 64, "high": 0.6, "low": 0.1},
     ],
+    "entropy_jump": [
+        {},
+        {"jump": 0.0, "shortest": 1, "longest": 9, "confidence": 0.5},
+        {"jump": 0.2, "shortest": 3, "longest": 64},
+    ],
+    "multi_block": [
+        {},
+        {"block": 7, "buffer": 2, "confidence": 0.5, "add": 0.3, "decoded": 0.9},
+        {"block": 4, "buffer": 3, "confidence": 0.7, "add": 0.5, "decoded": 0.25},
+    ],
     "dsb": [{}, {"block": 8, "confidence": 0.5}, {"block": 16, "longest": 16, "confidence": 0.7}],
 }
 WORLDS = ((1, 1.0), (2, 4.0), (3, 2.5))  # seed and gain of the toy denoiser
