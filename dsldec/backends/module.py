@@ -38,6 +38,7 @@ from .vocabulary import (
     biased,
     biased_everywhere,
     divergence,
+    jensen_shannon,
     log_probabilities,
     looked_up,
     observe,
@@ -105,6 +106,9 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
         logits, inputs.size(of), *observations
     ),
     "kl": lambda inputs, of, logits, before, *observations: divergence(
+        logits, before, inputs.size(of), *observations
+    ),
+    "js": lambda inputs, of, logits, before, *observations: jensen_shannon(
         logits, before, inputs.size(of), *observations
     ),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
@@ -267,7 +271,7 @@ def _operands(program: Program, index: int) -> tuple[int, ...]:
     them.
     """
     operation = program.operations[index]
-    if operation.name not in ("probability", "log_probabilities", "kl"):
+    if operation.name not in ("probability", "log_probabilities", "kl", "js"):
         return operation.inputs
     before = range(index)
     sights = [

@@ -58,6 +58,9 @@ class LogitsView(Protocol):
     def divergence(self, before: Any, keep: int) -> list[float]:
         """KL divergence from the log probabilities of the previous step, which stored `keep` ids."""
 
+    def jensen_shannon(self, before: Any, keep: int) -> list[float]:
+        """Jensen-Shannon divergence from the log probabilities of the previous step, as in `divergence`."""
+
 
 @dataclass(frozen=True, slots=True)
 class ReferenceRow:
@@ -132,6 +135,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
     "kl": lambda row, self, view, before: view.divergence(before, row.size(self.attribute)),
+    "js": lambda row, self, view, before: view.jensen_shannon(before, row.size(self.attribute)),
     "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.attribute)),
     "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.attribute)),
     "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],

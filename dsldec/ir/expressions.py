@@ -161,7 +161,8 @@ class Expressions(StepValues):
 
     # --- the previous step
 
-    def kl(self, named: Mapping[str, syntax.Expression]) -> int:
+    def divergence(self, word: str, named: Mapping[str, syntax.Expression]) -> int:
+        """The word `kl` or `js`: the operation of its name, and +inf in a window's first step."""
         given = named.get("keep")
         keep = (
             given.identifier
@@ -171,7 +172,7 @@ class Expressions(StepValues):
             else KEPT_IDS
         )
         before = self.kept_at_positions(protocol.distribution_field(keep), keep=keep)
-        divergence = self.add("kl", (self.logits, before), Kind.NATS, Extent.POSITION, keep)
+        divergence = self.add(word, (self.logits, before), Kind.NATS, Extent.POSITION, keep)
         first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
         return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
 
@@ -305,7 +306,9 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
         Kind.REAL,
         Extent.POSITION,
     ),
-    "kl": lambda lower, call, named, scope: lower.kl(named),
+    **dict.fromkeys(
+        ("kl", "js"), lambda lower, call, named, scope: lower.divergence(call.function.text, named)
+    ),
     "same": lambda lower, call, named, scope: lower.same(),
     "before": lambda lower, call, named, scope: lower.value_before(
         lower.expression(call.arguments[0], lower.start)

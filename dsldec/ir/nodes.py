@@ -40,6 +40,7 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "probability": "(logits, ids): probability of the id at each position; 0 for an id outside the vocabulary",
         "log_probabilities": "(logits): log probabilities of the likeliest ids, for the next step; `attribute` is their number or a parameter",
         "kl": "(logits, log probabilities of the previous step): KL divergence in nats at each position; `attribute` as in `log_probabilities`",
+        "js": "(logits, log probabilities of the previous step): Jensen-Shannon divergence in nats at each position; `attribute` as in `log_probabilities`",
     }
 )
 ELEMENTWISE: Mapping[str, str] = MappingProxyType(

@@ -69,7 +69,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lookup": ("table.1 id.T -> real.T",),
         "probability": ("logits id.T -> prob.T",),
         "log_probabilities": ("logits -> distribution",),
-        "kl": ("logits distribution -> nats.T",),
+        **dict.fromkeys(("kl", "js"), ("logits distribution -> nats.T",)),
         **dict.fromkeys(("negate", "absolute"), ("int -> int", "real -> real")),
         **dict.fromkeys(
             ("add", "subtract", "multiply", "floor_divide", "remainder", "minimum", "maximum"), _TWO_NUMBERS
@@ -123,7 +123,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 # Operations with an attribute, by the kind of attribute; all others have none.
 SIZED = frozenset(
-    {"thin", "thin_by_kernel", "log_probabilities", "kl"}
+    {"thin", "thin_by_kernel", "log_probabilities", "kl", "js"}
 )  # a number, or the name of a static parameter
 SITED = frozenset({"random"})  # the number of a place in the policy
 NAMED = frozenset({"parameter", "state"})

@@ -122,7 +122,13 @@ class CaseView:
         return None
 
     def divergence(self, before: Any, keep: int) -> list[float]:
-        return self.given("kl", [need and known for need, known in zip(self.masked, self.known, strict=True)])
+        return self.given("kl", self._compared())
+
+    def jensen_shannon(self, before: Any, keep: int) -> list[float]:
+        return self.given("js", self._compared())
+
+    def _compared(self) -> list[bool]:
+        return [need and known for need, known in zip(self.masked, self.known, strict=True)]
 
     def observed(self, name: str) -> list[Any]:
         rows, twin = self.forward.observed, WORDS[name].complement if name in WORDS else ""

@@ -33,6 +33,10 @@ WINDOWS = (
     "sliding(max_masks=3, max_length=8)",
     "until(3, word, min=2, max=8)",
     "until(4, max=8, by=conf, when=conf > 0.25)",
+    "until(conf > 0.5 or token == word, min=2, max=8)",
+    "until(margin >= 0.5, max=8, by=conf, when=pos % 2 == 0)",
+    "until(length=few + int(4 * mean(conf)), min=2, max=8)",
+    "until(length=count(conf > 0.5), max=8)",
 )
 DRAWS = ("argmax", "gumbel(weight)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
 TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)")
@@ -114,6 +118,8 @@ class Writer:
             "p(word)",
             "kl(before)",
             "kl(before, keep=2)",
+            "js(before)",
+            "js(before, keep=2)",
             "of(lore, token)",
             "of(lore, canvas)",
         ]
@@ -145,9 +151,17 @@ class Writer:
         )
         with self.where(within=False):
             if name in ("count", "fraction", "first", "last", "run_count"):
-                return f"{name}({self.mask(depth)})"
+                each = self.group() if name == "count" and self.rng.random() < 0.4 else ""
+                return f"{name}({self.mask(depth)}{each})"
             over = f", over={self.mask(1)}" if self.rng.random() < 0.7 else ""
+            if self.rng.random() < 0.3 and name != "std":
+                over += self.group()
             return f"{name}({self.number(depth)}{over})"
+
+    def group(self) -> str:
+        choices = ("pos // few", "pos // 3 - 1", "pos % 2", "age - 1")
+        one = self.rng.choice(choices)
+        return f", each={one if self.rng.random() < 0.6 else self.word('run') + f'({self.mask(1)})'}"
 
     def place(self, depth: int) -> str:
         name = self.one_of("run_length", "distance", "density")
@@ -208,8 +222,10 @@ class Writer:
             return self.flag(0)
         if pick < 0.74:
             return f"{self.ids()} {self.one_of('==', '!=')} {self.ids()}"
-        if pick < 0.8:
+        if pick < 0.77:
             return self.one_of("same(before)", "after_eos", "committed")
+        if pick < 0.8 and not self.within:
+            return f"{self.word('any')}({self.mask(0)}{self.group()})"
         return f"({self.condition(depth - 1)}) {self.one_of('and', 'or')} ({self.condition(depth - 1)})"
 
     def ids(self) -> str:
@@ -455,6 +471,7 @@ def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:
         "entropy": grid(8, 1 / 4),
         "finite": torch.ones(rows, length, dtype=torch.bool),
         "kl": torch.where(grid(7, 1.0) == 0, float("inf"), grid(8, 1 / 8)),
+        "js": grid(5, 1 / 8),
     }
     for name in OBSERVATIONS:
         if name not in observations:

@@ -153,11 +153,16 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
             kept: list[float] = given["kl"][self.row].tolist()
             return kept
 
+        def jensen_shannon(self, before: Any, keep: int) -> list[float]:
+            kept: list[float] = given["js"][self.row].tolist()
+            return kept
+
     fakes = {
         "observe": observe,
         "probability": probability,
         "sampled": sampled,
         "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
+        "jensen_shannon": lambda logits, before, keep, seen=None: given["js"][row(logits)],
         "log_probabilities": lambda logits, keep, seen=None: torch.zeros(
             *logits.shape[:2], numbers_kept(logits.shape[2], keep)
         ),

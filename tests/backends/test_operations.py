@@ -109,7 +109,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 }
 # Those that read the step's inputs or the logits have tests of their own below.
 ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe"} | {
-    "observation", "probability", "log_probabilities", "kl", "shift_distributions",
+    "observation", "probability", "log_probabilities", "kl", "js", "shift_distributions",
 }  # fmt: skip
 
 

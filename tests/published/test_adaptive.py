@@ -32,6 +32,11 @@ CASES: dict[str, list[dict[str, Any]]] = {
         {"block": 7, "buffer": 2, "confidence": 0.5, "add": 0.3, "decoded": 0.9},
         {"block": 4, "buffer": 3, "confidence": 0.7, "add": 0.5, "decoded": 0.25},
     ],
+    "less": [
+        {},
+        {"keep": 6, "confidence": 0.3, "calm": 0.01, "block": 16},
+        {"keep": 1, "confidence": 0.3, "calm": 0.1, "patience": 1, "block": 64},
+    ],
     "dsb": [{}, {"block": 8, "confidence": 0.5}, {"block": 16, "longest": 16, "confidence": 0.7}],
 }
 WORLDS = ((1, 1.0), (2, 4.0), (3, 2.5))  # seed and gain of the toy denoiser
