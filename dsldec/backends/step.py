@@ -28,14 +28,15 @@ class Events(NamedTuple):
     """The events that a step reports to its host. No step takes them as input; `ir.protocol.EVENTS` gives
     their meanings.
 
-    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` if
-    the policy has no phases, no `finish` or no `accept`.
+    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool, `accepted [B]` bool and `refresh [B]`
+    bool are `None` if the policy has no phases, no `finish`, no `accept` or no `refresh`.
     """
 
     not_finite: Tensor
     phase: Tensor | None = None
     finished: Tensor | None = None
     accepted: Tensor | None = None
+    refresh: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""

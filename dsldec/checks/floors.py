@@ -48,7 +48,7 @@ class Prover(Counts):
                     floors.append(self.floor_of_fill(statement))
                 case syntax.Revoke() | syntax.Edit() | syntax.Set():
                     pass
-                case syntax.Stay() | syntax.Next() | syntax.Finish():
+                case syntax.Stay() | syntax.Refresh() | syntax.Next() | syntax.Finish():
                     pass
                 case _:
                     assert_never(statement)

@@ -187,7 +187,7 @@ class _NameResolver:
                 self._set(statement.identifier)
             case syntax.Commit() | syntax.Revoke() | syntax.Edit():
                 pass
-            case syntax.Fill() | syntax.Stay() | syntax.Finish():
+            case syntax.Fill() | syntax.Stay() | syntax.Refresh() | syntax.Finish():
                 pass
             case _:
                 assert_never(statement)

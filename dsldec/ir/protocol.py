@@ -63,6 +63,7 @@ EOS_BEFORE = "eos_before"
 NOT_FINITE = "not_finite"
 FINISHED = "finished"
 ACCEPTED = "accepted"
+REFRESH = "refresh"
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
@@ -133,7 +134,7 @@ PREFIXES: Mapping[str, Field] = MappingProxyType(
             Kind.REAL,
             Extent.POSITION,
             Writer.STEP,
-            "log probabilities of this number of likeliest ids in the previous step, for `kl(before)`",
+            "log probabilities of this number of likeliest ids in the previous step, for `kl(before)` and `js(before)`",
         ),
     }
 )
@@ -152,6 +153,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "the condition of `accept` holds wherever the draft writes in this window",
+        ),
+        REFRESH: Event(
+            Kind.BOOL,
+            Extent.ROW,
+            "a `refresh` statement asks for a forward that computes and stores all keys and values of the row anew",
         ),
     }
 )

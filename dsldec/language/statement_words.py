@@ -135,6 +135,11 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "stay at most N [when COND]",
             "stay in a full window for one more step, at most N times, to edit or to revoke",
         ),
+        "refresh": (
+            "refresh [when COND]",
+            "the next forward of the row computes all its keys and values anew, and stores them in the KV cache "
+            "`prefix` or `dual`; without such a cache, nothing changes",
+        ),
         "next": (
             "next PHASE [when COND]",
             "the phase of the next step; the first `next` whose condition holds counts",

@@ -98,7 +98,7 @@ class Writer:
         return f"((1 * {self.number(depth - 1)}) {operator} {right})"
 
     def functions(self) -> list[Callable[[int], str]]:
-        own = [self.reduced, self.function, self.conditional, self.pair, self.clamped, self.place]
+        own = [self.reduced, self.grouped, self.function, self.conditional, self.pair, self.clamped, self.place]
         return own if self.early else [*own, self.before]
 
     def atom(self) -> str:
@@ -151,12 +151,17 @@ class Writer:
         )
         with self.where(within=False):
             if name in ("count", "fraction", "first", "last", "run_count"):
-                each = self.group() if name == "count" and self.rng.random() < 0.4 else ""
-                return f"{name}({self.mask(depth)}{each})"
+                return f"{name}({self.mask(depth)})"
             over = f", over={self.mask(1)}" if self.rng.random() < 0.7 else ""
-            if self.rng.random() < 0.3 and name != "std":
-                over += self.group()
             return f"{name}({self.number(depth)}{over})"
+
+    def grouped(self, depth: int) -> str:
+        name = self.one_of("count", "sum", "mean", "min", "max")
+        with self.where(within=False):
+            if name == "count":
+                return f"count({self.mask(depth)}{self.group()})"
+            over = f", over={self.mask(1)}" if self.rng.random() < 0.7 else ""
+            return f"{name}({self.number(depth)}{over}{self.group()})"
 
     def group(self) -> str:
         choices = ("pos // few", "pos // 3 - 1", "pos % 2", "age - 1")
@@ -408,6 +413,9 @@ class PolicyWriter(Writer):
             lines.append(
                 f"stay at most {self.rng.choice(('few', '2', 'window_length // 4'))} when {self.flag()}"
             )
+        if self.rng.random() < 0.15:
+            self.word("refresh")
+            lines.append(self.rng.choice(("refresh", f"refresh when {self.flag()}")))
         if self.rng.random() < 0.15:
             self.word("finish")
             lines.append(f"finish when eos_closed and {self.flag()}")
