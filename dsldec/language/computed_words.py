@@ -106,7 +106,11 @@ REDUCTIONS = (
         nonnegative=True,
     ),
     _reduction("sum", "sum", "sum of x over the mask; 0 if the mask is empty; `each=` as in `count`"),
-    _reduction("mean", "mean", "mean of x over the mask; no value if the mask is empty; `each=` as in `count`, no value outside all groups"),
+    _reduction(
+        "mean",
+        "mean",
+        "mean of x over the mask; no value if the mask is empty; `each=` as in `count`, no value outside all groups",
+    ),
     replace(
         _reduction(
             "std",

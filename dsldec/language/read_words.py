@@ -25,9 +25,7 @@ KEPT_IDS = 256  # ids of a stored distribution; for 126,464 ids, this takes 0.6 
 MOST_KEPT = 2**20  # more ids than any vocabulary has
 
 _PREVIOUS = Slot("before", frozenset({Kind.PREVIOUS}))
-_KEEP = Slot(
-    "keep", INT, Extent.RUN, named=True, optional=True, default=str(KEPT_IDS), largest=MOST_KEPT
-)
+_KEEP = Slot("keep", INT, Extent.RUN, named=True, optional=True, default=str(KEPT_IDS), largest=MOST_KEPT)
 _TABLE = Slot("table", frozenset({Kind.TABLE}), Extent.RUN)
 
 

@@ -61,7 +61,9 @@ WORDS: Mapping[str, Word] = MappingProxyType({word.name: word for word in (*READ
 
 # The words that compare two distributions of which the earlier one is stored.
 COMPARISONS_OF_DISTRIBUTIONS = frozenset(
-    word.name for word in WORDS.values() if word.observation and any(slot.name == "keep" for slot in word.slots)
+    word.name
+    for word in WORDS.values()
+    if word.observation and any(slot.name == "keep" for slot in word.slots)
 )
 
 # Observations without arguments: the step reads all of them from the logits at once.

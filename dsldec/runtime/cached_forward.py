@@ -4,16 +4,16 @@ and which are stored afterwards.
 `prefix` and `dual` are for models that attend to the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's
 window is new, the input is the whole canvas, and the keys and values outside the window are stored until the
 next window, or until the policy's `refresh`: left of it (`prefix`), or on both sides (`dual`). From then on
-the input is the window alone, with `prefix` also all columns to its right. Cached values grow stale while the window is written: an
-approximation. `exact` is for block-causal models. No column left of a block attends to it, so keys and values
-of blocks that are written never change. They are stored in the forward after the block's last token. The
-input of that forward contains the block anyway, so no extra forward is needed. The whole blocks of a prompt
-are computed once, before the first forward.
+the input is the window alone, with `prefix` also all columns to its right. Cached values grow stale while the
+window is written: an approximation. `exact` is for block-causal models. No column left of a block attends to
+it, so keys and values of blocks that are written never change. They are stored in the forward after the
+block's last token. The input of that forward contains the block anyway, so no extra forward is needed. The
+whole blocks of a prompt are computed once, before the first forward.
 
 Drafts use the cache of their row. Where a draft is the first one in a new window or after a `refresh`, its
-input is the whole canvas, as without drafts. No further draft follows it in that forward: it would need keys and values that are
-not stored yet. So drafts change no result with a cache either. Shapes: B rows, L canvas length, W columns of
-logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
+input is the whole canvas, as without drafts. No further draft follows it in that forward: it would need keys
+and values that are not stored yet. So drafts change no result with a cache either. Shapes: B rows, L canvas
+length, W columns of logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
 """
 
 from __future__ import annotations
@@ -173,7 +173,7 @@ class CachedForward(Forward):
         )
 
     def _whole(self, row: int, start: int, end: int) -> RowInput:
-        """The whole canvas of a row; what is outside the window is stored."""
+        """The whole canvas of a row. Keys and values outside the window are stored."""
         length = self.rows.requests[row].columns
         keeps = ((0, start), (end, length)) if self.kind == "dual" else ((0, start),)
         return RowInput(row, 0, length, 0, length, length, start, keeps)

@@ -98,7 +98,15 @@ class Writer:
         return f"((1 * {self.number(depth - 1)}) {operator} {right})"
 
     def functions(self) -> list[Callable[[int], str]]:
-        own = [self.reduced, self.grouped, self.function, self.conditional, self.pair, self.clamped, self.place]
+        own = [
+            self.reduced,
+            self.grouped,
+            self.function,
+            self.conditional,
+            self.pair,
+            self.clamped,
+            self.place,
+        ]
         return own if self.early else [*own, self.before]
 
     def atom(self) -> str:

@@ -108,9 +108,9 @@ def by_id(distribution: Tensor) -> Tensor:
     if distribution.shape[-1] % 2:  # of all ids of the vocabulary, which are in order
         return distribution
     logs, ids = distribution.chunk(2, -1)
-    by_log = logs.argsort(-1)
+    by_log = logs.argsort(dim=-1, stable=True)
     logs, ids = logs.gather(-1, by_log), ids.gather(-1, by_log)
-    order = ids.argsort(-1, stable=True)
+    order = ids.argsort(dim=-1, stable=True)
     return torch.cat([logs.gather(-1, order), ids.gather(-1, order)], -1)
 
 

@@ -46,7 +46,9 @@ def test_the_divergence_is_that_of_the_definition(kind: str, keep: int) -> None:
     stored = log_probabilities(before, keep)
     wanted = by_definition(now, before, keep)
     torch.testing.assert_close(jensen_shannon(now, stored, keep).double(), wanted, rtol=1e-5, atol=2e-6)
-    slow = [view.jensen_shannon(row, keep) for view, row in zip(plain(now, V - 1), stored.tolist(), strict=True)]
+    slow = [
+        view.jensen_shannon(row, keep) for view, row in zip(plain(now, V - 1), stored.tolist(), strict=True)
+    ]
     torch.testing.assert_close(torch.tensor(slow).double(), wanted, rtol=1e-5, atol=2e-6)
 
 

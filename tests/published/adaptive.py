@@ -60,7 +60,9 @@ def cadllm(
         start += length
 
 
-def entropy_jump(see: See, canvas: Canvas, confidence: float, jump: float, shortest: int, longest: int) -> Steps:
+def entropy_jump(
+    see: See, canvas: Canvas, confidence: float, jump: float, shortest: int, longest: int
+) -> Steps:
     """A block ends where the entropy rises most from one position to the next.
 
     The idea of Swordsman (arXiv 2602.04399). Only a summary was found: the smallest rise, the lengths and the
@@ -70,7 +72,9 @@ def entropy_jump(see: See, canvas: Canvas, confidence: float, jump: float, short
     while start < len(canvas):
         ahead = range(start, min(start + longest, len(canvas)))
         s = see(canvas)
-        rise = {i: s.entropy[i + 1] - s.entropy[i] for i in ahead if i + 1 in ahead and i + 1 - start >= shortest}
+        rise = {
+            i: s.entropy[i + 1] - s.entropy[i] for i in ahead if i + 1 in ahead and i + 1 - start >= shortest
+        }
         found = sorted((i for i in rise if rise[i] > jump), key=lambda i: (-rise[i], i))
         end = found[0] + 1 if found else ahead.stop
         while m := masks(canvas, range(start, end)):

@@ -89,7 +89,12 @@ def slow(whole: Whole, length: int, confidence: float, block: int, asks: Asks) -
 def assert_as_the_loop(name: str, cache: str, seed: int) -> int:
     """Ids, every step, and the columns and ids of every input; gives the number of whole forwards."""
     make = lambda: Keeper(seed, None, (0.1, 0.3, 0.8)[seed % 3])  # noqa: E731
-    prompt, length, confidence, block = [3, 4, 5][: seed % 4], 9 + seed % 6, 0.3 + 0.1 * (seed % 4), 3 + seed % 5
+    prompt, length, confidence, block = (
+        [3, 4, 5][: seed % 4],
+        9 + seed % 6,
+        0.3 + 0.1 * (seed % 4),
+        3 + seed % 5,
+    )
     wanted = slow(Whole(make(), prompt, cache), length, confidence, block, RULES[name][1])
     denoiser = make()
     decoded = decode(denoiser, [prompt], policy(name, confidence, block), cache, gen_length=length)
@@ -123,7 +128,13 @@ def test_a_refresh_after_every_step_is_as_without_a_cache(cache: str) -> None:
 def test_rows_of_a_batch_refresh_each_on_its_own(name: str, cache: str) -> None:
     for drafts in (1, 3):
         assert_as_alone(
-            lambda: Keeper(2, None, 0.3, 9), RAGGED, policy(name), cache, lookahead=drafts, batch=3, gen_length=11
+            lambda: Keeper(2, None, 0.3, 9),
+            RAGGED,
+            policy(name),
+            cache,
+            lookahead=drafts,
+            batch=3,
+            gen_length=11,
         )
 
 
@@ -171,7 +182,9 @@ def test_phases_refresh_each_in_its_own_steps() -> None:
         decode(denoiser, [[1, 2]], text, cache, gen_length=8)
         (memory,) = denoiser.memories
         whole = [part.begin == 0 for call in memory.calls for part in call]
-        assert whole == [True, True, False, True] * 2  # the window moves, then phase one asks after each of its steps
+        assert (
+            whole == [True, True, False, True] * 2
+        )  # the window moves, then phase one asks after each of its steps
 
 
 # --- mistakes are noticed
