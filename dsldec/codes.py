@@ -188,6 +188,12 @@ _CODES = (
         ),
     ),
     Code(
+        "E0226",
+        "a window `until` ends in two ways: at ids, at a mask, or after a length",
+        f"policy example():\n  window until(3, conf > 0.9, max=8)\n  {_BEST}\n",
+        f"policy example():\n  window until(token == 3 or conf > 0.9, max=8)\n  {_BEST}\n",
+    ),
+    Code(
         "E0301",
         "a step of the policy can commit nothing, so decoding may never end",
         _policy("commit masked and conf > 0.9"),

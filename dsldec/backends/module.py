@@ -26,6 +26,7 @@ from .broadcast import wanted
 from .inputs import Inputs as Inputs
 from .module_eager import EagerPlan, ParameterReader, Signature, planned
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
+from .module_groups import GROUPS_IN_FORM
 from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
@@ -38,6 +39,7 @@ from .vocabulary import (
     biased,
     biased_everywhere,
     divergence,
+    jensen_shannon,
     log_probabilities,
     looked_up,
     observe,
@@ -114,6 +116,9 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "kl": lambda inputs, of, logits, before, *observations: divergence(
         logits, before, inputs.size(of), *observations
     ),
+    "js": lambda inputs, of, logits, before, *observations: jensen_shannon(
+        logits, before, inputs.size(of), *observations
+    ),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
     "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),
     "thin_by_kernel": lambda inputs, of, *operands: thin_by_kernel(
@@ -126,7 +131,12 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "erase": lambda inputs, of, canvas, mask: torch.where(mask, inputs.mask_id, canvas),
 }
 ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
-ON_VALUES_IN_FORM: Mapping[str, Callable[..., Any]] = {**ROWS_IN_FORM, **ORDERS_IN_FORM, **GEOMETRY_IN_FORM}
+ON_VALUES_IN_FORM: Mapping[str, Callable[..., Any]] = {
+    **ROWS_IN_FORM,
+    **GROUPS_IN_FORM,
+    **ORDERS_IN_FORM,
+    **GEOMETRY_IN_FORM,
+}
 IMPLEMENTED = (
     *IN_CONTEXT,
     *ON_VALUES,
@@ -279,7 +289,7 @@ def _operands(program: Program, index: int) -> tuple[int, ...]:
     them.
     """
     operation = program.operations[index]
-    if operation.name not in ("probability", "log_probabilities", "kl"):
+    if operation.name not in ("probability", "log_probabilities", "kl", "js"):
         return operation.inputs
     before = range(index)
     sights = [

@@ -25,6 +25,7 @@ from .broadcast import wanted
 from .noise import uniform_float
 from .pattern_inputs import CLASSES, ENDS, FOLLOWING, patterns
 from .reference_geometry import GEOMETRY
+from .reference_groups import GROUPS
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
 from .reference_paths import PatternOfRow, likeliest_path
@@ -64,6 +65,9 @@ class LogitsView(Protocol):
 
     def divergence(self, before: Any, keep: int) -> list[float]:
         """KL divergence from the log probabilities of the previous step, which stored `keep` ids."""
+
+    def jensen_shannon(self, before: Any, keep: int) -> list[float]:
+        """Jensen-Shannon divergence from the log probabilities of the previous step, as in `divergence`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,8 @@ def _path(row: ReferenceRow, operation: Operation, view: LogitsView, *inputs: An
     for at, id_ in zip(inside, found, strict=True):
         path[at] = id_
     return path
+
+
 def _of_step(table: Any, at: AnyNumber) -> AnyNumber:
     """The number of a table by step, a list or one number for all ints."""
     if at < 0:
@@ -169,6 +175,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
     "kl": lambda row, self, view, before: view.divergence(before, row.size(self.attribute)),
+    "js": lambda row, self, view, before: view.jensen_shannon(before, row.size(self.attribute)),
     "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.attribute)),
     "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.attribute)),
     "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],
@@ -181,7 +188,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
         row.mask_id if chosen else old for old, chosen in zip(canvas, mask, strict=True)
     ],
 }
-ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **ORDERS, **GEOMETRY}
+ON_VALUES: Mapping[str, Callable[..., Any]] = {**ROWS, **GROUPS, **ORDERS, **GEOMETRY}
 IMPLEMENTED = (*IN_CONTEXT, *ON_VALUES, *ELEMENTWISE, "random", "observe")
 
 

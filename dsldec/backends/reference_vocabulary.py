@@ -90,6 +90,12 @@ class PlainLogitsView:
             for scores, earlier in zip(self.logits, before, strict=True)
         ]
 
+    def jensen_shannon(self, before: Sequence[Sequence[float]], keep: int) -> list[float]:
+        return [
+            float32(jensen_shannon(scores, earlier, keep))
+            for scores, earlier in zip(self.logits, before, strict=True)
+        ]
+
 
 def is_finite(scores: LogitRow) -> bool:
     """Whether the logits of a position are neither NaN nor +inf nor all -inf."""
@@ -179,13 +185,30 @@ def divergence(scores: LogitRow, before: Sequence[float], keep: int) -> float:
     """KL divergence in nats from a distribution of the previous step, over its stored ids and the remaining
     ids together.
     """
+    return _divergence(*_compared(scores, before, keep)) if is_finite(scores) else math.nan
+
+
+def jensen_shannon(scores: LogitRow, before: Sequence[float], keep: int) -> float:
+    """Jensen-Shannon divergence in nats from a distribution of the previous step, over the same outcomes as
+    `divergence`: the mean of the KL divergences of both distributions from their mean.
+    """
     if not is_finite(scores):
         return math.nan
+    total = 0.0
+    for now, then in zip(*_compared(scores, before, keep), strict=True):
+        p, q = math.exp(float32(now)), math.exp(then)
+        mean = (p + q) / 2
+        both = (p * math.log(p / mean) if p > 0 else 0.0) + (q * math.log(q / mean) if q > 0 else 0.0)
+        total += max(0.0, both / 2)  # each outcome adds 0 or more (log sum inequality)
+    return total
+
+
+def _compared(scores: LogitRow, before: Sequence[float], keep: int) -> tuple[list[float], Sequence[float]]:
+    """The log probabilities of the outcomes that two steps share, now and in the previous step."""
     if keep >= len(scores):
-        return _divergence(log_softmax(scores), before)
+        return log_softmax(scores), before
     logs, ids = before[: len(before) // 2], before[len(before) // 2 : -1]
-    now = _with_rest(scores, [NO_ID if id_ != id_ else int(id_) for id_ in ids])
-    return _divergence(now, logs)
+    return _with_rest(scores, [NO_ID if id_ != id_ else int(id_) for id_ in ids]), logs
 
 
 def _divergence(log_p: Iterable[float], log_q: Iterable[float]) -> float:

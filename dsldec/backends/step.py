@@ -30,8 +30,8 @@ class Events(NamedTuple):
     """The events that a step reports to its host. No step takes them as input; `ir.protocol.EVENTS` gives
     their meanings.
 
-    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]` and `unmatched [B]` bool are
-    `None` if the policy has no phases, no `finish`, no `accept` or no pattern.
+    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]`, `unmatched [B]` and `refresh
+    [B]` bool are `None` if the policy has no phases, no `finish`, no `accept`, no pattern or no `refresh`.
     """
 
     not_finite: Tensor
@@ -39,6 +39,7 @@ class Events(NamedTuple):
     finished: Tensor | None = None
     accepted: Tensor | None = None
     unmatched: Tensor | None = None
+    refresh: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""

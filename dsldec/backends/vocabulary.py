@@ -348,13 +348,39 @@ def divergence(
     before gives +inf. The remaining ids count together, so the result is never above the sum over all ids
     (log sum inequality). `observations` as in `probability`.
     """
-    if keep >= logits.shape[-1]:
-        log_p = log_probabilities(logits, keep, observations)
-    else:
-        before, ids = before.chunk(2, -1)
-        log_p = _with_rest(logits, ids[..., :-1].nan_to_num(NO_ID).long(), observations)
+    log_p, before = _compared(logits, before, keep, observations)
     p = log_p.exp()
     return torch.where(p > 0, p * (log_p - before), 0.0).sum(-1)
+
+
+def jensen_shannon(
+    logits: Tensor, before: Tensor, keep: int, observations: Mapping[str, Tensor] | None = None
+) -> Tensor:
+    """Jensen-Shannon divergence `[B, T]` in nats, from 0 to log 2, with the arguments of `divergence`.
+
+    The sum of (p log(p / m) + q log(q / m)) / 2 with m = (p + q) / 2. The remaining ids count together, so
+    the result is never above the sum over all ids (log sum inequality). Their least probability only brings
+    the two closer.
+    """
+    log_p, log_q = _compared(logits, before, keep, observations)
+    p, q = log_p.exp(), log_q.exp()
+    # log(m / p) = max(log_q - log_p, 0) + log1p(expm1(-|log_q - log_p|) / 2): exactly 0 for p = q, and finite
+    # where exp(log_q - log_p) is not.
+    apart = log_q - log_p
+    near = torch.log1p(torch.expm1(-apart.abs()) / 2)
+    of_p = torch.where(p > 0, p * (apart.clamp(min=0) + near), 0.0)
+    of_q = torch.where(q > 0, q * ((-apart).clamp(min=0) + near), 0.0)
+    return (-(of_p + of_q) / 2).clamp(min=0).sum(-1)
+
+
+def _compared(
+    logits: Tensor, before: Tensor, keep: int, observations: Mapping[str, Tensor] | None
+) -> tuple[Tensor, Tensor]:
+    """The log probabilities of the outcomes that two steps share, now and in the previous step."""
+    if keep >= logits.shape[-1]:
+        return log_probabilities(logits, keep, observations), before
+    before, ids = before.chunk(2, -1)
+    return _with_rest(logits, ids[..., :-1].nan_to_num(NO_ID).long(), observations), before
 
 
 def sampled(

@@ -70,6 +70,7 @@ def _lacking(call: syntax.Call, word: Word, given: Sequence[str]) -> Diagnostic 
         names = " and ".join(f"`{name}`" for name in missing)
         return Diagnostic("E0203", f"`{word.name}` lacks {names}", call.span, help=help_)
     if word.one_of and sum(name in given for name in word.one_of) != 1:
-        names = " or ".join(f"`{name}=`" for name in word.one_of)
+        named = {slot.name for slot in word.slots if slot.named}
+        names = " or ".join(f"`{name}=`" if name in named else f"`{name}`" for name in word.one_of)
         return Diagnostic("E0203", f"`{word.name}` takes one of {names}", call.span, help=help_)
     return None

@@ -64,8 +64,11 @@ def _call_reaches(
         return any(
             _reaches(resolved, one, x, best, eased) and _has_value(other, resolved) for one, other in pairs
         )
-    over = [keyword.value for keyword in bound.keywords if keyword.identifier.text == "over"]
-    everything = not over or is_word(over[0], "masked", resolved.bindings)
+    named = {keyword.identifier.text: keyword.value for keyword in bound.keywords}
+    # With `each=`, a position outside all groups has no value.
+    everything = "each" not in named and (
+        "over" not in named or is_word(named["over"], "masked", resolved.bindings)
+    )
     return (
         bound.function.text == best
         and len(bound.arguments) == 1

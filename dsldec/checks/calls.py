@@ -41,11 +41,12 @@ def call_type(typing: Inference, call: syntax.Call) -> Type:
         return UNKNOWN
     if word.name in OWN_TYPES:
         return OWN_TYPES[word.name](typing, call, [type_ for _, type_ in fits])
-    return (
+    gives = (
         _spread(typing, word, fits[0][1])
         if word.spread
         else word.gives or _of_numbers(typing, call, word, fits)
     )
+    return _of_groups(gives) if by_group(call) and not word.selects else gives
 
 
 def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Given, Type]] | None:
@@ -66,6 +67,16 @@ def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Gi
         if one.slot.largest is not None and fits[-1][1].kind is Kind.INT:
             sizes.require_bounded(typing, one.expression, one.slot.largest)
     return fits
+
+
+def by_group(call: syntax.Call) -> bool:
+    """Whether a call has `each=`. A reduction then gives the value of its group to each position."""
+    return any(keyword.identifier.text == "each" for keyword in call.keywords)
+
+
+def _of_groups(of_row: Type) -> Type:
+    kind = Kind.MASK if of_row.kind is Kind.BOOL else of_row.kind
+    return replace(of_row, kind=kind, extent=Extent.POSITION)
 
 
 def _spread(typing: Inference, word: Word, argument: Type) -> Type:

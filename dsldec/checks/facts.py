@@ -10,7 +10,16 @@ from dataclasses import dataclass, field
 
 from ..language import syntax
 from ..language.walk import expressions, statements, walk
-from ..language.words import DRAWS, KEPT_IDS, RANDOM_WORDS, WINDOWS, WORDS, Extent, Kind
+from ..language.words import (
+    COMPARISONS_OF_DISTRIBUTIONS,
+    DRAWS,
+    KEPT_IDS,
+    RANDOM_WORDS,
+    WINDOWS,
+    WORDS,
+    Extent,
+    Kind,
+)
 from .arguments import matched
 from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
@@ -257,17 +266,24 @@ def _static(resolved: Resolved) -> tuple[str, ...]:
     return (*dict.fromkeys(names), *chosen)
 
 
-def _kept_ids(resolved: Resolved) -> tuple[int | str, ...]:
-    calls = [p for p in _all_expressions(resolved) if isinstance(p, syntax.Call) and p.function.text == "kl"]
+def _kept_ids(
+    resolved: Resolved, words: frozenset[str] = COMPARISONS_OF_DISTRIBUTIONS
+) -> tuple[int | str, ...]:
+    """The numbers of stored ids of some words, each once."""
+    parts = _all_expressions(resolved)
+    calls = [p for p in parts if isinstance(p, syntax.Call) and p.function.text in words]
     given = [next((k.value for k in call.keywords if k.identifier.text == "keep"), None) for call in calls]
     sizes = [_size(value) for value in given]
     return tuple(dict.fromkeys(KEPT_IDS if size is None else size for size in sizes))
 
 
 def _passes(resolved: Resolved, draw: str) -> int:
-    """The loops over the vocabulary. `kl` adds one for each number of stored ids."""
+    """The loops over the vocabulary. `kl` and `js` add one for each number of stored ids."""
     words = [name for name in _words(resolved) if name in WORDS]
-    times = {name: len(_kept_ids(resolved)) if name == "kl" else 1 for name in words}
+    times = {
+        name: len(_kept_ids(resolved, frozenset({name}))) if name in COMPARISONS_OF_DISTRIBUTIONS else 1
+        for name in words
+    }
     return PASSES + DRAWS[draw].passes + sum(WORDS[name].passes * n for name, n in times.items())
 
 

@@ -18,7 +18,7 @@ def expect(typing: Inference, expression: syntax.Expression, slot: Slot, why: st
     """The type of an expression that must fit a slot of a word or a statement."""
     given = typing.infer(expression)
     text = expression.span.text
-    if given.kind is Kind.UNKNOWN:
+    if given.kind is Kind.UNKNOWN or (slot.or_mask and given.kind is Kind.MASK):
         return given
     if given.kind not in slot.kinds:
         if Kind.MASK in slot.kinds and given.kind is Kind.BOOL:

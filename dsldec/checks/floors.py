@@ -48,7 +48,7 @@ class Prover(Counts):
                     floors.append(self.floor_of_fill(statement))
                 case syntax.Revoke() | syntax.Edit() | syntax.Set():
                     pass
-                case syntax.Stay() | syntax.Next() | syntax.Finish():
+                case syntax.Stay() | syntax.Refresh() | syntax.Next() | syntax.Finish():
                     pass
                 case _:
                     assert_never(statement)
@@ -225,5 +225,6 @@ def _is_of_mask(
         isinstance(expression, syntax.Call)
         and expression.function.text == word
         and len(expression.arguments) == 1
+        and not expression.keywords  # with `each=` it is a value of each group
         and resolved.same_tree(expression.arguments[0], mask)
     )

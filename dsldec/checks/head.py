@@ -24,7 +24,7 @@ from ..language.words import (
     Slot,
     Word,
 )
-from . import sizes
+from . import sizes, window_ends
 from .arguments import signature
 from .calls import arguments
 from .fitting import condition, expect, expect_condition, expect_value
@@ -55,6 +55,7 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
     match statement:
         case syntax.Window():
             _shape(typing, statement.shape, "window", WINDOWS)
+            window_ends.require_one_form(typing, statement.shape)
             sizes.require_positions(typing, statement.shape)
         case syntax.Draw():
             _shape(typing, statement.method, "draw", DRAWS)
@@ -68,7 +69,7 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
             pass  # its body is checked in place of each call
         case syntax.Commit() | syntax.Revoke() | syntax.Edit() | syntax.Fill() | syntax.Set() | syntax.Let():
             pass  # a statement of a step
-        case syntax.Stay() | syntax.Next() | syntax.Finish():
+        case syntax.Stay() | syntax.Refresh() | syntax.Next() | syntax.Finish():
             pass  # a statement of a step
         case _:
             assert_never(statement)

@@ -103,11 +103,11 @@ class _NameResolver:
     def _known_to(self, statement: syntax.Statement, scope: dict[str, Binding]) -> dict[str, Binding]:
         """The names that a statement may use.
 
-        A statement of the head may use only parameters; `accept` may also use states.
+        A statement of the head may use only parameters; `window` and `accept` may also use states.
         """
         if not isinstance(statement, HEAD):
             return scope
-        states = isinstance(statement, syntax.Lookahead)
+        states = isinstance(statement, syntax.Lookahead | syntax.Window)
         kinds = (syntax.Parameter, syntax.StateDeclaration) if states else (syntax.Parameter,)
         return {name: binding for name, binding in scope.items() if isinstance(binding, kinds)}
 
@@ -188,7 +188,7 @@ class _NameResolver:
                 self._set(statement.identifier)
             case syntax.Commit() | syntax.Revoke() | syntax.Edit():
                 pass
-            case syntax.Fill() | syntax.Stay() | syntax.Finish():
+            case syntax.Fill() | syntax.Stay() | syntax.Refresh() | syntax.Finish():
                 pass
             case _:
                 assert_never(statement)

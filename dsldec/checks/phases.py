@@ -158,6 +158,7 @@ def _is_of_masks(expression: syntax.Expression, word: str, resolved: Resolved) -
         isinstance(expression, syntax.Call)
         and expression.function.text == word
         and len(expression.arguments) == 1
+        and not expression.keywords
         and is_word(expression.arguments[0], "masked", resolved.inlinable)
     )
 

@@ -60,7 +60,7 @@ def _statement(
         case syntax.Stay():
             expect(typing, statement.count, COUNT, "a bound on steps is an int")
             _when(typing, statement.condition)
-        case syntax.Fill() | syntax.Next() | syntax.Finish():
+        case syntax.Fill() | syntax.Refresh() | syntax.Next() | syntax.Finish():
             _when(typing, statement.condition)
         case _:
             assert_never(statement)

@@ -126,6 +126,9 @@ class Expressions(StepValues):
             return self.add(word, (scope.orders[-1], *given), type_.kind, Extent.POSITION)
         if WORDS[word].reduction and len(given) != len(WORDS[word].elementwise):
             over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
+            if "each" in named:
+                inputs = (given[0], over, self.expression(named["each"], scope))
+                return self.add(of_groups(WORDS[word].reduction), inputs, type_.kind, Extent.POSITION)
             return self.add(WORDS[word].reduction, (given[0], over), type_.kind, Extent.ROW)
         return self.add(ELEMENTWISE_WORDS[word], tuple(given), type_.kind, type_.extent)
 
@@ -191,7 +194,8 @@ class Expressions(StepValues):
 
     # --- the previous step
 
-    def kl(self, named: Mapping[str, syntax.Expression]) -> int:
+    def divergence(self, word: str, named: Mapping[str, syntax.Expression]) -> int:
+        """The word `kl` or `js`: the operation of its name, and +inf in a window's first step."""
         given = named.get("keep")
         keep = (
             given.identifier
@@ -201,13 +205,18 @@ class Expressions(StepValues):
             else KEPT_IDS
         )
         before = self.kept_at_positions(protocol.distribution_field(keep), keep=keep)
-        divergence = self.add("kl", (self.logits, before), Kind.NATS, Extent.POSITION, keep)
+        divergence = self.add(word, (self.logits, before), Kind.NATS, Extent.POSITION, keep)
         first = self.begins if self.slides < 0 else self.holds("not", self.stayed)
         return self.where(first, self.number(float("inf")), divergence, Kind.NATS)
 
     def same(self) -> int:
         token = self.observation("token")
         return self.holds("equal", token, self.value_before(token))
+
+
+def of_groups(reduction: str) -> str:
+    """The operation that makes a reduction in each group."""
+    return f"group_{reduction}"
 
 
 def _fixed(name: str) -> Callable[[Expressions, Scope], int]:
@@ -297,6 +306,19 @@ def _of_mask(name: str, kind: Kind, place: Extent) -> Lowered:
     return lowered
 
 
+def _of_groups_or_row(name: str, kind: Kind, kind_of_groups: Kind) -> Lowered:
+    """A reduction of a mask to one value for the row, or with `each=` to one for each group."""
+    of_row = _of_mask(name, kind, Extent.ROW)
+
+    def lowered(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+        if "each" not in named:
+            return of_row(lower, call, named, scope)
+        inputs = (lower.set(call.arguments[0], scope), lower.expression(named["each"], scope))
+        return lower.add(of_groups(name), inputs, kind_of_groups, Extent.POSITION)
+
+    return lowered
+
+
 def _at(position: str) -> Lowered:
     return lambda lower, call, named, scope: lower.reduced(
         position, Kind.REAL, lower.pos, lower.set(call.arguments[0], scope)
@@ -305,8 +327,8 @@ def _at(position: str) -> Lowered:
 
 # Words that need more than one operation on the values of their arguments.
 WITH_ARGUMENTS: Mapping[str, Lowered] = {
-    "any": _of_mask("any", Kind.BOOL, Extent.ROW),
-    "count": _of_mask("count", Kind.INT, Extent.ROW),
+    "any": _of_groups_or_row("any", Kind.BOOL, Kind.MASK),
+    "count": _of_groups_or_row("count", Kind.INT, Kind.INT),
     "first": _at("least"),
     "last": _at("greatest"),
     "fraction": lambda lower, call, named, scope: lower.real(
@@ -318,7 +340,9 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
         "probability", (lower.logits, lower.expression(call.arguments[0], scope)), Kind.PROB, Extent.POSITION
     ),
     "of": lambda lower, call, named, scope: lower.of(call, scope),
-    "kl": lambda lower, call, named, scope: lower.kl(named),
+    **dict.fromkeys(
+        ("kl", "js"), lambda lower, call, named, scope: lower.divergence(call.function.text, named)
+    ),
     "same": lambda lower, call, named, scope: lower.same(),
     "before": lambda lower, call, named, scope: lower.value_before(
         lower.expression(call.arguments[0], lower.start)

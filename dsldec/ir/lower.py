@@ -1,6 +1,7 @@
 """From a checked policy to the program of its step.
 
-Each part is a class that extends the one before: `build`, `step_values`, `expressions`, `step_start`,
+Each part is a class that extends the one before: `build`, `step_values`, `expressions`, `block_start`,
+`step_start`,
 `statements`, `next_state`. Not here: whether a policy may run (`checks`; a `CheckedPolicy` is the proof).
 """
 

@@ -21,7 +21,8 @@ class StepEnd:
     """The results of a step, and the conditions that its next state depends on.
 
     `active`: the window had a masked position or stayed; `full`: the window is full and does not stay;
-    `kept`: it is full and stays; `over`: the window moves on; `finished`: the row ended.
+    `kept`: it is full and stays; `over`: the window moves on; `finished`: the row ended;
+    `refreshes`: its cache is computed anew.
     """
 
     canvas: int
@@ -30,6 +31,7 @@ class StepEnd:
     kept: int
     over: int
     finished: int
+    refreshes: int
 
 
 class NextState(Statements):
@@ -53,7 +55,8 @@ class NextState(Statements):
         finished = self.all_of(active, after.finishes, closed)
         # A sliding window counts as one window until every position is written.
         over = full if self.slides < 0 else self.number(False)
-        return StepEnd(scope.canvas, active, full, kept, over, finished)
+        refreshes = self.all_of(active, after.refreshes)
+        return StepEnd(scope.canvas, active, full, kept, over, finished, refreshes)
 
     def next_values(self, after: After, end: StepEnd) -> dict[str, int]:
         """The next value of every field that the step writes. The values of an inactive row do not change."""
@@ -76,7 +79,8 @@ class NextState(Statements):
     def events(self, end: StepEnd, phase: int, accepted: int | None) -> dict[str, int]:
         """The events that the policy's step reports, except `not_finite`."""
         events: dict[str, int] = {}
-        if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
+        kinds = {type(s) for body in bodies(self.policy) for s in body.statements}
+        if syntax.Finish in kinds:
             events[protocol.FINISHED] = end.finished
         if self.policy.phases:
             events[protocol.PHASE] = phase
@@ -84,6 +88,8 @@ class NextState(Statements):
             events[protocol.ACCEPTED] = accepted
         if self.unmatched >= 0:
             events[protocol.UNMATCHED] = self.unmatched
+        if syntax.Refresh in kinds:
+            events[protocol.REFRESH] = end.refreshes
         return events
 
     def _next_of(self, name: str, after: After, over: int, full: int) -> dict[str, int]:

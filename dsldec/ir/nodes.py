@@ -45,6 +45,7 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "probability": "(logits, ids): probability of the id at each position; 0 for an id outside the vocabulary",
         "log_probabilities": "(logits): log probabilities of the likeliest ids, for the next step; `attribute` is their number or a parameter",
         "kl": "(logits, log probabilities of the previous step): KL divergence in nats at each position; `attribute` as in `log_probabilities`",
+        "js": "(logits, log probabilities of the previous step): Jensen-Shannon divergence in nats at each position; `attribute` as in `log_probabilities`",
     }
 )
 ELEMENTWISE: Mapping[str, str] = MappingProxyType(
@@ -93,6 +94,16 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "greatest": "(x, mask): largest x over a mask; no value for an empty mask",
     }
 )
+GROUPS: Mapping[str, str] = MappingProxyType(
+    {
+        "group_any": "(mask, groups): at each position, whether the mask has a position of its group; false outside all groups (below 0)",
+        "group_count": "(mask, groups): at each position, the number of positions of the mask in its group; 0 outside all groups",
+        "group_sum": "(x, mask, groups): at each position, the sum of x over the mask in its group; 0 outside all groups",
+        "group_mean": "(x, mask, groups): at each position, the mean of x over the mask in its group; no value without a position",
+        "group_least": "(x, mask, groups): at each position, the smallest x over the mask in its group; no value without a position",
+        "group_greatest": "(x, mask, groups): at each position, the largest x over the mask in its group; no value without a position",
+    }
+)
 ORDERS: Mapping[str, str] = MappingProxyType(
     {
         "order": "(mask, score[, runs]): positions of a mask from the best score to the worst, the lower of equal ones first; "
@@ -131,7 +142,7 @@ CANVAS: Mapping[str, str] = MappingProxyType(
     }
 )
 OPERATIONS: Mapping[str, str] = MappingProxyType(
-    {**READS, **LOGITS, **ELEMENTWISE, **ROWS, **ORDERS, **GEOMETRY, **CANVAS}
+    {**READS, **LOGITS, **ELEMENTWISE, **ROWS, **GROUPS, **ORDERS, **GEOMETRY, **CANVAS}
 )
 
 

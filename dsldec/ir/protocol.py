@@ -68,6 +68,7 @@ NOT_FINITE = "not_finite"
 FINISHED = "finished"
 ACCEPTED = "accepted"
 UNMATCHED = "unmatched"
+REFRESH = "refresh"
 
 NO_PATTERN = -1  # the state of the pattern in a row without one
 NO_PATH = -2  # in place of an id: no text of the window can become a match
@@ -159,7 +160,7 @@ PREFIXES: Mapping[str, Field] = MappingProxyType(
             Kind.REAL,
             Extent.POSITION,
             Writer.STEP,
-            "log probabilities of this number of likeliest ids in the previous step, for `kl(before)`",
+            "log probabilities of this number of likeliest ids in the previous step, for `kl(before)` and `js(before)`",
         ),
     }
 )
@@ -183,6 +184,10 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "no text with the written ids matches the pattern; do not use what the step wrote in such a row",
+        REFRESH: Event(
+            Kind.BOOL,
+            Extent.ROW,
+            "a `refresh` statement asks for a forward that computes and stores all keys and values of the row anew",
         ),
     }
 )

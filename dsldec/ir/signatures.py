@@ -44,6 +44,7 @@ EXTENTS: Mapping[str, Extent] = MappingProxyType({"T": Extent.POSITION, "B": Ext
 _TWO_NUMBERS = ("int int -> int", "number number -> real")
 _COMPARISON = ("number number -> truth", "id id -> truth")
 _REDUCTION = ("number.T truth.T -> real.B",)
+_GROUP_REDUCTION = ("number.T truth.T group.T -> real.T",)
 _ALONG_AN_ORDER = ("order int.T -> int.T", "order number.T -> real.T")
 SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -77,7 +78,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "lookup_step": ("steps.1 int -> real",),
         "probability": ("logits id.T -> prob.T",),
         "log_probabilities": ("logits -> distribution",),
-        "kl": ("logits distribution -> nats.T",),
+        **dict.fromkeys(("kl", "js"), ("logits distribution -> nats.T",)),
         **dict.fromkeys(("negate", "absolute"), ("int -> int", "real -> real")),
         **dict.fromkeys(
             ("add", "subtract", "multiply", "floor_divide", "remainder", "minimum", "maximum"), _TWO_NUMBERS
@@ -98,6 +99,10 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "count": ("truth.T -> int.B",),
         "sum": ("int.T truth.T -> int.B", *_REDUCTION),
         **dict.fromkeys(("mean", "std", "least", "greatest"), _REDUCTION),
+        "group_any": ("truth.T group.T -> truth.T",),
+        "group_count": ("truth.T group.T -> int.T",),
+        "group_sum": ("int.T truth.T group.T -> int.T", *_GROUP_REDUCTION),
+        **dict.fromkeys(("group_mean", "group_least", "group_greatest"), _GROUP_REDUCTION),
         "order": ("truth.T number.T -> order", "truth.T number.T group.T -> order"),
         "rank": ("order -> int.T",),
         **dict.fromkeys(("cumsum", "cummax"), _ALONG_AN_ORDER),
@@ -127,7 +132,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
 
 # Operations with an attribute, by the kind of attribute; all others have none.
 SIZED = frozenset(
-    {"thin", "thin_by_kernel", "log_probabilities", "kl"}
+    {"thin", "thin_by_kernel", "log_probabilities", "kl", "js"}
 )  # a number, or the name of a static parameter
 SITED = frozenset({"random"})  # the number of a place in the policy
 NAMED = frozenset({"parameter", "special", "state"})

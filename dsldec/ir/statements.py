@@ -23,7 +23,8 @@ class After:
     """The values after the statements of a phase.
 
     `scope`: the canvas and the states; `target`: the phase of the next step; `moves`: whether the row changes
-    its phase; `finishes`: whether the row ends; `stays`: whether a full window stays.
+    its phase; `finishes`: whether the row ends; `stays`: whether a full window stays;
+    `refreshes`: whether the row's cache is computed anew.
     """
 
     scope: Scope
@@ -31,6 +32,7 @@ class After:
     moves: int
     finishes: int
     stays: int
+    refreshes: int
 
 
 class Statements(StepStart):
@@ -39,7 +41,8 @@ class Statements(StepStart):
     def body(self, body: Body, index: int) -> After:
         scope = self.start.copy()
         scope.visits = self.visits.get(body.name)
-        after = After(scope, self.number(index), self.number(False), self.number(False), self.number(False))
+        no = self.number(False)
+        after = After(scope, self.number(index), moves=no, finishes=no, stays=no, refreshes=no)
         for statement in body.statements:
             self._statement(statement, after)
         return after
@@ -70,6 +73,8 @@ class Statements(StepStart):
             case syntax.Stay():
                 more = self.holds("less", self.state(protocol.STAYS), self.expression(statement.count, scope))
                 after.stays = self.holds("or", after.stays, self.all_of(more, self._when(statement, scope)))
+            case syntax.Refresh():
+                after.refreshes = self.holds("or", after.refreshes, self._when(statement, scope))
             case syntax.Next():
                 # The row needs a next phase even after `finish`: a later statement may mask a position, and
                 # then the row goes on.
@@ -84,7 +89,11 @@ class Statements(StepStart):
             case _:
                 assert_never(statement)
 
-    def _when(self, statement: syntax.Fill | syntax.Stay | syntax.Next | syntax.Finish, scope: Scope) -> int:
+    def _when(
+        self,
+        statement: syntax.Fill | syntax.Stay | syntax.Refresh | syntax.Next | syntax.Finish,
+        scope: Scope,
+    ) -> int:
         return (
             self.number(True) if statement.condition is None else self.expression(statement.condition, scope)
         )
@@ -179,5 +188,7 @@ class Statements(StepStart):
             moves = self.where(here, one.moves, whole.moves, Kind.BOOL)
             finishes = self.where(here, one.finishes, whole.finishes, Kind.BOOL)
             stays = self.where(here, one.stays, whole.stays, Kind.BOOL)
-            whole = After(scope, self.where(here, one.target, whole.target, Kind.INT), moves, finishes, stays)
+            refreshes = self.where(here, one.refreshes, whole.refreshes, Kind.BOOL)
+            target = self.where(here, one.target, whole.target, Kind.INT)
+            whole = After(scope, target, moves, finishes, stays, refreshes)
         return whole

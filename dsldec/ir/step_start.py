@@ -1,7 +1,7 @@
-"""The operations before the first statement: logits, window, phase of each row, states, and the condition of
-`accept`.
+"""The operations before the first statement: logits, phase of each row, states of phases, and the condition
+of `accept`.
 
-Not here: statements (`statements`).
+Not here: the window and its states (`block_start`), statements (`statements`).
 """
 
 from __future__ import annotations
@@ -16,21 +16,18 @@ from ..language import syntax
 from ..language.walk import bodies
 from ..language.words import Extent, Kind
 from . import protocol
-from .expressions import Expressions
+from .block_start import BlockStart
 from .step_values import Scope
 
 
-class StepStart(Expressions):
-    """Lowers the head of a policy: transforms of the logits, window, states, headers of phases."""
+class StepStart(BlockStart):
+    """Lowers the head of a policy: transforms of the logits, headers of phases."""
 
     def __init__(self, checked: CheckedPolicy, values: Mapping[str, object]) -> None:
-        super().__init__(checked.resolved, values)
-        self.checked = checked
-        self.policy = checked.resolved.policy
+        super().__init__(checked, values)
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
         self.unmatched = -1  # whether a row has no path; -1 in a policy without a pattern
-        self.states, self.phases = self.resolved.states, self.resolved.phases
 
     def read_logits(self) -> None:
         self.logits = self.add("logits", (), Kind.LOGIT, Extent.POSITION)
@@ -72,50 +69,6 @@ class StepStart(Expressions):
         )
         known = self.holds("not_equal", path, self.number(protocol.NO_PATH))
         return self.where(known, path, self.number(0), Kind.TOKEN)
-
-    def place_window(self) -> None:
-        window = next(s.shape for s in self.policy.statements if isinstance(s, syntax.Window))
-        if not isinstance(window, syntax.Call):
-            return
-        if window.function.text == "sliding":
-            moved = self.int_("subtract", self.window_start, self.state(protocol.PLACED_AT))
-            inside = self.state(protocol.INSIDE)
-            self.stayed = self.mask("shift", inside, self.int_("negate", moved))
-            self.slides = moved
-        elif window.function.text == "until":
-            length = self._length_until(window)
-            self.window_length = self.where(self.begins, length, self.state(protocol.WINDOW_LENGTH), Kind.INT)
-            self.start.window = self.all_of(
-                self.editable, self.holds("less", self.offset, self.window_length)
-            )
-
-    def _length_until(self, window: syntax.Call) -> int:
-        """The length of a window `until`.
-
-        The window ends at a position where the token is one of the ids: at the first one, or at the best one
-        by a score. Without such a position, it has its full length.
-        """
-        named = {keyword.identifier.text: keyword.value for keyword in window.keywords}
-        token = self.observation("token")
-        first, *more = [
-            self.holds("equal", token, self.expression(id_, self.start)) for id_ in window.arguments
-        ]
-        for one in more:
-            first = self.holds("or", first, one)
-        least = self.expression(named["min"], self.start) if "min" in named else self.number(1)
-        long = self.holds("greater_equal", self.int_("add", self.offset, self.number(1)), least)
-        hits = self.all_of(self.editable, first, long)
-        if "when" in named:
-            hits = self.all_of(hits, self.expression(named["when"], self.start))
-        if "by" in named:
-            hits = self.mask(
-                "top", self.mask("order", hits, self.expression(named["by"], self.start)), self.number(1)
-            )
-        end = self.add(
-            "truncate", (self.reduced("least", Kind.REAL, self.offset, hits),), Kind.INT, Extent.ROW
-        )
-        any_hit = self.reduced("any", Kind.BOOL, hits)
-        return self.where(any_hit, self.int_("add", end, self.number(1)), self.reach(self.start), Kind.INT)
 
     @property
     def enters(self) -> int:
@@ -159,33 +112,6 @@ class StepStart(Expressions):
         scope.visits = self.state(protocol.visits_field(name))
         return scope
 
-    def _kept(self, state: syntax.StateDeclaration) -> int:
-        type_, name = of_state(state), protocol.state_field(state.identifier.text)
-        return (
-            self.kept_at_positions(name, type_.kind)
-            if type_.extent is Extent.POSITION
-            else self.state(name, type_.kind)
-        )
-
-    def begin_states(self) -> None:
-        """The states as the step begins, before its phase is known.
-
-        In a new block or sequence, they have their start value.
-        """
-        first = self.holds("equal", self.step, self.number(0))
-        for state in self.states.values():
-            type_ = of_state(state)
-            anew = self.holds("or", first, self.begins) if state.scope.text == "block" else first
-            if (
-                type_.extent is Extent.POSITION
-            ):  # a position that enters the window has the start value in every scope
-                anew = self.holds(
-                    "or", anew, self.holds("not", self.stayed) if self.slides >= 0 else self.begins
-                )
-            self.start.states[state.identifier.text] = self.where(
-                anew, self._start(state), self._kept(state), type_.kind
-            )
-
     def enter_states(self, phase: int) -> None:
         """Sets the states of a phase to their start value when a row enters this phase."""
         for state in self.states.values():
@@ -195,9 +121,6 @@ class StepStart(Expressions):
                 self.start.states[name] = self.where(
                     anew, self._start(state), self.start.states[name], type_.kind
                 )
-
-    def _start(self, state: syntax.StateDeclaration) -> int:
-        return self.of_kind(self.expression(state.start, self.start), of_state(state).kind)
 
     def accepted(self) -> int | None:
         """Whether `accept COND` holds at every position where the draft differs from the canvas.

@@ -45,9 +45,10 @@ def _named(
     return Slot(name, kinds, extent, named=True, optional=optional or bool(default), default=default)
 
 
-def _reduction(name: str, operation: str, meaning: str) -> Word:
-    """A reduction of a number per position over a mask, to one number per row."""
-    return Word(name, (NUMBER_SLOT, _OVER), None, meaning, reduction=operation, keeps_nonnegative=True)
+def _reduction(name: str, operation: str, meaning: str, *, groups: bool = True) -> Word:
+    """A reduction of a number per position over a mask, to one number per row, or one for each group."""
+    slots = (NUMBER_SLOT, _OVER, _EACH) if groups else (NUMBER_SLOT, _OVER)
+    return Word(name, slots, None, meaning, reduction=operation, keeps_nonnegative=True)
 
 
 def _function(name: str, kind: Kind, meaning: str, operation: str = "") -> Word:
@@ -69,8 +70,20 @@ def _schedule(name: str, ends: int, meaning: str) -> Word:
 
 
 REDUCTIONS = (
-    Word("any", (MASK_SLOT,), Type(Kind.BOOL, Extent.ROW), "whether the mask holds any position"),
-    Word("count", (MASK_SLOT,), AN_INT, "number of positions in the mask", nonnegative=True),
+    Word(
+        "any",
+        (MASK_SLOT, _EACH),
+        Type(Kind.BOOL, Extent.ROW),
+        "whether the mask holds any position; with `each=pos // 16`, at each position: whether it holds one of the same block",
+    ),
+    Word(
+        "count",
+        (MASK_SLOT, _EACH),
+        AN_INT,
+        "number of positions in the mask; with `each=pos // 16`, at each position: number of those in the same block; with "
+        "`each=run(m)` in the same run (0 where the int is below 0, and outside all runs)",
+        nonnegative=True,
+    ),
     Word(
         "fraction",
         (MASK_SLOT,),
@@ -92,13 +105,18 @@ REDUCTIONS = (
         "last position in the mask; no value if the mask is empty",
         nonnegative=True,
     ),
-    _reduction("sum", "sum", "sum of x over the mask; 0 if the mask is empty"),
-    _reduction("mean", "mean", "mean of x over the mask; no value if the mask is empty"),
+    _reduction("sum", "sum", "sum of x over the mask; 0 if the mask is empty; `each=` as in `count`"),
+    _reduction(
+        "mean",
+        "mean",
+        "mean of x over the mask; no value if the mask is empty; `each=` as in `count`, no value outside all groups",
+    ),
     replace(
         _reduction(
             "std",
             "std",
             "population standard deviation of x over the mask; no value if the mask is empty",
+            groups=False,
         ),
         nonnegative=True,
     ),
@@ -106,7 +124,7 @@ REDUCTIONS = (
         _reduction(
             "min",
             "least",
-            "smallest x over the mask, no value if the mask is empty; min(a, b): the smaller number",
+            "smallest x over the mask, no value if the mask is empty; `each=` as in `mean`; min(a, b): the smaller number",
         ),
         elementwise=_PAIR,
         operation="minimum",
@@ -116,7 +134,7 @@ REDUCTIONS = (
         _reduction(
             "max",
             "greatest",
-            "largest x over the mask, no value if the mask is empty; max(a, b): the larger number",
+            "largest x over the mask, no value if the mask is empty; `each=` as in `mean`; max(a, b): the larger number",
         ),
         elementwise=_PAIR,
         operation="maximum",

@@ -291,6 +291,8 @@ def _parts(statement: syntax.Statement) -> list[Part]:
             return [f"next {statement.phase.text}", *_optional(" when ", statement.condition)]
         case syntax.Stay():
             return ["stay at most ", _value(statement.count), *_optional(" when ", statement.condition)]
+        case syntax.Refresh():
+            return ["refresh", *_optional(" when ", statement.condition)]
         case syntax.Finish():
             return ["finish", *_optional(" when ", statement.condition)]
         case syntax.Set():

@@ -27,6 +27,8 @@ KEPT_IDS = 256  # ids of a stored distribution; for 126,464 ids, this takes 0.6 
 MOST_KEPT = 2**20  # more ids than any vocabulary has
 
 _PREVIOUS = Slot("before", frozenset({Kind.PREVIOUS}))
+_KEEP = Slot("keep", INT, Extent.RUN, named=True, optional=True, default=str(KEPT_IDS), largest=MOST_KEPT)
+_TABLE = Slot("table", frozenset({Kind.TABLE}), Extent.RUN)
 
 
 def _observed(name: str, kind: Kind, polarity: Polarity, meaning: str) -> Word:
@@ -90,18 +92,18 @@ OBSERVED = (
             "The step stores the probabilities of the `keep` likeliest ids and the sum of all others (of a vocabulary of at most `keep` "
             "ids, all probabilities). The result is never above the divergence over all ids",
         ),
-        slots=(
-            _PREVIOUS,
-            Slot(
-                "keep",
-                INT,
-                Extent.RUN,
-                named=True,
-                optional=True,
-                default=str(KEPT_IDS),
-                largest=MOST_KEPT,
-            ),
+        slots=(_PREVIOUS, _KEEP),
+        passes=1,
+    ),
+    replace(
+        _observed(
+            "js",
+            Kind.NATS,
+            Polarity.LOW,
+            "`js(before)`: Jensen-Shannon divergence of this step's distribution and that of the previous step, from 0 to log 2; +inf in a "
+            "window's first step. `keep` as in `kl`, with the same stored distribution. The result is never above the divergence over all ids",
         ),
+        slots=(_PREVIOUS, _KEEP),
         passes=1,
     ),
     Word(

@@ -37,7 +37,8 @@ WINDOWS = _table(
     Word(
         "until",
         (
-            Slot("ids", IDS, Extent.RUN, many=True),
+            Slot("ids", IDS, Extent.RUN, many=True, optional=True, or_mask=True),
+            Slot("length", INT, Extent.ROW, named=True, optional=True),
             Slot("min", INT, Extent.RUN, named=True, optional=True, default="1"),
             Slot("max", INT, Extent.RUN, named=True, largest=MOST_POSITIONS),
             Slot("by", NUMBERS, named=True, score=True, optional=True),
@@ -45,7 +46,10 @@ WINDOWS = _table(
         ),
         None,
         "the window's first forward decides its end: the first position (with `by`: the best one by the score) where the token is "
-        "one of the ids, `when` is true and the length is at least `min`; without one, the window has `max` positions",
+        "one of the ids, `when` is true and the length is at least `min`; without one, the window has `max` positions. "
+        "until(mask, max=): the same for the positions of a mask. until(length=, max=): the window has this number of positions, "
+        "at least `min` and at most `max`",
+        one_of=("ids", "length"),
     ),
 )
 
@@ -137,6 +141,11 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
         "stay": (
             "stay at most N [when COND]",
             "stay in a full window for one more step, at most N times, to edit or to revoke",
+        ),
+        "refresh": (
+            "refresh [when COND]",
+            "the next forward of the row computes all its keys and values anew, and stores them in the KV cache "
+            "`prefix` or `dual`; without such a cache, nothing changes",
         ),
         "next": (
             "next PHASE [when COND]",

@@ -267,6 +267,13 @@ class Stay(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Refresh(Node):
+    """`refresh [when condition]`: the next forward computes all cached keys and values of the row anew."""
+
+    condition: Expression | None
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Next(Node):
     """`next phase [when condition]`: the phase of the next step."""
 
@@ -309,6 +316,7 @@ Statement = (
     | Edit
     | Fill
     | Stay
+    | Refresh
     | Next
     | Finish
     | Set

@@ -129,6 +129,7 @@ FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
         syntax.Edit: ("mask", "ids", "at_most"),
         syntax.Fill: ("condition",),
         syntax.Stay: ("count", "condition"),
+        syntax.Refresh: ("condition",),
         syntax.Next: ("condition",),
         syntax.Finish: ("condition",),
         syntax.Set: ("value",),

@@ -81,6 +81,8 @@ class Slot:
     largest: int | None = None
     # One argument or more.
     many: bool = False
+    # A mask may stand here instead of `kinds`.
+    or_mask: bool = False
 
     @property
     def static(self) -> bool:

@@ -30,6 +30,7 @@ from .word_types import (
 )
 
 __all__ = [
+    "COMPARISONS_OF_DISTRIBUTIONS",
     "CONDITIONS",
     "DRAWS",
     "ELEMENTWISE_WORDS",
@@ -63,6 +64,13 @@ __all__ = [
 WORDS: Mapping[str, Word] = MappingProxyType({word.name: word for word in (*READ_WORDS, *COMPUTED_WORDS)})
 
 # Tables that more than one package reads; a table with one reader stands beside it.
+
+# The words that compare two distributions of which the earlier one is stored.
+COMPARISONS_OF_DISTRIBUTIONS = frozenset(
+    word.name
+    for word in WORDS.values()
+    if word.observation and any(slot.name == "keep" for slot in word.slots)
+)
 
 # Observations without arguments: the step reads all of them from the logits at once.
 OBSERVATIONS = tuple(word.name for word in WORDS.values() if word.observation and not word.slots)

@@ -15,7 +15,7 @@ from ..spelling import setting
 SHAPES = {
     "all": "its window is the whole generation (`window all`)",
     "sliding": "its window slides, across the ends of blocks too (`window sliding`)",
-    "until": "its windows end at tokens, not where blocks end (`window until`)",
+    "until": "the policy decides where its windows end (`window until`)",
 }
 
 

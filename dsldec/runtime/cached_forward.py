@@ -3,22 +3,22 @@ and which are stored afterwards.
 
 `prefix` and `dual` are for models that attend to the whole canvas (Fast-dLLM, arXiv:2505.22618). When a row's
 window is new, the input is the whole canvas, and the keys and values outside the window are stored until the
-next window: left of it (`prefix`), or on both sides (`dual`). From then on the input is the window alone,
-with `prefix` also all columns to its right. Cached values grow stale while the window is written: an
-approximation. `exact` is for block-causal models. No column left of a block attends to it, so keys and values
-of blocks that are written never change. They are stored in the forward after the block's last token. The
-input of that forward contains the block anyway, so no extra forward is needed. The whole blocks of a prompt
-are computed once, before the first forward.
+next window, or until the policy's `refresh`: left of it (`prefix`), or on both sides (`dual`). From then on
+the input is the window alone, with `prefix` also all columns to its right. Cached values grow stale while the
+window is written: an approximation. `exact` is for block-causal models. No column left of a block attends to
+it, so keys and values of blocks that are written never change. They are stored in the forward after the
+block's last token. The input of that forward contains the block anyway, so no extra forward is needed. The
+whole blocks of a prompt are computed once, before the first forward.
 
-Drafts use the cache of their row. Where a draft is the first one in a new window, its input is the whole
-canvas, as without drafts. No further draft follows it in that forward: it would need keys and values that are
-not stored yet. So drafts change no result with a cache either. Shapes: B rows, L canvas length, W columns of
-logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
+Drafts use the cache of their row. Where a draft is the first one in a new window or after a `refresh`, its
+input is the whole canvas, as without drafts. No further draft follows it in that forward: it would need keys
+and values that are not stored yet. So drafts change no result with a cache either. Shapes: B rows, L canvas
+length, W columns of logits, V vocabulary, R rows of the input. Not here: attention (`models.kv_cache`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -62,6 +62,7 @@ class CachedForward(Forward):
 
     def __init__(self, denoiser: Any, rows: Rows, guidance: float | None, drafts: int, kind: str) -> None:
         super().__init__(denoiser, rows, guidance, "batch", drafts)
+        self.refreshes = kind != "exact"  # `exact` keys and values are never stale
         self.kind, self.block_length = kind, getattr(denoiser, "block_length", None) or 1
         self.looks = min(rows.longest, self.ahead if kind == "exact" else rows.positions)
         self.views = [
@@ -71,6 +72,7 @@ class CachedForward(Forward):
             rows.start
         )  # first column of the window that each row's keys and values were stored for
         self.edge = [0] * len(rows.start)  # `exact`: the column after the last stored one
+        self.refresh: Callable[[], Tensor] | None = None  # of the next forward, see `compute_anew`
         self.inputs: list[RowInput] = []  # of the last forward
         self.place: dict[int, int] = {}  # in the last call, of the inputs that may be stored
 
@@ -82,8 +84,12 @@ class CachedForward(Forward):
         """
         start, end = windows()
         # One read, and so one wait on a GPU: the width of the input follows from it.
-        places = torch.stack([start, end], 1).tolist()
-        self.inputs = [self._input(row, *place) for row, place in zip(which, places, strict=True)]
+        anew = torch.zeros_like(start) if self.refresh is None else self.refresh().to(start)
+        places = torch.stack([start, end, anew], 1).tolist()
+        self.inputs = [
+            self._whole(row, *window) if refresh else self._input(row, *window)
+            for row, (*window, refresh) in zip(which, places, strict=True)
+        ]
         at = start.unsqueeze(1) + torch.arange(self.looks, device=start.device)
         parts = [list(range(len(which)))]
         if self.kind != "exact":
@@ -107,10 +113,14 @@ class CachedForward(Forward):
         ]
         return torch.cat(logits)[back], start
 
-    def may_draft(self, start: Tensor) -> Tensor | None:
+    def may_draft(self, start: Tensor, refresh: Tensor | None) -> Tensor | None:
         if self.kind == "exact":
             return None
-        return self.rows.begin + start == on_device(self.window, start.device)
+        stored = self.rows.begin + start == on_device(self.window, start.device)
+        return stored if refresh is None else stored & ~refresh
+
+    def compute_anew(self, rows: Callable[[], Tensor] | None) -> None:
+        self.refresh = rows if self.refreshes else None
 
     def keep(self, source: Tensor) -> None:
         if not any(one.keeps for one in self.inputs):
@@ -152,8 +162,7 @@ class CachedForward(Forward):
             until = min(length, -(-until // self.block_length) * self.block_length)
             return RowInput(row, edge, until, edge, length, length, start, ((edge, final),))
         if self.window[row] != start:
-            keeps = ((0, start), (end, length)) if self.kind == "dual" else ((0, start),)
-            return RowInput(row, 0, length, 0, length, length, start, keeps)
+            return self._whole(row, start, end)
         return RowInput(
             row,
             start,
@@ -162,6 +171,12 @@ class CachedForward(Forward):
             start,
             (),
         )
+
+    def _whole(self, row: int, start: int, end: int) -> RowInput:
+        """The whole canvas of a row. Keys and values outside the window are stored."""
+        length = self.rows.requests[row].columns
+        keeps = ((0, start), (end, length)) if self.kind == "dual" else ((0, start),)
+        return RowInput(row, 0, length, 0, length, length, start, keeps)
 
     def _call(self, inputs: Sequence[RowInput], canvases: Tensor, index: Tensor, at: Tensor) -> Tensor:
         """Logits `[R, W, V]` of some rows at columns `[R, W]`. Columns after the input get the logits of its

@@ -71,7 +71,7 @@ class DecodeLoop:
         self.sync = isinstance(self.poll, SyncPoll)
         session.runner.reads &= self.sync  # what the poll may not read, nothing may
         self.ledger = Ledger(self.rows, drafts, max_forwards, on_device=not self.sync)
-        self.steps = TrueSteps(session, observer, stops, self.ledger)
+        self.steps = TrueSteps(session, observer, stops, self.ledger, refreshes=forward.refreshes)
         self.forward = DraftForward(forward, session.runner, self.ledger)
         self.drafter = Drafter(session.runner, forward, drafts, self.ledger, self.poll)
         self.seen = NOTHING_SEEN

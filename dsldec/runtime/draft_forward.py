@@ -42,6 +42,8 @@ class DraftForward:
         canvases = [draft.state.canvas[index] for draft, index in zip(drafts, inputs, strict=True)]
         which = [row for rows in key for row in rows]
         windows = functools.partial(self._windows, drafts, inputs)
+        anew = None if drafts[0].state.events.refresh is None else functools.partial(_refresh, drafts, inputs)
+        self.forward.compute_anew(anew)
         logits, first = self.forward(_joined(canvases), which, _joined(inputs), windows)
         open_ = [draft.of(real & ~draft.state.ended) for draft in drafts if self.ledger.on_device]
         self.ledger.forward(which, open_, self.forward.rows_per_draft)
@@ -54,6 +56,8 @@ class DraftForward:
         placed = self.runner.placed(state)
         # A copy: the denoiser is the caller's code, and may write into its input.
         canvases = state.canvas.clone()
+        refresh = state.events.refresh
+        self.forward.compute_anew(None if refresh is None else lambda: refresh)
         logits, first = self.forward(canvases, which, index, lambda: placed.bounds)
         self.ledger.forward(
             which, [real & ~state.ended] if self.ledger.on_device else [], self.forward.rows_per_draft
@@ -83,6 +87,12 @@ class DraftForward:
             inputs.append(on_device(draft, rows.device, torch.int64))
             sources.append(on_device(source, rows.device))
         return inputs, sources
+
+
+def _refresh(drafts: Sequence[Draft], inputs: Sequence[Tensor]) -> Tensor:
+    """The rows of the input `[R]` bool that the policy's `refresh` wants to be computed anew."""
+    flags = (draft.state.events.refresh for draft in drafts)
+    return _joined([flag[index] for flag, index in zip(flags, inputs, strict=True) if flag is not None])
 
 
 def _joined(parts: Sequence[Tensor]) -> Tensor:

@@ -53,7 +53,7 @@ class Drafter:
         drafts, last = [first], first.state
         for depth in range(self.drafts - 1):
             rows = [row for row in drafts[-1].rows if row not in fresh]
-            may = self.forward.may_draft(self.runner.placed(last).start)
+            may = self.forward.may_draft(self.runner.placed(last).start, last.events.refresh)
             if may is not None:
                 rows = [row for row, able in enumerate(may.tolist()) if able and row in rows]
             if fresh:
@@ -79,9 +79,11 @@ def _without_state(state: BatchState) -> BatchState:
     return replace(state, state={WINDOW_START: state.window_start})
 
 
-def accepted(before: BatchState, stepped: StepResult, ahead: BatchState | None) -> tuple[BatchState, Tensor]:
+def accepted(
+    before: BatchState, stepped: StepResult, ahead: BatchState | None, *, refreshes: bool
+) -> tuple[BatchState, Tensor]:
     """The state after a true step, or the next draft where an `accept` condition accepts it; and the rows
-    `[B]` bool that go on from the draft.
+    `[B]` bool that go on from the draft. `refreshes`: see `BatchState.same`.
 
     A draft that a condition accepts continues with its state. So every state comes from steps of the policy,
     and the bound on forwards holds.
@@ -89,7 +91,7 @@ def accepted(before: BatchState, stepped: StepResult, ahead: BatchState | None) 
     following = stepped.after
     if ahead is None:
         return following, torch.zeros_like(following.finished)
-    exact = following.same(ahead) & ~following.failed
+    exact = following.same(ahead, refreshes=refreshes) & ~following.failed
     if following.events.accepted is None:
         return following, exact
     # The condition was evaluated in the window of the true step. The writes of a draft in another window were

@@ -32,6 +32,7 @@ class Forward:
     """
 
     waits = False  # whether the host must know the place of every window before each call
+    refreshes = False  # whether it has a cache that the policy's `refresh` computes anew
 
     def __init__(
         self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch", drafts: int = 1
@@ -84,9 +85,16 @@ class Forward:
         """Forgets the columns of the last call, which are known by the identity of tensors."""
         self._at = None, None
 
-    def may_draft(self, start: Tensor) -> Tensor | None:
-        """`[B]` bool: rows that can be drafted in windows that start at `start [B]`; `None`: all."""
+    def may_draft(self, start: Tensor, refresh: Tensor | None) -> Tensor | None:
+        """`[B]` bool: rows that can be drafted from a state whose windows start at `start [B]`; `None`: all.
+        `refresh [B]` bool: rows whose next forward computes everything anew; `None` where no row does.
+        """
         return None
+
+    def compute_anew(self, rows: Callable[[], Tensor] | None) -> None:
+        """Called before a forward. `rows()`: `[R]` bool, the rows of its input that the policy's `refresh`
+        wants to be computed anew; `None` for a policy without this statement. Nothing to do without a cache.
+        """
 
     def keep(self, source: Tensor) -> None:
         """Called after the verification. `source [B]`: the row of the last input that each row of the batch

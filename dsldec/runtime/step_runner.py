@@ -65,9 +65,13 @@ class BatchState:
         """`[B]` bool: no step follows."""
         return self.finished | self.failed
 
-    def same(self, other: BatchState) -> Tensor:
-        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas."""
-        return (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
+    def same(self, other: BatchState, *, refreshes: bool = False) -> Tensor:
+        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas; if
+        it `refreshes` a cache, it also reads whether the policy asks for that.
+        """
+        same = (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
+        mine, others = self.events.refresh, other.events.refresh
+        return same if not refreshes or mine is None or others is None else same & (mine == others)
 
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
         """This state in the rows `[B]` bool, the other one in the rest."""

@@ -21,12 +21,21 @@ from .trace import StepObserver
 
 
 class TrueSteps:
-    """Makes steps of a session. `stops`: the stop strings, if a request has any."""
+    """Makes steps of a session. `stops`: the stop strings, if a request has any; `refreshes`: whether the
+    forward has a cache that the policy's `refresh` computes anew.
+    """
 
     def __init__(
-        self, session: Session, observer: StepObserver, stops: StopStrings | None, ledger: Ledger
+        self,
+        session: Session,
+        observer: StepObserver,
+        stops: StopStrings | None,
+        ledger: Ledger,
+        *,
+        refreshes: bool = False,
     ) -> None:
         self.session, self.observer, self.stops, self.ledger = session, observer, stops, ledger
+        self.refreshes = refreshes
         self._open: tuple[tuple[int, ...], Tensor] | None = None  # the rows of the last call
 
     def alone(self, state: BatchState, seen: ForwardOutput, rows: Sequence[int]) -> Tensor | None:
@@ -53,7 +62,7 @@ class TrueSteps:
         """
         ahead = None if draft is None else draft.state
         stepped = self.session.runner(state, seen, open_, ahead)
-        following, passes = accepted(state, stepped, ahead)
+        following, passes = accepted(state, stepped, ahead, refreshes=self.refreshes)
         if self.stops is not None:
             following = self.stops.after(following, rows)
         stored = following if all_open else following.where(open_, self.session.state)

@@ -172,7 +172,7 @@ def _case(
 
 def _reads_more(policy: Policy) -> bool:
     return any(
-        operation.name in ("probability", "log_probabilities", "kl")
+        operation.name in ("probability", "log_probabilities", "kl", "js")
         for operation in policy.program.operations
     )
 

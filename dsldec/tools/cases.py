@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from ..diagnostics import Diagnostic, did_you_mean, in_order
 from ..source import Source, Span
 from . import quoted
-from .case_values import AMOUNTS, MOST_POSITIONS, SHARES, TOKENS, WHOLE, CaseRow, Cell, RowValues
+from .case_values import AMOUNTS, MOST_POSITIONS, NONE, SHARES, TOKENS, WHOLE, CaseRow, Cell, RowValues
 
 LARGEST_TEXT = 256 * 1024
 MOST_FORWARDS = 10_000
@@ -22,7 +22,7 @@ MOST_SQUARES = MOST_POSITIONS**2
 MOST_DIAGNOSTICS = 100
 OBSERVATIONS = (*TOKENS, *SHARES, *AMOUNTS)
 POSITIONS = ("commit", "revoke", "edit")
-EXPECTED = (*POSITIONS, "canvas", "phase", "done")
+EXPECTED = (*POSITIONS, "canvas", "phase", "refresh", "done")
 SETTINGS = ("set", "gen", "start")
 ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
 
@@ -267,6 +267,10 @@ class _CaseReader:
             cells = self.values.positions(row, draft.length or 0)
         elif row.name == "canvas":
             cells = self.cells(row, draft)
+        elif row.name == "refresh":
+            if [word.text for word in row.words] not in ([], [NONE]):
+                help = "write `refresh` alone: the step asks for new keys and values; or `refresh -`: it does not"
+                self.say("E0443", "`refresh` takes nothing, or `-`", row.span, help=help)
         elif len(row.words) != (row.name == "phase"):
             help = (
                 "write `phase` and the name of one"

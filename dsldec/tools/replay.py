@@ -51,7 +51,8 @@ class Missing(Exception):
 class Replayed:
     """One step. `start`, `end`: the window's first position and the one after its last; `before`, `after`:
     the ids of all positions, None for a masked one; `read`: the observations that the policy read, by name,
-    at the window's positions; `ended`: decoding ends with this step.
+    at the window's positions; `refreshes`: the next forward computes keys and values anew; `ended`: decoding
+    ends with this step.
     """
 
     forward: CaseForward
@@ -61,6 +62,7 @@ class Replayed:
     after: tuple[int | None, ...]
     phase: str
     read: Mapping[str, tuple[float, ...]]
+    refreshes: bool
     ended: bool
 
     def written(self, kind: str) -> tuple[int, ...]:
@@ -129,7 +131,13 @@ class CaseView:
         return None
 
     def divergence(self, before: Any, keep: int) -> list[float]:
-        return self.given("kl", [need and known for need, known in zip(self.masked, self.known, strict=True)])
+        return self.given("kl", self._compared())
+
+    def jensen_shannon(self, before: Any, keep: int) -> list[float]:
+        return self.given("js", self._compared())
+
+    def _compared(self) -> list[bool]:
+        return [need and known for need, known in zip(self.masked, self.known, strict=True)]
 
     def observed(self, name: str) -> list[Any]:
         rows, twin = self.forward.observed, WORDS[name].complement if name in WORDS else ""
@@ -341,4 +349,5 @@ class _Replaying:
         self.ended = bool(output.done)
         ran = output.events.phase
         phase = self.policy.program.phases[0 if ran is None else int(ran)]
-        return Replayed(forward, start, end, before, self.ids(), phase, view.read, self.ended)
+        refreshes = output.events.refresh is not None and bool(output.events.refresh)
+        return Replayed(forward, start, end, before, self.ids(), phase, view.read, refreshes, self.ended)

@@ -15,7 +15,7 @@ from ..backends.step import Step, StepState
 from ..ir.nodes import Operation
 
 # Operations that read or create `[B, T, V]`.
-READING = frozenset({"ban", "bias", "bias_all", "observe", "probability", "log_probabilities", "kl"})
+READING = frozenset({"ban", "bias", "bias_all", "observe", "probability", "log_probabilities", "kl", "js"})
 MAKES_LOGITS = frozenset({"ban", "bias", "bias_all"})
 
 

@@ -123,6 +123,11 @@ def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:
     ):
         help = f"if the policy is right, write `canvas {' '.join(map(str, cells))}`"
         yield Diagnostic("E0446", "the policy leaves another canvas than is expected", row.span, label, help)
+    if (row := rows.get("refresh")) and step.refreshes is bool(row.words):
+        does = "asks" if step.refreshes else "does not ask"
+        help = f"if the policy is right, write `refresh{'' if step.refreshes else f' {NONE}'}`"
+        message = f"the policy {does} for new keys and values here"
+        yield Diagnostic("E0446", message, row.span, label, help)
     if (row := rows.get("done")) and not step.ended:
         help = "if the policy is right, leave `done` out"
         yield Diagnostic(

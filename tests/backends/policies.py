@@ -34,6 +34,10 @@ WINDOWS = (
     "until(3, word, min=2, max=8)",
     "until(4, max=8, by=conf, when=conf > 0.25)",
     "until(eos, word, max=8)",
+    "until(conf > 0.5 or token == word, min=2, max=8)",
+    "until(margin >= 0.5, max=8, by=conf, when=pos % 2 == 0)",
+    "until(length=few + int(4 * mean(conf)), min=2, max=8)",
+    "until(length=count(conf > 0.5), max=8)",
 )
 DRAWS = ("argmax", "gumbel(weight)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
 TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)", "ban(pad, eos)")
@@ -97,6 +101,7 @@ class Writer:
     def functions(self) -> list[Callable[[int], str]]:
         own = [
             self.reduced,
+            self.grouped,
             self.function,
             self.conditional,
             self.pair,
@@ -123,6 +128,8 @@ class Writer:
             "p(word)",
             "kl(before)",
             "kl(before, keep=2)",
+            "js(before)",
+            "js(before, keep=2)",
             "of(lore, token)",
             "of(lore, canvas)",
             "of(pace, step)",
@@ -167,6 +174,19 @@ class Writer:
                 return f"{name}({self.mask(depth)})"
             over = f", over={self.mask(1)}" if self.rng.random() < 0.7 else ""
             return f"{name}({self.number(depth)}{over})"
+
+    def grouped(self, depth: int) -> str:
+        name = self.one_of("count", "sum", "mean", "min", "max")
+        with self.where(within=False):
+            if name == "count":
+                return f"count({self.mask(depth)}{self.group()})"
+            over = f", over={self.mask(1)}" if self.rng.random() < 0.7 else ""
+            return f"{name}({self.number(depth)}{over}{self.group()})"
+
+    def group(self) -> str:
+        choices = ("pos // few", "pos // 3 - 1", "pos % 2", "age - 1")
+        one = self.rng.choice(choices)
+        return f", each={one if self.rng.random() < 0.6 else self.word('run') + f'({self.mask(1)})'}"
 
     def place(self, depth: int) -> str:
         name = self.one_of("run_length", "distance", "density")
@@ -235,8 +255,10 @@ class Writer:
             return self.choice() if self.rng.random() < 0.2 else self.flag(0)
         if pick < 0.74:
             return f"{self.ids()} {self.one_of('==', '!=')} {self.ids()}"
-        if pick < 0.8:
+        if pick < 0.77:
             return self.one_of("same(before)", "after_eos", "committed")
+        if pick < 0.8 and not self.within:
+            return f"{self.word('any')}({self.mask(0)}{self.group()})"
         return f"({self.condition(depth - 1)}) {self.one_of('and', 'or')} ({self.condition(depth - 1)})"
 
     def ids(self) -> str:
@@ -421,6 +443,9 @@ class PolicyWriter(Writer):
                 f"stay at most {self.rng.choice(('few', '2', 'window_length // 4'))} when {self.flag()}"
             )
         if self.rng.random() < 0.15:
+            self.word("refresh")
+            lines.append(self.rng.choice(("refresh", f"refresh when {self.flag()}")))
+        if self.rng.random() < 0.15:
             self.word("finish")
             lines.append(f"finish when eos_closed and {self.flag()}")
         return [margin + line for line in lines]
@@ -483,6 +508,7 @@ def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:
         "entropy": grid(8, 1 / 4),
         "finite": torch.ones(rows, length, dtype=torch.bool),
         "kl": torch.where(grid(7, 1.0) == 0, float("inf"), grid(8, 1 / 8)),
+        "js": grid(5, 1 / 8),
     }
     for name in OBSERVATIONS:
         if name not in observations:

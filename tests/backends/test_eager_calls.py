@@ -37,7 +37,7 @@ MOST_CALLS = {
     "klass": (64, 51, 51),
     "dico": (256, 310, 560),
 }
-READS = ("observe", "probability", "log_probabilities", "divergence")
+READS = ("observe", "probability", "log_probabilities", "divergence", "jensen_shannon")
 
 
 class Calls(TorchDispatchMode):

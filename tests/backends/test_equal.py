@@ -19,6 +19,7 @@ from dsldec.backends.reference_vocabulary import PlainLogitsView
 from dsldec.backends.step import Events, Step, StepOutput, StepState
 from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
+from dsldec.ir.protocol import DISTRIBUTION_PREFIX
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 
 from .policies import OBSERVED, OPERATORS, random_observations, random_policy
@@ -97,7 +98,22 @@ def assert_same(left: StepOutput, right: StepOutput, about: str) -> None:
 def by_name(output: StepOutput) -> dict[str, Tensor]:
     """All that a step gives."""
     events = {f"event {name}": value for name, value in output.events.by_name().items()}
-    return {"canvas": output.canvas, "done": output.done, **output.state, **events}
+    state = {
+        name: by_id(value) if name.startswith(DISTRIBUTION_PREFIX) else value
+        for name, value in output.state.items()
+    }
+    return {"canvas": output.canvas, "done": output.done, **state, **events}
+
+
+def by_id(distribution: Tensor) -> Tensor:
+    """A distribution with its kept ids in order: of equally likely ids, a machine may store any one first."""
+    if distribution.shape[-1] % 2:  # of all ids of the vocabulary, which are in order
+        return distribution
+    logs, ids = distribution.chunk(2, -1)
+    by_log = logs.argsort(dim=-1, stable=True)
+    logs, ids = logs.gather(-1, by_log), ids.gather(-1, by_log)
+    order = ids.argsort(dim=-1, stable=True)
+    return torch.cat([logs.gather(-1, order), ids.gather(-1, order)], -1)
 
 
 @pytest.fixture
@@ -155,11 +171,16 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
             kept: list[float] = given["kl"][self.row].tolist()
             return kept
 
+        def jensen_shannon(self, before: Any, keep: int) -> list[float]:
+            kept: list[float] = given["js"][self.row].tolist()
+            return kept
+
     fakes = {
         "observe": observe,
         "probability": probability,
         "sampled": sampled,
         "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
+        "jensen_shannon": lambda logits, before, keep, seen=None: given["js"][row(logits)],
         "log_probabilities": lambda logits, keep, seen=None: torch.zeros(
             *logits.shape[:2], numbers_kept(logits.shape[2], keep)
         ),

@@ -72,6 +72,13 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         ("mean", "std"), ("real mask.T -> real.B", "ints mask.T -> real.B", "reals mask.T -> real.B")
     ),
     **dict.fromkeys(("least", "greatest"), ("realw mask.T -> real.B", "int mask.T -> real.B")),
+    "group_any": ("mask.T ints.T -> mask.T", "bool.B ints.T -> mask.T", "mask.T int -> mask.T"),
+    "group_count": ("mask.T ints.T -> int.T", "mask.T int -> int.T"),
+    "group_sum": ("real mask.T ints.T -> real.T", "int mask.T ints -> int.T", "reals bool int.T -> real.T"),
+    "group_mean": ("real mask.T ints.T -> real.T", "ints mask.T ints -> real.T"),
+    **dict.fromkeys(
+        ("group_least", "group_greatest"), ("realw mask.T ints.T -> real.T", "int mask.T int -> real.T")
+    ),
     "order": (),  # seen through those that follow
     "rank": ("order -> int.T",),
     "cumsum": ("order reals -> real.T", "order real -> real.T", "order int -> int.T"),
@@ -107,7 +114,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
 }
 # Those that read the step's inputs or the logits have tests of their own below.
 ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "lookup_step", "observe", "special"} | {
-    "observation", "probability", "log_probabilities", "kl", "shift_distributions",
+    "observation", "probability", "log_probabilities", "kl", "js", "shift_distributions",
 }  # fmt: skip
 
 
@@ -305,6 +312,12 @@ BY_LENGTH = (
     "trim",
     "grow",
     "distance",
+    "group_any",
+    "group_count",
+    "group_sum",
+    "group_mean",
+    "group_least",
+    "group_greatest",
 )
 
 

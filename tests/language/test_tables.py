@@ -11,6 +11,7 @@ from typing import Any
 
 import lark
 import pytest
+from lark.indenter import DedentError
 
 from dsldec import resources
 from dsldec.language import grammar, tables
@@ -69,6 +70,14 @@ def readings(sources: list[Source], parser: lark.Lark, monkeypatch: pytest.Monke
     found = [parse(source) for source in sources]
     raw = [raw_reading(source.text) for source in sources]
     return [(repr(tree), [str(one) for one in wrong], of_lark) for (tree, wrong), of_lark in zip(found, raw, strict=True)]  # fmt: skip
+
+
+def read(text: str) -> Any:
+    """What the grammar reads; `parse` refuses a text whose indentation it cannot read before."""
+    try:
+        return grammar.read(text)
+    except DedentError as error:
+        return str(error)
 
 
 @of_a_known_lark

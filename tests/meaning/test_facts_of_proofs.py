@@ -165,7 +165,7 @@ def test_static_arguments_size_the_step_and_have_a_largest_value(word: Word) -> 
     if not static:
         return
     (slot,) = static
-    word_text = call(word) if word.name != "kl" else "kl(before, keep=2)"
+    word_text = call(word) if word.name not in ("kl", "js") else f"{word.name}(before, keep=2)"
     text = word_text.replace(
         f"{slot.name}=2" if slot.named else "2", f"{slot.name}=picks" if slot.named else "picks"
     )

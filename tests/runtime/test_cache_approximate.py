@@ -503,7 +503,7 @@ def logits_are_not_put_back_in_order(monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 def drafts_go_on_behind_a_new_window(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(CachedForward, "may_draft", lambda self, start: None)
+    monkeypatch.setattr(CachedForward, "may_draft", lambda self, start, refresh: None)
 
 
 def views_share(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 import dsldec
-from dsldec.backends.vocabulary import divergence, log_probabilities, observe, probability
+from dsldec.backends.vocabulary import divergence, jensen_shannon, log_probabilities, observe, probability
 from dsldec.language.words import OBSERVATIONS
 from dsldec.source import Source
 from dsldec.tools.cases import TOKENS, read_cases
@@ -27,6 +27,12 @@ OWN = {
     "set calm = calm + 1 if conf > before(conf) else 0\ncommit masked and calm >= 1 at least 1 by conf",
     "calm": "window blocks(8)\ncommit masked and kl(before) < 0.3 at least 1 by conf",
     "sliding calm": "window sliding(max_masks=4, max_length=7)\ncommit masked and kl(before) < 0.3 at least 1 by conf",
+    "stable": "window blocks(8)\ncommit masked and js(before) < 0.1 at least 1 by conf",
+    "until a mask": "window until(conf > 0.5 and pos % 3 == 1, min=2, max=6, by=margin)\ncommit masked and conf > 0.4 at least 1 by conf",
+    "length by a state": "window until(length=2 + seen, max=5)\nstate seen: int = 0 per sequence\n"
+    "set seen = seen + 1\ncommit masked and conf > 0.6 at least 1 by conf",
+    "groups": "window all\nfull = count(masked, each=pos // 4)\n"
+    "commit masked and (full <= 2 or conf >= max(conf, each=run(masked))) at least 1 by conf",
     "until": "window until(4, 9, min=2, max=6)\ncommit masked and conf > 0.4 at least 1 by -entropy",
     "phases": "window blocks(8)\nphase wide at most 2 visits else narrow:\n  commit masked and conf > 0.8\n  next narrow when idle\n"
     "phase narrow:\n  commit top(masked, 2, by=logit_margin)\n  next wide when steps_in_phase >= 1",
@@ -68,9 +74,10 @@ def forward_rows(said: list[tuple[Tensor, Tensor]], forward: int) -> list[str]:
     seen = observe(logits, MASK, OBSERVATIONS)
     rows = [row(name, seen[name]) for name in OBSERVATIONS]
     rows.append(row("p", probability(logits, torch.where(canvas == MASK, seen["token"], canvas))))
-    return rows + (
-        [row("kl", divergence(logits, log_probabilities(said[forward - 1][1], 256), 256))] if forward else []
-    )
+    if forward:
+        before = log_probabilities(said[forward - 1][1], 256)
+        rows += [row("kl", divergence(logits, before, 256)), row("js", jensen_shannon(logits, before, 256))]
+    return rows
 
 
 def case_of(policy: dsldec.Policy, gen_length: int, seed: int) -> str:
