@@ -74,6 +74,10 @@ def wrong_declaration(parameter: syntax.Parameter) -> Diagnostic | None:
     if parameter.range is not None:
         return Diagnostic("E0222", "a choice has no range", parameter.range.span, help="delete it")
     default = parameter.default
+    if default is None:
+        name, written = parameter.identifier.text, " | ".join(known)
+        help_ = f"write `{name}: {written} = {known[0]}`"
+        return Diagnostic("E0222", f"the parameter `{name}` lacks its default", parameter.span, help=help_)
     if default.value in known:
         return None
     close = did_you_mean(str(default.value), known) or known[0]

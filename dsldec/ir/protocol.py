@@ -184,6 +184,7 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "no text with the written ids matches the pattern; do not use what the step wrote in such a row",
+        ),
         REFRESH: Event(
             Kind.BOOL,
             Extent.ROW,
