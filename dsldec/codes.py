@@ -153,6 +153,18 @@ _CODES = (
         _policy("commit masked and before(conf) > 0.5 at least 1 by conf"),
     ),
     Code(
+        "E0219",
+        "a temperature of logits is 0 or less",
+        _policy("logits temperature(0)", _BEST),
+        _policy("logits temperature(0.5)", _BEST),
+    ),
+    Code(
+        "E0220",
+        "a number of `logits` or `draw` needs the logits, and it is computed before they are read",
+        _policy("draw gumbel(mean(entropy))", _BEST),
+        _policy("draw gumbel(max(0, 0.8 - 0.4 * step / 48))", _BEST),
+    ),
+    Code(
         "E0301",
         "a step of the policy can commit nothing, so decoding may never end",
         _policy("commit masked and conf > 0.9"),

@@ -36,6 +36,7 @@ from .vocabulary import (
     banned,
     biased,
     biased_everywhere,
+    cooled,
     divergence,
     log_probabilities,
     looked_up,
@@ -95,6 +96,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "ban": lambda inputs, of, logits, *ids: banned(logits, ids),
     "bias": lambda inputs, of, logits, id_, amount: biased(logits, id_, amount),
     "bias_all": lambda inputs, of, logits, table: biased_everywhere(logits, table),
+    "temperature": lambda inputs, of, logits, x: cooled(logits, x),
     "lookup": lambda inputs, of, table, ids: looked_up(table, ids),
     "observation": lambda inputs, of, observations: observations[of],
     "probability": lambda inputs, of, logits, ids, *observations: probability(

@@ -98,6 +98,9 @@ class CaseView:
     def biased_everywhere(self, table: Any) -> CaseView:
         return self
 
+    def cooled(self, temperature: float) -> CaseView:
+        return self
+
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Observed:
         return Observed(self)
 
@@ -128,6 +131,8 @@ class CaseView:
         rows, twin = self.forward.observed, WORDS[name].complement if name in WORDS else ""
         if name == "finite":
             return [True] * len(self.inside)
+        if name == "likeliest" and name not in rows:
+            return self.observed("token")
         if name == "token" and name not in rows:
             return [self.start + i for i in range(len(self.inside))]
         return self.given(name, self.masked, twin if name not in rows and twin in rows else None)

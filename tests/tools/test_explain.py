@@ -7,7 +7,7 @@ import pytest
 import dsldec
 from dsldec.cli import main
 from dsldec.codes import CODES
-from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
+from dsldec.language.words import DRAWS, NOISES, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from dsldec.resources import shipped_policies
 
 
