@@ -29,13 +29,15 @@ class Events(NamedTuple):
     their meanings.
 
     `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` if
-    the policy has no phases, no `finish` or no `accept`.
+    the policy has no phases, no `finish` or no `accept`; `temperature [B]` float32 if it has no `logits
+    temperature`.
     """
 
     not_finite: Tensor
     phase: Tensor | None = None
     finished: Tensor | None = None
     accepted: Tensor | None = None
+    temperature: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""
@@ -84,7 +86,7 @@ def parameter_tensors(
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
     """The dtype and the extent of each event that a step reports, in the order of the protocol's table."""
     return {
-        name: (DTYPES[event.kind], event.extent)
+        name: (DTYPES.get(event.kind, torch.float32), event.extent)
         for name, event in EVENTS.items()
         if name == NOT_FINITE or name in program.events
     }

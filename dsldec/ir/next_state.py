@@ -82,6 +82,8 @@ class NextState(Statements):
             events[protocol.PHASE] = phase
         if accepted is not None:
             events[protocol.ACCEPTED] = accepted
+        if self.temperature is not None:
+            events[protocol.TEMPERATURE] = self.temperature
         return events
 
     def _next_of(self, name: str, after: After, over: int, full: int) -> dict[str, int]:

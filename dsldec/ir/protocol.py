@@ -63,6 +63,7 @@ EOS_BEFORE = "eos_before"
 NOT_FINITE = "not_finite"
 FINISHED = "finished"
 ACCEPTED = "accepted"
+TEMPERATURE = "temperature"
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
@@ -152,6 +153,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "the condition of `accept` holds wherever the draft writes in this window",
+        ),
+        TEMPERATURE: Event(
+            Kind.REAL,
+            Extent.ROW,
+            "the product of the temperatures by which this step has divided the logits, for a denoiser that sees them in its next call",
         ),
     }
 )

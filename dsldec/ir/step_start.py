@@ -26,6 +26,7 @@ class StepStart(Expressions):
         self.policy = checked.resolved.policy
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
+        self.temperature: int | None = None  # the product of all temperatures of logits
         self.states, self.phases = self.resolved.states, self.resolved.phases
 
     def read_logits(self) -> None:
@@ -44,6 +45,9 @@ class StepStart(Expressions):
                         else shape.function.text
                     )
                     self.logits = self.add(name, (self.logits, *values), Kind.LOGIT, Extent.POSITION)
+                    if name == protocol.TEMPERATURE:  # the event has the name of the word
+                        before, now = self.temperature, self.of_kind(values[0], Kind.REAL)
+                        self.temperature = now if before is None else self.real("multiply", before, now)
                 elif isinstance(statement, syntax.Draw):
                     method, arguments = shape.function.text, values
         if method != "argmax":

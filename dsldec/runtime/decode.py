@@ -19,7 +19,7 @@ from ..backends import noise
 from ..backends.step import Step
 from ..calls import checks_arguments
 from ..diagnostics import Diagnostic, UsageError
-from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids
+from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids, require_shown_mask
 from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
@@ -218,6 +218,7 @@ def stream_rows(
     each = options_of_prompts(options, len(prompts)) if each is None else each
     requests, copies = once(_requests(denoiser, prompts, options, each, policy.facts.window), policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
+    require_shown_mask(denoiser, policy.name, noise=plan.noise, guided=plan.guidance is not None)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(())

@@ -39,7 +39,7 @@ class DraftForward:
         _, inputs, sources = self._indices
         if len(key) == 1 and len(key[0]) == len(real):
             return self._of_all(drafts[0].state, key[0], inputs[0], sources, real)
-        canvases = [draft.state.canvas[index] for draft, index in zip(drafts, inputs, strict=True)]
+        canvases = [self.runner.shown(draft.state)[index] for draft, index in zip(drafts, inputs, strict=True)]
         which = [row for rows in key for row in rows]
         windows = functools.partial(self._windows, drafts, inputs)
         logits, first = self.forward(_joined(canvases), which, _joined(inputs), windows)
@@ -53,7 +53,7 @@ class DraftForward:
         """The forward of one state in all rows: each row is the row of the input with its number."""
         placed = self.runner.placed(state)
         # A copy: the denoiser is the caller's code, and may write into its input.
-        canvases = state.canvas.clone()
+        canvases = self.runner.shown(state).clone()
         logits, first = self.forward(canvases, which, index, lambda: placed.bounds)
         self.ledger.forward(
             which, [real & ~state.ended] if self.ledger.on_device else [], self.forward.rows_per_draft

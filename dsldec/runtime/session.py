@@ -62,6 +62,7 @@ class Session:
         self.policy, self.rows, self.vocab_size, self.slots = policy, rows, vocab_size, len(rows.requests)
         windows = windows_of(policy.plan(1))
         self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
+        self.runner.noise_ids = vocab_size if policy.facts.noise else 0
         self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
         self._known: SlotProgress | None = None  # of the last state
@@ -102,7 +103,14 @@ class Session:
 
     @property
     def canvas(self) -> Tensor:
-        """`[N, C]` int64: the ids that each slot shows, MASK where nothing is written."""
+        """`[N, C]` int64: the ids that each slot shows to the model. Where nothing is written, these are MASK, or
+        random ids under a policy with `noise uniform`, new ones in each step.
+        """
+        return self.runner.shown(self.state)[:, : self.rows.longest]
+
+    @property
+    def written(self) -> Tensor:
+        """`[N, C]` int64: the ids that each slot holds, MASK where nothing is written."""
         return self.state.canvas[:, : self.rows.longest]
 
     @property
@@ -221,7 +229,7 @@ class Session:
 
         `logits [N, W, V]` of any float dtype, of W columns from `first [N]` on; without `first`, of all C
         columns. `source [N]`: the row of the logits that each slot reads, by default the slot's number;
-        `of_windows`: the logits `[N, T, V]` are those of each slot's window. Gives the canvas `[N, C]`, `done
+        `of_windows`: the logits `[N, T, V]` are those of each slot's window. Gives `written [N, C]`, `done
         [N]` (see `done`), the state and the events of the step; events of slots that were done before have no
         meaning. A slot with logits that are not finite has failed (see `error`); nothing is written there.
         """
@@ -232,7 +240,7 @@ class Session:
         every = only is None and now.all_open
         after = self.runner(before, seen, None if every else open_).after
         self.state = after if every else after.where(open_, before)
-        return StepOutput(self.canvas, self.done, self.state.state, self.state.events)
+        return StepOutput(self.written, self.done, self.state.state, self.state.events)
 
     # --- inside
 

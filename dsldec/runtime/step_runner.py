@@ -21,9 +21,10 @@ from operator import is_
 import torch
 from torch import Tensor
 
+from ..backends.noise import shown_ids
 from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
-from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, WINDOW_LENGTH, WINDOW_START
+from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, STEP, WINDOW_LENGTH, WINDOW_START
 from .forward_output import ForwardOutput, WindowBuffer
 from .rows import Rows
 from .windows import Placement, Windows
@@ -56,7 +57,9 @@ class BatchState:
         return self.finished | self.failed
 
     def same(self, other: BatchState) -> Tensor:
-        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas."""
+        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas, and
+        the number of the step, which is equal after equally many steps.
+        """
         return (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
 
     def where(self, rows: Tensor, other: BatchState) -> BatchState:
@@ -148,8 +151,21 @@ class StepRunner:
         self.params: Mapping[str, Tensor] = {
             name: moved(value, rows.start.device) for name, value in step.params.items()
         }
+        self.noise_ids = 0  # the size of the vocabulary that `noise uniform` draws from; 0 without noise
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None
+
+    def shown(self, batch: BatchState) -> Tensor:
+        """The input of the denoiser, `[B, C]` int64: the canvas, or with `noise uniform` the canvas with random
+        ids in place of MASK.
+        """
+        if not self.noise_ids:
+            return batch.canvas
+        rows, canvas = self.rows, batch.canvas
+        position = torch.arange(canvas.shape[1], device=canvas.device) - rows.begin.unsqueeze(1)
+        place = rows.keys.unsqueeze(1), batch.state[STEP].unsqueeze(1), position
+        ids = shown_ids(*place, self.noise_ids, rows.mask_id)
+        return torch.where(canvas == rows.mask_id, ids, canvas)
 
     def first(self, vocab_size: int) -> BatchState:
         """The state before the first step. Rows with nothing to generate are finished."""

@@ -321,7 +321,7 @@ class _Replaying:
         self.ended = bool(rows.ended(canvas)) or not masked
 
     def ids(self) -> tuple[int | None, ...]:
-        canvas = self.session.canvas[0, : self.length].tolist()
+        canvas = self.session.written[0, : self.length].tolist()
         return tuple(None if id_ == MASK_ID else id_ for id_ in canvas)
 
     def step(self, forward: CaseForward) -> Replayed:
