@@ -38,6 +38,9 @@ class Denoiser(Protocol):
     `block_length`: the model is block-causal. A position sees its own block in both directions, and the
     blocks before it. Blocks are counted from the first column of the canvas.
 
+    `canvas_length`, `canvases()`: the model reads the finished text, and after it one canvas of this many
+    positions (`diffusion_gemma.GemmaCanvases`). Then the denoiser itself is not called.
+
     `encode(text) -> ids` and `decode_text(ids) -> text`; for texts with gaps `encode_gaps(text) -> ids` and
     `filled(text, ids) -> text`; for a chat `encode_messages(messages) -> ids`, each message a dict with the
     texts `role` and `content`.

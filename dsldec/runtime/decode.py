@@ -19,12 +19,14 @@ from ..backends import noise
 from ..backends.step import Step
 from ..calls import checks_arguments
 from ..diagnostics import Diagnostic, UsageError
+from ..models.diffusion_gemma import require_canvases
 from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids, require_shown_mask
 from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
 from .cached_forward import resolve_cache
+from .canvas_forward import CanvasForward
 from .captured_loop import CapturedLoop, recorder_for
 from .decode_loop import DecodeLoop
 from .decoded import Decoded, DecodingStopped, DecodingWarning, Results, warn_of_failures
@@ -222,6 +224,9 @@ def stream_rows(
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(())
+    if hasattr(denoiser, "canvas_length"):
+        unfit = option("infill", True) if options.infill else "drafts" if plan.drafts > 1 else ""
+        require_canvases(denoiser, prompts, plan.window, plan.block_length, plan.gen_length, unfit)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
@@ -239,11 +244,16 @@ def stream_rows(
             # Empty rows fill the batch: the step compiles for one shape.
             filled = here + [NO_REQUEST] * (width - len(here))
             eos_id = getattr(denoiser, "eos_id", None)
-            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group)
+            spare = getattr(denoiser, "canvas_length", 0)
+            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group, spare)
             session = Session(
                 policy, step, rows, vocab_size=denoiser.vocab_size, stop_at_eos=options.stop_at_eos
             )
-            forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
+            forward = (
+                CanvasForward(denoiser, rows, session)
+                if spare
+                else forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
+            )
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None

@@ -59,7 +59,8 @@ class DraftForward:
             which, [real & ~state.ended] if self.ledger.on_device else [], self.forward.rows_per_draft
         )
         # Without further drafts, the denoiser that selects columns has selected those of the windows.
-        chosen = self.ledger.ahead == 0 and first is not None and logits.shape[1] == placed.columns.shape[1]
+        windows = self.ledger.ahead == 0 and first is not None and self.forward.of_windows
+        chosen = windows and logits.shape[1] == placed.columns.shape[1]
         return ForwardOutput(logits, sources[0], first, of_windows=chosen, in_order=True), sources
 
     def _windows(self, drafts: Sequence[Draft], inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

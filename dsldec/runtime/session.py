@@ -63,6 +63,7 @@ class Session:
         windows = windows_of(policy.plan(1))
         self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
         self.runner.noise_ids = vocab_size if policy.facts.noise else 0
+        self.runner.ends_with_window = policy.facts.noise and policy.facts.revises
         self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
         self._known: SlotProgress | None = None  # of the last state

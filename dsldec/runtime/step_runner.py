@@ -152,6 +152,8 @@ class StepRunner:
             name: moved(value, rows.start.device) for name, value in step.params.items()
         }
         self.noise_ids = 0  # the size of the vocabulary that `noise uniform` draws from; 0 without noise
+        # Each step accepts anew: an end-of-text id is final when its window is done.
+        self.ends_with_window = False
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None
 
@@ -294,6 +296,8 @@ class StepRunner:
             finished = finished | (batch.events.finished & done & ~rows.infills)
         if self.at_eos or rows.ends.stop_ids is not None:
             ended = rows.ended(batch.canvas, self.at_eos)
+            if self.ends_with_window:
+                ended = ended & done
             finished = finished | (ended & (state[STAYS] == 0) if STAYS in state else ended)
         # A finished row's window goes back to the start: every window must lie on the canvas while other rows
         # decode.
