@@ -338,7 +338,10 @@ _CODES = (
     Code("E0456", "the configuration of a server's policy, or of one request to it, is not valid"),
     Code("E0500", "the model has no MASK, and the policy shows MASK where nothing is written"),
     Code("E0501", "the model has no MASK, and classifier-free guidance hides the prompt by MASK"),
-    Code("E0503", "the `generate` of this model has no place for a policy, or lacks a number that the policy needs"),
+    Code(
+        "E0503",
+        "the `generate` of this model has no place for a policy, or lacks a number that the policy needs",
+    ),
     Code("E0502", "a model that reads one canvas after the finished text cannot decode so"),
     # Evaluation
     Code("E0480", "a problem of a task lacks the answer, or the test, that its scorer needs"),

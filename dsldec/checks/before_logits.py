@@ -12,7 +12,9 @@ from ..language.words import ELEMENTWISE_WORDS, Extent
 from .inference import Inference
 
 # Words with a value before the logits are read, under every window.
-COUNTERS = frozenset("step steps_in_window steps_in_phase window_start generation_length committed_before".split())
+COUNTERS = frozenset(
+    "step steps_in_window steps_in_phase window_start generation_length committed_before".split()
+)
 # The same, where the window does not depend on the logits.
 OF_CANVAS = frozenset("masked committed count any fraction progress window_length clamp".split())
 TEMPERATURE = "temperature"

@@ -88,7 +88,7 @@ class Facts:
         """
         if self.window == "sliding":
             return ("none", "exact")
-        # `dual` stores keys and values of positions to the right of the window, and noise is new in each step.
+        # `dual` stores keys and values to the right of the window, where noise is new in each step.
         return ("none", "exact", "prefix") if self.noise else ("none", "exact", "prefix", "dual")
 
     def guidance(self, parameters: Mapping[str, Value]) -> float | None:

@@ -91,8 +91,8 @@ def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
         help_ = "move this line to the top of the policy"
         typing.wrong("E0302", "the window comes first", windows[0], help=help_)
     for kind, word in ((syntax.Noise, "noise"), (syntax.Draw, "draw"), (syntax.Lookahead, "lookahead")):
-        for again in [s for s in policy.statements if isinstance(s, kind)][1:]:
-            typing.wrong("E0302", f"a policy has one `{word}`", again, help="delete this line")
+        for statement in tuple(s for s in policy.statements if type(s) is kind)[1:]:
+            typing.wrong("E0302", f"a policy has one `{word}`", statement, help="delete this line")
 
 
 def _slides(typing: Inference, policy: syntax.PolicyDefinition) -> None:

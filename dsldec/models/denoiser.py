@@ -49,8 +49,8 @@ class Denoiser(Protocol):
     the spaces at its ends; stop strings are found in it. `special_id(text) -> id`: of a special token, which
     no text contains, or `None`.
 
-    `mask_id` may be `vocab_size`, which is no id: then the model has no MASK. It decodes with policies that show
-    random ids in place of MASK (`noise uniform`).
+    `mask_id` may be `vocab_size`, which is no id: then the model has no MASK. It decodes with policies that
+    show random ids in place of MASK (`noise uniform`).
 
     A plain callable is only called with `[b, len(prompt) + gen_length]`, and only with prompts of one length
     together.
@@ -173,12 +173,10 @@ def memory_ran_out(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or match is not None
 
 
-def require_shown_mask(denoiser: Denoiser, policy: str, *, noise: bool, guided: bool) -> None:
+def require_shown_mask(policy: str, *, noise: bool, guided: bool) -> None:
     """Raise `UsageError` (E0500, E0501) where a model without MASK would see MASK: `noise`: the policy shows
     random ids where nothing is written; `guided`: it has classifier-free guidance.
     """
-    if denoiser.mask_id < denoiser.vocab_size:
-        return
     if not noise:
         message = f"the model has no MASK, and the policy `{policy}` shows MASK where nothing is written"
         help_ = "add `noise uniform` in a line below `window`, or use the policy `diffusion_gemma`"

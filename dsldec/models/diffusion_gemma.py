@@ -1,8 +1,10 @@
-"""DiffusionGemma as a denoiser: an encoder reads the finished text once, and a decoder reads the canvas after it.
+"""DiffusionGemma as a denoiser: an encoder reads the finished text once, and a decoder reads the canvas after
+it.
 
-The decoder sees the keys and values of the text, the whole canvas, and the logits of its last call on the same
-canvas (self-conditioning), divided by the temperature of the policy. The model has no MASK: positions that are
-not written show random ids. Transformers' `DiffusionGemmaForBlockDiffusion.generate` makes the same calls.
+The decoder sees the keys and values of the text, the whole canvas, and the logits of its last call on the
+same canvas (self-conditioning), divided by the temperature of the policy. The model has no MASK: positions
+that are not written show random ids. Transformers' `DiffusionGemmaForBlockDiffusion.generate` makes the same
+calls.
 
 Shapes: C positions of a canvas, V vocabulary. Not here: which rows are the input (`runtime.canvas_forward`),
 a policy inside the model's own `generate` (`engines.transformers.diffusion_gemma`).
@@ -26,8 +28,8 @@ from .traits import Traits
 
 
 class DiffusionGemmaDenoiser(HuggingFaceDenoiser):
-    """A `DiffusionGemmaForBlockDiffusion` and its tokenizer. `canvas_length`: C, positions of a canvas; `mask_id`
-    is the size of the vocabulary, which is no id.
+    """A `DiffusionGemmaForBlockDiffusion` and its tokenizer. `canvas_length`: C, positions of a canvas;
+    `mask_id` is the size of the vocabulary, which is no id.
     """
 
     selects_columns = False
@@ -38,10 +40,12 @@ class DiffusionGemmaDenoiser(HuggingFaceDenoiser):
         self.canvas_length = canvas_length
         self.pads = True
 
-    def __call__(self, ids: Tensor, *given: Any, **how: Any) -> NoReturn:  # type: ignore[override]
+    def __call__(self, ids: Tensor, *given: Any, **how: Any) -> NoReturn:
         """Raises `UsageError` (E0502): one call needs more than the ids."""
         message = "DiffusionGemma needs the place of the canvas and the logits of the call before"
-        help_ = "call `dsldec.decode(denoiser, prompts, policy)`, or a policy inside the model's own `generate`"
+        help_ = (
+            "call `dsldec.decode(denoiser, prompts, policy)`, or a policy inside the model's own `generate`"
+        )
         raise UsageError(Diagnostic("E0502", message, help=help_))
 
     def canvases(self) -> GemmaCanvases:
@@ -50,9 +54,9 @@ class DiffusionGemmaDenoiser(HuggingFaceDenoiser):
 
 
 @dataclass(slots=True)
-class _Canvas:
-    """What is stored for one row: keys and values of the text before the canvas, the number of its ids, the mask
-    of the decoder, and the logits `[1, C, V]` of the last call on this canvas.
+class _HeldCanvas:
+    """The stored values of one row: keys and values of the text before the canvas, the number of its ids, the
+    mask of the decoder, and the logits `[1, C, V]` of the last call on this canvas.
     """
 
     cache: Any
@@ -65,7 +69,7 @@ class GemmaCanvases:
     """The calls of a DiffusionGemma for rows side by side, one row at a time: no row changes another one."""
 
     def __init__(self, model: Any) -> None:
-        self.model, self.rows = model, dict[int, _Canvas]()
+        self.model, self.rows = model, dict[int, _HeldCanvas]()
 
     def admit(self, row: int) -> None:
         """The row holds a new request."""
@@ -93,13 +97,13 @@ class GemmaCanvases:
         ).logits
         return held.logits[0]
 
-    def _read(self, held: _Canvas | None, text: Tensor, canvas: Tensor) -> _Canvas:
+    def _read(self, held: _HeldCanvas | None, text: Tensor, canvas: Tensor) -> _HeldCanvas:
         """Reads the ids of the text that are not stored yet."""
         from transformers import DynamicCache
 
         config, encoder, device = self.model.config, self.model.model.encoder, text.device
         if held is None or held.text > len(text):
-            held = _Canvas(DynamicCache(config=config.get_text_config(decoder=True)), 0, None)
+            held = _HeldCanvas(DynamicCache(config=config.get_text_config(decoder=True)), 0, None)
         new = text[held.text :].unsqueeze(0)
         positions = torch.arange(held.text, len(text), dtype=torch.int32, device=device).unsqueeze(0)
         seen = torch.ones(1, len(text), dtype=torch.bool, device=device)
@@ -117,7 +121,7 @@ class GemmaCanvases:
             cache=held.cache,
             decoder_attention_mask=torch.nn.functional.pad(seen, (0, len(canvas)), value=True),
         )
-        return _Canvas(held.cache, len(text), mask)
+        return _HeldCanvas(held.cache, len(text), mask)
 
 
 def require_cache_argument(model: Any, name: str) -> None:
@@ -155,11 +159,17 @@ def require_canvases(
     """
     length, message, help_ = denoiser.canvas_length, "", ""
     if unfit:
-        message, help_ = f"the model reads one canvas after the finished text, without {unfit}", f"leave {unfit} out"
+        message, help_ = (
+            f"the model reads one canvas after the finished text, without {unfit}",
+            f"leave {unfit} out",
+        )
     elif longest > length and (window != "blocks" or length % block_length):
         message = f"the model reads one canvas of {length} positions at a time, and a window of the policy may reach beyond"
         help_ = f"use `window blocks({length})`, or generate at most {length} tokens"
     elif empty := [n for n, text in enumerate(texts) if not len(text)]:
-        message, help_ = f"prompt {empty[0]} is empty, and the model's encoder reads at least one id", "give a prompt"
+        message, help_ = (
+            f"prompt {empty[0]} is empty, and the model's encoder reads at least one id",
+            "give a prompt",
+        )
     if message:
         raise UsageError(Diagnostic("E0502", message, help=help_))

@@ -27,8 +27,8 @@ class Family:
     `shift_logits`: the logits at position i predict position i + 1. `masks`: MASK ids by vocabulary size, for
     models whose files give none. `block_causal`: a position sees its own block in both directions, and the
     blocks before it; `block_length` is then the length for models whose files give none. `stock`: the model
-    type in transformers that computes the same. `canvases`: an encoder reads the finished text and a decoder one
-    canvas after it; such a model has no MASK.
+    type in transformers that computes the same. `canvases`: an encoder reads the finished text and a decoder
+    one canvas after it; such a model has no MASK.
     """
 
     name: str
@@ -133,7 +133,10 @@ DECLINED = (
         lambda config: (
             not (
                 _has_canvases(config)
-                or stock_of(config) or _own_code(config) or _has_masked_head(config) or _has_causal_head(config)
+                or stock_of(config)
+                or _own_code(config)
+                or _has_masked_head(config)
+                or _has_causal_head(config)
             )
         ),
         "has no language-model head: it gives no logits over a vocabulary",

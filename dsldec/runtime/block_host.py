@@ -44,7 +44,9 @@ def why_not_by_block(
             policy, "every step needs a second forward, without the prompt (`cfg`)", "delete `cfg`"
         )
     if plan.noise and not shows_noise:
-        why = "the host shows MASK where nothing is written, and the policy shows random ids (`noise uniform`)"
+        why = (
+            "the host shows MASK where nothing is written, and the policy shows random ids (`noise uniform`)"
+        )
         return _refused(policy, why, "delete `noise uniform`, if the model has a MASK")
     window = plan.window_size or 1
     if block_length is not None and block_length % window:

@@ -19,8 +19,8 @@ from ..backends import noise
 from ..backends.step import Step
 from ..calls import checks_arguments
 from ..diagnostics import Diagnostic, UsageError
-from ..models.diffusion_gemma import require_canvases
 from ..models.denoiser import Denoiser, capability, require_denoiser, require_ids, require_shown_mask
+from ..models.diffusion_gemma import require_canvases
 from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
@@ -220,13 +220,10 @@ def stream_rows(
     each = options_of_prompts(options, len(prompts)) if each is None else each
     requests, copies = once(_requests(denoiser, prompts, options, each, policy.facts.window), policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
-    require_shown_mask(denoiser, policy.name, noise=plan.noise, guided=plan.guidance is not None)
+    _require_fit(denoiser, policy.name, plan, prompts, options)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(())
-    if hasattr(denoiser, "canvas_length"):
-        unfit = option("infill", True) if options.infill else "drafts" if plan.drafts > 1 else ""
-        require_canvases(denoiser, prompts, plan.window, plan.block_length, plan.gen_length, unfit)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
@@ -243,17 +240,11 @@ def stream_rows(
             here, waiting = group[:width], group[width:]
             # Empty rows fill the batch: the step compiles for one shape.
             filled = here + [NO_REQUEST] * (width - len(here))
-            eos_id = getattr(denoiser, "eos_id", None)
-            spare = getattr(denoiser, "canvas_length", 0)
-            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group, spare)
-            session = Session(
-                policy, step, rows, vocab_size=denoiser.vocab_size, stop_at_eos=options.stop_at_eos
-            )
-            forward = (
-                CanvasForward(denoiser, rows, session)
-                if spare
-                else forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
-            )
+            eos_id, spare = (getattr(denoiser, name, None) for name in ("eos_id", "canvas_length"))
+            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group, spare or 0)
+            size, at_eos = denoiser.vocab_size, options.stop_at_eos
+            session = Session(policy, step, rows, vocab_size=size, stop_at_eos=at_eos)
+            forward = _forward(denoiser, session, plan, options.verify_rows, cache)
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
@@ -261,6 +252,24 @@ def stream_rows(
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
+
+
+def _require_fit(
+    denoiser: Denoiser, policy: str, plan: Plan, prompts: Sequence[Sequence[int]], options: DecodeOptions
+) -> None:
+    """Raise `UsageError` (E0500, E0501, E0502) for a model that cannot decode so."""
+    if denoiser.mask_id >= denoiser.vocab_size:
+        require_shown_mask(policy, noise=plan.noise, guided=plan.guidance is not None)
+    if hasattr(denoiser, "canvas_length"):
+        unfit = option("infill", True) if options.infill else "drafts" if plan.drafts > 1 else ""
+        require_canvases(denoiser, prompts, plan.window, plan.block_length, plan.gen_length, unfit)
+
+
+def _forward(denoiser: Denoiser, session: Session, plan: Plan, verify_rows: str, cache: str) -> Forward:
+    """The forward for the rows of a session. `cache`: as `resolve_cache` gives it."""
+    if hasattr(denoiser, "canvas_length"):
+        return CanvasForward(denoiser, session.rows, session)
+    return forwarding(denoiser, session.rows, plan.guidance, verify_rows, plan.drafts, cache)
 
 
 def _loop(

@@ -39,7 +39,9 @@ class DraftForward:
         _, inputs, sources = self._indices
         if len(key) == 1 and len(key[0]) == len(real):
             return self._of_all(drafts[0].state, key[0], inputs[0], sources, real)
-        canvases = [self.runner.shown(draft.state)[index] for draft, index in zip(drafts, inputs, strict=True)]
+        canvases = [
+            self.runner.shown(draft.state)[index] for draft, index in zip(drafts, inputs, strict=True)
+        ]
         which = [row for rows in key for row in rows]
         windows = functools.partial(self._windows, drafts, inputs)
         logits, first = self.forward(_joined(canvases), which, _joined(inputs), windows)

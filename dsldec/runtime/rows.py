@@ -82,7 +82,8 @@ class Rows:
     """The layout of the canvases of a batch, `[B, C]`. C is L plus T spare columns, so that every window has
     T columns.
 
-    `spare`: the least number of spare columns. `every_request`: all requests that may ever have a row; they determine the size of the canvases.
+    `spare`: the least number of spare columns. `every_request`: all requests that may ever have a row; they
+    determine the size of the canvases.
 
     Attributes:
         window: Positions of a window.

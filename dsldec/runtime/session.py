@@ -50,20 +50,16 @@ class SlotState:
 
 
 class Session:
-    """N slots, each empty or with a request.
-
-    `state` is a value: `runner(state, ...)` returns the next one and changes nothing, so that a host can make
-    drafts. `slots`: the most states that `join` takes.
+    """N slots, each empty or with a request. `state` is a value: `runner(state, ...)` gives the next one and
+    changes nothing, for drafts of a host. `slots`: the most states that `join` takes.
     """
 
     def __init__(
         self, policy: Policy, step: Step, rows: Rows, *, vocab_size: int, stop_at_eos: bool = True
     ) -> None:
         self.policy, self.rows, self.vocab_size, self.slots = policy, rows, vocab_size, len(rows.requests)
-        windows = windows_of(policy.plan(1))
-        self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
-        self.runner.noise_ids = vocab_size if policy.facts.noise else 0
-        self.runner.ends_with_window = policy.facts.noise and policy.facts.revises
+        self.runner = StepRunner(step, rows, windows_of(policy.plan(1)), stop_at_eos=stop_at_eos)
+        self.runner.show_noise(policy.facts, vocab_size)
         self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
         self._known: SlotProgress | None = None  # of the last state
@@ -93,20 +89,18 @@ class Session:
         cannot run.
         """
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)
-        longest = columns if gen_length is None else gen_length
-        window = policy.plan(longest).block_length
+        window = policy.plan(columns if gen_length is None else gen_length).block_length
         sizes = Request(0, (), columns, 0, columns)
-        empty = [NO_REQUEST] * slots
-        rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
+        rows = Rows(
+            [NO_REQUEST] * slots, window, mask_id, eos_id, torch.device(device), every_request=[sizes]
+        )
         return cls(policy, step, rows, vocab_size=vocab_size, stop_at_eos=stop_at_eos)
 
     # --- values for the host
 
     @property
     def canvas(self) -> Tensor:
-        """`[N, C]` int64: the ids that each slot shows to the model. Where nothing is written, these are MASK, or
-        random ids under a policy with `noise uniform`, new ones in each step.
-        """
+        """`[N, C]` int64: the ids that each slot shows, MASK or `noise uniform` where nothing is written."""
         return self.runner.shown(self.state)[:, : self.rows.longest]
 
     @property
@@ -190,7 +184,7 @@ class Session:
 
     def take(self, slots: Sequence[int]) -> list[SlotState]:
         """The states of some slots, one each, for `join`. The slots stay as they are."""
-        every = list(map(SlotState, self.rows.requests, self.rows.apart(), self.state.apart()))
+        every = [*map(SlotState, self.rows.requests, self.rows.apart(), self.state.apart())]
         return [every[slot] for slot in slots]
 
     def opened(self, requests: Sequence[Request]) -> list[SlotState]:
@@ -199,8 +193,8 @@ class Session:
         """
         _require_fit(self, requests)
         rows = self.rows.of(requests)
-        runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
-        return list(map(SlotState, requests, rows.apart(), runner.first(self.vocab_size).apart()))
+        first = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False).first
+        return list(map(SlotState, requests, rows.apart(), first(self.vocab_size).apart()))
 
     def join(self, states: Sequence[SlotState], stay: Sequence[int] = ()) -> None:
         """Puts these requests, in this order, into the first slots, after those of the slots that `stay`.
@@ -242,8 +236,6 @@ class Session:
         after = self.runner(before, seen, None if every else open_).after
         self.state = after if every else after.where(open_, before)
         return StepOutput(self.written, self.done, self.state.state, self.state.events)
-
-    # --- inside
 
     def _progress(self) -> SlotProgress:
         self._known = SlotProgress.of(self.state, self.rows.stop, self._known, reads=self.runner.reads)

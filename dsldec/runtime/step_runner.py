@@ -24,6 +24,7 @@ from torch import Tensor
 from ..backends.noise import shown_ids
 from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
+from ..checks.facts import Facts
 from ..ir.protocol import DRAFT, GENERATION_LENGTH, INSIDE, KEY, STAYS, STEP, WINDOW_LENGTH, WINDOW_START
 from .forward_output import ForwardOutput, WindowBuffer
 from .rows import Rows
@@ -57,8 +58,8 @@ class BatchState:
         return self.finished | self.failed
 
     def same(self, other: BatchState) -> Tensor:
-        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas, and
-        the number of the step, which is equal after equally many steps.
+        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas,
+        and the number of the step, which is equal after equally many steps.
         """
         return (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
 
@@ -157,9 +158,14 @@ class StepRunner:
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None
 
+    def show_noise(self, facts: Facts, vocab_size: int) -> None:
+        """Shows random ids in place of MASK, and ends texts with windows, where the policy wants it."""
+        self.noise_ids = vocab_size if facts.noise else 0
+        self.ends_with_window = facts.noise and facts.revises
+
     def shown(self, batch: BatchState) -> Tensor:
-        """The input of the denoiser, `[B, C]` int64: the canvas, or with `noise uniform` the canvas with random
-        ids in place of MASK.
+        """The input of the denoiser, `[B, C]` int64: the canvas, or with `noise uniform` the canvas with
+        random ids in place of MASK.
         """
         if not self.noise_ids:
             return batch.canvas

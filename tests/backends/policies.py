@@ -34,8 +34,22 @@ WINDOWS = (
     "until(3, word, min=2, max=8)",
     "until(4, max=8, by=conf, when=conf > 0.25)",
 )
-DRAWS = ("argmax", "gumbel(weight)", "gumbel(1.5 - 0.25 * step)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
-TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)", "temperature(weight)", "temperature(1.5 - 0.25 * step)")
+DRAWS = (
+    "argmax",
+    "gumbel(weight)",
+    "gumbel(1.5 - 0.25 * step)",
+    "nucleus(0.5, 0.75, few)",
+    "nucleus(1.5, level)",
+)
+TRANSFORMS = (
+    "ban(3, word)",
+    "ban(2)",
+    "bias(5, weight)",
+    "bias(lore)",
+    "cfg(0.5)",
+    "temperature(weight)",
+    "temperature(1.5 - 0.25 * step)",
+)
 ROW_NUMBERS = (
     "step", "window_start", "window_end", "window_length", "generation_length", "progress", "steps_in_window", "steps_in_phase", "visits",
     "committed_before",

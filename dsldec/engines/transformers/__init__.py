@@ -1,8 +1,8 @@
 """How does a policy decode in `generate` of transformers, and behind `transformers serve`?
 
-A model with a loop of its own (DiffusionGemma) takes a policy in place of its sampler (`canvas_policy`).
-Not here: the call (`generate`), the meaning of its arguments (`generate_arguments`, `call_options`), the
-model class of exported folders (`remote_code_model`).
+DiffusionGemma has its own loop, in which a policy takes the place of the sampler (`canvas_policy`). Not here:
+the call (`generate`), the meaning of its arguments (`generate_arguments`, `call_options`), the model class of
+exported folders (`remote_code_model`).
 """
 
 from .canvas_policy import CanvasPolicy, use_policy

@@ -1,9 +1,9 @@
 """How does a policy decode inside the `generate` of a DiffusionGemma?
 
-That model has a loop of its own: canvas by canvas, and step by step in a canvas. It asks `_prepare_sampler` for a
-sampler in each call, and makes each step in `_denoising_step`. Both are replaced here on one model. The encoder,
-the caches, images, streamers and the end of a text stay those of `generate`. Not here: the loop of `decode`
-(`models.diffusion_gemma`).
+That model has its own loop: canvas by canvas, and step by step in a canvas. It asks `_prepare_sampler` for a
+sampler in each call, and makes each step in `_denoising_step`. Both are replaced here on one model. The
+encoder, the caches, images, streamers and the end of a text stay those of `generate`. Not here: the loop of
+`decode` (`models.diffusion_gemma`).
 
 Shapes: B rows, C positions of a canvas, V vocabulary.
 """
@@ -42,15 +42,15 @@ def use_policy(
     Args:
         model: The model. Its `generate` uses the policy until `remove` of the result is called, or until the
             end of a `with` block.
-        policy: A policy as `dsldec.load` takes it, with `noise uniform`. A parameter that sizes its windows is
-            set to the length of a canvas, unless its windows divide a canvas.
+        policy: A policy as `dsldec.load` takes it, with `noise uniform`. A parameter that sizes its windows
+            is set to the length of a canvas, unless its windows divide a canvas.
         seed: Seed of the random numbers. Default: each call draws one from torch's generator, so that
             `torch.manual_seed(7)` before a call repeats it.
         parameters: Values of the policy's parameters.
 
     The policy decides temperatures, draws and the number of steps: `sampler_config`, `t_min`, `t_max`,
-    `max_denoising_steps`, `stability_threshold` and `confidence_threshold` of `generate` have no effect. Raises
-    `PolicyError` and `UsageError` (E0450, E0500, E0503).
+    `max_denoising_steps`, `stability_threshold` and `confidence_threshold` of `generate` have no effect.
+    Raises `PolicyError` and `UsageError` (E0450, E0500, E0503).
     """
     _require_canvases(model)
     loaded = policy if isinstance(policy, Policy) else load(policy)
@@ -60,12 +60,8 @@ def use_policy(
         loaded = for_blocks(loaded, length)
     if (refused := why_not_by_block(loaded, length, shows_noise=True)) is not None:
         raise UsageError(refused)
-    require_shown_mask(_NoMask(), loaded.name, noise=loaded.facts.noise, guided=False)
+    require_shown_mask(loaded.name, noise=loaded.facts.noise, guided=False)
     return CanvasPolicy(model, loaded, seed)
-
-
-class _NoMask:
-    mask_id = vocab_size = 0
 
 
 def _require_canvases(model: Any) -> None:
@@ -124,8 +120,8 @@ class CanvasPolicy:
         diffusion_stopping_criteria: Any,
         **model_kwargs: Any,
     ) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        """One step of `generate`: the next canvas, the text of the canvas, the logits for the next call of the
-        model, and the rows that are done. Rows that were done before do not change.
+        """One step of `generate`: the next canvas, the text of the canvas, the logits for the next call of
+        the model, and the rows that are done. Rows that were done before do not change.
         """
         raw = decoder_forward(
             decoder_input_ids=current_canvas,
@@ -159,8 +155,8 @@ def _new_tokens(config: Any) -> int:
 
 
 def _processed(processors: Any, input_ids: Tensor, logits: Tensor, cur_step: int) -> Tensor:
-    """The logits after the caller's own processors. The model's schedule of temperatures is not among them: the
-    policy has its own.
+    """The logits after the caller's own processors. The model's schedule of temperatures is not among them:
+    the policy has its own.
     """
     for processor in processors:
         if type(processor).__name__ != "LinearTemperatureScheduleLogitsProcessor":
@@ -196,15 +192,19 @@ class CanvasSampler:
                 gen_length=self.total,
             )
             keys = [noise.key(self.seed, row) for row in range(batch_size)]
-            requests = [block_shown(row, masks, 0, self.total, self.vocab_size, key) for row, key in enumerate(keys)]
+            requests = [
+                block_shown(row, masks, 0, self.total, self.vocab_size, key) for row, key in enumerate(keys)
+            ]
             self.session.admit_all(dict(enumerate(requests)))
         else:
             self.session.show_all(dict.fromkeys(range(batch_size), (masks, start)))
         return self.session.canvas
 
-    def accept_canvas(self, current_canvas: Tensor, denoiser_canvas: Tensor, logits: Tensor, cur_step: int) -> Tensor:
-        """The text of the canvas `[B, C]` after one step with `logits [B, C, V]`; the likeliest ids where nothing
-        is written. Raises `UsageError` (E0406) for logits that are not finite.
+    def accept_canvas(
+        self, current_canvas: Tensor, denoiser_canvas: Tensor, logits: Tensor, cur_step: int
+    ) -> Tensor:
+        """The text of the canvas `[B, C]` after one step with `logits [B, C, V]`; the likeliest ids where
+        nothing is written. Raises `UsageError` (E0406) for logits that are not finite.
         """
         assert self.session is not None
         output = self.session.step(logits)
