@@ -153,6 +153,18 @@ _CODES = (
         _policy("commit masked and before(conf) > 0.5 at least 1 by conf"),
     ),
     Code(
+        "E0219",
+        "a temperature of logits is 0 or less",
+        _policy("logits temperature(0)", _BEST),
+        _policy("logits temperature(0.5)", _BEST),
+    ),
+    Code(
+        "E0220",
+        "a number of `logits` or `draw` needs the logits, and it is computed before they are read",
+        _policy("draw gumbel(mean(entropy))", _BEST),
+        _policy("draw gumbel(max(0, 0.8 - 0.4 * step / 48))", _BEST),
+    ),
+    Code(
         "E0222",
         "the choices of a parameter, or the index of a table, do not fit together",
         _policy(
@@ -376,6 +388,13 @@ _CODES = (
     Code("E0450", "a host cannot run the policy, or a parameter is one for all its requests"),
     Code("E0455", "a host no longer stores the state that a request needs to go on"),
     Code("E0456", "the configuration of a server's policy, or of one request to it, is not valid"),
+    Code("E0500", "the model has no MASK, and the policy shows MASK where nothing is written"),
+    Code("E0501", "the model has no MASK, and classifier-free guidance hides the prompt by MASK"),
+    Code(
+        "E0503",
+        "the `generate` of this model has no place for a policy, or lacks a number that the policy needs",
+    ),
+    Code("E0502", "a model that reads one canvas after the finished text cannot decode so"),
     # Evaluation
     Code("E0480", "a problem of a task lacks the answer, or the test, that its scorer needs"),
     Code("E0481", "the scorer runs code that a model writes, which is not allowed yet or not possible here"),

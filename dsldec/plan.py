@@ -34,6 +34,7 @@ class Plan:
         caches: The KV caches that the policy may use.
         deterministic: Whether nothing is drawn at random.
         revises: Whether a step may revoke or edit a committed position.
+        noise: Whether the denoiser sees random ids at positions that are not written, and not MASK.
     """
 
     gen_length: int
@@ -50,6 +51,7 @@ class Plan:
     caches: tuple[str, ...]
     deterministic: bool
     revises: bool
+    noise: bool
     _facts: Facts = field(repr=False, compare=False)
     _parameters: Mapping[str, Value] = field(repr=False, compare=False)
 
@@ -93,6 +95,7 @@ def plan_of(
         caches=facts.caches,
         deterministic=facts.deterministic,
         revises=facts.revises,
+        noise=facts.noise,
         _facts=facts,
         _parameters=parameters,
     )

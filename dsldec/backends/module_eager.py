@@ -37,7 +37,7 @@ from .vocabulary import OBSERVATIONS
 Fallback = Callable[[int], Callable[..., Any]]
 
 IN_FORM = {name: partial(function, EXACT) for name, function in module_numbers.ELEMENTWISE_IN_FORM.items()}
-STRUCTURES = frozenset({"logits", "observe", "ban", "bias", "bias_all", "order"})
+STRUCTURES = frozenset({"logits", "observe", "ban", "bias", "bias_all", "temperature", "order"})
 BROADCASTING = frozenset({"random", "is_word"})  # the result may have a lower extent than the operation
 
 

@@ -14,6 +14,7 @@ STEP = 0x9E3779B97F4A7C15 - 2**64
 FIRST = 0xBF58476D1CE4E5B9 - 2**64
 SECOND = 0x94D049BB133111EB - 2**64
 
+FOR_CANVASES = -2  # separates the ids that a canvas shows from all other numbers
 BITS = 23  # of a uniform float32; with 24, the largest number would round to 1
 
 
@@ -41,6 +42,15 @@ def uniform_float(*parts: int) -> float:
     return (((mixed_int(*parts) % 2**64) >> (64 - BITS)) + 0.5) / (1 << BITS)
 
 
+def shown_id(key: int, step: int, position: int, vocab_size: int, mask_id: int) -> int:
+    """The id that a position shows to the denoiser in a step, where nothing is written: any id of the
+    vocabulary but MASK, all equally likely. A `mask_id` outside the vocabulary excludes no id.
+    """
+    ids = vocab_size - (0 <= mask_id < vocab_size)
+    id_ = (mixed_int(key, step, position, FOR_CANVASES) % 2**64 >> 1) % ids
+    return id_ + (0 <= mask_id <= id_)
+
+
 def _shifted(h: Tensor, by: int) -> Tensor:
     """h shifted right, with zeros from the left; the shift of tensors would repeat the sign bit."""
     return (h >> by) & ((1 << (64 - by)) - 1)
@@ -60,6 +70,13 @@ def mixed(first: Tensor, *parts: Tensor | int) -> Tensor:
 def uniform(first: Tensor, *parts: Tensor | int) -> Tensor:
     """`uniform_float` for int64 tensors, as float32."""
     return (_shifted(mixed(first, *parts), 64 - BITS).float() + 0.5) / (1 << BITS)
+
+
+def shown_ids(key: Tensor, step: Tensor, position: Tensor, vocab_size: int, mask_id: int) -> Tensor:
+    """`shown_id` for int64 tensors that broadcast to one shape."""
+    ids = vocab_size - (0 <= mask_id < vocab_size)
+    found = _shifted(mixed(key, step, position, FOR_CANVASES), 1) % ids
+    return found + (found >= mask_id) if 0 <= mask_id < vocab_size else found
 
 
 def gumbel(first: Tensor, *parts: Tensor | int) -> Tensor:

@@ -45,6 +45,9 @@ class LogitsView(Protocol):
     def biased_everywhere(self, table: Any) -> LogitsView:
         """The logits with the numbers of a table added."""
 
+    def cooled(self, temperature: float) -> LogitsView:
+        """The logits divided by a temperature."""
+
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
         """The wanted observations by name, one number for each position.
 
@@ -167,6 +170,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "bias": lambda row, self, view, id_, amount: view.biased(id_, amount),
     "bias_all": lambda row, self, view, table: view.biased_everywhere(table),
     "path": _path,
+    "temperature": lambda row, self, view, temperature: view.cooled(temperature),
     "lookup": lambda row, self, table, ids: [_looked_up(table, id_) for id_ in ids],
     "lookup_step": lambda row, self, table, at: (
         [_of_step(table, one) for one in at] if isinstance(at, list) else _of_step(table, at)

@@ -20,6 +20,7 @@ from .noise import mixed_int
 LogitRow = list[float]  # the V logits of one position
 LEAST_REST = 2.0**-20  # the least probability of the remaining ids of a distribution together
 NO_ID = -1
+COLDEST, HOTTEST = float32(0.001), 1e6  # temperatures of logits
 FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
 
 
@@ -43,6 +44,12 @@ class PlainLogitsView:
         more = {id_: float32(amount) for id_, amount in enumerate(table)}
         return self._changed(lambda id_, score: float32(score + more.get(id_, 0.0)))
 
+    def cooled(self, temperature: float) -> PlainLogitsView:
+        """The logits divided by a temperature. NaN is not below or above a number, and counts as the least."""
+        x = float32(temperature)
+        x = min(x, HOTTEST) if x >= COLDEST else COLDEST
+        return self._changed(lambda id_, score: float32(score / x))
+
     def _changed(self, change: Any) -> PlainLogitsView:
         logits = [[change(id_, score) for id_, score in enumerate(scores)] for scores in self.logits]
         return type(self)(logits, self.mask_id)
@@ -50,6 +57,9 @@ class PlainLogitsView:
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Mapping[str, list[AnyNumber]]:
         tokens = given[0] if method == "given" else self.chosen(*given)
         rows = [observed(*each, wanted) for each in zip(self.logits, tokens, strict=True)]
+        if "likeliest" in wanted:
+            for row, scores in zip(rows, self.logits, strict=True):
+                row["likeliest"] = likeliest(scores, self.mask_id)
         return {name: [row[name] for row in rows] for name in rows[0]}
 
     def chosen(self, *draw: Any) -> list[int]:

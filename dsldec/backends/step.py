@@ -31,7 +31,8 @@ class Events(NamedTuple):
     their meanings.
 
     `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]`, `unmatched [B]` and `refresh
-    [B]` bool are `None` if the policy has no phases, no `finish`, no `accept`, no pattern or no `refresh`.
+    [B]` bool are `None` if the policy has no phases, no `finish`, no `accept`, no pattern or no `refresh`;
+    `temperature [B]` float32 if it has no `logits temperature`.
     """
 
     not_finite: Tensor
@@ -40,6 +41,7 @@ class Events(NamedTuple):
     accepted: Tensor | None = None
     unmatched: Tensor | None = None
     refresh: Tensor | None = None
+    temperature: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""
@@ -111,7 +113,7 @@ def _number_of(program: Program, name: str, value: Value) -> Value:
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
     """The dtype and the extent of each event that a step reports, in the order of the protocol's table."""
     return {
-        name: (DTYPES[event.kind], event.extent)
+        name: (DTYPES.get(event.kind, torch.float32), event.extent)
         for name, event in EVENTS.items()
         if name == NOT_FINITE or name in program.events
     }

@@ -22,6 +22,7 @@ from .vocabulary_top import top
 OBSERVATIONS = tuple(name for name in words.OBSERVATIONS if words.WORDS[name].nonnegative)
 
 NO_ID = -1
+COLDEST, HOTTEST = 0.001, 1e6  # temperatures of logits
 LEAST_REST = 2.0**-20  # a smaller rest loses too many bits in a float32 sum next to 1
 
 DRAW_TILE = 2**15  # logits whose noise, 8 bytes each, is computed at a time in an eager step on a CPU
@@ -183,6 +184,9 @@ def observe(
         "best": of.best,
         "others": of.others,
     }
+    if "likeliest" in wanted:
+        assert of.token is not None
+        observations["likeliest"] = of.token
     if of.spread is not None:
         observations["entropy"] = torch.log1p(of.others) - of.spread / total
     if of.below is not None:
@@ -203,7 +207,7 @@ def _conf_and_doubt(of: Statistics, score: Tensor, total: Tensor) -> tuple[Tenso
 def _wanted_statistics(wanted: Collection[str], token: Tensor | None) -> frozenset[str]:
     """The optional statistics that the wanted observations need."""
     uses = {
-        "token": token is None,
+        "token": token is None or "likeliest" in wanted,
         "spread": "entropy" in wanted,
         "below": "margin" in wanted or "logit_margin" in wanted,
     }
@@ -251,6 +255,14 @@ def of_step(table: Tensor, index: Tensor) -> Tensor:
     if not table.dim():
         return torch.where(index < 0, float("nan"), table)
     return torch.where(index < 0, float("nan"), table[index.clamp(0, table.shape[0] - 1)])
+
+
+def cooled(logits: Tensor, temperature: Tensor) -> Tensor:
+    """`logits [B, T, V]` as float32, divided by a temperature, 0-d or `[B, 1]`. NaN counts as the least
+    temperature.
+    """
+    x = torch.where(temperature >= COLDEST, temperature.float().clamp(max=HOTTEST), COLDEST)
+    return logits.float() / _over_ids(x)
 
 
 def looked_up(table: Tensor, ids: Tensor) -> Tensor:

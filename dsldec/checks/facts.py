@@ -55,7 +55,8 @@ class Facts:
     that one forward verifies, as a number or the name of a parameter; `None` if the policy does not set them.
     `exact`: whether accepted drafts equal the tokens that the policy writes without drafts. `rows_per_draft`:
     rows of a forward for each draft, 2 with guidance. `revises`: whether the policy revokes or edits written
-    positions. `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: for each
+    positions. `noise`: whether the denoiser sees random ids at positions that are not written, and not MASK.
+    `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: for each
     carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
     bytes). `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
     in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
@@ -73,6 +74,7 @@ class Facts:
     drafts: int | str | None
     exact: bool
     revises: bool
+    noise: bool
     rows_per_draft: int
     state_bytes_per_position: int
     kept_ids: tuple[int | str, ...]
@@ -102,7 +104,10 @@ class Facts:
 
         A policy writes only in its window, and cached positions are outside the window.
         """
-        return ("none", "exact") if self.window == "sliding" else ("none", "exact", "prefix", "dual")
+        if self.window == "sliding":
+            return ("none", "exact")
+        # `dual` stores keys and values to the right of the window, where noise is new in each step.
+        return ("none", "exact", "prefix") if self.noise else ("none", "exact", "prefix", "dual")
 
     def guidance(self, parameters: Mapping[str, Value]) -> float | None:
         """The scale of classifier-free guidance; `None` for a policy without guidance."""
@@ -146,7 +151,8 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
     static, constrains = _static(resolved), pattern_of(resolved.policy)
     names = (parameter.identifier.text for parameter in resolved.policy.parameters)
     transforms = [_word(s.transform) for s in resolved.policy.statements if isinstance(s, syntax.Logits)]
-    deterministic = not DRAWS[draw].random and not _words(resolved) & RANDOM_WORDS
+    noise = any(isinstance(s, syntax.Noise) for s in resolved.policy.statements)
+    deterministic = not noise and not DRAWS[draw].random and not _words(resolved) & RANDOM_WORDS
     return Facts(
         floor_per_step=_floor_per_step(min((phase.floor for phase in progress.phases), key=smallest)),
         reasons=reasons(progress),
@@ -157,6 +163,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         drafts=drafts,
         exact=exact,
         revises=any(isinstance(s, syntax.Revoke | syntax.Edit) for s in statements(resolved.policy)),
+        noise=noise,
         rows_per_draft=2 if "cfg" in transforms else 1,
         state_bytes_per_position=_bytes(resolved),
         kept_ids=kept_ids,

@@ -22,6 +22,7 @@ from .signs import positive
 SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
 # Words that select k positions: `top(masked, k, by=conf)`.
 CHOICES = frozenset(name for name in SELECTORS if any(slot.name == "k" for slot in WORDS[name].slots))
+NEVER_MASK = ("token", "likeliest")  # ids that a commit always writes
 TOP_ARGUMENTS = len(WORDS["top"].positional)
 
 
@@ -58,7 +59,8 @@ class Prover(Counts):
         self.lets[let] = KnownLet(self.floor(let.value), self.only_masks(let.value), self.count(let.value))
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
-        if commit.ids is not None and not is_word(commit.ids, "token", self.resolved.bindings):
+        bindings = self.resolved.bindings
+        if commit.ids is not None and not any(is_word(commit.ids, name, bindings) for name in NEVER_MASK):
             return 0  # the value may be MASK or no id, and then nothing is written
         floor = self.floor(commit.mask)
         if commit.at_least is not None:

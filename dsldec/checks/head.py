@@ -14,6 +14,7 @@ from ..language import syntax
 from ..language.walk import HEAD, statements
 from ..language.words import (
     DRAWS,
+    NOISES,
     SHAPES,
     STATE_KINDS,
     TRANSFORMS,
@@ -24,7 +25,7 @@ from ..language.words import (
     Slot,
     Word,
 )
-from . import sizes, window_ends
+from . import before_logits, sizes, window_ends
 from .arguments import signature
 from .calls import arguments
 from .fitting import condition, expect, expect_condition, expect_value
@@ -57,10 +58,14 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
             _shape(typing, statement.shape, "window", WINDOWS)
             window_ends.require_one_form(typing, statement.shape)
             sizes.require_positions(typing, statement.shape)
+        case syntax.Noise():
+            _shape(typing, statement.source, "noise", NOISES)
         case syntax.Draw():
             _shape(typing, statement.method, "draw", DRAWS)
+            before_logits.check(typing, statement.method)
         case syntax.Logits():
             _shape(typing, statement.transform, "logits", TRANSFORMS)
+            before_logits.check(typing, statement.transform)
         case syntax.Lookahead():
             _lookahead(typing, statement)
         case syntax.StateDeclaration():
@@ -87,10 +92,9 @@ def _once(typing: Inference, policy: syntax.PolicyDefinition) -> None:
     if windows and windows[0] is not policy.statements[0]:
         help_ = "move this line to the top of the policy"
         typing.wrong("E0302", "the window comes first", windows[0], help=help_)
-    for draw in [s for s in policy.statements if isinstance(s, syntax.Draw)][1:]:
-        typing.wrong("E0302", "a policy has one `draw`", draw, help="delete this line")
-    for lookahead in [s for s in policy.statements if isinstance(s, syntax.Lookahead)][1:]:
-        typing.wrong("E0302", "a policy has one `lookahead`", lookahead, help="delete this line")
+    for kind, word in ((syntax.Noise, "noise"), (syntax.Draw, "draw"), (syntax.Lookahead, "lookahead")):
+        for statement in tuple(s for s in policy.statements if type(s) is kind)[1:]:
+            typing.wrong("E0302", f"a policy has one `{word}`", statement, help="delete this line")
     for constrain in constraints(policy)[1:]:
         typing.wrong("E0302", "a policy has one `logits constrain`", constrain, help="delete this line")
 
@@ -119,7 +123,7 @@ def _require_only_head(typing: Inference, policy: syntax.PolicyDefinition) -> No
 
 
 def _shape(typing: Inference, shape: syntax.Expression, statement: str, shapes: Mapping[str, Word]) -> None:
-    """Reports an expression after `window`, `draw` or `logits` that is no word of that statement."""
+    """Reports an expression after `window`, `noise`, `draw` or `logits` that is no word of that statement."""
     name = ""
     if isinstance(shape, syntax.Name | syntax.Call):
         name = shape.identifier if isinstance(shape, syntax.Name) else shape.function.text

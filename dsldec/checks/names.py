@@ -15,15 +15,15 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions
-from ..language.words import KEYWORDS, RESERVED, WORDS
+from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from . import choices
 from .resolved import Binding, Resolved
 from .unused import unused
 
-# The words after `window`, `draw` and `logits`.
+# The words after `window`, `noise`, `draw` and `logits`.
 SHAPES = frozenset(name for shapes in SHAPES_BY_STATEMENT.values() for name in shapes)
-TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
+TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES}) - READ_AT_THEIR_PLACE
 SCOPES = ("block", "sequence")
 # Names that papers and other decoders use for a word; a search by spelling does not find the word.
 ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.aliases}
@@ -36,8 +36,10 @@ def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionD
     """
     functions: dict[str, syntax.FunctionDeclaration] = {}
     for statement in policy.statements:
-        if isinstance(statement, syntax.FunctionDeclaration) and statement.identifier.text not in TAKEN:
-            functions.setdefault(statement.identifier.text, statement)
+        if isinstance(statement, syntax.FunctionDeclaration):
+            name = statement.identifier.text
+            if name not in TAKEN and name not in READ_AT_THEIR_PLACE:
+                functions.setdefault(name, statement)
     return functions
 
 
@@ -118,7 +120,8 @@ class _NameResolver:
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
-        if identifier.text in TAKEN:
+        called = isinstance(binding, syntax.FunctionDeclaration) and identifier.text in READ_AT_THEIR_PLACE
+        if identifier.text in TAKEN or called:
             why = "a word of the language"
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"

@@ -90,6 +90,8 @@ class NextState(Statements):
             events[protocol.UNMATCHED] = self.unmatched
         if syntax.Refresh in kinds:
             events[protocol.REFRESH] = end.refreshes
+        if self.temperature is not None:
+            events[protocol.TEMPERATURE] = self.temperature
         return events
 
     def _next_of(self, name: str, after: After, over: int, full: int) -> dict[str, int]:

@@ -34,6 +34,7 @@ LOGITS: Mapping[str, str] = MappingProxyType(
         "ban": "(logits, ids): the logits with -inf at these ids",
         "bias": "(logits, id, amount): the logits with the amount added at one id",
         "bias_all": "(logits, table): the logits with the table's number added at every id",
+        "temperature": "(logits, x): the logits divided by x, which is 0.001 at least and 1000000 at most; no value counts as 0.001",
         "observe": "all observations of the logits; `attribute` is the method that chooses the token: argmax (logits), "
         "gumbel (logits, temperature, key, step, pos), nucleus (logits, temperature, top_p, top_k, key, step, pos), given (logits, ids)",
         "path": "(logits, canvas, pos, window end, state of the pattern[, temperature[, top_p, top_k], key, step]): ids of the likeliest "

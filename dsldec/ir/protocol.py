@@ -69,6 +69,7 @@ FINISHED = "finished"
 ACCEPTED = "accepted"
 UNMATCHED = "unmatched"
 REFRESH = "refresh"
+TEMPERATURE = "temperature"
 
 NO_PATTERN = -1  # the state of the pattern in a row without one
 NO_PATH = -2  # in place of an id: no text of the window can become a match
@@ -189,6 +190,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "a `refresh` statement asks for a forward that computes and stores all keys and values of the row anew",
+        ),
+        TEMPERATURE: Event(
+            Kind.REAL,
+            Extent.ROW,
+            "the product of the temperatures by which this step has divided the logits, for a denoiser that sees them in its next call",
         ),
     }
 )

@@ -59,15 +59,16 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "ban": ("logits id.1 ... -> logits",),
         "bias": ("logits id.1 number.1 -> logits",),
         "bias_all": ("logits table.1 -> logits",),
+        "temperature": ("logits number.B -> logits",),
         "observe argmax": ("logits -> observations",),
         "observe given": ("logits token.T -> observations",),
         "path": (
             "logits token.T int.T int.B int.B -> token.T",
-            "logits token.T int.T int.B int.B number.1 int.B int.B -> token.T",
-            "logits token.T int.T int.B int.B number.1 number.1 int.1 int.B int.B -> token.T",
+            "logits token.T int.T int.B int.B number.B int.B int.B -> token.T",
+            "logits token.T int.T int.B int.B number.B number.1 int.1 int.B int.B -> token.T",
         ),
-        "observe gumbel": ("logits number.1 int.B int.B int.T -> observations",),
-        "observe nucleus": ("logits number.1 number.1 int.1 int.B int.B int.T -> observations",),
+        "observe gumbel": ("logits number.B int.B int.B int.T -> observations",),
+        "observe nucleus": ("logits number.B number.1 int.1 int.B int.B int.T -> observations",),
         **{
             f"observation {name}": (f"observations -> {word.gives.kind}.T",)
             for name, word in WORDS.items()

@@ -28,6 +28,7 @@ class StepStart(BlockStart):
         self.names = tuple(body.name for body in bodies(self.policy))
         self.visits: dict[str, int] = {}
         self.unmatched = -1  # whether a row has no path; -1 in a policy without a pattern
+        self.temperature: int | None = None  # the product of all temperatures of logits
 
     def read_logits(self) -> None:
         self.logits = self.add("logits", (), Kind.LOGIT, Extent.POSITION)
@@ -47,6 +48,9 @@ class StepStart(BlockStart):
                         else shape.function.text
                     )
                     self.logits = self.add(name, (self.logits, *values), Kind.LOGIT, Extent.POSITION)
+                    if name == protocol.TEMPERATURE:  # the event has the name of the word
+                        before, now = self.temperature, self.of_kind(values[0], Kind.REAL)
+                        self.temperature = now if before is None else self.real("multiply", before, now)
                 elif isinstance(statement, syntax.Draw):
                     method, arguments = shape.function.text, values
         if method != "argmax":

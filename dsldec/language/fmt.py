@@ -255,6 +255,8 @@ def _parts(statement: syntax.Statement) -> list[Part]:
     match statement:
         case syntax.Window(shape=value):
             return ["window ", _value(value)]
+        case syntax.Noise(source=value):
+            return ["noise ", _value(value)]
         case syntax.Draw(method=value):
             return ["draw ", _value(value)]
         case syntax.Logits(transform=value):

@@ -26,7 +26,7 @@ from .limits import nested_too_deep, number, number_too_large, pieces_within, un
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
 from .scan import Piece, PieceKind
-from .words import DRAWS, KEYWORDS, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Kind, Word
+from .words import DRAWS, KEYWORDS, NOISES, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Kind, Word
 
 if TYPE_CHECKING:
     from .grammar import Token, Tree
@@ -220,6 +220,9 @@ class _TreeBuilder:
 
     def window(self, span: Span, shape: Any) -> syntax.Window:
         return syntax.Window(span, _by_place(shape, WINDOWS))
+
+    def noise(self, span: Span, source: Any) -> syntax.Noise:
+        return syntax.Noise(span, _by_place(source, NOISES))
 
     def draw(self, span: Span, method: Any) -> syntax.Draw:
         return syntax.Draw(span, _by_place(method, DRAWS))

@@ -49,6 +49,12 @@ OBSERVED = (
         Polarity.NONE,
         "the id that `commit` writes: the likeliest id other than MASK, or the id that `draw` samples",
     ),
+    _observed(
+        "likeliest",
+        Kind.TOKEN,
+        Polarity.NONE,
+        "the likeliest id other than MASK, also where `draw` samples another one as `token`",
+    ),
     replace(
         _observed("conf", Kind.PROB, Polarity.HIGH, "probability of the token"),
         aliases=("confidence", "probability"),

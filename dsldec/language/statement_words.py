@@ -9,7 +9,7 @@ from .word_types import CONDITIONS, IDS, INT, NUMBERS, Extent, Kind, Slot, Word
 
 MOST_POSITIONS = 65536  # the most positions of a window
 
-_TEMPERATURE = Slot("temperature", NUMBERS, Extent.RUN)
+_TEMPERATURE = Slot("temperature", NUMBERS, Extent.ROW)
 
 
 def _table(*words: Word) -> Mapping[str, Word]:
@@ -53,6 +53,17 @@ WINDOWS = _table(
     ),
 )
 
+NOISES = _table(
+    Word(
+        "uniform",
+        (),
+        None,
+        "ids drawn from the whole vocabulary without MASK, all equally likely; new ones in every step, by the seed, the request id, the "
+        "position and the step",
+        random=True,
+    ),
+)
+
 DRAWS = _table(
     Word("argmax", (), None, "the likeliest id"),
     Word(
@@ -84,6 +95,13 @@ TRANSFORMS = _table(
         elementwise=(Slot("id", IDS, Extent.RUN), Slot("amount", NUMBERS, Extent.RUN)),
     ),
     Word(
+        "temperature",
+        (Slot("x", NUMBERS, Extent.ROW),),
+        None,
+        "divides the logits by x, which may change with the step; a temperature below 0.001, also 0 and no value, counts as 0.001, and one "
+        "above 1000000 as 1000000",
+    ),
+    Word(
         "cfg",
         (Slot("scale", NUMBERS, Extent.RUN),),
         None,
@@ -100,8 +118,11 @@ TRANSFORMS = _table(
 
 # By the statement before them; these words have no value.
 SHAPES: Mapping[str, Mapping[str, Word]] = MappingProxyType(
-    {"window": WINDOWS, "draw": DRAWS, "logits": TRANSFORMS}
+    {"window": WINDOWS, "noise": NOISES, "draw": DRAWS, "logits": TRANSFORMS}
 )
+
+# Words that are read only at their place. Parameters, states and names may have these names too.
+READ_AT_THEIR_PLACE = frozenset({"temperature", "uniform"})
 
 # Each statement once: its form and its meaning.
 STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
@@ -110,12 +131,16 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "window all | blocks(n) | sliding(...) | until(...)",
             "the positions where a step may write; one line, before all others",
         ),
+        "noise": (
+            "noise uniform",
+            "the denoiser sees random ids at positions that are not written, and not MASK",
+        ),
         "draw": (
             "draw argmax | gumbel(temperature) | nucleus(temperature, top_p, top_k)",
             "how `token` is chosen; argmax without this line",
         ),
         "logits": (
-            "logits ban(ids) | bias(table) | cfg(scale) | constrain(pattern)",
+            "logits ban(ids) | bias(table) | temperature(x) | cfg(scale) | constrain(pattern)",
             "changes the logits before any observation; with `constrain`, the text matches a pattern",
         ),
         "lookahead": (

@@ -162,6 +162,13 @@ class Window(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Noise(Node):
+    """`noise uniform`: what the denoiser sees at positions that are not written, in place of MASK."""
+
+    source: Expression
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Draw(Node):
     """`draw gumbel(temperature)`: how a token is drawn."""
 
@@ -306,6 +313,7 @@ class Let(Node):
 
 Statement = (
     Window
+    | Noise
     | Draw
     | Logits
     | Lookahead

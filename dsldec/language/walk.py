@@ -17,6 +17,7 @@ from . import syntax
 # The statements above all phases. They describe the policy; the others are the statements of a step.
 HEAD = (
     syntax.Window,
+    syntax.Noise,
     syntax.Draw,
     syntax.Logits,
     syntax.Lookahead,
@@ -119,6 +120,7 @@ def map_children(
 FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
     {
         syntax.Window: ("shape",),
+        syntax.Noise: ("source",),
         syntax.Draw: ("method",),
         syntax.Logits: ("transform",),
         syntax.Lookahead: ("drafts", "condition"),

@@ -11,7 +11,17 @@ from types import MappingProxyType
 
 from .computed_words import COMPUTED_WORDS
 from .read_words import KEPT_IDS, NO_ID, READ_WORDS, SPECIAL
-from .statement_words import DRAWS, KEYWORDS, RESERVED, SHAPES, STATEMENTS, TRANSFORMS, WINDOWS
+from .statement_words import (
+    DRAWS,
+    KEYWORDS,
+    NOISES,
+    READ_AT_THEIR_PLACE,
+    RESERVED,
+    SHAPES,
+    STATEMENTS,
+    TRANSFORMS,
+    WINDOWS,
+)
 from .word_types import (
     CONDITIONS,
     IDS,
@@ -37,11 +47,13 @@ __all__ = [
     "IDS",
     "KEPT_IDS",
     "KEYWORDS",
+    "NOISES",
     "NO_ID",
     "NUMBERS",
     "OBSERVATIONS",
     "PARAMETER_KINDS",
     "RANDOM_WORDS",
+    "READ_AT_THEIR_PLACE",
     "RESERVED",
     "SHAPES",
     "SPECIAL_IDS",

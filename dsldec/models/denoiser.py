@@ -38,6 +38,9 @@ class Denoiser(Protocol):
     `block_length`: the model is block-causal. A position sees its own block in both directions, and the
     blocks before it. Blocks are counted from the first column of the canvas.
 
+    `canvas_length`, `canvases()`: the model reads the finished text, and after it one canvas of this many
+    positions (`diffusion_gemma.GemmaCanvases`). Then the denoiser itself is not called.
+
     `encode(text) -> ids` and `decode_text(ids) -> text`; for texts with gaps `encode_gaps(text) -> ids` and
     `filled(text, ids) -> text`; for a chat `encode_messages(messages) -> ids`, each message a dict with the
     texts `role` and `content`.
@@ -48,6 +51,8 @@ class Denoiser(Protocol):
 
     `token_texts()`: the bytes that each id stands for, a list with one entry for each id; `None` for an id
     that no text contains. A pattern (`constrain`) needs it.
+    `mask_id` may be `vocab_size`, which is no id: then the model has no MASK. It decodes with policies that
+    show random ids in place of MASK (`noise uniform`).
 
     A plain callable is only called with `[b, len(prompt) + gen_length]`, and only with prompts of one length
     together.
@@ -141,7 +146,7 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
     wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} must be two different ids below {size}"
     if not reads_flags():
         help_ += "; without an end of text, `eos_id` is None"
-    if size < 2 or not 0 <= denoiser.mask_id < size:
+    if size < 2 or not 0 <= denoiser.mask_id <= size:
         wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
         wrong = f"its `eos_id` is {eos_id}{', and so is its `mask_id`' * (eos_id == denoiser.mask_id)}"
@@ -173,6 +178,19 @@ def memory_ran_out(error: BaseException) -> bool:
         r"out of memory|not enough memory|can't allocate memory|unable to allocate", str(error), re.IGNORECASE
     )
     return isinstance(error, MemoryError) or match is not None
+
+
+def require_shown_mask(policy: str, *, noise: bool, guided: bool) -> None:
+    """Raise `UsageError` (E0500, E0501) where a model without MASK would see MASK: `noise`: the policy shows
+    random ids where nothing is written; `guided`: it has classifier-free guidance.
+    """
+    if not noise:
+        message = f"the model has no MASK, and the policy `{policy}` shows MASK where nothing is written"
+        help_ = "add `noise uniform` in a line below `window`, or use the policy `diffusion_gemma`"
+        raise UsageError(Diagnostic("E0500", message, help=help_))
+    if guided:
+        message = f"the model has no MASK, and `logits cfg` of the policy `{policy}` hides the prompt by MASK"
+        raise UsageError(Diagnostic("E0501", message, help="delete the line with `logits cfg`"))
 
 
 def unknown_id(denoiser: Denoiser, prompt: Sequence[int], name: str = "the prompt") -> Diagnostic | None:

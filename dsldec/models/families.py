@@ -27,7 +27,8 @@ class Family:
     `shift_logits`: the logits at position i predict position i + 1. `masks`: MASK ids by vocabulary size, for
     models whose files give none. `block_causal`: a position sees its own block in both directions, and the
     blocks before it; `block_length` is then the length for models whose files give none. `stock`: the model
-    type in transformers that computes the same.
+    type in transformers that computes the same. `canvases`: an encoder reads the finished text and a decoder
+    one canvas after it; such a model has no MASK.
     """
 
     name: str
@@ -38,6 +39,7 @@ class Family:
     block_causal: bool = False
     block_length: int | None = None
     stock: str | None = None
+    canvases: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,12 @@ def stock_of(config: Config) -> str | None:
     return next((family.stock for family in FAMILIES if family.is_one(config)), None)
 
 
+def _has_canvases(config: Config) -> bool:
+    return any(name.endswith("ForBlockDiffusion") for name in _names(config)) or (
+        config.get("model_type") == "diffusion_gemma"
+    )
+
+
 # The first match is reported.
 DECLINED = (
     Declined(
@@ -124,7 +132,11 @@ DECLINED = (
     Declined(
         lambda config: (
             not (
-                stock_of(config) or _own_code(config) or _has_masked_head(config) or _has_causal_head(config)
+                _has_canvases(config)
+                or stock_of(config)
+                or _own_code(config)
+                or _has_masked_head(config)
+                or _has_causal_head(config)
             )
         ),
         "has no language-model head: it gives no logits over a vocabulary",
@@ -138,6 +150,7 @@ DECLINED = (
 # SGLang build it so). Fast-dLLM v2 (modeling.py beside its weights) is Qwen2. All three only use another
 # mask. dsldec supplies that mask, so their own code does not run.
 FAMILIES = (
+    Family("DiffusionGemma", _has_canvases, ("AutoModelForImageTextToText",), canvases=True),
     Family(
         "SDAR-MoE", _named(r"sdar_?moe"), ("AutoModelForCausalLM",),
         masks=SDAR_MASKS, block_causal=True, block_length=4, stock="qwen3_moe",

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -19,6 +20,7 @@ from ..diagnostics import UsageError
 from ..spelling import N, option, setting
 from .blocks import probe_blocks
 from .denoiser import require_denoiser
+from .diffusion_gemma import denoiser_of_canvases
 from .embedded_denoiser import EmbeddedDenoiser, embedded
 from .huggingface_denoiser import HuggingFaceDenoiser as HuggingFaceDenoiser
 from .huggingface_denoiser import require_template as require_template
@@ -93,6 +95,8 @@ def from_pretrained(
         log.info("the model is treated as block-causal with blocks of %d tokens, because of %s; the blocks of a policy are set by %s",
                  block_length, option("block_length", block_length), setting("block", block_length))  # fmt: skip
     model = with_weights(source, kind, place)
+    if source.family.canvases:
+        return denoiser_of_canvases(source, model, traits, raw=raw)
     denoiser = _denoiser(source, model, traits, _probed(source, model, traits), raw, all_ids)
     if not (raw or getattr(source.tokenizer, "chat_template", None)):
         log.info(
@@ -125,11 +129,15 @@ def denoiser_of(
     flags = {"shift_logits": shift_logits, "raw": raw, "all_ids": all_ids}
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     traits = _traits(source, Overrides(mask_id, eos_id, shift_logits, block_length))
+    if source.family.canvases:
+        return denoiser_of_canvases(source, model, traits, raw=raw)
     return _denoiser(source, model, traits, _probed(source, model, traits), raw, all_ids)
 
 
 def _traits(source: Opened, overrides: Overrides) -> Traits:
     """The traits of the model, with a MASK id."""
+    if source.family.canvases:  # the ids belong to the configuration of its text part
+        return traits_of(replace(source, config=source.config.get_text_config()), overrides)
     traits = traits_of(source, overrides)
     require_mask(traits, source.name)
     return traits

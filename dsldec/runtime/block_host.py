@@ -19,13 +19,16 @@ SHAPES = {
 }
 
 
-def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnostic | None:
+def why_not_by_block(
+    policy: Policy, block_length: int | None = None, *, shows_noise: bool = False
+) -> Diagnostic | None:
     """The reason (E0450) why a policy cannot run, with its parameter values, in a host that shows one block
     at a time; `None` if it can run. Its tokens are then those of `dsldec.decode` under two conditions: the
     host carries the state of a request from block to block, and the last block has no masks after the last
     position to generate.
 
     `block_length`: positions of the host's blocks, a multiple of the policy's; `None`: not checked.
+    `shows_noise`: the host shows random ids where nothing is written.
     """
     plan = policy.plan(1)
     if plan.window in SHAPES:
@@ -40,6 +43,11 @@ def why_not_by_block(policy: Policy, block_length: int | None = None) -> Diagnos
         return _refused(
             policy, "every step needs a second forward, without the prompt (`cfg`)", "delete `cfg`"
         )
+    if plan.noise and not shows_noise:
+        why = (
+            "the host shows MASK where nothing is written, and the policy shows random ids (`noise uniform`)"
+        )
+        return _refused(policy, why, "delete `noise uniform`, if the model has a MASK")
     window = plan.window_size or 1
     if block_length is not None and block_length % window:
         why = f"its blocks have {window} positions, and the host's {block_length} are no multiple"

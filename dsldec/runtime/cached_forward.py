@@ -259,6 +259,11 @@ def _refused(name: str, denoiser: Any, plan: Plan, packing: str, in_blocks: bool
             "the model is block-causal, so that an exact cache is possible",
             f"write {option('cache', 'exact')}",
         )
+    if name not in plan.caches and plan.noise and plan.window != "sliding":
+        return (
+            "the positions to the right of the window show other random ids in each step (`noise uniform`)",
+            f"write {option('cache', 'prefix')}",
+        )
     if name not in plan.caches:
         return (
             "the policy's window slides at every step, so that the cache would be recomputed at every step",

@@ -108,7 +108,8 @@ class CapturedRound:
         forward = copy.copy(self.forward)
         forward.rows, counts = rows, _RoundCounts()
         runner = StepRunner(original.step, rows, original.windows, stop_at_eos=original.at_eos)
-        runner.reads = False
+        runner.reads, runner.noise_ids = False, original.noise_ids
+        runner.ends_with_window = original.ends_with_window
         runner.params = {name: now[PARAMETER + name] for name in original.params}
         drafts = DraftForward(forward, runner, counts)  # type: ignore[arg-type]
         before = self.session.state._of(now)

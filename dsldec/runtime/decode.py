@@ -21,12 +21,21 @@ from ..backends import noise
 from ..backends.step import Step
 from ..calls import checks_arguments
 from ..diagnostics import Diagnostic, UsageError
-from ..models.denoiser import Denoiser, capability, other_ids, require_denoiser, require_ids
+from ..models.denoiser import (
+    Denoiser,
+    capability,
+    other_ids,
+    require_denoiser,
+    require_ids,
+    require_shown_mask,
+)
+from ..models.diffusion_gemma import require_canvases
 from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
 from .cached_forward import resolve_cache
+from .canvas_forward import CanvasForward
 from .captured_loop import CapturedLoop, recorder_for
 from .constraints import patterns_of, with_patterns
 from .decode_loop import DecodeLoop
@@ -230,6 +239,7 @@ def stream_rows(
     requests, refused = with_patterns(requests, patterns, each, denoiser)
     requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
+    _require_fit(denoiser, policy.name, plan, prompts, options)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(refused)
@@ -246,12 +256,11 @@ def stream_rows(
             here, waiting = group[:width], group[width:]
             # Empty rows fill the batch: the step compiles for one shape.
             filled = here + [NO_REQUEST] * (width - len(here))
-            eos_id = getattr(denoiser, "eos_id", None)
-            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group)
-            session = Session(
-                policy, step, rows, vocab_size=denoiser.vocab_size, stop_at_eos=options.stop_at_eos
-            )
-            forward = forwarding(denoiser, rows, plan.guidance, options.verify_rows, plan.drafts, cache)
+            eos_id, spare = (getattr(denoiser, name, None) for name in ("eos_id", "canvas_length"))
+            rows = Rows(filled, window, denoiser.mask_id, eos_id, device, positions, group, spare or 0)
+            size, at_eos = denoiser.vocab_size, options.stop_at_eos
+            session = Session(policy, step, rows, vocab_size=size, stop_at_eos=at_eos)
+            forward = _forward(denoiser, session, plan, options.verify_rows, cache)
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
@@ -259,6 +268,24 @@ def stream_rows(
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))
+
+
+def _require_fit(
+    denoiser: Denoiser, policy: str, plan: Plan, prompts: Sequence[Sequence[int]], options: DecodeOptions
+) -> None:
+    """Raise `UsageError` (E0500, E0501, E0502) for a model that cannot decode so."""
+    if denoiser.mask_id >= denoiser.vocab_size:
+        require_shown_mask(policy, noise=plan.noise, guided=plan.guidance is not None)
+    if hasattr(denoiser, "canvas_length"):
+        unfit = option("infill", True) if options.infill else "drafts" if plan.drafts > 1 else ""
+        require_canvases(denoiser, prompts, plan.window, plan.block_length, plan.gen_length, unfit)
+
+
+def _forward(denoiser: Denoiser, session: Session, plan: Plan, verify_rows: str, cache: str) -> Forward:
+    """The forward for the rows of a session. `cache`: as `resolve_cache` gives it."""
+    if hasattr(denoiser, "canvas_length"):
+        return CanvasForward(denoiser, session.rows, session)
+    return forwarding(denoiser, session.rows, plan.guidance, verify_rows, plan.drafts, cache)
 
 
 def _loop(

@@ -39,7 +39,9 @@ class DraftForward:
         _, inputs, sources = self._indices
         if len(key) == 1 and len(key[0]) == len(real):
             return self._of_all(drafts[0].state, key[0], inputs[0], sources, real)
-        canvases = [draft.state.canvas[index] for draft, index in zip(drafts, inputs, strict=True)]
+        canvases = [
+            self.runner.shown(draft.state)[index] for draft, index in zip(drafts, inputs, strict=True)
+        ]
         which = [row for rows in key for row in rows]
         windows = functools.partial(self._windows, drafts, inputs)
         anew = None if drafts[0].state.events.refresh is None else functools.partial(_refresh, drafts, inputs)
@@ -55,7 +57,7 @@ class DraftForward:
         """The forward of one state in all rows: each row is the row of the input with its number."""
         placed = self.runner.placed(state)
         # A copy: the denoiser is the caller's code, and may write into its input.
-        canvases = state.canvas.clone()
+        canvases = self.runner.shown(state).clone()
         refresh = state.events.refresh
         self.forward.compute_anew(None if refresh is None else lambda: refresh)
         logits, first = self.forward(canvases, which, index, lambda: placed.bounds)
@@ -63,7 +65,8 @@ class DraftForward:
             which, [real & ~state.ended] if self.ledger.on_device else [], self.forward.rows_per_draft
         )
         # Without further drafts, the denoiser that selects columns has selected those of the windows.
-        chosen = self.ledger.ahead == 0 and first is not None and logits.shape[1] == placed.columns.shape[1]
+        windows = self.ledger.ahead == 0 and first is not None and self.forward.of_windows
+        chosen = windows and logits.shape[1] == placed.columns.shape[1]
         return ForwardOutput(logits, sources[0], first, of_windows=chosen, in_order=True), sources
 
     def _windows(self, drafts: Sequence[Draft], inputs: Sequence[Tensor]) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
-from ..ir.protocol import WINDOW_START
+from ..ir.protocol import STEP, WINDOW_START
 from .forward import Forward
 from .forward_output import ForwardOutput
 from .ledger import Ledger
@@ -76,7 +76,8 @@ def _without_state(state: BatchState) -> BatchState:
     """
     if state.events.accepted is not None:
         return state
-    return replace(state, state={WINDOW_START: state.window_start})
+    # With random ids on the canvas, a forward also reads the number of the step.
+    return replace(state, state={name: state.state[name] for name in (WINDOW_START, STEP)})
 
 
 def accepted(

@@ -33,6 +33,7 @@ class Forward:
 
     waits = False  # whether the host must know the place of every window before each call
     refreshes = False  # whether it has a cache that the policy's `refresh` computes anew
+    of_windows = True  # whether logits with a first column begin with the window of their row
 
     def __init__(
         self, denoiser: Any, rows: Rows, guidance: float | None, packing: str = "batch", drafts: int = 1

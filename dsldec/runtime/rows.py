@@ -82,7 +82,8 @@ class Rows:
     """The layout of the canvases of a batch, `[B, C]`. C is L plus T spare columns, so that every window has
     T columns.
 
-    `every_request`: all requests that may ever have a row; they determine the size of the canvases.
+    `spare`: the least number of spare columns. `every_request`: all requests that may ever have a row; they
+    determine the size of the canvases.
 
     Attributes:
         window: Positions of a window.
@@ -122,6 +123,7 @@ class Rows:
         device: torch.device,
         positions: int | None = None,
         every_request: Sequence[Request] | None = None,
+        spare: int = 0,
     ) -> None:
         ever = requests if every_request is None else every_request
         self.window, self.positions, self.mask_id, self.eos_id = window, positions or window, mask_id, eos_id
@@ -131,7 +133,7 @@ class Rows:
         self.gaps = any(request.gaps for request in ever)
         self.given_inside = self.gaps or any(request.lead > 0 for request in ever)  # in some window
         self.requests = list(requests)
-        width = self.longest + self.positions
+        width = self.longest + max(self.positions, spare)
         self.start = torch.full((len(requests), width), mask_id, dtype=torch.int64, device=device)
         self._lay_out(range(len(requests)))
 

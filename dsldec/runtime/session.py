@@ -51,18 +51,16 @@ class SlotState:
 
 
 class Session:
-    """N slots, each empty or with a request.
-
-    `state` is a value: `runner(state, ...)` returns the next one and changes nothing, so that a host can make
-    drafts. `slots`: the most states that `join` takes.
+    """N slots, each empty or with a request. `state` is a value: `runner(state, ...)` gives the next one and
+    changes nothing, for drafts of a host. `slots`: the most states that `join` takes.
     """
 
     def __init__(
         self, policy: Policy, step: Step, rows: Rows, *, vocab_size: int, stop_at_eos: bool = True
     ) -> None:
         self.policy, self.rows, self.vocab_size, self.slots = policy, rows, vocab_size, len(rows.requests)
-        windows = windows_of(policy.plan(1))
-        self.runner = StepRunner(step, rows, windows, stop_at_eos=stop_at_eos)
+        self.runner = StepRunner(step, rows, windows_of(policy.plan(1)), stop_at_eos=stop_at_eos)
+        self.runner.show_noise(policy.facts, vocab_size)
         self._shared = dict(self.runner.params)
         self._nothing: SlotState | None = None
         self._known: SlotProgress | None = None  # of the last state
@@ -96,15 +94,21 @@ class Session:
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
         window = policy.plan(columns if gen_length is None else gen_length).block_length
         sizes = Request(0, (), columns, 0, columns)
-        empty = [NO_REQUEST] * slots
-        rows = Rows(empty, window, mask_id, eos_id, torch.device(device), every_request=[sizes])
+        rows = Rows(
+            [NO_REQUEST] * slots, window, mask_id, eos_id, torch.device(device), every_request=[sizes]
+        )
         return cls(policy, step, rows, vocab_size=vocab_size, stop_at_eos=stop_at_eos)
 
     # --- values for the host
 
     @property
     def canvas(self) -> Tensor:
-        """`[N, C]` int64: the ids that each slot shows, MASK where nothing is written."""
+        """`[N, C]` int64: the ids that each slot shows, MASK or `noise uniform` where nothing is written."""
+        return self.runner.shown(self.state)[:, : self.rows.longest]
+
+    @property
+    def written(self) -> Tensor:
+        """`[N, C]` int64: the ids that each slot holds, MASK where nothing is written."""
         return self.state.canvas[:, : self.rows.longest]
 
     @property
@@ -192,7 +196,7 @@ class Session:
 
     def take(self, slots: Sequence[int]) -> list[SlotState]:
         """The states of some slots, one each, for `join`. The slots stay as they are."""
-        every = list(map(SlotState, self.rows.requests, self.rows.apart(), self.state.apart()))
+        every = [*map(SlotState, self.rows.requests, self.rows.apart(), self.state.apart())]
         return [every[slot] for slot in slots]
 
     def opened(self, requests: Sequence[Request]) -> list[SlotState]:
@@ -202,8 +206,8 @@ class Session:
         _require_fit(self, requests)
         self._require_patterns(requests)
         rows = self.rows.of(requests)
-        runner = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False)
-        return list(map(SlotState, requests, rows.apart(), runner.first(self.vocab_size).apart()))
+        first = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False).first
+        return list(map(SlotState, requests, rows.apart(), first(self.vocab_size).apart()))
 
     def join(self, states: Sequence[SlotState], stay: Sequence[int] = ()) -> None:
         """Puts these requests, in this order, into the first slots, after those of the slots that `stay`.
@@ -233,7 +237,7 @@ class Session:
 
         `logits [N, W, V]` of any float dtype, of W columns from `first [N]` on; without `first`, of all C
         columns. `source [N]`: the row of the logits that each slot reads, by default the slot's number;
-        `of_windows`: the logits `[N, T, V]` are those of each slot's window. Gives the canvas `[N, C]`, `done
+        `of_windows`: the logits `[N, T, V]` are those of each slot's window. Gives `written [N, C]`, `done
         [N]` (see `done`), the state and the events of the step; events of slots that were done before have no
         meaning. A slot with logits that are not finite has failed (see `error`); nothing is written there.
         """
@@ -244,9 +248,7 @@ class Session:
         every = only is None and now.all_open
         after = self.runner(before, seen, None if every else open_).after
         self.state = after if every else after.where(open_, before)
-        return StepOutput(self.canvas, self.done, self.state.state, self.state.events)
-
-    # --- inside
+        return StepOutput(self.written, self.done, self.state.state, self.state.events)
 
     def _progress(self) -> SlotProgress:
         self._known = SlotProgress.of(self.state, self.rows.stop, self._known, reads=self.runner.reads)

@@ -21,8 +21,10 @@ from operator import is_
 import torch
 from torch import Tensor
 
+from ..backends.noise import shown_ids
 from ..backends.on_device import moved
 from ..backends.step import Events, Step, StepOutput, StepState
+from ..checks.facts import Facts
 from ..ir.protocol import (
     DRAFT,
     GENERATION_LENGTH,
@@ -30,6 +32,7 @@ from ..ir.protocol import (
     KEY,
     PATTERN_STATE,
     STAYS,
+    STEP,
     WINDOW_LENGTH,
     WINDOW_START,
 )
@@ -66,8 +69,9 @@ class BatchState:
         return self.finished | self.failed
 
     def same(self, other: BatchState, *, refreshes: bool = False) -> Tensor:
-        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas; if
-        it `refreshes` a cache, it also reads whether the policy asks for that.
+        """`[B]` bool: equal canvases, and both have ended or neither has. A forward reads only the canvas and
+        the number of the step, which is equal after equally many steps; if it `refreshes` a cache, it also
+        reads whether the policy asks for that.
         """
         same = (self.canvas == other.canvas).all(1) & (self.ended == other.ended)
         mine, others = self.events.refresh, other.events.refresh
@@ -163,8 +167,28 @@ class StepRunner:
             name: moved(value, rows.start.device) for name, value in step.params.items()
         }
         self.patterns: RowPatterns | None = None  # of the requests, if the policy has a pattern
+        self.noise_ids = 0  # the size of the vocabulary that `noise uniform` draws from; 0 without noise
+        # Each step accepts anew: an end-of-text id is final when its window is done.
+        self.ends_with_window = False
         self._placed: tuple[tuple[object, ...], Placement] | None = None
         self._editable: tuple[Placement, Tensor, Tensor] | None = None
+
+    def show_noise(self, facts: Facts, vocab_size: int) -> None:
+        """Shows random ids in place of MASK, and ends texts with windows, where the policy wants it."""
+        self.noise_ids = vocab_size if facts.noise else 0
+        self.ends_with_window = facts.noise and facts.revises
+
+    def shown(self, batch: BatchState) -> Tensor:
+        """The input of the denoiser, `[B, C]` int64: the canvas, or with `noise uniform` the canvas with
+        random ids in place of MASK.
+        """
+        if not self.noise_ids:
+            return batch.canvas
+        rows, canvas = self.rows, batch.canvas
+        position = torch.arange(canvas.shape[1], device=canvas.device) - rows.begin.unsqueeze(1)
+        place = rows.keys.unsqueeze(1), batch.state[STEP].unsqueeze(1), position
+        ids = shown_ids(*place, self.noise_ids, rows.mask_id)
+        return torch.where(canvas == rows.mask_id, ids, canvas)
 
     def first(self, vocab_size: int) -> BatchState:
         """The state before the first step. Rows with nothing to generate are finished."""
@@ -305,6 +329,8 @@ class StepRunner:
             finished = finished | (batch.events.finished & done & ~rows.infills)
         if self.at_eos or rows.ends.stop_ids is not None:
             ended = rows.ended(batch.canvas, self.at_eos)
+            if self.ends_with_window:
+                ended = ended & done
             finished = finished | (ended & (state[STAYS] == 0) if STAYS in state else ended)
         # A finished row's window goes back to the start: every window must lie on the canvas while other rows
         # decode.

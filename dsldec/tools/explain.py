@@ -12,7 +12,7 @@ from ..checks.arguments import signature
 from ..checks.patterns import TEXT_MATCHES
 from ..codes import CODES, Code
 from ..diagnostics import Diagnostic, UsageError, did_you_mean
-from ..language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
+from ..language.words import DRAWS, NOISES, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from ..policy import Policy, check
 from ..resources import shipped_policies
 from . import target
@@ -66,7 +66,7 @@ def _entries(name: str) -> Iterator[str]:
     if name in STATEMENTS:
         form, meaning = STATEMENTS[name]
         yield f"statement `{form}`: {meaning}"
-    for place, words in (("window", WINDOWS), ("draw", DRAWS), ("logits", TRANSFORMS)):
+    for place, words in (("window", WINDOWS), ("noise", NOISES), ("draw", DRAWS), ("logits", TRANSFORMS)):
         if name in words:
             yield f"after `{place}`: `{signature(words[name])}`: {words[name].meaning}"
     if name in WORDS:

@@ -107,6 +107,9 @@ class CaseView:
     def perturbed(self, *draw: Any) -> Any:
         raise AssertionError("a request of a case has no pattern")
 
+    def cooled(self, temperature: float) -> CaseView:
+        return self
+
     def observe(self, wanted: Collection[str], method: str, *given: Any) -> Observed:
         return Observed(self)
 
@@ -143,6 +146,8 @@ class CaseView:
         rows, twin = self.forward.observed, WORDS[name].complement if name in WORDS else ""
         if name == "finite":
             return [True] * len(self.inside)
+        if name == "likeliest" and name not in rows:
+            return self.observed("token")
         if name == "token" and name not in rows:
             return [self.start + i for i in range(len(self.inside))]
         return self.given(name, self.masked, twin if name not in rows and twin in rows else None)
@@ -331,7 +336,7 @@ class _Replaying:
         self.ended = bool(rows.ended(canvas)) or not masked
 
     def ids(self) -> tuple[int | None, ...]:
-        canvas = self.session.canvas[0, : self.length].tolist()
+        canvas = self.session.written[0, : self.length].tolist()
         return tuple(None if id_ == MASK_ID else id_ for id_ in canvas)
 
     def step(self, forward: CaseForward) -> Replayed:

@@ -39,8 +39,23 @@ WINDOWS = (
     "until(length=few + int(4 * mean(conf)), min=2, max=8)",
     "until(length=count(conf > 0.5), max=8)",
 )
-DRAWS = ("argmax", "gumbel(weight)", "nucleus(0.5, 0.75, few)", "nucleus(1.5, level)")
-TRANSFORMS = ("ban(3, word)", "ban(2)", "bias(5, weight)", "bias(lore)", "cfg(0.5)", "ban(pad, eos)")
+DRAWS = (
+    "argmax",
+    "gumbel(weight)",
+    "gumbel(1.5 - 0.25 * step)",
+    "nucleus(0.5, 0.75, few)",
+    "nucleus(1.5, level)",
+)
+TRANSFORMS = (
+    "ban(3, word)",
+    "ban(2)",
+    "ban(pad, eos)",
+    "bias(5, weight)",
+    "bias(lore)",
+    "cfg(0.5)",
+    "temperature(weight)",
+    "temperature(1.5 - 0.25 * step)",
+)
 ROW_NUMBERS = (
     "step", "window_start", "window_end", "window_length", "generation_length", "progress", "steps_in_window", "steps_in_phase", "visits",
     "committed_before",
@@ -346,6 +361,7 @@ class PolicyWriter(Writer):
             lines.append(f"  {self.word('draw')} {self.shape(self.rng.choice(DRAWS))}")
         if self.rng.random() < 0.2:
             lines.append(f"  {self.word('logits')} {self.shape(self.rng.choice(TRANSFORMS))}")
+        lines += self.noise(seed)
         self.slides = window.startswith("sliding")
         phases = ["alpha", "beta", "gamma"][: self.rng.choice((0, 0, 2, 3))]
         self.gain = self.rng.choice(("committed_now - 1", "min(few, committed_before - 1)"))
@@ -371,6 +387,11 @@ class PolicyWriter(Writer):
             lines.append("  " + STATES[name].format(self.rng.choice(["block", "sequence", *phases])))
         self.states = names
         return lines
+
+    def noise(self, seed: int) -> list[str]:
+        """Some policies show random ids, by numbers of their own."""
+        some = random.Random(f"noise {seed}").random() < 0.2
+        return [f"  {self.word('noise')} {self.shape('uniform')}"] if some else []
 
     def drafts(self, seed: int) -> list[str]:
         """Some policies draft, by numbers of their own: the other lines stay what they are."""

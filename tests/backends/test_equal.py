@@ -147,6 +147,9 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
     class Fake(PlainLogitsView):
         """The same for the reference."""
 
+        def cooled(self, temperature: float) -> Fake:
+            return self
+
         @property
         def row(self) -> int:
             return int(self.logits[0][0])
@@ -179,6 +182,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
         "observe": observe,
         "probability": probability,
         "sampled": sampled,
+        "cooled": lambda logits, temperature: logits,
         "divergence": lambda logits, before, keep, seen=None: given["kl"][row(logits)],
         "jensen_shannon": lambda logits, before, keep, seen=None: given["js"][row(logits)],
         "log_probabilities": lambda logits, keep, seen=None: torch.zeros(

@@ -113,7 +113,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "erase": ("token.T mask -> token.T",),
 }
 # Those that read the step's inputs or the logits have tests of their own below.
-ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "lookup_step", "observe", "special"} | {
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "temperature", "lookup", "lookup_step", "observe", "special"} | {
     "observation", "probability", "log_probabilities", "kl", "js", "shift_distributions",
 }  # fmt: skip
 
@@ -475,7 +475,8 @@ def of_logits(*ways: str, keep: int = 256) -> tuple[Builder, Program]:
     ids = [builder.input("token.1"), builder.input("token.1")]
     fewer = builder.add("ban", (logits, *ids), Kind.UNKNOWN, Extent.POSITION)
     other = builder.add("bias", (fewer, ids[0], builder.input("realp.1")), Kind.UNKNOWN, Extent.POSITION)
-    temperature, top_p, top_k = builder.input("realp.1"), builder.input("realp.1"), builder.input("ints.1")
+    other = builder.add("temperature", (other, builder.input("realp.B")), Kind.UNKNOWN, Extent.POSITION)
+    temperature, top_p, top_k = builder.input("realp.B"), builder.input("realp.1"), builder.input("ints.1")
     place = (
         builder.input("int.B"),
         builder.input("int.B"),

@@ -15,7 +15,7 @@ import dsldec
 from dsldec.checks.arguments import signature
 from dsldec.language import limits
 from dsldec.language.fmt import formatted
-from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS, Polarity, Word
+from dsldec.language.words import DRAWS, NOISES, STATEMENTS, TRANSFORMS, WINDOWS, WORDS, Polarity, Word
 from dsldec.resources import grammar_file
 from dsldec.source import Source
 from dsldec.tools import cases
@@ -46,6 +46,7 @@ TABLES = {
         f"| `{form.replace('|', chr(92) + '|')}` | {meaning} |" for form, meaning in STATEMENTS.values()
     ],
     "| after `window` | meaning |\n|---|---|": shapes(WINDOWS),
+    "| after `noise` | meaning |\n|---|---|": shapes(NOISES),
     "| after `draw` | meaning |\n|---|---|": shapes(DRAWS),
     "| after `logits` | meaning |\n|---|---|": shapes(TRANSFORMS),
     "| word | gives | meaning |\n|---|---|---|": [row(word) for word in WORDS.values()],

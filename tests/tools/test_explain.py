@@ -7,7 +7,7 @@ import pytest
 import dsldec
 from dsldec.cli import main
 from dsldec.codes import CODES
-from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
+from dsldec.language.words import DRAWS, NOISES, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 from dsldec.resources import shipped_policies
 
 
@@ -45,11 +45,11 @@ def test_values_change_the_bound(capsys: pytest.CaptureFixture[str]) -> None:
     assert "in blocks of 10: 10\n" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("name", sorted({*WORDS, *WINDOWS, *DRAWS, *TRANSFORMS, *STATEMENTS}))
+@pytest.mark.parametrize("name", sorted({*WORDS, *WINDOWS, *NOISES, *DRAWS, *TRANSFORMS, *STATEMENTS}))
 def test_every_word_is_explained(name: str, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["explain", name]) == 0
     out = capsys.readouterr().out
-    for words in (WORDS, WINDOWS, DRAWS, TRANSFORMS):
+    for words in (WORDS, WINDOWS, NOISES, DRAWS, TRANSFORMS):
         assert name not in words or words[name].meaning in out
     assert name not in STATEMENTS or STATEMENTS[name][1] in out
     assert main(["explain", name, "--set", "x=1"]) == 2

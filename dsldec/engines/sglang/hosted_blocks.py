@@ -212,7 +212,7 @@ class HostedBlocks:
 
     def _write(self, shown: ShownBlocks, rows: Sequence[int], slots: Sequence[int]) -> None:
         """The ids of the slots in the rows of the engine. Given ids stay."""
-        ids, new = shown.ids, self.session.canvas
+        ids, new = shown.ids, self.session.written
         every = list(range(len(ids)))
         if rows == every == slots:
             new = new[: len(ids)]
