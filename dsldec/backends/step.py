@@ -28,14 +28,15 @@ class Events(NamedTuple):
     """The events that a step reports to its host. No step takes them as input; `ir.protocol.EVENTS` gives
     their meanings.
 
-    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool and `accepted [B]` bool are `None` if
-    the policy has no phases, no `finish` or no `accept`.
+    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]` bool, `accepted [B]` bool and `score [B]`
+    float32 are `None` if the policy has no phases, no `finish`, no `accept` or no `branch`.
     """
 
     not_finite: Tensor
     phase: Tensor | None = None
     finished: Tensor | None = None
     accepted: Tensor | None = None
+    score: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""
@@ -84,7 +85,7 @@ def parameter_tensors(
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
     """The dtype and the extent of each event that a step reports, in the order of the protocol's table."""
     return {
-        name: (DTYPES[event.kind], event.extent)
+        name: (DTYPES.get(event.kind, torch.float32), event.extent)
         for name, event in EVENTS.items()
         if name == NOT_FINITE or name in program.events
     }

@@ -17,6 +17,7 @@ from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, walk
 from ..language.words import KEYWORDS, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
+from . import branches
 from .resolved import Binding, Resolved
 from .unused import unused
 
@@ -60,6 +61,7 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     if not diagnostics:  # after a misspelt name, the declaration would seem unused
         functions = [f for f in reader.functions.values() if f.identifier.text not in reader.called]
         used = set(reader.bindings.values())
+        used |= {let for let in reader.lets if isinstance(let, syntax.Branch) and branches.draws(resolved.policy, let)}
         diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
     return replace(resolved, bindings=reader.bindings), diagnostics
 
@@ -77,7 +79,8 @@ class _NameResolver:
         self.phases = {phase.identifier.text: phase for phase in policy.phases}
         self.called: set[str] = set()
         self.assigned: set[str] = set()
-        self.lets: list[syntax.Let] = []
+        self.lets: list[syntax.Let | syntax.Branch] = []
+        self.around: Mapping[str, Binding] = {}  # the names around the last branch
 
     def read(self) -> list[Diagnostic]:
         scope: dict[str, Binding] = {}
@@ -123,7 +126,9 @@ class _NameResolver:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
             declared[identifier.text] = binding
-            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
+            if isinstance(
+                binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let | syntax.Branch
+            ):
                 scope[identifier.text] = binding
             return
         self._taken(identifier, why)
@@ -173,6 +178,9 @@ class _NameResolver:
         scope: dict[str, Binding],
         declared: dict[str, syntax.Node],
     ) -> None:
+        if isinstance(statement, syntax.Pick):
+            self._pick(statement, scope)
+            return
         for expression in expressions(statement):
             self._expression(expression, scope)
         if isinstance(statement, HEAD):
@@ -181,16 +189,38 @@ class _NameResolver:
             case syntax.Let():
                 self._introduce(statement.identifier, statement, declared, scope)
                 self.lets.append(statement)
+            case syntax.Branch():
+                self.around = dict(scope)
+                self._introduce(statement.identifier, statement, declared, scope)
+                self.lets.append(statement)
             case syntax.Next():
                 self._target(statement.phase)
             case syntax.Set():
                 self._set(statement.identifier)
             case syntax.Commit() | syntax.Revoke() | syntax.Edit():
                 pass
-            case syntax.Fill() | syntax.Stay() | syntax.Finish():
+            case syntax.Fill() | syntax.Stay() | syntax.Finish() | syntax.Pick():
                 pass
             case _:
                 assert_never(statement)
+
+    def _pick(self, pick: syntax.Pick, scope: dict[str, Binding]) -> None:
+        """A score reads no name of the step: it is computed after the next forward. The names of the branch
+        end here.
+        """
+        carried = {
+            name: binding
+            for name, binding in scope.items()
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration)
+        }
+        own = {name for name in scope if name not in carried}
+        self._expression(pick.score, carried, own)
+        for part in walk(pick.score):
+            if isinstance(part, syntax.Name) and part.identifier in own:
+                self.bindings[part] = scope[part.identifier]
+                self.diagnostics.append(branches.read_by_score(part))
+        for name in [name for name in scope if name not in self.around]:
+            del scope[name]
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:

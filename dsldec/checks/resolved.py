@@ -13,7 +13,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.words import Extent, Kind, Type
 
-Binding = syntax.Parameter | syntax.StateDeclaration | syntax.Let
+Binding = syntax.Parameter | syntax.StateDeclaration | syntax.Let | syntax.Branch
 Bindings = Mapping[syntax.Name, Binding]
 UNKNOWN = Type(Kind.UNKNOWN, Extent.RUN)
 
@@ -48,7 +48,7 @@ class Resolved:
     """A policy's tree and the results of the checks so far.
 
     `policy`: the tree, after the check `functions`, with each function call replaced by the body. `bindings`:
-    the parameter, state or let of each name; a word of the language has none. `inlinable`: the same bindings,
+    the parameter, state, let or branch of each name; a word of the language has none. `inlinable`: the same bindings,
     without the lets that are too large for the proofs. `types`: kind, extent and polarity of each expression.
     """
 

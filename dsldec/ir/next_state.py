@@ -73,7 +73,7 @@ class NextState(Statements):
                 following[name] = self.where(end.active, value, old, field.kind)
         return following
 
-    def events(self, end: StepEnd, phase: int, accepted: int | None) -> dict[str, int]:
+    def events(self, end: StepEnd, phase: int, accepted: int | None, score: int | None) -> dict[str, int]:
         """The events that the policy's step reports, except `not_finite`."""
         events: dict[str, int] = {}
         if any(isinstance(s, syntax.Finish) for body in bodies(self.policy) for s in body.statements):
@@ -82,6 +82,8 @@ class NextState(Statements):
             events[protocol.PHASE] = phase
         if accepted is not None:
             events[protocol.ACCEPTED] = accepted
+        if score is not None:
+            events[protocol.SCORE] = score
         return events
 
     def _next_of(self, name: str, after: After, over: int, full: int) -> dict[str, int]:

@@ -46,6 +46,7 @@ WINDOW_START = "window_start"
 GENERATION_LENGTH = "generation_length"
 KEY = "key"
 DRAFT = "draft"
+BRANCH = "branch"
 # Set by the step.
 STEP = "step"
 STEPS_IN_WINDOW = "steps_in_window"
@@ -63,6 +64,7 @@ EOS_BEFORE = "eos_before"
 NOT_FINITE = "not_finite"
 FINISHED = "finished"
 ACCEPTED = "accepted"
+SCORE = "score"
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
@@ -78,6 +80,9 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             Extent.POSITION,
             Writer.HOST,
             "ids of the draft that `accept` compares the canvas with",
+        ),
+        BRANCH: Field(
+            Kind.INT, Extent.ROW, Writer.HOST, "number of the candidate that the step makes, from 0 on"
         ),
         STEP: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps of the row so far"),
         STEPS_IN_WINDOW: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps since the window began"),
@@ -152,6 +157,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.BOOL,
             Extent.ROW,
             "the condition of `accept` holds wherever the draft writes in this window",
+        ),
+        SCORE: Event(
+            Kind.REAL,
+            Extent.ROW,
+            "score of `pick by` of the canvas as the step begins; the candidate with the best one goes on",
         ),
     }
 )

@@ -89,6 +89,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "count": ("truth.T -> int.B",),
         "sum": ("int.T truth.T -> int.B", *_REDUCTION),
         **dict.fromkeys(("mean", "std", "least", "greatest"), _REDUCTION),
+        "quantile": ("number.T truth.T number.B -> real.B",),
         "order": ("truth.T number.T -> order", "truth.T number.T group.T -> order"),
         "rank": ("order -> int.T",),
         **dict.fromkeys(("cumsum", "cummax"), _ALONG_AN_ORDER),

@@ -15,6 +15,9 @@ from . import protocol
 from .build import NO_VALUE, Builder
 
 
+STEPS_APART = 2**32  # between the random numbers of two candidates: no row has so many steps
+
+
 @dataclass(slots=True)
 class Scope:
     """The values at one place in a phase: the current canvas, and the operation of each name.
@@ -31,7 +34,7 @@ class Scope:
     edited: int
     visits: int | None = None
     states: dict[str, int] = field(default_factory=dict)
-    lets: dict[syntax.Let, int] = field(default_factory=dict)
+    lets: dict[syntax.Let | syntax.Branch, int] = field(default_factory=dict)
     orders: list[int] = field(default_factory=list)
 
     def copy(self) -> Scope:
@@ -55,6 +58,7 @@ class StepValues(Builder):
         # The scope as a step begins; `before` stores values of this scope.
         self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
         self.slides = -1  # distance that a sliding window moved since the previous step; -1 for other windows
+        self.in_branch = False
         self.stayed = -1  # positions that were in the window in the previous step
 
     def masked(self, scope: Scope) -> int:
@@ -138,7 +142,14 @@ class StepValues(Builder):
         return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
 
     def uniform(self) -> int:
-        return self.random(self.state(protocol.KEY), self.step, self.pos)
+        """Random numbers of this place. Each candidate of a `branch` draws those of another step, and
+        candidate 0 those of a policy without it.
+        """
+        step = self.step
+        if self.in_branch:
+            further = self.int_("multiply", self.state(protocol.BRANCH), self.number(STEPS_APART))
+            step = self.int_("add", step, further)
+        return self.random(self.state(protocol.KEY), step, self.pos)
 
     def value_before(self, value: int) -> int:
         """A value in the previous step; no value in a window's first step."""
