@@ -24,6 +24,7 @@ from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
+from .branch_loop import BranchLoop
 from .cached_forward import resolve_cache
 from .captured_loop import CapturedLoop, recorder_for
 from .decode_loop import DecodeLoop
@@ -246,17 +247,19 @@ def stream_rows(
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
-            loop = _loop(denoiser, forward, plan.drafts, observer, stops)
+            loop = _loop(denoiser, forward, plan, observer, stops)
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
 
 
 def _loop(
-    denoiser: Denoiser, forward: Forward, drafts: int, observer: StepObserver, stops: StopStrings | None
+    denoiser: Denoiser, forward: Forward, plan: Plan, observer: StepObserver, stops: StopStrings | None
 ) -> Callable[..., DecodeLoop]:
     """The loop of a batch: with one CUDA graph for each round where that is possible."""
-    if (recorder := recorder_for(denoiser, forward, drafts, observer, stops)) is None:
+    if plan.branches > 1:
+        return functools.partial(BranchLoop, branches=plan.branches)
+    if (recorder := recorder_for(denoiser, forward, plan.drafts, observer, stops)) is None:
         return DecodeLoop
     return functools.partial(CapturedLoop, recorder=recorder)
 
