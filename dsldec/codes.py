@@ -161,7 +161,9 @@ _CODES = (
     Code(
         "E0217",
         "the score of `pick by` reads a name of the step that made the candidates; it is computed after the next forward",
-        _policy("branch 3 as i:", "  n = i + 1", "  commit top(masked, n, by=conf)", "pick by mean(conf) + n"),
+        _policy(
+            "branch 3 as i:", "  n = i + 1", "  commit top(masked, n, by=conf)", "pick by mean(conf) + n"
+        ),
         _policy(
             "state n: int = 0 per sequence",
             "branch 3 as i:",
@@ -247,7 +249,9 @@ _CODES = (
     Code(
         "E0324",
         "a policy cannot draft (`lookahead`) and branch yet",
-        _policy("lookahead 2", "branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
+        _policy(
+            "lookahead 2", "branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"
+        ),
         _policy("branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
     ),
     Code(
@@ -303,9 +307,7 @@ _CODES = (
     Code("E0408", "the denoiser is not valid: decoding needs a callable with `mask_id` and `vocab_size`"),
     Code("E0409", "the prompts, or the options of decoding, are not valid"),
     Code("E0410", "decoding failed before this prompt was finished, or its ids cannot be decoded to text"),
-    Code("E0325", "the call sets a number of drafts, and the policy branches"),
-    Code("E0326", "this host or package forwards one row for each request, and the policy branches"),
-    Code("E0411", "the call sets a number of drafts, and the policy sets its own"),
+    Code("E0411", "the call sets a number of drafts, and the policy sets its own or branches"),
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
     Code("E0413", "this is not a package of a step, or its inputs are not those that it was built for"),
     Code("E0414", "the model or the policy does not allow the requested cache"),

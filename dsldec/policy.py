@@ -134,7 +134,7 @@ class Policy:
         drafts = self.facts.drafts
         if lookahead > 1 and self.facts.branches is not None:
             message = f"the policy `{self.name}` makes several candidates (`branch`), and drafts none"
-            raise UsageError(Diagnostic("E0325", message, help="leave the number of drafts out"))
+            raise UsageError(Diagnostic("E0411", message, help="leave the number of drafts out"))
         if drafts is not None:
             help_ = "ask for none, or delete that line"
             if isinstance(drafts, str):

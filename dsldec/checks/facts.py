@@ -48,8 +48,8 @@ class Facts:
     positions. `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: for each
     carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
     bytes). `branches`: the candidates that a step makes, as a number or the name of a parameter; `None` for a
-    policy without `branch`. `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
-    in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
+    policy without `branch`. `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays
+    of the same size, in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
     compilation. `dynamic`: parameters that are inputs of the compiled step. `lossless`: the sense in which
     the output is exact.
     """

@@ -7,6 +7,7 @@ its place (`fitting`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
@@ -61,12 +62,15 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     if not diagnostics:  # after a misspelt name, the declaration would seem unused
         functions = [f for f in reader.functions.values() if f.identifier.text not in reader.called]
         used = set(reader.bindings.values())
-        used |= {let for let in reader.lets if isinstance(let, syntax.Branch) and branches.draws(resolved.policy, let)}
+        numbers = (let for let in reader.lets if isinstance(let, syntax.Branch))
+        used |= {number for number in numbers if branches.draws(resolved.policy, number)}
         diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
     return replace(resolved, bindings=reader.bindings), diagnostics
 
 
-class _NameResolver:
+class _StatementNames(ABC):
+    """Reads the statements, and introduces their names."""
+
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
         self.bindings: dict[syntax.Name, Binding] = {}
@@ -126,9 +130,7 @@ class _NameResolver:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
             declared[identifier.text] = binding
-            if isinstance(
-                binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let | syntax.Branch
-            ):
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let | syntax.Branch):
                 scope[identifier.text] = binding
             return
         self._taken(identifier, why)
@@ -250,7 +252,15 @@ class _NameResolver:
         """The closest known name; `None` after more diagnostics than are shown."""
         return did_you_mean(name, known) if len(self.diagnostics) < MOST_DIAGNOSTICS else None
 
-    # --- expressions
+    @abstractmethod
+    def _expression(
+        self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()
+    ) -> None:
+        """Sets the bindings of an expression. Names in `own` have another meaning."""
+
+
+class _NameResolver(_StatementNames):
+    """Reads the names in expressions."""
 
     def _expression(
         self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()

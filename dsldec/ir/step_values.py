@@ -14,8 +14,7 @@ from ..language.words import Extent, Kind
 from . import protocol
 from .build import NO_VALUE, Builder
 
-
-STEPS_APART = 2**32  # between the random numbers of two candidates: no row has so many steps
+STEPS_APART = 2**32  # between the random numbers of two candidates: more than the steps of any row
 
 
 @dataclass(slots=True)

@@ -290,14 +290,13 @@ def _parts(statement: syntax.Statement) -> list[Part]:
                 *_optional(" as ", statement.ids),
                 *_bound("most", statement.at_most),
             ]
-        case syntax.Fill():
-            return ["fill", *_optional(" when ", statement.condition)]
+        case syntax.Fill() | syntax.Finish():
+            word = "fill" if isinstance(statement, syntax.Fill) else "finish"
+            return [word, *_optional(" when ", statement.condition)]
         case syntax.Next():
             return [f"next {statement.phase.text}", *_optional(" when ", statement.condition)]
         case syntax.Stay():
             return ["stay at most ", _value(statement.count), *_optional(" when ", statement.condition)]
-        case syntax.Finish():
-            return ["finish", *_optional(" when ", statement.condition)]
         case syntax.Set():
             return [f"set {statement.identifier.text} = ", _value(statement.value)]
         case syntax.Branch():

@@ -165,5 +165,5 @@ class BranchLoop(DecodeLoop):
             self.observer.step(step.before, step.stepped, following, forwards, which)
 
     def _kept(self, step: UnreportedStep) -> UnreportedStep:
-        """The step with logits of its own, which no later step overwrites."""
+        """The step with a copy of its logits, which no later step overwrites."""
         return replace(step, stepped=replace(step.stepped, logits=step.stepped.logits.clone()))

@@ -67,12 +67,14 @@ class Brancher:
     ) -> Tensor:
         """`[B]` int64: the number of the candidate with the best score in each row.
 
-        `seen`: the logits of each candidate. A candidate with logits that are not finite loses to all others,
-        and one whose score has no value to all that have one. Of equals, the first wins.
+        `seen`: the logits of each candidate. A candidate with logits that are not finite loses to all others.
+        A score without a value loses to every value. Of equals, the first wins.
         """
         after = [self.runner(one, logits, rows).after for one, logits in zip(candidates, seen, strict=True)]
         failed = torch.stack([one.failed for one in after])
-        scores = torch.stack([torch.zeros(()) if one.events.score is None else one.events.score for one in after])
+        scores = torch.stack(
+            [torch.zeros(()) if one.events.score is None else one.events.score for one in after]
+        )
         without = scores.isnan()
         standing = 2 * (~failed).long() + (~without).long()
         eligible = standing == standing.amax(0)

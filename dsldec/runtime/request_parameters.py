@@ -36,14 +36,15 @@ def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
 
 
 def require_one_row(policy: Policy) -> None:
-    """Raise `UsageError` (E0326) for a policy whose steps make several candidates."""
+    """Raise `UsageError` (E0450) for a policy whose steps make several candidates."""
     branches = policy.facts.branches
     if policy.plan(1).branches > 1:
-        message = f"the policy `{policy.name}` makes several candidates (`branch`), and a session shows one canvas of each request"
+        what = f"the policy `{policy.name}` makes several candidates (`branch`)"
+        message = f"{what}, and a session shows one canvas of each request"
         help = "decode with `dsldec.decode`"
         if isinstance(branches, str):
             help += f", or make one candidate: {setting(branches, 1)}"
-        raise UsageError(Diagnostic("E0326", message, help=help))
+        raise UsageError(Diagnostic("E0450", message, help=help))
 
 
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:

@@ -88,7 +88,7 @@ class Session:
         `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
         `gen_length`: positions to generate of the longest request, by default `columns`; no window is longer;
         `backend`: as in `dsldec.decode`, without `auto`. Raises `UsageError` (E0404) for a backend that
-        cannot run, and (E0326) for a policy that branches: a slot shows one canvas.
+        cannot run, and (E0450) for a policy that branches: a slot shows one canvas.
         """
         require_one_row(policy)
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id)

@@ -22,7 +22,7 @@ MOST_SQUARES = MOST_POSITIONS**2
 MOST_DIAGNOSTICS = 100
 OBSERVATIONS = (*TOKENS, *SHARES, *AMOUNTS)
 POSITIONS = ("commit", "revoke", "edit")
-EXPECTED = (*POSITIONS, "canvas", "phase", "done")
+EXPECTED = (*POSITIONS, "pick", "canvas", "phase", "done")
 SETTINGS = ("set", "gen", "start")
 ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
 
@@ -267,6 +267,8 @@ class _CaseReader:
             cells = self.values.positions(row, draft.length or 0)
         elif row.name == "canvas":
             cells = self.cells(row, draft)
+        elif row.name == "pick":
+            cells = self.values.candidate(row)
         elif len(row.words) != (row.name == "phase"):
             help = (
                 "write `phase` and the name of one"
