@@ -206,6 +206,32 @@ _CODES = (
         f"policy example():\n  window until(token == 3 or conf > 0.9, max=8)\n  {_BEST}\n",
     ),
     Code(
+        "E0216",
+        "a policy has one `branch`, a block of statements that write, with `pick by` directly below it",
+        _policy("branch 3 as i:", "  commit top(masked, i + 1, by=conf)"),
+        _policy("branch 3 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
+    ),
+    Code(
+        "E0217",
+        "the score of `pick by` reads a name of the step that made the candidates; it is computed after the next forward",
+        _policy(
+            "branch 3 as i:", "  n = i + 1", "  commit top(masked, n, by=conf)", "pick by mean(conf) + n"
+        ),
+        _policy(
+            "state n: int = 0 per sequence",
+            "branch 3 as i:",
+            "  set n = i + 1",
+            "  commit top(masked, i + 1, by=conf)",
+            "pick by mean(conf) + n",
+        ),
+    ),
+    Code(
+        "E0218",
+        "a `branch` makes no candidate",
+        _policy("branch 0 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
+        _policy("branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
+    ),
+    Code(
         "E0301",
         "a step of the policy can commit nothing, so decoding may never end",
         _policy("commit masked and conf > 0.9"),
@@ -280,6 +306,14 @@ _CODES = (
         _policy(_BEST, "revoke committed and p(canvas) < 0.1 at most committed_before - 1 by doubt"),
     ),
     Code(
+        "E0324",
+        "a policy cannot draft (`lookahead`) and branch yet",
+        _policy(
+            "lookahead 2", "branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"
+        ),
+        _policy("branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
+    ),
+    Code(
         "W0201",
         "a name, parameter, state or function is never used",
         _policy("sure = conf > 0.9", _BEST),
@@ -332,7 +366,7 @@ _CODES = (
     Code("E0408", "the denoiser is not valid: decoding needs a callable with `mask_id` and `vocab_size`"),
     Code("E0409", "the prompts, or the options of decoding, are not valid"),
     Code("E0410", "decoding failed before this prompt was finished, or its ids cannot be decoded to text"),
-    Code("E0411", "the call sets a number of drafts, and the policy sets its own"),
+    Code("E0411", "the call sets a number of drafts, and the policy sets its own or branches"),
     Code("E0412", "the step cannot be built into a package for these sizes, or the policy cannot"),
     Code("E0413", "this is not a package of a step, or its inputs are not those that it was built for"),
     Code("E0414", "the model or the policy does not allow the requested cache"),

@@ -27,8 +27,9 @@ class Plan:
         floor_per_step: The least positions that a step commits while the window has enough masks; 0 if a step
             may commit none.
         drafts: Drafts verified in one forward, with the next step; 1 drafts nothing.
-        rows_per_forward: The most rows that one row of the batch adds to a forward: drafts, twice with
-            guidance.
+        branches: Candidates that a step makes; 1 without `branch`.
+        rows_per_forward: The most rows that one row of the batch adds to a forward: drafts or candidates,
+            twice with guidance.
         guidance: The scale of classifier-free guidance; `None` for a policy without.
         max_forwards: The proved bound on the forwards of one row.
         caches: The KV caches that the policy may use.
@@ -45,6 +46,7 @@ class Plan:
     max_masks: int
     floor_per_step: int
     drafts: int
+    branches: int
     rows_per_forward: int
     guidance: float | None
     max_forwards: int
@@ -89,7 +91,8 @@ def plan_of(
         max_masks=int_of(facts.window_masks, parameters) or 1,
         floor_per_step=block_length if floor == "all" else int_of(floor, parameters) or 0,
         drafts=drafts,
-        rows_per_forward=drafts * facts.rows_per_draft,
+        branches=facts.candidates(parameters),
+        rows_per_forward=drafts * facts.candidates(parameters) * facts.rows_per_draft,
         guidance=facts.guidance(parameters),
         max_forwards=facts.forwards_bound(gen_length, parameters),
         caches=facts.caches,

@@ -172,6 +172,9 @@ class Policy:
             return self.facts.lookahead(self._parameters)
         DECODE["lookahead"].require(lookahead)
         drafts = self.facts.drafts
+        if lookahead > 1 and self.facts.branches is not None:
+            message = f"the policy `{self.name}` makes several candidates (`branch`), and drafts none"
+            raise UsageError(Diagnostic("E0411", message, help="leave the number of drafts out"))
         if drafts is not None:
             help_ = "ask for none, or delete that line"
             if isinstance(drafts, str):

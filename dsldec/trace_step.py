@@ -27,7 +27,7 @@ class TraceStep:
     `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and
     an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
     at these positions, by position; `ids`: the id written at each committed or edited position; `removed`:
-    the id that was at each revoked or edited position.
+    the id that was at each revoked or edited position; `branch`: the number of the candidate that went on.
     """
 
     phase: str
@@ -38,6 +38,7 @@ class TraceStep:
     observations: Mapping[str, Mapping[int, float]] = field(default_factory=dict)
     ids: Mapping[int, int] = field(default_factory=dict)
     removed: Mapping[int, int] = field(default_factory=dict)
+    branch: int = 0
 
     @property
     def confidence(self) -> Mapping[int, float]:

@@ -11,6 +11,7 @@ from collections.abc import Callable, Mapping
 import torch
 from torch import Tensor
 
+from .module_geometry import in_pairs
 from .numerics import Numerics
 
 LARGEST_INT = 1e18  # the largest int that a real is rounded to; exact as a double
@@ -118,6 +119,33 @@ def _std(form: Numerics, x: Tensor, mask: Tensor) -> Tensor:
     return _wide_mean(form, (x.to(form.wide) - _wide_mean(form, x, mask)).square(), mask).sqrt().float()
 
 
+def _ascending(form: Numerics, x: Tensor) -> Callable[[Tensor], Tensor]:
+    """A function from places `[B, 1]`, 0 for the smallest, to the numbers of x `[B, T]` at these places."""
+    if not in_pairs(form, x.shape[1]):
+        ordered = x.sort(1).values
+        return lambda place: ordered.gather(1, place)
+    at = torch.arange(x.shape[1], device=x.device)
+    # Stacked, so that a compiler computes x once and not for every pair.
+    one, other = torch.stack([x, x]).unbind()
+    one, other = one.unsqueeze(2), other.unsqueeze(1)
+    before = (other < one) | ((other == one) & (at < at.unsqueeze(1)))
+    places = before.sum(2)
+    return lambda place: torch.where(places == place, x, 0).sum(1, keepdim=True)
+
+
+def _quantile(form: Numerics, x: Tensor, mask: Tensor, q: Tensor) -> Tensor:
+    x, q = _real(x), _real(q)
+    known = (q >= 0) & (q <= 1) & mask.any(1, keepdim=True) & ~(mask & x.isnan()).any(1, keepdim=True)
+    of = _ascending(form, torch.where(mask & ~x.isnan(), x, float("inf")))
+    last = (mask.sum(1, keepdim=True) - 1).clamp(min=0)
+    place = torch.where(known, q, 0).to(form.wide) * last.to(form.wide)
+    below = place.floor()
+    part, at = place - below, below.long()
+    low, high = of(at).to(form.wide), of((at + 1).minimum(last)).to(form.wide)
+    between = torch.where((part == 0) | (low == high), low, low + (high - low) * part).float()
+    return torch.where(known, between, float("nan"))
+
+
 def _or_no_value(x: Tensor, mask: Tensor) -> Tensor:
     return torch.where(mask.any(1, keepdim=True), x, float("nan"))
 
@@ -139,4 +167,5 @@ ROWS_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
     "sum": _sum,
     "mean": lambda form, x, mask: _wide_mean(form, x, mask).float(),
     "std": _std,
+    "quantile": _quantile,
 }

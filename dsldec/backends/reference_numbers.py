@@ -47,6 +47,17 @@ def _extreme(x: Sequence[AnyNumber], better: Callable[[AnyNumber, AnyNumber], An
     return float32(best)
 
 
+def _quantile(x: Sequence[AnyNumber], q: AnyNumber) -> float:
+    """Linear interpolation between the two numbers next to the place q * (n - 1) of the sorted x."""
+    ordered = sorted(float32(value) for value in x if value == value)
+    if len(ordered) < len(x) or not ordered or not 0 <= q <= 1:
+        return math.nan
+    place = float32(q) * (len(ordered) - 1)
+    below = math.floor(place)
+    low, high, part = ordered[below], ordered[min(below + 1, len(ordered) - 1)], place - below
+    return low if part == 0 or low == high else float32(low + (high - low) * part)
+
+
 def _over(x: Sequence[AnyNumber], mask: Sequence[bool]) -> list[AnyNumber]:
     return [value for value, chosen in zip(x, mask, strict=True) if chosen]
 
@@ -59,6 +70,7 @@ ROWS: Mapping[str, Callable[..., Any]] = {
     "sum": lambda x, mask: _sum(_over(x, mask)),
     "mean": lambda x, mask: _mean(_over(x, mask)),
     "std": lambda x, mask: _std(_over(x, mask)),
+    "quantile": lambda x, mask, q: _quantile(_over(x, mask), q),
     "least": lambda x, mask: _extreme(_over(x, mask), smaller),
     "greatest": lambda x, mask: _extreme(_over(x, mask), larger),
 }

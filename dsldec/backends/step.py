@@ -32,7 +32,7 @@ class Events(NamedTuple):
 
     `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]`, `unmatched [B]` and `refresh
     [B]` bool are `None` if the policy has no phases, no `finish`, no `accept`, no pattern or no `refresh`;
-    `temperature [B]` float32 if it has no `logits temperature`.
+    `temperature [B]` and `score [B]` float32 if it has no `logits temperature` or no `branch`.
     """
 
     not_finite: Tensor
@@ -42,6 +42,7 @@ class Events(NamedTuple):
     unmatched: Tensor | None = None
     refresh: Tensor | None = None
     temperature: Tensor | None = None
+    score: Tensor | None = None
 
     def by_name(self) -> dict[str, Tensor]:
         """The events that the policy's step reports."""

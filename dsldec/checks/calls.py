@@ -90,7 +90,7 @@ def _before(typing: Inference, call: syntax.Call, types: Sequence[Type]) -> Type
     label = "`before(x)` is the value of x at the start of a step"
     for part in _not_read(typing, call.arguments[0]):
         name = _name(part)
-        if isinstance(typing.binding(part), syntax.Let):
+        if isinstance(typing.binding(part), syntax.Let | syntax.Branch):
             help_ = f"write the value of `{name}` in full, or store it in a state"
             return typing.wrong(
                 "E0212", f"`{name}` gets its value only later in the step", part, label, help_
@@ -179,10 +179,12 @@ def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tup
 
 def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
     """The type of a word at this place. Reports a word that has no meaning or no value there."""
-    if "accept" in typing.within and word.name in NOT_YET:
+    before = next((place for place in ("accept", "pick") if place in typing.within), None)
+    if before is not None and word.name in NOT_YET:
+        what = "drafts are accepted" if before == "accept" else "candidates are compared"
         return typing.wrong(
             "E0212",
-            f"`{word.name}` has no value yet where drafts are accepted",
+            f"`{word.name}` has no value yet where {what}",
             node,
             "no statement of the step has run",
         )

@@ -62,6 +62,8 @@ class Typing(Inference):
             return of_state(binding)
         if isinstance(binding, syntax.Let):
             return self.types.get(binding.value, UNKNOWN)
+        if isinstance(binding, syntax.Branch):
+            return Type(Kind.INT, Extent.ROW)
         if name.identifier == "before":
             return Type(Kind.PREVIOUS, Extent.POSITION)
         word = WORDS.get(name.identifier)

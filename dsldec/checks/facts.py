@@ -36,8 +36,9 @@ BYTES = {Kind.INT: 8, Kind.TOKEN: 8, Kind.BOOL: 1, Kind.MASK: 1}
 # other observations and `p` together. A word that computes one number for each logit adds its `passes`; a
 # sort or a `topk` counts as one.
 PASSES = 2
+ROWS_ALONE = "the logits of a row do not depend on the other rows of its forward (with `sequential`, each row is forwarded alone)"
 ASSUMPTIONS_OF_DRAFTS = (
-    "the logits of a row do not depend on the other rows of its forward (with `sequential`, each row is forwarded alone)",
+    ROWS_ALONE,
     "a KV cache of the model is the same with drafts and without",
 )
 ASSUMPTIONS = ("the denoiser's logits are finite; a row with other logits stops with an error",)
@@ -58,8 +59,9 @@ class Facts:
     positions. `noise`: whether the denoiser sees random ids at positions that are not written, and not MASK.
     `state_bytes_per_position`: bytes carried between steps for each position; `kept_ids`: for each
     carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
-    bytes). `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
-    in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
+    bytes). `branches`: the candidates that a step makes, as a number or the name of a parameter; `None` for a
+    policy without `branch`. `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays
+    of the same size, in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
     compilation. `dynamic`: parameters that are inputs of the compiled step. `lossless`: the sense in which
     the output is exact. `constrains`: the parameter with the pattern that the text matches; `None` without
     one.
@@ -72,6 +74,7 @@ class Facts:
     window_size: int | str | None
     window_masks: int | str | None
     drafts: int | str | None
+    branches: int | str | None
     exact: bool
     revises: bool
     noise: bool
@@ -117,9 +120,13 @@ class Facts:
         """The drafts that one forward verifies under these parameter values, the next step included."""
         return int_of(self.drafts, parameters) or 1
 
+    def candidates(self, parameters: Mapping[str, Value]) -> int:
+        """The candidates that a step makes under these parameter values; 1 without a branch."""
+        return int_of(self.branches, parameters) or 1
+
     def rows_per_forward(self, parameters: Mapping[str, Value]) -> int:
         """The largest number of rows of a forward, for one row of the batch."""
-        return self.lookahead(parameters) * self.rows_per_draft
+        return self.lookahead(parameters) * self.candidates(parameters) * self.rows_per_draft
 
     def kept_bytes(self, vocab_size: int, parameters: Mapping[str, Value]) -> int:
         """Bytes of the distributions carried for each position under these parameter values."""
@@ -161,6 +168,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         window_size=bound.size,
         window_masks=bound.given("max_masks"),
         drafts=drafts,
+        branches=_branches(resolved),
         exact=exact,
         revises=any(isinstance(s, syntax.Revoke | syntax.Edit) for s in statements(resolved.policy)),
         noise=noise,
@@ -172,15 +180,20 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         lossless=_lossless(drafts, exact, deterministic),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
-        assumptions=(
-            *ASSUMPTIONS,
-            *((ASSUMPTION_OF_PATTERNS,) if constrains else ()),
-            *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ()),
-        ),
+        assumptions=_assumptions(resolved, drafts, exact=exact),
         bound=bound,
         guided_by=_guided_by(resolved),
         constrains=constrains,
     )
+
+
+def _assumptions(resolved: Resolved, drafts: int | str | None, *, exact: bool) -> tuple[str, ...]:
+    known = ASSUMPTIONS
+    if pattern_of(resolved.policy):
+        known = (*known, ASSUMPTION_OF_PATTERNS)
+    if drafts not in (None, 1) and exact:
+        return (*known, *ASSUMPTIONS_OF_DRAFTS)
+    return known if _branches(resolved) is None else (*known, ROWS_ALONE)
 
 
 def _floor_per_step(floor: Floor) -> int | str:
@@ -196,6 +209,11 @@ def _lookahead(resolved: Resolved) -> syntax.Lookahead | None:
 def _drafts(resolved: Resolved) -> int | str | None:
     lookahead = _lookahead(resolved)
     return _size(lookahead.drafts) if lookahead is not None else None
+
+
+def _branches(resolved: Resolved) -> int | str | None:
+    branch = next((s for s in statements(resolved.policy) if isinstance(s, syntax.Branch)), None)
+    return None if branch is None else _size(branch.count)
 
 
 def _size(value: syntax.Expression | None) -> int | str | None:

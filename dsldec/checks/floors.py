@@ -51,6 +51,8 @@ class Prover(Counts):
                     pass
                 case syntax.Stay() | syntax.Refresh() | syntax.Next() | syntax.Finish():
                     pass
+                case syntax.Branch() | syntax.Pick():
+                    pass  # what is proved of the statements between them holds in every candidate
                 case _:
                     assert_never(statement)
         return max(floors, key=smallest)

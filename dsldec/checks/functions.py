@@ -50,8 +50,8 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     # The binding of a name must be a node of the new tree.
     new: dict[Binding, Binding] = {}
     for old, statement in zip(statements(policy), statements(written), strict=True):
-        if isinstance(old, syntax.StateDeclaration | syntax.Let) and isinstance(
-            statement, syntax.StateDeclaration | syntax.Let
+        if isinstance(old, syntax.StateDeclaration | syntax.Let | syntax.Branch) and isinstance(
+            statement, syntax.StateDeclaration | syntax.Let | syntax.Branch
         ):
             new[old] = statement
     bindings = {name: new.get(binding, binding) for name, binding in resolved.bindings.items()}

@@ -74,7 +74,14 @@ def _statement(typing: Inference, statement: syntax.Statement) -> None:
             pass  # its body is checked in place of each call
         case syntax.Commit() | syntax.Revoke() | syntax.Edit() | syntax.Fill() | syntax.Set() | syntax.Let():
             pass  # a statement of a step
-        case syntax.Stay() | syntax.Refresh() | syntax.Next() | syntax.Finish():
+        case (
+            syntax.Stay()
+            | syntax.Refresh()
+            | syntax.Next()
+            | syntax.Finish()
+            | syntax.Branch()
+            | syntax.Pick()
+        ):
             pass  # a statement of a step
         case _:
             assert_never(statement)

@@ -7,6 +7,7 @@ its place (`fitting`).
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
@@ -17,7 +18,7 @@ from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions
 from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
-from . import choices
+from . import branches, choices
 from .resolved import Binding, Resolved
 from .unused import unused
 
@@ -63,11 +64,15 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     if not diagnostics:  # after a misspelt name, the declaration would seem unused
         functions = [f for f in reader.functions.values() if f.identifier.text not in reader.called]
         used = set(reader.bindings.values())
+        numbers = (let for let in reader.lets if isinstance(let, syntax.Branch))
+        used |= {number for number in numbers if branches.draws(resolved.policy, number)}
         diagnostics = unused(resolved.policy, reader.lets, functions, used, reader.assigned)
     return replace(resolved, bindings=reader.bindings), diagnostics
 
 
-class _NameResolver:
+class _StatementNames(ABC):
+    """Reads the statements, and introduces their names."""
+
     def __init__(self, policy: syntax.PolicyDefinition) -> None:
         self.policy = policy
         self.bindings: dict[syntax.Name, Binding] = {}
@@ -80,7 +85,8 @@ class _NameResolver:
         self.phases = {phase.identifier.text: phase for phase in policy.phases}
         self.called: set[str] = set()
         self.assigned: set[str] = set()
-        self.lets: list[syntax.Let] = []
+        self.lets: list[syntax.Let | syntax.Branch] = []
+        self.around: Mapping[str, Binding] = {}  # the names around the last branch
 
     def read(self) -> list[Diagnostic]:
         scope: dict[str, Binding] = {}
@@ -127,7 +133,7 @@ class _NameResolver:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
             declared[identifier.text] = binding
-            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let | syntax.Branch):
                 scope[identifier.text] = binding
             return
         self._taken(identifier, why)
@@ -177,12 +183,19 @@ class _NameResolver:
         scope: dict[str, Binding],
         declared: dict[str, syntax.Node],
     ) -> None:
+        if isinstance(statement, syntax.Pick):
+            self._pick(statement, scope)
+            return
         for expression in expressions(statement):
             self._expression(expression, scope)
         if isinstance(statement, HEAD):
             return  # `read` introduces its name, if it has one
         match statement:
             case syntax.Let():
+                self._introduce(statement.identifier, statement, declared, scope)
+                self.lets.append(statement)
+            case syntax.Branch():
+                self.around = dict(scope)
                 self._introduce(statement.identifier, statement, declared, scope)
                 self.lets.append(statement)
             case syntax.Next():
@@ -195,6 +208,24 @@ class _NameResolver:
                 pass
             case _:
                 assert_never(statement)
+
+    def _pick(self, pick: syntax.Pick, scope: dict[str, Binding]) -> None:
+        """A score reads no name of the step: it is computed after the next forward. The names of the branch
+        end here.
+        """
+        carried = {
+            name: binding
+            for name, binding in scope.items()
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration)
+        }
+        own = {name for name in scope if name not in carried}
+        self._expression(pick.score, carried, own)
+        for part in walk(pick.score):
+            if isinstance(part, syntax.Name) and part.identifier in own:
+                self.bindings[part] = scope[part.identifier]
+                self.diagnostics.append(branches.read_by_score(part))
+        for name in [name for name in scope if name not in self.around]:
+            del scope[name]
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:
@@ -224,7 +255,15 @@ class _NameResolver:
         """The closest known name; `None` after more diagnostics than are shown."""
         return did_you_mean(name, known) if len(self.diagnostics) < MOST_DIAGNOSTICS else None
 
-    # --- expressions
+    @abstractmethod
+    def _expression(
+        self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()
+    ) -> None:
+        """Sets the bindings of an expression. Names in `own` have another meaning."""
+
+
+class _NameResolver(_StatementNames):
+    """Reads the names in expressions."""
 
     def _expression(
         self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()

@@ -14,7 +14,7 @@ from ..language import syntax
 from ..language.walk import walk
 from ..language.words import RANDOM_WORDS, Extent, Kind, Type
 
-Binding = syntax.Parameter | syntax.StateDeclaration | syntax.Let
+Binding = syntax.Parameter | syntax.StateDeclaration | syntax.Let | syntax.Branch
 Bindings = Mapping[syntax.Name, Binding]
 UNKNOWN = Type(Kind.UNKNOWN, Extent.RUN)
 
@@ -49,8 +49,8 @@ class Resolved:
     """A policy's tree and the results of the checks so far.
 
     `policy`: the tree, after the check `functions`, with each function call replaced by the body. `bindings`:
-    the parameter, state or let of each name; a word of the language has none. `inlinable`: the same bindings,
-    without the lets that are too large for the proofs. `types`: kind, extent and polarity of each expression.
+    the parameter, state, let or branch of each name; a word of the language has none. `inlinable`: the same
+    bindings, without the lets that are too large for the proofs. `types`: kind, extent and polarity of each expression.
     """
 
     policy: syntax.PolicyDefinition

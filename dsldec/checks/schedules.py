@@ -76,7 +76,7 @@ def count_of_choice(mask: syntax.Expression, resolved: Resolved) -> syntax.Expre
     if not is_call(choice, CHOICES, TOP_ARGUMENTS):
         return None
     named = {keyword.identifier.text: keyword.value for keyword in choice.keywords}
-    selects = choice.function.text == "top" or ("by" in named and positive(named["by"], resolved))
+    selects = choice.function.text in ("top", "lowest") or ("by" in named and positive(named["by"], resolved))
     source = inline_lets(choice.arguments[0], resolved.inlinable)
     all_masks = is_word(source, "masked", resolved.inlinable) and "each" not in named
     return choice.arguments[1] if all_masks and selects else None

@@ -45,6 +45,8 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
             if isinstance(binding, syntax.Parameter):
                 first = binding.range.first.value if binding.range is not None else None
                 return binding.kind.text == "prob" or (first is not None and first >= 0)
+            if isinstance(binding, syntax.Branch):
+                return True
             return binding is None and expression.identifier in NEVER_NEGATIVE
         case syntax.Call():
             if expression.function.text not in KEEPS_NONNEGATIVE:

@@ -66,7 +66,7 @@ def require_positions(typing: Inference, shape: syntax.Expression) -> None:
     given += [(named[k.identifier.text], k.value) for k in shape.keywords if k.identifier.text in named]
     for slot, size in given:
         if slot.name in AT_LEAST_ONE and typing.types.get(size, UNKNOWN).kind is Kind.INT:
-            least = _smallest(typing, size)
+            least = smallest_size(typing, size)
             if least is None and not slot.static and slot.name == "max_masks":
                 least = 0
             if least is not None and least < 1:
@@ -79,13 +79,13 @@ def require_drafts(typing: Inference, drafts: syntax.Expression) -> None:
     if expect(typing, drafts, DRAFTS, "how many steps are drafted ahead").kind is not Kind.INT:
         return
     require_bounded(typing, drafts, MOST_DRAFTS)
-    least = _smallest(typing, drafts)
+    least = smallest_size(typing, drafts)
     if least is not None and least < 1:
         help_ = "write a number of 1 or more (1: no drafts), or an int parameter with a range: `drafts: int = 4 in 1..32`"
         typing.wrong("E0302", "at least one draft is verified: the next step itself", drafts, help=help_)
 
 
-def _smallest(typing: Inference, size: syntax.Expression) -> int | None:
+def smallest_size(typing: Inference, size: syntax.Expression) -> int | None:
     """The least value of a size; `None` if it has no known bound, which is reported elsewhere."""
     if isinstance(size, syntax.Number):
         return int(size.value)

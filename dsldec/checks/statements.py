@@ -14,7 +14,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import HEAD, bodies
 from ..language.words import IDS, NUMBERS, Extent, Kind, Slot
-from . import head
+from . import branches, head
 from .expression_types import Typing
 from .fitting import expect, expect_condition, expect_unsure, expect_value
 from .inference import Inference
@@ -31,6 +31,7 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     """Sets `types`; reports expressions and statements whose parts do not fit."""
     typing = Typing(resolved)
     head.check(typing, resolved.policy)
+    branches.check(typing, resolved.policy)
     states = resolved.states
     for body in bodies(resolved.policy):
         for statement in body.statements:
@@ -62,6 +63,8 @@ def _statement(
             _when(typing, statement.condition)
         case syntax.Fill() | syntax.Refresh() | syntax.Next() | syntax.Finish():
             _when(typing, statement.condition)
+        case syntax.Branch() | syntax.Pick():
+            pass  # `branches` reads them
         case _:
             assert_never(statement)
 

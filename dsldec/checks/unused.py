@@ -11,7 +11,7 @@ from .resolved import Binding
 
 def unused(
     policy: syntax.PolicyDefinition,
-    lets: Iterable[syntax.Let],
+    lets: Iterable[syntax.Let | syntax.Branch],
     functions: Iterable[syntax.FunctionDeclaration],
     used: Collection[Binding],
     assigned: Collection[str],

@@ -99,7 +99,7 @@ class Expressions(StepValues):
 
     def name(self, name: syntax.Name, scope: Scope) -> int:
         meaning = self.resolved.bindings.get(name)
-        if isinstance(meaning, syntax.Let):
+        if isinstance(meaning, syntax.Let | syntax.Branch):
             return scope.lets[meaning]
         if isinstance(meaning, syntax.StateDeclaration):
             return scope.states[meaning.identifier.text]
@@ -150,6 +150,17 @@ class Expressions(StepValues):
         condition = self.expression(named["while"], scope)
         scope.orders.pop()
         return self.mask("prefix", order, condition)
+
+    def lowest(self, call: syntax.Call, named: Named, scope: Scope) -> int:
+        score = self.expression(named["by"], scope)
+        worst = self.add("negate", (score,), self.kind(score), self.place(score))
+        order = self.mask("order", self.set(call.arguments[0], scope), worst)
+        return self.mask("top", order, self.expression(call.arguments[1], scope))
+
+    def quantile(self, call: syntax.Call, named: Named, scope: Scope) -> int:
+        x, share = (self.expression(argument, scope) for argument in call.arguments)
+        over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
+        return self.add("quantile", (x, over, share), self.resolved.types[call].kind, Extent.ROW)
 
     def thin(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         condition = self.expression(named["while"], scope) if "while" in named else self.number(True)
@@ -352,6 +363,8 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
         "top", lower.order(call, named, scope), lower.expression(call.arguments[1], scope)
     ),
     "prefix": lambda lower, call, named, scope: lower.prefix(call, named, scope),
+    "lowest": lambda lower, call, named, scope: lower.lowest(call, named, scope),
+    "quantile": lambda lower, call, named, scope: lower.quantile(call, named, scope),
     "thin": lambda lower, call, named, scope: lower.thin(call, named, scope),
     "sample": lambda lower, call, named, scope: lower.sample(call, named, scope),
     "random": lambda lower, call, named, scope: lower.uniform(lower.expression(call.arguments[0], scope)),

@@ -56,14 +56,14 @@ class _Lowering(NextState):
         self.begin_states()
         phase = self.enter_phase() if self.policy.phases else self.number(0)
         self.enter_states(phase)
-        accepted = self.accepted()
+        accepted, score = self.accepted(), self.score()
         afters = [self.body(body, index) for index, body in enumerate(bodies(self.policy))]
         after = self.merged(afters, phase)
         end = self.end(after)
         following = self.next_values(after, end)
         done = self.holds("or", end.full, end.finished)
         finite = self.observation("finite")
-        return self._pruned(end.canvas, done, finite, following, self.events(end, phase, accepted))
+        return self._pruned(end.canvas, done, finite, following, self.events(end, phase, accepted, score))
 
     def _pruned(
         self, canvas: int, done: int, finite: int, following: dict[str, int], events: dict[str, int]

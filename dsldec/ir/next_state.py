@@ -76,7 +76,7 @@ class NextState(Statements):
                 following[name] = self.where(end.active, value, old, field.kind)
         return following
 
-    def events(self, end: StepEnd, phase: int, accepted: int | None) -> dict[str, int]:
+    def events(self, end: StepEnd, phase: int, accepted: int | None, score: int | None) -> dict[str, int]:
         """The events that the policy's step reports, except `not_finite`."""
         events: dict[str, int] = {}
         kinds = {type(s) for body in bodies(self.policy) for s in body.statements}
@@ -92,6 +92,8 @@ class NextState(Statements):
             events[protocol.REFRESH] = end.refreshes
         if self.temperature is not None:
             events[protocol.TEMPERATURE] = self.temperature
+        if score is not None:
+            events[protocol.SCORE] = score
         return events
 
     def _next_of(self, name: str, after: After, over: int, full: int) -> dict[str, int]:

@@ -91,6 +91,8 @@ ROWS: Mapping[str, str] = MappingProxyType(
         "sum": "(x, mask): sum of x over a mask",
         "mean": "(x, mask): mean of x over a mask; no value for an empty mask",
         "std": "(x, mask): standard deviation of x over a mask; no value for an empty mask",
+        "quantile": "(x, mask, q): x over a mask at the share q of the way from the smallest to the largest, linear between two; no value for an "
+        "empty mask, or q below 0 or above 1",
         "least": "(x, mask): smallest x over a mask; no value for an empty mask",
         "greatest": "(x, mask): largest x over a mask; no value for an empty mask",
     }

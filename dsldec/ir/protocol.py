@@ -50,6 +50,7 @@ WINDOW_END = "window_end"
 PATTERN_STATE = "pattern_state"
 PATTERN_AT = "pattern_at"
 PATH = "path"
+BRANCH = "branch"
 # Set by the step.
 STEP = "step"
 STEPS_IN_WINDOW = "steps_in_window"
@@ -73,6 +74,7 @@ TEMPERATURE = "temperature"
 
 NO_PATTERN = -1  # the state of the pattern in a row without one
 NO_PATH = -2  # in place of an id: no text of the window can become a match
+SCORE = "score"
 
 FIELDS: Mapping[str, Field] = MappingProxyType(
     {
@@ -106,6 +108,9 @@ FIELDS: Mapping[str, Field] = MappingProxyType(
             Extent.POSITION,
             Writer.HOST,
             "ids of the likeliest path of the pattern, for compiled code alone",
+        ),
+        BRANCH: Field(
+            Kind.INT, Extent.ROW, Writer.HOST, "number of the candidate that the step makes, from 0 on"
         ),
         STEP: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps of the row so far"),
         STEPS_IN_WINDOW: Field(Kind.INT, Extent.ROW, Writer.STEP, "steps since the window began"),
@@ -195,6 +200,11 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
             Kind.REAL,
             Extent.ROW,
             "the product of the temperatures by which this step has divided the logits, for a denoiser that sees them in its next call",
+        ),
+        SCORE: Event(
+            Kind.REAL,
+            Extent.ROW,
+            "score of `pick by` of the canvas as the step begins; the candidate with the best one goes on",
         ),
     }
 )

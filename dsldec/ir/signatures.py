@@ -104,6 +104,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "group_count": ("truth.T group.T -> int.T",),
         "group_sum": ("int.T truth.T group.T -> int.T", *_GROUP_REDUCTION),
         **dict.fromkeys(("group_mean", "group_least", "group_greatest"), _GROUP_REDUCTION),
+        "quantile": ("number.T truth.T number.B -> real.B",),
         "order": ("truth.T number.T -> order", "truth.T number.T group.T -> order"),
         "rank": ("order -> int.T",),
         **dict.fromkeys(("cumsum", "cummax"), _ALONG_AN_ORDER),

@@ -55,6 +55,11 @@ class Statements(StepStart):
                 scope.lets[statement] = self.expression(statement.value, scope)
             case syntax.Set():
                 self._set(statement, scope)
+            case syntax.Branch():
+                scope.lets[statement] = self.state(protocol.BRANCH)
+                self.in_branch = True
+            case syntax.Pick():
+                self.in_branch = False
             case syntax.Commit():
                 self._commit(statement, scope)
             case syntax.Revoke():

@@ -13,7 +13,7 @@ from ..checks.kinds import of_state
 from ..checks.patterns import pattern_of
 from ..checks.phases import entered
 from ..language import syntax
-from ..language.walk import bodies
+from ..language.walk import bodies, statements
 from ..language.words import Extent, Kind
 from . import protocol
 from .block_start import BlockStart
@@ -125,6 +125,14 @@ class StepStart(BlockStart):
                 self.start.states[name] = self.where(
                     anew, self._start(state), self.start.states[name], type_.kind
                 )
+
+    def _start(self, state: syntax.StateDeclaration) -> int:
+        return self.of_kind(self.expression(state.start, self.start), of_state(state).kind)
+
+    def score(self) -> int | None:
+        """The score of `pick by`; `None` without a branch."""
+        pick = next((s for s in statements(self.policy) if isinstance(s, syntax.Pick)), None)
+        return None if pick is None else self.of_kind(self.expression(pick.score, self.start), Kind.REAL)
 
     def accepted(self) -> int | None:
         """Whether `accept COND` holds at every position where the draft differs from the canvas.

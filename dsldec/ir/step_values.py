@@ -14,6 +14,8 @@ from ..language.words import NO_ID, Extent, Kind
 from . import protocol
 from .build import NO_VALUE, Builder
 
+STEPS_APART = 2**32  # between the random numbers of two candidates: more than the steps of any row
+
 
 @dataclass(slots=True)
 class Scope:
@@ -31,7 +33,7 @@ class Scope:
     edited: int
     visits: int | None = None
     states: dict[str, int] = field(default_factory=dict)
-    lets: dict[syntax.Let, int] = field(default_factory=dict)
+    lets: dict[syntax.Let | syntax.Branch, int] = field(default_factory=dict)
     orders: list[int] = field(default_factory=list)
 
     def copy(self) -> Scope:
@@ -55,6 +57,7 @@ class StepValues(Builder):
         # The scope as a step begins; `before` stores values of this scope.
         self.start = Scope(self.canvas, self.editable, self.number(0), self.number(False), self.number(0))
         self.slides = -1  # distance that a sliding window moved since the previous step; -1 for other windows
+        self.in_branch = False
         self.stayed = -1  # positions that were in the window in the previous step
 
     def masked(self, scope: Scope) -> int:
@@ -138,8 +141,14 @@ class StepValues(Builder):
         return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
 
     def uniform(self, of: int | None = None) -> int:
-        """A random number for each value of an int; for each position, if no int is given."""
-        return self.random(self.state(protocol.KEY), self.step, self.pos if of is None else of)
+        """A random number for each value of an int; for each position, if no int is given. Each candidate of a
+        `branch` draws those of another step, and candidate 0 those of a policy without it.
+        """
+        step = self.step
+        if self.in_branch:
+            further = self.int_("multiply", self.state(protocol.BRANCH), self.number(STEPS_APART))
+            step = self.int_("add", step, further)
+        return self.random(self.state(protocol.KEY), step, self.pos if of is None else of)
 
     def shifted(self, value: int, by: int, scope: Scope) -> int:
         """A number or an id of each position, moved to the right. Values from outside the window are none."""

@@ -162,7 +162,9 @@ def _verify_events(program: Program) -> None:
         if event is None:
             raise InvalidProgram(f"the protocol has no event {name} that a program gives")
         value = _operation(program, index, name)
-        if value.kind is not event.kind or value.extent > event.extent:
+        # A score may have a unit: it is compared with scores of the same expression alone.
+        kinds = KINDS["real"] if event.kind is Kind.REAL else {event.kind}
+        if value.kind not in kinds or value.extent > event.extent:
             raise InvalidProgram(
                 f"{name} is {value}, and the event {event.kind} per {event.extent.name.lower()}"
             )

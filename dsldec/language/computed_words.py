@@ -30,6 +30,7 @@ _EACH = Slot("each", frozenset({Kind.GROUP, Kind.INT}), named=True, optional=Tru
 _WHILE = Slot("while", CONDITIONS, named=True)
 _PAIR = (Slot("a", NUMBERS), Slot("b", NUMBERS))
 _OVER = Slot("over", frozenset({Kind.MASK}), named=True, optional=True, default="masked")
+_SHARE = frozenset({Kind.PROB, Kind.REAL, Kind.INT})
 _STEPS = Slot("n", INT, Extent.ROW)
 _SIGMA = Slot("sigma", NUMBERS, Extent.ROW)
 
@@ -111,6 +112,14 @@ REDUCTIONS = (
         "mean",
         "mean of x over the mask; no value if the mask is empty; `each=` as in `count`, no value outside all groups",
     ),
+    Word(
+        "quantile",
+        (NUMBER_SLOT, Slot("q", _SHARE, Extent.ROW), _OVER),
+        None,
+        "the x over the mask at the share q of the way from the smallest to the largest, with linear interpolation between two; "
+        "no value if the mask is empty, or q is below 0 or above 1",
+        keeps_nonnegative=True,
+    ),
     replace(
         _reduction(
             "std",
@@ -185,6 +194,13 @@ SELECTORS = (
         (MASK_SLOT, _BY, _WHILE, _EACH),
         A_MASK,
         "sorts the mask by the score, best first, and selects the longest beginning in which `while` is true at every position",
+        selects=True,
+    ),
+    Word(
+        "lowest",
+        (MASK_SLOT, _COUNT, Slot("by", NUMBERS, named=True)),
+        A_MASK,
+        "the k positions of the mask with the lowest score, which may be high or low when sure",
         selects=True,
     ),
     Word(

@@ -68,7 +68,7 @@ class _OutputLine:
 
     @property
     def opens(self) -> bool:
-        return isinstance(self.node, syntax.PolicyDefinition | syntax.Phase)
+        return isinstance(self.node, syntax.PolicyDefinition | syntax.Phase | syntax.Branch)
 
 
 class _Formatter:
@@ -100,12 +100,10 @@ class _Formatter:
         yield _OutputLine([], 0, self.policy)
         if self.policy.doc is not None:
             yield _OutputLine([self.policy.doc.span.text])
-        for statement in self.policy.statements:
-            yield _OutputLine(_parts(statement))
+        yield from _of_block(self.policy.statements, 1)
         for phase in self.policy.phases:
             yield _OutputLine(_phase_parts(phase), 1, phase)
-            for statement in phase.statements:
-                yield _OutputLine(_parts(statement), 2)
+            yield from _of_block(phase.statements, 2)
 
     # --- lines
 
@@ -226,6 +224,16 @@ def _is_first(comments: Sequence[Piece], start: int) -> bool:
 # --- statements ---------------------------------------------------------------------------------------------
 
 
+def _of_block(statements: Sequence[syntax.Statement], level: int) -> Iterator[_OutputLine]:
+    """The lines of a block of statements. The body of a `branch` is one level further in."""
+    deeper = [0] * len(statements)
+    for at, statement in enumerate(statements):
+        yield _OutputLine(_parts(statement), level + deeper[at], statement)
+        if isinstance(statement, syntax.Branch):
+            for inside in range(at + 1, at + 1 + statement.size):
+                deeper[inside] += 1
+
+
 def _value(node: syntax.Expression, level: int = 0) -> Operand:
     return Operand("", node, level)
 
@@ -287,18 +295,19 @@ def _parts(statement: syntax.Statement) -> list[Part]:
                 *_optional(" as ", statement.ids),
                 *_bound("most", statement.at_most),
             ]
-        case syntax.Fill():
-            return ["fill", *_optional(" when ", statement.condition)]
+        case syntax.Fill() | syntax.Refresh() | syntax.Finish():
+            word = type(statement).__name__.lower()
+            return [word, *_optional(" when ", statement.condition)]
         case syntax.Next():
             return [f"next {statement.phase.text}", *_optional(" when ", statement.condition)]
         case syntax.Stay():
             return ["stay at most ", _value(statement.count), *_optional(" when ", statement.condition)]
-        case syntax.Refresh():
-            return ["refresh", *_optional(" when ", statement.condition)]
-        case syntax.Finish():
-            return ["finish", *_optional(" when ", statement.condition)]
         case syntax.Set():
             return [f"set {statement.identifier.text} = ", _value(statement.value)]
+        case syntax.Branch():
+            return ["branch ", _value(statement.count), f" as {statement.identifier.text}:"]
+        case syntax.Pick():
+            return ["pick by ", _value(statement.score)]
         case syntax.Let():
             return [f"{statement.identifier.text} = ", _value(statement.value)]
         case _:

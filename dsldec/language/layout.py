@@ -13,7 +13,7 @@ from ..diagnostics import Diagnostic, did_you_mean
 from .lines import BEGINNERS, Line
 from .scan import PieceKind
 
-_HEADERS = frozenset({"policy", "phase"})
+_HEADERS = frozenset({"policy", "phase", "branch"})
 # A line that ends in a word of the first set continues on the next line. A line that begins with a word of
 # the second set continues the line before it.
 _UNFINISHED = frozenset(
@@ -146,12 +146,13 @@ class _Blocks:
 
     def _is_empty(self, header: Line, line: Line) -> bool:
         """Whether the block of `header` is empty: `line` belongs to the surrounding block."""
-        if header.head == "policy" or not (line.head == "phase" or line.column < header.column):
+        next_header = "pick" if header.head == "branch" else "phase"
+        if header.head == "policy" or not (line.head == next_header or line.column < header.column):
             return False
         self._say(
             header,
             "E0101",
-            "this phase has no statements",
+            f"this {header.head} has no statements",
             "add what a step does in it, indented: `commit masked`",
         )
         return True
@@ -224,11 +225,12 @@ class _Blocks:
 
     def _end(self) -> None:
         last = self.before
-        if last is not None and last.head == "phase" and last.sound and _opens(last) and not self.is_over:
+        is_header = last is not None and last.head in ("phase", "branch")
+        if last is not None and is_header and last.sound and _opens(last) and not self.is_over:
             self._say(
                 last,
                 "E0101",
-                "this phase has no statements",
+                f"this {last.head} has no statements",
                 "add what a step does in it, indented: `commit masked`",
             )
         elif (

@@ -191,7 +191,7 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
 def _header_end(stuck: Stuck) -> Diagnostic | None:
     """A header without its colon, or with text after it."""
     pieces, here = stuck.line.pieces, stuck.piece()
-    if stuck.line.head not in ("policy", "phase"):
+    if stuck.line.head not in ("policy", "phase", "branch"):
         return None
     if here is None and "COLON" in stuck.accepts:
         whole = stuck.line.part(stuck.line.start, stuck.line.end).text

@@ -9,7 +9,7 @@ here: lark's parser (`grammar`), the diagnostic of a wrong line (`mistakes`).
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from itertools import takewhile
 from typing import TYPE_CHECKING, Any
 
@@ -118,7 +118,7 @@ def _misplaced(lines: list[Line], stopped: Stopped) -> Diagnostic:
 def _surroundings(line: Line) -> tuple[str, str]:
     if line.head == "policy":
         return "", "\n  finish\n"
-    if line.head == "phase":
+    if line.head in ("phase", "branch"):
         return "policy p():\n  ", "\n    finish\n"
     return "policy p():\n  ", "\n  finish\n" if line.pieces[0].kind is PieceKind.QUOTED else "\n"
 
@@ -175,13 +175,20 @@ class _TreeBuilder:
         self, span: Span, identifier: Any, parameters: Any, doc: Any, *body: Any
     ) -> syntax.PolicyDefinition:
         phases = tuple(part for part in body if isinstance(part, syntax.Phase))
-        statements = tuple(part for part in body if not isinstance(part, syntax.Phase))
+        statements = _flat(part for part in body if not isinstance(part, syntax.Phase))
         return syntax.PolicyDefinition(span, identifier, parameters or (), doc, statements, phases)
 
     def phase(
         self, span: Span, identifier: Any, visits: Any, condition: Any, otherwise: Any, *statements: Any
     ) -> syntax.Phase:
-        return syntax.Phase(span, identifier, visits, condition, otherwise, statements)
+        return syntax.Phase(span, identifier, visits, condition, otherwise, _flat(statements))
+
+    def branch(self, span: Span, count: Any, identifier: Any, *statements: Any) -> tuple[Any, ...]:
+        """The statement and its body as a list, which becomes a part of the list around it."""
+        body = _flat(statements)
+        text = self.source.text[span.start : body[0].span.start].rstrip()
+        header = Span(self.source, span.start, span.start + len(text))
+        return (syntax.Branch(header, count, identifier, len(body)), *body)
 
     def doc(self, span: Span, token: Token) -> syntax.Doc:
         return syntax.Doc(span, _unquoted(token))
@@ -295,6 +302,12 @@ class _TreeBuilder:
 def _unquoted(token: Token) -> str:
     quotes = 3 if token.startswith('"""') else 1
     return str(token)[quotes:-quotes]
+
+
+def _flat(statements: Iterable[Any]) -> tuple[Any, ...]:
+    """The statements of a block, with those of each `branch` behind it."""
+    lists = (part if isinstance(part, tuple) else (part,) for part in statements)
+    return tuple(statement for part in lists for statement in part)
 
 
 def _by_place(shape: Any, words: Mapping[str, Word]) -> Any:

@@ -177,6 +177,14 @@ STATEMENTS: Mapping[str, tuple[str, str]] = MappingProxyType(
             "the phase of the next step; the first `next` whose condition holds counts",
         ),
         "finish": ("finish [when COND]", "the row ends with this step"),
+        "branch": (
+            "branch N as NAME:",
+            "make N candidates of the next canvas: the indented statements run once for each NAME from 0 to N - 1",
+        ),
+        "pick": (
+            "pick by SCORE",
+            "forward all candidates, and go on with the best one by a score of its own canvas and observations",
+        ),
         "phase": (
             "phase NAME [at most N visits] [when COND] [else PHASE]:",
             "statements of the steps in this phase",
@@ -188,4 +196,4 @@ KEYWORDS = frozenset(
 ) | frozenset(STATEMENTS)
 
 # Words that a later version will use. A diagnostic distinguishes them from misspelt words.
-RESERVED = frozenset("branch pick shadow shadow_p hook".split())
+RESERVED = frozenset("shadow shadow_p hook".split())

@@ -311,6 +311,24 @@ class Let(Node):
     value: Expression
 
 
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Branch(Node):
+    """`branch count as identifier:`: the `size` statements after this one make a candidate for each int below
+    count. They stand in the same list, so that a walk over the statements of a step meets them.
+    """
+
+    count: Expression
+    identifier: Identifier
+    size: int
+
+
+@dataclass(frozen=True, slots=True, eq=False, repr=False)
+class Pick(Node):
+    """`pick by score`: the candidate with the best score goes on."""
+
+    score: Expression
+
+
 Statement = (
     Window
     | Noise
@@ -328,6 +346,8 @@ Statement = (
     | Next
     | Finish
     | Set
+    | Branch
+    | Pick
     | Let
 )
 

@@ -135,6 +135,8 @@ FIELDS: Mapping[type[syntax.Node], tuple[str, ...]] = MappingProxyType(
         syntax.Next: ("condition",),
         syntax.Finish: ("condition",),
         syntax.Set: ("value",),
+        syntax.Branch: ("count",),
+        syntax.Pick: ("score",),
         syntax.Let: ("value",),
         syntax.AtLeast: ("count", "score"),
         syntax.AtMost: ("count", "score"),

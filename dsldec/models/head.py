@@ -24,7 +24,7 @@ PROBED = 8  # positions of the probe call
 ROUNDING = {torch.float32: 1e-4, torch.float64: 1e-4}
 ROUNDING_OF_HALVES = 3e-2
 
-Pick = Callable[[Tensor], Tensor]
+PickColumns = Callable[[Tensor], Tensor]
 
 
 class Head:
@@ -52,7 +52,7 @@ class Head:
                 self.picks = False
         return picked(self.model(input_ids=ids, **how).logits, at)
 
-    def pick_states(self, ids: Tensor, pick: Pick, **how: Any) -> Tensor:
+    def pick_states(self, ids: Tensor, pick: PickColumns, **how: Any) -> Tensor:
         """Logits of `pick(hidden states [b, L, D])`. Raises `HeadNotCalled` where the logits do not come from
         the head.
         """
@@ -93,7 +93,7 @@ class _Picking:
     """One call of the model: the shape of its ids, the selection, and how often the head was called."""
 
     shape: torch.Size
-    pick: Pick
+    pick: PickColumns
     calls: int = 0
 
 

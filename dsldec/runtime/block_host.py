@@ -39,6 +39,11 @@ def why_not_by_block(
         if isinstance(policy.facts.drafts, str):
             help = f"write {setting(policy.facts.drafts, 1)}: nothing is drafted then"
         return _refused(policy, "several drafts are verified in one forward (`lookahead`)", help)
+    if plan.branches > 1:
+        help = "delete `branch` and `pick by`"
+        if isinstance(policy.facts.branches, str):
+            help = f"write {setting(policy.facts.branches, 1)}: a step then makes one candidate"
+        return _refused(policy, "a forward has a row for each candidate (`branch`)", help)
     if plan.guidance is not None:
         return _refused(
             policy, "every step needs a second forward, without the prompt (`cfg`)", "delete `cfg`"

@@ -34,6 +34,7 @@ from ..options import DEFAULT_BATCH, DEFAULT_GEN_LENGTH, DecodeOptions
 from ..plan import Plan
 from ..policy import Policy, in_use, load, samples_warning, seed_warning
 from ..spelling import option, setting, shown
+from .branch_loop import BranchLoop
 from .cached_forward import resolve_cache
 from .canvas_forward import CanvasForward
 from .captured_loop import CapturedLoop, recorder_for
@@ -264,7 +265,7 @@ def stream_rows(
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
-            loop = _loop(denoiser, forward, plan.drafts, observer, stops) if free else DecodeLoop
+            loop = _loop(denoiser, forward, plan, observer, stops, captures=free)
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))
@@ -289,10 +290,20 @@ def _forward(denoiser: Denoiser, session: Session, plan: Plan, verify_rows: str,
 
 
 def _loop(
-    denoiser: Denoiser, forward: Forward, drafts: int, observer: StepObserver, stops: StopStrings | None
+    denoiser: Denoiser,
+    forward: Forward,
+    plan: Plan,
+    observer: StepObserver,
+    stops: StopStrings | None,
+    *,
+    captures: bool,
 ) -> Callable[..., DecodeLoop]:
     """The loop of a batch: with one CUDA graph for each round where that is possible."""
-    if (recorder := recorder_for(denoiser, forward, drafts, observer, stops)) is None:
+    if plan.branches > 1:
+        return functools.partial(BranchLoop, branches=plan.branches)
+    if not captures:
+        return DecodeLoop
+    if (recorder := recorder_for(denoiser, forward, plan.drafts, observer, stops)) is None:
         return DecodeLoop
     return functools.partial(CapturedLoop, recorder=recorder)
 

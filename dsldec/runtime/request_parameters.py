@@ -17,6 +17,7 @@ from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
 from ..language.words import TABLES
 from ..policy import Policy
+from ..spelling import setting
 from .rows import Rows
 
 
@@ -35,10 +36,22 @@ def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
     return tensors
 
 
+def require_one_row(policy: Policy) -> None:
+    """Raise `UsageError` (E0450) for a policy whose steps make several candidates."""
+    branches = policy.facts.branches
+    if policy.plan(1).branches > 1:
+        what = f"the policy `{policy.name}` makes several candidates (`branch`)"
+        message = f"{what}, and a session shows one canvas of each request"
+        help = "decode with `dsldec.decode`"
+        if isinstance(branches, str):
+            help += f", or make one candidate: {setting(branches, 1)}"
+        raise UsageError(Diagnostic("E0450", message, help=help))
+
+
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
     """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
     and `UsageError` (E0450) for parameters that all rows of a batch share: sizes of the step, drafts,
-    guidance, the masks of a sliding window, and tables.
+    candidates, guidance, the masks of a sliding window, and tables.
     """
     policy.bind(**parameters)
     shared = policy.parameters
@@ -56,5 +69,6 @@ def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
 def _of_the_batch(policy: Policy, parameters: Mapping[str, Value]) -> tuple[object, ...]:
     """The numbers that all rows of a batch share."""
     facts = policy.facts
-    masks, drafts = int_of(facts.window_masks, parameters), facts.lookahead(parameters)
+    masks = int_of(facts.window_masks, parameters)
+    drafts = (facts.lookahead(parameters), facts.candidates(parameters))
     return ({name: parameters[name] for name in facts.static}, masks, drafts, facts.guidance(parameters))

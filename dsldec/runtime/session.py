@@ -31,7 +31,7 @@ from ..diagnostics import Diagnostic, UsageError
 from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
 from .forward_output import ForwardOutput
-from .request_parameters import require_own, tensors_of_requests
+from .request_parameters import require_one_row, require_own, tensors_of_requests
 from .request_patterns import RowPatterns, require_match, require_patterns
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
@@ -89,8 +89,9 @@ class Session:
         `columns`: of each canvas, or of the block that each slot shows; `vocab_size`: of the logits;
         `gen_length`: positions to generate of the longest request, by default `columns`; no window is longer;
         `backend`: as in `dsldec.decode`, without `auto`. Raises `UsageError` (E0404) for a backend that
-        cannot run.
+        cannot run, and (E0450) for a policy that branches: a slot shows one canvas.
         """
+        require_one_row(policy)
         step = policy.compile(backend, mask_id=mask_id, eos_id=eos_id, bos_id=bos_id, pad_id=pad_id)
         window = policy.plan(columns if gen_length is None else gen_length).block_length
         sizes = Request(0, (), columns, 0, columns)

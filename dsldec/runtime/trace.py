@@ -123,18 +123,25 @@ class StepObserver:
         )
 
     def step(
-        self, batch: BatchState, stepped: StepResult, following: BatchState, forwards: Mapping[int, int]
+        self,
+        batch: BatchState,
+        stepped: StepResult,
+        following: BatchState,
+        forwards: Mapping[int, int],
+        branch: Tensor | None = None,
     ) -> None:
         """Records a step from `batch` to `following`. `forwards`: the count so far of each row that made the
-        step.
+        step; `branch [B]` int64: the number of the candidate that was picked.
         """
         if not self.wanted:
             return
+        numbers = None if branch is None else branch.tolist()
         changes = self._changes(batch, stepped, following)
         for row, count in forwards.items():
             request = self.rows.requests[row]
             phase = self.program.phases[changes.phases[row]]
             step = changes.step(row, phase, self.rows.mask_id, count - 1)
+            step.branch = 0 if numbers is None else numbers[row]
             if self.trace or self.logprobs:
                 self.steps.setdefault(request.index, []).append(step)
             if self.on_step is not None:

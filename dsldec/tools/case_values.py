@@ -118,6 +118,14 @@ class RowValues:
             )
         return None
 
+    def candidate(self, row: CaseRow) -> tuple[int, ...]:
+        """The number of a candidate."""
+        if len(row.words) == 1 and WHOLE.fullmatch(row.words[0].text):
+            return (int(row.words[0].text),)
+        help = "write the number of the candidate that goes on, from 0 on: `pick 1`"
+        self.say("E0443", "`pick` takes one number", row.span, help=help)
+        return ()
+
     def positions(self, row: CaseRow, length: int) -> tuple[int, ...]:
         """A list of positions; empty for `-` alone, or nothing."""
         if [word.text for word in row.words] == [NONE]:

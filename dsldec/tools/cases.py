@@ -22,7 +22,7 @@ MOST_SQUARES = MOST_POSITIONS**2
 MOST_DIAGNOSTICS = 100
 OBSERVATIONS = (*TOKENS, *SHARES, *AMOUNTS)
 POSITIONS = ("commit", "revoke", "edit")
-EXPECTED = (*POSITIONS, "canvas", "phase", "refresh", "done")
+EXPECTED = (*POSITIONS, "pick", "canvas", "phase", "refresh", "done")
 SETTINGS = ("set", "gen", "start")
 ROWS = ("case", *SETTINGS, *OBSERVATIONS, *EXPECTED)
 
@@ -271,6 +271,8 @@ class _CaseReader:
             if [word.text for word in row.words] not in ([], [NONE]):
                 help = "write `refresh` alone: the step asks for new keys and values; or `refresh -`: it does not"
                 self.say("E0443", "`refresh` takes nothing, or `-`", row.span, help=help)
+        elif row.name == "pick":
+            cells = self.values.candidate(row)
         elif len(row.words) != (row.name == "phase"):
             help = (
                 "write `phase` and the name of one"

@@ -129,6 +129,8 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     bound = f"for gen_length {gen_length} {window}: {plan.max_forwards}"
     yield f"  forwards: at most {facts.forwards_formula}; {bound}"
     yield f"  input rows for each row of the batch in a forward: {plan.rows_per_forward}"
+    if plan.branches > 1:
+        yield f"  each step makes {plan.branches} candidates (`branch`), and the next forward has a row for each one that differs"
     yield f"  carried between steps: {facts.state_bytes_per_position} bytes a position"
     if facts.kept_ids:
         ids = " and ".join(str(values.get(str(keep), keep)) for keep in facts.kept_ids)

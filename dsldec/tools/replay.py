@@ -20,7 +20,7 @@ from ..backends.reference import ReferenceResult, ReferenceRow, run_operation
 from ..backends.step import Events, Step, StepOutput, StepState, parameter_tensors, static_of
 from ..diagnostics import Diagnostic
 from ..ir.nodes import Program
-from ..ir.protocol import ACCEPTED
+from ..ir.protocol import ACCEPTED, BRANCH, SCORE
 from ..language.arithmetic import float32
 from ..language.words import WORDS, Extent
 from ..policy import Policy
@@ -213,15 +213,15 @@ def _id(cell: Cell) -> int:
 
 
 def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
-    """The row after one step, as `reference.run_row` gives it, without the events that concern logits and
-    drafts.
+    """The row after one step, as `reference.run_row` gives it, without the events that concern logits, drafts
+    and candidates.
 
     Values that only another phase needs are not computed: a case has only the observations that its steps
     read.
     """
     values: dict[int, Any] = {}
-    # A case drafts nothing.
-    events = {name: index for name, index in program.events.items() if name != ACCEPTED}
+    # A case drafts nothing, and says itself which candidate goes on.
+    events = {name: index for name, index in program.events.items() if name not in (ACCEPTED, SCORE)}
     waiting = [program.canvas, program.done, *program.next.values(), *events.values()]
     while waiting:
         index = waiting[-1]
@@ -339,6 +339,16 @@ class _Replaying:
         canvas = self.session.written[0, : self.length].tolist()
         return tuple(None if id_ == MASK_ID else id_ for id_ in canvas)
 
+    def _make_candidate(self, forward: CaseForward) -> None:
+        """The step makes the candidate that the row `pick` names. The forwards of a case are those of the
+        candidates that went on, so no score is computed.
+        """
+        state = self.session.state
+        if BRANCH in state.state:
+            row = forward.expected.get("pick")
+            number = torch.tensor([row.cells[0] if row is not None and row.cells else 0])
+            self.session.state = replace(state, state=state.state | {BRANCH: number})
+
     def step(self, forward: CaseForward) -> Replayed:
         session, before = self.session, self.ids()
         start, end = (int(place) for place in session.windows())
@@ -348,6 +358,7 @@ class _Replaying:
         known = [start + offset in self.read_before for offset in range(session.rows.window)]
         view = CaseView(forward, self.length, start, inside[0].tolist(), masked, known, {})
         self.function.view = view
+        self._make_candidate(forward)
         output = session.step(NO_LOGITS.expand(1, session.rows.longest, 0))
         moved = int(session.state.window_start) != start or bool(output.done)
         self.read_before = set(range(start, end)) if self.slides or not moved else set()

@@ -41,7 +41,8 @@ class Outcome:
 def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
     """The outcome of one case."""
     policy, wrong = _with_values(case, policy)
-    wrong += [diagnostic for forward in case.forwards for diagnostic in _unknown_phase(forward, policy)]
+    checks = (_unknown_phase, _no_candidate)
+    wrong += [d for forward in case.forwards for check in checks for d in check(forward, policy)]
     if wrong:
         return Outcome(file, case, tuple(wrong))
     from .replay import Missing, replay
@@ -99,6 +100,17 @@ def _unknown_phase(forward: CaseForward, policy: Policy) -> Iterator[Diagnostic]
         row.words[0],
         help=help,
     )
+
+
+def _no_candidate(forward: CaseForward, policy: Policy) -> Iterator[Diagnostic]:
+    row, branches = forward.expected.get("pick"), policy.plan(1).branches
+    if row is None or row.cells[0] in range(branches if policy.facts.branches is not None else 0):
+        return
+    help = f"a step makes the candidates 0 to {branches - 1}"
+    if policy.facts.branches is None:
+        help = "the policy has no `branch`: leave this line out"
+    message = f"the policy `{policy.name}` makes no candidate {row.cells[0]}"
+    yield Diagnostic("E0443", message, row.span, help=help)
 
 
 def _mistakes(step: Replayed, label: str) -> Iterator[Diagnostic]:

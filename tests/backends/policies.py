@@ -184,6 +184,9 @@ class Writer:
         name = self.one_of(
             "sum", "mean", "std", "min", "max", "count", "fraction", "first", "last", "run_count"
         )
+        if self.rng.random() < 0.1:
+            share = self.rng.choice(("0.5", "0", "level", "1 / few", "weight"))
+            return f"{self.word('quantile')}({self.number(depth)}, {share})"
         with self.where(within=False):
             if name in ("count", "fraction", "first", "last", "run_count"):
                 return f"{name}({self.mask(depth)})"
@@ -308,6 +311,9 @@ class Writer:
             return f", each={self.word('run')}({self.mask(1)})" if self.rng.random() < 0.4 else ""
 
     def top(self, depth: int) -> str:
+        if self.rng.random() < 0.15:
+            by = self.rng.choice(("entropy", "conf", self.number(1)))
+            return f"{self.word('lowest')}({self.mask(depth)}, {self.count()}, by={by})"
         return f"{self.word('top')}({self.mask(depth)}, {self.count()}, by={self.score()}{self.each()})"
 
     def prefix(self, depth: int) -> str:
@@ -366,7 +372,10 @@ class PolicyWriter(Writer):
         phases = ["alpha", "beta", "gamma"][: self.rng.choice((0, 0, 2, 3))]
         self.gain = self.rng.choice(("committed_now - 1", "min(few, committed_before - 1)"))
         lines += self.declared(phases)
-        lines += self.drafts(seed)
+        drafts = self.drafts(seed)
+        lines += drafts
+        self.branching = random.Random(f"branch {seed}")
+        self.branches = not drafts and self.branching.random() < 0.3
         if self.rng.random() < 0.3:
             lines.append(f"  {self.word('def')} near(m, n) = dilate(m, n) and not m")
             lines.append(f"  nearby = near({self.mask(1)}, few)")
@@ -458,6 +467,7 @@ class PolicyWriter(Writer):
             for name in self.states
             if self.rng.random() < 0.7 and self.word("set")
         ]
+        lines += self.branch()
         if not self.slides and self.rng.random() < 0.15:
             self.word("stay")
             lines.append(
@@ -470,6 +480,32 @@ class PolicyWriter(Writer):
             self.word("finish")
             lines.append(f"finish when eos_closed and {self.flag()}")
         return [margin + line for line in lines]
+
+    def branch(self) -> list[str]:
+        """Some policies branch once, by numbers of their own: the other lines stay what they are."""
+        if not self.branches:
+            return []
+        self.branches = False
+        writer = Writer(self.branching)
+        writer.states = self.states
+        rng, score = self.branching, writer.score()
+        choices = (
+            f"commit top({writer.mask(2)}, i + 1, by={score})",
+            f"commit {writer.mask(2)} and pos % 3 == i at most 2 by {score}",
+            f"commit {writer.drawn(1)} at most i by conf",
+            f"edit committed and {writer.condition(1)} as {writer.ids()} at most i by conf",
+        )
+        body = rng.sample(choices, rng.choice((1, 2)))
+        if "turns" in self.states:
+            body.insert(rng.randint(0, 1), "set turns = turns + i")
+        with writer.where(early=True):
+            compared = f"{writer.reduced(2)} + 0.125 * {writer.reduced(1)} * step"
+        self.used.update(writer.used)
+        lines = [
+            f"{self.word('branch')} {rng.choice(('1', '3', 'few'))} as i:",
+            *("  " + line for line in body),
+        ]
+        return [*lines, f"{self.word('pick')} by {compared}"]
 
     def statements(self, number: int) -> list[str]:
         if self.rng.random() < 0.15:

@@ -30,7 +30,7 @@ LENGTHS = (1, 2, 5, 8, 13)
 # Calls of each operation, in a form of its signature (`ir.signatures`): `kind.extent` of the inputs and of
 # the result, with the extents T (position), B (row) and 1 (run); without one any extent. `order` is an order
 # of any kind. A letter after the kind chooses the numbers of an input: `w` of all magnitudes, `s` none that
-# is odd or large, `p` mostly above 0.
+# is odd or large, `p` mostly above 0, `q` mostly from 0 to 1.
 CALLS: Mapping[str, tuple[str, ...]] = {
     **dict.fromkeys(("negate", "absolute"), ("realw -> real", "int -> int")),
     **dict.fromkeys(
@@ -70,6 +70,11 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "sum": ("real mask.T -> real.B", "int mask.T -> int.B", "reals bool -> real.B"),
     **dict.fromkeys(
         ("mean", "std"), ("real mask.T -> real.B", "ints mask.T -> real.B", "reals mask.T -> real.B")
+    ),
+    "quantile": (
+        "real mask.T realq.B -> real.B",
+        "realw mask.T realq.1 -> real.B",
+        "int mask.T ints.B -> real.B",
     ),
     **dict.fromkeys(("least", "greatest"), ("realw mask.T -> real.B", "int mask.T -> real.B")),
     "group_any": ("mask.T ints.T -> mask.T", "bool.B ints.T -> mask.T", "mask.T int -> mask.T"),
@@ -153,7 +158,7 @@ class Builder:
             if place_text
             else self.choose(*(place for place in Extent if place <= length_of))
         )
-        kind = Kind(kind_text.rstrip("wsp")) if kind_text not in ("mask", "bool") else Kind(kind_text)
+        kind = Kind(kind_text.rstrip("wspq")) if kind_text not in ("mask", "bool") else Kind(kind_text)
         kind = Kind.BOOL if kind is Kind.MASK and place is not Extent.POSITION else kind
         name = f"in_{len(self.given)}"
         self.given[name] = kind_text
@@ -240,6 +245,8 @@ def numbers(text: str, shape: tuple[int, ...], generator: Generator) -> Tensor:
     if text == "realw":
         real = torch.where(some(0.5), real, real * 10.0 ** torch.randint(-30, 31, shape, generator=generator))
     odd = of([math.inf, -math.inf, math.nan, 0.0, -0.0], torch.float32)
+    if text == "realq":
+        real = torch.where(some(0.5), grid.abs() / 2, torch.rand(shape, generator=generator))
     return real if text == "reals" else torch.where(some(0.2), odd, real)
 
 

@@ -34,9 +34,9 @@ ONE_LINE = [
     ),
     ("shadow window", "`shadow` is a word of the language that this version cannot use yet", "shadow", ""),
     (
-        "branch 3 pick best",
-        "`branch` is a word of the language that this version cannot use yet",
-        "branch",
+        "hook 3 pick best",
+        "`hook` is a word of the language that this version cannot use yet",
+        "hook",
         "",
     ),
     ("let x = 3", "`let` is not a statement", "let", "`x = conf > 0.9`"),
