@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Protocol
 
 import torch
@@ -24,6 +24,7 @@ from ..language.words import NUMBERS, Extent, Kind
 from .broadcast import wanted
 from .noise import uniform_float
 from .reference_geometry import GEOMETRY
+from .reference_network import learned
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
 from .reference_vocabulary import PlainLogitsView
@@ -73,6 +74,7 @@ class ReferenceRow:
     mask_id: int
     vocab_size: int
     eos_id: int | None = None
+    networks: Mapping[str, str] = field(default_factory=dict)  # the sizes of each network
 
     @property
     def length(self) -> int:
@@ -131,6 +133,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "probability": lambda row, self, view, ids: view.probability(ids),
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
     "kl": lambda row, self, view, before: view.divergence(before, row.size(self.attribute)),
+    "learned": lambda row, self, weights, *inputs: learned(row.networks[self.attribute], weights, *inputs),
     "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.attribute)),
     "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.attribute)),
     "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],
@@ -257,10 +260,11 @@ class ReferenceStep:
             parameters={
                 name: (value[b, 0] if value.dim() == 2 else value).tolist() for name, value in params.items()
             }
-            | self.static,
+            | {name: value for name, value in self.static.items() if not isinstance(value, str)},
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
             eos_id=self.eos_id,
+            networks={name: value for name, value in self.static.items() if isinstance(value, str)},
         )
 
 

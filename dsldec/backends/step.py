@@ -14,11 +14,12 @@ import torch
 from torch import Tensor
 
 from ..calls import checks_arguments
-from ..checks.values import Value, int_of
+from ..checks.values import Value, int_of, static_values
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import LoopCarried, Program
 from ..ir.protocol import EVENTS, GENERATION_LENGTH, NOT_FINITE
 from ..language.words import Extent, Kind
+from ..networks.network import LearnedNetwork
 from .vocabulary import numbers_kept
 
 StepState = dict[str, Tensor]
@@ -78,7 +79,14 @@ def parameter_tensors(
     kinds = {
         name: DTYPES.get(parameter.kind, torch.float32) for name, parameter in program.parameters.items()
     }
-    return {name: torch.tensor(values[name], dtype=dtype, device=device) for name, dtype in kinds.items()}
+    return {name: _tensor(values[name], dtype, device) for name, dtype in kinds.items()}
+
+
+def _tensor(value: Value, dtype: torch.dtype, device: torch.device | str) -> Tensor:
+    """A parameter's value: 0-d, `[V]` for a table, `[P]` for the weights of a network."""
+    if isinstance(value, LearnedNetwork):
+        value = value.numbers
+    return torch.tensor(value, dtype=dtype, device=device)
 
 
 def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
@@ -92,7 +100,7 @@ def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
 
 def static_of(program: Program, values: Mapping[str, Value]) -> dict[str, Value]:
     """The values of the parameters that size the step."""
-    return {name: values[name] for name in program.facts.static}
+    return static_values(program.facts.static, values)
 
 
 def _require_sizes(sizes: Mapping[str, object]) -> None:

@@ -16,6 +16,7 @@ from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
 from .formula import formula, reasons
 from .kinds import of_state
+from .networks import inputs_of_networks
 from .progress import Progress
 from .resolved import Resolved
 from .values import Value, constant_value, int_of
@@ -48,8 +49,9 @@ class Facts:
     carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
     bytes). `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
     in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
-    compilation. `dynamic`: parameters that are inputs of the compiled step. `lossless`: the sense in which
-    the output is exact.
+    compilation (of a network: one with other layers). `networks`: the number of inputs of each network that the
+    policy reads, by the name of its parameter. `dynamic`: parameters that are inputs of the compiled step.
+    `lossless`: the sense in which the output is exact.
     """
 
     floor_per_step: int | str
@@ -67,6 +69,7 @@ class Facts:
     vocabulary_passes: int
     deterministic: bool
     lossless: str
+    networks: Mapping[str, int]
     static: tuple[str, ...]
     dynamic: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -145,6 +148,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         vocabulary_passes=_passes(resolved, draw),
         deterministic=deterministic,
         lossless=_lossless(drafts, exact, deterministic),
+        networks=inputs_of_networks(resolved),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
         assumptions=(*ASSUMPTIONS, *(ASSUMPTIONS_OF_DRAFTS if drafts not in (None, 1) and exact else ())),
@@ -239,7 +243,7 @@ def _static(resolved: Resolved) -> tuple[str, ...]:
         for size in sizes
         if isinstance(size, syntax.Name) and isinstance(resolved.bindings.get(size), syntax.Parameter)
     )
-    return tuple(dict.fromkeys(names))
+    return tuple(dict.fromkeys([*names, *inputs_of_networks(resolved)]))
 
 
 def _kept_ids(resolved: Resolved) -> tuple[int | str, ...]:

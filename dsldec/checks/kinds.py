@@ -25,11 +25,13 @@ DESCRIBED = {
     Kind.INT: "an int",
     Kind.TOKEN: "an id",
     Kind.TABLE: "a table",
+    Kind.NETWORK: "a network",
     Kind.GROUP: "runs",
     Kind.KERNEL: "a kernel",
     Kind.PREVIOUS: "the step before",
 }
 WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id"}
+WANTED |= {NUMBERS | CONDITIONS: "a number or a condition"}
 WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each position,"}
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 # Words that have no value before the first write of a step.

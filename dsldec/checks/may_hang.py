@@ -53,7 +53,7 @@ def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
     for count in _counts(commit):
         floor = prover.count(count)
         if isinstance(floor, syntax.Parameter) and smallest(floor) < 1:
-            name, default = floor.identifier.text, max(1, int(floor.default.value))
+            name, default = floor.identifier.text, max(1, int(floor.default.value)) if floor.default else 1
             return f"`{name}` may be 0", f"give the parameter a range: `{name}: int = {default} in 1..65536`"
         if isinstance(count, syntax.Number) and floor == 0:
             return "a count here is 0", "write 1 or more"

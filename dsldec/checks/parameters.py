@@ -5,13 +5,22 @@ Also here: whether a value from the caller fits a parameter.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, Kind
+from ..networks.network import LearnedNetwork
 from .resolved import Resolved
 
 MOST_NUMBERS = 2**22  # numbers of a table, one for each id; vocabularies are far smaller
+EXAMPLES: Mapping[str, str] = {
+    Kind.PROB: "0.9",
+    Kind.TOKEN: "7",
+    Kind.BOOL: "true",
+    Kind.INT: "4",
+}  # of a default
 
 
 def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
@@ -27,6 +36,12 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         return Diagnostic(
             "E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}"
         )
+    if kind.text == Kind.NETWORK:
+        return _wrong_network(parameter)
+    if parameter.default is None:
+        name, example = parameter.identifier.text, EXAMPLES.get(kind.text, "1")
+        help_ = f"write `{name}: {kind.text} = {example}`"
+        return Diagnostic("E0208", f"the parameter `{name}` lacks its default", kind.span, help=help_)
     if kind.text == Kind.TABLE and parameter.range is not None:
         return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
     ends = (parameter.range.first, parameter.range.last) if parameter.range else ()
@@ -49,8 +64,19 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     return None
 
 
+def _wrong_network(parameter: syntax.Parameter) -> Diagnostic | None:
+    """A network is bound by the caller, so it has neither a default nor a range."""
+    odd = parameter.default or parameter.range
+    if odd is None:
+        return None
+    help_ = f"write `{parameter.identifier.text}: network`; the caller binds it to a file"
+    return Diagnostic("E0208", "a network has no default and no range", odd.span, help=help_)
+
+
 def unfit(kind: Kind, value: object) -> str:
     """The reason why a parameter of this kind cannot have a value; empty if it can."""
+    if kind is Kind.NETWORK:
+        return "" if isinstance(value, LearnedNetwork) else "not a network, or the path of its file"
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
     if kind is Kind.TABLE and not isinstance(value, bool | int | float):

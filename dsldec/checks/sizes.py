@@ -41,7 +41,7 @@ def require_bounded(typing: Inference, expression: syntax.Expression, most: int)
             help=help_,
         )
     elif binding.range is None:
-        name, default = binding.identifier.text, max(1, int(binding.default.value))
+        name, default = binding.identifier.text, max(1, int(binding.default.value)) if binding.default else 1
         help_ = f"give the parameter a range: `{name}: int = {default} in 1..{most}`"
         typing.wrong(
             "E0211",
@@ -97,6 +97,6 @@ def _smallest(typing: Inference, size: syntax.Expression) -> int | None:
 def _help(typing: Inference, size: syntax.Expression) -> str:
     binding = typing.binding(size)
     if isinstance(binding, syntax.Parameter):
-        default = max(1, int(binding.default.value))
+        default = max(1, int(binding.default.value)) if binding.default else 1
         return f"give the parameter a range: `{binding.identifier.text}: int = {default} in 1..65536`"
     return "write a number of 1 or more, or an int parameter with a range: `block: int = 32 in 1..65536`"

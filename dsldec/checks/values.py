@@ -6,20 +6,21 @@ It is computed as in a step (`language.arithmetic`), so that a bound agrees with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, ELEMENTWISE, LARGEST_INT, float32
 from ..language.words import ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind
+from ..networks.network import LearnedNetwork
 from .entailment import StepLimit, inline_lets, step_limits
 from .resolved import Bindings
 
 Scalar = int | float | bool
-Value = (
-    Scalar | tuple[float, ...]
-)  # the value of a parameter; a tuple is a table, with one number for each id of the vocabulary
+# The value of a parameter. A tuple is a table, with one number for each id of the vocabulary. A text is the
+# sizes of a network: its value among the static parameters.
+Value = Scalar | tuple[float, ...] | LearnedNetwork | str
 
 
 def constant_value(
@@ -55,7 +56,7 @@ def constant_value(
 
 def _of_name(name: syntax.Name, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
     value, binding = known.get(name.identifier), bindings.get(name)
-    if value is None or isinstance(value, tuple):
+    if not isinstance(value, bool | int | float):
         return None
     # `share: real = 1` is a real in the step.
     is_real = isinstance(binding, syntax.Parameter) and binding.kind.text in NUMBERS - {Kind.INT}
@@ -85,8 +86,18 @@ def _is_elementwise(call: syntax.Call) -> bool:
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
     """The number itself, or the value of the int parameter with this name."""
     value = parameters[size] if isinstance(size, str) else size
-    assert not isinstance(value, tuple)
+    assert value is None or isinstance(value, bool | int | float)
     return None if value is None else int(value)
+
+
+def static_values(names: Iterable[str], parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of static parameters, on which the code of a compiled step depends: of a network its sizes,
+    not its weights.
+    """
+    given = {name: parameters[name] for name in names}
+    return {
+        name: value.sizes if isinstance(value, LearnedNetwork) else value for name, value in given.items()
+    }
 
 
 def whole(value: Scalar | None) -> int:
@@ -146,5 +157,7 @@ def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:
 
     With these values, `constant_value` shows whether an expression is known before the run.
     """
-    values: dict[str, Value] = {p.identifier.text: p.default.value for p in policy.parameters}
+    values: dict[str, Value] = {
+        p.identifier.text: p.default.value for p in policy.parameters if p.default is not None
+    }
     return values | {"window_length": 1, "generation_length": 1}

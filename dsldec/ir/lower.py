@@ -29,7 +29,8 @@ def lower(checked: CheckedPolicy) -> Program:
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
     ends = (parameter.range.first.value, parameter.range.last.value) if parameter.range else (None, None)
-    return ProgramParameter(Kind(parameter.kind.text), parameter.default.value, *ends)
+    default = None if parameter.default is None else parameter.default.value
+    return ProgramParameter(Kind(parameter.kind.text), default, *ends)
 
 
 class _Lowering(NextState):

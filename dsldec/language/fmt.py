@@ -155,7 +155,9 @@ class _Formatter:
         return lines, beside
 
     def _parameter(self, parameter: syntax.Parameter) -> str:
-        text = f"{parameter.identifier.text}: {parameter.kind.text} = {self._literal(parameter.default)}"
+        text = f"{parameter.identifier.text}: {parameter.kind.text}"
+        if parameter.default is not None:
+            text = f"{text} = {self._literal(parameter.default)}"
         if parameter.range is None:
             return text
         return f"{text} in {self._literal(parameter.range.first)}..{self._literal(parameter.range.last)}"

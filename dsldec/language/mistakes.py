@@ -147,7 +147,7 @@ _ELSEWHERE = {
 
 
 def _policy_header(stuck: Stuck) -> Diagnostic | None:
-    """Parameters without brackets, a parameter without its kind or default."""
+    """Parameters without brackets, a parameter without its kind."""
     pieces = stuck.line.pieces
     if stuck.line.head != "policy" or stuck.at < 1:
         return None
@@ -175,14 +175,6 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
             before,
             f"the parameter `{_short(name)}` lacks its kind",
             f"write `{_short(name)}: real = 1`",
-        )
-    if stuck.accepts == {"EQUAL"}:
-        name = stuck.text(-3)
-        return _wrong(
-            stuck,
-            before,
-            f"the parameter `{_short(name)}` lacks its default",
-            f"write `{_short(name)}: {_short(before.text)} = 1`",
         )
     return None
 

@@ -349,11 +349,11 @@ class Range(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
-    """`name: kind = default in range`"""
+    """`name: kind = default in range`; a network has neither a default nor a range."""
 
     identifier: Identifier
     kind: Identifier
-    default: Literal
+    default: Literal | None
     range: Range | None
 
 

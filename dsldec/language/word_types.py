@@ -12,9 +12,10 @@ from enum import IntEnum, StrEnum
 class Kind(StrEnum):
     """The kind of a value.
 
-    `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary. `GROUP`,
-    `KERNEL` and `PREVIOUS` are the kinds of `run(mask)`, `gaussian(sigma)` and `before` without arguments;
-    only these words have them. `UNKNOWN` is the kind after a reported mistake.
+    `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary, `NETWORK` a
+    small network that gives a number for each position. `GROUP`, `KERNEL` and `PREVIOUS` are the kinds of
+    `run(mask)`, `gaussian(sigma)` and `before` without arguments; only these words have them. `UNKNOWN` is
+    the kind after a reported mistake.
     """
 
     PROB = "prob"
@@ -24,6 +25,7 @@ class Kind(StrEnum):
     INT = "int"
     TOKEN = "token"
     TABLE = "table"
+    NETWORK = "network"
     BOOL = "bool"
     MASK = "mask"
     GROUP = "group"
@@ -168,7 +170,7 @@ NUMBERS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT, Kind.REAL, Kind.INT})
 CONDITIONS = frozenset({Kind.BOOL, Kind.MASK})
 IDS = frozenset({Kind.TOKEN, Kind.INT})
 STATE_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.MASK})
-PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.TABLE})
+PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.TABLE, Kind.NETWORK})
 UNITS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT})
 
 INT = frozenset({Kind.INT})

@@ -18,6 +18,8 @@ from ..diagnostics import Diagnostic, UsageError
 from ..policy import Policy
 from .rows import Rows
 
+OF_THE_BATCH = ("table", "network")  # kinds of parameters
+
 
 def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
     """The parameters that at least one request sets, `[B, 1]` each, with the policy's value in the other
@@ -37,12 +39,14 @@ def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
     """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
     and `UsageError` (E0450) for parameters that all rows of a batch share: sizes of the step, drafts,
-    guidance, the masks of a sliding window, and tables.
+    guidance, the masks of a sliding window, tables and networks.
     """
-    policy.bind(**parameters)
+    kinds = policy.parameter_kinds
+    # A request may name no file of this machine.
+    policy.bind(**{name: value for name, value in parameters.items() if kinds.get(name) != "network"})
     shared = policy.parameters
     for name, value in parameters.items():
-        if policy.parameter_kinds[name] == "table" or _of_the_batch(policy, shared) != _of_the_batch(
+        if kinds[name] in OF_THE_BATCH or _of_the_batch(policy, shared) != _of_the_batch(
             policy, shared | {name: value}
         ):
             message = f"the parameter `{name}` is one for all requests of a batch"
@@ -56,4 +60,5 @@ def _of_the_batch(policy: Policy, parameters: Mapping[str, Value]) -> tuple[obje
     """The numbers that all rows of a batch share."""
     facts = policy.facts
     masks, drafts = int_of(facts.window_masks, parameters), facts.lookahead(parameters)
-    return ({name: parameters[name] for name in facts.static}, masks, drafts, facts.guidance(parameters))
+    static = [name for name in facts.static if name not in facts.networks]
+    return ({name: parameters[name] for name in static}, masks, drafts, facts.guidance(parameters))

@@ -116,7 +116,8 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
             if name in facts.static
             else "dynamic: an input of the compiled step"
         )
-        yield f"  {name}: {kind} = {values[name]}   ({about})"
+        value = f" = {values[name]}" if name in values else ""
+        yield f"  {name}: {kind}{value}   ({about})"
     yield ""
     for phase, reason in facts.reasons.items():
         yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
@@ -131,6 +132,8 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
         size = plan.kept_bytes(LARGE_VOCABULARY)
         yield f"  carried of a distribution: its {ids} likeliest ids (all ids of a smaller vocabulary), {size:,} bytes a position"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
+    for name, inputs in facts.networks.items():
+        yield f"  the network `{name}` has {inputs} input{'s' * (inputs != 1)} at each position"
     yield f"  KV caches that it may use: {', '.join(facts.caches)}"
     yield "  a step writes only in its window, and no row depends on another row"
     yield f"  it is {'deterministic' if facts.deterministic else 'random: the same seed and request id give the same tokens'}"

@@ -178,11 +178,6 @@ fill
 # here: a policy starts with its header
 commit masked
 """,
-    "a parameter without default": """
-policy p(a: int, b: int = 1):
-#           ^^^ the parameter `a` lacks its default
-  fill
-""",
     "a parameter without kind": """
 policy p(b: int = 1, a = 1):
 #                    ^ the parameter `a` lacks its kind
