@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import math
 import random
-from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
@@ -22,7 +21,7 @@ from dsldec.backends.step import Step, StepOutput
 from dsldec.backends.step_form import StepForm, program_key, sizes_of
 from dsldec.networks.network import LearnedNetwork
 
-from ..networks import network
+from ..networks import network, plainly
 
 MASK, EOS, V = 11, 4, 12
 SIZES = (
@@ -43,62 +42,6 @@ TEXT = """policy p(brain: network, level: real = 0.25):
 
 
 # --- the meaning: a loop from the definition, and torch's modules
-
-
-def plainly(
-    sizes: str, numbers: Sequence[float], mask: Sequence[bool], rows: list[list[float]]
-) -> list[float]:
-    """The definition in `networks.layers`, with indices into the list of weights. `rows`: inputs by position."""
-    x = [[0.0 if v != v else min(max(v, -1e6), 1e6) for v in row] for row in rows]
-    places = [t for t in range(len(mask)) if mask[t]]
-    at = 0
-    for part in sizes.split(", "):
-        name, *of = part.split()
-        if name == "linear":
-            n, m = map(int, of)
-            x = [
-                [
-                    sum(numbers[at + j * n + i] * row[i] for i in range(n)) + numbers[at + m * n + j]
-                    for j in range(m)
-                ]
-                for row in x
-            ]
-            at += m * n + m
-        elif name == "silu":
-            x = [[v / (1 + math.exp(-v)) if v > -700 else 0.0 for v in row] for row in x]
-        elif name == "sigmoid":
-            x = [[1 / (1 + math.exp(-v)) if v > -700 else 0.0 for v in row] for row in x]
-        else:
-            n, heads = map(int, of)
-            biases, out, out_biases = at + 3 * n * n, at + 3 * n * n + 3 * n, at + 4 * n * n + 3 * n
-
-            def projected(row: list[float], j: int, at: int = at, n: int = n, biases: int = biases) -> float:
-                return sum(numbers[at + j * n + i] * row[i] for i in range(n)) + numbers[biases + j]
-
-            all_three = [[projected(row, j) for j in range(3 * n)] for row in x]
-            size, after = n // heads, []
-            for t in range(len(x)):
-                read = []
-                for j in range(n):
-                    first = j // size * size
-                    score = {
-                        s: sum(all_three[t][first + d] * all_three[s][n + first + d] for d in range(size))
-                        / size**0.5
-                        for s in places
-                    }
-                    top = max(score.values())
-                    total = sum(math.exp(score[s] - top) for s in places)
-                    read.append(
-                        sum(math.exp(score[s] - top) / total * all_three[s][2 * n + j] for s in places)
-                    )
-                mixed = [
-                    sum(numbers[out + j * n + i] * read[i] for i in range(n)) + numbers[out_biases + j]
-                    for j in range(n)
-                ]
-                after.append([a + b for a, b in zip(x[t], mixed, strict=True)])
-            x = after
-            at += 4 * n * n + 4 * n
-    return [row[0] if inside else math.nan for row, inside in zip(x, mask, strict=True)]
 
 
 def some_inputs(seed: int, length: int, wild: bool) -> tuple[list[bool], list[list[float]]]:
