@@ -96,7 +96,7 @@ WRONG: dict[str, tuple[bytes, str, str]] = {
     "too many heads": (
         safetensors(ONE, {"layers": "linear, self_attention 3"}),
         "E0505",
-        "has a `self_attention` of 3 heads over 1 numbers",
+        "has a `self_attention` of 3 heads over 1 number",
     ),
     "no first linear": (safetensors(ONE, {"layers": "silu, linear"}), "E0505", "begins with `silu`"),
     "half precision": (safetensors(ONE, LAYERS, dtype="F16"), "E0505", "in `F16`"),
@@ -119,7 +119,7 @@ WRONG: dict[str, tuple[bytes, str, str]] = {
     "layers that do not meet": (
         safetensors({**ONE, "1.weight": ([1, 3], bytes(12)), "1.bias": ([1], bytes(4))}, {"layers": "linear, linear"}),
         "E0505",
-        "gives 1 numbers by layer 0, and layer 1 takes 3",
+        "gives 1 number by layer 0, and layer 1 takes 3",
     ),
     "an early sigmoid": (
         safetensors({**ONE, "2.weight": ([1, 1], bytes(4)), "2.bias": ([1], bytes(4))}, {"layers": "linear, sigmoid, linear"}),
@@ -162,7 +162,7 @@ WRONG: dict[str, tuple[bytes, str, str]] = {
         "has the number 2000000.0",
     ),
     "another polarity": (safetensors(ONE, LAYERS | {"polarity": "high"}), "E0505", "has the polarity `high`"),
-    "names of other inputs": (safetensors(ONE, LAYERS | {"inputs": "conf"}), "E0505", "names 1 inputs"),
+    "names of other inputs": (safetensors(ONE, LAYERS | {"inputs": "conf"}), "E0505", "names 1 input,"),
     "control codes": (safetensors(ONE, {"layers": "\x1b[31mred"}), "E0505", "has the layer ` [31mred`"),
 }  # fmt: skip
 

@@ -37,6 +37,7 @@ from .network import BYTES_OF_A_WEIGHT, LearnedNetwork
 
 LONGEST_HEADER = 64 * 1024
 LENGTH = 8  # bytes of the header's length
+LONGEST_PATH = 200  # characters, in a message
 METADATA = "__metadata__"
 LAYERS, INPUTS, POLARITY = "layers", "inputs", "polarity"
 KNOWN = (LAYERS, INPUTS, POLARITY)
@@ -60,7 +61,7 @@ class WrongNetwork(Exception):
 
 def read_network(file: str | os.PathLike[str]) -> LearnedNetwork:
     """The network of a file. Raises `WrongNetwork`."""
-    name = _shown(os.fsdecode(file))
+    name = _shown(os.fsdecode(file), LONGEST_PATH)
     try:
         content = read_bytes(file, LARGEST_NETWORK)
     except Unreadable as error:
@@ -79,7 +80,7 @@ def _network(name: str, content: bytes) -> LearnedNetwork:
     weights = b"".join(_numbers(name, key, header[key], data) for key, _ in _tensors(layers))
     polarity, names = _polarity(name, metadata), tuple(metadata.get(INPUTS, "").replace(",", " ").split())
     if names and len(names) != layers[0].inputs:
-        why = f"names {len(names)} inputs, and its first layer has {layers[0].inputs}"
+        why = f"names {_counted(len(names), 'input')}, and its first layer has {layers[0].inputs}"
         raise _wrong(name, why, "name each input once, in the order of the inputs")
     return LearnedNetwork(layers, weights, polarity, names)
 
@@ -198,7 +199,11 @@ def _layer(
     heads = int(part[1][:4]) if word == SELF_ATTENTION else 0
     if word == SELF_ATTENTION and (not 1 <= heads <= MOST_HEADS or width % heads):
         help_ = f"take 1 to {MOST_HEADS} heads, a divisor of the layer's {width} numbers"
-        raise _wrong(name, f"has a `self_attention` of {heads} heads over {width} numbers", help_)
+        raise _wrong(
+            name,
+            f"has a `self_attention` of {_counted(heads, 'head')} over {_counted(width, 'number')}",
+            help_,
+        )
     return NetworkLayer(word, width, width, heads)
 
 
@@ -206,14 +211,15 @@ def _require_form(name: str, layers: list[NetworkLayer]) -> None:
     """Reports layers that do not follow each other, or that are too many."""
     for at, (first, second) in enumerate(pairwise(layers)):
         if first.outputs != second.inputs:
-            why = f"gives {first.outputs} numbers by layer {at}, and layer {at + 1} takes {second.inputs}"
+            gives = _counted(first.outputs, "number")
+            why = f"gives {gives} by layer {at}, and layer {at + 1} takes {second.inputs}"
             raise _wrong(name, why, "each layer takes what the layer before it gives")
         if first.name == SIGMOID:
             raise _wrong(name, "has a `sigmoid` before its last layer", "it stands last, or nowhere")
     if sum(layer.name == SELF_ATTENTION for layer in layers) > 1:
         raise _wrong(name, "has more than one `self_attention`", "a network has at most one")
     if layers[-1].outputs != 1:
-        why = f"gives {layers[-1].outputs} numbers for each position"
+        why = f"gives {_counted(layers[-1].outputs, 'number')} for each position"
         raise _wrong(name, why, "its last `linear` gives one number: `nn.Linear(n, 1)`")
     if layers[0].inputs > MOST_INPUTS:
         raise _wrong(name, f"has {layers[0].inputs} inputs", f"a network has at most {MOST_INPUTS}")
@@ -229,9 +235,13 @@ def _tensors(layers: list[NetworkLayer] | tuple[NetworkLayer, ...]) -> list[tupl
 # --- messages
 
 
-def _shown(text: str) -> str:
-    plain = "".join(one if one.isprintable() else " " for one in text[: LONGEST_SHOWN + 1])
-    return f"`{plain if len(plain) <= LONGEST_SHOWN else plain[:LONGEST_SHOWN] + '...'}`"
+def _shown(text: str, most: int = LONGEST_SHOWN) -> str:
+    plain = "".join(one if one.isprintable() else " " for one in text[: most + 1])
+    return f"`{plain if len(plain) <= most else plain[:most] + '...'}`"
+
+
+def _counted(count: int, what: str) -> str:
+    return f"{count:,} {what}{'s' * (count != 1)}"
 
 
 def _wrong(name: str, why: str, help_: str) -> WrongNetwork:
