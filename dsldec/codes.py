@@ -1,7 +1,7 @@
 """Every diagnostic code, once: a sentence, and for codes of the language a bad and a good policy.
 
 Codes never change. E01xx syntax, E02xx names and kinds, E03xx facts, E04xx backends, models and the command
-line.
+line, E05xx networks.
 """
 
 from __future__ import annotations
@@ -232,6 +232,29 @@ _CODES = (
         _policy("branch 2 as i:", "  commit top(masked, i + 1, by=conf)", "pick by mean(conf)"),
     ),
     Code(
+        "E0230",
+        "`learned` gets more inputs than a network may have",
+        _policy(
+            f"commit masked and learned(planner{', conf' * 65}) > 0 at least 1 by conf",
+            parameters="planner: network",
+        ),
+        _policy(
+            "commit masked and learned(planner, conf) > 0 at least 1 by conf", parameters="planner: network"
+        ),
+    ),
+    Code(
+        "E0231",
+        "two calls of `learned` give one network different numbers of inputs",
+        _policy(
+            "commit masked and learned(planner, conf) > 0 at least 1 by learned(planner, conf, margin)",
+            parameters="planner: network",
+        ),
+        _policy(
+            "commit masked and learned(planner, conf) > 0 at least 1 by learned(planner, conf)",
+            parameters="planner: network",
+        ),
+    ),
+    Code(
         "E0301",
         "a step of the policy can commit nothing, so decoding may never end",
         _policy("commit masked and conf > 0.9"),
@@ -445,6 +468,11 @@ _CODES = (
     Code("E0499", "a value is no pattern, or there is not one for each prompt"),
     # Trace files
     Code("E0460", "a trace file cannot be read, or a line of it is no trajectory"),
+    # Networks
+    Code("E0504", "the file of a network cannot be read, or is not a safetensors file"),
+    Code("E0505", "the layers or the weights in the file of a network are not those of a network"),
+    Code("E0506", "a network has another number of inputs than the policy gives it"),
+    Code("E0507", "the policy needs a network, and none is bound"),
     # Many machines
     Code("E0470", "Ray is not installed, or it does not connect to the cluster"),
     Code("E0471", "the cluster has no room for the workers"),

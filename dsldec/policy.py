@@ -15,14 +15,17 @@ from . import checks
 from .calls import checks_arguments
 from .checks.facts import Facts
 from .checks.patterns import with_pattern
-from .checks.values import Value
+from .checks.values import Value, static_values
 from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
+from .language.words import Kind
 from .lru import LRUCache
+from .networks.network import LearnedNetwork
+from .networks.network_file import WrongNetwork
 from .options import DECODE
-from .parameter_values import misfit, pattern_text, plain
+from .parameter_values import converted, misfit, misfits_of_outputs, unbound
 from .plan import Plan, plan_of
 from .resources import policy_file, shipped_policies
 from .source import Source
@@ -67,7 +70,8 @@ class Policy:
 
     def __repr__(self) -> str:
         shown = {
-            name: "..." if isinstance(value, tuple) else value for name, value in self._parameters.items()
+            name: "..." if isinstance(value, tuple | LearnedNetwork) else value
+            for name, value in self._parameters.items()
         }
         values = ", ".join(f"{name}={value}" for name, value in shown.items())
         return f"Policy({self.name}: {values})"
@@ -99,7 +103,7 @@ class Policy:
     @property
     def parameter_kinds(self) -> dict[str, str]:
         """The kind of each parameter: `prob`, `nats`, `logit`, `real`, `int`, `token`, `bool`, `choice`,
-        `table`, `table by step` or `pattern`.
+        `table`, `table by step`, `pattern` or `network`.
         """
         return {name: str(parameter.kind) for name, parameter in self._program.parameters.items()}
 
@@ -107,7 +111,8 @@ class Policy:
     def bind(self, /, **parameters: Value) -> Policy:
         """This policy with other parameter values. Policies with the same static values share compiled steps.
 
-        Raises `PolicyError` (E0402, E0403) for a name or value that does not fit.
+        A parameter of kind `network` takes the path of a safetensors file. Raises `PolicyError` (E0402, E0403,
+        E0504, E0505, E0506) for a name or value that does not fit.
         """
         return self.bound(parameters)
 
@@ -115,16 +120,18 @@ class Policy:
         """Like `bind`, for a function with `options` beside the parameters. The diagnostic about an unknown
         name considers both.
         """
-        kinds = self.parameter_kinds
-        parameters = {
-            name: pattern_text(value) if kinds.get(name) == "pattern" else plain(value)
-            for name, value in values.items()
-        }
+        try:
+            parameters = {name: converted(self._program, name, value) for name, value in values.items()}
+        except WrongNetwork as error:
+            raise PolicyError([error.diagnostic]) from None
         of_each = [
             misfit(self._program, self._parameters, name, value, options)
             for name, value in parameters.items()
         ]
-        if wrong := [diagnostic for diagnostic in of_each if diagnostic is not None]:
+        wrong = [diagnostic for diagnostic in of_each if diagnostic is not None]
+        if not wrong and any(isinstance(value, LearnedNetwork) for value in parameters.values()):
+            wrong = misfits_of_outputs(self._program, self._parameters | parameters)
+        if wrong:
             raise PolicyError(wrong)
         values = self._parameters | parameters
         program = self._program
@@ -133,6 +140,11 @@ class Policy:
         ):
             program = lower(self._checked, values)
         return Policy(program, values, self._functions, self._checked, self._with_pattern)
+
+    def require_bound(self) -> None:
+        """Raises `UsageError` (E0507) if a network of the policy is not bound."""
+        if (wrong := unbound(self._program, self._parameters)) is not None:
+            raise UsageError(wrong)
 
     @checks_arguments("policy.plan(gen_length=256)")
     def plan(self, gen_length: int, *, lookahead: int | None = None) -> Plan:
@@ -158,8 +170,7 @@ class Policy:
         if self.constrains is not None:
             return self
         checked, functions = self._with_pattern.get_or_make("", lambda: _with_pattern(self._program))
-        defaults = {name: parameter.default for name, parameter in lower(checked).parameters.items()}
-        values = defaults | self._parameters
+        values = _defaults(lower(checked)) | self._parameters
         return Policy(lower(checked, values), values, functions, checked)
 
     def drafts(self, lookahead: int | None = None) -> int:
@@ -217,7 +228,8 @@ class Policy:
         """Like `compile`, for a backend that `backends.choose` gave. `special`: ids by their words."""
         from . import backends
 
-        static = {name: self._parameters[name] for name in self.facts.static}
+        self.require_bound()
+        static = static_values(self.facts.static, self._parameters)
         key = (backend, mask_id, eos_id, tuple(static.items()))
         function = self._functions.get_or_make(
             key, lambda: backends.make(self._program, backend, mask_id, eos_id, static)
@@ -263,8 +275,16 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
     if checked is None:
         return None, diagnostics
     program = lower(checked)
-    defaults = {name: parameter.default for name, parameter in program.parameters.items()}
-    return Policy(program, defaults, LRUCache(MOST_STEPS), checked), diagnostics
+    return Policy(program, _defaults(program), LRUCache(MOST_STEPS), checked), diagnostics
+
+
+def _defaults(program: Program) -> dict[str, Value]:
+    """The default of each parameter. A network has none; a pattern may have none, and is then `None`."""
+    return {
+        name: parameter.default
+        for name, parameter in program.parameters.items()
+        if parameter.default is not None or parameter.kind is Kind.PATTERN
+    }
 
 
 @checks_arguments('dsldec.load("threshold", confidence=0.8)')

@@ -34,6 +34,7 @@ LAYERS = (
     ("parameter_values", "plan"),
     ("ir",),
     ("checks",),
+    ("networks",),
     ("language",),
     ("calls",),
     ("synonyms",),
@@ -64,7 +65,7 @@ MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "parameter_values plan ir checks language calls synonyms instead options diagnostics codes spelling source files "
+    "parameter_values plan ir checks networks language calls synonyms instead options diagnostics codes spelling source files "
     "terminal resources lru collector".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function

@@ -13,6 +13,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import struct
 import warnings
 from collections.abc import Callable, Mapping
 from importlib import import_module
@@ -24,10 +25,11 @@ from torch import Tensor
 from torch.export import ExportedProgram
 
 from ..checks.parameters import unfit
-from ..checks.values import Value
+from ..checks.values import Value, static_values
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
-from ..language.words import NO_ID
+from ..language.words import NO_ID, Kind
+from ..networks.network import network_of
 from ..renamed import warn_of_former
 from . import compiled, manifest_reader, sealed, toolchain
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes, example, example_events, exported
@@ -130,7 +132,9 @@ def step(
             Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)
         ) from error
     params = _parameters(said, mask_id, special)
-    static = {name: said["params"][name]["value"] for name in program.facts.static}
+    static = static_values(
+        program.facts.static, {name: _value(said["params"][name]) for name in program.facts.static}
+    )
     return Step(program, "aot", mask_id, special["eos"], params, _Checked(packaged, said), static)
 
 
@@ -254,10 +258,10 @@ def _lacks(built: str, here: str) -> bool:
 
 def is_step(program: Program, said: Mapping[str, Any]) -> bool:
     """Whether the inputs of a package are those of this program, for the sizes and values in its manifest."""
-    values = {
-        name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
-        for name, of in said["params"].items()
-    }
+    try:
+        values = {name: _value(of) for name, of in said["params"].items()}
+    except (ValueError, TypeError, IndexError, struct.error):
+        return False
     none = {MASK_ID: None, **dict.fromkeys((EOS_ID, *program.special_ids), NO_ID)}
     ids = {name: values.pop(name) for name in none if name in values}
     if values.keys() != program.parameters.keys() or ids != none:
@@ -282,6 +286,13 @@ def is_step(program: Program, said: Mapping[str, Any]) -> bool:
     )
 
 
+def _value(of: Mapping[str, Any]) -> Any:
+    """The value of a parameter in a manifest. Raises an exception for a network of another form."""
+    if of["kind"] == Kind.NETWORK:
+        return network_of(str(of.get("layers")), of["value"])
+    return tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
+
+
 def _unfit(program: Program, name: str, value: Value) -> bool:
     parameter = program.parameters[name]
     low, high = parameter.smallest, parameter.largest
@@ -289,9 +300,9 @@ def _unfit(program: Program, name: str, value: Value) -> bool:
         return value not in parameter.choices
     if unfit(parameter.kind, value):
         return True
-    return (
-        isinstance(value, int | float) and low is not None and high is not None and not low <= value <= high
-    )
+    if not isinstance(value, bool | int | float) or low is None or high is None:
+        return False
+    return not low <= value <= high
 
 
 def _form(of: Mapping[str, Any]) -> dict[str, Any]:

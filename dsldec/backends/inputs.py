@@ -46,5 +46,11 @@ class Inputs:
     def size(self, of: Any) -> int:
         """A static size: the number itself, or the value of the parameter with this name."""
         size = self.static[of] if isinstance(of, str) else of
-        assert isinstance(size, int | float)
+        assert isinstance(size, int)
         return int(size)
+
+    def network(self, name: str) -> str:
+        """The sizes of the network that is bound to a parameter."""
+        sizes = self.static[name]
+        assert isinstance(sizes, str)
+        return sizes

@@ -20,6 +20,7 @@ from ..checks.values import Value
 from ..ir.nodes import Program
 from ..ir.protocol import EVENTS, Writer, field_of
 from ..language.words import NO_ID
+from ..networks.network import LearnedNetwork
 from ..plan import plan_of
 from ..resources import version
 from .exported import MASK_ID, Sizes, example, example_events, start
@@ -91,10 +92,11 @@ def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict
     if name not in program.parameters:
         return {"kind": "token", "value": None if name == MASK_ID else NO_ID, "fixed": False}
     of = program.parameters[name]
-    smallest, largest = of.smallest, of.largest
+    smallest, largest, value = of.smallest, of.largest, values[name]
     return {
         "kind": str(of.kind),
-        "value": values[name],
+        "value": list(value.numbers) if isinstance(value, LearnedNetwork) else value,
+        **({"layers": value.sizes} if isinstance(value, LearnedNetwork) else {}),
         "smallest": smallest,
         "largest": largest,
         "fixed": name in program.facts.static,

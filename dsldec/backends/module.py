@@ -27,6 +27,7 @@ from .inputs import Inputs as Inputs
 from .module_eager import EagerPlan, ParameterReader, Signature, planned
 from .module_geometry import GEOMETRY, GEOMETRY_IN_FORM
 from .module_groups import GROUPS_IN_FORM
+from .module_network import learned
 from .module_numbers import ELEMENTWISE, ELEMENTWISE_IN_FORM, ROWS, ROWS_IN_FORM
 from .module_orders import ORDERS, ORDERS_IN_FORM, thin, thin_by_kernel
 from .noise import uniform
@@ -120,6 +121,9 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     ),
     "js": lambda inputs, of, logits, before, *observations: jensen_shannon(
         logits, before, inputs.size(of), *observations
+    ),
+    "learned": lambda inputs, of, weights, *operands: learned(
+        inputs.form, inputs.network(of), weights, *operands
     ),
     "random": lambda inputs, of, key, step, pos: uniform(key, step, pos, inputs.size(of)),
     "thin": lambda inputs, of, *operands: thin(*operands, at_most=inputs.size(of)),

@@ -26,6 +26,7 @@ from .noise import uniform_float
 from .pattern_inputs import CLASSES, ENDS, FOLLOWING, patterns
 from .reference_geometry import GEOMETRY
 from .reference_groups import GROUPS
+from .reference_network import learned
 from .reference_numbers import ROWS
 from .reference_orders import ORDERS, thin, thin_by_kernel
 from .reference_paths import PatternOfRow, likeliest_path
@@ -89,6 +90,7 @@ class ReferenceRow:
     vocab_size: int
     eos_id: int | None = None
     patterns: Mapping[str, PatternOfRow] = field(default_factory=dict)
+    networks: Mapping[str, str] = field(default_factory=dict)  # the sizes of each network
 
     @property
     def length(self) -> int:
@@ -180,6 +182,7 @@ IN_CONTEXT: Mapping[str, Callable[..., Any]] = {
     "log_probabilities": lambda row, self, view: view.log_probabilities(row.size(self.attribute)),
     "kl": lambda row, self, view, before: view.divergence(before, row.size(self.attribute)),
     "js": lambda row, self, view, before: view.jensen_shannon(before, row.size(self.attribute)),
+    "learned": lambda row, self, weights, *inputs: learned(row.networks[self.attribute], weights, *inputs),
     "thin": lambda row, self, *inputs: thin(*inputs, at_most=row.size(self.attribute)),
     "thin_by_kernel": lambda row, self, *inputs: thin_by_kernel(*inputs, at_most=row.size(self.attribute)),
     "is_mask": lambda row, self, canvas: [id_ == row.mask_id for id_ in canvas],
@@ -309,11 +312,12 @@ class ReferenceStep:
                 for name, value in params.items()
                 if name in self.program.parameters and name not in self.patterns
             }
-            | self.static,
+            | {name: value for name, value in self.static.items() if not isinstance(value, str)},
             mask_id=self.mask_id,
             vocab_size=logits.shape[-1],
             eos_id=self.eos_id,
             patterns={name: _pattern(params, name, b) for name in self.patterns},
+            networks={name: str(self.static[name]) for name in self.program.facts.networks},
         )
 
 

@@ -15,11 +15,12 @@ import torch
 from torch import Tensor
 
 from ..calls import checks_arguments
-from ..checks.values import Value, int_of
+from ..checks.values import Value, int_of, static_values
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import LoopCarried, Program
 from ..ir.protocol import EVENTS, GENERATION_LENGTH, NOT_FINITE
 from ..language.words import NO_ID, Extent, Kind
+from ..networks.network import LearnedNetwork
 from .pattern_inputs import no_pattern
 from .vocabulary import numbers_kept
 
@@ -98,16 +99,20 @@ def parameter_tensors(
         if program.parameters[name].kind is Kind.PATTERN:
             tensors |= no_pattern(name, device)
         else:
-            number = _number_of(program, name, values[name])
-            tensors[name] = torch.tensor(number, dtype=dtype, device=device)
+            numbers = _numbers_of(program, name, values[name])
+            tensors[name] = torch.tensor(numbers, dtype=dtype, device=device)
     for name in program.special_ids:
         id_ = special.get(name)
         tensors[name] = torch.tensor(NO_ID if id_ is None else int(id_), device=device)
     return tensors
 
 
-def _number_of(program: Program, name: str, value: Value) -> Value:
-    """The value of a parameter; the index of a named choice."""
+def _numbers_of(program: Program, name: str, value: Value) -> Any:
+    """The value of a parameter as a number, or as numbers for a table or a network `[P]`. A named choice is
+    its index.
+    """
+    if isinstance(value, LearnedNetwork):
+        return value.numbers
     return program.parameters[name].choices.index(value) if isinstance(value, str) else value
 
 
@@ -122,7 +127,7 @@ def reported(program: Program) -> dict[str, tuple[torch.dtype, Extent]]:
 
 def static_of(program: Program, values: Mapping[str, Value]) -> dict[str, Value]:
     """The values of the parameters that size the step."""
-    return {name: values[name] for name in program.facts.static}
+    return static_values(program.facts.static, values)
 
 
 def _require_sizes(sizes: Mapping[str, object]) -> None:

@@ -20,7 +20,8 @@ from .. import checks
 from ..checks.values import Value, int_of
 from ..ir.lower import lower
 from ..ir.nodes import Program
-from ..language.words import TABLES, Extent
+from ..language.words import TABLES, Extent, Kind
+from ..networks.network import any_network
 from ..source import Source
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes
 from .path_first import without_path
@@ -34,7 +35,8 @@ EXAMPLE_ROWS = 4  # of a form for every B of 2 or more
 class StepForm:
     """One compiled form of a step.
 
-    `static`: the values of the static parameters; `lengths`: those of the tables; `threads`: of the CPU.
+    `static`: the values of the static parameters; `lengths`: of the tables and of the weights of networks;
+    `threads`: of the CPU.
     """
 
     program: Program
@@ -46,9 +48,11 @@ class StepForm:
     @property
     def values(self) -> dict[str, Value]:
         """Example values of all parameters; those of static parameters are fixed in the form."""
-        defaults = {name: parameter.default for name, parameter in self.program.parameters.items()}
+        parameters = self.program.parameters.items()
+        defaults = {name: one.default for name, one in parameters if one.default is not None}
         tables: dict[str, Value] = {name: (0.0,) * length for name, length in self.lengths.items()}
-        return {**defaults, **tables, **self.static}
+        networks = {name: any_network(of) for name, of in self.static.items() if isinstance(of, str)}
+        return {**defaults, **tables, **self.static, **networks}
 
     @property
     def words(self) -> str:
@@ -125,7 +129,7 @@ def form_of(
             return None
     by_row, lengths = set(), {}
     for name, parameter in program.parameters.items():
-        x, table = params[name], parameter.kind in TABLES
+        x, table = params[name], parameter.kind in (*TABLES, Kind.NETWORK)
         if x.dtype != DTYPES.get(parameter.kind, torch.float32) or x.dim() != (1 if table else x.dim()):
             return None
         if table:

@@ -6,13 +6,28 @@ a `CheckedPolicy`, and `ir.lower` takes nothing else, so no unchecked policy run
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from ..diagnostics import Diagnostic, Severity, in_order
 from ..language import parse
 from ..language.limits import MOST_DIAGNOSTICS
+from ..language.words import Type
 from ..source import Source, Span
-from . import budgets, facts, functions, monotone, names, parameters, phases, progress, size, statements
+from . import (
+    budgets,
+    facts,
+    functions,
+    monotone,
+    names,
+    networks,
+    parameters,
+    phases,
+    progress,
+    size,
+    statements,
+)
 from .facts import Facts
 from .progress import UNPROVED, Progress
 from .resolved import Check, Resolved
@@ -29,6 +44,7 @@ CHECKS: tuple[Check, ...] = (
     names.check,
     functions.check,
     statements.check,
+    networks.check,
     phases.check,
     monotone.check,
 )
@@ -42,15 +58,18 @@ class CheckedPolicy:
     facts: Facts
 
 
-def check(source: Source) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
+def check(
+    source: Source, outputs: Mapping[str, Type] = MappingProxyType({})
+) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
     """The checked policy, and the diagnostics of the whole text in the order of the text.
 
-    The policy is `None` if a diagnostic is an error.
+    The policy is `None` if a diagnostic is an error. `outputs`: the type of the output of each network that
+    is known already, by the name of its parameter.
     """
     tree, diagnostics = parse.parse(source)
     if tree is None:
         return None, diagnostics
-    resolved, proved, wrong = _checked(Resolved(tree.policy))
+    resolved, proved, wrong = _checked(Resolved(tree.policy, outputs=outputs))
     diagnostics = _shown(_causes(diagnostics + wrong))
     if any(d.severity is Severity.ERROR for d in diagnostics):
         return None, diagnostics

@@ -17,6 +17,7 @@ from .arguments import Given, matched, signature
 from .fitting import expect
 from .inference import Inference
 from .kinds import NOT_BEFORE, NOT_YET
+from .networks import LEARNED, network_name
 from .operators import joined, same_unit
 from .resolved import UNKNOWN
 
@@ -39,6 +40,8 @@ def call_type(typing: Inference, call: syntax.Call) -> Type:
         return of_word(typing, word, call)
     if any(type_.kind is Kind.UNKNOWN for _, type_ in fits):
         return UNKNOWN
+    if word.name == LEARNED:
+        return typing.resolved.outputs.get(network_name(typing.resolved, call) or "") or word.gives or UNKNOWN
     if word.name in OWN_TYPES:
         return OWN_TYPES[word.name](typing, call, [type_ for _, type_ in fits])
     gives = (

@@ -25,6 +25,7 @@ from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
 from .formula import formula, reasons
 from .kinds import of_state
+from .networks import inputs_of_networks
 from .patterns import ASSUMPTION as ASSUMPTION_OF_PATTERNS
 from .patterns import pattern_of
 from .progress import Progress
@@ -61,10 +62,11 @@ class Facts:
     carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
     bytes). `branches`: the candidates that a step makes, as a number or the name of a parameter; `None` for a
     policy without `branch`. `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays
-    of the same size, in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
-    compilation. `dynamic`: parameters that are inputs of the compiled step. `lossless`: the sense in which
-    the output is exact. `constrains`: the parameter with the pattern that the text matches; `None` without
-    one.
+    of the same size, in a compiled step on a CPU. `static`: parameters that size the compiled step: another
+    value needs another compilation (of a network: one with other layers). `networks`: the number of inputs of
+    each network that the policy reads, by the name of its parameter. `dynamic`: parameters that are inputs of
+    the compiled step. `lossless`: the sense in which the output is exact. `constrains`: the parameter with
+    the pattern that the text matches; `None` without one.
     """
 
     floor_per_step: int | str
@@ -84,6 +86,7 @@ class Facts:
     vocabulary_passes: int
     deterministic: bool
     lossless: str
+    networks: Mapping[str, int]
     static: tuple[str, ...]
     dynamic: tuple[str, ...]
     assumptions: tuple[str, ...]
@@ -178,6 +181,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
         vocabulary_passes=_passes(resolved, draw),
         deterministic=deterministic,
         lossless=_lossless(drafts, exact, deterministic),
+        networks=inputs_of_networks(resolved),
         static=static,
         dynamic=tuple(name for name in names if name not in static),
         assumptions=_assumptions(resolved, drafts, exact=exact),
@@ -188,7 +192,7 @@ def summarise(resolved: Resolved, progress: Progress) -> Facts:
 
 
 def _assumptions(resolved: Resolved, drafts: int | str | None, *, exact: bool) -> tuple[str, ...]:
-    known = ASSUMPTIONS
+    known: tuple[str, ...] = ASSUMPTIONS
     if pattern_of(resolved.policy):
         known = (*known, ASSUMPTION_OF_PATTERNS)
     if drafts not in (None, 1) and exact:
@@ -288,7 +292,7 @@ def _static(resolved: Resolved) -> tuple[str, ...]:
         if isinstance(size, syntax.Name) and isinstance(resolved.bindings.get(size), syntax.Parameter)
     )
     chosen = (p.identifier.text for p in resolved.policy.parameters if p.choices)
-    return (*dict.fromkeys(names), *chosen)
+    return (*dict.fromkeys([*names, *inputs_of_networks(resolved)]), *chosen)
 
 
 def _kept_ids(

@@ -28,12 +28,14 @@ DESCRIBED = {
     Kind.TABLE: "a table",
     Kind.STEP_TABLE: "a table by step",
     Kind.PATTERN: "a pattern",
+    Kind.NETWORK: "a network",
     Kind.GROUP: "runs",
     Kind.KERNEL: "a kernel",
     Kind.PREVIOUS: "the step before",
 }
 WANTED = {NUMBERS: "a number", CONDITIONS: "a condition", IDS: "an id"}
 WANTED |= {frozenset({Kind.PATTERN}): "a parameter of kind `pattern`"}
+WANTED |= {NUMBERS | CONDITIONS: "a number or a condition"}
 WANTED |= {frozenset({Kind.GROUP, Kind.INT}): "`run(mask)`, or an int for each position,"}
 WANTED |= {frozenset({Kind.KERNEL}): "`gaussian(sigma)`", frozenset({Kind.PREVIOUS}): "`before`"}
 # Words that have no value before the first write of a step.

@@ -15,7 +15,7 @@ from typing import assert_never
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
-from ..language.walk import HEAD, expressions
+from ..language.walk import HEAD, expressions, walk
 from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from . import branches, choices

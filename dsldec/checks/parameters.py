@@ -9,6 +9,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, TABLES, WITHOUT_DEFAULT, Kind
+from ..networks.network import LearnedNetwork
 from . import choices
 from .resolved import Resolved
 
@@ -33,6 +34,8 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         return Diagnostic(
             "E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}"
         )
+    if kind.text == Kind.NETWORK:
+        return _wrong_network(parameter)
     if kind.text in TABLES and parameter.range is not None:
         return Diagnostic("E0208", "a table has no range", parameter.range.span, help="delete it")
     if kind.text == Kind.PATTERN:
@@ -84,10 +87,21 @@ def _no_default(parameter: syntax.Parameter) -> Diagnostic:
 _EXAMPLES = {Kind.PROB: "0.5", Kind.NATS: "0.5", Kind.REAL: "1.0", Kind.BOOL: "false", Kind.INT: "1"}
 
 
+def _wrong_network(parameter: syntax.Parameter) -> Diagnostic | None:
+    """A network is bound by the caller, so it has neither a default nor a range."""
+    odd = parameter.default or parameter.range
+    if odd is None:
+        return None
+    help_ = f"write `{parameter.identifier.text}: network`; the caller binds it to a file"
+    return Diagnostic("E0208", "a network has no default and no range", odd.span, help=help_)
+
+
 def unfit(kind: Kind, value: object) -> str:
     """The reason why a parameter of this kind cannot have a value; empty if it can."""
     if kind is Kind.PATTERN:
         return "" if isinstance(value, str) else "not the text of a pattern"
+    if kind is Kind.NETWORK:
+        return "" if isinstance(value, LearnedNetwork) else "not a network, or the path of its file"
     if kind is Kind.BOOL:
         return "" if isinstance(value, bool) else "not `true` or `false`"
     if kind in TABLES and not isinstance(value, bool | int | float):

@@ -50,13 +50,15 @@ class Resolved:
 
     `policy`: the tree, after the check `functions`, with each function call replaced by the body. `bindings`:
     the parameter, state, let or branch of each name; a word of the language has none. `inlinable`: the same
-    bindings, without the lets that are too large for the proofs. `types`: kind, extent and polarity of each expression.
+    bindings, without the lets that are too large for the proofs. `types`: kind, extent and polarity of each
+    expression. `outputs`: the type of the output of each network that is bound already.
     """
 
     policy: syntax.PolicyDefinition
     bindings: Bindings = field(default_factory=dict)
     inlinable: Bindings = field(default_factory=dict)
     types: Mapping[syntax.Expression, Type] = field(default_factory=dict)
+    outputs: Mapping[str, Type] = field(default_factory=dict)
     tree_numbers: TreeNumbers = field(default_factory=TreeNumbers, repr=False)
 
     def type_of(self, expression: syntax.Expression) -> Type:

@@ -6,20 +6,22 @@ It is computed as in a step (`language.arithmetic`), so that a bound agrees with
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from typing import assert_never
 
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, ELEMENTWISE, LARGEST_INT, float32
 from ..language.words import ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind
+from ..networks.network import LearnedNetwork
 from .entailment import StepLimit, inline_lets, step_limits
 from .resolved import Bindings
 
 Scalar = int | float | bool
 # The value of a parameter. A tuple is a table, with one number for each id or step. A text is a pattern or the
-# name of a choice; a pattern without a value is `None`.
-Value = Scalar | tuple[float, ...] | str | None
+# name of a choice; among the static parameters also the sizes of a network. A pattern without a value is
+# `None`.
+Value = Scalar | tuple[float, ...] | LearnedNetwork | str | None
 
 
 def constant_value(
@@ -55,7 +57,7 @@ def constant_value(
 
 def _of_name(name: syntax.Name, bindings: Bindings, known: Mapping[str, Value]) -> Scalar | None:
     value, binding = known.get(name.identifier), bindings.get(name)
-    if value is None or isinstance(value, tuple | str):
+    if not isinstance(value, bool | int | float):
         return None
     # `share: real = 1` is a real in the step.
     is_real = isinstance(binding, syntax.Parameter) and binding.kind.text in NUMBERS - {Kind.INT}
@@ -85,8 +87,18 @@ def _is_elementwise(call: syntax.Call) -> bool:
 def int_of(size: int | str | None, parameters: Mapping[str, Value]) -> int | None:
     """The number itself, or the value of the int parameter with this name."""
     value = parameters[size] if isinstance(size, str) else size
-    assert not isinstance(value, tuple | str)
+    assert value is None or isinstance(value, bool | int | float)
     return None if value is None else int(value)
+
+
+def static_values(names: Iterable[str], parameters: Mapping[str, Value]) -> dict[str, Value]:
+    """The values of static parameters, on which the code of a compiled step depends: of a network its sizes,
+    not its weights.
+    """
+    given = {name: parameters[name] for name in names}
+    return {
+        name: value.sizes if isinstance(value, LearnedNetwork) else value for name, value in given.items()
+    }
 
 
 def whole(value: Scalar | None) -> int:

@@ -12,7 +12,16 @@ from ..checks import choices
 from ..checks.resolved import Resolved
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, COMPARISONS
-from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, SPECIAL_IDS, WORDS, Extent, Kind
+from ..language.words import (
+    CONDITIONS,
+    ELEMENTWISE_WORDS,
+    KEPT_IDS,
+    OBSERVATIONS,
+    SPECIAL_IDS,
+    WORDS,
+    Extent,
+    Kind,
+)
 from . import protocol
 from .step_values import Scope, StepValues
 
@@ -202,6 +211,19 @@ class Expressions(StepValues):
         table, index = (self.expression(argument, scope) for argument in call.arguments)
         word = "lookup" if self.kind(table) is Kind.TABLE else "lookup_step"
         return self.add(word, (table, index), Kind.REAL, self.resolved.types[call].extent)
+
+    def learned(self, call: syntax.Call, scope: Scope) -> int:
+        network, *given = call.arguments
+        inputs = [self.as_number(self.expression(x, scope)) for x in given]
+        weights = self.expression(network, scope)
+        name = self.operations[weights].attribute  # of the parameter
+        return self.add("learned", (weights, scope.window, *inputs), Kind.REAL, Extent.POSITION, name)
+
+    def as_number(self, value: int) -> int:
+        """The value; a condition becomes 1 or 0, and an int a real."""
+        if self.kind(value) in CONDITIONS:
+            return self.where(value, self.number(1.0), self.number(0.0), Kind.REAL)
+        return self.of_kind(value, Kind.REAL)
 
     # --- the previous step
 
@@ -393,6 +415,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "shift": lambda lower, call, named, scope: lower.shift(call, scope),
     "distance": _of_mask("distance", Kind.REAL, Extent.POSITION),
     "density": _of_mask("density", Kind.REAL, Extent.POSITION),
+    "learned": lambda lower, call, named, scope: lower.learned(call, scope),
     "gaussian": lambda lower, call, named, scope: lower.expression(call.arguments[0], scope),
     "even": lambda lower, call, named, scope: lower.even(lower.expression(call.arguments[0], scope), scope),
     "linear": lambda lower, call, named, scope: lower.due(

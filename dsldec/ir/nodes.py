@@ -132,6 +132,8 @@ GEOMETRY: Mapping[str, str] = MappingProxyType(
         "shift": "(x, n): x moved n positions to the right; the new positions are false, 0 or without a value",
         "shift_distributions": "(log probabilities, n): distributions moved n positions to the right; the new positions have no value",
         "distance": "(mask): distance to the nearest position of a mask; no value for an empty mask",
+        "learned": "(network, mask, x, ...): the network's number for each position of a mask, from the numbers x; only positions of the "
+        "mask attend to each other; no value outside the mask; `attribute` is the parameter of the network",
         "density": "(mask, sigma): sum over a mask of the normal density at a position's distance",
     }
 )
@@ -171,8 +173,8 @@ class Operation:
 
 @dataclass(frozen=True, slots=True)
 class ProgramParameter:
-    """A parameter of the program: its kind, its default, the range of its values, and the names to choose
-    from. The default of a pattern is its text, or `None`.
+    """A parameter of the program: its kind, its default (`None`: the caller must bind it), the range of its
+    values, and the names to choose from. The default of a pattern is its text.
     """
 
     kind: Kind
@@ -241,7 +243,10 @@ class Program:
 
     def __str__(self) -> str:
         lines = [f"program {self.name}"]
-        lines += [f"  {name}: {p.kind} = {p.default}" for name, p in self.parameters.items()]
+        lines += [
+            f"  {name}: {p.kind}" + ("" if p.default is None else f" = {p.default}")
+            for name, p in self.parameters.items()
+        ]
         lines += [f"  carries {name}: {c.kind} per {c.each}" for name, c in self.carried.items()]
         lines += [f"  %{i} = {operation}" for i, operation in enumerate(self.operations)]
         lines += [f"  next {name} = %{index}" for name, index in self.next.items()]

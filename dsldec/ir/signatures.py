@@ -28,6 +28,7 @@ KINDS: Mapping[str, frozenset[Kind]] = MappingProxyType(
         "group": frozenset({Kind.GROUP, Kind.INT}),
         "table": frozenset({Kind.TABLE}),
         "steps": frozenset({Kind.STEP_TABLE}),
+        "network": frozenset({Kind.NETWORK}),
     }
 )
 # Values of these words are structures; only an operation with such a result gives one.
@@ -49,7 +50,7 @@ _ALONG_AN_ORDER = ("order int.T -> int.T", "order number.T -> real.T")
 SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
         "number": ("-> number.1", "-> truth.1"),
-        "parameter": ("-> number.1", "-> truth.1", "-> token.1", "-> table.1", "-> steps.1"),
+        "parameter": ("-> number.1", "-> truth.1", "-> token.1", "-> table.1", "-> steps.1", "-> network.1"),
         "special": ("-> token.1",),
         "state": ("-> number", "-> truth", "-> token", "-> distribution"),
         "logits": ("-> logits",),
@@ -125,6 +126,7 @@ SIGNATURES: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "shift_distributions": ("distribution int.B -> distribution",),
         "distance": ("truth.T -> real.T",),
         "density": ("truth.T number.B -> real.T",),
+        "learned": ("network.1 truth.T number.T ... -> real.T",),
         **dict.fromkeys(("is_mask", "is_end"), ("id.T -> truth.T",)),
         "is_word": ("id.T -> truth",),
         "write": ("token.T truth.T id.T -> token.T",),
@@ -137,7 +139,7 @@ SIZED = frozenset(
     {"thin", "thin_by_kernel", "log_probabilities", "kl", "js"}
 )  # a number, or the name of a static parameter
 SITED = frozenset({"random"})  # the number of a place in the policy
-NAMED = frozenset({"parameter", "special", "state"})
+NAMED = frozenset({"parameter", "special", "state", "learned"})
 CHOSEN = frozenset({"observe", "observation"})  # an attribute that the table lists
 
 
@@ -196,15 +198,12 @@ def over_positions(operation: Operation) -> frozenset[int]:
     broadcast to the result.
     """
     key = operation.attribute if operation.name in CHOSEN else None
-    return _over_positions(operation.name, key)
+    return _over_positions(operation.name, key, len(operation.inputs))
 
 
 @cache
-def _over_positions(name: str, attribute: object) -> frozenset[int]:
-    forms_of = FORMS[name if attribute is None else f"{name} {attribute}"]
+def _over_positions(name: str, attribute: object, count: int) -> frozenset[int]:
+    forms_of = [form for form in FORMS[name if attribute is None else f"{name} {attribute}"] if form.inputs]
     return frozenset(
-        place
-        for form in forms_of
-        for place, operand in enumerate(form.inputs)
-        if operand.extent is Extent.POSITION
+        place for form in forms_of for place in range(count) if form.input(place).extent is Extent.POSITION
     )

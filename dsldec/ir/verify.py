@@ -70,6 +70,10 @@ def _wrong_attribute(program: Program, operation: Operation) -> str | None:
         parameter = program.parameters.get(str(attribute))
         known = parameter is not None and parameter.kind is Kind.PATTERN
         return None if known else "the program has no such pattern"
+    if name == "learned":
+        parameter = program.parameters.get(str(attribute))
+        known = parameter is not None and parameter.kind is Kind.NETWORK
+        return None if known else "the program has no such network"
     if name in SIZED:
         fits = attribute in program.parameters if isinstance(attribute, str) else _is_int(attribute)
         return None if fits else "the size is neither an int nor a parameter"

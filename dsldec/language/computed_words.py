@@ -355,6 +355,18 @@ GEOMETRY = (
     ),
 )
 
+NETWORKS = (
+    Word(
+        "learned",
+        (
+            Slot("network", frozenset({Kind.NETWORK}), Extent.RUN),
+            Slot("x", NUMBERS | CONDITIONS, many=True),
+        ),
+        Type(Kind.REAL, Extent.POSITION),
+        "the network's number for the position, from the numbers x (a condition is 1 or 0); no value outside the window",
+    ),
+)
+
 COUNTS = (
     _schedule(
         "even",
@@ -373,4 +385,4 @@ COUNTS = (
     ),
 )
 
-COMPUTED_WORDS = (*REDUCTIONS, *ARITHMETIC, *SELECTORS, *ORDERS, *GEOMETRY, *COUNTS)
+COMPUTED_WORDS = (*REDUCTIONS, *ARITHMETIC, *SELECTORS, *ORDERS, *GEOMETRY, *NETWORKS, *COUNTS)

@@ -147,7 +147,7 @@ _ELSEWHERE = {
 
 
 def _policy_header(stuck: Stuck) -> Diagnostic | None:
-    """Parameters without brackets, a parameter without its kind or default."""
+    """Parameters without brackets, a parameter without its kind."""
     pieces = stuck.line.pieces
     if stuck.line.head != "policy" or stuck.at < 1:
         return None

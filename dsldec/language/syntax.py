@@ -399,7 +399,8 @@ class Range(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Parameter(Node):
-    """`name: kind = default in range`; a pattern may have no default, or a text.
+    """`name: kind = default in range`; a pattern may have no default, or a text; a network has neither a
+    default nor a range.
 
     `choices`: of `name: a | b = a`, a parameter of the kind `choice`; empty for other kinds.
     """

@@ -13,9 +13,10 @@ class Kind(StrEnum):
     """The kind of a value.
 
     `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary, `STEP_TABLE` a
-    number for each int from 0 on, `CHOICE` one of some names, `PATTERN` what a text must match. `GROUP`,
-    `KERNEL` and `PREVIOUS` are the kinds of `run(mask)`, `gaussian(sigma)` and `before` without arguments;
-    only these words have them. `UNKNOWN` is the kind after a reported mistake.
+    number for each int from 0 on, `CHOICE` one of some names, `PATTERN` what a text must match, `NETWORK` a
+    small network that gives a number for each position. `GROUP`, `KERNEL` and `PREVIOUS` are the kinds of
+    `run(mask)`, `gaussian(sigma)` and `before` without arguments; only these words have them. `UNKNOWN` is
+    the kind after a reported mistake.
     """
 
     PROB = "prob"
@@ -28,6 +29,7 @@ class Kind(StrEnum):
     STEP_TABLE = "table by step"
     CHOICE = "choice"
     PATTERN = "pattern"
+    NETWORK = "network"
     BOOL = "bool"
     MASK = "mask"
     GROUP = "group"
@@ -175,9 +177,11 @@ CONDITIONS = frozenset({Kind.BOOL, Kind.MASK})
 IDS = frozenset({Kind.TOKEN, Kind.INT})
 STATE_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.MASK})
 TABLES = frozenset({Kind.TABLE, Kind.STEP_TABLE})
-PARAMETER_KINDS = frozenset({*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.CHOICE, Kind.PATTERN, *TABLES})
+PARAMETER_KINDS = frozenset(
+    {*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.CHOICE, Kind.PATTERN, Kind.NETWORK, *TABLES}
+)
 # Parameters of these kinds may have no default: then the caller must give a value.
-WITHOUT_DEFAULT = frozenset({Kind.PATTERN})
+WITHOUT_DEFAULT = frozenset({Kind.PATTERN, Kind.NETWORK})
 UNITS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT})
 
 INT = frozenset({Kind.INT})

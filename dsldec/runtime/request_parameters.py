@@ -20,6 +20,8 @@ from ..policy import Policy
 from ..spelling import setting
 from .rows import Rows
 
+OF_THE_BATCH = (*TABLES, Kind.NETWORK)  # kinds of parameters
+
 
 def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
     """The parameters that at least one request sets, `[B, 1]` each, with the policy's value in the other
@@ -51,12 +53,14 @@ def require_one_row(policy: Policy) -> None:
 def require_own(policy: Policy, parameters: Mapping[str, Value]) -> None:
     """Raise `PolicyError` for parameters that the policy does not have (E0403) or that do not fit (E0402),
     and `UsageError` (E0450) for parameters that all rows of a batch share: sizes of the step, drafts,
-    candidates, guidance, the masks of a sliding window, and tables.
+    candidates, guidance, the masks of a sliding window, tables and networks.
     """
-    policy.bind(**parameters)
+    kinds = policy.parameter_kinds
+    # A request may name no file of this machine.
+    policy.bind(**{name: value for name, value in parameters.items() if kinds.get(name) != "network"})
     shared = policy.parameters
     for name, value in parameters.items():
-        if policy.parameter_kinds[name] in TABLES or _of_the_batch(policy, shared) != _of_the_batch(
+        if kinds[name] in OF_THE_BATCH or _of_the_batch(policy, shared) != _of_the_batch(
             policy, shared | {name: value}
         ):
             message = f"the parameter `{name}` is one for all requests of a batch"
@@ -71,4 +75,5 @@ def _of_the_batch(policy: Policy, parameters: Mapping[str, Value]) -> tuple[obje
     facts = policy.facts
     masks = int_of(facts.window_masks, parameters)
     drafts = (facts.lookahead(parameters), facts.candidates(parameters))
-    return ({name: parameters[name] for name in facts.static}, masks, drafts, facts.guidance(parameters))
+    static = [name for name in facts.static if name not in facts.networks]
+    return ({name: parameters[name] for name in static}, masks, drafts, facts.guidance(parameters))

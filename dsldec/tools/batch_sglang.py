@@ -17,6 +17,7 @@ from ..backends import noise
 from ..diagnostics import Diagnostic, UsageError
 from ..engines.sglang import NAME
 from ..engines.sglang.served_policy import ServedPolicy
+from ..networks.network import LearnedNetwork
 from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
 from ..spelling import option
@@ -63,6 +64,10 @@ def policy_config(task: WorkerTask) -> dict[str, Any]:
     known = task.policy().program.parameters
     # Without a value, the window of a policy gets the size of the engine's blocks.
     own = {name: value for name, value in task.parameters.items() if value != known[name].default}
+    if networks := [name for name, value in own.items() if isinstance(value, LearnedNetwork)]:
+        message = f"the network `{networks[0]}` is not sent to the engine: a configuration holds no weights"
+        help = "leave `--engine` out, or start a server whose configuration names the file"
+        raise UsageError(Diagnostic("E0450", message, help=help))
     config: dict[str, Any] = {"policy": task.text, "parameters": own, "seed": int(task.decode.seed)}
     if task.load.block_length is not None:
         config["block_size"] = task.load.block_length

@@ -47,6 +47,7 @@ def build(options: BuildOptions) -> int:
     require_known("--dtype", options.dtype, DTYPES)
     require_known("--device", options.device, DEVICES)
     policy = chosen(options.policy, options.settings)
+    policy.require_bound()
     window = _window(policy, options.window)
     file = _place(options.out, options.policy)
     try:

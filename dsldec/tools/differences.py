@@ -11,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from ..checks.values import Value
+from ..networks.network import LearnedNetwork
 from ..policy import Policy
 from ..spelling import flag
 from . import quoted
@@ -38,6 +39,8 @@ def digest(text: str) -> str:
 
 
 def _short(value: Value) -> Any:
+    if isinstance(value, LearnedNetwork):
+        return f"a network, {value.digest[:12]}"
     text = json.dumps(value)
     return (
         value if len(text) <= LONGEST_VALUE and not isinstance(value, tuple) else f"a table, {digest(text)}"

@@ -119,7 +119,7 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
             if name in facts.static
             else "dynamic: an input of the compiled step"
         )
-        value = "" if values[name] is None else f" = {values[name]}"
+        value = f" = {values[name]}" if values.get(name) is not None else ""
         yield f"  {name}: {kind}{value}   ({about})"
     yield ""
     for phase, reason in facts.reasons.items():
@@ -137,6 +137,8 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
         size = plan.kept_bytes(LARGE_VOCABULARY)
         yield f"  carried of a distribution: its {ids} likeliest ids (all ids of a smaller vocabulary), {size:,} bytes a position"
     yield f"  passes over the vocabulary in a step: {facts.vocabulary_passes}"
+    for name, inputs in facts.networks.items():
+        yield f"  the network `{name}` has {inputs} input{'s' * (inputs != 1)} at each position"
     yield f"  KV caches that it may use: {', '.join(facts.caches)}"
     if facts.constrains is not None:
         yield f"  {TEXT_MATCHES.format(facts.constrains)}"

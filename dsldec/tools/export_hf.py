@@ -20,6 +20,7 @@ from typing import TYPE_CHECKING, Any
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
+from ..networks.network import LearnedNetwork
 from ..options import DEFAULT_LOAD, LOAD, LOAD_OF_GENERATE, LoadOptions
 from ..policy import Policy, read
 from ..resources import version
@@ -127,11 +128,13 @@ def generate(*inputs, model, **arguments):
 
 def _changed(policy: Policy) -> Mapping[str, Value]:
     """The parameters whose value is not the default in the policy's text."""
+    policy.require_bound()
     defaults = {name: parameter.default for name, parameter in policy.program.parameters.items()}
-    changed = {name: value for name, value in policy.parameters.items() if value != defaults[name]}
+    changed = {name: value for name, value in policy.parameters.items() if value != defaults.get(name)}
     for name, value in changed.items():
-        if isinstance(value, tuple):
-            message = f"the table `{name}` is not written into `{GENERATE}`: it has a number for each id"
+        if isinstance(value, tuple | LearnedNetwork):
+            what = "table" if isinstance(value, tuple) else "network"
+            message = f"the {what} `{name}` is not written into `{GENERATE}`: it has too many numbers"
             raise UsageError(
                 Diagnostic(
                     "E0423", message, help=f"export without it, and give it there: `load(POLICY, {name}=...)`"

@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
+from ..checks.values import static_values
 from ..diagnostics import Diagnostic, UsageError
+from ..networks.network import LearnedNetwork
 from ..options import DTYPES
 from ..policy import Policy
 from ..runtime.shape_buckets import positions_compiled
@@ -100,7 +102,9 @@ def _forms(policy: Policy, options: PrecompileOptions, vocab: int, window: int) 
 
     values = policy.parameters
     lengths = {name: len(value) for name, value in values.items() if isinstance(value, tuple)}
-    static = {name: values[name] for name in policy.facts.static}
+    policy.require_bound()
+    static = static_values(policy.facts.static, values)
+    lengths |= {name: value.count for name, value in values.items() if isinstance(value, LearnedNetwork)}
     threads = options.threads or torch.get_num_threads()
     for any_rows in (False, True) if options.batch is None else (options.batch > 1,):
         sizes = sizes_of(any_rows, window, vocab, options.dtype, frozenset())

@@ -18,6 +18,7 @@ from torch import Tensor
 from ..backends import noise
 from ..backends.reference import ReferenceResult, ReferenceRow, run_operation
 from ..backends.step import Events, Step, StepOutput, StepState, parameter_tensors, static_of
+from ..checks.values import Value
 from ..diagnostics import Diagnostic
 from ..ir.nodes import Program
 from ..ir.protocol import ACCEPTED, BRANCH, SCORE
@@ -269,8 +270,9 @@ class _CaseStep:
     reads is never computed. The host gets fields with one number for each row, and may change them.
     """
 
-    def __init__(self, program: Program, params: Mapping[str, Tensor]) -> None:
+    def __init__(self, program: Program, params: Mapping[str, Tensor], static: Mapping[str, Value]) -> None:
         self.program = program
+        self.networks = {name: value for name, value in static.items() if isinstance(value, str)}
         self.parameters = {name: value.tolist() for name, value in params.items()}
         self.carried: dict[str, Any] = {}
         self.view: CaseView | None = None  # of the forward at hand
@@ -283,7 +285,8 @@ class _CaseStep:
             if name not in self.carried or value.dim() == 1:
                 self.carried[name] = None if self.program.carried[name].distribution else value[0].tolist()
         ids, may = canvas[0].tolist(), editable[0].tolist()
-        row = ReferenceRow(self.view, ids, may, self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
+        given = (self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID, self.networks)
+        row = ReferenceRow(self.view, ids, may, *given)
         after = step_after(self.program, row)
         self.carried = {name: self._wide(name, value, len(ids)) for name, value in after.state.items()}
         following = {
@@ -309,6 +312,7 @@ class _Replaying:
         params = parameter_tensors(policy.program, policy.parameters, special=IDS)
         self.function = _CaseStep(policy.program, params)
         static = static_of(policy.program, policy.parameters)
+        self.function = _CaseStep(policy.program, params, static)
         step = Step(policy.program, "reference", MASK_ID, END_ID, params, self.function, static)
         plan, request = policy.plan(case.length), continued(0, [], case.length, None)
         request = replace(request, key=noise.key(0, 0))

@@ -159,6 +159,7 @@ def policy_of(options: RunOptions, samples: int) -> Policy:
     the most of a prompt.
     """
     policy = chosen(options.policy, options.settings)
+    policy.require_bound()
     policy.drafts(options.decode.lookahead)
     for warning in (seed_warning(policy, options.decode.seed), samples_warning(policy, samples)):
         if warning is not None:
@@ -243,5 +244,6 @@ def made_by(policy: Policy, options: RunOptions, more: Mapping[str, Any] | None 
     decisive |= {"all_ids": True} if options.load.all_ids else {}
     # Only an approximate cache changes an answer.
     decisive["cache"] = options.decode.cache if options.decode.cache in ("prefix", "dual") else None
-    whole = json.dumps([str(policy.program), policy.parameters, decisive], sort_keys=True)
+    # A network is known by its digest.
+    whole = json.dumps([str(policy.program), policy.parameters, decisive], sort_keys=True, default=str)
     return {"policy": title(policy), "run": {"digest": digest(whole), **noted(policy, decisive)}}

@@ -6,13 +6,15 @@ Not here: whether a value fits its parameter (`policy`).
 from __future__ import annotations
 
 import math
+import os
+import shlex
 from collections.abc import Sequence
-from typing import cast
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_TABLE, NotJSON, Unreadable, read_json, whole_number
 from ..language.words import TABLES
+from ..networks.network import LearnedNetwork
 from ..parameter_values import pattern_text
 from ..policy import Policy, load
 from ..spelling import LONGEST_SHOWN
@@ -26,8 +28,10 @@ def chosen(name: str, settings: Sequence[str]) -> Policy:
     return with_settings(load(name), settings)
 
 
-def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
-    """The policy with each `name=value` bound; raises as `chosen` does."""
+def with_settings(policy: Policy, settings: Sequence[str], folder: str = "") -> Policy:
+    """The policy with each `name=value` bound; raises as `chosen` does. `folder`: paths of networks count
+    from there.
+    """
     values: dict[str, Value] = {}
     for setting in settings:
         name, equals, text = setting.partition("=")
@@ -39,20 +43,24 @@ def with_settings(policy: Policy, settings: Sequence[str]) -> Policy:
                 )
             )
         kind = policy.parameter_kinds.get(name)
-        # An unknown parameter passes: `bind` has the diagnostic for it.
-        is_file = kind in TABLES and text.startswith("@")
-        values[name] = (
-            cast(Value, text)
-            if kind is None
-            else pattern_text(text, files=True)
-            if kind == "pattern"
-            else text
-            if kind == "choice"
-            else _table(name, text[1:])
-            if is_file
-            else _value(name, kind, text)
-        )
+        values[name] = _read(name, kind, text, folder)
     return policy.bind(**values) if values else policy
+
+
+def _read(name: str, kind: str | None, text: str, folder: str) -> Value:
+    """The value of a text. An unknown parameter passes: `bind` has the diagnostic for it."""
+    is_file = kind in (*TABLES, "network") and text.startswith("@")
+    if kind is None or kind == "choice":
+        return text
+    if kind == "pattern":
+        return pattern_text(text, files=True)
+    if kind == "network":
+        if not is_file:
+            example = shlex.quote(f"{name}=@{text}" if text else f"{name}=@net.safetensors")
+            message = f"the parameter `{name}` is a network, not {quoted(text)}"
+            raise UsageError(Diagnostic("E0424", message, help=f"name its file: `--set {example}`"))
+        return os.path.join(folder, text[1:])
+    return _table(name, text[1:]) if is_file else _value(name, kind, text)
 
 
 def _table(name: str, file: str) -> Value:
@@ -103,6 +111,8 @@ def title(policy: Policy) -> str:
 
 def shown(name: str, value: Value) -> str:
     """A parameter and its value, in a few characters."""
+    if isinstance(value, LearnedNetwork):
+        return f"{name}={value.digest[:12]}"
     if isinstance(value, tuple):  # a number for each id
         return f"{name}=..."
     if isinstance(value, str):  # a pattern, which may be a long schema

@@ -55,4 +55,4 @@ def _of_model(model: str, policy: Policy, refused: Diagnostic | None) -> Iterato
 def _of_request(policy: Policy, name: str) -> bool:
     facts = policy.facts
     shared = (*facts.static, facts.drafts, facts.branches, facts.window_masks)
-    return name not in shared and policy.parameter_kinds[name] != "table"
+    return name not in shared and policy.parameter_kinds[name] not in OF_THE_BATCH

@@ -6,6 +6,7 @@ Not here: stepping the policy (`replay`, which needs torch and is imported when 
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
@@ -70,14 +71,21 @@ def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
 def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
     """The policy bound to the case's values, and the values that do not fit."""
     wrong: list[Diagnostic] = []
+    folder = os.path.dirname(case.span.source.name)  # a file of a network is named from there
     for setting in case.settings:
         try:
-            policy = with_settings(policy, [setting.text])
+            policy = with_settings(policy, [setting.text], folder)
         except UsageError as error:
             unfit = error.diagnostic
             wrong.append(replace(unfit, span=setting, help=unfit.help.replace("`--set ", "`set ")))
         except PolicyError as error:
             wrong += [replace(unfit, span=setting) for unfit in error.diagnostics]
+    try:
+        if not wrong:
+            policy.require_bound()
+    except UsageError as error:
+        unfit = error.diagnostic
+        wrong.append(replace(unfit, span=case.span, help=unfit.help.replace("`--set ", "`set ")))
     return policy, wrong
 
 

@@ -75,6 +75,7 @@ class Writer:
         self.within = self.early = self.accepts = False
         self.used: Counter[str] = Counter()
         self.states: list[str] = []
+        self.networks = False  # whether the policy has the network `brain`
 
     def word(self, name: str) -> str:
         self.used[name.split("(")[0]] += 1
@@ -151,6 +152,9 @@ class Writer:
             "of(pace, pos - few)",
         ]
         choices += ["rank"] * 12 if self.within else []
+        if self.networks and self.rng.random() < 0.1:
+            with self.where(within=False):
+                return f"{self.word('learned')}(brain, {self.number(0)}, {self.condition(1)})"
         choices += [] if self.early else ["committed_now", "edited_now", "random(pos)", "random"] * 2
         return self.one_of(*choices, *self.has("still", "turns", "level_then", "best_so_far"))
 
@@ -362,7 +366,8 @@ class PolicyWriter(Writer):
 
     def policy(self, seed: int) -> str:
         window = self.rng.choice(WINDOWS) if self.rng.random() < 0.5 else "blocks(8)"
-        lines = [f"policy random_{seed}({PARAMETERS}):", f"  {self.word('window')} {self.shape(window)}"]
+        parameters = PARAMETERS + ", brain: network" * self.networks
+        lines = [f"policy random_{seed}({parameters}):", f"  {self.word('window')} {self.shape(window)}"]
         if self.rng.random() < 0.2:
             lines.append(f"  {self.word('draw')} {self.shape(self.rng.choice(DRAWS))}")
         if self.rng.random() < 0.2:
@@ -542,9 +547,12 @@ class PolicyWriter(Writer):
         return values[name]()
 
 
-def random_policy(seed: int) -> tuple[str, Counter[str]]:
-    """A policy's text and the words it uses; it passes every check."""
+def random_policy(seed: int, *, networks: bool = False) -> tuple[str, Counter[str]]:
+    """A policy's text and the words it uses; it passes every check. With `networks`, it needs one for
+    `brain`, with 2 inputs.
+    """
     writer = PolicyWriter(random.Random(seed))
+    writer.networks = networks
     return writer.policy(seed), writer.used
 
 

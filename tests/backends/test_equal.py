@@ -22,6 +22,7 @@ from dsldec.ir.nodes import OPERATIONS
 from dsldec.ir.protocol import DISTRIBUTION_PREFIX
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
 
+from ..networks import network
 from .policies import OBSERVED, OPERATORS, random_observations, random_policy
 
 MASK, EOS = 30, 4
@@ -196,11 +197,12 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
 
 
 def compare(policy_seed: int, table_seed: int, observed: dict[str, Tensor]) -> Counter[str]:
-    text, used = random_policy(policy_seed)
+    text, used = random_policy(policy_seed, networks=True)
     rows, length = 1 + table_seed % 3, (1, 2, 5, 8)[table_seed % 4]
     observed.clear()
     observed.update(random_observations(table_seed, rows, length))
-    policy = dsldec.load(text).bind(**(PARAMETERS if table_seed % 2 else {}))
+    brain = network(seed=table_seed)
+    policy = dsldec.load(text, brain=brain).bind(**(PARAMETERS if table_seed % 2 else {}))
     ids: dict[str, Any] = {"mask_id": MASK, "eos_id": EOS if table_seed % 5 else None, "pad_id": 7}
     steps = [policy.compile(backend, **ids) for backend in ("reference", "eager")]
     canvas, editable, state = inputs(steps[0], table_seed, rows, length)

@@ -118,7 +118,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "erase": ("token.T mask -> token.T",),
 }
 # Those that read the step's inputs or the logits have tests of their own below.
-ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "temperature", "lookup", "lookup_step", "observe", "special"} | {
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "temperature", "lookup", "lookup_step", "learned", "observe", "special"} | {
     "observation", "probability", "log_probabilities", "kl", "js", "shift_distributions",
 }  # fmt: skip
 

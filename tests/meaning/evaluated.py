@@ -17,10 +17,13 @@ import dsldec
 from dsldec.backends.step import Step
 from dsldec.language.words import NUMBERS, WORDS, Extent, Kind, Slot, Word
 
+from ..networks import network
+
 B, T, V = 4, 8, 7
 EOS, MASK = 5, 6
 SEEDS, STEPS = range(3), 4
-HEAD = "policy p(lore: table = -0.5, picks: int = 2 in 1..4):"
+HEAD = "policy p(lore: table = -0.5, picks: int = 2 in 1..4, brain: network):"
+BRAIN = network("linear 1 2, silu, self_attention 2 1, linear 2 1")
 SOME = "commit masked and conf > 0.4 at least 1 by conf at most 2 by conf"  # leaves masks for further steps
 
 PLAIN = [word for word in WORDS.values() if not word.slots and word.within is None]
@@ -54,6 +57,7 @@ def argument(slot: Slot, arguments: Arguments, *, is_first: bool) -> str:
     for kind, text in (
         (Kind.PREVIOUS, "before"),
         (Kind.TABLE, "lore"),
+        (Kind.NETWORK, "brain"),
         (Kind.KERNEL, "gaussian(2)"),
         (Kind.GROUP, "pos // 3"),
     ):
@@ -115,7 +119,7 @@ def step_of(watched: tuple[tuple[str, str, str], ...], lines: tuple[str, ...]) -
     draws = [line for line in body if line.startswith("draw")]
     head, body = ["window all", *draws], [line for line in body if line not in draws]
     text = "\n".join([HEAD, *(f"  {line}" for line in (*head, *states, *body)), ""])
-    return dsldec.load(text).compile("reference", mask_id=MASK, eos_id=EOS)
+    return dsldec.load(text, brain=BRAIN).compile("reference", mask_id=MASK, eos_id=EOS)
 
 
 def moment(

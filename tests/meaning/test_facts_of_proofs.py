@@ -152,7 +152,7 @@ def test_the_bytes_that_a_word_carries_are_counted(word: Word) -> None:
     facts = step_of((), (line, use))
     assert (
         dsldec.load(
-            f"policy p(lore: table = 0.5):\n  window all\n  {line}\n  {use}\n"
+            f"policy p(lore: table = 0.5, brain: network):\n  window all\n  {line}\n  {use}\n"
         ).facts.state_bytes_per_position
         == word.carried_bytes
     )

@@ -15,6 +15,7 @@ from typing import Any
 
 from ...diagnostics import Diagnostic, UsageError
 from ...models.loading import require_kinds
+from ...networks.network import LearnedNetwork
 from ...options import DECODE, DEFAULT_BATCH, LOAD, DecodeOptions, LoadOptions, is_whole
 from ...policy import Policy, load
 from ...spelling import shown
@@ -63,7 +64,11 @@ class ModelArguments:
         values |= {name: value for name, value in options.items() if value is not None}
         values |= {"mc_samples": self.mc_samples, "greedy": self.greedy}
         rules = hashlib.sha256(str(self.policy.program).encode()).hexdigest()[:16]
-        return values | {"policy": self.policy.name, "rules": rules, "parameters": self.policy.parameters}
+        parameters = {
+            name: value.digest if isinstance(value, LearnedNetwork) else value
+            for name, value in self.policy.parameters.items()
+        }
+        return values | {"policy": self.policy.name, "rules": rules, "parameters": parameters}
 
 
 OWN = ("mc_samples", "greedy", "add_bos_token")

@@ -45,6 +45,11 @@ class CallPolicies:
             raise UsageError(
                 Diagnostic("E0409", message, help=f'for example `{PARAMETERS}={{"confidence": 0.8}}`')
             )
+        networks = [name for name in values if chosen.parameter_kinds.get(name) == "network"]
+        if networks and added.parameters is None:  # a configuration may come from a request
+            message = f"a generation configuration cannot set the network `{networks[0]}`"
+            help = 'bind it where the policy is loaded: `custom_generate(policy, planner="net.safetensors")`'
+            raise UsageError(Diagnostic("E0450", message, help=help))
         return chosen.bound(values)
 
     def _chosen(self, given: Any, named: Any) -> Policy:

@@ -174,7 +174,7 @@ class _Run:
         parameters = {
             name: value
             for name, value in one.chosen.policy.parameters.items()
-            if not isinstance(value, tuple)
+            if isinstance(value, bool | int | float)
         }
         return figures_of(one.chosen.title, parameters, self._lines(one), len(self.prompts))
 

@@ -1,0 +1,1 @@
+"""Small networks that a policy reads with `learned`: their layers, their weights, and their files."""
