@@ -25,7 +25,7 @@ from .lru import LRUCache
 from .networks.network import LearnedNetwork
 from .networks.network_file import WrongNetwork
 from .options import DECODE
-from .parameter_values import converted, misfit, misfits_of_outputs, unbound
+from .parameter_values import converted, misfit, misfits_of_outputs, pattern_text, unbound
 from .plan import Plan, plan_of
 from .resources import policy_file, shipped_policies
 from .source import Source

@@ -15,7 +15,7 @@ from ..backends.on_device import moved
 from ..backends.step import parameter_tensors
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
-from ..language.words import TABLES
+from ..language.words import TABLES, Kind
 from ..policy import Policy
 from ..spelling import setting
 from .rows import Rows

@@ -272,7 +272,7 @@ class _CaseStep:
 
     def __init__(self, program: Program, params: Mapping[str, Tensor], static: Mapping[str, Value]) -> None:
         self.program = program
-        self.networks = {name: value for name, value in static.items() if isinstance(value, str)}
+        self.networks = {name: str(static[name]) for name in program.facts.networks}
         self.parameters = {name: value.tolist() for name, value in params.items()}
         self.carried: dict[str, Any] = {}
         self.view: CaseView | None = None  # of the forward at hand
@@ -285,8 +285,8 @@ class _CaseStep:
             if name not in self.carried or value.dim() == 1:
                 self.carried[name] = None if self.program.carried[name].distribution else value[0].tolist()
         ids, may = canvas[0].tolist(), editable[0].tolist()
-        given = (self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID, self.networks)
-        row = ReferenceRow(self.view, ids, may, *given)
+        given = (self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
+        row = ReferenceRow(self.view, ids, may, *given, networks=self.networks)
         after = step_after(self.program, row)
         self.carried = {name: self._wide(name, value, len(ids)) for name, value in after.state.items()}
         following = {
@@ -310,7 +310,6 @@ class _Replaying:
     def __init__(self, policy: Policy, case: Case) -> None:
         self.policy, self.length = policy, case.length
         params = parameter_tensors(policy.program, policy.parameters, special=IDS)
-        self.function = _CaseStep(policy.program, params)
         static = static_of(policy.program, policy.parameters)
         self.function = _CaseStep(policy.program, params, static)
         step = Step(policy.program, "reference", MASK_ID, END_ID, params, self.function, static)
