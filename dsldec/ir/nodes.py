@@ -68,7 +68,7 @@ ELEMENTWISE: Mapping[str, str] = MappingProxyType(
         "exp": "e to the power of a",
         "log": "natural logarithm of a",
         "sqrt": "square root of a",
-        "cos": "cosine of a",
+        "cosine_left": "(masks, done, n): the largest int not above masks * cos(pi / 2 * done / n); 0 from done = n on",
         "floor": "a real without its fraction, downwards, as an int; 0 for no value, within ±10^18",
         "ceil": "a real without its fraction, upwards, as an int; 0 for no value, within ±10^18",
         "truncate": "a real without its fraction, towards 0, as an int; 0 for no value, within ±10^18",
