@@ -190,6 +190,7 @@ class Program:
     `next`: for each field that the step writes, the operation that gives its next value; the host writes the
     others. `events`: for each event except `not_finite`, the operation that gives it. `ir.protocol` describes
     all fields and events. `phases`: the names of the phases in order, `("",)` for a policy without phases.
+    `reads_written`: whether the step may read the logits of positions that were written when it began.
     """
 
     name: str
@@ -204,6 +205,7 @@ class Program:
     events: Mapping[str, int]
     phases: tuple[str, ...]
     facts: Facts = field(repr=False)
+    reads_written: bool = True
 
     @property
     def observations(self) -> frozenset[str]:

@@ -202,6 +202,7 @@ class Builder:
             {},
             ("",),
             cast(Any, SimpleNamespace(static=("static",))),  # the backends read no other fact
+            reads_written=False,
         )
 
 
