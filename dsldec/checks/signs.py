@@ -12,6 +12,7 @@ from ..language.arithmetic import LARGEST_INT as LARGEST_OF_A_REAL
 from ..language.arithmetic import float32
 from ..language.limits import LARGEST_INT
 from ..language.statement_words import MOST_POSITIONS
+from ..language.walk import walk
 from ..language.words import NUMBERS, WORDS, Extent, Kind
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
@@ -53,6 +54,8 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
             return all(never_negative(number, resolved) for number in numbers)
         case syntax.Arithmetic():
             both = never_negative(expression.left, resolved) and never_negative(expression.right, resolved)
+            if expression.operator in ("/", "//") and _may_be_minus_zero(expression.right, resolved):
+                return False
             return expression.operator in ("+", "*", "/", "//") and both
         case (
             syntax.Boolean()
@@ -67,6 +70,19 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
             return False
         case _:
             assert_never(expression)
+
+
+def _may_be_minus_zero(divisor: syntax.Expression, resolved: Resolved) -> bool:
+    """Whether a divisor that is never below 0 may be -0, by which 1 divided is -infinity: a parameter may be."""
+    for part in walk(divisor):
+        binding = resolved.bindings.get(part) if isinstance(part, syntax.Name) else None
+        if isinstance(binding, syntax.Let):
+            if _may_be_minus_zero(binding.value, resolved):
+                return True
+        elif isinstance(binding, syntax.Parameter) and binding.kind.text != "int":
+            if binding.range is None or binding.range.first.value <= 0:
+                return True
+    return False
 
 
 def may_wrap(expression: syntax.Expression, resolved: Resolved) -> bool:

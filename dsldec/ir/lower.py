@@ -15,8 +15,8 @@ from ..language.walk import bodies
 from ..language.words import Kind
 from .next_state import NextState
 from .nodes import Program, ProgramParameter
-from .reads import reads_written
 from .protocol import VISITS_PREFIX, Writer, field_of
+from .reads import reads_written
 from .verify import verify
 
 
