@@ -73,16 +73,20 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
 
 
 def _may_be_minus_zero(divisor: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether a divisor that is never below 0 may be -0, by which 1 divided is -infinity: a parameter may be."""
-    for part in walk(divisor):
-        binding = resolved.bindings.get(part) if isinstance(part, syntax.Name) else None
-        if isinstance(binding, syntax.Let):
-            if _may_be_minus_zero(binding.value, resolved):
-                return True
-        elif isinstance(binding, syntax.Parameter) and binding.kind.text != "int":
-            if binding.range is None or binding.range.first.value <= 0:
-                return True
-    return False
+    """Whether a divisor that is never below 0 may be -0, which a parameter may be: 1 / -0 is -infinity."""
+    divisor = inline_lets(divisor, resolved.inlinable)
+    if isinstance(divisor, syntax.Arithmetic) and divisor.operator == "+":  # -0 + 0 is 0
+        return all(_may_be_minus_zero(part, resolved) for part in (divisor.left, divisor.right))
+    bindings = [resolved.bindings.get(part) for part in walk(divisor) if isinstance(part, syntax.Name)]
+    return any(
+        isinstance(binding, syntax.Let)
+        or (
+            isinstance(binding, syntax.Parameter)
+            and binding.kind.text != "int"
+            and (binding.range is None or binding.range.first.value <= 0)
+        )
+        for binding in bindings
+    )
 
 
 def may_wrap(expression: syntax.Expression, resolved: Resolved) -> bool:
