@@ -12,7 +12,19 @@ from ..diagnostics import Diagnostic, Severity, in_order
 from ..language import parse
 from ..language.limits import MOST_DIAGNOSTICS
 from ..source import Source, Span
-from . import budgets, facts, functions, monotone, names, parameters, phases, progress, size, statements
+from . import (
+    budgets,
+    facts,
+    functions,
+    monotone,
+    names,
+    never,
+    parameters,
+    phases,
+    progress,
+    size,
+    statements,
+)
 from .facts import Facts
 from .progress import UNPROVED, Progress
 from .resolved import Check, Resolved
@@ -31,6 +43,7 @@ CHECKS: tuple[Check, ...] = (
     statements.check,
     phases.check,
     monotone.check,
+    never.check,
 )
 
 

@@ -283,7 +283,8 @@ def state_ranges(resolved: Resolved) -> Known:
     """The range of each state of numbers, at all times."""
     if "states" not in resolved.proofs:
         resolved.proofs["states"] = _state_ranges(resolved)
-    return resolved.proofs["states"]
+    known: Known = resolved.proofs["states"]
+    return known
 
 
 def _state_ranges(resolved: Resolved) -> Known:
