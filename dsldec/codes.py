@@ -378,6 +378,36 @@ _CODES = (
             "phase opening:", f"  {_BEST}", "  next ending when progress > 0.5", "phase ending:", f"  {_BEST}"
         ),
     ),
+    Code(
+        "W0303",
+        "a condition is always true, or always false, for all values that its numbers can have",
+        _policy("commit masked and conf > 2 at least 1 by conf"),
+        _policy("commit masked and conf > 0.2 at least 1 by conf"),
+    ),
+    Code(
+        "W0304",
+        "a bound of 0: a phase that is never entered, or a statement that never has an effect",
+        _policy(_BEST, "stay at most 0"),
+        _policy(_BEST, "stay at most 1"),
+    ),
+    Code(
+        "W0305",
+        "`at least` asks for more positions than `at most` allows",
+        _policy("commit masked and conf > 0.9 at least 3 by conf at most 2 by conf"),
+        _policy("commit masked and conf > 0.9 at least 2 by conf at most 3 by conf"),
+    ),
+    Code(
+        "W0306",
+        "a window has a `min` above its `max`",
+        f"policy example():\n  window until(1, min=5, max=4)\n  {_BEST}\n",
+        f"policy example():\n  window until(1, min=4, max=5)\n  {_BEST}\n",
+    ),
+    Code(
+        "W0307",
+        "a reduction without `over=`, below a commit, is over the positions that are still masked",
+        _policy(_BEST, "fill when min(conf) > 0.9"),
+        _policy(_BEST, "fill when min(conf, over=masked) > 0.9"),
+    ),
     # Outside a policy's text
     Code("E0401", "no policy has this name, or its file cannot be read"),
     Code("E0402", "a value does not fit the parameter it is given to"),

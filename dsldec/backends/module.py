@@ -257,13 +257,15 @@ class StepModule(nn.Module):
         return values[needed[-1]]
 
     def _events(self, values: list[Any], inputs: Inputs) -> Events:
-        masked = (inputs.canvas == inputs.mask_id) & inputs.editable
+        read = inputs.editable
+        if not self.program.reads_written:
+            read = (inputs.canvas == inputs.mask_id) & read
         events = {
             name: _copied(values[self.program.events[name]], dtype, extent, inputs)
             for name, (dtype, extent) in reported(self.program).items()
             if name != NOT_FINITE
         }
-        return Events(masked & ~values[self.program.finite], **events)
+        return Events(read & ~values[self.program.finite], **events)
 
     def _value(self, index: int, operation: Operation, inputs: Inputs, operands: list[Any]) -> Any:
         """The value of an operation. Operands that it reads at every position are `[B, T]`."""

@@ -247,12 +247,10 @@ class _Planner:
 
     def plan(self) -> EagerPlan:
         program, graph = self.program, self.graph
-        masked = VALUES["is_mask"](graph, None, _canvas(self, None))
-        bad = and_(
-            graph,
-            and_(graph, masked, _editable(self, None)),
-            not_(graph, graph.full(self.made[program.finite])),
-        )
+        read = _editable(self, None)
+        if not program.reads_written:
+            read = and_(graph, VALUES["is_mask"](graph, None, _canvas(self, None)), read)
+        bad = and_(graph, read, not_(graph, graph.full(self.made[program.finite])))
         events = {
             name: bad if name == NOT_FINITE else self._shaped(program.events[name], dtype, extent)
             for name, (dtype, extent) in reported(program).items()

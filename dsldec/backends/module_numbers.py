@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from .module_geometry import in_pairs
+from .module_schedules import cosine_left
 from .numerics import Numerics
 
 LARGEST_INT = 1e18  # the largest int that a real is rounded to; exact as a double
@@ -94,7 +95,7 @@ ELEMENTWISE_IN_FORM: Mapping[str, Callable[..., Tensor]] = {
     "exp": _widely(torch.exp),
     "log": _widely(torch.log),
     "sqrt": _widely(torch.sqrt),
-    "cos": _widely(torch.cos),
+    "cosine_left": cosine_left,
     "floor": _whole(torch.floor),
     "ceil": _whole(torch.ceil),
     "truncate": _whole(torch.trunc),

@@ -242,8 +242,11 @@ def run_row(program: Program, row: ReferenceRow) -> ReferenceResult:
     for index in range(len(program.operations)):
         values.append(run_operation(program, row, index, values))
     finite = row.wide(values[program.finite])
-    masked = [may and id_ == row.mask_id for may, id_ in zip(row.editable, row.canvas, strict=True)]
-    not_finite = [hidden and not fine for hidden, fine in zip(masked, finite, strict=True)]
+    read = [
+        may and (program.reads_written or id_ == row.mask_id)
+        for may, id_ in zip(row.editable, row.canvas, strict=True)
+    ]
+    not_finite = [seen and not fine for seen, fine in zip(read, finite, strict=True)]
     return ReferenceResult(
         canvas=values[program.canvas],
         done=bool(values[program.done]),

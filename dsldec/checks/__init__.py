@@ -22,6 +22,7 @@ from . import (
     monotone,
     names,
     networks,
+    never,
     parameters,
     phases,
     progress,
@@ -47,6 +48,7 @@ CHECKS: tuple[Check, ...] = (
     networks.check,
     phases.check,
     monotone.check,
+    never.check,
 )
 
 

@@ -8,17 +8,20 @@ phase with a known number of steps. `edit` masks nothing, so any budget is corre
 
 from __future__ import annotations
 
-from typing import assert_never
+import math
+from dataclasses import dataclass
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import Body, bodies
 from ..language.words import WORDS
 from .entailment import inline_lets, is_word
-from .floor_values import smallest
+from .expression_ranges import ExpressionRanges, state_ranges
 from .progress import Progress
-from .resolved import Bindings, Resolved
+from .ranges import ANY_INT
+from .resolved import Resolved
 
+LARGEST_SHARE = 0.99  # the float32 product of a gain above 0 with it is below the gain
 GAINS = frozenset(word.name for word in WORDS.values() if word.gain)
 HELP = "write `at most committed_before - 1 by doubt`, or fill the window after some steps: `fill when steps_in_window + 1 >= n`"
 
@@ -60,10 +63,11 @@ def _without_budget(body: Body) -> list[Diagnostic]:
 def _undoing(revokes: list[syntax.Revoke], resolved: Resolved) -> list[Diagnostic]:
     wrong = []
     counted: list[frozenset[str]] = []
+    budgets = Budgets(resolved, ExpressionRanges(resolved, states=state_ranges(resolved)))
     for revoke in revokes:
         assert revoke.at_most is not None
         count = revoke.at_most.count
-        if gains := spared(count, resolved.inlinable):
+        if gains := budgets.spared(count):
             counted.append(gains)
             continue
         message = f"nothing shows that `{count.span.text}` is less than the positions gained, so decoding may never end"
@@ -76,41 +80,93 @@ def _undoing(revokes: list[syntax.Revoke], resolved: Resolved) -> list[Diagnosti
     return wrong
 
 
-def spared(count: syntax.Expression, bindings: Bindings) -> frozenset[str]:
-    """The gains that a budget is always below: at least by 1, or equal at 0."""
-    count = inline_lets(count, bindings)
-    match count:
-        case syntax.Number():
-            return GAINS if count.value == 0 else frozenset()
-        case syntax.Negation():
-            return GAINS if isinstance(count.operand, syntax.Number) else frozenset()
-        case syntax.Arithmetic():
-            below = frozenset(gain for gain in GAINS if is_word(count.left, gain, bindings))
-            return below if count.operator == "-" and _at_least_one(count.right, bindings) else frozenset()
-        case syntax.Conditional():
-            return spared(count.then, bindings) & spared(count.otherwise, bindings)
-        case syntax.Call():
-            return _spared_of_call(count, bindings)
-        case syntax.Name() | syntax.Boolean() | syntax.Comparison() | syntax.Inversion():
+@dataclass(slots=True)
+class Budgets:
+    """Proves budgets. A budget is *spared* for a gain if it is always below the gain, or at most 0: at most
+    `max(0, gain - 1)`.
+    """
+
+    resolved: Resolved
+    ranges: ExpressionRanges
+
+    def spared(self, count: syntax.Expression) -> frozenset[str]:
+        """The gains for which a budget is spared."""
+        if self._high(count) <= 0:
+            return GAINS
+        count = inline_lets(count, self.resolved.inlinable)
+        match count:
+            case syntax.Conditional():
+                return self.spared(count.then) & self.spared(count.otherwise)
+            case syntax.Arithmetic():
+                return self._of_arithmetic(count)
+            case syntax.Call():
+                return self._of_call(count)
+            case _:
+                return frozenset()
+
+    def at_most(self, count: syntax.Expression) -> frozenset[str]:
+        """The gains that a number is never above."""
+        count = inline_lets(count, self.resolved.inlinable)
+        below = frozenset(gain for gain in GAINS if is_word(count, gain, self.resolved.inlinable))
+        if below or self._high(count) <= 0:
+            return below or GAINS
+        match count:
+            case syntax.Conditional():
+                return self.at_most(count.then) & self.at_most(count.otherwise)
+            case syntax.Call() if count.function.text in ("min", "max") and len(count.arguments) > 1:
+                left, right = (self.at_most(argument) for argument in count.arguments[:2])
+                return left | right if count.function.text == "min" else left & right
+            case syntax.Arithmetic() if count.operator == "-" and self._low(count.right) >= 0:
+                return self.at_most(count.left) if not self._may_wrap(count) else frozenset()
+            case _:
+                return self.spared(count)
+
+    def _of_arithmetic(self, count: syntax.Arithmetic) -> frozenset[str]:
+        left, right = count.left, count.right
+        if self._may_wrap(count):
             return frozenset()
-        case syntax.Conjunction() | syntax.Disjunction() | syntax.Alternative():
+        if count.operator == "-":
+            if self._low(right) >= 1:
+                return self.at_most(left)
+            return self.spared(left) if self._low(right) >= 0 else frozenset()
+        if count.operator == "+":
+            return self.spared(left) if self._high(right) <= 0 else frozenset()
+        if count.operator == "//" and self._low(right) >= 1:
+            # At most half of a gain is below it. A quotient of a number below 0 is below 0.
+            return self.at_most(left) if self._low(right) >= 2 else self.spared(left)
+        return frozenset()
+
+    def _of_call(self, call: syntax.Call) -> frozenset[str]:
+        word, arguments = call.function.text, call.arguments
+        if word in ("min", "max") and len(arguments) > 1:
+            left, right = (self.spared(argument) for argument in arguments[:2])
+            return left | right if word == "min" else left & right
+        if word == "clamp" and len(arguments) == len(WORDS["clamp"].positional):
+            x, least, most = (self.spared(argument) for argument in arguments)
+            return most | (x & least)
+        if word in ("int", "floor") and len(arguments) == 1:
+            return self._of_share(inline_lets(arguments[0], self.resolved.inlinable))
+        return frozenset()
+
+    def _of_share(self, x: syntax.Expression) -> frozenset[str]:
+        """Of `gain * share` or `gain / n`, without its fraction."""
+        if not isinstance(x, syntax.Arithmetic) or x.operator not in "*/":
             return frozenset()
-        case _:
-            assert_never(count)
+        for gain, other in ((x.left, x.right), (x.right, x.left)):
+            share = self.ranges.of(other)
+            if x.operator == "*" and not share.gap and share.high <= LARGEST_SHARE:
+                return frozenset(word for word in GAINS if is_word(gain, word, self.resolved.inlinable))
+        if x.operator == "/" and self._low(x.right) >= 1 / LARGEST_SHARE:
+            return frozenset(word for word in GAINS if is_word(x.left, word, self.resolved.inlinable))
+        return frozenset()
 
+    def _low(self, expression: syntax.Expression) -> float:
+        found = self.ranges.of(expression)
+        return found.low if not found.gap else -math.inf
 
-def _spared_of_call(call: syntax.Call, bindings: Bindings) -> frozenset[str]:
-    word, arguments = call.function.text, call.arguments
-    if word in ("min", "max") and len(arguments) > 1:
-        left, right = (spared(argument, bindings) for argument in arguments[:2])
-        return left | right if word == "min" else left & right
-    if word == "clamp" and len(arguments) == len(WORDS["clamp"].positional):
-        return spared(arguments[2], bindings)
-    return frozenset()
+    def _high(self, expression: syntax.Expression) -> float:
+        found = self.ranges.of(expression)
+        return found.high if not found.gap else math.inf
 
-
-def _at_least_one(expression: syntax.Expression, bindings: Bindings) -> bool:
-    if isinstance(expression, syntax.Number):
-        return expression.value >= 1
-    binding = bindings.get(expression) if isinstance(expression, syntax.Name) else None
-    return isinstance(binding, syntax.Parameter) and smallest(binding) >= 1
+    def _may_wrap(self, expression: syntax.Expression) -> bool:
+        return self.ranges.of(expression) == ANY_INT or not self.ranges.of(expression).integer

@@ -10,9 +10,9 @@ from abc import ABC, abstractmethod
 from ..language import syntax
 from ..language.words import WORDS, Kind
 from .entailment import inline_lets
+from .expression_ranges import ExpressionRanges, state_ranges
 from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
 from .resolved import Resolved
-from .signs import may_wrap, never_negative
 
 SMALLEST_SHARE = 1e-30  # a float32 holds it
 
@@ -23,6 +23,7 @@ class Counts(ABC):
     def __init__(self, resolved: Resolved) -> None:
         self.resolved = resolved
         self.lets: dict[syntax.Let, KnownLet] = {}
+        self._ranges: ExpressionRanges | None = None
 
     @abstractmethod
     def floor(self, mask: syntax.Expression) -> Floor:
@@ -33,8 +34,23 @@ class Counts(ABC):
         binding = self.resolved.bindings.get(expression) if isinstance(expression, syntax.Name) else None
         return self.lets.get(binding) if isinstance(binding, syntax.Let) else None
 
+    @property
+    def ranges(self) -> ExpressionRanges:
+        """The ranges of expressions while masked positions are left."""
+        if self._ranges is None:
+            all_masks = lambda mask: self.floor(mask) == ALL  # noqa: E731
+            self._ranges = ExpressionRanges(self.resolved, all_masks, state_ranges(self.resolved))
+        return self._ranges
+
     def count(self, expression: syntax.Expression) -> Floor:
         """The least value of an int while masked positions are left; 0 where nothing is proved."""
+        known = self.known_count(expression)
+        if smallest(known) >= 1 or self.resolved.type_of(expression).kind is not Kind.INT:
+            return known
+        return higher(known, min(ALL, max(0, int(self.ranges.of(expression).low))))
+
+    def known_count(self, expression: syntax.Expression) -> Floor:
+        """The same, from the form of an expression: it may be a parameter."""
         if isinstance(expression, syntax.Number) and isinstance(expression.value, int):
             return expression.value
         if (known := self.known(expression)) is not None:
@@ -43,11 +59,8 @@ class Counts(ABC):
             return lower(self.count(expression.then), self.count(expression.otherwise))
         if isinstance(expression, syntax.Arithmetic) and expression.operator == "+":
             is_int = self.resolved.type_of(expression).kind is Kind.INT
-            rises = (
-                is_int
-                and not may_wrap(expression, self.resolved)
-                and never_negative(expression.left, self.resolved)
-            )
+            least = min(self.ranges.of(part).low for part in (expression, expression.left))
+            rises = is_int and least >= 0  # a sum that may wrap around has a range below 0
             return self.count(expression.right) if rises else 0
         if isinstance(expression, syntax.Call) and not expression.keywords:
             return self.count_of_call(expression)

@@ -84,6 +84,8 @@ def _reason(phase: PhaseProgress) -> str:
         return f"from step {_limit(phase.slow_until)} of a window on, every step commits something"
     one = phase.idle_steps == 1
     after = "a step that commits nothing" if one else f"{_limit(phase.idle_steps)} steps"
+    if not one and phase.steps is None:
+        after += ", in the first step that commits nothing"
     visits = ""
     if phase.visits is not None:
         visits = f"; it is entered at most {phase.visits.span.text} times a window"

@@ -16,9 +16,10 @@ from ..language import syntax
 from ..language.walk import Body, bodies, statements
 from ..language.words import Kind
 from . import may_hang
-from .entailment import StepLimit, entailed_by_idle
+from .entailment import StepLimit
 from .floor_values import Floor, smallest
 from .floors import Prover
+from .idle_exits import idle_steps
 from .phases import entered, targets
 from .resolved import Resolved
 from .schedules import count_of_choice, fill_limits, schedule, slow_until
@@ -101,7 +102,7 @@ def _of_body(body: Body, resolved: Resolved) -> PhaseProgress:
     fills = [limit for s in _after_revokes(body) for limit in fill_limits(s, resolved)]
     slow = [slow_until(s, resolved) for s in body.statements]
     ways = [s for s in body.statements if isinstance(s, syntax.Next | syntax.Finish)]
-    leaves_idle = any(entailed_by_idle(way.condition, resolved.inlinable) for way in ways)
+    idle = idle_steps([way.condition for way in ways], resolved) if ways else None
     limits = [
         limit for way in ways for limit in known_limits(way.condition, resolved.policy, resolved.inlinable)
     ]
@@ -111,7 +112,7 @@ def _of_body(body: Body, resolved: Resolved) -> PhaseProgress:
         floor=_floor(body, resolved),
         fills_after=next((limit for limit in fills if limit.counter == "steps_in_window"), None),
         slow_until=next((limit for limit in slow if limit is not None), None),
-        idle_steps=1 if leaves_idle else leaves_after,
+        idle_steps=1 if idle == 1 else leaves_after or idle,
         steps=1 if any(way.condition is None for way in ways) else leaves_after,
         visits=body.phase.visits if body.phase is not None else None,
         leads_to=_leads_to(body, resolved),

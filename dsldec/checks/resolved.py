@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, fields
+from typing import Any
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
@@ -51,7 +52,8 @@ class Resolved:
     `policy`: the tree, after the check `functions`, with each function call replaced by the body. `bindings`:
     the parameter, state, let or branch of each name; a word of the language has none. `inlinable`: the same
     bindings, without the lets that are too large for the proofs. `types`: kind, extent and polarity of each
-    expression. `outputs`: the type of the output of each network that is bound already.
+    expression. `outputs`: the type of the output of each network that is bound already. `proofs`: results
+    that several proofs share, once all types are known.
     """
 
     policy: syntax.PolicyDefinition
@@ -60,6 +62,7 @@ class Resolved:
     types: Mapping[syntax.Expression, Type] = field(default_factory=dict)
     outputs: Mapping[str, Type] = field(default_factory=dict)
     tree_numbers: TreeNumbers = field(default_factory=TreeNumbers, repr=False)
+    proofs: dict[str, Any] = field(default_factory=dict, repr=False, compare=False)
 
     def type_of(self, expression: syntax.Expression) -> Type:
         """The type of an expression; unknown if no check has typed it, for example after a mistake."""

@@ -12,6 +12,7 @@ from ..language.arithmetic import LARGEST_INT as LARGEST_OF_A_REAL
 from ..language.arithmetic import float32
 from ..language.limits import LARGEST_INT
 from ..language.statement_words import MOST_POSITIONS
+from ..language.walk import walk
 from ..language.words import NUMBERS, WORDS, Extent, Kind
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
@@ -55,6 +56,8 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
             return all(never_negative(number, resolved) for number in numbers)
         case syntax.Arithmetic():
             both = never_negative(expression.left, resolved) and never_negative(expression.right, resolved)
+            if expression.operator in ("/", "//") and _may_be_minus_zero(expression.right, resolved):
+                return False
             return expression.operator in ("+", "*", "/", "//") and both
         case (
             syntax.Boolean()
@@ -69,6 +72,23 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
             return False
         case _:
             assert_never(expression)
+
+
+def _may_be_minus_zero(divisor: syntax.Expression, resolved: Resolved) -> bool:
+    """Whether a divisor that is never below 0 may be -0, which a parameter may be: 1 / -0 is -infinity."""
+    divisor = inline_lets(divisor, resolved.inlinable)
+    if isinstance(divisor, syntax.Arithmetic) and divisor.operator == "+":  # -0 + 0 is 0
+        return all(_may_be_minus_zero(part, resolved) for part in (divisor.left, divisor.right))
+    bindings = [resolved.bindings.get(part) for part in walk(divisor) if isinstance(part, syntax.Name)]
+    return any(
+        isinstance(binding, syntax.Let)
+        or (
+            isinstance(binding, syntax.Parameter)
+            and binding.kind.text != "int"
+            and (binding.range is None or binding.range.first.value <= 0)
+        )
+        for binding in bindings
+    )
 
 
 def may_wrap(expression: syntax.Expression, resolved: Resolved) -> bool:

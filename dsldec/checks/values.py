@@ -130,27 +130,19 @@ def _computed(name: str, *values: Scalar | None) -> Scalar:
 def known_limits(
     condition: syntax.Expression | None, policy: syntax.PolicyDefinition, bindings: Bindings
 ) -> list[StepLimit]:
-    """The step limits of a condition that count the steps of a window or a phase, if their number is known
-    before the run.
+    """The step limits of a condition, if their number is known before the run. They count the steps of a
+    window or a phase.
+
+    A row has at least as many steps as its window: a limit of `step` holds at this step of a window or before.
     """
     limits = [
         limit
         for limit in step_limits(condition, bindings)
         if constant_value(limit.most, bindings, defaults(policy)) is not None
     ]
-    if _has_one_window(policy):
-        limits = [
-            replace(limit, counter="steps_in_window") if limit.counter == "step" else limit
-            for limit in limits
-        ]
-    return [limit for limit in limits if limit.counter != "step"]
-
-
-def _has_one_window(policy: syntax.PolicyDefinition) -> bool:
-    return any(
-        isinstance(s, syntax.Window) and isinstance(s.shape, syntax.Name) and s.shape.identifier == "all"
-        for s in policy.statements
-    )
+    return [
+        replace(limit, counter="steps_in_window") if limit.counter == "step" else limit for limit in limits
+    ]
 
 
 def defaults(policy: syntax.PolicyDefinition) -> dict[str, Value]:

@@ -419,11 +419,9 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "gaussian": lambda lower, call, named, scope: lower.expression(call.arguments[0], scope),
     "even": lambda lower, call, named, scope: lower.even(lower.expression(call.arguments[0], scope), scope),
     "linear": lambda lower, call, named, scope: lower.due(
-        lower.expression(call.arguments[0], scope),
-        scope,
-        lambda share: lower.real("subtract", lower.number(1.0), share),
+        lower.expression(call.arguments[0], scope), scope, lower.linear_left
     ),
     "cosine": lambda lower, call, named, scope: lower.due(
-        lower.expression(call.arguments[0], scope), scope, lower.cosine
+        lower.expression(call.arguments[0], scope), scope, lower.cosine_left
     ),
 }

@@ -20,6 +20,7 @@ from ..language.words import Kind
 from .next_state import NextState
 from .nodes import Program, ProgramParameter
 from .protocol import BEFORE_PREFIX, DISTRIBUTION_PREFIX, VISITS_PREFIX, Writer, field_of
+from .reads import reads_written
 from .verify import verify
 
 # Fields that the step writes only if it reads them.
@@ -74,11 +75,14 @@ class _Lowering(NextState):
         following = {name: value for name, value in following.items() if name in live}
         number = self.needed([*results, *following.values()])
         kept = [self.operations[old] for old in number]
+        following = {name: number[value] for name, value in following.items()}
+        operations = tuple(replace(one, inputs=tuple(number[i] for i in one.inputs)) for one in kept)
+        read = [number[canvas], number[done], *(number[value] for value in events.values())]
         return Program(
             name=self.policy.identifier.text,
             doc=self.policy.doc.text if self.policy.doc else "",
             parameters={p.identifier.text: _parameter(p) for p in self.policy.parameters},
-            operations=tuple(replace(one, inputs=tuple(number[i] for i in one.inputs)) for one in kept),
+            operations=operations,
             canvas=number[canvas],
             done=number[done],
             finite=number[finite],
@@ -87,10 +91,11 @@ class _Lowering(NextState):
                 for name, carried in self.carried.items()
                 if name in following or field_of(name).writer is Writer.HOST
             },
-            next={name: number[value] for name, value in following.items()},
+            next=following,
             events={name: number[value] for name, value in events.items()},
             phases=self.names,
             facts=self.checked.facts,
+            reads_written=reads_written(operations, read, following),
         )
 
     def _live(self, results: list[int], following: dict[str, int]) -> set[str]:

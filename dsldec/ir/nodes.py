@@ -75,7 +75,7 @@ ELEMENTWISE: Mapping[str, str] = MappingProxyType(
         "exp": "e to the power of a",
         "log": "natural logarithm of a",
         "sqrt": "square root of a",
-        "cos": "cosine of a",
+        "cosine_left": "(masks, done, n): the largest int not above masks * cos(pi / 2 * done / n); 0 from done = n on",
         "floor": "a real without its fraction, downwards, as an int; 0 for no value, within ±10^18",
         "ceil": "a real without its fraction, upwards, as an int; 0 for no value, within ±10^18",
         "truncate": "a real without its fraction, towards 0, as an int; 0 for no value, within ±10^18",
@@ -214,6 +214,7 @@ class Program:
     `next`: for each field that the step writes, the operation that gives its next value; the host writes the
     others. `events`: for each event except `not_finite`, the operation that gives it. `ir.protocol` describes
     all fields and events. `phases`: the names of the phases in order, `("",)` for a policy without phases.
+    `reads_written`: whether the step may read the logits of positions that were written when it began.
     """
 
     name: str
@@ -228,6 +229,7 @@ class Program:
     events: Mapping[str, int]
     phases: tuple[str, ...]
     facts: Facts = field(repr=False)
+    reads_written: bool = True
 
     @property
     def observations(self) -> frozenset[str]:

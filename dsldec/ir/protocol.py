@@ -177,7 +177,7 @@ EVENTS: Mapping[str, Event] = MappingProxyType(
         NOT_FINITE: Event(
             Kind.MASK,
             Extent.POSITION,
-            "masked positions with logits that are not finite; do not use what the step wrote in such a row",
+            "positions that the step reads and whose logits are not finite (the masked ones; all that may be written if the step also reads written ones); do not use what the step wrote in such a row",
         ),
         PHASE: Event(Kind.INT, Extent.ROW, "index of the phase that this step ran"),
         FINISHED: Event(Kind.BOOL, Extent.ROW, "a `finish` statement ended the row"),

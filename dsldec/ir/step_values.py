@@ -15,6 +15,8 @@ from . import protocol
 from .build import NO_VALUE, Builder
 
 STEPS_APART = 2**32  # between the random numbers of two candidates: more than the steps of any row
+# More steps change no schedule of at most 65536 masks, and their product with the masks has 64 bits.
+MOST_STEPS = 10**13
 
 
 @dataclass(slots=True)
@@ -126,19 +128,22 @@ class StepValues(Builder):
         left = self.reduced("count", Kind.INT, self.masked(scope))
         return self.where(self.holds("less", self.steps_in_window, n), share, left, Kind.INT)
 
-    def due(self, steps: int, scope: Scope, left: Callable[[int], int]) -> int:
-        """The number of masks to write so that the share `left` of the first masks is left afterwards."""
-        n = self.int_("maximum", steps, self.number(1))
+    def due(self, steps: int, scope: Scope, left: Callable[[int, int, int], int]) -> int:
+        """The number of masks to write so that `left(first masks, steps done, n)` masks are left afterwards."""
+        n = self.int_("minimum", self.int_("maximum", steps, self.number(1)), self.number(MOST_STEPS))
         done = self.int_("minimum", self.int_("add", self.steps_in_window, self.number(1)), n)
-        share = left(self.real("divide", done, n))
-        target = self.int_("floor", self.real("multiply", self.first_masks(), share))
         masks = self.reduced("count", Kind.INT, self.masked(scope))
-        return self.int_("maximum", self.int_("subtract", masks, target), self.number(0))
+        more = self.int_("subtract", masks, left(self.first_masks(), done, n))
+        return self.int_("maximum", more, self.number(0))
 
-    def cosine(self, share: int) -> int:
-        """cos(pi / 2 * share), and exactly 0 at the end."""
-        wave = self.real("cos", self.real("multiply", share, self.number(1.5707963267948966)))
-        return self.where(self.holds("less", share, self.number(1.0)), wave, self.number(0.0), Kind.REAL)
+    def linear_left(self, masks: int, done: int, n: int) -> int:
+        """The largest int not above masks * (1 - done / n)."""
+        product = self.int_("multiply", masks, self.int_("subtract", n, done))
+        return self.int_("floor_divide", product, n)
+
+    def cosine_left(self, masks: int, done: int, n: int) -> int:
+        """The largest int not above masks * cos(pi / 2 * done / n)."""
+        return self.int_("cosine_left", masks, done, n)
 
     def uniform(self, of: int | None = None) -> int:
         """A random number for each value of an int; for each position, if no int is given. Each candidate of a

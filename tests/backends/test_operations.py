@@ -60,7 +60,8 @@ CALLS: Mapping[str, tuple[str, ...]] = {
         "mask mask mask -> mask",
         "bool token int -> int",
     ),
-    **dict.fromkeys(("exp", "log", "sqrt", "cos"), ("realw -> real", "real -> real", "ints -> real")),
+    **dict.fromkeys(("exp", "log", "sqrt"), ("realw -> real", "real -> real", "ints -> real")),
+    "cosine_left": ("ints ints ints -> int", "ints.B int.1 ints.B -> int.B"),
     **dict.fromkeys(("floor", "ceil", "truncate"), ("realw -> int", "real -> int", "int -> int")),
     "real": ("int -> real",),
     "random": ("int.B int.B int.T -> real.T", "int.B int.B int.B -> real.B", "int.B int.B int.1 -> real.B"),
@@ -218,6 +219,7 @@ class Builder:
             {},
             ("",),
             cast(Any, SimpleNamespace(static=("static",))),  # the backends read no other fact
+            reads_written=False,
         )
 
 

@@ -1,0 +1,219 @@
+"""Between which two numbers does the result of an operation lie, for inputs between two numbers?
+
+Ints have 64 bits: where a result may be too large, it may be any int. Reals are rounded to float32, which
+keeps the order of numbers. Not here: the range of an expression (`expression_ranges`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
+
+from ..language.arithmetic import LARGEST_INT as LARGEST_OF_A_REAL
+from ..language.arithmetic import float32
+
+SMALLEST_INT64, LARGEST_INT64 = -(2**63), 2**63 - 1
+Number = int | float
+
+
+@dataclass(frozen=True, slots=True)
+class Interval:
+    """The numbers from `low` to `high`. `integer`: only ints. `gap`: it may also have no value (NaN)."""
+
+    low: Number
+    high: Number
+    integer: bool = False
+    gap: bool = False
+
+    def joined(self, other: Interval) -> Interval:
+        """An interval with the numbers of both."""
+        return Interval(
+            min(self.low, other.low),
+            max(self.high, other.high),
+            self.integer and other.integer,
+            self.gap or other.gap,
+        )
+
+    def within(self, low: Number, high: Number) -> Interval:
+        """The numbers that are also between two others; the same interval if there is none."""
+        low, high = max(self.low, low), min(self.high, high)
+        return Interval(low, high, self.integer, self.gap) if low <= high else self
+
+
+ANY_INT = Interval(SMALLEST_INT64, LARGEST_INT64, integer=True)
+ANY_REAL = Interval(-math.inf, math.inf, gap=True)
+
+
+def exactly(value: Number) -> Interval:
+    """The interval of one number."""
+    return Interval(value, value, integer=isinstance(value, int) and not isinstance(value, bool))
+
+
+def ints(low: int, high: int) -> Interval:
+    """An interval of ints; any int if one may not have 64 bits, because it wraps around."""
+    return Interval(low, high, integer=True) if low >= SMALLEST_INT64 and high <= LARGEST_INT64 else ANY_INT
+
+
+def _reals(low: float, high: float, *inputs: Interval, gap: bool = False) -> Interval:
+    return Interval(float32(low), float32(high), gap=gap or any(x.gap for x in inputs))
+
+
+def _product(a: Number, b: Number) -> Number:
+    return 0 if a == 0 or b == 0 else a * b
+
+
+def _corners(function: Callable[[Number, Number], Number], a: Interval, b: Interval) -> list[Number]:
+    return [function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
+
+
+def _infinite(x: Interval) -> bool:
+    return not x.integer and (math.isinf(x.low) or math.isinf(x.high))
+
+
+def _holds(x: Interval, value: Number) -> bool:
+    return x.low <= value <= x.high
+
+
+def _add(a: Interval, b: Interval) -> Interval:
+    if a.integer and b.integer:
+        return ints(int(a.low + b.low), int(a.high + b.high))
+    if _infinite(a) and _infinite(b) and (a.low == -b.high or a.high == -b.low):
+        return ANY_REAL
+    return _reals(a.low + b.low, a.high + b.high, a, b)
+
+
+def negate(a: Interval) -> Interval:
+    """The range of -a."""
+    if a.integer:
+        return ints(-int(a.high), -int(a.low))
+    return Interval(-a.high, -a.low, gap=a.gap)
+
+
+def _multiply(a: Interval, b: Interval) -> Interval:
+    found = _corners(_product, a, b)
+    if a.integer and b.integer:
+        return ints(int(min(found)), int(max(found)))
+    gap = (_infinite(a) and _holds(b, 0)) or (_infinite(b) and _holds(a, 0))
+    return _reals(min(found), max(found), a, b, gap=gap)
+
+
+def _divide(a: Interval, b: Interval) -> Interval:
+    # A divisor of 0 may be -0, by which a number above 0 gives -inf.
+    if b.low <= 0 or (_infinite(a) and _infinite(b)):
+        return ANY_REAL
+    found = _corners(lambda x, y: 0 if x == 0 or y == math.inf else x / y, a, b)
+    return _reals(min(found), max(found), a, b)
+
+
+def _floor_divide(a: Interval, b: Interval) -> Interval:
+    if not (a.integer and b.integer):
+        quotient = _divide(a, b)
+        low, high = (math.floor(x) if math.isfinite(x) else x for x in (quotient.low, quotient.high))
+        return Interval(low, high, gap=quotient.gap)
+    if b.low < 0:
+        return ANY_INT
+    found: list[Number] = [0] if b.low == 0 else []
+    if b.high >= 1:
+        found += _corners(lambda x, y: x // y, a, Interval(max(1, b.low), b.high))
+    return ints(int(min(found)), int(max(found)))
+
+
+def _remainder(a: Interval, b: Interval) -> Interval:
+    if not (a.integer and b.integer):
+        return ANY_REAL
+    if b.low < 0:
+        return ANY_INT
+    high = max(b.high - 1, 0)
+    return ints(0, int(min(high, a.high) if a.low >= 0 else high))
+
+
+def _power(a: Interval, b: Interval) -> Interval:
+    if a.low < 0:
+        return ANY_REAL
+    highest = 1.0 if a.high <= 1 and b.low >= 0 else math.inf
+    return Interval(0.0, highest, gap=a.gap or b.gap)
+
+
+def _absolute(a: Interval) -> Interval:
+    low = 0 if a.low <= 0 <= a.high else min(abs(a.low), abs(a.high))
+    high = max(abs(a.low), abs(a.high))
+    return ints(int(low), int(high)) if a.integer else Interval(low, high, gap=a.gap)
+
+
+def _extreme(choose: Callable[[Number, Number], Number]) -> Callable[[Interval, Interval], Interval]:
+    return lambda a, b: Interval(
+        choose(a.low, b.low), choose(a.high, b.high), a.integer and b.integer, a.gap or b.gap
+    )
+
+
+def _monotone(function: Callable[[float], float], least: float = -math.inf) -> Callable[[Interval], Interval]:
+    """The range of a function that never falls and has a value from `least` on."""
+
+    def apply(a: Interval) -> Interval:
+        if a.low < least:
+            return ANY_REAL
+        return _reals(function(a.low), function(a.high), a)
+
+    return apply
+
+
+def _exp(x: float) -> float:
+    return math.inf if x > 88 else math.exp(x)  # a float32 has no larger one
+
+
+def _log(x: float) -> float:
+    return -math.inf if x == 0 else math.log(x)
+
+
+def _whole(rounding: Callable[[float], int]) -> Callable[[Interval], Interval]:
+    def apply(a: Interval) -> Interval:
+        if a.integer:
+            return a
+        low, high = (rounding(max(-LARGEST_OF_A_REAL, min(LARGEST_OF_A_REAL, x))) for x in (a.low, a.high))
+        return ints(min(low, 0), max(high, 0)) if a.gap else ints(low, high)  # no value becomes 0
+
+    return apply
+
+
+OPERATIONS: Mapping[str, Callable[..., Interval]] = {
+    "add": _add,
+    "subtract": lambda a, b: _add(a, negate(b)) if not b.integer or b.low > SMALLEST_INT64 else ANY_INT,
+    "multiply": _multiply,
+    "divide": _divide,
+    "floor_divide": _floor_divide,
+    "remainder": _remainder,
+    "power": _power,
+    "negate": negate,
+    "absolute": _absolute,
+    "minimum": _extreme(min),
+    "maximum": _extreme(max),
+    "exp": _monotone(_exp),
+    "log": _monotone(_log, 0.0),
+    "sqrt": _monotone(math.sqrt, 0.0),
+    "floor": _whole(math.floor),
+    "ceil": _whole(math.ceil),
+    "truncate": _whole(math.trunc),
+}
+
+
+def hull(intervals: Iterable[Interval]) -> Interval:
+    """The smallest interval with all numbers of the others, at least one."""
+    first, *rest = intervals
+    for one in rest:
+        first = first.joined(one)
+    return first
+
+
+def widened(old: Interval, new: Interval) -> Interval:
+    """An interval with both, whose ends are among a few numbers where they moved, so that a search for
+    invariants ends.
+    """
+    both = old.joined(new)
+    low, high = both.low, both.high
+    lowest, highest = (SMALLEST_INT64, LARGEST_INT64) if both.integer else (-math.inf, math.inf)
+    if low < old.low:
+        low = max([x for x in (1, 0, -1, lowest) if x <= low])
+    if high > old.high:
+        high = min([x for x in (0, 1, 65536, 2**62, highest) if x >= high])
+    return Interval(low, high, both.integer, both.gap)
