@@ -15,10 +15,11 @@ from ..language.words import Extent
 from . import protocol
 from .nodes import ELEMENTWISE, Operation
 
-LOGITS = frozenset({"observe", "observation", "probability", "log_probabilities", "kl"})
+LOGITS = frozenset({"observe", "observation", "probability", "log_probabilities", "kl", "js", "path"})
 # Operations that read their other inputs only at the positions of the mask, their input with this number.
 AT_A_MASK: Mapping[str, int] = {
-    **dict.fromkeys(("sum", "mean", "std", "least", "greatest"), 1),
+    **dict.fromkeys(("sum", "mean", "std", "least", "greatest", "quantile"), 1),
+    **dict.fromkeys(("group_sum", "group_mean", "group_least", "group_greatest"), 1),
     **dict.fromkeys(("order", "thin", "thin_by_kernel"), 0),
 }
 ALONG_AN_ORDER = frozenset({"rank", "cumsum", "cummax", "prefix", "top"})
