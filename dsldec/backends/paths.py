@@ -25,7 +25,7 @@ from .inputs import Inputs
 from .pattern_inputs import CHUNKS, CLASSES, ENDS, FOLLOWING, GROUPS, TOPS
 from .reference_paths import LEAST, NONE
 
-Draw = Any  # temperature, top_p, top_k, key, step as a tuple; empty without a draw
+DrawArguments = Any  # temperature, top_p, top_k, key, step as a tuple; empty without a draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,7 +82,7 @@ def path(
     return torch.where((state < 0).unsqueeze(1), free, found)
 
 
-def _draw(inputs: Inputs, method: str, draw: tuple[Tensor, ...]) -> Draw:
+def _draw(inputs: Inputs, method: str, draw: tuple[Tensor, ...]) -> DrawArguments:
     """temperature, top_p, top_k (`[B, 1]` each), key and step (`[B]` each)."""
     if method == "argmax":
         return ()
@@ -93,7 +93,7 @@ def _draw(inputs: Inputs, method: str, draw: tuple[Tensor, ...]) -> Draw:
     return (*numbers, inputs.of_row(key), inputs.of_row(step))
 
 
-def _free(logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: Tensor) -> Tensor:
+def _free(logits: Tensor, mask_id: int | Tensor, method: str, draw: DrawArguments, pos: Tensor) -> Tensor:
     """The ids that are chosen without a pattern."""
     if not draw:
         return vocabulary.likeliest(logits.float(), mask_id)[0]
@@ -101,7 +101,7 @@ def _free(logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: T
     return vocabulary.sampled(logits, mask_id, method, *place)
 
 
-def _scores(logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: Tensor) -> Tensor:
+def _scores(logits: Tensor, mask_id: int | Tensor, method: str, draw: DrawArguments, pos: Tensor) -> Tensor:
     """The scores whose sum a path maximises: the logits, or with noise as a draw takes them."""
     place: Any = (*draw, pos)
     return vocabulary.perturbed(logits, mask_id, method, *place) if draw else logits.float()
@@ -201,7 +201,7 @@ def _by_rows(
     state: Tensor,
     mask_id: int | Tensor,
     method: str,
-    draw: Draw,
+    draw: DrawArguments,
 ) -> Tensor:
     states, of_row = state.tolist(), patterns.row.tolist()
     found = torch.empty_like(canvas)
@@ -221,7 +221,13 @@ def _by_rows(
 
 
 def _read(
-    logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: Tensor, row: int, position: int
+    logits: Tensor,
+    mask_id: int | Tensor,
+    method: str,
+    draw: DrawArguments,
+    pos: Tensor,
+    row: int,
+    position: int,
 ) -> Tensor:
     """The scores `[V]` of one position."""
     here, place = logits[row : row + 1, position : position + 1], pos[row : row + 1, position : position + 1]

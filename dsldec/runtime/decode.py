@@ -32,7 +32,7 @@ from .exact_forward import forwarding
 from .forward import Forward
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
-from .request_patterns import require_match, require_patterns
+from .request_patterns import require_patterns
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
 from .rows import Row, Rows
 from .samples import once, with_copies
@@ -222,9 +222,7 @@ def stream_rows(
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(())
-    require_patterns(policy, requests)
-    for request in requests:
-        require_match(request, denoiser.vocab_size, denoiser.mask_id)
+    require_patterns(policy, requests, denoiser.vocab_size, denoiser.mask_id)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
@@ -234,7 +232,7 @@ def stream_rows(
         positions = positions_compiled(window, plan.gen_length)
         if not backends.takes_any_rows(step, device):
             width = rows_compiled(width, options.batch)
-    most, free = _most(plan), policy.constrains is None
+    most = _most(plan)
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests, width):
@@ -250,7 +248,7 @@ def stream_rows(
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
-            loop = _loop(denoiser, forward, plan.drafts, observer, stops) if free else DecodeLoop
+            loop = _loop(denoiser, forward, plan.drafts, observer, stops)
             yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
