@@ -65,7 +65,7 @@ def path(
     state: Tensor,
     *draw: Tensor,
 ) -> Tensor:
-    """The ids `[B, T]` of the path of each row; in a row without a pattern, those that are chosen without
+    """The ids `[B, T]` of the path of each row; in a row without a pattern, the ids of a policy without
     one. `NO_PATH` in a row in which no path exists.
     """
     patterns, end = _Patterns.of(inputs, name), inputs.of_row(end)
@@ -150,7 +150,7 @@ def _classwise(patterns: _Patterns, scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gains(best: Tensor) -> Tensor:
-    """What a class adds to a path's sum, as float64 (`reference_paths`)."""
+    """The gain of each class in a path's sum, as float64 (`reference_paths`)."""
     best = best.double()
     top = best.amax(-1, keepdim=True)
     far = (best - torch.where(top > float("-inf"), top, 0.0)).clamp(min=LEAST)

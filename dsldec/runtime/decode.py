@@ -232,7 +232,6 @@ def stream_rows(
         positions = positions_compiled(window, plan.gen_length)
         if not backends.takes_any_rows(step, device):
             width = rows_compiled(width, options.batch)
-    most = _most(plan)
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests, width):
@@ -249,7 +248,7 @@ def stream_rows(
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan.drafts, observer, stops)
-            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
+            yield from loop(session, forward, waiting, plan.drafts, _most(plan), observer, stops=stops).run()
 
     return with_copies(decoded(), copies)
 

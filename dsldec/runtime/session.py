@@ -32,7 +32,7 @@ from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
 from .forward_output import ForwardOutput
 from .request_parameters import require_own, tensors_of_requests
-from .request_patterns import RowPatterns, require_pattern
+from .request_patterns import require_pattern
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
 from .shape_buckets import rows_compiled
@@ -166,16 +166,15 @@ class Session:
         """Shows another block of some slots' requests: for each slot its ids and its first position, as
         `show`.
         """
-        requests, mask_id = self.rows.requests, self.rows.mask_id
-        shown = {slot: next_block(requests[slot], *block, mask_id) for slot, block in blocks.items()}
+        rows = self.rows
+        shown = {slot: next_block(rows.requests[slot], *one, rows.mask_id) for slot, one in blocks.items()}
         _require_fit(self, shown.values())
-        starts = {slot: start for slot, (_, start) in blocks.items()}
-        state = self.runner.with_patterns_at(self.state, starts)
-        self.rows.put(shown)
-        self._use_parameters()
-        here = _some(self.rows, shown)
-        canvas = torch.where(here.unsqueeze(1), self.rows.start, state.canvas)
-        begin = self.runner.windows.skip(self.rows, canvas, -self.rows.begin)
+        state = self.runner.with_patterns_at(self.state, {slot: at for slot, (_, at) in blocks.items()})
+        rows.put(shown)
+        self.runner.use_patterns(self.policy.constrains, self.vocab_size)
+        here = _some(rows, shown)
+        canvas = torch.where(here.unsqueeze(1), rows.start, state.canvas)
+        begin = self.runner.windows.skip(rows, canvas, -rows.begin)
         placed = torch.where(here & ~state.ended, begin, state.window_start)
         self.state = replace(state, canvas=canvas, state=state.state | {WINDOW_START: placed})
 
@@ -252,8 +251,7 @@ class Session:
 
     def _use_parameters(self) -> None:
         self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
-        if (name := self.policy.constrains) is not None:
-            self.runner.patterns = RowPatterns(name, self.rows, self.vocab_size)
+        self.runner.use_patterns(self.policy.constrains, self.vocab_size)
 
 
 def failure(state: BatchState, row: int, half: bool) -> Diagnostic:

@@ -204,6 +204,10 @@ class StepRunner:
         after, done = self._moved(batch, before, placed, rows, output)
         return StepResult(after, placed, logits, done)
 
+    def use_patterns(self, name: str | None, vocab_size: int) -> None:
+        """Takes the patterns of the requests that the rows have now, if the policy has one with a name."""
+        self.patterns = None if name is None else RowPatterns(name, self.rows, vocab_size)
+
     def with_patterns_at(self, batch: BatchState, starts: Mapping[int, int]) -> BatchState:
         """The state with the patterns of some rows after the ids before these positions."""
         if self.patterns is None:
