@@ -29,8 +29,8 @@ class Events(NamedTuple):
     """The events that a step reports to its host. No step takes them as input; `ir.protocol.EVENTS` gives
     their meanings.
 
-    `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]` and `unmatched [B]` bool are
-    `None` if the policy has no phases, no `finish`, no `accept` or no pattern.
+    `not_finite [B, T]` is bool. `phase [B]` int64, `finished`, `accepted` and `unmatched [B]` bool are `None`
+    if the policy has no phases, no `finish`, no `accept` or no pattern.
     """
 
     not_finite: Tensor

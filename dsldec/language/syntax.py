@@ -340,7 +340,7 @@ class Literal(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Text(Node):
+class Quoted(Node):
     """A text in quotes, without them: the default of a pattern."""
 
     value: str
@@ -360,7 +360,7 @@ class Parameter(Node):
 
     identifier: Identifier
     kind: Identifier
-    default: Literal | Text | None
+    default: Literal | Quoted | None
     range: Range | None
 
     @property

@@ -16,7 +16,7 @@ from ..patterns import Pattern
 from ..policy import Policy
 from .prepared_patterns import PreparedPattern, prepared
 from .prompt_options import PromptOptions
-from .request_patterns import require_match
+from .request_patterns import require_pattern
 from .requests import Request
 from .rows import Row
 
@@ -33,6 +33,7 @@ def patterns_of(policy: Policy, each: Sequence[PromptOptions]) -> tuple[Policy, 
 
 
 def with_patterns(
+    policy: Policy,
     requests: Sequence[Request],
     found: Sequence[Pattern | None],
     each: Sequence[PromptOptions],
@@ -64,7 +65,7 @@ def with_patterns(
             continue
         try:
             constrained = replace(request, pattern=one.automaton)
-            require_match(constrained, denoiser.vocab_size, denoiser.mask_id)
+            require_pattern(policy, constrained, denoiser.vocab_size, denoiser.mask_id)
             left.append(constrained)
         except UsageError as wrong:
             refused.append(_refused(request, wrong.diagnostic, denoiser.mask_id))

@@ -227,19 +227,18 @@ def stream_rows(
     each = options_of_prompts(options, len(prompts)) if each is None else each
     policy, patterns = patterns_of(policy, each)
     requests = _requests(denoiser, prompts, options, each, policy.facts.window)
-    requests, refused = with_patterns(requests, patterns, each, denoiser)
+    requests, refused = with_patterns(policy, requests, patterns, each, denoiser)
     requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(refused)
-    require_patterns(policy, requests)
+    require_patterns(policy, requests, denoiser.vocab_size, denoiser.mask_id)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
     width, positions = _shape(step, plan, options.batch, len(requests), device)
-    most, free = _most(plan), policy.constrains is None
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests, width):
@@ -255,8 +254,8 @@ def stream_rows(
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
-            loop = _loop(denoiser, forward, plan.drafts, observer, stops) if free else DecodeLoop
-            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
+            loop = _loop(denoiser, forward, plan.drafts, observer, stops)
+            yield from loop(session, forward, waiting, plan.drafts, _most(plan), observer, stops=stops).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))
 

@@ -67,7 +67,12 @@ def test_each_prompt_may_have_its_own_pattern() -> None:
     alone = [decode(constrain=pattern).text[0] for pattern in patterns]
     assert together.text == alone
     assert alone[1] == decode().text[0]
-    rows = {row.index: row for row in stream(DENOISER, [QUESTION] * 4, "threshold", constrain=patterns, gen_length=24, backend="eager")}
+    rows = {
+        row.index: row
+        for row in stream(
+            DENOISER, [QUESTION] * 4, "threshold", constrain=patterns, gen_length=24, backend="eager"
+        )
+    }
     assert [DENOISER.decode_text(rows[at].generated.tolist()) for at in range(4)] == alone
 
 
@@ -75,7 +80,14 @@ def test_a_prompt_whose_pattern_is_too_long_fails_alone() -> None:
     with pytest.warns(dsldec.DecodingWarning):
         decoded = decode([QUESTION] * 3, constrain=["[0-9]+", "[a-z]{3000}", "a{,3}"], n=2, seed=1)
     assert decoded.failed == [2, 3, 4, 5]
-    assert [error and error.code for error in decoded.errors] == [None, None, "E0321", "E0321", "E0490", "E0490"]
+    assert [error and error.code for error in decoded.errors] == [
+        None,
+        None,
+        "E0321",
+        "E0321",
+        "E0490",
+        "E0490",
+    ]
     assert decoded.text[0] == decode(constrain="[0-9]+").text[0]
     assert decoded.finish_reason[2:] == ["error"] * 4
     with pytest.raises(dsldec.UsageError, match=r"E0321(.|\n)*generate at least"):
@@ -115,7 +127,20 @@ class Spelled:
         return torch.randn(*ids.shape, 12, generator=generator)
 
     def token_texts(self) -> list[bytes | None]:
-        return [b"a", b"b", b"ab", b" ", "é".encode()[:1], "é".encode()[1:], None, b"", b"7", b"77", b"c", b"MASK"]
+        return [
+            b"a",
+            b"b",
+            b"ab",
+            b" ",
+            "é".encode()[:1],
+            "é".encode()[1:],
+            None,
+            b"",
+            b"7",
+            b"77",
+            b"c",
+            b"MASK",
+        ]
 
     def decode_text(self, ids: list[int]) -> str:
         end = ids.index(self.eos_id) if self.eos_id in ids else len(ids)
@@ -150,7 +175,9 @@ def test_a_denoiser_without_texts_is_refused() -> None:
 
 
 def test_an_infilling_matches_in_its_gaps() -> None:
-    decoded = dsldec.decode(DENOISER, ["11+14=[MASK*2]."], "threshold", infill=True, constrain="[0-9]+", backend="eager")
+    decoded = dsldec.decode(
+        DENOISER, ["11+14=[MASK*2]."], "threshold", infill=True, constrain="[0-9]+", backend="eager"
+    )
     text = decoded.text[0] or ""
     assert re.fullmatch(r"11\+14=[0-9]+\.", text)
 
@@ -281,10 +308,14 @@ def test_a_line_of_prompts_may_have_a_pattern(tmp_path: Path, capsys: pytest.Cap
     assert found[2]["text"] in ("yes", "no")
     assert found[3]["error"].startswith("no text of 24 tokens matches") or "E0321" in json.dumps(found[3])
     before = results.read_text()
-    status, _, err = run(capsys, "--prompts", str(prompts), "--out", str(results), "--constrain", "(yes|no)", "--resume")
+    status, _, err = run(
+        capsys, "--prompts", str(prompts), "--out", str(results), "--constrain", "(yes|no)", "--resume"
+    )
     assert status == 1
     assert results.read_text().startswith(before[:200])
-    status, _, err = run(capsys, "--prompts", str(prompts), "--out", str(results), "--constrain", "[0-9]+", "--resume")
+    status, _, err = run(
+        capsys, "--prompts", str(prompts), "--out", str(results), "--constrain", "[0-9]+", "--resume"
+    )
     assert (status, "E0437" in err) == (2, True), err
     prompts.write_text(json.dumps({"prompt": QUESTION, "constrain": "@schema.json("}) + "\n")
     status, _, err = run(capsys, "--prompts", str(prompts))
@@ -293,7 +324,12 @@ def test_a_line_of_prompts_may_have_a_pattern(tmp_path: Path, capsys: pytest.Cap
 
 def test_generate_of_transformers_takes_a_pattern() -> None:
     model, tokenizer = DENOISER.model, DENOISER.tokenizer
-    ids = tokenizer.apply_chat_template([{"role": "user", "content": QUESTION}], add_generation_prompt=True, return_tensors="pt", return_dict=True)
+    ids = tokenizer.apply_chat_template(
+        [{"role": "user", "content": QUESTION}],
+        add_generation_prompt=True,
+        return_tensors="pt",
+        return_dict=True,
+    )
     function = custom_generate("threshold", backend="eager", tokenizer=tokenizer, constrain="[0-9]+")
 
     def text(**how: Any) -> str:
