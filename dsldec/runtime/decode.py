@@ -224,10 +224,11 @@ def stream_rows(
     prompts = [
         ids_of(denoiser, prompt, options.infill, options.system) for prompt in listed(denoiser, prompts)
     ]
+    alone = each is not None
     each = options_of_prompts(options, len(prompts)) if each is None else each
     policy, patterns = patterns_of(policy, each)
     requests = _requests(denoiser, prompts, options, each, policy.facts.window)
-    requests, refused = with_patterns(policy, requests, patterns, each, denoiser)
+    requests, refused = with_patterns(policy, requests, patterns, each, denoiser, alone=alone)
     requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)

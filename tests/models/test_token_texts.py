@@ -183,11 +183,11 @@ def test_a_tokenizer_without_such_texts_is_refused() -> None:
         def decode(self, ids: list[int], skip_special_tokens: bool = False) -> str:
             return "x"
 
-    with pytest.raises(dsldec.UsageError, match="E0495.*no fast tokenizer"):
+    with pytest.raises(dsldec.UsageError, match=r"E0495.*no fast tokenizer"):
         token_texts(Slow(), 10)
     made = byte_level()
     made.decoder = decoders.CTC()  # drops repeated tokens
-    with pytest.raises(dsldec.UsageError, match="E0495.*do not join"):
+    with pytest.raises(dsldec.UsageError, match=r"E0495.*do not join"):
         token_texts(wrapped(made), 400)
 
 

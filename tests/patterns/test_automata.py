@@ -25,7 +25,7 @@ def vocabulary(draw: random.Random) -> list[bytes | None]:
     for _ in range(40):
         at = draw.randrange(len(whole) - 4)
         pieces.append(whole[at : at + draw.randint(1, 4)])
-    return pieces + [b"a", b"b", b"a", b" ", "é".encode()]
+    return [*pieces, b"a", b"b", b"a", b" ", "é".encode()]
 
 
 @pytest.mark.parametrize("seed", range(40))

@@ -196,7 +196,7 @@ def test_a_schema_that_doubles_itself_is_stopped() -> None:
     defs: dict[str, Any] = {"a0": {"type": "null"}}
     for n in range(1, 30):
         defs[f"a{n}"] = {"type": "array", "prefixItems": [{"$ref": f"#/$defs/a{n - 1}"}] * 2}
-    with pytest.raises(UsageError, match="E0494"):
+    with pytest.raises(UsageError, match=r"E0494"):
         Pattern.of({"$defs": defs, "$ref": "#/$defs/a29"})
 
 
@@ -219,7 +219,7 @@ def test_a_schema_may_be_a_dict_a_text_a_class_or_a_file(tmp_path: Path) -> None
     lines.write_text("[0-9]+\n")
     assert Pattern.of(f"@{lines}", files=True) == Pattern.of("[0-9]+")
     assert Pattern.of(f"{file}").text == str(file)  # not a file, unless it may be one
-    with pytest.raises(UsageError, match="E0499.*no such file"):
+    with pytest.raises(UsageError, match=r"E0499.*no such file"):
         Pattern.of("@nowhere.json", files=True)
 
 

@@ -70,7 +70,7 @@ def test_a_refusal_of_the_library_gets_a_place_where_python_knows_one(
 
 
 def test_a_text_that_is_too_long_is_refused() -> None:
-    with pytest.raises(UsageError, match="E0494.*65,537 characters"):
+    with pytest.raises(UsageError, match=r"E0494.*65,537 characters"):
         Pattern.of("a" * (LONGEST + 1))
 
 
@@ -101,18 +101,18 @@ def test_anchors_at_the_ends_are_taken_off(text: str, regex: str) -> None:
 )
 def test_a_pattern_that_explodes_is_stopped(regex: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsldec.patterns.byte_automaton.TIME_LIMIT", 2.0)
-    with pytest.raises(UsageError, match="E0494") as refused:
+    with pytest.raises(UsageError, match=r"E0494") as refused:
         byte_automaton(regex)
     assert "write a shorter pattern" in str(refused.value)
 
 
 def test_without_the_library_a_message_names_it(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("dsldec.patterns.byte_automaton.importlib.util.find_spec", lambda name: None)
-    with pytest.raises(UsageError, match="E0498.*outlines-core") as refused:
+    with pytest.raises(UsageError, match=r"E0498.*outlines-core") as refused:
         byte_automaton("a")
     assert "`pip install 'outlines-core>=0.2.10,<0.3'`" in str(refused.value)
 
 
 def test_a_value_of_another_kind_is_no_pattern() -> None:
-    with pytest.raises(UsageError, match="E0499"):
+    with pytest.raises(UsageError, match=r"E0499"):
         Pattern.of(3)

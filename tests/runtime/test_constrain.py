@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 import torch
 from torch import Tensor
+from transformers import GenerationConfig
 
 import dsldec
 from dsldec.cli import main
@@ -150,7 +151,7 @@ class Spelled:
 @pytest.mark.parametrize("seed", range(12))
 def test_random_logits_end_in_a_match(seed: int) -> None:
     draw = random.Random(seed)
-    regex = draw.choice(["[ab]+", "(ab|é)*", "a?(b77){2,3}", "(?:a é|7+b)+", "[^c]{4,20}"])
+    regex = draw.choice(["[ab]+", "(ab|é)*", "a?(b77){2,9}", "(?:a é|7+b)+", "[^c]{4,20}"])
     denoiser, policy = Spelled(draw.choice([None, 6])), draw.choice(["threshold", "static", "dico"])
     decoded = dsldec.decode(denoiser, [[0], [1, 2]], policy, gen_length=13, constrain=regex, backend="eager")
     for ids in decoded.ids:
@@ -163,14 +164,14 @@ def test_a_denoiser_without_texts_is_refused() -> None:
     class Plain(Spelled):
         token_texts = None  # type: ignore[assignment]
 
-    with pytest.raises(dsldec.UsageError, match="E0495.*no tokenizer"):
+    with pytest.raises(dsldec.UsageError, match=r"E0495.*no tokenizer"):
         dsldec.decode(Plain(), [[0]], "threshold", gen_length=4, constrain="a+", backend="eager")
 
     class Short(Spelled):
         def token_texts(self) -> list[bytes | None]:
             return [b"a"]
 
-    with pytest.raises(dsldec.UsageError, match="E0495.*does not return bytes"):
+    with pytest.raises(dsldec.UsageError, match=r"E0495.*does not return bytes"):
         dsldec.decode(Short(), [[0]], "threshold", gen_length=4, constrain="a+", backend="eager")
 
 
@@ -191,11 +192,11 @@ def test_a_policy_may_hold_the_pattern(tmp_path: Path) -> None:
     assert json.loads(decode(policy=of_file).text[0] or "")["sure"] in (True, False)
     assert re.fullmatch("[0-9]+", decode(policy=of_file, constrain="[0-9]+").text[0] or "")  # of the call
     assert decode(policy=dsldec.load(CONSTRAINED, shape="(yes|no)")).text[0] in ("yes", "no")
-    with pytest.raises(dsldec.UsageError, match="E0320"):
+    with pytest.raises(dsldec.UsageError, match=r"E0320"):
         decode(policy=dsldec.load(CONSTRAINED))
-    with pytest.raises(dsldec.UsageError, match="E0490"):
+    with pytest.raises(dsldec.UsageError, match=r"E0490"):
         dsldec.load(CONSTRAINED, shape="(")
-    with pytest.raises(dsldec.UsageError, match="E0499.*no such file"):
+    with pytest.raises(dsldec.UsageError, match=r"E0499.*no such file"):
         dsldec.load(CONSTRAINED, shape="@nowhere.json")
 
 
@@ -311,7 +312,7 @@ def test_a_line_of_prompts_may_have_a_pattern(tmp_path: Path, capsys: pytest.Cap
     status, _, err = run(
         capsys, "--prompts", str(prompts), "--out", str(results), "--constrain", "(yes|no)", "--resume"
     )
-    assert status == 1
+    assert status == 1, err
     assert results.read_text().startswith(before[:200])
     status, _, err = run(
         capsys, "--prompts", str(prompts), "--out", str(results), "--constrain", "[0-9]+", "--resume"
@@ -324,17 +325,13 @@ def test_a_line_of_prompts_may_have_a_pattern(tmp_path: Path, capsys: pytest.Cap
 
 def test_generate_of_transformers_takes_a_pattern() -> None:
     model, tokenizer = DENOISER.model, DENOISER.tokenizer
-    ids = tokenizer.apply_chat_template(
-        [{"role": "user", "content": QUESTION}],
-        add_generation_prompt=True,
-        return_tensors="pt",
-        return_dict=True,
-    )
+    ids = torch.tensor([DENOISER.encode(QUESTION)])
     function = custom_generate("threshold", backend="eager", tokenizer=tokenizer, constrain="[0-9]+")
 
     def text(**how: Any) -> str:
-        out = model.generate(**ids, max_new_tokens=24, custom_generate=function, **how)
-        return str(tokenizer.decode(out[0, ids["input_ids"].shape[1] :], skip_special_tokens=True)).strip()
+        config = GenerationConfig(max_new_tokens=24, pad_token_id=tokenizer.pad_token_id)
+        out = function(model, ids, generation_config=config, **how)
+        return DENOISER.decode_text(out[0, ids.shape[1] :].tolist())
 
     assert re.fullmatch("[0-9]+", text())
     assert text(constrain="(yes|no)") in ("yes", "no")
