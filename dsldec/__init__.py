@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from .diagnostics import Diagnostic, PolicyError, UsageError
     from .models.denoiser import Denoiser
     from .models.huggingface import from_pretrained
+    from .patterns import Pattern
     from .policy import Policy, check, load
     from .resources import shipped_policies
     from .runtime.decode import decode, stream
@@ -28,6 +29,7 @@ __all__ = [
     "Denoiser",
     "Diagnostic",
     "Facts",
+    "Pattern",
     "Policy",
     "PolicyError",
     "Session",
@@ -49,6 +51,7 @@ _LAZY = {
     "Denoiser": ".models.denoiser",
     "Diagnostic": ".diagnostics",
     "Facts": ".checks.facts",
+    "Pattern": ".patterns",
     "Policy": ".policy",
     "PolicyError": ".diagnostics",
     "Session": ".runtime.session",

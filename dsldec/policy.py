@@ -65,7 +65,7 @@ class Policy:
         # Shared by all policies that are bound from one. With equal static values, only the inputs of their
         # steps differ.
         self._functions = functions
-        # As `_functions`: the program with a pattern, once it is asked for.
+        # As `_functions`: the program with a pattern, made at the first use.
         self._with_pattern = LRUCache(1) if with_pattern is None else with_pattern
 
     def __repr__(self) -> str:

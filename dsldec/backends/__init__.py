@@ -14,7 +14,6 @@ from .. import options
 from ..checks.values import Value
 from ..ir.nodes import Program
 from . import toolchain
-from .pattern_inputs import patterns
 from .step import NO_SPECIAL, Step, StepFunction, parameter_tensors, static_of
 
 # Arguments: the program, the MASK id, the end-of-text id, the values of the static parameters.
@@ -92,9 +91,11 @@ def _with_path(
     compiled: Callable[[Program], StepFunction],
 ) -> StepFunction:
     """The compiled step; of a policy with a pattern, the path before it."""
-    from .path_first import PathFirst
+    from .path_first import PathFirst, path_of, without_path
 
-    return PathFirst(program, ids, static, compiled) if patterns(program) else compiled(program)
+    if path_of(program) is None:
+        return compiled(without_path(program))
+    return PathFirst(program, ids, static, compiled)
 
 
 def _tensorrt(

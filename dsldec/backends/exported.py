@@ -22,7 +22,6 @@ from ..language.words import NO_ID
 from ..spelling import option
 from . import toolchain
 from .module import Inputs, StepModule
-from .pattern_inputs import patterns
 from .step import Step, StepState, parameter_tensors, static_of
 
 MASK_ID, EOS_ID = "mask_id", "eos_id"  # inputs among the parameters, 0-d int64
@@ -129,7 +128,7 @@ def exported(program: Program, values: Mapping[str, Value], sizes: Sizes) -> Exp
                 "E0412", message, help=f"give the parameter another name, for example `my_{min(taken)}`"
             )
         )
-    if patterns(program):
+    if any(one.name == "path" for one in program.operations):
         message = f"the policy `{program.name}` has a pattern, and a built step has none: patterns come with the requests"
         help_ = "run it with `decode` or a session, which also compiles its step"
         raise UsageError(Diagnostic("E0323", message, help=help_))

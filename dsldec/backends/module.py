@@ -247,7 +247,7 @@ class StepModule(nn.Module):
         )
 
     def value_of(self, needed: Sequence[int], inputs: Inputs) -> Any:
-        """The value of the last of these operations, which are all that it needs."""
+        """The value of the last of these operations; the others are its inputs."""
         values: dict[int, Any] = {}
         for index in needed:
             operands = [values[i] for i in self.operands[index]]

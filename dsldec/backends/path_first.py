@@ -21,23 +21,25 @@ from ..language.words import Extent, Kind
 from .inputs import Inputs
 from .module import StepModule
 from .numerics import EXACT
+from .pattern_inputs import patterns
 from .step import StepFunction, StepOutput, StepState
 
 
 def without_path(program: Program) -> Program:
-    """The program that takes the path as a field of its state; the program itself if it has no path."""
-    at = next((at for at, one in enumerate(program.operations) if one.name == "path"), None)
+    """The program that takes the path as a field of its state, without the parameters of patterns."""
+    unused = set(patterns(program))
+    parameters = {name: of for name, of in program.parameters.items() if name not in unused}
+    at = path_of(program)
     if at is None:
-        return program
+        return replace(program, parameters=parameters) if unused else program
     operations = list(program.operations)
-    name = operations[at].attribute
     operations[at] = Operation("state", (), Kind.TOKEN, Extent.POSITION, PATH)
     ends = (program.canvas, program.done, program.finite, *program.next.values(), *program.events.values())
     kept = _needed(operations, ends)
     number = {old: new for new, old in enumerate(kept)}
     return replace(
         program,
-        parameters={other: of for other, of in program.parameters.items() if other != name},
+        parameters=parameters,
         operations=tuple(
             replace(operations[old], inputs=tuple(number[i] for i in operations[old].inputs)) for old in kept
         ),
@@ -48,6 +50,11 @@ def without_path(program: Program) -> Program:
         next={name: number[i] for name, i in program.next.items()},
         events={name: number[i] for name, i in program.events.items()},
     )
+
+
+def path_of(program: Program) -> int | None:
+    """The operation that computes the path; `None` in a program without a pattern."""
+    return next((at for at, one in enumerate(program.operations) if one.name == "path"), None)
 
 
 def _needed(operations: list[Operation], ends: tuple[int, ...]) -> list[int]:
@@ -75,9 +82,9 @@ class PathFirst:
         self.module = StepModule(program, *ids, static)
         self.rest_program = without_path(program)
         self.rest = compiled(self.rest_program)
-        operations = list(program.operations)
-        at = next(at for at, one in enumerate(operations) if one.name == "path")
-        self.needed = _needed(operations, (at,))
+        at = path_of(program)
+        assert at is not None
+        self.needed = _needed(list(program.operations), (at,))
 
     def with_rest(self, rest: StepFunction) -> PathFirst:
         """The same step with another function in place of the compiled one."""

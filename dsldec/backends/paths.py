@@ -25,7 +25,7 @@ from .inputs import Inputs
 from .pattern_inputs import CHUNKS, CLASSES, ENDS, FOLLOWING, GROUPS, TOPS
 from .reference_paths import LEAST, NONE
 
-Draw = Any  # temperature, top_p, top_k, key, step as a tuple; empty without a draw
+DrawArguments = Any  # temperature, top_p, top_k, key, step as a tuple; empty without a draw
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,7 +65,7 @@ def path(
     state: Tensor,
     *draw: Tensor,
 ) -> Tensor:
-    """The ids `[B, T]` of the path of each row; in a row without a pattern, those that are chosen without
+    """The ids `[B, T]` of the path of each row; in a row without a pattern, the ids of a policy without
     one. `NO_PATH` in a row in which no path exists.
     """
     patterns, end = _Patterns.of(inputs, name), inputs.of_row(end)
@@ -82,7 +82,7 @@ def path(
     return torch.where((state < 0).unsqueeze(1), free, found)
 
 
-def _draw(inputs: Inputs, method: str, draw: tuple[Tensor, ...]) -> Draw:
+def _draw(inputs: Inputs, method: str, draw: tuple[Tensor, ...]) -> DrawArguments:
     """temperature, top_p, top_k (`[B, 1]` each), key and step (`[B]` each)."""
     if method == "argmax":
         return ()
@@ -93,7 +93,7 @@ def _draw(inputs: Inputs, method: str, draw: tuple[Tensor, ...]) -> Draw:
     return (*numbers, inputs.of_row(key), inputs.of_row(step))
 
 
-def _free(logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: Tensor) -> Tensor:
+def _free(logits: Tensor, mask_id: int | Tensor, method: str, draw: DrawArguments, pos: Tensor) -> Tensor:
     """The ids that are chosen without a pattern."""
     if not draw:
         return vocabulary.likeliest(logits.float(), mask_id)[0]
@@ -101,7 +101,7 @@ def _free(logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: T
     return vocabulary.sampled(logits, mask_id, method, *place)
 
 
-def _scores(logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: Tensor) -> Tensor:
+def _scores(logits: Tensor, mask_id: int | Tensor, method: str, draw: DrawArguments, pos: Tensor) -> Tensor:
     """The scores whose sum a path maximises: the logits, or with noise as a draw takes them."""
     place: Any = (*draw, pos)
     return vocabulary.perturbed(logits, mask_id, method, *place) if draw else logits.float()
@@ -150,7 +150,7 @@ def _classwise(patterns: _Patterns, scores: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def _gains(best: Tensor) -> Tensor:
-    """What a class adds to a path's sum, as float64 (`reference_paths`)."""
+    """The gain of each class in a path's sum, as float64 (`reference_paths`)."""
     best = best.double()
     top = best.amax(-1, keepdim=True)
     far = (best - torch.where(top > float("-inf"), top, 0.0)).clamp(min=LEAST)
@@ -201,7 +201,7 @@ def _by_rows(
     state: Tensor,
     mask_id: int | Tensor,
     method: str,
-    draw: Draw,
+    draw: DrawArguments,
 ) -> Tensor:
     states, of_row = state.tolist(), patterns.row.tolist()
     found = torch.empty_like(canvas)
@@ -221,7 +221,13 @@ def _by_rows(
 
 
 def _read(
-    logits: Tensor, mask_id: int | Tensor, method: str, draw: Draw, pos: Tensor, row: int, position: int
+    logits: Tensor,
+    mask_id: int | Tensor,
+    method: str,
+    draw: DrawArguments,
+    pos: Tensor,
+    row: int,
+    position: int,
 ) -> Tensor:
     """The scores `[V]` of one position."""
     here, place = logits[row : row + 1, position : position + 1], pos[row : row + 1, position : position + 1]

@@ -12,7 +12,7 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# What a position adds to the sum: the difference to the best id that a match may contain, but not less than
+# The gain of an id in the sum of a path: the difference to the best id that a match may contain, but not less than
 # LEAST; for an id without a probability, NONE. So a path takes an id without a probability only where every
 # path does, and then the fewest. All are exact numbers of a double.
 LEAST, NONE = -(2.0**20), -(2.0**40)
@@ -32,8 +32,8 @@ class PatternOfRow:
 def likeliest_path(
     pattern: PatternOfRow, state: int, scores: Sequence[Sequence[float]], written: Sequence[int | None]
 ) -> list[int] | None:
-    """The ids of the best path, `None` if there is none. `scores`: of each id at each position; `written`: the
-    id that is written there, or `None`.
+    """The ids of the best path, `None` if there is none. `scores`: of each id at each position; `written`:
+    the id that is written there, or `None`.
 
     Of equal paths, the one with the lower id at the first position where they differ.
     """

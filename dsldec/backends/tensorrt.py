@@ -85,6 +85,10 @@ def step(program: Program, mask_id: int, eos_id: int | None, static: Mapping[str
     Raises `UsageError` (E0404) if it cannot run on this machine, or if the policy draws at random.
     """
     _require_no_draws(program)
+    if any(operation.name == "path" for operation in program.operations):
+        _declined(
+            f"the policy `{program.name}` has a pattern, and the backend `tensorrt` cannot", _otherwise()
+        )
     torch_tensorrt = library()
     versions = (
         torch.__version__,

@@ -161,7 +161,7 @@ class _Formatter:
             return text
         return f"{text} in {self._literal(parameter.range.first)}..{self._literal(parameter.range.last)}"
 
-    def _literal(self, literal: syntax.Literal | syntax.Text | syntax.ChoiceName) -> str:
+    def _literal(self, literal: syntax.Literal | syntax.Quoted | syntax.ChoiceName) -> str:
         last = self.pieces.solid[self.pieces.ending[literal.span.end]].text
         return f"-{last}" if literal.span.text.startswith("-") else last
 

@@ -193,8 +193,8 @@ class _TreeBuilder:
     def doc(self, span: Span, token: Token) -> syntax.Doc:
         return syntax.Doc(span, _unquoted(token))
 
-    def text(self, span: Span, token: Token) -> syntax.Text:
-        return syntax.Text(span, _unquoted(token))
+    def quoted(self, span: Span, token: Token) -> syntax.Quoted:
+        return syntax.Quoted(span, _unquoted(token))
 
     def parameter(self, span: Span, identifier: Any, kind: Any, index: Any, *rest: Any) -> syntax.Parameter:
         *others, default, range_ = rest

@@ -376,7 +376,7 @@ class Literal(Node):
 
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
-class Text(Node):
+class Quoted(Node):
     """A text in quotes, without them: the default of a pattern."""
 
     value: str
@@ -407,7 +407,7 @@ class Parameter(Node):
 
     identifier: Identifier
     kind: Identifier
-    default: Literal | Text | ChoiceName | None
+    default: Literal | Quoted | ChoiceName | None
     range: Range | None
     choices: tuple[Identifier, ...] = ()
 

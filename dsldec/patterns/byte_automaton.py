@@ -116,6 +116,11 @@ def _run(regex: str) -> bytes:
 
 
 def _refused(why: str) -> Diagnostic:
+    if "incompatible" in why:  # a state without a way on
+        message = "a part of the pattern matches no character"
+        return Diagnostic(
+            "E0490", message, help="a class such as `[a&&b]` is empty: correct it, or leave it out"
+        )
     lines = (why.removeprefix("Failed to build DFA").strip().splitlines() or ["it gives no reason"])[0]
     message = f"the pattern is no regular expression that the library reads: {lines}"
     help = "its syntax is that of Rust's `regex`; a literal character such as `{` is written `\\{`"

@@ -1,8 +1,8 @@
 """How does a JSON schema become a regular expression? Every text that matches is JSON and fits the schema.
 
-Objects have their properties in the order of the schema, and no others. A feature without an
-expression is refused, with its place in the schema. The converter of outlines_core is not used: it writes names and
-constants without JSON's escapes, and ignores `minimum`, `required` of unknown names and `allOf`. Source: JSON
+Objects have their properties in the order of the schema, and no others. A feature without an expression is
+refused, with its place in the schema. The converter of outlines_core is not used: it writes names without
+JSON's escapes, and ignores `minimum`, `uniqueItems` and `required` names without a schema. Source: JSON
 Schema 2020-12, RFC 8259. Not here: the check of the expression (`regular`).
 """
 

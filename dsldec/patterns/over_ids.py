@@ -29,6 +29,8 @@ def over_ids(
     """The automaton over ids. `texts`: the bytes of each id; `None` or no bytes for an id that is never part
     of a match. `None` if no sequence of ids matches. Raises `TooLarge`.
     """
+    if not automaton.states:
+        return None
     columns = _TextColumns(automaton)
     translate, walked = automaton.class_of.astype(np.uint8).tobytes(), dict[bytes, int]()
     column_of = np.full(len(texts), _TextColumns.DEAD_ONE, np.int64)

@@ -59,6 +59,9 @@ class CapturedLoop(DecodeLoop):
 
     def _launched(self) -> bool:
         """Makes one round; false where it cannot be recorded."""
+        if self.session.runner.patterns is not None:
+            log.info("no CUDA graph: the path of a pattern is computed with other inputs in each batch")
+            return False
         try:
             self.session.state = self.captured(self.live, self.occupant)
         # torch has many errors for work that cannot be recorded. An error of the denoiser itself comes again

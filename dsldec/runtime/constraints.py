@@ -6,6 +6,7 @@ Not here: the automaton of a pattern (`prepared_patterns`), the step that follow
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,9 +17,11 @@ from ..patterns import Pattern
 from ..policy import Policy
 from .prepared_patterns import PreparedPattern, prepared
 from .prompt_options import PromptOptions
-from .request_patterns import require_match
+from .request_patterns import require_pattern
 from .requests import Request
 from .rows import Row
+
+MOST_LINES = 3  # of facts
 
 
 def patterns_of(policy: Policy, each: Sequence[PromptOptions]) -> tuple[Policy, list[Pattern | None]]:
@@ -33,16 +36,19 @@ def patterns_of(policy: Policy, each: Sequence[PromptOptions]) -> tuple[Policy, 
 
 
 def with_patterns(
+    policy: Policy,
     requests: Sequence[Request],
     found: Sequence[Pattern | None],
     each: Sequence[PromptOptions],
     denoiser: Any,
+    *,
+    alone: bool = False,
 ) -> tuple[list[Request], list[Row]]:
     """The requests with the automata of their patterns, and a row with the reason for each other one: its
     pattern cannot be prepared, or no match has its length. `found`, `each`: the pattern and the options of
     each prompt, whose samples are side by side in `requests`.
 
-    Raises `UsageError` (E0321, E0490 to E0498) if no request is left.
+    Raises `UsageError` (E0321, E0490 to E0498) if no request is left, unless each prompt fails `alone`.
     """
     made: dict[Pattern, PreparedPattern | Diagnostic] = {}
     left: list[Request] = []
@@ -64,14 +70,27 @@ def with_patterns(
             continue
         try:
             constrained = replace(request, pattern=one.automaton)
-            require_match(constrained, denoiser.vocab_size, denoiser.mask_id)
+            require_pattern(policy, constrained, denoiser.vocab_size, denoiser.mask_id)
             left.append(constrained)
         except UsageError as wrong:
             refused.append(_refused(request, wrong.diagnostic, denoiser.mask_id))
-    if refused and not left:
+    if refused and not left and not alone:
         assert refused[0].error is not None
         raise UsageError(refused[0].error)
     return left, refused
+
+
+def facts_of(policy: Policy, each: Sequence[PromptOptions], denoiser: Any, infill: bool) -> list[str]:
+    """A line about each different pattern of these prompts, at most `MOST_LINES`. A wrong pattern has none:
+    its requests get the reason.
+    """
+    lines: list[str] = []
+    different = list(dict.fromkeys(one for one in patterns_of(policy, each)[1] if one is not None))
+    for pattern in different[:MOST_LINES]:
+        with suppress(UsageError):
+            lines.append(str(prepared(pattern, denoiser, infill)))
+    more = len(different) - MOST_LINES
+    return [*lines, f"and {more} more patterns"] if more > 0 else lines
 
 
 def _refused(request: Request, problem: Diagnostic, mask_id: int) -> Row:

@@ -234,23 +234,23 @@ def stream_rows(
     prompts = [
         ids_of(denoiser, prompt, options.infill, options.system) for prompt in listed(denoiser, prompts)
     ]
+    alone = each is not None
     each = options_of_prompts(options, len(prompts)) if each is None else each
     policy, patterns = patterns_of(policy, each)
     requests = _requests(denoiser, prompts, options, each, policy.facts.window)
-    requests, refused = with_patterns(requests, patterns, each, denoiser)
+    requests, refused = with_patterns(policy, requests, patterns, each, denoiser, alone=alone)
     requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
     _require_fit(denoiser, policy.name, plan, prompts, options)
     cache = resolve_cache(options.cache, denoiser, plan, options.verify_rows)
     if not requests:
         return iter(refused)
-    require_patterns(policy, requests)
+    require_patterns(policy, requests, denoiser.vocab_size, denoiser.mask_id)
     window = plan.block_length
     _hint_at_blocks(denoiser, plan)
     step = _step(denoiser, policy, options.backend, len(requests), plan)
     device = torch.device(getattr(denoiser, "device", "cpu"))
     width, positions = _shape(step, plan, options.batch, len(requests), device)
-    most, free = _most(plan), policy.constrains is None
 
     def decoded() -> Iterator[Row]:
         for group in _groups(denoiser, requests, width):
@@ -265,8 +265,8 @@ def stream_rows(
             observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
-            loop = _loop(denoiser, forward, plan, observer, stops, captures=free)
-            yield from loop(session, forward, waiting, plan.drafts, most, observer, stops=stops).run()
+            loop = _loop(denoiser, forward, plan, observer, stops)
+            yield from loop(session, forward, waiting, plan.drafts, _most(plan), observer, stops=stops).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))
 
@@ -290,19 +290,11 @@ def _forward(denoiser: Denoiser, session: Session, plan: Plan, verify_rows: str,
 
 
 def _loop(
-    denoiser: Denoiser,
-    forward: Forward,
-    plan: Plan,
-    observer: StepObserver,
-    stops: StopStrings | None,
-    *,
-    captures: bool,
+    denoiser: Denoiser, forward: Forward, plan: Plan, observer: StepObserver, stops: StopStrings | None
 ) -> Callable[..., DecodeLoop]:
     """The loop of a batch: with one CUDA graph for each round where that is possible."""
     if plan.branches > 1:
         return functools.partial(BranchLoop, branches=plan.branches)
-    if not captures:
-        return DecodeLoop
     if (recorder := recorder_for(denoiser, forward, plan.drafts, observer, stops)) is None:
         return DecodeLoop
     return functools.partial(CapturedLoop, recorder=recorder)

@@ -132,7 +132,7 @@ def _made(
             "use characters that the model can write",
         )
     else:
-        why, help = "no text matches it", "check classes such as `[a&&b]`, which hold no character"
+        why, help = "its matches hold the character NUL", "leave `\\x00` out"
     raise UsageError(Diagnostic("E0496", f"the pattern can match no answer: {why}", help=help))
 
 

@@ -25,7 +25,7 @@ from ..lru import LRUCache
 from ..patterns.automaton import TokenAutomaton
 from ..patterns.tables import PatternTables, tables_of
 from ..policy import Policy
-from .requests import NO_REQUEST, Request
+from .requests import Request
 from .rows import Rows
 from .windows import Placement
 
@@ -155,29 +155,29 @@ def first_states(rows: Rows) -> Tensor:
 # --- mistakes
 
 
-def require_patterns(policy: Policy, requests: Sequence[Request]) -> None:
-    """Raise `UsageError` (E0320, E0323) where a policy and its requests do not agree about patterns."""
-    real = [one for one in requests if one is not NO_REQUEST]
-    without = [one for one in real if one.pattern is None]
-    name = policy.constrains
-    if name is None:
-        if len(without) < len(real):
-            message = f"the policy `{policy.name}` has no pattern, and a request has one"
-            help_ = "decode with `policy.constrained()`, or add the line `logits constrain(shape)`"
-            raise UsageError(Diagnostic("E0323", message, help=help_))
-    elif real and without and (len(without) == len(real) or policy.parameters[name] is not None):
-        message = f"the pattern `{name}` of the policy `{policy.name}` has no value"
-        raise UsageError(
-            Diagnostic("E0320", message, help='give the pattern, for example `constrain="[0-9]+"`')
-        )
-
-
-def require_match(request: Request, vocab_size: int, mask_id: int) -> None:
-    """Raise `UsageError` (E0321) if no text of a request's length matches its pattern, and E0323 if the ids
-    before the first one shown are unknown.
+def require_patterns(policy: Policy, requests: Sequence[Request], vocab_size: int, mask_id: int) -> None:
+    """Raise `UsageError` where the requests of a run cannot match their patterns (E0321), do not agree with
+    the policy (E0323), or give no value to its pattern (E0320).
     """
+    for request in requests:
+        require_pattern(policy, request, vocab_size, mask_id)
+    name, without = policy.constrains, sum(one.pattern is None for one in requests)
+    if name is None or not without:
+        return
+    if without == len(requests) or policy.parameters[name] is not None:
+        message = f"the pattern `{name}` of the policy `{policy.name}` has no value"
+        help_ = 'give the pattern, for example `constrain="[0-9]+"`'
+        raise UsageError(Diagnostic("E0320", message, help=help_))
+
+
+def require_pattern(policy: Policy, request: Request, vocab_size: int, mask_id: int) -> None:
+    """As `require_patterns`, for one request (E0321, E0323)."""
     if request.pattern is None:
         return
+    if policy.constrains is None:
+        message = f"the policy `{policy.name}` has no pattern, and a request has one"
+        help_ = "decode with `policy.constrained()`, or add the line `logits constrain(shape)`"
+        raise UsageError(Diagnostic("E0323", message, help=help_))
     if request.begin < 0:
         message = "a request with a pattern begins in the middle of its text"
         help_ = "admit it with its first block; `show` the blocks after it"
@@ -186,9 +186,13 @@ def require_match(request: Request, vocab_size: int, mask_id: int) -> None:
     if _open_states(tables, request, mask_id)[0, 0]:
         return
     given, shortest = request.infills or request.gaps, tables.shortest()
-    text = "the text with the given ids" if given else f"no text of {_tokens(request.length)}"
-    message = f"{text} cannot match the pattern" if given else f"{text} matches the pattern"
-    raise UsageError(Diagnostic("E0321", message, help=_fitting(tables, shortest, request.length, given)))
+    text = (
+        "the text with the given ids cannot match"
+        if given
+        else f"no text of {_tokens(request.length)} matches"
+    )
+    help_ = _fitting(tables, shortest, request.length, given)
+    raise UsageError(Diagnostic("E0321", f"{text} the pattern", help=help_))
 
 
 def _fitting(tables: PatternTables, shortest: int | None, length: int, given: bool) -> str:

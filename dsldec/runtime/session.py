@@ -32,7 +32,7 @@ from ..ir.protocol import EOS_BEFORE, STEP, WINDOW_START
 from ..policy import Policy
 from .forward_output import ForwardOutput
 from .request_parameters import require_one_row, require_own, tensors_of_requests
-from .request_patterns import RowPatterns, require_match, require_patterns
+from .request_patterns import require_pattern
 from .requests import NO_REQUEST, Request, next_block
 from .rows import Rows
 from .shape_buckets import rows_compiled
@@ -156,8 +156,7 @@ class Session:
 
     def admit_all(self, requests: Mapping[int, Request]) -> None:
         """Requests take slots, each at its start. Raises as `admit`."""
-        _require_fit(self, requests.values())
-        self._require_patterns(list(requests.values()))
+        _require_fit(self, requests.values(), first=True)
         self.rows.put(requests)
         self._use_parameters()
         self.state = self.runner.first(self.vocab_size).where(_some(self.rows, requests), self.state)
@@ -173,21 +172,15 @@ class Session:
         """Shows another block of some slots' requests: for each slot its ids and its first position, as
         `show`.
         """
-        requests, mask_id = self.rows.requests, self.rows.mask_id
-        shown = {slot: next_block(requests[slot], *block, mask_id) for slot, block in blocks.items()}
+        rows = self.rows
+        shown = {slot: next_block(rows.requests[slot], *one, rows.mask_id) for slot, one in blocks.items()}
         _require_fit(self, shown.values())
-        state = self.state
-        if self.runner.patterns is not None:  # the ids of the last block lead to the state before this one
-            to = [max(0, blocks[slot][1]) if slot in blocks else 0 for slot in range(len(self.rows.requests))]
-            until = on_device(to, self.rows.device, torch.int64)
-            reads = self.runner.reads
-            fields = self.runner.patterns.moved(state.state, state.canvas, until, reads=reads)
-            state = replace(state, state=state.state | fields)
-        self.rows.put(shown)
-        self._use_parameters()
-        here = _some(self.rows, shown)
-        canvas = torch.where(here.unsqueeze(1), self.rows.start, state.canvas)
-        begin = self.runner.windows.skip(self.rows, canvas, -self.rows.begin)
+        state = self.runner.with_patterns_at(self.state, {slot: at for slot, (_, at) in blocks.items()})
+        rows.put(shown)
+        self.runner.use_patterns(self.policy.constrains, self.vocab_size)
+        here = _some(rows, shown)
+        canvas = torch.where(here.unsqueeze(1), rows.start, state.canvas)
+        begin = self.runner.windows.skip(rows, canvas, -rows.begin)
         placed = torch.where(here & ~state.ended, begin, state.window_start)
         self.state = replace(state, canvas=canvas, state=state.state | {WINDOW_START: placed})
 
@@ -204,8 +197,7 @@ class Session:
         """The states of requests at their start, one each, for `join`. The slots stay as they are. Raises as
         `admit`.
         """
-        _require_fit(self, requests)
-        self._require_patterns(requests)
+        _require_fit(self, requests, first=True)
         rows = self.rows.of(requests)
         first = StepRunner(self.runner.step, rows, self.runner.windows, stop_at_eos=False).first
         return list(map(SlotState, requests, rows.apart(), first(self.vocab_size).apart()))
@@ -263,14 +255,7 @@ class Session:
 
     def _use_parameters(self) -> None:
         self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
-        if (name := self.policy.constrains) is not None:
-            self.runner.patterns = RowPatterns(name, self.rows, self.vocab_size)
-
-    def _require_patterns(self, requests: Sequence[Request]) -> None:
-        if self.policy.constrains is None:
-            require_patterns(self.policy, requests)
-        for request in requests:
-            require_match(request, self.vocab_size, self.rows.mask_id)
+        self.runner.use_patterns(self.policy.constrains, self.vocab_size)
 
 
 def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
@@ -290,8 +275,11 @@ def failure(state: BatchState, row: int, half: bool) -> Diagnostic:
     return Diagnostic("E0406", message, help=f"{help}; the tokens written before this step stay")
 
 
-def _require_fit(session: Session, requests: Iterable[Request]) -> None:
+def _require_fit(session: Session, requests: Iterable[Request], *, first: bool = False) -> None:
+    """`first`: the requests are at their start."""
     for request in requests:
+        if first:
+            require_pattern(session.policy, request, session.vocab_size, session.rows.mask_id)
         if request.columns > session.rows.longest:
             message = f"a slot has {session.rows.longest} columns, and the request {request.columns}"
             raise UsageError(Diagnostic("E0409", message, help="make the session with more `columns`"))

@@ -22,7 +22,7 @@ import torch
 from torch import Tensor
 
 from ..backends.noise import shown_ids
-from ..backends.on_device import moved
+from ..backends.on_device import moved, on_device
 from ..backends.step import Events, Step, StepOutput, StepState
 from ..checks.facts import Facts
 from ..ir.protocol import (
@@ -231,6 +231,19 @@ class StepRunner:
             return StepResult(after, placed, logits, output.done, steady=True)
         after, done = self._moved(batch, before, placed, rows, output)
         return StepResult(after, placed, logits, done)
+
+    def use_patterns(self, name: str | None, vocab_size: int) -> None:
+        """Takes the patterns of the requests that the rows have now, if the policy has one with a name."""
+        self.patterns = None if name is None else RowPatterns(name, self.rows, vocab_size)
+
+    def with_patterns_at(self, batch: BatchState, starts: Mapping[int, int]) -> BatchState:
+        """The state with the patterns of some rows after the ids before these positions."""
+        if self.patterns is None:
+            return batch
+        to = [max(0, starts.get(row, 0)) for row in range(len(batch.canvas))]
+        until = on_device(to, batch.canvas.device, torch.int64)
+        fields = self.patterns.moved(batch.state, batch.canvas, until, reads=self.reads)
+        return replace(batch, state=batch.state | fields)
 
     def forget(self) -> None:
         """Forgets the last placement, which is known by the identity of tensors."""

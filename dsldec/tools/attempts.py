@@ -71,6 +71,7 @@ class Attempts:
                 yield place, Result(prompt, error=error)
 
     def _attempted(self, work: Sequence[Prompt]) -> Iterator[tuple[int, Result]]:
+        from ..runtime.constraints import facts_of
         from ..runtime.decode import stream_rows
 
         default = 0 if self.options.infill else self._gen_length()
@@ -107,6 +108,8 @@ class Attempts:
         watch = None if self.watch is None else on_step
         each = [own for _, _, own in fitting]
         encoded = [ids for _, ids, _ in fitting]
+        for line in facts_of(self.policy, each, self.denoiser, self.options.infill):
+            say(line)
         for row in stream_rows(self.denoiser, encoded, self.policy, options, watch, each):
             place = each_place[row.index]
             yield place, self._result(work[place], row)

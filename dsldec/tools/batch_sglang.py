@@ -105,6 +105,8 @@ def engine_settings(task: WorkerTask, each: Reserved, config_file: str) -> dict[
 
 def request(place: int, prompt: Prompt, options: DecodeOptions, raw: bool) -> dict[str, Any]:
     """The row of a prompt, as the processor takes it."""
+    if "constrain" in prompt.given:
+        raise UsageError(_not_taken("`constrain` in a line of the prompts"))
     default = options.gen_length if isinstance(options.gen_length, int) else DEFAULT_GEN_LENGTH
     own = prompt_options(with_line(options, prompt.given), prompt.given.get("gen_length", default))
     row: dict[str, Any] = {"place": place, "sampling_params": json.dumps(sampling(prompt, own))}

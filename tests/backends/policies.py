@@ -18,6 +18,7 @@ OBSERVED_IDS = tuple(name for name in OBSERVATIONS if WORDS[name].gives.kind is 
 OBSERVED = tuple(name for name in OBSERVATIONS if name not in OBSERVED_IDS)
 PARAMETERS = "level: prob = 0.5, weight: real = 1.5, few: int = 2 in 1..9, bold: bool = true, word: token = 7, picks: int = 3 in 1..5"
 PARAMETERS += ", lore: table = 0.5, pace: table by step = 0.5, way: conf | margin = conf"
+PATTERN, CONSTRAINT = ", shape: pattern", "constrain(shape)"
 STATES = {
     "still": "state still: int each = 0 per {}",
     "turns": "state turns: int = few per {}",
@@ -547,13 +548,26 @@ class PolicyWriter(Writer):
         return values[name]()
 
 
-def random_policy(seed: int, *, networks: bool = False) -> tuple[str, Counter[str]]:
+def random_policy(seed: int, *, networks: bool = False, patterns: bool = False) -> tuple[str, Counter[str]]:
     """A policy's text and the words it uses; it passes every check. With `networks`, it needs one for
-    `brain`, with 2 inputs.
+    `brain`, with 2 inputs. With `patterns`, some constrain the text by the parameter `shape`: their other
+    lines are those without `patterns`.
     """
     writer = PolicyWriter(random.Random(seed))
     writer.networks = networks
-    return writer.policy(seed), writer.used
+    text = writer.policy(seed)
+    if patterns and random.Random(f"pattern {seed}").random() < 0.3:
+        writer.word("logits")
+        text = constrained(text)
+        writer.shape(CONSTRAINT)
+    return text, writer.used
+
+
+def constrained(text: str) -> str:
+    """The text of a random policy with a pattern."""
+    header, window, *rest = text.split("\n")
+    header = header.replace(PARAMETERS, PARAMETERS + PATTERN)
+    return "\n".join([header, window, f"  logits {CONSTRAINT}", *rest])
 
 
 def random_observations(seed: int, rows: int, length: int) -> dict[str, Tensor]:

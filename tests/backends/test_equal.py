@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import random
 import re
 from collections import Counter
 from typing import Any
@@ -21,8 +22,12 @@ from dsldec.backends.vocabulary import numbers_kept
 from dsldec.ir.nodes import OPERATIONS
 from dsldec.ir.protocol import DISTRIBUTION_PREFIX
 from dsldec.language.words import DRAWS, STATEMENTS, TRANSFORMS, WINDOWS, WORDS
+from dsldec.runtime.request_patterns import RowPatterns
+from dsldec.runtime.requests import Request
+from dsldec.runtime.rows import Rows
 
 from ..networks import network
+from .automata import random_automaton
 from .policies import OBSERVED, OPERATORS, random_observations, random_policy
 
 MASK, EOS = 30, 4
@@ -82,7 +87,23 @@ def inputs(step: Step, seed: int, rows: int, length: int) -> tuple[Tensor, Tenso
         else:
             state[name] = ints(9, *value.shape).float() / 8
     state["window_start"] = 8 * ints(3, rows)
+    if "pattern_state" in state:
+        state["pattern_state"] = ints(4, rows) - 1
+        state["window_end"] = state["window_start"] + ints(length + 1, rows)
     return canvas, editable, state
+
+
+def pattern_params(step: Step, seed: int, rows: int) -> dict[str, Tensor]:
+    """The parameters of a step with a pattern in each row, if its policy has one."""
+    params, rng = dict(step.params), random.Random(seed)
+    if "shape" in params:
+        each = [random_automaton(rng, MASK + 1, MASK, rng.choice((EOS, None))) for _ in range(rows)]
+        requests = [Request(row, (), 8, 0, 8, pattern=one) for row, one in enumerate(each)]
+        layout = Rows(requests, 8, MASK, EOS, torch.device("cpu"))
+        params |= RowPatterns("shape", layout, MASK + 1).inputs
+        most = max(one.states for one in each)
+        params["shape.ends"] = torch.tensor([[rng.random() < 0.6 for _ in range(most)] for _ in range(rows)])
+    return params
 
 
 def assert_same(left: StepOutput, right: StepOutput, about: str) -> None:
@@ -157,7 +178,9 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
 
         def observe(self, wanted: Any, method: str, *more: Any) -> dict[str, Any]:
             seen = {name: value[self.row].tolist() for name, value in given.items()}
-            if method != "argmax":
+            if method == "given":
+                seen["token"] = more[0]
+            elif method != "argmax":
                 key, step, pos = more[-3:]
                 seen["token"] = [(key + 7 * step + place) % MASK for place in pos]
             return seen
@@ -197,7 +220,7 @@ def observed(monkeypatch: pytest.MonkeyPatch) -> dict[str, Tensor]:
 
 
 def compare(policy_seed: int, table_seed: int, observed: dict[str, Tensor]) -> Counter[str]:
-    text, used = random_policy(policy_seed, networks=True)
+    text, used = random_policy(policy_seed, networks=True, patterns=True)
     rows, length = 1 + table_seed % 3, (1, 2, 5, 8)[table_seed % 4]
     observed.clear()
     observed.update(random_observations(table_seed, rows, length))
@@ -208,7 +231,8 @@ def compare(policy_seed: int, table_seed: int, observed: dict[str, Tensor]) -> C
     canvas, editable, state = inputs(steps[0], table_seed, rows, length)
     logits = torch.zeros(rows, length, MASK + 1)
     logits[:, :, 0] = torch.arange(rows).unsqueeze(1)
-    slow, fast = (step(logits, canvas, editable, state) for step in steps)
+    params = pattern_params(steps[0], table_seed, rows)
+    slow, fast = (step(logits, canvas, editable, state, params) for step in steps)
     assert_same(slow, fast, f"policy {policy_seed}, table {table_seed}\n{text}")
     return used
 
@@ -258,16 +282,17 @@ def compare_compiled(seed: int, tables: int) -> None:
 
     But for draws: where a sum of probabilities decides, another order of adding may choose another id.
     """
-    text = re.sub(r"  draw .*\n", "", random_policy(seed)[0])
+    text = re.sub(r"  draw .*\n", "", random_policy(seed, patterns=True)[0])
     policy = dsldec.load(text)
     generator = torch.Generator().manual_seed(seed)
     slow, fast = (policy.compile(backend, mask_id=MASK, eos_id=EOS) for backend in ("reference", "inductor"))
     for table in range(tables):
         logits = logits_of_halves(generator, 2, 8)
         canvas, editable, state = inputs(slow, 100 * seed + table, 2, 8)
+        params = pattern_params(slow, table, 2)
         assert_same(
-            slow(logits, canvas, editable, state),
-            fast(logits, canvas, editable, state),
+            slow(logits, canvas, editable, state, params),
+            fast(logits, canvas, editable, state, params),
             f"seed {seed}, table {table}\n{text}",
         )
 

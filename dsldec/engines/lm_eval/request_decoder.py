@@ -15,7 +15,7 @@ from typing import Any
 from ...diagnostics import Diagnostic, UsageError
 from ...models.denoiser import too_long
 from ...runtime.decode import stream_rows
-from ...runtime.prompt_options import PromptOptions, ids_of
+from ...runtime.prompt_options import PromptOptions, ids_of, patterns_given
 from ...runtime.rows import Row
 from .arguments import ModelArguments
 from .counts import TaskCounts
@@ -88,7 +88,10 @@ class RequestDecoder:
         """The options of a request. With `stop_at_eos=False` every token is decoded, and nothing ends a row."""
         decode = self.arguments.decode
         special, texts = self.texts.special(wanted.until)
-        own = PromptOptions(wanted.gen_length, min_length=wanted.min_length, seed=int(decode.seed))
+        (pattern,) = patterns_given(decode, 1)
+        own = PromptOptions(
+            wanted.gen_length, min_length=wanted.min_length, seed=int(decode.seed), constrain=pattern
+        )
         if not decode.stop_at_eos:
             return own
         return replace(own, stop=texts, stop_ids=(*ids_of(decode.stop_ids), *special))

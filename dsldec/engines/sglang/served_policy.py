@@ -54,6 +54,10 @@ class ServedPolicy:
         policy = _policy(config["policy"])
         own = _parameters(config.get("parameters") or {})
         _require_known(config, policy)
+        if policy.constrains is not None:
+            message = f"SGLang cannot run the policy `{policy.name}`: it has a pattern, `{policy.constrains}`, and SGLang shows one block at a time"
+            help = "use a policy without `logits constrain(...)`, or `dsldec.decode(..., constrain=...)`"
+            raise UsageError(Diagnostic("E0450", message, help=help))
         _require_whole("block_size", block_length, 1)
         seed, backend = config.get("seed", 0), config.get("backend", "eager")
         _require_whole("seed", seed)
