@@ -49,7 +49,7 @@ DRAFT = "draft"
 WINDOW_END = "window_end"
 PATTERN_STATE = "pattern_state"
 PATTERN_AT = "pattern_at"
-PATH = "path"
+PATH = "path_ids"
 BRANCH = "branch"
 # Set by the step.
 STEP = "step"
