@@ -12,7 +12,16 @@ from ..checks import choices
 from ..checks.resolved import Resolved
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, COMPARISONS
-from ..language.words import ELEMENTWISE_WORDS, KEPT_IDS, OBSERVATIONS, SPECIAL_IDS, WORDS, Extent, Kind
+from ..language.words import (
+    ELEMENTWISE_WORDS,
+    KEPT_IDS,
+    NUMBERS,
+    OBSERVATIONS,
+    SPECIAL_IDS,
+    WORDS,
+    Extent,
+    Kind,
+)
 from . import protocol
 from .step_values import Scope, StepValues
 
@@ -74,7 +83,8 @@ class Expressions(StepValues):
         if condition in (self.number(True), self.number(False)):
             taken = expression.then if condition == self.number(True) else expression.otherwise
             only = self.of_kind(self.expression(taken, scope), type_.kind)
-            if self.kind(only) is type_.kind and self.place(only) is type_.extent:
+            reals = {self.kind(only), type_.kind} <= NUMBERS - {Kind.INT}
+            if (reals or self.kind(only) is type_.kind) and self.place(only) is type_.extent:
                 return only
             branches = (only, only)
         else:
