@@ -112,10 +112,11 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
     yield ""
     for name, kind in policy.parameter_kinds.items():
         about = (
-            "static: sizes the step, another value compiles again"
+            "static: fixed in the step, another value compiles again"
             if name in facts.static
             else "dynamic: an input of the compiled step"
         )
+        kind = " | ".join(policy.program.parameters[name].choices) or kind
         yield f"  {name}: {kind} = {values[name]}   ({about})"
     yield ""
     for phase, reason in facts.reasons.items():

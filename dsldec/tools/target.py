@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..diagnostics import Diagnostic, UsageError
+from ..language.words import TABLES
 from ..policy import Policy
 from ..runtime.block_host import carried_between_blocks, for_blocks, why_not_by_block
 
@@ -55,4 +56,4 @@ def _of_model(model: str, policy: Policy, refused: Diagnostic | None) -> Iterato
 def _of_request(policy: Policy, name: str) -> bool:
     facts = policy.facts
     shared = (*facts.static, facts.drafts, facts.window_masks)
-    return name not in shared and policy.parameter_kinds[name] != "table"
+    return name not in shared and policy.parameter_kinds[name] not in TABLES
