@@ -31,7 +31,7 @@ from ..language.words import NO_ID
 from ..renamed import warn_of_former
 from . import compiled, manifest_reader, sealed, toolchain
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes, example, example_events, exported
-from .manifest import described, form, machine, shown
+from .manifest import described, form, machine, shown, value_of
 from .manifest_reader import KEY, NoManifest
 from .sealed import NotWhole
 from .step import Events, Step, StepOutput, StepState
@@ -130,7 +130,7 @@ def step(
             Diagnostic("E0413", f"`{os.fspath(file)}` cannot be loaded: {why}", help=help_)
         ) from error
     params = _parameters(said, mask_id, special)
-    static = {name: said["params"][name]["value"] for name in program.facts.static}
+    static = {name: value_of(said["params"][name]) for name in program.facts.static}
     return Step(program, "aot", mask_id, special["eos"], params, _Checked(packaged, said), static)
 
 
@@ -254,10 +254,7 @@ def _lacks(built: str, here: str) -> bool:
 
 def is_step(program: Program, said: Mapping[str, Any]) -> bool:
     """Whether the inputs of a package are those of this program, for the sizes and values in its manifest."""
-    values = {
-        name: tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
-        for name, of in said["params"].items()
-    }
+    values = {name: value_of(of) for name, of in said["params"].items()}
     none = {MASK_ID: None, **dict.fromkeys((EOS_ID, *program.special_ids), NO_ID)}
     ids = {name: values.pop(name) for name in none if name in values}
     if values.keys() != program.parameters.keys() or ids != none:

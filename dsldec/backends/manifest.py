@@ -30,7 +30,7 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
 
     A field of `state` starts with the value `first`; if `yours` is true, the caller sets it before each step.
     `means` is the meaning of a field or an event, from the protocol's table. A parameter has the `value` of
-    the build, `None` for the MASK id. Another value of a parameter with `fixed` needs another build, because
+    the build, `None` for the MASK id; of a choice, the index in `choices`. Another value of a parameter with `fixed` needs another build, because
     the parameter sizes the step.
     """
     logits, canvas, editable, state, params = example(program, values, sizes)
@@ -90,15 +90,23 @@ def shown(of: Mapping[str, Any]) -> str:
 def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict[str, Any]:
     if name not in program.parameters:
         return {"kind": "token", "value": None if name == MASK_ID else NO_ID, "fixed": False}
-    of = program.parameters[name]
+    of, value = program.parameters[name], values[name]
     smallest, largest = of.smallest, of.largest
     return {
         "kind": str(of.kind),
-        "value": values[name],
+        "value": of.choices.index(value) if isinstance(value, str) else value,
         "smallest": smallest,
         "largest": largest,
         "fixed": name in program.facts.static,
-    }
+    } | ({"choices": of.choices} if of.choices else {})
+
+
+def value_of(parameter: Mapping[str, Any]) -> Value:
+    """The value of a parameter in a manifest: of a choice its name, of a table a tuple."""
+    value: Any = parameter["value"]
+    if parameter.get("choices"):
+        return str(parameter["choices"][value])
+    return tuple(value) if isinstance(value, list) else value  # type: ignore[no-any-return]
 
 
 def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, Any]:

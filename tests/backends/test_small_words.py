@@ -101,7 +101,7 @@ def test_shift_of_ids_gives_an_id_that_equals_none(backend: str) -> None:
     for seed, word in product(range(3), ("canvas", "token")):
         logits, canvas, editable = drawn(seed)
         ids = canvas if word == "canvas" else logits[..., :MASK].argmax(-1)
-        there = [[0 <= i - 1 and bool(editable[row, i - 1]) for i in range(T)] for row in range(3)]
+        there = [[i - 1 >= 0 and bool(editable[row, i - 1]) for i in range(T)] for row in range(3)]
         moved = [[int(ids[row, max(0, i - 1)]) for i in range(T)] for row in range(3)]
         there = [[one and bool(editable[r, i]) for i, one in enumerate(there[r])] for r in range(3)]
         equal = [[there[r][i] and moved[r][i] == int(ids[r][i]) for i in range(T)] for r in range(3)]
