@@ -46,7 +46,7 @@ USE = (
     "state and params are dicts in the order given here, which is alphabetical: torch reads them by order and not by name",
     "state starts with the values `first`; the caller sets the fields that are `yours`: window_start [B] counts from the first generated position, 0 on",
     "events is a dict, and no input of the next step; `means` says what a field of state or events holds",
-    "params start with the values `value`; mask_id and eos_id (-1: none) are the model's; `fixed` ones size the step: do not change them",
+    "params start with the values `value`; mask_id and eos_id (-1: none) are the model's, and so are eos, bos and pad if the policy reads them; do not change `fixed` ones",
     "where events['not_finite'] [B, T] is true, the logits were not finite: do not use the tokens of that row",
 )
 

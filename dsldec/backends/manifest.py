@@ -30,8 +30,8 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
 
     A field of `state` starts with the value `first`; if `yours` is true, the caller sets it before each step.
     `means` is the meaning of a field or an event, from the protocol's table. A parameter has the `value` of
-    the build, `None` for the MASK id; of a choice, the index in `choices`. Another value of a parameter with `fixed` needs another build, because
-    the parameter sizes the step.
+    the build, `None` for the MASK id; of a choice, the index in `choices`. Another value of a parameter with
+    `fixed` needs another build.
     """
     logits, canvas, editable, state, params = example(program, values, sizes)
     first = start(program, values, replace(sizes, batch=1, vocab_size=1, device="cpu"))
@@ -106,7 +106,7 @@ def value_of(parameter: Mapping[str, Any]) -> Value:
     value: Any = parameter["value"]
     if parameter.get("choices"):
         return str(parameter["choices"][value])
-    return tuple(value) if isinstance(value, list) else value  # type: ignore[no-any-return]
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, Any]:

@@ -178,13 +178,13 @@ def _policy_header(stuck: Stuck) -> Diagnostic | None:
         )
     if "EQUAL" in stuck.accepts and stuck.accepts <= {"EQUAL", "BY", "VBAR"}:
         colon = max(at for at in range(stuck.at) if pieces[at].text == ":")
-        name, kind = pieces[colon - 1].text, stuck.line.part(pieces[colon + 1].start, before.end).text
-        value = pieces[colon + 1].text if "|" in kind else "1"
+        name, whole = pieces[colon - 1].text, stuck.line.part(pieces[colon + 1].start, before.end).text
+        default = pieces[colon + 1].text if "|" in whole else "1"
         return _wrong(
             stuck,
             before,
             f"the parameter `{_short(name)}` lacks its default",
-            f"write `{_short(name)}: {_short(kind)} = {_short(value)}`",
+            f"write `{_short(name)}: {_short(whole)} = {_short(default)}`",
         )
     return None
 

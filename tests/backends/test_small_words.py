@@ -7,7 +7,7 @@ from __future__ import annotations
 import math
 import random
 from collections import Counter
-from collections.abc import Callable
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -189,7 +189,7 @@ def test_random_numbers_follow_from_key_step_and_place(backend: str) -> None:
     found = ran(step, *drawn(1), state)["state_seen"]
     for row in range(3):
         key, at = int(state["key"][row]), int(state["step"][row])
-        u: Callable[[int, int], float] = lambda x, site, key=key, at=at: noise.uniform_float(key, at, x, site)
+        u = partial(noise.uniform_float, key, at)
         wanted = [u(0, 1) + 2 * u(i, 2) + 4 * u(i // 3, 3) for i in range(T)]
         assert torch.allclose(found[row], torch.tensor(wanted))
 
@@ -270,7 +270,7 @@ def test_a_choice_leaves_no_operation_of_the_other_branches() -> None:
 def test_a_choice_in_conditions(backend: str) -> None:
     expression = "(masked if way == b else committed) and not (way != b and pos > 3)"
     for way in ("a", "b"):
-        logits, canvas, editable = drawn(4)
+        _, canvas, editable = drawn(4)
         masked = (canvas == MASK) & editable
         committed = (canvas != MASK) & editable & (torch.arange(T) <= 3)
         policy = watched("mask", expression, "way: a | b = a", way=way)
