@@ -14,6 +14,7 @@ from typing import Any
 
 from . import checks
 from .backends import aot
+from .backends.manifest import value_of
 from .backends.step import Step
 from .diagnostics import Diagnostic, UsageError
 from .ir.lower import lower
@@ -47,7 +48,7 @@ def load(
 def _program(manifest: Mapping[str, Any], file: str | os.PathLike[str]) -> Program:
     """The program of the package's policy. Raises `UsageError` if this dsldec makes another program."""
     checked, _ = checks.check(Source(manifest["policy"]["text"], os.fspath(file)))
-    values = {name: of["value"] for name, of in manifest["params"].items() if isinstance(of["value"], str)}
+    values = {name: value_of(of) for name, of in manifest["params"].items() if "choices" in of}
     program = None if checked is None else lower(checked, values)
     if program is None or not aot.is_step(program, manifest):
         message = f"`{os.fspath(file)}` was built by dsldec {manifest['dsldec']}, and its policy is another step for this one, {version()}"

@@ -28,12 +28,11 @@ from ..checks.parameters import unfit
 from ..checks.values import Value, static_values
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.nodes import Program
-from ..language.words import NO_ID, Kind
-from ..networks.network import network_of
+from ..language.words import NO_ID
 from ..renamed import warn_of_former
 from . import compiled, manifest_reader, sealed, toolchain
 from .exported import EOS_ID, MASK_ID, MOST_LOGITS, Sizes, example, example_events, exported
-from .manifest import described, form, machine, shown
+from .manifest import described, form, machine, shown, value_of
 from .manifest_reader import KEY, NoManifest
 from .sealed import NotWhole
 from .step import Events, Step, StepOutput, StepState
@@ -48,7 +47,7 @@ USE = (
     "state and params are dicts in the order given here, which is alphabetical: torch reads them by order and not by name",
     "state starts with the values `first`; the caller sets the fields that are `yours`: window_start [B] counts from the first generated position, 0 on",
     "events is a dict, and no input of the next step; `means` says what a field of state or events holds",
-    "params start with the values `value`; mask_id and eos_id (-1: none) are the model's; `fixed` ones size the step: do not change them",
+    "params start with the values `value`; mask_id and eos_id (-1: none) are the model's, and so are eos, bos and pad if the policy reads them; do not change `fixed` ones",
     "where events['not_finite'] [B, T] is true, the logits were not finite: do not use the tokens of that row",
 )
 
@@ -133,7 +132,7 @@ def step(
         ) from error
     params = _parameters(said, mask_id, special)
     static = static_values(
-        program.facts.static, {name: _value(said["params"][name]) for name in program.facts.static}
+        program.facts.static, {name: value_of(said["params"][name]) for name in program.facts.static}
     )
     return Step(program, "aot", mask_id, special["eos"], params, _Checked(packaged, said), static)
 
@@ -259,7 +258,7 @@ def _lacks(built: str, here: str) -> bool:
 def is_step(program: Program, said: Mapping[str, Any]) -> bool:
     """Whether the inputs of a package are those of this program, for the sizes and values in its manifest."""
     try:
-        values = {name: _value(of) for name, of in said["params"].items()}
+        values = {name: value_of(of) for name, of in said["params"].items()}
     except (ValueError, TypeError, IndexError, struct.error):
         return False
     none = {MASK_ID: None, **dict.fromkeys((EOS_ID, *program.special_ids), NO_ID)}
@@ -284,13 +283,6 @@ def is_step(program: Program, said: Mapping[str, Any]) -> bool:
         and [*((name, form(x)) for name, x in params.items())]
         == [(name, _form(of)) for name, of in said["params"].items()]
     )
-
-
-def _value(of: Mapping[str, Any]) -> Any:
-    """The value of a parameter in a manifest. Raises an exception for a network of another form."""
-    if of["kind"] == Kind.NETWORK:
-        return network_of(str(of.get("layers")), of["value"])
-    return tuple(of["value"]) if isinstance(of["value"], list) else of["value"]
 
 
 def _unfit(program: Program, name: str, value: Value) -> bool:

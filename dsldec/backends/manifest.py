@@ -19,8 +19,8 @@ from ..checks.facts import Facts
 from ..checks.values import Value
 from ..ir.nodes import Program
 from ..ir.protocol import EVENTS, Writer, field_of
-from ..language.words import NO_ID
-from ..networks.network import LearnedNetwork
+from ..language.words import NO_ID, Kind
+from ..networks.network import LearnedNetwork, network_of
 from ..plan import plan_of
 from ..resources import version
 from .exported import MASK_ID, Sizes, example, example_events, start
@@ -31,8 +31,8 @@ def described(program: Program, values: Mapping[str, Value], sizes: Sizes) -> di
 
     A field of `state` starts with the value `first`; if `yours` is true, the caller sets it before each step.
     `means` is the meaning of a field or an event, from the protocol's table. A parameter has the `value` of
-    the build, `None` for the MASK id. Another value of a parameter with `fixed` needs another build, because
-    the parameter sizes the step.
+    the build, `None` for the MASK id; of a choice, the index in `choices`. Another value of a parameter with
+    `fixed` needs another build.
     """
     logits, canvas, editable, state, params = example(program, values, sizes)
     first = start(program, values, replace(sizes, batch=1, vocab_size=1, device="cpu"))
@@ -91,16 +91,32 @@ def shown(of: Mapping[str, Any]) -> str:
 def _parameter(program: Program, values: Mapping[str, Value], name: str) -> dict[str, Any]:
     if name not in program.parameters:
         return {"kind": "token", "value": None if name == MASK_ID else NO_ID, "fixed": False}
-    of = program.parameters[name]
-    smallest, largest, value = of.smallest, of.largest, values[name]
+    of, value = program.parameters[name], values[name]
+    smallest, largest, number = of.smallest, of.largest, value
+    if isinstance(value, LearnedNetwork):
+        number = value.numbers
+    elif isinstance(value, str) and of.choices:
+        number = of.choices.index(value)
     return {
         "kind": str(of.kind),
-        "value": list(value.numbers) if isinstance(value, LearnedNetwork) else value,
+        "value": number,
         **({"layers": value.sizes} if isinstance(value, LearnedNetwork) else {}),
         "smallest": smallest,
         "largest": largest,
         "fixed": name in program.facts.static,
-    }
+    } | ({"choices": of.choices} if of.choices else {})
+
+
+def value_of(parameter: Mapping[str, Any]) -> Value:
+    """The value of a parameter in a manifest: of a choice its name, of a table a tuple. Raises `ValueError`,
+    `TypeError`, `IndexError` or `struct.error` for a choice or a network of another form.
+    """
+    value: Any = parameter["value"]
+    if parameter["kind"] == Kind.NETWORK:
+        return network_of(str(parameter.get("layers")), value)
+    if parameter.get("choices"):
+        return str(parameter["choices"][value])
+    return tuple(value) if isinstance(value, list) else value
 
 
 def _facts(facts: Facts, values: Mapping[str, Value], window: int) -> dict[str, Any]:

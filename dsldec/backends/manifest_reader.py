@@ -121,6 +121,11 @@ def _is_event(value: object) -> bool:
 def _is_parameter(value: object) -> bool:
     if not _is_tensor(value) or not isinstance(value, dict) or "value" not in value:
         return False
+    names = value.get("choices", ["one"])
+    if not isinstance(names, list) or not all(map(_is_text, names)):
+        return False
+    if "choices" in value and value["value"] not in range(len(names)):
+        return False
     return _is_value(value["value"]) and _is_text(value.get("kind")) and isinstance(value.get("fixed"), bool)
 
 

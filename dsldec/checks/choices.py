@@ -119,6 +119,22 @@ def comparison_type(typing: Inference, comparison: syntax.Comparison) -> Type | 
     )
 
 
+def chooses(condition: syntax.Expression, bindings: Bindings) -> bool:
+    """Whether a condition is a comparison with a choice."""
+    return isinstance(condition, syntax.Comparison) and parts(condition, bindings) is not None
+
+
+def branches(typing: Inference, expression: syntax.Expression) -> Iterator[syntax.Expression]:
+    """The values that an expression has under the choices of the parameters; itself if it depends on none."""
+    binding = typing.binding(expression)
+    inner = binding.value if isinstance(binding, syntax.Let) else expression
+    if not isinstance(inner, syntax.Conditional) or not chooses(inner.condition, typing.resolved.bindings):
+        yield expression
+        return
+    yield from branches(typing, inner.then)
+    yield from branches(typing, inner.otherwise)
+
+
 def holds(comparison: syntax.Comparison, bindings: Bindings, chosen: Mapping[str, object]) -> bool | None:
     """Whether a comparison with a choice holds for these values; `None` for any other comparison."""
     found = parts(comparison, bindings)

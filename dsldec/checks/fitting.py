@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from ..language import syntax
 from ..language.words import CONDITIONS, IDS, NUMBERS, UNITS, Extent, Kind, Polarity, Slot, Type
-from . import polarity
+from . import choices, polarity
 from .inference import Inference
 from .kinds import WANTED, describe
 from .resolved import UNKNOWN
@@ -37,15 +37,20 @@ def expect(typing: Inference, expression: syntax.Expression, slot: Slot, why: st
         return typing.wrong(
             "E0207", *_too_wide(text, given, slot.extent), expression, why, _narrower(expression, given)
         )
-    if slot.score and given.polarity is Polarity.LOW:
-        help_ = f"write `{polarity.flipped(expression)}`"
-        return typing.wrong(
-            "E0206",
-            f"`{text}` is {given.polarity}",
-            expression,
-            "the least sure position would go first",
-            help_,
-        )
+    if slot.score:
+        return _ranked(typing, expression, given, Polarity.LOW, "the least sure position would go first")
+    return given
+
+
+def _ranked(
+    typing: Inference, expression: syntax.Expression, given: Type, wrong: Polarity, label: str
+) -> Type:
+    """The type of a score that must not have this polarity, whatever the choices of the parameters are."""
+    for branch in choices.branches(typing, expression):
+        type_ = typing.types.get(branch, given)
+        if type_.polarity is wrong:
+            help_ = f"write `{polarity.flipped(branch)}`"
+            return typing.wrong("E0206", f"`{branch.span.text}` is {wrong}", branch, label, help_)
     return given
 
 
@@ -67,16 +72,7 @@ def expect_condition(typing: Inference, expression: syntax.Expression, why: str)
 def expect_unsure(typing: Inference, expression: syntax.Expression) -> Type:
     """The type of the score of `revoke`, which ranks the least confident position first."""
     given = expect(typing, expression, Slot("by", NUMBERS), "positions are ranked by a score")
-    if given.polarity is Polarity.HIGH:
-        help_ = f"write `{polarity.flipped(expression)}`"
-        return typing.wrong(
-            "E0206",
-            f"`{expression.span.text}` is {given.polarity}",
-            expression,
-            "the surest position would go first",
-            help_,
-        )
-    return given
+    return _ranked(typing, expression, given, Polarity.HIGH, "the surest position would go first")
 
 
 def expect_value(typing: Inference, expression: syntax.Expression, wanted: Type, why: str) -> Type:
@@ -145,6 +141,8 @@ def condition(typing: Inference, expression: syntax.Expression) -> Type:
 def _no_condition(typing: Inference, expression: syntax.Expression, given: Type) -> Type:
     text = expression.span.text
     help_ = f"compare it: `{text} > 0`" if given.kind in NUMBERS else ""
+    if given.kind is Kind.CHOICE:
+        help_ = f"compare it with one of its names: `{text} == NAME`"
     return typing.wrong(
         "E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_
     )

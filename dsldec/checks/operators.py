@@ -43,9 +43,11 @@ def conditional(typing: Inference, expression: syntax.Conditional) -> Type:
     if Kind.TOKEN in kinds and kinds <= IDS:
         return Type(Kind.TOKEN, extent)
     if kinds <= NUMBERS:
+        sure = left.polarity if left.polarity is right.polarity else Polarity.NONE
+        if choices.chooses(expression.condition, typing.resolved.bindings) and _units_differ(left, right):
+            return Type(Kind.REAL, extent, sure)  # a step has one of the units only
         if not same_unit(typing, expression.then, expression.otherwise, expression):
             return UNKNOWN
-        sure = left.polarity if left.polarity is right.polarity else Polarity.NONE
         return Type(joined(left, right).kind, extent, sure)
     message = f"`{expression.then.span.text}` is {describe(left.kind)}, `{expression.otherwise.span.text}` is {describe(right.kind)}"
     return typing.wrong("E0204", message, expression, "both must be numbers, or both conditions")
@@ -60,10 +62,14 @@ def alternative(typing: Inference, expression: syntax.Alternative) -> Type:
     return UNKNOWN if Kind.UNKNOWN in [side.kind for side in sides] else Type(Kind.MASK, Extent.POSITION)
 
 
+def _units_differ(left: Type, right: Type) -> bool:
+    return left.kind is not right.kind and left.kind in UNITS and right.kind in UNITS
+
+
 def same_unit(typing: Inference, left: syntax.Expression, right: syntax.Expression, at: syntax.Node) -> bool:
     """Whether two numbers have one unit, or one of them has none; reports two units at `at`."""
     kinds = [typing.types[left].kind, typing.types[right].kind]
-    if kinds[0] == kinds[1] or not all(kind in UNITS for kind in kinds):
+    if not _units_differ(typing.types[left], typing.types[right]):
         return True
     first, second = sorted(kinds, key=[Kind.PROB, Kind.NATS, Kind.LOGIT].index)
     message = f"`{left.span.text}` is in {kinds[0]}, `{right.span.text}` in {kinds[1]}"

@@ -16,6 +16,7 @@ from ..language.words import (
     CONDITIONS,
     ELEMENTWISE_WORDS,
     KEPT_IDS,
+    NUMBERS,
     OBSERVATIONS,
     SPECIAL_IDS,
     WORDS,
@@ -83,7 +84,8 @@ class Expressions(StepValues):
         if condition in (self.number(True), self.number(False)):
             taken = expression.then if condition == self.number(True) else expression.otherwise
             only = self.of_kind(self.expression(taken, scope), type_.kind)
-            if self.kind(only) is type_.kind and self.place(only) is type_.extent:
+            reals = {self.kind(only), type_.kind} <= NUMBERS - {Kind.INT}
+            if (reals or self.kind(only) is type_.kind) and self.place(only) is type_.extent:
                 return only
             branches = (only, only)
         else:

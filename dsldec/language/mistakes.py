@@ -325,6 +325,15 @@ def _missing_comma(stuck: Stuck) -> Diagnostic | None:
     )
 
 
+def _bar(stuck: Stuck) -> Diagnostic | None:
+    here = stuck.piece()
+    if here is None or here.text != "|" or stuck.line.head == "policy":
+        return None
+    return _wrong(
+        stuck, here, "`|` stands between the choices of a parameter, and nowhere else", "write `or`"
+    )
+
+
 def _early_end(stuck: Stuck) -> Diagnostic | None:
     if stuck.piece() is not None:
         return None
@@ -379,5 +388,5 @@ def _or(names: Iterable[str]) -> str:
 
 RULES: tuple[Callable[[Stuck], Diagnostic | None], ...] = (
     _not_yet, _word_as_name, _not_a_statement, _policy_header, _header_end, _choice_in_phase_header, _equal, _half_a_choice,
-    _word_for_a_value, _misspelt, _no_number, _missing_comma, _early_end, _out_of_place,
+    _word_for_a_value, _misspelt, _no_number, _bar, _missing_comma, _early_end, _out_of_place,
 )  # fmt: skip

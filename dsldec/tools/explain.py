@@ -115,10 +115,11 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
         about = (
             "each request may have its own"
             if kind == "pattern"
-            else "static: sizes the step, another value compiles again"
+            else "static: fixed in the step, another value compiles again"
             if name in facts.static
             else "dynamic: an input of the compiled step"
         )
+        kind = " | ".join(policy.program.parameters[name].choices) or kind
         value = f" = {values[name]}" if values.get(name) is not None else ""
         yield f"  {name}: {kind}{value}   ({about})"
     yield ""

@@ -11,7 +11,7 @@ from dsldec.language import words
 from dsldec.language.grammar import _parser
 
 OWN = ("a", "b", "near", "calm", "p1")
-KINDS = tuple(sorted({str(kind) for kind in words.PARAMETER_KINDS | words.STATE_KINDS}))
+KINDS = tuple(sorted({kind.split()[0] for kind in words.PARAMETER_KINDS | words.STATE_KINDS}))
 SHAPES = (*words.WINDOWS, *words.DRAWS, *words.TRANSFORMS)
 SLOTS = tuple(sorted({slot.name for word in words.WORDS.values() for slot in word.slots if slot.named}))
 NUMBERS = (

@@ -181,11 +181,19 @@ class Writer:
             else [self.one("true", "false")]
         )
 
+    def kind(self) -> list[str]:
+        """A kind with its default: a number, a table by step, or one of some names."""
+        if self.often(0.2):
+            names = [self.one(*NAMES) for _ in range(self.chance.randrange(2, 4))]
+            return [names[0], *(piece for name in names[1:] for piece in ("|", name)), "=", self.one(*NAMES)]
+        kind = ["table", "by", "step"] if self.often(0.1) else [self.one("prob", "int")]
+        return [*kind, "=", *self.literal()]
+
     def header(self) -> list[str]:
         pieces: list[str] = []
         for name in [f"p{i}" for i in range(self.chance.randrange(9))]:
             within = ["in", *self.literal(), "..", *self.literal()] if self.often() else []
-            pieces += [name, ":", self.one("prob", "int"), "=", *self.literal(), *within, ","]
+            pieces += [name, ":", *self.kind(), *within, ","]
         return ["policy", "p", "(", *(pieces if self.often(0.3) else pieces[:-1]), ")", ":"]
 
     # --- lines

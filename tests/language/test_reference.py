@@ -29,7 +29,7 @@ POLICIES = re.findall(r"^```policy\n(.*?)^```$", REFERENCE, re.DOTALL | re.MULTI
 def row(word: Word) -> str:
     """A word's line of the table."""
     if word.gives is None:
-        gives = "a number" if word.name != "before" else "what x is"
+        gives = "what x is" if word.name in ("before", "shift") else "a number"
     else:
         gives = str(word.gives.kind) + (
             f", {word.gives.polarity}" if word.gives.polarity is not Polarity.NONE else ""

@@ -45,6 +45,24 @@ def test_what_a_case_says() -> None:
     assert (second.title, second.length, len(second.forwards)) == ("b", 1, 1)
 
 
+def test_special_tokens_and_the_small_words() -> None:
+    """The ids of the model are written by their words; choices and tables are set as parameters."""
+    text = "policy c(mode: conf | margin = conf, taus: table by step = 0.9, block: int = 4 in 1..64):\n"
+    text += "  window blocks(block)\n  score = conf if mode == conf else margin\n"
+    text += "  enough = masked and score >= of(taus, steps_in_window)\n"
+    text += "  commit enough and token == pad as bos\n"
+    text += "  commit enough and token != eos at least 1 by shift(score, 1)\n"
+    cases = "case all\n set mode=margin taus=0.5\n margin .95 .40 .91 .20\n token pad 7 eos 9\n commit 0 1\n"
+    cases += " canvas bos 7 _ _\n margin . . .6 .7\n token . . eos 9\n commit 3\n"
+    (case,), wrong = read_cases(Source(cases))
+    assert wrong == []
+    assert outcome_of(case, dsldec.load(text), "").diagnostics == ()
+    (other,), _ = read_cases(Source(cases.replace("canvas bos", "canvas pad")))
+    outcome = outcome_of(other, dsldec.load(text), "")
+    assert [one.code for one in outcome.diagnostics] == ["E0446"]
+    assert "bos" in str(outcome)
+
+
 ABOUT = "case a\n"
 MISTAKES = [
     ("", "E0442", "", "begin with a line `case NAME`"),
