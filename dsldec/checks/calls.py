@@ -13,7 +13,7 @@ from ..language import syntax
 from ..language.walk import children, walk
 from ..language.words import NUMBERS, SHAPES, WORDS, Extent, Kind, Polarity, Type, Word
 from . import sizes
-from .arguments import Given, matched, signature
+from .arguments import Given, by_group, matched, signature
 from .fitting import expect
 from .inference import Inference
 from .kinds import NOT_BEFORE, NOT_YET
@@ -67,11 +67,6 @@ def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Gi
         if one.slot.largest is not None and fits[-1][1].kind is Kind.INT:
             sizes.require_bounded(typing, one.expression, one.slot.largest)
     return fits
-
-
-def by_group(call: syntax.Call) -> bool:
-    """Whether a call has `each=`. A reduction then gives the value of its group to each position."""
-    return any(keyword.identifier.text == "each" for keyword in call.keywords)
 
 
 def _of_groups(of_row: Type) -> Type:
