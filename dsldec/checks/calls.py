@@ -20,6 +20,9 @@ from .kinds import NOT_BEFORE, NOT_YET
 from .operators import joined, same_unit
 from .resolved import UNKNOWN
 
+# The statements of the head whose expressions are evaluated before the statements of a step.
+EARLY = {"accept": "drafts are accepted", "window": "the window is placed"}
+
 
 def call_type(typing: Inference, call: syntax.Call) -> Type:
     """The type of a call."""
@@ -133,10 +136,11 @@ def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tup
 
 def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
     """The type of a word at this place. Reports a word that has no meaning or no value there."""
-    if "accept" in typing.within and word.name in NOT_YET:
+    early = next((EARLY[place] for place in typing.within if place in EARLY), None)
+    if early is not None and word.name in NOT_YET:
         return typing.wrong(
             "E0212",
-            f"`{word.name}` has no value yet where drafts are accepted",
+            f"`{word.name}` has no value yet where {early}",
             node,
             "no statement of the step has run",
         )
