@@ -20,6 +20,11 @@ class Given(NamedTuple):
     expression: syntax.Expression
 
 
+def by_group(call: syntax.Call) -> bool:
+    """Whether a call has `each=`. A reduction then gives the value of its group to each position."""
+    return any(keyword.identifier.text == "each" for keyword in call.keywords)
+
+
 def signature(word: Word) -> str:
     """A word with its slots, in the form of a call: `top(mask, k, by=, [each=])`, `max(x, over=masked)`."""
     slots = [_slot(slot) for slot in word.slots]

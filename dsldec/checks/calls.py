@@ -13,13 +13,20 @@ from ..language import syntax
 from ..language.walk import children, walk
 from ..language.words import NUMBERS, SHAPES, WORDS, Extent, Kind, Polarity, Type, Word
 from . import sizes
-from .arguments import Given, matched, signature
+from .arguments import Given, by_group, matched, signature
 from .fitting import expect
 from .inference import Inference
 from .kinds import NOT_BEFORE, NOT_YET
 from .networks import LEARNED, network_name
 from .operators import joined, same_unit
 from .resolved import UNKNOWN
+
+# The statements of the head whose expressions are evaluated before the statements of a step.
+EARLY = {
+    "accept": "drafts are accepted",
+    "pick": "candidates are compared",
+    "window": "the window is placed",
+}
 
 
 def call_type(typing: Inference, call: syntax.Call) -> Type:
@@ -70,11 +77,6 @@ def arguments(typing: Inference, call: syntax.Call, word: Word) -> list[tuple[Gi
         if one.slot.largest is not None and fits[-1][1].kind is Kind.INT:
             sizes.require_bounded(typing, one.expression, one.slot.largest)
     return fits
-
-
-def by_group(call: syntax.Call) -> bool:
-    """Whether a call has `each=`. A reduction then gives the value of its group to each position."""
-    return any(keyword.identifier.text == "each" for keyword in call.keywords)
 
 
 def _of_groups(of_row: Type) -> Type:
@@ -182,12 +184,11 @@ def _of_numbers(typing: Inference, call: syntax.Call, word: Word, fits: list[tup
 
 def of_word(typing: Inference, word: Word, node: syntax.Node) -> Type:
     """The type of a word at this place. Reports a word that has no meaning or no value there."""
-    before = next((place for place in ("accept", "pick") if place in typing.within), None)
-    if before is not None and word.name in NOT_YET:
-        what = "drafts are accepted" if before == "accept" else "candidates are compared"
+    early = next((EARLY[place] for place in typing.within if place in EARLY), None)
+    if early is not None and word.name in NOT_YET:
         return typing.wrong(
             "E0212",
-            f"`{word.name}` has no value yet where {what}",
+            f"`{word.name}` has no value yet where {early}",
             node,
             "no statement of the step has run",
         )

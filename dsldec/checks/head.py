@@ -55,7 +55,9 @@ def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
 def _statement(typing: Inference, statement: syntax.Statement) -> None:
     match statement:
         case syntax.Window():
+            typing.within = ["window"]
             _shape(typing, statement.shape, "window", WINDOWS)
+            typing.within = []
             window_ends.require_one_form(typing, statement.shape)
             sizes.require_positions(typing, statement.shape)
         case syntax.Noise():

@@ -16,8 +16,8 @@ from .resolved import UNKNOWN, Binding, Resolved
 class Inference(ABC):
     """The types of expressions and the diagnostics so far.
 
-    `within`: the words around the current expression whose `while=` contains it, and `accept`; innermost
-    last.
+    `within`: the words around the current expression whose `while=` contains it, `accept` or `window`;
+    innermost last.
     """
 
     def __init__(self, resolved: Resolved) -> None:

@@ -15,6 +15,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import expressions, statements, walk
 from ..language.words import WORDS, Extent, Kind
+from .arguments import by_group
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
 from .signs import never_negative
@@ -134,6 +135,8 @@ class _Sort:
 
     def of_call(self, call: syntax.Call) -> Direction:
         word, arguments = call.function.text, call.arguments
+        if by_group(call):
+            return Direction.UNKNOWN  # the value of another group may be larger or smaller
         if word in RISING_IN_ORDER:
             return Direction.RISES
         if word == "cumsum":

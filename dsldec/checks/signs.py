@@ -14,6 +14,7 @@ from ..language.limits import LARGEST_INT
 from ..language.statement_words import MOST_POSITIONS
 from ..language.walk import walk
 from ..language.words import NUMBERS, WORDS, Extent, Kind
+from .arguments import by_group
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
 
@@ -26,6 +27,8 @@ STEADY_NUMBERS = frozenset(
     if (word.observation or word.steady) and word.nonnegative and not word.slots and word.within is None
     if word.gives is not None and word.gives.extent is Extent.POSITION and word.gives.kind in NUMBERS
 )
+# Reductions that have a value at every position also with `each=`.
+NEVER_WITHOUT_VALUE = frozenset({"count", "sum"})
 LARGEST_INT64 = 2**63 - 1
 
 
@@ -50,6 +53,8 @@ def never_negative(expression: syntax.Expression, resolved: Resolved) -> bool:
                 return True
             return binding is None and expression.identifier in NEVER_NEGATIVE
         case syntax.Call():
+            if by_group(expression) and expression.function.text not in NEVER_WITHOUT_VALUE:
+                return False  # some positions of a row may have no value
             if expression.function.text not in KEEPS_NONNEGATIVE:
                 return expression.function.text in NEVER_NEGATIVE
             numbers = [one for one in expression.arguments if resolved.type_of(one).kind is not Kind.MASK]

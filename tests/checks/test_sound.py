@@ -83,6 +83,11 @@ REFUSED = {
     ],
     "two draws are not one": ["commit chance(masked, 0.2) if any(chance(masked, 0.2)) else masked"],
     "weights that may be nothing": ["commit sample(masked, 1, by=exp(-1000 * conf))"],
+    "the best of groups in which no position may be": ["commit masked and conf >= max(conf, each=pos - 9)"],
+    "any of a group": ["commit masked and any(masked and conf > 2, each=pos // 4)"],
+    "the best of each group, where some have none": [
+        "commit masked and conf >= max(conf, over=masked and conf > 0.5, each=pos // 4)"
+    ],
     "better than the best": ["commit masked and conf > max(conf)"],
     "worse than the worst": ["commit masked and conf < min(conf)"],
     "more than the best": ["commit masked and conf >= 1.1 * max(conf)"],
@@ -190,6 +195,25 @@ ACCEPTED = {
     ),
     "the leftmost": (one_phase("commit masked and pos == first(masked)"), {}),
     "the leftmost, another way": (one_phase("commit masked and pos <= min(pos)"), {}),
+    "windows that end at a mask": (
+        one_phase(
+            "phase a:", "  commit masked and conf > 2", "  next b", "phase b:", "  commit top(masked, 1, by=conf)", "  next a",
+            window="until(conf > 0.3, min=2, max=5)",
+        ),
+        {},
+    ),
+    "windows of a length that a state decides": (
+        one_phase(
+            "state k: int = 0 per sequence", "phase a at most window_length visits else b:", "  set k = k + 1", "  next b",
+            "phase b:", "  commit top(masked, 1, by=conf)", "  next a", window="until(length=k % n, min=n, max=5)",
+        ),
+        {"n": 2},
+    ),
+    "a length below its bound, and a step limit": (
+        one_phase("commit masked and conf > 0.9999", "fill when steps_in_window + 1 >= 6", window="until(length=step - 9, min=0, max=8)"),
+        {},
+    ),
+    "refreshed again and again": (one_phase("commit top(masked, 1, by=conf)", "refresh"), {}),
     "a share of the best": (one_phase("commit masked and conf >= 0.9 * max(conf)"), {}),
     "half of them": (one_phase("commit top(masked, ceil(0.5 * count(masked)), by=conf)"), {}),
     "a quarter and one": (one_phase("commit top(masked, count(masked) // 4 + 1, by=conf)"), {}),

@@ -161,6 +161,7 @@ class Writer:
                 lambda: ["revoke", *self.value(), *self.bound("most")],
                 lambda: ["edit", *self.value(), *self.ids(), *self.bound("most")],
                 lambda: ["fill", *self.when()],
+                lambda: ["refresh", *self.when()],
                 lambda: ["next", name, *self.when()],
                 lambda: ["finish", *self.when()],
                 lambda: ["set", name, "=", *self.value()],

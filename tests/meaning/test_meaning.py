@@ -96,6 +96,101 @@ CASES = {
         done
         """,
     ),
+    "the JS divergence is infinite in a window's first step": (
+        policy("commit masked and js(before) < 0.2 at least 1 by conf", window="blocks(3)"),
+        """
+        gen 4
+        conf .1 .2 .3 .4
+        js    0  0  0  0
+        commit 2
+        conf .1 .2 .  .4
+        js   .1 .3 .  .1
+        commit 0
+        conf .  .2 .  .4
+        js   .  .3 .  .1
+        commit 1
+        conf .  .  .  .4
+        js   .  .  .  .1
+        commit 3
+        done
+        """,
+    ),
+    "a reduction by group gives each position the value of its group": (
+        policy(
+            "commit masked and count(masked, each=pos // 3) < 3 and conf >= max(conf, each=run(masked)) at least 1 by conf",
+            window="all",
+        ),
+        """
+        start _ _ _ 7 _ _ _
+        conf .9 .1 .2 .  .3 .8 .4
+        commit 5        # one of positions 3 to 5 is written, and 5 is the best of its run
+        """,
+    ),
+    "outside all groups, counts are 0 and the others have no value": (
+        policy(
+            "out = count(masked, each=pos - 2) == 0 and sum(conf, each=pos - 2) == 0 and not any(masked, each=pos - 2)",
+            "none = not (mean(conf, each=pos - 2) >= 0) and not (max(conf, each=pos - 2) >= 0)",
+            "commit masked and out and none at least 1 by conf",
+        ),
+        """
+        conf .1 .2 .3 .4
+        commit 0 1
+        """,
+    ),
+    "a window ends at the first position of a mask, or has its full length": (
+        policy("commit masked", window="until(conf > 0.5, min=2, max=4)"),
+        """
+        gen 7
+        conf .9 .1 .6 .7 .1 .1 .1
+        commit 0 1 2
+        conf .  .  .  .9 .1 .1 .1
+        commit 3 4 5 6
+        done
+        """,
+    ),
+    "a window ends at the best position of a mask": (
+        policy("commit masked", window="until(conf > 0.5, max=4, by=conf)"),
+        """
+        gen 5
+        conf .6 .1 .9 .7 .1
+        commit 0 1 2
+        conf .  .  .  .1 .1
+        commit 3 4
+        done
+        """,
+    ),
+    "a state of the window before decides the length": (
+        policy(
+            "state n: int = 1 per sequence", "commit masked", "set n = n + 1",
+            window="until(length=n, max=4)",
+        ),
+        """
+        gen 7
+        conf .9 .9 .1 .1 .1 .1 .1
+        commit 0
+        conf .  .9 .1 .1 .1 .1 .1
+        commit 1 2
+        conf .  .  .  .1 .1 .1 .1
+        commit 3 4 5
+        conf .  .  .  .  .  .  .1
+        commit 6
+        done
+        """,
+    ),
+    "refresh is asked for by a step": (
+        policy("commit top(masked, 1, by=conf)", "refresh when steps_in_window == 1"),
+        """
+        conf .4 .3 .2 .1
+        commit 0
+        refresh -
+        conf .  .3 .2 .1
+        commit 1
+        refresh
+        conf .  .  .2 .1
+        commit 2
+        refresh -
+        """,
+    ),
     "next takes effect after the step, and the first that holds wins": (
         policy(
             "phase one:", "  next two when step == 0", "  next three when step == 0", "  commit top(masked, 1, by=conf)",

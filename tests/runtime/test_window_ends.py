@@ -254,6 +254,9 @@ def test_the_bound_holds() -> None:
         ("until(conf, max=8)", "E0204", "conf"),
         ("until(masked)", "E0203", "until(masked)"),
         ("blocks(seen)", "E0207", "seen"),
+        ("until(masked and idle, max=8)", "E0212", "idle"),
+        ("until(length=committed_now + 1, max=8)", "E0212", "committed_now"),
+        ("until(draft == token, max=8)", "E0209", "draft"),
     ],
 )
 def test_mistakes_have_a_code_and_a_place(window: str, code: str, marked: str) -> None:
