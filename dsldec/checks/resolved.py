@@ -49,7 +49,8 @@ class Resolved:
 
     `policy`: the tree, after the check `functions`, with each function call replaced by the body. `bindings`:
     the parameter, state, let or branch of each name; a word of the language has none. `inlinable`: the same
-    bindings, without the lets that are too large for the proofs. `types`: kind, extent and polarity of each expression.
+    bindings, without the lets that are too large for the proofs. `types`: kind, extent and polarity of each
+    expression.
     """
 
     policy: syntax.PolicyDefinition

@@ -293,7 +293,11 @@ class Writer:
 
 
 class PolicyWriter(Writer):
-    """Writes whole policies that pass every check."""
+    """Writes whole policies that pass every check. `branches`: whether a policy may branch."""
+
+    def __init__(self, rng: random.Random, *, branches: bool = True) -> None:
+        super().__init__(rng)
+        self.branches = branches
 
     def policy(self, seed: int) -> str:
         window = self.rng.choice(WINDOWS) if self.rng.random() < 0.5 else "blocks(8)"
@@ -309,7 +313,7 @@ class PolicyWriter(Writer):
         drafts = self.drafts(seed)
         lines += drafts
         self.branching = random.Random(f"branch {seed}")
-        self.branches = not drafts and self.branching.random() < 0.3
+        self.branches = self.branches and not drafts and self.branching.random() < 0.3
         if self.rng.random() < 0.3:
             lines.append(f"  {self.word('def')} near(m, n) = dilate(m, n) and not m")
             lines.append(f"  nearby = near({self.mask(1)}, few)")
@@ -427,7 +431,10 @@ class PolicyWriter(Writer):
         with writer.where(early=True):
             compared = f"{writer.reduced(2)} + 0.125 * {writer.reduced(1)} * step"
         self.used.update(writer.used)
-        lines = [f"{self.word('branch')} {rng.choice(('1', '3', 'few'))} as i:", *("  " + line for line in body)]
+        lines = [
+            f"{self.word('branch')} {rng.choice(('1', '3', 'few'))} as i:",
+            *("  " + line for line in body),
+        ]
         return [*lines, f"{self.word('pick')} by {compared}"]
 
     def statements(self, number: int) -> list[str]:
@@ -465,9 +472,9 @@ class PolicyWriter(Writer):
         return values[name]()
 
 
-def random_policy(seed: int) -> tuple[str, Counter[str]]:
-    """A policy's text and the words it uses; it passes every check."""
-    writer = PolicyWriter(random.Random(seed))
+def random_policy(seed: int, *, branches: bool = True) -> tuple[str, Counter[str]]:
+    """A policy's text and the words it uses; it passes every check. `branches`: whether it may branch."""
+    writer = PolicyWriter(random.Random(seed), branches=branches)
     return writer.policy(seed), writer.used
 
 
