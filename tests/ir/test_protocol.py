@@ -14,7 +14,7 @@ from dsldec.backends.step import DTYPES, Events
 from dsldec.ir import protocol
 from dsldec.ir.nodes import Program
 from dsldec.ir.protocol import EVENTS, FIELDS, PREFIXES, Writer, field_of
-from dsldec.language.words import Extent
+from dsldec.language.words import NUMBERS, Extent
 
 from ..backends.policies import random_policy
 from ..tables import require_tables
@@ -52,7 +52,8 @@ def holds(program: Program) -> None:
         assert (field.writer is Writer.STEP) == (name in program.next), name
         assert carried.distribution == name.startswith(protocol.DISTRIBUTION_PREFIX), name
     for name, index in program.events.items():
-        assert program.operations[index].kind is EVENTS[name].kind, name
+        kind = program.operations[index].kind  # a score may have a unit
+        assert kind is EVENTS[name].kind or (name == protocol.SCORE and kind in NUMBERS), name
         assert program.operations[index].extent <= EVENTS[name].extent, name
 
 
@@ -71,7 +72,10 @@ def test_a_step_gives_the_fields_it_takes_and_the_events_of_its_program(backend:
         assert events.keys() == step.program.events.keys() | {protocol.NOT_FINITE}
         for name, value in events.items():
             event = EVENTS[name]
-            assert (value.dtype, tuple(value.shape)) == (DTYPES[event.kind], SHAPES[event.extent]), name
+            assert (value.dtype, tuple(value.shape)) == (
+                DTYPES.get(event.kind, torch.float32),
+                SHAPES[event.extent],
+            ), name
         for name, value in step.no_events(2, 8).by_name().items():
             assert (value.dtype, value.shape) == (events[name].dtype, events[name].shape), name
             assert not value.any()
