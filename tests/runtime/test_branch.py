@@ -247,11 +247,11 @@ class Ending(ToyDenoiser):
 
     def __call__(self, ids: Tensor) -> Tensor:
         logits = super().__call__(ids)
-        logits[:, 8:, self.eos_id] += 6
+        logits[:, 13:, self.eos_id] += 30
         return logits
 
     def decode_text(self, ids: Any) -> str:
-        return "".join(chr(97 + int(id_) % 26) for id_ in ids)
+        return "".join(chr(97 + int(id_) % 26) for id_ in ids if int(id_) != self.eos_id)
 
 
 def test_a_candidate_that_ends_ends_the_row() -> None:
