@@ -363,7 +363,11 @@ class Writer:
 
 
 class PolicyWriter(Writer):
-    """Writes whole policies that pass every check."""
+    """Writes whole policies that pass every check. `branches`: whether a policy may branch."""
+
+    def __init__(self, rng: random.Random, *, branches: bool = True) -> None:
+        super().__init__(rng)
+        self.branches = branches
 
     def policy(self, seed: int) -> str:
         window = self.rng.choice(WINDOWS) if self.rng.random() < 0.5 else "blocks(8)"
@@ -381,7 +385,7 @@ class PolicyWriter(Writer):
         drafts = self.drafts(seed)
         lines += drafts
         self.branching = random.Random(f"branch {seed}")
-        self.branches = not drafts and self.branching.random() < 0.3
+        self.branches = self.branches and not drafts and self.branching.random() < 0.3
         if self.rng.random() < 0.3:
             lines.append(f"  {self.word('def')} near(m, n) = dilate(m, n) and not m")
             lines.append(f"  nearby = near({self.mask(1)}, few)")
@@ -548,12 +552,14 @@ class PolicyWriter(Writer):
         return values[name]()
 
 
-def random_policy(seed: int, *, networks: bool = False, patterns: bool = False) -> tuple[str, Counter[str]]:
+def random_policy(
+    seed: int, *, networks: bool = False, patterns: bool = False, branches: bool = True
+) -> tuple[str, Counter[str]]:
     """A policy's text and the words it uses; it passes every check. With `networks`, it needs one for
     `brain`, with 2 inputs. With `patterns`, some constrain the text by the parameter `shape`: their other
-    lines are those without `patterns`.
+    lines are those without `patterns`. `branches`: whether it may branch.
     """
-    writer = PolicyWriter(random.Random(seed))
+    writer = PolicyWriter(random.Random(seed), branches=branches)
     writer.networks = networks
     text = writer.policy(seed)
     if patterns and random.Random(f"pattern {seed}").random() < 0.3:

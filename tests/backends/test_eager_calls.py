@@ -36,6 +36,8 @@ MOST_CALLS = {
     "entropy_bounded": (32, 44, 46),
     "klass": (64, 51, 51),
     "dico": (256, 310, 560),
+    "lopa": (32, 72, 76),
+    "info_gain": (128, 54, 56),
 }
 READS = ("observe", "probability", "log_probabilities", "divergence", "jensen_shannon")
 

@@ -23,6 +23,8 @@ MOST_LAUNCHES = {
     "entropy_bounded": (10, 0),
     "klass": (12, 1),
     "dico": (37, 0),
+    "lopa": (10, 0),
+    "info_gain": (10, 0),
 }
 QUICK = ("static",)
 

@@ -15,7 +15,7 @@ from dsldec.backends.step import DTYPES, Events
 from dsldec.ir import protocol
 from dsldec.ir.nodes import Program
 from dsldec.ir.protocol import EVENTS, FIELDS, PREFIXES, Writer, field_of
-from dsldec.language.words import Extent
+from dsldec.language.words import NUMBERS, Extent
 
 from ..backends.policies import random_policy
 from ..tables import require_tables
@@ -54,7 +54,8 @@ def holds(program: Program) -> None:
         assert (field.writer is Writer.STEP) == (name in program.next), name
         assert carried.distribution == name.startswith(protocol.DISTRIBUTION_PREFIX), name
     for name, index in program.events.items():
-        assert program.operations[index].kind is EVENTS[name].kind, name
+        kind = program.operations[index].kind  # a score may have a unit
+        assert kind is EVENTS[name].kind or (name == protocol.SCORE and kind in NUMBERS), name
         assert program.operations[index].extent <= EVENTS[name].extent, name
 
 

@@ -1,5 +1,5 @@
-"""LoPA and Info-Gain as policies with `branch` give what their plain loops give: ids, forwards, input rows, and the
-candidate that each step goes on with.
+"""LoPA and Info-Gain as policies with `branch` give what their plain loops give: ids, forwards, input rows, and
+the candidate that each step goes on with.
 """
 
 from __future__ import annotations

@@ -24,12 +24,13 @@ from dsldec.runtime.step_runner import StepRunner
 from ..as_on_a_gpu import read_nothing_in_steps
 from ..gpu.graphs import RecorderOnCpu
 from ..models.tiny import denoiser_of
+from ..shipped import ONE_CANDIDATE
 from ..toy import MASK, ToyDenoiser
 from .test_poll import DRAWN, GUIDED, Ending, late
 
 PROMPTS = [[9, 17, 0], [25, 0, 8, 3], [1, 2, 3], [30, 4, 12], [7], [8, 8, 8, 8, 1]]
 UNTIL = "policy until_five():\n  window until(5, 3, min=2, max=9)\n  commit masked and conf > 0.4 at least 1 by conf\n"
-KINDS = [*dsldec.shipped_policies(), DRAWN, GUIDED, UNTIL]
+KINDS = [*ONE_CANDIDATE, DRAWN, GUIDED, UNTIL]
 
 
 class Counting(Ending):

@@ -26,6 +26,7 @@ from dsldec.runtime.decode import Decoded, StepEvent, stream
 from ..backends.policies import random_policy
 from ..published import rules
 from ..published.freedave_loop import Run, Static, freedave, static
+from ..shipped import ONE_CANDIDATE
 from ..toy import ToyDenoiser, golden, mix
 from .families import (
     MASK,
@@ -698,7 +699,7 @@ def loaded(name: str) -> dsldec.Policy:
 
 
 def names() -> list[str]:
-    shipped = [name for name in dsldec.shipped_policies() if not drafts_itself(name)]
+    shipped = [name for name in ONE_CANDIDATE if not drafts_itself(name)]
     return shipped + sorted(file.stem for file in PUBLISHED.glob("*.policy") if not drafts_itself(file))
 
 
@@ -851,7 +852,7 @@ def undrafting(seed: int) -> str:
     """A random policy that does not say how far it looks ahead."""
     return "".join(
         line
-        for line in random_policy(seed)[0].splitlines(keepends=True)
+        for line in random_policy(seed, branches=False)[0].splitlines(keepends=True)
         if not line.lstrip().startswith("lookahead")
     )
 

@@ -24,6 +24,7 @@ from dsldec.runtime.decode import Decoded, DecodingStopped, stream
 from dsldec.runtime.poll import MOST_ON_THE_WAY, AsyncPoll, SyncPoll, polling
 
 from ..as_on_a_gpu import read_nothing_in_steps
+from ..shipped import ONE_CANDIDATE
 from ..toy import MASK, ToyDenoiser
 
 PROMPTS = [[9, 17, 0], [25, 0, 8], [1, 2, 3], [30, 4, 12]]
@@ -90,7 +91,7 @@ def told(decoded: Decoded) -> Sequence[Any]:
 
 
 def policies() -> list[tuple[str, dict[str, Any]]]:
-    shipped = [(name, {"lookahead": drafts}) for name in dsldec.shipped_policies() for drafts in (None, 3)]
+    shipped = [(name, {"lookahead": drafts}) for name in ONE_CANDIDATE for drafts in (None, 3)]
     own = [(text, {"lookahead": drafts}) for text in (DRAWN, GUIDED) for drafts in (1, 3)]
     return (
         [(name, how) for name, how in shipped if not (name.startswith("freedave") and how["lookahead"])]
@@ -219,7 +220,7 @@ class Operations(TorchDispatchMode):
 
 @pytest.mark.parametrize("drafts", [1, 3])
 @pytest.mark.parametrize("late_poll", [False, True], ids=["at once", "late"])
-@pytest.mark.parametrize("name", dsldec.shipped_policies())
+@pytest.mark.parametrize("name", ONE_CANDIDATE)
 def test_nothing_but_the_poll_reads_values(
     name: str, drafts: int, late_poll: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -21,6 +21,7 @@ from dsldec.runtime.poll import AsyncPoll, SyncPoll
 from dsldec.runtime.trace import StepEvent
 
 from ..backends.policies import random_policy
+from ..shipped import ONE_CANDIDATE
 from ..toy import MASK, ToyDenoiser
 from .families import Padded, Watched
 from .test_lookahead_paths import undrafting
@@ -177,9 +178,7 @@ def of_prompts(call: list[list[int]], prompts: Sequence[list[int]]) -> list[int]
     return [firsts.index(canvas[0]) for canvas in call]
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in dsldec.shipped_policies() if not name.startswith("freedave")]
-)
+@pytest.mark.parametrize("name", [name for name in ONE_CANDIDATE if not name.startswith("freedave")])
 def test_rows_are_taken_as_soon_as_they_are_free(name: str) -> None:
     rng = random.Random(name)
     for batch in (1, 4) if name == "dico" else (1, 2, 4):
@@ -347,7 +346,7 @@ def test_the_bound_is_each_request_s_own(poll: str, monkeypatch: pytest.MonkeyPa
 
 LATE = [
     (name, drafts)
-    for name in dsldec.shipped_policies()
+    for name in ONE_CANDIDATE
     for drafts in (None, 3)
     if not (name.startswith("freedave") and drafts)
 ]

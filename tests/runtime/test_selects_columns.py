@@ -14,6 +14,7 @@ import dsldec
 from dsldec.runtime.decode import Decoded
 
 from ..backends.policies import random_policy
+from ..shipped import BRANCHING
 from ..toy import MASK, ToyDenoiser
 from .families import Padded
 from .test_infill import RULES, TEXTS, policy
@@ -91,7 +92,8 @@ def assert_same(denoiser: Any, prompts: list[list[int]], of: dsldec.Policy, most
 
 
 def drafts_of(name: str) -> tuple[int | None, ...]:
-    return (None,) if name.startswith("freedave") or "lookahead" in name else (1, 3)
+    itself = name.startswith("freedave") or "lookahead" in name or name in BRANCHING
+    return (None,) if itself else (1, 3)
 
 
 @pytest.mark.parametrize("verify_rows", ["batch", "sequential"])
