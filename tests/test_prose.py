@@ -37,6 +37,7 @@ MOST = {
     "ir": 0,
     "language": 2,
     "models": 0,
+    "networks": 0,
     "runtime": 0,
     "tools": 0,
 }

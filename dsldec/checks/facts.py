@@ -49,9 +49,9 @@ class Facts:
     carried distribution, the number of stored likeliest ids, or the name of a parameter (`kept_bytes`: their
     bytes). `vocabulary_passes`: an upper bound on the loops over all logits, or over arrays of the same size,
     in a compiled step on a CPU. `static`: parameters that size the compiled step: another value needs another
-    compilation (of a network: one with other layers). `networks`: the number of inputs of each network that the
-    policy reads, by the name of its parameter. `dynamic`: parameters that are inputs of the compiled step.
-    `lossless`: the sense in which the output is exact.
+    compilation (of a network: one with other layers). `networks`: the number of inputs of each network that
+    the policy reads, by the name of its parameter. `dynamic`: parameters that are inputs of the compiled
+    step. `lossless`: the sense in which the output is exact.
     """
 
     floor_per_step: int | str
