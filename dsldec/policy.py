@@ -111,8 +111,8 @@ class Policy:
     def bind(self, /, **parameters: Value) -> Policy:
         """This policy with other parameter values. Policies with the same static values share compiled steps.
 
-        A parameter of kind `network` takes the path of a safetensors file. Raises `PolicyError` (E0402, E0403,
-        E0504, E0505, E0506) for a name or value that does not fit.
+        A parameter of kind `network` takes the path of a safetensors file. Raises `PolicyError` (E0402,
+        E0403, E0504, E0505, E0506) for a name or value that does not fit.
         """
         return self.bound(parameters)
 

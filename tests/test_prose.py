@@ -38,6 +38,7 @@ MOST = {
     "language": 2,
     "models": 0,
     "patterns": 0,
+    "networks": 0,
     "runtime": 0,
     "tools": 0,
 }

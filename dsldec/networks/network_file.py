@@ -3,7 +3,7 @@
 The file is untrusted: its size, its header and its numbers are checked, and nothing in it is run. Its
 metadata have `layers`, for example `linear, silu, self_attention 4, linear, sigmoid`, and may have `inputs`
 (the names of the inputs) and `polarity`. The tensors of layer number i are called `i.weight`, `i.bias`, ...,
-as in the state of torch's `nn.Sequential`. Not here: what a layer computes (`layers`).
+as in the state of torch's `nn.Sequential`. Not here: the computation of a layer (`layers`).
 """
 
 from __future__ import annotations

@@ -130,7 +130,7 @@ def network_of(inputs: int, attention: bool) -> tuple[nn.Sequential, str]:
 
 def train(seen: list[Seen], module: nn.Sequential, epochs: int, seed: int) -> float:
     """Trains with AdamW; returns the mean loss of the last epoch, in nats."""
-    rng = random.Random(seed)
+    rng, seen = random.Random(seed), list(seen)
     optimizer = torch.optim.AdamW(module.parameters(), lr=3e-3, weight_decay=1e-3)
     rate = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, epochs * len(seen))
     total = count = 0.0
@@ -153,12 +153,11 @@ def train(seen: list[Seen], module: nn.Sequential, epochs: int, seed: int) -> fl
 def main() -> None:
     parser = argparse.ArgumentParser(description="Train the network of learned_filter.policy.")
     parser.add_argument("--out", type=Path, default=FOLDER / "learned_filter.safetensors")
-    parser.add_argument("--prompts", type=int, default=600, help="of each task")
-    parser.add_argument("--epochs", type=int, default=6)
+    parser.add_argument("--prompts", type=int, default=250, help="of each task")
+    parser.add_argument("--epochs", type=int, default=30)
     parser.add_argument("--seed", type=int, default=1)
     parser.add_argument("--no-attention", action="store_true", help="every position alone")
     given = parser.parse_args()
-    torch.manual_seed(given.seed)
     denoiser = dsldec.from_pretrained()
     with torch.inference_mode():
         seen = [
@@ -168,6 +167,7 @@ def main() -> None:
         ]
     seen = [Seen(each.inputs.clone(), each.right.clone(), each.masked.clone()) for each in seen]
     names = inputs_of_policy()
+    torch.manual_seed(given.seed)
     module, layers = network_of(len(names), not given.no_attention)
     loss = train(seen, module, given.epochs, given.seed)
     shown = "; ".join(names).replace(" ", "").replace(",", "")

@@ -21,6 +21,8 @@ from dsldec.source import Source
 from dsldec.tools import cases
 from dsldec.tools.cases import read_cases
 
+from ..networks import bound
+
 PAGE = grammar_file().parent / "README.md"
 REFERENCE = PAGE.read_text(encoding="utf-8")
 POLICIES = re.findall(r"^```policy\n(.*?)^```$", REFERENCE, re.DOTALL | re.MULTILINE)
@@ -74,7 +76,7 @@ def test_its_policies_run(text: str) -> None:
     assert diagnostics == [], "\n\n".join(map(str, diagnostics))
     assert policy is not None
     mask = 9
-    step = policy.compile("eager", mask_id=mask)
+    step = bound(policy).compile("eager", mask_id=mask)
     logits = torch.randn(2, 6, 10, generator=torch.Generator().manual_seed(0))
     state = step.start(2, 6, vocab_size=10)
     after, _, _, _ = step(logits, torch.full((2, 6), mask), torch.ones(2, 6, dtype=torch.bool), state)
