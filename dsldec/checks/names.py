@@ -15,7 +15,7 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, walk
-from ..language.words import KEYWORDS, RESERVED, WORDS
+from ..language.words import KEYWORDS, RESERVED, SOFT_KEYWORDS, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from .resolved import Binding, Resolved
 from .unused import unused
@@ -117,13 +117,14 @@ class _NameResolver:
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
-        if identifier.text in TAKEN:
+        named = isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let)
+        if identifier.text in TAKEN and not (named and identifier.text in SOFT_KEYWORDS):
             why = "a word of the language"
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
             declared[identifier.text] = binding
-            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
+            if named:
                 scope[identifier.text] = binding
             return
         self._taken(identifier, why)

@@ -11,7 +11,7 @@ from types import MappingProxyType
 
 from .computed_words import COMPUTED_WORDS
 from .read_words import KEPT_IDS, READ_WORDS
-from .statement_words import DRAWS, KEYWORDS, RESERVED, SHAPES, STATEMENTS, TRANSFORMS, WINDOWS
+from .statement_words import DRAWS, KEYWORDS, RESERVED, SHAPES, SOFT_KEYWORDS, STATEMENTS, TRANSFORMS, WINDOWS
 from .word_types import (
     CONDITIONS,
     IDS,
@@ -40,6 +40,7 @@ __all__ = [
     "RANDOM_WORDS",
     "RESERVED",
     "SHAPES",
+    "SOFT_KEYWORDS",
     "STATEMENTS",
     "STATE_KINDS",
     "TRANSFORMS",
