@@ -117,14 +117,16 @@ class _NameResolver:
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
-        named = isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let)
-        if identifier.text in TAKEN and not (named and identifier.text in SOFT_KEYWORDS):
+        soft = identifier.text in SOFT_KEYWORDS and not isinstance(
+            binding, syntax.FunctionDeclaration | syntax.Phase
+        )
+        if identifier.text in TAKEN and not soft:
             why = "a word of the language"
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"
         else:
             declared[identifier.text] = binding
-            if named:
+            if isinstance(binding, syntax.Parameter | syntax.StateDeclaration | syntax.Let):
                 scope[identifier.text] = binding
             return
         self._taken(identifier, why)
