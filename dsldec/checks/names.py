@@ -28,6 +28,12 @@ SCOPES = ("block", "sequence")
 ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.aliases}
 
 
+def _taken_for(binding: syntax.Node) -> frozenset[str]:
+    """The words that cannot be the name of this."""
+    is_value = not isinstance(binding, syntax.FunctionDeclaration | syntax.Phase)
+    return TAKEN - SOFT_KEYWORDS if is_value else TAKEN
+
+
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:
     """The functions that a call may name.
 
@@ -117,10 +123,7 @@ class _NameResolver:
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
-        soft = identifier.text in SOFT_KEYWORDS and not isinstance(
-            binding, syntax.FunctionDeclaration | syntax.Phase
-        )
-        if identifier.text in TAKEN and not soft:
+        if identifier.text in _taken_for(binding):
             why = "a word of the language"
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"
