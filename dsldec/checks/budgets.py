@@ -94,15 +94,11 @@ class Budgets:
         if self._high(count) <= 0:
             return GAINS
         count = inline_lets(count, self.resolved.inlinable)
-        match count:
-            case syntax.Conditional():
-                return self.spared(count.then) & self.spared(count.otherwise)
-            case syntax.Arithmetic():
-                return self._of_arithmetic(count)
-            case syntax.Call():
-                return self._of_call(count)
-            case _:
-                return frozenset()
+        if isinstance(count, syntax.Conditional):
+            return self.spared(count.then) & self.spared(count.otherwise)
+        if isinstance(count, syntax.Arithmetic):
+            return self._of_arithmetic(count)
+        return self._of_call(count) if isinstance(count, syntax.Call) else frozenset()
 
     def at_most(self, count: syntax.Expression) -> frozenset[str]:
         """The gains that a number is never above."""
@@ -110,16 +106,20 @@ class Budgets:
         below = frozenset(gain for gain in GAINS if is_word(count, gain, self.resolved.inlinable))
         if below or self._high(count) <= 0:
             return below or GAINS
-        match count:
-            case syntax.Conditional():
-                return self.at_most(count.then) & self.at_most(count.otherwise)
-            case syntax.Call() if count.function.text in ("min", "max") and len(count.arguments) > 1:
-                left, right = (self.at_most(argument) for argument in count.arguments[:2])
-                return left | right if count.function.text == "min" else left & right
-            case syntax.Arithmetic() if count.operator == "-" and self._low(count.right) >= 0:
-                return self.at_most(count.left) if not self._may_wrap(count) else frozenset()
-            case _:
-                return self.spared(count)
+        if isinstance(count, syntax.Conditional):
+            return self.at_most(count.then) & self.at_most(count.otherwise)
+        if (
+            isinstance(count, syntax.Call)
+            and count.function.text in ("min", "max")
+            and len(count.arguments) > 1
+        ):
+            left, right = (self.at_most(argument) for argument in count.arguments[:2])
+            return left | right if count.function.text == "min" else left & right
+        if (
+            isinstance(count, syntax.Arithmetic) and count.operator == "-" and self._low(count.right) >= 0
+        ):  # never above its left side
+            return frozenset() if self._may_wrap(count) else self.at_most(count.left)
+        return self.spared(count)
 
     def _of_arithmetic(self, count: syntax.Arithmetic) -> frozenset[str]:
         left, right = count.left, count.right

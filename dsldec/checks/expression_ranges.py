@@ -16,10 +16,10 @@ from ..language.limits import LARGEST_INT
 from ..language.statement_words import MOST_POSITIONS
 from ..language.walk import statements
 from ..language.words import CONDITIONS, ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind, Word
-from .ranges import ANY_INT, ANY_REAL, OPERATIONS, Interval, exactly, hull, ints, negate, widened
+from .ranges import ANY_INT, ANY_REAL, OPERATIONS, NumberRange, exactly, hull, ints, negate, widened
 from .resolved import Resolved
 
-# Values of at most so many positions.
+# Numbers of positions.
 OF_POSITIONS = frozenset({"count", "run_count", "run_length", "rank"})
 SHARES = frozenset({"progress", "fraction"})
 OVER_A_MASK = frozenset({"mean", "min", "max"})
@@ -29,21 +29,21 @@ LARGEST_SLOW = 2**62
 EXACT_ROUNDS = 3  # of the search for invariants, before ranges are widened
 MOST_ROUNDS = 40
 
-Known = Mapping[str, Interval]
+Known = Mapping[str, NumberRange]
 
 
 @dataclass(slots=True)
 class ExpressionRanges:
     """The ranges of the expressions of a policy.
 
-    `masks_left`: whether a mask has a position, in the steps that are asked about. `states`: the range of each
+    `masks_left`: whether a mask has a position, in the steps in question. `states`: the range of each
     state by its name.
     """
 
     resolved: Resolved
     masks_left: Callable[[syntax.Expression], bool] = lambda mask: False
     states: Known = field(default_factory=dict)
-    _found: dict[syntax.Expression, Interval] = field(default_factory=dict)
+    _found: dict[syntax.Expression, NumberRange] = field(default_factory=dict)
     _truths: dict[syntax.Expression, bool | None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -56,7 +56,7 @@ class ExpressionRanges:
                 elif kind in CONDITIONS:
                     self.truth(statement.value)
 
-    def of(self, expression: syntax.Expression, known: Known | None = None) -> Interval:
+    def of(self, expression: syntax.Expression, known: Known | None = None) -> NumberRange:
         """The range of a number. `known`: narrower ranges of names, under a condition that holds."""
         if known:
             return self._computed(expression, known)
@@ -64,37 +64,35 @@ class ExpressionRanges:
             self._found[expression] = self._computed(expression, {})
         return self._found[expression]
 
-    def _computed(self, expression: syntax.Expression, known: Known) -> Interval:
-        match expression:
-            case syntax.Number():
-                value = expression.value
-                return exactly(value if isinstance(value, int) else float32(value))
-            case syntax.Name():
-                return self._of_name(expression, known)
-            case syntax.Negation():
-                return negate(self.of(expression.operand, known))
-            case syntax.Arithmetic():
-                return self._of_arithmetic(expression, known)
-            case syntax.Conditional():
-                return self._of_conditional(expression, known)
-            case syntax.Call():
-                return self._of_call(expression, known)
-            case _:
-                return ANY_REAL
+    def _computed(self, expression: syntax.Expression, known: Known) -> NumberRange:
+        if isinstance(expression, syntax.Number):
+            value = expression.value
+            return exactly(value if isinstance(value, int) else float32(value))
+        if isinstance(expression, syntax.Name):
+            return self._of_name(expression, known)
+        if isinstance(expression, syntax.Negation):
+            return negate(self.of(expression.operand, known))
+        if isinstance(expression, syntax.Arithmetic):
+            return self._of_arithmetic(expression, known)
+        if isinstance(expression, syntax.Conditional):
+            return self._of_conditional(expression, known)
+        if isinstance(expression, syntax.Call):
+            return self._of_call(expression, known)
+        return ANY_REAL
 
-    def _of_conditional(self, expression: syntax.Conditional, known: Known) -> Interval:
+    def _of_conditional(self, expression: syntax.Conditional, known: Known) -> NumberRange:
         truth = self.truth(expression.condition, known)
         then = self.of(expression.then, self._under(expression.condition, known, True))
         otherwise = self.of(expression.otherwise, self._under(expression.condition, known, False))
         if truth is None:
             return then.joined(otherwise)
         taken, other = (then, otherwise) if truth else (otherwise, then)
-        return Interval(taken.low, taken.high, taken.integer and other.integer, taken.gap)
+        return NumberRange(taken.low, taken.high, taken.integer and other.integer, taken.gap)
 
-    def any_of(self, kind: Kind) -> Interval:
+    def any_of(self, kind: Kind) -> NumberRange:
         return ANY_INT if kind is Kind.INT else ANY_REAL
 
-    def _of_name(self, name: syntax.Name, known: Known) -> Interval:
+    def _of_name(self, name: syntax.Name, known: Known) -> NumberRange:
         if name.identifier in known:
             return known[name.identifier]
         kind = self.resolved.type_of(name).kind
@@ -108,7 +106,7 @@ class ExpressionRanges:
         word = WORDS.get(name.identifier)
         return self.any_of(kind) if word is None else _of_word(word, kind)
 
-    def _of_arithmetic(self, expression: syntax.Arithmetic, known: Known) -> Interval:
+    def _of_arithmetic(self, expression: syntax.Arithmetic, known: Known) -> NumberRange:
         left, right = self.of(expression.left, known), self.of(expression.right, known)
         operation = OPERATIONS.get(ARITHMETIC[expression.operator])
         if operation is None:
@@ -117,10 +115,10 @@ class ExpressionRanges:
             less = right if expression.operator == "+" else negate(right)
             low, high = int(left.low + less.low), int(left.high + less.high)
             return ints(max(low, -LARGEST_SLOW), min(high, LARGEST_SLOW))
-        found: Interval = operation(left, right)
+        found: NumberRange = operation(left, right)
         return found
 
-    def _grows_slowly(self, expression: syntax.Arithmetic, step: Interval) -> bool:
+    def _grows_slowly(self, expression: syntax.Arithmetic, step: NumberRange) -> bool:
         """Whether this is a state plus or minus a small int."""
         left = expression.left
         is_state = isinstance(left, syntax.Name) and isinstance(
@@ -129,7 +127,7 @@ class ExpressionRanges:
         small = step.integer and step.low >= -SLOW and step.high <= SLOW
         return is_state and small and expression.operator in ("+", "-")
 
-    def _of_call(self, call: syntax.Call, known: Known) -> Interval:
+    def _of_call(self, call: syntax.Call, known: Known) -> NumberRange:
         word, kind = call.function.text, self.resolved.type_of(call).kind
         arguments = call.arguments
         if word == "clamp" and len(arguments) == 3:
@@ -143,10 +141,10 @@ class ExpressionRanges:
             return ints(1, MOST_POSITIONS)
         if word in OVER_A_MASK and len(arguments) == 1:
             x = self.of(arguments[0])  # of other positions too, where no condition is known to hold
-            return Interval(x.low, x.high, gap=True)  # an empty mask gives no value
+            return NumberRange(x.low, x.high, gap=True)  # an empty mask gives no value
         if word in ("sum", "cumsum") and len(arguments) == 1:
             most = _computed("multiply", self.of(arguments[0]), ints(0, MOST_POSITIONS))
-            return Interval(most.low, most.high, most.integer, gap=not most.integer)
+            return NumberRange(most.low, most.high, most.integer, gap=not most.integer)
         if word == "cummax" and len(arguments) == 1:
             return self.of(arguments[0])
         return self.any_of(kind) if word not in WORDS else _of_word(WORDS[word], kind)
@@ -162,25 +160,23 @@ class ExpressionRanges:
         return self._truths[condition]
 
     def _truth(self, condition: syntax.Expression, known: Known) -> bool | None:
-        match condition:
-            case syntax.Boolean():
-                return condition.value
-            case syntax.Name():
-                binding = self.resolved.inlinable.get(condition)
-                return self.truth(binding.value) if isinstance(binding, syntax.Let) else None
-            case syntax.Inversion():
-                inner = self.truth(condition.operand, known)
-                return None if inner is None else not inner
-            case syntax.Conjunction() | syntax.Disjunction():
-                sides = {self.truth(condition.left, known), self.truth(condition.right, known)}
-                decides = isinstance(condition, syntax.Disjunction)
-                if decides in sides:
-                    return decides
-                return None if None in sides else not decides
-            case syntax.Comparison():
-                return self._truth_of_comparison(condition, known)
-            case _:
-                return None
+        if isinstance(condition, syntax.Boolean):
+            return condition.value
+        if isinstance(condition, syntax.Name):
+            binding = self.resolved.inlinable.get(condition)
+            return self.truth(binding.value) if isinstance(binding, syntax.Let) else None
+        if isinstance(condition, syntax.Inversion):
+            inner = self.truth(condition.operand, known)
+            return None if inner is None else not inner
+        if isinstance(condition, syntax.Conjunction | syntax.Disjunction):
+            sides = {self.truth(condition.left, known), self.truth(condition.right, known)}
+            decides = isinstance(condition, syntax.Disjunction)
+            if decides in sides:
+                return decides
+            return None if None in sides else not decides
+        if isinstance(condition, syntax.Comparison):
+            return self._truth_of_comparison(condition, known)
+        return None
 
     def _truth_of_comparison(self, condition: syntax.Comparison, known: Known) -> bool | None:
         if any(self.resolved.type_of(one).kind not in NUMBERS for one in condition.operands):
@@ -231,7 +227,7 @@ OPPOSITE = {"<": ">=", "<=": ">", ">": "<=", ">=": "<", "==": "!=", "!=": "=="}
 MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 
-def compared(operator: str, a: Interval, b: Interval) -> bool | None:
+def compared(operator: str, a: NumberRange, b: NumberRange) -> bool | None:
     """Whether a comparison holds for all numbers of two ranges, or for none; `None` otherwise."""
     if operator in (">", ">="):
         return compared(MIRRORED[operator], b, a)
@@ -250,32 +246,32 @@ def compared(operator: str, a: Interval, b: Interval) -> bool | None:
     return True if surely and not (a.gap or b.gap) else None
 
 
-def _computed(name: str, *given: Interval) -> Interval:
-    found: Interval = OPERATIONS[name](*given)
+def _computed(name: str, *given: NumberRange) -> NumberRange:
+    found: NumberRange = OPERATIONS[name](*given)
     return found
 
 
-def _of_parameter(parameter: syntax.Parameter) -> Interval:
+def _of_parameter(parameter: syntax.Parameter) -> NumberRange:
     is_int = parameter.kind.text == "int"
     if parameter.range is not None:
         first, last = parameter.range.first.value, parameter.range.last.value
         if is_int:
             return ints(int(first), int(last))
-        return Interval(float32(first), float32(last))
+        return NumberRange(float32(first), float32(last))
     if parameter.kind.text == "prob":
-        return Interval(0.0, 1.0)
+        return NumberRange(0.0, 1.0)
     return ints(-LARGEST_INT, LARGEST_INT) if is_int else ANY_REAL
 
 
-def _of_word(word: Word, kind: Kind) -> Interval:
+def _of_word(word: Word, kind: Kind) -> NumberRange:
     if word.name in OF_POSITIONS or word.schedule is not None:
         return ints(int(word.name == "rank"), MOST_POSITIONS)
     if word.nonnegative and kind is Kind.INT:
         return ints(0, LARGEST_INT)
     if word.name in SHARES or (word.observation and kind is Kind.PROB):
-        return Interval(0.0, 1.0)
+        return NumberRange(0.0, 1.0)
     if word.nonnegative and kind in NUMBERS:
-        return Interval(0.0, math.inf, gap=not word.observation)
+        return NumberRange(0.0, math.inf, gap=not word.observation)
     return ANY_INT if kind is Kind.INT else ANY_REAL
 
 
@@ -311,8 +307,8 @@ def _is_number(state: syntax.StateDeclaration) -> bool:
     return state.kind.text in {kind.value for kind in NUMBERS}
 
 
-def _as(kind: Kind, interval: Interval) -> Interval:
+def _as(kind: Kind, interval: NumberRange) -> NumberRange:
     """The range of a state: an int in a state of reals is a real there."""
     if kind is Kind.INT:
         return interval if interval.integer else ANY_INT
-    return Interval(float32(interval.low), float32(interval.high), gap=interval.gap)
+    return NumberRange(float32(interval.low), float32(interval.high), gap=interval.gap)

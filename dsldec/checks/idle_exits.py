@@ -1,7 +1,7 @@
 """Does a row leave a phase after some steps that commit nothing?
 
-The conditions of all `next` and `finish` count together: `next a when idle and calm` and `next b when idle and
-not calm` leave in every idle step. Not here: conditions that leave in other steps too (`entailment`).
+The conditions of all `next` and `finish` count together: `next a when idle and calm` and `next b when idle
+and not calm` leave in every idle step. Not here: conditions that leave in other steps too (`entailment`).
 """
 
 from __future__ import annotations
@@ -57,19 +57,14 @@ def _holds(
     condition = inline_lets(condition, resolved.inlinable)
     if condition in truths:
         return truths[condition]
-    match condition:
-        case syntax.Conjunction():
-            return all(_holds(x, resolved, reached, truths) for x in (condition.left, condition.right))
-        case syntax.Disjunction():
-            return any(_holds(x, resolved, reached, truths) for x in (condition.left, condition.right))
-        case syntax.Inversion():
-            inner = inline_lets(condition.operand, resolved.inlinable)
-            return inner in truths and not truths[inner]
-        case _:
-            known = known_limits(condition, resolved.policy, resolved.inlinable)
-            return entailed_by_idle(condition, resolved.inlinable) or (
-                reached is not None and reached in known
-            )
+    if isinstance(condition, syntax.Conjunction | syntax.Disjunction):
+        sides = (_holds(x, resolved, reached, truths) for x in (condition.left, condition.right))
+        return all(sides) if isinstance(condition, syntax.Conjunction) else any(sides)
+    if isinstance(condition, syntax.Inversion):
+        inner = inline_lets(condition.operand, resolved.inlinable)
+        return inner in truths and not truths[inner]
+    known = known_limits(condition, resolved.policy, resolved.inlinable)
+    return entailed_by_idle(condition, resolved.inlinable) or (reached is not None and reached in known)
 
 
 def _names(condition: syntax.Expression, resolved: Resolved) -> list[syntax.Expression]:

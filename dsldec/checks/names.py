@@ -16,7 +16,7 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, walk
-from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, WORDS
+from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, SOFT_KEYWORDS, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from . import branches, choices
 from .resolved import Binding, Resolved
@@ -24,10 +24,16 @@ from .unused import unused
 
 # The words after `window`, `noise`, `draw` and `logits`.
 SHAPES = frozenset(name for shapes in SHAPES_BY_STATEMENT.values() for name in shapes)
-TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES}) - READ_AT_THEIR_PLACE
+TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
 # Names that papers and other decoders use for a word; a search by spelling does not find the word.
 ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.aliases}
+
+
+def _taken_for(binding: syntax.Node) -> frozenset[str]:
+    """The words that cannot be the name of this."""
+    is_value = not isinstance(binding, syntax.FunctionDeclaration | syntax.Phase)
+    return TAKEN - SOFT_KEYWORDS - READ_AT_THEIR_PLACE if is_value else TAKEN
 
 
 def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionDeclaration]:
@@ -39,7 +45,7 @@ def own_functions(policy: syntax.PolicyDefinition) -> dict[str, syntax.FunctionD
     for statement in policy.statements:
         if isinstance(statement, syntax.FunctionDeclaration):
             name = statement.identifier.text
-            if name not in TAKEN and name not in READ_AT_THEIR_PLACE:
+            if name not in TAKEN:
                 functions.setdefault(name, statement)
     return functions
 
@@ -126,8 +132,7 @@ class _StatementNames(ABC):
         declared: dict[str, syntax.Node],
         scope: dict[str, Binding],
     ) -> None:
-        called = isinstance(binding, syntax.FunctionDeclaration) and identifier.text in READ_AT_THEIR_PLACE
-        if identifier.text in TAKEN or called:
+        if identifier.text in _taken_for(binding):
             why = "a word of the language"
         elif identifier.text in declared:
             why = f"the name of something on line {declared[identifier.text].span.line}"

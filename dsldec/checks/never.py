@@ -25,7 +25,7 @@ WRITES = (syntax.Commit, syntax.Fill, syntax.Revoke)
 
 
 def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
-    """Warns of conditions and bounds without effect, and of reductions over what a commit has left."""
+    """Warns of conditions and bounds without effect, and of reductions over the rest after a commit."""
     ranges = ExpressionRanges(resolved, states=state_ranges(resolved))
     wrong = [*_decided(resolved, ranges), *_literal_conditions(resolved)]
     wrong += [*_bounds(resolved, ranges), *_windows(resolved, ranges), *_rests(resolved)]

@@ -14,68 +14,69 @@ from ..language.arithmetic import LARGEST_INT as LARGEST_OF_A_REAL
 from ..language.arithmetic import float32
 
 SMALLEST_INT64, LARGEST_INT64 = -(2**63), 2**63 - 1
-Number = int | float
 
 
 @dataclass(frozen=True, slots=True)
-class Interval:
+class NumberRange:
     """The numbers from `low` to `high`. `integer`: only ints. `gap`: it may also have no value (NaN)."""
 
-    low: Number
-    high: Number
+    low: float
+    high: float
     integer: bool = False
     gap: bool = False
 
-    def joined(self, other: Interval) -> Interval:
+    def joined(self, other: NumberRange) -> NumberRange:
         """An interval with the numbers of both."""
-        return Interval(
+        return NumberRange(
             min(self.low, other.low),
             max(self.high, other.high),
             self.integer and other.integer,
             self.gap or other.gap,
         )
 
-    def within(self, low: Number, high: Number) -> Interval:
+    def within(self, low: float, high: float) -> NumberRange:
         """The numbers that are also between two others; the same interval if there is none."""
         low, high = max(self.low, low), min(self.high, high)
-        return Interval(low, high, self.integer, self.gap) if low <= high else self
+        return NumberRange(low, high, self.integer, self.gap) if low <= high else self
 
 
-ANY_INT = Interval(SMALLEST_INT64, LARGEST_INT64, integer=True)
-ANY_REAL = Interval(-math.inf, math.inf, gap=True)
+ANY_INT = NumberRange(SMALLEST_INT64, LARGEST_INT64, integer=True)
+ANY_REAL = NumberRange(-math.inf, math.inf, gap=True)
 
 
-def exactly(value: Number) -> Interval:
+def exactly(value: float) -> NumberRange:
     """The interval of one number."""
-    return Interval(value, value, integer=isinstance(value, int) and not isinstance(value, bool))
+    return NumberRange(value, value, integer=isinstance(value, int) and not isinstance(value, bool))
 
 
-def ints(low: int, high: int) -> Interval:
+def ints(low: int, high: int) -> NumberRange:
     """An interval of ints; any int if one may not have 64 bits, because it wraps around."""
-    return Interval(low, high, integer=True) if low >= SMALLEST_INT64 and high <= LARGEST_INT64 else ANY_INT
+    return (
+        NumberRange(low, high, integer=True) if low >= SMALLEST_INT64 and high <= LARGEST_INT64 else ANY_INT
+    )
 
 
-def _reals(low: float, high: float, *inputs: Interval, gap: bool = False) -> Interval:
-    return Interval(float32(low), float32(high), gap=gap or any(x.gap for x in inputs))
+def _reals(low: float, high: float, *inputs: NumberRange, gap: bool = False) -> NumberRange:
+    return NumberRange(float32(low), float32(high), gap=gap or any(x.gap for x in inputs))
 
 
-def _product(a: Number, b: Number) -> Number:
+def _product(a: float, b: float) -> float:
     return 0 if a == 0 or b == 0 else a * b
 
 
-def _corners(function: Callable[[Number, Number], Number], a: Interval, b: Interval) -> list[Number]:
+def _corners(function: Callable[[float, float], float], a: NumberRange, b: NumberRange) -> list[float]:
     return [function(x, y) for x in (a.low, a.high) for y in (b.low, b.high)]
 
 
-def _infinite(x: Interval) -> bool:
+def _infinite(x: NumberRange) -> bool:
     return not x.integer and (math.isinf(x.low) or math.isinf(x.high))
 
 
-def _holds(x: Interval, value: Number) -> bool:
+def _holds(x: NumberRange, value: float) -> bool:
     return x.low <= value <= x.high
 
 
-def _add(a: Interval, b: Interval) -> Interval:
+def _add(a: NumberRange, b: NumberRange) -> NumberRange:
     if a.integer and b.integer:
         return ints(int(a.low + b.low), int(a.high + b.high))
     if _infinite(a) and _infinite(b) and (a.low == -b.high or a.high == -b.low):
@@ -83,14 +84,14 @@ def _add(a: Interval, b: Interval) -> Interval:
     return _reals(a.low + b.low, a.high + b.high, a, b)
 
 
-def negate(a: Interval) -> Interval:
+def negate(a: NumberRange) -> NumberRange:
     """The range of -a."""
     if a.integer:
         return ints(-int(a.high), -int(a.low))
-    return Interval(-a.high, -a.low, gap=a.gap)
+    return NumberRange(-a.high, -a.low, gap=a.gap)
 
 
-def _multiply(a: Interval, b: Interval) -> Interval:
+def _multiply(a: NumberRange, b: NumberRange) -> NumberRange:
     found = _corners(_product, a, b)
     if a.integer and b.integer:
         return ints(int(min(found)), int(max(found)))
@@ -98,7 +99,7 @@ def _multiply(a: Interval, b: Interval) -> Interval:
     return _reals(min(found), max(found), a, b, gap=gap)
 
 
-def _divide(a: Interval, b: Interval) -> Interval:
+def _divide(a: NumberRange, b: NumberRange) -> NumberRange:
     # A divisor of 0 may be -0, by which a number above 0 gives -inf.
     if b.low <= 0 or (_infinite(a) and _infinite(b)):
         return ANY_REAL
@@ -106,20 +107,20 @@ def _divide(a: Interval, b: Interval) -> Interval:
     return _reals(min(found), max(found), a, b)
 
 
-def _floor_divide(a: Interval, b: Interval) -> Interval:
+def _floor_divide(a: NumberRange, b: NumberRange) -> NumberRange:
     if not (a.integer and b.integer):
         quotient = _divide(a, b)
         low, high = (math.floor(x) if math.isfinite(x) else x for x in (quotient.low, quotient.high))
-        return Interval(low, high, gap=quotient.gap)
+        return NumberRange(low, high, gap=quotient.gap)
     if b.low < 0:
         return ANY_INT
-    found: list[Number] = [0] if b.low == 0 else []
+    found: list[float] = [0] if b.low == 0 else []
     if b.high >= 1:
-        found += _corners(lambda x, y: x // y, a, Interval(max(1, b.low), b.high))
+        found += _corners(lambda x, y: x // y, a, NumberRange(max(1, b.low), b.high))
     return ints(int(min(found)), int(max(found)))
 
 
-def _remainder(a: Interval, b: Interval) -> Interval:
+def _remainder(a: NumberRange, b: NumberRange) -> NumberRange:
     if not (a.integer and b.integer):
         return ANY_REAL
     if b.low < 0:
@@ -128,29 +129,31 @@ def _remainder(a: Interval, b: Interval) -> Interval:
     return ints(0, int(min(high, a.high) if a.low >= 0 else high))
 
 
-def _power(a: Interval, b: Interval) -> Interval:
+def _power(a: NumberRange, b: NumberRange) -> NumberRange:
     if a.low < 0:
         return ANY_REAL
     highest = 1.0 if a.high <= 1 and b.low >= 0 else math.inf
-    return Interval(0.0, highest, gap=a.gap or b.gap)
+    return NumberRange(0.0, highest, gap=a.gap or b.gap)
 
 
-def _absolute(a: Interval) -> Interval:
+def _absolute(a: NumberRange) -> NumberRange:
     low = 0 if a.low <= 0 <= a.high else min(abs(a.low), abs(a.high))
     high = max(abs(a.low), abs(a.high))
-    return ints(int(low), int(high)) if a.integer else Interval(low, high, gap=a.gap)
+    return ints(int(low), int(high)) if a.integer else NumberRange(low, high, gap=a.gap)
 
 
-def _extreme(choose: Callable[[Number, Number], Number]) -> Callable[[Interval, Interval], Interval]:
-    return lambda a, b: Interval(
+def _extreme(choose: Callable[[float, float], float]) -> Callable[[NumberRange, NumberRange], NumberRange]:
+    return lambda a, b: NumberRange(
         choose(a.low, b.low), choose(a.high, b.high), a.integer and b.integer, a.gap or b.gap
     )
 
 
-def _monotone(function: Callable[[float], float], least: float = -math.inf) -> Callable[[Interval], Interval]:
+def _monotone(
+    function: Callable[[float], float], least: float = -math.inf
+) -> Callable[[NumberRange], NumberRange]:
     """The range of a function that never falls and has a value from `least` on."""
 
-    def apply(a: Interval) -> Interval:
+    def apply(a: NumberRange) -> NumberRange:
         if a.low < least:
             return ANY_REAL
         return _reals(function(a.low), function(a.high), a)
@@ -166,8 +169,8 @@ def _log(x: float) -> float:
     return -math.inf if x == 0 else math.log(x)
 
 
-def _whole(rounding: Callable[[float], int]) -> Callable[[Interval], Interval]:
-    def apply(a: Interval) -> Interval:
+def _whole(rounding: Callable[[float], int]) -> Callable[[NumberRange], NumberRange]:
+    def apply(a: NumberRange) -> NumberRange:
         if a.integer:
             return a
         low, high = (rounding(max(-LARGEST_OF_A_REAL, min(LARGEST_OF_A_REAL, x))) for x in (a.low, a.high))
@@ -176,7 +179,7 @@ def _whole(rounding: Callable[[float], int]) -> Callable[[Interval], Interval]:
     return apply
 
 
-OPERATIONS: Mapping[str, Callable[..., Interval]] = {
+OPERATIONS: Mapping[str, Callable[..., NumberRange]] = {
     "add": _add,
     "subtract": lambda a, b: _add(a, negate(b)) if not b.integer or b.low > SMALLEST_INT64 else ANY_INT,
     "multiply": _multiply,
@@ -197,7 +200,7 @@ OPERATIONS: Mapping[str, Callable[..., Interval]] = {
 }
 
 
-def hull(intervals: Iterable[Interval]) -> Interval:
+def hull(intervals: Iterable[NumberRange]) -> NumberRange:
     """The smallest interval with all numbers of the others, at least one."""
     first, *rest = intervals
     for one in rest:
@@ -205,7 +208,7 @@ def hull(intervals: Iterable[Interval]) -> Interval:
     return first
 
 
-def widened(old: Interval, new: Interval) -> Interval:
+def widened(old: NumberRange, new: NumberRange) -> NumberRange:
     """An interval with both, whose ends are among a few numbers where they moved, so that a search for
     invariants ends.
     """
@@ -216,4 +219,4 @@ def widened(old: Interval, new: Interval) -> Interval:
         low = max([x for x in (1, 0, -1, lowest) if x <= low])
     if high > old.high:
         high = min([x for x in (0, 1, 65536, 2**62, highest) if x >= high])
-    return Interval(low, high, both.integer, both.gap)
+    return NumberRange(low, high, both.integer, both.gap)

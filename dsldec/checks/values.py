@@ -133,7 +133,8 @@ def known_limits(
     """The step limits of a condition, if their number is known before the run. They count the steps of a
     window or a phase.
 
-    A row has at least as many steps as its window: a limit of `step` holds at this step of a window or before.
+    A row has at least as many steps as its window. So a limit of `step` is reached at that step of a window,
+    or before.
     """
     limits = [
         limit

@@ -1,7 +1,7 @@
 """Does a step read the logits of positions that were written when it began?
 
-A step always reads the logits of the masked positions of its window. Most steps read no others: what they
-compute at a written position has no effect. If a step does, as with `p(canvas)` for a `revoke`, then the
+A step always reads the logits of the masked positions of its window. Most steps read no others: a
+value at a written position has no effect. If a step does, as with `p(canvas)` for a `revoke`, then the
 logits there must be finite too. The answer may be yes for a step that reads none, and never the other way
 round. Not here: the check of the logits (`protocol.NOT_FINITE`, which a step reports).
 """

@@ -26,7 +26,18 @@ from .limits import nested_too_deep, number, number_too_large, pieces_within, un
 from .lines import Line, logical_lines
 from .mistakes import Stuck, explained, value_missing
 from .scan import Piece, PieceKind
-from .words import DRAWS, KEYWORDS, NOISES, PARAMETER_KINDS, STATE_KINDS, TRANSFORMS, WINDOWS, Kind, Word
+from .words import (
+    DRAWS,
+    KEYWORDS,
+    NOISES,
+    PARAMETER_KINDS,
+    SOFT_KEYWORDS,
+    STATE_KINDS,
+    TRANSFORMS,
+    WINDOWS,
+    Kind,
+    Word,
+)
 
 if TYPE_CHECKING:
     from .grammar import Token, Tree
@@ -47,19 +58,33 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
     if not lines:
         return None, [_empty(source)]
     mistakes += layout_mistakes(lines)
-    stopped = None
+    stopped, own = None, _own_names(lines)
     if not mistakes:
         found = read(source.text)
         if not isinstance(found, Stopped):
-            tree, wrong = _built(source, found)
+            tree, wrong = _built(source, found, own)
             return tree, in_order(_by_their_names(source, pieces, wrong))[:MOST_DIAGNOSTICS] if wrong else []
         stopped = found
     for line in lines:
         if line.sound and len(mistakes) < MOST_DIAGNOSTICS:
-            mistakes += _alone(line)
+            mistakes += _alone(line, own)
     if stopped is not None and not mistakes:  # every line is right, but in the wrong place
         mistakes = [_misplaced(lines, stopped)]
     return None, in_order(_by_their_names(source, pieces, mistakes))[:MOST_DIAGNOSTICS]
+
+
+def _own_names(lines: Sequence[Line]) -> frozenset[str]:
+    """The keywords that the text gives to a parameter, a state or a value as its name."""
+    named = set[str]()
+    for line in lines:
+        before = ("state",) if line.head == "state" else ("(", ",") if line.head == "policy" else ()
+        named |= {
+            b.text for a, b, c in zip(line.pieces, line.pieces[1:], line.pieces[2:], strict=False)
+            if a.text in before and c.text == ":"
+        }  # fmt: skip
+        if len(line.pieces) > 1 and line.pieces[1].text == "=":
+            named.add(line.head)
+    return SOFT_KEYWORDS & named
 
 
 def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diagnostic]) -> list[Diagnostic]:
@@ -68,7 +93,7 @@ def _by_their_names(source: Source, pieces: Sequence[Piece], mistakes: list[Diag
     named = [
         a
         for a, b, c in zip(pieces, pieces[1:], pieces[2:], strict=False)
-        if a.text in KEYWORDS and b.text == ":" and c.text in kinds
+        if a.text in KEYWORDS - SOFT_KEYWORDS and b.text == ":" and c.text in kinds
     ]
     words = {piece.text for piece in named}
     rest = [mistake for mistake in mistakes if mistake.span is None or mistake.span.text not in words]
@@ -87,13 +112,15 @@ def _empty(source: Source) -> Diagnostic:
     return Diagnostic("E0103", message, Span(source, 0, 0), help="start with `policy NAME():`")
 
 
-def _built(source: Source, tree: Tree[Any]) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
-    builder = _TreeBuilder(source)
+def _built(
+    source: Source, tree: Tree[Any], own: frozenset[str]
+) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
+    builder = _TreeBuilder(source, own)
     policy = builder.build(tree)
     return (None, builder.mistakes) if builder.mistakes else (policy, [])
 
 
-def _alone(line: Line) -> list[Diagnostic]:
+def _alone(line: Line, own: frozenset[str]) -> list[Diagnostic]:
     """The diagnostics of one line, independent of its neighbours: it is parsed in a policy that has nothing
     else.
     """
@@ -105,7 +132,7 @@ def _alone(line: Line) -> list[Diagnostic]:
             (i for i, piece in enumerate(line.pieces) if piece.start >= found.at + shift), len(line.pieces)
         )
         return [explained(Stuck(line, at, found.accepts))]
-    builder = _TreeBuilder(line.source, shift)
+    builder = _TreeBuilder(line.source, own, shift)
     builder.build(found)
     return builder.mistakes
 
@@ -137,8 +164,8 @@ class _TreeBuilder:
     Uses an explicit stack: a long chain of operators is a deep tree, and must not overflow Python's stack.
     """
 
-    def __init__(self, source: Source, shift: int = 0) -> None:
-        self.source = source
+    def __init__(self, source: Source, own: frozenset[str], shift: int = 0) -> None:
+        self.source, self.own = source, own
         self.shift = shift
         self.mistakes: list[Diagnostic] = []
         self.depth: dict[int, int] = {}
@@ -257,7 +284,8 @@ class _TreeBuilder:
         return syntax.Call(span, function, plain, keywords)
 
     def name(self, span: Span, identifier: syntax.Identifier) -> syntax.Name:
-        self._no_keyword(identifier)
+        if identifier.text not in self.own:
+            self._no_keyword(identifier)
         return syntax.Name(span, identifier.text)
 
     def _no_keyword(self, identifier: syntax.Identifier) -> None:

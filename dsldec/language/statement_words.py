@@ -195,5 +195,9 @@ KEYWORDS = frozenset(
     "policy and or not orelse if else at least most by in true false as when per each accept exact".split()
 ) | frozenset(STATEMENTS)
 
+# Keywords that a parameter, a state or a value may have as its name: no statement begins with them, and no
+# place reads both the keyword and a name.
+SOFT_KEYWORDS = frozenset("at least most by in as per each accept".split())
+
 # Words that a later version will use. A diagnostic distinguishes them from misspelt words.
 RESERVED = frozenset("shadow shadow_p hook".split())

@@ -422,10 +422,10 @@ policy hygiene():
   commit masked and high(conf) at least 1 by conf
 """,
     "a parameter called like a word of the grammar is told where it is named": """
-policy keyword(most: nats = 0.5):
+policy keyword(when: nats = 0.5):
 #              ^^^^ E0202
   window all
-  commit masked and entropy <= most at least 1 by -entropy
+  commit masked and entropy <= when at least 1 by -entropy
 """,
     "tables": """
 policy tables(frequency: table = 0.1 in 0..1):
