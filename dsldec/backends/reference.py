@@ -270,6 +270,11 @@ class ReferenceStep:
         self.eos_id = eos_id
         self.static = dict(static or {})
         self.patterns = patterns(program)
+        self.networks = {
+            name: str(self.static[name])
+            for name, parameter in program.parameters.items()
+            if parameter.kind is Kind.NETWORK and name in self.static
+        }
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
@@ -320,7 +325,7 @@ class ReferenceStep:
             vocab_size=logits.shape[-1],
             eos_id=self.eos_id,
             patterns={name: _pattern(params, name, b) for name in self.patterns},
-            networks={name: str(self.static[name]) for name in self.program.facts.networks},
+            networks=self.networks,
         )
 
 

@@ -23,7 +23,7 @@ from ..diagnostics import Diagnostic
 from ..ir.nodes import Program
 from ..ir.protocol import ACCEPTED, BRANCH, SCORE
 from ..language.arithmetic import float32
-from ..language.words import WORDS, Extent
+from ..language.words import WORDS, Extent, Kind
 from ..policy import Policy
 from ..runtime.requests import continued
 from ..runtime.rows import Rows
@@ -272,7 +272,11 @@ class _CaseStep:
 
     def __init__(self, program: Program, params: Mapping[str, Tensor], static: Mapping[str, Value]) -> None:
         self.program = program
-        self.networks = {name: str(static[name]) for name in program.facts.networks}
+        self.networks = {
+            name: str(value)
+            for name, value in static.items()
+            if program.parameters[name].kind is Kind.NETWORK
+        }
         self.parameters = {name: value.tolist() for name, value in params.items()}
         self.carried: dict[str, Any] = {}
         self.view: CaseView | None = None  # of the forward at hand
