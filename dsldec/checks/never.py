@@ -132,7 +132,8 @@ def _rests(resolved: Resolved) -> Iterator[Diagnostic]:
     for body in bodies(resolved.policy):
         written = False
         for statement in body.statements:
-            if written and not isinstance(statement, syntax.FunctionDeclaration):
+            # The score of `pick by` reads the next forward.
+            if written and not isinstance(statement, syntax.FunctionDeclaration | syntax.Pick):
                 for outer in expressions(statement):
                     yield from _of_rest(outer, resolved)
             written = written or isinstance(statement, WRITES)
