@@ -49,7 +49,7 @@ DRAFT = "draft"
 WINDOW_END = "window_end"
 PATTERN_STATE = "pattern_state"
 PATTERN_AT = "pattern_at"
-PATH = "path"
+PATH = "path_ids"
 # Set by the step.
 STEP = "step"
 STEPS_IN_WINDOW = "steps_in_window"
