@@ -11,6 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parent.parent / "examples"
 SAYS = {
     "decode_prompts": ["forwards)"],
+    "json_answers": ['threshold: {"answer": ', 'static: {"answer": '],
     "infill": ["3*6=18. 14+18=32. The answer is 32. #### 32"],
     "own_policy": ["error[E0301]", "calm takes at most 48 forwards", "step 1 wrote ["],
     "in_transformers": ["14=32. It is 32. #### 32\n", "3*6=18. 18+14=32. It is 32. #### 32\n" * 2],

@@ -3,27 +3,26 @@
 Shapes: B rows, T window positions, V vocabulary, P patterns of a batch, S states, C classes, N chunks of ids.
 One read of the logits gives the best id of each class at each position; a pass from the last position to the
 first gives the best sum from each state on (Viterbi 1967), and a pass back gives the ids. On a CPU each row
-is computed alone, with numpy, and reads only positions that are not written. Not here: the meaning
-(`reference_paths`), the tables (`dsldec.patterns.tables`), the rows (`runtime.request_patterns`).
+is computed alone (`row_paths`). Not here: the meaning (`reference_paths`), the tables
+(`dsldec.patterns.tables`), the rows (`runtime.request_patterns`).
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-import numpy as np
 import torch
-from numpy.typing import NDArray
 from torch import Tensor
 
 from ..ir.protocol import NO_PATH
 from . import vocabulary
 from .inputs import Inputs
-from .pattern_inputs import CHUNKS, CLASSES, ENDS, FOLLOWING, GROUPS, TOPS
+from .pattern_inputs import CHUNKS, CLASSES, ENDS, FOLLOWING, GROUPS, TOPS, WIDE
 from .reference_paths import LEAST, NONE
+from .row_paths import PatternArrays, row_path
 
 DrawArguments = Any  # temperature, top_p, top_k, key, step as a tuple; empty without a draw
 
@@ -38,7 +37,13 @@ class _Patterns:
     chunks: Tensor
     groups: Tensor
     tops: Tensor
+    wide: Tensor
     ends: Tensor
+
+    def at(self, place: int) -> PatternArrays:
+        """The tables of one pattern, in the memory of a CPU."""
+        names = ("following", "class_of", "chunks", "groups", "tops", "wide")
+        return PatternArrays(*(getattr(self, name)[place].numpy() for name in names))
 
     @classmethod
     def of(cls, inputs: Inputs, name: str) -> _Patterns:
@@ -51,6 +56,7 @@ class _Patterns:
             params[name + CHUNKS],
             params[name + GROUPS],
             params[name + TOPS],
+            params[name + WIDE],
             ends.expand(inputs.canvas.shape[0], ends.shape[-1]),
         )
 
@@ -212,8 +218,8 @@ def _by_rows(
         found[at] = _free(rows[0], mask_id, method, tuple(rows[2:]), rows[1])
     for row, begin in enumerate(states):
         if begin >= 0:
-            one = _RowPath(patterns, of_row[row], int(mask_id))
-            # One position at a time: its logits stay in the cache.
+            place = of_row[row]
+            one = row_path(patterns.chunks, place, int(mask_id), partial(patterns.at, place))
             read = partial(_read, logits, mask_id, method, draw, pos, row)
             ids = one(read, canvas[row].numpy(), inside[row].numpy(), patterns.ends[row].numpy(), begin)
             found[row] = torch.from_numpy(ids)
@@ -227,67 +233,12 @@ def _read(
     draw: DrawArguments,
     pos: Tensor,
     row: int,
-    position: int,
+    first: int,
+    end: int,
 ) -> Tensor:
-    """The scores `[V]` of one position."""
-    here, place = logits[row : row + 1, position : position + 1], pos[row : row + 1, position : position + 1]
-    return _scores(here, mask_id, method, tuple(x[row : row + 1] for x in draw), place)[0, 0]
-
-
-class _RowPath:
-    """The path of one row whose pattern is the one at this place."""
-
-    def __init__(self, patterns: _Patterns, place: int, mask_id: int) -> None:
-        self.mask_id = mask_id
-        self.following: NDArray[Any] = patterns.following[place].numpy()
-        self.class_of: NDArray[Any] = patterns.class_of[place].numpy()
-        self.chunks, self.groups = patterns.chunks[place], patterns.groups[place].numpy()
-        self.tops: NDArray[Any] = patterns.tops[place].numpy()
-        self.flat, self.ids = self.chunks.flatten(), self.chunks.numpy()
-
-    def __call__(
-        self, read: Any, canvas: NDArray[Any], inside: NDArray[Any], ends: NDArray[Any], state: int
-    ) -> NDArray[Any]:
-        length, dead = len(canvas), len(ends)
-        seen: list[Any] = [None] * length
-        gains = np.zeros((length, len(self.following)))
-        sums = np.full((length + 1, dead + 1), -np.inf)
-        sums[length, :dead][ends] = 0.0
-        for t in range(length - 1, -1, -1):
-            if not inside[t]:
-                sums[t] = sums[t + 1]
-            elif canvas[t] != self.mask_id:
-                known = 0 <= canvas[t] < len(self.class_of)
-                sums[t] = sums[t + 1][self.following[self.class_of[canvas[t]]]] if known else -np.inf
-            else:
-                seen[t] = self._classwise(read(t))
-                gains[t] = _gains(torch.from_numpy(seen[t][-1])).numpy()
-                ahead = sums[t + 1].take(self.following)
-                ahead += gains[t][:, None]
-                ahead.max(0, out=sums[t])
-        if sums[0, state] == -np.inf:
-            return np.full(length, NO_PATH)
-        path = canvas.clip(0, len(self.class_of) - 1)
-        for t in range(length):
-            if not inside[t]:
-                continue
-            if seen[t] is not None:
-                ahead = gains[t] + sums[t + 1][self.following[:, state]]
-                ties = (ahead == sums[t, state]).nonzero()[0]
-                path[t] = min(self._id(seen[t], class_) for class_ in ties)
-            state = self.following[self.class_of[path[t]], state]
-        return path
-
-    def _classwise(self, scores: Tensor) -> tuple[Any, ...]:
-        """The scores, and the best ones of chunks, groups and classes, of one position."""
-        of_chunks = scores.index_select(0, self.flat).view(self.chunks.shape).amax(-1).numpy()
-        of_groups = of_chunks[self.groups].max(-1)
-        return scores, of_chunks, of_groups, of_groups[self.tops].max(-1)
-
-    def _id(self, seen: Sequence[Any], class_: int) -> int:
-        """The best id of a class, the lower of equal ones."""
-        scores, of_chunks, of_groups, _ = seen
-        groups = self.tops[class_]
-        chunks = self.groups[groups[of_groups[groups].argmax()]]
-        ids = self.ids[chunks[of_chunks[chunks].argmax()]]
-        return int(ids[scores[torch.from_numpy(ids)].numpy().argmax()])
+    """The scores `[n, V]` of some positions. Logits keep their dtype: float32 has the same order."""
+    here = logits[row : row + 1, first:end]
+    if not draw:
+        return here[0]
+    of_row = tuple(x[row : row + 1] for x in draw)
+    return _scores(here, mask_id, method, of_row, pos[row : row + 1, first:end])[0]

@@ -21,8 +21,9 @@ CLASSES = ".classes"  # `[P, V]`
 CHUNKS = ".chunks"  # `[P, N, 64]`
 GROUPS = ".groups"  # `[P, M, 64]`
 TOPS = ".tops"  # `[P, C, K]`
+WIDE = ".wide"  # `[P, 2]`: the first chunk of the class with the most ids, and the one after its last
 ENDS = ".ends"  # `[B, S]` bool: the states in which the window of each row may end
-PARTS = ("", FOLLOWING, CLASSES, CHUNKS, GROUPS, TOPS, ENDS)
+PARTS = ("", FOLLOWING, CLASSES, CHUNKS, GROUPS, TOPS, WIDE, ENDS)
 
 
 def patterns(program: Program) -> tuple[str, ...]:
@@ -45,6 +46,7 @@ def no_pattern(name: str, device: torch.device | str = "cpu") -> dict[str, Tenso
         CHUNKS: (1, 1, 64),
         GROUPS: (1, 1, 64),
         TOPS: (1, 1, 1),
+        WIDE: (1, 2),
     }
     inputs = {
         name + part: torch.zeros(size, dtype=torch.int64, device=device) for part, size in sizes.items()

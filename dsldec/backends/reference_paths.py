@@ -12,9 +12,9 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-# The gain of an id in the sum of a path: the difference to the best id that a match may contain, but not less than
-# LEAST; for an id without a probability, NONE. So a path takes an id without a probability only where every
-# path does, and then the fewest. All are exact numbers of a double.
+# The gain of an id in the sum of a path: the difference to the best id that a match may contain, but not less
+# than LEAST; for an id without a probability, NONE. So a path takes an id without a probability only where
+# every path does, and then the fewest. All are exact numbers of a double.
 LEAST, NONE = -(2.0**20), -(2.0**40)
 
 

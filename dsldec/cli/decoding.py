@@ -29,7 +29,7 @@ examples:
 
 a line of a .jsonl file is a string, "...", or an object, {"prompt": "...", "id": 7};
 {"messages": [{"role": "user", "content": "..."}]} is a chat; an object may set options for its
-prompt: gen_length, min_length, stop, stop_ids, n, seed, system, logprobs;
+prompt: gen_length, min_length, stop, stop_ids, n, seed, system, logprobs, constrain;
 the result contains the other fields of the object, under "input" where a result has a field of that name;
 blank lines of a file are skipped; an empty prompt, "" in a .jsonl file, is decoded
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted

@@ -66,7 +66,8 @@ def add_decoding(parser: Parser) -> None:
             several = (
                 f"{option.help.partition(';')[0]}; may be repeated" if option.kind in ("texts", "ids") else ""
             )
-            one = "tokens to generate, at most" if option.each else several  # a flag is one for all prompts
+            # A flag is one for all prompts.
+            one = option.help.partition(";")[0] if option.each else several
             add_option(parser, option, help=one, default=of_model)
 
 

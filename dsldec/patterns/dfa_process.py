@@ -17,7 +17,8 @@ from typing import Any
 MEMORY = 1024 * 1024 * 1024  # bytes of address space
 SECONDS = 30  # of the processor
 MOST_BYTE_STATES = 20_000
-END = 0  # the byte that closes a text here; so no text with this byte matches
+# The bytes around a text here, see `regular.fenced`. No text with one of them matches.
+BEGIN, END = 1, 0
 
 
 def main() -> None:
@@ -46,10 +47,10 @@ def compiled(regex: str) -> tuple[dict[int, dict[int, int]], int, set[int]]:
     from outlines_core import Index, Vocabulary
 
     bytes_ = {bytes([byte]): [byte] for byte in range(256)}
-    index = Index(f"(?:{regex})\\x{END:02x}", Vocabulary(256, bytes_))
+    index = Index(f"\\x{BEGIN:02x}(?:{regex})\\x{END:02x}", Vocabulary(256, bytes_))
     transitions, ends = index.get_transitions(), index.get_final_states()
     final = {state for state, ways in transitions.items() if ways.get(END) in ends}
-    return transitions, index.get_initial_state(), final
+    return transitions, transitions[index.get_initial_state()][BEGIN], final
 
 
 def write(transitions: dict[int, dict[int, int]], start: int, final: set[int]) -> None:
@@ -60,7 +61,7 @@ def write(transitions: dict[int, dict[int, int]], start: int, final: set[int]) -
     for state, ways in transitions.items():
         row = 256 * number[state]
         for byte, then in ways.items():
-            if END < byte < 256 and then in number:
+            if BEGIN < byte < 256 and then in number:
                 table[row + byte] = number[then]
     if sys.byteorder == "big":
         table.byteswap()

@@ -23,6 +23,7 @@ _OTHER_GROUP = re.compile(r"\(\?(?:P=|P>|\(|>|\||&|R|[0-9]|#)")
 _FLAGS = re.compile(r"\(\?([a-zA-Z]*)(?:-([a-zA-Z]+))?[:)]")
 _REPEAT = re.compile(r"\{[0-9]*,?[0-9]*\}")
 MOST_REPEATS = 10_000
+FENCE = "\\x01"
 _ASSERTIONS = {"b": "word boundary", "B": "word boundary", "A": "anchor", "z": "anchor", "Z": "anchor", "G": "anchor", "<": "word boundary", ">": "word boundary"}  # fmt: skip
 
 
@@ -62,6 +63,37 @@ def checked(text: str) -> str:
             "write `)`, or `\\(` for the character",
         )
     return text[begin:end]
+
+
+def fenced(regex: str) -> str:
+    """A checked expression without matches of the character `\\x01`, unless the text has it literally.
+
+    The library also searches for a match at every later place of a text, and needs exponentially many states
+    where matches may overlap. It writes `\\x01` in front of the expression: then no match overlaps another.
+    """
+    without = f"&&[^{FENCE}]]"
+    pieces = list(_pieces(regex))
+    ends = [at for at, _ in pieces[1:]] + [len(regex)]
+    lines, opened, made = True, list[bool](), list[str]()  # whether a dot is no line feed; of each open group
+    for (at, piece), end in zip(pieces, ends, strict=True):
+        if piece == "(":
+            opened.append(lines)
+            if match := _FLAGS.match(regex, at):
+                on, off = match[1] or "", match[2] or ""
+                lines = (lines and "s" not in on) or "s" in off
+                if match[0].endswith(")"):  # until the end of the group around it
+                    opened[-1] = lines
+        elif piece == ")" and opened:
+            lines = opened.pop()
+        if piece == "[":
+            made.append(f"[{regex[at:end]}{without}")
+        elif piece in ("\\D", "\\S", "\\W"):
+            made.append(f"[{piece}{without}")
+        elif piece == ".":
+            made.append(f"[^\\n{FENCE}]" if lines else f"[^{FENCE}]")
+        else:
+            made.append(regex[at:end])
+    return "".join(made)
 
 
 def located(text: str, refused: Diagnostic) -> Diagnostic:

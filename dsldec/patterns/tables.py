@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .automaton import NEVER, TokenAutomaton
 
+LARGE = 4096  # ids of a class that is read as a whole only where it must be
 CHUNK = 64  # ids of a chunk, and chunks of a group
 
 
@@ -25,7 +26,8 @@ class PatternTables:
 
     `class_of [V]` int64: `NEVER` for MASK and for ids that the automaton does not have. `ids [N, 64]`: chunks
     of ids of one class, in rising order; a short chunk repeats its last id. `groups [M, 64]`: chunks of one
-    class; `tops [C, K]`: the groups of each class. `final [S]` bool.
+    class; `tops [C, K]`: the groups of each class. `wide [2]`: the first chunk of the class with the most ids,
+    whose chunks are the last ones, and the number of chunks; equal if no class is large. `final [S]` bool.
     """
 
     following: NDArray[np.int64]
@@ -33,6 +35,7 @@ class PatternTables:
     ids: NDArray[np.int64]
     groups: NDArray[np.int64]
     tops: NDArray[np.int64]
+    wide: NDArray[np.int64]
     final: NDArray[np.bool_]
     _matches: list[NDArray[np.bool_]] = field(default_factory=list)
 
@@ -94,29 +97,35 @@ def tables_of(automaton: TokenAutomaton, vocab_size: int, mask_id: int) -> Patte
     following[:, :states] = np.where(automaton.next_state >= 0, automaton.next_state, states).T
     following[np.bincount(class_of, minlength=classes) == 0] = states  # a class without an id
     following[NEVER] = states
-    ids, groups, tops = _chunks(class_of, classes)
-    return PatternTables(following, class_of, ids, groups, tops, np.asarray(automaton.final, dtype=np.bool_))
+    final = np.asarray(automaton.final, dtype=np.bool_)
+    ids, groups, tops, wide = _chunks(class_of, classes)
+    return PatternTables(following, class_of, ids, groups, tops, wide, final)
 
 
 def _chunks(class_of: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64], ...]:
     order = np.argsort(class_of, kind="stable")
-    ends = np.cumsum(np.bincount(class_of, minlength=classes))
+    counts = np.bincount(class_of, minlength=classes)
+    ends = np.cumsum(counts)
+    counts[NEVER] = 0
+    largest = int(counts.argmax())
+    wide = np.zeros(0, np.int64)
     ids: list[NDArray[np.int64]] = []
     groups: list[NDArray[np.int64]] = []
-    tops: list[NDArray[np.int64]] = []
-    for class_ in range(NEVER + 1, classes):
+    tops = [np.zeros(0, np.int64)] * classes
+    for class_ in sorted(range(NEVER + 1, classes), key=lambda class_: class_ == largest):
         of_class = order[ends[class_ - 1] : ends[class_]]
         first_chunk, first_group = len(ids), len(groups)
         ids += _cut(of_class)
         groups += _cut(np.arange(first_chunk, len(ids)))
-        tops.append(np.arange(first_group, len(groups)))
+        tops[class_] = np.arange(first_group, len(groups))
+        wide = np.array([first_chunk if counts[class_] >= LARGE else len(ids), len(ids)])
     ids, groups = ids or [np.zeros(CHUNK, np.int64)], groups or [np.zeros(CHUNK, np.int64)]
     most = max((len(one) for one in tops), default=1) or 1
     of_class = np.zeros((classes, most), dtype=np.int64)
-    for class_, one in enumerate(tops, NEVER + 1):
+    for class_, one in enumerate(tops):
         if len(one):
             of_class[class_] = np.append(one, np.full(most - len(one), one[-1]))
-    return np.stack(ids), np.stack(groups), of_class
+    return np.stack(ids), np.stack(groups), of_class, wide if len(wide) else np.array([1, 1])
 
 
 def _cut(numbers: NDArray[np.int64]) -> list[NDArray[np.int64]]:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from ..backends.on_device import on_device
-from ..backends.pattern_inputs import CHUNKS, CLASSES, ENDS, FOLLOWING, GROUPS, TOPS, no_pattern
+from ..backends.pattern_inputs import CHUNKS, CLASSES, ENDS, FOLLOWING, GROUPS, TOPS, WIDE, no_pattern
 from ..backends.step import StepState
 from ..diagnostics import Diagnostic, UsageError
 from ..ir.protocol import NO_PATTERN, PATTERN_AT, PATTERN_STATE, WINDOW_END
@@ -91,6 +91,7 @@ class RowPatterns:
         tables = {FOLLOWING: stacked(following), CLASSES: stacked(lambda one: one.class_of)}
         tables |= {CHUNKS: stacked(lambda one: one.ids), GROUPS: stacked(lambda one: one.groups)}
         tables |= {TOPS: stacked(lambda one: one.tops), "": on_device(of_row, self.rows.device).unsqueeze(1)}
+        tables[WIDE] = stacked(lambda one: one.wide)
         classes = tables[FOLLOWING].shape[1]  # a class that only another pattern has leads nowhere
         for place, one in enumerate(self.tables):
             tables[FOLLOWING][place, len(one.following) : classes] = most

@@ -12,6 +12,7 @@ import torch
 import dsldec
 from dsldec.backends import paths
 from dsldec.backends.reference_paths import PatternOfRow, likeliest_path
+from dsldec.patterns import tables
 from dsldec.patterns.tables import tables_of
 from dsldec.runtime.requests import Request, continued, infilled
 from dsldec.runtime.session import Session
@@ -33,10 +34,10 @@ def test_a_path_is_the_likeliest_of_all_texts(seed: int) -> None:
     rng = random.Random(seed)
     length, eos = rng.randint(1, 5), rng.choice((EOS, None))
     automaton = random_automaton(rng, V, MASK, eos)
-    tables = tables_of(automaton, V, MASK)
+    of = tables_of(automaton, V, MASK)
     scores = random_scores(rng, length, ties=rng.random() < 0.5)
     given = [rng.randrange(V) if rng.random() < 0.2 else None for _ in range(length)]
-    pattern = PatternOfRow(tables.following.tolist(), tables.class_of.tolist(), tables.final.tolist())
+    pattern = PatternOfRow(of.following.tolist(), of.class_of.tolist(), of.final.tolist())
     found = likeliest_path(pattern, 0, scores, given)
     wanted = likeliest_match(automaton, scores, given, MASK)
     assert (None if found is None else tuple(found)) == wanted
@@ -150,6 +151,32 @@ def _at_once(patterns, logits, canvas, pos, inside, state, mask_id, method, draw
     scores = paths._scores(logits, mask_id, method, draw, pos)
     found = paths._whole(patterns, scores, canvas, inside, state, mask_id)
     return torch.where((state < 0).unsqueeze(1), paths._free(logits, mask_id, method, draw, pos), found)
+
+
+@pytest.mark.parametrize("seed", range(30))
+def test_the_class_with_the_most_ids_is_read_as_a_whole_only_where_it_must_be(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(tables, "LARGE", 30)
+    rng, size = random.Random(seed), 300
+    automaton = random_automaton(rng, size, size - 1, None, never=tuple(range(rng.choice((0, 60)))))
+    requests = [Request(0, (), 6, 0, 6, pattern=automaton)]
+    if tables_of(automaton, size, size - 1).shortest(6) != 6:
+        return
+    steps = []
+    for backend in ("reference", "eager"):
+        policy = dsldec.load(POLICY.format(window="all", draw=""))
+        session = Session.of(
+            policy, slots=1, columns=6, mask_id=size - 1, vocab_size=size, eos_id=None, backend=backend
+        )
+        session.admit(0, requests[0])
+        generator = torch.Generator().manual_seed(seed)
+        while not bool(session.done.all()):
+            logits = torch.randint(0, 500 if seed % 2 else 9, (1, 6, size), generator=generator)
+            session.step(logits.to(torch.bfloat16 if seed % 3 else torch.float32))
+            steps.append((backend, session.canvas.tolist()))
+    half = len(steps) // 2
+    assert [one for _, one in steps[:half]] == [one for _, one in steps[half:]]
 
 
 @pytest.mark.parametrize("seed", range(10))

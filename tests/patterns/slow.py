@@ -47,7 +47,7 @@ def random_regex(draw: random.Random, depth: int = 3) -> str:
     """A random regular expression that Python and Rust read alike."""
     kind = draw.randrange(9 if depth else 3)
     if kind == 0:
-        return draw.choice(["a", "b", "7", " ", "é", "語", "ab", "\\n", "."])
+        return draw.choice(["a", "b", "7", " ", "é", "語", "ab", "\\n", ".", "(?s:.)", "\\S", "\\W"])
     if kind == 1:
         return draw.choice(["[ab]", "[^a]", "[a-c7]", "[é語]", "[^é]", "[0-9]"])
     if kind == 2:

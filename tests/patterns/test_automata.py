@@ -95,6 +95,12 @@ def require_contract(automaton: TokenAutomaton) -> None:
     assert distinguishable(texts.tolist(), final[:-1].tolist())
 
 
+def test_repeats_that_overlap_need_few_states() -> None:
+    """Exponentially many where the library looks for a match at every place of a text."""
+    assert byte_automaton(r'"(?:[^"\\\x00-\x1f]|\\.){0,60}"').states < 1000
+    assert byte_automaton("(?s:.){1,20}[^a]{1,20}").states < 1000
+
+
 def test_the_shortest_match_counts_ids() -> None:
     texts = [None, b"<eos>", b"a", b"aa", b"b"]
     found = over_ids(byte_automaton("a{5}b?"), texts, EOS)
