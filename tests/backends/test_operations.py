@@ -101,7 +101,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "erase": ("token.T mask -> token.T",),
 }
 # Those that read the step's inputs or the logits have tests of their own below.
-ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe"} | {
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "lookup", "observe", "path"} | {
     "observation", "probability", "log_probabilities", "kl", "shift_distributions",
 }  # fmt: skip
 
