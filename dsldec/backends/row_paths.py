@@ -1,8 +1,8 @@
 """The likeliest path of one row, with numpy on a CPU: it reads only positions that are not written.
 
-The class with the most ids, for example all ids that may stand within quotes, would take most of the time. Its
-best id is often the best of all ids, which is found in one read of memory in order; where it is not, the ids
-of the class are read. Shapes: T window positions, V vocabulary, S states, C classes, N chunks of ids, n
+The class with the most ids, for example all ids that may stand within quotes, would take most of the time.
+Its best id is often the best of all ids, which is found in one read of memory in order; where it is not, the
+ids of the class are read. Shapes: T window positions, V vocabulary, S states, C classes, N chunks of ids, n
 positions of a tile. Not here: several rows, other devices (`paths`).
 """
 
@@ -21,7 +21,7 @@ from ..ir.protocol import NO_PATH
 from .reference_paths import LEAST, NONE
 
 Array = NDArray[Any]
-Reader = Callable[[int, int], Tensor]  # the scores `[n, V]` of the positions from one to another
+ScoreReader = Callable[[int, int], Tensor]  # the scores `[n, V]` of the positions from one to another
 TILE = 2**19  # scores at a time, so that they stay in the cache
 
 
@@ -66,9 +66,9 @@ class RowPath:
         self.few, self.many, self.first = _Few(chunks[:first]), chunks[first:end].flatten(), first
         self.of_class = pattern.class_of[pattern.chunks[first, 0]] if end > first else -1
 
-    def __call__(self, read: Reader, canvas: Array, inside: Array, ends: Array, state: int) -> Array:
-        """The ids `[T]`. `inside [T]`: the positions of the window; `ends [S]`: the states that may follow it;
-        `state`: the one before it.
+    def __call__(self, read: ScoreReader, canvas: Array, inside: Array, ends: Array, state: int) -> Array:
+        """The ids `[T]`. `inside [T]`: the positions of the window; `ends [S]`: the states that may follow
+        it; `state`: the one before it.
         """
         open_ = (canvas == self.mask_id) & inside
         best = dict(self._best(read, open_.nonzero()[0]))
@@ -112,7 +112,7 @@ class RowPath:
             far = np.maximum(of - np.where(top > -np.inf, top, 0.0), LEAST)
         return np.where(of > -np.inf, np.where(np.isnan(far), LEAST, far), NONE)
 
-    def _best(self, read: Reader, open_: Array) -> Iterator[tuple[int, _Best]]:
+    def _best(self, read: ScoreReader, open_: Array) -> Iterator[tuple[int, _Best]]:
         for first, end in _tiles(open_, self.pattern.chunks.size):
             scores = read(first, end)
             of_chunks = self._of_chunks(scores)

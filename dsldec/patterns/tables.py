@@ -26,8 +26,9 @@ class PatternTables:
 
     `class_of [V]` int64: `NEVER` for MASK and for ids that the automaton does not have. `ids [N, 64]`: chunks
     of ids of one class, in rising order; a short chunk repeats its last id. `groups [M, 64]`: chunks of one
-    class; `tops [C, K]`: the groups of each class. `wide [2]`: the first chunk of the class with the most ids,
-    whose chunks are the last ones, and the number of chunks; equal if no class is large. `final [S]` bool.
+    class; `tops [C, K]`: the groups of each class. `wide [2]`: the first chunk of the class with the most
+    ids, whose chunks are the last ones, and the number of chunks; equal if no class is large. `final [S]`
+    bool.
     """
 
     following: NDArray[np.int64]

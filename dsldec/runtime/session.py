@@ -208,7 +208,7 @@ class Session:
         state comes from `take` or `opened` of a session of the same policy and sizes, and may be here once.
         """
         count = len(states) + len(stay)
-        states = [*states, *self._empty(_size(self.slots, count) - count)]
+        states = [*states, *_empty(self, _size(self.slots, count) - count)]
         places = on_device(stay, self.rows.device, torch.int64)
         self.rows.put_together([one.request for one in states], [one.layout for one in states], stay, places)
         parts = [one.state for one in states]
@@ -247,15 +247,16 @@ class Session:
         self._known = SlotProgress.of(self.state, self.rows.stop, self._known, reads=self.runner.reads)
         return self._known
 
-    def _empty(self, count: int) -> list[SlotState]:
-        """States of empty slots, to fill a batch."""
-        if count and self._nothing is None:
-            self._nothing = self.opened([NO_REQUEST])[0]
-        return [] if self._nothing is None else [self._nothing] * count
-
     def _use_parameters(self) -> None:
         self.runner.params = self._shared | tensors_of_requests(self.policy, self.rows)
         self.runner.use_patterns(self.policy.constrains, self.vocab_size)
+
+
+def _empty(session: Session, count: int) -> list[SlotState]:
+    """States of empty slots, to fill a batch."""
+    if count and session._nothing is None:
+        session._nothing = session.opened([NO_REQUEST])[0]
+    return [] if session._nothing is None else [session._nothing] * count
 
 
 def failure(state: BatchState, row: int, half: bool) -> Diagnostic:

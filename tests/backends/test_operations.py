@@ -119,7 +119,7 @@ CALLS: Mapping[str, tuple[str, ...]] = {
     "erase": ("token.T mask -> token.T",),
 }
 # Those that read the step's inputs or the logits have tests of their own below.
-ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "temperature", "lookup", "lookup_step", "learned", "observe", "special"} | {
+ELSEWHERE = {"number", "parameter", "state", "logits", "canvas", "editable", "offset", "ban", "bias", "bias_all", "temperature", "lookup", "lookup_step", "learned", "observe", "special", "path"} | {
     "observation", "probability", "log_probabilities", "kl", "js", "shift_distributions",
 }  # fmt: skip
 
