@@ -156,3 +156,14 @@ def test_a_loaded_model_that_is_causal_is_declined() -> None:
     loaded = tiny.model("Qwen3ForCausalLM", tiny.NATIVE["qwen3"][1] | {"is_causal": True})
     with pytest.raises(dsldec.UsageError, match="is causal"):
         denoiser_of(loaded, mask_id=tiny.MASK)
+
+
+def test_a_policy_may_name_the_ids_of_the_model(denoiser: HuggingFaceDenoiser) -> None:
+    """`pad` is the id that `dsldec model` shows; `bos`, which this model does not have, is equal to none."""
+    assert (denoiser.pad_id, denoiser.bos_id) == (denoiser.tokenizer.pad_token_id, None)
+    lines = (
+        "window all\n  commit top(masked, 2, by=conf) as pad\n  commit masked as bos\n  fill when step >= 1"
+    )
+    decoded = dsldec.decode(denoiser, [[3, 4]], dsldec.load(f"policy p():\n  {lines}\n"), gen_length=4)
+    assert decoded.ids[0].tolist().count(denoiser.pad_id) >= 2
+    assert decoded.forwards.tolist() == [2]
