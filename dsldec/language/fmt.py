@@ -272,9 +272,12 @@ def _parts(statement: syntax.Statement) -> list[Part]:
                 "exact" if condition is None else _value(condition),
             ]
         case syntax.StateDeclaration():
-            each = " each" if statement.each else ""
-            name = f"state {statement.identifier.text}: {statement.kind.text}{each} = "
-            return [name, _value(statement.start), f" per {statement.scope.text}"]
+            kind = f"{statement.kind.text}{' each' if statement.each else ''}"
+            return [
+                f"state {statement.identifier.text}: {kind} = ",
+                _value(statement.start),
+                f" per {statement.scope.text}",
+            ]
         case syntax.FunctionDeclaration():
             names = ", ".join(parameter.text for parameter in statement.parameters)
             return [f"def {statement.identifier.text}({names}) = ", _value(statement.body)]
@@ -291,7 +294,7 @@ def _parts(statement: syntax.Statement) -> list[Part]:
                 *_bound("most", statement.at_most),
             ]
         case syntax.Fill() | syntax.Finish():
-            word = "fill" if isinstance(statement, syntax.Fill) else "finish"
+            word = type(statement).__name__.lower()
             return [word, *_optional(" when ", statement.condition)]
         case syntax.Next():
             return [f"next {statement.phase.text}", *_optional(" when ", statement.condition)]

@@ -1,4 +1,4 @@
-"""The loop of a batch under a policy with `branch`: forward all candidates, pick the best, make the next ones.
+"""The loop of a batch under a policy with `branch`: forward all candidates, pick the best, make the next.
 
 A step makes N candidates of the next state. Equal inputs of a row are forwarded once. The scores of `pick by`
 come from the observations of the candidates themselves. The best candidate of each row goes on: its canvas,
