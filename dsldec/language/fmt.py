@@ -272,12 +272,9 @@ def _parts(statement: syntax.Statement) -> list[Part]:
                 "exact" if condition is None else _value(condition),
             ]
         case syntax.StateDeclaration():
-            kind = f"{statement.kind.text}{' each' if statement.each else ''}"
-            return [
-                f"state {statement.identifier.text}: {kind} = ",
-                _value(statement.start),
-                f" per {statement.scope.text}",
-            ]
+            each = " each" if statement.each else ""
+            name = f"state {statement.identifier.text}: {statement.kind.text}{each} = "
+            return [name, _value(statement.start), f" per {statement.scope.text}"]
         case syntax.FunctionDeclaration():
             names = ", ".join(parameter.text for parameter in statement.parameters)
             return [f"def {statement.identifier.text}({names}) = ", _value(statement.body)]
@@ -287,12 +284,8 @@ def _parts(statement: syntax.Statement) -> list[Part]:
         case syntax.Revoke():
             return ["revoke ", _value(statement.mask), *_bound("most", statement.at_most)]
         case syntax.Edit():
-            return [
-                "edit ",
-                _value(statement.mask),
-                *_optional(" as ", statement.ids),
-                *_bound("most", statement.at_most),
-            ]
+            bounds = _bound("most", statement.at_most)
+            return ["edit ", _value(statement.mask), *_optional(" as ", statement.ids), *bounds]
         case syntax.Fill() | syntax.Finish():
             word = type(statement).__name__.lower()
             return [word, *_optional(" when ", statement.condition)]
