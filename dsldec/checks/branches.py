@@ -38,7 +38,7 @@ def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
 
 
 def _block(typing: Inference, block: Sequence[syntax.Statement]) -> None:
-    """Reports what is misplaced in a list of statements."""
+    """Reports misplaced statements of a list."""
     inside, picked, pick_at = 0, False, -1
     for at, statement in enumerate(block):
         if isinstance(statement, syntax.Branch):

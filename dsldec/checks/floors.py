@@ -52,7 +52,7 @@ class Prover(Counts):
                 case syntax.Stay() | syntax.Refresh() | syntax.Next() | syntax.Finish():
                     pass
                 case syntax.Branch() | syntax.Pick():
-                    pass  # what is proved of the statements between them holds in every candidate
+                    pass  # proofs of the statements between them hold in every candidate
                 case _:
                     assert_never(statement)
         return max(floors, key=smallest)

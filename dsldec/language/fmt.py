@@ -289,12 +289,8 @@ def _parts(statement: syntax.Statement) -> list[Part]:
         case syntax.Revoke():
             return ["revoke ", _value(statement.mask), *_bound("most", statement.at_most)]
         case syntax.Edit():
-            return [
-                "edit ",
-                _value(statement.mask),
-                *_optional(" as ", statement.ids),
-                *_bound("most", statement.at_most),
-            ]
+            bounds = _bound("most", statement.at_most)
+            return ["edit ", _value(statement.mask), *_optional(" as ", statement.ids), *bounds]
         case syntax.Fill() | syntax.Refresh() | syntax.Finish():
             word = type(statement).__name__.lower()
             return [word, *_optional(" when ", statement.condition)]

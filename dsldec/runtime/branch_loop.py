@@ -1,4 +1,4 @@
-"""The loop of a batch under a policy with `branch`: forward all candidates, pick the best, make the next ones.
+"""The loop of a batch under a policy with `branch`: forward all candidates, pick the best, make the next.
 
 A step makes N candidates of the next state. Equal inputs of a row are forwarded once. The scores of `pick by`
 come from the observations of the candidates themselves. The best candidate of each row goes on: its canvas,
@@ -73,8 +73,9 @@ class BranchLoop(DecodeLoop):
                 return
             inputs = self.brancher.distinct(self.candidates, self.live)
             self.seen = ForwardOutput(torch.empty(0), torch.empty(0))  # frees the logits
-            picked = self._picked(inputs, *self._forwarded(inputs))
-            yield from self._forked(picked)
+            self._pick(inputs, *self._forwarded(inputs))
+            yield from self._stopped()
+            yield from self._forked(self.session.state)
             self.forward.keep(self.seen.source)
             self.fresh = []
 
@@ -97,11 +98,9 @@ class BranchLoop(DecodeLoop):
         every = torch.stack(list(sources)).gather(0, same)
         return seen, [replace(seen, source=source) for source in every.unbind()]
 
-    def _picked(
-        self, inputs: DistinctInputs, seen: ForwardOutput, of_each: Sequence[ForwardOutput]
-    ) -> BatchState:
-        """The state of the best candidate of each row, which becomes the state of the session. Its logits are
-        those of the next step.
+    def _pick(self, inputs: DistinctInputs, seen: ForwardOutput, of_each: Sequence[ForwardOutput]) -> None:
+        """The state of the best candidate of each row becomes the state of the session. Its logits are those
+        of the next step.
         """
         best = torch.zeros_like(self.rows.begin)
         if len(self.candidates) > 1:
@@ -114,7 +113,16 @@ class BranchLoop(DecodeLoop):
         if self.unreported is not None:
             forwards = {row: n for row, n in self.unreported.forwards.items() if row not in self.fresh}
             self._report(self.unreported, picked, forwards, best)
-        return picked
+
+    def _stopped(self) -> Iterator[Row]:
+        """Ends rows whose text has a stop string. Only the text of the picked candidates is read, so that the
+        answer is that of a run without stop strings.
+        """
+        if self.stops is None:
+            return
+        self.session.state = self.stops.after(self.session.state, self.live)
+        ended = self.session.ended.tolist()
+        yield from self._finished([row for row in self.live if ended[row]])
 
     def _open(self) -> Tensor | None:
         """The rows that decode, `[B]` bool; `None` for every row."""
@@ -129,8 +137,6 @@ class BranchLoop(DecodeLoop):
         """Makes the candidates of the next step, and gives the rows that have ended with one of them."""
         made = self.brancher.forked(picked, self.seen, self._open())
         states = [one.after for one in made]
-        if self.stops is not None:
-            states = self.stops.after_each(states, self.live)
         self.candidates = states
         step = UnreportedStep(picked, made[0], {row: self.ledger.forwards_so_far(row) for row in self.live})
         ended = torch.stack([one.ended for one in states]).tolist()
@@ -151,6 +157,8 @@ class BranchLoop(DecodeLoop):
         which = on_device([last.get(row, 0) for row in slots], device, torch.int64)
         here = on_device([row in last for row in slots], device)
         following = chosen(states, which).where(here, step.before)
+        if self.stops is not None:
+            following = self.stops.after(following, list(last))
         self.session.state = following
         self._report(step, following, {row: step.forwards[row] for row in last}, which)
         yield from self._finished(list(last))

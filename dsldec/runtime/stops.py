@@ -80,20 +80,6 @@ class StopStrings:
             self.seen[row] = final[row]
         return self._finished(state, stopped) if stopped else state
 
-    def after_each(self, candidates: Sequence[BatchState], rows: Iterable[int]) -> list[BatchState]:
-        """The states of the candidates of one step in some rows. A row ends with the first candidate that has
-        ended or whose text has a stop string; the texts of later ones are not read.
-        """
-        left, states = list(rows), list[BatchState]()
-        for one in candidates:
-            seen = list(self.seen)
-            states.append(self.after(one, left))
-            # The candidate may not go on: its positions are read again.
-            self.seen = [self.seen[row] if row in self.ends else seen[row] for row in range(len(seen))]
-            ended = states[-1].ended.tolist()
-            left = [row for row in left if not ended[row]]
-        return states
-
     def _final(self, state: BatchState) -> Tensor:
         """`[B]` int64: the positions from the first generated one that no step can change."""
         written = self.rows.first(self.rows.masks(state.canvas), self.rows.lengths)
