@@ -165,6 +165,4 @@ SETTINGS = [
     Setting(seed=6, canvases=2, steps=24, calm=3.0, hot=0.06, spread=0.3),
     Setting(seed=8, canvas=4, canvases=3, steps=12, calm=3.5, patience=0),
 ]  # fmt: skip
-WITH_ENDS = [
-    replace(one, eos=eos, canvases=4) for one in SETTINGS[:2] + SETTINGS[4:5] for eos in (3, 7, 11)
-]
+WITH_ENDS = [replace(one, eos=eos, canvases=4) for one in SETTINGS[:2] + SETTINGS[4:5] for eos in (3, 7, 11)]
