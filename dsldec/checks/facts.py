@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 
 from ..language import syntax
 from ..language.walk import expressions, statements, walk
-from ..language.words import DRAWS, KEPT_IDS, RANDOM_WORDS, WINDOWS, WORDS, Extent, Kind
+from ..language.words import DRAWS, KEPT_IDS, RANDOM_WORDS, TRANSFORMS, WINDOWS, WORDS, Extent, Kind
 from .arguments import matched
 from .bounds import Bound, block_length
 from .floor_values import ALL, Floor, smallest
@@ -260,7 +260,9 @@ def _passes(resolved: Resolved, draw: str) -> int:
     """The loops over the vocabulary. `kl` adds one for each number of stored ids."""
     words = [name for name in _words(resolved) if name in WORDS]
     times = {name: len(_kept_ids(resolved)) if name == "kl" else 1 for name in words}
-    return PASSES + DRAWS[draw].passes + sum(WORDS[name].passes * n for name, n in times.items())
+    shapes = {_word(s.transform) for s in resolved.policy.statements if isinstance(s, syntax.Logits)}
+    transforms = sum(TRANSFORMS[name].passes for name in shapes if name in TRANSFORMS)
+    return PASSES + DRAWS[draw].passes + transforms + sum(WORDS[name].passes * n for name, n in times.items())
 
 
 def _bytes(resolved: Resolved) -> int:

@@ -113,8 +113,8 @@ def test_a_compiled_step() -> None:
 @pytest.mark.parametrize("backend", ["reference", "eager"])
 @pytest.mark.parametrize("t", [0.0, -1.0, math.nan, 1e-9, 1e9, math.inf, 0.5])
 def test_the_ends_of_a_temperature(backend: str, t: float) -> None:
-    """Below 0.001, and without a value, it is 0.001; above a million it is a million. An id with the logit -inf has
-    the probability 0 at each temperature.
+    """Below 0.001, and without a value, it is 0.001; above a million it is a million. An id with the
+    logit -inf has the probability 0 at each temperature.
     """
     logits = random_logits(2, 2, 12)
     head = {"nan": "0 * t / 0", "inf": "1 / (0 * t)"}.get(str(t), "t")
