@@ -15,6 +15,7 @@ from ..language.words import (
     DRAWS,
     KEPT_IDS,
     RANDOM_WORDS,
+    TRANSFORMS,
     WINDOWS,
     WORDS,
     Extent,
@@ -313,7 +314,9 @@ def _passes(resolved: Resolved, draw: str) -> int:
         name: len(_kept_ids(resolved, frozenset({name}))) if name in COMPARISONS_OF_DISTRIBUTIONS else 1
         for name in words
     }
-    return PASSES + DRAWS[draw].passes + sum(WORDS[name].passes * n for name, n in times.items())
+    shapes = {_word(s.transform) for s in resolved.policy.statements if isinstance(s, syntax.Logits)}
+    transforms = sum(TRANSFORMS[name].passes for name in shapes if name in TRANSFORMS)
+    return PASSES + DRAWS[draw].passes + transforms + sum(WORDS[name].passes * n for name, n in times.items())
 
 
 def _bytes(resolved: Resolved) -> int:

@@ -100,6 +100,7 @@ TRANSFORMS = _table(
         None,
         "divides the logits by x, which may change with the step; a temperature below 0.001, also 0 and no value, counts as 0.001, and one "
         "above 1000000 as 1000000",
+        passes=1,
     ),
     Word(
         "cfg",

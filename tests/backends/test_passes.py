@@ -103,6 +103,7 @@ def test_shipped_policies_take_the_same_passes_over_small_numbers(name: str) -> 
     ("body", "expected"),
     [
         ("  commit top(masked, 1, by=conf + p(canvas) + p(5))\n", 2),
+        ("  logits temperature(0.8 - 0.1 * step)\n  commit top(masked, 1, by=margin + p(canvas))\n", 3),
         ("  logits bias(5, 0.1)\n  logits ban(3)\n  commit top(masked, 1, by=margin + p(canvas))\n", 2),
         pytest.param(
             "  draw gumbel(0.5)\n  commit top(masked, 1, by=conf + p(canvas))\n", 4, marks=pytest.mark.slow
