@@ -45,7 +45,7 @@ def test_it_notes_the_inputs_of_the_policy(program: ModuleType) -> None:
     assert policy.facts.networks == {"planner": len(names)}
     noting, diagnostics = dsldec.check(program.noting_policy(names))
     assert noting is not None
-    assert diagnostics == []
+    assert {found.code for found in diagnostics} == {"W0201"}  # it only writes its states
 
 
 def test_it_trains_a_network(

@@ -12,6 +12,7 @@ import pytest
 import dsldec
 from dsldec.cli import main
 from dsldec.engines.lm_eval.arguments import read_arguments
+from dsldec.engines.sglang.served_policy import ServedPolicy
 from dsldec.engines.transformers import custom_generate
 from dsldec.engines.transformers.added_arguments import AddedArguments
 from dsldec.engines.transformers.call_policy import CallPolicies
@@ -134,6 +135,16 @@ def test_a_request_names_no_network_and_no_file(monkeypatch: pytest.MonkeyPatch)
         with pytest.raises(dsldec.UsageError, match="E0450"):
             require_own(policy, {"brain": value})
     require_own(policy, {"level": 0.5})
+
+
+def test_the_configuration_of_a_server_names_a_file_and_its_requests_none(files: Path) -> None:
+    config = {"policy": TEXT, "parameters": {"brain": str(files / "net.safetensors")}}
+    served = ServedPolicy.of(config, 8)
+    assert served.policy.parameters["brain"] == network("linear 2 1")
+    with pytest.raises(dsldec.UsageError, match="E0450"):
+        served.own_parameters({"brain": "/etc/passwd"})
+    with pytest.raises(dsldec.UsageError, match="E0507"):
+        ServedPolicy.of({"policy": TEXT}, 8)
 
 
 def test_a_generation_configuration_names_no_file() -> None:
