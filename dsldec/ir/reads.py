@@ -13,6 +13,7 @@ from enum import IntEnum
 
 from ..language.words import Extent
 from . import protocol
+from .build import PARTS
 from .nodes import ELEMENTWISE, Operation
 
 LOGITS = frozenset({"observe", "observation", "probability", "log_probabilities", "kl", "js", "path"})
@@ -23,8 +24,6 @@ AT_A_MASK: Mapping[str, int] = {
     **dict.fromkeys(("order", "thin", "thin_by_kernel"), 0),
 }
 ALONG_AN_ORDER = frozenset({"rank", "cumsum", "cummax", "prefix", "top"})
-# A part of the mask that is the first input.
-PARTS = frozenset({"thin", "thin_by_kernel", "prefix", "top", "trim", "runs_holding"})
 
 
 class Written(IntEnum):
@@ -114,7 +113,7 @@ class _Values:
             return inputs[1] and inputs[2]
         if name == "is_mask":
             return self.only_writes[given[0]]
-        if name in PARTS or name == "order":
+        if name in PARTS:
             return inputs[0]
         return False
 
