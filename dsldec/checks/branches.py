@@ -21,7 +21,7 @@ MOST_BRANCHES = 64  # each candidate is a row of the forward
 COUNT = Slot("count", frozenset({Kind.INT}), Extent.RUN)
 SCORE = Slot("by", NUMBERS, Extent.ROW)
 WRITES = (syntax.Let, syntax.Set, syntax.Commit, syntax.Revoke, syntax.Edit, syntax.Fill)
-LEADS_ON = (syntax.Next, syntax.Finish, syntax.Stay)
+LEADS_ON = (syntax.Next, syntax.Finish, syntax.Stay, syntax.Refresh)
 
 
 def check(typing: Inference, policy: syntax.PolicyDefinition) -> None:
