@@ -18,8 +18,8 @@ from .entailment import StepLimit, inline_lets, step_limits
 from .resolved import Bindings
 
 Scalar = int | float | bool
-# The value of a parameter. A tuple is a table, with one number for each id or step. A text is a pattern or the
-# name of a choice; among the static parameters also the sizes of a network. A pattern without a value is
+# The value of a parameter. A tuple is a table, with one number for each id or step. A text is a pattern or
+# the name of a choice; among the static parameters also the sizes of a network. A pattern without a value is
 # `None`.
 Value = Scalar | tuple[float, ...] | LearnedNetwork | str | None
 

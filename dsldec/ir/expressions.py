@@ -149,29 +149,12 @@ class Expressions(StepValues):
             inputs.append(self.expression(named["each"], scope))
         return self.mask("order", *inputs)
 
-    def clamp(self, call: syntax.Call, scope: Scope) -> int:
-        x, least, most = (self.expression(argument, scope) for argument in call.arguments)
-        type_ = self.resolved.types[call]
-        raised = self.add("maximum", (x, least), type_.kind, self.place(x, least))
-        return self.add("minimum", (raised, most), type_.kind, type_.extent)
-
     def prefix(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         order = self.order(call, named, scope)
         scope.orders.append(order)
         condition = self.expression(named["while"], scope)
         scope.orders.pop()
         return self.mask("prefix", order, condition)
-
-    def lowest(self, call: syntax.Call, named: Named, scope: Scope) -> int:
-        score = self.expression(named["by"], scope)
-        worst = self.add("negate", (score,), self.kind(score), self.place(score))
-        order = self.mask("order", self.set(call.arguments[0], scope), worst)
-        return self.mask("top", order, self.expression(call.arguments[1], scope))
-
-    def quantile(self, call: syntax.Call, named: Named, scope: Scope) -> int:
-        x, share = (self.expression(argument, scope) for argument in call.arguments)
-        over = self.set(named["over"], scope) if "over" in named else self.masked(scope)
-        return self.add("quantile", (x, over, share), self.resolved.types[call].kind, Extent.ROW)
 
     def thin(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
         condition = self.expression(named["while"], scope) if "while" in named else self.number(True)
@@ -191,14 +174,6 @@ class Expressions(StepValues):
         key = self.real("subtract", self.real("log", weight), noise)
         some = self.all_of(self.set(call.arguments[0], scope), self.holds("greater", weight, self.number(0)))
         return self.mask("top", self.mask("order", some, key), self.expression(call.arguments[1], scope))
-
-    def grow(self, call: syntax.Call, named: Mapping[str, syntax.Expression], scope: Scope) -> int:
-        left = self.set(named["over"], scope)
-        right = self.set(named["right"], scope) if "right" in named else left
-        gap = self.expression(named["gap"], scope) if "gap" in named else self.number(0)
-        apart = self.expression(named["apart"], scope) if "apart" in named else self.number(False)
-        trim = self.set(named["trim"], scope) if "trim" in named else scope.window
-        return self.mask("grow", self.set(call.arguments[0], scope), left, right, gap, apart, trim)
 
     def shift(self, call: syntax.Call, scope: Scope) -> int:
         moved, by = call.arguments
@@ -329,6 +304,35 @@ Named = Mapping[str, syntax.Expression]
 Lowered = Callable[[Expressions, syntax.Call, Named, Scope], int]
 
 
+def _clamp(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+    x, least, most = (lower.expression(argument, scope) for argument in call.arguments)
+    type_ = lower.resolved.types[call]
+    raised = lower.add("maximum", (x, least), type_.kind, lower.place(x, least))
+    return lower.add("minimum", (raised, most), type_.kind, type_.extent)
+
+
+def _lowest(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+    score = lower.expression(named["by"], scope)
+    worst = lower.add("negate", (score,), lower.kind(score), lower.place(score))
+    order = lower.mask("order", lower.set(call.arguments[0], scope), worst)
+    return lower.mask("top", order, lower.expression(call.arguments[1], scope))
+
+
+def _quantile(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+    x, share = (lower.expression(argument, scope) for argument in call.arguments)
+    over = lower.set(named["over"], scope) if "over" in named else lower.masked(scope)
+    return lower.add("quantile", (x, over, share), lower.resolved.types[call].kind, Extent.ROW)
+
+
+def _grow(lower: Expressions, call: syntax.Call, named: Named, scope: Scope) -> int:
+    left = lower.set(named["over"], scope)
+    right = lower.set(named["right"], scope) if "right" in named else left
+    gap = lower.expression(named["gap"], scope) if "gap" in named else lower.number(0)
+    apart = lower.expression(named["apart"], scope) if "apart" in named else lower.number(False)
+    trim = lower.set(named["trim"], scope) if "trim" in named else scope.window
+    return lower.mask("grow", lower.set(call.arguments[0], scope), left, right, gap, apart, trim)
+
+
 def _of_mask(name: str, kind: Kind, place: Extent) -> Lowered:
     """A word with a mask and perhaps numbers as arguments; the operation has the name of the word."""
 
@@ -382,13 +386,13 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "before": lambda lower, call, named, scope: lower.value_before(
         lower.expression(call.arguments[0], lower.start)
     ),
-    "clamp": lambda lower, call, named, scope: lower.clamp(call, scope),
+    "clamp": _clamp,
     "top": lambda lower, call, named, scope: lower.mask(
         "top", lower.order(call, named, scope), lower.expression(call.arguments[1], scope)
     ),
     "prefix": lambda lower, call, named, scope: lower.prefix(call, named, scope),
-    "lowest": lambda lower, call, named, scope: lower.lowest(call, named, scope),
-    "quantile": lambda lower, call, named, scope: lower.quantile(call, named, scope),
+    "lowest": _lowest,
+    "quantile": _quantile,
     "thin": lambda lower, call, named, scope: lower.thin(call, named, scope),
     "sample": lambda lower, call, named, scope: lower.sample(call, named, scope),
     "random": lambda lower, call, named, scope: lower.uniform(lower.expression(call.arguments[0], scope)),
@@ -410,7 +414,7 @@ WITH_ARGUMENTS: Mapping[str, Lowered] = {
     "runs_holding": lambda lower, call, named, scope: lower.mask(
         "runs_holding", *(lower.set(a, scope) for a in call.arguments)
     ),
-    "grow": lambda lower, call, named, scope: lower.grow(call, named, scope),
+    "grow": _grow,
     "trim": lambda lower, call, named, scope: lower.mask(
         "trim", lower.set(call.arguments[0], scope), lower.set(named["to"], scope)
     ),

@@ -146,8 +146,10 @@ class StepValues(Builder):
         return self.int_("cosine_left", masks, done, n)
 
     def uniform(self, of: int | None = None) -> int:
-        """A random number for each value of an int; for each position, if no int is given. Each candidate of a
-        `branch` draws those of another step, and candidate 0 those of a policy without it.
+        """A random number for each value of an int; for each position, if no int is given.
+
+        Each candidate of a `branch` draws those of another step, and candidate 0 those of a policy without
+        it.
         """
         step = self.step
         if self.in_branch:
