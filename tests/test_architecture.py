@@ -31,7 +31,7 @@ LAYERS = (
     ("runtime", "models"),
     ("policy", "packages"),
     ("backends",),
-    ("parameter_values", "plan", "patterns"),
+    ("parameter_values", "plan"),
     ("ir",),
     ("checks",),
     ("networks",),

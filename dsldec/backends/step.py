@@ -32,8 +32,8 @@ class Events(NamedTuple):
     their meanings.
 
     `not_finite [B, T]` is bool. `phase [B]` int64, `finished [B]`, `accepted [B]`, `unmatched [B]` and
-    `refresh [B]` bool are `None` if the policy has no phases, no `finish`, no `accept`, no pattern or no `refresh`;
-    `temperature [B]` and `score [B]` float32 if it has no `logits temperature` or no `branch`.
+    `refresh [B]` bool are `None` if the policy has no phases, no `finish`, no `accept`, no pattern or no
+    `refresh`; `temperature [B]` and `score [B]` float32 if it has no `logits temperature` or no `branch`.
     """
 
     not_finite: Tensor

@@ -13,10 +13,10 @@ class Kind(StrEnum):
     """The kind of a value.
 
     `MASK` is a bool for each window position, `TABLE` a number for each id of the vocabulary, `STEP_TABLE` a
-    number for each int from 0 on, `CHOICE` one of some names, `PATTERN` the form that a text must have, `NETWORK` a
-    small network that gives a number for each position. `GROUP`, `KERNEL` and `PREVIOUS` are the kinds of
-    `run(mask)`, `gaussian(sigma)` and `before` without arguments; only these words have them. `UNKNOWN` is
-    the kind after a reported mistake.
+    number for each int from 0 on, `CHOICE` one of some names, `PATTERN` the form that a text must have,
+    `NETWORK` a small network that gives a number for each position. `GROUP`, `KERNEL` and `PREVIOUS` are the
+    kinds of `run(mask)`, `gaussian(sigma)` and `before` without arguments; only these words have them.
+    `UNKNOWN` is the kind after a reported mistake.
     """
 
     PROB = "prob"
