@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -152,7 +152,9 @@ def random_constrained(rng: random.Random) -> dsldec.Policy:
         ).constrained()
     if pick < 0.7:
         return dsldec.load(rng.choice(OWN))
-    return dsldec.load(constrained(random_policy(rng.randrange(10**6))[0]))
+    while True:
+        with suppress(dsldec.PolicyError):  # one that need not end with a pattern: `commit ... as likeliest`
+            return dsldec.load(constrained(random_policy(rng.randrange(10**6))[0]))
 
 
 def random_trial(seed: int) -> Trial:
