@@ -195,11 +195,11 @@ def test_random_numbers_follow_from_key_step_and_place(backend: str) -> None:
 
 
 def test_each_place_draws_its_own_numbers_and_a_function_draws_anew() -> None:
-    head = "  def noise() = random(pos)\n"
-    for expression in ("random(pos) == random(pos)", "noise() == noise()"):
+    head = "  def anew() = random(pos)\n"
+    for expression in ("random(pos) == random(pos)", "anew() == anew()"):
         assert not any(
             map(
-                any, seen(watched("mask", expression, head=head if "noise" in expression else ""), "eager", 0)
+                any, seen(watched("mask", expression, head=head if "anew" in expression else ""), "eager", 0)
             )
         )
     text = "policy p():\n  window blocks(8)\n  x = random(pos)\n  commit masked and x != x\n  commit top(masked, 1, by=conf)\n"

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import random
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -152,7 +152,9 @@ def random_constrained(rng: random.Random) -> dsldec.Policy:
         ).constrained()
     if pick < 0.7:
         return dsldec.load(rng.choice(OWN))
-    return dsldec.load(constrained(random_policy(rng.randrange(10**6))[0]))
+    while True:
+        with suppress(dsldec.PolicyError):  # one that need not end with a pattern: `commit ... as likeliest`
+            return dsldec.load(constrained(random_policy(rng.randrange(10**6))[0]))
 
 
 def random_trial(seed: int) -> Trial:
@@ -179,7 +181,8 @@ def random_trial(seed: int) -> Trial:
         lengths.append(length)
         patterns.append(automaton if rng.random() < 0.9 or not any(patterns) else None)
         never |= {id_ for id_ in range(VOCABULARY) if automaton.class_of[id_] == 0}
-    lookahead = rng.choice((None, None, 2, 4)) if policy.facts.drafts is None else None
+    may_draft = policy.facts.drafts is None and policy.facts.branches is None
+    lookahead = rng.choice((None, None, 2, 4)) if may_draft else None
     moods = [mood for mood in MOODS if mood != "banning" or policy.facts.guided_by is None]  # -inf - -inf
     denoiser = Moody(seed, rng.choice(moods), sorted(never), eos)
     return Trial(policy, denoiser, prompts, lengths, patterns, infill, lookahead)
