@@ -270,6 +270,7 @@ class ReferenceStep:
         self.eos_id = eos_id
         self.static = dict(static or {})
         self.patterns = patterns(program)
+        self.given = {*program.parameters, *program.special_ids} - {*self.patterns}
         self.networks = {
             name: str(self.static[name])
             for name, parameter in program.parameters.items()
@@ -318,7 +319,7 @@ class ReferenceStep:
             parameters={
                 name: (value[b, 0] if value.dim() == 2 else value).tolist()
                 for name, value in params.items()
-                if name in self.program.parameters and name not in self.patterns
+                if name in self.given
             }
             | {name: value for name, value in self.static.items() if not isinstance(value, str)},
             mask_id=self.mask_id,
