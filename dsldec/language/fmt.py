@@ -84,6 +84,7 @@ class _Formatter:
         )
         self.out: list[str] = []
         self.level = 0  # of the last line written
+        self.columns: dict[int, int] = {}  # in the source, of the last line of each level
         self.read_to = 0  # the end of that line in the source
         self.is_block_start = True
 
@@ -120,6 +121,8 @@ class _Formatter:
             lines, written.level, line.start, line.end if beside is None else max(line.end, beside.end)
         )
         self.is_block_start = written.opens
+        self.columns = {level: at for level, at in self.columns.items() if level < written.level}
+        self.columns[written.level] = line.column
 
     def _header(self, inside: Sequence[Piece], beside: Piece | None) -> tuple[list[str], Piece | None]:
         """The lines of the policy's header (one line if it fits and holds no comment), and the comment beside
@@ -181,10 +184,10 @@ class _Formatter:
 
     def _comments_above(self, line: Line, written: _OutputLine) -> None:
         comments = deque(self._comments_before(line.start))
-        is_phase = isinstance(written.node, syntax.Phase)
-        while is_phase and comments and self._level_of(comments[0]) == 2:
-            self._comment(comments.popleft(), 2)  # the comment belongs to the phase before
-        if is_phase and not self.is_block_start:
+        while comments and self._level_of(comments[0]) > written.level:
+            comment = comments.popleft()  # it belongs to the block before
+            self._comment(comment, self._level_of(comment))
+        if isinstance(written.node, syntax.Phase) and not self.is_block_start:
             self.out.append("")
             self.is_block_start = True  # the next statement needs no other empty line
         for comment in comments:
@@ -195,16 +198,15 @@ class _Formatter:
             self._comment(comment, self._level_of(comment))
 
     def _level_of(self, comment: Piece) -> int:
-        """The level of a comment with no statement after it: its own indentation, at most the level of the
-        line before it.
+        """The level of a comment below a block: its own indentation, at most the level of the line before
+        it.
         """
         column = len(
             self.source.text[self.source.text.rfind("\n", 0, comment.start) + 1 : comment.start].expandtabs(
                 TAB
             )
         )
-        body = self.lines[1].column
-        return min(self.level, 2 if column > body else 1 if column else 0)
+        return min(self.level, sum(column > of_level for of_level in self.columns.values()))
 
     def _comment(self, comment: Piece, level: int) -> None:
         self._write([" " * level * STEP + comment.text.rstrip()], level, comment.start, comment.end)

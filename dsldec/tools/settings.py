@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_TABLE, NotJSON, Unreadable, read_json, whole_number
-from ..language.words import TABLES
+from ..language.words import TABLES, Kind
 from ..networks.network import LearnedNetwork
 from ..parameter_values import pattern_text
 from ..policy import Policy, load
@@ -29,7 +29,7 @@ def chosen(name: str, settings: Sequence[str]) -> Policy:
 
 
 def with_settings(policy: Policy, settings: Sequence[str], folder: str = "") -> Policy:
-    """The policy with each `name=value` bound; raises as `chosen` does. `folder`: paths of networks count
+    """The policy with each `name=value` bound; raises as `chosen` does. `folder`: the paths of files count
     from there.
     """
     values: dict[str, Value] = {}
@@ -53,19 +53,20 @@ def _read(name: str, kind: str | None, text: str, folder: str) -> Value:
     if kind is None or kind == "choice":
         return text
     if kind == "pattern":
-        return pattern_text(text, files=True)
+        return pattern_text(f"@{os.path.join(folder, text[1:])}" if text.startswith("@") else text, files=True)
     if kind == "network":
         if not is_file:
             example = shlex.quote(f"{name}=@{text}" if text else f"{name}=@net.safetensors")
             message = f"the parameter `{name}` is a network, not {quoted(text)}"
             raise UsageError(Diagnostic("E0424", message, help=f"name its file: `--set {example}`"))
         return os.path.join(folder, text[1:])
-    return _table(name, text[1:]) if is_file else _value(name, kind, text)
+    return _table(name, kind, os.path.join(folder, text[1:])) if is_file else _value(name, kind, text)
 
 
-def _table(name: str, file: str) -> Value:
-    """The numbers of a JSON file, one for each id."""
-    help_ = f"`--set {name}=@frequency.json`, a file such as `[0.1, 0.02]` with a number for each id"
+def _table(name: str, kind: str, file: str) -> Value:
+    """The numbers of a JSON file, one for each id or each step."""
+    of = "step" if kind == Kind.STEP_TABLE else "id"
+    help_ = f"`--set {name}=@{name}.json`, a file such as `[0.1, 0.02]` with a number for each {of}"
     try:
         table = read_json(file, LARGEST_TABLE)
     except Unreadable as error:
@@ -82,7 +83,7 @@ def _table(name: str, file: str) -> Value:
 
 def _value(name: str, kind: str, text: str) -> Value:
     wanted = {"int": "a whole number", "token": "a whole number", "bool": "`true` or `false`"}.get(
-        kind, "a number"
+        kind, "a number, or `@` and a JSON file of numbers" if kind in TABLES else "a number"
     )
     value = _read_as(kind, text)
     if value is None or math.isnan(value):

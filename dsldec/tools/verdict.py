@@ -71,7 +71,7 @@ def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
 def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
     """The policy bound to the case's values, and the values that do not fit."""
     wrong: list[Diagnostic] = []
-    folder = os.path.dirname(case.span.source.name)  # a file of a network is named from there
+    folder = os.path.dirname(case.span.source.name)  # files are named from there
     for setting in case.settings:
         try:
             policy = with_settings(policy, [setting.text], folder)
@@ -79,7 +79,8 @@ def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
             unfit = error.diagnostic
             wrong.append(replace(unfit, span=setting, help=unfit.help.replace("`--set ", "`set ")))
         except PolicyError as error:
-            wrong += [replace(unfit, span=setting) for unfit in error.diagnostics]
+            of_set = (replace(unfit, help=unfit.help.replace("`--set ", "`set ")) for unfit in error.diagnostics)
+            wrong += [replace(unfit, span=setting) for unfit in of_set]
     try:
         if not wrong:
             policy.require_bound()

@@ -102,7 +102,7 @@ class Writer:
         pick = self.rng.random()
         if depth <= 0 or pick < 0.25:
             return self.atom()
-        if self.within and pick < 0.5:
+        if self.within and not self.early and pick < 0.5:
             return f"{self.one_of('cumsum', 'cummax')}({self.number(depth - 1)})"
         if pick < 0.6:
             return f"(-{self.atom()})"
@@ -152,7 +152,7 @@ class Writer:
             "of(pace, step)",
             "of(pace, pos - few)",
         ]
-        choices += ["rank"] * 12 if self.within else []
+        choices += ["rank"] * 12 if self.within and not self.early else []
         if self.networks and self.rng.random() < 0.1:
             with self.where(within=False):
                 return f"{self.word('learned')}(brain, {self.number(0)}, {self.condition(1)})"

@@ -193,6 +193,49 @@ policy p():  # of the header
 # of the file
 """,
     ),
+    "comments in a branch": (
+        """policy p():
+    phase a:
+        branch 3 as i: # of the branch
+            # of x
+            x = 1
+              # in the branch
+            # at its end
+        # of pick
+        pick by x
+        # still in a
+    # of b
+    phase b:
+        branch 3 as i:
+            x = 1
+            # in the branch
+    # of c
+    phase c:
+        fill
+""",
+        """\
+policy p():
+  phase a:
+    branch 3 as i:  # of the branch
+      # of x
+      x = 1
+      # in the branch
+      # at its end
+    # of pick
+    pick by x
+    # still in a
+
+  # of b
+  phase b:
+    branch 3 as i:
+      x = 1
+      # in the branch
+
+  # of c
+  phase c:
+    fill
+""",
+    ),
     "parameters with comments": (
         """policy p(a: int=3 in 1 .. 5 ,  # one
  # two

@@ -62,7 +62,8 @@ def test_a_shipped_case_would_notice(tmp_path: Path, capsys: pytest.CaptureFixtu
         (tmp_path / f"{name}.cases").write_text(cases_file(name).read_text())
         text = policy_file(name).read_text()
         just = name in ("threshold", "entropy_bounded", "freedave_plus")
-        changed = text.replace("<=", "<").replace(">=", ">") if just else text.replace("by=conf", "by=pos")
+        shuffled = text.replace("by=conf", "by=pos").replace("by=-entropy", "by=pos")
+        changed = text.replace("<=", "<").replace(">=", ">") if just else shuffled
         (tmp_path / f"{name}.policy").write_text(changed)
         assert main(["test", str(tmp_path / f"{name}.policy")]) == 1, name
     assert "error[E0446]: the policy commits " in capsys.readouterr().out
@@ -182,3 +183,26 @@ def test_a_file_with_mistakes_is_told_without_torch(own: Path) -> None:
     )
     ran = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
     assert ran.stdout.endswith("1 False\n"), ran.stdout + ran.stderr
+
+
+def test_files_of_tables_are_named_from_the_folder_of_the_cases(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "taus.json").write_text("[0.9, 0.1]")
+    (tmp_path / "own.policy").write_text(
+        "policy own(taus: table by step = 0.5, way: conf | margin = conf):\n  window blocks(2)\n"
+        "  commit masked and conf >= of(taus, step) at least 1 by conf if way == conf else margin\n"
+    )
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    cases = "case of each step\n  set {}\n  conf .8 .7\n  margin .1 .7\n  commit 1\n"
+    for setting, code, told in (
+        ("taus=@taus.json way=margin", 0, "1 case: 1 pass"),
+        ("taus=@none.json", 1, "with a number for each step"),
+        ("taus=0.5,0.4", 1, "is a number, or `@` and a JSON file of numbers, not"),
+        ("way=none", 1, "for example `set way=conf`"),
+    ):
+        (tmp_path / "own.cases").write_text(cases.format(setting))
+        assert main(["test", str(tmp_path / "own.policy")]) == code, setting
+        found = capsys.readouterr()
+        assert told in found.out + found.err
