@@ -165,7 +165,8 @@ class Policy:
         """This policy with a pattern: as if it had a parameter of kind `pattern` and the line `logits
         constrain(...)`. A policy with a pattern stays as it is.
 
-        The patterns themselves come with the requests, so that each row of a batch may have its own.
+        The patterns themselves come with the requests, so that each row of a batch may have its own. Raises
+        `PolicyError` if the policy need not end with a pattern.
         """
         if self.constrains is not None:
             return self
@@ -238,8 +239,9 @@ class Policy:
 
 
 def _with_pattern(program: Program) -> tuple[CheckedPolicy, LRUCache[Compiled, StepFunction]]:
-    checked, _ = checks.check(Source(with_pattern(program.facts.policy), program.name))
-    assert checked is not None, "a checked policy with one more line"
+    checked, diagnostics = checks.check(Source(with_pattern(program.facts.policy), program.name))
+    if checked is None:  # `commit ... as IDS` may write nothing with a pattern
+        raise PolicyError(diagnostics)
     return checked, LRUCache(MOST_STEPS)
 
 
