@@ -112,7 +112,8 @@ class Policy:
         """This policy with other parameter values. Policies with the same static values share compiled steps.
 
         A parameter of kind `network` takes the path of a safetensors file. Raises `PolicyError` (E0402,
-        E0403, E0504, E0505, E0506) for a name or value that does not fit.
+        E0403, E0504, E0505, E0506) for a name or value that does not fit, and `UsageError` (E0490 to E0494,
+        E0499) for a pattern that cannot be used.
         """
         return self.bound(parameters)
 

@@ -5,11 +5,12 @@ Also here: whether a value from the caller fits a parameter.
 
 from __future__ import annotations
 
-from ..diagnostics import Diagnostic, did_you_mean
+from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, TABLES, WITHOUT_DEFAULT, Kind
 from ..networks.network import LearnedNetwork
+from ..patterns.regular import checked
 from . import choices
 from .resolved import Resolved
 
@@ -88,6 +89,21 @@ def _wrong_pattern(parameter: syntax.Parameter) -> Diagnostic | None:
         message, name = f"`{parameter.default.span.text}` is not a pattern", parameter.identifier.text
         help_ = f'write the pattern in quotes, `{name}: pattern = "[0-9]+"`, or leave it out'
         return Diagnostic("E0208", message, parameter.default.span, help=help_)
+    if isinstance(parameter.default, syntax.Quoted):
+        return _wrong_text(parameter.default)
+    return None
+
+
+def _wrong_text(default: syntax.Quoted) -> Diagnostic | None:
+    """Reports an expression that no automaton follows, at its place. A schema is read when it is used."""
+    if default.value.lstrip().startswith("{"):
+        return None
+    try:
+        checked(default.value)
+    except UsageError as error:
+        found, span = error.diagnostic, default.span
+        label = f"`{found.span.text}`" if found.span is not None else ""
+        return Diagnostic(found.code, found.message, span, label, found.help)
     return None
 
 

@@ -200,7 +200,7 @@ def _in_place_of_a_list(before: str) -> str:
         return 'write a pattern in quotes, `"[0-9]+"`; a list comes from the caller: `--set NAME=@file.json`'
     if line == before.rsplit("\n", 1)[-1] and line[-1:].isidentifier():
         return "write `of(TABLE, INDEX)` for a number of a table"
-    return "write values one after the other, without these brackets; expressions take `(` and `)`"
+    return "use `(` and `)`; the values of a list stand without brackets"
 
 
 def _open_quote(source: Source, piece: Piece) -> Diagnostic:
