@@ -112,7 +112,8 @@ class Policy:
         """This policy with other parameter values. Policies with the same static values share compiled steps.
 
         A parameter of kind `network` takes the path of a safetensors file. Raises `PolicyError` (E0402,
-        E0403, E0504, E0505, E0506) for a name or value that does not fit.
+        E0403, E0504, E0505, E0506) for a name or value that does not fit, and `UsageError` (E0490 to E0494,
+        E0499) for a pattern that cannot be used.
         """
         return self.bound(parameters)
 
@@ -165,7 +166,8 @@ class Policy:
         """This policy with a pattern: as if it had a parameter of kind `pattern` and the line `logits
         constrain(...)`. A policy with a pattern stays as it is.
 
-        The patterns themselves come with the requests, so that each row of a batch may have its own.
+        The patterns themselves come with the requests, so that each row of a batch may have its own. Raises
+        `PolicyError` if the policy need not end with a pattern.
         """
         if self.constrains is not None:
             return self
@@ -238,8 +240,9 @@ class Policy:
 
 
 def _with_pattern(program: Program) -> tuple[CheckedPolicy, LRUCache[Compiled, StepFunction]]:
-    checked, _ = checks.check(Source(with_pattern(program.facts.policy), program.name))
-    assert checked is not None, "a checked policy with one more line"
+    checked, diagnostics = checks.check(Source(with_pattern(program.facts.policy), program.name))
+    if checked is None:  # `commit ... as IDS` may write nothing with a pattern
+        raise PolicyError(diagnostics)
     return checked, LRUCache(MOST_STEPS)
 
 

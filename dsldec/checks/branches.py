@@ -11,13 +11,13 @@ from collections.abc import Sequence
 
 from ..diagnostics import Diagnostic
 from ..language import syntax
+from ..language.limits import MOST_BRANCHES
 from ..language.walk import HEAD, expressions, statements, walk
 from ..language.words import NUMBERS, RANDOM_WORDS, Extent, Kind, Slot
 from .fitting import expect
 from .inference import Inference
 from .sizes import require_bounded, smallest_size
 
-MOST_BRANCHES = 64  # each candidate is a row of the forward
 COUNT = Slot("count", frozenset({Kind.INT}), Extent.RUN)
 SCORE = Slot("by", NUMBERS, Extent.ROW)
 WRITES = (syntax.Let, syntax.Set, syntax.Commit, syntax.Revoke, syntax.Edit, syntax.Fill)
@@ -56,15 +56,15 @@ def _block(typing: Inference, block: Sequence[syntax.Statement]) -> None:
         elif picked and not isinstance(statement, (*LEADS_ON, *HEAD)):
             label = "the candidates are compared with all that they wrote"
             help_ = "move this line into the branch, or above it"
-            typing.wrong("E0216", f"`{_word(statement)}` cannot stand below `pick`", statement, label, help_)
+            typing.wrong("E0216", f"{_word(statement)} cannot stand below `pick`", statement, label, help_)
 
 
 def _in_branch(typing: Inference, statement: syntax.Statement) -> None:
     if isinstance(statement, LEADS_ON):
-        message = f"`{_word(statement)}` cannot stand in a branch"
+        message = f"{_word(statement)} cannot stand in a branch"
         typing.wrong("E0216", message, statement, help="move this line below `pick by`")
     elif not isinstance(statement, WRITES):
-        message = f"`{_word(statement)}` applies to the whole policy"
+        message = f"{_word(statement)} applies to the whole policy"
         typing.wrong("E0303", message, statement, help="move this line to the top of the policy")
 
 
@@ -88,7 +88,7 @@ def _pick(typing: Inference, pick: syntax.Pick, *, is_placed: bool) -> None:
 
 
 def _word(statement: syntax.Statement) -> str:
-    return statement.span.text.split()[0] if not isinstance(statement, syntax.Let) else "a name"
+    return "a name" if isinstance(statement, syntax.Let) else f"`{statement.span.text.split()[0]}`"
 
 
 def draws(policy: syntax.PolicyDefinition, branch: syntax.Branch) -> bool:

@@ -12,7 +12,7 @@ from dataclasses import dataclass, field
 
 from ..language import syntax
 from ..language.arithmetic import ARITHMETIC, float32
-from ..language.limits import LARGEST_INT
+from ..language.limits import LARGEST_INT, MOST_BRANCHES
 from ..language.statement_words import MOST_POSITIONS
 from ..language.walk import statements
 from ..language.words import CONDITIONS, ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind, Word
@@ -103,6 +103,8 @@ class ExpressionRanges:
             return self.states.get(name.identifier, self.any_of(kind))
         if isinstance(binding, syntax.Let):
             return self.of(binding.value) if name in self.resolved.inlinable else self.any_of(kind)
+        if isinstance(binding, syntax.Branch):
+            return ints(0, MOST_BRANCHES - 1)
         word = WORDS.get(name.identifier)
         return self.any_of(kind) if word is None else _of_word(word, kind)
 

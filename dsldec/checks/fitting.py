@@ -25,21 +25,44 @@ def expect(typing: Inference, expression: syntax.Expression, slot: Slot, why: st
             message = f"`{text}` is one bool for the row, not a mask"
             return typing.wrong("E0204", message, expression, why, f"write `masked and {text}`")
         wanted = WANTED.get(slot.kinds) or " or ".join(describe(kind) for kind in sorted(slot.kinds))
-        help_ = f"write `int({text})`" if Kind.INT in slot.kinds and given.kind in NUMBERS else ""
-        return typing.wrong(
-            "E0204",
-            f"`{text}` is {describe(given.kind)} where {wanted} is needed",
-            expression,
-            why,
-            help_,
-        )
+        message = f"`{text}` is {describe(given.kind)} where {wanted} is needed"
+        return typing.wrong("E0204", message, expression, why, _of_kind(typing, expression, slot, given))
     if given.extent > slot.extent:
-        return typing.wrong(
-            "E0207", *_too_wide(text, given, slot.extent), expression, why, _narrower(expression, given)
-        )
+        help_ = _narrower(expression, given) or ("" if slot.extent is Extent.ROW else _OF_THE_RUN)
+        return typing.wrong("E0207", *_too_wide(text, given, slot.extent), expression, why, help_)
     if slot.score:
         return _ranked(typing, expression, given, Polarity.LOW, "the least sure position would go first")
     return given
+
+
+_OF_THE_RUN = "write a number, or a parameter: `size: int = 4 in 1..64`"
+# A parameter of a kind that no other value has, by the kind.
+_DECLARED = {
+    Kind.PATTERN: "`shape: pattern`, and write `constrain(shape)`",
+    Kind.NETWORK: "`net: network`, and write `learned(net, conf, entropy)`",
+}
+
+
+def _of_kind(typing: Inference, expression: syntax.Expression, slot: Slot, given: Type) -> str:
+    """The help for a value of another kind than the slot's."""
+    text = expression.span.text
+    for kind, declared in _DECLARED.items():
+        if slot.kinds == {kind}:
+            return f"add a parameter to the policy: {declared}"
+    if given.kind is Kind.NETWORK and slot.kinds & NUMBERS:
+        return called(text)
+    if Kind.INT not in slot.kinds or given.kind not in NUMBERS:
+        return ""
+    if isinstance(expression, syntax.Number):
+        return f"write `{max(1, round(expression.value))}`"
+    if slot.extent is Extent.RUN and isinstance(typing.binding(expression), syntax.Parameter):
+        return f"declare it as an int: `{text}: int = 4 in 1..64`"
+    return f"write `int({text})`"
+
+
+def called(network: str) -> str:
+    """The help for a network that stands in the place of its number."""
+    return f"write `learned({network}, conf, entropy)`: the network's number for the position"
 
 
 def _ranked(
@@ -121,10 +144,10 @@ def number(typing: Inference, expression: syntax.Expression) -> Type:
     type_ = typing.infer(expression)
     if type_.kind in NUMBERS or type_.kind is Kind.UNKNOWN:
         return type_
+    text = expression.span.text
+    help_ = called(text) if type_.kind is Kind.NETWORK else ""
     return typing.wrong(
-        "E0204",
-        f"`{expression.span.text}` is {describe(type_.kind)} where a number is needed",
-        expression,
+        "E0204", f"`{text}` is {describe(type_.kind)} where a number is needed", expression, help=help_
     )
 
 
@@ -143,6 +166,8 @@ def _no_condition(typing: Inference, expression: syntax.Expression, given: Type)
     help_ = f"compare it: `{text} > 0`" if given.kind in NUMBERS else ""
     if given.kind is Kind.CHOICE:
         help_ = f"compare it with one of its names: `{text} == NAME`"
+    if given.kind is Kind.NETWORK:
+        help_ = f"write `learned({text}, conf, entropy) > 0.5`"
     return typing.wrong(
         "E0204", f"`{text}` is {describe(given.kind)} where a condition is needed", expression, help=help_
     )

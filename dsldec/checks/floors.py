@@ -16,14 +16,22 @@ from .best_position import holds_for_the_best
 from .counts import Counts
 from .entailment import entailed_by_idle, inline_lets, is_word
 from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
+from .patterns import pattern_of
 from .resolved import Resolved
 from .signs import positive
 
 SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
 # Words that select k positions: `top(masked, k, by=conf)`.
 CHOICES = frozenset(name for name in SELECTORS if any(slot.name == "k" for slot in WORDS[name].slots))
-NEVER_MASK = ("token", "likeliest")  # ids that a commit always writes
+NEVER_MASK = ("token", "likeliest")  # ids that a commit always writes, without a pattern
+OF_THE_PATH = ("token",)  # ids that a commit always writes, with a pattern
 TOP_ARGUMENTS = len(WORDS["top"].positional)
+
+
+def always_writes(ids: syntax.Expression, resolved: Resolved) -> bool:
+    """MASK and no id are not written. With a pattern, an id that is not on the path is not written either."""
+    names = NEVER_MASK if pattern_of(resolved.policy) is None else OF_THE_PATH
+    return any(is_word(ids, name, resolved.bindings) for name in names)
 
 
 class Prover(Counts):
@@ -61,9 +69,8 @@ class Prover(Counts):
         self.lets[let] = KnownLet(self.floor(let.value), self.only_masks(let.value), self.count(let.value))
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
-        bindings = self.resolved.bindings
-        if commit.ids is not None and not any(is_word(commit.ids, name, bindings) for name in NEVER_MASK):
-            return 0  # the value may be MASK or no id, and then nothing is written
+        if commit.ids is not None and not always_writes(commit.ids, self.resolved):
+            return 0
         floor = self.floor(commit.mask)
         if commit.at_least is not None:
             floor = higher(floor, self.count(commit.at_least.count))

@@ -13,6 +13,7 @@ from ..language.walk import Body, walk
 from ..language.words import Kind
 from .floor_values import smallest, suggested
 from .floors import CHOICES, TOP_ARGUMENTS, Prover
+from .patterns import pattern_of
 from .resolved import Resolved
 from .schedules import SCHEDULES, is_call
 
@@ -58,7 +59,8 @@ def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
         if isinstance(count, syntax.Number) and floor == 0:
             return "a count here is 0", "write 1 or more"
     if commit.ids is not None:
-        label = f"`{commit.ids.span.text}` may be MASK, which is not written"
+        odd = "MASK" if pattern_of(prover.resolved.policy) is None else "an id that the pattern forbids"
+        label = f"`{commit.ids.span.text}` may be {odd}, which is not written"
         return label, "add a line that always writes: `commit top(masked, 1, by=conf)`"
     if commit.at_most is not None and commit.at_least is not None:
         text = commit.at_most.count.span.text

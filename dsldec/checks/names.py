@@ -15,8 +15,8 @@ from typing import assert_never
 from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
-from ..language.walk import HEAD, expressions, walk
-from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, SOFT_KEYWORDS, WORDS
+from ..language.walk import HEAD, expressions, statements, walk
+from ..language.words import KEYWORDS, Kind, READ_AT_THEIR_PLACE, RESERVED, SOFT_KEYWORDS, WORDS
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from . import branches, choices
 from .resolved import Binding, Resolved
@@ -26,6 +26,8 @@ from .unused import unused
 SHAPES = frozenset(name for shapes in SHAPES_BY_STATEMENT.values() for name in shapes)
 TAKEN = frozenset({*WORDS, *KEYWORDS, *RESERVED, *SHAPES})
 SCOPES = ("block", "sequence")
+# Words whose first argument can only be a parameter, and its kind.
+ONLY_PARAMETERS = {"constrain": "pattern", "learned": "network", "of": "table = 0"}
 # Names that papers and other decoders use for a word; a search by spelling does not find the word.
 ELSEWHERE = {alias: word.name for word in WORDS.values() for alias in word.aliases}
 
@@ -93,6 +95,11 @@ class _StatementNames(ABC):
         self.assigned: set[str] = set()
         self.lets: list[syntax.Let | syntax.Branch] = []
         self.around: Mapping[str, Binding] = {}  # the names around the last branch
+        lets = (s for s in statements(policy) if isinstance(s, syntax.Let))
+        # The names that some lines of the policy may read, and the first value of each.
+        self.elsewhere = {**{s.identifier.text: s for s in lets}, **self.states}
+        self.in_head = False  # whether the line belongs to the whole policy
+        self.kinds: dict[str, str] = {}  # of unknown names that can only be parameters
 
     def read(self) -> list[Diagnostic]:
         scope: dict[str, Binding] = {}
@@ -161,7 +168,7 @@ class _StatementNames(ABC):
             # A parameter must not have a name that already has a meaning in the body.
             self._introduce(parameter, parameter, {**declared, **own}, {})
             own[parameter.text] = parameter
-        states: dict[str, Binding] = {**scope, **self.states}
+        self.in_head, states = True, dict[str, Binding]({**scope, **self.states})
         self._expression(function.body, states, set(own))
 
     def _phases(self, declared: dict[str, syntax.Node]) -> None:
@@ -191,6 +198,7 @@ class _StatementNames(ABC):
         if isinstance(statement, syntax.Pick):
             self._pick(statement, scope)
             return
+        self.in_head = isinstance(statement, HEAD)
         for expression in expressions(statement):
             self._expression(expression, scope)
         if isinstance(statement, HEAD):
@@ -273,6 +281,10 @@ class _NameResolver(_StatementNames):
     def _expression(
         self, expression: syntax.Expression, scope: Mapping[str, Binding], own: Iterable[str] = ()
     ) -> None:
+        for part in walk(expression):
+            kind = ONLY_PARAMETERS.get(part.function.text) if isinstance(part, syntax.Call) else None
+            if isinstance(part, syntax.Call) and kind and part.arguments:
+                self.kinds[part.arguments[0].span.text] = kind
         for part in choices.without_names(expression, scope, TAKEN):
             if isinstance(part, syntax.Name) and part.identifier in scope:
                 self.bindings[part] = scope[part.identifier]
@@ -286,8 +298,10 @@ class _NameResolver(_StatementNames):
         if function.text in self.functions or function.text in WORDS or function.text in SHAPES:
             return
         if function.text in scope:
-            what = f"`{function.text}` takes no arguments"
-            self.diagnostics.append(Diagnostic("E0203", what, function.span, help=f"write `{function.text}`"))
+            what, binding = f"`{function.text}` takes no arguments", scope[function.text]
+            is_network = isinstance(binding, syntax.Parameter) and binding.kind.text == Kind.NETWORK
+            help_ = f"write `learned({function.text}, ...)`" if is_network else f"write `{function.text}`"
+            self.diagnostics.append(Diagnostic("E0203", what, function.span, help=help_))
             return
         self._name(function, [*scope, *self.functions])
 
@@ -305,8 +319,32 @@ class _NameResolver(_StatementNames):
                 Diagnostic("E0203", f"`{name.text}` is a function", name.span, help=help_)
             )
             return
-        known = [*scope] if name.text in ELSEWHERE else [*scope, *WORDS, *SHAPES]
-        close = self._close(name.text, known) or ELSEWHERE.get(name.text)
-        help_ = "add it as a parameter, or give it a value on a line above: `NAME = ...`"
+        if (unreadable := self._unreadable(name)) is not None:
+            self.diagnostics.append(unreadable)
+            return
+        if name.text in self.kinds:
+            help_ = f"add a parameter to the policy: `{name.text}: {self.kinds[name.text]}`"
+        else:
+            help_ = "add it as a parameter, or give it a value on a line above: `NAME = ...`"
+        known = [*scope] if name.text in ELSEWHERE or name.text in self.kinds else [*scope, *WORDS, *SHAPES]
+        lower = name.text.lower()
+        close = lower if lower in known else self._close(name.text, known) or ELSEWHERE.get(name.text)
         hint = f"did you mean `{close}`?" if close else help_
         self.diagnostics.append(Diagnostic("E0201", f"nothing is called `{name.text}`", name.span, help=hint))
+
+    def _unreadable(self, name: syntax.Identifier) -> Diagnostic | None:
+        """The diagnostic for a name that has a value elsewhere in the policy."""
+        value = self.elsewhere.get(name.text)
+        if value is None:
+            return None
+        if self.in_head:
+            message = f"`{name.text}` cannot be read here: this line belongs to the whole policy"
+            is_let = isinstance(value, syntax.Let)
+            help_ = f"write its value: `{value.value.span.text}`" if is_let else "use words, numbers and parameters"
+        elif value.span.line < name.span.line:
+            message = f"`{name.text}` has no value here: a name ends with its branch and its phase"
+            help_ = "give it a value above them, or store it in a state"
+        else:
+            message = f"`{name.text}` has no value yet here"
+            help_ = f"it gets one on line {value.span.line}: move that line above this one"
+        return Diagnostic("E0201", message, name.span, help=help_)

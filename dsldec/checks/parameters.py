@@ -5,11 +5,12 @@ Also here: whether a value from the caller fits a parameter.
 
 from __future__ import annotations
 
-from ..diagnostics import Diagnostic
+from ..diagnostics import Diagnostic, UsageError, did_you_mean
 from ..language import syntax
 from ..language.parse import LARGEST_INT, LARGEST_REAL
 from ..language.words import PARAMETER_KINDS, TABLES, WITHOUT_DEFAULT, Kind
 from ..networks.network import LearnedNetwork
+from ..patterns.regular import checked
 from . import choices
 from .resolved import Resolved
 
@@ -30,10 +31,7 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
         message = f"`{kind.span.text}` is no kind of table"
         return Diagnostic("E0222", message, kind.span, help="write `table` (by id) or `table by step`")
     if kind.text not in PARAMETER_KINDS or kind.text == Kind.CHOICE:
-        known = ", ".join(f"`{k}`" for k in sorted(PARAMETER_KINDS - {Kind.CHOICE}))
-        return Diagnostic(
-            "E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=f"the kinds are {known}"
-        )
+        return _unknown_kind(kind)
     if kind.text == Kind.NETWORK:
         return _wrong_network(parameter)
     if kind.text in TABLES and parameter.range is not None:
@@ -62,6 +60,27 @@ def _wrong(parameter: syntax.Parameter) -> Diagnostic | None:
     return None
 
 
+# Names that other programs give to a kind.
+_ALIASES = {
+    Kind.PATTERN: "regex regexp re schema json json_schema grammar string str text",
+    Kind.NETWORK: "model net nn module mlp file path",
+    Kind.PROB: "probability float01 share",
+    Kind.REAL: "float number double",
+    Kind.INT: "integer count size",
+    Kind.BOOL: "boolean flag",
+    Kind.TABLE: "list array dict vector",
+    Kind.TOKEN: "id token_id",
+}
+_KIND_OF = {alias: kind for kind, aliases in _ALIASES.items() for alias in aliases.split()}
+
+
+def _unknown_kind(kind: syntax.Identifier) -> Diagnostic:
+    kinds = sorted(PARAMETER_KINDS - {Kind.CHOICE})
+    close = _KIND_OF.get(kind.text.lower()) or did_you_mean(kind.text, kinds)
+    help_ = f"did you mean `{close}`?" if close else "the kinds are " + ", ".join(f"`{one}`" for one in kinds)
+    return Diagnostic("E0208", f"`{kind.text}` is not a kind of parameter", kind.span, help=help_)
+
+
 def _wrong_pattern(parameter: syntax.Parameter) -> Diagnostic | None:
     """A pattern has a text as its default, or none, and no range."""
     if parameter.range is not None:
@@ -70,6 +89,21 @@ def _wrong_pattern(parameter: syntax.Parameter) -> Diagnostic | None:
         message, name = f"`{parameter.default.span.text}` is not a pattern", parameter.identifier.text
         help_ = f'write the pattern in quotes, `{name}: pattern = "[0-9]+"`, or leave it out'
         return Diagnostic("E0208", message, parameter.default.span, help=help_)
+    if isinstance(parameter.default, syntax.Quoted):
+        return _wrong_text(parameter.default)
+    return None
+
+
+def _wrong_text(default: syntax.Quoted) -> Diagnostic | None:
+    """Reports an expression that no automaton follows, at its place. A schema is read when it is used."""
+    if default.value.lstrip().startswith("{"):
+        return None
+    try:
+        checked(default.value)
+    except UsageError as error:
+        found, span = error.diagnostic, default.span
+        label = f"`{found.span.text}`" if found.span is not None else ""
+        return Diagnostic(found.code, found.message, span, label, found.help)
     return None
 
 

@@ -119,6 +119,7 @@ REDUCTIONS = (
         "the x over the mask at the share q of the way from the smallest to the largest, with linear interpolation between two; "
         "no value if the mask is empty, or q is below 0 or above 1",
         keeps_nonnegative=True,
+        aliases=("percentile", "median"),
     ),
     replace(
         _reduction(

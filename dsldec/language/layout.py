@@ -55,7 +55,8 @@ def _mixed_indentation(lines: Sequence[Line]) -> Diagnostic | None:
 
 def _opens(line: Line) -> bool:
     """Whether this line may open a block."""
-    return line.pieces[-1].text == ":" or (line.head in _HEADERS and not _goes_on(line))
+    is_let = len(line.pieces) > 1 and line.pieces[1].text == "="
+    return line.pieces[-1].text == ":" or (line.head in _HEADERS and not is_let and not _goes_on(line))
 
 
 def _goes_on(line: Line) -> bool:

@@ -24,6 +24,7 @@ LARGEST_PROOF = (
 )
 LARGEST_PROOFS = 20_000  # the same, summed over all proofs
 MOST_DIAGNOSTICS = 100
+MOST_BRANCHES = 64  # candidates of a step; each is a row of the forward
 LARGEST_INT = 10**9
 LARGEST_REAL = 1e30
 

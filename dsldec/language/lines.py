@@ -176,7 +176,7 @@ def _foreign(source: Source, piece: Piece) -> Diagnostic:
     span, text = Span(source, piece.start, piece.end), piece.text
     shown = f"`{text[:40]}`" if text.isprintable() and not text.isspace() else f"U+{ord(text[0]):04X}"
     if text in _OPENING | _CLOSING:
-        help_ = "use `(` and `)`"
+        help_ = _in_place_of_a_list(source.text[: piece.start])
     elif text.endswith("=") and text[0] in "+-*/%":
         help_ = f"write `x = x {text[0]} ...`"
     elif text in _OURS:
@@ -191,6 +191,16 @@ def _foreign(source: Source, piece: Piece) -> Diagnostic:
     else:
         help_ = _HINTS.get(text, "")
     return Diagnostic("E0101", f"{shown} is not part of the language", span, help=help_)
+
+
+def _in_place_of_a_list(before: str) -> str:
+    """The help for `[`, `{` and their ends."""
+    line = before.rsplit("\n", 1)[-1].rstrip()
+    if line.endswith("="):
+        return 'write a pattern in quotes, `"[0-9]+"`; a list comes from the caller: `--set NAME=@file.json`'
+    if line == before.rsplit("\n", 1)[-1] and line[-1:].isidentifier():
+        return "write `of(TABLE, INDEX)` for a number of a table"
+    return "use `(` and `)`; the values of a list stand without brackets"
 
 
 def _open_quote(source: Source, piece: Piece) -> Diagnostic:

@@ -14,7 +14,7 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..source import Span
 from .lines import BEGINNERS, Line
 from .scan import Piece, PieceKind
-from .words import KEYWORDS, RESERVED, STATEMENTS, WORDS
+from .words import KEYWORDS, RESERVED, SHAPES, STATEMENTS, WORDS
 
 LONGEST_SHOWN = 40
 _HEADER = "policy NAME(a: KIND = 1 in 0..8):"
@@ -114,6 +114,11 @@ def _not_a_statement(stuck: Stuck) -> Diagnostic | None:
     message = f"`{_short(head.text)}` is not a statement"
     if head.text in _ELSEWHERE:
         return _wrong(stuck, head, message, _ELSEWHERE[head.text])
+    for before, words in SHAPES.items():
+        if head.text in words:
+            slots = ", ".join(slot.name for slot in words[head.text].slots if not slot.optional)
+            whole = f"{head.text}({slots})" if slots else head.text
+            return _wrong(stuck, head, message, f"write it after `{before}`: `{before} {whole}`")
     close = did_you_mean(head.text, BEGINNERS)
     statements = ", ".join(f"`{word}`" for word in sorted(STATEMENTS))
     return _wrong(
@@ -140,6 +145,13 @@ _ELSEWHERE = {
     "unmask": "positions are written by `commit`: `commit masked and conf > 0.9 at least 1 by conf`",
     "transfer": "positions are written by `commit`: `commit masked and conf > 0.9 at least 1 by conf`",
     "remask": "tokens become MASK again by `revoke MASK at most N by doubt`",
+    "fork": "write `branch 4 as i:`, and below its block `pick by mean(conf)`",
+    "split": "write `branch 4 as i:`, and below its block `pick by mean(conf)`",
+    "candidates": "write `branch 4 as i:`, and below its block `pick by mean(conf)`",
+    "beam": "write `branch 4 as i:`, and below its block `pick by mean(conf)`",
+    "choose": "write `pick by mean(conf)`",
+    "select": "write `pick by mean(conf)`",
+    "best": "write `pick by mean(conf)`",
 }
 
 
@@ -291,6 +303,14 @@ def _misspelt(stuck: Stuck) -> Diagnostic | None:
     )
 
 
+def _branch_header(stuck: Stuck) -> Diagnostic | None:
+    """`branch for i in 4:` and `branch i in 4:`."""
+    here = stuck.piece()
+    if stuck.line.head != "branch" or here is None or stuck.depth:
+        return None
+    return _wrong(stuck, here, f"`{_short(here.text)}` cannot stand here", "write `branch 4 as i:`")
+
+
 def _no_number(stuck: Stuck) -> Diagnostic | None:
     here, before = stuck.piece(), stuck.piece(-1)
     if here is None or before is None or before.kind is not PieceKind.NUMBER or before.end != here.start:
@@ -345,12 +365,7 @@ def _out_of_place(stuck: Stuck) -> Diagnostic:
     here = stuck.piece()
     assert here is not None
     if here.kind is PieceKind.QUOTED:
-        return _wrong(
-            stuck,
-            here,
-            "a text in quotes cannot stand here",
-            "a policy's description is the first line under its header",
-        )
+        return _wrong(stuck, here, "a text in quotes cannot stand here", _without_quotes(stuck, here))
     return _wrong(
         stuck,
         here,
@@ -358,6 +373,18 @@ def _out_of_place(stuck: Stuck) -> Diagnostic:
         _form(stuck.line),
         f"expected {_listed(stuck)}",
     )
+
+
+def _without_quotes(stuck: Stuck, here: Piece) -> str:
+    """What to write in place of a text in quotes."""
+    call, inside = stuck.text(-2), here.text.strip('"')
+    if call == "constrain":
+        return f"write `logits constrain(shape)`, and in the policy's brackets `shape: pattern = {_short(here.text)}`"
+    if call == "learned":
+        return "write `learned(net, ...)`, and in the policy's brackets `net: network`; the caller gives the file"
+    if inside.isidentifier():
+        return f"a name has no quotes: write `{_short(inside)}`"
+    return "a policy's description is the first line under its header"
 
 
 def _form(line: Line) -> str:
@@ -388,5 +415,5 @@ def _or(names: Iterable[str]) -> str:
 
 RULES: tuple[Callable[[Stuck], Diagnostic | None], ...] = (
     _not_yet, _word_as_name, _not_a_statement, _policy_header, _header_end, _choice_in_phase_header, _equal, _half_a_choice,
-    _word_for_a_value, _misspelt, _no_number, _bar, _missing_comma, _early_end, _out_of_place,
+    _word_for_a_value, _branch_header, _misspelt, _no_number, _bar, _missing_comma, _early_end, _out_of_place,
 )  # fmt: skip

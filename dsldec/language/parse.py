@@ -74,7 +74,7 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
 
 
 def _own_names(lines: Sequence[Line]) -> frozenset[str]:
-    """The keywords that the text gives to a parameter, a state or a value as its name."""
+    """The keywords that the text gives to a parameter, a state, a value or a candidate's number as its name."""
     named = set[str]()
     for line in lines:
         before = ("state",) if line.head == "state" else ("(", ",") if line.head == "policy" else ()
@@ -84,6 +84,8 @@ def _own_names(lines: Sequence[Line]) -> frozenset[str]:
         }  # fmt: skip
         if len(line.pieces) > 1 and line.pieces[1].text == "=":
             named.add(line.head)
+        if line.head == "branch" and len(line.pieces) > 2 and line.pieces[-1].text == ":":
+            named.add(line.pieces[-2].text)
     return SOFT_KEYWORDS & named
 
 

@@ -225,6 +225,8 @@ SPECIAL = (
         "the model's end-of-text token, the one that `after_eos` and `eos_closed` mean; equal to no id if the model has none",
         "eos_token",
         "eos_token_id",
+        "eos_id",
+        "eot",
     ),
     _special(
         "bos",

@@ -39,6 +39,9 @@ def checked(text: str) -> str:
         raise _wrong(
             text, lone, lone + 1, "the pattern has a character that is no Unicode text", "leave it out"
         )
+    if not text:
+        help_ = "leave the option out for any text; `()` is the pattern of the empty text"
+        raise UsageError(Diagnostic("E0490", "the pattern is empty", help=help_))
     begin, end = _without_anchors(text)
     depth: list[int] = []
     for at, piece in _pieces(text):
@@ -73,7 +76,7 @@ def fenced(regex: str) -> str:
     """
     without = f"&&[^{FENCE}]]"
     pieces = list(_pieces(regex))
-    ends = [at for at, _ in pieces[1:]] + [len(regex)]
+    ends = [*(at for at, _ in pieces), len(regex)][1:]
     lines, opened, made = True, list[bool](), list[str]()  # whether a dot is no line feed; of each open group
     for (at, piece), end in zip(pieces, ends, strict=True):
         if piece == "(":

@@ -58,7 +58,7 @@ class PreparedPattern:
         how = "read from the cache" if self.stored else "prepared"
         return (
             f"pattern: {self.automaton.states} states, {self.automaton.classes} classes of ids, {self.bytes:,} bytes, "
-            f"{how} in {1000 * self.seconds:.0f} ms; a match has {self.shortest} tokens or more"
+            f"{how} in {1000 * self.seconds:.0f} ms; a match has {self.shortest} token{'s' * (self.shortest != 1)} or more"
         )
 
 
@@ -97,7 +97,7 @@ def _made_or_read(
             if not is_stored:
                 _store(automaton, file)
     made = PreparedPattern(pattern, automaton, shortest(automaton), time.perf_counter() - begun, is_stored)
-    log.info("%s", made)
+    log.debug("%s", made)  # a run prints it
     return made
 
 

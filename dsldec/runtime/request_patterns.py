@@ -25,6 +25,7 @@ from ..lru import LRUCache
 from ..patterns.automaton import TokenAutomaton
 from ..patterns.tables import PatternTables, tables_of
 from ..policy import Policy
+from ..spelling import option
 from .requests import Request
 from .rows import Rows
 from .windows import Placement
@@ -167,7 +168,7 @@ def require_patterns(policy: Policy, requests: Sequence[Request], vocab_size: in
         return
     if without == len(requests) or policy.parameters[name] is not None:
         message = f"the pattern `{name}` of the policy `{policy.name}` has no value"
-        help_ = 'give the pattern, for example `constrain="[0-9]+"`'
+        help_ = f"give the pattern, for example {option('constrain', '[0-9]+')}"
         raise UsageError(Diagnostic("E0320", message, help=help_))
 
 
@@ -203,7 +204,7 @@ def _fitting(tables: PatternTables, shortest: int | None, length: int, given: bo
         longer = tables.shortest(length + 1)
         more = "" if longer is None or given else f", the next longer one {_tokens(longer)}"
         return f"its shortest match has {_tokens(shortest)}{more}"
-    return f"its shortest match has {_tokens(shortest)}: generate at least as many"
+    return f"its shortest match has {_tokens(shortest)}: generate at least as many, {option('gen_length', shortest)}"
 
 
 def _tokens(count: int) -> str:

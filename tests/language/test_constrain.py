@@ -42,7 +42,7 @@ def test_mistakes(text: str, code: str) -> None:
 
 
 def test_a_value_must_be_a_text() -> None:
-    with pytest.raises(PolicyError, match="E0402"):
+    with pytest.raises(dsldec.UsageError, match="E0499"):
         dsldec.load(GOOD, shape=4)
 
 

@@ -56,7 +56,7 @@ ONE_LINE = [
     ("commit top(masked, 1, by=conf", "this bracket is never closed", "(", "write `)`"),
     ("x = f(a))", "this bracket closes nothing", ")", "remove it"),
     ("commit [masked]", "`[` is not part of the language", "[", "use `(` and `)`"),
-    ('fill "x"', "a text in quotes cannot stand here", '"x"', "first line under its header"),
+    ('fill "x"', "a text in quotes cannot stand here", '"x"', "a name has no quotes: write `x`"),
     ('fill "x', "this text in quotes is never closed", '"', 'write `"`'),
     ("x = 1 ? 2", "`?` is not part of the language", "?", "`A if CONDITION else B`"),
     ("x = conf ≥ 0.9", "`≥` is not part of the language", "≥", "write `>=`"),
