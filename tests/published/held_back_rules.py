@@ -321,7 +321,10 @@ def jump_steps(model: Model, canvas: Canvas, counts: Sequence[float], block: int
     at least one.
     """
     return by_blocks(
-        model, canvas, block, lambda s, m, step: best(m, s.conf, max(1, int(counts[min(step, len(counts) - 1)])))
+        model,
+        canvas,
+        block,
+        lambda s, m, step: best(m, s.conf, max(1, int(counts[min(step, len(counts) - 1)]))),
     )
 
 
