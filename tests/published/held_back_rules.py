@@ -271,7 +271,7 @@ def remdm(model: Model, canvas: Canvas, kind: str, eta: float, steps: int) -> St
 
 
 def p2_random(model: Model, canvas: Canvas, steps: int, eta: float, heat: float) -> Steps:
-    """P2 (arXiv 2502.03540) with Gumbel noise on its scores, as the sampler of RDM has it; the noise cools down."""
+    """P2 (arXiv 2502.03540) with Gumbel noise on its scores, as the sampler of RDM has it; it cools down."""
     length = len(canvas)
     for step in range(steps):
         if None not in canvas:
@@ -317,8 +317,8 @@ def rcr_curve(model: Model, canvas: Canvas, curve: str, steps: int, block: int) 
 
 
 def jump_steps(model: Model, canvas: Canvas, counts: Sequence[float], block: int) -> Steps:
-    """Jump Your Steps (arXiv 2410.07761): a list, found beforehand, of how many positions each step writes. Ours:
-    at least one.
+    """Jump Your Steps (arXiv 2410.07761): a list, found beforehand, of how many positions each step writes.
+    Ours: at least one.
     """
     return by_blocks(
         model,
