@@ -26,7 +26,8 @@ def _without_stays(bound: Bound) -> str:
     limits = [phase.fills_after for phase in bound.progress.phases]
     if all(limits):
         texts = dict.fromkeys(_limit(limit) for limit in limits if limit is not None)
-        less = "" if bound.masks_again else ", or gen_length if that is less"
+        may_idle = any(smallest(phase.floor) < 1 for phase in bound.progress.phases)
+        less = "" if bound.masks_again or may_idle else ", or gen_length if that is less"
         return f"{' or '.join(texts)} a window{less}"
     if more := _more(bound):
         return f"gen_length, and in each window {' and '.join(more)}"

@@ -18,7 +18,7 @@ from ..language.words import WORDS, Extent, Kind
 from .arguments import by_group
 from .entailment import inline_lets, is_word
 from .resolved import Resolved
-from .signs import never_negative
+from .signs import may_wrap, never_negative, positive
 
 RISING = frozenset(word.name for word in WORDS.values() if word.rising)
 RISING_IN_ORDER = frozenset(word.name for word in WORDS.values() if word.rises_in_order)
@@ -216,6 +216,9 @@ class _Sort:
 
     def of_product(self, expression: syntax.Arithmetic) -> Direction:
         left, right = self.run(expression.left), self.run(expression.right)
+        factor = inline_lets(expression.right, self.resolved.inlinable)
+        if right is Direction.SAME and positive(factor, self.resolved):
+            return Direction.UNKNOWN if may_wrap(expression, self.resolved) else left
         if not (
             never_negative(expression.left, self.resolved) and never_negative(expression.right, self.resolved)
         ):

@@ -138,9 +138,11 @@ def _largest(expression: syntax.Expression, resolved: Resolved) -> int:
 
 
 def positive(x: syntax.Expression, resolved: Resolved) -> bool:
-    """Whether a weight is always above 0: a number, a parameter, or `exp` of an observation."""
+    """Whether a weight is always above 0: a number, its `log`, a parameter, or `exp` of an observation."""
     if isinstance(x, syntax.Number):
         return float32(x.value) > 0
+    if isinstance(x, syntax.Call) and x.function.text == "log" and isinstance(x.arguments[0], syntax.Number):
+        return float32(x.arguments[0].value) > 1
     if isinstance(x, syntax.Call) and x.function.text == "exp" and len(x.arguments) == 1:
         return _scaled_observation(x.arguments[0], resolved)  # `exp` of a negative number may round to 0
     binding = resolved.bindings.get(x) if isinstance(x, syntax.Name) else None

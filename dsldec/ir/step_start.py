@@ -19,6 +19,8 @@ from . import protocol
 from .block_start import BlockStart
 from .step_values import Scope
 
+SITES_OF_SCORES = 2**16  # places of random numbers from here on are in a score; no policy has as many
+
 
 class StepStart(BlockStart):
     """Lowers the head of a policy: transforms of the logits, headers of phases."""
@@ -132,7 +134,13 @@ class StepStart(BlockStart):
     def score(self) -> int | None:
         """The score of `pick by`; `None` without a branch."""
         pick = next((s for s in statements(self.policy) if isinstance(s, syntax.Pick)), None)
-        return None if pick is None else self.of_kind(self.expression(pick.score, self.start), Kind.REAL)
+        if pick is None:
+            return None
+        # Each candidate draws its own numbers; all other places draw those of a policy without the branch.
+        drawn, self.sites, self.in_branch = self.sites, SITES_OF_SCORES, True
+        score = self.of_kind(self.expression(pick.score, self.start), Kind.REAL)
+        self.sites, self.in_branch = drawn, False
+        return score
 
     def accepted(self) -> int | None:
         """Whether `accept COND` holds at every position where the draft differs from the canvas.

@@ -377,12 +377,12 @@ COUNTS = (
     _schedule(
         "linear",
         0,
-        "number of masks to write so that the share 1 - s / n of the masks at the window's start is left after s steps",
+        "number of masks to write so that the share 1 - s / n of the masks at the window's start, rounded down, is left after s steps",
     ),
     _schedule(
         "cosine",
         0,
-        "number of masks to write so that the share cos(pi / 2 * s / n) of the masks at the window's start is left after s steps",
+        "number of masks to write so that the share cos(pi / 2 * s / n) of the masks at the window's start, rounded down, is left after s steps",
     ),
 )
 

@@ -597,6 +597,7 @@ def test_a_while_that_is_not_proved_to_stay_false_is_reported() -> None:
         "-entropy": (
             "entropy < c * 2",
             "cumsum(entropy) - cummax(entropy) <= 0.1",
+            "(cumsum(entropy) - cummax(entropy)) / log(2) <= 0.15",
             "not cumsum(entropy) > 1",
             "c > 0.1",
         ),
@@ -610,6 +611,8 @@ def test_a_while_that_is_not_proved_to_stay_false_is_reported() -> None:
         "cumsum(conf) - cummax(margin) < c",
         "rank > 2",
         "conf > 0.2 and rank > 1",
+        "conf / log(0.5) > c",
+        "conf / log(1) > c",
     ):
         assert warnings(condition) == ["W0301"], condition
 

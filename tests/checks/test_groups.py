@@ -49,6 +49,6 @@ def test_no_direction_along_an_order_is_proved(condition: str) -> None:
 def test_what_is_never_negative_is_known_of_counts_and_sums() -> None:
     for sum_ in ("count(masked, each=pos // 2 - 1)", "sum(conf, each=run(masked))"):
         assert codes(f"commit prefix(masked, by=conf, while=cumsum({sum_}) < 9) at least 1 by conf") == []
-        assert codes(f"commit prefix(masked, by=conf, while=cumsum(-{sum_}) < 9) at least 1 by conf") == [
+        assert codes(f"commit prefix(masked, by=conf, while=cumsum(-{sum_}) < -9) at least 1 by conf") == [
             "W0301"
         ]

@@ -101,7 +101,7 @@ class PlainLoop:
             seen = [self.logits(canvas) for canvas, _ in candidates]
             best, winner = -math.inf, 0
             for number, (canvas, state) in enumerate(candidates):
-                score = float(self.stepped(canvas, state, 0, seen[number]).events.score)
+                score = float(self.stepped(canvas, state, number, seen[number]).events.score)
                 if score > best:
                     best, winner = score, number
             if len(candidates) > 1:
@@ -227,6 +227,25 @@ def test_one_candidate_draws_what_the_policy_without_the_lines_draws() -> None:
     assert [of_row(decode(one, seed=4), 0) for one in (text, text)] == [
         of_row(decode(without, seed=4), 0)
     ] * 2
+
+
+def test_a_score_draws_other_numbers_for_each_candidate() -> None:
+    """Else noise would change no choice, and importance sampling of candidates (LookUM) could not be said."""
+    text = "policy p():\n  window all\n  branch 4 as i:\n    commit top(masked, 2, by=conf)\n  pick by {}\n"
+    got = decode(text.format("random"))
+    assert len({step.branch for row in got.trace for step in row}) == 4
+    assert of_row(got, 2) == of_row(decode(text.format("random"), [PROMPTS[2]], request_ids=[2]), 0)
+
+
+def test_a_score_that_draws_moves_no_other_numbers() -> None:
+    text = "policy p():\n  window blocks(5)\n  branch 1 as i:\n    commit sample(masked, 2, by=conf) at least 1 by conf\n  pick by random - random\n"
+    without = "policy p():\n  window blocks(5)\n  commit sample(masked, 2, by=conf) at least 1 by conf\n"
+    assert of_row(decode(text, seed=4), 0) == of_row(decode(without, seed=4), 0)
+    one, two = (
+        decode(text.replace("branch 1", "branch 3").replace("random - random", score), seed=4)
+        for score in ("mean(conf)", "mean(conf) + 0 * random")
+    )
+    assert [of_row(one, row) for row in range(4)] == [of_row(two, row) for row in range(4)]
 
 
 def test_the_bound_on_forwards_holds() -> None:

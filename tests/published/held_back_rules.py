@@ -1,0 +1,495 @@
+"""Published decoding rules, written down before any policy for them was, as naive loops over one row.
+
+They have the form of `rules`: generators of the canvas after every forward. A rule takes a `Model` in place of
+`see`, because some of them change the logits, or draw. Each docstring says where the rule is published and
+what is left out. Not here: the same rules as policies (the folder `held_back`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from dsldec.backends import noise
+
+from .rules import (
+    Canvas,
+    Seen,
+    Steps,
+    best,
+    blocks,
+    closed,
+    masks,
+    seen,
+    split_evenly,
+    write,
+    written,
+)
+
+DRAWS, CANDIDATE = -1, 2**32  # the place of a draw of ids; between the numbers of two candidates
+IN_SCORE = 2**16 + 1  # the first place in `pick by`
+
+
+@dataclass(frozen=True)
+class Model:
+    """A toy, a prompt, and the key of the random numbers of the row."""
+
+    denoiser: Callable[[Tensor], Tensor]
+    mask_id: int
+    prompt: Sequence[int]
+    key: int
+
+    def logits(self, canvas: Canvas, *, blind: bool = False) -> Tensor:
+        """Logits `[L, V]`; where `blind`, without the prompt."""
+        before = [self.mask_id] * len(self.prompt) if blind else list(self.prompt)
+        ids = torch.tensor([before + [self.mask_id if id_ is None else id_ for id_ in canvas]])
+        return self.denoiser(ids)[0, len(before) :]
+
+    def see(self, canvas: Canvas) -> Seen:
+        return seen(self.logits(canvas), self.mask_id)
+
+    def uniform(self, step: int, place: int, site: int = 1) -> float:
+        return noise.uniform_float(self.key, step, place, site)
+
+    def gumbel(self, step: int, place: int, site: int = 1) -> float:
+        return -math.log(-math.log(self.uniform(step, place, site)))
+
+    def drawn(self, logits: Tensor, step: int, temperature: float) -> list[int]:
+        """An id for each position, drawn with the Gumbel-max trick."""
+        if temperature <= 0:
+            return seen(logits, self.mask_id).token
+        ids = torch.arange(logits.shape[-1])
+        token = []
+        for i, scores in enumerate(logits.double()):
+            place = torch.tensor(noise.mixed_int(self.key, step, i, DRAWS))
+            noisy = scores / temperature + noise.gumbel(place, ids)
+            noisy[self.mask_id] = -math.inf
+            token.append(int(noisy.argmax()))
+        return token
+
+
+def float32(x: float) -> float:
+    return float(torch.tensor(x, dtype=torch.float32))
+
+
+def mean(x: Sequence[float]) -> float:
+    return sum(x) / len(x)
+
+
+def by_blocks(
+    model: Model, canvas: Canvas, block: int, rule: Callable[[Seen, list[int], int], Iterable[int]]
+) -> Steps:
+    """Block after block, write what a rule selects from the masks of the block in a step of the block."""
+    for window in blocks(len(canvas), block):
+        step = 0
+        while m := masks(canvas, window):
+            s = model.see(canvas)
+            write(canvas, list(rule(s, m, step)), s.token)
+            step += 1
+            yield list(canvas)
+
+
+# --- thresholds that move
+
+
+def sched(
+    model: Model, canvas: Canvas, curve: str, high: float, low: float, sharp: float, taus: Sequence[float],
+    steps: int,
+) -> Steps:  # fmt: skip
+    """SchED (arXiv 2512.02892): LLaDA in one block, until the mean margin of the logits over the whole answer
+    reaches a threshold that falls with the progress t / T; then everything is written.
+    """
+    for step, k in enumerate(split_evenly(len(canvas), steps)):
+        if m := masks(canvas, range(len(canvas))):
+            s = model.see(canvas)
+            progress = (step + 1) / steps
+            tau = {
+                "linear": high + (low - high) * progress,
+                "exponential": low + (high - low) * math.exp(-sharp * progress),
+                "listed": taus[min(step, len(taus) - 1)],
+            }[curve]
+            write(canvas, m if mean(s.logit_margin) >= tau else best(m, s.conf, k), s.token)
+            yield list(canvas)
+
+
+def streaming(
+    model: Model, canvas: Canvas, tau: float, alpha: float, block: int, eos: int | None = None
+) -> Steps:
+    """Streaming-dLLM (arXiv 2601.17917): the threshold tau * (1 - alpha * (1 - share of masks)) of a block, and
+    an end at the end of the text. Left out: its suffix columns.
+    """
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            s = model.see(canvas)
+            level = tau * (1 - alpha * (1 - len(m) / len(window)))
+            write(canvas, [i for i in m if s.conf[i] >= level] or best(m, s.conf), s.token)
+            yield list(canvas)
+            if closed(canvas, eos):
+                return
+
+
+def wedlm(model: Model, canvas: Canvas, calm: float, slope: float, size: int) -> Steps:
+    """WeDLM (arXiv 2512.22737): of the next `size` masks, those whose entropy, with a penalty for the distance
+    to the first one, is small. Left out: its causal attention.
+    """
+    while everything := masks(canvas, range(len(canvas))):
+        m = everything[:size]
+        s = model.see(canvas)
+        far = [h + slope * (i - m[0]) for i, h in enumerate(s.entropy)]
+        write(canvas, [i for i in m if far[i] < calm] or best(m, [-x for x in far]), s.token)
+        yield list(canvas)
+
+
+def sdlm(model: Model, canvas: Canvas, measure: str, tau: float, size: int) -> Steps:
+    """SDLM (arXiv 2509.24007): the longest beginning of the next `size` masks whose confidences have a product
+    of at least tau; or each of which is at least tau.
+    """
+    while everything := masks(canvas, range(len(canvas))):
+        s = model.see(canvas)
+        n, product = 0, 1.0
+        for i in everything[:size]:
+            product *= s.conf[i]
+            if (product if measure == "product" else s.conf[i]) < tau:
+                break
+            n += 1
+        write(canvas, everything[: max(1, n)], s.token)
+        yield list(canvas)
+
+
+def eb_bits(model: Model, canvas: Canvas, bits: float, block: int) -> Steps:
+    """EB-Sampler (arXiv 2505.24857) with its bound in bits, as the code of DUS has it."""
+
+    def rule(s: Seen, m: list[int], _: int) -> list[int]:
+        order = best(m, [-h for h in s.entropy], len(m))
+        h = [s.entropy[i] / math.log(2) for i in order]
+        return order[: max((n for n in range(1, len(h) + 1) if sum(h[:n]) - max(h[:n]) <= bits), default=1)]
+
+    return by_blocks(model, canvas, block, rule)
+
+
+# --- schedules and dice
+
+
+def maskgit(model: Model, canvas: Canvas, steps: int, heat: float) -> Steps:
+    """MaskGIT (arXiv 2202.04200): after step s, floor(N * cos(pi / 2 * s / steps)) masks are left, but at least
+    one less than before, and at least one before the last step. The score is the log of the confidence and
+    Gumbel noise, which cools down.
+    """
+    for step in range(steps):
+        m = masks(canvas, range(len(canvas)))
+        if not m:
+            return
+        s = model.see(canvas)
+        left = math.floor(len(canvas) * math.cos(math.pi / 2 * (step + 1) / steps))
+        left = 0 if step + 1 == steps else max(1, min(len(m) - 1, left))
+        warm = heat * (1 - (step + 1) / steps)
+        score = [math.log(c) + warm * model.gumbel(step, i) for i, c in enumerate(s.conf)]
+        write(canvas, best(m, score, len(m) - left), s.token)
+        yield list(canvas)
+
+
+def halton(model: Model, canvas: Canvas, order: Sequence[float], steps: int) -> Steps:
+    """The Halton scheduler (arXiv 2503.17076): the places of a fixed order, as many as a cosine says."""
+    places = sorted(range(len(canvas)), key=lambda i: (order[min(i, len(order) - 1)], i))
+    for step in range(steps):
+        m = masks(canvas, range(len(canvas)))
+        if not m:
+            return
+        s = model.see(canvas)
+        left = math.floor(len(canvas) * math.cos(math.pi / 2 * (step + 1) / steps) + 1e-9)
+        left = 0 if step + 1 == steps else left
+        free = [i for i in places if i in m]
+        write(canvas, free[: max(1, len(m) - left)], s.token)
+        yield list(canvas)
+
+
+def dream_alg_temp(
+    model: Model, canvas: Canvas, alg: str, heat: float, steps: int, last_time: float
+) -> Steps:
+    """Dream with `alg_temp`: the positions of a step are drawn without replacement, with the probabilities
+    softmax(score / alg_temp).
+    """
+    times = torch.linspace(1, last_time, steps + 1)
+    for step in range(steps):
+        if m := masks(canvas, range(len(canvas))):
+            s = model.see(canvas)
+            score = {"maskgit_plus": s.conf, "topk_margin": s.margin, "entropy": [-h for h in s.entropy]}[alg]
+            k = len(m) if step == steps - 1 else int(len(m) * (1 - times[step + 1] / times[step]))
+            noisy = [x / heat + model.gumbel(step, i) for i, x in enumerate(score)]
+            write(canvas, best(m, noisy, k), s.token)
+            yield list(canvas)
+
+
+def fast_diffuser(
+    model: Model, canvas: Canvas, temperature: float, confidence: float, steps: int, block: int
+) -> Steps:
+    """SGLang's FastDiffuser for Nemotron (sglang#25803): ids drawn at a temperature, a threshold on their
+    probability, and in the last step of a block everything.
+    """
+    total = 0
+    for window in blocks(len(canvas), block):
+        step = 0
+        while m := masks(canvas, window):
+            logits = model.logits(canvas)
+            token = model.drawn(logits, total, temperature)
+            p = torch.softmax(logits.float(), -1)
+            conf = [float(p[i, id_]) for i, id_ in enumerate(token)]
+            chosen = [i for i in m if conf[i] > confidence] or best(m, conf)
+            write(canvas, m if step + 1 >= steps else chosen, token)
+            step, total = step + 1, total + 1
+            yield list(canvas)
+
+
+def remdm(model: Model, canvas: Canvas, kind: str, eta: float, steps: int) -> Steps:
+    """ReMDM (arXiv 2503.00307) with a linear schedule: written positions are masked again with the probability
+    sigma, and masks are written with the one that keeps the schedule. `cap`, `rescale` and `conf` are its
+    three ways to choose sigma.
+    """
+    at_commit: dict[int, float] = {}
+    for step in range(steps):
+        s = model.see(canvas)
+        now, later = step / steps, (step + 1) / steps
+        most = min(1.0, (1 - later) / now) if step else 1.0
+        old, m = written(canvas, range(len(canvas))), masks(canvas, range(len(canvas)))
+        if not m:
+            return
+        of_all = {"cap": min(eta, most), "rescale": eta * most, "conf": 0.0}[kind]
+        total = sum(math.exp(-at_commit[i]) for i in old)
+        sigma = {i: math.exp(-at_commit[i]) / total * most if kind == "conf" else of_all for i in old}
+        share = (later - (1 - of_all) * now) / (1 - now)
+        again = [i for i in old if model.uniform(step, i, 1) < sigma[i]]
+        fresh = [i for i in m if step + 1 == steps or model.uniform(step, i, 2) < share]
+        for i in again:
+            canvas[i] = None
+        write(canvas, fresh if step + 1 < steps else fresh + again, s.token)
+        at_commit |= {i: s.conf[i] for i in fresh}
+        yield list(canvas)
+
+
+def p2_random(model: Model, canvas: Canvas, steps: int, eta: float, heat: float) -> Steps:
+    """P2 (arXiv 2502.03540) with Gumbel noise on its scores, as the sampler of RDM has it; it cools down."""
+    length = len(canvas)
+    for step in range(steps):
+        if None not in canvas:
+            return
+        s = model.see(canvas)
+        warm = heat * (1 - step / steps)
+        score = [
+            (math.log(s.conf[i]) if canvas[i] is None else eta * math.log(s.of(canvas, i)))
+            + warm * model.gumbel(step, i)
+            for i in range(length)
+        ]
+        kept = best(range(length), score, length * (step + 1) // steps)
+        for i in range(length):
+            if i not in kept:
+                canvas[i] = None
+            elif canvas[i] is None:
+                canvas[i] = s.token[i]
+        yield list(canvas)
+
+
+def rcr_curve(model: Model, canvas: Canvas, curve: str, steps: int, block: int) -> Steps:
+    """RCR (MDPO, arXiv 2508.13148): everything is written, and what was least sure when it was written is masked
+    again; a curve says how much. Left out: two of its five curves.
+    """
+    for window in blocks(len(canvas), block):
+        at_commit: dict[int, float] = {}
+        for step in range(steps):
+            if not (m := masks(canvas, window)):
+                break
+            s = model.see(canvas)
+            write(canvas, m, s.token)
+            at_commit |= {i: s.conf[i] for i in m}
+            share = (step + 1) / steps
+            left = {
+                "cosine": math.cos(math.pi / 2 * share),
+                "square": 1 - share**2,
+                "log": -math.log2(share) / math.log2(max(2, len(canvas))),
+            }[curve]
+            count = 0 if step + 1 == steps else math.floor(len(window) * left + 1e-6)
+            for i in sorted(window, key=lambda i: (at_commit[i], i))[:count]:
+                canvas[i] = None
+            yield list(canvas)
+
+
+def jump_steps(model: Model, canvas: Canvas, counts: Sequence[float], block: int) -> Steps:
+    """Jump Your Steps (arXiv 2410.07761): a list, found beforehand, of how many positions each step writes.
+    Ours: at least one.
+    """
+    return by_blocks(
+        model,
+        canvas,
+        block,
+        lambda s, m, step: best(m, s.conf, max(1, int(counts[min(step, len(counts) - 1)]))),
+    )
+
+
+# --- places
+
+
+def wavefront(model: Model, canvas: Canvas, radius: int, tokens: int) -> Steps:
+    """WavefrontDiffusion (arXiv 2511.19473), from its summary: only masks near the prompt or near a written
+    position are candidates, and the most confident ones are written.
+    """
+    while m := masks(canvas, range(len(canvas))):
+        s = model.see(canvas)
+        known = written(canvas, range(len(canvas)))
+        wave = [i for i in m if i < radius or any(abs(i - j) <= radius for j in known)]
+        write(canvas, best(wave, s.conf, tokens), s.token)
+        yield list(canvas)
+
+
+def hierarchy_block(model: Model, canvas: Canvas, confidence: float, part: int, block: int) -> Steps:
+    """HierarchyBlock (SGLang, Fast-dLLM v2): a block of parts, which are filled one after the other."""
+    for window in blocks(len(canvas), block):
+        for inner in range(window.start, window.stop, part):
+            while m := masks(canvas, range(inner, min(inner + part, window.stop))):
+                s = model.see(canvas)
+                write(canvas, [i for i in m if s.conf[i] > confidence] or best(m, s.conf), s.token)
+                yield list(canvas)
+
+
+def many_marks(
+    model: Model, canvas: Canvas, confidence: float, marks: tuple[int, int], trust: float, block: int
+) -> Steps:
+    """AdaBlock (arXiv 2509.26432) with two delimiters: the block ends at the most confident one."""
+    start = 0
+    while start < len(canvas):
+        ahead = range(start, min(start + block, len(canvas)))
+        s = model.see(canvas)
+        found = best([i for i in ahead if s.token[i] in marks and s.conf[i] >= trust], s.conf)
+        end = found[0] + 1 if found else ahead.stop
+        while m := masks(canvas, range(start, end)):
+            s = model.see(canvas)
+            write(canvas, [i for i in m if s.conf[i] >= confidence] or best(m, s.conf), s.token)
+            yield list(canvas)
+        start = end
+
+
+def d3llm(model: Model, canvas: Canvas, calm: float, add: float, decoded: float, block: int) -> Steps:
+    """d3LLM (hao-ai-lab/d3LLM), from its summary: a block opens when the one before it is written to the share
+    `add`; an open block writes what has a low entropy, and at least its calmest position if the block before
+    it is written to the share `decoded`. Left out: its cache.
+    """
+    all_blocks = list(blocks(len(canvas), block))
+    while masks(canvas, range(len(canvas))):
+        s = model.see(canvas)
+        shares = [len(written(canvas, b)) / len(b) for b in all_blocks]
+        chosen: list[int] = []
+        for number, b in enumerate(all_blocks):
+            if any(share < add for share in shares[:number]):
+                break
+            m = masks(canvas, b)
+            low = [i for i in m if s.entropy[i] <= calm]
+            must = number == 0 or shares[number - 1] >= decoded
+            chosen += low or (best(m, [-h for h in s.entropy]) if must else [])
+        if not chosen:
+            chosen = best(masks(canvas, range(len(canvas))), [-h for h in s.entropy])
+        write(canvas, chosen, s.token)
+        yield list(canvas)
+
+
+# --- the step before, and taking back
+
+
+def token_to_mask(
+    model: Model, canvas: Canvas, rule: str, level: float, confidence: float, block: int
+) -> Steps:
+    """Token-to-mask remasking for LLaDA2.1 (arXiv 2604.18738), from its summary: a written token that is
+    unlikely (`low`), that the model would overwrite (`trigger`), or that lost probability since it was written
+    (`drop`) is masked again. Ours: at most one less than are written in the step, the least likely ones first.
+    """
+    for window in blocks(len(canvas), block):
+        at_commit: dict[int, float] = {}
+        while m := masks(canvas, window):
+            s = model.see(canvas)
+            chosen = [i for i in m if s.conf[i] > confidence] or best(m, s.conf)
+            doubtful = {}
+            for i in written(canvas, window):
+                p = s.of(canvas, i)
+                if {
+                    "low": p < level,
+                    "trigger": s.token[i] != canvas[i] and s.conf[i] > level,
+                    "drop": float32(at_commit[i] - p) > level,
+                }[rule]:
+                    doubtful[i] = p
+            for i in sorted(doubtful, key=lambda i: (doubtful[i], i))[: len(chosen) - 1]:
+                canvas[i] = None
+            write(canvas, chosen, s.token)
+            at_commit |= {i: s.conf[i] for i in chosen}
+            yield list(canvas)
+
+
+def klass_js(
+    model: Model, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int
+) -> Steps:
+    """KLASS (arXiv 2511.05664) with the Jensen-Shannon divergence in place of the KL divergence."""
+    for window in blocks(len(canvas), block):
+        shares = split_evenly(len(window), steps)
+        before: Tensor | None = None
+        still = dict.fromkeys(window, 0)
+        step = 0
+        while m := masks(canvas, window):
+            s = model.see(canvas)
+            p = s.p.double()
+            for i in window:
+                calm_now = before is not None and jensen_shannon(p[i], before[i]) < calm
+                still[i] = still[i] + 1 if calm_now else 0
+            before = p
+            chosen = [i for i in m if s.conf[i] > confidence and still[i] >= patience]
+            share = max(1, shares[step]) if step < steps else len(m)
+            write(canvas, chosen or best(m, s.conf, share), s.token)
+            step += 1
+            yield list(canvas)
+
+
+def jensen_shannon(p: Tensor, q: Tensor) -> float:
+    m = (p + q) / 2
+    return float((p * (p / m).log() + q * (q / m).log()).sum() / 2)
+
+
+# --- the logits, and several canvases
+
+
+def guided(model: Model, canvas: Canvas, scale: float, heat: float, confidence: float, block: int) -> Steps:
+    """Classifier-free guidance of LLaDA, u + (scale + 1) * (l - u), with a threshold; then a temperature."""
+    for window in blocks(len(canvas), block):
+        while m := masks(canvas, window):
+            u = model.logits(canvas, blind=True)
+            s = seen((u + (scale + 1) * (model.logits(canvas) - u)) / heat, model.mask_id)
+            write(canvas, [i for i in m if s.conf[i] >= confidence] or best(m, s.conf), s.token)
+            yield list(canvas)
+
+
+def lookum(
+    model: Model, canvas: Canvas, rows: int, heat: float, cool: float, tokens: int, block: int
+) -> Steps:
+    """LookUM (arXiv 2511.05563) with one path that goes on: each of `rows` paths writes positions drawn by
+    confidence; of these paths one is drawn with the probability softmax(-mean entropy of its masks / cool).
+    """
+    step = 0
+    while any(id_ is None for id_ in canvas):
+        m = next(m for window in blocks(len(canvas), block) if (m := masks(canvas, window)))
+        s = model.see(canvas)
+        paths = []
+        for row in range(rows):
+            noisy = {i: s.conf[i] / heat + model.gumbel(step + row * CANDIDATE, i) for i in m}
+            path = list(canvas)
+            write(path, sorted(m, key=lambda i: (-noisy[i], i))[:tokens], s.token)
+            paths.append(path)
+        if None in paths[0]:
+            scores = []
+            for row, path in enumerate(paths):
+                of_path = model.see(path)
+                left = next(m for window in blocks(len(path), block) if (m := masks(path, window)))
+                uncertainty = mean([of_path.entropy[i] for i in left])
+                scores.append(-uncertainty / cool + model.gumbel(step + 1 + row * CANDIDATE, 0, IN_SCORE))
+            canvas = paths[max(range(rows), key=lambda row: (scores[row], -row))]
+        else:
+            canvas = paths[0]
+        step += 1
+        yield list(canvas)
