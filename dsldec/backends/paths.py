@@ -42,7 +42,7 @@ class _Patterns:
 
     def at(self, place: int) -> PatternArrays:
         """The tables of one pattern, in the memory of a CPU."""
-        names = ("following", "class_of", "chunks", "groups", "tops", "wide")
+        names = ("following", "class_of", "chunks", "wide")
         return PatternArrays(*(getattr(self, name)[place].numpy() for name in names))
 
     @classmethod

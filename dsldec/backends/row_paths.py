@@ -1,9 +1,9 @@
 """The likeliest path of one row, with numpy on a CPU: it reads only positions that are not written.
 
 The class with the most ids, for example all ids that may stand within quotes, would take most of the time.
-Its best id is often the best of all ids, which is found in one read of memory in order; where it is not, the
-ids of the class are read. Shapes: T window positions, V vocabulary, S states, C classes, N chunks of ids, n
-positions of a tile. Not here: several rows, other devices (`paths`).
+All ids are read for it, because memory is read several times faster in order. Shapes: T window positions, V
+vocabulary, S states, C classes, N chunks of ids, n positions of a tile. Not here: several rows, other devices
+(`paths`).
 """
 
 from __future__ import annotations
@@ -34,18 +34,18 @@ class PatternArrays(NamedTuple):
     following: Array
     class_of: Array
     chunks: Array
-    groups: Array
-    tops: Array
     wide: Array
 
 
 class _Best(NamedTuple):
-    """The best scores of chunks `[N]`, of groups and of classes `[C]`, at one position, and its scores."""
+    """The best scores of chunks `[N]` and of classes `[C]` at one position, its scores, and the best id of the
+    class with the most ids.
+    """
 
     of_chunks: Array
-    of_groups: Array
     of_classes: Array
     scores: Tensor
+    of_many: int
 
 
 def row_path(chunks: Tensor, place: int, mask_id: int, arrays: Callable[[], PatternArrays]) -> RowPath:
@@ -63,8 +63,8 @@ class RowPath:
         self.pattern, self.mask_id = pattern, mask_id
         first, end = pattern.wide.tolist()
         chunks = torch.from_numpy(pattern.chunks)
-        self.few, self.many, self.first = _Few(chunks[:first]), chunks[first:end].flatten(), first
-        self.of_class = pattern.class_of[pattern.chunks[first, 0]] if end > first else -1
+        self.few = _Few(chunks[:first], pattern.class_of)
+        self.many = _Many(chunks[first:end].flatten(), pattern.class_of) if end > first else None
 
     def __call__(self, read: ScoreReader, canvas: Array, inside: Array, ends: Array, state: int) -> Array:
         """The ids `[T]`. `inside [T]`: the positions of the window; `ends [S]`: the states that may follow
@@ -113,63 +113,103 @@ class RowPath:
         return np.where(of > -np.inf, np.where(np.isnan(far), LEAST, far), NONE)
 
     def _best(self, read: ScoreReader, open_: Array) -> Iterator[tuple[int, _Best]]:
-        for first, end in _tiles(open_, self.pattern.chunks.size):
+        ids = self.few.ids.numel() if self.many is None else len(self.pattern.class_of)
+        rooms = _Rooms()
+        for first, end in _tiles(open_, ids):
             scores = read(first, end)
-            of_chunks = self._of_chunks(scores)
-            of_groups = of_chunks[:, self.pattern.groups].max(2)
-            of_classes = of_groups[:, self.pattern.tops].max(2)
+            plain = rooms.plain(scores) if 8 * ids > scores.shape[1] else scores
+            of_chunks = self.few.largest(plain, rooms)
+            of_classes = np.full((end - first, len(self.pattern.following)), -np.inf, of_chunks.dtype)
+            if len(self.few.classes):
+                of_classes[:, self.few.classes] = np.maximum.reduceat(of_chunks, self.few.first, axis=1)
+            of_many = [-1] * (end - first)
+            if self.many is not None:
+                of_many, of_classes[:, self.many.class_] = self.many.best(plain, rooms)
             for n in range(end - first):
-                yield first + n, _Best(of_chunks[n], of_groups[n], of_classes[n], scores[n])
-
-    def _of_chunks(self, scores: Tensor) -> Array:
-        """The best score of each chunk, `[n, N]`; of the class with the most ids, perhaps only of the best
-        chunk.
-        """
-        count, chunks = len(scores), len(self.pattern.chunks)
-        best = np.full(
-            (count, chunks), -np.inf, dtype=np.float64 if scores.dtype is torch.float64 else np.float32
-        )
-        best[:, : self.first] = self.few.largest(scores)
-        if len(self.many):
-            width = self.pattern.chunks.shape[1]
-            end = self.first + len(self.many) // width
-            plain = _array(scores)
-            ids = plain.argmax(1)  # the lowest of equal ones
-            here = self.pattern.class_of[ids] == self.of_class
-            places = self.first + np.searchsorted(self.many.numpy(), ids[here]) // width
-            best[here.nonzero()[0], places] = plain[here, ids[here]]
-            if not here.all():
-                rest = (~here).nonzero()[0]
-                for n in rest:
-                    of_ids = scores[n].index_select(0, self.many)
-                    best[n, self.first : end] = _array(of_ids.view(-1, width).amax(1))
-        return best
+                yield first + n, _Best(of_chunks[n], of_classes[n], scores[n], of_many[n])
 
     def _id(self, best: _Best, class_: int) -> int:
         """The best id of a class, the lower of equal ones."""
-        groups = self.pattern.tops[class_]
-        chunks = self.pattern.groups[groups[best.of_groups[groups].argmax()]]
-        ids = self.pattern.chunks[chunks[best.of_chunks[chunks].argmax()]]
+        if self.many is not None and class_ == self.many.class_:
+            return best.of_many
+        first, end = self.few.of_class[class_]
+        ids = self.pattern.chunks[first + best.of_chunks[first:end].argmax()]
         return int(ids[_array(best.scores[torch.from_numpy(ids)]).argmax()])
 
 
+class _Rooms:
+    """Memory for the values of tiles. New memory for each tile would take as much time as the values."""
+
+    def __init__(self) -> None:
+        self.known: dict[str, Tensor] = {}
+
+    def of(self, name: str, shape: tuple[int, int], dtype: torch.dtype) -> Tensor:
+        size = shape[0] * shape[1]
+        if name not in self.known or self.known[name].numel() < size:
+            self.known[name] = torch.empty(size, dtype=dtype)
+        return self.known[name][:size].view(shape)
+
+    def plain(self, scores: Tensor) -> Tensor:
+        """The scores as float32 or float64, which are read faster."""
+        if scores.dtype is _dtype(scores):
+            return scores
+        return self.of("plain", (scores.shape[0], scores.shape[1]), torch.float32).copy_(scores)
+
+
 class _Few:
-    """Chunks of ids in any order. They are read in rising order: memory is several times faster in order."""
+    """Chunks of ids in any order. They are read in rising order: memory is several times faster in order.
 
-    def __init__(self, chunks: Tensor) -> None:
-        ids, self.shape = chunks.flatten(), tuple(chunks.shape)
-        self.ids, place = ids.sort()
+    `classes`: those with chunks here, `first`: the first chunk of each, `of_class`: the first one and the one
+    after the last.
+    """
+
+    def __init__(self, chunks: Tensor, class_of: Array) -> None:
+        self.shape = tuple(chunks.shape)
+        self.ids, place = chunks.flatten().sort()
         self.back = torch.empty_like(place)
-        self.back[place] = torch.arange(len(ids))
+        self.back[place] = torch.arange(len(place))
+        of_chunks = class_of[chunks[:, 0].numpy()]
+        self.first = np.flatnonzero(np.diff(of_chunks, prepend=-1))
+        self.classes = of_chunks[self.first]
+        begun = self.first.tolist()
+        ends = [*begun[1:], len(of_chunks)]
+        self.of_class = dict(zip(self.classes.tolist(), zip(begun, ends, strict=False), strict=True))
 
-    def largest(self, scores: Tensor) -> Array:
+    def largest(self, scores: Tensor, rooms: _Rooms) -> Array:
         """The largest score of each chunk, `[n, N]`."""
-        of_ids = scores.index_select(1, self.ids).index_select(1, self.back)
-        return _array(of_ids.view(scores.shape[0], *self.shape).amax(2))
+        shape = (len(scores), len(self.ids))
+        rising, of_ids = (rooms.of(name, shape, scores.dtype) for name in ("rising", "of_ids"))
+        torch.index_select(scores, 1, self.ids, out=rising)
+        torch.index_select(rising, 1, self.back, out=of_ids)
+        return _array(of_ids.view(len(scores), *self.shape).amax(2))
+
+
+class _Many:
+    """The ids of the class with the most ids, in rising order. All scores are read, in order, which is faster
+    than to read these.
+    """
+
+    def __init__(self, ids: Tensor, class_of: Array) -> None:
+        self.ids, self.class_of, self.class_ = ids, class_of, int(class_of[ids[0]])
+        self.limit = torch.from_numpy(np.where(class_of == self.class_, np.inf, -np.inf).astype(np.float32))
+
+    def best(self, scores: Tensor, rooms: _Rooms) -> tuple[list[int], Array]:
+        """The best id at each position, the lower of equal ones, and its score `[n]`."""
+        room = rooms.of("all", (len(scores), len(self.limit)), _dtype(scores))
+        limited = torch.minimum(scores, self.limit, out=room).numpy()
+        ids = limited.argmax(1)
+        for n in (self.class_of[ids] != self.class_).nonzero()[0]:  # all -inf, or MASK's has no value
+            ids[n] = self.ids[int(_array(scores[n, self.ids]).argmax())]
+            limited[n, ids[n]] = float(scores[n, ids[n]])
+        return ids.tolist(), limited[np.arange(len(ids)), ids]
 
 
 def _array(x: Tensor) -> Array:
-    return (x if x.dtype is torch.float64 else x.float()).numpy()
+    return x.to(_dtype(x)).numpy()
+
+
+def _dtype(x: Tensor) -> torch.dtype:
+    return torch.float64 if x.dtype is torch.float64 else torch.float32
 
 
 def _tiles(places: Array, ids: int) -> Iterator[tuple[int, int]]:

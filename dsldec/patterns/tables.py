@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from .automaton import NEVER, TokenAutomaton
 
-LARGE = 4096  # ids of a class that is read as a whole only where it must be
+LARGE, SHARE = 4096, 6  # the ids, and the least part of the vocabulary, of a class for which all ids are read
 CHUNK = 64  # ids of a chunk, and chunks of a group
 
 
@@ -119,7 +119,9 @@ def _chunks(class_of: NDArray[np.int64], classes: int) -> tuple[NDArray[np.int64
         ids += _cut(of_class)
         groups += _cut(np.arange(first_chunk, len(ids)))
         tops[class_] = np.arange(first_group, len(groups))
-        wide = np.array([first_chunk if counts[class_] >= LARGE else len(ids), len(ids)])
+        wide = np.array(
+            [first_chunk if counts[class_] >= max(LARGE, len(class_of) / SHARE) else len(ids), len(ids)]
+        )
     ids, groups = ids or [np.zeros(CHUNK, np.int64)], groups or [np.zeros(CHUNK, np.int64)]
     most = max((len(one) for one in tops), default=1) or 1
     of_class = np.zeros((classes, most), dtype=np.int64)

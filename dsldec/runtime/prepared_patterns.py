@@ -97,7 +97,7 @@ def _made_or_read(
             if not is_stored:
                 _store(automaton, file)
     made = PreparedPattern(pattern, automaton, shortest(automaton), time.perf_counter() - begun, is_stored)
-    log.debug("%s", made)  # a run prints it
+    log.debug("%s", made)
     return made
 
 
