@@ -162,3 +162,16 @@ def test_a_host_that_shows_one_block_at_a_time_gives_the_same_text(seed: int) ->
         text += blocks.canvas[0].tolist()
     assert text == whole.canvas[0].tolist()
     assert matches(automaton, text)
+
+
+def test_the_ids_of_the_model_reach_a_step_that_finds_the_path_first() -> None:
+    text = (
+        "policy p(shape: pattern):\n  window all\n  logits ban(pad, bos)\n  logits constrain(shape)\n"
+        "  commit top(masked, 1, by=conf if token != eos else -1)\n"
+    )
+    denoiser = dsldec.from_pretrained()
+    eager, auto = (
+        dsldec.decode(denoiser, ["What is 3+4?"], text, constrain="[0-9]+", gen_length=8, backend=backend)
+        for backend in ("eager", "auto")
+    )
+    assert auto.ids[0].tolist() == eager.ids[0].tolist()
