@@ -179,7 +179,8 @@ def random_trial(seed: int) -> Trial:
         lengths.append(length)
         patterns.append(automaton if rng.random() < 0.9 or not any(patterns) else None)
         never |= {id_ for id_ in range(VOCABULARY) if automaton.class_of[id_] == 0}
-    lookahead = rng.choice((None, None, 2, 4)) if policy.facts.drafts is None else None
+    may_draft = policy.facts.drafts is None and policy.facts.branches is None
+    lookahead = rng.choice((None, None, 2, 4)) if may_draft else None
     moods = [mood for mood in MOODS if mood != "banning" or policy.facts.guided_by is None]  # -inf - -inf
     denoiser = Moody(seed, rng.choice(moods), sorted(never), eos)
     return Trial(policy, denoiser, prompts, lengths, patterns, infill, lookahead)

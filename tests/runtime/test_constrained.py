@@ -44,7 +44,8 @@ def test_every_text_matches_in_many_trials() -> None:
 @pytest.mark.parametrize("seed", range(100, 125))
 def test_drafts_change_no_text(seed: int) -> None:
     trial = random_trial(seed)
-    if trial.policy.facts.drafts is not None and not trial.policy.facts.exact:
+    facts = trial.policy.facts
+    if facts.branches is not None or (facts.drafts is not None and not facts.exact):
         return
     plain = trial.run(lookahead=None)
     if trial.policy.facts.drafts is None:
