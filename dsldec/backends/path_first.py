@@ -106,6 +106,7 @@ class PathFirst:
         )
         with torch.no_grad():
             path = module.value_of(self.needed, inputs)
-        own = {name: params[name] for name in self.rest_program.parameters}
+        rest = self.rest_program
+        own = {name: params[name] for name in (*rest.parameters, *rest.special_ids)}
         output = self.rest(logits, canvas, editable, {**state, PATH: path.contiguous()}, own)
         return output._replace(state={name: output.state[name] for name in state})

@@ -51,7 +51,10 @@ class StepForm:
         parameters = self.program.parameters.items()
         defaults = {name: one.default for name, one in parameters if one.default is not None}
         tables: dict[str, Value] = {name: (0.0,) * length for name, length in self.lengths.items()}
-        networks = {name: any_network(of) for name, of in self.static.items() if isinstance(of, str)}
+        kinds = {name: one.kind for name, one in parameters}
+        networks = {
+            name: any_network(str(of)) for name, of in self.static.items() if kinds[name] is Kind.NETWORK
+        }
         return {**defaults, **tables, **self.static, **networks}
 
     @property

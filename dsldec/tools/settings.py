@@ -53,7 +53,9 @@ def _read(name: str, kind: str | None, text: str, folder: str) -> Value:
     if kind is None or kind == "choice":
         return text
     if kind == "pattern":
-        return pattern_text(f"@{os.path.join(folder, text[1:])}" if text.startswith("@") else text, files=True)
+        return pattern_text(
+            f"@{os.path.join(folder, text[1:])}" if text.startswith("@") else text, files=True
+        )
     if kind == "network":
         if not is_file:
             example = shlex.quote(f"{name}=@{text}" if text else f"{name}=@net.safetensors")

@@ -106,7 +106,8 @@ def _ir(name: str, settings: Sequence[str]) -> Iterator[str]:
     policy = chosen(name, settings)
     values = dict(policy.program.parameters)
     for name, value in policy.parameters.items():
-        if isinstance(value, bool | int | float):  # a table and a network are too long to be shown
+        # A table, a network and a pattern are too long to be shown.
+        if isinstance(value, bool | int | float) or values[name].choices:
             values[name] = replace(values[name], default=value)
     yield from str(replace(policy.program, parameters=values)).split("\n")
 

@@ -79,7 +79,9 @@ def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
             unfit = error.diagnostic
             wrong.append(replace(unfit, span=setting, help=unfit.help.replace("`--set ", "`set ")))
         except PolicyError as error:
-            of_set = (replace(unfit, help=unfit.help.replace("`--set ", "`set ")) for unfit in error.diagnostics)
+            of_set = (
+                replace(unfit, help=unfit.help.replace("`--set ", "`set ")) for unfit in error.diagnostics
+            )
             wrong += [replace(unfit, span=setting) for unfit in of_set]
     try:
         if not wrong:

@@ -24,6 +24,7 @@ from dsldec.backends.user_folder import Unusable
 from dsldec.cli import main
 
 from ..conftest import Built
+from ..networks import network
 
 posix = pytest.mark.skipif(os.name != "posix", reason="modes of files")
 
@@ -341,3 +342,17 @@ def test_a_cache_that_cannot_be_filled_is_said(
         err = capsys.readouterr().err
         assert "error[E0417]" in err
         assert "DSLDEC_STEPS" in err
+
+
+def test_a_choice_is_no_network_to_a_form() -> None:
+    """Both are texts among the static values."""
+    text = (
+        "policy p(way: conf | margin = conf, net: network):\n  window blocks(4)\n"
+        "  commit masked and learned(net, conf, entropy) > 0 at least 1 by conf if way == conf else margin\n"
+    )
+    policy = dsldec.load(text, way="margin", net=network())
+    static = {"way": "margin", "net": network().sizes}
+    of = StepForm(policy.program, static, sizes_of(False, 4, 7, "float32", frozenset()), {}, 1)
+    assert (of.values["way"], getattr(of.values["net"], "sizes", None)) == ("margin", network().sizes)
+    again = StepForm.from_text(of.text())
+    assert program_key(again.program, again.static) == program_key(of.program, of.static)

@@ -30,7 +30,16 @@ from .test_poll import DRAWN, GUIDED, Ending, late
 
 PROMPTS = [[9, 17, 0], [25, 0, 8, 3], [1, 2, 3], [30, 4, 12], [7], [8, 8, 8, 8, 1]]
 UNTIL = "policy until_five():\n  window until(5, 3, min=2, max=9)\n  commit masked and conf > 0.4 at least 1 by conf\n"
-KINDS = [*ONE_CANDIDATE, DRAWN, GUIDED, UNTIL]
+MIXED = """policy mixed(taus: table by step = 0.4, way: conf | margin = margin):
+  window until(length=3 + int(4 * mean(conf)), min=2, max=9)
+  noise uniform
+  logits ban(eos, pad)
+  logits temperature(1.5 - 0.125 * step)
+  draw gumbel(max(0, 1 - 0.25 * steps_in_window))
+  refresh when step == 2
+  commit masked and conf >= of(taus, step) and random > 0.25 and js(before) > 0 at least 1 by conf if way == conf else margin
+"""
+KINDS = [*ONE_CANDIDATE, DRAWN, GUIDED, UNTIL, MIXED]
 
 
 class Counting(Ending):

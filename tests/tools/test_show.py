@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import subprocess
 import sys
+from pathlib import Path
 
 import pytest
 import torch
@@ -89,3 +90,14 @@ def test_torch_is_loaded_for_its_own_stage_only() -> None:
         [sys.executable, "-c", f"{program}print('torch' in sys.modules)"], capture_output=True, text=True
     )
     assert ran.stdout.endswith("\nFalse\n"), ran.stderr
+
+
+def test_operations_have_the_choice_that_is_set(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    file = tmp_path / "p.policy"
+    file.write_text(
+        "policy p(way: conf | margin = conf):\n  window blocks(4)\n  commit top(masked, 1, by=conf if way == conf else margin)\n"
+    )
+    assert main(["show", str(file), "--stage", "ir", "--set", "way=margin"]) == 0
+    out = capsys.readouterr().out
+    assert "way: choice = margin" in out
+    assert "observation margin" in out
