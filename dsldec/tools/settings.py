@@ -13,7 +13,7 @@ from collections.abc import Sequence
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_TABLE, NotJSON, Unreadable, read_json, whole_number
-from ..language.words import TABLES
+from ..language.words import TABLES, Kind
 from ..networks.network import LearnedNetwork
 from ..parameter_values import pattern_text
 from ..policy import Policy, load
@@ -60,12 +60,24 @@ def _read(name: str, kind: str | None, text: str, folder: str) -> Value:
             message = f"the parameter `{name}` is a network, not {quoted(text)}"
             raise UsageError(Diagnostic("E0424", message, help=f"name its file: `--set {example}`"))
         return os.path.join(folder, text[1:])
-    return _table(name, text[1:]) if is_file else _value(name, kind, text)
+    if is_file:
+        return _table(name, text[1:], kind)
+    is_list = kind in TABLES and ("," in text or text.startswith("["))
+    if is_list:
+        message = f"the parameter `{name}` takes a list from a file, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0424", message, help=_of_a_table(name, kind)))
+    return _value(name, kind, text)
 
 
-def _table(name: str, file: str) -> Value:
-    """The numbers of a JSON file, one for each id."""
-    help_ = f"`--set {name}=@frequency.json`, a file such as `[0.1, 0.02]` with a number for each id"
+def _of_a_table(name: str, kind: str) -> str:
+    """The help for a table that cannot be read."""
+    index = "step" if kind == Kind.STEP_TABLE else "id"
+    return f"`--set {name}=@{name}.json`, a file such as `[0.1, 0.02]` with a number for each {index}"
+
+
+def _table(name: str, file: str, kind: str) -> Value:
+    """The numbers of a JSON file, one for each id or step."""
+    help_ = _of_a_table(name, kind)
     try:
         table = read_json(file, LARGEST_TABLE)
     except Unreadable as error:
