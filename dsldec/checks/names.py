@@ -340,7 +340,11 @@ class _NameResolver(_StatementNames):
         if self.in_head:
             message = f"`{name.text}` cannot be read here: this line belongs to the whole policy"
             is_let = isinstance(value, syntax.Let)
-            help_ = f"write its value: `{value.value.span.text}`" if is_let else "use words, numbers and parameters"
+            help_ = (
+                f"write its value: `{value.value.span.text}`"
+                if is_let
+                else "use words, numbers and parameters"
+            )
         elif value.span.line < name.span.line:
             message = f"`{name.text}` has no value here: a name ends with its branch and its phase"
             help_ = "give it a value above them, or store it in a state"
