@@ -162,7 +162,10 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     ),
     (
         "num_beams beam_size beams use_beam_search beam_width",
-        _says("leave it out: a policy writes one answer and uses no beams"),
+        _says(
+            "leave it out: a policy writes one answer; `--policy lopa` compares several candidates in each step",
+            'leave it out: a policy writes one answer; `dsldec.load("lopa")` compares several candidates in each step',
+        ),
     ),
     (
         "trace history output_history return_history show_steps visualize viz intermediate",
@@ -248,7 +251,7 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
         "list list_policies policies list_models",
         _says(
             "`dsldec explain NAME` explains a shipped policy: threshold, static, factor, frechet, entropy_bounded, klass, dico, freedave, "
-            "freedave_plus",
+            "freedave_plus, lopa, info_gain, diffusion_gemma",
             "`dsldec.shipped_policies()` lists the policies",
         ),
     ),

@@ -21,7 +21,9 @@ _SAME = {
     "min_length": "min_tokens min_new_tokens",
     "stop": "stop_strings stop_sequences stop_words until",
     "stop_ids": "stop_token_ids stop_tokens stop_id",
-    "constrain": "guided_regex guided_json guided_decoding_regex regex json_schema response_format structured_outputs grammar schema",
+    "constrain": "guided_regex guided_json guided_choice guided_grammar guided_decoding guided_decoding_regex regex pattern choice choices "
+    "json_schema json_schema_file json_object schema output_schema output_type response_format structured_outputs structured_output "
+    "structural_tag grammar grammar_file ebnf constraint constrained xgrammar outlines",
     "n": "num_samples num_return_sequences best_of samples num_generations num_outputs repeat",
     "system": "system_prompt sys system_message",
     "batch": "batch_size bs b max_batch_size max_num_seqs mini_batch_size per_device_batch_size eval_batch_size parallel",
@@ -74,12 +76,13 @@ _PARAMETERS = {
     "steps": "steps_per_block sampling_steps",
     "calm": "kl_threshold",
     "patience": "kl_history_length history_length",
+    "rows": "num_branches branches branch num_candidates candidates branch_factor num_rows width",
 }
 # The shipped policy that has a parameter which the policy in use lacks.
 SHIPPED = {
     "block": "threshold", "confidence": "threshold", "budget": "factor", "tokens": "static", "gamma": "entropy_bounded", "delta": "frechet",
     "calm": "klass", "patience": "klass", "keep": "klass", "seeds": "dico", "rounds": "dico", "gap": "dico", "seed_conf": "dico",
-    "keep_conf": "dico", "safe_conf": "dico", "pull": "dico", "drafts": "freedave",
+    "keep_conf": "dico", "safe_conf": "dico", "pull": "dico", "drafts": "freedave", "rows": "lopa",
 }  # fmt: skip
 
 # The Python function that takes an option. Where several do, the likeliest is first.

@@ -258,6 +258,9 @@ def _settings() -> dict[str, object]:
 
 
 def _require_no_draws(program: Program) -> None:
+    if program.facts.constrains is not None:
+        message = f"the policy `{program.name}` follows a pattern, and the backend `tensorrt` cannot"
+        raise UsageError(Diagnostic("E0323", message, help=_otherwise()))
     for operation in program.operations:
         if operation.name == "random" or (operation.name == "observe" and operation.attribute != "argmax"):
             _declined(

@@ -16,7 +16,7 @@ from ..diagnostics import Diagnostic, did_you_mean
 from ..language import syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.walk import HEAD, expressions, statements, walk
-from ..language.words import KEYWORDS, Kind, READ_AT_THEIR_PLACE, RESERVED, SOFT_KEYWORDS, WORDS
+from ..language.words import KEYWORDS, READ_AT_THEIR_PLACE, RESERVED, SOFT_KEYWORDS, WORDS, Kind
 from ..language.words import SHAPES as SHAPES_BY_STATEMENT
 from . import branches, choices
 from .resolved import Binding, Resolved
@@ -339,8 +339,9 @@ class _NameResolver(_StatementNames):
             return None
         if self.in_head:
             message = f"`{name.text}` cannot be read here: this line belongs to the whole policy"
-            is_let = isinstance(value, syntax.Let)
-            help_ = f"write its value: `{value.value.span.text}`" if is_let else "use words, numbers and parameters"
+            help_ = "use words, numbers and parameters"
+            if isinstance(value, syntax.Let):
+                help_ = f"write its value: `{value.value.span.text}`"
         elif value.span.line < name.span.line:
             message = f"`{name.text}` has no value here: a name ends with its branch and its phase"
             help_ = "give it a value above them, or store it in a state"

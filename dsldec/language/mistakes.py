@@ -376,7 +376,7 @@ def _out_of_place(stuck: Stuck) -> Diagnostic:
 
 
 def _without_quotes(stuck: Stuck, here: Piece) -> str:
-    """What to write in place of a text in quotes."""
+    """The help for a text in quotes."""
     call, inside = stuck.text(-2), here.text.strip('"')
     if call == "constrain":
         return f"write `logits constrain(shape)`, and in the policy's brackets `shape: pattern = {_short(here.text)}`"

@@ -6,6 +6,7 @@ Not here: the expressions that are allowed (`regular`), schemas (`json_schema`),
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -20,6 +21,7 @@ from .regular import checked, located
 LARGEST_FILE = 1024 * 1024  # bytes
 LONGEST_REGEX = 128 * 1024  # characters of the expression of a schema
 SCHEMA = "E0492"
+_JSON_FILE = re.compile(r"@?[\w./~-]+\.json")
 _HELP = '`"[0-9]+"`, or a schema such as `{"type": "object", "properties": {"age": {"type": "integer"}}}`'
 
 
@@ -53,6 +55,10 @@ class Pattern:
             raise UsageError(Diagnostic("E0499", message, help=f"for example {_HELP}"))
         if files and (name := file_of(value)):
             return cls.of_file(name)
+        if _JSON_FILE.fullmatch(value):
+            message = f"{shown(value)} is the name of a file, and a pattern is given here"
+            help = f"read the file: `dsldec.Pattern.of_file({json.dumps(file_of(value))})`; for this text itself, write `\\.json`"
+            raise UsageError(Diagnostic("E0499", message, help=help))
         return cls._of_schema_text(value) if value.lstrip().startswith("{") else cls(checked(value), value)
 
     @classmethod

@@ -62,13 +62,24 @@ def _read(name: str, kind: str | None, text: str, folder: str) -> Value:
             message = f"the parameter `{name}` is a network, not {quoted(text)}"
             raise UsageError(Diagnostic("E0424", message, help=f"name its file: `--set {example}`"))
         return os.path.join(folder, text[1:])
-    return _table(name, kind, os.path.join(folder, text[1:])) if is_file else _value(name, kind, text)
+    if is_file:
+        return _table(name, kind, os.path.join(folder, text[1:]))
+    is_list = kind in TABLES and ("," in text or text.startswith("["))
+    if is_list:
+        message = f"the parameter `{name}` takes a list from a file, not {quoted(text)}"
+        raise UsageError(Diagnostic("E0424", message, help=_of_a_table(name, kind)))
+    return _value(name, kind, text)
+
+
+def _of_a_table(name: str, kind: str) -> str:
+    """The help for a table that cannot be read."""
+    index = "step" if kind == Kind.STEP_TABLE else "id"
+    return f"`--set {name}=@{name}.json`, a file such as `[0.1, 0.02]` with a number for each {index}"
 
 
 def _table(name: str, kind: str, file: str) -> Value:
-    """The numbers of a JSON file, one for each id or each step."""
-    of = "step" if kind == Kind.STEP_TABLE else "id"
-    help_ = f"`--set {name}=@{name}.json`, a file such as `[0.1, 0.02]` with a number for each {of}"
+    """The numbers of a JSON file, one for each id or step."""
+    help_ = _of_a_table(name, kind)
     try:
         table = read_json(file, LARGEST_TABLE)
     except Unreadable as error:

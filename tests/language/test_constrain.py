@@ -6,7 +6,6 @@ import pytest
 
 import dsldec
 from dsldec.language.fmt import formatted
-from dsldec.policy import PolicyError
 from dsldec.source import Source
 
 GOOD = 'policy p(shape: pattern = "a # b|c"):\n  window all\n  logits constrain(shape)\n  fill\n'

@@ -196,6 +196,8 @@ def test_a_policy_may_hold_the_pattern(tmp_path: Path) -> None:
         decode(policy=dsldec.load(CONSTRAINED))
     with pytest.raises(dsldec.UsageError, match=r"E0490"):
         dsldec.load(CONSTRAINED, shape="(")
+    with pytest.raises(dsldec.UsageError, match=r"E0499(.|\n)*Pattern.of_file"):
+        decode(constrain="schema.json")
     with pytest.raises(dsldec.UsageError, match=r"E0499.*no such file"):
         dsldec.load(CONSTRAINED, shape="@nowhere.json")
 

@@ -108,7 +108,10 @@ def test_what_a_request_cannot_have() -> None:
 
     assert code(plain, automaton, 2).startswith("E0323")
     assert code(shaped, None, 2).startswith("E0320")
-    assert code(shaped, automaton, 1) == "E0321 its shortest match has 2 tokens: generate at least as many, `gen_length=2`"
+    assert (
+        code(shaped, automaton, 1)
+        == "E0321 its shortest match has 2 tokens: generate at least as many, `gen_length=2`"
+    )
     assert code(shaped, automaton, 3) == "E0321 its shortest match has 2 tokens"
     with patterns_of({0: automaton}):
         assert dsldec.decode(denoiser, [[5]], shaped, gen_length=2).ids[0].tolist() == [5, 1, 1]
