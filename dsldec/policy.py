@@ -16,7 +16,7 @@ from .calls import checks_arguments
 from .checks.facts import Facts
 from .checks.patterns import with_pattern
 from .checks.values import Value, static_values
-from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from .diagnostics import Diagnostic, PolicyError, Severity, UsageError, did_you_mean
 from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
@@ -238,8 +238,11 @@ class Policy:
 
 
 def _with_pattern(program: Program) -> tuple[CheckedPolicy, LRUCache[Compiled, StepFunction]]:
-    checked, _ = checks.check(Source(with_pattern(program.facts.policy), program.name))
-    assert checked is not None, "a checked policy with one more line"
+    checked, wrong = checks.check(Source(with_pattern(program.facts.policy), program.name))
+    if checked is None:  # a step that commits only its likeliest ids may commit nothing
+        why = next(d for d in wrong if d.severity is Severity.ERROR)
+        message = f"with a pattern, decoding with the policy `{program.name}` may never end: {why.label}"
+        raise UsageError(Diagnostic("E0323", message, help=f"{why.help}"))
     return checked, LRUCache(MOST_STEPS)
 
 

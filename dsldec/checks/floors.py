@@ -16,6 +16,7 @@ from .best_position import holds_for_the_best
 from .counts import Counts
 from .entailment import entailed_by_idle, inline_lets, is_word
 from .floor_values import ALL, Floor, KnownLet, higher, lower, smallest
+from .patterns import constraints
 from .resolved import Resolved
 from .signs import positive
 
@@ -23,6 +24,7 @@ SELECTORS = frozenset(word.name for word in WORDS.values() if word.selects)
 # Words that select k positions: `top(masked, k, by=conf)`.
 CHOICES = frozenset(name for name in SELECTORS if any(slot.name == "k" for slot in WORDS[name].slots))
 NEVER_MASK = ("token", "likeliest")  # ids that a commit always writes
+ON_THE_PATH = ("token",)  # the same with a pattern, whose path need not have the likeliest ids
 TOP_ARGUMENTS = len(WORDS["top"].positional)
 
 
@@ -62,8 +64,9 @@ class Prover(Counts):
 
     def floor_of_commit(self, commit: syntax.Commit) -> Floor:
         bindings = self.resolved.bindings
-        if commit.ids is not None and not any(is_word(commit.ids, name, bindings) for name in NEVER_MASK):
-            return 0  # the value may be MASK or no id, and then nothing is written
+        sure = ON_THE_PATH if constraints(self.resolved.policy) else NEVER_MASK
+        if commit.ids is not None and not any(is_word(commit.ids, name, bindings) for name in sure):
+            return 0  # the value may be MASK, no id or not on the path, and then nothing is written
         floor = self.floor(commit.mask)
         if commit.at_least is not None:
             floor = higher(floor, self.count(commit.at_least.count))

@@ -11,6 +11,7 @@ from ..diagnostics import Diagnostic
 from ..language import syntax
 from ..language.walk import Body, walk
 from ..language.words import Kind
+from .entailment import is_word
 from .floor_values import smallest, suggested
 from .floors import CHOICES, TOP_ARGUMENTS, Prover
 from .resolved import Resolved
@@ -58,7 +59,9 @@ def _why(commit: syntax.Commit, body: Body, prover: Prover) -> tuple[str, str]:
         if isinstance(count, syntax.Number) and floor == 0:
             return "a count here is 0", "write 1 or more"
     if commit.ids is not None:
-        label = f"`{commit.ids.span.text}` may be MASK, which is not written"
+        likeliest = is_word(commit.ids, "likeliest", prover.resolved.bindings)
+        other = "an id without a match of the pattern" if likeliest else "MASK"
+        label = f"`{commit.ids.span.text}` may be {other}, which is not written"
         return label, "add a line that always writes: `commit top(masked, 1, by=conf)`"
     if commit.at_most is not None and commit.at_least is not None:
         text = commit.at_most.count.span.text
