@@ -16,6 +16,7 @@ from ..language.limits import LARGEST_INT
 from ..language.statement_words import MOST_POSITIONS
 from ..language.walk import statements
 from ..language.words import CONDITIONS, ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind, Word
+from .branches import MOST_BRANCHES
 from .entailment import inline_lets
 from .ranges import (
     ANY_INT,
@@ -114,6 +115,8 @@ class ExpressionRanges:
             return _of_parameter(binding)
         if isinstance(binding, syntax.StateDeclaration):
             return self.states.get(name.identifier, self.any_of(kind))
+        if isinstance(binding, syntax.Branch):
+            return ints(0, MOST_BRANCHES - 1)
         if isinstance(binding, syntax.Let):
             return self.of(binding.value) if name in self.resolved.inlinable else self.any_of(kind)
         word = WORDS.get(name.identifier)

@@ -54,6 +54,9 @@ ACCEPTED = {
     "what is left of a bound": ("commit top(masked, 5 - few, by=conf)",),
     "an absolute value": ("commit top(masked, 1 + abs(count(committed) - 20), by=conf)",),
     "a quotient and one": ("commit top(masked, any_int // (1 + step) % 3 + 1, by=conf)",),
+    "a candidate's number and one": (
+        "branch n as i:", "  commit top(masked, i + 1, by=conf)", "pick by count(committed)",
+    ),
     "a root": ("commit top(masked, 1 + floor(sqrt(count(committed))), by=conf)",),
     "an exponential": ("commit top(masked, int(exp(progress)), by=conf)",),
     "the smaller of two sums": ("commit top(masked, min(1 + step, 2 + count(committed)), by=conf)",),
@@ -110,7 +113,11 @@ def run(text: str, seed: int) -> None:
     bound = dsldec.load(text).bind(**given)
     length = chance.randint(1, 20)
     denoiser = WithEnd(mix(seed) % 1000, chance.choice([0.2, 1.0, 3.0]))
-    drafts = {} if chance.random() < 0.7 else {"lookahead": chance.randint(2, 4)}
+    drafts = (
+        {}
+        if chance.random() < 0.7 or bound.facts.branches is not None
+        else {"lookahead": chance.randint(2, 4)}
+    )
     decoded = dsldec.decode(
         denoiser, [[1, 2, 3], [5]], bound, gen_length=length, backend="eager", stop_at_eos=False, **drafts
     )
@@ -165,6 +172,10 @@ REFUSED = {
         "commit top(masked, 1 + sum(0 if count(masked, each=run(committed)) >= 1 else -9), by=conf)",
     ),
     "what is left of too little": ("commit top(masked, 4 - few, by=conf)",),
+    "a candidate's number": ("branch n as i:", "  commit top(masked, i, by=conf)", "pick by count(committed)"),
+    "two less than a candidate's number and one": (
+        "branch n as i:", "  commit top(masked, 1 + i - 2, by=conf)", "pick by count(committed)",
+    ),
     "a state without a floor": state("1", "k - 1"),
     "a state that doubles": state("1", "k * 2"),
     "a state of large jumps that grows": (

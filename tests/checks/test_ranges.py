@@ -1,4 +1,4 @@
-"""The range of an operation holds its result for all numbers of the ranges of its inputs, as a step computes it."""
+"""The range of an operation holds what a step computes for any numbers of the ranges of its inputs."""
 
 from __future__ import annotations
 
