@@ -36,7 +36,7 @@ from .resolved import Resolved
 
 # Numbers of positions.
 OF_POSITIONS = frozenset({"count", "run_count", "run_length", "rank"})
-SHARES = frozenset({"progress", "fraction"})
+SHARES = frozenset({"progress", "fraction", "random"})
 OVER_A_MASK = frozenset({"mean", "min", "max"})
 # A state that grows by no more than this in a `set` does not overflow in any run.
 SLOW = MOST_POSITIONS

@@ -248,6 +248,8 @@ class Author:
                     "count(committed)",
                     "committed_now",
                     "1000000000",
+                    "16777217",
+                    "linear(n)",
                     "int(share)",
                     "visits_",
                 ]
@@ -272,6 +274,11 @@ class Author:
             f"int(exp({a}))",
             f"({a} if conf_high else {b})",
             f"floor({a} ** {b})",
+            f"floor(share ** {b})",
+            f"int({a} + {one(['0.0', '0.5', '1.0'])} - {b})",
+            f"int(max({a}, 0.5) - {b})",
+            f"int(random * {a})",
+            f"({a} if {b} {one(['<', '<=', '>', '>=', '==', '!='])} {one(['0.5', '16777216.0'])} else {self.number(0)})",
         ]
         return one(forms)
 
