@@ -308,7 +308,7 @@ class ReferenceStep:
         state: StepState,
         params: Mapping[str, Tensor],
     ) -> ReferenceRow:
-        carried = self.program.carried
+        carried, read = self.program.carried, {*self.program.parameters, *self.program.special_ids}
         return ReferenceRow(
             view=PlainLogitsView(logits[b].float().tolist(), self.mask_id),
             canvas=canvas[b].tolist(),
@@ -318,7 +318,7 @@ class ReferenceStep:
             parameters={
                 name: (value[b, 0] if value.dim() == 2 else value).tolist()
                 for name, value in params.items()
-                if name in self.program.parameters and name not in self.patterns
+                if name in read and name not in self.patterns
             }
             | {name: value for name, value in self.static.items() if not isinstance(value, str)},
             mask_id=self.mask_id,
