@@ -16,16 +16,29 @@ from ..language.limits import LARGEST_INT, MOST_BRANCHES
 from ..language.statement_words import MOST_POSITIONS
 from ..language.walk import statements
 from ..language.words import CONDITIONS, ELEMENTWISE_WORDS, NUMBERS, WORDS, Kind, Word
-from .ranges import ANY_INT, ANY_REAL, OPERATIONS, NumberRange, exactly, hull, ints, negate, widened
+from .entailment import inline_lets
+from .ranges import (
+    ANY_INT,
+    ANY_REAL,
+    LARGEST_SLOW,
+    OPERATIONS,
+    NumberRange,
+    alike,
+    as_real,
+    exactly,
+    hull,
+    ints,
+    negate,
+    widened,
+)
 from .resolved import Resolved
 
 # Numbers of positions.
 OF_POSITIONS = frozenset({"count", "run_count", "run_length", "rank"})
-SHARES = frozenset({"progress", "fraction"})
+SHARES = frozenset({"progress", "fraction", "random"})
 OVER_A_MASK = frozenset({"mean", "min", "max"})
 # A state that grows by no more than this in a `set` does not overflow in any run.
 SLOW = MOST_POSITIONS
-LARGEST_SLOW = 2**62
 EXACT_ROUNDS = 3  # of the search for invariants, before ranges are widened
 MOST_ROUNDS = 40
 
@@ -86,8 +99,8 @@ class ExpressionRanges:
         otherwise = self.of(expression.otherwise, self._under(expression.condition, known, False))
         if truth is None:
             return then.joined(otherwise)
-        taken, other = (then, otherwise) if truth else (otherwise, then)
-        return NumberRange(taken.low, taken.high, taken.integer and other.integer, taken.gap)
+        then, otherwise = alike(then, otherwise)
+        return then if truth else otherwise
 
     def any_of(self, kind: Kind) -> NumberRange:
         return ANY_INT if kind is Kind.INT else ANY_REAL
@@ -101,6 +114,8 @@ class ExpressionRanges:
             return _of_parameter(binding)
         if isinstance(binding, syntax.StateDeclaration):
             return self.states.get(name.identifier, self.any_of(kind))
+        if isinstance(binding, syntax.Branch):
+            return ints(0, MOST_BRANCHES - 1)
         if isinstance(binding, syntax.Let):
             return self.of(binding.value) if name in self.resolved.inlinable else self.any_of(kind)
         if isinstance(binding, syntax.Branch):
@@ -113,21 +128,26 @@ class ExpressionRanges:
         operation = OPERATIONS.get(ARITHMETIC[expression.operator])
         if operation is None:
             return ANY_REAL
-        if self._grows_slowly(expression, right) and left.integer:
+        if self._is_slow(expression, known):
             less = right if expression.operator == "+" else negate(right)
             low, high = int(left.low + less.low), int(left.high + less.high)
-            return ints(max(low, -LARGEST_SLOW), min(high, LARGEST_SLOW))
+            return NumberRange(max(low, -LARGEST_SLOW), min(high, LARGEST_SLOW), integer=True)
         found: NumberRange = operation(left, right)
         return found
 
-    def _grows_slowly(self, expression: syntax.Arithmetic, step: NumberRange) -> bool:
-        """Whether this is a state plus or minus a small int."""
-        left = expression.left
-        is_state = isinstance(left, syntax.Name) and isinstance(
-            self.resolved.bindings.get(left), syntax.StateDeclaration
-        )
-        small = step.integer and step.low >= -SLOW and step.high <= SLOW
-        return is_state and small and expression.operator in ("+", "-")
+    def _is_slow(self, expression: syntax.Expression, known: Known) -> bool:
+        """Whether this is a state that grows slowly, or one plus or minus small ints."""
+        expression = inline_lets(expression, self.resolved.inlinable)
+        if isinstance(expression, syntax.Name):
+            is_state = isinstance(self.resolved.bindings.get(expression), syntax.StateDeclaration)
+            return is_state and _is_int_within(self.of(expression, known), LARGEST_SLOW)
+        if not isinstance(expression, syntax.Arithmetic) or expression.operator not in ("+", "-"):
+            return False
+        left, right = expression.left, expression.right
+        if self._is_slow(left, known) and _is_int_within(self.of(right, known), SLOW):
+            return True
+        swapped = expression.operator == "+" and _is_int_within(self.of(left, known), SLOW)
+        return swapped and self._is_slow(right, known)
 
     def _of_call(self, call: syntax.Call, known: Known) -> NumberRange:
         word, kind = call.function.text, self.resolved.type_of(call).kind
@@ -139,7 +159,10 @@ class ExpressionRanges:
             fit = len(WORDS[word].elementwise or WORDS[word].slots)
             if len(arguments) == fit and ELEMENTWISE_WORDS[word] in OPERATIONS:
                 return _computed(ELEMENTWISE_WORDS[word], *(self.of(one, known) for one in arguments))
-        if word == "count" and len(arguments) == 1 and self.masks_left(arguments[0]):
+        whole = (
+            word == "count" and len(arguments) == 1 and not call.keywords
+        )  # `each=`: a group may have none
+        if whole and self.masks_left(arguments[0]):
             return ints(1, MOST_POSITIONS)
         if word in OVER_A_MASK and len(arguments) == 1:
             x = self.of(arguments[0])  # of other positions too, where no condition is known to hold
@@ -231,6 +254,7 @@ MIRRORED = {"<": ">", "<=": ">=", ">": "<", ">=": "<=", "==": "==", "!=": "!="}
 
 def compared(operator: str, a: NumberRange, b: NumberRange) -> bool | None:
     """Whether a comparison holds for all numbers of two ranges, or for none; `None` otherwise."""
+    a, b = alike(a, b)
     if operator in (">", ">="):
         return compared(MIRRORED[operator], b, a)
     if operator == "!=":
@@ -246,6 +270,10 @@ def compared(operator: str, a: NumberRange, b: NumberRange) -> bool | None:
         return False
     surely = a.high < b.low or (not strict and a.high == b.low)
     return True if surely and not (a.gap or b.gap) else None
+
+
+def _is_int_within(x: NumberRange, most: int) -> bool:
+    return x.integer and -most <= x.low and x.high <= most
 
 
 def _computed(name: str, *given: NumberRange) -> NumberRange:
@@ -313,4 +341,4 @@ def _as(kind: Kind, interval: NumberRange) -> NumberRange:
     """The range of a state: an int in a state of reals is a real there."""
     if kind is Kind.INT:
         return interval if interval.integer else ANY_INT
-    return NumberRange(float32(interval.low), float32(interval.high), gap=interval.gap)
+    return as_real(interval)

@@ -92,6 +92,8 @@ class _Sort:
 
     def comparison(self, comparison: syntax.Comparison) -> Direction:
         operators = set(comparison.operators)
+        if operators == {"=="} and self.is_first(*comparison.operands[:2]):
+            return Direction.FALLS
         if not operators <= {">", ">="} and not operators <= {"<", "<="}:
             return Direction.UNKNOWN
         first, *more = [
@@ -100,6 +102,11 @@ class _Sort:
         ]
         whole = first if all(other is first for other in more) else Direction.UNKNOWN
         return whole if comparison.operators[0] in (">", ">=") else OPPOSITE[whole]
+
+    def is_first(self, left: syntax.Expression, right: syntax.Expression) -> bool:
+        """Whether two expressions are `rank` and 1."""
+        is_rank = is_word(left, "rank", self.resolved.inlinable)
+        return is_rank and isinstance(right, syntax.Number) and right.value == 1
 
     def same_everywhere(self, expression: syntax.Expression) -> bool:
         return self.resolved.type_of(expression).extent is not Extent.POSITION

@@ -70,10 +70,11 @@ def _why(comparison: syntax.Comparison, ranges: ExpressionRanges) -> str:
 
 
 def _literal_conditions(resolved: Resolved) -> Iterator[Diagnostic]:
-    for statement in statements(resolved.policy):
+    for statement in (*statements(resolved.policy), *resolved.policy.phases):
         condition = getattr(statement, "condition", None)
         if isinstance(condition, syntax.Boolean) and not isinstance(statement, syntax.Lookahead):
-            help_ = "delete `when true`" if condition.value else "delete the statement, or write a condition"
+            what = "phase" if isinstance(statement, syntax.Phase) else "statement"
+            help_ = "delete `when true`" if condition.value else f"delete the {what}, or write a condition"
             text = "true" if condition.value else "false"
             yield Diagnostic("W0303", f"this condition is always {text}", condition.span, help=help_)
 

@@ -1,7 +1,8 @@
 """Between which two numbers does the result of an operation lie, for inputs between two numbers?
 
 Ints have 64 bits: where a result may be too large, it may be any int. Reals are rounded to float32, which
-keeps the order of numbers. Not here: the range of an expression (`expression_ranges`).
+keeps the order of numbers. An operation on an int and a real rounds the int first. Not here: the range of an
+expression (`expression_ranges`).
 """
 
 from __future__ import annotations
@@ -14,6 +15,9 @@ from ..language.arithmetic import LARGEST_INT as LARGEST_OF_A_REAL
 from ..language.arithmetic import float32
 
 SMALLEST_INT64, LARGEST_INT64 = -(2**63), 2**63 - 1
+LARGEST_KNOWN = 2**60  # of a result beyond this nothing is known
+LARGEST_SLOW = 2**61  # no state gets there from LARGEST_KNOWN by small steps
+SLACK = 2.0**-20  # between two ways to compute an exponential or a logarithm
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,12 +31,8 @@ class NumberRange:
 
     def joined(self, other: NumberRange) -> NumberRange:
         """An interval with the numbers of both."""
-        return NumberRange(
-            min(self.low, other.low),
-            max(self.high, other.high),
-            self.integer and other.integer,
-            self.gap or other.gap,
-        )
+        a, b = alike(self, other)
+        return NumberRange(min(a.low, b.low), max(a.high, b.high), a.integer, a.gap or b.gap)
 
     def within(self, low: float, high: float) -> NumberRange:
         """The numbers that are also between two others; the same interval if there is none."""
@@ -49,10 +49,20 @@ def exactly(value: float) -> NumberRange:
     return NumberRange(value, value, integer=isinstance(value, int) and not isinstance(value, bool))
 
 
+def as_real(x: NumberRange) -> NumberRange:
+    """The range of the same numbers as reals."""
+    return NumberRange(float32(x.low), float32(x.high), gap=x.gap)
+
+
+def alike(a: NumberRange, b: NumberRange) -> tuple[NumberRange, NumberRange]:
+    """Two ranges of ints, or two of reals."""
+    return (a, b) if a.integer and b.integer else (as_real(a), as_real(b))
+
+
 def ints(low: int, high: int) -> NumberRange:
-    """An interval of ints; any int if one may not have 64 bits, because it wraps around."""
+    """An interval of ints; any int if one may be so large that it wraps around."""
     return (
-        NumberRange(low, high, integer=True) if low >= SMALLEST_INT64 and high <= LARGEST_INT64 else ANY_INT
+        NumberRange(low, high, integer=True) if low >= -LARGEST_KNOWN and high <= LARGEST_KNOWN else ANY_INT
     )
 
 
@@ -77,6 +87,7 @@ def _holds(x: NumberRange, value: float) -> bool:
 
 
 def _add(a: NumberRange, b: NumberRange) -> NumberRange:
+    a, b = alike(a, b)
     if a.integer and b.integer:
         return ints(int(a.low + b.low), int(a.high + b.high))
     if _infinite(a) and _infinite(b) and (a.low == -b.high or a.high == -b.low):
@@ -92,6 +103,7 @@ def negate(a: NumberRange) -> NumberRange:
 
 
 def _multiply(a: NumberRange, b: NumberRange) -> NumberRange:
+    a, b = alike(a, b)
     found = _corners(_product, a, b)
     if a.integer and b.integer:
         return ints(int(min(found)), int(max(found)))
@@ -100,6 +112,7 @@ def _multiply(a: NumberRange, b: NumberRange) -> NumberRange:
 
 
 def _divide(a: NumberRange, b: NumberRange) -> NumberRange:
+    a, b = as_real(a), as_real(b)
     # A divisor of 0 may be -0, by which a number above 0 gives -inf.
     if b.low <= 0 or (_infinite(a) and _infinite(b)):
         return ANY_REAL
@@ -130,8 +143,8 @@ def _remainder(a: NumberRange, b: NumberRange) -> NumberRange:
 
 
 def _power(a: NumberRange, b: NumberRange) -> NumberRange:
-    if a.low < 0:
-        return ANY_REAL
+    if a.low < 0 or (a.low == 0 and b.low < 0):
+        return ANY_REAL  # -0 to the power of -1 is -inf
     highest = 1.0 if a.high <= 1 and b.low >= 0 else math.inf
     return NumberRange(0.0, highest, gap=a.gap or b.gap)
 
@@ -143,26 +156,38 @@ def _absolute(a: NumberRange) -> NumberRange:
 
 
 def _extreme(choose: Callable[[float, float], float]) -> Callable[[NumberRange, NumberRange], NumberRange]:
-    return lambda a, b: NumberRange(
-        choose(a.low, b.low), choose(a.high, b.high), a.integer and b.integer, a.gap or b.gap
-    )
+    def apply(a: NumberRange, b: NumberRange) -> NumberRange:
+        a, b = alike(a, b)
+        return NumberRange(choose(a.low, b.low), choose(a.high, b.high), a.integer, a.gap or b.gap)
+
+    return apply
 
 
 def _monotone(
-    function: Callable[[float], float], least: float = -math.inf
+    function: Callable[[float], float], least: float = -math.inf, slack: float = 0.0
 ) -> Callable[[NumberRange], NumberRange]:
-    """The range of a function that never falls and has a value from `least` on."""
+    """The range of a function that never falls and has a value from `least` on. `slack`: the relative error
+    of its values, except 0, 1 and the infinite ones.
+    """
+
+    def off(x: float) -> float:
+        return 0.0 if x in (0, 1) or math.isinf(x) else abs(x) * slack
 
     def apply(a: NumberRange) -> NumberRange:
+        a = as_real(a)
         if a.low < least:
             return ANY_REAL
-        return _reals(function(a.low), function(a.high), a)
+        low, high = function(a.low), function(a.high)
+        return _reals(low - off(low), high + off(high), a)
 
     return apply
 
 
 def _exp(x: float) -> float:
-    return math.inf if x > 88 else math.exp(x)  # a float32 has no larger one
+    try:
+        return math.exp(x)
+    except OverflowError:
+        return math.inf
 
 
 def _log(x: float) -> float:
@@ -191,8 +216,8 @@ OPERATIONS: Mapping[str, Callable[..., NumberRange]] = {
     "absolute": _absolute,
     "minimum": _extreme(min),
     "maximum": _extreme(max),
-    "exp": _monotone(_exp),
-    "log": _monotone(_log, 0.0),
+    "exp": _monotone(_exp, slack=SLACK),
+    "log": _monotone(_log, 0.0, slack=SLACK),
     "sqrt": _monotone(math.sqrt, 0.0),
     "floor": _whole(math.floor),
     "ceil": _whole(math.ceil),
@@ -218,5 +243,5 @@ def widened(old: NumberRange, new: NumberRange) -> NumberRange:
     if low < old.low:
         low = max([x for x in (1, 0, -1, lowest) if x <= low])
     if high > old.high:
-        high = min([x for x in (0, 1, 65536, 2**62, highest) if x >= high])
+        high = min([x for x in (0, 1, 65536, LARGEST_SLOW, highest) if x >= high])
     return NumberRange(low, high, both.integer, both.gap)

@@ -59,6 +59,25 @@ def test_cosines_of_the_reference_are_exact() -> None:
             assert got == exact[steps][done]
 
 
+@pytest.mark.parametrize("backend", ["reference", "eager", "inductor"])
+def test_linear_schedules_are_exact(backend: str) -> None:
+    text = "policy p(n: int = 1 in 1..64):\n  window all\n  commit top(masked, linear(n), by=conf)\n"
+    lengths = [1, 2, 3, 7, 12, 16] if backend == "reference" else [1, 2, 3, 7, 12, 16, 63, 64, 65]
+    for n in {"reference": (1, 2, 3, 7, STEPS), "eager": (1, 2, 3, 7, 31, STEPS), "inductor": (3, 7)}[
+        backend
+    ]:
+        decoded = dsldec.decode(
+            ToyDenoiser(0, 2.0), [[1, 2]] * len(lengths), dsldec.load(text, n=n), gen_length=lengths,
+            backend=backend, trace=True, stop_at_eos=False,
+        )  # fmt: skip
+        for masks, steps in zip(lengths, decoded.trace, strict=True):
+            left = masks
+            for done, step in enumerate(steps, 1):
+                left -= len(step.ids)
+                assert left == masks * (n - done) // n, (n, masks, done)
+            assert left == 0
+
+
 def left_after_each_step(schedule: str, masks: int, backend: str) -> list[int]:
     """The masks that a policy with this schedule leaves after each step of one window."""
     text = f"policy p(n: int = 1 in 1..1000000000):\n  window all\n  commit top(masked, {schedule}, by=conf) at least 1 by conf\n"

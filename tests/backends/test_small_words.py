@@ -20,6 +20,8 @@ from dsldec.backends import noise
 from dsldec.backends.step import Step, StepState
 from dsldec.diagnostics import PolicyError
 
+from ..toy import ToyDenoiser
+
 T, V, MASK = 8, 12, 11
 ANYTHING = "  commit top(masked, 1, by=conf)\n"
 
@@ -198,9 +200,7 @@ def test_each_place_draws_its_own_numbers_and_a_function_draws_anew() -> None:
     head = "  def anew() = random(pos)\n"
     for expression in ("random(pos) == random(pos)", "anew() == anew()"):
         assert not any(
-            map(
-                any, seen(watched("mask", expression, head=head if "anew" in expression else ""), "eager", 0)
-            )
+            map(any, seen(watched("mask", expression, head=head if "anew" in expression else ""), "eager", 0))
         )
     text = "policy p():\n  window blocks(8)\n  x = random(pos)\n  commit masked and x != x\n  commit top(masked, 1, by=conf)\n"
     step = dsldec.load(text).compile("eager", mask_id=MASK)
@@ -333,3 +333,17 @@ def test_a_package_and_a_compiled_step_of_a_choice(way: str) -> None:
     output = step(logits, canvas, editable, state)
     assert torch.equal(canvas_, output.canvas)
     assert all(torch.equal(after[name], output.state[name]) for name in after)
+
+
+class WithEnd(ToyDenoiser):
+    eos_id = 4
+
+
+@pytest.mark.parametrize("backend", ["reference", "eager"])
+def test_a_step_reads_the_ids_of_the_model_on_each_backend(backend: str) -> None:
+    text = "policy p:\n  window all\n  commit masked and pos != 1 as eos\n  fill\n"
+    decoded = dsldec.decode(
+        WithEnd(0, 2.0), [[1, 2]], dsldec.load(text), gen_length=4, backend=backend, stop_at_eos=False
+    )
+    ids = decoded.ids[0].tolist()[2:]
+    assert [ids[0], *ids[2:]] == [WithEnd.eos_id] * 3

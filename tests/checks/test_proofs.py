@@ -54,11 +54,15 @@ ACCEPTED = {
     "what is left of a bound": ("commit top(masked, 5 - few, by=conf)",),
     "an absolute value": ("commit top(masked, 1 + abs(count(committed) - 20), by=conf)",),
     "a quotient and one": ("commit top(masked, any_int // (1 + step) % 3 + 1, by=conf)",),
+    "a candidate's number and one": (
+        "branch n as i:", "  commit top(masked, i + 1, by=conf)", "pick by count(committed)",
+    ),
     "a root": ("commit top(masked, 1 + floor(sqrt(count(committed))), by=conf)",),
     "an exponential": ("commit top(masked, int(exp(progress)), by=conf)",),
     "the smaller of two sums": ("commit top(masked, min(1 + step, 2 + count(committed)), by=conf)",),
     "a state with a floor": state("1", "max(1, k - 1)"),
     "a state that grows": state("1", "k + 1"),
+    "a state that grows by two numbers": state("1", "1 + k + few if k < 9 else few + k - 0"),
     "a state between two bounds": state("1", "clamp(k * 2 - few, 1, 8)"),
     "a state under a condition": state("n", "k - 1 if k > 1 else 4"),
     "a state under two conditions": state("n", "k - 1 if k >= 2 and step > 2 else max(k, 1)"),
@@ -109,7 +113,11 @@ def run(text: str, seed: int) -> None:
     bound = dsldec.load(text).bind(**given)
     length = chance.randint(1, 20)
     denoiser = WithEnd(mix(seed) % 1000, chance.choice([0.2, 1.0, 3.0]))
-    drafts = {} if chance.random() < 0.7 else {"lookahead": chance.randint(2, 4)}
+    drafts = (
+        {}
+        if chance.random() < 0.7 or bound.facts.branches is not None
+        else {"lookahead": chance.randint(2, 4)}
+    )
     decoded = dsldec.decode(
         denoiser, [[1, 2, 3], [5]], bound, gen_length=length, backend="eager", stop_at_eos=False, **drafts
     )
@@ -151,9 +159,29 @@ REFUSED = {
     "a sum that wraps around": ("commit top(masked, 1 + int(exp(100 * progress)) * 100, by=conf)",),
     "a product of a parameter": ("commit top(masked, 1 + any_int * any_int * any_int, by=conf)",),
     "the smaller of a sum and a count": ("commit top(masked, min(1 + step, count(committed)), by=conf)",),
+    "a power of what may be -0": ("commit top(masked, 1 + floor(share ** (0 - 1)), by=conf)",),
+    "an exponential near the largest real": ("commit top(masked, int(exp(88.5) / 1e30 / 1e9), by=conf)",),
+    "an exponential that may round down": ("commit top(masked, floor(exp(0.6931472)) - 1, by=conf)",),
+    "an int compared with a real": ("commit top(masked, 1 if 16777217 > 16777216.0 else 0, by=conf)",),
+    "an int plus a real": ("commit top(masked, int(16777217 + 1.0 - 16777217), by=conf)",),
+    "an int or a larger real": ("commit top(masked, int(max(16777217, 0.5) - 16777216.0), by=conf)",),
+    "an int, or a real": (
+        "commit top(masked, int((16777217 if step > 3 else 16777218.0) - 16777216.0), by=conf)",
+    ),
+    "counts of groups, of which some have none": (
+        "commit top(masked, 1 + sum(0 if count(masked, each=run(committed)) >= 1 else -9), by=conf)",
+    ),
     "what is left of too little": ("commit top(masked, 4 - few, by=conf)",),
+    "a candidate's number": ("branch n as i:", "  commit top(masked, i, by=conf)", "pick by count(committed)"),
+    "two less than a candidate's number and one": (
+        "branch n as i:", "  commit top(masked, 1 + i - 2, by=conf)", "pick by count(committed)",
+    ),
     "a state without a floor": state("1", "k - 1"),
     "a state that doubles": state("1", "k * 2"),
+    "a state of large jumps that grows": (
+        "state k: int = -9 per block", "set k = max(k, -9) * 1000000000 * 1000000000",
+        "commit top(masked, min(k + 1, 0) + 47 * 100000000 * 1000000000, by=conf)",
+    ),
     "a state that starts at 0": state("0", "max(1, k)"),
     "a state of a parameter": state("any_int", "max(1, k)"),
     "a state under a weaker condition": state("1", "k - 1 if k > 0 else 4"),
@@ -220,6 +248,8 @@ class Author:
                     "count(committed)",
                     "committed_now",
                     "1000000000",
+                    "16777217",
+                    "linear(n)",
                     "int(share)",
                     "visits_",
                 ]
@@ -244,6 +274,11 @@ class Author:
             f"int(exp({a}))",
             f"({a} if conf_high else {b})",
             f"floor({a} ** {b})",
+            f"floor(share ** {b})",
+            f"int({a} + {one(['0.0', '0.5', '1.0'])} - {b})",
+            f"int(max({a}, 0.5) - {b})",
+            f"int(random * {a})",
+            f"({a} if {b} {one(['<', '<=', '>', '>=', '==', '!='])} {one(['0.5', '16777216.0'])} else {self.number(0)})",
         ]
         return one(forms)
 

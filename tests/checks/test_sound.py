@@ -94,6 +94,10 @@ REFUSED = {
     "nothing times infinity": ["commit masked and logit_margin >= 0.5 * max(logit_margin) and conf > 2"],
     "a weight that rounds to 0": ["commit sample(masked, 1, by=1e-30 * 1e-30)"],
     "as much back as written": ["commit top(masked, 2, by=conf)", "revoke committed at most 2"],
+    "an id that the pattern may not have": [
+        "logits constrain(shape)",
+        "commit top(masked, 1, by=conf) as likeliest",
+    ],
     "an empty window": ["commit top(masked, 1, by=conf)"],
 }
 
@@ -102,10 +106,23 @@ REFUSED = {
 def test_refused(name: str) -> None:
     window = "sliding(max_masks=m, max_length=8)" if name == "an empty window" else "blocks(8)"
     policy, diagnostics = dsldec.check(
-        one_phase(*REFUSED[name], window=window, parameters="n: int = 4 in 1..1000000000, m: int = 4")
+        one_phase(
+            *REFUSED[name],
+            window=window,
+            parameters="n: int = 4 in 1..1000000000, m: int = 4, shape: pattern",
+        )
     )
     assert policy is None
     assert diagnostics
+
+
+def test_a_policy_that_may_hang_with_a_pattern_takes_none() -> None:
+    text = one_phase("commit top(masked, 1, by=conf) as likeliest")
+    assert decoded_within_bound(text)
+    with pytest.raises(dsldec.UsageError, match="may be an id without a match of the pattern") as raised:
+        dsldec.load(text).constrained()
+    assert raised.value.diagnostic.code == "E0323"
+    assert dsldec.load("diffusion_gemma").constrained().constrains
 
 
 # Each of these once ran past its bound.

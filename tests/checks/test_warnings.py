@@ -35,6 +35,11 @@ def warnings_of(*lines: str, window: str = "blocks(8)") -> list[str]:
         (["state k: int = 1 per block", "set k = min(k + 1, 4)", "commit masked and k >= 5 at least 1 by conf"], "W0303"),
         (["commit masked at least n + 6 by conf at most 6 by conf"], "W0305"),
         (["commit masked at least 3 by conf at most 2 by conf"], "W0305"),
+        (["commit masked and random > 1 at least 1 by conf"], "W0303"),
+        (["commit masked and random(pos) > 2 at least 1 by conf"], "W0303"),
+        (["phase a when false else b:", f"  {BEST}", "phase b:", f"  {BEST}"], "W0303"),
+        ([BEST, "branch 2 as i:", "  commit masked and i >= 64", "pick by mean(conf)"], "W0303"),
+        ([BEST, "branch 2 as i:", "  commit masked and conf > mean(conf)", "pick by mean(conf)"], "W0307"),
         ([BEST, "stay at most 0"], "W0304"),
         ([BEST, "edit committed as token at most 0"], "W0304"),
         ([BEST, "revoke committed at most n - 9"], "W0304"),
@@ -71,12 +76,22 @@ def test_a_window_with_its_least_length_above_its_largest() -> None:
         ["commit masked and mean(conf) > 0.2 at least 1 by conf at most 8 by conf"],
         ["commit masked and before(conf) >= 0 at least 1 by conf"],
         ["commit masked at least n by conf at most 8 by conf"],
+        ["commit masked and js(before) < 1 at least 1 by conf"],
+        ["commit masked and random(pos) < level at least 1 by conf"],
+        ["commit masked and count(masked, each=run(committed)) >= 1 at least 1 by conf"],
+        [BEST, "branch n as i:", "  commit masked and i == 1 and conf > 0.9", "pick by mean(conf)"],
         ["state k: int = 1 per block", "set k = k + 1", "commit masked and k >= 5 at least 1 by conf"],
         [BEST, "revoke committed at most committed_now - n by doubt"],
     ],
 )
 def test_what_may_have_an_effect_is_none(lines: list[str]) -> None:
     assert warnings_of(*lines) == []
+
+
+def test_a_prefix_of_the_first_and_of_likely_positions_has_no_warning() -> None:
+    prefix = "commit prefix(masked, by=conf, while=rank == 1 or conf > level)"
+    text = f"policy p({PARAMETERS}):\n  window blocks(8)\n  {prefix}\n"
+    assert {d.code for d in dsldec.check(text)[1]} == {"W0201"}
 
 
 def test_no_shipped_and_no_published_policy_has_a_warning() -> None:
