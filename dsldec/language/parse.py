@@ -74,7 +74,7 @@ def parse(source: Source) -> tuple[syntax.PolicyFile | None, list[Diagnostic]]:
 
 
 def _own_names(lines: Sequence[Line]) -> frozenset[str]:
-    """The keywords that the text gives to a parameter, a state, a value or a candidate's number as its name."""
+    """The keywords that name a parameter, a state, a value, or the number of a candidate in the text."""
     named = set[str]()
     for line in lines:
         before = ("state",) if line.head == "state" else ("(", ",") if line.head == "policy" else ()
