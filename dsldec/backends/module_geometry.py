@@ -148,7 +148,8 @@ def _shift(x: Tensor, n: Tensor) -> Tensor:
     length = x.shape[1]
     source = _places(x).long() - n.clamp(-length, length)
     nothing = float("nan") if x.is_floating_point() else 0
-    moved = x.gather(1, source.clamp(0, length - 1).expand_as(x))
+    # Of one value for the row, nothing moves. Inductor gathers nothing from a constant.
+    moved = x if x.stride(1) == 0 else x.gather(1, source.clamp(0, length - 1).expand_as(x))
     return torch.where((source >= 0) & (source < length), moved, torch.full_like(x, nothing))
 
 

@@ -229,7 +229,8 @@ def _thin(mask: Tensor, score: Tensor, condition: Tensor, weight: Tensor, at_mos
         best.append(of_round[0])
         pick.append(of_round[1])
     picked = torch.stack(pick, 1)
-    ends = ~((torch.stack(best, 1) > 0) & condition.gather(1, picked))
+    # A pick lies in the mask. Inductor gathers nothing from a constant, such as `while=true`.
+    ends = ~((torch.stack(best, 1) > 0) & (condition & mask).gather(1, picked))
     round_of = torch.arange(picks, device=score.device)
     chosen = round_of < torch.where(ends, round_of, picks).amin(1, keepdim=True)
     return ((picked.unsqueeze(2) == places) & chosen.unsqueeze(2)).any(1)

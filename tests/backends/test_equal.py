@@ -303,6 +303,17 @@ def test_inductor_equals_reference(seed: int) -> None:
     compare_compiled(seed, 10)
 
 
+def test_inductor_compiles_picks_and_shifts_of_constants() -> None:
+    """It gathers nothing from a constant."""
+    text = "policy p():\n  window blocks(8)\n  commit thin(masked, by=conf, gap=2, at_most=1) and conf > shift(0.25, 2) at least 1 by conf\n"
+    generator = torch.Generator().manual_seed(0)
+    slow, fast = (
+        dsldec.load(text).compile(backend, mask_id=MASK, eos_id=EOS) for backend in ("reference", "inductor")
+    )
+    logits, (canvas, editable, state) = logits_of_halves(generator, 2, 8), inputs(slow, 3, 2, 8)
+    assert_same(slow(logits, canvas, editable, state), fast(logits, canvas, editable, state), text)
+
+
 @pytest.mark.slow
 def test_inductor_equals_reference_at_length() -> None:
     for seed in range(150):
