@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
 from ..language import parse, syntax
+from ..language.words import Kind
 from ..policy import read
 from ..source import Source
 from ..terminal import data
@@ -107,7 +108,7 @@ def _ir(name: str, settings: Sequence[str]) -> Iterator[str]:
     values = dict(policy.program.parameters)
     for name, value in policy.parameters.items():
         # A table, a network and a pattern are too long to be shown.
-        if isinstance(value, bool | int | float) or values[name].choices:
+        if isinstance(value, bool | int | float | str) and values[name].kind is not Kind.PATTERN:
             values[name] = replace(values[name], default=value)
     yield from str(replace(policy.program, parameters=values)).split("\n")
 
