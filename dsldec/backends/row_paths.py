@@ -38,8 +38,8 @@ class PatternArrays(NamedTuple):
 
 
 class _Best(NamedTuple):
-    """The best scores of chunks `[N]` and of classes `[C]` at one position, its scores, and the best id of the
-    class with the most ids.
+    """The best scores of chunks `[N]` and of classes `[C]` at one position, its scores, and the best id of
+    the class with the most ids.
     """
 
     of_chunks: Array

@@ -180,6 +180,8 @@ TABLES = frozenset({Kind.TABLE, Kind.STEP_TABLE})
 PARAMETER_KINDS = frozenset(
     {*NUMBERS, Kind.TOKEN, Kind.BOOL, Kind.CHOICE, Kind.PATTERN, Kind.NETWORK, *TABLES}
 )
+# All requests of a batch share the values of these kinds of parameters.
+OF_THE_BATCH = frozenset({*TABLES, Kind.NETWORK})
 # Parameters of these kinds may have no default: then the caller must give a value.
 WITHOUT_DEFAULT = frozenset({Kind.PATTERN, Kind.NETWORK})
 UNITS = frozenset({Kind.PROB, Kind.NATS, Kind.LOGIT})

@@ -15,12 +15,10 @@ from ..backends.on_device import moved
 from ..backends.step import parameter_tensors
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
-from ..language.words import TABLES, Kind
+from ..language.words import OF_THE_BATCH
 from ..policy import Policy
 from ..spelling import setting
 from .rows import Rows
-
-OF_THE_BATCH = (*TABLES, Kind.NETWORK)  # kinds of parameters
 
 
 def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:

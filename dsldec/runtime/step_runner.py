@@ -283,7 +283,9 @@ class StepRunner:
         flags = [output.done, *([] if events.finished is None else [events.finished])]
         if any(any((flag if rows is None else flag & rows).tolist()) for flag in flags):
             return None
-        if events.not_finite.any() or self._unmatched(events, self._writable(placed, rows)).any():
+        if events.not_finite.any():
+            return None
+        if events.unmatched is not None and self._unmatched(events, self._writable(placed, rows)).any():
             return None
         after = output.canvas
         if rows is not None or not placed.whole:
@@ -304,7 +306,9 @@ class StepRunner:
     ) -> tuple[BatchState, Tensor]:
         """The next state, and the rows `[B]` bool whose windows are done. Reads no value."""
         editable, events = self._writable(placed, rows), output.events
-        failed = events.not_finite.any(1) | self._unmatched(events, editable)
+        failed = events.not_finite.any(1)
+        if events.unmatched is not None:
+            failed = failed | self._unmatched(events, editable)
         good = ~failed
         # The writes of a failed row do not count.
         after = torch.where(editable & good.unsqueeze(1), output.canvas, before)
@@ -321,8 +325,7 @@ class StepRunner:
 
     def _unmatched(self, events: Events, editable: Tensor) -> Tensor:
         """`[B]` bool: open rows that cannot become a match of their pattern."""
-        if events.unmatched is None:
-            return torch.zeros_like(editable[:, 0])
+        assert events.unmatched is not None
         return events.unmatched & editable.any(1)
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:

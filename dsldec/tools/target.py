@@ -8,9 +8,9 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from ..diagnostics import Diagnostic, UsageError
+from ..language.words import OF_THE_BATCH
 from ..policy import Policy
 from ..runtime.block_host import carried_between_blocks, for_blocks, why_not_by_block
-from ..runtime.request_parameters import OF_THE_BATCH
 
 TARGETS = ("sglang",)
 # Positions of a block in SGLang 0.5.23, unless the server's configuration has another `block_size`.

@@ -25,6 +25,7 @@ MOST_LAUNCHES = {
     "dico": (37, 0),
     "lopa": (10, 0),
     "info_gain": (10, 0),
+    "diffusion_gemma": (10, 0),
 }
 QUICK = ("static",)
 
