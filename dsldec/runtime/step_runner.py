@@ -285,7 +285,7 @@ class StepRunner:
             return None
         if events.not_finite.any():
             return None
-        if events.unmatched is not None and self._unmatched(events, self._writable(placed, rows)).any():
+        if events.unmatched is not None and _unmatched(events, self._writable(placed, rows)).any():
             return None
         after = output.canvas
         if rows is not None or not placed.whole:
@@ -308,7 +308,7 @@ class StepRunner:
         editable, events = self._writable(placed, rows), output.events
         failed = events.not_finite.any(1)
         if events.unmatched is not None:
-            failed = failed | self._unmatched(events, editable)
+            failed = failed | _unmatched(events, editable)
         good = ~failed
         # The writes of a failed row do not count.
         after = torch.where(editable & good.unsqueeze(1), output.canvas, before)
@@ -322,11 +322,6 @@ class StepRunner:
         return self._moved_on(
             BatchState(canvas, placed.end, state, events, batch.finished, failed), done
         ), done
-
-    def _unmatched(self, events: Events, editable: Tensor) -> Tensor:
-        """`[B]` bool: open rows that cannot become a match of their pattern."""
-        assert events.unmatched is not None
-        return events.unmatched & editable.any(1)
 
     def _goes_on(self, window: Tensor, editable: Tensor, state: StepState) -> Tensor:
         """`[B]` bool: windows `[B, T]` that have a mask, or that are full and stay."""
@@ -352,3 +347,9 @@ class StepRunner:
         # decode.
         state = state | {WINDOW_START: torch.where(finished, rows.home, start)}
         return replace(batch, state=state, finished=finished & ~batch.failed)
+
+
+def _unmatched(events: Events, editable: Tensor) -> Tensor:
+    """`[B]` bool: open rows that cannot become a match of their pattern."""
+    assert events.unmatched is not None
+    return events.unmatched & editable.any(1)
