@@ -81,7 +81,7 @@ def test_observing_takes_two_passes_and_no_buffer(wanted: tuple[str, ...], dtype
     assert buffers(code) == 0
 
 
-SLOW = {"dico", "entropy_bounded", "factor", "frechet", "freedave", "freedave_plus"}
+SLOW = {"dico", "diffusion_gemma", "entropy_bounded", "factor", "frechet", "freedave", "freedave_plus"}
 
 
 @pytest.mark.parametrize(

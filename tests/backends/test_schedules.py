@@ -59,7 +59,7 @@ def test_cosines_of_the_reference_are_exact() -> None:
             assert got == exact[steps][done]
 
 
-@pytest.mark.parametrize("backend", ["reference", "eager", "inductor"])
+@pytest.mark.parametrize("backend", ["reference", "eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_linear_schedules_are_exact(backend: str) -> None:
     text = "policy p(n: int = 1 in 1..64):\n  window all\n  commit top(masked, linear(n), by=conf)\n"
     lengths = [1, 2, 3, 7, 12, 16] if backend == "reference" else [1, 2, 3, 7, 12, 16, 63, 64, 65]

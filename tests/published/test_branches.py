@@ -93,7 +93,7 @@ def test_some_settings_with_the_reference(name: str, number: int) -> None:
     assert_equal(name, number, backend="reference")
 
 
-@pytest.mark.parametrize("name", ["lopa", "info_gain"])
+@pytest.mark.parametrize("name", ["lopa", pytest.param("info_gain", marks=pytest.mark.slow)])
 def test_a_setting_compiled(name: str) -> None:
     assert_equal(name, 3, backend="inductor")
 
