@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from importlib.metadata import version
+
 import pytest
 
 from dsldec.diagnostics import UsageError
@@ -44,6 +46,12 @@ def test_a_mistake_is_marked(text: str, code: str, marked: str, says: str) -> No
     assert says in str(found)
 
 
+# Older ones give an automaton without a match; then preparing the pattern says so.
+OF_TODAY = pytest.mark.skipif(
+    tuple(map(int, version("outlines-core").split(".")[:3])) < (0, 2, 14), reason="by outlines-core 0.2.14"
+)
+
+
 @pytest.mark.parametrize(
     ("text", "marked", "says"),
     [
@@ -53,7 +61,7 @@ def test_a_mistake_is_marked(text: str, code: str, marked: str, says: str) -> No
         ("a{,3}", None, "the library reads"),
         ("\\p{Foo}", "\\", "bad escape"),
         ("(?-u:\\xff)", ":", "the library reads"),
-        ("x[a&&b]", None, "matches no character"),
+        pytest.param("x[a&&b]", None, "matches no character", marks=OF_TODAY),
     ],
 )
 def test_a_refusal_of_the_library_gets_a_place_where_python_knows_one(
