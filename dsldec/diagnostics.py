@@ -134,7 +134,7 @@ class UsageError(PicklableError):
 
 # Bounds on the comparisons for one hint: letters of a word, known words, and the likeliest of these that are
 # compared in full.
-MOST_LETTERS, MOST_WORDS, MOST_COMPARED = 64, 500, 8
+MOST_LETTERS, MOST_WORDS, MOST_COMPARED = 64, 500, 16
 CLOSE = 0.6  # the share of all letters that are in both words
 
 

@@ -16,7 +16,7 @@ from .calls import checks_arguments
 from .checks.facts import Facts
 from .checks.patterns import with_pattern
 from .checks.values import Value, static_values
-from .diagnostics import Diagnostic, PolicyError, UsageError, did_you_mean
+from .diagnostics import Diagnostic, PolicyError, Severity, UsageError, did_you_mean
 from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
@@ -242,7 +242,7 @@ class Policy:
 def _with_pattern(program: Program) -> tuple[CheckedPolicy, LRUCache[Compiled, StepFunction]]:
     checked, diagnostics = checks.check(Source(with_pattern(program.facts.policy), program.name))
     if checked is None:  # `commit ... as IDS` may write nothing with a pattern
-        raise PolicyError(diagnostics)
+        raise PolicyError(one for one in diagnostics if one.severity is Severity.ERROR)
     return checked, LRUCache(MOST_STEPS)
 
 

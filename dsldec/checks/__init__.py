@@ -71,7 +71,7 @@ def check(
     tree, diagnostics = parse.parse(source)
     if tree is None:
         return None, diagnostics
-    resolved, proved, wrong = _checked(Resolved(tree.policy, outputs=outputs))
+    resolved, proved, wrong = _checked(Resolved(tree.policy, outputs=dict(outputs)))
     diagnostics = _shown(_causes(diagnostics + wrong))
     if any(d.severity is Severity.ERROR for d in diagnostics):
         return None, diagnostics

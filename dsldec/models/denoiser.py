@@ -116,8 +116,10 @@ class _FormerCache:
         return self.cache(ids, *inputs, at=columns)
 
 
-def require_denoiser(denoiser: Any) -> None:
-    """Raise `UsageError` (E0408) for an object that is not a denoiser."""
+def require_denoiser(denoiser: Any, *, with_mask: bool = False) -> None:
+    """Raise `UsageError` (E0408) for an object that is not a denoiser, or if it must be `with_mask` and has no
+    MASK.
+    """
     lacking = [
         name for name in ("mask_id", "vocab_size") if not hasattr(getattr(denoiser, name, None), "__index__")
     ]
@@ -128,7 +130,7 @@ def require_denoiser(denoiser: Any) -> None:
             Diagnostic("E0408", message, help=f"give a function, or `dsldec.from_pretrained({example})`")
         )
     if not lacking:
-        _require_ids_that_fit(denoiser)
+        _require_ids_that_fit(denoiser, denoiser.vocab_size - with_mask)
     else:
         names = " and ".join(f"`{name}`" for name in lacking)
         help = f"set it: `denoiser.{lacking[0]} = ...` (an int)"
@@ -137,7 +139,7 @@ def require_denoiser(denoiser: Any) -> None:
         raise UsageError(Diagnostic("E0408", f"this denoiser lacks {names}", help=help))
 
 
-def _require_ids_that_fit(denoiser: Denoiser) -> None:
+def _require_ids_that_fit(denoiser: Denoiser, greatest_mask: int) -> None:
     size, eos_id, blocks = (
         denoiser.vocab_size,
         getattr(denoiser, "eos_id", None),
@@ -146,7 +148,7 @@ def _require_ids_that_fit(denoiser: Denoiser) -> None:
     wrong, help_ = "", f"{option('mask_id')} and {option('eos_id')} must be two different ids below {size}"
     if not reads_flags():
         help_ += "; without an end of text, `eos_id` is None"
-    if size < 2 or not 0 <= denoiser.mask_id <= size:
+    if size < 2 or not 0 <= denoiser.mask_id <= greatest_mask:
         wrong = f"its `mask_id` is {denoiser.mask_id} and its `vocab_size` {size}"
     elif eos_id is not None and (not hasattr(eos_id, "__index__") or eos_id == denoiser.mask_id):
         wrong = f"its `eos_id` is {eos_id}{', and so is its `mask_id`' * (eos_id == denoiser.mask_id)}"
@@ -180,13 +182,16 @@ def memory_ran_out(error: BaseException) -> bool:
     return isinstance(error, MemoryError) or match is not None
 
 
-def require_shown_mask(policy: str, *, noise: bool, guided: bool) -> None:
+def require_shown_mask(policy: str, *, noise: bool, guided: bool, vocab_size: int | None = None) -> None:
     """Raise `UsageError` (E0500, E0501) where a model without MASK would see MASK: `noise`: the policy shows
-    random ids where nothing is written; `guided`: it has classifier-free guidance.
+    random ids where nothing is written; `guided`: it has classifier-free guidance; `vocab_size`: of a
+    denoiser whose `mask_id` says that it has none.
     """
     if not noise:
         message = f"the model has no MASK, and the policy `{policy}` shows MASK where nothing is written"
         help_ = "add `noise uniform` in a line below `window`, or use the policy `diffusion_gemma`"
+        if vocab_size is not None:
+            help_ += f"; a denoiser with MASK has a `mask_id` below {vocab_size}, its `vocab_size`"
         raise UsageError(Diagnostic("E0500", message, help=help_))
     if guided:
         message = f"the model has no MASK, and `logits cfg` of the policy `{policy}` hides the prompt by MASK"

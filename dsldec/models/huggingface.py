@@ -173,7 +173,7 @@ def _denoiser(
     denoiser.bos_id, denoiser.pad_id = (
         None if one is None else one.value for one in (traits.bos_id, traits.pad_id)
     )
-    require_denoiser(denoiser)
+    require_denoiser(denoiser, with_mask=True)  # an id one too large is a mistake here
     return denoiser
 
 

@@ -276,7 +276,9 @@ def _require_fit(
 ) -> None:
     """Raise `UsageError` (E0500, E0501, E0502) for a model that cannot decode so."""
     if denoiser.mask_id >= denoiser.vocab_size:
-        require_shown_mask(policy, noise=plan.noise, guided=plan.guidance is not None)
+        declared = None if hasattr(denoiser, "canvas_length") else denoiser.vocab_size
+        guided = plan.guidance is not None
+        require_shown_mask(policy, noise=plan.noise, guided=guided, vocab_size=declared)
     if hasattr(denoiser, "canvas_length"):
         unfit = option("infill", True) if options.infill else "drafts" if plan.drafts > 1 else ""
         require_canvases(denoiser, prompts, plan.window, plan.block_length, plan.gen_length, unfit)

@@ -119,9 +119,9 @@ def test_refused(name: str) -> None:
 def test_a_policy_that_may_hang_with_a_pattern_takes_none() -> None:
     text = one_phase("commit top(masked, 1, by=conf) as likeliest")
     assert decoded_within_bound(text)
-    with pytest.raises(dsldec.UsageError, match="may be an id without a match of the pattern") as raised:
+    with pytest.raises(dsldec.PolicyError, match="may be an id that the pattern forbids") as raised:
         dsldec.load(text).constrained()
-    assert raised.value.diagnostic.code == "E0323"
+    assert [found.code for found in raised.value.diagnostics] == ["E0301"]
     assert dsldec.load("diffusion_gemma").constrained().constrains
 
 

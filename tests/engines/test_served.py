@@ -236,7 +236,7 @@ def test_a_stop_string_in_a_chat(server: Any, folders: dict[str, Path]) -> None:
 
 def test_the_request_of_the_page(server: Any, folders: dict[str, Path]) -> None:
     page = (Path(__file__).parents[2] / "docs" / "engines.md").read_text(encoding="utf-8")
-    (body,) = re.findall(r"^```text\n(.*?)^```$", page, re.DOTALL | re.MULTILINE)
+    (body,) = re.findall(r"^```text\n(\{.*?)^```$", page, re.DOTALL | re.MULTILINE)
     asked = json.loads(body) | {"model": str(folders["embedded"])}
     said = {name: asked.pop(name) for name in ("model", "messages", "stop")}
     answer = server.chat.completions.create(**said, extra_body=asked).choices[0]

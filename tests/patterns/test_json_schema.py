@@ -212,13 +212,15 @@ def test_a_schema_may_be_a_dict_a_text_a_class_or_a_file(tmp_path: Path) -> None
     patterns = [Pattern.of(one) for one in given] + [
         Pattern.of(f"@{file}", files=True),
         Pattern.of(str(file), files=True),
+        Pattern.of_file(str(file)),
     ]
     assert {pattern.regex for pattern in patterns} == {"-?(?:0|[1-9][0-9]{0,17})"}
     assert all(Pattern.of(pattern.text) == pattern for pattern in patterns)
     lines = tmp_path / "regex.txt"
     lines.write_text("[0-9]+\n")
     assert Pattern.of(f"@{lines}", files=True) == Pattern.of("[0-9]+")
-    assert Pattern.of(f"{file}").text == str(file)  # not a file, unless it may be one
+    with pytest.raises(UsageError, match=r"E0499.*is the name of a file"):
+        Pattern.of(f"{file}")  # nor is it taken as a regular expression
     with pytest.raises(UsageError, match=r"E0499.*no such file"):
         Pattern.of("@nowhere.json", files=True)
 

@@ -250,7 +250,10 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
             return torch.zeros(1, 2, 3)
 
     class Masked(Plain):
-        mask_id = 11
+        mask_id = 12
+
+    class Maskless(Plain):
+        mask_id = 11  # as many as there are ids: declares that there is no MASK
 
     class Listed(Plain):
         eos_id = [0]  # noqa: RUF012
@@ -274,7 +277,9 @@ def test_what_is_no_denoiser_or_no_prompt_is_said() -> None:
             "E0409",
             "the prompts are a list, and this is `b'hello'`",
         ),
-        (lambda: dsldec.decode(Masked(), [[1]], "static"), "E0408", "its `mask_id` is 11"),
+        (lambda: dsldec.decode(Masked(), [[1]], "static"), "E0408", "its `mask_id` is 12"),
+        (lambda: dsldec.decode(Maskless(), [[1]], "static"), "E0500", "the model has no MASK"),
+        (lambda: dsldec.decode(Maskless(), [[1]], "static"), "E0500", "has a `mask_id` below 11"),
         (lambda: dsldec.decode(Listed(), [[1]], "static"), "E0408", "its `eos_id` is [0]"),
         (lambda: dsldec.decode(Plain(), [[11]], "static"), "E0409", "holds the id 11"),
         (

@@ -199,7 +199,7 @@ def test_files_of_tables_are_named_from_the_folder_of_the_cases(
     for setting, code, told in (
         ("taus=@taus.json way=margin", 0, "1 case: 1 pass"),
         ("taus=@none.json", 1, "with a number for each step"),
-        ("taus=0.5,0.4", 1, "is a number, or `@` and a JSON file of numbers, not"),
+        ("taus=0.5,0.4", 1, "takes a list from a file, not `0.5,0.4`"),
         ("way=none", 1, "for example `set way=conf`"),
     ):
         (tmp_path / "own.cases").write_text(cases.format(setting))
