@@ -261,12 +261,18 @@ def _require_no_draws(program: Program) -> None:
     if program.facts.constrains is not None:
         message = f"the policy `{program.name}` follows a pattern, and the backend `tensorrt` cannot"
         raise UsageError(Diagnostic("E0323", message, help=_otherwise()))
-    for operation in program.operations:
-        if operation.name == "random" or (operation.name == "observe" and operation.attribute != "argmax"):
-            _declined(
-                f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot",
-                _otherwise(),
-            )
+    if draws(program):
+        _declined(
+            f"the policy `{program.name}` draws at random, and the backend `tensorrt` cannot", _otherwise()
+        )
+
+
+def draws(program: Program) -> bool:
+    """Whether a step has random numbers, which no engine computes."""
+    return any(
+        one.name == "random" or (one.name == "observe" and one.attribute != "argmax")
+        for one in program.operations
+    )
 
 
 def _first_line(error: BaseException) -> str:

@@ -117,7 +117,7 @@ class _FormerCache:
 
 
 def require_denoiser(denoiser: Any, *, with_mask: bool = False) -> None:
-    """Raise `UsageError` (E0408) for an object that is not a denoiser, or if it must be `with_mask` and has no
+    """Raise `UsageError` (E0408) for an object that is not a denoiser; `with_mask`: also for one without
     MASK.
     """
     lacking = [

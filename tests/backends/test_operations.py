@@ -25,6 +25,7 @@ from dsldec.ir.verify import verify_operations
 from dsldec.language.words import OBSERVATIONS, WORDS, Extent, Kind
 
 MASK, EOS, VOCABULARY = 6, 5, 8
+STATIC = {"static": 2}  # the static parameter of every program here
 LENGTHS = (1, 2, 5, 8, 13)
 
 # Calls of each operation, in a form of its signature (`ir.signatures`): `kind.extent` of the inputs and of
@@ -209,7 +210,7 @@ class Builder:
         return Program(
             "made",
             "",
-            {**self.parameters, "static": ProgramParameter(Kind.INT, 2)},
+            {**self.parameters, "static": ProgramParameter(Kind.INT, STATIC["static"])},
             tuple(self.operations),
             canvas,
             done,
@@ -278,7 +279,7 @@ def assert_same(one: Any, other: Any, about: str) -> None:
 
 
 def steps(program: Program, *backends: str) -> list[Any]:
-    return [make(program, backend, MASK, EOS, {"static": 2}) for backend in backends]
+    return [make(program, backend, MASK, EOS, STATIC) for backend in backends]
 
 
 def test_both_backends_implement_every_operation_once() -> None:
@@ -693,7 +694,7 @@ def test_start() -> None:
         "level": LoopCarried(Kind.PROB, Extent.ROW),
     }
     program = builder.program()
-    step = Step(program, "eager", MASK, EOS, parameter_tensors(program, {}), steps(program, "eager")[0])
+    step = Step(program, "eager", MASK, EOS, parameter_tensors(program, STATIC), steps(program, "eager")[0])
     state = step.start(2, 4)
     assert {name: (value.dtype, tuple(value.shape)) for name, value in state.items()} == {
         "window_start": (torch.int64, (2,)),

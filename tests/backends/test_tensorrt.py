@@ -86,6 +86,7 @@ def library(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> FakeLibrary:
     """A machine with Torch-TensorRT and a GPU, which is the CPU, and no engines yet."""
     fake, bindings = FakeLibrary(), ModuleType("tensorrt")
     bindings.__version__ = "11.0.0"  # type: ignore[attr-defined]
+    bindings.__spec__ = ModuleSpec("tensorrt", None)  # torch asks for it
     monkeypatch.setitem(sys.modules, "torch_tensorrt", fake)
     monkeypatch.setitem(sys.modules, "tensorrt", bindings)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path))
@@ -121,7 +122,7 @@ def assert_alike(one: StepOutput, other: StepOutput) -> None:
     """The same decisions; reals may differ in the last bits."""
     assert torch.equal(one[0], other[0])
     assert torch.equal(one[1], other[1])
-    torch.testing.assert_close(one.events.by_name(), other.events.by_name(), rtol=0, atol=0)
+    torch.testing.assert_close(one.events.by_name(), other.events.by_name(), rtol=0, atol=0, equal_nan=True)
     assert one[2].keys() == other[2].keys()
     for name, value in one[2].items():
         values = [value, other[2][name]]
