@@ -180,7 +180,8 @@ class StepRunner:
 
     def shown(self, batch: BatchState) -> Tensor:
         """The input of the denoiser, `[B, C]` int64: the canvas, or with `noise uniform` the canvas with
-        random ids in place of MASK.
+        random ids in place of MASK. A MASK of the prompt stays, and the columns after a row are MASK, if the
+        model has one.
         """
         if not self.noise_ids:
             return batch.canvas
@@ -188,7 +189,8 @@ class StepRunner:
         position = torch.arange(canvas.shape[1], device=canvas.device) - rows.begin.unsqueeze(1)
         place = rows.keys.unsqueeze(1), batch.state[STEP].unsqueeze(1), position
         ids = shown_ids(*place, self.noise_ids, rows.mask_id)
-        return torch.where(canvas == rows.mask_id, ids, canvas)
+        unwritten = rows.masks(canvas) if rows.mask_id < self.noise_ids else canvas == rows.mask_id
+        return torch.where(unwritten, ids, canvas)
 
     def first(self, vocab_size: int) -> BatchState:
         """The state before the first step. Rows with nothing to generate are finished."""
