@@ -244,10 +244,10 @@ def assert_given_stays(policies: Sequence[str], length: int) -> None:
 
 def test_masks_after_the_text_are_ordinary_decoding() -> None:
     prompts = [[3, 1], [9, 17, 0, 8, 8], [2]]
-    for name in ONE_CANDIDATE:
-        drafts = 1 if name.startswith("freedave") else None
+    for name in dsldec.shipped_policies():
+        drafts = name in ONE_CANDIDATE and not name.startswith("freedave")
         of = dsldec.load(name, block=4)
-        for lookahead in {None, drafts or 3} if drafts is None else {None}:
+        for lookahead in (None, 3) if drafts else (None,):
             both = [
                 dsldec.decode(
                     Mixed(ToyDenoiser(7, 1.0)), texts, of, gen_length=9, infill=infills, backend="eager", trace=True, lookahead=lookahead,
