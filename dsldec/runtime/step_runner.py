@@ -179,16 +179,16 @@ class StepRunner:
         self.ends_with_window = facts.noise and facts.revises
 
     def shown(self, batch: BatchState) -> Tensor:
-        """The input of the denoiser, `[B, C]` int64: the canvas, or with `noise uniform` the canvas with
-        random ids in place of MASK.
+        """The input of the denoiser, `[B, C]` int64: the canvas, with `noise uniform` with random ids in
+        place of MASK; in the prompt and after a row, a MASK that is an id stays.
         """
-        if not self.noise_ids:
-            return batch.canvas
         rows, canvas = self.rows, batch.canvas
+        if not self.noise_ids:
+            return canvas
         position = torch.arange(canvas.shape[1], device=canvas.device) - rows.begin.unsqueeze(1)
-        place = rows.keys.unsqueeze(1), batch.state[STEP].unsqueeze(1), position
-        ids = shown_ids(*place, self.noise_ids, rows.mask_id)
-        return torch.where(canvas == rows.mask_id, ids, canvas)
+        place = rows.keys[:, None], batch.state[STEP][:, None], position, self.noise_ids, rows.mask_id
+        unwritten = rows.masks(canvas) if rows.mask_id < self.noise_ids else canvas == rows.mask_id
+        return torch.where(unwritten, shown_ids(*place), canvas)
 
     def first(self, vocab_size: int) -> BatchState:
         """The state before the first step. Rows with nothing to generate are finished."""

@@ -175,3 +175,21 @@ def test_a_host_that_shows_mask_refuses() -> None:
     assert refused is not None
     assert refused.code == "E0450"
     assert why_not_by_block(dsldec.load(POLICY), 8, shows_noise=True) is None
+
+
+class OfMixedLengths(Watched):
+    pads = True
+
+    def __call__(self, ids: Tensor, lengths: list[int]) -> Tensor:  # type: ignore[override]
+        for row, length in zip(ids, lengths, strict=True):
+            assert self.mask_id == VOCABULARY or (row[length:] == self.mask_id).all()
+        return super().__call__(ids)
+
+
+@pytest.mark.parametrize("mask_id", [VOCABULARY, 4])
+def test_only_what_is_to_be_written_shows_random_ids(mask_id: int) -> None:
+    """A MASK of the prompt stays MASK, and so does what is after a row, if it is an id."""
+    given = [1, 4, 2]
+    denoiser = OfMixedLengths(mask_id)
+    dsldec.decode(denoiser, [given, [5], [6, 7]], POLICY, gen_length=12, batch=3)
+    assert all(ids[0, :3].tolist() == given for ids in denoiser.seen[:2])

@@ -66,7 +66,8 @@ def require_error_or_no_effect(text: str, seed: int, written_only: bool, **optio
     failed = 0
     for row, (error, prompt) in enumerate(zip(decoded.errors, PROMPTS, strict=True)):
         if error is None:
-            for cured in cures:
+            # A draft of such logits is not made, and a policy that accepts leniently would take it.
+            for cured in cures if " accept " not in text else []:
                 assert decoded.ids[row].tolist() == cured.ids[row].tolist()
                 assert int(decoded.forwards[row]) == int(cured.forwards[row])
             continue
@@ -75,7 +76,8 @@ def require_error_or_no_effect(text: str, seed: int, written_only: bool, **optio
         found = re.search(r"step (\d+) at generated position (\d+)", error.message)
         assert found is not None
         step, at = int(found[1]), int(found[2])
-        if "lookahead" not in options and "lookahead" not in text and "cfg" not in text:
+        # Other policies forward more than a row of each prompt in a step.
+        if "lookahead" not in options and not any(word in text for word in ("lookahead", "cfg", "branch")):
             rows = sick.bad[step - 1]
             assert len(rows) < len(PROMPTS) or rows[row][len(prompt) + at]
     return failed
@@ -145,7 +147,7 @@ def test_random_policies_fail_or_ignore(begin: int) -> None:
 @pytest.mark.parametrize("backend", ["reference", "eager"])
 def test_random_policies_with_drafts_fail_or_ignore(backend: str) -> None:
     for seed in range(100, 106):
-        text = random_policy(seed)[0]
+        text = random_policy(seed, branches=False)[0]
         if "lookahead" not in text and "cfg" not in text:
             require_error_or_no_effect(text, seed, True, backend=backend, lookahead=3)
 

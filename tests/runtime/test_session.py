@@ -351,7 +351,11 @@ def test_what_a_block_host_cannot_run_is_refused_by_name() -> None:
     refused = {name: why_not_by_block(policy, BLOCK) for name, policy in ALL.items() if name not in HOSTED}
     shapes = {policy.facts.window for name, policy in ALL.items() if name in refused}
     assert shapes == {"all", "sliding", "until", "blocks"}
-    assert {name for name in refused if ALL[name].facts.window == "blocks"} == {"freedave", "freedave_plus"}
+    assert {name for name in refused if ALL[name].facts.window == "blocks"} == {
+        "diffusion_gemma",
+        "freedave",
+        "freedave_plus",
+    }
     for name, why in refused.items():
         assert why is not None
         assert why.code == "E0450"
