@@ -38,7 +38,7 @@ MOST_CALLS = {
     "dico": (256, 310, 560),
     "lopa": (32, 72, 76),
     "info_gain": (128, 54, 56),
-    "diffusion_gemma": (256, 248, 254),
+    "diffusion_gemma": (256, 248, 355),
 }
 READS = ("observe", "probability", "log_probabilities", "divergence", "jensen_shannon")
 
