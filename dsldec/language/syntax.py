@@ -163,7 +163,7 @@ class Window(Node):
 
 @dataclass(frozen=True, slots=True, eq=False, repr=False)
 class Noise(Node):
-    """`noise uniform`: what the denoiser sees at positions that are not written, in place of MASK."""
+    """`noise uniform`: the denoiser sees random ids at masked positions, not MASK."""
 
     source: Expression
 

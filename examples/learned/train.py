@@ -35,7 +35,7 @@ WIDTH, HEADS = 16, 2
 
 
 class SelfAttention(nn.MultiheadAttention):
-    """The layer `self_attention`: x plus what the positions read of each other."""
+    """The layer `self_attention`: x plus the attention over all positions of the window."""
 
     def __init__(self) -> None:
         super().__init__(WIDTH, HEADS, batch_first=True)
