@@ -16,12 +16,11 @@ from dsldec.policy import Policy
 
 from ..backends.policies import random_policy
 from ..backends.test_equal import EOS, MASK, by_name, inputs
-
-PUBLISHED = sorted((Path(__file__).parent.parent / "published").glob("*.policy"))
+from ..shipped import CORE, PUBLISHED
 
 
 def policies() -> Iterator[str | Path]:
-    yield from dsldec.shipped_policies()
+    yield from CORE
     yield from PUBLISHED
     yield from (random_policy(seed)[0] for seed in range(150))
 
