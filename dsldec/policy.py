@@ -68,6 +68,12 @@ class Policy:
         # As `_functions`: the program with a pattern, made at the first use.
         self._with_pattern = LRUCache(1) if with_pattern is None else with_pattern
 
+    @classmethod
+    def of(cls, checked: CheckedPolicy) -> Policy:
+        """A checked policy, with the defaults of its parameters."""
+        program = lower(checked)
+        return cls(program, _defaults(program), LRUCache(MOST_STEPS), checked)
+
     def __repr__(self) -> str:
         shown = {
             name: "..." if isinstance(value, tuple | LearnedNetwork) else value
@@ -275,10 +281,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
         )
         raise UsageError(Diagnostic("E0448", message, help=help_))
     checked, diagnostics = checks.check(Source(text, name))
-    if checked is None:
-        return None, diagnostics
-    program = lower(checked)
-    return Policy(program, _defaults(program), LRUCache(MOST_STEPS), checked), diagnostics
+    return (None if checked is None else Policy.of(checked)), diagnostics
 
 
 def _defaults(program: Program) -> dict[str, Value]:
