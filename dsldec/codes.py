@@ -509,6 +509,8 @@ _CODES = (
     Code("E0472", "the workers die before they decode a prompt, or cannot start"),
     Code("E0473", "a worker has another version of dsldec than the driver"),
     Code("E0474", "the worker died each time it decoded this prompt"),
+    # The library of policies
+    Code("E0556", "no family of shipped policies has this name"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),

@@ -21,6 +21,7 @@ from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
 from .language.words import Kind
+from .library import SHORT_LIST
 from .lru import LRUCache
 from .networks.network import LearnedNetwork
 from .networks.network_file import WrongNetwork
@@ -394,10 +395,10 @@ def _no_such_policy(name: str) -> str:
     close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(
         name.strip().lower(), shipped_policies()
     )
-    known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
-    return (
-        f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+    listed = (
+        SHORT_LIST if reads_flags() else "`dsldec.shipped_policies()` gives the names of the shipped policies"
     )
+    return f"did you mean `{close}`?" if close else f"{listed}; a file ends in `.policy`"
 
 
 def shown_text(text: str) -> str:

@@ -27,9 +27,7 @@ from .verdict import Outcome, outcome_of
 PASSED, FAILED = 0, 1
 
 
-def test(
-    names: Sequence[str], *, as_json: bool, coverage: bool, threshold: float | None
-) -> int:
+def test(names: Sequence[str], *, as_json: bool, coverage: bool, threshold: float | None) -> int:
     """Run the cases of policies or files of cases, print the failures, return the exit status.
 
     `coverage`: print the places that no case reaches, too. `threshold`: the percentage of its places that
