@@ -1,6 +1,6 @@
 """The library of shipped policies: its families, and the rule and the source of a policy.
 
-Not here: the files (`resources`), what is proved about a policy (`checks.facts`).
+Not here: the files (`resources`), the proved facts of a policy (`checks.facts`).
 """
 
 from __future__ import annotations
