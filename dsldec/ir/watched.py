@@ -19,8 +19,8 @@ from .statements import After
 from .step_values import Scope
 
 WATCHED = "watched_"  # begins the names of the results that no step reports
-# Results of a statement, by name: the positions chosen before and after its limit, the positions that it wrote, whether
-# its condition holds, whether the row stays in a full window.
+# Results of a statement, by name: the positions chosen before and after its limit, the positions that it
+# wrote, whether its condition holds, whether the row stays in a full window.
 CHOSEN, LIMITED, WRITTEN, WHEN, STAYS = "chosen", "limited", "written", "when", "stays"
 
 
