@@ -1,6 +1,6 @@
 """The library of shipped policies: its families, and the rule and the source of a policy.
 
-Not here: the files (`resources`), what is proved about a policy (`checks.facts`).
+Not here: the files (`resources`), the proved facts of a policy (`checks.facts`).
 """
 
 from __future__ import annotations
@@ -82,8 +82,8 @@ def names_source(doc: str) -> bool:
 
 def _source_in(doc: str) -> re.Match[str] | None:
     found = [*_PARENTHESIS.finditer(doc)]
-    named = [one for one in found if _OF_A_SOURCE.search(one[1])]
-    return (named or found or [None])[-1]
+    named = [one for one in found if _OF_A_SOURCE.search(one[1])] or found
+    return named[-1] if named else None
 
 
 def by_family(names: Iterable[str]) -> dict[str, list[str]]:

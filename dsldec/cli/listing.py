@@ -1,6 +1,6 @@
 """The arguments of `list`: the shipped policies.
 
-Not here: what is printed (`tools.library`).
+Not here: the output (`tools.library`).
 """
 
 from __future__ import annotations

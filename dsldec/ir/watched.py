@@ -19,8 +19,8 @@ from .statements import After
 from .step_values import Scope
 
 WATCHED = "watched_"  # begins the names of the results that no step reports
-# What a statement did: the positions chosen before and after its limit, the positions that it wrote, whether
-# its condition holds, whether the row stays in a full window.
+# Results of a statement, by name: the positions chosen before and after its limit, the positions that it
+# wrote, whether its condition holds, whether the row stays in a full window.
 CHOSEN, LIMITED, WRITTEN, WHEN, STAYS = "chosen", "limited", "written", "when", "stays"
 
 
@@ -30,7 +30,7 @@ class WatchedProgram:
 
     `expressions`: the operations of an expression, by the index of its phase. An expression has several where
     it is the argument of a function that reads it more than once. `statements`: the operations of a statement
-    by what they say (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS`).
+    by name (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS`).
     """
 
     program: Program

@@ -233,7 +233,7 @@ def step_after(program: Program, row: ReferenceRow, values: dict[int, Any]) -> R
 
 
 def compute(program: Program, row: ReferenceRow, results: Sequence[int], values: dict[int, Any]) -> None:
-    """Adds the values of some operations, and of those that they need. Raises `Missing`."""
+    """Adds the values of some operations and of the operations before them. Raises `Missing`."""
     waiting = [*results]
     while waiting:
         index = waiting[-1]

@@ -32,6 +32,7 @@ ELSEWHERE = {
     "freedave": "tests/runtime/test_lookahead_paths.py",
     "freedave_plus": "tests/runtime/test_lookahead.py",
     "info_gain": "tests/published/test_branches.py",
+    "llada_random": "tests/published/test_published.py",
     "lopa": "tests/published/test_branches.py",
     "static": "tests/runtime/test_lookahead_paths.py",
 }

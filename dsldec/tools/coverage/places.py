@@ -43,7 +43,7 @@ KINDS: Mapping[str, tuple[str, str]] = MappingProxyType(
 )  # fmt: skip
 WITH_CONDITION = (syntax.Fill, syntax.Stay, syntax.Refresh, syntax.Next, syntax.Finish)
 
-Key = tuple[int, int, str]
+PlaceKey = tuple[int, int, str]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,17 +54,17 @@ class CoveragePlace:
     kind: str
 
     @property
-    def key(self) -> Key:
+    def key(self) -> PlaceKey:
         return key_of(self.span, self.kind)
 
 
-def key_of(span: Span, kind: str) -> Key:
+def key_of(span: Span, kind: str) -> PlaceKey:
     """Identifies a place: the text of a function stands in the tree once for each call."""
     return span.start, span.end, kind
 
 
 def kind_of(statement: syntax.Statement) -> str:
-    """The word that begins a statement with a place of its own."""
+    """The kind of a statement's place: the word that begins the statement."""
     return type(statement).__name__.lower()
 
 

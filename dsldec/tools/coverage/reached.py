@@ -16,7 +16,7 @@ from ...language import syntax
 from ...language.walk import bodies, children, expressions
 from ...language.words import ELEMENTWISE_WORDS
 from ..replay import Missing, compute
-from .places import WITH_CONDITION, Key, key_of, kind_of, span_of
+from .places import WITH_CONDITION, PlaceKey, key_of, kind_of, span_of
 
 # Arguments of a call that are read at the positions of its mask alone.
 AT_MASK = frozenset({"by", "while", "kernel"})
@@ -41,7 +41,7 @@ class StepReach:
         self.used = frozenset(values)  # what the results of the step need
         self.phase = int(result.events.get(PHASE, 0))
         self.everywhere = list(row.editable)
-        self.keys: set[Key] = set()
+        self.keys: set[PlaceKey] = set()
         self._of_phases()
         self._of_statements()
 
@@ -114,32 +114,37 @@ class StepReach:
         """The places in an expression whose value matters at some positions. `where`: these positions."""
         if not any(where):
             return
-        match expression:
-            case syntax.Conditional():
-                self._of_expression(expression.condition, where)
-                holds = self._value(expression.condition)
-                if holds is not None:
-                    self._side(expression.then, "if", _both(where, holds))
-                    self._side(expression.otherwise, "if not", _without(where, holds))
-            case syntax.Alternative():
-                self._of_expression(expression.left, where)
-                left = self._value(expression.left)
-                if left is not None:
-                    selects = any(_both(self.everywhere, left))
-                    self._reach(expression.left, "orelse left", selects)
-                    self._side(expression.right, "orelse right", [False] if selects else where)
-            case syntax.Conjunction() | syntax.Disjunction():
-                self._of_expression(expression.left, where)
-                left = self._value(expression.left)
-                if left is not None:
-                    decides = _both if isinstance(expression, syntax.Conjunction) else _without
-                    self._of_expression(expression.right, decides(where, left))
-            case syntax.Call():
-                for part, positions in self._of_call(expression, where):
-                    self._of_expression(part, positions)
-            case _:
-                for part in children(expression):
-                    self._of_expression(part, where)
+        if isinstance(expression, syntax.Conditional):
+            self._of_conditional(expression, where)
+        elif isinstance(expression, syntax.Alternative):
+            self._of_alternative(expression, where)
+        elif isinstance(expression, syntax.Conjunction | syntax.Disjunction):
+            self._of_expression(expression.left, where)
+            left = self._value(expression.left)
+            if left is not None:
+                decides = _both if isinstance(expression, syntax.Conjunction) else _without
+                self._of_expression(expression.right, decides(where, left))
+        elif isinstance(expression, syntax.Call):
+            for part, positions in self._of_call(expression, where):
+                self._of_expression(part, positions)
+        else:
+            for part in children(expression):
+                self._of_expression(part, where)
+
+    def _of_conditional(self, conditional: syntax.Conditional, where: list[bool]) -> None:
+        self._of_expression(conditional.condition, where)
+        holds = self._value(conditional.condition)
+        if holds is not None:
+            self._side(conditional.then, "if", _both(where, holds))
+            self._side(conditional.otherwise, "if not", _without(where, holds))
+
+    def _of_alternative(self, alternative: syntax.Alternative, where: list[bool]) -> None:
+        self._of_expression(alternative.left, where)
+        left = self._value(alternative.left)
+        if left is not None:
+            selects = any(_both(self.everywhere, left))
+            self._reach(alternative.left, "orelse left", selects)
+            self._side(alternative.right, "orelse right", [False] if selects else where)
 
     def _side(self, side: syntax.Expression, kind: str, where: list[bool]) -> None:
         self._reach(side, kind, any(where))

@@ -1,6 +1,6 @@
 """Runs the cases of a policy, and reports the places that none of them reaches.
 
-Not here: what a case expects (`tools.verdict`).
+Not here: whether a case passes (`tools.verdict`).
 """
 
 from __future__ import annotations
@@ -17,14 +17,14 @@ from ...source import Source
 from ..cases import Case
 from ..check import record
 from ..verdict import with_values
-from .places import KINDS, CoveragePlace, Key, places_of
+from .places import KINDS, CoveragePlace, PlaceKey, places_of
 
 PERCENT = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Coverage:
-    """The places of a policy and those that its cases reach.
+    """The places of a policy, and how far its cases reach them.
 
     `file`: as diagnostics name the policy's file; `missed`: the places that no case reaches, in the order of
     the text.
@@ -79,7 +79,7 @@ def coverage_of(name: str, cases: Iterable[Case]) -> Coverage:
     return Coverage(policy.identifier.text, shown, tuple(places), missed)
 
 
-def _reached_by(case: Case, policy: Policy, checked: checks.CheckedPolicy) -> Iterator[Key]:
+def _reached_by(case: Case, policy: Policy, checked: checks.CheckedPolicy) -> Iterator[PlaceKey]:
     from ...backends.reference import ReferenceResult, ReferenceRow
     from ..replay import Missing, replay
     from .reached import StepReach
@@ -88,7 +88,7 @@ def _reached_by(case: Case, policy: Policy, checked: checks.CheckedPolicy) -> It
     if wrong:
         return
     program: WatchedProgram = watched(checked, policy.parameters)
-    reached: set[Key] = set()
+    reached: set[PlaceKey] = set()
 
     def see(row: ReferenceRow, values: dict[int, object], result: ReferenceResult) -> None:
         reached.update(StepReach(checked.resolved.policy, program, row, values, result).keys)

@@ -1,4 +1,4 @@
-"""One shipped policy as a record: its rule, its source, its parameters, and what is proved about it.
+"""One shipped policy as a record: its rule, its source, its parameters, and its proved facts.
 
 Not here: the hosts (`hosts`), the proofs (`checks`).
 """
@@ -15,7 +15,7 @@ GEN_LENGTH = 256  # positions for which a record gives the bound on forwards
 
 
 def record_of(name: str) -> dict[str, object]:
-    """All that is known about a shipped policy, except its hosts."""
+    """Everything about a shipped policy, except its hosts."""
     policy = load(name)
     return {
         "name": name,

@@ -1,4 +1,4 @@
-"""`dsldec list`: a few lines for each shipped policy, or one JSON object with all that is known.
+"""`dsldec list`: a few lines for each shipped policy, or one JSON object with the whole records.
 
 Not here: the record of a policy (`entry`).
 """
