@@ -40,9 +40,15 @@ if TYPE_CHECKING:
 MOST_STEPS = 32
 # Names of the shipped policies in other scripts and papers.
 OTHER_NAMES = {
-    "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
+    "low_confidence": "static", "confidence": "threshold", "top1": "static", "greedy": "static", "default": "threshold",
     "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
     "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
+    "eb_bits": "entropy_bounded", "eb_proxy": "entropy_bounded", "sdar_entropy_bounded": "entropy_bounded", "dream_entropy": "dream",
+    "dream_maskgit_plus": "dream", "dream_topk_margin": "dream", "dream_choice": "dream", "maskgit_plus": "dream", "topk_margin": "dream",
+    "origin": "dream_origin", "low_confidence_static": "llada", "low_confidence_dynamic": "sdar_dynamic", "sequential": "leftmost",
+    "random": "llada_random", "random_order": "llada_random", "many_marks": "adablock", "fast_dllm_v2": "hierarchy_block",
+    "shift_confidence": "hierarchy_block", "fast_dllm_plus_plus": "frechet", "dparallel": "entropy_threshold", "d2f": "multi_block",
+    "osdt": "one_shot", "tdar": "bacd", "dilated": "dus", "cb_sampler": "threshold",
 }  # fmt: skip
 
 # The key of a compiled step: backend, mask id, end-of-text id, values of the static parameters.
