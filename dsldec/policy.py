@@ -48,7 +48,7 @@ OTHER_NAMES = {
     "origin": "dream_origin", "low_confidence_static": "llada", "low_confidence_dynamic": "sdar_dynamic", "sequential": "leftmost",
     "random": "llada_random", "random_order": "llada_random", "many_marks": "adablock", "fast_dllm_v2": "hierarchy_block",
     "shift_confidence": "hierarchy_block", "fast_dllm_plus_plus": "frechet", "dparallel": "entropy_threshold", "d2f": "multi_block",
-    "osdt": "one_shot", "tdar": "bacd", "dilated": "dus", "cb_sampler": "threshold",
+    "llada2": "sdar_dynamic", "osdt": "one_shot", "tdar": "bacd", "dilated": "dus", "cb_sampler": "threshold",
 }  # fmt: skip
 
 # The key of a compiled step: backend, mask id, end-of-text id, values of the static parameters.

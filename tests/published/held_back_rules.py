@@ -160,12 +160,10 @@ def sdlm(model: Model, canvas: Canvas, tau: float, size: int) -> Steps:
 # --- schedules and dice
 
 
-def maskgit(
-    model: Model, canvas: Canvas, steps: int, heat: float, temperature: float
-) -> Steps:
+def maskgit(model: Model, canvas: Canvas, steps: int, heat: float, temperature: float) -> Steps:
     """MaskGIT (arXiv 2202.04200): after step s, floor(N * cos(pi / 2 * s / steps)) masks are left, but at least
-    one less than before, and at least one before the last step. Ids are drawn. The score is the log of the confidence and
-    Gumbel noise, which cools down.
+    one less than before, and at least one before the last step. Ids are drawn. The score is the log of the
+    confidence and Gumbel noise, which cools down.
     """
     for step in range(steps):
         m = masks(canvas, range(len(canvas)))
@@ -430,7 +428,7 @@ def jensen_shannon(p: Tensor, q: Tensor) -> float:
 
 
 def guided(model: Model, canvas: Canvas, scale: float, steps: int, block: int) -> Steps:
-    """LLaDA with classifier-free guidance, u + (scale + 1) * (l - u), where u are the logits without the prompt."""
+    """LLaDA with classifier-free guidance: u + (scale + 1) * (l - u), with the logits u without the prompt."""
     for window in blocks(len(canvas), block):
         for k in split_evenly(len(window), steps):
             if m := masks(canvas, window):

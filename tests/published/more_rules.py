@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 
-from .rules import Canvas, See, Seen, Steps, best, blocks, by_set, masks, write
+from .rules import Canvas, See, Seen, Steps, best, blocks, by_set, masks, split_evenly, write
 
 
 def factor(see: See, canvas: Canvas, budget: float, form: str, block: int) -> Steps:
@@ -26,7 +26,7 @@ def factor(see: See, canvas: Canvas, budget: float, form: str, block: int) -> St
         order = best(m, s.conf, len(m))
         least = [-1.0, *(1 - budget / (n + 1) for n in range(2, len(m) + 1))]
         stop = 0
-        for stop in range(len(m)):  # noqa: B007
+        for stop in range(len(m)):
             if s.conf[order[stop]] < least[stop]:
                 break
         return order[: stop + 1 if stop in (0, len(m) - 1) else stop]
@@ -120,3 +120,20 @@ def dilated_spacing(
         return kept
 
     return by_set(see, canvas, block, rule)
+
+
+def eos_banned(see: See, canvas: Canvas, steps: int, block: int, eos: int | None, mask_id: int) -> Steps:
+    """LLaDA with `logits_eos_inf` (generate.py; appendix B.4 of arXiv 2502.09992): the logit of the end of text
+    is -inf, before the softmax.
+    """
+    for window in blocks(len(canvas), block):
+        for k in split_evenly(len(window), steps):
+            if m := masks(canvas, window):
+                p = see(canvas).p.double()
+                if eos is not None:
+                    p[:, eos] = 0
+                p /= p.sum(-1, keepdim=True)
+                p[:, mask_id] = -1
+                conf, token = p.max(-1)
+                write(canvas, best(m, conf.tolist(), k), token.tolist())
+                yield list(canvas)

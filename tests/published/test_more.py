@@ -10,7 +10,7 @@ import pytest
 
 from ..toy import MASK, ToyDenoiser
 from . import more_rules
-from .test_published import PROMPTS, actual, loaded, see
+from .test_published import PROMPTS, Ending, actual, loaded, see
 
 Settings = dict[str, Any]
 Rng = random.Random
@@ -40,6 +40,7 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
         "upper": rng.choice((0.3, 0.9)),
         "block": _block(rng),
     },
+    "eos_banned": lambda rng: {"steps": rng.randint(1, 20), "block": _block(rng)},
     "dilated_spacing": lambda rng: {
         "sampler": rng.choice(("confidence", "entropy")),
         "tau": rng.choice((0.1, 0.3, 0.5)),
@@ -54,8 +55,11 @@ DEFAULTS: dict[str, Settings] = {"dream_threshold": {"steps": 4}}
 def assert_equal(name: str, denoiser: ToyDenoiser, length: int, settings: Settings, backend: str) -> None:
     policy = loaded(name).bind(**settings)
     steps = actual(policy, denoiser, length, backend)
+    given = dict(policy.parameters)
+    if name == "eos_banned":
+        given |= {"eos": getattr(denoiser, "eos_id", None), "mask_id": MASK}
     for index, prompt in enumerate(PROMPTS):
-        rule = getattr(more_rules, name)(see(denoiser, prompt), [None] * length, **policy.parameters)
+        rule = getattr(more_rules, name)(see(denoiser, prompt), [None] * length, **given)
         wanted = [[MASK if id_ is None else id_ for id_ in canvas] for canvas in rule]
         assert steps[index] == wanted, f"seed {denoiser.seed}, {settings}, length {length}, prompt {index}"
 
@@ -64,11 +68,12 @@ def assert_equal(name: str, denoiser: ToyDenoiser, length: int, settings: Settin
 def test_a_policy_steps_as_the_rule_on_random_settings(name: str) -> None:
     rng = random.Random(f"more {name}")
     assert_equal(name, ToyDenoiser(1, 2.0), 24, DEFAULTS.get(name, {}), "eager")
-    for _ in range(10):
+    for _ in range(8):
         length, settings = rng.choice(LENGTHS), CASES[name](rng)
         if name == "dream_threshold":  # the release wants a share without a rest
             settings["steps"] = rng.choice([n for n in range(1, length + 1) if length % n == 0])
-        denoiser = ToyDenoiser(rng.randint(1, 3), rng.choice((0.5, 1.0, 2.0, 4.0)))
+        seed, gain = rng.randint(1, 3), rng.choice((0.5, 1.0, 2.0, 4.0))
+        denoiser = Ending(seed, gain, 14) if name == "eos_banned" else ToyDenoiser(seed, gain)
         assert_equal(name, denoiser, length, settings, "eager")
 
 

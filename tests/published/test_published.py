@@ -45,7 +45,11 @@ CASES: dict[str, list[dict[str, Any]]] = {
     "certainty_prior": [{}, {"tokens": 3, "sigma": 3.0, "block": 64}],
     "dcd": [{"masks": 16}, {"confidence": 0.6, "masks": 8, "length": 20}],
     "early_eos": [{}],
-    "adablock": [{}, {"confidence": 0.6, "trust": 0.05, "block": 64, "delimiter": 4}, {"delimiter": 4, "second": 17, "trust": 0.0}],
+    "adablock": [
+        {},
+        {"confidence": 0.6, "trust": 0.05, "block": 64, "delimiter": 4},
+        {"delimiter": 4, "second": 17, "trust": 0.0},
+    ],
     "prophet": [{}, {"tokens": 2, "block": 64}],
     "wino_plain": [{}, {"sure": 0.4, "keep": 0.7, "block": 32}],
     "saber": [{}, {"share": 2.0, "block": 64}],
