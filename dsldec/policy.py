@@ -21,6 +21,7 @@ from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
 from .language.words import Kind
+from .library import SHORT_LIST
 from .lru import LRUCache
 from .networks.network import LearnedNetwork
 from .networks.network_file import WrongNetwork
@@ -39,9 +40,15 @@ if TYPE_CHECKING:
 MOST_STEPS = 32
 # Names of the shipped policies in other scripts and papers.
 OTHER_NAMES = {
-    "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
+    "low_confidence": "static", "confidence": "threshold", "top1": "static", "greedy": "static", "default": "threshold",
     "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
     "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
+    "eb_bits": "entropy_bounded", "eb_proxy": "entropy_bounded", "sdar_entropy_bounded": "entropy_bounded", "dream_entropy": "dream",
+    "dream_maskgit_plus": "dream", "dream_topk_margin": "dream", "dream_choice": "dream", "maskgit_plus": "dream", "topk_margin": "dream",
+    "origin": "dream_origin", "low_confidence_static": "llada", "low_confidence_dynamic": "sdar_dynamic", "sequential": "leftmost",
+    "random": "llada_random", "random_order": "llada_random", "many_marks": "adablock", "fast_dllm_v2": "hierarchy_block",
+    "shift_confidence": "hierarchy_block", "fast_dllm_plus_plus": "frechet", "dparallel": "entropy_threshold", "d2f": "multi_block",
+    "llada2": "sdar_dynamic", "osdt": "one_shot", "tdar": "bacd", "dilated": "dus", "cb_sampler": "threshold",
 }  # fmt: skip
 
 # The key of a compiled step: backend, mask id, end-of-text id, values of the static parameters.
@@ -67,6 +74,12 @@ class Policy:
         self._functions = functions
         # As `_functions`: the program with a pattern, made at the first use.
         self._with_pattern = LRUCache(1) if with_pattern is None else with_pattern
+
+    @classmethod
+    def of(cls, checked: CheckedPolicy) -> Policy:
+        """A checked policy, with the defaults of its parameters."""
+        program = lower(checked)
+        return cls(program, _defaults(program), LRUCache(MOST_STEPS), checked)
 
     def __repr__(self) -> str:
         shown = {
@@ -275,10 +288,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
         )
         raise UsageError(Diagnostic("E0448", message, help=help_))
     checked, diagnostics = checks.check(Source(text, name))
-    if checked is None:
-        return None, diagnostics
-    program = lower(checked)
-    return Policy(program, _defaults(program), LRUCache(MOST_STEPS), checked), diagnostics
+    return (None if checked is None else Policy.of(checked)), diagnostics
 
 
 def _defaults(program: Program) -> dict[str, Value]:
@@ -391,10 +401,10 @@ def _no_such_policy(name: str) -> str:
     close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(
         name.strip().lower(), shipped_policies()
     )
-    known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
-    return (
-        f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+    listed = (
+        SHORT_LIST if reads_flags() else "`dsldec.shipped_policies()` gives the names of the shipped policies"
     )
+    return f"did you mean `{close}`?" if close else f"{listed}; a file ends in `.policy`"
 
 
 def shown_text(text: str) -> str:

@@ -144,51 +144,39 @@ def wedlm(model: Model, canvas: Canvas, calm: float, slope: float, size: int) ->
         yield list(canvas)
 
 
-def sdlm(model: Model, canvas: Canvas, measure: str, tau: float, size: int) -> Steps:
-    """SDLM (arXiv 2509.24007): the longest beginning of the next `size` masks whose confidences have a product
-    of at least tau; or each of which is at least tau.
+def sdlm(model: Model, canvas: Canvas, tau: float, size: int) -> Steps:
+    """SDLM (arXiv 2509.24007, find_longest_sequence): the longest beginning of the next `size` masks, each of
+    which has a confidence above tau; at least one.
     """
     while everything := masks(canvas, range(len(canvas))):
         s = model.see(canvas)
-        n, product = 0, 1.0
-        for i in everything[:size]:
-            product *= s.conf[i]
-            if (product if measure == "product" else s.conf[i]) < tau:
-                break
+        n = 0
+        while n < min(size, len(everything)) and s.conf[everything[n]] > tau:
             n += 1
         write(canvas, everything[: max(1, n)], s.token)
         yield list(canvas)
 
 
-def eb_bits(model: Model, canvas: Canvas, bits: float, block: int) -> Steps:
-    """EB-Sampler (arXiv 2505.24857) with its bound in bits, as the code of DUS has it."""
-
-    def rule(s: Seen, m: list[int], _: int) -> list[int]:
-        order = best(m, [-h for h in s.entropy], len(m))
-        h = [s.entropy[i] / math.log(2) for i in order]
-        return order[: max((n for n in range(1, len(h) + 1) if sum(h[:n]) - max(h[:n]) <= bits), default=1)]
-
-    return by_blocks(model, canvas, block, rule)
-
-
 # --- schedules and dice
 
 
-def maskgit(model: Model, canvas: Canvas, steps: int, heat: float) -> Steps:
+def maskgit(model: Model, canvas: Canvas, steps: int, heat: float, temperature: float) -> Steps:
     """MaskGIT (arXiv 2202.04200): after step s, floor(N * cos(pi / 2 * s / steps)) masks are left, but at least
-    one less than before, and at least one before the last step. The score is the log of the confidence and
-    Gumbel noise, which cools down.
+    one less than before, and at least one before the last step. Ids are drawn. The score is the log of the
+    confidence and Gumbel noise, which cools down.
     """
     for step in range(steps):
         m = masks(canvas, range(len(canvas)))
         if not m:
             return
-        s = model.see(canvas)
+        logits = model.logits(canvas)
+        token = model.drawn(logits, step, temperature)
+        p = torch.softmax(logits.float(), -1)
         left = math.floor(len(canvas) * math.cos(math.pi / 2 * (step + 1) / steps))
         left = 0 if step + 1 == steps else max(1, min(len(m) - 1, left))
         warm = heat * (1 - (step + 1) / steps)
-        score = [math.log(c) + warm * model.gumbel(step, i) for i, c in enumerate(s.conf)]
-        write(canvas, best(m, score, len(m) - left), s.token)
+        score = [math.log(float(p[i, id_])) + warm * model.gumbel(step, i) for i, id_ in enumerate(token)]
+        write(canvas, best(m, score, len(m) - left), token)
         yield list(canvas)
 
 
@@ -353,42 +341,26 @@ def hierarchy_block(model: Model, canvas: Canvas, confidence: float, part: int, 
                 yield list(canvas)
 
 
-def many_marks(
-    model: Model, canvas: Canvas, confidence: float, marks: tuple[int, int], trust: float, block: int
-) -> Steps:
-    """AdaBlock (arXiv 2509.26432) with two delimiters: the block ends at the most confident one."""
-    start = 0
-    while start < len(canvas):
-        ahead = range(start, min(start + block, len(canvas)))
-        s = model.see(canvas)
-        found = best([i for i in ahead if s.token[i] in marks and s.conf[i] >= trust], s.conf)
-        end = found[0] + 1 if found else ahead.stop
-        while m := masks(canvas, range(start, end)):
-            s = model.see(canvas)
-            write(canvas, [i for i in m if s.conf[i] >= confidence] or best(m, s.conf), s.token)
-            yield list(canvas)
-        start = end
-
-
-def d3llm(model: Model, canvas: Canvas, calm: float, add: float, decoded: float, block: int) -> Steps:
-    """d3LLM (hao-ai-lab/d3LLM), from its summary: a block opens when the one before it is written to the share
-    `add`; an open block writes what has a low entropy, and at least its calmest position if the block before
-    it is written to the share `decoded`. Left out: its cache.
+def d3llm(model: Model, canvas: Canvas, calm: float, add: float, block: int) -> Steps:
+    """d3LLM (arXiv 2601.07568, hao-ai-lab/d3LLM, d3llm_llada_generate_util.py, `generate_multi_block`): a block
+    opens when the one before it is written to the share `add`. Of all open blocks, what has a low entropy is
+    written, and what has the lowest; and if nothing of the first unfinished block is, its calmest position.
+    Left out: its cache, and its end at an end-of-text token. `decoded_token_threshold` changes nothing here:
+    the block before the first unfinished one is always written.
     """
     all_blocks = list(blocks(len(canvas), block))
     while masks(canvas, range(len(canvas))):
         s = model.see(canvas)
+        calmness = [-h for h in s.entropy]
         shares = [len(written(canvas, b)) / len(b) for b in all_blocks]
-        chosen: list[int] = []
-        for number, b in enumerate(all_blocks):
-            if any(share < add for share in shares[:number]):
-                break
-            m = masks(canvas, b)
-            low = [i for i in m if s.entropy[i] <= calm]
-            must = number == 0 or shares[number - 1] >= decoded
-            chosen += low or (best(m, [-h for h in s.entropy]) if must else [])
-        if not chosen:
-            chosen = best(masks(canvas, range(len(canvas))), [-h for h in s.entropy])
+        last = 0
+        while last + 1 < len(all_blocks) and shares[last] >= add:
+            last += 1
+        open_ = [i for b in all_blocks[: last + 1] for i in masks(canvas, b)]
+        first = next(m for b in all_blocks if (m := masks(canvas, b)))
+        chosen = {i for i in open_ if s.entropy[i] <= calm} | set(best(open_, calmness))
+        if not chosen & set(first):
+            chosen |= set(best(first, calmness))
         write(canvas, chosen, s.token)
         yield list(canvas)
 
@@ -455,14 +427,15 @@ def jensen_shannon(p: Tensor, q: Tensor) -> float:
 # --- the logits, and several canvases
 
 
-def guided(model: Model, canvas: Canvas, scale: float, heat: float, confidence: float, block: int) -> Steps:
-    """Classifier-free guidance of LLaDA, u + (scale + 1) * (l - u), with a threshold; then a temperature."""
+def guided(model: Model, canvas: Canvas, scale: float, steps: int, block: int) -> Steps:
+    """LLaDA with classifier-free guidance: u + (scale + 1) * (l - u), with the logits u without the prompt."""
     for window in blocks(len(canvas), block):
-        while m := masks(canvas, window):
-            u = model.logits(canvas, blind=True)
-            s = seen((u + (scale + 1) * (model.logits(canvas) - u)) / heat, model.mask_id)
-            write(canvas, [i for i in m if s.conf[i] >= confidence] or best(m, s.conf), s.token)
-            yield list(canvas)
+        for k in split_evenly(len(window), steps):
+            if m := masks(canvas, window):
+                u = model.logits(canvas, blind=True)
+                s = seen(u + (scale + 1) * (model.logits(canvas) - u), model.mask_id)
+                write(canvas, best(m, s.conf, k), s.token)
+                yield list(canvas)
 
 
 def lookum(

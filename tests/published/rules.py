@@ -117,30 +117,6 @@ def llada_random(see: See, canvas: Canvas, steps: int, block: int, drawn: Iterat
                 yield list(canvas)
 
 
-def dream(
-    see: See, canvas: Canvas, steps: int, last_time: float, score: Callable[[Seen], Sequence[float]]
-) -> Steps:
-    times = torch.linspace(1, last_time, steps + 1)
-    for step in range(steps):
-        if m := masks(canvas, range(len(canvas))):
-            s = see(canvas)
-            k = len(m) if step == steps - 1 else int(len(m) * (1 - times[step + 1] / times[step]))
-            write(canvas, best(m, score(s), k), s.token)
-            yield list(canvas)
-
-
-def dream_maskgit_plus(see: See, canvas: Canvas, steps: int, last_time: float) -> Steps:
-    return dream(see, canvas, steps, last_time, lambda s: s.conf)
-
-
-def dream_topk_margin(see: See, canvas: Canvas, steps: int, last_time: float) -> Steps:
-    return dream(see, canvas, steps, last_time, lambda s: s.margin)
-
-
-def dream_entropy(see: See, canvas: Canvas, steps: int, last_time: float) -> Steps:
-    return dream(see, canvas, steps, last_time, lambda s: [-h for h in s.entropy])
-
-
 def dream_origin(
     see: See, canvas: Canvas, steps: int, last_time: float, uniform: Callable[[int, int], float]
 ) -> Steps:
@@ -158,18 +134,9 @@ def sdar_dynamic(see: See, canvas: Canvas, confidence: float, steps: int, block:
         for k in split_evenly(len(window), steps):
             if m := masks(canvas, window):
                 s = see(canvas)
-                sure = [i for i in m if s.conf[i] >= confidence]
+                sure = [i for i in m if s.conf[i] > confidence]
                 write(canvas, sure if len(sure) >= k else best(m, s.conf, k), s.token)
                 yield list(canvas)
-
-
-def sdar_entropy_bounded(see: See, canvas: Canvas, budget: float, block: int) -> Steps:
-    def rule(s: Seen, m: list[int]) -> list[int]:
-        order = best(m, [-h for h in s.entropy], len(m))
-        sums = torch.tensor([s.entropy[i] for i in order]).cumsum(0)
-        return order[: max(1, int(torch.searchsorted(sums, budget)))]
-
-    return by_set(see, canvas, block, rule)
 
 
 def sglang_low_confidence(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
@@ -184,30 +151,12 @@ def threshold(see: See, canvas: Canvas, confidence: float, block: int) -> Steps:
     )
 
 
-def factor(see: See, canvas: Canvas, budget: float, block: int) -> Steps:
-    def rule(s: Seen, m: list[int]) -> list[int]:
-        order = best(m, s.conf, len(m))
-        n = max((n for n in range(1, len(m) + 1) if (n + 1) * (1 - s.conf[order[n - 1]]) < budget), default=1)
-        return order[:n]
-
-    return by_set(see, canvas, block, rule)
-
-
 def frechet(see: See, canvas: Canvas, delta: float, block: int) -> Steps:
     def rule(s: Seen, m: list[int]) -> list[int]:
         order = best(m, s.conf, len(m))
         c = [s.conf[i] for i in order]
         profile = [sum(c[:n]) - (n - 1) - (1 - c[n - 1]) for n in range(1, len(c) + 1)]
         return order[: max((n for n, g in enumerate(profile, 1) if g > delta), default=1)]
-
-    return by_set(see, canvas, block, rule)
-
-
-def entropy_bounded(see: See, canvas: Canvas, gamma: float, block: int) -> Steps:
-    def rule(s: Seen, m: list[int]) -> list[int]:
-        order = best(m, [-h for h in s.entropy], len(m))
-        h = [s.entropy[i] for i in order]
-        return order[: max((n for n in range(1, len(h) + 1) if sum(h[:n]) - max(h[:n]) <= gamma), default=1)]
 
     return by_set(see, canvas, block, rule)
 
@@ -221,17 +170,22 @@ def entropy_threshold(see: See, canvas: Canvas, calm: float, block: int) -> Step
     )
 
 
-def vllm_ceil(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
+def vllm_ceil(see: See, canvas: Canvas, order: str, steps: int, block: int) -> Steps:
     for window in blocks(len(canvas), block):
         for left in range(steps, 0, -1):
             if m := masks(canvas, window):
                 s = see(canvas)
-                write(canvas, best(m, s.conf, math.ceil(len(m) / left)), s.token)
+                k = math.ceil(len(m) / left)
+                write(canvas, m[:k] if order == "leftmost" else best(m, s.conf, k), s.token)
                 yield list(canvas)
 
 
-def leftmost(see: See, canvas: Canvas, tokens: int, block: int) -> Steps:
-    return by_set(see, canvas, block, lambda s, m: m[:tokens])
+def leftmost(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
+    for window in blocks(len(canvas), block):
+        for k in split_evenly(len(window), steps):
+            if m := masks(canvas, window):
+                write(canvas, m[:k], see(canvas).token)
+                yield list(canvas)
 
 
 # State, segments, weights, windows
@@ -353,14 +307,14 @@ def slowfast(see: See, canvas: Canvas, sure: float, likely: float, tries: int, w
             yield list(canvas)
 
 
-def dus(see: See, canvas: Canvas, base: int, levels: int, block: int) -> Steps:
+def dus(see: See, canvas: Canvas, base: int, block: int) -> Steps:
     for window in blocks(len(canvas), block):
-        for level in range(levels, -1, -1):
-            opened = [i for i in masks(canvas, window) if (i - window.start) % base**level == 0]
-            if masks(canvas, window):
-                s = see(canvas)
-                write(canvas, opened, s.token)
-                yield list(canvas)
+        stride = len(window)
+        while m := masks(canvas, window):
+            stride = max(1, stride // base)
+            opened = [i for i in m if (i - window.start) % stride == 0]
+            write(canvas, opened, see(canvas).token)
+            yield list(canvas)
 
 
 def certainty_prior(see: See, canvas: Canvas, tokens: int, sigma: float, block: int) -> Steps:
@@ -392,21 +346,22 @@ def dcd(
             right += 1
         m = masks(canvas, range(left, right))
         s = see(canvas)
-        least = min(confidence, max(s.conf[i] for i in m))
-        write(canvas, [i for i in m if s.conf[i] >= least], s.token)
+        write(canvas, [i for i in m if s.conf[i] >= confidence] or best(m, s.conf), s.token)
         yield list(canvas)
         if closed(canvas, eos):
             return
 
 
-def adablock(see: See, canvas: Canvas, confidence: float, delimiter: int, trust: float, block: int) -> Steps:
+def adablock(
+    see: See, canvas: Canvas, confidence: float, delimiter: int, second: int, trust: float, block: int
+) -> Steps:
     start = 0
     while start < len(canvas):
         ahead = range(start, min(start + block, len(canvas)))
         s = see(
             canvas
         )  # the release looks here, and forwards the same canvas once more for the block's first step
-        found = best([i for i in ahead if s.token[i] == delimiter], s.conf)
+        found = best([i for i in ahead if s.token[i] in (delimiter, second)], s.conf)
         end = found[0] + 1 if found and s.conf[found[0]] >= trust else ahead.stop
         while m := masks(canvas, range(start, end)):
             s = see(canvas)

@@ -47,12 +47,14 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
     "streaming": lambda rng: {"tau": rng.choice(SURE), "alpha": rng.uniform(0, 1), "block": _block(rng)},
     "wedlm": lambda rng: {"calm": rng.uniform(0, 3), "slope": rng.uniform(0, 0.2), "size": _block(rng)},
     "sdlm": lambda rng: {
-        "measure": rng.choice(("product", "one")),
         "tau": rng.uniform(0, 0.9),
         "size": _block(rng),
     },
-    "eb_bits": lambda rng: {"bits": rng.uniform(0, 4), "block": _block(rng)},
-    "maskgit": lambda rng: {"steps": _steps(rng), "heat": rng.choice((0.0, 0.5, 4.5))},
+    "maskgit": lambda rng: {
+        "steps": _steps(rng),
+        "heat": rng.choice((0.0, 0.5, 4.5)),
+        "temperature": rng.choice((0.0, 0.3, 1.0)),
+    },
     "halton": lambda rng: {
         "order": rng.sample(range(100), rng.randint(1, 70)),
         "steps": _steps(rng),
@@ -93,17 +95,9 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
         "part": rng.randint(1, 12),
         "block": _block(rng),
     },
-    "many_marks": lambda rng: {
-        "confidence": rng.choice(SURE),
-        "newline": rng.randrange(MASK),
-        "stop": rng.randrange(MASK),
-        "trust": rng.choice((0.0, 0.1, 0.3)),
-        "block": _block(rng),
-    },
     "d3llm": lambda rng: {
         "calm": rng.uniform(0, 2),
         "add": rng.choice((0.1, 0.3, 0.6)),
-        "decoded": rng.choice((0.5, 0.95)),
         "block": _block(rng),
     },
     "token_to_mask": lambda rng: {
@@ -121,8 +115,7 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
     },
     "guided": lambda rng: {
         "scale": rng.choice((0.0, 0.5, 2.0)),
-        "heat": rng.choice((0.5, 1.0, 3.0)),
-        "confidence": rng.choice(SURE),
+        "steps": _steps(rng),
         "block": _block(rng),
     },
     "lookum": lambda rng: {
@@ -159,9 +152,6 @@ def canvases(
 
 
 def expected(name: str, denoiser: ToyDenoiser, length: int, id_: int, given: Settings) -> list[list[int]]:
-    if name == "many_marks":
-        given = given | {"marks": (given["newline"], given["stop"])}
-        given = {key: given[key] for key in given if key not in ("newline", "stop")}
     if name in ENDING:
         given = given | {"eos": getattr(denoiser, "eos_id", None)}
     model = rules.Model(denoiser, MASK, PROMPTS[id_], noise.key(SEED, id_))

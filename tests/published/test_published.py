@@ -23,20 +23,14 @@ LORE = [(1 + 7 * id_ % 40) / 820 for id_ in range(40)]  # how often each id is m
 # Rule, and the settings it is compared with; those of the policy's own defaults where none are given.
 CASES: dict[str, list[dict[str, Any]]] = {
     "llada": [{"steps": 8, "block": 16}, {"steps": 5, "block": 32}, {"steps": 20, "block": 13}],
-    "dream_maskgit_plus": [{"steps": 16}, {"steps": 40}],
-    "dream_topk_margin": [{"steps": 16}, {"steps": 37}],
-    "dream_entropy": [{"steps": 16}, {"steps": 64}],
     "dream_origin": [{"steps": 16}, {"steps": 40}],
     "sdar_dynamic": [{"block": 4}, {"block": 16, "confidence": 0.7, "steps": 6}],
-    "sdar_entropy_bounded": [{"block": 4}, {"block": 32, "budget": 2.0}],
     "sglang_low_confidence": [{}, {"confidence": 0.5, "block": 8}],
     "threshold": [{}, {"confidence": 0.5, "block": 8}],
-    "factor": [{}, {"budget": 0.75, "block": 64}],
     "frechet": [{}, {"delta": 0.05, "block": 64}],
-    "entropy_bounded": [{}, {"gamma": 1.0, "block": 64}],
     "entropy_threshold": [{}, {"calm": 1.5, "block": 8}],
-    "vllm_ceil": [{}, {"steps": 7, "block": 32}],
-    "leftmost": [{}, {"tokens": 3, "block": 16}],
+    "vllm_ceil": [{"steps": 8, "block": 16}, {"steps": 7, "order": "leftmost"}],
+    "leftmost": [{}, {"steps": 5, "block": 16}],
     "dinfer_threshold": [{}, {"confidence": 1.0}],
     "dinfer_hierarchy": [{}, {"confidence": 0.7, "low": 0.2, "block": 64}],
     "local_leap": [{}, {"anchor": 0.7, "near": 0.4, "radius": 2, "block": 64}],
@@ -47,11 +41,15 @@ CASES: dict[str, list[dict[str, Any]]] = {
         {"calm": 0.05, "keep": 6},
     ],
     "slowfast": [{}, {"likely": 0.5}],
-    "dus": [{}, {"base": 3, "levels": 3, "block": 30}],
+    "dus": [{}, {"base": 3, "block": 30}],
     "certainty_prior": [{}, {"tokens": 3, "sigma": 3.0, "block": 64}],
-    "dcd": [{}, {"confidence": 0.6, "masks": 8, "length": 20}],
+    "dcd": [{"masks": 16}, {"confidence": 0.6, "masks": 8, "length": 20}],
     "early_eos": [{}],
-    "adablock": [{}, {"confidence": 0.6, "trust": 0.05, "block": 64, "delimiter": 4}],
+    "adablock": [
+        {},
+        {"confidence": 0.6, "trust": 0.05, "block": 64, "delimiter": 4},
+        {"delimiter": 4, "second": 17, "trust": 0.0},
+    ],
     "prophet": [{}, {"tokens": 2, "block": 64}],
     "wino_plain": [{}, {"sure": 0.4, "keep": 0.7, "block": 32}],
     "saber": [{}, {"share": 2.0, "block": 64}],
@@ -163,7 +161,7 @@ def test_a_policy_ends_with_the_text(name: str) -> None:
 
 
 def test_random_remasking_writes_its_share_anywhere() -> None:
-    policy = loaded("llada_random")
+    policy = loaded("llada_random").bind(steps=8, block=16)
     for seed, gain in WORLDS:
         denoiser = ToyDenoiser(seed, gain)
         for prompt, steps in zip(PROMPTS, actual(policy, denoiser, 45), strict=True):

@@ -22,12 +22,7 @@ def _settings(name: str, rng: random.Random) -> Settings:
     of: dict[str, Callable[[], Settings]] = {
         "eos_last": lambda: {"steps": rng.randint(1, 20), "block": block},
         "entropy_shift": lambda: {"confidence": rng.choice((0.3, 0.5, 0.9)), "block": block},
-        "eb_proxy": lambda: {
-            "proxy": rng.choice(("conf", "margin")),
-            "gamma": rng.choice((0.1, 0.5, 1.0, 2.0)),
-            "block": block,
-        },
-        "dream_choice": lambda: {
+        "dream": lambda: {
             "alg": rng.choice(("entropy", "maskgit_plus", "topk_margin")),
             "steps": rng.randint(2, 40),
         },
@@ -37,12 +32,12 @@ def _settings(name: str, rng: random.Random) -> Settings:
             "slack": rng.choice((0.0, 0.125, 0.25)),
             "block": block,
         },
-        "random_order": lambda: {"steps": rng.randint(1, 20), "block": block},
+        "llada_random": lambda: {"steps": rng.randint(1, 20), "block": block},
     }
     return of[name]()
 
 
-NAMES = ("eos_last", "entropy_shift", "eb_proxy", "dream_choice", "one_shot", "random_order")
+NAMES = ("eos_last", "entropy_shift", "dream", "one_shot", "llada_random")
 
 
 def assert_equal(name: str, denoiser: ToyDenoiser, length: int, settings: Settings, backend: str) -> None:
@@ -52,7 +47,7 @@ def assert_equal(name: str, denoiser: ToyDenoiser, length: int, settings: Settin
     if name == "eos_last":
         given["eos"] = getattr(denoiser, "eos_id", None)
     for index, prompt in enumerate(PROMPTS):
-        if name == "random_order":
+        if name == "llada_random":
             key = noise.key(0, index)
             given["uniform"] = lambda step, place, key=key: noise.uniform_float(key, step, place, 1)
         rule = getattr(word_rules, name)(see(denoiser, prompt), [None] * length, **given)
@@ -86,8 +81,7 @@ def test_the_end_of_text_comes_last() -> None:
 @pytest.mark.parametrize(
     ("name", "one", "other"),
     [
-        ("eb_proxy", {"proxy": "conf"}, {"proxy": "margin"}),
-        ("dream_choice", {"alg": "entropy"}, {"alg": "topk_margin"}),
+        ("dream", {"alg": "entropy"}, {"alg": "topk_margin"}),
         ("one_shot", {"taus": [0.9]}, {"taus": [0.9, 0.1]}),
     ],
 )

@@ -41,23 +41,7 @@ def entropy_shift(see: See, canvas: Canvas, confidence: float, block: int) -> St
     return by_set(see, canvas, block, rule)
 
 
-def eb_proxy(see: See, canvas: Canvas, proxy: str, gamma: float, block: int) -> Steps:
-    """EB-Sampler (arXiv 2505.24857) with another error proxy: sorted by confidence or by margin, and bounded
-    by the entropies.
-    """
-
-    def rule(s: Seen, m: list[int]) -> list[int]:
-        order = best(m, {"conf": s.conf, "margin": s.margin}[proxy], len(m))
-        h = [s.entropy[i] for i in order]
-        n = 1
-        while n < len(h) and float(torch.tensor(h[: n + 1]).sum()) - max(h[: n + 1]) <= gamma:
-            n += 1
-        return order[:n]
-
-    return by_set(see, canvas, block, rule)
-
-
-def dream_choice(see: See, canvas: Canvas, alg: str, steps: int, last_time: float) -> Steps:
+def dream(see: See, canvas: Canvas, alg: str, steps: int, last_time: float) -> Steps:
     """The three deterministic values of Dream's argument `alg`, in one loop as in Dream's own code."""
     scores: dict[str, Callable[[Seen], Sequence[float]]] = {
         "maskgit_plus": lambda s: s.conf,
@@ -90,7 +74,7 @@ def one_shot(see: See, canvas: Canvas, taus: Sequence[float], cap: float, slack:
             yield list(canvas)
 
 
-def random_order(
+def llada_random(
     see: See, canvas: Canvas, steps: int, block: int, uniform: Callable[[int, int], float]
 ) -> Steps:
     """LLaDA's `remasking = "random"`: a random number takes the place of the confidence."""
