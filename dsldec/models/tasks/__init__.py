@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from . import sudoku, word_problems
+from . import equations, sudoku, word_problems
 from .example import Example, Score
 
 __all__ = [
@@ -42,6 +42,7 @@ TASKS: Mapping[str, Task] = MappingProxyType(
     {
         "word_problems": Task("word_problems", word_problems.make, word_problems.score),
         "sudoku": Task("sudoku", sudoku.make, sudoku.score),
+        "equations": Task("equations", equations.make, equations.score),
     }
 )
 

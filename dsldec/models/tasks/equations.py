@@ -1,0 +1,96 @@
+"""Chained equations: find the value of every variable, and of one at the end.
+
+The response has the equations in the order of the prompt, which is not the order in which they can be
+solved: the first equation often depends on the last one. So a decoder must find the order of writing itself.
+The length of a response depends on the number of equations, and the number of steps that cannot be made at
+once on their longest chain.
+"""
+
+from __future__ import annotations
+
+import random
+import re
+from dataclasses import dataclass
+
+from .example import Example, Score
+
+LARGEST = 60
+MOST_EQUATIONS = 8
+LETTERS = "abcdefghijklmnopqrstuvwxyz"
+_ANSWER = re.compile(r"#### (\d+)$")
+
+
+@dataclass(frozen=True, slots=True)
+class Equation:
+    """`variable = left op right`, or `variable = left` without `op`. A side is a number or a variable."""
+
+    variable: str
+    left: str
+    op: str
+    right: str
+
+    def __str__(self) -> str:
+        return f"{self.variable}={self.left}{self.op}{self.right}"
+
+    def solved(self, values: dict[str, int]) -> str:
+        """The equation with numbers, and with its value if it has an operation."""
+        numbers = f"{_number(self.left, values)}{self.op}{_number(self.right, values) if self.op else ''}"
+        return f"{self.variable}={numbers}" + (f"={values[self.variable]}" if self.op else "")
+
+
+def _number(side: str, values: dict[str, int]) -> int:
+    return int(side) if side.isdigit() else values[side]
+
+
+def _value(left: int, op: str, right: int) -> int:
+    return left + right if op == "+" else left - right if op == "-" else left * right
+
+
+def _known(rng: random.Random, known: list[str]) -> str:
+    """A variable that is solved before. Mostly the newest one, which makes long chains."""
+    return known[-1] if rng.random() < 0.65 else rng.choice(known)
+
+
+def _equation(rng: random.Random, variable: str, values: dict[str, int]) -> Equation:
+    """An equation whose sides are known, with a value from 0 to `LARGEST`."""
+    known = list(values)
+    if not known or rng.random() < 0.15:
+        return Equation(variable, str(rng.randint(1, 30)), "", "")
+    while True:
+        first = _known(rng, known)
+        second = rng.choice(known) if rng.random() < 0.3 else ""
+        op = rng.choice("++--*")
+        constant = rng.randint(2, 6) if op == "*" else rng.randint(1, 30)
+        sides = [first, second or str(constant)]
+        rng.shuffle(sides)
+        equation = Equation(variable, sides[0], op, sides[1])
+        if 0 <= _value(_number(sides[0], values), op, _number(sides[1], values)) <= LARGEST:
+            return equation
+
+
+def make(rng: random.Random) -> Example:
+    """One to eight equations with a question at the end."""
+    names = rng.sample(LETTERS, rng.randint(1, MOST_EQUATIONS))
+    values: dict[str, int] = {}
+    equations: list[Equation] = []
+    for name in names:
+        equation = _equation(rng, name, values)
+        left = _number(equation.left, values)
+        values[name] = _value(left, equation.op, _number(equation.right, values)) if equation.op else left
+        equations.append(equation)
+    if rng.random() < 0.35:
+        equations.reverse()  # each equation before the ones that it needs
+    else:
+        rng.shuffle(equations)
+    asked = names[-1] if rng.random() < 0.7 else rng.choice(names)
+    prompt = ",".join([*map(str, equations), f"{asked}=?"])
+    solved = ",".join(equation.solved(values) for equation in equations)
+    return Example("equations", prompt, f"{solved} #### {values[asked]}", str(values[asked]))
+
+
+def score(example: Example, response: str) -> Score:
+    """Right when the number after `####` is. Every step is right when the whole response is: it has only one
+    good wording.
+    """
+    found = _ANSWER.search(response.strip())
+    return Score(found is not None and found[1] == example.answer, response.strip() == example.response)
