@@ -1,9 +1,10 @@
-"""Chained equations: find the value of every variable, and of one at the end.
+"""Chained equations: find the value of every variable. The prompt asks for one of them at the end.
 
-The response has the equations in the order of the prompt, which is not the order in which they can be
-solved: the first equation often depends on the last one. So a decoder must find the order of writing itself.
-The length of a response depends on the number of equations, and the number of steps that cannot be made at
-once on their longest chain.
+The response has the equations in the order of the prompt, with numbers in place of variables. Often they
+cannot be solved in this order: the first equation may need the value of the last one. So a decoder must find
+the order of writing itself. A response has one to eight equations, and its length varies with their number.
+An equation can be computed when the values that it needs are known. So the longest chain of equations decides
+how many forwards an answer needs.
 """
 
 from __future__ import annotations
@@ -47,12 +48,12 @@ def _value(left: int, op: str, right: int) -> int:
 
 
 def _known(rng: random.Random, known: list[str]) -> str:
-    """A variable that is solved before. Mostly the newest one, which makes long chains."""
+    """A variable whose value is known. Mostly the newest one, which makes long chains."""
     return known[-1] if rng.random() < 0.65 else rng.choice(known)
 
 
 def _equation(rng: random.Random, variable: str, values: dict[str, int]) -> Equation:
-    """An equation whose sides are known, with a value from 0 to `LARGEST`."""
+    """An equation of known variables and numbers, with a value from 0 to `LARGEST`."""
     known = list(values)
     if not known or rng.random() < 0.15:
         return Equation(variable, str(rng.randint(1, 30)), "", "")
@@ -69,7 +70,7 @@ def _equation(rng: random.Random, variable: str, values: dict[str, int]) -> Equa
 
 
 def make(rng: random.Random) -> Example:
-    """One to eight equations with a question at the end."""
+    """One to eight equations, and the question for the value of one variable."""
     names = rng.sample(LETTERS, rng.randint(1, MOST_EQUATIONS))
     values: dict[str, int] = {}
     equations: list[Equation] = []
@@ -79,7 +80,7 @@ def make(rng: random.Random) -> Example:
         values[name] = _value(left, equation.op, _number(equation.right, values)) if equation.op else left
         equations.append(equation)
     if rng.random() < 0.35:
-        equations.reverse()  # each equation before the ones that it needs
+        equations.reverse()  # each equation comes before those that it needs
     else:
         rng.shuffle(equations)
     asked = names[-1] if rng.random() < 0.7 else rng.choice(names)
@@ -89,8 +90,8 @@ def make(rng: random.Random) -> Example:
 
 
 def score(example: Example, response: str) -> Score:
-    """Right when the number after `####` is. Every step is right when the whole response is: it has only one
-    good wording.
+    """`answer`: the number after `####` is exact. `every_step`: the whole response is, because it has only one
+    right wording.
     """
     found = _ANSWER.search(response.strip())
     return Score(found is not None and found[1] == example.answer, response.strip() == example.response)

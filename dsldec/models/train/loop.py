@@ -259,7 +259,9 @@ def export(
     tokenizer.save_pretrained(folder)
     # Programs look here for the default number of tokens to generate.
     GenerationConfig(
-        max_new_tokens=GEN_LENGTHS[run.mixture], eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        max_new_tokens=GEN_LENGTHS[run.mixture],
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     ).save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
