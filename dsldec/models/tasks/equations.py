@@ -80,7 +80,7 @@ def make(rng: random.Random) -> Example:
         values[name] = _value(left, equation.op, _number(equation.right, values)) if equation.op else left
         equations.append(equation)
     if rng.random() < 0.35:
-        equations.reverse()  # each equation comes before those that it needs
+        equations.reverse()  # each equation comes before the values that it needs
     else:
         rng.shuffle(equations)
     asked = names[-1] if rng.random() < 0.7 else rng.choice(names)
@@ -90,8 +90,8 @@ def make(rng: random.Random) -> Example:
 
 
 def score(example: Example, response: str) -> Score:
-    """`answer`: the number after `####` is exact. `every_step`: the whole response is, because it has only one
-    right wording.
+    """`answer`: the number after `####` is exact. `every_step`: the whole response is exact, for a prompt has
+    one right response only.
     """
     found = _ANSWER.search(response.strip())
     return Score(found is not None and found[1] == example.answer, response.strip() == example.response)
