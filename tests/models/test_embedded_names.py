@@ -32,7 +32,6 @@ def test_a_name_loads_the_model_without_transformers(name: str) -> None:
     copied = pickle.loads(pickle.dumps(denoiser))
     # The model of transformers that takes over is the same one.
     assert copied.model.name_or_path == str(embedded_model_folder(name))
-    ids = denoiser.encode("b=a+3,a=5,b=?") + [denoiser.mask_id] * 4
     for one in (denoiser, copied):
         assert one.tokenizer.encode("b=a") == denoiser.encode("b=a")[1:-1]
 
