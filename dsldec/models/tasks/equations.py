@@ -34,9 +34,12 @@ class Equation:
         return f"{self.variable}={self.left}{self.op}{self.right}"
 
     def solved(self, values: dict[str, int]) -> str:
-        """The equation with numbers, and with its value if it has an operation."""
-        numbers = f"{_number(self.left, values)}{self.op}{_number(self.right, values) if self.op else ''}"
-        return f"{self.variable}={numbers}" + (f"={values[self.variable]}" if self.op else "")
+        """The value, and after it the equation with numbers if it has an operation: `x=7=3+4`.
+
+        The value is beside its variable, where other equations look for it.
+        """
+        sides = f"={_number(self.left, values)}{self.op}{_number(self.right, values)}" if self.op else ""
+        return f"{self.variable}={values[self.variable]}{sides}"
 
 
 def _number(side: str, values: dict[str, int]) -> int:

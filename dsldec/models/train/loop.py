@@ -28,7 +28,11 @@ CONSTANT_UNTIL = 0.2  # then the learning rates fall linearly to zero
 WARM_UP_STEPS = 50
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 200, 50
-GEN_LENGTHS = {"word_problems": 48, "equations": 64}  # holds every response of the mixture
+GEN_LENGTHS = {
+    "word_problems": 48,
+    "equations": 64,
+    "equations_at_random": 64,
+}  # holds every response of the mixture
 
 
 @dataclass(frozen=True, slots=True)
