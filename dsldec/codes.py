@@ -506,6 +506,10 @@ _CODES = (
     # Measuring
     Code("E0510", "a results file in the folder has the results of another setting"),
     Code("E0511", "a line of a results file in the folder is not a result"),
+    Code("E0512", "a grid of values is empty, or is no list and no range"),
+    Code("E0513", "the grids have more settings than one run may measure"),
+    Code("E0514", "a file is no result file of lm-evaluation-harness"),
+    Code("E0515", "a package of the extra `frontier` is not installed"),
     # Many machines
     Code("E0470", "Ray is not installed, or it does not connect to the cluster"),
     Code("E0471", "the cluster has no room for the workers"),
