@@ -28,14 +28,16 @@ tr.front td:first-child { font-weight: bold; }
 #chart { width: 100%; overflow-x: auto; }
 """
 SCRIPT = """
-const chart = JSON.parse(document.getElementById("chart-data").textContent);
-const dark = matchMedia("(prefers-color-scheme: dark)");
-function draw() {
-  const options = {actions: {export: true, source: false, compiled: false, editor: false}, renderer: "svg"};
-  vegaEmbed("#chart", {...chart, background: null}, dark.matches ? {...options, theme: "dark"} : options);
-}
-dark.addEventListener("change", draw);
-draw();
+(() => {
+  const chart = JSON.parse(document.getElementById("chart-data").textContent);
+  const dark = matchMedia("(prefers-color-scheme: dark)");
+  const actions = {export: true, source: false, compiled: false, editor: false};
+  const draw = () => vegaEmbed("#chart", {...chart, background: null}, {
+    actions, mode: "vega-lite", renderer: "svg", ...(dark.matches ? {theme: "dark"} : {}),
+  });
+  dark.addEventListener("change", draw);
+  draw();
+})();
 """
 
 
