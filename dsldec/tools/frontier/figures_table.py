@@ -7,7 +7,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from ...terminal import printable
 from .points import Frontier, Point
 from .resampling import BCA, WILSON
 
@@ -65,7 +64,6 @@ def table_of(frontier: Frontier, markdown: bool) -> Iterator[str]:
 
 def _drawn(rows: Sequence[Sequence[str]], markdown: bool) -> Iterator[str]:
     """The first column is on the left, and the last one, if it has words; numbers are on the right."""
-    rows = [[printable(cell).replace("\n", " ") for cell in row] for row in rows]
     if markdown:
         head, *body = [[_code(row[0]) if at else row[0], *row[1:]] for at, row in enumerate(rows)]
         yield f"| {' | '.join(head)} |"

@@ -76,13 +76,13 @@ def _grid(name: str, texts: Sequence[str], hidden: frozenset[str] = frozenset())
         axes[parameter] = _values(parameter, given, policy.parameter_kinds.get(parameter))
     _require_few(math.prod(len(axis) for axis in axes.values()))
     bound: dict[str, Policy] = {}
-    given = [one for one in axes if one not in hidden]
-    single = [one for one in given if len(axes[one]) == 1]
+    named = [one for one in axes if one not in hidden]
+    single = [one for one in named if len(axes[one]) == 1]
     for values in itertools.product(*axes.values()):
         words = [f"{one}={value}" for one, value in zip(axes, values, strict=True)]
         setting = with_settings(policy, words)
         setting.require_bound()
-        bound.setdefault(_title(name, setting, given), setting)
+        bound.setdefault(_title(name, setting, named), setting)
     first = next(iter(bound.values()))
     compiled = tuple(one for one in axes if len(axes[one]) > 1 and one in policy.facts.static)
     return PolicyGrid(_title(name, first, single), tuple(bound.values()), tuple(bound), compiled)

@@ -9,9 +9,12 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
+from ...terminal import printable
 from ..measuring.scores import Measurement
 from .aup import aup
 from .resampling import Interval, accuracy_interval, mean_interval
+
+LONGEST_NAME = 200
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,7 +81,8 @@ def point_of(curve: str, title: str, parameters: Mapping[str, Any], measured: Me
 
 
 def frontier_of(points: Sequence[Point]) -> Frontier:
-    """The points with their fronts marked, and their curves."""
+    """The points with their fronts marked, and their curves. Their names are plain text."""
+    points = [replace(one, curve=plain(one.curve), title=plain(one.title)) for one in points]
     by_forwards = _front([(one.accuracy, _negated(one.forwards)) for one in points])
     by_speed = _front([(one.accuracy, one.tokens_per_second or None) for one in points])
     marked = tuple(
@@ -89,6 +93,15 @@ def frontier_of(points: Sequence[Point]) -> Frontier:
     best = 100 * max((one.accuracy for one in marked), default=0.0)
     curves = [_curve(name, [one for one in marked if one.curve == name], best) for name in names]
     return Frontier(marked, tuple(sorted(curves, key=lambda one: -(one.aup or 0.0))))
+
+
+def plain(text: str) -> str:
+    """A text from outside that any file can hold: control codes and halves of characters are made visible.
+    The program that draws ends the whole process at some of them.
+    """
+    whole = text.encode("utf-8", "backslashreplace").decode("utf-8")
+    shown = printable(whole.replace("\n", " ").replace("\t", " "))
+    return "".join("�" if ord(one) & 0xFFFE == 0xFFFE else one for one in shown[:LONGEST_NAME])
 
 
 def _negated(value: float | None) -> float | None:

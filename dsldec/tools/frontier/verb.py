@@ -31,7 +31,7 @@ from .figures_table import table_of
 from .frontier_options import FrontierOptions, require_sensible
 from .grids import PolicyGrid, grids_of
 from .harness_results import points_of_file
-from .points import Frontier, Point, frontier_of, point_of
+from .points import Frontier, Point, frontier_of, plain, point_of
 from .resampling import require_frontier_packages
 
 REASONS_SHOWN = 3
@@ -209,7 +209,7 @@ def _report(
 def _titles(found: Frontier, options: FrontierOptions, evaluate: EvaluateOptions | None) -> tuple[str, str]:
     task = "results of lm-evaluation-harness" if evaluate is None else evaluate.task.replace("_", " ")
     split = f", split {evaluate.split}" if evaluate is not None and evaluate.split else ""
-    title = options.title or f"Accuracy and forwards on {task}{split}"
+    title = plain(options.title or f"Accuracy and forwards on {task}{split}")
     counts = sorted({one.prompts for one in found.points})
     prompts = f"{counts[0]}" if len(counts) == 1 else f"{counts[0]} to {counts[-1]}"
     return title, f"{prompts} prompts a setting; bars: 95 % intervals; rings and the grey line: the front"

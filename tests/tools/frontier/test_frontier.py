@@ -18,7 +18,7 @@ import pytest
 import dsldec.models.huggingface
 from dsldec.cli import main
 from dsldec.tools.frontier.harness_results import points_of_file
-from dsldec.tools.frontier.points import Point, frontier_of
+from dsldec.tools.frontier.points import Point, frontier_of, plain
 
 from ..test_run import Echo, control_c
 
@@ -59,7 +59,7 @@ def test_settings_are_measured_kept_and_compared(model, capsys):
     ]  # fmt: skip
     assert all(one["accuracy"] == pytest.approx(2 / 3) and one["prompts"] == 3 for one in found["points"])
     assert [one["on_front"] for one in found["points"]] == [True, False, False]
-    assert set(found["aup"]) == {"threshold", "static"}
+    assert set(found["aup"]) == {"threshold", "static(tokens=4)"}
     assert len(os.listdir("r")) == 3
     before = len(model.calls)
     assert frontier(*TWO, "--out", "r", "--markdown") == 0
@@ -83,13 +83,9 @@ def test_a_static_parameter_in_a_grid_is_said(model, capsys):
     assert "static: `block` is static: each of its values makes a step of its own" in capsys.readouterr().err
 
 
-def test_a_policy_that_fails_is_left_out(model, monkeypatch, tmp_path, capsys):
-    wrong = tmp_path / "wrong.policy"
-    wrong.write_text(
-        "policy wrong(p: pattern):\n  window all\n  logits constrain(p)\n  commit top(masked, 1, by=conf)\n"
-    )
-    assert frontier("--policy", str(wrong), "--set", "p=[0-9]", "--policy", "static", "--json", "f.json") == 1
-    assert "wrong(p=[0-9]) is left out: " in capsys.readouterr().err
+def test_a_policy_that_cannot_run_is_left_out(model, capsys):
+    assert frontier("--lookahead", "2", "--policy", "freedave", "--policy", "static", "--json", "f.json") == 1
+    assert "freedave is left out: error[E0411]" in capsys.readouterr().err
     assert [one["curve"] for one in figures()["points"]] == ["static"]
 
 
@@ -172,17 +168,23 @@ def test_text_from_outside_is_never_markup(model, tmp_path, capsys):
     elements = Elements(page)
     assert elements.tags.count("script") == 3
     assert not {"img", "b"} & set(elements.tags)
-    assert f"<b>{NASTY}" in elements.text
+    assert f"<b>{plain(NASTY)}" in elements.text
     assert "http-equiv" in page
     assert "src=" not in re.sub(r"<script>.*?</script>", "", page, flags=re.DOTALL).replace(
         "src=x onerror", ""
     )
     data = re.search(r'<script id="chart-data" type="application/json">(.*?)</script>', page)
     chart = json.loads(data[1])
-    assert chart["title"]["text"] == f"<b>{NASTY}"
-    assert chart["data"]["values"][0]["policy"].endswith("\x1b[31m")
+    assert chart["title"]["text"] == f"<b>{plain(NASTY)}"
+    assert chart["data"]["values"][0]["policy"].endswith(plain("\x1b[31m"))
     svg = Path("f.svg").read_text(encoding="utf-8")
     assert not re.search(r"<(script|img|b)\b", svg)
+
+
+def test_plain_text_is_valid_in_every_file():
+    for text in ("\x00\x1b\x7f\x9b", "\ud800", "\udcff", "\ufffe\uffff", "\u202e", "a\nb"):
+        minidom.parseString(f"<a>{plain(text)}</a>".encode())
+    assert plain("a\nb") == "a b"
 
 
 def test_the_picture_has_a_point_for_each_setting_and_words_for_readers(model):
