@@ -10,9 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
 from ...terminal import printable
+from ..evaluation.figures import Interval
 from ..measuring.scores import Measurement
 from .aup import aup
-from .resampling import Interval, accuracy_interval, mean_interval
+from .resampling import accuracy_interval, mean_interval
 
 LONGEST_NAME = 200
 

@@ -11,9 +11,9 @@ from importlib.util import find_spec
 from typing import Any
 
 from ...diagnostics import Diagnostic, UsageError
+from ..evaluation.figures import Interval
 from ..evaluation.intervals import RESAMPLES, RESAMPLING_SEED, wilson
 
-Interval = tuple[float, float]
 BCA, WILSON, POINT = "BCa bootstrap", "Wilson", ""
 AT_A_TIME = 500  # resamples in memory
 

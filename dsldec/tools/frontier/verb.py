@@ -49,7 +49,7 @@ def frontier(options: FrontierOptions) -> int:
             _report(frontier_of(others), options, None, None)
             return DECODED
         evaluate = with_defaults(options.evaluate)
-        run = _Run(evaluate)
+        run = _FrontierRun(evaluate)
         status = run.measure()
         points = [*run.points(), *others]
         if points:
@@ -60,7 +60,7 @@ def frontier(options: FrontierOptions) -> int:
 
 
 @dataclass(slots=True)
-class _Run:
+class _FrontierRun:
     """One call: its task and its grids. Mistakes are raised when it is made."""
 
     options: EvaluateOptions
