@@ -18,6 +18,7 @@ from ...policy import Policy
 from ..differences import digest, noted
 from ..evaluation.problems import Problem
 
+SIMPLE = (bool, int, float, str, type(None))
 NUMBERS_OF_A_TENSOR, MOST_TENSORS = 64, 4096
 OF_THE_DENOISER = ("mask_id", "eos_id", "vocab_size", "shift_logits", "block_length", "raw", "canvas_length")
 APPROXIMATE_CACHES = ("prefix", "dual")
@@ -37,7 +38,9 @@ def identity_of(denoiser: Denoiser, decode: DecodeOptions, scorer: str) -> dict[
         options["stop_at_eos"] = False
     return {
         "model": {**model, "stop_ids": stop_ids, "weights": weights_digest(denoiser)},
-        "decode": json.loads(json.dumps(options, default=str)),
+        "decode": {
+            name: value if isinstance(value, SIMPLE) else str(value) for name, value in options.items()
+        },
         "scorer": scorer,
     }
 
