@@ -136,7 +136,7 @@ class Bar:
 
 
 class CountBar(Bar):
-    """A progress bar that is told how many prompts are finished."""
+    """A progress bar that takes the number of finished prompts."""
 
     def at(self, finished: int) -> None:
         self._progress.update(self._task, completed=finished)

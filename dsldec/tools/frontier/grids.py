@@ -21,7 +21,7 @@ from .. import quoted
 from ..settings import shown, with_settings
 
 MOST_VALUES, MOST_SETTINGS = 1000, 2000
-# A value of these kinds may have commas and dots of its own.
+# A value of these kinds may have commas and dots.
 WITHOUT_GRID = ("pattern", "network", *TABLES)
 FORM = "`--set confidence=0.5,0.7,0.9` or `--set confidence=0.5..0.9/3`"
 
@@ -29,8 +29,8 @@ FORM = "`--set confidence=0.5,0.7,0.9` or `--set confidence=0.5..0.9/3`"
 @dataclass(frozen=True, slots=True)
 class PolicyGrid:
     """One policy and its settings. `curve`: its name, with the parameters that have one value; `titles`: the
-    name and all given parameters, for each setting; `compiled`: parameters of which each value makes a step
-    of its own.
+    name and all given parameters, for each setting; `compiled`: parameters of which each value makes
+    another step.
     """
 
     curve: str

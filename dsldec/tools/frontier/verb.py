@@ -79,7 +79,7 @@ class _FrontierRun:
         require_infill(options, self.problems)
 
     def measure(self) -> int:
-        """Measure all settings; the exit status. A policy that the model cannot run is said and left out."""
+        """Measure all settings; the exit status. A policy that the model cannot run is left out, with a line."""
         from ...models.huggingface import from_pretrained
 
         options = self.options

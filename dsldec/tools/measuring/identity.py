@@ -1,6 +1,6 @@
-"""What decides the results of a setting? They are kept under a digest of it, and never mixed with others.
+"""Which settings decide a result? Results are stored under a digest of them, and never mixed with others.
 
-A model is known by its ids and by a sample of its weights: a path says nothing about what a training has
+A model is known by its ids and by a sample of its weights: a path says nothing about a training that has
 written there since. Not here: the file of the results (`scores_file`).
 """
 

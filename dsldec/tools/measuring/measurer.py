@@ -38,7 +38,7 @@ MeasuringProgress = Callable[[int, int], None]
 
 @dataclass(slots=True)
 class MeasuredSetting:
-    """A policy with its parameter values, what is known of it by the digest of the prompt, and its file."""
+    """A policy with its parameter values, its scores by the digest of the prompt, and its file."""
 
     policy: Policy
     identity: dict[str, Any]
@@ -56,7 +56,7 @@ class PromptToMeasure:
 
 
 class Measurer:
-    """Measures policies on problems. Results are kept in the folder `store`, and in this object.
+    """Measures policies on problems. The folder `store` and this object hold the results.
 
     `decode`: options of all policies. `backend="auto"` is `eager` on a CPU, where the forward takes nearly
     all of the time. `about`: what else decides a result, such as the name of the task and of its split.
@@ -90,7 +90,7 @@ class Measurer:
         """The measurements of the policies, in this order. Only prompts without a result are decoded.
 
         A prompt that fails counts as wrong, and is tried again by another `Measurer`. After an interruption,
-        `known` has what is finished. Raises `UsageError` for a policy that the model cannot run, and E0510,
+        `known` has the finished prompts. Raises `UsageError` for a policy that the model cannot run, and E0510,
         E0511 for a file in the folder that is not of its setting.
         """
         # A policy that is given twice is measured once.
@@ -109,7 +109,7 @@ class Measurer:
         return self.known(policies)
 
     def known(self, policies: Sequence[Policy]) -> list[Measurement]:
-        """What is known of the policies by now, in this order: of some prompts, or of all."""
+        """The measurements of the policies so far, in this order: of some prompts, or of all."""
         return [self._measurement(self._setting(policy)) for policy in policies]
 
     def _setting(self, policy: Policy) -> MeasuredSetting:
@@ -130,7 +130,7 @@ class Measurer:
         return Measurement(title(setting.policy), scores, seconds, tuple(id_ for id_, _ in known))
 
     def _open(self, setting: MeasuredSetting, files: ExitStack) -> None:
-        """Open the file of a setting until the end of `measure`, and take what it has."""
+        """Open the file of a setting until the end of `measure`, and take its scores."""
         if self.store is None:
             return
         _make_folder(self.store)

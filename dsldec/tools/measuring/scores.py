@@ -1,4 +1,4 @@
-"""What is known of a policy on some prompts: a score and costs of each prompt, and the figures of all.
+"""A policy on some prompts: the score and the costs of each prompt, and the figures of all.
 
 Not here: how they are measured (`measurer`), the file that keeps them (`scores_file`).
 """

@@ -116,7 +116,7 @@ def _checked(entry: Mapping[str, Any]) -> PromptScore | None:
 
 
 def _without_resume(wrong: UsageError) -> UsageError:
-    """The diagnostic for a command that always continues what is there."""
+    """The diagnostic for a command that always continues its files."""
     if wrong.diagnostic.code != "E0438":
         return wrong
     help = "wait for its end, and repeat the command; or give `--out` another folder"
