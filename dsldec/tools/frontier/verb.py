@@ -99,7 +99,7 @@ class _FrontierRun:
         except KeyboardInterrupt:
             return INTERRUPTED
         self._say_failures()
-        return FAILED if failed or any(one.failed for one in self.points()) else DECODED
+        return FAILED if failed or any(measured.failed for *_, measured in self._all()) else DECODED
 
     def _measured(self, measurer: Measurer) -> bool:
         """Measure policy by policy; whether one of them cannot run."""

@@ -158,14 +158,23 @@ class Measurer:
         work = [self.problems[task.place].prompt for task in tasks]
         rows = min(self.decode.batch, len(work))
         with _ScoringQueue(self.scorer) as scoring:
-            for place, result in attempts.results(work):
-                scoring.add(tasks[place], self.problems[tasks[place].place], result)
-                for task, of, judged in scoring.ready():
-                    self._keep(task, of, judged, rows)
-                    yield task
-            for task, of, judged in scoring.rest():
-                self._keep(task, of, judged, rows)
-                yield task
+            try:
+                for place, result in attempts.results(work):
+                    scoring.add(tasks[place], self.problems[tasks[place].place], result)
+                    yield from self._kept(scoring.ready(), rows)
+                yield from self._kept(scoring.rest(), rows)
+            except BaseException:
+                # After an interruption: the scores that came in the meantime.
+                for _ in self._kept(scoring.ready(), rows):
+                    pass
+                raise
+
+    def _kept(
+        self, scored: Iterator[tuple[PromptToMeasure, Result, Judged]], rows: int
+    ) -> Iterator[PromptToMeasure]:
+        for task, result, judged in scored:
+            self._keep(task, result, judged, rows)
+            yield task
 
     def _keep(self, task: PromptToMeasure, result: Result, judged: Judged, rows: int) -> None:
         error = "" if result.error is None else f"{result.error.code}: {result.error.message}"
@@ -214,8 +223,11 @@ class _ScoringQueue:
 
     def rest(self) -> Iterator[tuple[PromptToMeasure, Result, Judged]]:
         """All other results."""
-        for task, result, judged in self._waiting:
-            yield task, result, judged if isinstance(judged, Judged) else judged.result()
+        while self._waiting:
+            task, result, judged = self._waiting[0]
+            known = judged if isinstance(judged, Judged) else judged.result()
+            del self._waiting[0]
+            yield task, result, known
 
 
 def _batches(tasks: Iterator[PromptToMeasure]) -> Iterator[tuple[Policy, list[PromptToMeasure]]]:

@@ -227,3 +227,26 @@ def test_wrong_use_is_said(tmp_path):
     (tmp_path / "file").write_text("")
     with pytest.raises(UsageError, match="cannot be made"):
         measurer(Echo(), tmp_path / "file").measure(thresholds(0.5))
+
+
+class Slow(ExactScorer):
+    """Scores in a thread, as a scorer that starts a process."""
+
+    name, slow = "slow", True
+
+
+def test_a_slow_scorer_scores_beside_the_decoding(tmp_path):
+    denoiser, given = Echo(), problems("a", "bc", "d")
+    (one,) = Measurer(denoiser, given, Slow(), store=str(tmp_path)).measure(thresholds(0.5))
+    assert (one.accuracy, one.ids) == (1.0, (0, 1, 2))
+    assert len(lines(tmp_path).popitem()[1]) == 4
+    denoiser = Echo()
+    denoiser.fails_at[3] = control_c
+    interrupted = Measurer(denoiser, given, Slow(), DecodeOptions(batch=1, gen_length=8), str(tmp_path))
+    with pytest.raises(KeyboardInterrupt):
+        interrupted.measure([load("static", tokens=8)])
+    assert len(interrupted.known([load("static", tokens=8)])[0].scores) <= 2
+    Measurer(Echo(), given, Slow(), DecodeOptions(gen_length=8), str(tmp_path)).measure(
+        [load("static", tokens=8)]
+    )
+    assert [len(of) for of in lines(tmp_path).values()] == [4, 4]
