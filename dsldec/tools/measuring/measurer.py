@@ -90,8 +90,8 @@ class Measurer:
         """The measurements of the policies, in this order. Only prompts without a result are decoded.
 
         A prompt that fails counts as wrong, and is tried again by another `Measurer`. After an interruption,
-        `known` has the finished prompts. Raises `UsageError` for a policy that the model cannot run, and E0510,
-        E0511 for a file in the folder that is not of its setting.
+        `known` has the finished prompts. Raises `UsageError` for a policy that the model cannot run, and
+        E0510, E0511 for a file in the folder that is not of its setting.
         """
         # A policy that is given twice is measured once.
         settings = list({id(one): one for one in map(self._setting, policies)}.values())

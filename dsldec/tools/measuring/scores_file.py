@@ -1,4 +1,4 @@
-"""The file of one setting: a line with its identity, then a line for each prompt, written when it is finished.
+"""The file of one setting: a line with its identity, then a line for each prompt as soon as it is finished.
 
 A file is named by the policy and a digest of the identity. Lines cut off by a crash are removed, and lines of
 failed prompts: those are decoded again. Not here: what decides a result (`identity`), locks (`owned`).
