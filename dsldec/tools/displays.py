@@ -133,3 +133,10 @@ class Bar:
 
     def finished(self, place: int, result: Result) -> None:
         self._progress.advance(self._task)
+
+
+class CountBar(Bar):
+    """A progress bar that takes the number of finished prompts."""
+
+    def at(self, finished: int) -> None:
+        self._progress.update(self._task, completed=finished)
