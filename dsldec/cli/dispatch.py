@@ -148,6 +148,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         _of("decoding", "model"),
     ),
     "evaluate": ("measure the accuracy and the speed of policies on a task", _of("evaluating", "evaluate")),
+    "compare": (
+        "show the smallest case on which two policies differ, or say what was tried",
+        _of("comparing", "compare"),
+    ),
 }
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import product
 
 import torch
@@ -50,14 +50,23 @@ class SearchResult:
     rounded: int = 0
     unconfirmed: int = 0
     longest: int = 0
-    first_rounded: Trial | None = None
+    interrupted: bool = False
 
 
 def search(pair: ComparedPair, block: str | None, limits: SearchLimits) -> SearchResult:
-    """Searches until a difference is confirmed. `block`: the parameter of both that sizes their windows, if
-    the search may set it.
+    """Searches until a difference is confirmed, or the limits are reached, or an interrupt. `block`: the
+    parameter of both that sizes their windows, if the search may set it.
     """
-    found, started = SearchResult(), time.monotonic()
+    found = SearchResult()
+    try:
+        _search(pair, block, limits, found)
+    except KeyboardInterrupt:
+        found.interrupted = True
+    return found
+
+
+def _search(pair: ComparedPair, block: str | None, limits: SearchLimits, found: SearchResult) -> None:
+    started = time.monotonic()
     generator = torch.Generator().manual_seed(limits.seed)
     bound = {size: _with_block(pair, block, size) for size in (BLOCKS if block else (0,))}
     for length, size, manner, rows in _batches(bool(block)):
@@ -76,11 +85,9 @@ def search(pair: ComparedPair, block: str | None, limits: SearchLimits) -> Searc
             elif limits.rounding or tells_apart_on_paper(trial):
                 found.trial = trial
                 found.seconds = time.monotonic() - started
-                return found
+                return
             else:
                 found.rounded += 1
-                found.first_rounded = found.first_rounded or trial
-    return found
 
 
 def _with_block(pair: ComparedPair, block: str | None, size: int) -> ComparedPair:
@@ -167,8 +174,3 @@ def same_blocks(a: Policy, b: Policy, given: Callable[[str], bool]) -> str | Non
     names = {policy.plan(1).window_parameter for policy in (a, b)}
     name = names.pop()
     return name if name is not None and not names and not given(name) else None
-
-
-def with_length(trial: Trial, p: Tensor, token: Tensor) -> Trial:
-    """The trial with other distributions."""
-    return replace(trial, p=p, token=token)

@@ -16,7 +16,7 @@ from ...policy import Policy
 from ...source import Source, Span
 from ..case_values import CaseRow, Cell
 from ..cases import CaseForward
-from ..replay import FLOAT32, IDS, MASK_ID, CaseArithmetic, Missing, Replayed, Replaying
+from ..replay import FLOAT32, IDS, CaseArithmetic, Missing, Replayed, Replaying
 from .observations import observe
 from .observed_step import ModelIds, observed_names
 from .on_paper import ON_PAPER, shortest
@@ -144,11 +144,8 @@ def tells_apart_on_paper(trial: Trial) -> bool:
 
 def _differs(trial: Trial, arithmetic: CaseArithmetic) -> bool:
     try:
-        return play(trial, arithmetic).differs_at is not None
+        differs_at = play(trial, arithmetic).differs_at
     except Missing:
         return False
-
-
-def is_mask(id_: int | None) -> bool:
-    """Whether nothing is written at a position."""
-    return id_ is None or id_ == MASK_ID
+    # A forward is left for the case of the policy that goes on where the other one ends.
+    return differs_at is not None and differs_at + 1 < trial.forwards

@@ -1,0 +1,127 @@
+"""The arguments of `dsldec compare`, and its two policies.
+
+Not here: how options are spelt (`cli.comparing`), the comparison (`verb`).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from ...diagnostics import Diagnostic, UsageError
+from ...language import syntax
+from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
+from ...policy import Policy, load
+from ...spelling import typed
+from ...terminal import printable
+from .. import quoted
+from ..settings import shown, with_settings
+from .case_text import ComparedSide
+
+TRIES, SECONDS = 20_000, 60
+
+
+@dataclass(frozen=True, slots=True)
+class CompareOptions:
+    """The arguments of the command line. None: not given. `settings`: of both policies."""
+
+    a: str
+    b: str
+    settings: tuple[str, ...] = ()
+    settings_a: tuple[str, ...] = ()
+    settings_b: tuple[str, ...] = ()
+    tries: int | None = None
+    seconds: int | None = None
+    rounding: bool = False
+    prompts: tuple[str, ...] = ()
+    file: str | None = None
+    task: str | None = None
+    limit: int | None = None
+    model: str | None = None
+    load: LoadOptions = DEFAULT_LOAD
+    decode: DecodeOptions = DEFAULT_DECODE
+
+    @property
+    def decodes(self) -> bool:
+        """Whether prompts are decoded."""
+        return bool(self.prompts) or self.file is not None or self.task is not None
+
+
+def sides_of(options: CompareOptions) -> tuple[ComparedSide, ComparedSide]:
+    """The two policies as they are loaded. Raises `PolicyError` and `UsageError`."""
+    names = (options.a, options.b)
+    words = (
+        (*options.settings, *options.settings_a),
+        (*options.settings, *options.settings_b),
+    )
+    policies = [load(name) for name in names]
+    bound = [with_settings(policy, given) for policy, given in zip(policies, words, strict=True)]
+    for policy in bound:
+        policy.require_bound()
+    if policies[0].facts.source == policies[1].facts.source and bound[0].parameters == bound[1].parameters:
+        example = next(iter(bound[1].parameters.items()), None)
+        help = "name another policy"
+        if example is not None:
+            help += f", or give one of them another value: `--set-b {typed(f'{example[0]}=...')}`"
+        raise UsageError(
+            Diagnostic("E0521", f"both are {quoted(options.a)} with equal parameter values", help=help)
+        )
+    titles = _titles(names, bound, words)
+    first, second = (
+        ComparedSide(policy, title, given)
+        for policy, title, given in zip(policies, titles, words, strict=True)
+    )
+    return first, second
+
+
+def bound_policy(side: ComparedSide) -> Policy:
+    """The policy of a side with its parameter values."""
+    return with_settings(side.policy, side.settings)
+
+
+def _titles(
+    names: Sequence[str], policies: Sequence[Policy], words: Sequence[Sequence[str]]
+) -> list[str]:
+    """A short title of each policy; they differ."""
+    titles = [policy.name for policy in policies]
+    if len({*titles}) == 1:
+        titles = [_with_values(policy, given) for policy, given in zip(policies, words, strict=True)]
+    if len({*titles}) == 1:
+        titles = [printable(Path(name).name) for name in names]
+    if len({*titles}) == 1:
+        titles = [printable(name) for name in names]
+    return [title.replace("#", "_") for title in titles]
+
+
+def _with_values(policy: Policy, words: Sequence[str]) -> str:
+    names = dict.fromkeys(one.partition("=")[0].strip() for one in words)
+    values = ", ".join(shown(name, policy.parameters[name]) for name in names if name in policy.parameters)
+    return f"{policy.name}({values})" if values else policy.name
+
+
+def require_searchable(side: ComparedSide, policy: Policy) -> None:
+    """Raise `UsageError` (E0520) for a policy that a search cannot run."""
+    help = "compare them on prompts: `--task word_problems`"
+    if policy.plan(1).branches > 1:
+        message = f"the policy {quoted(side.title)} makes several candidates (`branch`), and a case compares no scores"
+        raise UsageError(Diagnostic("E0520", message, help=help))
+    if policy.constrains is not None:
+        message = f"the policy {quoted(side.title)} has a pattern, and a case has none"
+        raise UsageError(Diagnostic("E0520", message, help=f"{help}, with `--constrain`"))
+
+
+def not_compared(sides: Sequence[ComparedSide], policies: Sequence[Policy]) -> Iterator[str]:
+    """What a search does not compare, a sentence each."""
+    kinds = {"logits": syntax.Logits, "draw": syntax.Draw, "noise": syntax.Noise}
+    for word, kind in kinds.items():
+        texts = [_texts(policy, kind) for policy in policies]
+        if texts[0] != texts[1]:
+            yield f"the lines `{word}`: the numbers are those after them"
+    for side, policy in zip(sides, policies, strict=True):
+        if not policy.facts.exact and policy.plan(1).drafts > 1:
+            yield f"the drafts that {side.title} accepts: only its steps"
+
+
+def _texts(policy: Policy, kind: type[syntax.Node]) -> list[str]:
+    return [one.span.text for one in policy.facts.policy.statements if isinstance(one, kind)]
