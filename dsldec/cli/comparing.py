@@ -28,6 +28,7 @@ exit status: 0 no difference, 1 a difference or a failed prompt, 2 wrong usage o
 """
 # With prompts these have no meaning; the others have none without.
 OF_A_SEARCH = ("tries", "seconds", "rounding")
+LISTS = ("settings", "settings_a", "settings_b", "prompts")
 OF_BOTH = ("a", "b", "settings", "settings_a", "settings_b", "seed")
 
 
@@ -41,7 +42,7 @@ def compare(arguments: list[str]) -> int:
     from ..tools.comparing.compare_options import CompareOptions
 
     load, decode = taken(values, LoadOptions), taken(values, DecodeOptions)
-    lists = {name: tuple(values.pop(name) or ()) for name in ("settings", "settings_a", "settings_b", "prompts")}
+    lists: dict[str, Any] = {name: tuple(values.pop(name) or ()) for name in LISTS}
     return tool.compare(CompareOptions(load=load, decode=decode, **lists, **values))
 
 
@@ -54,7 +55,9 @@ def _require_together(parser: Parser, values: dict[str, Any]) -> None:
             continue
         if decodes and name in OF_A_SEARCH:
             help = f"leave it out, or leave the prompts out: `dsldec compare A B {flag(name)} ...`"
-            raise UsageError(Diagnostic("E0423", f"`{flag(name)}` is of a search, and prompts are given", help=help))
+            raise UsageError(
+                Diagnostic("E0423", f"`{flag(name)}` is of a search, and prompts are given", help=help)
+            )
         if not decodes and name not in OF_A_SEARCH:
             help = "for example `--task word_problems`; `dsldec compare --help` lists the options of a search"
             raise UsageError(Diagnostic("E0423", f"`{flag(name)}` needs prompts", help=help))

@@ -400,7 +400,9 @@ class Replaying:
         canvas = session.state.canvas[0, start : start + session.rows.window].tolist()
         masked = [may and id_ == MASK_ID for may, id_ in zip(inside[0].tolist(), canvas, strict=True)]
         known = [start + offset in self.read_before for offset in range(session.rows.window)]
-        view = CaseView(forward, self.length, start, inside[0].tolist(), masked, known, {}, self.arithmetic.number)
+        view = CaseView(
+            forward, self.length, start, inside[0].tolist(), masked, known, {}, self.arithmetic.number
+        )
         self.function.view = view
         self._make_candidate(forward)
         output = session.step(NO_LOGITS.expand(1, session.rows.longest, 0))

@@ -160,9 +160,9 @@ class _CaseWriter:
         return f"  {name:<{LABEL}}" + "".join(cell.ljust(width) for cell in cells)
 
     def _width(self) -> int:
-        texts = [
-            cell for step in self.steps[0] for _, cells in self._observed(step) for cell in cells
-        ] or ["0"]
+        texts = [cell for step in self.steps[0] for _, cells in self._observed(step) for cell in cells] or [
+            "0"
+        ]
         return max(3, *map(len, texts)) + 1
 
 

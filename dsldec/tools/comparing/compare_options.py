@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from ...diagnostics import Diagnostic, UsageError
+from ...diagnostics import Diagnostic, PolicyError, UsageError
 from ...language import syntax
 from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
 from ...policy import Policy, load
@@ -60,13 +60,8 @@ def sides_of(options: CompareOptions) -> tuple[ComparedSide, ComparedSide]:
     for policy in bound:
         policy.require_bound()
     if policies[0].facts.source == policies[1].facts.source and bound[0].parameters == bound[1].parameters:
-        example = next(iter(bound[1].parameters.items()), None)
-        help = "name another policy"
-        if example is not None:
-            help += f", or give one of them another value: `--set-b {typed(f'{example[0]}=...')}`"
-        raise UsageError(
-            Diagnostic("E0521", f"both are {quoted(options.a)} with equal parameter values", help=help)
-        )
+        message = f"both are {quoted(options.a)} with equal parameter values"
+        raise UsageError(Diagnostic("E0521", message, help=_other_value(bound[1])))
     titles = _titles(names, bound, words)
     first, second = (
         ComparedSide(policy, title, given)
@@ -75,14 +70,26 @@ def sides_of(options: CompareOptions) -> tuple[ComparedSide, ComparedSide]:
     return first, second
 
 
+def _other_value(policy: Policy) -> str:
+    """Help with a value of a parameter that differs, and that the parameter takes."""
+    for name, value in policy.parameters.items():
+        if isinstance(value, bool) or not isinstance(value, int | float):
+            continue
+        for other in (value + 1, value - 1) if isinstance(value, int) else (value / 2, value / 2 + 0.25):
+            try:
+                policy.bind(**{name: other})
+            except PolicyError:
+                continue
+            return f"give one of them another value: `--set-b {typed(f'{name}={other:g}')}`"
+    return "name another policy"
+
+
 def bound_policy(side: ComparedSide) -> Policy:
     """The policy of a side with its parameter values."""
     return with_settings(side.policy, side.settings)
 
 
-def _titles(
-    names: Sequence[str], policies: Sequence[Policy], words: Sequence[Sequence[str]]
-) -> list[str]:
+def _titles(names: Sequence[str], policies: Sequence[Policy], words: Sequence[Sequence[str]]) -> list[str]:
     """A short title of each policy; they differ."""
     titles = [policy.name for policy in policies]
     if len({*titles}) == 1:

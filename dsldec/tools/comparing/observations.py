@@ -6,12 +6,16 @@ Not here: which distributions (`proposals`).
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection, Mapping
 
 import torch
 from torch import Tensor
 
-NATS = ("entropy", "kl", "js")
+
+def xlogy(x: Tensor, y: Tensor) -> Tensor:
+    """x * log(y), 0 where x is 0."""
+    product: Tensor = torch.special.xlogy(x, y)
+    return product
 
 
 def observe(wanted: Collection[str], p: Tensor, token: Tensor, before: Tensor | None) -> dict[str, Tensor]:
@@ -20,18 +24,18 @@ def observe(wanted: Collection[str], p: Tensor, token: Tensor, before: Tensor | 
     `token [...]`: the id that is proposed. `before`: the distributions of the step before; `None` in a first
     step, where `kl` and `js` are infinite.
     """
-    best = p.topk(2, dim=-1)
-    first, second = best.values.unbind(-1)
+    values = p.topk(2, dim=-1).values
+    first, second = values[..., 0], values[..., 1]
     conf = p.gather(-1, token.unsqueeze(-1)).squeeze(-1)
     infinite = torch.full_like(conf, torch.inf)
-    of = {
+    of: Mapping[str, Callable[[], Tensor]] = {
         "token": lambda: token,
         "likeliest": lambda: torch.where(conf == first, token, p.argmax(-1)),
         "conf": lambda: conf,
         "doubt": lambda: 1 - conf,
         "margin": lambda: first - second,
         "logit_margin": lambda: first.log() - second.log(),
-        "entropy": lambda: -torch.special.xlogy(p, p).sum(-1) + 0.0,
+        "entropy": lambda: 0.0 - xlogy(p, p).sum(-1),
         "kl": lambda: infinite if before is None else divergence(p, before),
         "js": lambda: infinite if before is None else jensen_shannon(p, before),
     }
@@ -40,7 +44,7 @@ def observe(wanted: Collection[str], p: Tensor, token: Tensor, before: Tensor | 
 
 def divergence(p: Tensor, before: Tensor) -> Tensor:
     """`[...]`: KL divergence of `p` from `before`, 0 or more."""
-    terms = torch.special.xlogy(p, p) - torch.special.xlogy(p, before)
+    terms = xlogy(p, p) - xlogy(p, before)
     return terms.sum(-1).clamp(min=0)
 
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from .edges import Edges
-from .observations import divergence, jensen_shannon
+from .observations import divergence, jensen_shannon, xlogy
 from .observed_step import ModelIds
 
 HALVINGS = 48
@@ -69,7 +69,7 @@ class Proposer:
         shape = (p.shape[0], p.shape[1])
         keeps, turns = self._chance(shape, manner.keeps), self._chance(shape, manner.turns)
         usual = torch.where(self._chance(shape, 0.5), token, self._usual(*shape))
-        fresh, renamed = self._fresh(shape, manner, usual)
+        fresh, _ = self._fresh(shape, manner, usual)
         near = 10 ** -self._uniform(shape, 0.0, 4.0)
         mixed = p.lerp(fresh, near.unsqueeze(-1))
         moved = torch.where(self._chance(shape, 0.5).unsqueeze(-1), fresh, mixed)
@@ -99,7 +99,10 @@ class Proposer:
         for number, draw in enumerate(self.ways):
             if manner.weights[number]:
                 these, those = draw(shape)
-                best, second = torch.where(way == number, these, best), torch.where(way == number, those, second)
+                best, second = (
+                    torch.where(way == number, these, best),
+                    torch.where(way == number, those, second),
+                )
         if manner.ties:
             pool = torch.randint(min(2, shape[1]), shape, generator=self.generator)
             shared = self._chance(shape, manner.ties)
@@ -143,8 +146,7 @@ class Proposer:
 
         def too_high(best: Tensor) -> Tensor:
             rest = 1 - best
-            found = -torch.special.xlogy(best, best) - torch.special.xlogy(rest, rest / others)
-            return found > entropy
+            return -xlogy(best, best) - xlogy(rest, rest / others) > entropy
 
         return _halved(1 / (others + 1), torch.ones_like(others), too_high), -others
 

@@ -6,6 +6,7 @@ the policies still differ. Not here: whether they differ (`trial`), the text (`c
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
@@ -13,6 +14,7 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from .observations import xlogy
 from .trial import Trial, play
 
 ROUND = (1.0, 0.9, 0.8, 0.7, 0.6, 0.5, 0.4, 0.3, 0.2, 0.95, 0.99)
@@ -33,7 +35,14 @@ class Shrinker:
 
     def smallest(self, trial: Trial) -> Trial:
         """The smallest trial that is found in time."""
-        passes = (self._shorter, self._narrower, self._blocks, self._usual_ids, self._rounder, self._fewer_digits)
+        passes = (
+            self._shorter,
+            self._narrower,
+            self._blocks,
+            self._usual_ids,
+            self._rounder,
+            self._fewer_digits,
+        )
         while True:
             before = trial
             for one in passes:
@@ -174,6 +183,8 @@ class Shrinker:
             yield trial.p[forward - 1, position]
         compares = {"kl", "js"} & {*trial.pair.wanted}
         best = float(now[token])
+        if "entropy" in trial.pair.wanted and not compares:
+            yield from _of_round_entropies(now, token)
         rounds = [*ROUND, *(round(best, decimals) for decimals in DECIMALS)]
         for number in rounds:
             fewest = max(1, int(-(-(1 - number) // max(number, 1e-9)) if number < 1 else 1))
@@ -194,8 +205,31 @@ class Shrinker:
 def spread(best: float, others: int, token: int, size: int) -> Tensor:
     """A distribution `[V]`: one id with this probability, and the rest shared by the next ids."""
     rank = (torch.arange(size) - token) % size
-    share = torch.where(rank <= others, (1 - best) / others, 0.0).double()
-    return torch.where(rank == 0, best, share)
+    share = (rank <= others).double() * ((1 - best) / others)
+    share[token] = best
+    return share
+
+
+def _of_round_entropies(now: Tensor, token: int) -> Iterator[Tensor]:
+    """Distributions whose entropy is a rounder number near that of `now`."""
+    entropy, size = float(-xlogy(now, now).sum()), len(now)
+    for decimals in DECIMALS:
+        unit = 10.0**-decimals
+        for goal in (math.floor(entropy / unit) * unit, math.ceil(entropy / unit) * unit):
+            others = next((n for n in range(1, size) if math.log(n + 1) > goal), None)
+            if goal > 0 and others is not None:
+                yield spread(_best_of_entropy(goal, others), others, token, size)
+
+
+def _best_of_entropy(goal: float, others: int) -> float:
+    """The best probability of the distribution with this entropy whose rest is shared by some other ids."""
+    low, high = 1 / (others + 1), 1.0
+    for _ in range(60):
+        best = (low + high) / 2
+        rest = 1 - best
+        entropy = -best * math.log(best) - (rest * math.log(rest / others) if rest else 0.0)
+        low, high = (best, high) if entropy > goal else (low, best)
+    return high
 
 
 def _cost(p: Tensor) -> float:
@@ -204,4 +238,5 @@ def _cost(p: Tensor) -> float:
     text = f"{best:.9g}"
     order = ROUND.index(best) / 100 if best in ROUND else 0.5
     uneven = len({f"{one:.6g}" for one in p.tolist()})
-    return len(text) + order + 0.6 * uneven
+    entropy = f"{-float(xlogy(p, p).sum()):.9g}"
+    return min(len(text), len(entropy)) + order + 0.6 * uneven

@@ -51,12 +51,12 @@ def _searched(
 ) -> int:
     for side, policy in zip(sides, policies, strict=True):
         require_searchable(side, policy)
-    if same_step(*policies):
+    if same_step(policies[0], policies[1]):
         print(_same(sides, policies))
         return EQUAL
-    pair = ComparedPair(*policies)
+    pair = ComparedPair(policies[0], policies[1])
     given = {word.partition("=")[0].strip() for side in sides for word in side.settings}
-    block = same_blocks(*policies, lambda name: name in given)
+    block = same_blocks(pair.a, pair.b, lambda name: name in given)
     limits = SearchLimits(
         options.tries or TRIES, options.seconds or SECONDS, options.decode.seed, options.rounding
     )
@@ -98,9 +98,7 @@ def _same(sides: Sequence[ComparedSide], policies: Sequence[Policy]) -> str:
     lines = [f"{a} and {b} have the same step. This is proved from their operations, not searched."]
     drafts = [policy.plan(256).drafts for policy in policies]
     if drafts[0] != drafts[1]:
-        counts = " and ".join(
-            f"{side.title} {count}" for side, count in zip(sides, drafts, strict=True)
-        )
+        counts = " and ".join(f"{side.title} {count}" for side, count in zip(sides, drafts, strict=True))
         lines.append(f"Their forwards differ: drafts verified in one forward: {counts}.")
     return "\n".join(lines)
 
@@ -127,9 +125,7 @@ def _nothing(
     return lines
 
 
-def _different(
-    found: SearchResult, sides: Sequence[ComparedSide], shown: ToldApart
-) -> list[str]:
+def _different(found: SearchResult, sides: Sequence[ComparedSide], shown: ToldApart) -> list[str]:
     a, b = (side.title for side in sides)
     forwards, positions = len(shown.played.forwards), len(shown.played.a[0].before)
     plural = "s" * (forwards > 1), "s" * (positions > 1)
