@@ -16,10 +16,10 @@ policy written_with_orelse(confidence: prob = 0.9, block: int = 32 in 1..65536):
   window blocks(block)
   commit (masked and conf >= confidence) orelse top(masked, 1, by=conf)
 """
-SUM_OF_PREVIOUS = """\
-policy sum_of_previous(gamma: nats = 0.1, block: int = 32 in 1..65536):
+MOVED_SUM = """\
+policy moved_sum(gamma: nats = 0.1, block: int = 32 in 1..65536):
   window blocks(block)
-  commit prefix(masked, by=-entropy, while=cumsum(entropy) - entropy <= gamma) at least 1 by -entropy
+  commit prefix(masked, by=-entropy, while=cumsum(entropy) <= gamma + entropy) at least 1 by -entropy
 """
 DOUBT = """\
 policy by_doubt(confidence: prob = 0.9, block: int = 32 in 1..65536):
@@ -56,7 +56,7 @@ DIFFERENT: list[tuple[Named, Named]] = [
 ]
 EQUAL: list[tuple[Named, Named]] = [
     (("threshold", ()), (ORELSE, ())),
-    (("entropy_bounded", ()), (SUM_OF_PREVIOUS, ())),
+    (("entropy_bounded", ()), (MOVED_SUM, ())),
     (("llada", ()), ("vllm_ceil", ())),
     (("threshold", ()), (DOUBT, ())),
     (("factor", ("block=1",)), ("frechet", ("block=1",))),

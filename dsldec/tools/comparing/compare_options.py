@@ -56,6 +56,7 @@ def sides_of(options: CompareOptions) -> tuple[ComparedSide, ComparedSide]:
         (*options.settings, *options.settings_b),
     )
     policies = [load(name) for name in names]
+    _require_in_both(options.settings, policies)
     bound = [with_settings(policy, given) for policy, given in zip(policies, words, strict=True)]
     for policy in bound:
         policy.require_bound()
@@ -68,6 +69,18 @@ def sides_of(options: CompareOptions) -> tuple[ComparedSide, ComparedSide]:
         for policy, title, given in zip(policies, titles, words, strict=True)
     )
     return first, second
+
+
+def _require_in_both(words: Sequence[str], policies: Sequence[Policy]) -> None:
+    """Raise `UsageError` (E0522) for a `--set` of a parameter that only one policy has."""
+    for word in words:
+        name = word.partition("=")[0].strip()
+        has = [name in policy.parameters for policy in policies]
+        if any(has) and not all(has):
+            lacks = policies[has.index(False)].name
+            message = f"`--set` is of both policies, and {quoted(lacks)} has no parameter {quoted(name)}"
+            help = f"set it in the other one alone: `--set-{'ab'[has.index(True)]} {typed(word)}`"
+            raise UsageError(Diagnostic("E0522", message, help=help))
 
 
 def _other_value(policy: Policy) -> str:

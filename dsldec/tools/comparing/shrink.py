@@ -32,9 +32,17 @@ class Shrinker:
     until: float
     block: str | None = None
     tried: int = 0
+    best: Trial | None = None
 
     def smallest(self, trial: Trial) -> Trial:
-        """The smallest trial that is found in time."""
+        """The smallest trial that is found in time, or before an interrupt."""
+        self.best = trial
+        try:
+            return self._smallest(trial)
+        except KeyboardInterrupt:
+            return self.best or trial
+
+    def _smallest(self, trial: Trial) -> Trial:
         passes = (
             self._shorter,
             self._narrower,
@@ -60,6 +68,7 @@ class Shrinker:
                 return None
             self.tried += 1
             if self.holds(changed):
+                self.best = changed
                 return changed
         return None
 
