@@ -31,7 +31,7 @@ class ComparedSide:
 
 @dataclass(frozen=True, slots=True)
 class ToldApart:
-    """A confirmed difference: the case of each policy, which the other one fails, and what they did."""
+    """A confirmed difference: the case of each policy, which the other one fails, and their steps."""
 
     cases: tuple[str, str]
     played: Played
@@ -119,7 +119,7 @@ class _CaseWriter:
                 yield name, shown
 
     def _needed_rows(self, forward: CaseForward) -> Iterator[tuple[str, Sequence[Cell]]]:
-        """The rows without those that follow from the others."""
+        """The rows, except the ones that follow from others."""
         rows = forward.observed
         tokens = rows["token"].cells if "token" in rows else tuple(range(self.trial.length))
         for name, one in rows.items():
@@ -179,7 +179,7 @@ def _id_text(id_: int | None) -> str:
 
 
 def _done(step: Replayed) -> str:
-    """What a step does, in a few words."""
+    """The actions of a step, in a few words."""
     parts = [f"{kind}s {' '.join(map(str, step.written(kind)))}" for kind in POSITIONS if step.written(kind)]
     parts += ["ends"] if step.ended else []
     parts += ["asks for new keys and values"] if step.refreshes else []

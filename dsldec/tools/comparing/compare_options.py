@@ -132,7 +132,7 @@ def require_searchable(side: ComparedSide, policy: Policy) -> None:
 
 
 def not_compared(sides: Sequence[ComparedSide], policies: Sequence[Policy]) -> Iterator[str]:
-    """What a search does not compare, a sentence each."""
+    """The parts that a search does not compare, a sentence each."""
     kinds = {"logits": syntax.Logits, "draw": syntax.Draw, "noise": syntax.Noise}
     for word, kind in kinds.items():
         texts = [_texts(policy, kind) for policy in policies]

@@ -155,7 +155,7 @@ class Proposer:
         return margin.exp() / (others + margin.exp()), -others
 
     def _with_others(self, best: Tensor) -> tuple[Tensor, Tensor]:
-        """A number of other ids, so many that none is likelier than the best one."""
+        """The number of other ids is high enough that none is likelier than the best one."""
         fewest = torch.ceil((1 - best) / best - 1e-9)
         others = torch.maximum(self._others(best.shape), fewest).clamp(min=1, max=self.ids.vocabulary - 1)
         return best.clamp(min=1 / self.ids.vocabulary), -others

@@ -31,7 +31,9 @@ CONFIRMED = 12  # rows of a batch whose difference is confirmed
 
 @dataclass(frozen=True, slots=True)
 class SearchLimits:
-    """When a search ends: after `tries` tables, or `seconds`. `rounding`: also differences of rounding count."""
+    """When a search ends: after `tries` tables, or `seconds`. `rounding`: differences of rounding count,
+    too.
+    """
 
     tries: int
     seconds: float
@@ -41,7 +43,7 @@ class SearchLimits:
 
 @dataclass(slots=True)
 class SearchResult:
-    """What a search found, and what it tried. `rounded`: differences that float32 alone makes."""
+    """The result of a search, and its tries. `rounded`: differences that float32 alone makes."""
 
     trial: Trial | None = None
     tries: int = 0
@@ -127,7 +129,7 @@ class _Batch:
         self.history: list[tuple[Tensor, Tensor]] = []
 
     def run(self) -> list[Trial]:
-        """The tables of rows that differ, of those that differ first; none where no row differs."""
+        """The tables of the rows that differ first; none where no row differs."""
         before: Tensor | None = None
         for _ in range(self._most_steps()):
             if before is None:

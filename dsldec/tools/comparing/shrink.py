@@ -1,7 +1,7 @@
 """The smallest table of observations that still tells two policies apart.
 
-Fewer forwards first, then fewer positions, then rounder numbers, then fewer digits. Each change is kept if
-the policies still differ. Not here: whether they differ (`trial`), the text (`case_text`).
+Fewer forwards first, then fewer positions, then rounder numbers, then fewer digits. A change stays if the
+policies still differ. Not here: whether they differ (`trial`), the text (`case_text`).
 """
 
 from __future__ import annotations
@@ -150,7 +150,7 @@ class Shrinker:
         return trial
 
     def _rounder_together(self, trial: Trial) -> Trial:
-        """All positions with one best probability get a rounder one: where a tie tells, they must stay equal."""
+        """All positions with one best probability get a rounder one: in a tie, they must stay equal."""
         best = trial.p.gather(-1, trial.token.unsqueeze(-1)).squeeze(-1)
         for value in best.unique().tolist():
             places = (best == value).nonzero().tolist()
@@ -231,7 +231,7 @@ def _of_round_entropies(now: Tensor, token: int) -> Iterator[Tensor]:
 
 
 def _best_of_entropy(goal: float, others: int) -> float:
-    """The best probability of the distribution with this entropy whose rest is shared by some other ids."""
+    """The best probability of the distribution with this entropy; some other ids share the rest."""
     low, high = 1 / (others + 1), 1.0
     for _ in range(60):
         best = (low + high) / 2
@@ -242,7 +242,7 @@ def _best_of_entropy(goal: float, others: int) -> float:
 
 
 def _cost(p: Tensor) -> float:
-    """How much there is to read in a distribution: digits of its best probability, and the place in `ROUND`."""
+    """The cost of reading a distribution: its digits, its different numbers, and the place in `ROUND`."""
     best = float(p.max())
     text = f"{best:.9g}"
     order = ROUND.index(best) / 100 if best in ROUND else 0.5

@@ -1,4 +1,4 @@
-"""A table of observations for two policies, and what each of them does with it.
+"""A table of observations for two policies, and the steps of each on it.
 
 Shapes: F forwards, G positions, V vocabulary. Not here: tables for a search of many rows (`search`), the text
 of a case (`case_text`).
@@ -128,7 +128,7 @@ def play(trial: Trial, arithmetic: CaseArithmetic = FLOAT32) -> Played:
 
 
 def outcome(step: Replayed) -> tuple[object, ...]:
-    """What a case can see of a step."""
+    """The parts of a step that a case can see."""
     return step.after, step.ended, step.refreshes
 
 
