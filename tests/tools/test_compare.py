@@ -61,8 +61,10 @@ def test_the_smallest_case_is_printed_for_both(capsys):
     assert {*codes(mine, b), *codes(others, a)} == {"E0446"}
 
 
-def test_every_line_of_the_output_belongs_into_a_file_of_cases(capsys):
+def test_every_line_of_the_output_belongs_into_a_file_of_cases_and_is_on_the_page(capsys):
     _, out, _ = compare(capsys, "klass", "klass", "--set-a", "patience=1")
+    page = Path(__file__).parents[2] / "docs" / "compare.md"
+    assert f"```text\n{out}```\n" in page.read_text(encoding="utf-8")
     cases, wrong = read_cases(Source(out, "shown.cases"))
     assert (len(cases), wrong) == (2, [])
     assert "  set patience=1\n" in out
