@@ -54,7 +54,16 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "comparing", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling"),  # the verbs
+    (
+        "bench",
+        "comparing",
+        "decoding",
+        "distributing",
+        "evaluating",
+        "exporting",
+        "policies",
+        "precompiling",
+    ),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("hidden", "unknown"),
