@@ -486,6 +486,10 @@ _CODES = (
     Code("E0480", "a problem of a task lacks the answer, or the test, that its scorer needs"),
     Code("E0481", "the scorer runs code that a model writes, which is not allowed yet or not possible here"),
     Code("E0482", "a package that the task needs is not installed"),
+    # Comparison of two policies
+    Code("E0520", "a search cannot compare the policy: it makes candidates, or has a pattern"),
+    Code("E0521", "both policies to compare are the same one"),
+    Code("E0522", "only one of the policies to compare has a parameter that is set in both"),
     # Patterns
     Code("E0490", "a pattern is not a regular expression that can be read"),
     Code("E0491", "a pattern has a feature that depends on the text around it, such as a look ahead"),

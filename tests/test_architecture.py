@@ -56,6 +56,7 @@ CLI_LAYERS = (
     ("dispatch",),
     (
         "bench",
+        "comparing",
         "decoding",
         "distributing",
         "exporting",

@@ -153,6 +153,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         "show accuracy against forwards of many policies, as a picture",
         _of("frontiers", "frontier"),
     ),
+    "compare": (
+        "show the smallest case on which two policies differ, or say what was tried",
+        _of("comparing", "compare"),
+    ),
 }
 
 

@@ -49,6 +49,19 @@ class Missing(Exception):
 
 
 @dataclass(frozen=True, slots=True)
+class CaseArithmetic:
+    """How the numbers of a case are computed. `run`: one operation of a step, called like `run_operation`;
+    `number`: a given number, as the step gets it.
+    """
+
+    run: Callable[..., Any] = run_operation
+    number: Callable[[float], float] = float32
+
+
+FLOAT32 = CaseArithmetic()
+
+
+@dataclass(frozen=True, slots=True)
 class Replayed:
     """One step. `start`, `end`: the window's first position and the one after its last; `before`, `after`:
     the ids of all positions, None for a masked one; `read`: the observations that the policy read, by name,
@@ -91,6 +104,7 @@ class CaseView:
     masked: list[bool]
     known: list[bool]
     read: dict[str, tuple[float, ...]]
+    number: Callable[[float], float] = float32
 
     # The rows hold observations of the final logits: transforms and draws change nothing.
     def banned(self, ids: list[int]) -> CaseView:
@@ -172,9 +186,16 @@ class CaseView:
                         "E0444", f"the policy reads `{name}` here, and no value is given", word, help=help
                     )
                 )
-        values = [_value(name, cell, twin is not None) for cell in cells]
+        values = [self._value(name, cell, twin is not None) for cell in cells]
         self.read[name] = tuple(values)
         return values + [NO_TOKEN if name in TOKENS else math.nan] * (len(self.inside) - len(cells))
+
+    def _value(self, name: str, cell: Cell, from_one: bool) -> Any:
+        if name in TOKENS:
+            return NO_TOKEN if cell is None else _id(cell)
+        if not isinstance(cell, int | float):
+            return math.nan
+        return self.number(1 - cell if from_one else cell)
 
 
 @dataclass(frozen=True, slots=True)
@@ -193,14 +214,6 @@ class Observed(Mapping[str, list[Any]]):
         return len(self.view.forward.observed)
 
 
-def _value(name: str, cell: Cell, from_one: bool) -> Any:
-    if name in TOKENS:
-        return NO_TOKEN if cell is None else _id(cell)
-    if not isinstance(cell, int | float):
-        return math.nan
-    return float32(1 - cell if from_one else cell)
-
-
 def _row_missing(name: str, forward: CaseForward, length: int) -> Diagnostic:
     message = f"the policy reads `{name}`, and this forward has no row for it"
     example = f"`{name} {' '.join([case_values.EXAMPLES[name]] * length)}`" if length <= 8 else f"`{name}`"
@@ -213,9 +226,11 @@ def _id(cell: Cell) -> int:
     return MASK_ID if cell == case_values.MASKED else IDS.get(str(cell)) or int(cell or 0)
 
 
-def step_after(program: Program, row: ReferenceRow, values: dict[int, Any]) -> ReferenceResult:
+def step_after(
+    program: Program, row: ReferenceRow, values: dict[int, Any], run: Callable[..., Any] = run_operation
+) -> ReferenceResult:
     """The row after one step, as `reference.run_row` gives it, without the events that concern logits, drafts
-    and candidates. `values` is filled with the values of the operations.
+    and candidates. `values` is filled with the values of the operations. `run`: see `CaseArithmetic`.
 
     Values that only another phase needs are not computed: a case has only the observations that its steps
     read.
@@ -223,7 +238,7 @@ def step_after(program: Program, row: ReferenceRow, values: dict[int, Any]) -> R
     # A case drafts nothing, and says itself which candidate goes on.
     events = {name: index for name, index in program.events.items() if name not in (ACCEPTED, SCORE)}
     results = [program.canvas, program.done, *program.next.values(), *events.values()]
-    compute(program, row, results, values)
+    compute(program, row, results, values, run)
     return ReferenceResult(
         canvas=values[program.canvas],
         done=bool(values[program.done]),
@@ -232,7 +247,13 @@ def step_after(program: Program, row: ReferenceRow, values: dict[int, Any]) -> R
     )
 
 
-def compute(program: Program, row: ReferenceRow, results: Sequence[int], values: dict[int, Any]) -> None:
+def compute(
+    program: Program,
+    row: ReferenceRow,
+    results: Sequence[int],
+    values: dict[int, Any],
+    run: Callable[..., Any] = run_operation,
+) -> None:
     """Adds the values of some operations and of the operations before them. Raises `Missing`."""
     waiting = [*results]
     while waiting:
@@ -245,7 +266,7 @@ def compute(program: Program, row: ReferenceRow, results: Sequence[int], values:
         if not lacking and index not in values:
             # The branch that is not taken has no value. The value of the other one takes its place.
             inputs = {i: values.get(i, values[needed[-1]]) for i in program.operations[index].inputs}
-            values[index] = run_operation(program, row, index, inputs)
+            values[index] = run(program, row, index, inputs)
 
 
 def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[int, ...]:
@@ -265,7 +286,7 @@ def replay(policy: Policy, case: Case, watcher: StepWatcher | None = None) -> It
     """The steps of a policy, already bound to the case's values; ends early where decoding ends. Raises
     `Missing`.
     """
-    replaying = _Replaying(policy, case)
+    replaying = Replaying(policy, case.length, None if case.start is None else case.start.cells)
     replaying.function.watcher = watcher
     for forward in case.forwards:
         if replaying.ended:
@@ -280,14 +301,20 @@ class _CaseStep:
     reads is never computed. The host gets fields with one number for each row, and may change them.
     """
 
-    def __init__(self, program: Program, params: Mapping[str, Tensor], static: Mapping[str, Value]) -> None:
-        self.program = program
+    def __init__(
+        self,
+        program: Program,
+        params: Mapping[str, Tensor],
+        static: Mapping[str, Value],
+        arithmetic: CaseArithmetic,
+    ) -> None:
+        self.program, self.arithmetic = program, arithmetic
         self.networks = {
             name: str(value)
             for name, value in static.items()
             if program.parameters[name].kind is Kind.NETWORK
         }
-        self.parameters = {name: value.tolist() for name, value in params.items()}
+        self.parameters = {name: self._given(value.tolist()) for name, value in params.items()}
         self.carried: dict[str, Any] = {}
         self.view: CaseView | None = None  # of the forward at hand
         self.watcher: StepWatcher | None = None
@@ -297,13 +324,13 @@ class _CaseStep:
     ) -> StepOutput:
         assert self.view is not None
         for name, value in state.items():
-            if name not in self.carried or value.dim() == 1:
+            if name not in self.carried or (value.dim() == 1 and self._changed(name, value)):
                 self.carried[name] = None if self.program.carried[name].distribution else value[0].tolist()
         ids, may = canvas[0].tolist(), editable[0].tolist()
         given = (self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
         row = ReferenceRow(self.view, ids, may, *given, networks=self.networks)
         values: dict[int, Any] = {}
-        after = step_after(self.program, row, values)
+        after = step_after(self.program, row, values, self.arithmetic.run)
         if self.watcher is not None:
             self.watcher(row, values, after)
         self.carried = {name: self._wide(name, value, len(ids)) for name, value in after.state.items()}
@@ -315,6 +342,16 @@ class _CaseStep:
         all_finite = Events(torch.zeros_like(editable), **events)
         return StepOutput(torch.tensor([after.canvas]), torch.tensor([after.done]), following, all_finite)
 
+    def _changed(self, name: str, value: Tensor) -> bool:
+        """Whether the host has changed a field. The tensor has its number as float32."""
+        return bool((value != value.new_tensor([self.carried[name]])).any())
+
+    def _given(self, value: Any) -> Any:
+        """A parameter, or the numbers of a table."""
+        if isinstance(value, list):
+            return [self._given(one) for one in value]
+        return self.arithmetic.number(value) if isinstance(value, float) else value
+
     def _wide(self, name: str, value: Any, length: int) -> Any:
         """One number for each position if the program carries the field by position, also for a constant."""
         carried = self.program.carried[name]
@@ -322,24 +359,30 @@ class _CaseStep:
         return [value] * length if by_position and not isinstance(value, list) else value
 
 
-class _Replaying:
-    """One request in a session, with its forwards out of a case."""
+class Replaying:
+    """One request in a session, with its forwards out of a case. `start`: the first canvas."""
 
-    def __init__(self, policy: Policy, case: Case) -> None:
-        self.policy, self.length = policy, case.length
+    def __init__(
+        self,
+        policy: Policy,
+        length: int,
+        start: Sequence[Cell] | None = None,
+        arithmetic: CaseArithmetic = FLOAT32,
+    ) -> None:
+        self.policy, self.length, self.arithmetic = policy, length, arithmetic
         params = parameter_tensors(policy.program, policy.parameters, special=IDS)
         static = static_of(policy.program, policy.parameters)
-        self.function = _CaseStep(policy.program, params, static)
+        self.function = _CaseStep(policy.program, params, static, arithmetic)
         step = Step(policy.program, "reference", MASK_ID, END_ID, params, self.function, static)
-        plan, request = policy.plan(case.length), continued(0, [], case.length, None)
+        plan, request = policy.plan(length), continued(0, [], length, None)
         request = replace(request, key=noise.key(0, 0))
         self.slides = plan.window == "sliding"
         rows = Rows([request], plan.block_length, MASK_ID, END_ID, torch.device("cpu"))
         self.session = Session(policy, step, rows, vocab_size=1)
         self.read_before: set[int] = set()  # positions of the step before, if its window continues
         self.ended = False
-        if case.start is not None:
-            self._begin([_id(cell) for cell in case.start.cells])
+        if start is not None:
+            self._begin([_id(cell) for cell in start])
 
     def _begin(self, ids: list[int]) -> None:
         """Starts with some ids written. Windows without a mask are skipped, as in a run."""
@@ -377,7 +420,9 @@ class _Replaying:
         canvas = session.state.canvas[0, start : start + session.rows.window].tolist()
         masked = [may and id_ == MASK_ID for may, id_ in zip(inside[0].tolist(), canvas, strict=True)]
         known = [start + offset in self.read_before for offset in range(session.rows.window)]
-        view = CaseView(forward, self.length, start, inside[0].tolist(), masked, known, {})
+        view = CaseView(
+            forward, self.length, start, inside[0].tolist(), masked, known, {}, self.arithmetic.number
+        )
         self.function.view = view
         self._make_candidate(forward)
         output = session.step(NO_LOGITS.expand(1, session.rows.longest, 0))
