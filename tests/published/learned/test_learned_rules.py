@@ -73,7 +73,7 @@ def p2_planner(see: See, canvas: Canvas, planner: LearnedNetwork, steps: int, et
         ]
         planned = scores(planner, rows)
         score = [planned[i] * (1 if canvas[i] is None else eta) for i in range(length)]
-        kept = best(range(length), score, length * (step + 1) // steps)
+        kept = best(range(length), score, length - length * (steps - step - 1) // steps)
         for i in range(length):
             if i not in kept:
                 canvas[i] = None
