@@ -11,11 +11,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from .checks.facts import Facts
     from .diagnostics import Diagnostic, PolicyError, UsageError
+    from .library import shipped_policies
     from .models.denoiser import Denoiser
     from .models.huggingface import from_pretrained
     from .patterns import Pattern
     from .policy import Policy, check, load
-    from .resources import shipped_policies
     from .runtime.decode import decode, stream
     from .runtime.decoded import Decoded, DecodingStopped, DecodingWarning
     from .runtime.session import Session
@@ -62,7 +62,7 @@ _LAZY = {
     "decode": ".runtime.decode",
     "from_pretrained": ".models.huggingface",
     "load": ".policy",
-    "shipped_policies": ".resources",
+    "shipped_policies": ".library",
     "stream": ".runtime.decode",
 }
 

@@ -509,6 +509,8 @@ _CODES = (
     Code("E0472", "the workers die before they decode a prompt, or cannot start"),
     Code("E0473", "a worker has another version of dsldec than the driver"),
     Code("E0474", "the worker died each time it decoded this prompt"),
+    # The library of policies
+    Code("E0556", "no family of shipped policies has this name"),
     # Files of cases
     Code("E0440", "the cases of a policy cannot be read"),
     Code("E0441", "a line of a case begins with an unknown word"),
@@ -517,6 +519,8 @@ _CODES = (
     Code("E0444", "the policy reads an observation that a case does not give"),
     Code("E0445", "a file of cases is larger than it may be"),
     Code("E0446", "the policy does not do what a case expects"),
+    Code("E0555", "the cases of a policy reach a smaller share of its places than `--threshold` asks for"),
+    Code("W0555", "no case reaches this place of the policy"),
 )
 
 CODES: Mapping[str, Code] = MappingProxyType({code.code: code for code in _CODES})

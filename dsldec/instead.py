@@ -250,8 +250,7 @@ _ROWS: tuple[tuple[str, Callable[[object], str]], ...] = (
     (
         "list list_policies policies list_models",
         _says(
-            "`dsldec explain NAME` explains a shipped policy: threshold, static, factor, frechet, entropy_bounded, klass, dico, freedave, "
-            "freedave_plus, lopa, info_gain, diffusion_gemma",
+            "`dsldec list` prints the shipped policies; `dsldec explain NAME` explains one",
             "`dsldec.shipped_policies()` lists the policies",
         ),
     ),

@@ -21,6 +21,7 @@ from .files import LARGEST_POLICY_FILE, Unreadable, read_text
 from .ir.lower import lower
 from .ir.nodes import Program
 from .language.words import Kind
+from .library import SHORT_LIST
 from .lru import LRUCache
 from .networks.network import LearnedNetwork
 from .networks.network_file import WrongNetwork
@@ -67,6 +68,12 @@ class Policy:
         self._functions = functions
         # As `_functions`: the program with a pattern, made at the first use.
         self._with_pattern = LRUCache(1) if with_pattern is None else with_pattern
+
+    @classmethod
+    def of(cls, checked: CheckedPolicy) -> Policy:
+        """A checked policy, with the defaults of its parameters."""
+        program = lower(checked)
+        return cls(program, _defaults(program), LRUCache(MOST_STEPS), checked)
 
     def __repr__(self) -> str:
         shown = {
@@ -275,10 +282,7 @@ def check(text: str, name: str = "<string>") -> tuple[Policy | None, list[Diagno
         )
         raise UsageError(Diagnostic("E0448", message, help=help_))
     checked, diagnostics = checks.check(Source(text, name))
-    if checked is None:
-        return None, diagnostics
-    program = lower(checked)
-    return Policy(program, _defaults(program), LRUCache(MOST_STEPS), checked), diagnostics
+    return (None if checked is None else Policy.of(checked)), diagnostics
 
 
 def _defaults(program: Program) -> dict[str, Value]:
@@ -391,10 +395,10 @@ def _no_such_policy(name: str) -> str:
     close = OTHER_NAMES.get(name.strip().lower().replace("-", "_")) or did_you_mean(
         name.strip().lower(), shipped_policies()
     )
-    known = ", ".join(f"`{shipped}`" for shipped in shipped_policies())
-    return (
-        f"did you mean `{close}`?" if close else f"the shipped policies are {known}; a file ends in `.policy`"
+    listed = (
+        SHORT_LIST if reads_flags() else "`dsldec.shipped_policies()` gives the names of the shipped policies"
     )
+    return f"did you mean `{close}`?" if close else f"{listed}; a file ends in `.policy`"
 
 
 def shown_text(text: str) -> str:

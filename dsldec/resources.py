@@ -44,7 +44,7 @@ def policy_file(name: str) -> Path:
     """The file of the shipped policy `name`. Raises LookupError for a name outside `shipped_policies()`."""
     files = _policy_files()
     if name not in files:
-        raise LookupError(f"no policy `{name}` is shipped: {', '.join(files) or 'there are none'}")
+        raise LookupError(f"no policy `{name}` is shipped")
     return files[name]
 
 

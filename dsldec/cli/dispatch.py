@@ -125,6 +125,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
     "check": ("print the mistakes in policies, before anything runs", _of("policies", "check")),
     "fmt": ("format policies", _of("policies", "fmt")),
     "test": ("run the cases of policies", _of("policies", "test")),
+    "list": ("list the shipped policies", _of("listing", "list_")),
     "explain": (
         "explain a policy, a word of the language, or the code of a diagnostic",
         _of("policies", "explain"),

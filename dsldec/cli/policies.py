@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .arguments import Parser, parsed
 from .flags import POLICY, add_format, add_set
-from .values import count, one_of
+from .values import count, one_of, percent
 
 
 def check(arguments: list[str]) -> int:
@@ -59,17 +59,22 @@ def test(arguments: list[str]) -> int:
         return 0
     from ..tools import test as tool
 
-    return tool.test(values["names"], as_json=values["format"] == "json")
+    how = {"coverage": values["coverage"], "threshold": values["threshold"]}
+    return tool.test(values["names"], as_json=values["format"] == "json", **how)
 
 
 def _test_parser() -> Parser:
     parser = Parser(
         prog="dsldec test",
         description="Run the cases of policies. A case lists observations for each forward, and the positions that the policy must commit. The cases of x.policy are in x.cases.",
-        epilog="exit status: 0 all pass, 1 a case fails or a file has errors, 2 wrong usage",
+        epilog="exit status: 0 all pass, 1 a case fails, a file has errors or a policy is below --threshold, 2 wrong usage",
     )
     help = "the name of a shipped policy, a .policy file, or its .cases file"
     parser.add_argument("names", nargs="+", metavar="NAME|FILE", help=help)
+    help = "print the statements, branches, phases and limits that no case reaches, too"
+    parser.add_argument("--coverage", action="store_true", help=help)
+    help = "with --coverage: fail if the cases of a policy reach less than this percentage of its places"
+    parser.add_argument("--threshold", type=percent("--threshold"), metavar="PERCENT", help=help)
     add_format(parser)
     return parser
 

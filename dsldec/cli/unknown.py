@@ -27,21 +27,18 @@ ANOTHER_VERB = {
     "sample": "run", "infill": "run", "ask": "run", "eval": "evaluate",
     "lm_eval": "evaluate", "lint": "check", "validate": "check", "verify": "check",
     "format": "fmt", "compile": "build", "package": "build", "export": "export-hf", "export_hf": "export-hf", "info": "model",
-    "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "man": "explain", "ir": "show",
+    "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "policies": "list", "ls": "list", "man": "explain", "ir": "show",
     "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench", "warmup": "precompile", "prebuild": "precompile", "cache": "precompile",
 }  # fmt: skip
 OTHERWISE = {
     "serve": "`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server",
     "help": "`dsldec --help` lists the verbs, `dsldec run --help` the options of one",
     "version": "`dsldec --version` prints the version",
-    "list": "`dsldec explain threshold` explains a shipped policy; `dsldec --help` lists the verbs",
     "train": "`python -m dsldec.models.train --help` trains the embedded model; others are trained elsewhere",
 }
 SHORTEST_MISSPELT = 3
 MOST_SHOWN = 8  # of the options of one command line
 OTHERWISE |= {
-    "policies": OTHERWISE["list"],
-    "ls": OTHERWISE["list"],
     "api": OTHERWISE["serve"],
     "server": OTHERWISE["serve"],
 }

@@ -17,6 +17,7 @@ from ..tools import quoted
 # A seed of torch has 64 bits. A negative seed would be a second name of a positive one.
 LARGEST_SEED = 2**63 - 1
 LONGEST_SHARE, MOST_SHARES = 16, 4096
+MOST_PERCENT = 100
 
 
 def count(option: str, most: int = LARGEST_SIZE, least: int = 1) -> Callable[[str], int]:
@@ -53,6 +54,22 @@ def share(option: str, least: float = 0.0) -> Callable[[str], float]:
         if not least <= number <= MOST_SHARES or (number > 1 and number != int(number)):
             message = f"`{option}` is a whole number, or a fraction below 1, not {quoted(text)}"
             raise UsageError(Diagnostic("E0422", message, help=f"for example `{option} 1` or `{option} 0.5`"))
+        return number
+
+    return chosen
+
+
+def percent(option: str) -> Callable[[str], float]:
+    """A percentage from 0 to 100."""
+
+    def chosen(text: str) -> float:
+        try:
+            number = float(text) if len(text) < LONGEST_SHARE else math.nan
+        except ValueError:
+            number = math.nan
+        if not 0 <= number <= MOST_PERCENT:
+            message = f"`{option}` is a percentage from 0 to 100, not {quoted(text)}"
+            raise UsageError(Diagnostic("E0422", message, help=f"for example `{option} 100`"))
         return number
 
     return chosen

@@ -32,15 +32,16 @@ def lower(checked: CheckedPolicy, values: Mapping[str, Value] = MappingProxyType
 
     `values`: the choices of the parameters that have named choices; by default their own defaults.
     """
-    defaults = {
-        p.identifier.text: p.default.value
-        for p in checked.resolved.policy.parameters
-        if p.default is not None
-    }
-    program = _Lowering(checked, {**defaults, **values}).program()
+    program = Lowering(checked, with_defaults(checked, values)).program()
     if os.environ.get("DSLDEC_VERIFY") == "1":
         verify(program)
     return program
+
+
+def with_defaults(checked: CheckedPolicy, values: Mapping[str, Value]) -> dict[str, object]:
+    """The values, and the defaults of all other parameters."""
+    parameters = checked.resolved.policy.parameters
+    return {p.identifier.text: p.default.value for p in parameters if p.default is not None} | dict(values)
 
 
 def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
@@ -50,7 +51,9 @@ def _parameter(parameter: syntax.Parameter) -> ProgramParameter:
     return ProgramParameter(Kind(parameter.kind.text), default, ends[0], ends[1], named)
 
 
-class _Lowering(NextState):
+class Lowering(NextState):
+    """Lowers one policy. An object lowers once."""
+
     def program(self) -> Program:
         self.read_logits()
         self.place_window()

@@ -8,7 +8,7 @@ Shapes: G positions of the case, T window positions, V vocabulary. Needs torch. 
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -213,17 +213,28 @@ def _id(cell: Cell) -> int:
     return MASK_ID if cell == case_values.MASKED else IDS.get(str(cell)) or int(cell or 0)
 
 
-def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
+def step_after(program: Program, row: ReferenceRow, values: dict[int, Any]) -> ReferenceResult:
     """The row after one step, as `reference.run_row` gives it, without the events that concern logits, drafts
-    and candidates.
+    and candidates. `values` is filled with the values of the operations.
 
     Values that only another phase needs are not computed: a case has only the observations that its steps
     read.
     """
-    values: dict[int, Any] = {}
     # A case drafts nothing, and says itself which candidate goes on.
     events = {name: index for name, index in program.events.items() if name not in (ACCEPTED, SCORE)}
-    waiting = [program.canvas, program.done, *program.next.values(), *events.values()]
+    results = [program.canvas, program.done, *program.next.values(), *events.values()]
+    compute(program, row, results, values)
+    return ReferenceResult(
+        canvas=values[program.canvas],
+        done=bool(values[program.done]),
+        state={**row.state, **{name: values[index] for name, index in program.next.items()}},
+        events={name: values[index] for name, index in events.items()},
+    )
+
+
+def compute(program: Program, row: ReferenceRow, results: Sequence[int], values: dict[int, Any]) -> None:
+    """Adds the values of some operations and of the operations before them. Raises `Missing`."""
+    waiting = [*results]
     while waiting:
         index = waiting[-1]
         needed = _needed(program, index, values)
@@ -235,12 +246,6 @@ def step_after(program: Program, row: ReferenceRow) -> ReferenceResult:
             # The branch that is not taken has no value. The value of the other one takes its place.
             inputs = {i: values.get(i, values[needed[-1]]) for i in program.operations[index].inputs}
             values[index] = run_operation(program, row, index, inputs)
-    return ReferenceResult(
-        canvas=values[program.canvas],
-        done=bool(values[program.done]),
-        state={**row.state, **{name: values[index] for name, index in program.next.items()}},
-        events={name: values[index] for name, index in events.items()},
-    )
 
 
 def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[int, ...]:
@@ -252,11 +257,16 @@ def _needed(program: Program, index: int, values: Mapping[int, Any]) -> tuple[in
     return (condition, then if values[condition] else otherwise) if condition in values else (condition,)
 
 
-def replay(policy: Policy, case: Case) -> Iterator[Replayed]:
+# Called after each step with its row, the values of its operations, and its result.
+StepWatcher = Callable[[ReferenceRow, dict[int, Any], ReferenceResult], None]
+
+
+def replay(policy: Policy, case: Case, watcher: StepWatcher | None = None) -> Iterator[Replayed]:
     """The steps of a policy, already bound to the case's values; ends early where decoding ends. Raises
     `Missing`.
     """
     replaying = _Replaying(policy, case)
+    replaying.function.watcher = watcher
     for forward in case.forwards:
         if replaying.ended:
             return
@@ -280,6 +290,7 @@ class _CaseStep:
         self.parameters = {name: value.tolist() for name, value in params.items()}
         self.carried: dict[str, Any] = {}
         self.view: CaseView | None = None  # of the forward at hand
+        self.watcher: StepWatcher | None = None
 
     def __call__(
         self, logits: Tensor, canvas: Tensor, editable: Tensor, state: StepState, params: Mapping[str, Tensor]
@@ -291,7 +302,10 @@ class _CaseStep:
         ids, may = canvas[0].tolist(), editable[0].tolist()
         given = (self.carried, self.parameters, MASK_ID, VOCAB_SIZE, END_ID)
         row = ReferenceRow(self.view, ids, may, *given, networks=self.networks)
-        after = step_after(self.program, row)
+        values: dict[int, Any] = {}
+        after = step_after(self.program, row, values)
+        if self.watcher is not None:
+            self.watcher(row, values, after)
         self.carried = {name: self._wide(name, value, len(ids)) for name, value in after.state.items()}
         following = {
             name: old.new_tensor([self.carried[name]]) if old.dim() == 1 else old

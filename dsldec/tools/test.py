@@ -1,12 +1,15 @@
 """`dsldec test`: run the cases beside some policies, and print each failure with its step.
 
-Not here: reading a file of cases (`cases`), judging a case (`verdict`).
+Not here: reading a file of cases (`cases`), judging a case (`verdict`), the places that no case reaches
+(`coverage`).
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
 from pathlib import Path
 
 from ..diagnostics import Diagnostic, PolicyError, UsageError
@@ -18,25 +21,58 @@ from ..terminal import data
 from . import quoted_path
 from .cases import read_cases
 from .check import JSON_VERSION, record
+from .coverage.report import Coverage, coverage_of
 from .verdict import Outcome, outcome_of
 
 PASSED, FAILED = 0, 1
 
 
-def test(names: Sequence[str], *, as_json: bool) -> int:
+def test(names: Sequence[str], *, as_json: bool, coverage: bool, threshold: float | None) -> int:
     """Run the cases of policies or files of cases, print the failures, return the exit status.
 
-    Raises `UsageError` for files that cannot be read.
+    `coverage`: print the places that no case reaches, too. `threshold`: the percentage of its places that
+    each policy must reach. Raises `UsageError` for files that cannot be read, and for a threshold without
+    coverage.
     """
-    outcomes = [outcome for name in names for outcome in outcomes_of(name)]
+    if threshold is not None and not coverage:
+        message = "`--threshold` has no meaning without `--coverage`"
+        raise UsageError(Diagnostic("E0423", message, help="add `--coverage`"))
+    of_names = {name: [*outcomes_of(name)] for name in names}
+    outcomes = [outcome for name in names for outcome in of_names[name]]
+    covered = list(_covered(of_names)) if coverage else []
     if as_json:
-        _print_json(outcomes)
+        _print_json(outcomes, covered if coverage else None)
     else:
         for outcome in outcomes:
             if outcome.diagnostics:
                 print(outcome, end="\n\n")
+        for one in covered:
+            for diagnostic in one.diagnostics:
+                print(diagnostic, end="\n\n")
+        for one in covered:
+            print(one)
         print(_summary(outcomes))
-    return FAILED if any(outcome.diagnostics for outcome in outcomes) else PASSED
+    low = [one for one in covered if threshold is not None and one.percent < threshold]
+    for one in low:
+        message = f"the cases of `{one.policy}` reach {one.percent:.1f} % of its places, and `--threshold` asks for {threshold:g} %"
+        print(
+            Diagnostic("E0555", message, help="add the cases that the warnings describe"),
+            file=sys.stderr,
+        )
+    return FAILED if low or any(outcome.diagnostics for outcome in outcomes) else PASSED
+
+
+def _covered(of_names: Mapping[str, Sequence[Outcome]]) -> Iterator[Coverage]:
+    """The coverage of each policy that has no mistake, once for each name."""
+    for name, outcomes in of_names.items():
+        cases = [outcome.case for outcome in outcomes if outcome.case is not None]
+        with suppress(PolicyError):  # printed already
+            yield coverage_of(_policy_of(name), cases)
+
+
+def _policy_of(name: str) -> str:
+    """The policy of a file of cases; other names stay."""
+    return f"{name.removesuffix('.cases')}.policy" if name.endswith(".cases") else name
 
 
 def _summary(outcomes: Sequence[Outcome]) -> str:
@@ -51,7 +87,7 @@ def _summary(outcomes: Sequence[Outcome]) -> str:
     return f"{len(cases)} case{'s' * (len(cases) != 1)}: {', '.join(counts)}"
 
 
-def _print_json(outcomes: Sequence[Outcome]) -> None:
+def _print_json(outcomes: Sequence[Outcome], covered: Sequence[Coverage] | None) -> None:
     cases = [
         {
             "file": o.file,
@@ -66,10 +102,10 @@ def _print_json(outcomes: Sequence[Outcome]) -> None:
     diagnostics = [
         record(d.span.source.name if d.span else o.file, d) for o in outcomes for d in o.diagnostics
     ]
-    print(
-        json.dumps({"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}, ensure_ascii=False),
-        file=data(),
-    )
+    whole: dict[str, object] = {"version": JSON_VERSION, "cases": cases, "diagnostics": diagnostics}
+    if covered is not None:
+        whole["coverage"] = [one.as_json() for one in covered]
+    print(json.dumps(whole, ensure_ascii=False), file=data())
 
 
 def outcomes_of(name: str) -> Iterator[Outcome]:
@@ -83,7 +119,7 @@ def outcomes_of(name: str) -> Iterator[Outcome]:
     try:
         # The named file is read first, so that a diagnostic is about it.
         text = _read(file, is_cases) if is_cases else None
-        policy = load(f"{stem}.policy" if is_cases else name)
+        policy = load(_policy_of(name))
         cases, wrong = read_cases(Source(_read(file, is_cases) if text is None else text, shown))
     except PolicyError as error:
         if error.diagnostics[0].code == "E0401":

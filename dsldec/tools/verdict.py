@@ -41,7 +41,7 @@ class Outcome:
 
 def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
     """The outcome of one case."""
-    policy, wrong = _with_values(case, policy)
+    policy, wrong = with_values(case, policy)
     checks = (_unknown_phase, _no_candidate)
     wrong += [d for forward in case.forwards for check in checks for d in check(forward, policy)]
     if wrong:
@@ -68,7 +68,7 @@ def outcome_of(case: Case, policy: Policy, file: str) -> Outcome:
     )
 
 
-def _with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
+def with_values(case: Case, policy: Policy) -> tuple[Policy, list[Diagnostic]]:
     """The policy bound to the case's values, and the values that do not fit."""
     wrong: list[Diagnostic] = []
     folder = os.path.dirname(case.span.source.name)  # files are named from there

@@ -10,7 +10,7 @@ import torch
 
 import dsldec
 from dsldec.ir.build import Builder
-from dsldec.ir.lower import _Lowering
+from dsldec.ir.lower import Lowering
 from dsldec.language.words import Extent, Kind
 from dsldec.policy import Policy
 
@@ -38,7 +38,7 @@ def with_all_operations(source: str | Path) -> Policy:
         patch.setattr(Builder, "within", lambda self, part, whole, depth=0: False)
         patch.setattr(Builder, "where", where)
         patch.setattr(Builder, "mask", mask)
-        patch.setattr(_Lowering, "_live", lambda self, results, following: set(following))
+        patch.setattr(Lowering, "_live", lambda self, results, following: set(following))
         return dsldec.load(source)
 
 

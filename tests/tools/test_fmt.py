@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from dsldec.cli import main
-from dsldec.resources import policies_folder, shipped_policies
+from dsldec.resources import policies_folder, policy_file, shipped_policies
 
 UGLY, PRETTY = "policy  p():\n  fill # é\n", "policy p():\n  fill  # é\n"
 WRONG = "policy p():\n  fil\n"
@@ -144,7 +144,7 @@ def test_shipped_policies_are_checked_by_name_and_not_rewritten(capsys: pytest.C
     assert main(["fmt", "threshold"]) == 2
     err = capsys.readouterr().err
     assert "`threshold` is a shipped policy" in err
-    assert f"`cp {policies_folder() / 'threshold.policy'} threshold.policy`" in err
+    assert f"`cp {policy_file('threshold')} threshold.policy`" in err
 
 
 def test_a_folder_stands_for_the_policies_in_it(

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from ...diagnostics import Diagnostic, UsageError, did_you_mean
+from ...library import SHORT_LIST
 from ...lru import LRUCache
 from ...policy import Policy, load, shown_text
 from ...resources import shipped_policies
@@ -71,7 +72,10 @@ class CallPolicies:
         known = sorted({self.default.name, *shipped_policies()})
         name = shown_text(named) if isinstance(named, str) else shown(named)
         close = did_you_mean(named.strip().lower(), known) if isinstance(named, str) else None
-        names = ", ".join(f"`{one}`" for one in known)
-        help = f"did you mean `{close}`?" if close else f"a request may name {names}"
+        help = (
+            f"did you mean `{close}`?"
+            if close
+            else f"a request may name `{self.default.name}` and any shipped policy; {SHORT_LIST}"
+        )
         message = f"a generation configuration cannot name the policy {name}"
         return UsageError(Diagnostic("E0401", message, help=help))
