@@ -154,7 +154,8 @@ def test_its_cases_reach_all_of_it(name: str) -> None:
 
 def test_what_is_out_of_reach_is_not_reached() -> None:
     for name, kinds in OUT_OF_REACH.items():
-        cases, _ = read_cases(Source(cases_file(name).read_text(encoding="utf-8")))
+        file = cases_file(name)
+        cases, _ = read_cases(Source(file.read_text(encoding="utf-8"), str(file)))
         assert {place.kind for place in coverage_of(name, cases).missed} == {*kinds}, name
 
 
