@@ -82,8 +82,8 @@ def names_source(doc: str) -> bool:
 
 def _source_in(doc: str) -> re.Match[str] | None:
     found = [*_PARENTHESIS.finditer(doc)]
-    named = [one for one in found if _OF_A_SOURCE.search(one[1])]
-    return (named or found or [None])[-1]
+    named = [one for one in found if _OF_A_SOURCE.search(one[1])] or found
+    return named[-1] if named else None
 
 
 def by_family(names: Iterable[str]) -> dict[str, list[str]]:
