@@ -43,6 +43,13 @@ OTHER_NAMES = {
     "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
     "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
     "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
+    "klass_js": "klass", "kl_stability": "klass", "early_exit": "prophet", "early_commit": "prophet", "d2cache": "certainty_prior",
+    "swordsman": "entropy_jump", "uncode": "pc_sampler", "slow_fast": "slowfast", "wavefrontdiffusion": "wavefront",
+    "wino": "wino_plain", "hierarchy_remasking": "hierarchy_remask", "llada2.1": "joint_threshold", "t2t": "joint_threshold",
+    "jointthreshold": "joint_threshold", "t2m": "token_to_mask", "mdpo": "rcr", "rcr_curve": "rcr", "path_planning": "p2",
+    "p2_random": "p2", "remdm_cap": "remdm", "remdm_rescale": "remdm", "remdm_conf": "remdm", "forward_backward": "remdm",
+    "ssd": "freedave", "self_speculative": "freedave", "infogain": "info_gain", "information_gain": "info_gain",
+    "lookahead_unmasking": "lookum", "learned_filter": "learn2pd", "planner": "p2_planner", "diffusiongemma": "diffusion_gemma",
 }  # fmt: skip
 
 # The key of a compiled step: backend, mask id, end-of-text id, values of the static parameters.
