@@ -40,7 +40,7 @@ if TYPE_CHECKING:
 MOST_STEPS = 32
 # Names of the shipped policies in other scripts and papers.
 OTHER_NAMES = {
-    "low_confidence": "static", "confidence": "threshold", "llada": "static", "top1": "static", "greedy": "static", "default": "threshold",
+    "low_confidence": "static", "confidence": "threshold", "top1": "static", "greedy": "static", "default": "threshold",
     "fast_dllm": "threshold", "fastdllm": "threshold", "parallel": "threshold", "dynamic": "threshold", "eb": "entropy_bounded",
     "eb_sampler": "entropy_bounded", "entropy": "entropy_bounded", "fast_dllm_factor": "factor", "free_dave": "freedave",
     "klass_js": "klass", "kl_stability": "klass", "early_exit": "prophet", "early_commit": "prophet", "d2cache": "certainty_prior",

@@ -244,7 +244,6 @@ def fast_diffuser(
             yield list(canvas)
 
 
-
 def jump_steps(model: Model, canvas: Canvas, counts: Sequence[float], block: int) -> Steps:
     """Jump Your Steps (arXiv 2410.07761): a list, found beforehand, of how many positions each step writes.
     Ours: at least one.
@@ -323,7 +322,6 @@ def d3llm(model: Model, canvas: Canvas, calm: float, add: float, decoded: float,
 
 
 # --- the step before, and taking back
-
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> float:

@@ -144,9 +144,7 @@ def saber(model: Model, canvas: Canvas, tokens: int, share: int, upstream: bool,
             chosen = sure if len(sure) >= tokens else best(m, s.conf, tokens)
             write(canvas, chosen, s.token)
             at_commit |= {i: s.conf[i] for i in chosen}
-            now = {
-                i: s.conf[i] if upstream or canvas[i] is None else s.of(canvas, i) for i in window
-            }
+            now = {i: s.conf[i] if upstream or canvas[i] is None else s.of(canvas, i) for i in window}
             if masks(canvas, window):
                 most = min(max(tokens // 2, math.ceil(len(chosen) / share)), len(chosen) - 1)
                 change = {i: float32(now[i] - last[i]) for i in window}
@@ -200,9 +198,7 @@ def rcr(model: Model, canvas: Canvas, curve: str, steps: int, block: int) -> Ste
             yield list(canvas)
 
 
-def p2(
-    model: Model, canvas: Canvas, steps: int, eta: float, judged: str, ranking: str, heat: float
-) -> Steps:
+def p2(model: Model, canvas: Canvas, steps: int, eta: float, judged: str, ranking: str, heat: float) -> Steps:
     """P2 (pengzhangzhi/Path-Planning, p2.py, `p2_sampling`, tau 0, no planner): of all positions the best
     ones are kept, more with every step. The release judges a written position by the id that the model would
     write there now (`judged` is token). `noisy`: with Gumbel noise on the scores, which cools down.
@@ -290,9 +286,7 @@ def remdm_loop(
             share = level * eta / (1 - level)
         else:
             share = dt / time
-        again = [
-            i for i in written(canvas, everything) if looping and model.uniform(step, i, 1) < eta
-        ]
+        again = [i for i in written(canvas, everything) if looping and model.uniform(step, i, 1) < eta]
         fresh = [i for i in m if step + 1 == steps or model.uniform(step, i, 2) < share]
         for i in again:
             canvas[i] = None

@@ -311,7 +311,6 @@ def moved(now: Tensor, before: Tensor, keep: int) -> float:
     return float((now * (now.log() - before.log())).sum())
 
 
-
 def dus(see: See, canvas: Canvas, base: int, levels: int, block: int) -> Steps:
     for window in blocks(len(canvas), block):
         for level in range(levels, -1, -1):
@@ -373,7 +372,6 @@ def adablock(see: See, canvas: Canvas, confidence: float, delimiter: int, trust:
         start = end
 
 
-
 def early_eos(see: See, canvas: Canvas, tokens: int, block: int, eos: int | None = None) -> Steps:
     for after in by_set(see, canvas, block, lambda s, m: best(m, s.conf, tokens)):
         yield after
@@ -384,7 +382,6 @@ def early_eos(see: See, canvas: Canvas, tokens: int, block: int, eos: int | None
 # Taking back and writing over
 
 
-
 def pc_sampler(
     see: See, canvas: Canvas, frequency: Sequence[float], slope: float, cap: float, tokens: int, block: int
 ) -> Steps:
@@ -392,7 +389,11 @@ def pc_sampler(
         while m := masks(canvas, window):
             s = see(canvas)
             said = [min(-s.conf[i] * math.log(frequency[s.token[i]] + 1e-9), cap) for i in range(len(canvas))]
-            write(canvas, best(m, [math.exp(-slope * (i - window.start)) * x for i, x in enumerate(said)], tokens), s.token)
+            write(
+                canvas,
+                best(m, [math.exp(-slope * (i - window.start)) * x for i, x in enumerate(said)], tokens),
+                s.token,
+            )
             yield list(canvas)
 
 

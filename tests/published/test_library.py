@@ -1,4 +1,4 @@
-"""Rules that the library states from their authors' code give, as policies, the canvases of their naive loops."""
+"""Rules that the library states from their authors' code give, as policies, what their naive loops give."""
 
 from __future__ import annotations
 
