@@ -28,9 +28,11 @@ FAMILIES: Mapping[str, str] = MappingProxyType(
 )
 SHORT_LIST = "`dsldec list` prints the shipped policies"
 
-# A parenthesis with what names a source: an id of arXiv, a pull request, an address.
+# A parenthesis that names a source: an id of arXiv, a pull request, an address, a class of an engine.
 _PARENTHESIS = re.compile(r" ?\(((?:[^()]|\([^()]*\))*)\)")
-_OF_A_SOURCE = re.compile(r"arXiv:\d{4}\.\d{4,5}|pull request \d+|https?://\S+|github\.com/\S+")
+_OF_A_SOURCE = re.compile(
+    r"arXiv:\d{4}\.\d{4,5}|pull request \d+|https?://\S+|github\.com/\S+|(?:SGLang|vLLM|transformers), \w"
+)
 _SENTENCE_END = re.compile(r"(?<=[.!?])\s+(?=[A-Z])")
 
 

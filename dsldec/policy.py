@@ -49,6 +49,13 @@ OTHER_NAMES = {
     "random": "llada_random", "random_order": "llada_random", "many_marks": "adablock", "fast_dllm_v2": "hierarchy_block",
     "shift_confidence": "hierarchy_block", "fast_dllm_plus_plus": "frechet", "dparallel": "entropy_threshold", "d2f": "multi_block",
     "llada2": "sdar_dynamic", "osdt": "one_shot", "tdar": "bacd", "dilated": "dus", "cb_sampler": "threshold",
+    "klass_js": "klass", "kl_stability": "klass", "early_exit": "prophet", "early_commit": "prophet", "d2cache": "certainty_prior",
+    "swordsman": "entropy_jump", "uncode": "pc_sampler", "slow_fast": "slowfast", "wavefrontdiffusion": "wavefront",
+    "wino": "wino_plain", "hierarchy_remasking": "hierarchy_remask", "llada2.1": "joint_threshold", "t2t": "joint_threshold",
+    "jointthreshold": "joint_threshold", "t2m": "token_to_mask", "mdpo": "rcr", "rcr_curve": "rcr", "path_planning": "p2",
+    "p2_random": "p2", "remdm_cap": "remdm", "remdm_rescale": "remdm", "remdm_conf": "remdm", "forward_backward": "remdm",
+    "ssd": "freedave", "self_speculative": "freedave", "infogain": "info_gain", "information_gain": "info_gain",
+    "lookahead_unmasking": "lookum", "learned_filter": "learn2pd", "planner": "p2_planner", "diffusiongemma": "diffusion_gemma",
 }  # fmt: skip
 
 # The key of a compiled step: backend, mask id, end-of-text id, values of the static parameters.

@@ -17,7 +17,7 @@ CORE = [
 LIBRARY = [name for name in dsldec.shipped_policies() if family_of(name) != "learned"]
 HELD_BACK = [
     "d3llm", "dream_alg_temp", "fast_diffuser", "guided", "halton", "hierarchy_block",
-    "jump_steps", "klass_js", "lookum", "maskgit", "p2_random", "rcr_curve", "remdm",
+    "jump_steps", "lookum", "maskgit", "p2_plus", "remdm", "remdm_llada", "remdm_loop",
     "sched", "sdlm", "streaming", "token_to_mask", "wavefront", "wedlm",
 ]  # fmt: skip
 OTHERS = [name for name in LIBRARY if name not in CORE]

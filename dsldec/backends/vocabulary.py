@@ -28,6 +28,7 @@ LEAST_REST = 2.0**-20  # a smaller rest loses too many bits in a float32 sum nex
 DRAW_TILE = 2**15  # logits whose noise, 8 bytes each, is computed at a time in an eager step on a CPU
 
 FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
+NUCLEUS_EDGE = 2.0**-30  # sums of probabilities in another order differ by less
 
 
 @dataclass(frozen=True, slots=True)
@@ -489,14 +490,15 @@ def _with_noise(
 def _nucleus(heated: Tensor, top_p: Tensor, top_k: Tensor) -> Tensor:
     """The smallest set of likeliest ids whose total probability is at least `top_p`.
 
-    At most `top_k` ids (no limit if `top_k` is 0 or less), at least one.
+    At most `top_k` ids (no limit if `top_k` is 0 or less), at least one. A probability that is less than
+    `top_p` by `NUCLEUS_EDGE` or less counts as enough.
     """
     sorted_, ids = heated.sort(dim=-1, descending=True, stable=True)
     p = sorted_.softmax(-1)
     better = p.cumsum(-1) - p  # the probability of the better ids
     rank = _ids(heated)
     few = (rank < top_k) | (top_k <= 0)
-    kept = ((better < top_p) | (top_p >= 1)) & few
+    kept = ((better < top_p.double() - NUCLEUS_EDGE) | (top_p >= 1)) & few
     last = (kept.sum(-1, keepdim=True) - 1).clamp(min=0)
     least, last_id = sorted_.gather(-1, last), ids.gather(-1, last)
     return (heated > least) | ((heated == least) & (rank <= last_id))

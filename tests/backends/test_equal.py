@@ -246,6 +246,17 @@ def test_eager_equals_reference(observed: dict[str, Tensor]) -> None:
     assert {word for word in (*WINDOWS, *DRAWS, *TRANSFORMS) if used[word] < 10} == set()
 
 
+# Policies and tables with `nucleus(1.5, level)` on equal logits, where as many ids as `level` says are an edge.
+AT_THE_EDGE = [(1616, 8082), (2190, 10954), (4302, 21510), (4302, 21514)]
+
+
+@pytest.mark.parametrize("pair", AT_THE_EDGE, ids=str)
+def test_eager_equals_reference_at_the_edge_of_a_nucleus(
+    pair: tuple[int, int], observed: dict[str, Tensor]
+) -> None:
+    assert compare(*pair, observed)["nucleus"]
+
+
 def test_eager_equals_reference_where_windows_are_sorted(
     observed: dict[str, Tensor], monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -19,7 +19,8 @@ from ..toy import MASK, VOCABULARY, ToyDenoiser
 PROMPTS = [[3, 7, 11], [25], [0, 8]]
 REQUEST_IDS = [5, 6, 9]
 LENGTH = 11
-SHORT_BLOCK = 4  # so that a run has several blocks, the last one shorter
+# So that a run has several blocks, the last one shorter, and schedules write several positions in a step.
+SHORT_BLOCK, FEW_STEPS = 4, 5
 EVEN, ON_MASK, HUGE, NOT_A_NUMBER = range(4)  # the first id of a prompt chooses the logits of its row
 
 
@@ -31,7 +32,7 @@ class WithEnd(ToyDenoiser):
 
 class Adversarial:
     """Logits that no trained model gives. The first id of a row chooses them: all are equal; MASK alone is
-    likely; some are as large as a float; some are NaN.
+    likely; some are huge; some are NaN.
     """
 
     mask_id, vocab_size, eos_id = MASK, VOCABULARY, 4
@@ -40,20 +41,24 @@ class Adversarial:
         logits = torch.zeros(*ids.shape, VOCABULARY)
         chosen = ids[:, 0]
         logits[chosen == ON_MASK, :, MASK] = 1e4
-        logits[chosen == HUGE, :, 7] = 3e38
-        logits[chosen == HUGE, :, 8] = -3e38
+        logits[chosen == HUGE, :, 7] = 1e30
+        logits[chosen == HUGE, :, 8] = -1e30
         logits[chosen == NOT_A_NUMBER, :, 9] = float("nan")
         return logits
 
 
 @cache
 def small(name: str) -> dsldec.Policy:
-    """A shipped policy with short blocks, and with small networks where it needs some."""
+    """A shipped policy with short blocks and few steps, and with small networks where it needs some."""
     policy = bound(dsldec.load(name))
-    parameter = policy.program.parameters.get("block")
-    if parameter is None or (parameter.smallest or 1) > SHORT_BLOCK:
-        return policy
-    return policy.bind(block=SHORT_BLOCK)
+    wanted = {"block": SHORT_BLOCK, "steps": FEW_STEPS}
+    fitting = {
+        name: value
+        for name, value in wanted.items()
+        if (parameter := policy.program.parameters.get(name)) is not None
+        and (parameter.smallest or 1) <= value <= (parameter.largest or value)
+    }
+    return policy.bind(**fitting)
 
 
 def run(

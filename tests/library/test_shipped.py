@@ -41,6 +41,19 @@ TABLES = ("CASES", "NAMES", "RULES", "LOOPS")  # of the tests in `tests/publishe
 OUT_OF_REACH = {
     "halton": {"fill": "the cosine leaves no mask"},
     "multi_block": {"at least": "the first unfinished block always writes"},
+    # Lines that the proof needs: the line above them writes as much already.
+    "diffusion_gemma": {"fill": "the last step commits all masks"},
+    "info_gain": {"at least": "each candidate has a position"},
+    "klass": {"at least": "the share is 0 in no step in which masks are left"},
+    "lookum": {"at least": "each candidate has a position"},
+    "p2": {"fill": "the last step keeps all positions"},
+    "p2_planner": {"fill": "the last step keeps all positions"},
+    "p2_plus": {"at least": "a share rounded up is 1 or more"},
+    "prophet": {"at least": "the block of the first mask has a mask"},
+    "rcr": {"fill": "the last step takes nothing back"},
+    "remdm_llada": {"fill": "the last step writes the last mask"},
+    "slowfast": {"at least": "a stretch that is filled has a mask"},
+    "wavefront": {"at least": "a mask stands beside the prompt or beside a written position"},
 }
 
 
@@ -142,7 +155,8 @@ def test_its_cases_reach_all_of_it(name: str) -> None:
 
 def test_what_is_out_of_reach_is_not_reached() -> None:
     for name, kinds in OUT_OF_REACH.items():
-        cases, _ = read_cases(Source(cases_file(name).read_text(encoding="utf-8")))
+        file = cases_file(name)
+        cases, _ = read_cases(Source(file.read_text(encoding="utf-8"), str(file)))
         assert {place.kind for place in coverage_of(name, cases).missed} == {*kinds}, name
 
 

@@ -232,78 +232,6 @@ def fast_diffuser(
             yield list(canvas)
 
 
-def remdm(model: Model, canvas: Canvas, kind: str, eta: float, steps: int) -> Steps:
-    """ReMDM (arXiv 2503.00307) with a linear schedule: written positions are masked again with the probability
-    sigma, and masks are written with the one that keeps the schedule. `cap`, `rescale` and `conf` are its
-    three ways to choose sigma.
-    """
-    at_commit: dict[int, float] = {}
-    for step in range(steps):
-        s = model.see(canvas)
-        now, later = step / steps, (step + 1) / steps
-        most = min(1.0, (1 - later) / now) if step else 1.0
-        old, m = written(canvas, range(len(canvas))), masks(canvas, range(len(canvas)))
-        if not m:
-            return
-        of_all = {"cap": min(eta, most), "rescale": eta * most, "conf": 0.0}[kind]
-        total = sum(math.exp(-at_commit[i]) for i in old)
-        sigma = {i: math.exp(-at_commit[i]) / total * most if kind == "conf" else of_all for i in old}
-        share = (later - (1 - of_all) * now) / (1 - now)
-        again = [i for i in old if model.uniform(step, i, 1) < sigma[i]]
-        fresh = [i for i in m if step + 1 == steps or model.uniform(step, i, 2) < share]
-        for i in again:
-            canvas[i] = None
-        write(canvas, fresh if step + 1 < steps else fresh + again, s.token)
-        at_commit |= {i: s.conf[i] for i in fresh}
-        yield list(canvas)
-
-
-def p2_random(model: Model, canvas: Canvas, steps: int, eta: float, heat: float) -> Steps:
-    """P2 (arXiv 2502.03540) with Gumbel noise on its scores, as the sampler of RDM has it; it cools down."""
-    length = len(canvas)
-    for step in range(steps):
-        if None not in canvas:
-            return
-        s = model.see(canvas)
-        warm = heat * (1 - step / steps)
-        score = [
-            (math.log(s.conf[i]) if canvas[i] is None else eta * math.log(s.of(canvas, i)))
-            + warm * model.gumbel(step, i)
-            for i in range(length)
-        ]
-        kept = best(range(length), score, length * (step + 1) // steps)
-        for i in range(length):
-            if i not in kept:
-                canvas[i] = None
-            elif canvas[i] is None:
-                canvas[i] = s.token[i]
-        yield list(canvas)
-
-
-def rcr_curve(model: Model, canvas: Canvas, curve: str, steps: int, block: int) -> Steps:
-    """RCR (MDPO, arXiv 2508.13148): everything is written, and what was least sure when it was written is masked
-    again; a curve says how much. Left out: two of its five curves.
-    """
-    for window in blocks(len(canvas), block):
-        at_commit: dict[int, float] = {}
-        for step in range(steps):
-            if not (m := masks(canvas, window)):
-                break
-            s = model.see(canvas)
-            write(canvas, m, s.token)
-            at_commit |= {i: s.conf[i] for i in m}
-            share = (step + 1) / steps
-            left = {
-                "cosine": math.cos(math.pi / 2 * share),
-                "square": 1 - share**2,
-                "log": -math.log2(share) / math.log2(max(2, len(canvas))),
-            }[curve]
-            count = 0 if step + 1 == steps else math.floor(len(window) * left + 1e-6)
-            for i in sorted(window, key=lambda i: (at_commit[i], i))[:count]:
-                canvas[i] = None
-            yield list(canvas)
-
-
 def jump_steps(model: Model, canvas: Canvas, counts: Sequence[float], block: int) -> Steps:
     """Jump Your Steps (arXiv 2410.07761): a list, found beforehand, of how many positions each step writes.
     Ours: at least one.
@@ -366,57 +294,6 @@ def d3llm(model: Model, canvas: Canvas, calm: float, add: float, block: int) -> 
 
 
 # --- the step before, and taking back
-
-
-def token_to_mask(
-    model: Model, canvas: Canvas, rule: str, level: float, confidence: float, block: int
-) -> Steps:
-    """Token-to-mask remasking for LLaDA2.1 (arXiv 2604.18738), from its summary: a written token that is
-    unlikely (`low`), that the model would overwrite (`trigger`), or that lost probability since it was written
-    (`drop`) is masked again. Ours: at most one less than are written in the step, the least likely ones first.
-    """
-    for window in blocks(len(canvas), block):
-        at_commit: dict[int, float] = {}
-        while m := masks(canvas, window):
-            s = model.see(canvas)
-            chosen = [i for i in m if s.conf[i] > confidence] or best(m, s.conf)
-            doubtful = {}
-            for i in written(canvas, window):
-                p = s.of(canvas, i)
-                if {
-                    "low": p < level,
-                    "trigger": s.token[i] != canvas[i] and s.conf[i] > level,
-                    "drop": float32(at_commit[i] - p) > level,
-                }[rule]:
-                    doubtful[i] = p
-            for i in sorted(doubtful, key=lambda i: (doubtful[i], i))[: len(chosen) - 1]:
-                canvas[i] = None
-            write(canvas, chosen, s.token)
-            at_commit |= {i: s.conf[i] for i in chosen}
-            yield list(canvas)
-
-
-def klass_js(
-    model: Model, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int
-) -> Steps:
-    """KLASS (arXiv 2511.05664) with the Jensen-Shannon divergence in place of the KL divergence."""
-    for window in blocks(len(canvas), block):
-        shares = split_evenly(len(window), steps)
-        before: Tensor | None = None
-        still = dict.fromkeys(window, 0)
-        step = 0
-        while m := masks(canvas, window):
-            s = model.see(canvas)
-            p = s.p.double()
-            for i in window:
-                calm_now = before is not None and jensen_shannon(p[i], before[i]) < calm
-                still[i] = still[i] + 1 if calm_now else 0
-            before = p
-            chosen = [i for i in m if s.conf[i] > confidence and still[i] >= patience]
-            share = max(1, shares[step]) if step < steps else len(m)
-            write(canvas, chosen or best(m, s.conf, share), s.token)
-            step += 1
-            yield list(canvas)
 
 
 def jensen_shannon(p: Tensor, q: Tensor) -> float:

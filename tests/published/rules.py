@@ -265,48 +265,6 @@ def moved(now: Tensor, before: Tensor, keep: int) -> float:
     return float((now * (now.log() - before.log())).sum())
 
 
-def klass(
-    see: See, canvas: Canvas, confidence: float, calm: float, patience: int, steps: int, block: int, keep: int
-) -> Steps:
-    for window in blocks(len(canvas), block):
-        before: Tensor | None = None
-        history: list[Tensor] = []
-        step = 0
-        shares = split_evenly(len(window), steps)
-        while m := masks(canvas, window):
-            s = see(canvas)
-            if before is not None:
-                history.append(torch.tensor([moved(*both, keep) for both in zip(s.p, before, strict=True)]))
-            before = s.p
-            still = torch.zeros(len(canvas), dtype=torch.bool)
-            if len(history) >= patience:
-                still = torch.stack([kl < calm for kl in history[-patience:]]).all(0)
-            chosen = [i for i in m if s.conf[i] > confidence and still[i]]
-            # Where the schedule has run out, the release leaves masks; here the rest goes.
-            share = max(1, shares[step]) if step < steps else len(m)
-            write(canvas, chosen or best(m, s.conf, share), s.token)
-            step += 1
-            yield list(canvas)
-
-
-def slowfast(see: See, canvas: Canvas, sure: float, likely: float, tries: int, wobble: float) -> Steps:
-    everything = range(len(canvas))
-    while masks(canvas, everything):
-        ends: list[int] = []
-        while (m := masks(canvas, everything)) and len(ends) < tries:
-            s = see(canvas)
-            ends.append(max((i + 1 for i in m if s.conf[i] >= likely), default=len(canvas)))
-            bright = [i for i in m if s.conf[i] >= sure]
-            write(canvas, bright if len(bright) > 1 else best(m, s.conf), s.token)
-            yield list(canvas)
-            if len(ends) > 1 and torch.tensor(ends[-2:]).float().std(unbiased=False) < wobble:
-                break
-        while m := masks(canvas, range(ends[-1])):
-            s = see(canvas)
-            write(canvas, [i for i in m if s.conf[i] >= sure] or best(m, s.conf), s.token)
-            yield list(canvas)
-
-
 def dus(see: See, canvas: Canvas, base: int, block: int) -> Steps:
     for window in blocks(len(canvas), block):
         stride = len(window)
@@ -317,16 +275,15 @@ def dus(see: See, canvas: Canvas, base: int, block: int) -> Steps:
             yield list(canvas)
 
 
-def certainty_prior(see: See, canvas: Canvas, tokens: int, sigma: float, block: int) -> Steps:
-    for window in blocks(len(canvas), block):
-        while m := masks(canvas, window):
-            s = see(canvas)
-            known = written(canvas, window)
-            height = 1 / (sigma * math.sqrt(2 * math.pi))
-            density = {i: sum(height * math.exp(-((i - j) ** 2) / (2 * sigma**2)) for j in known) for i in m}
-            score = [s.conf[i] * density.get(i, 0.0) for i in range(len(canvas))]
-            write(canvas, best(m, score, tokens), s.token)
-            yield list(canvas)
+def certainty_prior(see: See, canvas: Canvas, tokens: int, sigma: float) -> Steps:
+    while m := masks(canvas, range(len(canvas))):
+        s = see(canvas)
+        known = written(canvas, range(len(canvas)))
+        height = 1 / (sigma * math.sqrt(2 * math.pi))
+        density = {i: sum(height * math.exp(-((i - j) ** 2) / (2 * sigma**2)) for j in known) for i in m}
+        score = [s.conf[i] * density.get(i, 0.0) for i in range(len(canvas))]
+        write(canvas, best(m, score, tokens), s.token)
+        yield list(canvas)
 
 
 def closed(canvas: Canvas, eos: int | None) -> bool:
@@ -370,18 +327,6 @@ def adablock(
         start = end
 
 
-def prophet(see: See, canvas: Canvas, tokens: int, block: int) -> Steps:
-    for window in blocks(len(canvas), block):
-        while m := masks(canvas, window):
-            s = see(canvas)
-            everything = masks(canvas, range(len(canvas)))
-            progress = 1 - len(everything) / len(canvas)
-            needed = 7.5 if progress < 1 / 3 else 5.0 if progress < 2 / 3 else 2.5
-            decided = sum(s.logit_margin[i] for i in everything) / len(everything) >= needed
-            write(canvas, everything if decided else best(m, s.conf, tokens), s.token)
-            yield list(canvas)
-
-
 def early_eos(see: See, canvas: Canvas, tokens: int, block: int, eos: int | None = None) -> Steps:
     for after in by_set(see, canvas, block, lambda s, m: best(m, s.conf, tokens)):
         yield after
@@ -392,104 +337,18 @@ def early_eos(see: See, canvas: Canvas, tokens: int, block: int, eos: int | None
 # Taking back and writing over
 
 
-def wino_plain(see: See, canvas: Canvas, sure: float, keep: float, block: int) -> Steps:
-    for window in blocks(len(canvas), block):
-        last = 0
-        while m := masks(canvas, window):
-            s = see(canvas)
-            most = min(max(int(0.7 * len(m)), 5), 20)
-            chosen = best([i for i in m if s.conf[i] > sure], s.conf, most) or best(m, s.conf)
-            p = {i: s.of(canvas, i) for i in written(canvas, window)}
-            doubtful = sorted((i for i in p if p[i] < keep), key=lambda i: (p[i], i))
-            if last > 1:
-                for i in doubtful[: last - 1]:
-                    canvas[i] = None
-            write(canvas, chosen, s.token)
-            last = len(chosen)
-            yield list(canvas)
-
-
-def saber(see: See, canvas: Canvas, share: float, block: int) -> Steps:
-    for window in blocks(len(canvas), block):
-        at_commit: dict[int, float] = {}
-        last: dict[int, float] = {}
-        while m := masks(canvas, window):
-            s = see(canvas)
-            old = written(canvas, window)
-            usual = sum(at_commit[i] for i in old) / len(old) if old else math.inf
-            chosen = [i for i in m if s.conf[i] > usual] or best(m, s.conf, 2)
-            drop = {i: last[i] - s.of(canvas, i) for i in old}
-            most = min(max(1, math.ceil(len(chosen) / share)), len(chosen) - 1)
-            for i in sorted(old, key=lambda i: (-drop[i], i))[:most]:
-                canvas[i] = None
-            write(canvas, chosen, s.token)
-            at_commit |= {i: s.conf[i] for i in chosen}
-            last = {i: s.of(canvas, i) for i in written(canvas, window)}
-            yield list(canvas)
-
-
-def p2(see: See, canvas: Canvas, steps: int, eta: float) -> Steps:
-    length = len(canvas)
-    for step in range(steps):
-        if not masks(canvas, range(length)):
-            return
-        s = see(canvas)
-        score = [
-            math.log(s.conf[i]) if canvas[i] is None else eta * math.log(s.of(canvas, i))
-            for i in range(length)
-        ]
-        kept = best(range(length), score, length * (step + 1) // steps)
-        for i in range(length):
-            if i not in kept:
-                canvas[i] = None
-            elif canvas[i] is None:
-                canvas[i] = s.token[i]
-        yield list(canvas)
-
-
-def rcr(see: See, canvas: Canvas, steps: int, block: int) -> Steps:
-    for window in blocks(len(canvas), block):
-        at_commit: dict[int, float] = {}
-        for step in range(steps):
-            if m := masks(canvas, window):
-                s = see(canvas)
-                write(canvas, m, s.token)
-                at_commit |= {i: s.conf[i] for i in m}
-                left = len(window) - len(window) * (step + 1) // steps
-                for i in sorted(window, key=lambda i: (at_commit[i], i))[:left]:
-                    canvas[i] = None
-                yield list(canvas)
-
-
-def remdm_loop(see: See, canvas: Canvas, tokens: int, again: int, rounds: int, begin: float) -> Steps:
-    everything = range(len(canvas))
-    while len(written(canvas, everything)) / len(canvas) < begin:
-        s = see(canvas)
-        write(canvas, best(masks(canvas, everything), s.conf, tokens), s.token)
-        yield list(canvas)
-    for _ in range(rounds):
-        s = see(canvas)
-        p = {i: s.of(canvas, i) for i in written(canvas, everything)}
-        for i in sorted(p, key=lambda i: (p[i], i))[:again]:
-            canvas[i] = None
-        yield list(canvas)
-        s = see(canvas)
-        write(canvas, best(masks(canvas, everything), s.conf, again), s.token)
-        yield list(canvas)
-    while m := masks(canvas, everything):
-        s = see(canvas)
-        write(canvas, best(m, s.conf, tokens), s.token)
-        yield list(canvas)
-
-
 def pc_sampler(
     see: See, canvas: Canvas, frequency: Sequence[float], slope: float, cap: float, tokens: int, block: int
 ) -> Steps:
     for window in blocks(len(canvas), block):
         while m := masks(canvas, window):
             s = see(canvas)
-            said = [min(-s.conf[i] * math.log(frequency[s.token[i]]), cap) for i in range(len(canvas))]
-            write(canvas, best(m, [math.exp(-slope * i) * x for i, x in enumerate(said)], tokens), s.token)
+            said = [min(-s.conf[i] * math.log(frequency[s.token[i]] + 1e-9), cap) for i in range(len(canvas))]
+            write(
+                canvas,
+                best(m, [math.exp(-slope * (i - window.start)) * x for i, x in enumerate(said)], tokens),
+                s.token,
+            )
             yield list(canvas)
 
 

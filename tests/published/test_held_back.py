@@ -70,21 +70,6 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
         "steps": _steps(rng),
         "block": _block(rng),
     },
-    "remdm": lambda rng: {
-        "kind": rng.choice(("cap", "rescale", "conf")),
-        "eta": rng.choice((0.0, 0.05, 0.3, 1.0)),
-        "steps": _steps(rng),
-    },
-    "p2_random": lambda rng: {
-        "steps": _steps(rng),
-        "eta": rng.choice((0.0, 0.5, 1.0, 3.0)),
-        "heat": rng.choice((0.0, 0.1, 1.0)),
-    },
-    "rcr_curve": lambda rng: {
-        "curve": rng.choice(("cosine", "square", "log")),
-        "steps": _steps(rng),
-        "block": _block(rng),
-    },
     "jump_steps": lambda rng: {
         "counts": [rng.randint(0, 6) for _ in range(rng.randint(1, 8))],
         "block": _block(rng),
@@ -98,19 +83,6 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
     "d3llm": lambda rng: {
         "calm": rng.uniform(0, 2),
         "add": rng.choice((0.1, 0.3, 0.6)),
-        "block": _block(rng),
-    },
-    "token_to_mask": lambda rng: {
-        "rule": rng.choice(("low", "trigger", "drop")),
-        "level": rng.choice(SURE),
-        "confidence": rng.choice(SURE),
-        "block": _block(rng),
-    },
-    "klass_js": lambda rng: {
-        "confidence": rng.choice(SURE),
-        "calm": rng.choice((0.001, 0.01, 0.1)),
-        "patience": rng.randint(1, 3),
-        "steps": _steps(rng),
         "block": _block(rng),
     },
     "guided": lambda rng: {

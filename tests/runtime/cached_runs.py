@@ -49,7 +49,7 @@ EDITING = (
 )
 OWN = [GUIDED, DRAWN, SLIDING, UNTIL, LENIENT, EDITING]
 CHANGING = ["wino_plain", "rcr", "joint_threshold", "adablock"]  # what they wrote, or where their windows end
-MORE = ["saber", "hierarchy_remask", "p2", "remdm_loop", "dcd", "slowfast", "dus"]
+MORE = ["saber", "hierarchy_remask", "p2", "remdm_llada", "dcd", "slowfast", "dus"]
 
 
 def bound(name: str, block: int, drafts: int = 1) -> tuple[dsldec.Policy, int | None]:

@@ -7,12 +7,15 @@ from pathlib import Path
 
 import pytest
 
+import dsldec
 from dsldec import checks
 from dsldec.cli import main
+from dsldec.resources import cases_file, policy_file, shipped_policies
 from dsldec.source import Source
-from dsldec.tools.cases import read_cases
+from dsldec.tools.cases import Case, read_cases
 from dsldec.tools.coverage.places import KINDS, places_of
-from dsldec.tools.coverage.report import Coverage, coverage_of
+from dsldec.tools.coverage.report import Coverage, coverage_of, reached_by
+from dsldec.tools.verdict import outcome_of
 
 # Each text has the places of some kinds; `missed` are those that the cases leave out, as `kind: text`.
 PLAIN = "policy p():\n  window blocks(4)\n  "
@@ -162,6 +165,57 @@ def test_every_kind_says_what_to_add() -> None:
     for kind, (message, help) in KINDS.items():
         assert message[0].islower(), kind
         assert help.startswith("add a case "), kind
+
+
+WITH_CASES = [name for name in shipped_policies() if cases_file(name).is_file()]
+
+
+def shipped(name: str) -> tuple[checks.CheckedPolicy, list[Case]]:
+    file = cases_file(name)
+    checked, _ = checks.check(Source(policy_file(name).read_text(encoding="utf-8"), name))
+    assert checked is not None
+    return checked, read_cases(Source(file.read_text(encoding="utf-8"), str(file)))[0]
+
+
+@pytest.mark.parametrize("name", WITH_CASES)
+def test_only_places_are_reached(name: str) -> None:
+    checked, cases = shipped(name)
+    keys = {place.key for place in places_of(checked.resolved.policy)}
+    assert {key for case in cases for key in reached_by(case, checked)} <= keys
+
+
+def require_no_effect(name: str, cases: list[Case], checked: checks.CheckedPolicy) -> int:
+    """A branch that a case does not take may be anything: with another one, the case passes too. Returns the
+    number of changed branches.
+    """
+    changed, text = 0, checked.resolved.policy.span.source.text
+    for case in cases:
+        reached = reached_by(case, checked)
+        for place in places_of(checked.resolved.policy):
+            if place.key in reached or place.kind not in ("if", "if not", "orelse right"):
+                continue
+            start, end, part = place.span.start, place.span.end, place.span.text
+            for other in (f"(({part}) + 1)", f"(masked and not ({part}))"):
+                policy = dsldec.check(text[:start] + other + text[end:])[0]
+                if policy is not None:
+                    changed += 1
+                    assert not outcome_of(case, policy, name).diagnostics, (case.title, part)
+                    break
+    return changed
+
+
+def test_a_branch_that_is_not_reached_has_no_effect() -> None:
+    names = ["dico", "info_gain", "lopa", "klass", "freedave_plus"]
+    assert sum(
+        require_no_effect(name, cases[:2], checked) for name in names for checked, cases in [shipped(name)]
+    )
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", WITH_CASES)
+def test_no_branch_that_is_not_reached_has_an_effect(name: str) -> None:
+    checked, cases = shipped(name)
+    require_no_effect(name, cases, checked)
 
 
 @pytest.fixture

@@ -5,12 +5,13 @@ Not here: whether a case passes (`tools.verdict`).
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
+from contextlib import suppress
 from dataclasses import dataclass
 
 from ... import checks
 from ...diagnostics import Diagnostic, PolicyError
-from ...ir.watched import WatchedProgram, watched
+from ...ir.watched import watched
 from ...lru import LRUCache
 from ...policy import Policy, read
 from ...source import Source
@@ -74,29 +75,28 @@ def coverage_of(name: str, cases: Iterable[Case]) -> Coverage:
         raise PolicyError(diagnostics)
     policy = checked.resolved.policy
     places = places_of(policy)
-    reached = {key for case in cases for key in _reached_by(case, Policy.of(checked), checked)}
+    reached = {key for case in cases for key in reached_by(case, checked)}
     missed = tuple(place for place in places if place.key not in reached)
     return Coverage(policy.identifier.text, shown, tuple(places), missed)
 
 
-def _reached_by(case: Case, policy: Policy, checked: checks.CheckedPolicy) -> Iterator[PlaceKey]:
+def reached_by(case: Case, checked: checks.CheckedPolicy) -> set[PlaceKey]:
+    """The keys of the places that a case reaches, as far as it runs; none if its values do not fit."""
     from ...backends.reference import ReferenceResult, ReferenceRow
     from ..replay import Missing, replay
     from .reached import StepReach
 
-    policy, wrong = with_values(case, policy)
-    if wrong:
-        return
-    program: WatchedProgram = watched(checked, policy.parameters)
+    policy, wrong = with_values(case, Policy.of(checked))
     reached: set[PlaceKey] = set()
+    if wrong:
+        return reached
+    program = watched(checked, policy.parameters)
 
     def see(row: ReferenceRow, values: dict[int, object], result: ReferenceResult) -> None:
         reached.update(StepReach(checked.resolved.policy, program, row, values, result).keys)
 
     watching = Policy(program.program, policy.parameters, LRUCache(1), checked)
-    try:
+    with suppress(Missing):
         for _ in replay(watching, case, see):
             pass
-    except Missing:
-        pass
-    yield from reached
+    return reached

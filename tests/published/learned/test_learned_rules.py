@@ -73,7 +73,7 @@ def p2_planner(see: See, canvas: Canvas, planner: LearnedNetwork, steps: int, et
         ]
         planned = scores(planner, rows)
         score = [planned[i] * (1 if canvas[i] is None else eta) for i in range(length)]
-        kept = best(range(length), score, length * (step + 1) // steps)
+        kept = best(range(length), score, length - length * (steps - step - 1) // steps)
         for i in range(length):
             if i not in kept:
                 canvas[i] = None
@@ -96,7 +96,8 @@ def test_a_policy_steps_as_the_rule(name: str, backend: str) -> None:
     wrote: set[int] = set()
     for seed in range(3):
         policy = dsldec.load(name, **{parameter: network(sizes, seed)})
-        policy, denoiser = policy.bind(**settings[seed % 2]), ToyDenoiser(seed + 1, 3.0)
+        policy = policy.bind(**settings[seed % 2])
+        denoiser = ToyDenoiser(seed + 1, 2.5)  # with a larger gain, some scores differ in the last bit alone
         found = actual(policy, denoiser, LENGTH, backend)
         for index, prompt in enumerate(PROMPTS):
             given = dict(policy.parameters)
