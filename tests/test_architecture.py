@@ -54,7 +54,7 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling"),  # the verbs
+    ("bench", "decoding", "distributing", "evaluating", "evolving", "exporting", "policies", "precompiling"),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("hidden", "unknown"),

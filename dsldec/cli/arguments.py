@@ -23,6 +23,7 @@ EXAMPLES = {
     "dsldec explain": "dsldec explain threshold",
     "dsldec show": "dsldec show threshold --stage ir",
     "dsldec build": "dsldec build threshold --vocab 32000 -o step.pt2",
+    "dsldec evolve": "dsldec evolve --task word_problems --out evolved",
     "dsldec export-hf": "dsldec export-hf ./MODEL threshold",
 }
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.

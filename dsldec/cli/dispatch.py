@@ -148,6 +148,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         _of("decoding", "model"),
     ),
     "evaluate": ("measure the accuracy and the speed of policies on a task", _of("evaluating", "evaluate")),
+    "evolve": ("search for new policies on a task", _of("evolving", "evolve")),
 }
 
 

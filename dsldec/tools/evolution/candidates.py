@@ -29,6 +29,11 @@ class SizeLimits:
     gen_length: int = 48
     forwards: int = 192
 
+    @classmethod
+    def none(cls) -> SizeLimits:
+        """No limits, for a policy that a person gives."""
+        return cls(nodes=10**6, statements=10**6, forwards=10**9)
+
 
 @dataclass(frozen=True, slots=True)
 class Individual:

@@ -13,7 +13,7 @@ from ...checks.resolved import Resolved
 from ...language import syntax
 from ...language.syntax import Expression
 from ...language.walk import map_children
-from ...language.words import CONDITIONS, NUMBERS, Type
+from ...language.words import CONDITIONS, NUMBERS, OF_THE_BATCH, Kind, Type
 from . import trees
 from .candidates import Individual
 from .mutations import note
@@ -21,7 +21,7 @@ from .places import places
 
 
 class HasState(Exception):
-    """The expression reads a state or a candidate, and has no meaning in another policy."""
+    """The expression reads a state or a table, and has no meaning in another policy."""
 
 
 def moved(expression: Expression, resolved: Resolved) -> Expression:
@@ -32,6 +32,8 @@ def moved(expression: Expression, resolved: Resolved) -> Expression:
             return moved(binding.value, resolved)
         case syntax.Parameter():
             if binding.choices or not isinstance(binding.default, syntax.Literal):
+                raise HasState
+            if Kind(binding.kind.text) in OF_THE_BATCH:
                 raise HasState
             value = binding.number
             if isinstance(value, bool):
