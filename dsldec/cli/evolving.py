@@ -53,7 +53,12 @@ def _evolve_parser() -> Parser:
         as_written=True,
     )
     add = parser.add_argument
-    add("--task", metavar="NAME|FILE.jsonl", required=True, help="the prompts and their right answers, as for `evaluate`")
+    add(
+        "--task",
+        metavar="NAME|FILE.jsonl",
+        required=True,
+        help="the prompts and their right answers, as for `evaluate`",
+    )
     add("--out", metavar="FOLDER", required=True, help="store the search and its front in this folder")
     help = f"{POLICY} to start from; may be repeated (default: threshold, factor, entropy_bounded, dico)"
     add("--start", dest="starts", type=_word("start"), action="append", metavar="NAME|FILE", help=help)
@@ -70,7 +75,9 @@ def _evolve_parser() -> Parser:
     add_placing(parser)
     add_option(parser, LOAD["raw"])
     for name in OF_DECODING:
-        add_option(parser, DECODE[name], default="as the model is usually run" if name == "gen_length" else "")
+        add_option(
+            parser, DECODE[name], default="as the model is usually run" if name == "gen_length" else ""
+        )
     return parser
 
 
@@ -98,7 +105,9 @@ def _number(option: str, least: float, most: float) -> Callable[[str], float]:
             value = least - 1
         if not least <= value <= most:
             message = f"`{option}` is a number from {least:g} to {most:g}, not {quoted(text)}"
-            raise UsageError(Diagnostic("E0422", message, help=f"for example `{option} {max(least, 0.95):g}`"))
+            raise UsageError(
+                Diagnostic("E0422", message, help=f"for example `{option} {max(least, 0.95):g}`")
+            )
         return value
 
     return chosen

@@ -46,11 +46,11 @@ class ToyModel:
         length = ids.shape[1]
         hidden = self.embedding[ids] + self.places[:length]
         padded = torch.nn.functional.pad(hidden, (0, 0, 3, 3))
-        mixed = sum(padded[:, at : at + length] @ self.near[at] for at in range(7))
+        mixed = torch.stack([padded[:, at : at + length] @ self.near[at] for at in range(7)]).sum(0)
         written = (ids != TOY_MASK).float()
         around = torch.nn.functional.avg_pool1d(written[:, None], 5, 1, 2)[:, 0]
         scale = self.sharp[:length] * (0.5 + 2 * around)
-        logits = torch.tanh(mixed / 3) @ self.out * scale[..., None]  # type: ignore[operator]
+        logits = torch.tanh(mixed / 3) @ self.out * scale[..., None]
         logits[..., TOY_EOS] += 3 * torch.sigmoid((torch.arange(length) - length / 2) / 2)
         return logits
 
@@ -61,12 +61,19 @@ def _toy() -> ToyModel:
 
 
 def behaviour(policy: Policy, gen_length: int) -> str:
-    """A digest of all steps of a policy on the toy's prompts, with texts of this length, at most 64. Raises `UsageError` and `PolicyError` for a
-    policy that the decoding refuses.
+    """A digest of all steps of a policy on the toy's prompts, with texts of this length, at most 64.
+
+    Raises `UsageError` and `PolicyError` for a policy that the decoding refuses.
     """
     prompts = [[seed % (TOY_MASK - 1) + 1, seed // 7 + 1] for seed in TOY_SEEDS]
     decoded = decode(
-        _toy(), prompts, policy, gen_length=min(gen_length, LONGEST_TOY * 2 // 3), backend="eager", batch=len(prompts), trace=True
+        _toy(),
+        prompts,
+        policy,
+        gen_length=min(gen_length, LONGEST_TOY * 2 // 3),
+        backend="eager",
+        batch=len(prompts),
+        trace=True,
     )
     steps = [
         (int(forwards), [(sorted(one.ids.items()), one.revoked) for one in trace])

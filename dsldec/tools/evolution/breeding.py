@@ -69,11 +69,10 @@ class Breeder:
                 found.append(child)
         return found
 
-    def child(
-        self, first: Individual, second: Individual, id_: str, rng: random.Random
-    ) -> Individual | None:
+    def child(self, first: Individual, second: Individual, id_: str, rng: random.Random) -> Individual | None:
         """A policy made of one or two others; `None` where the result is none."""
-        child, parents, changes = first, [first.id], []
+        child, parents = first, [first.id]
+        changes: list[str] = []
         for at in range(rng.choice(MORE_CHANGES)):
             crosses = at == 0 and first is not second and rng.random() < CROSSES
             changed = crossed(child, second, rng) if crosses else mutated(child, rng)

@@ -55,9 +55,7 @@ def written_front(
         message = f"the folder {quoted_path(folder)} cannot be written: {why}"
         help = "give `--out` the name of a folder of yours"
         raise UsageError(Diagnostic("E0432", message, help=help)) from None
-    found = [
-        _found(f"evolved_{at + 1}", one, origins, titles, how) for at, one in enumerate(front)
-    ]
+    found = [_found(f"evolved_{at + 1}", one, origins, titles, how) for at, one in enumerate(front)]
     for one in found:
         put(os.path.join(folder, f"{one.name}.policy"), one.text)
     return found
@@ -86,7 +84,9 @@ def _header(
 ) -> Iterator[str]:
     """The lineage in words, the policy first, then its ancestors."""
     yield from _wrapped(f"Found by `dsldec evolve` of dsldec {version()}: {how}.")
-    yield from _wrapped(f"Calibration: {figures}. The figures chose the policy, so other prompts may give less.")
+    yield from _wrapped(
+        f"Calibration: {figures}. The figures chose the policy, so other prompts may give less."
+    )
     waiting, told = [one.individual.id], set[str]()
     while waiting and len(told) < MOST_ANCESTORS:
         id_ = waiting.pop(0)
@@ -105,4 +105,6 @@ def _header(
 
 def _wrapped(text: str) -> list[str]:
     """Lines of a comment. The text may come from a file, so it has no control characters left."""
-    return textwrap.wrap(printable(" ".join(text.split())), WIDTH, subsequent_indent="  ", break_long_words=False)
+    return textwrap.wrap(
+        printable(" ".join(text.split())), WIDTH, subsequent_indent="  ", break_long_words=False
+    )

@@ -8,64 +8,27 @@ expression goes (`mutations`), whether the policy is then correct (`candidates`)
 
 from __future__ import annotations
 
-import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from functools import cache
+from functools import partial
 
 from ...language import syntax
 from ...language.syntax import Expression
-from ...language.words import (
-    CONDITIONS,
-    IDS,
-    NUMBERS,
-    OBSERVATIONS,
-    SPECIAL_IDS,
-    STATE_KINDS,
-    UNITS,
-    WORDS,
-    Extent,
-    Kind,
-    Polarity,
-    Slot,
-    Type,
-    Word,
-)
+from ...language.words import CONDITIONS, IDS, NUMBERS, UNITS, Extent, Kind, Polarity, Slot, Type, Word
+from .lexicon import CannotWrite, Lexicon, usable_words
 from .literals import number_of
-from .places import Scope
 from .trees import NOWHERE, both, call, compared, either, identifier, name, number
 from .usage import weight
 
 DEEPEST = 2
-# Kinds that an argument may have. A word that needs another kind, such as a table, is left out.
-WRITABLE = STATE_KINDS | {Kind.GROUP, Kind.KERNEL, Kind.PREVIOUS}
+MASKED, BEFORE = "masked", "before"
 ORDERS = {Polarity.HIGH: (">=", ">"), Polarity.LOW: ("<=", "<"), Polarity.NONE: ("<", "<=", ">", ">=", "==")}
 
 Rule = tuple[float, Callable[[], Expression]]
 
 
-class CannotWrite(Exception):
-    """No rule of the grammar makes this kind of value at this place."""
-
-
-@cache
-def usable_words() -> tuple[Word, ...]:
-    """The words that the search writes: no random ones, and none that need a file or another statement."""
-    found = [
-        word
-        for word in WORDS.values()
-        if not word.random
-        and all(slot.optional or slot.or_mask or slot.kinds & WRITABLE for slot in word.slots)
-        and word.within in (None, "prefix")
-    ]
-    return tuple(found)
-
-
-class Generator:
-    """Writes expressions for one place. `scope`: the names that they may read."""
-
-    def __init__(self, rng: random.Random, scope: Scope) -> None:
-        self.rng, self.scope = rng, scope
+class Generator(Lexicon):
+    """Writes expressions for one place."""
 
     def of(self, wanted: Type, depth: int = DEEPEST, *, scores: bool = False) -> Expression:
         """An expression with the kind of `wanted`, and at most its extent. Raises `CannotWrite`."""
@@ -86,7 +49,7 @@ class Generator:
 
     def mask(self, depth: int = DEEPEST) -> Expression:
         """A bool for each position."""
-        rules = self._leaves(Kind.MASK, Extent.POSITION)
+        rules = self._leaves({Kind.MASK}, Extent.POSITION)
         rules.append((12.0, lambda: self._compared(Extent.POSITION, max(0, depth - 1))))
         if depth > 0:
             rules += [
@@ -100,7 +63,7 @@ class Generator:
 
     def condition(self, depth: int = DEEPEST) -> Expression:
         """One bool for the row."""
-        rules = self._leaves(Kind.BOOL, Extent.ROW)
+        rules = self._leaves({Kind.BOOL}, Extent.ROW)
         if depth > 0:
             rules += [
                 (3.0, lambda: self._compared(Extent.ROW, depth - 1)),
@@ -112,29 +75,24 @@ class Generator:
 
     def _compared(self, extent: Extent, depth: int) -> Expression:
         """A comparison whose left side has a value for each position or for the row."""
-        sides = self._leaves_of(NUMBERS, extent)
-        left, type_ = self._one_of(self._varying(sides) if extent is Extent.POSITION else sides)
-        operator = self.rng.choice(ORDERS[type_.polarity])
-        return compared(left, operator, self.number(type_.kind, Extent.ROW, depth))
+        sides = self.varying(NUMBERS) if extent is Extent.POSITION else self.leaves_of(NUMBERS, extent)
+        left = self.leaf(sides)
+        operator = self.rng.choice(ORDERS[left.type.polarity])
+        return compared(left.expression, operator, self.number(left.type.kind, Extent.ROW, depth))
 
     # --- numbers
 
     def number(self, kind: Kind, extent: Extent, depth: int = DEEPEST) -> Expression:
         """A number in this unit. An int has no other form; a real may stand for any unit."""
-        kinds = {kind} if kind is Kind.INT else {kind, Kind.REAL}
-        rules = [(12.0 if kind is Kind.INT else 4.0, lambda: number(number_of(kind, self.rng)))]
-        leaves = self._leaves_of(frozenset(kinds), extent)
-        rules += [(share, lambda leaf=leaf: leaf[0]) for share, leaf in leaves]  # type: ignore[misc]
+        kinds: set[Kind] = {kind} if kind is Kind.INT else {kind, Kind.REAL}
+        rules: list[Rule] = [
+            (12.0 if kind is Kind.INT else 4.0, lambda: number(number_of(kind, self.rng))),
+            *self._leaves(kinds, extent),
+        ]
         if depth > 0 and not self.scope.fixed:
             rules += self._calls(kinds, extent, depth)
             rules.append((1.5, lambda: self._arithmetic(kind, extent, depth - 1)))
         return self._one(rules)
-
-    def _varying(
-        self, leaves: list[tuple[float, tuple[Expression, Type]]]
-    ) -> list[tuple[float, tuple[Expression, Type]]]:
-        """The leaves that have a value for each position."""
-        return [one for one in leaves if one[1][1].extent is Extent.POSITION]
 
     def _arithmetic(self, kind: Kind, extent: Extent, depth: int) -> Expression:
         if self.rng.random() < 0.2:
@@ -148,11 +106,11 @@ class Generator:
 
     def score(self, depth: int = DEEPEST) -> Expression:
         """A number for each position that is not low where the denoiser is sure."""
-        leaf, type_ = self._one_of(self._varying(self._leaves_of(NUMBERS, Extent.POSITION)))
-        down = type_.polarity is Polarity.LOW
-        if type_.polarity is Polarity.NONE:
+        leaf = self.leaf(self.varying(NUMBERS))
+        down = leaf.type.polarity is Polarity.LOW
+        if leaf.type.polarity is Polarity.NONE:
             down = self.rng.random() < 0.5
-        score = syntax.Negation(NOWHERE, leaf) if down else leaf
+        score = syntax.Negation(NOWHERE, leaf.expression) if down else leaf.expression
         if depth <= 0 or self.rng.random() < 0.7:
             return score
         operator = self.rng.choice("+-*")
@@ -162,48 +120,24 @@ class Generator:
         other = syntax.Arithmetic(NOWHERE, number(number_of(Kind.REAL, self.rng)), "*", self.score(0))
         return syntax.Arithmetic(NOWHERE, score, operator, other)
 
-    def id_(self, extent: Extent) -> Expression:
-        """An id of the vocabulary: the model's, or that of a position."""
-        observed = [one for one in OBSERVATIONS if (gives := WORDS[one].gives) and gives.kind is Kind.TOKEN]
-        options = [*SPECIAL_IDS[:1]] if extent is not Extent.POSITION else observed
-        return name(self.rng.choice(options))
-
     # --- words
 
-    def _leaves_of(self, kinds: frozenset[Kind], extent: Extent) -> list[tuple[float, tuple[Expression, Type]]]:
-        """Names and words without arguments, each with its weight and its type."""
-        found = [
-            (1.5, (name(text), type_))
-            for text, type_ in self.scope.names.items()
-            if type_.kind in kinds and type_.extent <= extent
-        ]
-        if self.scope.fixed:
-            return found  # type: ignore[return-value]
-        for word in usable_words():
-            if not word.slots and word.gives is not None and self._may_read(word):
-                if word.gives.kind in kinds and word.gives.extent <= extent:
-                    found.append((weight(word.name), (name(word.name), word.gives)))  # type: ignore[arg-type]
-        return found  # type: ignore[return-value]
-
-    def _leaves(self, kind: Kind, extent: Extent) -> list[Rule]:
-        leaves = self._leaves_of(frozenset({kind}), extent)
-        return [(share, lambda leaf=leaf: leaf[0]) for share, leaf in leaves]  # type: ignore[misc]
-
-    def _may_read(self, word: Word) -> bool:
-        return (word.within is None or self.scope.ordered) and (not word.late or self.scope.late)
+    def _leaves(self, kinds: set[Kind], extent: Extent) -> list[Rule]:
+        leaves = self.leaves_of(frozenset(kinds), extent)
+        return [(leaf.weight, partial(_itself, leaf.expression)) for leaf in leaves]
 
     def _calls(self, kinds: set[Kind], extent: Extent, depth: int) -> list[Rule]:
         """A rule for each word with arguments that gives one of these kinds."""
         rules: list[Rule] = []
         for word in usable_words():
-            if not word.slots or not self._may_read(word):
+            if not word.slots or not self.may_read(word):
                 continue
             forms = [slots for slots in (word.slots, word.elementwise) if slots]
             for slots in forms:
                 type_ = self._given_by(word, slots, kinds, extent)
                 if type_ is not None:
-                    share = weight(word.name) / len(forms)
-                    rules.append((share, lambda w=word, s=slots, t=type_: self._call(w, s, t, extent, depth - 1)))  # type: ignore[misc]
+                    make = partial(self._call, word, slots, type_, extent, depth - 1)
+                    rules.append((weight(word.name) / len(forms), make))
         return rules
 
     def call_of(self, word: Word, extent: Extent) -> syntax.Call:
@@ -211,9 +145,7 @@ class Generator:
         assert word.gives is not None
         return self._call(word, word.slots, word.gives, extent, 1)
 
-    def _given_by(
-        self, word: Word, slots: Sequence[Slot], kinds: set[Kind], extent: Extent
-    ) -> Type | None:
+    def _given_by(self, word: Word, slots: Sequence[Slot], kinds: set[Kind], extent: Extent) -> Type | None:
         """The type that a call of the word has, with arguments that fit; `None` where it is no such kind."""
         if word.gives is not None:
             fits = word.gives.kind in kinds and (word.spread or word.gives.extent <= extent)
@@ -225,7 +157,9 @@ class Generator:
             return None
         return Type(self.rng.choice(able), Extent.POSITION if reduces else extent)
 
-    def _call(self, word: Word, slots: Sequence[Slot], type_: Type, wanted: Extent, depth: int) -> syntax.Call:
+    def _call(
+        self, word: Word, slots: Sequence[Slot], type_: Type, wanted: Extent, depth: int
+    ) -> syntax.Call:
         chosen = self.rng.choice(word.one_of) if word.one_of else None
         arguments: list[Expression] = []
         named: dict[str, Expression] = {}
@@ -265,14 +199,14 @@ class Generator:
 
     def _reduced(self, kind: Kind, depth: int) -> Expression:
         """A number for each position, to be reduced. One for the row would stay as it is."""
-        leaves = self._varying(self._leaves_of(frozenset({kind}), Extent.POSITION))
+        leaves = self.varying(frozenset({kind}))
         if leaves and (depth <= 0 or self.rng.random() < 0.8):
-            return self._one_of(leaves)[0]  # type: ignore[no-any-return]
+            return self.leaf(leaves).expression
         return self.number(kind, Extent.POSITION, depth)
 
     def _selected(self, depth: int) -> Expression:
         """The mask that a selector selects from: mostly all masked positions."""
-        from_ = name(next(word.name for word in usable_words() if word.name == "masked"))
+        from_ = name(MASKED)
         return from_ if self.rng.random() < 0.75 else both(from_, self.mask(depth))
 
     def _of_kinds(self, kinds: frozenset[Kind], extent: Extent, depth: int) -> Expression:
@@ -284,7 +218,7 @@ class Generator:
             makers = [w for w in usable_words() if w.gives is not None and w.gives.kind is wanted]
             return self._call(makers[0], makers[0].slots, Type(wanted, extent), extent, depth)
         if Kind.PREVIOUS in kinds:
-            return name("before")
+            return name(BEFORE)
         if kinds == IDS or Kind.TOKEN in kinds:
             return self.id_(extent)
         if Kind.BOOL in kinds and not kinds & {Kind.MASK}:
@@ -299,11 +233,8 @@ class Generator:
     # --- choices
 
     def _one(self, rules: Sequence[Rule]) -> Expression:
-        if not rules:
-            raise CannotWrite
-        return self._one_of(rules)()
+        return self.one_of(rules)()
 
-    def _one_of(self, options: Sequence[tuple[float, object]]):  # type: ignore[no-untyped-def]
-        if not options:
-            raise CannotWrite
-        return self.rng.choices([one for _, one in options], [share for share, _ in options])[0]
+
+def _itself(expression: Expression) -> Expression:
+    return expression

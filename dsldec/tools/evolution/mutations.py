@@ -11,13 +11,15 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 
+from ...checks.resolved import Bindings
 from ...language import syntax
 from ...language.syntax import Expression
 from ...language.walk import walk
 from ...language.words import CONDITIONS, NUMBERS, WORDS, Extent, Kind, Type
 from . import trees
 from .candidates import Individual
-from .generator import CannotWrite, Generator
+from .generator import Generator
+from .lexicon import CannotWrite
 from .literals import near
 from .places import Place, places
 from .statement_mutations import OF_STATEMENTS
@@ -147,10 +149,7 @@ def named(individual: Individual, rng: random.Random) -> Changed | None:
         place
         for place in places(individual.resolved)
         if not place.scope.fixed
-        and (
-            isinstance(place.expression, syntax.Number)
-            or isinstance(bindings.get(place.expression), syntax.Parameter)  # type: ignore[call-overload]
-        )
+        and (isinstance(place.expression, syntax.Number) or _names_parameter(place.expression, bindings))
     ]
     if not found:
         return None
@@ -168,6 +167,10 @@ def named(individual: Individual, rng: random.Random) -> Changed | None:
     new = syntax.Parameter(trees.NOWHERE, trees.identifier(text), trees.identifier(kind), default, None)
     changed = trees.with_swapped(tree, old, trees.name(text))
     return replace(changed, parameters=(*changed.parameters, new)), f"`{old.value}` became `{text}`"
+
+
+def _names_parameter(expression: Expression, bindings: Bindings) -> bool:
+    return isinstance(expression, syntax.Name) and isinstance(bindings.get(expression), syntax.Parameter)
 
 
 def turned(individual: Individual, rng: random.Random) -> Changed | None:
@@ -205,7 +208,9 @@ def reselected(individual: Individual, rng: random.Random) -> Changed | None:
     new = Generator(rng, place.scope).call_of(rng.choice(selectors), Extent.POSITION)
     same = {one.identifier.text: one for one in old.keywords if one.identifier.text == "by"}
     keywords = tuple(same.get(one.identifier.text, one) for one in new.keywords)
-    return _changed(individual, old, replace(new, arguments=(old.arguments[0], *new.arguments[1:]), keywords=keywords))
+    return _changed(
+        individual, old, replace(new, arguments=(old.arguments[0], *new.arguments[1:]), keywords=keywords)
+    )
 
 
 # Each mutation with its weight.

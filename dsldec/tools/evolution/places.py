@@ -112,7 +112,9 @@ def _scores(statement: syntax.Statement | syntax.Phase) -> Sequence[Expression |
     return [bound.score for bound in bounds if bound is not None]
 
 
-def _inside(expression: Expression, resolved: Resolved, scope: Scope, scores: bool = False) -> Iterator[Place]:
+def _inside(
+    expression: Expression, resolved: Resolved, scope: Scope, scores: bool = False
+) -> Iterator[Place]:
     type_ = resolved.type_of(expression)
     if type_.kind is not Kind.UNKNOWN:
         yield Place(expression, type_, scope, scores)

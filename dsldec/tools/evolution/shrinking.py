@@ -58,9 +58,10 @@ def _cuts(individual: Individual) -> Iterator[syntax.PolicyDefinition]:
         if not isinstance(statement, syntax.Window):
             yield trees.with_statement(tree, statement, ())
         if isinstance(statement, syntax.Commit):
-            for bound in ("at_least", "at_most"):
-                if getattr(statement, bound) is not None:
-                    yield trees.with_statement(tree, statement, (replace(statement, **{bound: None}),))
+            if statement.at_least is not None:
+                yield trees.with_statement(tree, statement, (replace(statement, at_least=None),))
+            if statement.at_most is not None:
+                yield trees.with_statement(tree, statement, (replace(statement, at_most=None),))
     for place in places(resolved):
         if place.scope.fixed:
             continue

@@ -130,9 +130,7 @@ def tidied(policy: syntax.PolicyDefinition) -> syntax.PolicyDefinition:
             policy,
             parameters=tuple(one for one in policy.parameters if one.identifier.text in read),
             statements=tuple(filter(stays, policy.statements)),
-            phases=tuple(
-                replace(p, statements=tuple(filter(stays, p.statements))) for p in policy.phases
-            ),
+            phases=tuple(replace(p, statements=tuple(filter(stays, p.statements))) for p in policy.phases),
         )
         if len(kept.parameters) == len(policy.parameters) and len(statements(kept)) == len(
             statements(policy)

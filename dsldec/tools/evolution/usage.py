@@ -5,6 +5,7 @@ Not here: the grammar (`generator`).
 
 from __future__ import annotations
 
+import math
 from collections import Counter
 from collections.abc import Iterator
 from functools import cache
@@ -47,4 +48,4 @@ def usage() -> Counter[str]:
 
 def weight(word: str) -> float:
     """The weight of a word among its alternatives. A word that nobody uses keeps a chance."""
-    return float(usage()[word] + 1) ** 0.5
+    return math.sqrt(usage()[word] + 1)

@@ -62,9 +62,7 @@ def evolve(options: EvolveOptions) -> int:
         starts = start_policies(options.starts)
         for one in starts:
             _require_start(one)
-        scorer = scorer_of(
-            options.scorer or default_scorer(options.task), options.task, False, CodeLimits()
-        )
+        scorer = scorer_of(options.scorer or default_scorer(options.task), options.task, False, CodeLimits())
         problems = problems_of(options.task, options.load.raw)[: options.limit]
         check_unique([problem.prompt for problem in problems])
         require_scorable(problems, scorer)
@@ -108,7 +106,9 @@ class _Evolution:
         self.denoiser = self._denoiser()
         length = options.decode.gen_length
         self.length = length if isinstance(length, int) else self.denoiser.gen_length
-        self.limits = SizeLimits(nodes=options.nodes, gen_length=self.length, forwards=FORWARDS_A_TOKEN * self.length)
+        self.limits = SizeLimits(
+            nodes=options.nodes, gen_length=self.length, forwards=FORWARDS_A_TOKEN * self.length
+        )
         self.starts = [self._start(at, one) for at, one in enumerate(starts)]
         self.titles = {one.id: start.title for one, start in zip(self.starts, starts, strict=True)}
 
@@ -146,9 +146,7 @@ class _Evolution:
 
     def _how(self) -> str:
         options = self.options
-        return (
-            f"task {options.task}, seed {options.seed}, {options.generations} generations of {options.population} policies"
-        )
+        return f"task {options.task}, seed {options.seed}, {options.generations} generations of {options.population} policies"
 
     def _test(self, found: Sequence[Found], search: EvolutionSearch) -> None:
         """Measure the front and the starts on the held-out prompts, and print the tables."""
@@ -166,5 +164,7 @@ class _Evolution:
     def _help(self, found: Sequence[Found]) -> None:
         for one in found[:1]:
             path = self.journal.path(FRONT, f"{one.name}.policy")
-            say(f"\n{len(found)} policies are in {self.journal.path(FRONT)}, their lineage is in lineage.jsonl")
+            say(
+                f"\n{len(found)} policies are in {self.journal.path(FRONT)}, their lineage is in lineage.jsonl"
+            )
             say(f"  = help: `dsldec evaluate --task {typed(self.options.task)} --policy {typed(path)}`")
