@@ -16,7 +16,15 @@ from dsldec.language.words import NUMBERS, UNITS, WORDS, Extent, Kind, Polarity,
 from dsldec.source import Source
 from dsldec.tools.evolution import trees
 from dsldec.tools.evolution.breeding import Breeder, Known
-from dsldec.tools.evolution.candidates import Individual, Refused, SizeLimits, accepted, start_of
+from dsldec.tools.evolution.candidates import (
+    Individual,
+    Refused,
+    SizeLimits,
+    accepted,
+    checked,
+    require_searchable,
+    start_of,
+)
 from dsldec.tools.evolution.crossing import crossed
 from dsldec.tools.evolution.generator import Generator
 from dsldec.tools.evolution.lexicon import CannotWrite, usable_words
@@ -155,7 +163,7 @@ def test_names_without_a_use_are_removed() -> None:
 @pytest.mark.parametrize(
     ("text", "why"),
     [
-        ("commit top(masked, 1, by=conf)\n  lookahead 2 accept exact", "E0"),
+        ("commit top(masked, 1, by=conf)\n  lookahead 2 accept exact", "several rows"),
         ("commit masked and conf > 0.5", "E0301"),
         ("commit masked and conf > 2 at least 1 by conf", "W0303"),
         ("commit sample(masked, 1, by=conf) at least 1 by conf", "it draws at random"),
@@ -163,8 +171,6 @@ def test_names_without_a_use_are_removed() -> None:
     ],
 )
 def test_other_policies_are_refused(text: str, why: str) -> None:
-    from dsldec.tools.evolution.candidates import checked, require_searchable
-
     with pytest.raises(Refused, match=why):
         require_searchable(checked(f"policy x():\n  window all\n  {text}\n"))
 
