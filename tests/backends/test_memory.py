@@ -57,6 +57,7 @@ def test_an_eager_step_holds_no_second_copy_of_the_logits(dtype: torch.dtype) ->
     assert beside_the_logits(dsldec.load("threshold"), "eager", dtype) < 0.15
 
 
+@pytest.mark.slow
 def test_a_compiled_step_holds_no_second_copy_of_the_logits() -> None:
     assert beside_the_logits(dsldec.load("threshold"), "inductor", torch.bfloat16) < 0.05
 

@@ -117,6 +117,7 @@ def test_shifted_logits_keep_none_of_them(small: Path) -> None:
     assert bool((logits[..., TOKENS:] == -torch.inf).all())
 
 
+@pytest.mark.slow
 def test_compiled_steps_write_none_of_them(small: Path) -> None:
     assert not written(loaded(small), "threshold", backend="inductor") & set(NEVER)
 

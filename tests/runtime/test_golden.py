@@ -61,6 +61,9 @@ def test_goldens_cover_the_shipped_policies() -> None:
     assert {case["policy"] for case in CASES} == set(CORE) - elsewhere
 
 
+SLOW = {"frechet", "threshold", "entropy_bounded"}
+
+
 def compiled_sample() -> list[dict[str, Any]]:
     """A case of every policy, all of one block size: one compilation a policy."""
     return [
@@ -69,7 +72,13 @@ def compiled_sample() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("case", compiled_sample(), ids=lambda case: case["policy"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case["policy"], marks=[pytest.mark.slow] * (case["policy"] in SLOW))
+        for case in compiled_sample()
+    ],
+)
 def test_a_golden_of_every_policy_compiled(case: dict[str, Any]) -> None:
     assert_equal(case, decode(case, "inductor"))
 

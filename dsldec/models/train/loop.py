@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,7 +28,11 @@ CONSTANT_UNTIL = 0.2  # then the learning rates fall linearly to zero
 WARM_UP_STEPS = 50
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 200, 50
-GEN_LENGTH = 48  # holds every response of both tasks
+GEN_LENGTHS = {
+    "word_problems": 48,
+    "equations": 64,
+    "equations_at_random": 64,
+}  # holds every response of the mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +50,8 @@ class TrainingRun:
     heads: int
     feed_forward: int
     start_from: Path | None
+    mixture: str = "word_problems"
+    redraw: str = ""
 
 
 def _config(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
@@ -68,8 +75,39 @@ def _tokenizer(run: TrainingRun) -> PreTrainedTokenizerFast:
     """A run that starts from another run's weights must use that run's tokenizer."""
     if run.start_from is None:
         return tokenizers.build()
-    known: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(run.start_from / "tokenizer")
+    folder = run.start_from if _is_model(run.start_from) else run.start_from / "tokenizer"
+    known: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     return known
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether `folder` is an exported model, and not the folder of a run."""
+    return (folder / "config.json").exists()
+
+
+def _redraw(model: EuroBertForMaskedLM, tokenizer: PreTrainedTokenizerFast, characters: str) -> None:
+    """Draw the embeddings of these characters anew, each as long as the mean embedding.
+
+    The earlier run never saw these tokens, and moved all of them in one direction. A model learns very slowly
+    to tell nearly equal embeddings apart.
+    """
+    if not characters:
+        return
+    embeddings: Any = model.get_input_embeddings()
+    weight: Tensor = embeddings.weight
+    ids = torch.tensor([tokenizer.convert_tokens_to_ids(character) for character in characters])
+    with torch.no_grad():
+        length = weight.norm(dim=-1).mean()
+        drawn = torch.randn(len(ids), weight.shape[1])
+        weight[ids] = drawn / drawn.norm(dim=-1, keepdim=True) * length
+
+
+def _first_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported model, or the last ones of a run."""
+    if _is_model(folder):
+        return EuroBertForMaskedLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    weights: dict[str, Tensor] = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
+    return weights
 
 
 def _new_model(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertForMaskedLM:
@@ -160,14 +198,15 @@ def work(rank: int, run: TrainingRun) -> None:
     if rank == 0:
         tokenizer.save_pretrained(run.folder / "tokenizer")
     if run.start_from is not None:
-        model.load_state_dict(torch.load(run.start_from / "checkpoint.pt", weights_only=True)["model"])
+        model.load_state_dict(_first_weights(run.start_from))
+        _redraw(model, tokenizer, run.redraw)
     parameters = list(model.parameters())
     optimizers = _optimizers(model)
     start, seconds, average = _state(run, model, optimizers)
     objective = torch.compile(_Objective(model), dynamic=False)
     began, losses = time.monotonic() - seconds, []
     for step in range(start, run.steps):
-        batch = make_batch(tokenizer, run.seed, step, rank)
+        batch = make_batch(tokenizer, run.mixture, run.seed, step, rank)
         loss = objective(batch.ids, batch.targets, batch.weights)
         loss.backward()
         _average_gradients(parameters, run.processes)
@@ -244,7 +283,9 @@ def export(
     tokenizer.save_pretrained(folder)
     # Programs look here for the default number of tokens to generate.
     GenerationConfig(
-        max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        max_new_tokens=GEN_LENGTHS[run.mixture],
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     ).save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()
