@@ -17,7 +17,7 @@ from typing import Any
 from ...diagnostics import Diagnostic, UsageError
 from ...files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
 from .. import quoted, quoted_path
-from ..measuring.measurer import PromptScore
+from ..measuring.scores import PromptScore
 from ..writing import put
 from .candidates import Individual, Refused, checked
 from .racing import Contestant

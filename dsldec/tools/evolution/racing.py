@@ -11,7 +11,8 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 from ...diagnostics import PolicyError, UsageError
-from ..measuring.measurer import Measurer, PromptScore
+from ..measuring.measurer import Measurer
+from ..measuring.scores import PromptScore
 from .candidates import Individual
 from .selection import Fitness, ranked
 
@@ -55,6 +56,8 @@ class Course:
 
     def why_out(self, one: Contestant) -> str:
         """Why a candidate has lost already; empty for one that has not."""
+        if failed := next((score.error for score in one.scores if score.error), ""):
+            return f"not decoded: {failed}"
         if one.forwards() > self.budget:
             return "over the budget of forwards"
         accuracy, prompts = one.accuracy(), len(one.scores)

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 from ..evaluation.intervals import bootstrap, paired, wilson
-from ..measuring.measurer import PromptScore
+from ..measuring.scores import PromptScore
 from .racing import Contestant
 
 COLUMNS = ("policy", "calibration", "forwards", "held out", "95 %", "forwards", "size")

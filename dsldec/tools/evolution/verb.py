@@ -15,9 +15,10 @@ from ...resources import version
 from ...spelling import typed
 from ...terminal import data
 from ..evaluation.code_runner import CodeLimits
+from ..evaluation.evaluate_options import EvaluateOptions
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
-from ..evaluation.tasks import default_scorer, problems_of
+from ..evaluation.tasks import default_scorer, problems_of, with_defaults
 from ..measuring.measurer import Measurer
 from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import check_unique
@@ -63,6 +64,8 @@ def evolve(options: EvolveOptions) -> int:
         for one in starts:
             _require_start(one)
         scorer = scorer_of(options.scorer or default_scorer(options.task), options.task, False, CodeLimits())
+        of_task = with_defaults(EvaluateOptions(options.task, model=options.model))
+        options = replace(options, model=of_task.model)
         problems = problems_of(options.task, options.load.raw)[: options.limit]
         check_unique([problem.prompt for problem in problems])
         require_scorable(problems, scorer)
@@ -137,7 +140,8 @@ class _Evolution:
 
     def _measurer(self, problems: Sequence[Problem]) -> Measurer:
         decode = replace(self.options.decode, gen_length=self.length)
-        return Measurer(self.denoiser, problems, self.scorer, decode, self.journal.path(SCORES))
+        about = {"task": self.options.task}
+        return Measurer(self.denoiser, problems, self.scorer, decode, self.journal.path(SCORES), about=about)
 
     def _heats(self) -> list[list[Problem]]:
         prompts = self.split.calibration

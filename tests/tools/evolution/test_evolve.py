@@ -71,3 +71,13 @@ def test_a_mistake_is_a_diagnostic(
     error = capsys.readouterr().err
     assert f"[{message}]" in error
     assert not (tmp_path / "x").exists()
+
+
+def test_a_parameter_belongs_to_the_start_before_it(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    given = ("--start", "threshold", "--set", "block=8", "--start", "factor", "--set", "block=16")
+    assert main(["evolve", "--task", "sudoku", "--limit", "3", *given, "--out", str(tmp_path)]) == 2
+    error = capsys.readouterr().err
+    assert "E0543" in error
+    assert "W0404" not in error
