@@ -50,20 +50,22 @@ class Known:
 
 
 class Breeder:
-    """Makes new policies. `order`: places of the population, the best ones first."""
+    """Makes new policies that are within the limits and not known yet."""
 
     def __init__(self, limits: SizeLimits, known: Known) -> None:
         self.limits, self.known = limits, known
 
     def offspring(
-        self, population: Sequence[Individual], order: Sequence[int], count: int, generation: int, rng: random.Random
+        self, population: Sequence[Individual], order: Sequence[int], donors: Sequence[Individual], count: int, generation: int, rng: random.Random
     ) -> list[Individual]:  # fmt: skip
-        """At most `count` new policies, each different from all that the search has had."""
+        """At most `count` new policies, each different from all that the search has had. `order`: places of the
+        population, the best ones first; `donors`: policies for crossings.
+        """
         found: list[Individual] = []
         for _ in range(TRIES * count):
             if len(found) == count:
                 break
-            first, second = (population[tournament(order, rng)] for _ in range(2))
+            first, second = population[tournament(order, rng)], rng.choice(donors)
             child = self.child(first, second, f"g{generation:03}-{len(found):02}", rng)
             if child is not None and self.known.add(child, self.limits.gen_length):
                 found.append(child)

@@ -94,11 +94,12 @@ class Race:
         found = {one.individual.id: one for one in contestants}
         alive = list(contestants)
         for number, heat in enumerate(self.heats):
+            room = math.ceil(len(alive) * STAYS)
             alive = [self._measured(one, heat, course) for one in self._counted(alive, number)]
             found |= {one.individual.id: one for one in alive}
             alive = [one for one in alive if not one.out]
             if number + 1 < len(self.heats):
-                alive, lost = _halved(alive, rivals)
+                alive, lost = _best(alive, rivals, room)
                 found |= {one.individual.id: one for one in lost}
         return list(found.values())
 
@@ -128,15 +129,15 @@ class Race:
         return list(contestants)
 
 
-def _halved(
-    alive: Sequence[Contestant], rivals: Sequence[Contestant]
+def _best(
+    alive: Sequence[Contestant], rivals: Sequence[Contestant], room: int
 ) -> tuple[list[Contestant], list[Contestant]]:
-    """The better half of the candidates among themselves and all rivals, and the others with a reason."""
-    if not alive:
-        return [], []
+    """The best candidates among themselves and all rivals, at most `room`; and the others with a reason."""
+    if len(alive) <= room:
+        return list(alive), []
     prompts = len(alive[0].scores)
     order = ranked([one.fitness(prompts) for one in (*alive, *rivals)])
-    best = [at for at in order if at < len(alive)][: math.ceil(len(alive) * STAYS)]
+    best = [at for at in order if at < len(alive)][:room]
     lost = [
         replace(one, out=f"behind after {prompts} prompts") for at, one in enumerate(alive) if at not in best
     ]

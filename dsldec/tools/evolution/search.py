@@ -56,7 +56,8 @@ class EvolutionSearch:
             order = ranked([one.fitness() for one in population])
             rng = random.Random(f"{self.size.seed}/{number}")
             individuals = [one.individual for one in population]
-            made = self.breeder.offspring(individuals, order, self.size.population, number, rng)
+            donors = [*individuals, *(one.individual for one in self.generations[0].contestants)]
+            made = self.breeder.offspring(individuals, order, donors, self.size.population, number, rng)
             raced = self.race.run([Contestant(one) for one in made], population, self.course())
             self._finish(raced, number)
 
@@ -89,8 +90,9 @@ class EvolutionSearch:
         before = self.population() if self.generations else []
         able = [*before, *(one for one in contestants if not one.out)]
         if number:
-            floor = self.course().floor
-            able = [one for one in able if one.accuracy() >= floor] or able
+            course = self.course()
+            within = [one for one in able if one.accuracy() >= course.floor]
+            able = [one for one in within if one.forwards() <= course.budget] or within or able
         order = ranked([one.fitness() for one in able])[: max(2, self.size.population)]
         population = tuple(able[at].individual.id for at in order)
         generation = Generation(number, tuple(contestants), population)
