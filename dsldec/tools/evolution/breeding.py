@@ -13,7 +13,7 @@ from dataclasses import dataclass, field, replace
 from ...language import syntax
 from . import trees
 from .behaviour import behaviour_or_none, canonical
-from .candidates import Individual, Refused, SizeLimits, accepted
+from .candidates import Individual, NotSearchable, SizeLimits, accepted
 from .crossing import crossed
 from .mutations import Changed, mutated
 from .selection import tournament
@@ -25,7 +25,7 @@ ENDLESS = "E0301"  # a step of the policy can commit nothing
 
 
 @dataclass(slots=True)
-class Known:
+class KnownPolicies:
     """The policies that the search has had: their trees without names, and what their steps did on the toy
     model. `refused`: why trees were no new policies, with numbers.
     """
@@ -52,7 +52,7 @@ class Known:
 class Breeder:
     """Makes new policies that are within the limits and not known yet."""
 
-    def __init__(self, limits: SizeLimits, known: Known) -> None:
+    def __init__(self, limits: SizeLimits, known: KnownPolicies) -> None:
         self.limits, self.known = limits, known
 
     def offspring(
@@ -94,7 +94,7 @@ class Breeder:
         for _ in range(2):
             try:
                 text, policy = accepted(tree, self.limits)
-            except Refused as why:
+            except NotSearchable as why:
                 self.known.refused[str(why)] += 1
                 if str(why) != ENDLESS:
                     return None

@@ -61,47 +61,47 @@ class Individual:
         return trees.nodes(self.tree)
 
 
-class Refused(Exception):
+class NotSearchable(Exception):
     """The tree is no policy that the search measures; the text says why."""
 
 
 def checked(text: str) -> Policy:
-    """The policy of a text. Raises `Refused` for an error, and for a warning that matters."""
+    """The policy of a text. Raises `NotSearchable` for an error, and for a warning that matters."""
     policy, diagnostics = check(text, "<evolve>")
     wrong = [one.code for one in diagnostics if one.code not in ALLOWED_WARNINGS]
     if policy is None or wrong:
-        raise Refused(wrong[0] if wrong else "it is no policy")
+        raise NotSearchable(wrong[0] if wrong else "it is no policy")
     return policy
 
 
 def require_searchable(policy: Policy) -> None:
-    """Raises `Refused` for a policy whose forwards or answers cannot be compared with those of others."""
+    """Raises `NotSearchable` for a policy whose forwards or answers cannot be compared with those of others."""
     facts = policy.facts
     if facts.drafts is not None or facts.branches is not None or facts.rows_per_draft > 1:
-        raise Refused("one of its forwards has several rows")
+        raise NotSearchable("one of its forwards has several rows")
     if not facts.deterministic:
-        raise Refused("it draws at random")
+        raise NotSearchable("it draws at random")
     if facts.noise or facts.networks or facts.constrains is not None:
-        raise Refused("it needs noise, a network or a pattern")
+        raise NotSearchable("it needs noise, a network or a pattern")
 
 
 def require_small(policy: Policy, limits: SizeLimits) -> None:
-    """Raises `Refused` for a policy that is too large, or whose proved bound on forwards is."""
+    """Raises `NotSearchable` for a policy that is too large, or whose proved bound on forwards is."""
     tree = policy.facts.bound.resolved.policy
     if trees.nodes(tree) > limits.nodes or len(statements(tree)) > limits.statements:
-        raise Refused("it is too large")
+        raise NotSearchable("it is too large")
     if policy.plan(limits.gen_length).max_forwards > limits.forwards:
-        raise Refused("its bound on forwards is too high")
+        raise NotSearchable("its bound on forwards is too high")
 
 
 def accepted(tree: syntax.PolicyDefinition, limits: SizeLimits) -> tuple[str, Policy]:
-    """The text and the policy of a tree. Raises `Refused`."""
+    """The text and the policy of a tree. Raises `NotSearchable`."""
     tree = trees.tidied(replace(tree, identifier=trees.identifier("found"), doc=None))
     if trees.nodes(tree) > 2 * limits.nodes:
-        raise Refused("it is too large")
+        raise NotSearchable("it is too large")
     text = trees.text_of(tree)
     if text is None:
-        raise Refused("it is no policy")
+        raise NotSearchable("it is no policy")
     policy = checked(text)
     require_searchable(policy)
     require_small(policy, limits)
@@ -110,7 +110,7 @@ def accepted(tree: syntax.PolicyDefinition, limits: SizeLimits) -> tuple[str, Po
 
 def start_of(policy: Policy, limits: SizeLimits) -> tuple[str, Policy]:
     """The text of a start policy as the search reads it: its parameter values as defaults, without functions
-    and comments. Raises `Refused`.
+    and comments. Raises `NotSearchable`.
     """
     require_searchable(policy)
     tree = trees.without_functions(policy.facts.bound.resolved.policy)
@@ -131,7 +131,7 @@ def _with_values(tree: syntax.PolicyDefinition, policy: Policy) -> syntax.Policy
     return replace(tree, parameters=tuple(map(bound, tree.parameters)))
 
 
-def as_diagnostic(name: str, why: Refused) -> Diagnostic:
+def as_diagnostic(name: str, why: NotSearchable) -> Diagnostic:
     """The mistake of a start policy."""
     help = "start with policies of one row a forward, such as `--start threshold --start factor`"
     return Diagnostic("E0541", f"the search cannot start from `{name}`: {why}", help=help)

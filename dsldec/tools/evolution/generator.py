@@ -24,7 +24,7 @@ DEEPEST = 2
 MASKED, BEFORE = "masked", "before"
 ORDERS = {Polarity.HIGH: (">=", ">"), Polarity.LOW: ("<=", "<"), Polarity.NONE: ("<", "<=", ">", ">=", "==")}
 
-Rule = tuple[float, Callable[[], Expression]]
+GrammarRule = tuple[float, Callable[[], Expression]]
 
 
 class Generator(Lexicon):
@@ -85,7 +85,7 @@ class Generator(Lexicon):
     def number(self, kind: Kind, extent: Extent, depth: int = DEEPEST) -> Expression:
         """A number in this unit. An int has no other form; a real may stand for any unit."""
         kinds: set[Kind] = {kind} if kind is Kind.INT else {kind, Kind.REAL}
-        rules: list[Rule] = [
+        rules: list[GrammarRule] = [
             (12.0 if kind is Kind.INT else 4.0, lambda: number(number_of(kind, self.rng))),
             *self._leaves(kinds, extent),
         ]
@@ -122,13 +122,13 @@ class Generator(Lexicon):
 
     # --- words
 
-    def _leaves(self, kinds: set[Kind], extent: Extent) -> list[Rule]:
+    def _leaves(self, kinds: set[Kind], extent: Extent) -> list[GrammarRule]:
         leaves = self.leaves_of(frozenset(kinds), extent)
         return [(leaf.weight, partial(_itself, leaf.expression)) for leaf in leaves]
 
-    def _calls(self, kinds: set[Kind], extent: Extent, depth: int) -> list[Rule]:
+    def _calls(self, kinds: set[Kind], extent: Extent, depth: int) -> list[GrammarRule]:
         """A rule for each word with arguments that gives one of these kinds."""
-        rules: list[Rule] = []
+        rules: list[GrammarRule] = []
         for word in usable_words():
             if not word.slots or not self.may_read(word):
                 continue
@@ -232,7 +232,7 @@ class Generator(Lexicon):
 
     # --- choices
 
-    def _one(self, rules: Sequence[Rule]) -> Expression:
+    def _one(self, rules: Sequence[GrammarRule]) -> Expression:
         return self.one_of(rules)()
 
 

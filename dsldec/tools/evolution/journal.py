@@ -19,7 +19,7 @@ from ...files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
 from .. import quoted, quoted_path
 from ..measuring.scores import PromptScore
 from ..writing import put
-from .candidates import Individual, Refused, checked
+from .candidates import Individual, NotSearchable, checked
 from .racing import Contestant
 
 SETTINGS, GENERATIONS, LINEAGE, SCORES, FRONT = (
@@ -38,7 +38,7 @@ MAY_CHANGE = ("generations",)
 
 
 @dataclass(frozen=True, slots=True)
-class Generation:
+class GenerationRecord:
     """A finished generation. `contestants`: all its new policies, also those that are out; `population`: the
     ids of the policies that go on.
     """
@@ -103,7 +103,7 @@ class Journal:
 
     # --- generations
 
-    def write(self, generation: Generation) -> None:
+    def write(self, generation: GenerationRecord) -> None:
         content = {
             "generation": generation.number,
             "population": list(generation.population),
@@ -111,21 +111,25 @@ class Journal:
         }
         put(self.path(GENERATIONS, _file(generation.number)), json.dumps(content) + "\n")
 
-    def read(self) -> list[Generation]:
+    def read(self) -> list[GenerationRecord]:
         """The finished generations in their order, up to the first one that is missing."""
-        found: list[Generation] = []
+        found: list[GenerationRecord] = []
         while len(found) <= MOST_GENERATIONS:
             name = os.path.join(GENERATIONS, _file(len(found)))
             if not os.path.exists(self.path(name)):
                 break
             try:
                 found.append(_generation(self._json(name, LARGEST_GENERATION), len(found)))
-            except (KeyError, TypeError, ValueError, Refused) as wrong:
-                why = "a policy in it has a mistake" if isinstance(wrong, Refused) else "it is no generation"
+            except (KeyError, TypeError, ValueError, NotSearchable) as wrong:
+                why = (
+                    "a policy in it has a mistake"
+                    if isinstance(wrong, NotSearchable)
+                    else "it is no generation"
+                )
                 raise UsageError(self._damaged(name, why)) from None
         return found
 
-    def write_lineage(self, generations: Sequence[Generation]) -> None:
+    def write_lineage(self, generations: Sequence[GenerationRecord]) -> None:
         """One line for each policy that was ever measured, with its parents, changes and figures."""
         lines = [json.dumps(line) for each in generations for line in _lineage(each)]
         put(self.path(LINEAGE), "".join(f"{line}\n" for line in lines))
@@ -146,10 +150,10 @@ def _record(one: Contestant) -> dict[str, Any]:
     }
 
 
-def _generation(content: Any, number: int) -> Generation:
-    """A generation of JSON. Raises `KeyError`, `TypeError`, `ValueError` and `Refused` for another value."""
+def _generation(content: Any, number: int) -> GenerationRecord:
+    """A generation of JSON. Raises `KeyError`, `TypeError`, `ValueError` and `NotSearchable` for another value."""
     contestants = tuple(_contestant(record) for record in content["policies"])
-    return Generation(number, contestants, tuple(_id(one) for one in content["population"]))
+    return GenerationRecord(number, contestants, tuple(_id(one) for one in content["population"]))
 
 
 def _contestant(record: Any) -> Contestant:
@@ -174,7 +178,7 @@ def _id(value: Any) -> str:
     return str(value)
 
 
-def _lineage(generation: Generation) -> Iterator[dict[str, Any]]:
+def _lineage(generation: GenerationRecord) -> Iterator[dict[str, Any]]:
     for one in generation.contestants:
         prompts = len(one.scores)
         yield {

@@ -12,7 +12,7 @@ from typing import NamedTuple, TypeVar
 
 from ...language.syntax import Expression
 from ...language.words import OBSERVATIONS, SPECIAL_IDS, STATE_KINDS, WORDS, Extent, Kind, Type, Word
-from .places import Scope
+from .places import NameScope
 from .trees import name
 from .usage import weight
 
@@ -49,7 +49,7 @@ def usable_words() -> tuple[Word, ...]:
 class Lexicon:
     """The words and names of one place. `scope`: the names that may be read there."""
 
-    def __init__(self, rng: random.Random, scope: Scope) -> None:
+    def __init__(self, rng: random.Random, scope: NameScope) -> None:
         self.rng, self.scope = rng, scope
 
     def leaves_of(self, kinds: frozenset[Kind], extent: Extent) -> list[Leaf]:

@@ -22,7 +22,7 @@ ORDERING = next(word.within for word in WORDS.values() if word.name == "rank")
 
 
 @dataclass(frozen=True, slots=True)
-class Scope:
+class NameScope:
     """The names that an expression may read, each with its type.
 
     `late`: the step has written something above. `ordered`: inside the `while=` of a prefix. `fixed`: in the
@@ -41,7 +41,7 @@ class Place:
 
     expression: Expression
     type: Type
-    scope: Scope
+    scope: NameScope
     scores: bool = False
 
 
@@ -50,12 +50,12 @@ def places(resolved: Resolved) -> list[Place]:
     return list(_places(resolved))
 
 
-def scope_at(resolved: Resolved, statement: syntax.Statement) -> Scope:
+def scope_at(resolved: Resolved, statement: syntax.Statement) -> NameScope:
     """The scope of a statement of a step; the scope of the head for another one."""
     return next((scope for one, scope in _scopes(resolved) if one is statement), _head(resolved))
 
 
-def scope_at_end(resolved: Resolved) -> Scope:
+def scope_at_end(resolved: Resolved) -> NameScope:
     """The scope behind the last statement of the first phase, or of a policy without phases."""
     found = [scope for one, scope in _scopes(resolved) if not isinstance(one, HEAD)]
     return found[-1] if found else _head(resolved)
@@ -75,16 +75,16 @@ def _places(resolved: Resolved) -> Iterator[Place]:
         yield from _of_statement(phase, resolved, head)
 
 
-def _head(resolved: Resolved) -> Scope:
+def _head(resolved: Resolved) -> NameScope:
     names = {
         one.identifier.text: Type(Kind(one.kind.text), Extent.RUN)
         for one in resolved.policy.parameters
         if one.kind.text in PARAMETER_KINDS and not one.choices
     }
-    return Scope(names | {name: of_state(state) for name, state in resolved.states.items()})
+    return NameScope(names | {name: of_state(state) for name, state in resolved.states.items()})
 
 
-def _scopes(resolved: Resolved) -> Iterator[tuple[syntax.Statement, Scope]]:
+def _scopes(resolved: Resolved) -> Iterator[tuple[syntax.Statement, NameScope]]:
     """Every statement of a step with its scope; one that several phases share comes several times."""
     for body in bodies(resolved.policy):
         scope = _head(resolved)
@@ -98,7 +98,7 @@ def _scopes(resolved: Resolved) -> Iterator[tuple[syntax.Statement, Scope]]:
 
 
 def _of_statement(
-    statement: syntax.Statement | syntax.Phase, resolved: Resolved, scope: Scope
+    statement: syntax.Statement | syntax.Phase, resolved: Resolved, scope: NameScope
 ) -> Iterator[Place]:
     scores = _scores(statement)
     for outer in expressions(statement):
@@ -113,7 +113,7 @@ def _scores(statement: syntax.Statement | syntax.Phase) -> Sequence[Expression |
 
 
 def _inside(
-    expression: Expression, resolved: Resolved, scope: Scope, scores: bool = False
+    expression: Expression, resolved: Resolved, scope: NameScope, scores: bool = False
 ) -> Iterator[Place]:
     type_ = resolved.type_of(expression)
     if type_.kind is not Kind.UNKNOWN:
@@ -125,7 +125,7 @@ def _inside(
         yield from _inside(child, resolved, scope)
 
 
-def _inside_call(call: syntax.Call, resolved: Resolved, scope: Scope) -> Iterator[Place]:
+def _inside_call(call: syntax.Call, resolved: Resolved, scope: NameScope) -> Iterator[Place]:
     if call.function.text == BEFORE:
         return  # few words have a value at the start of a step
     for argument in call.arguments:

@@ -10,9 +10,9 @@ import random
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from .breeding import Breeder, Known
+from .breeding import Breeder, KnownPolicies
 from .candidates import Individual, SizeLimits
-from .journal import Generation, Journal
+from .journal import GenerationRecord, Journal
 from .racing import Contestant, Course, Race
 from .selection import fronts, ranked
 
@@ -37,10 +37,10 @@ class EvolutionSearch:
         self, journal: Journal, race: Race, size: SearchSize, limits: SizeLimits, say: Callable[[str], None]
     ) -> None:
         self.journal, self.race, self.size, self.say = journal, race, size, say
-        self.known = Known()
+        self.known = KnownPolicies()
         self.breeder = Breeder(limits, self.known)
         self.limits = limits
-        self.generations: list[Generation] = []
+        self.generations: list[GenerationRecord] = []
         self.all: dict[str, Contestant] = {}  # those with all scores, by their ids
 
     def run(self, starts: Sequence[Individual]) -> None:
@@ -95,13 +95,13 @@ class EvolutionSearch:
             able = [one for one in within if one.forwards() <= course.budget] or within or able
         order = ranked([one.fitness() for one in able])[: max(2, self.size.population)]
         population = tuple(able[at].individual.id for at in order)
-        generation = Generation(number, tuple(contestants), population)
+        generation = GenerationRecord(number, tuple(contestants), population)
         self.journal.write(generation)
         self._take(generation, new=True)
         self.journal.write_lineage(self.generations)
         self._report(generation)
 
-    def _take(self, generation: Generation, *, new: bool = False) -> None:
+    def _take(self, generation: GenerationRecord, *, new: bool = False) -> None:
         """Read a generation. The policies of a new one are known already, except the starts."""
         self.generations.append(generation)
         for one in generation.contestants:
@@ -110,7 +110,7 @@ class EvolutionSearch:
             if not new or not generation.number:
                 self.known.add(one.individual, self.limits.gen_length)
 
-    def _report(self, generation: Generation) -> None:
+    def _report(self, generation: GenerationRecord) -> None:
         complete = sum(not one.out for one in generation.contestants)
         best = ", ".join(f"{one.accuracy():.3f} at {one.forwards():.1f}" for one in self.front()[:6])
         self.say(

@@ -11,7 +11,7 @@ from dataclasses import replace
 from ...language import syntax
 from ...language.walk import children, statements, walk
 from . import trees
-from .candidates import Individual, Refused, SizeLimits, accepted
+from .candidates import Individual, NotSearchable, SizeLimits, accepted
 from .places import places
 from .racing import Contestant, Race
 
@@ -44,7 +44,7 @@ def _smaller(individual: Individual, limits: SizeLimits) -> list[Individual]:
     for tree in _cuts(individual):
         try:
             text, policy = accepted(tree, limits)
-        except Refused:
+        except NotSearchable:
             continue
         found.setdefault(text, replace(individual, text=text, policy=policy))
     smaller = [one for one in found.values() if one.size < individual.size]

@@ -24,7 +24,7 @@ from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import check_unique
 from ..run import DECODED, INTERRUPTED
 from . import report
-from .candidates import Individual, Refused, SizeLimits, as_diagnostic, start_of
+from .candidates import Individual, NotSearchable, SizeLimits, as_diagnostic, start_of
 from .evolve_options import EvolveOptions, StartPolicy, calibration_size, start_policies
 from .front import Found, written_front
 from .journal import FRONT, SCORES, Journal
@@ -84,7 +84,7 @@ def _require_start(one: StartPolicy) -> None:
     """Raises `UsageError` (E0541) for a policy that the search cannot start from."""
     try:
         start_of(one.policy, SizeLimits.none())
-    except Refused as why:
+    except NotSearchable as why:
         raise UsageError(as_diagnostic(one.title, why)) from None
 
 

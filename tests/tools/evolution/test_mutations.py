@@ -15,10 +15,10 @@ from dsldec.language.walk import statements
 from dsldec.language.words import NUMBERS, UNITS, WORDS, Extent, Kind, Polarity, Type
 from dsldec.source import Source
 from dsldec.tools.evolution import trees
-from dsldec.tools.evolution.breeding import Breeder, Known
+from dsldec.tools.evolution.breeding import Breeder, KnownPolicies
 from dsldec.tools.evolution.candidates import (
     Individual,
-    Refused,
+    NotSearchable,
     SizeLimits,
     accepted,
     checked,
@@ -29,11 +29,11 @@ from dsldec.tools.evolution.crossing import crossed
 from dsldec.tools.evolution.generator import Generator
 from dsldec.tools.evolution.lexicon import CannotWrite, usable_words
 from dsldec.tools.evolution.mutations import mutated
-from dsldec.tools.evolution.places import Scope, places
+from dsldec.tools.evolution.places import NameScope, places
 from dsldec.tools.evolution.usage import usage
 
 WIDE = SizeLimits(nodes=400, statements=60, forwards=10_000)
-SCOPE = Scope({"tau": Type(Kind.PROB, Extent.RUN)})
+SCOPE = NameScope({"tau": Type(Kind.PROB, Extent.RUN)})
 
 
 @cache
@@ -43,7 +43,7 @@ def starts() -> tuple[Individual, ...]:
     for name in dsldec.shipped_policies():
         try:
             text, policy = start_of(dsldec.load(name), WIDE)
-        except Refused:
+        except NotSearchable:
             continue
         found.append(Individual(name, text, (), (), policy))
     return tuple(found)
@@ -79,7 +79,7 @@ def test_300_changed_policies_are_correct() -> None:
             continue
         try:
             text, policy = accepted(changed[0], WIDE)
-        except Refused as why:
+        except NotSearchable as why:
             refused[str(why)] += 1
             continue
         found += 1
@@ -171,7 +171,7 @@ def test_names_without_a_use_are_removed() -> None:
     ],
 )
 def test_other_policies_are_refused(text: str, why: str) -> None:
-    with pytest.raises(Refused, match=why):
+    with pytest.raises(NotSearchable, match=why):
         require_searchable(checked(f"policy x():\n  window all\n  {text}\n"))
 
 
@@ -180,6 +180,6 @@ def test_a_policy_without_progress_gets_its_least() -> None:
     commit = threshold.tree.statements[-1]
     assert isinstance(commit, syntax.Commit)
     bare = trees.with_statement(threshold.tree, commit, (trees.commit(commit.mask),))
-    made = Breeder(WIDE, Known())._checked((bare, "bare"), starts()[0], "g001-00")
+    made = Breeder(WIDE, KnownPolicies())._checked((bare, "bare"), starts()[0], "g001-00")
     assert made is not None
     assert "at least 1 by conf" in made.text
