@@ -27,21 +27,20 @@ class HasState(Exception):
 def moved(expression: Expression, resolved: Resolved) -> Expression:
     """An expression of a policy without the policy's names. Raises `HasState`."""
     binding = resolved.bindings.get(expression) if isinstance(expression, syntax.Name) else None
-    match binding:
-        case syntax.Let():
-            return moved(binding.value, resolved)
-        case syntax.Parameter():
-            if binding.choices or not isinstance(binding.default, syntax.Literal):
-                raise HasState
-            if Kind(binding.kind.text) in OF_THE_BATCH:
-                raise HasState
-            value = binding.number
-            if isinstance(value, bool):
-                return syntax.Boolean(trees.NOWHERE, value)
-            return trees.number(value)
-        case None:
-            return map_children(expression, lambda child: moved(child, resolved))
-    raise HasState
+    if binding is None:
+        return map_children(expression, lambda child: moved(child, resolved))
+    if isinstance(binding, syntax.Let):
+        return moved(binding.value, resolved)
+    if not isinstance(binding, syntax.Parameter) or not _movable(binding):
+        raise HasState
+    value = binding.number
+    return syntax.Boolean(trees.NOWHERE, value) if isinstance(value, bool) else trees.number(value)
+
+
+def _movable(parameter: syntax.Parameter) -> bool:
+    """Whether the default of a parameter may stand in its place."""
+    number = isinstance(parameter.default, syntax.Literal) and not parameter.choices
+    return number and Kind(parameter.kind.text) not in OF_THE_BATCH
 
 
 def exchanged(

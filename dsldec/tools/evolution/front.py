@@ -65,7 +65,7 @@ def _found(
     name: str, one: Contestant, origins: Mapping[str, Contestant], titles: Mapping[str, str], how: str
 ) -> Found:
     figures = f"accuracy {one.accuracy():.3f} at {one.forwards():.1f} forwards on {len(one.scores)} calibration prompts"
-    doc = syntax.Doc(trees.NOWHERE, f"Found by `dsldec evolve` ({how}): {figures}.")
+    doc = syntax.Doc(trees.NOWHERE, f"Found by `dsldec evolve` ({_unquoted(how)}): {figures}.")
     tree = replace(one.individual.tree, identifier=trees.identifier(name), doc=doc)
     body = trees.text_of(tree)
     assert body is not None  # the tree was checked with another name
@@ -73,6 +73,11 @@ def _found(
     text = comment + body
     checked(text)
     return Found(name, text, one)
+
+
+def _unquoted(text: str) -> str:
+    """A text that may stand between quotes: the name of a task is the user's."""
+    return " ".join(printable(text).split()).replace('"', "'").replace("\\", "/")
 
 
 def _header(

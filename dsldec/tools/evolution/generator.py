@@ -8,6 +8,7 @@ expression goes (`mutations`), whether the policy is then correct (`candidates`)
 
 from __future__ import annotations
 
+import random
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
@@ -134,7 +135,7 @@ class Generator(Lexicon):
                 continue
             forms = [slots for slots in (word.slots, word.elementwise) if slots]
             for slots in forms:
-                type_ = self._given_by(word, slots, kinds, extent)
+                type_ = _given_by(word, slots, kinds, extent, self.rng)
                 if type_ is not None:
                     make = partial(self._call, word, slots, type_, extent, depth - 1)
                     rules.append((weight(word.name) / len(forms), make))
@@ -144,18 +145,6 @@ class Generator(Lexicon):
         """A call of this word, whose value has a kind of its own."""
         assert word.gives is not None
         return self._call(word, word.slots, word.gives, extent, 1)
-
-    def _given_by(self, word: Word, slots: Sequence[Slot], kinds: set[Kind], extent: Extent) -> Type | None:
-        """The type that a call of the word has, with arguments that fit; `None` where it is no such kind."""
-        if word.gives is not None:
-            fits = word.gives.kind in kinds and (word.spread or word.gives.extent <= extent)
-            return replace(word.gives, extent=min(word.gives.extent, extent)) if fits else None
-        able = sorted(kinds & slots[0].kinds)
-        reduces = bool(word.reduction) and slots is word.slots
-        # A reduction of ints, for example, gives a real: only arithmetic on single numbers keeps them.
-        if not able or (Kind.INT in able and (reduces or not word.rising)):
-            return None
-        return Type(self.rng.choice(able), Extent.POSITION if reduces else extent)
 
     def _call(
         self, word: Word, slots: Sequence[Slot], type_: Type, wanted: Extent, depth: int
@@ -238,3 +227,18 @@ class Generator(Lexicon):
 
 def _itself(expression: Expression) -> Expression:
     return expression
+
+
+def _given_by(
+    word: Word, slots: Sequence[Slot], kinds: set[Kind], extent: Extent, rng: random.Random
+) -> Type | None:
+    """The type that a call of the word has, with arguments that fit; `None` where it is no such kind."""
+    if word.gives is not None:
+        fits = word.gives.kind in kinds and (word.spread or word.gives.extent <= extent)
+        return replace(word.gives, extent=min(word.gives.extent, extent)) if fits else None
+    able = sorted(kinds & slots[0].kinds)
+    reduces = bool(word.reduction) and slots is word.slots
+    # A reduction of ints, for example, gives a real: only arithmetic on single numbers keeps them.
+    if not able or (Kind.INT in able and (reduces or not word.rising)):
+        return None
+    return Type(rng.choice(able), Extent.POSITION if reduces else extent)

@@ -151,7 +151,9 @@ def _record(one: Contestant) -> dict[str, Any]:
 
 
 def _generation(content: Any, number: int) -> GenerationRecord:
-    """A generation of JSON. Raises `KeyError`, `TypeError`, `ValueError` and `NotSearchable` for another value."""
+    """A generation of JSON. Another value raises `KeyError`, `TypeError`, `ValueError` or
+    `NotSearchable`.
+    """
     contestants = tuple(_contestant(record) for record in content["policies"])
     return GenerationRecord(number, contestants, tuple(_id(one) for one in content["population"]))
 

@@ -180,16 +180,15 @@ def turned(individual: Individual, rng: random.Random) -> Changed | None:
     if place is None:
         return None
     old: Expression = place.expression
-    match old:
-        case syntax.Comparison(operators=(one,)) if one in OPERATORS:
-            others = [other for other in OPERATORS if other != one]
-            return _changed(individual, old, replace(old, operators=(rng.choice(others),)))
-        case syntax.Conjunction():
-            return _changed(individual, old, trees.either(old.left, old.right))
-        case syntax.Disjunction():
-            return _changed(individual, old, trees.both(old.left, old.right))
-        case syntax.Arithmetic(operator=one) if one in "+-":
-            return _changed(individual, old, replace(old, operator="-" if one == "+" else "+"))
+    if isinstance(old, syntax.Conjunction):
+        return _changed(individual, old, trees.either(old.left, old.right))
+    if isinstance(old, syntax.Disjunction):
+        return _changed(individual, old, trees.both(old.left, old.right))
+    if isinstance(old, syntax.Comparison) and old.operators[0] in OPERATORS and len(old.operators) == 1:
+        others = [other for other in OPERATORS if other != old.operators[0]]
+        return _changed(individual, old, replace(old, operators=(rng.choice(others),)))
+    if isinstance(old, syntax.Arithmetic) and old.operator in "+-":
+        return _changed(individual, old, replace(old, operator="-" if old.operator == "+" else "+"))
     return None
 
 

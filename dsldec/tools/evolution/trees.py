@@ -178,18 +178,16 @@ def text_of(policy: syntax.PolicyDefinition) -> str | None:
 
 def spelled(expression: Expression) -> str:
     """An expression as text. Each operand that is an operator itself has brackets."""
-    match expression:
-        case syntax.Number():
-            return repr(expression.value)
-        case syntax.Boolean():
-            return "true" if expression.value else "false"
-        case syntax.Name():
-            return expression.identifier
-        case syntax.Call():
-            named = [f"{one.identifier.text}={spelled(one.value)}" for one in expression.keywords]
-            return f"{expression.function.text}({', '.join([*map(spelled, expression.arguments), *named])})"
-        case _:
-            return " ".join(f"{one.before}{_in_brackets(one.node)}" for one in operands(expression))
+    if isinstance(expression, syntax.Number):
+        return repr(expression.value)
+    if isinstance(expression, syntax.Boolean):
+        return "true" if expression.value else "false"
+    if isinstance(expression, syntax.Name):
+        return expression.identifier
+    if isinstance(expression, syntax.Call):
+        named = [f"{one.identifier.text}={spelled(one.value)}" for one in expression.keywords]
+        return f"{expression.function.text}({', '.join([*map(spelled, expression.arguments), *named])})"
+    return " ".join(f"{one.before}{_in_brackets(one.node)}" for one in operands(expression))
 
 
 def _in_brackets(expression: Expression) -> str:

@@ -8,6 +8,7 @@ import pytest
 
 import dsldec
 from dsldec.cli import main
+from dsldec.tools.measuring.measurer import Measurer
 
 SMALL = (
     "evolve",
@@ -81,3 +82,14 @@ def test_a_parameter_belongs_to_the_start_before_it(
     error = capsys.readouterr().err
     assert "E0543" in error
     assert "W0404" not in error
+
+
+def test_an_interrupted_search_says_how_to_go_on(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(Measurer, "measure", interrupted)
+    assert main([*SMALL, "--out", str(tmp_path / "evolved")]) == 130
+    assert "the same command continues" in capsys.readouterr().err

@@ -143,7 +143,9 @@ def test_the_front_is_readable_files(whole: tuple[EvolutionSearch, Path]) -> Non
     (out / "front").mkdir(exist_ok=True)
     (out / "front" / "old.policy").write_text("an earlier front")
     titles = {"g000-00": "threshold\nimport os", "g000-01": "fac\x1b[2Jtor", "g000-02": "klass"}
-    found = written_front(Journal(str(out)), search.front(), search.everyone(), titles, "task made up")
+    found = written_front(
+        Journal(str(out)), search.front(), search.everyone(), titles, 'task "a\\b".jsonl\n\x1b[2J'
+    )
     assert sorted(path.stem for path in (out / "front").iterdir()) == sorted(one.name for one in found)
     for one in found:
         text = (out / "front" / f"{one.name}.policy").read_text()
