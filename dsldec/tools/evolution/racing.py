@@ -125,7 +125,7 @@ class Race:
 
     def _counted(self, contestants: Sequence[Contestant], heat: int) -> list[Contestant]:
         """The contestants, after a line of progress."""
-        self.progress(f"prompts {heat + 1}/{len(self.heats)}: {len(contestants)} policies")
+        self.progress(f"  heat {heat + 1} of {len(self.heats)}: {len(contestants)} policies")
         return list(contestants)
 
 

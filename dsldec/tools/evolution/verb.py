@@ -14,6 +14,7 @@ from ...diagnostics import UsageError
 from ...resources import version
 from ...spelling import typed
 from ...terminal import data
+from ..differences import digest
 from ..evaluation.code_runner import CodeLimits
 from ..evaluation.evaluate_options import EvaluateOptions
 from ..evaluation.problems import Problem
@@ -92,7 +93,7 @@ def _settings(options: EvolveOptions, starts: Sequence[StartPolicy], split: Prom
     """All that decides a search, to compare it with the search of a folder."""
     return {
         "dsldec": version(), "task": options.task, "scorer": options.scorer, "model": options.model,
-        "start": [one.title for one in starts], "generations": options.generations, "population": options.population,
+        "start": [f"{one.title} {digest(one.policy.facts.source)}" for one in starts], "generations": options.generations, "population": options.population,
         "seed": options.seed, "floor": options.floor, "budget": None if options.budget == float("inf") else options.budget,
         "nodes": options.nodes, "gen_length": options.decode.gen_length,
         "prompts": [len(split.calibration), len(split.held_out)],
@@ -120,7 +121,7 @@ class _Evolution:
         size = SearchSize(
             options.generations, options.population, options.seed, options.floor, options.budget
         )
-        race = Race([self._measurer(part) for part in self._heats()], lambda line: None)
+        race = Race([self._measurer(part) for part in self._heats()], say)
         search = EvolutionSearch(self.journal, race, size, self.limits, say)
         search.run(self.starts)
         say("shrinking: parts without effect on the calibration prompts are removed")
