@@ -77,8 +77,7 @@ class EvolutionSearch:
         """The policies that no other one beats, those with few forwards first. A policy that is smaller, and
         has no better figures than another one, is none of them.
         """
-        floor = self.course().floor
-        able = [one for one in self.all.values() if one.accuracy() >= floor]
+        able = self._within(list(self.all.values()))
         figures = [replace(one.fitness(), size=0) for one in able]
         best = [able[at] for at in fronts(figures)[0]] if able else []
         smallest: dict[tuple[float, float], Contestant] = {}
@@ -90,9 +89,7 @@ class EvolutionSearch:
         before = self.population() if self.generations else []
         able = [*before, *(one for one in contestants if not one.out)]
         if number:
-            course = self.course()
-            within = [one for one in able if one.accuracy() >= course.floor]
-            able = [one for one in within if one.forwards() <= course.budget] or within or able
+            able = self._within(able) or able
         order = ranked([one.fitness() for one in able])[: max(2, self.size.population)]
         population = tuple(able[at].individual.id for at in order)
         generation = GenerationRecord(number, tuple(contestants), population)
@@ -100,6 +97,11 @@ class EvolutionSearch:
         self._take(generation, new=True)
         self.journal.write_lineage(self.generations)
         self._report(generation)
+
+    def _within(self, contestants: Sequence[Contestant]) -> list[Contestant]:
+        """Those within the limits of the race. The starts were measured without limits."""
+        course = self.course()
+        return [one for one in contestants if not course.why_out(one)]
 
     def _take(self, generation: GenerationRecord, *, new: bool = False) -> None:
         """Read a generation. The policies of a new one are known already, except the starts."""
