@@ -59,6 +59,7 @@ CLI_LAYERS = (
         "comparing",
         "decoding",
         "distributing",
+        "evolving",
         "exporting",
         "frontiers",
         "listing",

@@ -24,6 +24,7 @@ EXAMPLES = {
     "dsldec show": "dsldec show threshold --stage ir",
     "dsldec build": "dsldec build threshold --vocab 32000 -o step.pt2",
     "dsldec compare": "dsldec compare threshold factor",
+    "dsldec evolve": "dsldec evolve --task word_problems --out evolved",
     "dsldec export-hf": "dsldec export-hf ./MODEL threshold",
 }
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.
@@ -92,7 +93,7 @@ def _hidden(parser: Parser, arguments: Sequence[str]) -> Iterator[Diagnostic]:
             continue
         value = value or (arguments[at + 1] if action.nargs is None and at + 1 < len(arguments) else "")
         several = isinstance(action, argparse._AppendAction)
-        if several and flag == "--policy":  # `--set` after it is about this policy
+        if several and flag in ("--policy", "--start"):  # `--set` after it is about this policy
             seen = {key: written for key, written in seen.items() if not key.startswith("--set ")}
         key = f"{flag} {value.partition('=')[0].strip()}" if several else action.dest
         written = f"{flag} {value}".strip()

@@ -157,6 +157,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         "show the smallest case on which two policies differ, or say what was tried",
         _of("comparing", "compare"),
     ),
+    "evolve": ("search for new policies on a task", _of("evolving", "evolve")),
 }
 
 

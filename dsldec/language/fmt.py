@@ -103,7 +103,7 @@ class _Formatter:
             yield _OutputLine([self.policy.doc.span.text])
         yield from _of_block(self.policy.statements, 1)
         for phase in self.policy.phases:
-            yield _OutputLine(_phase_parts(phase), 1, phase)
+            yield _OutputLine(parts_of_phase(phase), 1, phase)
             yield from _of_block(phase.statements, 2)
 
     # --- lines
@@ -230,7 +230,7 @@ def _of_block(statements: Sequence[syntax.Statement], level: int) -> Iterator[_O
     """The lines of a block of statements. The body of a `branch` is one level further in."""
     deeper = [0] * len(statements)
     for at, statement in enumerate(statements):
-        yield _OutputLine(_parts(statement), level + deeper[at], statement)
+        yield _OutputLine(parts_of(statement), level + deeper[at], statement)
         if isinstance(statement, syntax.Branch):
             for inside in range(at + 1, at + 1 + statement.size):
                 deeper[inside] += 1
@@ -248,7 +248,8 @@ def _bound(word: str, bound: syntax.AtLeast | syntax.AtMost | None) -> list[Part
     return [] if bound is None else [f" at {word} ", _value(bound.count), *_optional(" by ", bound.score)]
 
 
-def _phase_parts(phase: syntax.Phase) -> list[Part]:
+def parts_of_phase(phase: syntax.Phase) -> list[Part]:
+    """The header of a phase as texts and expressions."""
     visits = _optional(" at most ", phase.visits, _CONDITION)
     condition = _optional(" when ", phase.condition, _CONDITION)
     otherwise = "" if phase.otherwise is None else f" else {phase.otherwise.text}"
@@ -261,7 +262,8 @@ def _phase_parts(phase: syntax.Phase) -> list[Part]:
     ]
 
 
-def _parts(statement: syntax.Statement) -> list[Part]:
+def parts_of(statement: syntax.Statement) -> list[Part]:
+    """A statement as texts and expressions. They need no text that the tree was read from."""
     match statement:
         case syntax.Window(shape=value):
             return ["window ", _value(value)]
