@@ -486,6 +486,13 @@ _CODES = (
     Code("E0480", "a problem of a task lacks the answer, or the test, that its scorer needs"),
     Code("E0481", "the scorer runs code that a model writes, which is not allowed yet or not possible here"),
     Code("E0482", "a package that the task needs is not installed"),
+    # Tuning
+    Code("E0530", "`--floor` is not an accuracy, or a factor of the baseline's accuracy"),
+    Code("E0531", "`dsldec tune` cannot search the values of a parameter, or no parameter has several values"),
+    Code("E0532", "a static parameter would be searched: each of its values needs another step"),
+    Code("E0533", "a task has too few prompts to calibrate a search and to hold others out from it"),
+    Code("E0534", "no setting that was tried has the accuracy of the floor"),
+    Code("E0535", "a package that searches parameter values is not installed"),
     # Patterns
     Code("E0490", "a pattern is not a regular expression that can be read"),
     Code("E0491", "a pattern has a feature that depends on the text around it, such as a look ahead"),

@@ -54,7 +54,7 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling"),  # the verbs
+    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling", "tuning"),  # the verbs
     ("flags",),
     ("arguments", "values"),
     ("hidden", "unknown"),
@@ -74,6 +74,7 @@ MET_IN_ONE_PLACE = {
     "lark": {"language/grammar.py", "language/tables.py"},
     "argparse": {"cli/arguments.py", "models/train/__main__.py"},
     "outlines_core": {"patterns/dfa_process.py"},
+    "optuna": {"tools/tune/proposals.py"},
 }
 
 # Who reads without `files`: files of our own (grammar, held-out prompts, what was built a moment ago), what

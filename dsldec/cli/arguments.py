@@ -24,6 +24,7 @@ EXAMPLES = {
     "dsldec show": "dsldec show threshold --stage ir",
     "dsldec build": "dsldec build threshold --vocab 32000 -o step.pt2",
     "dsldec export-hf": "dsldec export-hf ./MODEL threshold",
+    "dsldec tune": "dsldec tune threshold --set confidence=0.5..0.99 --floor accuracy=0.98x",
 }
 # The action of an option `--x` that is also `--no-x`, and None where neither is written.
 YES_OR_NO = argparse.BooleanOptionalAction

@@ -19,7 +19,7 @@ from ..tools import quoted
 # The positional argument of a verb. Other programs have a flag of this name.
 POSITIONAL = {
     "check": "policy", "fmt": "policy", "test": "policy", "explain": "policy", "show": "policy", "build": "policy", "export-hf": "policy",
-    "precompile": "policy",
+    "precompile": "policy", "tune": "policy",
     "model": "model",
 }  # fmt: skip
 ANOTHER_VERB = {
