@@ -11,7 +11,7 @@ from dataclasses import asdict, dataclass
 from typing import Any
 
 from ..evaluation.intervals import bootstrap, mcnemar, paired, wilson
-from ..measuring.measurer import Measurement, PromptScore
+from ..measuring.scores import Measurement, PromptScore
 from .floor import AccuracyFloor
 
 HOLDS, NOT_SHOWN, FAILS = "holds", "not shown", "fails"

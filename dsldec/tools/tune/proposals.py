@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 from ...checks.values import Value
 from ...diagnostics import Diagnostic, UsageError
-from .searched import Searched, Setting, ValueList, ValueRange
+from .searched import Searched, SettingValues, ValueList, ValueRange
 from .trials import TriedSetting
 
 if TYPE_CHECKING:
@@ -43,8 +43,8 @@ def number_of_settings(searched: Sequence[Searched]) -> int | None:
 
 
 def proposals(
-    searched: Sequence[Searched], tried: Sequence[TriedSetting], first: Setting, seed: int, trials: int
-) -> list[Setting]:
+    searched: Sequence[Searched], tried: Sequence[TriedSetting], first: SettingValues, seed: int, trials: int
+) -> list[SettingValues]:
     """The settings of the next round, at most `ROUND`; none after `trials`, and where all were tried.
 
     `first`: the setting that is tried first, if it is one of the search.
@@ -62,14 +62,14 @@ def proposals(
     return _asked(searched, tried, seed, count, known)
 
 
-def _grid(searched: Sequence[Searched]) -> list[Setting]:
+def _grid(searched: Sequence[Searched]) -> list[SettingValues]:
     """All settings there are."""
     values = [[one.at((place + 0.5) / (one.size or 1)) for place in range(one.size or 1)] for one in searched]
     names = [one.name for one in searched]
     return [dict(zip(names, chosen, strict=True)) for chosen in itertools.product(*values)]
 
 
-def _spread(searched: Sequence[Searched], first: Setting, seed: int, count: int) -> list[Setting]:
+def _spread(searched: Sequence[Searched], first: SettingValues, seed: int, count: int) -> list[SettingValues]:
     """Settings spread evenly, the first one in front, each once."""
     from scipy.stats import qmc
 
@@ -82,14 +82,14 @@ def _spread(searched: Sequence[Searched], first: Setting, seed: int, count: int)
 
 def _asked(
     searched: Sequence[Searched], tried: Sequence[TriedSetting], seed: int, count: int, known: set[str]
-) -> list[Setting]:
+) -> list[SettingValues]:
     """Proposals of Optuna. Each has a seed of its own, so that the same trials give the same proposals."""
     import optuna
 
     distributions = {one.name: _distribution(one) for one in searched}
     verbosity = optuna.logging.get_verbosity()
     optuna.logging.set_verbosity(optuna.logging.ERROR)
-    found: list[Setting] = []
+    found: list[SettingValues] = []
     try:
         with warnings.catch_warnings():
             # Arguments of the sampler are called experimental in some versions.
@@ -151,5 +151,5 @@ def _stored(one: Searched, value: Value) -> Value:
     return one.values.index(value) if isinstance(one, ValueList) else value
 
 
-def _key(setting: Setting) -> str:
+def _key(setting: SettingValues) -> str:
     return repr(sorted(setting.items()))

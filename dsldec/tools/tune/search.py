@@ -11,10 +11,10 @@ from dataclasses import dataclass, replace
 
 from ...policy import Policy
 from ..evaluation.problems import Problem
-from ..measuring.measurer import Measurement
+from ..measuring.scores import Measurement
 from .floor import TINY
 from .proposals import proposals
-from .searched import Searched, Setting
+from .searched import Searched, SettingValues
 from .trials import TriedSetting
 
 PARTS, SMALLEST_PART = 4, 8  # of the calibration prompts; after each, hopeless settings are dropped
@@ -58,7 +58,7 @@ def search(
         trials += round_
 
 
-def _measured(plan: SearchPlan, measure: Measure, settings: Sequence[Setting]) -> list[TriedSetting]:
+def _measured(plan: SearchPlan, measure: Measure, settings: Sequence[SettingValues]) -> list[TriedSetting]:
     """The trials of a round. Part after part of the prompts, without the settings that are dropped."""
     found: dict[int, Measurement] = {}
     alive = [*range(len(settings))]
@@ -92,7 +92,7 @@ def may_reach(one: Measurement, floor: float, prompts: int) -> bool:
     return right + prompts - len(one.scores) >= floor * prompts - TINY
 
 
-def tried_setting(setting: Setting, one: Measurement, plan: SearchPlan) -> TriedSetting:
+def tried_setting(setting: SettingValues, one: Measurement, plan: SearchPlan) -> TriedSetting:
     """The figures of a measured setting. The cost of one that was dropped is of its decoded prompts."""
     prompts = len(one.scores)
     seconds = one.seconds / prompts

@@ -26,7 +26,7 @@ DIGITS = 3  # of a value that is tried: more of them would only look exact
 _RANGE = re.compile(r"(\S+?)\s*\.\.\s*(\S+?)(?:\s+(\w+))?")
 _EXAMPLES = {"int": "1..16", "token": "1,2", "bool": "true,false", "prob": "0.5..0.99"}
 
-Setting = dict[str, Value]
+SettingValues = dict[str, Value]
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,7 @@ from ...files import json_of
 from .. import quoted, quoted_path
 from ..differences import differences
 from ..lines_file import LinesFile
-from .searched import Searched, Setting
+from .searched import Searched, SettingValues
 
 STUDY_FILE = "study.jsonl"
 
@@ -31,7 +31,7 @@ class TriedSetting:
     it is not.
     """
 
-    setting: Setting
+    setting: SettingValues
     prompts: int
     accuracy: float
     forwards: float

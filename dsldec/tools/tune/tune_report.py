@@ -14,18 +14,19 @@ from ...resources import version
 from ...spelling import typed
 from .. import quoted
 from ..evaluation.problems import encoded
+from ..measuring.scores import Measurement
 from ..writing import put
 from .floor import AccuracyFloor
 from .held_out import FAILS, HOLDS, HeldOutFigures
 from .search import SearchPlan
-from .searched import Setting
+from .searched import SettingValues
 from .trials import TriedSetting, best_of
 from .tune_options import SECONDS, TuneOptions
 
 Rows = list[Sequence[str]]
 
 
-def pasted(options: TuneOptions, setting: Setting) -> str:
+def pasted(options: TuneOptions, setting: SettingValues) -> str:
     """The command that decodes under a setting."""
     given = [one.partition("=") for one in options.settings]
     written = {name.strip(): text.strip() for name, _, text in given}
@@ -40,7 +41,7 @@ def value_text(value: Value) -> str:
     return str(value).lower() if isinstance(value, bool) else str(value)
 
 
-def setting_text(setting: Setting) -> str:
+def setting_text(setting: SettingValues) -> str:
     return ", ".join(f"{name}={value_text(value)}" for name, value in setting.items())
 
 
@@ -94,6 +95,19 @@ def lines_of_verdict(figures: HeldOutFigures, floor: AccuracyFloor) -> Iterator[
         f"floor, held out: {figures.verdict} (accuracy minus {least}: {figures.above:+.3f}, "
         f"{low:+.3f} to {high:+.3f}; {why})"
     )
+
+
+def useless_baseline(one: Measurement, floor: AccuracyFloor) -> Diagnostic | None:
+    """The diagnostic (E0536) about a baseline that gives no floor, if it gives none."""
+    failed = [score.error for score in one.scores if score.error]
+    of = f"the baseline {quoted(one.title)}"
+    if failed:
+        message = f"{of} has no answer to {len(failed)} of {len(one.scores)} calibration prompts: {failed[0]}"
+        return Diagnostic("E0536", message, help="`dsldec evaluate` shows which prompts fail, and why")
+    if floor.relative and not one.accuracy:
+        message = f"{of} has no right answer to the calibration prompts, so the floor would be 0"
+        return Diagnostic("E0536", message, help="give an absolute floor, or another `--baseline`")
+    return None
 
 
 def none_reaches(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Diagnostic:

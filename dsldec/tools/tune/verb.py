@@ -11,13 +11,15 @@ from contextlib import ExitStack
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING
 
+from ...diagnostics import PolicyError
 from ...policy import Policy, load
 from ...terminal import data
 from ..differences import digest
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of
-from ..measuring.measurer import Measurement, Measurer
+from ..measuring.measurer import Measurer
+from ..measuring.scores import Measurement
 from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import check_unique
 from ..run import DECODED, FAILED, INTERRUPTED, RunOptions, made_by
@@ -36,6 +38,7 @@ from .tune_report import (
     lines_of_verdict,
     none_reaches,
     pasted,
+    useless_baseline,
     write_json,
 )
 
@@ -97,6 +100,8 @@ class _Tuned:
             file = self._file(open_things)
             tried = file.tried if file is not None else tried
             calibrated = self._measured([self.baseline], plan.problems)[0]
+            if (wrong := useless_baseline(calibrated, self.floor)) is not None:
+                raise PolicyError([wrong])
             plan = replace(plan, floor=self.floor.accuracy(calibrated.accuracy))
             self._announce(plan, calibrated)
             store = tried.extend if file is None else file.append
