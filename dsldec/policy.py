@@ -27,7 +27,7 @@ from .networks.network_file import WrongNetwork
 from .options import DECODE
 from .parameter_values import converted, misfit, misfits_of_outputs, pattern_text, unbound
 from .plan import Plan, plan_of
-from .resources import policy_file, shipped_policies
+from .resources import policy_file, shipped_policies, shown_policy_file
 from .source import Source
 from .spelling import LONGEST_SHOWN, option, reads_flags, setting, shown, typed, written
 
@@ -371,7 +371,7 @@ def read(policy: str | os.PathLike[str]) -> tuple[str, str]:
         return _read(Path(name)), name
     if name in shipped_policies():
         file = policy_file(name)
-        return _read(file), f"policies/{file.name}"
+        return _read(file), shown_policy_file(file)
     raise PolicyError(
         [Diagnostic("E0401", f"no policy is called {shown_text(name)}", help=_no_such_policy(name))]
     )

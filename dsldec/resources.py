@@ -25,22 +25,37 @@ def tables_file() -> Path:
 
 
 def policies_folder() -> Path:
-    """The folder of the shipped policies and their cases."""
+    """The folder of the shipped policies and their cases: a folder for each family."""
     return _DATA / "policies"
+
+
+def _policy_files() -> dict[str, Path]:
+    """The file of each shipped policy, sorted by name. A name is in one family only."""
+    files = policies_folder().glob("*/*.policy")
+    return {file.stem: file for file in sorted(files, key=lambda file: file.stem)}
 
 
 def shipped_policies() -> list[str]:
     """The names of the shipped policies, sorted."""
-    return sorted(file.stem for file in policies_folder().glob("*.policy"))
+    return list(_policy_files())
 
 
 def policy_file(name: str) -> Path:
     """The file of the shipped policy `name`. Raises LookupError for a name outside `shipped_policies()`."""
-    if name not in shipped_policies():
-        raise LookupError(
-            f"no policy `{name}` is shipped: {', '.join(shipped_policies()) or 'there are none'}"
-        )
-    return policies_folder() / f"{name}.policy"
+    files = _policy_files()
+    if name not in files:
+        raise LookupError(f"no policy `{name}` is shipped: {', '.join(files) or 'there are none'}")
+    return files[name]
+
+
+def family_of(name: str) -> str:
+    """The family of the shipped policy `name`. Raises LookupError as `policy_file` does."""
+    return policy_file(name).parent.name
+
+
+def shown_policy_file(file: Path) -> str:
+    """The path of a shipped file as messages show it: `policies/FAMILY/NAME`."""
+    return f"policies/{file.parent.name}/{file.name}"
 
 
 def cases_file(name: str) -> Path:

@@ -7,13 +7,15 @@ import pytest
 import dsldec
 from dsldec.plan import Plan
 
+from .shipped import LIBRARY
+
 GUIDED = (
     "policy guided(scale: real = 1.5):\n  window all\n  logits cfg(scale)\n  commit top(masked, 1, by=conf)\n"
 )
 SLIDING = "policy slid(n: int = 5 in 1..9):\n  window sliding(max_masks=3, max_length=n)\n  commit top(masked, 1, by=conf)\n"
 
 
-@pytest.mark.parametrize("name", dsldec.shipped_policies())
+@pytest.mark.parametrize("name", LIBRARY)
 @pytest.mark.parametrize("gen_length", [1, 7, 64, 256])
 def test_a_plan_has_the_numbers_of_the_facts(name: str, gen_length: int) -> None:
     policy = dsldec.load(name)

@@ -12,7 +12,7 @@ from pathlib import Path
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..files import LARGEST_CASES_FILE, Unreadable, read_text
 from ..policy import load
-from ..resources import cases_file, shipped_policies
+from ..resources import cases_file, shipped_policies, shown_policy_file
 from ..source import Source
 from ..terminal import data
 from . import quoted_path
@@ -79,7 +79,7 @@ def outcomes_of(name: str) -> Iterator[Outcome]:
     is_shipped, is_cases = name in shipped_policies(), name.endswith(".cases")
     stem = name.removesuffix(".cases" if is_cases else ".policy")
     file = cases_file(name) if is_shipped else Path(f"{stem}.cases")
-    shown = f"policies/{file.name}" if is_shipped else str(file)
+    shown = shown_policy_file(file) if is_shipped else str(file)
     try:
         # The named file is read first, so that a diagnostic is about it.
         text = _read(file, is_cases) if is_cases else None

@@ -26,6 +26,7 @@ from dsldec.ir.protocol import EVENTS
 from dsldec.policy import Policy
 
 from ..conftest import Built
+from ..shipped import CORE
 
 OWN_ARTEFACT = Path(__file__).parent.parent.parent / "examples" / "own_artefact.py"
 
@@ -368,7 +369,7 @@ def test_what_cannot_be_built_is_said(tmp_path: Path, monkeypatch: pytest.Monkey
 
 
 CASES = [
-    *((name, torch.float32) for name in dsldec.shipped_policies()),
+    *((name, torch.float32) for name in CORE),
     ("dico", torch.float16),
     ("klass", torch.bfloat16),
 ]

@@ -303,6 +303,7 @@ def test_inductor_equals_reference(seed: int) -> None:
     compare_compiled(seed, 10)
 
 
+@pytest.mark.slow
 def test_inductor_compiles_picks_and_shifts_of_constants() -> None:
     """It gathers nothing from a constant."""
     text = "policy p():\n  window blocks(8)\n  commit thin(masked, by=conf, gap=2, at_most=1) and conf > shift(0.25, 2) at least 1 by conf\n"

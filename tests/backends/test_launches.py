@@ -9,7 +9,7 @@ import re
 import pytest
 import torch
 
-from dsldec.resources import shipped_policies
+from ..shipped import CORE
 
 # By policy: the most Triton kernels and the most calls of libraries. `klass` compares distributions of two
 # steps, and `dico` runs three phases in every row.
@@ -36,7 +36,7 @@ pytestmark = pytest.mark.skipif(
 
 
 def test_every_shipped_policy_has_a_bound() -> None:
-    assert set(MOST_LAUNCHES) == set(shipped_policies())
+    assert set(MOST_LAUNCHES) == set(CORE)
 
 
 @pytest.mark.parametrize(

@@ -11,10 +11,12 @@ from torch.profiler import ProfilerActivity, profile
 
 import dsldec
 
+from ..shipped import CORE
+
 ROWS, POSITIONS, VOCABULARY = 2, 32, 30_000
 DRAWN = "policy drawn():\n  window blocks(32)\n  draw gumbel(0.7)\n  commit masked and conf > 0.5 at least 1 by conf\n"
 BANNED = "policy banned():\n  window blocks(32)\n  logits ban(3)\n  logits bias(4, 1.5)\n  commit masked and p(7) < 0.5 at least 1 by -entropy\n"
-SHIPPED = [name for name in dsldec.shipped_policies() if not dsldec.load(name).facts.kept_ids]
+SHIPPED = [name for name in CORE if not dsldec.load(name).facts.kept_ids]
 
 
 def peak(call: Callable[[], Any]) -> int:
@@ -55,6 +57,7 @@ def test_an_eager_step_holds_no_second_copy_of_the_logits(dtype: torch.dtype) ->
     assert beside_the_logits(dsldec.load("threshold"), "eager", dtype) < 0.15
 
 
+@pytest.mark.slow
 def test_a_compiled_step_holds_no_second_copy_of_the_logits() -> None:
     assert beside_the_logits(dsldec.load("threshold"), "inductor", torch.bfloat16) < 0.05
 

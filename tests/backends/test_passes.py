@@ -20,7 +20,8 @@ import dsldec
 from dsldec.backends.compiled import TracedStep
 from dsldec.backends.module import StepModule
 from dsldec.backends.vocabulary import OBSERVATIONS, observe, probability
-from dsldec.resources import shipped_policies
+
+from ..shipped import CORE
 
 VOCABULARY = 5003  # a prime, so that no other loop is a multiple of it; no other test's, as torch keeps the unbuilt code
 LENGTH = re.compile(r"for\(int64_t \w+=static_cast<int64_t>\(0L\); \w+<static_cast<int64_t>\((\d+)L\)")
@@ -85,7 +86,7 @@ SLOW = {"dico", "diffusion_gemma", "entropy_bounded", "factor", "frechet", "free
 
 
 @pytest.mark.parametrize(
-    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in shipped_policies()]
+    "name", [pytest.param(name, marks=[pytest.mark.slow] * (name in SLOW)) for name in CORE]
 )
 def test_shipped_policies_take_the_passes_of_their_facts(name: str) -> None:
     policy = dsldec.load(name)
@@ -93,7 +94,7 @@ def test_shipped_policies_take_the_passes_of_their_facts(name: str) -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("name", shipped_policies())
+@pytest.mark.parametrize("name", CORE)
 def test_shipped_policies_take_the_same_passes_over_small_numbers(name: str) -> None:
     policy = dsldec.load(name)
     assert passes(step_code(policy, torch.bfloat16)) == policy.facts.vocabulary_passes

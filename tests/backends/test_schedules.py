@@ -88,7 +88,7 @@ def left_after_each_step(schedule: str, masks: int, backend: str) -> list[int]:
     return left[1:]
 
 
-@pytest.mark.parametrize("backend", ["reference", "eager", "inductor"])
+@pytest.mark.parametrize("backend", ["reference", "eager", pytest.param("inductor", marks=pytest.mark.slow)])
 def test_published_examples(backend: str) -> None:
     assert left_after_each_step("linear(3)", 12, backend) == [8, 4, 0]
     assert left_after_each_step("cosine(3)", 8, backend) == [6, 4, 0]

@@ -104,6 +104,7 @@ def test_a_temperature_that_changes_with_the_step(vocabulary: int, backend: str,
     assert torch.equal(found["id"], found["best"])
 
 
+@pytest.mark.slow
 def test_a_compiled_step() -> None:
     logits, steps = random_logits(3, 2, 9000), [0, 7, 30]
     found = stepped("logits temperature(max(0.1, t - step / 40))", logits, "inductor", steps)

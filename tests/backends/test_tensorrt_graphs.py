@@ -18,14 +18,14 @@ import dsldec
 from dsldec.backends import module_geometry
 from dsldec.backends.numerics import EXACT
 from dsldec.backends.tensorrt import draws
-from dsldec.resources import shipped_policies
 
 from ..conftest import Accepted
+from ..shipped import CORE
 from .tensorrt_dryrun import Report, Unavailable, run
 from .tensorrt_dryrun.graphs import WITH_MODEL, graph
 
 # The backend refuses the policies that draw at random.
-GRAPHS = (*(name for name in shipped_policies() if not draws(dsldec.load(name).program)), WITH_MODEL)
+GRAPHS = (*(name for name in CORE if not draws(dsldec.load(name).program)), WITH_MODEL)
 
 # What TensorRT has no converter for, or one that cannot be meant: by the operation's name, without its
 # overload.

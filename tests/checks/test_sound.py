@@ -9,6 +9,7 @@ import pytest
 import dsldec
 
 from ..backends.policies import random_policy
+from ..shipped import CORE
 from ..toy import ToyDenoiser
 
 
@@ -259,7 +260,7 @@ def test_a_visit_bound_without_a_value_is_none() -> None:
 
 
 def test_bounds_as_numbers() -> None:
-    for name in dsldec.shipped_policies():
+    for name in CORE:
         policy = dsldec.load(name)
         assert policy.facts.forwards_bound(64, policy.parameters) == 64 + {
             "dico": 2 * 51,

@@ -9,7 +9,6 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 from functools import cache
-from pathlib import Path
 
 from dsldec.codes import CODES
 from dsldec.language.scan import pieces
@@ -45,7 +44,7 @@ CELLS = [
 
 @cache
 def policies() -> tuple[str, ...]:
-    """Policies that there are: shipped, published, those of the codes, of the reference page, and well-typed
+    """Policies that there are: shipped, those of the codes, of the reference page, and well-typed
     random ones.
     """
     from ..backends.policies import random_policy
@@ -53,9 +52,6 @@ def policies() -> tuple[str, ...]:
 
     page = (ROOT / "grammar" / "README.md").read_text(encoding="utf-8")
     found = [policy_file(name).read_text(encoding="utf-8") for name in shipped_policies()]
-    found += [
-        path.read_text(encoding="utf-8") for path in sorted(Path(ROOT, "tests", "published").glob("*.policy"))
-    ]
     found += [text for code in CODES.values() for text in (code.bad, code.good) if 0 < len(text) < 10_000]
     found += [part.split("```")[0] for part in page.split("```policy\n")[1:]]
     found += [*CASES.values()]

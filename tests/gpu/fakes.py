@@ -26,6 +26,7 @@ from dsldec.backends.step import Step, parameter_tensors
 from dsldec.runtime import decode, decode_loop, logits
 from dsldec.runtime.step_runner import StepRunner
 
+from ..shipped import CORE
 from .results import Part, Result, run
 
 VOCABULARY, MASK, EOS = 1000, 999, 998
@@ -139,9 +140,7 @@ def loop_is_whole(policy: dsldec.Policy, drafts: int | None, forwards: int = 6) 
 def policies() -> dict[str, dsldec.Policy]:
     """The shipped policies and, in a checkout, the published ones."""
     files = sorted(PUBLISHED.glob("*.policy"))
-    return {name: dsldec.load(name) for name in dsldec.shipped_policies()} | {
-        file.stem: dsldec.load(file) for file in files
-    }
+    return {name: dsldec.load(name) for name in CORE} | {file.stem: dsldec.load(file) for file in files}
 
 
 def problem_of(check: Any, *arguments: Any) -> str | None:

@@ -22,6 +22,7 @@ import dsldec
 from benchmarks import gpu as goals
 from dsldec.backends.step import Step
 
+from ..shipped import CORE
 from . import __main__ as gpu
 from . import (
     bandwidth,
@@ -224,7 +225,7 @@ def test_the_checks_of_a_gpu_name_modules_and_options_that_exist(
 ) -> None:
     monkeypatch.setattr(carried, "THERE", tmp_path)
     (tmp_path / "part-0").mkdir()
-    checks = plan.checks_of_gpu("cuda", "eager,inductor", dsldec.shipped_policies(), tmp_path)
+    checks = plan.checks_of_gpu("cuda", "eager,inductor", CORE, tmp_path)
     modules = {check.command[0] for check in checks}
     ours = ("kernel", "steps", "waits", "bandwidth", "measure", "tensorrt_rtx")
     assert modules == {"dsldec", *(f"tests.gpu.{name}" for name in ours)}

@@ -18,17 +18,16 @@ from dsldec.ir.protocol import EVENTS, FIELDS, PREFIXES, Writer, field_of
 from dsldec.language.words import NUMBERS, Extent
 
 from ..backends.policies import random_policy
+from ..shipped import LIBRARY
 from ..tables import require_tables
 
 PACKAGE = Path(dsldec.__file__).parent
-PUBLISHED = sorted((Path(__file__).parent.parent / "published").glob("*.policy"))
 SHAPES = {Extent.ROW: (2,), Extent.POSITION: (2, 8)}
 VOCABULARY = 31
 
 
 def policies() -> Iterator[str | Path]:
-    yield from dsldec.shipped_policies()
-    yield from PUBLISHED
+    yield from LIBRARY
     yield from (random_policy(seed, patterns=True)[0] for seed in range(150))
 
 
@@ -61,7 +60,7 @@ def holds(program: Program) -> None:
 
 @pytest.mark.parametrize("backend", ["reference", "eager"])
 def test_a_step_gives_the_fields_it_takes_and_the_events_of_its_program(backend: str) -> None:
-    for source in [*dsldec.shipped_policies(), *(random_policy(seed)[0] for seed in range(12))]:
+    for source in [*LIBRARY, *(random_policy(seed)[0] for seed in range(12))]:
         step = dsldec.load(source).compile(backend, mask_id=VOCABULARY - 1, eos_id=4)
         state = step.start(2, 8, vocab_size=VOCABULARY)
         logits = torch.randn(2, 8, VOCABULARY, generator=torch.Generator().manual_seed(0))

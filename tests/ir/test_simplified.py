@@ -16,14 +16,13 @@ from dsldec.policy import Policy
 
 from ..backends.policies import random_policy
 from ..backends.test_equal import EOS, MASK, by_name, inputs
-
-PUBLISHED = sorted((Path(__file__).parent.parent / "published").glob("*.policy"))
+from ..shipped import CORE, PUBLISHED
 
 
 def policies() -> Iterator[str | Path]:
-    yield from dsldec.shipped_policies()
+    yield from CORE
     yield from PUBLISHED
-    yield from (random_policy(seed)[0] for seed in range(150))
+    yield from (random_policy(seed)[0] for seed in range(60))
 
 
 def with_all_operations(source: str | Path) -> Policy:
@@ -57,7 +56,7 @@ def test_simplified_programs_give_the_same_results() -> None:
         carried = {name: value for name, value in state.items() if name in short.program.carried}
         for name, value in by_name(fast(logits, canvas, editable, carried)).items():
             assert torch.equal(value.nan_to_num(nan=-7), expected[name].nan_to_num(nan=-7)), (name, source)
-    assert removed > 1000
+    assert removed > 500
 
 
 def test_a_mask_inside_another_is_not_limited_to_it_again() -> None:

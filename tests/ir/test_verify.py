@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -17,8 +16,8 @@ from dsldec.ir.verify import InvalidProgram, verify
 from dsldec.language.words import Extent, Kind
 
 from ..backends.policies import random_policy
+from ..shipped import LIBRARY
 
-PUBLISHED = sorted((Path(__file__).parent.parent / "published").glob("*.policy"))
 TEXT = """policy broad(level: prob = 0.5):
   window sliding(max_masks=4, max_length=8)
   lookahead 2 accept conf > level
@@ -35,7 +34,7 @@ TEXT = """policy broad(level: prob = 0.5):
 
 
 def test_programs_of_policies_are_valid() -> None:
-    for source in (*dsldec.shipped_policies(), *PUBLISHED, *(random_policy(seed)[0] for seed in range(150))):
+    for source in (*LIBRARY, *(random_policy(seed)[0] for seed in range(150))):
         verify(dsldec.load(source).program)
 
 

@@ -20,6 +20,7 @@ from dsldec.cli import main
 from dsldec.engines.transformers import custom_generate
 from dsldec.models.huggingface import HuggingFaceDenoiser, denoiser_of, from_pretrained
 
+from ..shipped import CORE
 from . import tiny
 from .tiny import EOS, MASK, SIZE
 
@@ -88,7 +89,7 @@ def test_ids_without_a_token_are_written_only_where_asked_for(
     assert written(loaded(small, all_ids=True), policy, **how) & set(NEVER)
 
 
-@pytest.mark.parametrize("policy", dsldec.shipped_policies())
+@pytest.mark.parametrize("policy", CORE)
 @pytest.mark.parametrize("backend", ["eager", "reference"])
 def test_no_shipped_policy_writes_one(policy: str, backend: str, small: Path) -> None:
     assert not written(loaded(small), policy, backend=backend) & set(NEVER)
@@ -116,6 +117,7 @@ def test_shifted_logits_keep_none_of_them(small: Path) -> None:
     assert bool((logits[..., TOKENS:] == -torch.inf).all())
 
 
+@pytest.mark.slow
 def test_compiled_steps_write_none_of_them(small: Path) -> None:
     assert not written(loaded(small), "threshold", backend="inductor") & set(NEVER)
 

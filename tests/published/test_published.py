@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import cache
 from itertools import pairwise
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,7 +17,6 @@ from dsldec.runtime.decode import stream
 from ..toy import MASK, ToyDenoiser, mix
 from . import rules
 
-HERE = Path(__file__).parent
 PROMPTS = [[3, 7, 11, 2], [25, 0, 8, 19]]
 
 LORE = [(1 + 7 * id_ % 40) / 820 for id_ in range(40)]  # how often each id is met
@@ -89,8 +87,7 @@ class Ending(ToyDenoiser):
 
 @cache
 def loaded(name: str) -> dsldec.Policy:
-    own = HERE / f"{name}.policy"
-    return dsldec.load(own if own.exists() else name)
+    return dsldec.load(name)
 
 
 def see(denoiser: ToyDenoiser, prompt: list[int]) -> rules.See:

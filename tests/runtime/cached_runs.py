@@ -7,7 +7,6 @@ Not here: denoisers (`keeping`), the expected results (`test_cache`, `test_cache
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any
 
 import dsldec
@@ -17,7 +16,6 @@ from ..backends.policies import random_policy
 from ..shipped import ONE_CANDIDATE
 from .families import MASK
 
-PUBLISHED = Path(__file__).parents[1] / "published"
 SHIPPED = ONE_CANDIDATE
 RAGGED = [
     [3, 4, 5, 6, 7, 1],
@@ -56,8 +54,7 @@ MORE = ["saber", "hierarchy_remask", "p2", "remdm_loop", "dcd", "slowfast", "dus
 
 def bound(name: str, block: int, drafts: int = 1) -> tuple[dsldec.Policy, int | None]:
     """A policy in windows of `block`, and the drafts left to ask for, if it does not say them itself."""
-    own = PUBLISHED / f"{name}.policy"
-    policy = dsldec.load(own if own.exists() else name)
+    policy = dsldec.load(name)
     given = {
         "block": block,
         "steps": 7,

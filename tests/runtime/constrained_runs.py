@@ -22,6 +22,7 @@ from dsldec.runtime.decode import Decoded
 
 from ..backends.automata import matches, random_automaton
 from ..backends.policies import constrained, random_policy
+from ..shipped import CORE
 from ..toy import mix
 from .families import MASK, VOCABULARY, ByRow, Ids
 
@@ -139,7 +140,7 @@ def random_constrained(rng: random.Random) -> dsldec.Policy:
     """A policy with a pattern: a shipped one, one of `OWN`, or a random one."""
     pick = rng.random()
     if pick < 0.3:
-        policy = dsldec.load(rng.choice(dsldec.shipped_policies()))
+        policy = dsldec.load(rng.choice(CORE))
         given = {
             "block": rng.choice((2, 5, 8)),
             "rounds": 2,

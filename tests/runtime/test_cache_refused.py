@@ -22,7 +22,6 @@ from .cached_runs import (
     CHANGING,
     MORE,
     OWN,
-    PUBLISHED,
     RAGGED,
     SHIPPED,
     SLIDING,
@@ -109,7 +108,7 @@ def test_a_cache_for_another_attention_is_refused() -> None:
 
 
 @pytest.mark.parametrize("asked", ["prefix", "dual"])
-@pytest.mark.parametrize("policy", [SLIDING, str(PUBLISHED / "dcd.policy")], ids=named)
+@pytest.mark.parametrize("policy", [SLIDING, "dcd"], ids=named)
 def test_a_window_that_slides_left_of_what_is_kept_is_refused(asked: str, policy: str) -> None:
     """Whatever a policy writes, revokes or edits lies in its window: only one that is new at every step meets
     what is kept.

@@ -11,6 +11,7 @@ from dsldec.backends.vocabulary import OBSERVATIONS
 from dsldec.runtime.decode import stream
 from dsldec.runtime.trace import StepEvent
 
+from ..shipped import CORE
 from ..toy import MASK, ToyDenoiser
 
 
@@ -328,7 +329,7 @@ def test_half_precision_logits() -> None:
 
 
 def test_every_row_stays_inside_the_proved_bound() -> None:
-    for name in dsldec.shipped_policies():
+    for name in CORE:
         policy = dsldec.load(name, block=5)
         decoded = dsldec.decode(ToyDenoiser(11, 0.5), [[1], [2], [MASK - 1]], policy, gen_length=13)
         assert decoded.forwards.max() <= policy.facts.forwards_bound(13, policy.parameters)

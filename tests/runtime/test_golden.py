@@ -11,6 +11,7 @@ import torch
 import dsldec
 from dsldec.runtime.decode import Decoded
 
+from ..shipped import CORE
 from ..toy import MASK, ToyDenoiser, golden
 
 CASES = golden("one_forward.json")
@@ -57,7 +58,10 @@ def test_every_golden(backend: str) -> None:
 def test_goldens_cover_the_shipped_policies() -> None:
     # In `tests/published`, `test_lookahead` and `tests/models/test_diffusion_gemma.py`.
     elsewhere = {"dico", "freedave", "freedave_plus", "klass", "lopa", "info_gain", "diffusion_gemma"}
-    assert {case["policy"] for case in CASES} == set(dsldec.shipped_policies()) - elsewhere
+    assert {case["policy"] for case in CASES} == set(CORE) - elsewhere
+
+
+SLOW = {"frechet", "threshold", "entropy_bounded"}
 
 
 def compiled_sample() -> list[dict[str, Any]]:
@@ -68,7 +72,13 @@ def compiled_sample() -> list[dict[str, Any]]:
     ]
 
 
-@pytest.mark.parametrize("case", compiled_sample(), ids=lambda case: case["policy"])
+@pytest.mark.parametrize(
+    "case",
+    [
+        pytest.param(case, id=case["policy"], marks=[pytest.mark.slow] * (case["policy"] in SLOW))
+        for case in compiled_sample()
+    ],
+)
 def test_a_golden_of_every_policy_compiled(case: dict[str, Any]) -> None:
     assert_equal(case, decode(case, "inductor"))
 

@@ -16,7 +16,7 @@ from dsldec.runtime.decode import Decoded, stream
 from dsldec.runtime.trace import StepEvent
 
 from ..published import rules
-from ..shipped import ONE_CANDIDATE
+from ..shipped import CORE, ONE_CANDIDATE
 from ..toy import MASK as M
 from ..toy import ToyDenoiser
 from .families import Padded, TinyTransformer, Watched
@@ -244,7 +244,7 @@ def assert_given_stays(policies: Sequence[str], length: int) -> None:
 
 def test_masks_after_the_text_are_ordinary_decoding() -> None:
     prompts = [[3, 1], [9, 17, 0, 8, 8], [2]]
-    for name in dsldec.shipped_policies():
+    for name in CORE:
         drafts = name in ONE_CANDIDATE and not name.startswith("freedave")
         of = dsldec.load(name, block=4)
         for lookahead in (None, 3) if drafts else (None,):

@@ -26,7 +26,7 @@ from dsldec.runtime.decode import Decoded, StepEvent, stream
 from ..backends.policies import random_policy
 from ..published import rules
 from ..published.freedave_loop import Run, Static, freedave, static
-from ..shipped import ONE_CANDIDATE
+from ..shipped import ONE_CANDIDATE, PUBLISHED
 from ..toy import ToyDenoiser, golden, mix
 from .families import (
     MASK,
@@ -44,7 +44,6 @@ from .families import (
     logit_of,
 )  # fmt: skip
 
-PUBLISHED = Path(__file__).parents[1] / "published"
 DRAFTS = (1, 2, 3, 5, "all", 50)
 TOKENS = (1, 2, 3, 5)
 STATIC = dsldec.load("static")
@@ -692,15 +691,14 @@ def drafts_itself(name: str | Path) -> bool:
 @cache
 def loaded(name: str) -> dsldec.Policy:
     """A policy in small windows, so that drafts cross them."""
-    own = PUBLISHED / f"{name}.policy"
-    policy = dsldec.load(own if own.exists() else name)
+    policy = dsldec.load(name)
     small = {"block": 6, "steps": 7, "rounds": 3, "length": 9, "masks": 4}
     return policy.bind(**{name: value for name, value in small.items() if name in policy.parameters})
 
 
 def names() -> list[str]:
     shipped = [name for name in ONE_CANDIDATE if not drafts_itself(name)]
-    return shipped + sorted(file.stem for file in PUBLISHED.glob("*.policy") if not drafts_itself(file))
+    return shipped + [name for name in PUBLISHED if not drafts_itself(name)]
 
 
 DETERMINISTIC = [name for name in names() if loaded(name).facts.deterministic]

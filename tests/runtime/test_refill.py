@@ -21,7 +21,7 @@ from dsldec.runtime.poll import AsyncPoll, SyncPoll
 from dsldec.runtime.trace import StepEvent
 
 from ..backends.policies import random_policy
-from ..shipped import ONE_CANDIDATE
+from ..shipped import CORE, ONE_CANDIDATE
 from ..toy import MASK, ToyDenoiser
 from .families import Padded, Watched
 from .test_lookahead_paths import undrafting
@@ -127,7 +127,7 @@ def assert_as_alone(run: Run) -> Counter[str]:
 
 
 def shipped() -> list[dsldec.Policy]:
-    return [dsldec.load(name, block=5) for name in dsldec.shipped_policies()]
+    return [dsldec.load(name, block=5) for name in CORE]
 
 
 def test_every_prompt_gets_what_it_gets_alone() -> None:

@@ -17,6 +17,7 @@ from dsldec.runtime.requests import Request, continued, infilled
 from dsldec.runtime.trace import StepEvent
 
 from ..published import rules
+from ..shipped import CORE
 from ..toy import MASK, ToyDenoiser
 from .families import Padded, Watched
 from .slow import Rule, slowly, static
@@ -106,7 +107,7 @@ def test_calls_are_those_of_a_model_that_sees_everything() -> None:
         assert watched.shapes == [(2, len(prompt) + LENGTH)] * LENGTH
 
 
-@pytest.mark.parametrize("name", dsldec.shipped_policies())
+@pytest.mark.parametrize("name", CORE)
 def test_a_prompt_of_whole_blocks_begins_where_it_ends(name: str) -> None:
     class Everything(InBlocks):
         block_length = None  # type: ignore[assignment]
@@ -120,7 +121,7 @@ def test_a_prompt_of_whole_blocks_begins_where_it_ends(name: str) -> None:
     assert left == right
 
 
-@pytest.mark.parametrize("name", dsldec.shipped_policies())
+@pytest.mark.parametrize("name", CORE)
 def test_what_the_prompt_has_of_a_block_stays(name: str) -> None:
     """Even an end of text, or a mask, that stands in it: neither ends nor is anything to decode."""
     of = dsldec.load(name, block=2 * BLOCK)

@@ -14,7 +14,7 @@ import dsldec
 from dsldec.runtime.decode import Decoded
 
 from ..backends.policies import random_policy
-from ..shipped import BRANCHING
+from ..shipped import BRANCHING, CORE
 from ..toy import MASK, ToyDenoiser
 from .families import Padded
 from .test_infill import RULES, TEXTS, policy
@@ -97,9 +97,7 @@ def drafts_of(name: str) -> tuple[int | None, ...]:
 
 
 @pytest.mark.parametrize("verify_rows", ["batch", "sequential"])
-@pytest.mark.parametrize(
-    "name", [*dsldec.shipped_policies(), *WINDOWS], ids=lambda name: name[:20].replace("\n", " ")
-)
+@pytest.mark.parametrize("name", [*CORE, *WINDOWS], ids=lambda name: name[:20].replace("\n", " "))
 def test_chosen_columns_are_enough(name: str, verify_rows: str) -> None:
     of = dsldec.load(name, **({"block": BLOCK} if "\n" not in name else {}))
     for drafts in drafts_of(name)[-1:] if verify_rows == "sequential" else drafts_of(name):
@@ -163,9 +161,7 @@ def test_of_random_policies_too() -> None:
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(
-    "name", [name for name in (*dsldec.shipped_policies(), *WINDOWS) if len(drafts_of(name)) > 1]
-)
+@pytest.mark.parametrize("name", [name for name in (*CORE, *WINDOWS) if len(drafts_of(name)) > 1])
 def test_of_more_drafts_too(name: str) -> None:
     of = dsldec.load(name, **({"block": BLOCK} if "\n" not in name else {}))
     for drafts in (2, 4, 6):

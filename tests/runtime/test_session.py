@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -23,12 +22,11 @@ from dsldec.runtime.block_host import why_not_by_block
 from dsldec.runtime.requests import Request, block_shown, continued
 from dsldec.runtime.session import Session, SlotState
 
-from ..shipped import ONE_CANDIDATE
+from ..shipped import ONE_CANDIDATE, PUBLISHED
 from .families import MASK, VOCABULARY, Ids, TinyTransformer, block_causal
 
 BLOCK, GENERATED, SEED = 8, 24, 5
 PROMPTS = [[3, 7, 11], [5, 0, 8, 19, 2, 1, 4, 9], [6], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]]
-PUBLISHED = Path(__file__).parent.parent / "published"
 OWN = {
     "gumbel": "policy gumbel(temperature: real = 0.8, block: int = 8 in 1..64):\n  window blocks(block)\n"
     "  draw gumbel(temperature=temperature)\n  commit top(masked, 2, by=conf)",
@@ -48,7 +46,7 @@ OWN = {
 def policies() -> dict[str, dsldec.Policy]:
     """Shipped, published and our own, in windows of a block of the denoiser, or half of one."""
     found = {name: dsldec.load(name) for name in ONE_CANDIDATE}
-    found |= {file.stem: dsldec.load(file) for file in sorted(PUBLISHED.glob("*.policy"))}
+    found |= {name: dsldec.load(name) for name in PUBLISHED}
     found |= {name: dsldec.check(text)[0] or pytest.fail(name) for name, text in OWN.items()}
     return {
         name: policy.bind(block=BLOCK // 2 if name in ("threshold", "dico", "late") else BLOCK)

@@ -22,6 +22,7 @@ from dsldec.trace_step import TraceStep, rounded
 
 from ..backends.policies import random_policy
 from ..published.test_published import CASES, PROMPTS, Ending, loaded
+from ..shipped import CORE
 from ..toy import MASK, ToyDenoiser
 from .families import Padded
 from .test_infill import RULES, TEXTS, Mixed, random_text
@@ -31,7 +32,7 @@ from .test_poll import DRAWN, GUIDED, LENIENT
 from .test_refill import NUCLEUS, Uneven, random_run
 from .test_stop import EOS, Texts
 
-SHIPPED = {name: [{}] for name in dsldec.shipped_policies()}
+SHIPPED = {name: [{}] for name in CORE}
 POLICIES: dict[str, list[dict[str, Any]]] = SHIPPED | CASES | {"llada_random": [{}]}
 
 

@@ -14,12 +14,13 @@ import torch
 import dsldec
 from dsldec.backends.vocabulary import observe
 from dsldec.cli import main
-from dsldec.resources import shipped_policies
 from dsldec.tools import baselines, bench_batch, bench_loop, bench_report
 from dsldec.tools.bench_cases import FLOAT64, READ, STATISTICS, BenchCase, CaseKey
 from dsldec.tools.bench_step import StepOptions, bench_step
 from dsldec.tools.rounds import Ratio, measured
 from dsldec.tools.rule import Rule, reduction_results
+
+from ..shipped import CORE
 
 CPU = torch.device("cpu")
 TINY = ["--shape", "2x8x500", "--backend", "eager", "--rounds", "2"]
@@ -46,7 +47,7 @@ def test_the_baselines_see_what_a_step_sees() -> None:
     torch.testing.assert_close(entropy, seen["entropy"], rtol=1e-4, atol=1e-5)
 
 
-@pytest.mark.parametrize("name", shipped_policies())
+@pytest.mark.parametrize("name", CORE)
 def test_a_rule_does_what_its_step_does_without_reading_logits(name: str) -> None:
     B, T, V = 2, 8, 500
     step = dsldec.load(name).compile("eager", mask_id=V - 1, eos_id=V - 2)

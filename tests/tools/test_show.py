@@ -10,10 +10,11 @@ import pytest
 import torch
 
 from dsldec.cli import main
-from dsldec.resources import policy_file, shipped_policies
+from dsldec.resources import policy_file
 from dsldec.tools.show import STAGES
 
 from ..conftest import Accepted
+from ..shipped import CORE
 
 WRITTEN_WITH = "2.13"  # another torch may name the operations of a graph otherwise
 
@@ -27,7 +28,7 @@ def test_the_text_of_a_stage(stage: str, capsys: pytest.CaptureFixture[str], acc
 
 
 @pytest.mark.parametrize("stage", [stage for stage in STAGES if stage != "torch"])
-@pytest.mark.parametrize("name", shipped_policies())
+@pytest.mark.parametrize("name", CORE)
 def test_every_policy_can_be_shown_and_twice_alike(
     stage: str, name: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
@@ -37,7 +38,7 @@ def test_every_policy_can_be_shown_and_twice_alike(
     assert capsys.readouterr().out == once
 
 
-@pytest.mark.parametrize("name", shipped_policies())
+@pytest.mark.parametrize("name", CORE)
 def test_the_text_of_a_policy_can_be_saved_as_a_file(
     name: str, tmp_path, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any, Protocol
 
 import torch
@@ -22,11 +21,11 @@ from dsldec.engines.sglang.hosted_requests import BlockRun, HostedRequest, most_
 from dsldec.runtime.block_host import for_blocks, why_not_by_block
 
 from ...runtime.families import MASK, VOCABULARY, Ids, TinyTransformer, block_causal
+from ...shipped import CORE, PUBLISHED
 
 BLOCK, SEED = 8, 5
 PROMPTS = [[3, 7, 11], [5, 0, 8, 19, 2, 1, 4, 9], [6], [1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 12]]
 LENGTHS = [21, 16, 23, 13]  # each text ends where a block ends
-PUBLISHED = Path(__file__).parents[2] / "published"
 
 
 DRAWS = """policy draws(temperature: real = 0.8, block: int = 8 in 1..64):
@@ -38,8 +37,8 @@ DRAWS = """policy draws(temperature: real = 0.8, block: int = 8 in 1..64):
 
 def policies() -> dict[str, dsldec.Policy]:
     """The shipped policies and the published ones that an engine can run, in windows of a block."""
-    found = {name: dsldec.load(name) for name in dsldec.shipped_policies()}
-    found |= {file.stem: dsldec.load(file) for file in sorted(PUBLISHED.glob("*.policy"))}
+    found = {name: dsldec.load(name) for name in CORE}
+    found |= {name: dsldec.load(name) for name in PUBLISHED}
     found = {name: for_blocks(policy, BLOCK) for name, policy in found.items()}
     return {name: policy for name, policy in found.items() if why_not_by_block(policy, BLOCK) is None}
 

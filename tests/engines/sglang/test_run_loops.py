@@ -15,7 +15,7 @@ import torch
 import dsldec
 
 from ...runtime.families import MASK, VOCABULARY
-from .fake_engine import ALL, BLOCK, DRAWS, MODELS, PUBLISHED, SEED, Served, decoded, forward, serve, served
+from .fake_engine import ALL, BLOCK, DRAWS, MODELS, SEED, Served, decoded, forward, serve, served
 
 pytest.importorskip("sglang")
 
@@ -104,9 +104,8 @@ def dsldec_algorithm(policy: str, fdfo: bool, **settings: Any) -> Any:
 
 
 def text_of(policy: dsldec.Policy) -> str:
-    """The name or the file of a policy of the tests."""
-    name = next(name for name, one in ALL.items() if one is policy)
-    return name if name in dsldec.shipped_policies() else str(PUBLISHED / f"{name}.policy")
+    """The name of a policy of the tests."""
+    return next(name for name, one in ALL.items() if one is policy)
 
 
 @LOOPS

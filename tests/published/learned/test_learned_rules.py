@@ -7,7 +7,6 @@ layers (docs/learned.md). Not here: the rules without a network (`test_published
 from __future__ import annotations
 
 from collections.abc import Callable
-from pathlib import Path
 from typing import Any
 
 import pytest
@@ -22,7 +21,6 @@ from ...toy import ToyDenoiser
 from ..rules import Canvas, See, Steps, best, blocks, masks, write
 from ..test_published import MASK, PROMPTS, actual, see
 
-HERE = Path(__file__).parent
 LENGTH = 33
 OF_TWO = "linear 2 4, silu, self_attention 4 2, linear 4 1"
 OF_THREE = "linear 3 4, self_attention 4 2, silu, linear 4 1, sigmoid"
@@ -97,7 +95,7 @@ def test_a_policy_steps_as_the_rule(name: str, backend: str) -> None:
     rule, parameter, sizes, settings = RULES[name]
     wrote: set[int] = set()
     for seed in range(3):
-        policy = dsldec.load(HERE / f"{name}.policy", **{parameter: network(sizes, seed)})
+        policy = dsldec.load(name, **{parameter: network(sizes, seed)})
         policy, denoiser = policy.bind(**settings[seed % 2]), ToyDenoiser(seed + 1, 3.0)
         found = actual(policy, denoiser, LENGTH, backend)
         for index, prompt in enumerate(PROMPTS):
