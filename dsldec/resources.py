@@ -1,4 +1,4 @@
-"""Where are the grammar, the shipped policies and the embedded model, installed or in a checkout? Which
+"""Where are the grammar, the shipped policies and the embedded models, installed or in a checkout? Which
 version is this?
 
 Not here: reading them (`language.parse`, `policy`, `models`).
@@ -63,9 +63,18 @@ def cases_file(name: str) -> Path:
     return policy_file(name).with_suffix(".cases")
 
 
-def embedded_model_folder() -> Path:
-    """The folder of the embedded model, in the format of Hugging Face's libraries."""
-    return _PACKAGE / "models" / "embedded"
+# The models that dsldec includes, by name, and their folders. The first one is the default model.
+EMBEDDED_MODELS = {"word_problems": "embedded", "equations": "equations"}
+DEFAULT_MODEL = next(iter(EMBEDDED_MODELS))
+
+
+def embedded_model_folder(name: str = DEFAULT_MODEL) -> Path:
+    """The folder of an embedded model, in the format of Hugging Face's libraries. Raises LookupError for a
+    name outside `EMBEDDED_MODELS`.
+    """
+    if name not in EMBEDDED_MODELS:
+        raise LookupError(f"dsldec includes no model `{name}`: {', '.join(EMBEDDED_MODELS)}")
+    return _PACKAGE / "models" / EMBEDDED_MODELS[name]
 
 
 def version() -> str:

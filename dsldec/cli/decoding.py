@@ -92,7 +92,7 @@ def _model_parser() -> Parser:
         description="Print the properties of a model that decoding needs (family, ids, lengths), and the source of each. Loads no weights.",
         epilog="exit status: 0 shown, 1 shown, but its mask or block length is not found, 2 wrong usage or no model that can be decoded",
     )
-    help = "a Hugging Face model folder (default: the small model inside dsldec)"
+    help = "a Hugging Face model folder, or dsldec:equations (default: dsldec:word_problems, a small model inside dsldec)"
     parser.add_argument("path", nargs="?", metavar="PATH", help=help)
     add_reading(parser)
     add_option(parser, LOAD["device"])

@@ -13,7 +13,7 @@ from ..options import LOAD, DecodeOptions, LoadOptions
 from ..spelling import flag
 from .arguments import Parser, parsed
 from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, taken
-from .values import count
+from .values import count, one_of
 
 EXAMPLES = """\
 examples:
@@ -21,9 +21,10 @@ examples:
   dsldec evaluate --task word_problems --policy threshold --set confidence=0.8 --policy threshold --set confidence=0.95
   dsldec evaluate --model ./LLaDA-8B-Instruct --trust-remote-code --task test.jsonl --scorer number --out results
   dsldec evaluate --model ./LLaDA-8B-Instruct --trust-remote-code --task humaneval --run-code
-  dsldec evaluate                                     (the table of the shipped policies on the small model)
+  dsldec evaluate                                     (the table of the shipped policies on the small models)
 
-tasks: word_problems, sudoku (of the small model inside dsldec), humaneval, or a file whose name ends in .jsonl
+tasks: word_problems, sudoku, equations (of the small models inside dsldec), humaneval, or a file whose name ends in .jsonl
+splits: dev, to choose policies and parameters; test, to report once at the end
 a line of the file is an object: {"prompt": "...", "answer": "32", "id": 7}; `answer` may be a list of right answers;
 for the scorer `python`: {"prompt": "...", "test": "assert double(2) == 4", "entry_point": "double"}
 
@@ -34,7 +35,7 @@ scorers: exact   the answer is the right one, apart from spaces around it
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
 # Without `--task` these have a meaning, too.
-OF_THE_TABLE = ("limit", "model", "trust_remote_code", "mask_id", "eos_id", "shift_logits", "all_ids", "block_length",
+OF_THE_TABLE = ("limit", "split", "model", "trust_remote_code", "mask_id", "eos_id", "shift_logits", "all_ids", "block_length",
                 "dtype", "device")  # fmt: skip
 
 
@@ -66,9 +67,9 @@ def _table(parser: Parser, values: dict[str, Any]) -> int:
             raise UsageError(Diagnostic("E0423", f"`{shown}` needs `--task`", help=help))
     from ..tools import evaluate as tool
 
-    model, limit = values.pop("model"), values.pop("limit")
+    model, limit, split = values.pop("model"), values.pop("limit"), values.pop("split")
     load = {name: values[name] for name in OF_THE_TABLE if name in values}
-    return tool.evaluate(limit, model, **load)
+    return tool.evaluate(limit, model, split or "dev", **load)
 
 
 def _evaluate_parser() -> Parser:
@@ -87,6 +88,8 @@ def _evaluate_parser() -> Parser:
     add("--set", dest="policies", type=_word("set"), action="append", metavar="NAME=VALUE", help=help)
     help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
     add("--scorer", metavar="NAME", help=help)
+    help = "the prompts of a task of a small model: dev or test (default: dev)"
+    add("--split", type=one_of("--split", ("dev", "test")), metavar="SPLIT", help=help)
     help = "the first N prompts of a task (default: all)"
     add("--limit", "--count", dest="limit", type=count("--limit"), metavar="N", help=help)
     add_model(parser)

@@ -90,7 +90,7 @@ def add_set(parser: Parser, help: str = "set a parameter of the policy; may be r
 
 def add_model(parser: Parser) -> None:
     """Adds the flag of a model to decode with."""
-    help = "a Hugging Face model folder (default: the small model inside dsldec)"
+    help = "a Hugging Face model folder, or dsldec:equations (default: dsldec:word_problems, a small model inside dsldec)"
     parser.add_argument("--model", metavar="PATH", help=help)
 
 

@@ -1,4 +1,4 @@
-"""The embedded model as a denoiser, without transformers, whose import takes longer than that of torch.
+"""An embedded model as a denoiser, without transformers, whose import takes longer than that of torch.
 
 Logits come from `network`, ids and texts from `plain_tokenizer`. `.model`, `.tokenizer` and a KV cache are
 those of transformers: their first use loads them, and from then on the logits come from `.model`, which gives
@@ -17,7 +17,8 @@ from torch import Tensor
 
 from ..files import LARGEST_CONFIG, read_json
 from ..renamed import warn_of_former
-from ..resources import embedded_model_folder
+from ..resources import DEFAULT_MODEL, embedded_model_folder
+from .embedded_names import PREFIX
 from .families import family_of
 from .folder import CONFIG
 from .head import Head
@@ -32,22 +33,32 @@ GENERATION, WEIGHTS = "generation_config.json", "model.safetensors"
 # transformers would read other files too.
 FILES = {
     CONFIG, GENERATION, WEIGHTS, "chat_template.jinja", "tokenizer.json", "tokenizer_config.json", "README.md", "held_out.jsonl",
+    "held_out_test.jsonl",
 }  # fmt: skip
 
 
 class EmbeddedDenoiser(HuggingFaceDenoiser):
-    """The embedded model. Its calls and attributes are those of `HuggingFaceDenoiser`."""
+    """The embedded model `name`. Its calls and attributes are those of `HuggingFaceDenoiser`."""
 
-    def __init__(self, network: Network, tokenizer: PlainTokenizer, *values: Any, **options: Any) -> None:
+    def __init__(
+        self,
+        network: Network,
+        tokenizer: PlainTokenizer,
+        *values: Any,
+        name: str = DEFAULT_MODEL,
+        **options: Any,
+    ) -> None:
         super().__init__(network, tokenizer, *values, **options)
         self._network, self._plain = network, tokenizer
+        # The name and not the folder: a copy may be used on another machine.
+        self._path = f"{PREFIX}{name}"
         for name in ("model", "head", "tokenizer"):
             del vars(self)[name]
 
     @cached_property
     def model(self) -> Any:
         """The model of transformers."""
-        return with_weights(opened(None, False), self._network.embedding.dtype, self.device)
+        return with_weights(opened(self._path, False), self._network.embedding.dtype, self.device)
 
     @cached_property
     def head(self) -> Head:  # type: ignore[override]
@@ -56,7 +67,7 @@ class EmbeddedDenoiser(HuggingFaceDenoiser):
     @cached_property
     def tokenizer(self) -> Any:
         """The tokenizer of transformers."""
-        return opened(None, False).tokenizer
+        return opened(self._path, False).tokenizer
 
     @property
     def reader(self) -> Any:
@@ -98,9 +109,11 @@ class EmbeddedDenoiser(HuggingFaceDenoiser):
         return self._ids(text, add_special_tokens=False)
 
 
-def embedded(dtype: torch.dtype, device: torch.device) -> tuple[Opened, Network] | None:
-    """The files of the embedded model and its network; None where they mean more than is read here."""
-    folder = embedded_model_folder()
+def embedded(
+    dtype: torch.dtype, device: torch.device, name: str = DEFAULT_MODEL
+) -> tuple[Opened, Network] | None:
+    """The files of the embedded model `name` and its network; None where they mean more than is read here."""
+    folder = embedded_model_folder(name)
     try:
         raw = read_json(folder / CONFIG, LARGEST_CONFIG)
         generation = read_json(folder / GENERATION, LARGEST_CONFIG)
@@ -115,5 +128,5 @@ def embedded(dtype: torch.dtype, device: torch.device) -> tuple[Opened, Network]
     except Exception:
         return None
     config = SimpleNamespace(**raw)
-    name = str(folder)
-    return Opened(name, family_of(raw, name), raw, config, SimpleNamespace(**generation), tokenizer), network
+    path = str(folder)
+    return Opened(path, family_of(raw, path), raw, config, SimpleNamespace(**generation), tokenizer), network

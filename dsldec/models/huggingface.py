@@ -1,5 +1,5 @@
-"""How does a Hugging Face model become a denoiser? It sees the whole canvas or its block; the embedded model
-is no exception.
+"""How does a Hugging Face model become a denoiser? It sees the whole canvas or its block; the embedded
+models are no exception.
 
 Not here: decoding (`runtime`), families and loading (`families`, `loading`), probing (`probe`). Remote code
 runs only when the caller allows it.
@@ -11,6 +11,7 @@ import logging
 import os
 from collections.abc import Callable
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import torch
@@ -22,6 +23,7 @@ from .blocks import probe_blocks
 from .denoiser import require_denoiser
 from .diffusion_gemma import denoiser_of_canvases
 from .embedded_denoiser import EmbeddedDenoiser, embedded
+from .embedded_names import embedded_name
 from .huggingface_denoiser import HuggingFaceDenoiser as HuggingFaceDenoiser
 from .huggingface_denoiser import require_template as require_template
 from .loading import (
@@ -57,7 +59,8 @@ def from_pretrained(
     block_length: int | None = None,
     all_ids: bool = False,
 ) -> HuggingFaceDenoiser:
-    """Load a denoiser from a Hugging Face folder or name; by default the embedded model.
+    """Load a denoiser from a Hugging Face folder or name, or an embedded model: `dsldec:word_problems`, the
+    default, or `dsldec:equations`.
 
     `mask_id`, `eos_id`: found in the model's files unless given.
 
@@ -83,12 +86,14 @@ def from_pretrained(
     require_kinds(flags, {"mask_id": mask_id, "eos_id": eos_id, "block_length": block_length})
     kind, place = dtype_of(dtype), device_of(device)
     overrides = Overrides(mask_id, eos_id, shift_logits, block_length)
-    if name_or_path is None and block_length is None and (own := embedded(kind, place)) is not None:
+    name = embedded_name(name_or_path)
+    if name is not None and block_length is None and (own := embedded(kind, place, name)) is not None:
         source, network = own
         # The network attends to every position that is no padding, and to no other.
         probed = Probed(source.config.vocab_size, sees_both_sides=True, mask=keys_mask)
         traits = _traits(source, overrides)
-        return _denoiser(source, network, traits, probed, raw, all_ids, EmbeddedDenoiser)
+        make = partial(EmbeddedDenoiser, name=name)
+        return _denoiser(source, network, traits, probed, raw, all_ids, make)
     source = opened(name_or_path, trust_remote_code)
     traits = _traits(source, overrides)
     if block_length is not None and not source.family.block_causal and source.raw.get("block_length") is None:

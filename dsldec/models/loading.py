@@ -18,10 +18,11 @@ import torch
 from ..backends import toolchain
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DTYPES
-from ..resources import embedded_model_folder
+from ..resources import EMBEDDED_MODELS, embedded_model_folder
 from ..spelling import option, reads_flags, shown
 from . import hub, vocab_txt
 from .denoiser import memory_ran_out
+from .embedded_names import PREFIX, embedded_name
 from .families import Family, family_of, stock_of
 from .folder import UnfitFile, config_of, require_readable, require_sizes
 from .weights import SAFE, require_all, require_files, wrong_weights
@@ -73,10 +74,11 @@ class Opened:
 
 def opened(name_or_path: str | os.PathLike[str] | None, trust_remote_code: bool) -> Opened:
     """Read everything but the weights. Raises `UsageError` (E0405)."""
-    path = embedded_model_folder() if name_or_path is None else Path(name_or_path)
+    inside = embedded_name(name_or_path)
+    path = embedded_model_folder(inside) if inside is not None else Path(name_or_path or "")
     name = str(path)
     # The name as it was given: `./owner/model` means a folder.
-    if name_or_path is None or not hub.is_hub_name(os.fspath(name_or_path)) or os.path.exists(path):
+    if inside is not None or not hub.is_hub_name(os.fspath(name_or_path or "")) or os.path.exists(path):
         _require_folder(path)
     # Importing a model imports torch's compiler, which creates its cache folder. A failure there is not the
     # model's fault.
@@ -419,10 +421,11 @@ def _silent() -> Iterator[None]:
 def _require_folder(path: Path) -> None:
     """Diagnose a wrong local path before anything is imported for it."""
     if not os.path.exists(path):
-        raise wrong(
-            f"there is no `{path}`",
-            f"give the folder of a Hugging Face model, or {'leave `--model` out' if reads_flags() else 'nothing'} for the embedded one",
-        )
+        nothing = "leave `--model` out" if reads_flags() else "nothing"
+        help = f"give the folder of a Hugging Face model, or {nothing} for the embedded one"
+        if str(path) in EMBEDDED_MODELS:
+            help = f"the model inside dsldec is `{PREFIX}{path}`"
+        raise wrong(f"there is no `{path}`", help)
     if not os.path.isdir(path):
         raise wrong(f"`{path}` is a file", f"give the folder it is in: `{path.parent}`")
     if not (path / "config.json").exists():

@@ -17,6 +17,7 @@ from ..backends import noise
 from ..diagnostics import Diagnostic, UsageError
 from ..engines.sglang import NAME
 from ..engines.sglang.served_policy import ServedPolicy
+from ..models.embedded_names import embedded_name
 from ..networks.network import LearnedNetwork
 from ..options import DECODE, DEFAULT_GEN_LENGTH, LOAD, DecodeOptions
 from ..runtime.prompt_options import PromptOptions, prompt_options
@@ -40,8 +41,8 @@ LARGEST_SEED = 2**31 - 1
 
 def require_for_engine(run: RunOptions, gpus: float | None) -> None:
     """Raise `UsageError` (E0423) for options that an engine of SGLang does not take."""
-    if run.model is None:
-        message = "`--engine sglang` needs `--model`: it does not serve the embedded model"
+    if embedded_name(run.model) is not None:
+        message = "`--engine sglang` needs `--model`: it does not serve the embedded models"
         raise UsageError(Diagnostic("E0423", message, help="for example `--model JetLM/SDAR-1.7B-Chat`"))
     for holder, options in ((run.load, LOAD), (run.decode, DECODE)):
         for name, one in options.items():

@@ -1,4 +1,4 @@
-"""The quality and the speed of policies on the embedded model's held-out prompts.
+"""The quality and the speed of policies on the held-out prompts of the embedded models.
 
 Not here: the prompts and the scores (`dsldec.models.tasks`).
 """
@@ -6,19 +6,24 @@ Not here: the prompts and the scores (`dsldec.models.tasks`).
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 from ..models.denoiser import Denoiser
+from ..models.embedded_names import PREFIX
 from ..models.huggingface import from_pretrained
 from ..models.tasks import TASKS, Example
 from ..policy import Policy, load
 from ..resources import embedded_model_folder
 from .answers import all_decoded
 
-HELD_OUT = "held_out.jsonl"
-LENGTHS = {"word_problems": 48, "sudoku": 24}  # tokens to generate: the longest response and some filler
+# Choose policies and parameters on `dev`. Report on `test`, once.
+SPLITS = {"dev": "held_out.jsonl", "test": "held_out_test.jsonl"}
+HELD_OUT = SPLITS["dev"]
+# Tokens to generate: the longest response and some filler.
+LENGTHS = {"word_problems": 48, "sudoku": 24, "equations": 64}
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,7 +63,7 @@ class Measured:
 def settings(task: str) -> Iterator[Setting]:
     """The settings of a task: one and more tokens a step, then every shipped policy with its defaults."""
     length = LENGTHS[task]
-    for tokens in (1, 2, 4) if task == "word_problems" else (1, 2, 4, length):
+    for tokens in (1, 2, 4, length) if task == "sudoku" else (1, 2, 4):
         yield Setting("static", {"tokens": tokens, "block": length}, length)
     for tokens in (1, 4):
         yield Setting("static", {"tokens": tokens, "block": 8}, length, stop_at_eos=True)
@@ -74,9 +79,15 @@ def settings(task: str) -> Iterator[Setting]:
     yield Setting("freedave_plus", {"drafts": 4, "block": length}, length)
 
 
-def held_out(task: str, count: int | None = None) -> list[Example]:
-    """The first `count` held-out examples of a task; by default all 200."""
-    lines = (embedded_model_folder() / HELD_OUT).read_text(encoding="utf-8").splitlines()
+def model_of(task: str) -> str:
+    """The name of the embedded model of a task, for `from_pretrained`."""
+    return f"{PREFIX}{TASKS[task].model}"
+
+
+def held_out(task: str, count: int | None = None, split: str = "dev") -> list[Example]:
+    """The first `count` held-out examples of a task; by default all 200. `split`: `dev` or `test`."""
+    folder = embedded_model_folder(TASKS[task].model)
+    lines = (folder / SPLITS[split]).read_text(encoding="utf-8").splitlines()
     examples = [Example(**json.loads(line)) for line in lines]
     return [example for example in examples if example.task == task][:count]
 
@@ -99,12 +110,14 @@ def measure(denoiser: Denoiser, examples: Sequence[Example], setting: Setting, b
     )
 
 
-def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
-    """A Markdown table, line by line as it is measured."""
+def table(
+    denoiser_of: Callable[[str], Denoiser], count: int | None = None, split: str = "dev"
+) -> Iterator[str]:
+    """A Markdown table, line by line as it is measured. `denoiser_of`: of a task."""
     yield "| task | policy | answer right | every step right | forwards | rows | content tokens a forward |"
     yield "|---|---|---|---|---|---|---|"
     for task in TASKS:
-        examples = held_out(task, count)
+        examples, denoiser = held_out(task, count, split), denoiser_of(task)
         for setting in settings(task):
             m = measure(denoiser, examples, setting)
             name = task.replace("_", " ")
@@ -112,9 +125,12 @@ def table(denoiser: Denoiser, count: int | None = None) -> Iterator[str]:
             yield f"| {name} | `{setting}` | {cells} |"
 
 
-def evaluate(count: int | None, model: str | None, **how: Any) -> int:
-    """Print the table; returns the exit status. `how`: loading options, see `from_pretrained`."""
-    denoiser = from_pretrained(model, **how)
-    for line in table(denoiser, count):
+def evaluate(count: int | None, model: str | None, split: str = "dev", **how: Any) -> int:
+    """Print the table; returns the exit status. By default each task has its own embedded model. `how`:
+    loading options, see `from_pretrained`.
+    """
+    loaded = cache(lambda name: from_pretrained(name, **how))
+    first = loaded(model or model_of(next(iter(TASKS))))  # a wrong option is a mistake before the first line
+    for line in table(lambda task: first if model else loaded(model_of(task)), count, split):
         print(line, flush=True)
     return 0

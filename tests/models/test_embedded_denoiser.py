@@ -20,6 +20,7 @@ from dsldec.models.embedded_denoiser import EmbeddedDenoiser, embedded
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 from dsldec.models.network import ONLY, OTHER, SIZES, computes
 from dsldec.resources import embedded_model_folder
+from dsldec.tools.evaluate import SPLITS
 
 FOLDER = embedded_model_folder()
 CONFIG = json.loads((FOLDER / "config.json").read_text())
@@ -194,7 +195,7 @@ def folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """A copy of the embedded model's folder, taken for it."""
     copied = tmp_path / "embedded"
     shutil.copytree(FOLDER, copied)
-    monkeypatch.setattr(embedded_denoiser, "embedded_model_folder", lambda: copied)
+    monkeypatch.setattr(embedded_denoiser, "embedded_model_folder", lambda name: copied)
     assert embedded(torch.float32, CPU) is not None
     return copied
 
@@ -205,7 +206,7 @@ def test_another_configuration_is_left_to_transformers(change: dict[str, Any], f
     assert embedded(torch.float32, CPU) is None
 
 
-@pytest.mark.parametrize("name", sorted(embedded_denoiser.FILES - {"README.md", "held_out.jsonl"}))
+@pytest.mark.parametrize("name", sorted(embedded_denoiser.FILES - {"README.md", *SPLITS.values()}))
 def test_other_files_are_left_to_transformers(name: str, folder: Path) -> None:
     whole = (folder / name).read_bytes()
     for content in (b"", b"{}", whole[: len(whole) // 2], None):

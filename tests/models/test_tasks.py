@@ -1,15 +1,18 @@
-"""The tasks of the embedded model: right examples, fair scores, and no held-out prompt in training."""
+"""The tasks of the embedded models: right examples, fair scores, and no held-out prompt in training."""
 
 from __future__ import annotations
 
 import json
 import random
+import re
 
 import pytest
+from transformers import AutoTokenizer
 
 from dsldec.models.tasks import (
     HELD_OUT_ONE_IN,
     TASKS,
+    equations,
     held_out,
     is_held_out,
     sudoku,
@@ -17,7 +20,9 @@ from dsldec.models.tasks import (
     word_problems,
 )
 from dsldec.models.tasks.example import Example
-from dsldec.resources import embedded_model_folder
+from dsldec.models.train import tokenizer as tokenizers
+from dsldec.models.train.batches import MIXTURES, make_batch
+from dsldec.resources import EMBEDDED_MODELS, embedded_model_folder
 from dsldec.tools import evaluate
 
 
@@ -33,11 +38,12 @@ def test_the_made_response_is_fully_right(task: str) -> None:
 
 @pytest.mark.parametrize("task", TASKS)
 def test_the_shipped_prompts_are_the_held_out_ones_and_training_never_makes_them(task: str) -> None:
-    shipped = evaluate.held_out(task)
-    assert shipped == held_out(task, 200, seed=0)
-    assert len({example.prompt for example in shipped}) == 200
-    assert all(is_held_out(example.prompt) for example in shipped)
-    prompts = {example.prompt for example in shipped}
+    dev, test = (evaluate.held_out(task, split=split) for split in ("dev", "test"))
+    assert dev == evaluate.held_out(task) == held_out(task, 200, seed=0)
+    assert test == held_out(task, 200, seed=1, without=dev)
+    prompts = {example.prompt for example in (*dev, *test)}
+    assert len(prompts) == 400  # no prompt is in both
+    assert all(map(is_held_out, prompts))
     for make in (TASKS[task].make, word_problems.make_arithmetic):
         stream = training_stream(make, random.Random(1))
         seen = {next(stream).prompt for _ in range(20_000)}
@@ -51,10 +57,96 @@ def test_a_share_of_all_prompts_is_held_out() -> None:
     assert 0.5 < HELD_OUT_ONE_IN * sum(map(is_held_out, drawn)) / len(drawn) < 2
 
 
-def test_held_out_file_is_small_and_plain() -> None:
-    lines = (embedded_model_folder() / evaluate.HELD_OUT).read_text().splitlines()
-    assert len(lines) == 400
+def test_no_puzzle_and_no_response_is_in_both_splits() -> None:
+    """Another wording of a puzzle would be the same problem. There are too few filled grids for more."""
+    for task in TASKS:
+        dev, test = (evaluate.held_out(task, split=split) for split in ("dev", "test"))
+        field = "answer" if task == "sudoku" else "response"
+        assert not {getattr(one, field) for one in dev} & {getattr(one, field) for one in test}
+
+
+@pytest.mark.parametrize("split", evaluate.SPLITS)
+@pytest.mark.parametrize("model", EMBEDDED_MODELS)
+def test_the_files_of_held_out_prompts_are_small_and_plain(model: str, split: str) -> None:
+    lines = (embedded_model_folder(model) / evaluate.SPLITS[split]).read_text().splitlines()
+    assert len(lines) == 200 * sum(task.model == model for task in TASKS.values())
     assert set(json.loads(lines[0])) == {"task", "prompt", "response", "answer"}
+
+
+def solved(prompt: str) -> tuple[dict[str, int], str]:
+    """The value of each variable, by rounds over all equations, and the variable that the prompt asks for."""
+    *given, question = prompt.split(",")
+    unsolved = dict(one.split("=") for one in given)
+    values: dict[str, int] = {}
+    while unsolved:
+        for name, side in [*unsolved.items()]:
+            left, op, right = re.fullmatch(r"(\w+)(?:([-+*])(\w+))?", side).groups()
+            parts = [values.get(one, int(one) if one.isdigit() else None) for one in (left, right or "0")]
+            if None not in parts:
+                a, b = parts
+                values[name] = {None: a, "+": a + b, "-": a - b, "*": a * b}[op]
+                del unsolved[name]
+    return values, question.removesuffix("=?")
+
+
+def test_equations_have_the_values_that_another_solver_finds() -> None:
+    rng, late, chains = random.Random(3), 0, set()
+    for _ in range(500):
+        example = equations.make(rng)
+        values, asked = solved(example.prompt)
+        assert example.answer == str(values[asked])
+        steps, _, answer = example.response.partition(" #### ")
+        assert answer == example.answer
+        written = [step.split("=") for step in steps.split(",")]
+        assert [one[0] for one in written] == [one.split("=")[0] for one in example.prompt.split(",")[:-1]]
+        assert [int(one[-1]) for one in written] == [values[one[0]] for one in written]
+        assert all(len(one) == 2 or eval(one[1], {}) == int(one[2]) for one in written)
+        assert 0 <= min(values.values()) <= max(values.values()) <= equations.LARGEST
+        chains.add(len(written))
+        late += len(written) > 1 and any(
+            one[0] in example.prompt.split(",")[0].split("=")[1] for one in written[1:]
+        )
+    assert chains == set(range(1, equations.MOST_EQUATIONS + 1))
+    assert late > 250  # the first equation needs a later one
+
+
+@pytest.mark.parametrize(
+    ("response", "answer", "every_step"),
+    [
+        ("b=5+3=8,a=5 #### 8", True, True),
+        ("b=5+3=9,a=5 #### 8", True, False),
+        ("b=5+3=8,a=5 #### 9", False, False),
+        ("b=5+3=8,a=5", False, False),
+        ("#### 8", True, False),
+        ("b=5+3=8,a=5 #### 88", False, False),
+        ("", False, False),
+    ],
+)
+def test_equation_scores(response: str, answer: bool, every_step: bool) -> None:
+    example = Example("equations", "b=a+3,a=5,b=?", "b=5+3=8,a=5 #### 8", "8")
+    score = equations.score(example, response)
+    assert (score.answer, score.every_step) == (answer, every_step)
+
+
+def test_the_tokenizer_is_built_of_the_tasks_of_the_first_model() -> None:
+    texts = tokenizers._texts(seed=1, count=20)
+    assert len(texts) == 2 * 20 * 3  # word problems, sudoku and bare sums
+    assert not [text for text in texts if text.endswith("=?")]
+
+
+@pytest.mark.parametrize("mixture", MIXTURES)
+def test_a_training_batch_hides_tokens_of_responses_alone(mixture: str) -> None:
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model_folder())
+    for step in range(4):
+        batch = make_batch(tokenizer, mixture, seed=1, step=step, rank=0)
+        assert batch.ids.shape == batch.targets.shape == batch.weights.shape
+        hidden = batch.ids != batch.targets
+        assert hidden.any()
+        assert (batch.ids[hidden] == tokenizer.mask_token_id).all()
+        assert ((batch.weights > 0) == hidden).all()
+        assistant = tokenizer.convert_tokens_to_ids("<|assistant|>")
+        starts = (batch.targets == assistant).int().argmax(1)
+        assert not any(row[: start + 1].any() for row, start in zip(hidden, starts, strict=True))
 
 
 PROBLEM = Example("word_problems", "", "", "32")

@@ -1,17 +1,17 @@
-"""Which tasks does the embedded model learn? Examples of a task, and prompts that training never sees.
+"""Which tasks do the embedded models learn? Examples of a task, and prompts that training never sees.
 
-Not here: the wording of each task (`word_problems`, `sudoku`), training (`dsldec.models.train`).
+Not here: the wording of each task (`word_problems`, `sudoku`, `equations`), training (`dsldec.models.train`).
 """
 
 from __future__ import annotations
 
 import random
 import zlib
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 
-from . import sudoku, word_problems
+from . import equations, sudoku, word_problems
 from .example import Example, Score
 
 __all__ = [
@@ -31,17 +31,21 @@ HELD_OUT_ONE_IN = 32
 
 @dataclass(frozen=True, slots=True)
 class Task:
-    """A task by name: `make` draws an example, `score` judges a decoded response to its prompt."""
+    """A task by name: `make` draws an example, `score` judges a decoded response to its prompt. `model`: the
+    embedded model that learned it.
+    """
 
     name: str
     make: Callable[[random.Random], Example]
     score: Callable[[Example, str], Score]
+    model: str = "word_problems"
 
 
 TASKS: Mapping[str, Task] = MappingProxyType(
     {
         "word_problems": Task("word_problems", word_problems.make, word_problems.score),
         "sudoku": Task("sudoku", sudoku.make, sudoku.score),
+        "equations": Task("equations", equations.make, equations.score, model="equations"),
     }
 )
 
@@ -59,12 +63,13 @@ def training_stream(make: Callable[[random.Random], Example], rng: random.Random
             yield example
 
 
-def held_out(task: str, count: int, seed: int) -> list[Example]:
-    """`count` different held-out examples of `task`."""
+def held_out(task: str, count: int, seed: int, without: Collection[Example] = ()) -> list[Example]:
+    """`count` different held-out examples of `task`, with no prompt of the examples `without`."""
     rng = random.Random(f"held-out {task} {seed}")
+    others = {example.prompt for example in without}
     found: dict[str, Example] = {}
     while len(found) < count:
         example = TASKS[task].make(rng)
-        if is_held_out(example.prompt):
+        if is_held_out(example.prompt) and example.prompt not in others:
             found.setdefault(example.prompt, example)
     return list(found.values())

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import torch.multiprocessing as multiprocessing
 
+from .batches import MIXTURES
 from .loop import TrainingRun, work
 
 
@@ -28,8 +29,9 @@ def main() -> None:
     parser.add_argument(
         "--start-from",
         type=Path,
-        help="the folder of an earlier run of the same sizes: begin with its weights",
+        help="the folder of an earlier run or of a model of the same sizes: begin with its weights",
     )
+    parser.add_argument("--mixture", choices=tuple(MIXTURES), default="word_problems")
     run = TrainingRun(**vars(parser.parse_args()))
     run.folder.mkdir(parents=True, exist_ok=True)
     if run.processes == 1:

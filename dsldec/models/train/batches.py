@@ -39,6 +39,11 @@ SHAPES = (
     Shape(320, ("word_problems", "word_problems", "sudoku", "arithmetic"), 0.05),
 )
 
+# The second model learns equations alone. Short rows hold up to about four of them.
+EQUATION_SHAPES = (Shape(64, ("equations",), 0.45), Shape(128, ("equations",), 0.55))
+
+MIXTURES = {"word_problems": SHAPES, "equations": EQUATION_SHAPES}
+
 
 @dataclass(frozen=True, slots=True)
 class TrainingBatch:
@@ -82,10 +87,13 @@ def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[b
     return [False] * (start + written) + [i >= block or rng.random() < share for i in range(span - written)]
 
 
-def make_batch(tokenizer: PreTrainedTokenizerFast, seed: int, step: int, rank: int) -> TrainingBatch:
-    """The batch of one process at one step."""
+def make_batch(
+    tokenizer: PreTrainedTokenizerFast, mixture: str, seed: int, step: int, rank: int
+) -> TrainingBatch:
+    """The batch of one process at one step, of the examples of a mixture in `MIXTURES`."""
+    shapes = MIXTURES[mixture]
     # The shape is drawn without the rank: in a step, all processes have rows of one length.
-    shape = random.Random(f"shape {seed} {step}").choices(SHAPES, [s.weight for s in SHAPES])[0]
+    shape = random.Random(f"shape {seed} {step}").choices(shapes, [s.weight for s in shapes])[0]
     rng = random.Random(f"batch {seed} {step} {rank}")
     pairs = _fitting(tokenizer, shape, rng)
     mask, eos = tokenizer.mask_token_id, tokenizer.eos_token_id

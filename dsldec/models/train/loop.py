@@ -27,7 +27,7 @@ CONSTANT_UNTIL = 0.2  # then the learning rates fall linearly to zero
 WARM_UP_STEPS = 50
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 200, 50
-GEN_LENGTH = 48  # holds every response of both tasks
+GEN_LENGTHS = {"word_problems": 48, "equations": 64}  # holds every response of the mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,6 +45,7 @@ class TrainingRun:
     heads: int
     feed_forward: int
     start_from: Path | None
+    mixture: str = "word_problems"
 
 
 def _config(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
@@ -68,8 +69,22 @@ def _tokenizer(run: TrainingRun) -> PreTrainedTokenizerFast:
     """A run that starts from another run's weights must use that run's tokenizer."""
     if run.start_from is None:
         return tokenizers.build()
-    known: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(run.start_from / "tokenizer")
+    folder = run.start_from if _is_model(run.start_from) else run.start_from / "tokenizer"
+    known: PreTrainedTokenizerFast = PreTrainedTokenizerFast.from_pretrained(folder)
     return known
+
+
+def _is_model(folder: Path) -> bool:
+    """Whether `folder` is an exported model, and not the folder of a run."""
+    return (folder / "config.json").exists()
+
+
+def _first_weights(folder: Path) -> dict[str, Tensor]:
+    """The weights of an exported model, or the last ones of a run."""
+    if _is_model(folder):
+        return EuroBertForMaskedLM.from_pretrained(folder, dtype=torch.float32).state_dict()
+    weights: dict[str, Tensor] = torch.load(folder / "checkpoint.pt", weights_only=True)["model"]
+    return weights
 
 
 def _new_model(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertForMaskedLM:
@@ -160,14 +175,14 @@ def work(rank: int, run: TrainingRun) -> None:
     if rank == 0:
         tokenizer.save_pretrained(run.folder / "tokenizer")
     if run.start_from is not None:
-        model.load_state_dict(torch.load(run.start_from / "checkpoint.pt", weights_only=True)["model"])
+        model.load_state_dict(_first_weights(run.start_from))
     parameters = list(model.parameters())
     optimizers = _optimizers(model)
     start, seconds, average = _state(run, model, optimizers)
     objective = torch.compile(_Objective(model), dynamic=False)
     began, losses = time.monotonic() - seconds, []
     for step in range(start, run.steps):
-        batch = make_batch(tokenizer, run.seed, step, rank)
+        batch = make_batch(tokenizer, run.mixture, run.seed, step, rank)
         loss = objective(batch.ids, batch.targets, batch.weights)
         loss.backward()
         _average_gradients(parameters, run.processes)
@@ -244,7 +259,9 @@ def export(
     tokenizer.save_pretrained(folder)
     # Programs look here for the default number of tokens to generate.
     GenerationConfig(
-        max_new_tokens=GEN_LENGTH, eos_token_id=tokenizer.eos_token_id, pad_token_id=tokenizer.pad_token_id
+        max_new_tokens=GEN_LENGTHS[run.mixture],
+        eos_token_id=tokenizer.eos_token_id,
+        pad_token_id=tokenizer.pad_token_id,
     ).save_pretrained(folder)
     (folder / "model.safetensors").chmod(0o644)
     digest = hashlib.sha256((folder / "model.safetensors").read_bytes()).hexdigest()

@@ -1,4 +1,4 @@
-"""The embedded model's tokenizer: byte-level BPE in which a number up to 60 is one token."""
+"""The tokenizer of the embedded models: byte-level BPE in which a number up to 60 is one token."""
 
 from __future__ import annotations
 
@@ -12,6 +12,8 @@ from ..tasks import TASKS, training_stream, word_problems
 VOCABULARY = 1024
 PAD, EOS, MASK, USER, ASSISTANT = "<|pad|>", "<|endoftext|>", "<|mask|>", "<|user|>", "<|assistant|>"
 SPECIAL = [PAD, EOS, MASK, USER, ASSISTANT]
+# The tasks of the first model. A second model starts from its weights, and so has its tokenizer.
+FIRST_TASKS = ("word_problems", "sudoku")
 # A prompt is everything up to and including the assistant's mark; finished turns end with the end-of-text
 # token.
 CHAT_TEMPLATE = (
@@ -28,7 +30,7 @@ NUMBERS = Regex(r"(?<!\d)\d{1,2}(?!\d)|\d")
 
 def _texts(seed: int, count: int) -> list[str]:
     rng = random.Random(f"tokenizer {seed}")
-    makers = [*(task.make for task in TASKS.values()), word_problems.make_arithmetic]
+    makers = [*(TASKS[task].make for task in FIRST_TASKS), word_problems.make_arithmetic]
     streams = [training_stream(make, rng) for make in makers]
     examples = [next(stream) for stream in streams for _ in range(count)]
     return [text for example in examples for text in (example.prompt, example.response)]

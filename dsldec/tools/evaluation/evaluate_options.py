@@ -31,6 +31,7 @@ class EvaluateOptions:
     task: str
     policies: tuple[tuple[str, str], ...] = ()
     scorer: str | None = None
+    split: str | None = None
     limit: int | None = None
     model: str | None = None
     load: LoadOptions = DEFAULT_LOAD

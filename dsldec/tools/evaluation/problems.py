@@ -29,7 +29,7 @@ class Problem:
 
     `answers`: the right answers, as text, any of them; `test`, `entry_point`, `code`: of a problem of
     programming, its test, the name of the function, and the text before the completion. `example`: of a task
-    of the embedded model. `place`: the line, for messages.
+    of an embedded model. `place`: the line, for messages.
     """
 
     prompt: Prompt
@@ -80,13 +80,15 @@ def _answers(value: Any) -> tuple[str, ...]:
     return (value if isinstance(value, str) else str(value),)
 
 
-def of_embedded(task: str) -> list[Problem]:
-    """The held-out problems of a task of the embedded model."""
+def of_embedded(task: str, split: str) -> list[Problem]:
+    """The held-out problems of a task of an embedded model. `split`: `dev` or `test`."""
     problems = []
-    for number, example in enumerate(held_out(task)):
+    for number, example in enumerate(held_out(task, split=split)):
         extra = encoded({"answer": example.answer})[1:-1]
-        prompt = Prompt(number, number, example.prompt, extra)
-        problems.append(Problem(prompt, (example.answer,), example=example, place=f"problem {number}"))
+        # A results file knows a prompt by its id, and no id is in both splits.
+        id_ = number if split == "dev" else f"{split}-{number}"
+        prompt = Prompt(number, id_, example.prompt, extra)
+        problems.append(Problem(prompt, (example.answer,), example=example, place=f"problem {id_}"))
     return problems
 
 

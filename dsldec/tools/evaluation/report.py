@@ -32,7 +32,7 @@ def report(figures: Sequence[Figures], options: EvaluateOptions, scorer: Scorer)
         say(line)
     if options.json is not None:
         whole = {
-            "dsldec": version(), "task": options.task, "scorer": scorer.name, "model": options.model,
+            "dsldec": version(), "task": options.task, "split": options.split, "scorer": scorer.name, "model": options.model,
             "seed": options.decode.seed, "policies": [one.as_json() for one in figures],
             "differences": [one.as_json() for one in differences],
         }  # fmt: skip

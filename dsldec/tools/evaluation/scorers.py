@@ -1,4 +1,5 @@
-"""Is an answer right? Scorers: exact, number, regex, python, and those of the embedded tasks.
+"""Is an answer right? Scorers: exact, number, regex, python, and those of the tasks of the embedded
+models.
 
 Not here: numbers in a text (`numbers`), how code is run (`code_runner`), figures (`report`).
 """
@@ -124,7 +125,7 @@ class PythonScorer:
 
 
 class TaskScorer:
-    """The scorer of a task of the embedded model."""
+    """The scorer of a task of an embedded model."""
 
     slow = False
 
@@ -140,7 +141,7 @@ class TaskScorer:
 
 
 def scorer_of(name: str, task: str, run_code: bool, limits: CodeLimits) -> Scorer:
-    """The scorer of this name; a task of the embedded model has one of the same name. Raises `UsageError`:
+    """The scorer of this name; a task of an embedded model has one of the same name. Raises `UsageError`:
     E0422 for an unknown one, E0481 for `python` without `run_code`.
     """
     kind, colon, pattern = name.partition(":")

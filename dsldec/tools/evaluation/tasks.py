@@ -1,4 +1,4 @@
-"""Which task is evaluated? A built-in one by its name, or a JSONL file.
+"""Which task is evaluated, and which of its prompts? A built-in one by its name, or a JSONL file.
 
 Not here: the problems (`problems`, `human_eval`).
 """
@@ -6,9 +6,14 @@ Not here: the problems (`problems`, `human_eval`).
 from __future__ import annotations
 
 import os
+from dataclasses import replace
 
 from ...diagnostics import Diagnostic, UsageError, did_you_mean
+from ...models.tasks import TASKS
+from ...resources import DEFAULT_MODEL
 from .. import quoted
+from ..evaluate import SPLITS, model_of
+from .evaluate_options import EvaluateOptions
 from .human_eval import human_eval
 from .problems import EMBEDDED_TASKS, Problem, of_embedded, of_file
 
@@ -16,12 +21,21 @@ HUMAN_EVAL = "humaneval"
 NAMES = (*EMBEDDED_TASKS, HUMAN_EVAL)
 
 
-def problems_of(task: str, raw: bool) -> list[Problem]:
-    """The problems of a task. `raw`: for prompts that are used without a chat template. Raises `UsageError`,
-    E0422 for an unknown name.
+def problems_of(task: str, raw: bool, split: str | None = None) -> list[Problem]:
+    """The problems of a task. `raw`: for prompts that are used without a chat template. `split`: `dev`, the
+    default, or `test`, of a task of an embedded model. Raises `UsageError`: E0422 for an unknown name, E0423
+    for a split of another task.
     """
+    if split is not None and split not in SPLITS:
+        help = " or ".join(f"`{name}`" for name in SPLITS)
+        raise UsageError(Diagnostic("E0422", f"there is no split {quoted(split)}", help=help))
     if task in EMBEDDED_TASKS:
-        return of_embedded(task)
+        return of_embedded(task, split or "dev")
+    if split is not None and (task == HUMAN_EVAL or task.lower().endswith(".jsonl")):
+        help = "leave `--split` out: all prompts are used"
+        if task != HUMAN_EVAL:
+            help = f"leave `--split` out, and keep the prompts of `{split}` in a file of their own"
+        raise UsageError(Diagnostic("E0423", f"the task {quoted(task)} has no splits", help=help))
     if task == HUMAN_EVAL:
         return human_eval(raw)
     if task.lower().endswith(".jsonl"):
@@ -34,6 +48,15 @@ def problems_of(task: str, raw: bool) -> list[Problem]:
     if os.path.exists(task):
         help = "a task is a file whose name ends in .jsonl, with one JSON object a line"
     raise UsageError(Diagnostic("E0422", f"unknown task {quoted(task)}", help=help))
+
+
+def with_defaults(options: EvaluateOptions) -> EvaluateOptions:
+    """The options of a task of an embedded model with that model and a split. Those of other tasks stay."""
+    task = options.task
+    if task not in EMBEDDED_TASKS:
+        return options
+    model = None if TASKS[task].model == DEFAULT_MODEL else model_of(task)
+    return replace(options, model=options.model or model, split=options.split or "dev")
 
 
 def default_scorer(task: str) -> str:

@@ -29,7 +29,7 @@ from .figures import Figures, figures_of
 from .problems import Problem
 from .report import interrupted, report
 from .scorers import Scorer, require_scorable, scorer_of
-from .tasks import default_scorer, problems_of
+from .tasks import default_scorer, problems_of, with_defaults
 
 if TYPE_CHECKING:
     from ...models.huggingface import HuggingFaceDenoiser
@@ -53,11 +53,12 @@ def evaluate_task(options: EvaluateOptions) -> int:
         chosen = chosen_policies(options.policies)
         name = options.scorer or default_scorer(options.task)
         scorer = scorer_of(name, options.task, options.run_code, options.limits)
+        options = with_defaults(options)
         problems = [
             replace(
                 problem, prompt=replace(problem.prompt, n=with_line(options.decode, problem.prompt.given).n)
             )
-            for problem in problems_of(options.task, options.load.raw)[: options.limit]
+            for problem in problems_of(options.task, options.load.raw, options.split)[: options.limit]
         ]
         check_unique([problem.prompt for problem in problems])
         require_scorable(problems, scorer)
