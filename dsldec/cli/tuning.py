@@ -90,6 +90,8 @@ def _add_prompts(parser: Parser) -> None:
     add("--task", default="word_problems", metavar="NAME|FILE.jsonl", help=help)
     help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
     add("--scorer", metavar="NAME", help=help)
+    help = "the first N prompts of the task (default: all)"
+    add("--limit", type=count("--limit"), metavar="N", help=help)
     help = "calibration prompts (default: half of the task)"
     add("--calibration", type=count("--calibration"), metavar="N", help=help)
     help = "the held-out prompts: dev, the other prompts of the task, or test, its test split (default: dev)"

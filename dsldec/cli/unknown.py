@@ -29,6 +29,7 @@ ANOTHER_VERB = {
     "format": "fmt", "compile": "build", "package": "build", "export": "export-hf", "export_hf": "export-hf", "info": "model",
     "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "man": "explain", "ir": "show",
     "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench", "warmup": "precompile", "prebuild": "precompile", "cache": "precompile",
+    "optimize": "tune", "optimise": "tune", "search": "tune", "optuna": "tune",
 }  # fmt: skip
 OTHERWISE = {
     "serve": "`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server",

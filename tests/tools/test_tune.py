@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+from itertools import pairwise
 from pathlib import Path
 
 import pytest
@@ -416,7 +417,7 @@ def test_the_first_round_is_spread_and_begins_with_the_defaults():
     assert first[0] == {"confidence": 0.9}
     assert len(first) == ROUND
     values = sorted(one["confidence"] for one in first)
-    assert max(after - before for before, after in zip(values, values[1:], strict=False)) < 0.2
+    assert max(after - before for before, after in pairwise(values)) < 0.2
     assert first == proposals(searched, [], {"confidence": 0.9}, seed=0, trials=24)
     assert proposals(searched, [], {"confidence": 0.1}, seed=0, trials=24)[0] != {"confidence": 0.1}
 

@@ -10,9 +10,13 @@ from dataclasses import dataclass, field
 
 from ...diagnostics import Diagnostic, UsageError
 from ...files import why_not_written
+from ...models.tasks import TASKS
 from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
+from ...resources import DEFAULT_MODEL
 from .. import quoted_path
+from ..evaluate import model_of
 from ..evaluation.code_runner import CodeLimits
+from ..evaluation.problems import EMBEDDED_TASKS
 
 DEFAULT_TRIALS, DEFAULT_TASK = 24, "word_problems"
 FORWARDS, SECONDS = "forwards", "seconds"
@@ -34,6 +38,7 @@ class TuneOptions:
     static: bool = False
     task: str = DEFAULT_TASK
     scorer: str | None = None
+    limit: int | None = None
     model: str | None = None
     load: LoadOptions = DEFAULT_LOAD
     decode: DecodeOptions = DEFAULT_DECODE
@@ -53,16 +58,28 @@ def require_sensible_search(options: TuneOptions) -> None:
     if options.decode.infill:
         message = "`--infill` has no meaning here: a task has prompts with answers"
         raise UsageError(Diagnostic("E0423", message, help="leave it out"))
-    if options.report == TEST and options.task.lower().endswith(".jsonl"):
-        message = f"the task {quoted_path(options.task)} has no test split"
-        help = "leave `--report test` out: the report is on the prompts that did not calibrate"
-        raise UsageError(Diagnostic("E0423", message, help=help))
     if options.json is not None:  # written at the end, after hours
         folder = os.path.dirname(os.path.realpath(options.json))
         why = why_not_written(options.json) or ("" if os.path.isdir(folder) else "its folder does not exist")
         if why or os.path.isdir(options.json):
             message = f"{quoted_path(options.json)} cannot be written: {why or 'it is a folder'}"
             raise UsageError(Diagnostic("E0432", message, help="for example `--json tuned.json`"))
+
+
+def require_test_split(task: str) -> None:
+    """Raise `UsageError` (E0423) for a task without a test split."""
+    if task not in EMBEDDED_TASKS:
+        message = f"the task {quoted_path(task)} has no test split"
+        help = "leave `--report test` out: the report is on the prompts that did not calibrate"
+        raise UsageError(Diagnostic("E0423", message, help=help))
+
+
+def model_for(options: TuneOptions) -> str | None:
+    """The model that is named, or the embedded one of the task; None for the default one."""
+    task = options.task
+    if options.model is not None or task not in EMBEDDED_TASKS or TASKS[task].model == DEFAULT_MODEL:
+        return options.model
+    return model_of(task)
 
 
 def study_folder(out: str | None) -> str | None:

@@ -31,7 +31,15 @@ from .proposals import number_of_settings, require_optuna
 from .search import SearchPlan, search, tried_setting
 from .searched import Searched, searched_parameters
 from .trials import STUDY_FILE, TrialsFile, TriedSetting, best_of
-from .tune_options import SECONDS, TEST, TuneOptions, require_sensible_search, study_folder
+from .tune_options import (
+    SECONDS,
+    TEST,
+    TuneOptions,
+    model_for,
+    require_sensible_search,
+    require_test_split,
+    study_folder,
+)
 from .tune_report import (
     lines_of_result,
     lines_of_search,
@@ -53,6 +61,7 @@ def tune(options: TuneOptions) -> int:
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
         require_optuna()
         require_sensible_search(options)
+        options = replace(options, model=model_for(options))
         floor = floor_of(options.floor)
         policy, searched = searched_parameters(load(options.policy), options.settings, options.static)
         baseline = policy if options.baseline is None else load(options.baseline)
@@ -66,12 +75,15 @@ def tune(options: TuneOptions) -> int:
 
 
 def _split(options: TuneOptions, scorer: Scorer) -> PromptSplit:
-    raw = options.load.raw
-    test = problems_of(options.task, raw, split=TEST) if options.report == TEST else None
-    split = split_of(problems_of(options.task, raw), options.calibration, options.decode.seed, test)
-    for problems in (split.calibration, split.held_out):
-        check_unique([problem.prompt for problem in problems])
-        require_scorable(problems, scorer)
+    raw, test = options.load.raw, None
+    problems = problems_of(options.task, raw)[: options.limit]
+    if options.report == TEST:
+        require_test_split(options.task)
+        test = problems_of(options.task, raw, TEST)
+    split = split_of(problems, options.calibration, options.decode.seed, test)
+    for several in (split.calibration, split.held_out):
+        check_unique([problem.prompt for problem in several])
+        require_scorable(several, scorer)
     return split
 
 
