@@ -83,7 +83,7 @@ def _spread(searched: Sequence[Searched], first: SettingValues, seed: int, count
 def _asked(
     searched: Sequence[Searched], tried: Sequence[TriedSetting], seed: int, count: int, known: set[str]
 ) -> list[SettingValues]:
-    """Proposals of Optuna. Each has a seed of its own, so that the same trials give the same proposals."""
+    """Proposals of Optuna. Each has another seed, so that the same trials give the same proposals."""
     import optuna
 
     distributions = {one.name: _distribution(one) for one in searched}
@@ -120,7 +120,7 @@ def _study_of(
     """A study in memory with the trials so far.
 
     The estimator compares only the order of the trials: those above the floor by their cost, then the others
-    by what they lack. So one number for each trial says all, in every version of Optuna.
+    by their distance from it. So one number for each trial is enough, in every version of Optuna.
     """
     import optuna
 

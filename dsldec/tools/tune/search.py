@@ -25,7 +25,7 @@ Measure = Callable[[Sequence[Policy], Sequence[Problem]], list[Measurement]]
 
 @dataclass(frozen=True, slots=True)
 class SearchPlan:
-    """What is searched: `policy` with values for `searched`, on `problems`, `trials` settings in all.
+    """The work of a search: `policy` with values for `searched`, on `problems`, `trials` settings in all.
 
     `floor`: the least accuracy. `seconds`: the time is minimised, not the forwards; then each setting is
     measured alone, because settings that share a batch share its time.

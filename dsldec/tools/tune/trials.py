@@ -26,8 +26,8 @@ STUDY_FILE = "study.jsonl"
 class TriedSetting:
     """A setting and its figures on the calibration prompts.
 
-    `prompts`: how many were decoded: all, or fewer if it could not reach the floor any more. `cost`: what is
-    minimised, forwards or seconds a prompt. `lacks`: how far the accuracy is below the floor; 0 or less where
+    `prompts`: how many were decoded: all, or fewer if it could not reach the floor any more. `cost`: of a
+    prompt, in forwards or in seconds. `lacks`: how far the accuracy is below the floor; 0 or less where
     it is not.
     """
 

@@ -23,7 +23,7 @@ from .searched import SettingValues
 from .trials import TriedSetting, best_of
 from .tune_options import SECONDS, TuneOptions
 
-Rows = list[Sequence[str]]
+Table = list[Sequence[str]]
 
 
 def pasted(options: TuneOptions, setting: SettingValues) -> str:
@@ -48,7 +48,7 @@ def setting_text(setting: SettingValues) -> str:
 def lines_of_search(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Iterator[str]:
     """The trials, the cheapest ones above the floor first, then those below it."""
     order = sorted(tried, key=lambda one: (one.lacks > 0, one.cost if one.lacks <= 0 else one.lacks))
-    rows: Rows = [("trial", "right", "forwards", *["seconds/prompt"] * plan.seconds, "prompts", "floor")]
+    rows: Table = [("trial", "right", "forwards", *["seconds/prompt"] * plan.seconds, "prompts", "floor")]
     for one in order:
         stopped = one.lacks > 0 and one.prompts < len(plan.problems)
         state = "reached" if one.lacks <= 0 else "not reached, dropped early" if stopped else "not reached"
@@ -62,7 +62,7 @@ def lines_of_search(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Iterator
 def lines_of_result(one: TriedSetting, plan: SearchPlan, figures: HeldOutFigures | None) -> Iterator[str]:
     """The chosen setting, on the calibration and on the held-out prompts."""
     yield f"chosen: {setting_text(one.setting)}"
-    rows: Rows = [("", "prompts", "right", "95 %", "forwards", *["seconds/prompt"] * plan.seconds)]
+    rows: Table = [("", "prompts", "right", "95 %", "forwards", *["seconds/prompt"] * plan.seconds)]
     rows.append(
         ("calibration", f"{one.prompts}", f"{one.accuracy:.3f}", "", f"{one.forwards:.2f}",
          *[f"{one.seconds:.3f}"] * plan.seconds)

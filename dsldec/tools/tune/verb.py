@@ -89,7 +89,7 @@ def _split(options: TuneOptions, scorer: Scorer) -> PromptSplit:
 
 @dataclass(slots=True)
 class _Tuned:
-    """One search: its arguments, and what is known so far."""
+    """One search: its arguments, its prompts and its denoiser."""
 
     options: TuneOptions
     policy: Policy
