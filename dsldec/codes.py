@@ -511,6 +511,9 @@ _CODES = (
     Code("E0505", "the layers or the weights in the file of a network are not those of a network"),
     Code("E0506", "a network has another number of inputs than the policy gives it"),
     Code("E0507", "the policy needs a network, and none is bound"),
+    # Measuring
+    Code("E0510", "a results file in the folder has the results of another setting"),
+    Code("E0511", "a line of a results file in the folder is not a result"),
     # Many machines
     Code("E0470", "Ray is not installed, or it does not connect to the cluster"),
     Code("E0471", "the cluster has no room for the workers"),

@@ -7,7 +7,7 @@ the same. Not here: other models (`huggingface`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cached_property
 from types import SimpleNamespace
 from typing import Any
@@ -68,6 +68,9 @@ class EmbeddedDenoiser(HuggingFaceDenoiser):
     def tokenizer(self) -> Any:
         """The tokenizer of transformers."""
         return opened(self._path, False).tokenizer
+
+    def weights(self) -> Iterator[Tensor]:
+        yield from self._network.parameters()
 
     @property
     def reader(self) -> Any:

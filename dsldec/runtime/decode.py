@@ -45,6 +45,7 @@ from .exact_forward import forwarding
 from .forward import Forward
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
+from .request_parameters import require_values
 from .request_patterns import require_patterns
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
 from .rows import Row, Rows
@@ -238,6 +239,7 @@ def stream_rows(
     each = options_of_prompts(options, len(prompts)) if each is None else each
     policy, patterns = patterns_of(policy, each)
     requests = _requests(denoiser, prompts, options, each, policy.facts.window)
+    require_values(policy, each)
     requests, refused = with_patterns(policy, requests, patterns, each, denoiser, alone=alone)
     requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
@@ -266,7 +268,9 @@ def stream_rows(
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan, observer, stops)
-            yield from loop(session, forward, waiting, plan.drafts, _most(plan), observer, stops=stops).run()
+            yield from loop(
+                session, forward, waiting, plan.drafts, _most(policy), observer, stops=stops
+            ).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))
 
@@ -309,10 +313,17 @@ def _require_callable(on_step: object) -> None:
         raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
 
 
-def _most(plan: Plan) -> Callable[[Request], int]:
+def _most(policy: Policy) -> Callable[[Request], int]:
     """The proved bound on the forwards of a request."""
-    known = functools.cache(plan.max_forwards_of)
-    return lambda request: known(request.windows, request.lead > 0 or request.gaps)
+    bound, known = policy.facts.forwards_bound, functools.cache(policy.plan(1).max_forwards_of)
+
+    def most(request: Request) -> int:
+        given_inside = request.lead > 0 or request.gaps
+        if request.parameters:
+            return bound(request.windows, policy.parameters | dict(request.parameters), given_inside)
+        return known(request.windows, given_inside)
+
+    return most
 
 
 def _requests(
@@ -339,7 +350,11 @@ def _requests(
             request = with_ends(continued(index, prompt, own.gen_length, block_length), denoiser, own)
         for sample in own.samples:
             key = noise.key(own.seed, int(id_), sample)
-            requests.append(replace(request, index=len(requests), key=key, sample=sample))
+            requests.append(
+                replace(
+                    request, index=len(requests), key=key, sample=sample, parameters=own.parameters or None
+                )
+            )
     return requests
 
 

@@ -6,10 +6,11 @@ Needs no torch. Not here: the checks of values (`options`), the fields of a JSON
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
+from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..options import DEFAULT_GEN_LENGTH, DecodeOptions
 from ..patterns import Pattern
@@ -19,7 +20,9 @@ from .requests import Request
 
 @dataclass(frozen=True, slots=True)
 class PromptOptions:
-    """The options of one prompt, and which of its samples are decoded. Names as in `DecodeOptions`."""
+    """The options of one prompt, and which of its samples are decoded. Names as in `DecodeOptions`.
+    `parameters`: values that replace those of the policy.
+    """
 
     gen_length: int = DEFAULT_GEN_LENGTH
     samples: tuple[int, ...] = (0,)
@@ -29,6 +32,7 @@ class PromptOptions:
     seed: int = 0
     system: str | None = None
     constrain: Pattern | None = None
+    parameters: Mapping[str, Value] = field(default_factory=dict)
 
     def problem(self) -> Diagnostic | None:
         """The diagnostic (E0409) about options that cannot be met together."""

@@ -6,7 +6,7 @@ of a value (`policy.bind`).
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -15,9 +15,10 @@ from ..backends.on_device import moved
 from ..backends.step import parameter_tensors
 from ..checks.values import Value, int_of
 from ..diagnostics import Diagnostic, UsageError
-from ..language.words import OF_THE_BATCH
+from ..language.words import OF_THE_BATCH, Kind
 from ..policy import Policy
 from ..spelling import setting
+from .prompt_options import PromptOptions
 from .rows import Rows
 
 
@@ -28,12 +29,35 @@ def tensors_of_requests(policy: Policy, rows: Rows) -> dict[str, Tensor]:
     own, shared = [request.parameters or {} for request in rows.requests], policy.parameters
     tensors = {}
     for name in {name for values in own for name in values}:
-        each = [
-            parameter_tensors(policy.program, shared | {name: values.get(name, shared[name])})[name]
-            for values in own
-        ]
+        made: dict[Value, Tensor] = {}  # many rows have one value, and a batch often gets new rows
+        for value in {values.get(name, shared[name]) for values in own}:
+            made[value] = parameter_tensors(policy.program, shared | {name: value})[name]
+        each = [made[values.get(name, shared[name])] for values in own]
         tensors[name] = moved(torch.stack(each).unsqueeze(1), rows.device)
     return tensors
+
+
+def require_values(policy: Policy, each: Sequence[PromptOptions]) -> None:
+    """Raise as `require_own` for the values of a prompt. Each different set of values is checked once."""
+    different = {tuple(sorted(one.parameters.items())): one.parameters for one in each if one.parameters}
+    for values in different.values():
+        require_own(policy, values)
+
+
+def values_beside(base: Policy, policy: Policy) -> dict[str, Value] | None:
+    """The parameters of a policy that differ from those of `base`, where requests under both may share a
+    batch of `base`; `None` where they may not: it is another program, or a parameter of all requests differs.
+    """
+    if base.program is not policy.program and str(base.program) != str(policy.program):
+        return None
+    values = {name: value for name, value in policy.parameters.items() if value != base.parameters[name]}
+    if any(base.parameter_kinds[name] in (Kind.PATTERN, Kind.CHOICE) for name in values):
+        return None
+    try:
+        require_own(base, values)
+    except UsageError:
+        return None
+    return values
 
 
 def require_one_row(policy: Policy) -> None:

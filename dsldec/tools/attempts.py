@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import os
 import traceback
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import groupby
 from typing import TYPE_CHECKING
 
+from ..checks.values import Value
 from ..diagnostics import Diagnostic, PolicyError, UsageError
 from ..options import DecodeOptions
 from ..policy import Policy
@@ -40,7 +41,7 @@ class _ViewFailedError(Exception):
 @dataclass(frozen=True, slots=True)
 class Attempts:
     """Decodes prompts with one denoiser, policy and set of options. `dtype`: of the model; `watch` is called
-    after each step.
+    after each step; `parameters`: for each prompt the values that replace those of the policy.
     """
 
     denoiser: HuggingFaceDenoiser
@@ -48,6 +49,7 @@ class Attempts:
     options: DecodeOptions
     dtype: str = "float32"
     watch: Watch | None = None
+    parameters: Sequence[Mapping[str, Value]] | None = None
 
     def results(self, work: Sequence[Prompt]) -> Iterator[tuple[int, Result]]:
         """The result of each prompt with its place in `work`, as each is finished; after a failure of the
@@ -77,11 +79,14 @@ class Attempts:
         default = 0 if self.options.infill else self._gen_length()
         self._require_template(work)
         # The samples of a prompt are side by side, and are encoded once.
-        prompts = [list(of) for _, of in groupby(enumerate(work), lambda one: one[1].number)]
+        prompts = [
+            list(of) for _, of in groupby(enumerate(work), lambda one: (one[1].number, self._values(one[0])))
+        ]
         fitting: list[tuple[list[int], list[int], PromptOptions]] = []  # places in `work`, ids, options
         for samples in prompts:
             prompt, places = samples[0][1], [place for place, _ in samples]
             own = self._options_of(prompt, [one.sample for _, one in samples], default)
+            own = replace(own, parameters=self._values(places[0]))
             ids, error = self._encoded(prompt, own)
             if error is None:
                 fitting.append((places, ids, own))
@@ -113,6 +118,9 @@ class Attempts:
         for row in stream_rows(self.denoiser, encoded, self.policy, options, watch, each):
             place = each_place[row.index]
             yield place, self._result(work[place], row)
+
+    def _values(self, place: int) -> Mapping[str, Value]:
+        return {} if self.parameters is None else self.parameters[place]
 
     def _gen_length(self) -> int:
         """The tokens to generate for a prompt whose line sets none. Raises `UsageError` (E0430, E0409)."""
