@@ -492,8 +492,9 @@ _CODES = (
     Code("E0532", "a static parameter would be searched: each of its values needs another step"),
     Code("E0533", "a task has too few prompts to calibrate a search and to hold others out from it"),
     Code("E0534", "no setting that was tried has the accuracy of the floor"),
-    Code("E0536", "the baseline of a floor fails on a prompt, or has no right answer at all"),
     Code("E0535", "a package that searches parameter values is not installed"),
+    Code("E0536", "the baseline has no right answer, so a floor relative to it would be 0"),
+    Code("E0537", "a prompt has no answer under a setting that is tried"),
     # Patterns
     Code("E0490", "a pattern is not a regular expression that can be read"),
     Code("E0491", "a pattern has a feature that depends on the text around it, such as a look ahead"),

@@ -133,3 +133,7 @@ class Bar:
 
     def finished(self, place: int, result: Result) -> None:
         self._progress.advance(self._task)
+
+    def reached(self, finished: int, total: int) -> None:
+        """Show that `finished` of `total` prompts are done."""
+        self._progress.update(self._task, completed=finished, total=total)

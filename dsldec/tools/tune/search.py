@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from functools import reduce
 
 from ...policy import Policy
 from ..evaluation.problems import Problem
@@ -74,6 +75,11 @@ def _measured(plan: SearchPlan, measure: Measure, settings: Sequence[SettingValu
     return [tried_setting(settings[place], found[place], plan) for place in range(len(settings))]
 
 
+def measured_whole(policy: Policy, problems: Sequence[Problem], measure: Measure) -> Measurement:
+    """The measurement of one policy on all prompts, part after part as in a search."""
+    return reduce(joined, [measure([policy], part)[0] for part in parts_of(problems)])
+
+
 def parts_of(problems: Sequence[Problem]) -> list[Sequence[Problem]]:
     """The prompts in order, in a few parts of nearly equal size."""
     count = max(1, min(PARTS, len(problems) // SMALLEST_PART))
@@ -83,7 +89,8 @@ def parts_of(problems: Sequence[Problem]) -> list[Sequence[Problem]]:
 
 def joined(one: Measurement, more: Measurement) -> Measurement:
     """The measurement of one setting on the prompts of both."""
-    return replace(one, scores=(*one.scores, *more.scores), seconds=one.seconds + more.seconds)
+    scores, ids = (*one.scores, *more.scores), (*one.ids, *more.ids)
+    return replace(one, scores=scores, ids=ids, seconds=one.seconds + more.seconds)
 
 
 def may_reach(one: Measurement, floor: float, prompts: int) -> bool:

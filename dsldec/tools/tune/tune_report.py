@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 
 from ...checks.values import Value
-from ...diagnostics import Diagnostic
+from ...diagnostics import Diagnostic, PolicyError
 from ...resources import version
 from ...spelling import typed
 from .. import quoted
@@ -23,7 +23,7 @@ from .searched import SettingValues
 from .trials import TriedSetting, best_of
 from .tune_options import SECONDS, TuneOptions
 
-Table = list[Sequence[str]]
+TextRows = list[Sequence[str]]
 
 
 def pasted(options: TuneOptions, setting: SettingValues) -> str:
@@ -48,7 +48,7 @@ def setting_text(setting: SettingValues) -> str:
 def lines_of_search(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Iterator[str]:
     """The trials, the cheapest ones above the floor first, then those below it."""
     order = sorted(tried, key=lambda one: (one.lacks > 0, one.cost if one.lacks <= 0 else one.lacks))
-    rows: Table = [("trial", "right", "forwards", *["seconds/prompt"] * plan.seconds, "prompts", "floor")]
+    rows: TextRows = [("trial", "right", "forwards", *["seconds/prompt"] * plan.seconds, "prompts", "floor")]
     for one in order:
         stopped = one.lacks > 0 and one.prompts < len(plan.problems)
         state = "reached" if one.lacks <= 0 else "not reached, dropped early" if stopped else "not reached"
@@ -62,7 +62,7 @@ def lines_of_search(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Iterator
 def lines_of_result(one: TriedSetting, plan: SearchPlan, figures: HeldOutFigures | None) -> Iterator[str]:
     """The chosen setting, on the calibration and on the held-out prompts."""
     yield f"chosen: {setting_text(one.setting)}"
-    rows: Table = [("", "prompts", "right", "95 %", "forwards", *["seconds/prompt"] * plan.seconds)]
+    rows: TextRows = [("", "prompts", "right", "95 %", "forwards", *["seconds/prompt"] * plan.seconds)]
     rows.append(
         ("calibration", f"{one.prompts}", f"{one.accuracy:.3f}", "", f"{one.forwards:.2f}",
          *[f"{one.seconds:.3f}"] * plan.seconds)
@@ -97,17 +97,22 @@ def lines_of_verdict(figures: HeldOutFigures, floor: AccuracyFloor) -> Iterator[
     )
 
 
-def useless_baseline(one: Measurement, floor: AccuracyFloor) -> Diagnostic | None:
-    """The diagnostic (E0536) about a baseline that gives no floor, if it gives none."""
-    failed = [score.error for score in one.scores if score.error]
-    of = f"the baseline {quoted(one.title)}"
-    if failed:
-        message = f"{of} has no answer to {len(failed)} of {len(one.scores)} calibration prompts: {failed[0]}"
-        return Diagnostic("E0536", message, help="`dsldec evaluate` shows which prompts fail, and why")
-    if floor.relative and not one.accuracy:
-        message = f"{of} has no right answer to the calibration prompts, so the floor would be 0"
-        return Diagnostic("E0536", message, help="give an absolute floor, or another `--baseline`")
-    return None
+def require_answers(found: Sequence[Measurement]) -> None:
+    """Raise `PolicyError` (E0537) where a prompt has no answer: its setting has no accuracy to compare."""
+    for one in found:
+        failed = [score.error for score in one.scores if score.error]
+        if failed:
+            several = f"{len(failed)} of {len(one.scores)} prompts have no answer under {quoted(one.title)}"
+            help = "the answers so far are stored where `--out` is given: the same command tries the others again"
+            raise PolicyError([Diagnostic("E0537", f"{several}: {failed[0]}", help=help)])
+
+
+def require_right_answers(baseline: Measurement, floor: AccuracyFloor) -> None:
+    """Raise `PolicyError` (E0536) for a baseline whose accuracy makes a floor of 0."""
+    if floor.relative and not baseline.accuracy:
+        message = f"the baseline {quoted(baseline.title)} has no right answer to the calibration prompts, so the floor would be 0"
+        help = "give an absolute floor, or another `--baseline`"
+        raise PolicyError([Diagnostic("E0536", message, help=help)])
 
 
 def none_reaches(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Diagnostic:

@@ -6,15 +6,16 @@ Not here: the arguments (`cli`), the search (`search`), decoding and scores (`me
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Iterable, Sequence
 from contextlib import ExitStack
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from typing import TYPE_CHECKING
 
-from ...diagnostics import PolicyError
 from ...policy import Policy, load
 from ...terminal import data
 from ..differences import digest
+from ..displays import Bar
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of
@@ -28,7 +29,7 @@ from .floor import AccuracyFloor, floor_of
 from .held_out import HeldOutFigures, held_out_figures
 from .prompt_split import PromptSplit, split_of
 from .proposals import number_of_settings, require_optuna
-from .search import SearchPlan, search, tried_setting
+from .search import SearchPlan, measured_whole, search, tried_setting
 from .searched import Searched, searched_parameters
 from .trials import STUDY_FILE, TrialsFile, TriedSetting, best_of
 from .tune_options import (
@@ -46,7 +47,8 @@ from .tune_report import (
     lines_of_verdict,
     none_reaches,
     pasted,
-    useless_baseline,
+    require_answers,
+    require_right_answers,
     write_json,
 )
 
@@ -100,6 +102,7 @@ class _Tuned:
     scorer: Scorer
     folder: str | None
     denoiser: HuggingFaceDenoiser | None = None
+    measurers: dict[tuple[str | int, ...], Measurer] = field(default_factory=dict)
 
     def run(self, open_things: ExitStack) -> int:
         """Search and report; returns the exit status."""
@@ -111,9 +114,8 @@ class _Tuned:
         try:
             file = self._file(open_things)
             tried = file.tried if file is not None else tried
-            calibrated = self._measured([self.baseline], plan.problems)[0]
-            if (wrong := useless_baseline(calibrated, self.floor)) is not None:
-                raise PolicyError([wrong])
+            calibrated = measured_whole(self.baseline, plan.problems, self._measured)
+            require_right_answers(calibrated, self.floor)
             plan = replace(plan, floor=self.floor.accuracy(calibrated.accuracy))
             self._announce(plan, calibrated)
             store = tried.extend if file is None else file.append
@@ -148,12 +150,31 @@ class _Tuned:
         return open_things.enter_context(file)
 
     def _measured(self, policies: Sequence[Policy], problems: Sequence[Problem]) -> list[Measurement]:
-        if self.denoiser is None:
-            from ...models.huggingface import from_pretrained
+        """The measurements of policies on some prompts. Raises `PolicyError` (E0537) for a failed prompt."""
+        measurer = self._measurer(problems)
+        with ExitStack() as shown:
+            progress = None
+            if sys.stderr.isatty():
+                bar = shown.enter_context(Bar(len(policies) * len(problems)))
+                progress = bar.reached
+            found = measurer.measure(policies, progress)
+        require_answers(found)
+        return found
 
-            self.denoiser = from_pretrained(self.options.model, **asdict(self.options.load))
-        store = None if self.folder is None else os.path.join(self.folder, "answers")
-        return Measurer(self.denoiser, problems, self.scorer, self.options.decode, store).measure(policies)
+    def _measurer(self, problems: Sequence[Problem]) -> Measurer:
+        """The measurer of some prompts. It keeps their results where there is no `--out`."""
+        key = tuple(problem.prompt.id for problem in problems)
+        if key not in self.measurers:
+            if self.denoiser is None:
+                from ...models.huggingface import from_pretrained
+
+                self.denoiser = from_pretrained(self.options.model, **asdict(self.options.load))
+            store = None if self.folder is None else os.path.join(self.folder, "answers")
+            about = {"task": self.options.task}
+            self.measurers[key] = Measurer(
+                self.denoiser, problems, self.scorer, self.options.decode, store, about=about
+            )
+        return self.measurers[key]
 
     def _announce(self, plan: SearchPlan, calibrated: Measurement) -> None:
         size = number_of_settings(self.searched)
