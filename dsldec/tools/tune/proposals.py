@@ -23,7 +23,9 @@ if TYPE_CHECKING:
     from optuna import Study
     from optuna.distributions import BaseDistribution
 
-ROUND = 8  # settings that are proposed at once, and decoded in the same batches
+# Settings that are proposed at once, and decoded in the same batches. Fewer later: each round learns from the
+# ones before.
+FIRST_ROUND, ROUND = 8, 4
 MOST_REPEATS = 30  # proposals of a setting that was tried already, one after the other
 SHORTFALL = 1e9  # above the cost of any setting
 
@@ -45,11 +47,11 @@ def number_of_settings(searched: Sequence[Searched]) -> int | None:
 def proposals(
     searched: Sequence[Searched], tried: Sequence[TriedSetting], first: SettingValues, seed: int, trials: int
 ) -> list[SettingValues]:
-    """The settings of the next round, at most `ROUND`; none after `trials`, and where all were tried.
+    """The settings of the next round; none after `trials`, and where all were tried.
 
     `first`: the setting that is tried first, if it is one of the search.
     """
-    count = min(ROUND, trials - len(tried))
+    count = min(ROUND if tried else FIRST_ROUND, trials - len(tried))
     known = {_key(one.setting) for one in tried}
     if count <= 0:
         return []
@@ -73,7 +75,7 @@ def _spread(searched: Sequence[Searched], first: SettingValues, seed: int, count
     """Settings spread evenly, the first one in front, each once."""
     from scipy.stats import qmc
 
-    shares = qmc.Sobol(len(searched), scramble=True, seed=seed).random(ROUND).tolist()
+    shares = qmc.Sobol(len(searched), scramble=True, seed=seed).random(FIRST_ROUND).tolist()
     settings = [{one.name: one.at(share) for one, share in zip(searched, row, strict=True)} for row in shares]
     if all(one.has(first[one.name]) for one in searched):
         settings.insert(0, first)
