@@ -47,14 +47,20 @@ class Hasty(Echo):
 
     max_length, gen_length = 24, LETTERS
 
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: list[set[str]] = []  # the prompts of each call
+
     def __call__(self, ids: torch.Tensor) -> torch.Tensor:
         self.calls.append(ids.shape)
+        self.texts.append(set())
         if len(self.calls) in self.fails_at:
             self.fails_at[len(self.calls)]()
         logits = torch.zeros(*ids.shape, VOCABULARY)
         for row, canvas in enumerate(ids.tolist()):
             begin = canvas.index(START) + 1
             right = bytes(canvas[begin - 1 - LETTERS : begin - 1]).upper()
+            self.texts[-1].add(right.decode().lower())
             hasty, waited = canvas[begin] == self.mask_id, canvas[begin + 1] == self.mask_id
             for place, letter in enumerate(right):
                 confidence = (0.99, HASTY, *EASY)[place]
@@ -186,6 +192,53 @@ def test_an_interrupted_search_prints_the_best_setting_so_far(model, capsys):
     assert "8 trials of 16 are stored already" in err
     assert out.splitlines()[0].startswith("chosen: confidence=")
     assert out.splitlines()[-1].startswith("dsldec run --policy threshold --set confidence=")
+
+
+def test_an_interrupted_report_keeps_the_search(model, capsys):
+    assert tune(*CONFIDENCE, "--trials", "8", "--out", "whole") == 0
+    model.fails_at = {2 * len(model.calls): control_c}
+    capsys.readouterr()
+    assert tune(*CONFIDENCE, "--trials", "8", "--out", "study") == 130
+    out, err = capsys.readouterr()
+    assert "interrupted: 8 of 8 trials" in err
+    assert out.splitlines()[-1].startswith("dsldec run --policy threshold --set confidence=")
+    assert trials("study") == trials("whole")
+
+
+def test_without_a_folder_the_search_says_how_it_could_go_on(model, capsys):
+    model.fails_at = {2: control_c}
+    assert tune(*CONFIDENCE, "--trials", "8") == 130
+    assert "with `--out FOLDER` a search can go on" in capsys.readouterr().err
+
+
+WORDS_OF_TEST = ("uvwxyz", "tuvwxy", "stuvwx")
+
+
+def test_the_test_split_is_scored_once_at_the_end(model, monkeypatch, capsys):
+    """The prompts of both splits are made up here: the real test split stays unseen."""
+    asked = []
+
+    def problems_of(task: str, raw: bool, split: str | None = None) -> list[Problem]:
+        asked.append((task, split))
+        words = ["abcdef", "bcdefg", "cdefgh", "defghi"] if split is None else WORDS_OF_TEST
+        return [Problem(Prompt(at, f"{split}-{at}", one), (one.upper(),)) for at, one in enumerate(words)]
+
+    monkeypatch.setattr("dsldec.tools.tune.verb.problems_of", problems_of)
+    assert tune(*CONFIDENCE, "--trials", "8", "--report", "test", "--json", "f.json", task="sudoku") == 0
+    assert asked == [("sudoku", None), ("sudoku", "test")]
+    assert figures()["calibration"] == 4
+    assert (figures()["report"], figures()["held_out"]["prompts"]) == ("test", 3)
+    assert "8 trials on 4 calibration prompts" in capsys.readouterr().err
+    seen = [{text in WORDS_OF_TEST for text in texts} for texts in model.texts]
+    first = seen.index({True})
+    assert first >= 2
+    assert seen == [{False}] * first + [{True}] * (len(seen) - first)
+
+
+def test_a_limit_takes_the_first_prompts(model):
+    given = ("--trials", "3", "--limit", "6", "--json", "f.json")
+    assert tune(*CONFIDENCE, *given) == 0
+    assert (figures()["calibration"], figures()["held_out"]["prompts"]) == (3, 3)
 
 
 def test_more_trials_continue_a_study(model):

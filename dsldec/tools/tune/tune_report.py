@@ -45,6 +45,16 @@ def setting_text(setting: SettingValues) -> str:
     return ", ".join(f"{name}={value_text(value)}" for name, value in setting.items())
 
 
+def line_of_round(plan: SearchPlan, tried: Sequence[TriedSetting]) -> str:
+    """The best setting after a round."""
+    best = best_of(tried)
+    so_far = "none reaches the floor yet"
+    if best is not None:
+        cost = f"{best.seconds:.3f} seconds a prompt" if plan.seconds else f"{best.forwards:.2f} forwards"
+        so_far = f"best so far {setting_text(best.setting)}: {cost}, {best.accuracy:.3f} right"
+    return f"trial {len(tried)}; {so_far}"
+
+
 def lines_of_search(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Iterator[str]:
     """The trials, the cheapest ones above the floor first, then those below it."""
     order = sorted(tried, key=lambda one: (one.lacks > 0, one.cost if one.lacks <= 0 else one.lacks))

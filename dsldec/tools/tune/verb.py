@@ -42,6 +42,7 @@ from .tune_options import (
     study_folder,
 )
 from .tune_report import (
+    line_of_round,
     lines_of_result,
     lines_of_search,
     lines_of_verdict,
@@ -118,7 +119,12 @@ class _Tuned:
             require_right_answers(calibrated, self.floor)
             plan = replace(plan, floor=self.floor.accuracy(calibrated.accuracy))
             self._announce(plan, calibrated)
-            store = tried.extend if file is None else file.append
+            keep = tried.extend if file is None else file.append
+
+            def store(round_: Sequence[TriedSetting]) -> None:
+                keep(round_)
+                say(line_of_round(plan, tried))
+
             search(plan, self._measured, tried, store)
             return self._report(plan, tried, tried_setting({}, calibrated, plan))
         except KeyboardInterrupt:
