@@ -488,7 +488,9 @@ _CODES = (
     Code("E0482", "a package that the task needs is not installed"),
     # Tuning
     Code("E0530", "`--floor` is not an accuracy, or a factor of the baseline's accuracy"),
-    Code("E0531", "`dsldec tune` cannot search the values of a parameter, or no parameter has several values"),
+    Code(
+        "E0531", "`dsldec tune` cannot search the values of a parameter, or no parameter has several values"
+    ),
     Code("E0532", "a static parameter would be searched: each of its values needs another step"),
     Code("E0533", "a task has too few prompts to calibrate a search and to hold others out from it"),
     Code("E0534", "no setting that was tried has the accuracy of the floor"),
@@ -515,6 +517,10 @@ _CODES = (
     # Measuring
     Code("E0510", "a results file in the folder has the results of another setting"),
     Code("E0511", "a line of a results file in the folder is not a result"),
+    Code("E0512", "a grid of values is empty, or is no list and no range"),
+    Code("E0513", "the grids have more settings than one run may measure"),
+    Code("E0514", "a file is no result file of lm-evaluation-harness"),
+    Code("E0515", "a package of the extra `frontier` is not installed"),
     # Many machines
     Code("E0470", "Ray is not installed, or it does not connect to the cluster"),
     Code("E0471", "the cluster has no room for the workers"),

@@ -54,7 +54,8 @@ LEVEL = {part: -depth for depth, parts in enumerate(LAYERS) for part in parts}
 CLI_LAYERS = (
     ("__init__",),
     ("dispatch",),
-    ("bench", "decoding", "distributing", "evaluating", "exporting", "policies", "precompiling", "tuning"),  # the verbs
+    ("bench", "decoding", "distributing", "exporting", "frontiers", "policies", "precompiling", "tuning"),  # the verbs
+    ("evaluating",),
     ("flags",),
     ("arguments", "values"),
     ("hidden", "unknown"),

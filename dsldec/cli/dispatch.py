@@ -148,6 +148,10 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         _of("decoding", "model"),
     ),
     "evaluate": ("measure the accuracy and the speed of policies on a task", _of("evaluating", "evaluate")),
+    "frontier": (
+        "show accuracy against forwards of many policies, as a picture",
+        _of("frontiers", "frontier"),
+    ),
     "tune": ("search parameter values of a policy, with an accuracy above a floor", _of("tuning", "tune")),
 }
 

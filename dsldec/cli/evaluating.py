@@ -83,9 +83,16 @@ def _evaluate_parser() -> Parser:
     add = parser.add_argument
     add("--task", metavar="NAME|FILE.jsonl", help="the prompts and their right answers")
     help = f"{POLICY}; may be repeated (default: threshold)"
-    add("--policy", dest="policies", type=_word("policy"), action="append", metavar="NAME|FILE", help=help)
+    add(
+        "--policy",
+        dest="policies",
+        type=kept_in_order("policy"),
+        action="append",
+        metavar="NAME|FILE",
+        help=help,
+    )
     help = "set a parameter of the --policy before it; may be repeated"
-    add("--set", dest="policies", type=_word("set"), action="append", metavar="NAME=VALUE", help=help)
+    add("--set", dest="policies", type=kept_in_order("set"), action="append", metavar="NAME=VALUE", help=help)
     help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
     add("--scorer", metavar="NAME", help=help)
     help = "the prompts of a task of a small model: dev or test (default: dev)"
@@ -98,7 +105,7 @@ def _evaluate_parser() -> Parser:
     add_option(parser, LOAD["raw"])
     add_decoding(parser)
     _add_results(parser)
-    _add_code(parser)
+    add_code(parser)
     return parser
 
 
@@ -114,7 +121,7 @@ def _add_results(parser: Parser) -> None:
     add("--markdown", action="store_true", help="print the tables as Markdown")
 
 
-def _add_code(parser: Parser) -> None:
+def add_code(parser: Parser) -> None:
     add = parser.add_argument
     help = "run code that the model writes, in a process with limits. This is no sandbox: use a container without anything of importance"
     add("--run-code", action="store_true", help=help)
@@ -124,6 +131,6 @@ def _add_code(parser: Parser) -> None:
     add("--code-memory", type=count("--code-memory", 2**20), default=1024, metavar="N", help=help)
 
 
-def _word(kind: str) -> Callable[[str], tuple[str, str]]:
+def kept_in_order(kind: str) -> Callable[[str], tuple[str, str]]:
     """Keeps the order of the options `--policy` and `--set`: both go into one list."""
     return lambda text: (kind, text)

@@ -73,7 +73,8 @@ def _export_hf_parser() -> Parser:
         "through a link: a linked file is replaced, and a snapshot in the cache of Hugging Face is refused (copy it: `cp -rL`).",
         epilog="exit status: 0 written, 1 errors in the policy, 2 wrong usage or no model that can be decoded",
     )
-    parser.add_argument("folder", metavar="FOLDER", help="the folder of the model, where files are written")
+    help = "the folder of the model, where files are written; dsldec:equations is copied to ./dsldec-equations first"
+    parser.add_argument("folder", metavar="FOLDER", help=help)
     parser.add_argument("policy", metavar="NAME|FILE", help=POLICY)
     add_set(parser)
     for name in DECODE_OF_GENERATE:

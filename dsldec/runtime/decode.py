@@ -238,8 +238,7 @@ def stream_rows(
     alone = each is not None
     each = options_of_prompts(options, len(prompts)) if each is None else each
     policy, patterns = patterns_of(policy, each)
-    requests = _requests(denoiser, prompts, options, each, policy.facts.window)
-    require_values(policy, each)
+    requests = _requests(denoiser, prompts, options, each, policy)
     requests, refused = with_patterns(policy, requests, patterns, each, denoiser, alone=alone)
     requests, copies = once(requests, policy)
     plan = policy.plan(max((request.windows for request in requests), default=1), lookahead=options.lookahead)
@@ -268,9 +267,7 @@ def stream_rows(
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan, observer, stops)
-            yield from loop(
-                session, forward, waiting, plan.drafts, _most(policy), observer, stops=stops
-            ).run()
+            yield from loop(session, forward, waiting, plan.drafts, _cap(policy), observer, stops=stops).run()
 
     return itertools.chain(refused, with_copies(decoded(), copies))
 
@@ -313,7 +310,7 @@ def _require_callable(on_step: object) -> None:
         raise UsageError(Diagnostic("E0409", message, help="for example `on_step=print`"))
 
 
-def _most(policy: Policy) -> Callable[[Request], int]:
+def _cap(policy: Policy) -> Callable[[Request], int]:
     """The proved bound on the forwards of a request."""
     bound, known = policy.facts.forwards_bound, functools.cache(policy.plan(1).max_forwards_of)
 
@@ -331,15 +328,16 @@ def _requests(
     prompts: Sequence[Sequence[int]],
     options: DecodeOptions,
     each: Sequence[PromptOptions],
-    window: str,
+    policy: Policy,
 ) -> list[Request]:
-    """A request for each sample of each prompt. Raises `UsageError` for ids that the denoiser does not
-    take.
+    """A request for each sample of each prompt. Raises `UsageError` for ids that the denoiser does not take,
+    and as `require_values`.
     """
+    require_values(policy, each)
     require_ids(denoiser, prompts, [0 if options.infill else one.gen_length for one in each])
     request_ids = range(len(prompts)) if options.request_ids is None else options.request_ids
     require_request_ids(request_ids, len(prompts))
-    block_length = getattr(denoiser, "block_length", None) if window == "blocks" else None
+    block_length = getattr(denoiser, "block_length", None) if policy.facts.window == "blocks" else None
     if options.infill and options.gen_length is not None:
         _warn_of_gen_length(each[0].gen_length if each else DEFAULT_GEN_LENGTH)
     requests: list[Request] = []
@@ -350,11 +348,8 @@ def _requests(
             request = with_ends(continued(index, prompt, own.gen_length, block_length), denoiser, own)
         for sample in own.samples:
             key = noise.key(own.seed, int(id_), sample)
-            requests.append(
-                replace(
-                    request, index=len(requests), key=key, sample=sample, parameters=own.parameters or None
-                )
-            )
+            values = own.parameters or None
+            requests.append(replace(request, index=len(requests), key=key, sample=sample, parameters=values))
     return requests
 
 

@@ -134,6 +134,9 @@ class Bar:
     def finished(self, place: int, result: Result) -> None:
         self._progress.advance(self._task)
 
-    def reached(self, finished: int, total: int) -> None:
-        """Show that `finished` of `total` prompts are done."""
-        self._progress.update(self._task, completed=finished, total=total)
+
+class CountBar(Bar):
+    """A progress bar that is told how many prompts are finished."""
+
+    def at(self, finished: int) -> None:
+        self._progress.update(self._task, completed=finished)

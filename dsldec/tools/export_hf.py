@@ -13,18 +13,20 @@ import json
 import os
 import shlex
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from ..checks.values import Value
 from ..diagnostics import Diagnostic, UsageError
 from ..files import LARGEST_CONFIG, NotJSON, Unreadable, read_json
+from ..models.embedded_names import embedded_name
 from ..networks.network import LearnedNetwork
 from ..options import DEFAULT_LOAD, LOAD, LOAD_OF_GENERATE, LoadOptions
 from ..policy import Policy, read
 from ..resources import version
 from . import quoted, quoted_path
+from .embedded_copy import embedded_copy
 from .inside import holds_other_text, require_own, write_inside
 from .settings import chosen
 
@@ -52,10 +54,18 @@ class ExportOptions:
 
 
 def export_hf(options: ExportOptions) -> int:
-    """Write the files, and return the exit status. Raises `UsageError` and `PolicyError`; then nothing is
-    written.
+    """Write the files, and return the exit status. An embedded model is copied first. Raises `UsageError` and
+    `PolicyError`; then nothing is written.
     """
     _require_order(options)
+    name = embedded_name(options.folder)
+    if name is None:
+        return _export(options)
+    with embedded_copy(name, [options.policy]) as folder:
+        return _export(replace(options, folder=folder))
+
+
+def _export(options: ExportOptions) -> int:
     policy = chosen(options.policy, options.settings)
     policy.drafts(options.decode.get("lookahead"))
     folder = Path(options.folder)

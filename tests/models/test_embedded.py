@@ -1,4 +1,4 @@
-"""The embedded model is the measured one: its bytes, its size, and its score."""
+"""The embedded models are the measured ones: their bytes, their sizes, and their scores."""
 
 from __future__ import annotations
 
@@ -9,17 +9,25 @@ import pytest
 import transformers
 
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
-from dsldec.resources import embedded_model_folder
+from dsldec.resources import EMBEDDED_MODELS, embedded_model_folder
 from dsldec.tools.evaluate import LENGTHS, Measured, Setting, held_out, measure
 
-FOLDER = embedded_model_folder()
-WEIGHTS_SHA256 = "4315768887e2d9cb13df9cd5306da68a9a7d4f92f9d3245fb62d6cf4f490d298"
-MOST_BYTES = 6 * 10**6
+FOLDERS = {name: embedded_model_folder(name) for name in EMBEDDED_MODELS}
+WEIGHTS_SHA256 = {
+    "word_problems": "4315768887e2d9cb13df9cd5306da68a9a7d4f92f9d3245fb62d6cf4f490d298",
+    "equations": "SHA",
+}
+MOST_BYTES = 6 * 10**6  # of all models
 
 
 @pytest.fixture(scope="module")
 def denoiser() -> HuggingFaceDenoiser:
     return from_pretrained()
+
+
+@pytest.fixture(scope="module")
+def of_equations() -> HuggingFaceDenoiser:
+    return from_pretrained("dsldec:equations")
 
 
 def measured(
@@ -33,23 +41,29 @@ def measured(
     return measure(denoiser, held_out(task, count), setting)
 
 
-def test_the_weights_are_the_pinned_ones() -> None:
-    weights = (FOLDER / "model.safetensors").read_bytes()
-    assert len(weights) <= MOST_BYTES
-    assert hashlib.sha256(weights).hexdigest() == WEIGHTS_SHA256
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_weights_are_the_pinned_ones(name: str) -> None:
+    weights = (FOLDERS[name] / "model.safetensors").read_bytes()
+    assert hashlib.sha256(weights).hexdigest() == WEIGHTS_SHA256[name]
 
 
-def test_it_is_an_ordinary_hugging_face_folder() -> None:
-    model = transformers.AutoModelForMaskedLM.from_pretrained(FOLDER)
-    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+def test_all_models_together_are_small() -> None:
+    assert sum(file.stat().st_size for folder in FOLDERS.values() for file in folder.iterdir()) <= MOST_BYTES
+
+
+@pytest.mark.parametrize("name", FOLDERS)
+def test_it_is_an_ordinary_hugging_face_folder(name: str) -> None:
+    model = transformers.AutoModelForMaskedLM.from_pretrained(FOLDERS[name])
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDERS[name])
     assert type(model).__name__ == "EuroBertForMaskedLM"
     assert model.config.mask_token_id == tokenizer.mask_token_id
     assert tokenizer.chat_template
     assert len(tokenizer) == model.config.vocab_size
 
 
-def test_numbers_up_to_60_are_one_token_and_a_sudoku_row_is_four() -> None:
-    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDER)
+@pytest.mark.parametrize("name", FOLDERS)
+def test_numbers_up_to_60_are_one_token_and_a_sudoku_row_is_four(name: str) -> None:
+    tokenizer = transformers.AutoTokenizer.from_pretrained(FOLDERS[name])
     assert {len(tokenizer(str(number))["input_ids"]) for number in range(61)} == {1}
     assert len(tokenizer("1234")["input_ids"]) == len(tokenizer("1030")["input_ids"]) == 4
 
@@ -76,8 +90,9 @@ def test_all_held_out_prompts(denoiser: HuggingFaceDenoiser) -> None:
     assert at_once.answer <= in_order.answer - 0.15
 
 
-def test_the_card_says_what_the_model_is() -> None:
-    card = (FOLDER / "README.md").read_text(encoding="utf-8")
-    assert WEIGHTS_SHA256 in card
+@pytest.mark.parametrize("name", FOLDERS)
+def test_the_card_says_what_the_model_is(name: str) -> None:
+    card = (FOLDERS[name] / "README.md").read_text(encoding="utf-8")
+    assert WEIGHTS_SHA256[name] in card
     assert "knows its templates and nothing else" in card
     assert re.search(r"python -m dsldec\.models\.train .*--steps", card)

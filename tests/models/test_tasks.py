@@ -7,7 +7,8 @@ import random
 import re
 
 import pytest
-from transformers import AutoTokenizer
+import torch
+from transformers import AutoTokenizer, EuroBertForMaskedLM
 
 from dsldec.models.tasks import (
     HELD_OUT_ONE_IN,
@@ -22,6 +23,7 @@ from dsldec.models.tasks import (
 from dsldec.models.tasks.example import Example
 from dsldec.models.train import tokenizer as tokenizers
 from dsldec.models.train.batches import MIXTURES, make_batch
+from dsldec.models.train.loop import _redraw
 from dsldec.resources import EMBEDDED_MODELS, embedded_model_folder
 from dsldec.tools import evaluate
 
@@ -190,3 +192,16 @@ def test_sudoku_scores(response: str, right: bool) -> None:
 
 def test_there_are_288_grids() -> None:
     assert len(set(sudoku.solutions())) == 288
+
+
+def test_embeddings_of_unseen_letters_are_drawn_apart() -> None:
+    tokenizer = AutoTokenizer.from_pretrained(embedded_model_folder())
+    model = EuroBertForMaskedLM.from_pretrained(embedded_model_folder(), dtype=torch.float32)
+    before = model.get_input_embeddings().weight.detach().clone()
+    _redraw(model, tokenizer, "jq")
+    after = model.get_input_embeddings().weight.detach()
+    changed = {int(one) for one in (before != after).any(-1).nonzero()}
+    assert changed == set(tokenizer.convert_tokens_to_ids(["j", "q"]))
+    drawn = after[sorted(changed)]
+    torch.testing.assert_close(drawn.norm(dim=-1), before.norm(dim=-1).mean().expand(2))
+    assert torch.cosine_similarity(drawn[0], drawn[1], dim=0).abs() < 0.5

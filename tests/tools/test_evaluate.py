@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from dsldec.cli import main
+from dsldec.models.tasks import TASKS
 from dsldec.tools.evaluate import settings
 
 from ..models import tiny
@@ -32,5 +33,5 @@ def test_a_model_of_own_code_is_measured_when_it_is_trusted(
     head, rule, *rows = capsys.readouterr().out.splitlines()
     assert head.startswith("| task | policy | answer right")
     assert set(rule) == {"|", "-"}
-    assert len(rows) == sum(len(list(settings(task))) for task in ("word_problems", "sudoku"))
+    assert len(rows) == sum(len(list(settings(task))) for task in TASKS)
     assert all(row.count("|") == 8 for row in rows)

@@ -34,9 +34,12 @@ class Equation:
         return f"{self.variable}={self.left}{self.op}{self.right}"
 
     def solved(self, values: dict[str, int]) -> str:
-        """The equation with numbers, and with its value if it has an operation."""
-        numbers = f"{_number(self.left, values)}{self.op}{_number(self.right, values) if self.op else ''}"
-        return f"{self.variable}={numbers}" + (f"={values[self.variable]}" if self.op else "")
+        """The value, and after it the equation with numbers if it has an operation: `x=7=3+4`.
+
+        The value is beside its variable, where other equations look for it.
+        """
+        sides = f"={_number(self.left, values)}{self.op}{_number(self.right, values)}" if self.op else ""
+        return f"{self.variable}={values[self.variable]}{sides}"
 
 
 def _number(side: str, values: dict[str, int]) -> int:
@@ -80,7 +83,7 @@ def make(rng: random.Random) -> Example:
         values[name] = _value(left, equation.op, _number(equation.right, values)) if equation.op else left
         equations.append(equation)
     if rng.random() < 0.35:
-        equations.reverse()  # each equation comes before those that it needs
+        equations.reverse()  # each equation comes before the values that it needs
     else:
         rng.shuffle(equations)
     asked = names[-1] if rng.random() < 0.7 else rng.choice(names)
@@ -90,8 +93,8 @@ def make(rng: random.Random) -> Example:
 
 
 def score(example: Example, response: str) -> Score:
-    """`answer`: the number after `####` is exact. `every_step`: the whole response is, because it has only one
-    right wording.
+    """`answer`: the number after `####` is exact. `every_step`: the whole response is exact, for a prompt has
+    one right response only.
     """
     found = _ANSWER.search(response.strip())
     return Score(found is not None and found[1] == example.answer, response.strip() == example.response)

@@ -31,6 +31,9 @@ def main() -> None:
         type=Path,
         help="the folder of an earlier run or of a model of the same sizes: begin with its weights",
     )
+    parser.add_argument(
+        "--redraw", default="", help="letters that the earlier run never saw: their embeddings are drawn anew"
+    )
     parser.add_argument("--mixture", choices=tuple(MIXTURES), default="word_problems")
     run = TrainingRun(**vars(parser.parse_args()))
     run.folder.mkdir(parents=True, exist_ok=True)

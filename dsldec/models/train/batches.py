@@ -42,7 +42,23 @@ SHAPES = (
 # The second model learns equations alone. Short rows hold up to about four of them.
 EQUATION_SHAPES = (Shape(64, ("equations",), 0.45), Shape(128, ("equations",), 0.55))
 
-MIXTURES = {"word_problems": SHAPES, "equations": EQUATION_SHAPES}
+
+@dataclass(frozen=True, slots=True)
+class Mixture:
+    """Which batches a run draws. `at_random`: the share of rows with masks at random positions; the other
+    rows have the masks of block decoding.
+    """
+
+    shapes: tuple[Shape, ...]
+    at_random: float = 0.5
+
+
+MIXTURES = {
+    "word_problems": Mixture(SHAPES),
+    "equations": Mixture(EQUATION_SHAPES),
+    # An equation may need a value to its right, which the masks of block decoding hide.
+    "equations_at_random": Mixture(EQUATION_SHAPES, at_random=0.85),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +89,12 @@ def _fitting(
     return found[:rows]
 
 
-def _masked(start: int, length: int, noise: float, rng: random.Random) -> list[bool]:
-    """The masked positions from `start` on: half of the rows at random, the other half as block decoding
+def _masked(start: int, length: int, noise: float, at_random: float, rng: random.Random) -> list[bool]:
+    """The masked positions from `start` on: in a share of the rows at random, in the others as block decoding
     leaves them.
     """
     span = length - start
-    if rng.random() < 0.5:
+    if rng.random() < at_random:
         return [False] * start + [rng.random() < noise for _ in range(span)]
     # A revealed prefix, then (half the time) a partly written block, then only masks.
     written = min(int(span * (1 - noise)), rng.randint(0, 48))
@@ -91,7 +107,7 @@ def make_batch(
     tokenizer: PreTrainedTokenizerFast, mixture: str, seed: int, step: int, rank: int
 ) -> TrainingBatch:
     """The batch of one process at one step, of the examples of a mixture in `MIXTURES`."""
-    shapes = MIXTURES[mixture]
+    shapes, at_random = MIXTURES[mixture].shapes, MIXTURES[mixture].at_random
     # The shape is drawn without the rank: in a step, all processes have rows of one length.
     shape = random.Random(f"shape {seed} {step}").choices(shapes, [s.weight for s in shapes])[0]
     rng = random.Random(f"batch {seed} {step} {rank}")
@@ -102,7 +118,7 @@ def make_batch(
         tail = shape.length - len(prompt) - len(response)
         true = prompt + response + [eos] * tail
         noise = (row + rng.random()) / len(pairs)  # stratified: every batch has all noise levels
-        masked = _masked(len(prompt), shape.length, noise, rng)
+        masked = _masked(len(prompt), shape.length, noise, at_random, rng)
         # The first end-of-text token is content: it marks the end of the response. The filler after it hardly
         # counts.
         content = len(prompt) + len(response)

@@ -12,6 +12,7 @@ import time
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 import torch.distributed as dist
@@ -27,7 +28,11 @@ CONSTANT_UNTIL = 0.2  # then the learning rates fall linearly to zero
 WARM_UP_STEPS = 50
 AVERAGE_DECAY = 0.998
 CHECKPOINT_EVERY, LOG_EVERY = 200, 50
-GEN_LENGTHS = {"word_problems": 48, "equations": 64}  # holds every response of the mixture
+GEN_LENGTHS = {
+    "word_problems": 48,
+    "equations": 64,
+    "equations_at_random": 64,
+}  # holds every response of the mixture
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +51,7 @@ class TrainingRun:
     feed_forward: int
     start_from: Path | None
     mixture: str = "word_problems"
+    redraw: str = ""
 
 
 def _config(run: TrainingRun, tokenizer: PreTrainedTokenizerFast) -> EuroBertConfig:
@@ -77,6 +83,23 @@ def _tokenizer(run: TrainingRun) -> PreTrainedTokenizerFast:
 def _is_model(folder: Path) -> bool:
     """Whether `folder` is an exported model, and not the folder of a run."""
     return (folder / "config.json").exists()
+
+
+def _redraw(model: EuroBertForMaskedLM, tokenizer: PreTrainedTokenizerFast, characters: str) -> None:
+    """Draw the embeddings of these characters anew, each as long as the mean embedding.
+
+    The earlier run never saw these tokens, and moved all of them in one direction. A model learns very slowly
+    to tell nearly equal embeddings apart.
+    """
+    if not characters:
+        return
+    embeddings: Any = model.get_input_embeddings()
+    weight: Tensor = embeddings.weight
+    ids = torch.tensor([tokenizer.convert_tokens_to_ids(character) for character in characters])
+    with torch.no_grad():
+        length = weight.norm(dim=-1).mean()
+        drawn = torch.randn(len(ids), weight.shape[1])
+        weight[ids] = drawn / drawn.norm(dim=-1, keepdim=True) * length
 
 
 def _first_weights(folder: Path) -> dict[str, Tensor]:
@@ -176,6 +199,7 @@ def work(rank: int, run: TrainingRun) -> None:
         tokenizer.save_pretrained(run.folder / "tokenizer")
     if run.start_from is not None:
         model.load_state_dict(_first_weights(run.start_from))
+        _redraw(model, tokenizer, run.redraw)
     parameters = list(model.parameters())
     optimizers = _optimizers(model)
     start, seconds, average = _state(run, model, optimizers)

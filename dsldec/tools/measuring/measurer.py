@@ -37,7 +37,7 @@ MeasuringProgress = Callable[[int, int], None]
 
 
 @dataclass(slots=True)
-class Setting:
+class MeasuredSetting:
     """A policy with its parameter values, what is known of it by the digest of the prompt, and its file."""
 
     policy: Policy
@@ -47,10 +47,10 @@ class Setting:
 
 
 @dataclass(frozen=True, slots=True)
-class Task:
+class PromptToMeasure:
     """One prompt to decode under one setting. `values`: parameters that differ from those of the step."""
 
-    setting: Setting
+    setting: MeasuredSetting
     values: Mapping[str, Value]
     place: int
 
@@ -82,7 +82,7 @@ class Measurer:
         self.decode = replace(decode, backend="eager") if on_cpu and decode.backend == "auto" else decode
         self._shared = {**identity_of(denoiser, decode, scorer.name), **(about or {})}
         self._keys = [prompt_digest(problem) for problem in self.problems]
-        self._settings: dict[str, Setting] = {}
+        self._settings: dict[str, MeasuredSetting] = {}
 
     def measure(
         self, policies: Sequence[Policy], progress: MeasuringProgress | None = None
@@ -112,14 +112,14 @@ class Measurer:
         """What is known of the policies by now, in this order: of some prompts, or of all."""
         return [self._measurement(self._setting(policy)) for policy in policies]
 
-    def _setting(self, policy: Policy) -> Setting:
+    def _setting(self, policy: Policy) -> MeasuredSetting:
         identity = of_setting(policy, self._shared)
-        return self._settings.setdefault(digest_of(identity), Setting(policy, identity))
+        return self._settings.setdefault(digest_of(identity), MeasuredSetting(policy, identity))
 
-    def _finished(self, setting: Setting) -> int:
+    def _finished(self, setting: MeasuredSetting) -> int:
         return sum(key in setting.scores for key in self._keys)
 
-    def _measurement(self, setting: Setting) -> Measurement:
+    def _measurement(self, setting: MeasuredSetting) -> Measurement:
         found = [
             (one.prompt.id, setting.scores.get(key))
             for one, key in zip(self.problems, self._keys, strict=True)
@@ -129,7 +129,7 @@ class Measurer:
         seconds = sum(score.seconds for score in scores)
         return Measurement(title(setting.policy), scores, seconds, tuple(id_ for id_, _ in known))
 
-    def _open(self, setting: Setting, files: ExitStack) -> None:
+    def _open(self, setting: MeasuredSetting, files: ExitStack) -> None:
         """Open the file of a setting until the end of `measure`, and take what it has."""
         if self.store is None:
             return
@@ -145,19 +145,19 @@ class Measurer:
                 f"a line of {quoted_path(file.name)} removed, cut off by a crash: the prompt is decoded again"
             )
 
-    def _tasks(self, settings: Sequence[Setting]) -> Iterator[Task]:
+    def _tasks(self, settings: Sequence[MeasuredSetting]) -> Iterator[PromptToMeasure]:
         for setting in settings:
             for place, key in enumerate(self._keys):
                 if key not in setting.scores:
-                    yield Task(setting, {}, place)
+                    yield PromptToMeasure(setting, {}, place)
 
-    def _decoded(self, base: Policy, tasks: Sequence[Task]) -> Iterator[Task]:
+    def _decoded(self, base: Policy, tasks: Sequence[PromptToMeasure]) -> Iterator[PromptToMeasure]:
         """Decode the tasks in shared batches, and keep each score. Gives each task when it is finished."""
         values = [task.values for task in tasks] if any(task.values for task in tasks) else None
         attempts = Attempts(self.denoiser, base, self.decode, parameters=values)
         work = [self.problems[task.place].prompt for task in tasks]
         rows = min(self.decode.batch, len(work))
-        with _Scoring(self.scorer) as scoring:
+        with _ScoringQueue(self.scorer) as scoring:
             for place, result in attempts.results(work):
                 scoring.add(tasks[place], self.problems[tasks[place].place], result)
                 for task, of, judged in scoring.ready():
@@ -167,7 +167,7 @@ class Measurer:
                 self._keep(task, of, judged, rows)
                 yield task
 
-    def _keep(self, task: Task, result: Result, judged: Judged, rows: int) -> None:
+    def _keep(self, task: PromptToMeasure, result: Result, judged: Judged, rows: int) -> None:
         error = "" if result.error is None else f"{result.error.code}: {result.error.message}"
         score = PromptScore(judged.score, result.forwards, result.tokens, result.seconds / rows, error)
         key = self._keys[task.place]
@@ -176,22 +176,22 @@ class Measurer:
             task.setting.file.append(result.prompt.id, key, score, result.text)
 
 
-class _Scoring:
+class _ScoringQueue:
     """Scores results, in threads where the scorer is slow."""
 
     def __init__(self, scorer: Scorer) -> None:
         self._scorer = scorer
         self._pool = ThreadPoolExecutor(min(MOST_PROCESSES, os.cpu_count() or 1)) if scorer.slow else None
-        self._waiting: list[tuple[Task, Result, Judged | Future[Judged]]] = []
+        self._waiting: list[tuple[PromptToMeasure, Result, Judged | Future[Judged]]] = []
 
-    def __enter__(self) -> _Scoring:
+    def __enter__(self) -> _ScoringQueue:
         return self
 
     def __exit__(self, *failure: object) -> None:
         if self._pool is not None:
             self._pool.shutdown(wait=False, cancel_futures=True)
 
-    def add(self, task: Task, problem: Problem, result: Result) -> None:
+    def add(self, task: PromptToMeasure, problem: Problem, result: Result) -> None:
         judged: Judged | Future[Judged]
         if result.error is not None:
             judged = Judged(0.0)
@@ -201,7 +201,7 @@ class _Scoring:
             judged = self._pool.submit(self._scorer.judged, problem, result.text)
         self._waiting.append((task, result, judged))
 
-    def ready(self) -> Iterator[tuple[Task, Result, Judged]]:
+    def ready(self) -> Iterator[tuple[PromptToMeasure, Result, Judged]]:
         """The results whose scores are known, without waiting."""
         waiting, self._waiting = self._waiting, []
         for task, result, judged in waiting:
@@ -212,18 +212,18 @@ class _Scoring:
             else:
                 self._waiting.append((task, result, judged))
 
-    def rest(self) -> Iterator[tuple[Task, Result, Judged]]:
+    def rest(self) -> Iterator[tuple[PromptToMeasure, Result, Judged]]:
         """All other results."""
         for task, result, judged in self._waiting:
             yield task, result, judged if isinstance(judged, Judged) else judged.result()
 
 
-def _batches(tasks: Iterator[Task]) -> Iterator[tuple[Policy, list[Task]]]:
+def _batches(tasks: Iterator[PromptToMeasure]) -> Iterator[tuple[Policy, list[PromptToMeasure]]]:
     """The tasks that may share batches, with the policy whose step decodes them."""
     from ...runtime.request_parameters import values_beside
 
-    of_step: list[tuple[Policy, list[Task]]] = []
-    values: dict[int, tuple[list[Task], Mapping[str, Value]]] = {}  # by setting
+    of_step: list[tuple[Policy, list[PromptToMeasure]]] = []
+    values: dict[int, tuple[list[PromptToMeasure], Mapping[str, Value]]] = {}  # by setting
     for task in tasks:
         setting = task.setting
         if id(setting) not in values:
@@ -240,7 +240,7 @@ def _batches(tasks: Iterator[Task]) -> Iterator[tuple[Policy, list[Task]]]:
     yield from of_step
 
 
-def _release(setting: Setting) -> None:
+def _release(setting: MeasuredSetting) -> None:
     if setting.file is not None:
         setting.file.close()
     setting.file = None

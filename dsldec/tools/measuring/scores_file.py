@@ -106,10 +106,11 @@ def _parsed(line: bytes) -> Any:
 
 def _checked(entry: Mapping[str, Any]) -> PromptScore | None:
     """The score in a line; `None` where a number is missing or impossible."""
-    values = {name: entry.get(name) for name in FIELDS}
-    if any(isinstance(value, bool) or not isinstance(value, int | float) for value in values.values()):
-        return None
-    if any(not math.isfinite(value) or value < 0 for value in values.values()) or values["right"] > 1:
+    values: dict[str, Any] = {name: entry.get(name) for name in FIELDS}
+    for value in values.values():
+        if isinstance(value, bool) or not isinstance(value, int | float) or not 0 <= value < math.inf:
+            return None
+    if values["right"] > 1:
         return None
     return PromptScore(**{name: kind(values[name]) for name, kind in FIELDS.items()})
 

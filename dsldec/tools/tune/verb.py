@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 from ...policy import Policy, load
 from ...terminal import data
 from ..differences import digest
-from ..displays import Bar
+from ..displays import CountBar
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of
@@ -158,12 +158,11 @@ class _Tuned:
     def _measured(self, policies: Sequence[Policy], problems: Sequence[Problem]) -> list[Measurement]:
         """The measurements of policies on some prompts. Raises `PolicyError` (E0537) for a failed prompt."""
         measurer = self._measurer(problems)
-        with ExitStack() as shown:
-            progress = None
-            if sys.stderr.isatty():
-                bar = shown.enter_context(Bar(len(policies) * len(problems)))
-                progress = bar.reached
-            found = measurer.measure(policies, progress)
+        if sys.stderr.isatty():
+            with CountBar(len(policies) * len(problems)) as bar:
+                found = measurer.measure(policies, lambda finished, total: bar.at(finished))
+        else:
+            found = measurer.measure(policies)
         require_answers(found)
         return found
 
