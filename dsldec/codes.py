@@ -490,6 +490,17 @@ _CODES = (
     Code("E0520", "a search cannot compare the policy: it makes candidates, or has a pattern"),
     Code("E0521", "both policies to compare are the same one"),
     Code("E0522", "only one of the policies to compare has a parameter that is set in both"),
+    # Tuning
+    Code("E0530", "`--floor` is not an accuracy, or a factor of the baseline's accuracy"),
+    Code(
+        "E0531", "`dsldec tune` cannot search the values of a parameter, or no parameter has several values"
+    ),
+    Code("E0532", "a static parameter would be searched: each of its values needs another step"),
+    Code("E0533", "a task has too few prompts to calibrate a search and to hold others out from it"),
+    Code("E0534", "no setting that was tried has the accuracy of the floor"),
+    Code("E0535", "a package that searches parameter values is not installed"),
+    Code("E0536", "the baseline has no right answer, so a floor relative to it would be 0"),
+    Code("E0537", "a prompt has no answer under a setting that is tried"),
     # Patterns
     Code("E0490", "a pattern is not a regular expression that can be read"),
     Code("E0491", "a pattern has a feature that depends on the text around it, such as a look ahead"),

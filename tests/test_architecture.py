@@ -65,6 +65,7 @@ CLI_LAYERS = (
         "listing",
         "policies",
         "precompiling",
+        "tuning",
     ),  # the verbs
     ("evaluating",),
     ("flags",),
@@ -86,6 +87,7 @@ MET_IN_ONE_PLACE = {
     "lark": {"language/grammar.py", "language/tables.py"},
     "argparse": {"cli/arguments.py", "models/train/__main__.py"},
     "outlines_core": {"patterns/dfa_process.py"},
+    "optuna": {"tools/tune/proposals.py"},
 }
 
 # Who reads without `files`: files of our own (grammar, held-out prompts, what was built a moment ago), what

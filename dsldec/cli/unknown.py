@@ -19,7 +19,7 @@ from ..tools import quoted
 # The positional argument of a verb. Other programs have a flag of this name.
 POSITIONAL = {
     "check": "policy", "fmt": "policy", "test": "policy", "explain": "policy", "show": "policy", "build": "policy", "export-hf": "policy",
-    "precompile": "policy",
+    "precompile": "policy", "tune": "policy",
     "model": "model",
 }  # fmt: skip
 ANOTHER_VERB = {
@@ -29,6 +29,7 @@ ANOTHER_VERB = {
     "format": "fmt", "compile": "build", "package": "build", "export": "export-hf", "export_hf": "export-hf", "info": "model",
     "inspect": "model", "probe": "model", "docs": "explain", "describe": "explain", "doc": "explain", "policies": "list", "ls": "list", "man": "explain", "ir": "show",
     "dump": "show", "cases": "test", "benchmark": "bench", "perf": "bench", "warmup": "precompile", "prebuild": "precompile", "cache": "precompile",
+    "optimize": "tune", "optimise": "tune", "search": "tune", "optuna": "tune",
 }  # fmt: skip
 OTHERWISE = {
     "serve": "`dsldec export-hf MODEL threshold`, then `transformers serve MODEL --trust-remote-code` is a server",

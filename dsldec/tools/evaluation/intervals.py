@@ -31,15 +31,18 @@ def wilson(share: float, count: int) -> tuple[float, float]:
     return low, high
 
 
-def paired(both: int, only_first: int, only_second: int, neither: int) -> tuple[float, float]:
-    """The interval of the difference (first - second) of two shares on the same prompts.
+def paired(
+    both: int, only_first: int, only_second: int, neither: int, factor: float = 1.0
+) -> tuple[float, float]:
+    """The interval of the difference (first - factor * second) of two shares on the same prompts.
 
     Newcombe (1998), method 10: two Wilson intervals, combined with the correlation of the pairs. Unlike
-    `difference ± 1.96 standard errors`, it is no point where all pairs agree.
+    `difference ± 1.96 standard errors`, it is no point where all pairs agree. With a factor, the second
+    interval is scaled before the two are combined.
     """
     count = both + only_first + only_second + neither
     if not count:
-        return -1.0, 1.0
+        return -factor, 1.0
     first, second = (both + only_first) / count, (both + only_second) / count
     (low1, high1), (low2, high2) = wilson(first, count), wilson(second, count)
     margins = (both + only_first) * (only_second + neither) * (both + only_second) * (only_first + neither)
@@ -53,8 +56,9 @@ def paired(both: int, only_first: int, only_second: int, neither: int) -> tuple[
     def half(a: float, b: float) -> float:
         return math.sqrt(max(0.0, a * a - 2 * correlation * a * b + b * b))
 
-    difference = first - second
-    return difference - half(first - low1, high2 - second), difference + half(high1 - first, second - low2)
+    difference = first - factor * second
+    below, above = factor * (second - low2), factor * (high2 - second)
+    return difference - half(first - low1, above), difference + half(high1 - first, below)
 
 
 def mcnemar(only_first: int, only_second: int) -> float:
