@@ -70,6 +70,7 @@ class EmbeddedDenoiser(HuggingFaceDenoiser):
         return opened(self._path, False).tokenizer
 
     def weights(self) -> Iterator[Tensor]:
+        """The tensors of the network, without the model of transformers."""
         yield from self._network.parameters()
 
     @property

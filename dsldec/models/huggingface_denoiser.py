@@ -103,10 +103,6 @@ class HuggingFaceDenoiser:
         self.device: torch.device = next(model.parameters()).device
         self.never: Tensor | None = torch.tensor(sorted(never), device=self.device) if never else None
 
-    def weights(self) -> Iterator[Tensor]:
-        """The tensors of the model."""
-        yield from self.model.parameters()
-
     @property
     def reader(self) -> Any:
         """The tokenizer of prompts and answers."""

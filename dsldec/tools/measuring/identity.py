@@ -48,6 +48,8 @@ def identity_of(denoiser: Denoiser, decode: DecodeOptions, scorer: str) -> dict[
 def weights_digest(denoiser: Any) -> str:
     """A digest of the first numbers of each weight; of the type's name where the weights are not known."""
     weights = getattr(denoiser, "weights", None)
+    if weights is None:
+        weights = getattr(getattr(denoiser, "model", None), "parameters", None)
     whole = hashlib.sha256(type(denoiser).__qualname__.encode())
     for tensor in islice(weights() if callable(weights) else (), MOST_TENSORS):
         numbers = tensor.detach().flatten()[:NUMBERS_OF_A_TENSOR].double().tolist()
