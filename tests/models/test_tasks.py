@@ -101,8 +101,8 @@ def test_equations_have_the_values_that_another_solver_finds() -> None:
         assert answer == example.answer
         written = [step.split("=") for step in steps.split(",")]
         assert [one[0] for one in written] == [one.split("=")[0] for one in example.prompt.split(",")[:-1]]
-        assert [int(one[-1]) for one in written] == [values[one[0]] for one in written]
-        assert all(len(one) == 2 or eval(one[1], {}) == int(one[2]) for one in written)
+        assert [int(one[1]) for one in written] == [values[one[0]] for one in written]
+        assert all(len(one) == 2 or eval(one[2], {}) == int(one[1]) for one in written)
         assert 0 <= min(values.values()) <= max(values.values()) <= equations.LARGEST
         chains.add(len(written))
         late += len(written) > 1 and any(
@@ -115,17 +115,17 @@ def test_equations_have_the_values_that_another_solver_finds() -> None:
 @pytest.mark.parametrize(
     ("response", "answer", "every_step"),
     [
-        ("b=5+3=8,a=5 #### 8", True, True),
-        ("b=5+3=9,a=5 #### 8", True, False),
-        ("b=5+3=8,a=5 #### 9", False, False),
-        ("b=5+3=8,a=5", False, False),
+        ("b=8=5+3,a=5 #### 8", True, True),
+        ("b=9=5+3,a=5 #### 8", True, False),
+        ("b=8=5+3,a=5 #### 9", False, False),
+        ("b=8=5+3,a=5", False, False),
         ("#### 8", True, False),
-        ("b=5+3=8,a=5 #### 88", False, False),
+        ("b=8=5+3,a=5 #### 88", False, False),
         ("", False, False),
     ],
 )
 def test_equation_scores(response: str, answer: bool, every_step: bool) -> None:
-    example = Example("equations", "b=a+3,a=5,b=?", "b=5+3=8,a=5 #### 8", "8")
+    example = Example("equations", "b=a+3,a=5,b=?", "b=8=5+3,a=5 #### 8", "8")
     score = equations.score(example, response)
     assert (score.answer, score.every_step) == (answer, every_step)
 

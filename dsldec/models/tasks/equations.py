@@ -1,8 +1,8 @@
 """Chained equations: find the value of every variable. The prompt asks for one of them at the end.
 
-The response has the equations in the order of the prompt, with numbers in place of variables. Often they
-cannot be solved in this order: the first equation may need the value of the last one. So a decoder must find
-the order of writing itself. A response has one to eight equations, and its length varies with their number.
+The response has the equations in the order of the prompt, with the value of each variable, and with numbers
+in place of the other variables. Often they cannot be solved in this order: the first equation may need the
+value of the last one. So a decoder must find the order of writing itself. A response has one to eight equations, and its length varies with their number.
 An equation can be computed when the values that it needs are known. So the longest chain of equations decides
 how many forwards an answer needs.
 """
