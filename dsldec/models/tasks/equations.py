@@ -2,9 +2,9 @@
 
 The response has the equations in the order of the prompt, with the value of each variable, and with numbers
 in place of the other variables. Often they cannot be solved in this order: the first equation may need the
-value of the last one. So a decoder must find the order of writing itself. A response has one to eight equations, and its length varies with their number.
-An equation can be computed when the values that it needs are known. So the longest chain of equations decides
-how many forwards an answer needs.
+value of the last one. So a decoder must find the order of writing itself. A response has one to eight
+equations, and its length varies with their number. A value can be computed when the values that it needs are
+known. So the longest chain of equations decides how many forwards an answer needs.
 """
 
 from __future__ import annotations
@@ -90,6 +90,18 @@ def make(rng: random.Random) -> Example:
     prompt = ",".join([*map(str, equations), f"{asked}=?"])
     solved = ",".join(equation.solved(values) for equation in equations)
     return Example("equations", prompt, f"{solved} #### {values[asked]}", str(values[asked]))
+
+
+def make_lookups(rng: random.Random) -> Example:
+    """Variables with their values in the prompt, in another order in the response. Training has these beside the
+    equations: from them a model learns to find the value of a letter.
+    """
+    values = {name: rng.randint(0, LARGEST) for name in rng.sample(LETTERS, rng.randint(2, 7))}
+    shuffled = rng.sample([*values], len(values))
+    asked = rng.choice(shuffled)
+    prompt = ",".join([*(f"{name}={value}" for name, value in values.items()), f"{asked}=?"])
+    response = ",".join(f"{name}={values[name]}" for name in shuffled) + f" #### {values[asked]}"
+    return Example("equations", prompt, response, str(values[asked]))
 
 
 def score(example: Example, response: str) -> Score:
