@@ -205,3 +205,17 @@ def test_embeddings_of_unseen_letters_are_drawn_apart() -> None:
     drawn = after[sorted(changed)]
     torch.testing.assert_close(drawn.norm(dim=-1), before.norm(dim=-1).mean().expand(2))
     assert torch.cosine_similarity(drawn[0], drawn[1], dim=0).abs() < 0.5
+
+
+def test_lookups_are_the_values_of_the_prompt_in_another_order() -> None:
+    rng, other = random.Random(4), 0
+    for _ in range(200):
+        example = equations.make_lookups(rng)
+        *given, question = example.prompt.split(",")
+        response, _, answer = example.response.partition(" #### ")
+        assert sorted(response.split(",")) == sorted(given)
+        other += response.split(",") != given
+        assert f"{question.removesuffix('=?')}={answer}" in given
+        assert answer == example.answer
+        assert equations.score(example, example.response).every_step
+    assert other > 100
