@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedTokenizerFast
 
-from ..tasks import TASKS, Example, equations, training_stream, word_problems
+from ..tasks import TASKS, Example, training_stream, word_problems
 
 TOKENS_A_BATCH = 5120
 EOS_TAIL_WEIGHT = 0.1
@@ -40,7 +40,11 @@ SHAPES = (
 )
 
 # The second model learns equations alone. Short rows hold up to about four of them.
-EQUATION_SHAPES = (Shape(64, ("equations",), 0.45), Shape(128, ("equations",), 0.55))
+EQUATION_SHAPES = (
+    Shape(56, ("equations",), 0.35),
+    Shape(96, ("equations",), 0.5),
+    Shape(128, ("equations",), 0.15),
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,9 +60,6 @@ class Mixture:
 MIXTURES = {
     "word_problems": Mixture(SHAPES),
     "equations": Mixture(EQUATION_SHAPES),
-    "equations_with_lookups": Mixture(
-        (Shape(64, ("lookups", "lookups", "equations"), 0.5), Shape(128, ("equations",), 0.5)), at_random=0.85
-    ),
     # An equation may need a value to its right, which the masks of block decoding hide.
     "equations_at_random": Mixture(EQUATION_SHAPES, at_random=0.85),
 }
@@ -80,8 +81,7 @@ def _fitting(
 ) -> list[tuple[list[int], list[int]]]:
     """Prompt and response ids of enough examples to fill a batch, each short enough for a row."""
     rows = TOKENS_A_BATCH // shape.length
-    makers = {name: task.make for name, task in TASKS.items()}
-    makers |= {"arithmetic": word_problems.make_arithmetic, "lookups": equations.make_lookups}
+    makers = {name: task.make for name, task in TASKS.items()} | {"arithmetic": word_problems.make_arithmetic}
     streams = {kind: training_stream(makers[kind], rng) for kind in shape.kinds}
     found: list[tuple[list[int], list[int]]] = []
     while len(found) < rows:

@@ -32,7 +32,6 @@ GEN_LENGTHS = {
     "word_problems": 48,
     "equations": 64,
     "equations_at_random": 64,
-    "equations_with_lookups": 64,
 }  # holds every response of the mixture
 
 
