@@ -2,9 +2,9 @@
 
 `<` is the value of the equation before it, and `>` the value of the next one: the equations of "6+>,34->,30"
 have the values 10, 4 and 30. No equation can be computed before the one that it points to. Often the whole
-prompt has to be solved from its end. So a decoder must find the order of writing itself. A response has one to
-nine equations, and its length varies with their number. Chains that begin at different numbers can be solved
-at the same time.
+prompt has to be solved from its end. So a decoder must find the order of writing itself. A response has one
+to nine equations, and its length varies with their number. Chains that begin at different numbers can be
+solved at the same time.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ def _pointers(rng: random.Random, count: int) -> list[str]:
     for place in range(starts[0]):
         found[place] = NEXT
     for start, following in zip(starts, [*starts[1:], count], strict=True):
-        # Up to `turn` the equations point back to `start`, and from there on to the next one without pointers.
+        # Up to `turn` the equations point back to `start`, and then to the next one without pointers.
         turn = count if following == count else rng.randint(start, following - 1)
         for place in range(start + 1, following):
             found[place] = BEFORE if place <= turn else NEXT
