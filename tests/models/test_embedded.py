@@ -8,6 +8,7 @@ import re
 import pytest
 import transformers
 
+import dsldec
 from dsldec.models.huggingface import HuggingFaceDenoiser, from_pretrained
 from dsldec.resources import EMBEDDED_MODELS, embedded_model_folder
 from dsldec.tools.evaluate import LENGTHS, Measured, Setting, held_out, measure
@@ -15,7 +16,7 @@ from dsldec.tools.evaluate import LENGTHS, Measured, Setting, held_out, measure
 FOLDERS = {name: embedded_model_folder(name) for name in EMBEDDED_MODELS}
 WEIGHTS_SHA256 = {
     "word_problems": "4315768887e2d9cb13df9cd5306da68a9a7d4f92f9d3245fb62d6cf4f490d298",
-    "equations": "SHA",
+    "equations": "44041f595d8d5d25f01c7a52ae46be5ae98bd1dee44515c9ceaae161660af40b",
 }
 MOST_BYTES = 6 * 10**6  # of all models
 
@@ -77,6 +78,20 @@ def test_one_token_a_step_is_right_and_many_are_not(denoiser: HuggingFaceDenoise
     in_order, at_once = (measured(denoiser, "sudoku", tokens, 50) for tokens in (1, 24))
     assert in_order.answer >= 0.96
     assert at_once.answer <= in_order.answer - 0.1
+
+
+def test_the_second_model_solves_chains_from_their_end(of_equations: HuggingFaceDenoiser) -> None:
+    prompts = ["6+>,34->,30", "5,<+2", "17"]
+    decoded = dsldec.decode(of_equations, prompts, dsldec.load("threshold", block=64), gen_length=64)
+    assert decoded.text == ["10=6+4,4=34-30,30 #### 10", "5,7=5+2 #### 5", "17 #### 17"]
+
+
+def test_the_second_model_is_right_on_most_equations(of_equations: HuggingFaceDenoiser) -> None:
+    """`threshold` needs fewer forwards than tokens: chains that begin at different numbers go on together."""
+    setting = Setting("threshold", {"block": 64}, 64)
+    found = measure(of_equations, held_out("equations", 40), setting, batch=40)
+    assert found.answer >= 0.8
+    assert found.forwards <= 32
 
 
 @pytest.mark.slow

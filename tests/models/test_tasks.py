@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import random
-import re
 
 import pytest
 import torch
@@ -75,57 +74,54 @@ def test_the_files_of_held_out_prompts_are_small_and_plain(model: str, split: st
     assert set(json.loads(lines[0])) == {"task", "prompt", "response", "answer"}
 
 
-def solved(prompt: str) -> tuple[dict[str, int], str]:
-    """The value of each variable, by rounds over all equations, and the variable that the prompt asks for."""
-    *given, question = prompt.split(",")
-    unsolved = dict(one.split("=") for one in given)
-    values: dict[str, int] = {}
-    while unsolved:
-        for name, side in [*unsolved.items()]:
-            left, op, right = re.fullmatch(r"(\w+)(?:([-+*])(\w+))?", side).groups()
-            parts = [values.get(one, int(one) if one.isdigit() else None) for one in (left, right or "0")]
-            if None not in parts:
-                a, b = parts
-                values[name] = {None: a, "+": a + b, "-": a - b, "*": a * b}[op]
-                del unsolved[name]
-    return values, question.removesuffix("=?")
+def solved(prompt: str) -> list[int]:
+    """The value of each equation, by rounds over those that are left."""
+    given = prompt.split(",")
+    values: dict[int, int] = {}
+    while len(values) < len(given):
+        before = len(values)
+        for place, one in enumerate(given):
+            text = one.replace("<", str(values.get(place - 1, "?"))).replace(
+                ">", str(values.get(place + 1, "?"))
+            )
+            if "?" not in text:
+                values[place] = eval(text, {})
+        assert len(values) > before, prompt
+    return [values[place] for place in range(len(given))]
 
 
 def test_equations_have_the_values_that_another_solver_finds() -> None:
-    rng, late, chains = random.Random(3), 0, set()
+    rng, late, counts = random.Random(3), 0, set()
     for _ in range(500):
         example = equations.make(rng)
-        values, asked = solved(example.prompt)
-        assert example.answer == str(values[asked])
+        values = solved(example.prompt)
+        assert example.answer == str(values[0])
         steps, _, answer = example.response.partition(" #### ")
         assert answer == example.answer
         written = [step.split("=") for step in steps.split(",")]
-        assert [one[0] for one in written] == [one.split("=")[0] for one in example.prompt.split(",")[:-1]]
-        assert [int(one[-1]) for one in written] == [values[one[0]] for one in written]
-        assert all(len(one) == 2 or eval(one[1], {}) == int(one[2]) for one in written)
-        assert 0 <= min(values.values()) <= max(values.values()) <= equations.LARGEST
-        chains.add(len(written))
-        late += len(written) > 1 and any(
-            one[0] in example.prompt.split(",")[0].split("=")[1] for one in written[1:]
-        )
-    assert chains == set(range(1, equations.MOST_EQUATIONS + 1))
+        assert [int(one[0]) for one in written] == values
+        assert all(len(one) == 1 or eval(one[1], {}) == int(one[0]) for one in written)
+        assert 0 <= min(values) <= max(values) <= equations.LARGEST
+        counts.add(len(written))
+        late += ">" in example.prompt.split(",")[0]
+    assert counts == set(range(1, equations.MOST_EQUATIONS + 1))
     assert late > 250  # the first equation needs a later one
 
 
 @pytest.mark.parametrize(
     ("response", "answer", "every_step"),
     [
-        ("b=5+3=8,a=5 #### 8", True, True),
-        ("b=5+3=9,a=5 #### 8", True, False),
-        ("b=5+3=8,a=5 #### 9", False, False),
-        ("b=5+3=8,a=5", False, False),
+        ("8=5+3,5 #### 8", True, True),
+        ("9=5+3,5 #### 8", True, False),
+        ("8=5+3,5 #### 9", False, False),
+        ("8=5+3,5", False, False),
         ("#### 8", True, False),
-        ("b=5+3=8,a=5 #### 88", False, False),
+        ("8=5+3,5 #### 88", False, False),
         ("", False, False),
     ],
 )
 def test_equation_scores(response: str, answer: bool, every_step: bool) -> None:
-    example = Example("equations", "b=a+3,a=5,b=?", "b=5+3=8,a=5 #### 8", "8")
+    example = Example("equations", ">+3,5", "8=5+3,5 #### 8", "8")
     score = equations.score(example, response)
     assert (score.answer, score.every_step) == (answer, every_step)
 
@@ -133,7 +129,7 @@ def test_equation_scores(response: str, answer: bool, every_step: bool) -> None:
 def test_the_tokenizer_is_built_of_the_tasks_of_the_first_model() -> None:
     texts = tokenizers._texts(seed=1, count=20)
     assert len(texts) == 2 * 20 * 3  # word problems, sudoku and bare sums
-    assert not [text for text in texts if text.endswith("=?")]
+    assert not [text for text in texts if ">" in text]
 
 
 @pytest.mark.parametrize("mixture", MIXTURES)

@@ -40,7 +40,11 @@ SHAPES = (
 )
 
 # The second model learns equations alone. Short rows hold up to about four of them.
-EQUATION_SHAPES = (Shape(64, ("equations",), 0.45), Shape(128, ("equations",), 0.55))
+EQUATION_SHAPES = (
+    Shape(56, ("equations",), 0.35),
+    Shape(96, ("equations",), 0.5),
+    Shape(128, ("equations",), 0.15),
+)
 
 
 @dataclass(frozen=True, slots=True)
