@@ -11,7 +11,18 @@ import textwrap
 import pytest
 
 import dsldec
-from dsldec.cli import bench, decoding, evaluating, exporting, policies
+from dsldec.cli import (
+    bench,
+    comparing,
+    decoding,
+    evaluating,
+    evolving,
+    exporting,
+    frontiers,
+    listing,
+    policies,
+    tuning,
+)
 from dsldec.cli.dispatch import VERBS
 from dsldec.cli.unknown import ANOTHER_VERB
 from dsldec.instead import INSTEAD
@@ -42,6 +53,8 @@ PARSERS = {
     "build": exporting._build_parser(), "export-hf": exporting._export_hf_parser(), "check": policies._check_parser(),
     "fmt": policies._fmt_parser(),
     "test": policies._test_parser(), "explain": policies._explain_parser(), "show": policies._show_parser(),
+    "list": listing._list_parser(), "compare": comparing._compare_parser(), "frontier": frontiers._frontier_parser(),
+    "tune": tuning._tune_parser(), "evolve": evolving._evolve_parser(),
     "bench step": bench._step_parser(), "bench loop": bench._loop_parser(), "bench batch": bench._batch_parser(),
 }  # fmt: skip
 

@@ -11,7 +11,7 @@ from .values import text
 
 
 def list_(arguments: list[str]) -> int:
-    values = parsed(_parser(), arguments)
+    values = parsed(_list_parser(), arguments)
     if values is None:
         return 0
     from ..tools.library import listing as tool
@@ -19,7 +19,7 @@ def list_(arguments: list[str]) -> int:
     return tool.list_policies(values["family"], as_json=values["json"])
 
 
-def _parser() -> Parser:
+def _list_parser() -> Parser:
     parser = Parser(
         prog="dsldec list",
         description="List the shipped policies: parameters with their defaults, the rule, the proved bound on forwards, and the source.",

@@ -15,11 +15,11 @@ from dsldec.cli import main
 from dsldec.diagnostics import UsageError
 from dsldec.tools.evaluation.intervals import paired, wilson
 from dsldec.tools.evaluation.problems import Problem
+from dsldec.tools.measuring.prompt_split import split_of
 from dsldec.tools.measuring.scores import Measurement, PromptScore
 from dsldec.tools.prompts import Prompt
 from dsldec.tools.tune.floor import AccuracyFloor, floor_of
 from dsldec.tools.tune.held_out import FAILS, HOLDS, NOT_SHOWN, held_out_figures
-from dsldec.tools.tune.prompt_split import split_of
 from dsldec.tools.tune.proposals import FIRST_ROUND, ROUND, proposals
 from dsldec.tools.tune.search import may_reach, parts_of
 from dsldec.tools.tune.searched import ValueList, ValueRange, searched_parameters

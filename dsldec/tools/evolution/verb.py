@@ -5,9 +5,8 @@ Not here: the arguments (`cli`), the search itself (`search`).
 
 from __future__ import annotations
 
-import random
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ...diagnostics import UsageError
@@ -21,6 +20,7 @@ from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of, with_defaults
 from ..measuring.measurer import Measurer
+from ..measuring.prompt_split import PromptSplit, split_of
 from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import check_unique
 from ..run import DECODED, INTERRUPTED
@@ -41,21 +41,6 @@ HEATS = (20, 60)  # the prompts of the first heats; the last heat has all calibr
 FORWARDS_A_TOKEN = 4  # the largest proved bound on forwards, for each token of an answer
 
 
-@dataclass(frozen=True, slots=True)
-class PromptSplit:
-    """The prompts of a search: those that choose the policies, and those that test them."""
-
-    calibration: list[Problem]
-    held_out: list[Problem]
-
-    @classmethod
-    def of(cls, problems: Sequence[Problem], options: EvolveOptions) -> PromptSplit:
-        """A random split, the same one for the same seed."""
-        count = calibration_size(options, len(problems))
-        mixed = random.Random(f"split {options.seed}").sample(problems, len(problems))
-        return cls(mixed[:count], mixed[count:])
-
-
 def evolve(options: EvolveOptions) -> int:
     """Search, and return the exit status. Raises `UsageError` and `PolicyError`, before anything is decoded
     if the arguments are wrong.
@@ -70,7 +55,7 @@ def evolve(options: EvolveOptions) -> int:
         problems = problems_of(options.task, options.load.raw)[: options.limit]
         check_unique([problem.prompt for problem in problems])
         require_scorable(problems, scorer)
-        split = PromptSplit.of(problems, options)
+        split = split_of(problems, calibration_size(options, len(problems)), options.seed)
         journal = Journal(options.out)
         journal.begin(_settings(options, starts, split))
         try:
@@ -145,7 +130,7 @@ class _Evolution:
         return Measurer(self.denoiser, problems, self.scorer, decode, self.journal.path(SCORES), about=about)
 
     def _heats(self) -> list[list[Problem]]:
-        prompts = self.split.calibration
+        prompts = [*self.split.calibration]
         ends = [end for end in HEATS if end < len(prompts)] + [len(prompts)]
         return [prompts[first:end] for first, end in zip([0, *ends], ends, strict=False)]
 

@@ -20,6 +20,7 @@ from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of
 from ..measuring.measurer import Measurer
+from ..measuring.prompt_split import PromptSplit, split_of
 from ..measuring.scores import Measurement
 from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import check_unique
@@ -27,7 +28,6 @@ from ..run import DECODED, FAILED, INTERRUPTED, RunOptions, made_by
 from ..settings import title
 from .floor import AccuracyFloor, floor_of
 from .held_out import HeldOutFigures, held_out_figures
-from .prompt_split import PromptSplit, split_of
 from .proposals import number_of_settings, require_optuna
 from .search import SearchPlan, measured_whole, search, tried_setting
 from .searched import Searched, searched_parameters
