@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import dsldec
 from dsldec import Policy
 from dsldec.tools.settings import with_settings
 
-PUBLISHED = Path(__file__).parent.parent / "published"
 Named = tuple[str, tuple[str, ...]]  # a policy's name or text, and its settings
 
 ORELSE = """\
@@ -30,13 +27,13 @@ policy by_doubt(confidence: prob = 0.9, block: int = 32 in 1..65536):
 DIFFERENT: list[tuple[Named, Named]] = [
     (("threshold", ()), ("sglang_low_confidence", ("confidence=0.9",))),
     (("threshold", ()), ("dinfer_threshold", ())),
-    (("entropy_bounded", ("gamma=0.35",)), ("sdar_entropy_bounded", ())),
-    (("entropy_bounded", ()), ("eb_bits", ())),
-    (("eb_proxy", ("proxy=conf",)), ("eb_proxy", ("proxy=margin",))),
+    (("entropy_bounded", ()), ("entropy_bounded", ("bound=sum",))),
+    (("entropy_bounded", ()), ("entropy_bounded", ("unit=bits",))),
+    (("entropy_bounded", ("proxy=conf",)), ("entropy_bounded", ("proxy=margin",))),
     (("factor", ()), ("frechet", ())),
-    (("static", ()), ("leftmost", ("tokens=1",))),
+    (("static", ()), ("leftmost", ())),
     (("llada", ()), ("eos_last", ())),
-    (("klass", ()), ("klass_js", ())),
+    (("klass", ()), ("klass", ("divergence=js",))),
     (("local_leap", ()), ("threshold", ())),
     (("dinfer_hierarchy", ()), ("threshold", ())),
     (("factor", ("budget=1",)), ("factor", ("budget=0.75",))),
@@ -52,7 +49,7 @@ DIFFERENT: list[tuple[Named, Named]] = [
     (("rcr", ()), ("llada", ())),
     (("hierarchy_remask", ()), ("dinfer_hierarchy", ())),
     (("prophet", ("block=4",)), ("static", ("block=4",))),
-    (("early_eos", ()), ("leftmost", ("tokens=1",))),
+    (("early_eos", ()), ("leftmost", ())),
 ]
 EQUAL: list[tuple[Named, Named]] = [
     (("threshold", ()), (ORELSE, ())),
@@ -62,19 +59,12 @@ EQUAL: list[tuple[Named, Named]] = [
     (("factor", ("block=1",)), ("frechet", ("block=1",))),
 ]
 PROVED: list[tuple[Named, Named]] = [
-    (("dream_choice", ("alg=entropy",)), ("dream_entropy", ())),
     (("freedave", ()), ("static", ())),
     (("freedave_plus", ()), ("threshold", ())),
 ]
 
 
-def published(name: str) -> str:
-    """A policy's name or file: it may be shipped, or stand among the published ones of the tests."""
-    files = [folder / f"{name}.policy" for folder in (PUBLISHED, PUBLISHED / "held_back")]
-    return next((str(file) for file in files if file.exists()), name)
-
-
 def policy_of(named: Named) -> Policy:
     """The policy with its settings."""
     name, settings = named
-    return with_settings(dsldec.load(name if "\n" in name else published(name)), settings)
+    return with_settings(dsldec.load(name), settings)
