@@ -30,7 +30,7 @@ def test_shipped_policies_are_sorted_names_of_files():
 
 @pytest.mark.parametrize("name", ["treshold", "../policies/threshold", "threshold.policy", ""])
 def test_other_names_are_not_shipped(name):
-    with pytest.raises(LookupError, match="threshold"):
+    with pytest.raises(LookupError, match="shipped"):
         resources.policy_file(name)
 
 

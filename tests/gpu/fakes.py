@@ -122,7 +122,7 @@ def loop_is_whole(policy: dsldec.Policy, drafts: int | None, forwards: int = 6) 
     def with_fakes(runner: Any, step: Step, *args: Any, **how: Any) -> None:
         original(runner, replace(step, params=on_device(dict(step.params))), *args, **how)
 
-    bound = mock.patch.object(decode, "_most", return_value=lambda request: forwards)
+    bound = mock.patch.object(decode, "_cap", return_value=lambda request: forwards)
     poll = mock.patch.object(decode_loop, "polling", return_value=NeverHeard())
     placed = mock.patch.object(StepRunner, "__init__", with_fakes)
     with bound, poll, placed, fake_gpu():

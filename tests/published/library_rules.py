@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 import torch
 
-from .held_back_rules import Model, float32, jensen_shannon
+from .held_back_rules import Model, float32
 from .rules import Canvas, Seen, Steps, best, blocks, masks, moved, split_evenly, write, written
 
 
@@ -31,10 +31,9 @@ def klass(
     steps: int,
     block: int,
     keep: int,
-    divergence: str,
 ) -> Steps:
-    """KLASS (shkim0116/KLASS, `stable_confident_decode`), or the same with the Jensen-Shannon divergence. Left
-    out: the divergences of the block before, which the release keeps.
+    """KLASS (shkim0116/KLASS, `stable_confident_decode`). Left out: the divergences of the block before, which
+    the release keeps.
     """
     for window in blocks(len(canvas), block):
         shares = split_evenly(len(window), steps)
@@ -45,10 +44,8 @@ def klass(
             s = model.see(canvas)
             for i in window:
                 far = math.inf
-                if before is not None and divergence == "kl":
+                if before is not None:
                     far = moved(s.p[i], before.p[i], keep)
-                elif before is not None:
-                    far = jensen_shannon(s.p[i].double(), before.p[i].double())
                 still[i] = still[i] + 1 if far < calm else 0
             before = s
             chosen = [i for i in m if s.conf[i] > confidence and still[i] >= patience]

@@ -38,8 +38,7 @@ CASES: dict[str, Callable[[Rng], Settings]] = {
         "patience": rng.randint(1, 3),
         "steps": _steps(rng),
         "block": _block(rng),
-        "divergence": (divergence := rng.choice(("kl", "js"))),
-        "keep": rng.choice((256, 6)) if divergence == "kl" else 256,
+        "keep": rng.choice((256, 6)),
     },
     "prophet": lambda rng: {
         "early": rng.uniform(1, 4),

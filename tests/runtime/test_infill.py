@@ -15,7 +15,7 @@ import dsldec
 from dsldec.runtime.decode import Decoded, stream
 from dsldec.runtime.trace import StepEvent
 
-from ..published import rules
+from ..published import more_rules, rules
 from ..shipped import CORE, ONE_CANDIDATE
 from ..toy import MASK as M
 from ..toy import ToyDenoiser
@@ -44,7 +44,7 @@ RULES: dict[str, tuple[str, Rule]] = {
     ),
     "factor": (
         "window blocks(6); commit prefix(masked, by=conf, while=(rank + 1) * doubt < 1.7) at least 1 by conf",
-        partial(rules.factor, budget=1.7, block=6),
+        partial(more_rules.factor, budget=1.7, form="paper", block=6),
     ),
     "sliding": ("window sliding(max_masks=3, max_length=5); commit top(masked, 1, by=conf)", sliding(3, 5)),
     "until": (

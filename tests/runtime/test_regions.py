@@ -16,7 +16,7 @@ from dsldec.runtime.decode import Decoded, stream
 from dsldec.runtime.requests import Request, continued, infilled
 from dsldec.runtime.trace import StepEvent
 
-from ..published import rules
+from ..published import more_rules, rules
 from ..shipped import CORE
 from ..toy import MASK, ToyDenoiser
 from .families import Padded, Watched
@@ -32,7 +32,7 @@ RULES: dict[str, tuple[str, Rule]] = {
     ),
     "factor": (
         "commit prefix(masked, by=conf, while=(rank + 1) * doubt < 1.7) at least 1 by conf",
-        partial(rules.factor, budget=1.7, block=BLOCK),
+        partial(more_rules.factor, budget=1.7, form="paper", block=BLOCK),
     ),
 }
 

@@ -33,7 +33,7 @@ DIFFERENT: list[tuple[Named, Named]] = [
     (("factor", ()), ("frechet", ())),
     (("static", ()), ("leftmost", ())),
     (("llada", ()), ("eos_last", ())),
-    (("klass", ()), ("klass", ("divergence=js",))),
+    (("klass", ()), ("less", ())),
     (("local_leap", ()), ("threshold", ())),
     (("dinfer_hierarchy", ()), ("threshold", ())),
     (("factor", ("budget=1",)), ("factor", ("budget=0.75",))),
