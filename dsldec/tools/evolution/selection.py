@@ -1,4 +1,4 @@
-"""Which policies stay? Those that no other one beats, and of these those far from each other (NSGA-II, Deb et
+"""Which policies stay? The ones that no other one beats, and of these the ones far from each other (NSGA-II, Deb et
 al. 2002).
 
 Not here: the measures (`racing`).
