@@ -49,7 +49,7 @@ OTHER_NAMES = {
     "random": "llada_random", "random_order": "llada_random", "many_marks": "adablock", "fast_dllm_v2": "hierarchy_block",
     "shift_confidence": "hierarchy_block", "fast_dllm_plus_plus": "frechet", "dparallel": "entropy_threshold", "d2f": "multi_block",
     "llada2": "sdar_dynamic", "osdt": "one_shot", "tdar": "bacd", "dilated": "dus", "cb_sampler": "threshold",
-    "klass_js": "klass", "kl_stability": "klass", "early_exit": "prophet", "early_commit": "prophet", "d2cache": "certainty_prior",
+    "kl_stability": "klass", "early_exit": "prophet", "early_commit": "prophet", "d2cache": "certainty_prior",
     "swordsman": "entropy_jump", "uncode": "pc_sampler", "slow_fast": "slowfast", "wavefrontdiffusion": "wavefront",
     "wino": "wino_plain", "hierarchy_remasking": "hierarchy_remask", "llada2.1": "joint_threshold", "t2t": "joint_threshold",
     "jointthreshold": "joint_threshold", "t2m": "token_to_mask", "mdpo": "rcr", "rcr_curve": "rcr", "path_planning": "p2",
