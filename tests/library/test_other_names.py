@@ -16,7 +16,7 @@ def test_another_name_leads_to_a_shipped_policy() -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "meant"), [("WINO", "wino_plain"), ("d2cache", "certainty_prior"), ("klass_js", "klass")]
+    ("name", "meant"), [("WINO", "wino_plain"), ("d2cache", "certainty_prior"), ("uncode", "pc_sampler")]
 )
 def test_the_diagnostic_names_the_policy(name: str, meant: str) -> None:
     with pytest.raises(dsldec.PolicyError, match=meant):
