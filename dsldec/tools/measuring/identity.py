@@ -36,6 +36,8 @@ def identity_of(denoiser: Denoiser, decode: DecodeOptions, scorer: str) -> dict[
         options.pop("cache", None)
     if not decode.stop_at_eos:
         options["stop_at_eos"] = False
+    if decode.lookahead is not None:  # the same answers, in other forwards
+        options["lookahead"] = decode.lookahead
     return {
         "model": {**model, "stop_ids": stop_ids, "weights": weights_digest(denoiser)},
         "decode": {
