@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import dsldec
 from dsldec.source import Source
 from dsldec.tools.cases import read_cases
 from dsldec.tools.comparing.case_text import ComparedSide, ToldApart
