@@ -249,8 +249,24 @@ class Program:
             f"  {name}: {p.kind}" + ("" if p.default is None else f" = {p.default}")
             for name, p in self.parameters.items()
         ]
+        lines += self._around()
         lines += [f"  carries {name}: {c.kind} per {c.each}" for name, c in self.carried.items()]
         lines += [f"  %{i} = {operation}" for i, operation in enumerate(self.operations)]
         lines += [f"  next {name} = %{index}" for name, index in self.next.items()]
         lines += [f"  reports {name} = %{index}" for name, index in self.events.items()]
         return "\n".join([*lines, f"  canvas %{self.canvas}", f"  done %{self.done}"])
+
+    def _around(self) -> list[str]:
+        """What the host does around the step, where it is not the usual: two programs with the same text give
+        the same answers. The usual is blocks whose size is the parameter `block`.
+        """
+        facts = self.facts
+        around: dict[str, object] = {}
+        if (facts.window, facts.window_size) != ("blocks", "block"):
+            around["window"] = " ".join(
+                str(one) for one in (facts.window, facts.window_size, facts.window_masks) if one is not None
+            )
+        around |= {"drafts": facts.drafts, "branches": facts.branches}
+        around["guidance"] = facts.guided_by and "".join(facts.guided_by.span.text.split())
+        around["noise"] = facts.noise or None
+        return [f"  {what} {value}" for what, value in around.items() if value is not None]

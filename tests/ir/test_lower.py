@@ -22,6 +22,7 @@ def test_a_program_as_text() -> None:
     assert str(program("commit top(masked, n, by=conf)", parameters="n: int = 2 in 1..8")) == (
         "program p\n"
         "  n: int = 2\n"
+        "  window all\n"
         "  carries step: int per row\n"
         "  carries window_start: int per row\n"
         "  carries generation_length: int per row\n"

@@ -6,6 +6,7 @@ import time
 
 import pytest
 
+import dsldec
 from dsldec.source import Source
 from dsldec.tools.cases import read_cases
 from dsldec.tools.comparing.case_text import ComparedSide, ToldApart
@@ -90,3 +91,23 @@ def test_the_same_step_is_proved(pair: tuple[Named, Named]) -> None:
 @pytest.mark.parametrize("pair", [*DIFFERENT, *EQUAL], ids=ident)
 def test_no_other_step_is_proved_to_be_the_same(pair: tuple[Named, Named]) -> None:
     assert not same_step(*(policy_of(named) for named in pair))
+
+
+WINDOWED = "policy windowed():\n  window {}\n  commit top(masked, 1, by=conf)\n"
+DRAFTED = (
+    "policy drafted():\n  window blocks(8)\n  lookahead {} accept {}\n  commit top(masked, 1, by=conf)\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        (WINDOWED, ("blocks(300)",), ("blocks(400)",)),
+        (WINDOWED, ("blocks(257)",), ("blocks(258)",)),
+        (WINDOWED, ("all",), ("blocks(60000)",)),
+        (DRAFTED, (4, "p(draft) >= 0.5"), (2, "p(draft) >= 0.5")),
+    ],
+)
+def test_what_differs_in_long_texts_or_in_drafts_is_not_the_same_step(text, one, other) -> None:
+    assert not same_step(dsldec.load(text.format(*one)), dsldec.load(text.format(*other)))
+    assert same_step(dsldec.load(text.format(*one)), dsldec.load(text.format(*one)))

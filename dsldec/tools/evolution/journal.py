@@ -33,6 +33,7 @@ LARGEST_GENERATION = 64 * LARGEST_CONFIG
 MOST_GENERATIONS = 9999
 ID = re.compile(r"g\d{3,4}-\d{2,4}", re.ASCII)
 LONGEST_NOTES = 2000
+WEIGHTS = "weights"
 # Another number of these makes no other search.
 MAY_CHANGE = ("generations",)
 
@@ -72,14 +73,23 @@ class Journal:
             message = f"the folder {quoted_path(self.out)} cannot be made: {why}"
             help = "name a folder of yours: `--out evolved`"
             raise UsageError(Diagnostic("E0432", message, help=help)) from None
+        before: Mapping[str, Any] = {}
         if SETTINGS in others:
-            self._require_same(settings)
+            before = self._require_same(settings)
         elif others:
             message = f"the folder {quoted_path(self.out)} is not empty, and has no search"
             raise UsageError(Diagnostic("E0540", message, help="give `--out` the name of a new folder"))
-        put(self.path(SETTINGS), json.dumps(settings, indent=1) + "\n")
+        put(self.path(SETTINGS), json.dumps({**before, **settings}, indent=1) + "\n")
 
-    def _require_same(self, settings: Mapping[str, Any]) -> None:
+    def require_weights(self, digest: str) -> None:
+        """Note the weights of the model, or raise `UsageError` (E0437) for a search with other ones."""
+        before = self._json(SETTINGS, LARGEST_CONFIG)
+        if WEIGHTS in before:
+            self._require_same({WEIGHTS: digest})
+        put(self.path(SETTINGS), json.dumps({**before, WEIGHTS: digest}, indent=1) + "\n")
+
+    def _require_same(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
+        """The settings of the folder, which are the same in all that is given."""
         before = self._json(SETTINGS, LARGEST_CONFIG)
         if not isinstance(before, dict):
             raise UsageError(self._damaged(SETTINGS, "it is no object"))
@@ -89,6 +99,7 @@ class Journal:
                 message = f"{quoted_path(self.out)} has a search with another `{name}`: {was}, and now {now}"
                 help = "repeat the options of that search, or give `--out` the name of a new folder"
                 raise UsageError(Diagnostic("E0437", message, help=help))
+        return before
 
     def _json(self, name: str, most: int) -> Any:
         try:

@@ -10,6 +10,7 @@ from dataclasses import asdict, replace
 from typing import TYPE_CHECKING, Any
 
 from ...diagnostics import UsageError
+from ...options import LOAD
 from ...resources import version
 from ...spelling import typed
 from ...terminal import data
@@ -19,6 +20,7 @@ from ..evaluation.evaluate_options import EvaluateOptions
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of, with_defaults
+from ..measuring.identity import weights_digest
 from ..measuring.measurer import Measurer
 from ..measuring.prompt_split import PromptSplit, split_of
 from ..process import log_on_stderr, say, termination_interrupts
@@ -81,7 +83,8 @@ def _settings(options: EvolveOptions, starts: Sequence[StartPolicy], split: Prom
         "start": [f"{one.title} {digest(one.policy.facts.source)}" for one in starts], "generations": options.generations, "population": options.population,
         "seed": options.seed, "floor": options.floor, "budget": None if options.budget == float("inf") else options.budget,
         "nodes": options.nodes, "gen_length": options.decode.gen_length,
-        "prompts": [len(split.calibration), len(split.held_out)],
+        "prompts": [split.noted, len(split.held_out)],
+        "load": {name: getattr(options.load, name) for name, one in LOAD.items() if one.decides},
     }  # fmt: skip
 
 
@@ -93,6 +96,8 @@ class _Evolution:
     ) -> None:  # fmt: skip
         self.options, self.split, self.scorer, self.journal = options, split, scorer, journal
         self.denoiser = self._denoiser()
+        # A path says nothing about a training that has written there since.
+        journal.require_weights(weights_digest(self.denoiser))
         length = options.decode.gen_length
         self.length = length if isinstance(length, int) else self.denoiser.gen_length
         self.limits = SizeLimits(

@@ -15,6 +15,7 @@ from typing import Any
 from ...models.denoiser import Denoiser
 from ...options import DECODE, DecodeOptions
 from ...policy import Policy
+from ...resources import version
 from ..differences import digest, noted
 from ..evaluation.problems import Problem
 
@@ -36,7 +37,15 @@ def identity_of(denoiser: Denoiser, decode: DecodeOptions, scorer: str) -> dict[
         options.pop("cache", None)
     if not decode.stop_at_eos:
         options["stop_at_eos"] = False
+    if decode.lookahead is not None:  # the same answers, in other forwards
+        options["lookahead"] = decode.lookahead
+    if (never := getattr(denoiser, "never", None)) is not None:  # ids without a token
+        model["never"] = digest(str(never.tolist()))
+    template = getattr(getattr(denoiser, "reader", None), "chat_template", None)
+    if template and not getattr(denoiser, "raw", False):
+        model["template"] = digest(str(template))
     return {
+        "dsldec": version(),  # the rules of another version may mean something else
         "model": {**model, "stop_ids": stop_ids, "weights": weights_digest(denoiser)},
         "decode": {
             name: value if isinstance(value, SIMPLE) else str(value) for name, value in options.items()

@@ -19,6 +19,7 @@ from ..displays import CountBar
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
 from ..evaluation.tasks import default_scorer, problems_of
+from ..measuring.identity import weights_digest
 from ..measuring.measurer import Measurer
 from ..measuring.prompt_split import PromptSplit, split_of
 from ..measuring.scores import Measurement
@@ -141,8 +142,10 @@ class _Tuned:
             "search": ", ".join(f"{one.name}={given[one.name]}" for one in self.searched),
             "floor": str(self.floor), "minimise": options.minimise,
             "baseline": f"{title(self.baseline)} {digest(str(self.baseline.program))}",
-            "seed": options.decode.seed,
+            "seed": options.decode.seed, "weights": weights_digest(self._loaded()),
         }  # fmt: skip
+        if options.decode.lookahead is not None:  # the same answers, in other forwards
+            more["lookahead"] = options.decode.lookahead
         as_run = RunOptions(model=options.model, load=options.load, decode=options.decode)
         run = made_by(self.policy, as_run, more)["run"]
         file = TrialsFile(os.path.join(self.folder, STUDY_FILE), run, self.searched)
@@ -166,18 +169,21 @@ class _Tuned:
         require_answers(found)
         return found
 
+    def _loaded(self) -> HuggingFaceDenoiser:
+        if self.denoiser is None:
+            from ...models.huggingface import from_pretrained
+
+            self.denoiser = from_pretrained(self.options.model, **asdict(self.options.load))
+        return self.denoiser
+
     def _measurer(self, problems: Sequence[Problem]) -> Measurer:
         """The measurer of some prompts. It keeps their results where there is no `--out`."""
         key = tuple(problem.prompt.id for problem in problems)
         if key not in self.measurers:
-            if self.denoiser is None:
-                from ...models.huggingface import from_pretrained
-
-                self.denoiser = from_pretrained(self.options.model, **asdict(self.options.load))
             store = None if self.folder is None else os.path.join(self.folder, "answers")
             about = {"task": self.options.task}
             self.measurers[key] = Measurer(
-                self.denoiser, problems, self.scorer, self.options.decode, store, about=about
+                self._loaded(), problems, self.scorer, self.options.decode, store, about=about
             )
         return self.measurers[key]
 

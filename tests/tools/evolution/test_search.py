@@ -226,3 +226,13 @@ def test_names_do_not_make_another_policy() -> None:
     assert canonical(trees_[0]) == canonical(trees_[1])
     other = dsldec.load(texts[0].replace("0.9", "0.8")).facts.bound.resolved.policy
     assert canonical(other) != canonical(trees_[0])
+
+
+def test_a_search_goes_on_with_the_same_weights_alone(tmp_path: Path) -> None:
+    journal = Journal(str(tmp_path / "out"))
+    journal.begin(SETTINGS)
+    journal.require_weights("one")
+    journal.begin(SETTINGS)
+    journal.require_weights("one")
+    with pytest.raises(UsageError, match="another `weights`"):
+        journal.require_weights("other")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -16,6 +17,7 @@ from dsldec.policy import Policy, load
 from dsldec.runtime.request_parameters import values_beside
 from dsldec.tools.evaluation.problems import Problem, of_embedded
 from dsldec.tools.evaluation.scorers import ExactScorer, TaskScorer
+from dsldec.tools.measuring.identity import identity_of, of_setting
 from dsldec.tools.measuring.measurer import Measurer
 from dsldec.tools.measuring.scores import Measurement, PromptScore
 from dsldec.tools.prompts import Prompt
@@ -250,3 +252,47 @@ def test_a_slow_scorer_scores_beside_the_decoding(tmp_path):
         [load("static", tokens=8)]
     )
     assert [len(of) for of in lines(tmp_path).values()] == [4, 4]
+
+
+WINDOW = "policy found():\n  window {}\n  commit top(masked, 1, by=conf)\n"
+DRAFTED = (
+    "policy found():\n  window blocks(8)\n  lookahead {} accept exact\n  commit top(masked, 1, by=conf)\n"
+)
+GUIDED = (
+    "policy found(a: real = 0.5, b: real = 1.5):\n  window blocks(8)\n  logits cfg({})\n  commit masked\n"
+)
+
+
+@pytest.mark.parametrize(
+    ("text", "one", "other"),
+    [
+        (WINDOW, "blocks(2)", "blocks(4)"),
+        (WINDOW, "all", "blocks(300)"),
+        (WINDOW, "sliding(max_masks=4, max_length=8)", "sliding(max_masks=4, max_length=9)"),
+        (DRAFTED, "2", "4"),
+        (GUIDED, "a", "b"),
+    ],
+)
+def test_a_number_beside_the_step_is_another_setting(text, one, other):
+    policies = [load(text.format(value)) for value in (one, other)]
+    assert values_beside(*policies) is None
+    assert of_setting(policies[0], {}) != of_setting(policies[1], {})
+
+
+def test_drafts_are_not_mixed_with_their_forwards(tmp_path):
+    alone = measurer(Echo(), tmp_path).measure([load("static")])
+    drafted = measurer(Echo(), tmp_path, lookahead=4).measure([load("static")])
+    assert drafted[0].forwards < alone[0].forwards
+
+
+@pytest.mark.parametrize("what", ["version", "never", "template"])
+def test_the_identity_has_what_else_changes_answers(what, monkeypatch):
+    denoiser = Echo()
+    before = identity_of(denoiser, DecodeOptions(), "exact")
+    if what == "version":
+        monkeypatch.setattr("dsldec.tools.measuring.identity.version", lambda: "9.9.9")
+    elif what == "never":
+        denoiser.never = torch.tensor([7])
+    else:
+        denoiser.reader, denoiser.raw = SimpleNamespace(chat_template="{{ messages }}"), False
+    assert identity_of(denoiser, DecodeOptions(), "exact") != before
