@@ -54,8 +54,8 @@ def test_a_small_search_writes_its_front(tmp_path: Path, capsys: pytest.CaptureF
         (("--task", "sudoku", "--out", "x", "--set", "block=8"), 2, "E0423"),
         (("--task", "sudoku", "--out", "x", "--start", "static", "--start", "static"), 2, "E0423"),
         (("--task", "sudoku", "--out", "x", "--start", "static", "--set", "tokens=0"), 1, "E0402"),
-        (("--task", "sudoku", "--out", "x", "--limit", "3"), 2, "E0543"),
-        (("--task", "sudoku", "--out", "x", "--limit", "10", "--calibration", "10"), 2, "E0543"),
+        (("--task", "sudoku", "--out", "x", "--limit", "3"), 2, "E0533"),
+        (("--task", "sudoku", "--out", "x", "--limit", "10", "--calibration", "10"), 2, "E0533"),
         (("--task", "sudoku", "--out", "x", "--floor", "2"), 2, "E0422"),
         (("--task", "sudoku", "--out", "x", "--budget", "none"), 2, "E0422"),
         (("--task", "sudoku", "--out", "x", "--population", "1"), 2, "E0422"),
@@ -80,7 +80,7 @@ def test_a_parameter_belongs_to_the_start_before_it(
     given = ("--start", "threshold", "--set", "block=8", "--start", "factor", "--set", "block=16")
     assert main(["evolve", "--task", "sudoku", "--limit", "3", *given, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "E0543" in error
+    assert "E0533" in error
     assert "W0404" not in error
 
 
