@@ -212,9 +212,9 @@ def test_drafts_have_the_same_steps_in_fewer_forwards(capsys):
 @pytest.mark.parametrize(
     ("arguments", "code", "help_"),
     [
-        (("threshold", "nope"), "E0401", "the shipped policies are"),
+        (("threshold", "nope"), "E0401", "`dsldec list`"),
         (("threshold", "threshold"), "E0521", "`--set-b confidence=0.45`"),
-        (("threshold", "factor", "--set-b", "nope=3"), "E0403", "`budget`, `block`"),
+        (("threshold", "factor", "--set-b", "nope=3"), "E0403", "`budget`, `form`, `block`"),
         (("threshold", "factor", "--set", "confidence=0.8"), "E0522", "`--set-a confidence=0.8`"),
         (("threshold", "factor", "--set", "budget=0.8"), "E0522", "`--set-b budget=0.8`"),
         (("threshold", "factor", "--set-a", "confidence"), "E0424", "`--set confidence=0.8`"),

@@ -21,7 +21,7 @@ DEFAULTS: tuple[tuple[str, str, tuple[float | int, ...]], ...] = (
     ("dico", "keep_conf", (0.9, 0.6, 0.4)),
     ("dinfer_hierarchy", "low", (0.8, 0.6, 0.4)),
     ("freedave_plus", "confidence", (0.95, 0.8, 0.6)),
-    ("saber", "share", (2.0, 8.0, 16.0)),
+    ("saber", "share", (2, 8, 16)),
 )
 
 

@@ -61,6 +61,7 @@ def test_a_small_search_writes_its_front(tmp_path: Path, capsys: pytest.CaptureF
         (("--task", "sudoku", "--out", "x", "--population", "1"), 2, "E0422"),
         (("--task", "sudoku", "--out", "x", "--scorer", "python"), 2, "E0481"),
         (("--task", "sudoku", "--out", "file"), 2, "E0432"),
+        (("--task", "sudoku", "--out", "full"), 2, "E0540"),
     ],
 )
 def test_a_mistake_is_a_diagnostic(
@@ -68,6 +69,8 @@ def test_a_mistake_is_a_diagnostic(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
     assert main(["evolve", *given]) == code
     error = capsys.readouterr().err
     assert f"[{message}]" in error

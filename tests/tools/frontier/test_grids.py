@@ -38,7 +38,7 @@ def test_several_grids_make_the_product_and_titles_name_what_was_given():
 
 
 def test_choices_and_flags_are_lists():
-    assert values("entropy,maskgit_plus", "dream_choice", "alg") == ["entropy", "maskgit_plus"]
+    assert values("entropy,maskgit_plus", "dream", "alg") == ["entropy", "maskgit_plus"]
     assert values("true,false", "dico", "upstream") == [True, False]
 
 
