@@ -90,7 +90,7 @@ def _add_search(parser: Parser) -> None:
     add("--seed", type=seed, default=0, metavar="S", help=help)
     help = "least accuracy of a policy, as a share of that of the best start (default: 0.95)"
     add("--floor", type=_number("--floor", 0.0, 1.0), default=0.95, metavar="SHARE", help=help)
-    help = "the most forwards a prompt, in the mean (default: no limit)"
+    help = "the most forwards a prompt, on average (default: no limit)"
     add("--budget", type=_number("--budget", 1.0, 1e6), default=float("inf"), metavar="FORWARDS", help=help)
     help = "the largest policy: its statements, and all parts of their expressions (default: 60)"
     add("--nodes", type=count("--nodes", MOST_NODES, 10), default=60, metavar="N", help=help)

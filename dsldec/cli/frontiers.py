@@ -20,7 +20,7 @@ examples:
 
 grids: one value, a list 0.5,0.7,0.9, a range 0.5..0.9/3 (three values), for whole numbers also 1..4;
 several --set of a policy give all combinations. Without --policy: twelve shipped policies, three values each
-Results are kept in --out, one file a setting; the same command goes on after an interruption, and decodes only new
+Results are stored in --out, one file a setting; the same command goes on after an interruption, and decodes only new
 settings. Tasks, splits and scorers are those of `dsldec evaluate`. Pictures need `pip install "dsldec[frontier]"`
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
@@ -68,7 +68,7 @@ def _frontier_parser() -> Parser:
     add_limit(parser)
     help = "a result file of lm-evaluation-harness, whose tasks become points; may be repeated"
     add("--results", action="append", metavar="FILE.json", help=help)
-    add("--out", metavar="FOLDER", help="keep each result as soon as it is finished, in one file a setting")
+    add("--out", metavar="FOLDER", help="store each result as soon as it is finished, in one file a setting")
     add(
         "--html",
         metavar="FILE",

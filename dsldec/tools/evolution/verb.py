@@ -59,7 +59,7 @@ def evolve(options: EvolveOptions) -> int:
         try:
             _Evolution(options, starts, split, scorer, journal).run()
         except KeyboardInterrupt:
-            say("interrupted: the finished generations are stored\n  = help: the same command continues")
+            say("interrupted: the finished generations are stored\n  = help: the same command goes on")
             return INTERRUPTED
     return DECODED
 

@@ -165,7 +165,7 @@ class Measurer:
                     yield from self._kept(scoring.ready(), rows)
                 yield from self._kept(scoring.rest(), rows)
             except BaseException:
-                # After an interruption: the scores that came in the meantime.
+                # After an interruption: the scores that came on averagetime.
                 for _ in self._kept(scoring.ready(), rows):
                     pass
                 raise

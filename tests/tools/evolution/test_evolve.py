@@ -95,4 +95,4 @@ def test_an_interrupted_search_says_how_to_go_on(
 
     monkeypatch.setattr(Measurer, "measure", interrupted)
     assert main([*SMALL, "--out", str(tmp_path / "evolved")]) == 130
-    assert "the same command continues" in capsys.readouterr().err
+    assert "the same command goes on" in capsys.readouterr().err
