@@ -22,8 +22,8 @@ LEAST_REST = 2.0**-20  # the least probability of the remaining ids of a distrib
 NO_ID = -1
 COLDEST, HOTTEST = float32(0.001), 1e6  # temperatures of logits
 FOR_DRAWS = -1  # separates the noise of draws from the numbers of `random`, which are numbered from 0 on
-# Sums of probabilities in different orders differ by less. At an edge of equal probabilities, as 20 of 40 with
-# `top_p` 0.5, the rounding of the sum must not decide.
+# Sums of probabilities in different orders differ by less. At an edge of equal probabilities, as 20 of 40
+# with `top_p` 0.5, the rounding of the sum must not decide.
 NUCLEUS_EDGE = 2.0**-30
 
 

@@ -13,8 +13,8 @@ from . import quoted_path
 
 
 def require_place(name: str, example: str) -> None:
-    """Raise `UsageError` (E0432) for a file that cannot be written at the end, after hours. `example`: options
-    for the help.
+    """Raise `UsageError` (E0432) for a file that cannot be written at the end, after hours. `example`:
+    options for the help.
     """
     folder = os.path.dirname(os.path.realpath(name))
     why = why_not_written(name) or ("" if os.path.isdir(folder) else "its folder does not exist")

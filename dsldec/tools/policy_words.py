@@ -1,4 +1,4 @@
-"""Reads `--policy NAME --set name=value ...` in the order of the command line, and gives policies their titles.
+"""Reads `--policy NAME --set name=value ...` in the order of the command line, and gives policies titles.
 
 Not here: the values (`settings`).
 """

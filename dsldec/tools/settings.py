@@ -41,8 +41,8 @@ def with_settings(policy: Policy, settings: Sequence[str], folder: str = "") -> 
 
 
 def name_and_text(setting: str, form: str, help: str) -> tuple[str, str]:
-    """The two sides of `name=value`, without spaces around them. Raises `UsageError` (E0424). `form`: what the
-    user should write on the right.
+    """The two sides of `name=value`, without spaces around them. Raises `UsageError` (E0424). `form`: what
+    the user should write on the right.
     """
     name, equals, text = (part.strip() for part in setting.partition("="))
     if not equals or not name:

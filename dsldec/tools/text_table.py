@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 
 def drawn(rows: Sequence[Sequence[str]], markdown: bool = False) -> Iterator[str]:
-    """The lines of a table. `rows`: the head first. The first column is on the left, the others on the right."""
+    """The lines of a table, the head first. The first column is on the left, the others are on the right."""
     if markdown:
         head, *body = [[_code(row[0]) if at else row[0], *row[1:]] for at, row in enumerate(rows)]
         yield f"| {' | '.join(head)} |"

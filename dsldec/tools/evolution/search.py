@@ -1,7 +1,7 @@
 """The generations of a search: new policies are made, raced, and the best of all stay.
 
-Not here: how policies are made (`breeding`) and measured (`racing`), the files (`journal`), the options of the
-command (`verb`).
+Not here: how policies are made (`breeding`) and measured (`racing`), the files (`journal`), the options of
+the command (`verb`).
 """
 
 from __future__ import annotations
