@@ -39,7 +39,7 @@ MAY_CHANGE = ("generations",)
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """A finished generation. `contestants`: all its new policies, with the losers of a race; `population`: the
+    """A finished generation. `contestants`: all its new policies, with the losers; `population`: the
     ids of the policies that go on.
     """
 
