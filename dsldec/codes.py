@@ -522,7 +522,6 @@ _CODES = (
     Code("E0540", "the folder of a search is not empty, and has no search"),
     Code("E0541", "the search cannot start from this policy"),
     Code("E0542", "a file of a search cannot be read, or is not one that the search wrote"),
-    Code("E0543", "the task has too few prompts to choose policies on some and to test them on others"),
     # Measuring
     Code("E0510", "a results file in the folder has the results of another setting"),
     Code("E0511", "a line of a results file in the folder is not a result"),

@@ -8,10 +8,11 @@ from __future__ import annotations
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
-from ..options import LOAD, DecodeOptions, LoadOptions
+from ..options import DecodeOptions, LoadOptions
 from ..spelling import flag
 from .arguments import Parser, parsed
-from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, taken
+from .evaluating import add_limit, add_model_of_prompts
+from .flags import POLICY, add_decoding, taken
 from .values import count, text
 
 EXAMPLES = """\
@@ -94,10 +95,6 @@ def _add_prompts(parser: Parser) -> None:
     help = "decode the prompts of a file, one a line: JSONL if the name ends in .jsonl, else text"
     add("--prompts", dest="file", metavar="FILE", help=help)
     add("--task", metavar="NAME|FILE.jsonl", help="decode the prompts of a task, as in `dsldec evaluate`")
-    help = "the first N prompts (default: all)"
-    add("--limit", type=count("--limit"), metavar="N", help=help)
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
-    add_option(parser, LOAD["raw"])
+    add_limit(parser)
+    add_model_of_prompts(parser)
     add_decoding(parser)

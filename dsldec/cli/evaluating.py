@@ -5,7 +5,7 @@ Not here: the work of the verb (`tools`), how a value is parsed (`values`).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 from ..diagnostics import Diagnostic, UsageError
@@ -60,11 +60,8 @@ def evaluate(arguments: list[str]) -> int:
 
 def _table(parser: Parser, values: dict[str, Any]) -> int:
     """The table of the shipped policies. Raises `UsageError` (E0423) for an option that needs a task."""
-    for name, value in values.items():
-        if name not in OF_THE_TABLE and value != parser.get_default(name):
-            shown = f"--{value[0][0]}" if name == "policies" else flag(name)
-            help = f"for example `dsldec evaluate --task word_problems {shown} ...`; `dsldec evaluate --help` lists tasks"
-            raise UsageError(Diagnostic("E0423", f"`{shown}` needs `--task`", help=help))
+    others = [name for name in values if name not in OF_THE_TABLE]
+    require_task_for(parser, values, others, "; `dsldec evaluate --help` lists tasks")
     from ..tools import evaluate as tool
 
     model, limit, split = values.pop("model"), values.pop("limit"), values.pop("split")
@@ -82,27 +79,12 @@ def _evaluate_parser() -> Parser:
     )
     add = parser.add_argument
     add("--task", metavar="NAME|FILE.jsonl", help="the prompts and their right answers")
-    help = f"{POLICY}; may be repeated (default: threshold)"
-    add(
-        "--policy",
-        dest="policies",
-        type=kept_in_order("policy"),
-        action="append",
-        metavar="NAME|FILE",
-        help=help,
-    )
-    help = "set a parameter of the --policy before it; may be repeated"
-    add("--set", dest="policies", type=kept_in_order("set"), action="append", metavar="NAME=VALUE", help=help)
-    help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
-    add("--scorer", metavar="NAME", help=help)
-    help = "the prompts of a task of a small model: dev or test (default: dev)"
+    add_in_order(parser, "policy", "policies", f"{POLICY} (default: threshold)", "set a parameter")
+    add_scorer(parser)
+    help = "the prompts of a task of a small model: dev, to choose; test, to report once at the end (default: dev)"
     add("--split", type=one_of("--split", ("dev", "test")), metavar="SPLIT", help=help)
-    help = "the first N prompts of a task (default: all)"
-    add("--limit", "--count", dest="limit", type=count("--limit"), metavar="N", help=help)
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
-    add_option(parser, LOAD["raw"])
+    add_limit(parser)
+    add_model_of_prompts(parser)
     add_decoding(parser)
     _add_results(parser)
     add_code(parser)
@@ -121,6 +103,51 @@ def _add_results(parser: Parser) -> None:
     add("--markdown", action="store_true", help="print the tables as Markdown")
 
 
+def add_in_order(
+    parser: Parser, option: str, dest: str, help: str, set_help: str, values: str = "VALUE"
+) -> None:
+    """`--policy`, or another `option`, and the `--set` after it: both go into one list, in their order."""
+    helps = {
+        option: f"{help}; may be repeated",
+        "set": f"{set_help} of the --{option} before it; may be repeated",
+    }
+    for name, metavar in ((option, "NAME|FILE"), ("set", f"NAME={values}")):
+        parser.add_argument(
+            f"--{name}", dest=dest, type=_kept(name), action="append", metavar=metavar, help=helps[name]
+        )
+
+
+def _kept(kind: str) -> Callable[[str], tuple[str, str]]:
+    return lambda text: (kind, text)
+
+
+def add_scorer(parser: Parser) -> None:
+    help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
+    parser.add_argument("--scorer", metavar="NAME", help=help)
+
+
+def add_limit(parser: Parser) -> None:
+    help = "the first N prompts (default: all)"
+    parser.add_argument("--limit", "--count", dest="limit", type=count("--limit"), metavar="N", help=help)
+
+
+def add_model_of_prompts(parser: Parser) -> None:
+    """The flags of a model, of loading it, and of its prompts."""
+    add_model(parser)
+    add_reading(parser)
+    add_placing(parser)
+    add_option(parser, LOAD["raw"])
+
+
+def require_task_for(parser: Parser, values: dict[str, Any], names: Iterable[str], more: str = "") -> None:
+    """Raise `UsageError` (E0423) for an option of these that is given, because there is no `--task`."""
+    for name in names:
+        if values[name] != parser.get_default(name):
+            shown = f"--{values[name][0][0]}" if name == "policies" else flag(name)
+            help = f"for example `{parser.prog} --task word_problems {shown} ...`{more}"
+            raise UsageError(Diagnostic("E0423", f"`{shown}` needs `--task`", help=help))
+
+
 def add_code(parser: Parser) -> None:
     add = parser.add_argument
     help = "run code that the model writes, in a process with limits. This is no sandbox: use a container without anything of importance"
@@ -129,8 +156,3 @@ def add_code(parser: Parser) -> None:
     add("--code-seconds", type=count("--code-seconds", 86_400), default=10, metavar="N", help=help)
     help = "the most memory of a program, in MiB (default: 1024)"
     add("--code-memory", type=count("--code-memory", 2**20), default=1024, metavar="N", help=help)
-
-
-def kept_in_order(kind: str) -> Callable[[str], tuple[str, str]]:
-    """Keeps the order of the options `--policy` and `--set`: both go into one list."""
-    return lambda text: (kind, text)

@@ -8,10 +8,11 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from ..diagnostics import Diagnostic, UsageError
-from ..options import DECODE, LOAD, DecodeOptions, LoadOptions
+from ..options import DECODE, DecodeOptions, LoadOptions
 from ..tools import quoted
 from .arguments import Parser, parsed
-from .flags import POLICY, add_model, add_option, add_placing, add_reading, taken
+from .evaluating import add_in_order, add_limit, add_model_of_prompts
+from .flags import POLICY, add_decode_option, taken
 from .values import count, seed
 
 EXAMPLES = """\
@@ -57,27 +58,25 @@ def _evolve_parser() -> Parser:
         "--task",
         metavar="NAME|FILE.jsonl",
         required=True,
-        help="the prompts and their right answers, as for `evaluate`",
+        help="the prompts and their right answers, as for `dsldec evaluate`",
     )
-    add("--out", metavar="FOLDER", required=True, help="store the search and its front in this folder")
-    help = f"{POLICY} to start from; may be repeated (default: threshold, factor, entropy_bounded, dico)"
-    add("--start", dest="starts", type=_word("start"), action="append", metavar="NAME|FILE", help=help)
-    help = "set a parameter of the --start before it; may be repeated"
-    add("--set", dest="starts", type=_word("set"), action="append", metavar="NAME=VALUE", help=help)
+    add(
+        "--out",
+        metavar="FOLDER",
+        required=True,
+        help="store the search and its front in this folder; the same command goes on",
+    )
+    help = f"start from this policy, {POLICY} (default: threshold, factor, entropy_bounded and dico)"
+    add_in_order(parser, "start", "starts", help, "set a parameter")
     _add_search(parser)
     help = "exact, number or regex:PATTERN (default: of a built-in task, its own)"
     add("--scorer", metavar="NAME", help=help)
-    add("--limit", type=count("--limit"), metavar="N", help="the first N prompts of a task (default: all)")
+    add_limit(parser)
     help = "prompts that choose the policies; the others test the front (default: half of them)"
     add("--calibration", type=count("--calibration"), metavar="N", help=help)
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
-    add_option(parser, LOAD["raw"])
+    add_model_of_prompts(parser)
     for name in OF_DECODING:
-        add_option(
-            parser, DECODE[name], default="as the model is usually run" if name == "gen_length" else ""
-        )
+        add_decode_option(parser, DECODE[name])
     return parser
 
 
@@ -91,7 +90,7 @@ def _add_search(parser: Parser) -> None:
     add("--seed", type=seed, default=0, metavar="S", help=help)
     help = "least accuracy of a policy, as a share of that of the best start (default: 0.95)"
     add("--floor", type=_number("--floor", 0.0, 1.0), default=0.95, metavar="SHARE", help=help)
-    help = "the most forwards a prompt, in the mean (default: no limit)"
+    help = "the most forwards a prompt, on average (default: no limit)"
     add("--budget", type=_number("--budget", 1.0, 1e6), default=float("inf"), metavar="FORWARDS", help=help)
     help = "the largest policy: its statements, and all parts of their expressions (default: 60)"
     add("--nodes", type=count("--nodes", MOST_NODES, 10), default=60, metavar="N", help=help)
@@ -111,8 +110,3 @@ def _number(option: str, least: float, most: float) -> Callable[[str], float]:
         return value
 
     return chosen
-
-
-def _word(kind: str) -> Callable[[str], tuple[str, str]]:
-    """Keeps the order of the options `--start` and `--set`: both go into one list."""
-    return lambda text: (kind, text)

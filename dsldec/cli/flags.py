@@ -62,13 +62,16 @@ def add_decoding(parser: Parser) -> None:
     """Adds the flags about decoding: every option of `decode` that has a flag."""
     for option in DECODE.values():
         if option.flag:
-            of_model = "as the model is usually run" if option.name == "gen_length" else ""
-            several = (
-                f"{option.help.partition(';')[0]}; may be repeated" if option.kind in ("texts", "ids") else ""
-            )
-            # A flag is one for all prompts.
-            one = option.help.partition(";")[0] if option.each else several
-            add_option(parser, option, help=one, default=of_model)
+            add_decode_option(parser, option)
+
+
+def add_decode_option(parser: Parser, option: Option) -> None:
+    """Adds the flag of an option of `decode`."""
+    of_model = "as the model is usually run" if option.name == "gen_length" else ""
+    several = f"{option.help.partition(';')[0]}; may be repeated" if option.kind in ("texts", "ids") else ""
+    # A flag is one for all prompts.
+    one = option.help.partition(";")[0] if option.each else several
+    add_option(parser, option, help=one, default=of_model)
 
 
 def add_reading(parser: Parser) -> None:

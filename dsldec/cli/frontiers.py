@@ -5,13 +5,11 @@ Not here: the work of the verb (`tools`), the grids (`tools.frontier.grids`).
 
 from __future__ import annotations
 
-from ..diagnostics import Diagnostic, UsageError
-from ..options import LOAD, DecodeOptions, LoadOptions
-from ..spelling import flag
+from ..options import DecodeOptions, LoadOptions
 from .arguments import Parser, parsed
-from .evaluating import add_code, kept_in_order
-from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, taken
-from .values import count, one_of, text
+from .evaluating import add_code, add_in_order, add_limit, add_model_of_prompts, add_scorer, require_task_for
+from .flags import POLICY, add_decoding, taken
+from .values import one_of, text
 
 EXAMPLES = """\
 examples:
@@ -22,7 +20,7 @@ examples:
 
 grids: one value, a list 0.5,0.7,0.9, a range 0.5..0.9/3 (three values), for whole numbers also 1..4;
 several --set of a policy give all combinations. Without --policy: twelve shipped policies, three values each
-Results are kept in --out, one file a setting; the same command goes on after an interruption, and decodes only new
+Results are stored in --out, one file a setting; the same command goes on after an interruption, and decodes only new
 settings. Tasks, splits and scorers are those of `dsldec evaluate`. Pictures need `pip install "dsldec[frontier]"`
 exit status: 0 all decoded, 1 a policy or a prompt failed, 2 wrong usage, 130 interrupted
 """
@@ -43,11 +41,7 @@ def frontier(arguments: list[str]) -> int:
     picture = {name: values.pop(name) for name in OF_THE_PICTURE}
     picture["results"] = tuple(picture["results"] or ())
     if values["task"] is None:
-        for name in (*OF_THE_TASK, "policies"):
-            if values[name] != parser.get_default(name):
-                shown = f"--{values[name][0][0]}" if name == "policies" else flag(name)
-                help = f"for example `dsldec frontier --task word_problems {shown} ...`"
-                raise UsageError(Diagnostic("E0423", f"`{shown}` needs `--task`", help=help))
+        require_task_for(parser, values, (*OF_THE_TASK, "policies"))
         return tool.frontier(FrontierOptions(None, **picture))
     limits = CodeLimits(values.pop("code_seconds"), values.pop("code_memory"))
     policies = tuple(values.pop("policies") or ())
@@ -66,28 +60,15 @@ def _frontier_parser() -> Parser:
     )
     add = parser.add_argument
     add("--task", metavar="NAME|FILE.jsonl", help="the prompts and their right answers")
-    help = f"{POLICY}; may be repeated (default: a dozen of the shipped ones)"
-    add(
-        "--policy",
-        dest="policies",
-        type=kept_in_order("policy"),
-        action="append",
-        metavar="NAME|FILE",
-        help=help,
-    )
-    help = "values of a parameter of the --policy before it; may be repeated"
-    add(
-        "--set", dest="policies", type=kept_in_order("set"), action="append", metavar="NAME=VALUES", help=help
-    )
-    help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
-    add("--scorer", metavar="NAME", help=help)
-    help = "the prompts of a built-in task: dev (default) to choose, test to report once at the end"
+    help = f"{POLICY} (default: twelve of the shipped ones)"
+    add_in_order(parser, "policy", "policies", help, "values of a parameter", "VALUES")
+    add_scorer(parser)
+    help = "the prompts of a task of a small model: dev, to choose; test, to report once at the end (default: dev)"
     add("--split", type=one_of("--split", ("dev", "test")), metavar="SPLIT", help=help)
-    help = "the first N prompts of a task (default: all)"
-    add("--limit", "--count", dest="limit", type=count("--limit"), metavar="N", help=help)
+    add_limit(parser)
     help = "a result file of lm-evaluation-harness, whose tasks become points; may be repeated"
     add("--results", action="append", metavar="FILE.json", help=help)
-    add("--out", metavar="FOLDER", help="keep each result as soon as it is finished, in one file a setting")
+    add("--out", metavar="FOLDER", help="store each result as soon as it is finished, in one file a setting")
     add(
         "--html",
         metavar="FILE",
@@ -97,10 +78,7 @@ def _frontier_parser() -> Parser:
     add("--json", metavar="FILE", help="write every figure")
     add("--markdown", action="store_true", help="print the tables as Markdown")
     add("--title", type=text("--title"), metavar="TEXT", help="of the picture and the page")
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
-    add_option(parser, LOAD["raw"])
+    add_model_of_prompts(parser)
     add_decoding(parser)
     add_code(parser)
     return parser

@@ -5,9 +5,10 @@ Not here: the work of the verb (`tools.tune`), how a value is parsed (`values`).
 
 from __future__ import annotations
 
-from ..options import LOAD, DecodeOptions, LoadOptions
+from ..options import DecodeOptions, LoadOptions
 from .arguments import Parser, parsed
-from .flags import POLICY, add_decoding, add_model, add_option, add_placing, add_reading, taken
+from .evaluating import add_code, add_limit, add_model_of_prompts, add_scorer
+from .flags import POLICY, add_decoding, taken
 from .values import count, one_of
 
 EXAMPLES = """\
@@ -73,10 +74,7 @@ def _tune_parser() -> Parser:
     help = "allow static parameters: each value compiles another step"
     add("--static", action="store_true", help=help)
     _add_prompts(parser)
-    add_model(parser)
-    add_reading(parser)
-    add_placing(parser)
-    add_option(parser, LOAD["raw"])
+    add_model_of_prompts(parser)
     add_decoding(parser)
     help = "store the study and each answer as soon as it is finished; the same command goes on"
     add("--out", metavar="FOLDER", help=help)
@@ -88,17 +86,10 @@ def _add_prompts(parser: Parser) -> None:
     add = parser.add_argument
     help = "the prompts and their right answers, as for `dsldec evaluate` (default: word_problems)"
     add("--task", default="word_problems", metavar="NAME|FILE.jsonl", help=help)
-    help = "exact, number, regex:PATTERN or python (default: of a built-in task, its own)"
-    add("--scorer", metavar="NAME", help=help)
-    help = "the first N prompts of the task (default: all)"
-    add("--limit", type=count("--limit"), metavar="N", help=help)
+    add_scorer(parser)
+    add_limit(parser)
     help = "calibration prompts (default: half of the task)"
     add("--calibration", type=count("--calibration"), metavar="N", help=help)
     help = "the held-out prompts: dev, the other prompts of the task, or test, its test split (default: dev)"
     add("--report", type=one_of("--report", ("dev", "test")), default="dev", metavar="SPLIT", help=help)
-    help = "run code that the model writes, see `dsldec evaluate --help`"
-    add("--run-code", action="store_true", help=help)
-    help = "the most seconds that a program runs (default: 10)"
-    add("--code-seconds", type=count("--code-seconds", 86_400), default=10, metavar="N", help=help)
-    help = "the most memory of a program, in MiB (default: 1024)"
-    add("--code-memory", type=count("--code-memory", 2**20), default=1024, metavar="N", help=help)
+    add_code(parser)

@@ -2,7 +2,7 @@
 
 On a CPU the host reads the flags after every step. This costs nothing, and no row is forwarded after its end.
 On a GPU, a read would wait for all work in the queue. So the flags are copied without waiting and read when
-they have arrived; the next forward is queued in the meantime. Rows forwarded after their end are wasted but
+they have arrived; the next forward is queued on averagetime. Rows forwarded after their end are wasted but
 change nothing: steps write only in rows that have not ended.
 
 Streams: a batch runs on one device, that of the denoiser, and on the stream that is current on that device

@@ -34,17 +34,21 @@ def with_settings(policy: Policy, settings: Sequence[str], folder: str = "") -> 
     """
     values: dict[str, Value] = {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        name, text = name.strip(), text.strip()
-        if not equals or not name:
-            raise UsageError(
-                Diagnostic(
-                    "E0424", f"`--set` takes name=value, not {quoted(setting)}", help="`--set confidence=0.8`"
-                )
-            )
+        name, text = name_and_text(setting, "value", "`--set confidence=0.8`")
         kind = policy.parameter_kinds.get(name)
         values[name] = _read(name, kind, text, folder)
     return policy.bind(**values) if values else policy
+
+
+def name_and_text(setting: str, form: str, help: str) -> tuple[str, str]:
+    """The two sides of `name=value`, without spaces around them. Raises `UsageError` (E0424). `form`: what
+    the user should write on the right.
+    """
+    name, equals, text = (part.strip() for part in setting.partition("="))
+    if not equals or not name:
+        message = f"`--set` takes name={form}, not {quoted(setting)}"
+        raise UsageError(Diagnostic("E0424", message, help=help))
+    return name, text
 
 
 def _read(name: str, kind: str | None, text: str, folder: str) -> Value:

@@ -12,7 +12,7 @@ import torch
 
 import dsldec
 from dsldec.cli import main
-from dsldec.diagnostics import UsageError
+from dsldec.diagnostics import PolicyError, UsageError
 from dsldec.tools.evaluation.intervals import paired, wilson
 from dsldec.tools.evaluation.problems import Problem
 from dsldec.tools.measuring.prompt_split import split_of
@@ -24,6 +24,7 @@ from dsldec.tools.tune.proposals import FIRST_ROUND, ROUND, proposals
 from dsldec.tools.tune.search import may_reach, parts_of
 from dsldec.tools.tune.searched import ValueList, ValueRange, searched_parameters
 from dsldec.tools.tune.trials import TriedSetting, best_of
+from dsldec.tools.tune.tune_report import require_answers
 
 from .test_run import START, VOCABULARY, Echo, control_c
 
@@ -570,3 +571,10 @@ def test_a_scaled_interval_is_the_known_one_with_the_factor_1():
     assert low < 0.92 - 0.9 * 0.93 < high
     # Without a baseline, it is the interval of a share.
     assert paired(90, 2, 3, 5, 0.0) == pytest.approx(wilson(0.92, 100))
+
+
+def test_a_setting_with_a_prompt_without_an_answer_ends_the_search():
+    failed = PromptScore(0.0, 0, 0, error="E0406: the logits are not finite")
+    with pytest.raises(PolicyError, match="1 of 2 prompts have no answer under `static`: E0406") as wrong:
+        require_answers([Measurement("static", (PromptScore(1.0, 3, 4), failed), 1.0)])
+    assert [one.code for one in wrong.value.diagnostics] == ["E0537"]

@@ -16,7 +16,8 @@ from ...policy import Policy, load
 from ...spelling import typed
 from ...terminal import printable
 from .. import quoted
-from ..settings import shown, with_settings
+from ..policy_words import names_of, title_of
+from ..settings import with_settings
 from .case_text import ComparedSide
 
 TRIES, SECONDS = 20_000, 60
@@ -106,18 +107,15 @@ def _titles(names: Sequence[str], policies: Sequence[Policy], words: Sequence[Se
     """A short title of each policy; they differ."""
     titles = [policy.name for policy in policies]
     if len({*titles}) == 1:
-        titles = [_with_values(policy, given) for policy, given in zip(policies, words, strict=True)]
+        titles = [
+            title_of(policy.name, policy, names_of(given))
+            for policy, given in zip(policies, words, strict=True)
+        ]
     if len({*titles}) == 1:
         titles = [printable(Path(name).name) for name in names]
     if len({*titles}) == 1:
         titles = [printable(name) for name in names]
     return [title.replace("#", "_") for title in titles]
-
-
-def _with_values(policy: Policy, words: Sequence[str]) -> str:
-    names = dict.fromkeys(one.partition("=")[0].strip() for one in words)
-    values = ", ".join(shown(name, policy.parameters[name]) for name in names if name in policy.parameters)
-    return f"{policy.name}({values})" if values else policy.name
 
 
 def require_searchable(side: ComparedSide, policy: Policy) -> None:

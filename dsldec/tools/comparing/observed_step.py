@@ -24,7 +24,6 @@ from ...runtime.requests import continued
 from ...runtime.rows import Rows
 from ...runtime.session import Session
 
-CHANGES_OF_LOGITS = frozenset({"ban", "bias", "bias_all", "temperature"})
 COMPARED_WITH_BEFORE = ("kl", "js")
 FINITE = "finite"
 

@@ -10,6 +10,7 @@ from collections.abc import Sequence
 
 from ...diagnostics import PolicyError
 from ...policy import Policy
+from ..policy_words import names_of
 from ..process import log_on_stderr, say, termination_interrupts
 from .case_text import ComparedSide, ToldApart, told_apart
 from .compare_options import (
@@ -55,7 +56,7 @@ def _searched(
         print(_same(sides, policies))
         return EQUAL
     pair = ComparedPair(policies[0], policies[1])
-    given = {word.partition("=")[0].strip() for side in sides for word in side.settings}
+    given = names_of(word for side in sides for word in side.settings)
     block = same_blocks(pair.a, pair.b, lambda name: name in given)
     limits = SearchLimits(
         options.tries or TRIES, options.seconds or SECONDS, options.decode.seed, options.rounding

@@ -5,17 +5,16 @@ Not here: parsing of values (`settings`), the files of the results (`answers_fil
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from ...diagnostics import Diagnostic, UsageError
 from ...policy import Policy
-from ...spelling import typed
 from .. import quoted
 from ..differences import digest
-from ..settings import chosen, shown
+from ..policy_words import names_of, policies_with_settings, stem_of, title_of
+from ..settings import chosen
 
 DEFAULT_POLICY = "threshold"
 LONGEST_FILE = 120
@@ -38,20 +37,8 @@ def chosen_policies(words: Sequence[tuple[str, str]]) -> list[ChosenPolicy]:
     Raises `PolicyError` and `UsageError`: E0423 for a `--set` before every `--policy`, and for a policy that
     is given twice.
     """
-    groups: list[tuple[str, list[str]]] = []
-    for kind, text in words:
-        if kind == "policy":
-            groups.append((text, []))
-        elif groups:
-            groups[-1][1].append(text)
-        elif any(one == "policy" for one, _ in words):
-            message = f"`--set {text}` comes before every `--policy`, and belongs to none"
-            after = next(name for one, name in words if one == "policy")
-            help = f"write it after its policy: `--policy {typed(after)} --set {typed(text)}`"
-            raise UsageError(Diagnostic("E0423", message, help=help))
-        else:
-            groups.append((DEFAULT_POLICY, [text]))
-    found = [_chosen(name, settings) for name, settings in groups or [(DEFAULT_POLICY, [])]]
+    groups = policies_with_settings(words, default=DEFAULT_POLICY)
+    found = [_chosen(name, settings) for name, settings in groups]
     for place, one in enumerate(found):
         if one.file in [other.file for other in found[:place]]:
             message = f"the policy {quoted(one.title)} is given twice"
@@ -62,11 +49,8 @@ def chosen_policies(words: Sequence[tuple[str, str]]) -> list[ChosenPolicy]:
 
 def _chosen(name: str, settings: Sequence[str]) -> ChosenPolicy:
     policy = chosen(name, settings)
-    stem = os.path.basename(name).removesuffix(".policy")
-    given = {one.partition("=")[0].strip() for one in settings}
-    values = ", ".join(shown(name, policy.parameters[name]) for name in policy.parameters if name in given)
     parts = [
-        stem,
+        stem_of(name, policy),
         *sorted({one.partition("=")[0].strip(): "".join(one.split()) for one in settings}.values()),
     ]
     whole = ",".join(parts)
@@ -74,4 +58,4 @@ def _chosen(name: str, settings: Sequence[str]) -> ChosenPolicy:
     plain = re.sub(r"[^\w.,=+-]", "_", whole)
     if plain != whole or len(plain) > LONGEST_FILE:
         plain = f"{plain[:LONGEST_FILE]}-{digest(whole)}"
-    return ChosenPolicy(policy, f"{stem}({values})" if values else stem, f"{plain}.jsonl")
+    return ChosenPolicy(policy, title_of(name, policy, names_of(settings)), f"{plain}.jsonl")

@@ -10,12 +10,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from ...diagnostics import Diagnostic, UsageError
-from ...files import why_not_written
 from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
 from ...policy import samples_warning, seed_warning
 from ...runtime.prompt_options import require_of_infill
 from .. import quoted_path
 from ..line_options import require_no_infill
+from ..output_places import make_folder, require_place
 from ..process import say
 from .chosen_policies import ChosenPolicy
 from .code_runner import CodeLimits
@@ -54,12 +54,8 @@ def require_sensible(options: EvaluateOptions) -> None:
     if options.out is not None and os.path.exists(options.out) and not os.path.isdir(options.out):
         message = f"`--out` is a folder, and {quoted_path(options.out)} is a file"
         raise UsageError(Diagnostic("E0432", message, help="for example `--out results`"))
-    if options.json is not None:  # written at the end, after hours
-        folder = os.path.dirname(os.path.realpath(options.json))
-        why = why_not_written(options.json) or ("" if os.path.isdir(folder) else "its folder does not exist")
-        if why or os.path.isdir(options.json):
-            message = f"{quoted_path(options.json)} cannot be written: {why or 'it is a folder'}"
-            raise UsageError(Diagnostic("E0432", message, help="for example `--json figures.json`"))
+    if options.json is not None:
+        require_place(options.json, "--json figures.json")
 
 
 def require_infill(options: EvaluateOptions, problems: Sequence[Problem]) -> None:
@@ -90,12 +86,5 @@ def results_file(out: str | None, chosen: ChosenPolicy) -> str | None:
     """The results file of a policy, in the folder `out`, which is made."""
     if out is None:
         return None
-    try:
-        os.makedirs(out, exist_ok=True)
-    except (OSError, ValueError) as failure:
-        why = ((isinstance(failure, OSError) and failure.strerror) or str(failure)).lower()
-        message = f"the folder {quoted_path(out)} cannot be made: {why}"
-        raise UsageError(
-            Diagnostic("E0432", message, help="name a folder of yours: `--out results`")
-        ) from None
+    make_folder(out, "--out results")
     return os.path.join(out, chosen.file)

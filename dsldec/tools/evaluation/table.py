@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..text_table import drawn
 from .figures import Difference, Figures, Interval
 
 NOTES = (
@@ -23,10 +24,10 @@ DIFFERENCE_NOTES = {
 
 def table(figures: Sequence[Figures], differences: Sequence[Difference], markdown: bool) -> Iterator[str]:
     """The lines of the tables: a row for each policy, then a row for each difference, then notes."""
-    yield from _drawn([*_rows(figures)], markdown)
+    yield from drawn([*_rows(figures)], markdown)
     if differences:
         yield ""
-        yield from _drawn([*_difference_rows(differences)], markdown)
+        yield from drawn([*_difference_rows(differences)], markdown)
     yield ""
     methods = dict.fromkeys(one.method for one in differences)
     for note in (*NOTES, *(DIFFERENCE_NOTES[method] for method in methods)):
@@ -70,20 +71,3 @@ def _interval(interval: Interval, form: str) -> str:
 
 def _rate(rate: float) -> str:
     return "" if not rate else f"{rate:.0f}" if rate >= 10 else f"{rate:.1f}"
-
-
-def _drawn(rows: Sequence[Sequence[str]], markdown: bool) -> Iterator[str]:
-    """The first column is on the left, numbers are on the right."""
-    if markdown:
-        head, *body = [["`" + row[0] + "`" if at else row[0], *row[1:]] for at, row in enumerate(rows)]
-        yield f"| {' | '.join(head)} |"
-        yield f"|---|{'---:|' * (len(head) - 1)}"
-        yield from (f"| {' | '.join(row)} |" for row in body)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [
-            row[0].ljust(widths[0]),
-            *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)),
-        ]
-        yield "  ".join(cells).rstrip()

@@ -55,8 +55,14 @@ def with_defaults(options: EvaluateOptions) -> EvaluateOptions:
     task = options.task
     if task not in EMBEDDED_TASKS:
         return options
-    model = None if TASKS[task].model == DEFAULT_MODEL else model_of(task)
-    return replace(options, model=options.model or model, split=options.split or "dev")
+    return replace(options, model=model_for(task, options.model), split=options.split or "dev")
+
+
+def model_for(task: str, named: str | None) -> str | None:
+    """The model that is named, or the embedded model of the task; None for the default model."""
+    if named is not None or task not in EMBEDDED_TASKS or TASKS[task].model == DEFAULT_MODEL:
+        return named
+    return model_of(task)
 
 
 def default_scorer(task: str) -> str:

@@ -58,8 +58,8 @@ class Breeder:
     def offspring(
         self, population: Sequence[Individual], order: Sequence[int], donors: Sequence[Individual], count: int, generation: int, rng: random.Random
     ) -> list[Individual]:  # fmt: skip
-        """At most `count` new policies. Each differs from all policies that the search has had. `order`:
-        places of the population, the best ones first; `donors`: policies for crossings.
+        """At most `count` new policies, each different from all earlier ones of the search. `order`: places
+        of the population, the best ones first; `donors`: policies for crossings.
         """
         found: list[Individual] = []
         for _ in range(TRIES * count):

@@ -27,7 +27,7 @@ MOST_ANCESTORS = 12
 
 
 @dataclass(frozen=True, slots=True)
-class Found:
+class FrontPolicy:
     """A policy of the front: its name, its text, and the policy as it was measured."""
 
     name: str
@@ -41,7 +41,7 @@ def written_front(
     origins: Mapping[str, Contestant],
     titles: Mapping[str, str],
     how: str,
-) -> list[Found]:
+) -> list[FrontPolicy]:
     """Write the files of the front; those of an earlier front go. `origins`: all measured policies by their
     ids; `titles`: the starts by their ids; `how`: the search in words.
     """
@@ -63,7 +63,7 @@ def written_front(
 
 def _found(
     name: str, one: Contestant, origins: Mapping[str, Contestant], titles: Mapping[str, str], how: str
-) -> Found:
+) -> FrontPolicy:
     figures = f"accuracy {one.accuracy():.3f} at {one.forwards():.1f} forwards on {len(one.scores)} calibration prompts"
     doc = syntax.Doc(trees.NOWHERE, f"Found by `dsldec evolve` ({_unquoted(how)}): {figures}.")
     tree = replace(one.individual.tree, identifier=trees.identifier(name), doc=doc)
@@ -72,7 +72,7 @@ def _found(
     comment = "".join(f"# {line}\n" for line in _header(one, origins, titles, how, figures))
     text = comment + body
     checked(text)
-    return Found(name, text, one)
+    return FrontPolicy(name, text, one)
 
 
 def _unquoted(text: str) -> str:

@@ -142,7 +142,7 @@ class Generator(Lexicon):
         return rules
 
     def call_of(self, word: Word, extent: Extent) -> syntax.Call:
-        """A call of this word. The word fixes the kind of the value."""
+        """A call of this word, whose value has its own kind."""
         assert word.gives is not None
         return self._call(word, word.slots, word.gives, extent, 1)
 

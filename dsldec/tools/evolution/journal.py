@@ -40,7 +40,7 @@ MAY_CHANGE = ("generations",)
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """A finished generation. `contestants`: all its new policies, with the dropped ones; `population`: the
+    """A finished generation. `contestants`: all its new policies, with the losers; `population`: the
     ids of the policies that go on.
     """
 

@@ -47,8 +47,8 @@ class Contestant:
 
 @dataclass(frozen=True, slots=True)
 class Course:
-    """The limits of a race. `floor`: the least accuracy; `budget`: the most forwards a prompt, in the
-    mean.
+    """The limits of a race. `floor`: the least accuracy; `budget`: the most forwards a prompt, on
+    average.
     """
 
     floor: float = 0.0

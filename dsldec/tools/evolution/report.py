@@ -11,6 +11,7 @@ from dataclasses import dataclass
 
 from ..evaluation.intervals import bootstrap, paired, wilson
 from ..measuring.scores import PromptScore
+from ..text_table import drawn
 from .racing import Contestant
 
 COLUMNS = ("policy", "calibration", "forwards", "held out", "95 %", "forwards", "size")
@@ -41,9 +42,9 @@ class TestedPolicy:
 
 def lines(front: Sequence[TestedPolicy], starts: Sequence[TestedPolicy]) -> Iterator[str]:
     """The lines of both tables, and notes."""
-    yield from _aligned([COLUMNS, *(_row(one) for one in (*front, *starts))])
+    yield from drawn([COLUMNS, *(_row(one) for one in (*front, *starts))])
     yield ""
-    yield from _aligned([COMPARED, *(_comparison(one, rival_of(one, starts)) for one in front)])
+    yield from drawn([COMPARED, *(_comparison(one, rival_of(one, starts)) for one in front)])
     yield ""
     for note in NOTES:
         yield f"  {note}"
@@ -75,13 +76,3 @@ def _comparison(one: TestedPolicy, rival: TestedPolicy) -> tuple[str, ...]:
         one.name, rival.name, f"{one.accuracy - rival.accuracy:+.3f}", f"{low:+.3f} to {high:+.3f}",
         f"{rival.forwards - one.forwards:.2f} of {rival.forwards:.2f}", f"{least:+.2f} to {most:+.2f}",
     )  # fmt: skip
-
-
-def _aligned(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """Rows with aligned columns, the first column to the left and the others to the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        first = row[0].ljust(widths[0])
-        yield "  ".join(
-            [first, *(cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True))]
-        ).rstrip()

@@ -20,7 +20,7 @@ from .selection import fronts, ranked
 @dataclass(frozen=True, slots=True)
 class SearchSize:
     """`population`: the new policies of a generation, and the policies that go on; `share`: the least
-    accuracy, as a share of that of the best start; `budget`: the most forwards a prompt, in the mean.
+    accuracy, as a share of that of the best start; `budget`: the most forwards a prompt, on average.
     """
 
     generations: int

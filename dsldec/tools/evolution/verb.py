@@ -16,10 +16,9 @@ from ...spelling import typed
 from ...terminal import data
 from ..differences import digest
 from ..evaluation.code_runner import CodeLimits
-from ..evaluation.evaluate_options import EvaluateOptions
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
-from ..evaluation.tasks import default_scorer, problems_of, with_defaults
+from ..evaluation.tasks import default_scorer, model_for, problems_of
 from ..measuring.identity import weights_digest
 from ..measuring.measurer import Measurer
 from ..measuring.prompt_split import PromptSplit, split_of
@@ -28,8 +27,8 @@ from ..results_file import check_unique
 from ..run import DECODED, INTERRUPTED
 from . import report
 from .candidates import Individual, NotSearchable, SizeLimits, as_diagnostic, start_of
-from .evolve_options import EvolveOptions, StartPolicy, calibration_size, start_policies
-from .front import Found, written_front
+from .evolve_options import EvolveOptions, StartPolicy, start_policies
+from .front import FrontPolicy, written_front
 from .journal import FRONT, SCORES, Journal
 from .racing import Contestant, Race
 from .report import TestedPolicy
@@ -52,18 +51,17 @@ def evolve(options: EvolveOptions) -> int:
         for one in starts:
             _require_start(one)
         scorer = scorer_of(options.scorer or default_scorer(options.task), options.task, False, CodeLimits())
-        of_task = with_defaults(EvaluateOptions(options.task, model=options.model))
-        options = replace(options, model=of_task.model)
+        options = replace(options, model=model_for(options.task, options.model))
         problems = problems_of(options.task, options.load.raw)[: options.limit]
         check_unique([problem.prompt for problem in problems])
         require_scorable(problems, scorer)
-        split = split_of(problems, calibration_size(options, len(problems)), options.seed)
+        split = split_of(problems, options.calibration, options.seed)
         journal = Journal(options.out)
         journal.begin(_settings(options, starts, split))
         try:
             _Evolution(options, starts, split, scorer, journal).run()
         except KeyboardInterrupt:
-            say("interrupted: the finished generations are stored\n  = help: the same command continues")
+            say("interrupted: the finished generations are stored\n  = help: the same command goes on")
             return INTERRUPTED
     return DECODED
 
@@ -77,7 +75,7 @@ def _require_start(one: StartPolicy) -> None:
 
 
 def _settings(options: EvolveOptions, starts: Sequence[StartPolicy], split: PromptSplit) -> dict[str, Any]:
-    """Everything that decides a search, to compare it with the search of a folder."""
+    """The options that decide a search, to compare it with the search of a folder."""
     return {
         "dsldec": version(), "task": options.task, "scorer": options.scorer, "model": options.model,
         "start": [f"{one.title} {digest(one.policy.facts.source)}" for one in starts], "generations": options.generations, "population": options.population,
@@ -143,7 +141,7 @@ class _Evolution:
         options = self.options
         return f"task {options.task}, seed {options.seed}, {options.generations} generations of {options.population} policies"
 
-    def _test(self, found: Sequence[Found], search: EvolutionSearch) -> None:
+    def _test(self, found: Sequence[FrontPolicy], search: EvolutionSearch) -> None:
         """Measure the front and the starts on the held-out prompts, and print the tables."""
         measurer = self._measurer(self.split.held_out)
 
@@ -156,7 +154,7 @@ class _Evolution:
             print(line, file=data())
         data().flush()
 
-    def _help(self, found: Sequence[Found]) -> None:
+    def _help(self, found: Sequence[FrontPolicy]) -> None:
         for one in found[:1]:
             path = self.journal.path(FRONT, f"{one.name}.policy")
             say(

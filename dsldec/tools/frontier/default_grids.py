@@ -1,4 +1,4 @@
-"""Which policies are measured if none is named? A dozen of the shipped ones, three values each.
+"""Which policies are measured if none is named? Twelve of the shipped ones, three values each.
 
 Not here: the shipped policies (`policies/`), how a grid is read (`grids`).
 """

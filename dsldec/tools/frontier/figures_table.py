@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from ..text_table import drawn
 from .points import Frontier, Point
 from .resampling import BCA, WILSON
 
@@ -54,28 +55,9 @@ def notes_of(frontier: Frontier) -> list[str]:
 
 def table_of(frontier: Frontier, markdown: bool) -> Iterator[str]:
     """The lines of the tables and the notes."""
-    yield from _drawn([HEAD, *rows_of(frontier.points)], markdown)
+    yield from drawn([HEAD, *rows_of(frontier.points)], markdown)
     if curves := list(curve_rows(frontier)):
         yield ""
-        yield from _drawn([CURVE_HEAD, *curves], markdown)
+        yield from drawn([CURVE_HEAD, *curves], markdown)
     yield ""
     yield from (f"- {note}" if markdown else f"  {note}" for note in notes_of(frontier))
-
-
-def _drawn(rows: Sequence[Sequence[str]], markdown: bool) -> Iterator[str]:
-    """The first column is on the left, and the last one, if it has words; numbers are on the right."""
-    if markdown:
-        head, *body = [[_code(row[0]) if at else row[0], *row[1:]] for at, row in enumerate(rows)]
-        yield f"| {' | '.join(head)} |"
-        yield f"|---|{'---:|' * (len(head) - 1)}"
-        yield from (f"| {' | '.join(row)} |" for row in body)
-        return
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()
-
-
-def _code(title: str) -> str:
-    """A title in Markdown, as code. A bar would end the cell, and a backtick the code."""
-    return "`" + title.replace("`", "'").replace("|", "\\|") + "`"

@@ -9,10 +9,9 @@ import os
 from dataclasses import dataclass
 
 from ...diagnostics import Diagnostic, UsageError
-from ...files import why_not_written
-from .. import quoted_path
 from ..evaluation.evaluate_options import EvaluateOptions
 from ..evaluation.evaluate_options import require_sensible as require_sensible_task
+from ..output_places import require_place
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,18 +44,8 @@ def require_sensible(options: FrontierOptions) -> None:
     written = [("--html", options.html), ("--svg", options.svg), ("--json", options.json)]
     for flag, name in written:
         if name is not None:
-            _require_place(flag, name)
+            require_place(name, f"{flag} frontier.{flag.strip('-')}")
     paths = [os.path.realpath(name) for _, name in written if name is not None]
     if len(set(paths)) < len(paths):
         help = "give each a file of its own"
         raise UsageError(Diagnostic("E0423", "two of `--html`, `--svg`, `--json` name one file", help=help))
-
-
-def _require_place(flag: str, name: str) -> None:
-    """Raise `UsageError` (E0432) for a file that cannot be written at the end, after hours."""
-    folder = os.path.dirname(os.path.realpath(name))
-    why = why_not_written(name) or ("" if os.path.isdir(folder) else "its folder does not exist")
-    if why or os.path.isdir(name):
-        message = f"{quoted_path(name)} cannot be written: {why or 'it is a folder'}"
-        help = f"for example `{flag} frontier.{flag.strip('-')}`"
-        raise UsageError(Diagnostic("E0432", message, help=help))

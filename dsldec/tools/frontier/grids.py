@@ -8,21 +8,19 @@ from __future__ import annotations
 
 import itertools
 import math
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from ...diagnostics import Diagnostic, UsageError
 from ...files import whole_number
-from ...language.words import TABLES
 from ...policy import Policy, load
 from ...spelling import typed
 from .. import quoted
-from ..settings import shown, with_settings
+from ..policy_words import policies_with_settings, title_of
+from ..settings import name_and_text, with_settings
+from ..several_values import WHOLE_KINDS, has_several, range_text
 
-MOST_VALUES, MOST_SETTINGS = 1000, 2000
-# A value of these kinds may have commas and dots.
-WITHOUT_GRID = ("pattern", "network", *TABLES)
+MOST_SETTINGS = 2000
 FORM = "`--set confidence=0.5,0.7,0.9` or `--set confidence=0.5..0.9/3`"
 
 
@@ -45,17 +43,7 @@ def grids_of(words: Sequence[tuple[str, str]]) -> list[PolicyGrid]:
     Raises `PolicyError`, and `UsageError`: E0423 for a `--set` before every `--policy`, E0424 and E0512 for a
     grid that cannot be read, E0513 for too many settings.
     """
-    groups: list[tuple[str, list[str]]] = []
-    for kind, text in words:
-        if kind == "policy":
-            groups.append((text, []))
-        elif groups:
-            groups[-1][1].append(text)
-        else:
-            message = f"{quoted(f'--set {text}')} comes before every `--policy`, and belongs to none"
-            help = f"write it after its policy: `--policy threshold --set {typed(text)}`"
-            raise UsageError(Diagnostic("E0423", message, help=help))
-    grids = [_grid(name, texts) for name, texts in groups]
+    grids = [_grid(name, texts) for name, texts in policies_with_settings(words)]
     _require_few(sum(len(one.settings) for one in grids))
     return grids
 
@@ -70,9 +58,7 @@ def _grid(name: str, texts: Sequence[str], hidden: frozenset[str] = frozenset())
     policy = load(name)
     axes: dict[str, list[str]] = {}
     for text in texts:
-        parameter, equals, given = (part.strip() for part in text.partition("="))
-        if not equals or not parameter:
-            raise UsageError(Diagnostic("E0424", f"`--set` takes name=values, not {quoted(text)}", help=FORM))
+        parameter, given = name_and_text(text, "values", FORM)
         axes[parameter] = _values(parameter, given, policy.parameter_kinds.get(parameter))
     _require_few(math.prod(len(axis) for axis in axes.values()))
     bound: dict[str, Policy] = {}
@@ -82,21 +68,15 @@ def _grid(name: str, texts: Sequence[str], hidden: frozenset[str] = frozenset())
         words = [f"{one}={value}" for one, value in zip(axes, values, strict=True)]
         setting = with_settings(policy, words)
         setting.require_bound()
-        bound.setdefault(_title(name, setting, named), setting)
+        bound.setdefault(title_of(name, setting, named), setting)
     first = next(iter(bound.values()))
     compiled = tuple(one for one in axes if len(axes[one]) > 1 and one in policy.facts.static)
-    return PolicyGrid(_title(name, first, single), tuple(bound.values()), tuple(bound), compiled)
-
-
-def _title(name: str, setting: Policy, given: Sequence[str]) -> str:
-    stem = os.path.basename(name).removesuffix(".policy") if "\n" not in name else setting.name
-    values = ", ".join(shown(one, setting.parameters[one]) for one in setting.parameters if one in given)
-    return f"{stem}({values})" if values else stem
+    return PolicyGrid(title_of(name, first, single), tuple(bound.values()), tuple(bound), compiled)
 
 
 def _values(parameter: str, text: str, kind: str | None) -> list[str]:
     """The values of one grid, as text. Raises `UsageError` (E0512)."""
-    if kind in WITHOUT_GRID:
+    if not has_several(kind, text) and text:
         return [text]
     values: list[str] = []
     for part in text.split(","):
@@ -111,18 +91,20 @@ def _values(parameter: str, text: str, kind: str | None) -> list[str]:
 
 def _range(parameter: str, text: str, kind: str | None) -> list[str]:
     """The values of `a..b` or `a..b/n`, with both ends."""
-    ends, slash, number = text.partition("/")
-    first, _, last = ends.partition("..")
-    count = whole_number(number.strip()) if slash else None
-    whole = kind in ("int", "token")
-    try:
-        low, high = float(first), float(last)
-        right = math.isfinite(low) and math.isfinite(high) and kind not in ("bool", "choice")
-    except ValueError:
-        right = False
+    parts = range_text(text)
+    whole = kind in WHOLE_KINDS
+    low, high, count, right = 0.0, 0.0, None, False
+    if parts is not None and parts.word is None:
+        count = None if parts.count is None else whole_number(parts.count)
+        try:
+            low, high = float(parts.low), float(parts.high)
+            right = math.isfinite(low) and math.isfinite(high) and kind not in ("bool", "choice")
+        except ValueError:
+            pass
     if right and whole:
         right = low == int(low) and high == int(high) and low <= high
-    if not right or (slash and (count is None or count < 1)) or (not slash and not whole):
+    divided = parts is not None and parts.count is not None
+    if not right or (divided and (count is None or count < 1)) or (not divided and not whole):
         message = f"{quoted(f'{parameter}={text}')} is no range of values"
         help = f"for example `--set {typed(parameter)}=1..4`" if whole else f"for example {FORM}"
         raise UsageError(Diagnostic("E0512", message, help=help))

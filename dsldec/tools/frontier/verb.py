@@ -220,4 +220,4 @@ def _interrupted(points: Sequence[Point], out: str | None) -> str:
     text = f"interrupted: {done} prompts of {whole} settings are decoded"
     if out is None:
         return f"{text}\n  = help: with `--out results` the same command goes on from there"
-    return f"{text} and kept in {quoted_path(out)}\n  = help: the same command goes on from there"
+    return f"{text} and stored in {quoted_path(out)}\n  = help: the same command goes on from there"

@@ -24,6 +24,7 @@ from ..evaluation.answers import MOST_PROCESSES
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Judged, Scorer, require_scorable
 from ..line_options import with_line
+from ..output_places import make_folder
 from ..process import say
 from ..results import Result
 from ..results_file import check_unique
@@ -133,7 +134,7 @@ class Measurer:
         """Open the file of a setting until the end of `measure`, and take its scores."""
         if self.store is None:
             return
-        _make_folder(self.store)
+        make_folder(self.store, "--out results")
         setting.file = file = ScoresFile(self.store, setting.policy.name, setting.identity)
         files.callback(_release, setting)
         files.enter_context(file)
@@ -164,7 +165,7 @@ class Measurer:
                     yield from self._kept(scoring.ready(), rows)
                 yield from self._kept(scoring.rest(), rows)
             except BaseException:
-                # After an interruption: the scores that came in the meantime.
+                # After an interruption: the scores that came on averagetime.
                 for _ in self._kept(scoring.ready(), rows):
                     pass
                 raise
@@ -256,16 +257,6 @@ def _release(setting: MeasuredSetting) -> None:
     if setting.file is not None:
         setting.file.close()
     setting.file = None
-
-
-def _make_folder(folder: str) -> None:
-    try:
-        os.makedirs(folder, exist_ok=True)
-    except (OSError, ValueError) as failure:
-        why = ((isinstance(failure, OSError) and failure.strerror) or str(failure)).lower()
-        message = f"the folder {quoted_path(folder)} cannot be made: {why}"
-        help = "name a folder of yours: `--out results`"
-        raise UsageError(Diagnostic("E0432", message, help=help)) from None
 
 
 def _require_one_sample(decode: DecodeOptions, problems: Sequence[Problem]) -> None:

@@ -51,7 +51,7 @@ def split_of(
             message = f"{count} of {len(shuffled)} prompts cannot calibrate: these are too few"
         help = f"`--calibration {max(FEWEST, len(shuffled) // 2)}`"
         if most < FEWEST:
-            help = f"a task for `dsldec tune` has {2 * FEWEST} prompts at least; a hundred say more"
+            help = f"a search needs {2 * FEWEST} prompts at least; a hundred say more"
         raise UsageError(Diagnostic("E0533", message, help=help))
     calibration = shuffled[:count]
     seen = {_key(problem) for problem in calibration}

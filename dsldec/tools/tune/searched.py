@@ -7,7 +7,6 @@ values that are tried (`proposals`).
 from __future__ import annotations
 
 import math
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -17,13 +16,11 @@ from ...policy import Policy
 from ...spelling import typed
 from .. import quoted
 from ..process import say
-from ..settings import with_settings
+from ..settings import name_and_text, with_settings
+from ..several_values import OF_ONE_VALUE, WHOLE_KINDS, has_several, range_text
 
-WHOLE_KINDS = ("int", "token")
 NUMBER_KINDS = ("prob", "nats", "logit", "real", "table", "table by step")
-OF_ONE_VALUE = ("pattern", "network")  # a comma may be a part of it
 DIGITS = 3  # of a value that is tried: more of them would only look exact
-_RANGE = re.compile(r"(\S+?)\s*\.\.\s*(\S+?)(?:\s+(\w+))?")
 _EXAMPLES = {"int": "1..16", "token": "1,2", "bool": "true,false", "prob": "0.5..0.99"}
 
 SettingValues = dict[str, Value]
@@ -98,13 +95,10 @@ def searched_parameters(
     """
     given: dict[str, tuple[str, str]] = {}
     for setting in settings:
-        name, equals, text = setting.partition("=")
-        if not equals or not name.strip():
-            help = "`--set confidence=0.5..0.99`"
-            message = f"`--set` takes name=values, not {quoted(setting)}"
-            raise UsageError(Diagnostic("E0424", message, help=help))
-        given[name.strip()] = (setting, text.strip())
-    several = {name for name, (_, text) in given.items() if _is_several(policy, name, text)}
+        name, text = name_and_text(setting, "values", "`--set confidence=0.5..0.99`")
+        given[name] = (setting, text)
+    kinds = policy.parameter_kinds
+    several = {name for name, (_, text) in given.items() if has_several(kinds.get(name), text)}
     fixed = with_settings(policy, [setting for name, (setting, _) in given.items() if name not in several])
     searched = [_searched(fixed, name, given[name][1]) for name in given if name in several]
     if not searched:
@@ -114,12 +108,6 @@ def searched_parameters(
     return fixed, searched
 
 
-def _is_several(policy: Policy, name: str, text: str) -> bool:
-    if policy.parameter_kinds.get(name) in OF_ONE_VALUE or text.startswith("@"):
-        return False
-    return ".." in text or "," in text
-
-
 def _searched(policy: Policy, name: str, text: str) -> Searched:
     kind = policy.parameter_kinds.get(name)
     if "," in text:
@@ -127,19 +115,19 @@ def _searched(policy: Policy, name: str, text: str) -> Searched:
         if len(set(map(str, values))) < 2:
             raise UsageError(_wrong(policy, name, text, "has fewer than two values"))
         return ValueList(name, tuple(dict.fromkeys(values)))
-    match = _RANGE.fullmatch(text)
-    if match is None or match[3] not in (None, "log"):
+    parts = range_text(text)
+    if parts is None or parts.count is not None or parts.word not in (None, "log"):
         raise UsageError(_wrong(policy, name, text, "is no range"))
-    low, high = _bound(policy, name, match[1]), _bound(policy, name, match[2])
+    low, high = _bound(policy, name, parts.low), _bound(policy, name, parts.high)
     if kind not in (*WHOLE_KINDS, *NUMBER_KINDS):
         raise UsageError(_wrong(policy, name, text, "is a range, and its parameter is no number"))
     assert isinstance(low, int | float)
     assert isinstance(high, int | float)
     if not low < high:
         raise UsageError(_wrong(policy, name, text, "does not go up"))
-    if match[3] and low <= 0:
+    if parts.word and low <= 0:
         raise UsageError(_wrong(policy, name, text, "begins at 0 or below, where there is no logarithm"))
-    return ValueRange(name, low, high, kind in WHOLE_KINDS, bool(match[3]))
+    return ValueRange(name, low, high, kind in WHOLE_KINDS, bool(parts.word))
 
 
 def _bound(policy: Policy, name: str, text: str) -> Value:

@@ -5,18 +5,14 @@ Not here: the searched parameters (`searched`), the floor (`floor`), the task an
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass, field
 
 from ...diagnostics import Diagnostic, UsageError
-from ...files import why_not_written
-from ...models.tasks import TASKS
 from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
-from ...resources import DEFAULT_MODEL
 from .. import quoted_path
-from ..evaluate import model_of
 from ..evaluation.code_runner import CodeLimits
 from ..evaluation.problems import EMBEDDED_TASKS
+from ..output_places import require_place
 
 DEFAULT_TRIALS, DEFAULT_TASK = 24, "word_problems"
 FORWARDS, SECONDS = "forwards", "seconds"
@@ -58,12 +54,8 @@ def require_sensible_search(options: TuneOptions) -> None:
     if options.decode.infill:
         message = "`--infill` has no meaning here: a task has prompts with answers"
         raise UsageError(Diagnostic("E0423", message, help="leave it out"))
-    if options.json is not None:  # written at the end, after hours
-        folder = os.path.dirname(os.path.realpath(options.json))
-        why = why_not_written(options.json) or ("" if os.path.isdir(folder) else "its folder does not exist")
-        if why or os.path.isdir(options.json):
-            message = f"{quoted_path(options.json)} cannot be written: {why or 'it is a folder'}"
-            raise UsageError(Diagnostic("E0432", message, help="for example `--json tuned.json`"))
+    if options.json is not None:
+        require_place(options.json, "--json tuned.json")
 
 
 def require_test_split(task: str) -> None:
@@ -72,25 +64,3 @@ def require_test_split(task: str) -> None:
         message = f"the task {quoted_path(task)} has no test split"
         help = "leave `--report test` out: the report is on the prompts that did not calibrate"
         raise UsageError(Diagnostic("E0423", message, help=help))
-
-
-def model_for(options: TuneOptions) -> str | None:
-    """The model that is named, or the embedded one of the task; None for the default one."""
-    task = options.task
-    if options.model is not None or task not in EMBEDDED_TASKS or TASKS[task].model == DEFAULT_MODEL:
-        return options.model
-    return model_of(task)
-
-
-def study_folder(out: str | None) -> str | None:
-    """The folder `out`, which is made. Raises `UsageError` (E0432)."""
-    if out is None:
-        return None
-    try:
-        os.makedirs(out, exist_ok=True)
-    except (OSError, ValueError) as failure:
-        why = ((isinstance(failure, OSError) and failure.strerror) or str(failure)).lower()
-        message = f"the folder {quoted_path(out)} cannot be made: {why}"
-        help = "name a folder of yours: `--out tuned`"
-        raise UsageError(Diagnostic("E0432", message, help=help)) from None
-    return out

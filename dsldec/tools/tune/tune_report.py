@@ -15,6 +15,7 @@ from ...spelling import typed
 from .. import quoted
 from ..evaluation.problems import encoded
 from ..measuring.scores import Measurement
+from ..text_table import drawn
 from ..writing import put
 from .floor import AccuracyFloor
 from .held_out import FAILS, HOLDS, HeldOutFigures
@@ -66,7 +67,7 @@ def lines_of_search(plan: SearchPlan, tried: Sequence[TriedSetting]) -> Iterator
             (setting_text(one.setting), f"{one.accuracy:.3f}", f"{one.forwards:.2f}",
              *[f"{one.seconds:.3f}"] * plan.seconds, f"{one.prompts}", state)
         )  # fmt: skip
-    yield from columns(rows)
+    yield from drawn(rows)
 
 
 def lines_of_result(one: TriedSetting, plan: SearchPlan, figures: HeldOutFigures | None) -> Iterator[str]:
@@ -87,7 +88,7 @@ def lines_of_result(one: TriedSetting, plan: SearchPlan, figures: HeldOutFigures
             ("baseline, held out", f"{figures.prompts}", f"{figures.baseline_accuracy:.3f}", "",
              f"{figures.baseline_forwards:.2f}", *[f"{figures.baseline_seconds:.3f}"] * plan.seconds)
         )  # fmt: skip
-    yield from columns(rows)
+    yield from drawn(rows)
 
 
 def lines_of_verdict(figures: HeldOutFigures, floor: AccuracyFloor) -> Iterator[str]:
@@ -151,11 +152,3 @@ def write_json(
         "report": options.report, "held_out": None if figures is None else figures.as_json(),
     }  # fmt: skip
     put(file, encoded(whole).decode() + "\n")
-
-
-def columns(rows: Sequence[Sequence[str]]) -> Iterator[str]:
-    """The rows as text. The first column is on the left, the others are on the right."""
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    for row in rows:
-        cells = [cell.rjust(width) for cell, width in zip(row[1:], widths[1:], strict=True)]
-        yield "  ".join([row[0].ljust(widths[0]), *cells]).rstrip()

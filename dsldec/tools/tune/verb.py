@@ -18,11 +18,12 @@ from ..differences import digest
 from ..displays import CountBar
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
-from ..evaluation.tasks import default_scorer, problems_of
+from ..evaluation.tasks import default_scorer, model_for, problems_of
 from ..measuring.identity import weights_digest
 from ..measuring.measurer import Measurer
 from ..measuring.prompt_split import PromptSplit, split_of
 from ..measuring.scores import Measurement
+from ..output_places import make_folder
 from ..process import log_on_stderr, say, termination_interrupts
 from ..results_file import check_unique
 from ..run import DECODED, FAILED, INTERRUPTED, RunOptions, made_by
@@ -37,10 +38,8 @@ from .tune_options import (
     SECONDS,
     TEST,
     TuneOptions,
-    model_for,
     require_sensible_search,
     require_test_split,
-    study_folder,
 )
 from .tune_report import (
     line_of_round,
@@ -65,7 +64,7 @@ def tune(options: TuneOptions) -> int:
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
         require_optuna()
         require_sensible_search(options)
-        options = replace(options, model=model_for(options))
+        options = replace(options, model=model_for(options.task, options.model))
         floor = floor_of(options.floor)
         policy, searched = searched_parameters(load(options.policy), options.settings, options.static)
         baseline = policy if options.baseline is None else load(options.baseline)
@@ -73,8 +72,9 @@ def tune(options: TuneOptions) -> int:
             options.scorer or default_scorer(options.task), options.task, options.run_code, options.limits
         )
         split = _split(options, scorer)
-        folder = study_folder(options.out)
-        tuned = _Tuned(options, policy, searched, baseline, floor, split, scorer, folder)
+        if options.out is not None:
+            make_folder(options.out, "--out tuned")
+        tuned = _Tuned(options, policy, searched, baseline, floor, split, scorer, options.out)
         return tuned.run(open_things)
 
 

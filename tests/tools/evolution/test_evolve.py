@@ -54,13 +54,14 @@ def test_a_small_search_writes_its_front(tmp_path: Path, capsys: pytest.CaptureF
         (("--task", "sudoku", "--out", "x", "--set", "block=8"), 2, "E0423"),
         (("--task", "sudoku", "--out", "x", "--start", "static", "--start", "static"), 2, "E0423"),
         (("--task", "sudoku", "--out", "x", "--start", "static", "--set", "tokens=0"), 1, "E0402"),
-        (("--task", "sudoku", "--out", "x", "--limit", "3"), 2, "E0543"),
-        (("--task", "sudoku", "--out", "x", "--limit", "10", "--calibration", "10"), 2, "E0543"),
+        (("--task", "sudoku", "--out", "x", "--limit", "3"), 2, "E0533"),
+        (("--task", "sudoku", "--out", "x", "--limit", "10", "--calibration", "10"), 2, "E0533"),
         (("--task", "sudoku", "--out", "x", "--floor", "2"), 2, "E0422"),
         (("--task", "sudoku", "--out", "x", "--budget", "none"), 2, "E0422"),
         (("--task", "sudoku", "--out", "x", "--population", "1"), 2, "E0422"),
         (("--task", "sudoku", "--out", "x", "--scorer", "python"), 2, "E0481"),
         (("--task", "sudoku", "--out", "file"), 2, "E0432"),
+        (("--task", "sudoku", "--out", "full"), 2, "E0540"),
     ],
 )
 def test_a_mistake_is_a_diagnostic(
@@ -68,6 +69,8 @@ def test_a_mistake_is_a_diagnostic(
 ) -> None:  # fmt: skip
     monkeypatch.chdir(tmp_path)
     (tmp_path / "file").write_text("mine")
+    (tmp_path / "full").mkdir()
+    (tmp_path / "full" / "notes.txt").write_text("mine")
     assert main(["evolve", *given]) == code
     error = capsys.readouterr().err
     assert f"[{message}]" in error
@@ -80,7 +83,7 @@ def test_a_parameter_belongs_to_the_start_before_it(
     given = ("--start", "threshold", "--set", "block=8", "--start", "factor", "--set", "block=16")
     assert main(["evolve", "--task", "sudoku", "--limit", "3", *given, "--out", str(tmp_path)]) == 2
     error = capsys.readouterr().err
-    assert "E0543" in error
+    assert "E0533" in error
     assert "W0404" not in error
 
 
@@ -92,4 +95,4 @@ def test_an_interrupted_search_says_how_to_go_on(
 
     monkeypatch.setattr(Measurer, "measure", interrupted)
     assert main([*SMALL, "--out", str(tmp_path / "evolved")]) == 130
-    assert "the same command continues" in capsys.readouterr().err
+    assert "the same command goes on" in capsys.readouterr().err
