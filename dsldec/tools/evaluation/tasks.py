@@ -52,11 +52,16 @@ def problems_of(task: str, raw: bool, split: str | None = None) -> list[Problem]
 
 def with_defaults(options: EvaluateOptions) -> EvaluateOptions:
     """The options of a task of an embedded model with that model and a split. Those of other tasks stay."""
-    task = options.task
-    if task not in EMBEDDED_TASKS:
+    if options.task not in EMBEDDED_TASKS:
         return options
-    model = None if TASKS[task].model == DEFAULT_MODEL else model_of(task)
-    return replace(options, model=options.model or model, split=options.split or "dev")
+    return replace(options, model=model_for(options.model, options.task), split=options.split or "dev")
+
+
+def model_for(model: str | None, task: str | None) -> str | None:
+    """The model that is named, or the embedded one of the task; None for the default one."""
+    if model is not None or task not in EMBEDDED_TASKS or TASKS[task].model == DEFAULT_MODEL:
+        return model
+    return model_of(task)
 
 
 def default_scorer(task: str) -> str:

@@ -10,11 +10,8 @@ from dataclasses import dataclass, field
 
 from ...diagnostics import Diagnostic, UsageError
 from ...files import why_not_written
-from ...models.tasks import TASKS
 from ...options import DEFAULT_DECODE, DEFAULT_LOAD, DecodeOptions, LoadOptions
-from ...resources import DEFAULT_MODEL
 from .. import quoted_path
-from ..evaluate import model_of
 from ..evaluation.code_runner import CodeLimits
 from ..evaluation.problems import EMBEDDED_TASKS
 
@@ -72,14 +69,6 @@ def require_test_split(task: str) -> None:
         message = f"the task {quoted_path(task)} has no test split"
         help = "leave `--report test` out: the report is on the prompts that did not calibrate"
         raise UsageError(Diagnostic("E0423", message, help=help))
-
-
-def model_for(options: TuneOptions) -> str | None:
-    """The model that is named, or the embedded one of the task; None for the default one."""
-    task = options.task
-    if options.model is not None or task not in EMBEDDED_TASKS or TASKS[task].model == DEFAULT_MODEL:
-        return options.model
-    return model_of(task)
 
 
 def study_folder(out: str | None) -> str | None:

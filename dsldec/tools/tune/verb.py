@@ -18,7 +18,7 @@ from ..differences import digest
 from ..displays import CountBar
 from ..evaluation.problems import Problem
 from ..evaluation.scorers import Scorer, require_scorable, scorer_of
-from ..evaluation.tasks import default_scorer, problems_of
+from ..evaluation.tasks import default_scorer, model_for, problems_of
 from ..measuring.measurer import Measurer
 from ..measuring.prompt_split import PromptSplit, split_of
 from ..measuring.scores import Measurement
@@ -36,7 +36,6 @@ from .tune_options import (
     SECONDS,
     TEST,
     TuneOptions,
-    model_for,
     require_sensible_search,
     require_test_split,
     study_folder,
@@ -64,7 +63,7 @@ def tune(options: TuneOptions) -> int:
     with termination_interrupts(), log_on_stderr(), ExitStack() as open_things:
         require_optuna()
         require_sensible_search(options)
-        options = replace(options, model=model_for(options))
+        options = replace(options, model=model_for(options.model, options.task))
         floor = floor_of(options.floor)
         policy, searched = searched_parameters(load(options.policy), options.settings, options.static)
         baseline = policy if options.baseline is None else load(options.baseline)
