@@ -58,7 +58,7 @@ class Breeder:
     def offspring(
         self, population: Sequence[Individual], order: Sequence[int], donors: Sequence[Individual], count: int, generation: int, rng: random.Random
     ) -> list[Individual]:  # fmt: skip
-        """At most `count` new policies, each different from all that the search has had. `order`: places of the
+        """At most `count` new policies, each different from every earlier one. `order`: places of the
         population, the best ones first; `donors`: policies for crossings.
         """
         found: list[Individual] = []

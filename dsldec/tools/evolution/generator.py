@@ -142,7 +142,7 @@ class Generator(Lexicon):
         return rules
 
     def call_of(self, word: Word, extent: Extent) -> syntax.Call:
-        """A call of this word, whose value has a kind of its own."""
+        """A call of this word, which fixes the kind of its value."""
         assert word.gives is not None
         return self._call(word, word.slots, word.gives, extent, 1)
 

@@ -39,7 +39,7 @@ MAY_CHANGE = ("generations",)
 
 @dataclass(frozen=True, slots=True)
 class GenerationRecord:
-    """A finished generation. `contestants`: all its new policies, also those that are out; `population`: the
+    """A finished generation. `contestants`: all its new policies, with the dropped ones; `population`: the
     ids of the policies that go on.
     """
 

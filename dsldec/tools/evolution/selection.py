@@ -1,5 +1,5 @@
-"""Which policies stay? Those that no other one beats, and of these those far from each other (NSGA-II, Deb et
-al. 2002).
+"""Which policies stay? The ones that no other one beats, and of these the ones far from each other
+(NSGA-II, Deb et al. 2002).
 
 Not here: the measures (`racing`).
 """

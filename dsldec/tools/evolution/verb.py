@@ -75,7 +75,7 @@ def _require_start(one: StartPolicy) -> None:
 
 
 def _settings(options: EvolveOptions, starts: Sequence[StartPolicy], split: PromptSplit) -> dict[str, Any]:
-    """All that decides a search, to compare it with the search of a folder."""
+    """Everything that decides a search, to compare it with the search of a folder."""
     return {
         "dsldec": version(), "task": options.task, "scorer": options.scorer, "model": options.model,
         "start": [f"{one.title} {digest(one.policy.facts.source)}" for one in starts], "generations": options.generations, "population": options.population,
