@@ -12,6 +12,7 @@ import torch
 import dsldec
 from dsldec.backends.reference_vocabulary import PlainLogitsView
 from dsldec.cli import main
+from dsldec.diagnostics import Diagnostic, UsageError
 from dsldec.source import Source
 from dsldec.tools.cases import read_cases
 from dsldec.tools.comparing import verb
@@ -195,6 +196,20 @@ def test_the_same_prompts_show_the_first_step_that_differs(capsys):
     assert [line.split(":")[0] for line in lines[1:3]] == ["threshold", "factor"]
     assert re.fullmatch(r"first difference: prompt `0`, step \d+, position \d+", lines[4])
     assert [line.split(":")[0] for line in lines[5:]] == ["  threshold", "  factor"]
+
+
+def test_a_task_chooses_the_model_that_has_learned_it(monkeypatch, capsys):
+    names = []
+
+    def no_model(name, **how):
+        names.append(name)
+        raise UsageError(Diagnostic("E0405", "no model"))
+
+    monkeypatch.setattr("dsldec.models.huggingface.from_pretrained", no_model)
+    for task in ("equations", "word_problems"):
+        assert compare(capsys, "threshold", "factor", "--task", task)[0] == 2
+    assert compare(capsys, "threshold", "factor", "--task", "equations", "--model", "mine")[0] == 2
+    assert names == ["dsldec:equations", None, "mine"]
 
 
 def test_drafts_have_the_same_steps_in_fewer_forwards(capsys):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from itertools import pairwise
 from pathlib import Path
 
@@ -408,10 +409,21 @@ def test_a_missing_floor_and_policy_have_an_example(capsys):
 
 
 def test_a_missing_package_gives_the_line_of_pip(model, monkeypatch, capsys):
-    monkeypatch.setattr("dsldec.tools.tune.proposals.find_spec", lambda name: None)
+    monkeypatch.setitem(sys.modules, "optuna", None)
     assert tune(*CONFIDENCE) == 2
-    assert "error[E0535]: Optuna is not installed" in (err := capsys.readouterr().err)
+    assert "error[E0535]: `optuna` is not installed" in (err := capsys.readouterr().err)
     assert '`pip install "dsldec[tune]"`' in err
+
+
+def test_a_package_that_cannot_be_imported_says_why(model, monkeypatch, tmp_path, capsys):
+    (tmp_path / "optuna.py").write_text("raise ImportError('libx.so\\x1b[31m: no such file')")
+    monkeypatch.syspath_prepend(str(tmp_path))
+    monkeypatch.delitem(sys.modules, "optuna", raising=False)
+    assert tune(*CONFIDENCE) == 2
+    err = capsys.readouterr().err
+    assert "error[E0535]: `optuna` cannot be imported: ImportError: libx.so" in err
+    assert "pip install --force-reinstall optuna" in err
+    assert "\x1b" not in err
 
 
 def test_floors_are_read():

@@ -14,7 +14,7 @@ from ...runtime.prompt_options import require_of_infill
 from ...trace_step import TraceStep
 from .. import quoted
 from ..attempts import Attempts
-from ..evaluation.tasks import problems_of
+from ..evaluation.tasks import model_for, problems_of
 from ..process import say
 from ..prompts import Prompt, read
 from ..results import Result
@@ -53,7 +53,7 @@ def compare_on_prompts(
     require_of_infill(options.decode)
     for policy in policies:
         policy.drafts(options.decode.lookahead)
-    denoiser = from_pretrained(options.model, **asdict(options.load))
+    denoiser = from_pretrained(model_for(options.task, options.model), **asdict(options.load))
     decode = replace(options.decode, trace=True)
     results = []
     for side, policy in zip(sides, policies, strict=True):

@@ -52,13 +52,12 @@ def problems_of(task: str, raw: bool, split: str | None = None) -> list[Problem]
 
 def with_defaults(options: EvaluateOptions) -> EvaluateOptions:
     """The options of a task of an embedded model with that model and a split. Those of other tasks stay."""
-    task = options.task
-    if task not in EMBEDDED_TASKS:
+    if options.task not in EMBEDDED_TASKS:
         return options
-    return replace(options, model=model_for(task, options.model), split=options.split or "dev")
+    return replace(options, model=model_for(options.task, options.model), split=options.split or "dev")
 
 
-def model_for(task: str, named: str | None) -> str | None:
+def model_for(task: str | None, named: str | None) -> str | None:
     """The model that is named, or the embedded model of the task; None for the default model."""
     if named is not None or task not in EMBEDDED_TASKS or TASKS[task].model == DEFAULT_MODEL:
         return named

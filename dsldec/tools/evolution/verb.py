@@ -157,7 +157,6 @@ class _Evolution:
     def _help(self, found: Sequence[FrontPolicy]) -> None:
         for one in found[:1]:
             path = self.journal.path(FRONT, f"{one.name}.policy")
-            say(
-                f"\n{len(found)} policies are in {self.journal.path(FRONT)}, their lineage is in lineage.jsonl"
-            )
+            count = f"{len(found)} policies are" if found[1:] else "1 policy is"
+            say(f"\n{count} in {self.journal.path(FRONT)}, the lineage is in lineage.jsonl")
             say(f"  = help: `dsldec evaluate --task {typed(self.options.task)} --policy {typed(path)}`")

@@ -7,12 +7,11 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import Any
 
-from ...diagnostics import Diagnostic, UsageError
 from ..evaluation.figures import Interval
 from ..evaluation.intervals import RESAMPLES, RESAMPLING_SEED, wilson
+from ..extras import require_extra
 
 BCA, WILSON, POINT = "BCa bootstrap", "Wilson", ""
 AT_A_TIME = 500  # resamples in memory
@@ -54,11 +53,6 @@ def _bca(values: Sequence[float]) -> Interval:
 
 
 def require_frontier_packages(*, pictures: bool) -> None:
-    """Raise `UsageError` (E0515) where the packages of the extra `frontier` are not installed."""
-    wanted = {"scipy": "scipy", **({"vl_convert": "vl-convert-python"} if pictures else {})}
-    missing = [name for module, name in wanted.items() if find_spec(module) is None]
-    if missing:
-        message = (
-            f"{' and '.join(f'`{name}`' for name in missing)} {'are' if missing[1:] else 'is'} not installed"
-        )
-        raise UsageError(Diagnostic("E0515", message, help='`pip install "dsldec[frontier]"`'))
+    """Raise `UsageError` (E0515) where a package of the extra `frontier` is missing or cannot be imported."""
+    wanted = {"scipy.stats": "scipy", **({"vl_convert": "vl-convert-python"} if pictures else {})}
+    require_extra("E0515", "frontier", wanted)

@@ -11,11 +11,10 @@ import itertools
 import math
 import warnings
 from collections.abc import Sequence
-from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 from ...checks.values import Value
-from ...diagnostics import Diagnostic, UsageError
+from ..extras import require_extra
 from .searched import Searched, SettingValues, ValueList, ValueRange
 from .trials import TriedSetting
 
@@ -31,11 +30,8 @@ SHORTFALL = 1e9  # above the cost of any setting
 
 
 def require_optuna() -> None:
-    """Raise `UsageError` (E0535) where a package of the search is not installed."""
-    for module, name in (("optuna", "Optuna"), ("scipy", "SciPy")):
-        if find_spec(module) is None:
-            message = f"{name} is not installed, and `dsldec tune` searches with it"
-            raise UsageError(Diagnostic("E0535", message, help='`pip install "dsldec[tune]"`'))
+    """Raise `UsageError` (E0535) where a package of the search is not installed, or cannot be imported."""
+    require_extra("E0535", "tune", {"optuna": "optuna", "scipy.stats": "scipy"})
 
 
 def number_of_settings(searched: Sequence[Searched]) -> int | None:
