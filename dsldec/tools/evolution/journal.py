@@ -89,7 +89,7 @@ class Journal:
         put(self.path(SETTINGS), json.dumps({**before, WEIGHTS: digest}, indent=1) + "\n")
 
     def _require_same(self, settings: Mapping[str, Any]) -> Mapping[str, Any]:
-        """The settings of the folder, which are the same in all that is given."""
+        """The settings of the folder, which equal all settings given."""
         before = self._json(SETTINGS, LARGEST_CONFIG)
         if not isinstance(before, dict):
             raise UsageError(self._damaged(SETTINGS, "it is no object"))
