@@ -12,6 +12,7 @@ import re
 import tokenize
 from collections import Counter
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -86,6 +87,7 @@ def package_of(file: Path) -> str:
     return parts[0] if len(parts) > 1 else "."
 
 
+@cache
 def counted() -> Counter[str]:
     counts: Counter[str] = Counter()
     for file in sorted(PACKAGE.rglob("*.py")):

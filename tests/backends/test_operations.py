@@ -134,6 +134,13 @@ def kind_of(observation: str) -> Kind:
 PLACES = {"T": Extent.POSITION, "B": Extent.ROW, "1": Extent.RUN}
 
 
+# What the text of a program says of its facts.
+USUAL = {
+    "window": "blocks", "window_size": "block", "window_masks": None, "drafts": None, "branches": None,
+    "guided_by": None, "noise": "",
+}  # fmt: skip
+
+
 @dataclass
 class Builder:
     """Puts a program together; `given` says what kinds of numbers each of its inputs is given."""
@@ -219,7 +226,7 @@ class Builder:
             self.next,
             {},
             ("",),
-            cast(Any, SimpleNamespace(static=("static",))),  # the backends read no other fact
+            cast(Any, SimpleNamespace(static=("static",), **USUAL)),  # the backends read no other fact
             reads_written=False,
         )
 

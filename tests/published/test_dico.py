@@ -53,6 +53,7 @@ def test_goldens_by_the_reference(name: str, every: int) -> None:
         assert_equal(case, "reference")
 
 
+@pytest.mark.slow
 def test_those_of_one_size_compiled() -> None:
     cases = of_size("dico.json", block=64, seeds=4)
     assert len(cases) == 10

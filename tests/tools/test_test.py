@@ -78,7 +78,7 @@ MUTATIONS = (
     ("chance(masked, ", "chance(masked, 0.1 * "),
     ("even(", "linear("),
     ("linear(", "linear(1 + "),
-    ("by=random", "by=-random"),
+    ("even(", "even(1 + "),
 )
 
 
