@@ -53,7 +53,7 @@ class Probed:
 def probe(
     model: Any, vocab_size: int, avoid: Sequence[int], context: int | None, device: torch.device
 ) -> Probed:
-    """Call the model with rows of ordinary ids, none of them in `avoid`. Raises the errors of the model."""
+    """Call the model with rows of ordinary ids, without those in `avoid`. Raises the errors of the model."""
     room = LENGTH + PADDED if context is None else min(context, LENGTH + PADDED)
     length = max(2, room - PADDED)
     ordinary = ordinary_ids(vocab_size, avoid)

@@ -1,4 +1,4 @@
-"""Runs the cases of a policy, and reports the places that none of them reaches.
+"""Runs the cases of a policy, and reports the places that no case reaches.
 
 Not here: whether a case passes (`tools.verdict`).
 """

@@ -92,12 +92,12 @@ def _header(
     yield from _wrapped(
         f"Calibration: {figures}. The figures chose the policy, so other prompts may give less."
     )
-    waiting, told = [one.individual.id], set[str]()
-    while waiting and len(told) < MOST_ANCESTORS:
+    waiting, listed = [one.individual.id], set[str]()
+    while waiting and len(listed) < MOST_ANCESTORS:
         id_ = waiting.pop(0)
-        if id_ in told or id_ not in origins:
+        if id_ in listed or id_ not in origins:
             continue
-        told.add(id_)
+        listed.add(id_)
         individual = origins[id_].individual
         parents = " and ".join(individual.parents)
         changes = "; ".join(individual.changes)

@@ -160,7 +160,8 @@ class _FrontierRun:
             if reasons:
                 more = f" and {len(reasons) - REASONS_SHOWN} other reasons" * (len(reasons) > REASONS_SHOWN)
                 shown = "; ".join(list(reasons)[:REASONS_SHOWN])
-                say(f"{title}: {measured.failed} prompts failed, and count as wrong: {shown}{more}")
+                prompts = f"{measured.failed} prompt{'s' * (measured.failed != 1)}"
+                say(f"{title}: {prompts} failed and count as wrong: {shown}{more}")
 
 
 def _is_of_the_store(wrong: UsageError | PolicyError) -> bool:
@@ -217,7 +218,7 @@ def _titles(found: Frontier, options: FrontierOptions, evaluate: EvaluateOptions
 
 def _interrupted(points: Sequence[Point], out: str | None) -> str:
     done, whole = sum(one.prompts for one in points), len(points)
-    text = f"interrupted: {done} prompts of {whole} settings are decoded"
+    text = f"interrupted: {done} prompts are decoded ({whole} setting{'s' * (whole != 1)})"
     if out is None:
         return f"{text}\n  = help: with `--out results` the same command goes on from there"
     return f"{text} and stored in {quoted_path(out)}\n  = help: the same command goes on from there"

@@ -67,7 +67,7 @@ def weights_digest(denoiser: Any) -> str:
 
 
 def of_setting(policy: Policy, shared: Mapping[str, Any]) -> dict[str, Any]:
-    """The identity of a policy with its parameter values, beside what the settings of a run share."""
+    """The identity of one setting: `shared`, the policy, and its parameter values."""
     of_policy = noted(policy, {})
     del of_policy["options"]
     return {**of_policy, **shared}

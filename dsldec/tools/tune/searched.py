@@ -136,7 +136,7 @@ def _bound(policy: Policy, name: str, text: str) -> Value:
 
 
 def _wrong(policy: Policy, name: str, text: str, why: str) -> Diagnostic:
-    message = f"the values {quoted(text)} of `{name}` cannot be searched: it {why}"
+    message = f"{quoted(text)} gives `{name}` no values to search: it {why}"
     return Diagnostic("E0531", message, help=f"for example {_example(policy, name)}")
 
 
