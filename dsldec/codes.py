@@ -545,6 +545,7 @@ _CODES = (
     Code("E0444", "the policy reads an observation that a case does not give"),
     Code("E0445", "a file of cases is larger than it may be"),
     Code("E0446", "the policy does not do what a case expects"),
+    Code("E0560", "a step without recorded values is to be explained"),
     Code("E0555", "the cases of a policy reach a smaller share of its places than `--threshold` asks for"),
     Code("W0555", "no case reaches this place of the policy"),
 )

@@ -111,6 +111,11 @@ class Policy:
         return self._program.facts
 
     @property
+    def checked(self) -> CheckedPolicy:
+        """The tree with the results of its checks."""
+        return self._checked
+
+    @property
     def program(self) -> Program:
         """The operations of one step; `str()` prints them."""
         return self._program

@@ -9,7 +9,9 @@ from __future__ import annotations
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
+
+from .diagnostics import Diagnostic, UsageError
 
 NEVER = -1  # the step of a position that no step wrote
 DIGITS = 4  # significant digits of a confidence in a file
@@ -20,6 +22,12 @@ def rounded(confidence: float | None) -> float | None:
     return None if confidence is None else float(f"{confidence:.{DIGITS}g}")
 
 
+class Explains(Protocol):
+    """The recorded values of a step, see `explained.step_record`."""
+
+    def why(self, position: int) -> Any: ...
+
+
 @dataclass(slots=True)
 class TraceStep:
     """One step of one row. Positions count from 0, the first one after the prompt.
@@ -27,7 +35,8 @@ class TraceStep:
     `phase`: the phase of the step; `committed`, `revoked`, `edited`: positions; `forward` counts from 0, and
     an accepted draft shares it with the step before; `observations`: `conf`, `entropy`, ... of the denoiser
     at these positions, by position; `ids`: the id written at each committed or edited position; `removed`:
-    the id that was at each revoked or edited position; `branch`: the number of the candidate that went on.
+    the id that was at each revoked or edited position; `branch`: the number of the candidate that went on;
+    `record`: the values of the policy's expressions, with `trace="values"`.
     """
 
     phase: str
@@ -39,6 +48,16 @@ class TraceStep:
     ids: Mapping[int, int] = field(default_factory=dict)
     removed: Mapping[int, int] = field(default_factory=dict)
     branch: int = 0
+    record: Explains | None = field(default=None, repr=False, compare=False)
+
+    def why(self, position: int) -> Any:
+        """Why the step wrote a position, or did not: an `explained.why.Why`. Raises `UsageError` (E0560)
+        without recorded values.
+        """
+        if self.record is None:
+            message = "this step has no recorded values, so nothing explains it"
+            raise UsageError(Diagnostic("E0560", message, help='decode with `trace="values"`'))
+        return self.record.why(position)
 
     @property
     def confidence(self) -> Mapping[int, float]:

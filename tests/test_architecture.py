@@ -29,6 +29,7 @@ LAYERS = (
     ("tools",),
     ("engines",),
     ("runtime", "models"),
+    ("explained",),
     ("policy", "packages"),
     ("backends",),
     ("parameter_values", "plan"),

@@ -35,6 +35,7 @@ MOST = {
     "checks": 0,
     "cli": 0,
     "engines": 0,
+    "explained": 0,
     "ir": 0,
     "language": 2,
     "models": 0,
