@@ -100,7 +100,7 @@ def roles_of_words() -> dict[str, Role]:
 
 def roles(text: str) -> Iterator[RolePiece]:
     """The pieces of a text in order, without blanks and line breaks."""
-    place = _Place()
+    place = _TextPlace()
     waiting: list[Piece] = []  # comments before the next piece, and the piece before them
     for piece in pieces(text):
         if piece.kind is PieceKind.BREAK:
@@ -114,7 +114,7 @@ def roles(text: str) -> Iterator[RolePiece]:
 
 
 @dataclass(slots=True)
-class _Place:
+class _TextPlace:
     """The place in a text: what is before it on its line, and which brackets are open."""
 
     breaks: bool = True  # a line break is between the piece and the one before it
