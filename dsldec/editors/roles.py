@@ -20,9 +20,12 @@ from .word_groups import word_groups
 
 
 class Role(StrEnum):
-    """What a piece of a text is. `POLICY`, `FUNCTION`, `PHASE`, `PARAMETER` and `VARIABLE` are names at the
-    place that defines them; the name of a phase is `PHASE` everywhere. `VARIABLE` is a state or the name of a
-    value. `CHOICE` is a name that a parameter may be. `CALL` is the name of a function of the policy.
+    """The part that a piece plays in its text.
+
+    `POLICY`, `FUNCTION`, `PARAMETER` and `VARIABLE` are names at the place that defines them. `VARIABLE` is a
+    state or the name of a value. The name of a phase is `PHASE` everywhere. `ARGUMENT` is the name of an
+    argument in a call, `CHOICE` a name that a parameter may be, `CALL` the name of a function in a call.
+    `SCOPE` is `block` or `sequence` after `per`.
     """
 
     COMMENT = "comment"
@@ -115,10 +118,10 @@ def roles(text: str) -> Iterator[RolePiece]:
 
 @dataclass(slots=True)
 class _TextPlace:
-    """The place in a text: what is before it on its line, and which brackets are open."""
+    """The place in a text: the pieces before it on its line, and the open brackets."""
 
     breaks: bool = True  # a line break is between the piece and the one before it
-    first: bool = True  # the next piece begins a line of its own, outside brackets
+    first: bool = True  # the piece is the first one of its line
     depth: int = 0
     before: str = ""
     two_before: str = ""
