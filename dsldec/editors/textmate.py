@@ -47,7 +47,7 @@ SCOPES_OF_ROLES = {
     Role.WRONG: "invalid.illegal",
 }
 
-Rule = dict[str, Any]
+TextMateRule = dict[str, Any]
 
 
 def scope(role: Role) -> str:
@@ -69,7 +69,7 @@ def files() -> dict[str, str]:
     }
 
 
-def policy_grammar() -> Rule:
+def policy_grammar() -> TextMateRule:
     """The grammar of policies. The first rule of a list that matches at the earliest place counts."""
     return {
         "$schema": "https://raw.githubusercontent.com/martinring/tmlanguage/master/tmlanguage.json",
@@ -92,15 +92,15 @@ def policy_grammar() -> Rule:
     }
 
 
-def _include(name: str) -> Rule:
+def _include(name: str) -> TextMateRule:
     return {"include": f"#{name}"}
 
 
-def _captures(*roles: Role) -> Rule:
+def _captures(*roles: Role) -> TextMateRule:
     return {str(number): {"name": scope(role)} for number, role in enumerate(roles, 1)}
 
 
-def _one(match: str, *roles: Role) -> Rule:
+def _one(match: str, *roles: Role) -> TextMateRule:
     """A rule for one place of a line. Its groups have these roles."""
     return {"match": match, "captures": _captures(*roles)}
 
@@ -114,7 +114,7 @@ def _a_name() -> str:
     return rf"(?!{_any_of(NO_NAMES)})\b{NAME}\b"
 
 
-def _docs() -> list[Rule]:
+def _docs() -> list[TextMateRule]:
     """Texts at the start of a line."""
     return [
         {
@@ -127,7 +127,7 @@ def _docs() -> list[Rule]:
     ]
 
 
-def _strings() -> list[Rule]:
+def _strings() -> list[TextMateRule]:
     """Texts elsewhere, such as the default of a pattern."""
     return [
         {
@@ -146,7 +146,7 @@ def _end_of_brackets() -> str:
     return rf"(\))|(?=^\s*{_any_of(BEGINNERS)}(?!\s*[=:,)]))"
 
 
-def _header() -> Rule:
+def _header() -> TextMateRule:
     """`policy NAME(PARAMETERS`, up to the closing bracket."""
     kinds = _any_of(word_kinds())
     return {
@@ -168,7 +168,7 @@ def _header() -> Rule:
     }
 
 
-def _function() -> Rule:
+def _function() -> TextMateRule:
     """`def NAME(a, b`, up to the closing bracket."""
     return {
         "begin": rf"^\s*(def)\s+({NAME})\s*(\()",
@@ -179,7 +179,7 @@ def _function() -> Rule:
     }
 
 
-def _declarations() -> list[Rule]:
+def _declarations() -> list[TextMateRule]:
     """Keywords with the name after them."""
     scopes = _any_of(SCOPES)
     kinds = _any_of(word_kinds())
@@ -206,7 +206,7 @@ def roles_of_keyword(word: str) -> Role:
     return next(role for group, role in OF_GROUPS.items() if word in word_groups()[group])
 
 
-def _brackets() -> Rule:
+def _brackets() -> TextMateRule:
     """An expression in brackets, or the arguments of a call: there `NAME=` names an argument."""
     return {
         "begin": r"\(",
@@ -221,7 +221,7 @@ def _brackets() -> Rule:
     }
 
 
-def _expression() -> list[Rule]:
+def _expression() -> list[TextMateRule]:
     return [
         *_strings(),
         _one(rf"({NUMBER})", Role.NUMBER),
@@ -234,7 +234,7 @@ def _expression() -> list[Rule]:
     ]
 
 
-def cases_grammar() -> Rule:
+def cases_grammar() -> TextMateRule:
     """The grammar of files of cases: the first word of a line names the row, its values follow."""
     return {
         "$schema": "https://raw.githubusercontent.com/martinring/tmlanguage/master/tmlanguage.json",
