@@ -6,6 +6,7 @@ Not here: what may follow (`completion`).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 
 from ..language.lines import BEGINNERS
 from ..language.scan import Piece, PieceKind
@@ -60,7 +61,7 @@ class LineContext:
     def named(self) -> frozenset[str]:
         """The named arguments that the innermost call has before the place."""
         inside = self._inside
-        pairs = zip(inside, inside[1:], strict=False)
+        pairs = pairwise(inside)
         return frozenset(a.text for a, b in pairs if b.text == "=")
 
     @property

@@ -111,7 +111,7 @@ def _facts(facts: Facts) -> Iterator[str]:
     for phase, reason in facts.reasons.items():
         yield f"{f'phase {code(phase)}' if phase else 'it ends'}: {plain(reason)}"
     floor = (
-        "a step may write nothing"
+        "some steps may write nothing"
         if facts.floor_per_step == 0
         else (f"every step writes at least {code(str(facts.floor_per_step))} positions, or all that are left")
     )
