@@ -60,6 +60,7 @@ CLI_LAYERS = (
         "comparing",
         "decoding",
         "distributing",
+        "editing",
         "evolving",
         "exporting",
         "frontiers",
@@ -88,6 +89,8 @@ MET_IN_ONE_PLACE = {
     "lark": {"language/grammar.py", "language/tables.py"},
     "argparse": {"cli/arguments.py", "models/train/__main__.py"},
     "outlines_core": {"patterns/dfa_process.py"},
+    "lsprotocol": {"editors/language_server.py", "editors/protocol_types.py"},
+    "pygls": {"editors/language_server.py"},
     "optuna": {"tools/tune/proposals.py"},
     "pygments": {"editors/pygments_lexer.py"},
 }
