@@ -79,6 +79,23 @@ def check(resolved: Resolved) -> tuple[Resolved, list[Diagnostic]]:
     return replace(resolved, bindings=reader.bindings), diagnostics
 
 
+def _name_is_taken(name: syntax.Identifier, why: str) -> Diagnostic:
+    other = f"my_{name.text}"
+    help_, fix = f"take another name: `{other}`", Fix(name.span, other)
+    return Diagnostic("E0202", f"`{name.text}` is {why}", name.span, help=help_, fix=fix)
+
+
+def _state_of(identifier: syntax.Identifier) -> str:
+    """The declaration of a state that the policy sets and does not declare."""
+    return f"state {identifier.text}: int = 0 per block"
+
+
+def _declared(policy: syntax.PolicyDefinition, identifier: syntax.Identifier) -> Fix | None:
+    """The fix that declares a state below the window."""
+    window = next((s for s in policy.statements if isinstance(s, syntax.Window)), None)
+    return None if window is None else fixes.line_below(window.span, _state_of(identifier))
+
+
 class _StatementNames(ABC):
     """Reads the statements, and introduces their names."""
 
@@ -152,16 +169,7 @@ class _StatementNames(ABC):
         self._taken(identifier, why)
 
     def _taken(self, name: syntax.Identifier, why: str) -> None:
-        help_ = f"take another name: `my_{name.text}`"
-        self.diagnostics.append(
-            Diagnostic(
-                "E0202",
-                f"`{name.text}` is {why}",
-                name.span,
-                help=help_,
-                fix=Fix(name.span, f"my_{name.text}"),
-            )
-        )
+        self.diagnostics.append(_name_is_taken(name, why))
 
     # --- parts of a policy
 
@@ -251,9 +259,8 @@ class _StatementNames(ABC):
 
     def _scope(self, state: syntax.StateDeclaration) -> None:
         if state.scope.text not in SCOPES and state.scope.text not in self.phases:
-            known = (*SCOPES, *self.phases)
-            scope = Fix(state.scope.span, SCOPES[0])
-            self._unknown(state.scope, "neither `block`, `sequence` nor a phase", known, "per block", scope)
+            what, known = "neither `block`, `sequence` nor a phase", (*SCOPES, *self.phases)
+            self._unknown(state.scope, what, known, "per block", Fix(state.scope.span, SCOPES[0]))
 
     def _target(self, identifier: syntax.Identifier) -> None:
         if identifier.text not in self.phases:
@@ -262,33 +269,17 @@ class _StatementNames(ABC):
     def _set(self, identifier: syntax.Identifier) -> None:
         self.assigned.add(identifier.text)
         if identifier.text not in self.states:
-            help_ = f"declare it above: `state {identifier.text}: int = 0 per block`"
-            window = next((s for s in self.policy.statements if isinstance(s, syntax.Window)), None)
-            line = f"state {identifier.text}: int = 0 per block"
-            declared = fixes.line_below(window.span, line) if window is not None else None
-            self._unknown(identifier, "no state", self.states, help_, declared)
+            help_ = f"declare it above: `{_state_of(identifier)}`"
+            self._unknown(identifier, "no state", self.states, help_, _declared(self.policy, identifier))
 
     def _unknown(
-        self,
-        identifier: syntax.Identifier,
-        what: str,
-        known: Iterable[str],
-        help_: str,
-        fix: Fix | None = None,
+        self, name: syntax.Identifier, what: str, known: Iterable[str], help_: str, fix: Fix | None = None
     ) -> None:
-        if identifier.text in self.misplaced:
-            return
-        close = self._close(identifier.text, known)
-        hint = f"did you mean `{close}`?" if close else help_
-        self.diagnostics.append(
-            Diagnostic(
-                "E0201",
-                f"`{identifier.text}` is {what}",
-                identifier.span,
-                help=hint,
-                fix=Fix(identifier.span, close) if close else fix,
-            )
-        )
+        if name.text not in self.misplaced:
+            close = self._close(name.text, known)
+            hint = f"did you mean `{close}`?" if close else help_
+            fix = Fix(name.span, close) if close else fix
+            self.diagnostics.append(Diagnostic("E0201", f"`{name.text}` is {what}", name.span, "", hint, fix))
 
     def _close(self, name: str, known: Iterable[str]) -> str | None:
         """The closest known name; `None` after more diagnostics than are shown."""

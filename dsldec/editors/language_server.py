@@ -1,4 +1,4 @@
-"""The language server: what an editor asks over standard input and output, and the answers.
+"""The language server: requests of an editor over standard input and output, and the answers.
 
 Every answer is about the newest version of a document. A mistake of the server itself becomes a log message
 of the editor, and the session goes on. Not here: the answers (`hover`, `completion` ...), their translation
@@ -41,7 +41,7 @@ QUICK, PAUSE = 0.05, 0.3  # seconds
 REQUEST_FAILED = -32803  # of the protocol: the request is right, and cannot be done
 
 Checker = Callable[[str], Sequence[Diagnostic]]
-_Answer = Callable[[ProtocolText, Any], Any]
+_AnswerOf = Callable[[ProtocolText, Any], Any]
 
 
 class PolicyServer(LanguageServer):
@@ -138,7 +138,7 @@ def made(check_cases: Checker) -> PolicyServer:
     """A server with all its answers."""
     server = PolicyServer(check_cases)
     _synchronise(server)
-    answers: dict[str, tuple[_Answer, Any]] = {
+    answers: dict[str, tuple[_AnswerOf, Any]] = {
         types.TEXT_DOCUMENT_HOVER: (_hover, None),
         types.TEXT_DOCUMENT_COMPLETION: (
             _completion,
@@ -180,7 +180,7 @@ def _synchronise(server: PolicyServer) -> None:
         server.feature(method)(handler)
 
 
-def _answer(server: PolicyServer, method: str, answer: _Answer, options: Any) -> None:
+def _answer(server: PolicyServer, method: str, answer: _AnswerOf, options: Any) -> None:
     """Answer a request about an open policy; nothing for other documents, and after a mistake of ours."""
 
     def handler(params: Any) -> Any:
@@ -242,7 +242,7 @@ def _prepare_rename(document: ProtocolText, params: types.PrepareRenameParams) -
         return document.range(renamed_span(document.text, document.offset(params.position)))
 
 
-def _rename(server: PolicyServer) -> _Answer:
+def _rename(server: PolicyServer) -> _AnswerOf:
     def answer(document: ProtocolText, params: types.RenameParams) -> types.WorkspaceEdit:
         with _refusals():
             changes = rename(document.text, document.offset(params.position), params.new_name)
@@ -260,7 +260,7 @@ def _refusals() -> Iterator[None]:
         raise JsonRpcException(str(refused), REQUEST_FAILED) from None
 
 
-def _actions(server: PolicyServer) -> _Answer:
+def _actions(server: PolicyServer) -> _AnswerOf:
     def answer(document: ProtocolText, params: types.CodeActionParams) -> list[types.CodeAction]:
         wanted = params.context.only
         if wanted and not any(
@@ -273,7 +273,7 @@ def _actions(server: PolicyServer) -> _Answer:
     return answer
 
 
-def _formatting(server: PolicyServer) -> _Answer:
+def _formatting(server: PolicyServer) -> _AnswerOf:
     def answer(document: ProtocolText, params: types.DocumentFormattingParams) -> list[types.TextEdit] | None:
         after, wrong = formatted(Source(document.text, "this text"))
         if after is None:

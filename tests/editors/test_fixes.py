@@ -157,6 +157,8 @@ def test_most_codes_have_a_fix() -> None:
         ("", " at least 1 by conf", "add `at least 1 by conf`"),
         ("  x = 1\n", "", "delete `x = 1`"),
         ("  ", "    ", "change the indentation"),
+        ("a = 1\n  b = 2", "b = 2\n  a = 1", "move the line"),
+        ("x", "y" * 99, f"replace `x` with `{'y' * 60} ...`"),
     ],
 )
 def test_the_title_says_what_changes(old: str, new: str, title: str) -> None:
