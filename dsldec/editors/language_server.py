@@ -280,8 +280,6 @@ def _formatting(server: PolicyServer) -> _AnswerOf:
             why = f"the text is not formatted: line {_line(wrong)}: {wrong[0].message}"
             server.window_show_message(types.ShowMessageParams(types.MessageType.Info, why))
             return None
-        if "\r\n" in document.text:
-            after = after.replace("\n", "\r\n")
         return [] if after == document.text else document.whole(after)
 
     return answer
