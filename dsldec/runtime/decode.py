@@ -45,6 +45,7 @@ from .exact_forward import forwarding
 from .forward import Forward
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
+from .recorder import StepRecorder
 from .request_parameters import require_values
 from .request_patterns import require_patterns
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
@@ -85,7 +86,7 @@ def decode(
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
     stop_at_eos: bool = True,
-    trace: bool = False,
+    trace: bool | str = False,
     logprobs: bool = False,
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
@@ -132,7 +133,9 @@ def decode(
             place in the list.
         stop_at_eos: End a row when its end-of-text token is committed and no mask is left before it. Default:
             True.
-        trace: Record every step in `Decoded.trace`, and as `Decoded.trajectories`. Default: False.
+        trace: Record every step in `Decoded.trace`, and as `Decoded.trajectories`. With `"values"`, each step
+            also has the values of every expression of the policy, in `TraceStep.record`, and explains its
+            writes: `step.why(position)`. Default: False.
         logprobs: Give the confidence of each generated token in `Decoded.logprobs`: the denoiser's
             probability of the token in the step that wrote it. Default: False.
         batch: Rows in a batch at most: prompts decoded at the same time. Default: 8.
@@ -198,7 +201,7 @@ def stream(
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
     stop_at_eos: bool = True,
-    trace: bool = False,
+    trace: bool | str = False,
     logprobs: bool = False,
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
@@ -263,7 +266,8 @@ def stream_rows(
             size, at_eos = denoiser.vocab_size, options.stop_at_eos
             session = Session(policy, step, rows, vocab_size=size, stop_at_eos=at_eos)
             forward = _forward(denoiser, session, plan, options.verify_rows, cache)
-            observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
+            recorder = StepRecorder(policy, session.runner) if options.trace == "values" else None
+            observer = StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan, observer, stops)

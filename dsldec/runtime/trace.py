@@ -16,9 +16,12 @@ import torch
 from torch import Tensor
 
 from ..backends.vocabulary import OBSERVATIONS, observe
+from ..explained.reasons import ExplainedStep
 from ..ir.protocol import STEP
 from ..trace_step import TraceStep, logprobs_of
 from ..trajectory import Trajectory
+from .drafter import DraftsAhead
+from .recorder import StepMade, StepRecorder
 from .requests import Request
 from .step_runner import BatchState, StepResult, StepRunner
 
@@ -78,7 +81,7 @@ class Changes:
 
 class StepObserver:
     """Records the steps of one batch. `trace`: store each row's steps; `on_step`: called after each step;
-    `logprobs`: store the confidences of the written tokens.
+    `logprobs`: store the confidences of the written tokens; `recorder`: records the values of each step.
     """
 
     def __init__(
@@ -87,7 +90,9 @@ class StepObserver:
         trace: bool,
         on_step: Callable[[StepEvent], None] | None,
         logprobs: bool = False,
+        recorder: StepRecorder | None = None,
     ) -> None:
+        self.recorder = recorder
         self.program, self.rows, self.on_step = runner.step.program, runner.rows, on_step
         self.trace, self.logprobs = trace, logprobs
         self.names = OBSERVATIONS if trace else (CONFIDENCE,)
@@ -129,19 +134,27 @@ class StepObserver:
         following: BatchState,
         forwards: Mapping[int, int],
         branch: Tensor | None = None,
+        ahead: DraftsAhead | None = None,
     ) -> None:
         """Records a step from `batch` to `following`. `forwards`: the count so far of each row that made the
-        step; `branch [B]` int64: the number of the candidate that was picked.
+        step; `branch [B]` int64: the number of the candidate that was picked; `ahead`: the drafts after the
+        step.
         """
         if not self.wanted:
             return
         numbers = None if branch is None else branch.tolist()
         changes = self._changes(batch, stepped, following)
+        records: Mapping[int, ExplainedStep] = {}
+        if self.recorder is not None:
+            made = StepMade(batch, stepped, following, branch, ahead)
+            numbers_of_steps = [len(self.steps.get(self.rows.requests[row].index, ())) for row in forwards]
+            records = self.recorder.records(made, list(forwards), numbers_of_steps, changes.phases)
         for row, count in forwards.items():
             request = self.rows.requests[row]
             phase = self.program.phases[changes.phases[row]]
             step = changes.step(row, phase, self.rows.mask_id, count - 1)
             step.branch = 0 if numbers is None else numbers[row]
+            step.record = records.get(row)
             if self.trace or self.logprobs:
                 self.steps.setdefault(request.index, []).append(step)
             if self.on_step is not None:
