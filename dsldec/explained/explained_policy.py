@@ -1,4 +1,4 @@
-"""The policy of a run, in the form that explanations need: the text, the tree, and the operations of each expression.
+"""The policy of a run, as explanations need it: its text, its tree, and the operations of each expression.
 
 Not here: the values of a step (`step_record`).
 """

@@ -1,7 +1,7 @@
 """The values of one step of one row: every named value, and every part of every expression.
 
 Shapes: T window positions. Not here: the trace of a step without its values (`trace_step`), how the values
-are computed (`runtime`), what they explain (`reasons`).
+are computed (`runtime`), explanations (`reasons`).
 """
 
 from __future__ import annotations
