@@ -39,6 +39,7 @@ DTYPES: dict[str, str] = {"float32": "32 bits", "bfloat16": "16 bits", "float16"
 
 DEFAULT_GEN_LENGTH, DEFAULT_BATCH = 256, 8
 LARGEST_SIZE = 2**31 - 1
+VALUES = "values"  # of `trace`
 MOST_DRAFTS = 1024  # each draft is a row of the forward
 
 ValueKind = Literal[
@@ -52,10 +53,10 @@ class Option:
 
     `choices`: the values of a `choice`; `least`, `most`: the bounds of a `count`; `each`: whether a list may
     give one for each prompt. `default_text`: the default in words, if `default` alone is not clear.
-    `unknown`, `code`: the diagnostic about a wrong choice. `words`: values of a `flag` beside True and False. `flag`: whether the command line has a flag for
-    it; `generate`: whether `custom_generate` and `dsldec export-hf` have it. `decides`: whether its value may
-    change an answer; `if_set`: whether results files from before this option exist, so that its default is
-    not in the digest of a line.
+    `unknown`, `code`: the diagnostic about a wrong choice. `words`: values of a `flag` beside True and False.
+    `flag`: whether the command line has a flag for it; `generate`: whether `custom_generate` and `dsldec
+    export-hf` have it. `decides`: whether its value may change an answer; `if_set`: whether results files from
+    before this option exist, so that its default is not in the digest of a line.
     """
 
     name: str
@@ -258,7 +259,7 @@ class DecodeOptions:
     stop_at_eos: bool = _option(True, "flag", "end a row at its end-of-text token", flag=False)
     trace: bool | str = _option(
         False, "flag", "record every step; `\"values\"` also records the values of the policy's expressions",
-        flag=False, words=("values",),
+        flag=False, words=(VALUES,),
     )  # fmt: skip
     logprobs: bool = _option(
         False, "flag", "give the confidence of each token when it was written, and its step"

@@ -10,7 +10,7 @@ from array import array
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeVar, overload
+from typing import Any, TypeVar, overload
 
 from .step_record import RecordedValue
 
@@ -48,9 +48,16 @@ class ColumnLayout:
             counts[form, wide] += 1
         return cls(columns, counts)
 
-    def length(self, form: str, positions: int) -> int:
-        """The number of values of a format, for a window of this many positions."""
-        return self.counts[form, False] + positions * self.counts[form, True]
+    def bytes_of(self, form: str, positions: int) -> int:
+        """The bytes of a format, for a window of this many positions."""
+        return SIZES[form] * (self.counts[form, False] + positions * self.counts[form, True])
+
+
+def values_in(data: bytes | memoryview, form: str) -> memoryview[Any]:
+    """The values of a format, without a copy."""
+    cast: Any = memoryview(data).cast
+    values: memoryview[Any] = cast(form)
+    return values
 
 
 class RecordedValues(Mapping[int, RecordedValue | Sequence[RecordedValue]]):
@@ -63,12 +70,13 @@ class RecordedValues(Mapping[int, RecordedValue | Sequence[RecordedValue]]):
 
     def __getitem__(self, operation: int) -> RecordedValue | Sequence[RecordedValue]:
         column = self.layout.columns[operation]
-        values = memoryview(self.data[column.format]).cast(column.format)
+        values = values_in(self.data[column.format], column.format)
         if not column.wide:
             single: RecordedValue = values[column.place]
             return single
         first = self.layout.counts[column.format, False] + column.place * self.positions
-        return values[first : first + self.positions].tolist()
+        several: Sequence[RecordedValue] = values[first : first + self.positions].tolist()
+        return several
 
     def __iter__(self) -> Iterator[int]:
         return iter(self.layout.columns)
@@ -88,7 +96,8 @@ class OfEachPosition(Sequence[tuple[OneNumber, ...]]):
     __slots__ = ("numbers", "positions")
 
     def __init__(self, numbers: array[OneNumber], positions: int) -> None:
-        self.numbers, self.positions = numbers, positions
+        self.numbers: array[OneNumber] = numbers
+        self.positions = positions
 
     @overload
     def __getitem__(self, at: int) -> tuple[OneNumber, ...]: ...

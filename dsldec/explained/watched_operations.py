@@ -11,7 +11,7 @@ from dataclasses import fields
 from ..ir.nodes import Operation
 from ..ir.watched import WatchedProgram
 from ..language.words import NUMBERS, Extent, Kind
-from .recorded_values import BOOL, INT, REAL
+from .recorded_values import BOOL, INT, REAL, ColumnLayout
 
 BOOLS = frozenset({Kind.BOOL, Kind.MASK})
 INTS = frozenset({Kind.INT, Kind.TOKEN, Kind.CHOICE, Kind.GROUP})
@@ -23,6 +23,12 @@ STRUCTURES = frozenset(
         "shift_distributions",
     }
 )  # fmt: skip
+
+
+def layouts_of(watched: WatchedProgram) -> list[ColumnLayout]:
+    """The columns of a step, for each phase."""
+    phases = range(len(watched.program.phases))
+    return [ColumnLayout.of(recorded_operations(watched, phase)) for phase in phases]
 
 
 def recorded_operations(watched: WatchedProgram, phase: int) -> list[tuple[int, str, bool]]:

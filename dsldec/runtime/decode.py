@@ -45,7 +45,6 @@ from .exact_forward import forwarding
 from .forward import Forward
 from .prompt_options import PromptOptions, options_of_prompts, require_of_infill, with_ends
 from .prompts import Prompts, ids_of, listed
-from .recorder import StepRecorder
 from .request_parameters import require_values
 from .request_patterns import require_patterns
 from .requests import NO_REQUEST, Request, continued, infilled, require_request_ids
@@ -54,7 +53,7 @@ from .samples import once, with_copies
 from .session import Session
 from .shape_buckets import positions_compiled, rows_compiled
 from .stops import StopStrings
-from .trace import StepEvent, StepObserver
+from .trace import StepEvent, StepObserver, observer_of
 
 __all__ = [
     "DEFAULT_BATCH",
@@ -266,8 +265,7 @@ def stream_rows(
             size, at_eos = denoiser.vocab_size, options.stop_at_eos
             session = Session(policy, step, rows, vocab_size=size, stop_at_eos=at_eos)
             forward = _forward(denoiser, session, plan, options.verify_rows, cache)
-            recorder = StepRecorder(policy, session.runner) if options.trace == "values" else None
-            observer = StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder)
+            observer = observer_of(session, options, on_step)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan, observer, stops)

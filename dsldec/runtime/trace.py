@@ -18,11 +18,13 @@ from torch import Tensor
 from ..backends.vocabulary import OBSERVATIONS, observe
 from ..explained.reasons import ExplainedStep
 from ..ir.protocol import STEP
+from ..options import VALUES, DecodeOptions
 from ..trace_step import TraceStep, logprobs_of
 from ..trajectory import Trajectory
 from .drafter import DraftsAhead
 from .recorder import StepMade, StepRecorder
 from .requests import Request
+from .session import Session
 from .step_runner import BatchState, StepResult, StepRunner
 
 CONFIDENCE = "conf"
@@ -134,11 +136,12 @@ class StepObserver:
         following: BatchState,
         forwards: Mapping[int, int],
         branch: Tensor | None = None,
+        scores: Tensor | None = None,
         ahead: DraftsAhead | None = None,
     ) -> None:
         """Records a step from `batch` to `following`. `forwards`: the count so far of each row that made the
-        step; `branch [B]` int64: the number of the candidate that was picked; `ahead`: the drafts after the
-        step.
+        step; `branch [B]` int64: the number of the candidate that was picked; `scores [N, B]`: of the
+        candidates; `ahead`: the drafts after the step.
         """
         if not self.wanted:
             return
@@ -146,9 +149,9 @@ class StepObserver:
         changes = self._changes(batch, stepped, following)
         records: Mapping[int, ExplainedStep] = {}
         if self.recorder is not None:
-            made = StepMade(batch, stepped, following, branch, ahead)
-            numbers_of_steps = [len(self.steps.get(self.rows.requests[row].index, ())) for row in forwards]
-            records = self.recorder.records(made, list(forwards), numbers_of_steps, changes.phases)
+            made = StepMade(batch, stepped, following, branch, scores, ahead)
+            done = {row: len(self.steps.get(self.rows.requests[row].index, ())) for row in forwards}
+            records = self.recorder.records(made, done, changes.phases)
         for row, count in forwards.items():
             request = self.rows.requests[row]
             phase = self.program.phases[changes.phases[row]]
@@ -184,6 +187,14 @@ class StepObserver:
         row, position, old_ids, new_ids, made, phase = ints
         values = dict(zip(self.names, floats, strict=True))
         return Changes(row, position, old_ids, new_ids, values, made, phase)
+
+
+def observer_of(
+    session: Session, options: DecodeOptions, on_step: Callable[[StepEvent], None] | None
+) -> StepObserver:
+    """The observer of a session's steps."""
+    recorder = StepRecorder(session.policy, session.runner) if options.trace == VALUES else None
+    return StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder)
 
 
 def _on_host(ints: Sequence[Tensor], floats: Sequence[Tensor]) -> tuple[list[list[int]], list[list[float]]]:
