@@ -265,7 +265,7 @@ def stream_rows(
             size, at_eos = denoiser.vocab_size, options.stop_at_eos
             session = Session(policy, step, rows, vocab_size=size, stop_at_eos=at_eos)
             forward = _forward(denoiser, session, plan, options.verify_rows, cache)
-            observer = observer_of(session, options, on_step)
+            observer = observer_of(denoiser, session, options, on_step)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan, observer, stops)

@@ -26,6 +26,7 @@ from .recorder import StepMade, StepRecorder
 from .requests import Request
 from .session import Session
 from .step_runner import BatchState, StepResult, StepRunner
+from .token_texts import TokenTexts
 
 CONFIDENCE = "conf"
 
@@ -83,7 +84,8 @@ class Changes:
 
 class StepObserver:
     """Records the steps of one batch. `trace`: store each row's steps; `on_step`: called after each step;
-    `logprobs`: store the confidences of the written tokens; `recorder`: records the values of each step.
+    `logprobs`: store the confidences of the written tokens; `recorder`: records the values of each step;
+    `texts`: gives the texts of the ids in them.
     """
 
     def __init__(
@@ -93,8 +95,9 @@ class StepObserver:
         on_step: Callable[[StepEvent], None] | None,
         logprobs: bool = False,
         recorder: StepRecorder | None = None,
+        texts: TokenTexts | None = None,
     ) -> None:
-        self.recorder = recorder
+        self.recorder, self.texts = recorder, texts
         self.program, self.rows, self.on_step = runner.step.program, runner.rows, on_step
         self.trace, self.logprobs = trace, logprobs
         self.names = OBSERVATIONS if trace else (CONFIDENCE,)
@@ -125,8 +128,17 @@ class StepObserver:
         canvas = request.canvas(mask_id)
         prompt, region = canvas[: request.begin], canvas[request.begin :]
         given = {at: id_ for at, id_ in enumerate(region) if id_ != mask_id}
+        tokens = {} if self.texts is None else self.texts.of(steps, [*canvas, *generated])
         return Trajectory(
-            prompt, len(region), generated, mask_id, eos_id, steps, given, sample=request.sample
+            prompt,
+            len(region),
+            generated,
+            mask_id,
+            eos_id,
+            steps,
+            given,
+            sample=request.sample,
+            tokens=tokens,
         )
 
     def step(
@@ -190,11 +202,13 @@ class StepObserver:
 
 
 def observer_of(
-    session: Session, options: DecodeOptions, on_step: Callable[[StepEvent], None] | None
+    denoiser: object, session: Session, options: DecodeOptions, on_step: Callable[[StepEvent], None] | None
 ) -> StepObserver:
     """The observer of a session's steps."""
-    recorder = StepRecorder(session.policy, session.runner) if options.trace == VALUES else None
-    return StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder)
+    recorder = texts = None
+    if options.trace == VALUES:
+        recorder, texts = StepRecorder(session.policy, session.runner), TokenTexts(denoiser)
+    return StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder, texts)
 
 
 def _on_host(ints: Sequence[Tensor], floats: Sequence[Tensor]) -> tuple[list[list[int]], list[list[float]]]:
