@@ -54,7 +54,7 @@ class StepMade:
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class RefusedDraft:
     """The draft that a step refused: its ids where the step has others, by position; and the number of
     further drafts that were refused with it.
     """
@@ -169,12 +169,12 @@ class _WatchedStep:
             self.own[request.index] = replace(self.explained, parameters=parameters)
         return self.own[request.index]
 
-    def _refused(self, made: StepMade, row: int) -> Refused:
+    def _refused(self, made: StepMade, row: int) -> RefusedDraft:
         count = 0 if made.ahead is None else made.ahead.refused(row)
         if made.ahead is None or not count:
-            return Refused({}, 0)
+            return RefusedDraft({}, 0)
         drafted, written = made.ahead.drafts[0].state.canvas[row], made.following.canvas[row]
         begin = self.runner.rows.requests[row].begin
         columns = (drafted != written).nonzero().squeeze(1)
         ids = drafted[columns].tolist()
-        return Refused(dict(zip((columns - begin).tolist(), ids, strict=True)), count - 1)
+        return RefusedDraft(dict(zip((columns - begin).tolist(), ids, strict=True)), count - 1)
