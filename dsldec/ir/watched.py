@@ -49,6 +49,7 @@ SHOWN_INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
         "distance": (MASK,),
         "density": (MASK,),
         "any": (MASK,),
+        "equal": (LEFT, RIGHT),
         "count": (MASK,),
         **dict.fromkeys(("sum", "mean", "std", "quantile", "least", "greatest"), ("", MASK)),
         **dict.fromkeys(("group_any", "group_count"), (MASK, GROUPS)),
@@ -123,7 +124,7 @@ def watched(checked: CheckedPolicy, values: Mapping[str, Value]) -> WatchedProgr
 
 @dataclass(slots=True)
 class _PartBegun:
-    """An expression or a statement while it is lowered. `made`: its own operations, without those of its parts."""
+    """An expression or a statement while it is lowered. `made`: its operations, without those of its parts."""
 
     parts: list[WatchedPart] = field(default_factory=list)
     made: list[int] = field(default_factory=list)
