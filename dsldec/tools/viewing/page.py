@@ -25,14 +25,14 @@ START = """
   const root = document.getElementById("trace-view");
   const failed = (why) => { root.textContent = why; };
   if (typeof DecompressionStream === "undefined") {
-    failed("This browser is too old for this page: it cannot unpack the data. Use a browser of 2023 or later.");
+    failed("This browser is too old for this page: it cannot unpack the data. Use a browser of 2024 or later.");
     return;
   }
   const packed = atob(document.getElementById("trace-data").textContent.trim());
   const bytes = Uint8Array.from(packed, (one) => one.charCodeAt(0));
   const stream = new Blob([bytes]).stream().pipeThrough(new DecompressionStream("gzip"));
   new Response(stream).json().then(
-    (data) => { window.dsldecView = dsldecTraceView.mount(root, data); },
+    (data) => { window.dsldecView = dsldecTraceView.mount(root, data, {heading: 1}); },
     () => failed("The data of this page is damaged. Write the page again: dsldec view TRACE"),
   );
 })();
@@ -63,7 +63,7 @@ def page_of_data(data: dict[str, Any], title: str) -> str:
 <style>{style}</style>
 </head>
 <body class="dsldec-page">
-<div id="trace-view"><noscript>This page needs JavaScript. It loads nothing from the network.</noscript></div>
+<main id="trace-view"><noscript>This page needs JavaScript. It loads nothing from the network.</noscript></main>
 <script id="trace-data" type="text/plain">{packed(data)}</script>
 <script>{script}</script>
 </body>
