@@ -535,6 +535,9 @@ _CODES = (
     Code("E0472", "the workers die before they decode a prompt, or cannot start"),
     Code("E0473", "a worker has another version of dsldec than the driver"),
     Code("E0474", "the worker died each time it decoded this prompt"),
+    # Editors
+    Code("E0585", "a package of the extra `lsp` is not installed"),
+    Code("E0586", "the language server is started without an editor"),
     # The library of policies
     Code("E0556", "no family of shipped policies has this name"),
     # Files of cases
