@@ -549,6 +549,9 @@ _CODES = (
     Code("E0445", "a file of cases is larger than it may be"),
     Code("E0446", "the policy does not do what a case expects"),
     Code("E0560", "a step without recorded values is to be explained"),
+    Code("W0560", "the values of a step could not be recorded"),
+    Code("E0561", "recorded values in a trace file belong to another version of dsldec"),
+    Code("W0561", "a line of a trace file has no recorded values: they are too many"),
     Code("E0555", "the cases of a policy reach a smaller share of its places than `--threshold` asks for"),
     Code("W0555", "no case reaches this place of the policy"),
 )

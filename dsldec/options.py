@@ -39,6 +39,7 @@ DTYPES: dict[str, str] = {"float32": "32 bits", "bfloat16": "16 bits", "float16"
 
 DEFAULT_GEN_LENGTH, DEFAULT_BATCH = 256, 8
 LARGEST_SIZE = 2**31 - 1
+VALUES = "values"  # of `trace`
 MOST_DRAFTS = 1024  # each draft is a row of the forward
 
 ValueKind = Literal[
@@ -52,10 +53,10 @@ class Option:
 
     `choices`: the values of a `choice`; `least`, `most`: the bounds of a `count`; `each`: whether a list may
     give one for each prompt. `default_text`: the default in words, if `default` alone is not clear.
-    `unknown`, `code`: the diagnostic about a wrong choice. `flag`: whether the command line has a flag for
-    it; `generate`: whether `custom_generate` and `dsldec export-hf` have it. `decides`: whether its value may
-    change an answer; `if_set`: whether results files from before this option exist, so that its default is
-    not in the digest of a line.
+    `unknown`, `code`: the diagnostic about a wrong choice. `words`: values of a `flag` beside True and False.
+    `flag`: whether the command line has a flag for it; `generate`: whether `custom_generate` and `dsldec
+    export-hf` have it. `decides`: whether its value may change an answer; `if_set`: whether results files from
+    before this option exist, so that its default is not in the digest of a line.
     """
 
     name: str
@@ -72,6 +73,7 @@ class Option:
     metavar: str = "N"
     unknown: str = ""
     code: str = "E0409"
+    words: tuple[str, ...] = ()
     flag: bool = True
     generate: bool = False
     decides: bool = False
@@ -98,11 +100,8 @@ class Option:
                 self._require_patterns(value)
             case "seed" if not is_whole(value):
                 raise UsageError(not_whole(self.name, value))
-            case "flag" if not _is_flag(value):
-                message = f"`{self.name}` is True or False, not {shown(value)}"
-                raise UsageError(
-                    Diagnostic("E0409", message, help=f"write `{self.name}=True` or leave it out")
-                )
+            case "flag" if not (_is_flag(value) or (isinstance(value, str) and value in self.words)):
+                raise UsageError(self._no_flag(value))
             case "choice" if not (isinstance(value, str) and value in self.choices):
                 raise UsageError(self._no_choice(str(value)))
 
@@ -144,6 +143,18 @@ class Option:
             )
             help = f"for example {spelled(self.name, '[0-9]+')}"
             raise UsageError(Diagnostic("E0499", message, help=help))
+
+    def _no_flag(self, value: object) -> Diagnostic:
+        words = [f'`"{word}"`' for word in self.words]
+        taken = (
+            " or ".join([", ".join(["True", "False", *words[:-1]]), words[-1]]) if words else "True or False"
+        )
+        message = f"`{self.name}` is {taken}, not {shown(value)}"
+        close = did_you_mean(value, self.words) if isinstance(value, str) else None
+        help = (
+            f'did you mean `{self.name}="{close}"`?' if close else f"write `{self.name}=True` or leave it out"
+        )
+        return Diagnostic("E0409", message, help=help)
 
     def _no_choice(self, value: str) -> Diagnostic:
         close = did_you_mean(value, self.choices)
@@ -246,7 +257,10 @@ class DecodeOptions:
         None, "list", "an id for each prompt, which names its random numbers", default_text="the place in the list", flag=False
     )  # fmt: skip
     stop_at_eos: bool = _option(True, "flag", "end a row at its end-of-text token", flag=False)
-    trace: bool = _option(False, "flag", "record every step", flag=False)
+    trace: bool | str = _option(
+        False, "flag", "record every step; `\"values\"` also records the values of the policy's expressions",
+        flag=False, words=(VALUES,),
+    )  # fmt: skip
     logprobs: bool = _option(
         False, "flag", "give the confidence of each token when it was written, and its step"
     )

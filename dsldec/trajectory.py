@@ -2,12 +2,14 @@
 follows.
 
 `decode(..., trace=True).trajectories` has them, and `dsldec run --trace FILE.jsonl` writes one a line. Needs
-no torch. Not here: the form of a line (`trajectory_lines`), how steps are recorded (`runtime.trace`).
+no torch. Not here: the form of a line (`trajectory_lines`; of recorded values `explained.record_lines`), how
+steps are recorded (`runtime.trace`).
 """
 
 from __future__ import annotations
 
 import json
+import logging
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -29,6 +31,8 @@ from .terminal import printable
 from .trace_step import Logprobs, TraceStep, logprobs_of
 from .trajectory_lines import LineFields, WrongLine, fields_of, line_of
 
+log = logging.getLogger("dsldec")
+
 HELP = "`dsldec run --trace FILE.jsonl` writes trace files"
 
 
@@ -48,6 +52,8 @@ class Trajectory:
         given: The ids of an infilling that are given, by position.
         id: The id of the prompt in its file.
         sample: The number of the sample of its prompt, `None` in a file with one sample a prompt.
+        prompt: With recorded values, the text of the prompt; `None` if it was given as ids.
+        tokens: With recorded values, the texts of the ids that occur, for a reader without a tokenizer.
     """
 
     prompt_ids: list[int]
@@ -59,6 +65,8 @@ class Trajectory:
     given: Mapping[int, int] = field(default_factory=dict)
     id: str | int | None = None
     sample: int | None = None
+    prompt: str | None = None
+    tokens: Mapping[int, str] = field(default_factory=dict)
 
     def canvases(self) -> Iterator[list[int]]:
         """Every canvas, prompt and positions: before the first step, and after each step."""
@@ -99,15 +107,37 @@ class Trajectory:
         """
         return [len(self.steps) if step < 0 else step for step in self.step_map]
 
+    @property
+    def recorded(self) -> bool:
+        """Whether a step has recorded values."""
+        return any(step.record is not None for step in self.steps)
+
     # --- files
 
     def to_json(self, **more: Any) -> str:
         """The trajectory as one line of JSON without its end. `more`: further fields, at the end.
 
-        A confidence is rounded to 4 significant digits. Other observations are left out.
+        A confidence is rounded to 4 significant digits. Other observations are left out. Recorded values are
+        in the field `values`; where they are too many for a line, a warning (W0561) says so.
         """
         line = line_of(LineFields(*(getattr(self, name) for name in LineFields._fields)))
+        line |= self._recorded()
         return json.dumps(line | more, ensure_ascii=True, separators=(",", ":"))
+
+    def _recorded(self) -> dict[str, Any]:
+        """The fields of the recorded values, empty without values."""
+        if not self.recorded:
+            return {}
+        from .explained.line_texts import text_fields
+        from .explained.record_lines import TooManyValues, values_field
+
+        try:
+            values = values_field(self.steps)
+        except TooManyValues as error:
+            help = "record fewer steps: `--gen-length 64`"
+            log.warning("%s", Diagnostic("W0561", f"a line of the trace has no values: {error}", help=help))
+            return {}
+        return {} if values is None else {**text_fields(self.prompt, self.tokens), "values": values}
 
     @classmethod
     def from_json(cls, text: str) -> Self:
@@ -143,7 +173,9 @@ class Trajectory:
         if not isinstance(text, str):
             raise WrongLine(f"is {shown(text)}")
         try:
-            return cls(**fields_of(json_of(text, strict=True))._asdict())
+            line = json_of(text, strict=True)
+            fields = fields_of(line)
+            return cls(**fields._asdict(), **(_with_values(fields, line) if "values" in line else {}))
         except NotJSON as wrong:
             raise WrongLine(printable(wrong.why)) from None
 
@@ -175,6 +207,20 @@ class Trajectory:
             for name, value in row.items():
                 columns[name].append(value)
         return columns
+
+
+def _with_values(fields: LineFields, line: Mapping[str, Any]) -> dict[str, Any]:
+    """Gives the steps their records; the texts of the line."""
+    from .explained.line_texts import texts_of_line
+    from .explained.record_lines import CanvasReplay, read_values
+
+    canvas = [*fields.prompt_ids, *[fields.mask_id] * fields.length]
+    begin = len(fields.prompt_ids)
+    for at, id_ in fields.given.items():
+        canvas[begin + at] = id_
+    read_values(line["values"], fields.steps, CanvasReplay(canvas, begin, fields.mask_id))
+    prompt, tokens = texts_of_line(line)
+    return {"prompt": prompt, "tokens": tokens}
 
 
 COLUMNS = (

@@ -120,9 +120,9 @@ def fields_of(line: object) -> LineFields:
     steps = [TraceStep(phase, [], [], [], forward) for phase, forward in zip(phases, forwards, strict=True)]
     _fill(steps, _of_positions(line, ids, length, count), given)
     eos_id, name, sample = line.get("eos_id"), line.get("id"), line.get("sample")
-    _require(name is None or isinstance(name, str) or _is_int(name), "has an `id` that is no string or int")
-    _require(sample is None or _is_int(sample, 0), "has a `sample` that is no whole number from 0 on")
-    _require(eos_id is None or _is_int(eos_id), "has an `eos_id` that is no int")
+    require(name is None or isinstance(name, str) or is_int(name), "has an `id` that is no string or int")
+    require(sample is None or is_int(sample, 0), "has a `sample` that is no whole number from 0 on")
+    require(eos_id is None or is_int(eos_id), "has an `eos_id` that is no int")
     prompt_ids = _ints(line, "prompt_ids", 0, LARGEST_ID)
     return LineFields(prompt_ids, length, ids, _int(line, "mask_id"), eos_id, steps, given, name, sample)
 
@@ -140,7 +140,7 @@ def _of_positions(
     writes: dict[int, list[list[Any]]] = defaultdict(list)
     for entry in _list(line, "undone", _is_entry) if "undone" in line else []:
         step, until, at, id_, sure = entry
-        _require(
+        require(
             at < length and step < until <= count, "has an entry of `undone` outside the steps or positions"
         )
         writes[at].append([step, until, id_, sure])
@@ -156,11 +156,11 @@ def _fill(steps: list[TraceStep], writes: Mapping[int, list[list[Any]]], given: 
     ids: list[dict[int, int]] = [{} for _ in steps]
     removed: list[dict[int, int]] = [{} for _ in steps]
     for at in sorted(writes):
-        _require(at not in given, f"writes position {at}, which is given")
+        require(at not in given, f"writes position {at}, which is given")
         own = sorted(writes[at], key=lambda write: write[0])
         free_from = 0  # the step that takes the write before away
         for (step, until, id_, sure), following in zip(own, [*own[1:], None], strict=True):
-            _require(step >= free_from, f"has writes at position {at} that overlap")
+            require(step >= free_from, f"has writes at position {at} that overlap")
             (steps[step].edited if step == free_from > 0 else steps[step].committed).append(at)
             ids[step][at] = id_
             if sure is not None:
@@ -177,11 +177,11 @@ def _fill(steps: list[TraceStep], writes: Mapping[int, list[list[Any]]], given: 
 def _phases(line: Mapping[str, Any]) -> list[str]:
     """The phase of each step."""
     runs = _list(line, "phases", lambda one: isinstance(one, list) and len(one) == 2)
-    _require(
-        all(isinstance(name, str) and _is_int(count, 1, MOST_STEPS) for name, count in runs),
+    require(
+        all(isinstance(name, str) and is_int(count, 1, MOST_STEPS) for name, count in runs),
         "has `phases` that are no pairs of a name and a count",
     )
-    _require(sum(count for _, count in runs) <= MOST_STEPS, f"has more than {MOST_STEPS} steps")
+    require(sum(count for _, count in runs) <= MOST_STEPS, f"has more than {MOST_STEPS} steps")
     return [name for name, count in runs for _ in range(count)]
 
 
@@ -192,8 +192,8 @@ def _places(line: Mapping[str, Any], length: int) -> list[int]:
     )
     end = 0
     for first, count in runs:
-        _require(
-            _is_int(first, end, length) and _is_int(count, 1, length - first),
+        require(
+            is_int(first, end, length) and is_int(count, 1, length - first),
             "has `given` that are no runs of positions in order",
         )
         end = first + count
@@ -202,13 +202,13 @@ def _places(line: Mapping[str, Any], length: int) -> list[int]:
 
 def _int(line: Mapping[str, Any], name: str, least: int = -LARGEST_ID, most: int = LARGEST_ID) -> int:
     value = line.get(name)
-    if not _is_int(value, least, most):
+    if not is_int(value, least, most):
         raise WrongLine(f"has no valid `{name}`")
     return int(value or 0)
 
 
 def _ints(line: Mapping[str, Any], name: str, least: int, most: int) -> list[int]:
-    return _list(line, name, lambda one: _is_int(one, least, most))
+    return _list(line, name, lambda one: is_int(one, least, most))
 
 
 def _list(line: Mapping[str, Any], name: str, is_valid: Callable[[Any], bool]) -> list[Any]:
@@ -226,10 +226,10 @@ def _is_entry(entry: Any) -> bool:
     if not isinstance(entry, list) or len(entry) != 5:
         return False
     *numbers, id_, sure = entry
-    return all(_is_int(one, 0, LARGEST_ID) for one in (*numbers, id_)) and (sure is None or _is_share(sure))
+    return all(is_int(one, 0, LARGEST_ID) for one in (*numbers, id_)) and (sure is None or _is_share(sure))
 
 
-def _is_int(value: Any, least: int = -LARGEST_ID, most: int = LARGEST_ID) -> bool:
+def is_int(value: Any, least: int = -LARGEST_ID, most: int = LARGEST_ID) -> bool:
     return isinstance(value, int) and not isinstance(value, bool) and least <= value <= most
 
 
@@ -237,6 +237,6 @@ def _is_share(value: Any) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 <= value <= 1
 
 
-def _require(holds: bool, otherwise: str) -> None:
+def require(holds: bool, otherwise: str) -> None:
     if not holds:
         raise WrongLine(otherwise)

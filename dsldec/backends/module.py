@@ -224,13 +224,7 @@ class StepModule(nn.Module):
         """The results of all operations for these inputs, in the form that `forward` returns. A compiled step
         is made of this.
         """
-        values: list[Any] = []
-        for index, operation in enumerate(self.program.operations):
-            operands = [values[i] for i in self.operands[index]]
-            wide = self.wide[index]
-            operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
-            values.append(self._value(index, operation, inputs, operands))
-        program = self.program
+        values, program = self.values(inputs), self.program
         # Copies: no result of a compiled step may share memory with an input. In the order of the input: for
         # another order of the names, torch would compile again.
         state = {
@@ -245,6 +239,16 @@ class StepModule(nn.Module):
             state,
             self._events(values, inputs),
         )
+
+    def values(self, inputs: Inputs) -> list[Any]:
+        """The values of all operations for these inputs: `[]`, `[B, 1]` or `[B, T]` each."""
+        values: list[Any] = []
+        for index, operation in enumerate(self.program.operations):
+            operands = [values[i] for i in self.operands[index]]
+            wide = self.wide[index]
+            operands = [inputs.wide(operand) if n in wide else operand for n, operand in enumerate(operands)]
+            values.append(self._value(index, operation, inputs, operands))
+        return values
 
     def value_of(self, needed: Sequence[int], inputs: Inputs) -> Any:
         """The value of the last of these operations; the others are its inputs."""

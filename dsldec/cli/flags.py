@@ -117,5 +117,9 @@ def add_files(parser: Parser) -> None:
     """`--trace` and `--resume`, beside `--out`."""
     help = "write the steps of each answer to FILE, one JSON object a line: ids, confidences, a step map"
     parser.add_argument("--trace", dest="trace_file", metavar="FILE", help=help)
+    help = (
+        "also write the values of the policy's expressions in each step, for `dsldec why` and `dsldec view`"
+    )
+    parser.add_argument("--values", action="store_true", help=help)
     help = "continue the files of --out and --trace: skip answered prompts, retry failed ones"
     parser.add_argument("--resume", action="store_true", help=help)

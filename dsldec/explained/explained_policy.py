@@ -6,12 +6,14 @@ Not here: the values of a step (`step_record`).
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 from ..checks import CheckedPolicy
 from ..checks.values import Value
 from ..ir.watched import WatchedProgram, watched
-from ..policy import Policy
+from ..lru import LRUCache
+from ..policy import Policy, check
 from ..source import Source
 
 
@@ -34,7 +36,27 @@ class ExplainedPolicy:
         """
         return cls(policy.checked, watched(policy.checked, policy.parameters), policy.parameters)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        """As text: the copies of a run in another process share one policy."""
+        return _rebuilt, (self.source.text, self.source.name, dict(self.parameters))
+
     @property
     def source(self) -> Source:
         """The text of the policy, with its name."""
         return self.checked.resolved.policy.span.source
+
+
+_REBUILT: LRUCache[tuple[object, ...], ExplainedPolicy] = LRUCache(8)
+
+
+def _rebuilt(text: str, name: str, parameters: Mapping[str, Value]) -> ExplainedPolicy:
+    """A policy from its text, which has no mistake."""
+    choices = {name: value for name, value in parameters.items() if isinstance(value, str)}
+
+    def make() -> ExplainedPolicy:
+        policy, diagnostics = check(text, name)
+        assert policy is not None, diagnostics
+        return ExplainedPolicy(policy.checked, watched(policy.checked, parameters), parameters)
+
+    made = _REBUILT.get_or_make((text, name, *choices.items()), make)
+    return replace(made, parameters=parameters)

@@ -9,7 +9,9 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
+from ..language import syntax
 from .explained_policy import ExplainedPolicy
+from .named_values import NamedValue, fired, named_values
 
 RecordedValue = bool | int | float
 
@@ -44,10 +46,11 @@ class StepRecord:
         mask_id: The id of MASK.
         candidates: The likeliest ids at each position.
         refused: The ids that a draft wrote where the step wrote something else, by position: the draft that
-            this step refused.
+            this step refused. MASK where the draft wrote nothing.
         dropped: The number of further drafts that were refused with it.
         recomputed: Whether the values were computed apart from the step, and gave other writes. Only the
             rounding of a compiled step does this.
+        scores: With `branch`, the score of each candidate of this step; NaN stands for no score.
     """
 
     explained: ExplainedPolicy
@@ -62,6 +65,18 @@ class StepRecord:
     refused: Mapping[int, int] = field(default_factory=dict)
     dropped: int = 0
     recomputed: bool = False
+    scores: Sequence[float] = ()
+
+    @property
+    def next(self) -> syntax.Next | None:
+        """The `next` that decided the phase after this step, `None` if no condition of one holds."""
+        return fired(self.explained, self.phase, self.values)
+
+    def named(self) -> Mapping[str, NamedValue]:
+        """The values by the names of the policy's text, in the order of the text. A state has its value
+        before the step under its name, and the value that the step gave it under `set NAME`.
+        """
+        return named_values(self.explained, self.phase, self.values)
 
     @property
     def end(self) -> int:

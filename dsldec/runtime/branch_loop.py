@@ -102,9 +102,9 @@ class BranchLoop(DecodeLoop):
         """The state of the best candidate of each row becomes the state of the session. Its logits are those
         of the next step.
         """
-        best = torch.zeros_like(self.rows.begin)
+        best, scores = torch.zeros_like(self.rows.begin), None
         if len(self.candidates) > 1:
-            best = self.brancher.best(self.candidates, of_each, self._open())
+            best, scores = self.brancher.best(self.candidates, of_each, self._open())
         picked = chosen(self.candidates, best)
         if not inputs.one_each:
             sources = torch.stack([one.source for one in of_each])
@@ -112,7 +112,7 @@ class BranchLoop(DecodeLoop):
         self.seen, self.session.state = seen, picked
         if self.unreported is not None:
             forwards = {row: n for row, n in self.unreported.forwards.items() if row not in self.fresh}
-            self._report(self.unreported, picked, forwards, best)
+            self._report(self.unreported, picked, forwards, best, scores)
 
     def _stopped(self) -> Iterator[Row]:
         """Ends rows whose text has a stop string. Only the text of the picked candidates is read, so that the
@@ -166,11 +166,16 @@ class BranchLoop(DecodeLoop):
     # --- reports
 
     def _report(
-        self, step: UnreportedStep, following: BatchState, forwards: Mapping[int, int], which: Tensor
+        self,
+        step: UnreportedStep,
+        following: BatchState,
+        forwards: Mapping[int, int],
+        which: Tensor,
+        scores: Tensor | None = None,
     ) -> None:
         forwards = {row: count for row, count in forwards.items() if row in self.live}
         if forwards and self.observer.wanted:
-            self.observer.step(step.before, step.stepped, following, forwards, which)
+            self.observer.step(step.before, step.stepped, following, forwards, which, scores)
 
     def _kept(self, step: UnreportedStep) -> UnreportedStep:
         """The step with a copy of its logits, which no later step overwrites."""

@@ -64,8 +64,8 @@ class Brancher:
 
     def best(
         self, candidates: Sequence[BatchState], seen: Sequence[ForwardOutput], rows: Tensor | None
-    ) -> Tensor:
-        """`[B]` int64: the number of the candidate with the best score in each row.
+    ) -> tuple[Tensor, Tensor]:
+        """`[B]` int64: the number of the candidate with the best score in each row; and the scores `[N, B]`.
 
         `seen`: the logits of each candidate. A candidate with logits that are not finite loses to all others.
         A score without a value loses to every value. Of equals, the first wins.
@@ -78,10 +78,10 @@ class Brancher:
         without = scores.isnan()
         standing = 2 * (~failed).long() + (~without).long()
         eligible = standing == standing.amax(0)
-        scores = torch.where(without, 0, scores)
-        hit = eligible & (scores == torch.where(eligible, scores, float("-inf")).amax(0))
+        compared = torch.where(without, 0, scores)
+        hit = eligible & (compared == torch.where(eligible, compared, float("-inf")).amax(0))
         number = torch.arange(len(after), device=hit.device).unsqueeze(1)
-        return torch.where(hit, number, len(after)).amin(0)
+        return torch.where(hit, number, len(after)).amin(0), scores
 
 
 def chosen(candidates: Sequence[BatchState], which: Tensor) -> BatchState:

@@ -53,7 +53,7 @@ from .samples import once, with_copies
 from .session import Session
 from .shape_buckets import positions_compiled, rows_compiled
 from .stops import StopStrings
-from .trace import StepEvent, StepObserver
+from .trace import StepEvent, StepObserver, observer_of
 
 __all__ = [
     "DEFAULT_BATCH",
@@ -85,7 +85,7 @@ def decode(
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
     stop_at_eos: bool = True,
-    trace: bool = False,
+    trace: bool | str = False,
     logprobs: bool = False,
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
@@ -132,7 +132,9 @@ def decode(
             place in the list.
         stop_at_eos: End a row when its end-of-text token is committed and no mask is left before it. Default:
             True.
-        trace: Record every step in `Decoded.trace`, and as `Decoded.trajectories`. Default: False.
+        trace: Record every step in `Decoded.trace`, and as `Decoded.trajectories`. With `"values"`, each step
+            also has the values of every expression of the policy, in `TraceStep.record`, and explains its
+            writes: `step.why(position)`. Default: False.
         logprobs: Give the confidence of each generated token in `Decoded.logprobs`: the denoiser's
             probability of the token in the step that wrote it. Default: False.
         batch: Rows in a batch at most: prompts decoded at the same time. Default: 8.
@@ -198,7 +200,7 @@ def stream(
     seed: int = 0,
     request_ids: Sequence[int] | None = None,
     stop_at_eos: bool = True,
-    trace: bool = False,
+    trace: bool | str = False,
     logprobs: bool = False,
     batch: int = DEFAULT_BATCH,
     lookahead: int | None = None,
@@ -263,7 +265,7 @@ def stream_rows(
             size, at_eos = denoiser.vocab_size, options.stop_at_eos
             session = Session(policy, step, rows, vocab_size=size, stop_at_eos=at_eos)
             forward = _forward(denoiser, session, plan, options.verify_rows, cache)
-            observer = StepObserver(session.runner, options.trace, on_step, options.logprobs)
+            observer = observer_of(denoiser, session, options, on_step)
             has_stops = any(request.stop for request in group)
             stops = StopStrings(rows, denoiser, revises=plan.revises) if has_stops else None
             loop = _loop(denoiser, forward, plan, observer, stops)

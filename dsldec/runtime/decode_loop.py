@@ -166,10 +166,10 @@ class DecodeLoop:
         for depth, at in enumerate(sources):
             source = torch.where(open_, at, source)
             self.seen = replace(seen, source=source)
-            draft = drafts[depth + 1] if depth + 1 < len(drafts) else None
+            ahead = drafts[depth + 1 :]
             all_open = self.sync and len(rows) == len(self.live)
-            following, passes = self.steps.along(state, self.seen, open_, rows, draft, all_open=all_open)
-            if draft is not None:
+            following, passes = self.steps.along(state, self.seen, open_, rows, ahead, all_open=all_open)
+            if ahead:
                 self.ledger.accepted[depth] += passes & open_
             open_ = passes & open_ & ~following.ended
             known = self.poll.now(torch.stack([following.ended, open_]))

@@ -10,7 +10,7 @@ import sys
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import torch
@@ -190,9 +190,16 @@ class Results:
                 "error" if isinstance(text, Diagnostic) else row.finish_reason
                 for row, text in zip(rows, texts, strict=True)
             ],
-            trajectories=[row.trajectory for row in rows],
+            trajectories=[self._trajectory(row) for row in rows],
             logprobs=[row.logprobs for row in rows],
         )
+
+    def _trajectory(self, row: Row) -> Trajectory | None:
+        """A row's trajectory; with recorded values, it has the text of its prompt."""
+        trajectory, prompt = row.trajectory, self.prompts[row.index]
+        if trajectory is None or not trajectory.recorded or not isinstance(prompt, str):
+            return trajectory
+        return replace(trajectory, prompt=prompt)
 
     def _unfinished(self, place: int) -> Row:
         return Row(

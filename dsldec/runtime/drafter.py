@@ -7,7 +7,7 @@ window positions. Not here: the forward of the drafts, the true steps along them
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass, replace
 
 import torch
@@ -34,6 +34,23 @@ class Draft:
     def of(self, open_: Tensor) -> Tensor:
         """The open rows `[B]` bool that have this draft."""
         return open_ if self.made is None else open_ & self.made
+
+
+@dataclass(frozen=True, slots=True)
+class DraftsAhead:
+    """The drafts after a true step, the next one first, and the rows `passes [B]` bool that accept it."""
+
+    drafts: Sequence[Draft]
+    passes: Tensor
+
+    def refused(self, row: int) -> int:
+        """How many drafts of a row its step refused: the next one and those after it, 0 if it accepts."""
+        if self.passes[row]:
+            return 0
+        made = [one.made is None or bool(one.made[row]) for one in self.drafts]
+        # A draft of a row that has ended in the draft before it was never made.
+        going = [True, *(row in one.rows for one in self.drafts)]
+        return next((n for n, both in enumerate(zip(made, going, strict=False)) if not all(both)), len(made))
 
 
 class Drafter:

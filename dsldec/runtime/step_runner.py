@@ -218,13 +218,7 @@ class StepRunner:
             positions = columns - self.rows.begin.unsqueeze(1)
             logits = self.rows.ends.without_early(logits, positions)
         before = batch.canvas.gather(1, columns)
-        state = batch.state | {WINDOW_START: placed.start}
-        if DRAFT in state:
-            state[DRAFT] = (batch if draft is None else draft).canvas.gather(1, columns)
-        params = self.params
-        if self.patterns is not None:
-            state |= self.patterns.fields(state, batch.canvas, placed, reads=self.reads)
-            params = {**params, **self.patterns.of_windows(placed)}
+        state, params = inputs_of_step(self, batch, placed, draft)
         output = self.step(logits, before, self._writable(placed, rows), state, params)
         after = self._steady(batch, before, placed, rows, output) if self.reads else None
         if after is not None:
@@ -347,6 +341,19 @@ class StepRunner:
         # decode.
         state = state | {WINDOW_START: torch.where(finished, rows.home, start)}
         return replace(batch, state=state, finished=finished & ~batch.failed)
+
+
+def inputs_of_step(
+    runner: StepRunner, batch: BatchState, placed: Placement, draft: BatchState | None
+) -> tuple[StepState, Mapping[str, Tensor]]:
+    """The state and the parameters as a step gets them."""
+    state, params = batch.state | {WINDOW_START: placed.start}, runner.params
+    if DRAFT in state:
+        state[DRAFT] = (batch if draft is None else draft).canvas.gather(1, placed.columns)
+    if runner.patterns is not None:
+        state |= runner.patterns.fields(state, batch.canvas, placed, reads=runner.reads)
+        params = {**params, **runner.patterns.of_windows(placed)}
+    return state, params
 
 
 def _unmatched(events: Events, editable: Tensor) -> Tensor:

@@ -16,11 +16,17 @@ import torch
 from torch import Tensor
 
 from ..backends.vocabulary import OBSERVATIONS, observe
+from ..explained.reasons import ExplainedStep
 from ..ir.protocol import STEP
+from ..options import VALUES, DecodeOptions
 from ..trace_step import TraceStep, logprobs_of
 from ..trajectory import Trajectory
+from .drafter import DraftsAhead
+from .recorder import StepMade, StepRecorder
 from .requests import Request
+from .session import Session
 from .step_runner import BatchState, StepResult, StepRunner
+from .token_texts import TokenTexts
 
 CONFIDENCE = "conf"
 
@@ -78,7 +84,8 @@ class Changes:
 
 class StepObserver:
     """Records the steps of one batch. `trace`: store each row's steps; `on_step`: called after each step;
-    `logprobs`: store the confidences of the written tokens.
+    `logprobs`: store the confidences of the written tokens; `recorder`: records the values of each step;
+    `texts`: gives the texts of the ids in them.
     """
 
     def __init__(
@@ -87,7 +94,10 @@ class StepObserver:
         trace: bool,
         on_step: Callable[[StepEvent], None] | None,
         logprobs: bool = False,
+        recorder: StepRecorder | None = None,
+        texts: TokenTexts | None = None,
     ) -> None:
+        self.recorder, self.texts = recorder, texts
         self.program, self.rows, self.on_step = runner.step.program, runner.rows, on_step
         self.trace, self.logprobs = trace, logprobs
         self.names = OBSERVATIONS if trace else (CONFIDENCE,)
@@ -118,8 +128,17 @@ class StepObserver:
         canvas = request.canvas(mask_id)
         prompt, region = canvas[: request.begin], canvas[request.begin :]
         given = {at: id_ for at, id_ in enumerate(region) if id_ != mask_id}
+        tokens = {} if self.texts is None else self.texts.of(steps, [*canvas, *generated])
         return Trajectory(
-            prompt, len(region), generated, mask_id, eos_id, steps, given, sample=request.sample
+            prompt,
+            len(region),
+            generated,
+            mask_id,
+            eos_id,
+            steps,
+            given,
+            sample=request.sample,
+            tokens=tokens,
         )
 
     def step(
@@ -129,19 +148,28 @@ class StepObserver:
         following: BatchState,
         forwards: Mapping[int, int],
         branch: Tensor | None = None,
+        scores: Tensor | None = None,
+        ahead: DraftsAhead | None = None,
     ) -> None:
         """Records a step from `batch` to `following`. `forwards`: the count so far of each row that made the
-        step; `branch [B]` int64: the number of the candidate that was picked.
+        step; `branch [B]` int64: the number of the candidate that was picked; `scores [N, B]`: of the
+        candidates; `ahead`: the drafts after the step.
         """
         if not self.wanted:
             return
         numbers = None if branch is None else branch.tolist()
         changes = self._changes(batch, stepped, following)
+        records: Mapping[int, ExplainedStep] = {}
+        if self.recorder is not None:
+            made = StepMade(batch, stepped, following, branch, scores, ahead)
+            done = {row: len(self.steps.get(self.rows.requests[row].index, ())) for row in forwards}
+            records = self.recorder.records(made, done, changes.phases)
         for row, count in forwards.items():
             request = self.rows.requests[row]
             phase = self.program.phases[changes.phases[row]]
             step = changes.step(row, phase, self.rows.mask_id, count - 1)
             step.branch = 0 if numbers is None else numbers[row]
+            step.record = records.get(row)
             if self.trace or self.logprobs:
                 self.steps.setdefault(request.index, []).append(step)
             if self.on_step is not None:
@@ -171,6 +199,16 @@ class StepObserver:
         row, position, old_ids, new_ids, made, phase = ints
         values = dict(zip(self.names, floats, strict=True))
         return Changes(row, position, old_ids, new_ids, values, made, phase)
+
+
+def observer_of(
+    denoiser: object, session: Session, options: DecodeOptions, on_step: Callable[[StepEvent], None] | None
+) -> StepObserver:
+    """The observer of a session's steps."""
+    recorder = texts = None
+    if options.trace == VALUES:
+        recorder, texts = StepRecorder(session.policy, session.runner), TokenTexts(denoiser)
+    return StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder, texts)
 
 
 def _on_host(ints: Sequence[Tensor], floats: Sequence[Tensor]) -> tuple[list[list[int]], list[list[float]]]:

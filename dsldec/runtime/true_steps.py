@@ -11,7 +11,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from ..backends.on_device import on_device
-from .drafter import Draft, accepted
+from .drafter import Draft, DraftsAhead, accepted
 from .forward_output import ForwardOutput
 from .ledger import Ledger
 from .session import Session
@@ -53,20 +53,22 @@ class TrueSteps:
         seen: ForwardOutput,
         open_: Tensor,
         rows: Sequence[int],
-        draft: Draft | None,
+        drafts: Sequence[Draft],
         *,
         all_open: bool,
     ) -> tuple[BatchState, Tensor]:
-        """A step in the open rows, `[B]` bool, towards a draft: the state after it, and the rows that go on
-        from the draft. `all_open`: whether these are all rows that have not ended.
+        """A step in the open rows, `[B]` bool, towards the first of the drafts ahead, if there is one: the
+        state after it, and the rows that go on from the draft. `all_open`: whether these are all rows that
+        have not ended.
         """
+        draft = drafts[0] if drafts else None
         ahead = None if draft is None else draft.state
         stepped = self.session.runner(state, seen, open_, ahead)
         following, passes = accepted(state, stepped, ahead, refreshes=self.refreshes)
         if self.stops is not None:
             following = self.stops.after(following, rows)
         stored = following if all_open else following.where(open_, self.session.state)
-        self._store(state, stepped, following, rows, stored)
+        self._store(state, stepped, following, rows, stored, DraftsAhead(drafts, passes) if drafts else None)
         return following, passes if draft is None else draft.of(passes)
 
     def _store(
@@ -76,13 +78,14 @@ class TrueSteps:
         following: BatchState,
         rows: Sequence[int],
         stored: BatchState | None = None,
+        ahead: DraftsAhead | None = None,
     ) -> None:
         # The state is stored before the observer is called, which may raise. Rows that are not live may have
         # either state.
         self.session.state = following if stored is None else stored
         if self.observer.wanted:
             forwards = {row: self.ledger.forwards_so_far(row) for row in rows}
-            self.observer.step(before, stepped, following, forwards)
+            self.observer.step(before, stepped, following, forwards, ahead=ahead)
 
     def _mask(self, rows: Sequence[int]) -> Tensor | None:
         """These rows as `[B]` bool, `None` for every row. They seldom change."""

@@ -157,7 +157,7 @@ def _task(options: DistributedOptions, policy: Policy, prompts: int) -> WorkerTa
     # A worker has another working directory.
     model = os.path.abspath(run.model) if run.model is not None and os.path.exists(run.model) else run.model
     load: LoadOptions = run.load
-    decode = replace(run.decode, trace=run.trace_file is not None)
+    decode = replace(run.decode, trace=run.trace)
     return WorkerTask(text, name, policy.parameters, model, load, decode, -(-prompts // options.workers))
 
 

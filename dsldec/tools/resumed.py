@@ -75,13 +75,15 @@ def resumed(data: bytes, name: str, prompts: Sequence[Prompt], made_by: Mapping[
 @dataclass(frozen=True, slots=True)
 class ResumedTraces:
     """`remaining`: the file without the removed lines. `there`: the traces that stay, each an id and the
-    number of a sample. `torn`: lines that were cut short; `removed`: traces of prompts without an answer.
+    number of a sample. `torn`: lines that were cut short; `removed`: traces of prompts without an answer;
+    `recorded`: traces that stay and have values.
     """
 
     remaining: bytes
     there: frozenset[tuple[str | int, int]]
     torn: int
     removed: int
+    recorded: int = 0
 
 
 def resumed_traces(
@@ -91,7 +93,7 @@ def resumed_traces(
     answers that the results file has. Raises `UsageError` (E0434, E0437) for another file.
     """
     wanted = {prompt.id for prompt in prompts}
-    remaining, there, removed = [], set(), 0
+    remaining, there, removed, recorded = [], set(), 0, 0
     lines, torn = _whole_lines(data, name, TRACE)
     for number, line in enumerate(lines):
         if line is None:
@@ -105,9 +107,10 @@ def resumed_traces(
         if which not in there and (which in answered or entry["id"] not in wanted):
             remaining.append(line + b"\n")
             there.add(which)
+            recorded += "values" in entry
         else:
             removed += 1
-    return ResumedTraces(b"".join(remaining), frozenset(there), torn, removed)
+    return ResumedTraces(b"".join(remaining), frozenset(there), torn, removed, recorded)
 
 
 def _whole_lines(data: bytes, name: str, kind: LineKind) -> tuple[list[bytes | None], int]:

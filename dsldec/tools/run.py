@@ -15,7 +15,7 @@ from typing import Any
 
 from .. import collector
 from ..diagnostics import Diagnostic, UsageError
-from ..options import DECODE, DEFAULT_DECODE, DEFAULT_LOAD, LOAD, DecodeOptions, LoadOptions
+from ..options import DECODE, DEFAULT_DECODE, DEFAULT_LOAD, LOAD, VALUES, DecodeOptions, LoadOptions
 from ..policy import Policy, samples_warning, seed_warning
 from ..runtime.prompt_options import require_of_infill
 from . import quoted, quoted_path
@@ -47,8 +47,14 @@ class RunOptions:
     decode: DecodeOptions = DEFAULT_DECODE
     out: str | None = None
     trace_file: str | None = None
+    values: bool = False
     resume: bool = False
     live: bool | None = None
+
+    @property
+    def trace(self) -> bool | str:
+        """The option `trace` of `decode`."""
+        return VALUES if self.values else self.trace_file is not None
 
 
 def run(options: RunOptions) -> int:
@@ -131,6 +137,8 @@ def _traces(
         say(
             f"{traces.missing} {which} {quoted_path(options.out)} without a trace: decoded before `--trace` was given"
         )
+    if note := traces.mixed(values=options.values):
+        say(note)
     return traces
 
 
@@ -149,6 +157,9 @@ def require_sensible(options: RunOptions, prompts: Sequence[Prompt]) -> None:
     if options.resume and options.out is None:
         help = "name the file to continue: `--out results.jsonl --resume`"
         raise UsageError(Diagnostic("E0423", "`--resume` needs `--out`", help=help))
+    if options.values and options.trace_file is None:
+        help = f"name the file: `--trace {TraceFile.example} --values`"
+        raise UsageError(Diagnostic("E0423", "`--values` needs `--trace`", help=help))
     if options.decode.infill and options.decode.gen_length is not None:
         help = "leave `--gen-length` out: the gaps give the number of tokens, `[MASK*8]` is eight"
         raise UsageError(Diagnostic("E0423", "`--gen-length` cannot be used with `--infill`", help=help))
@@ -208,7 +219,7 @@ def _decode_all(
 
     denoiser = from_pretrained(options.model, **asdict(options.load))
     watch, displays = displays_of(work, policy, denoiser, options.out, options.live)
-    decode = replace(options.decode, trace=files.traces is not None)
+    decode = replace(options.decode, trace=options.trace)
     attempts = Attempts(denoiser, policy, decode, options.load.dtype, watch)
     collector.started()
     with ExitStack() as open_things:

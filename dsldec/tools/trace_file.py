@@ -22,8 +22,9 @@ class TraceFile(LinesFile):
     """A trace file. Inside `with`, each `append` adds one line.
 
     `answered`: the answers that the results file has, each an id and the number of a sample; `missing`: the
-    number of these without a trace; `torn`: the number of damaged lines, which are removed. `run`: the digest
-    of the settings that decide an answer.
+    number of these without a trace; `torn`: the number of damaged lines, which are removed; `plain`, `recorded`:
+    the number of traces without and with recorded values. `run`: the digest of the settings that decide an
+    answer.
     """
 
     what, flag, example = "trace file", "--trace", "traces.jsonl"
@@ -41,7 +42,7 @@ class TraceFile(LinesFile):
             help = f"name a file: `{self.flag} {self.example}`"
             raise UsageError(Diagnostic("E0423", "traces are not written to standard output", help=help))
         self._prompts, self._answered, self._run = prompts, answered, run
-        self.torn = self.missing = 0
+        self.torn = self.missing = self.plain = self.recorded = 0
         super().__init__(name, resume=resume)
 
     def _stays(self, data: bytes) -> bytes:
@@ -52,14 +53,29 @@ class TraceFile(LinesFile):
             message = f"the trace file {quoted_path(self.name)} has {before.removed} traces, and the results file has no answer"
             help = "give `--out` the results file of these traces, or `--trace` another name"
             raise UsageError(Diagnostic("E0434", message, help=help))
-        self.torn = before.torn
+        self.torn, self.recorded = before.torn, before.recorded
+        self.plain = len(before.there) - before.recorded
         self.missing = sum(one not in before.there for one in self._answered if one[0] in wanted)
         return before.remaining
+
+    def mixed(self, *, values: bool) -> str | None:
+        """A sentence about the traces of an earlier run, if they have values and this run records none, or
+        the other way round.
+        """
+        count = self.plain if values else self.recorded
+        if not count:
+            return None
+        traces = f"{count} trace{'s' * (count != 1)} of {quoted_path(self.name)}"
+        have = "has" if count == 1 else "have"
+        if values:
+            return f"{traces} {have} no values: decoded before `--values` was given"
+        return f"{traces} {have} values, and further traces will have none: give `--values` for them"
 
     def append(self, result: Result) -> None:
         """Write the line of an answer. A prompt without an answer has no line."""
         trajectory, prompt = result.trajectory, result.prompt
         if result.error is None and trajectory is not None:
             sample = prompt.sample if prompt.n > 1 else None
-            named = replace(trajectory, id=prompt.id, sample=sample)
+            text = prompt.text if trajectory.recorded else None
+            named = replace(trajectory, id=prompt.id, sample=sample, prompt=text)
             self.write(named.to_json(run=self._run).encode() + b"\n")
