@@ -1,4 +1,4 @@
-"""Writes the grammars for TextMate, which VS Code, Sublime Text, JetBrains and GitHub read.
+"""Writes the grammars in the form of TextMate, which VS Code and the editors of JetBrains read.
 
 `python -m dsldec.editors.textmate` writes them into the extension for VS Code, after each change of the
 language's words. Such a grammar sees one line at a time. On a formatted policy it gives the roles of `roles`;
@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..checks.names import SCOPES
+from ..diagnostics import Diagnostic
 from ..language.lines import BEGINNERS
 from .roles import AFTER, BEFORE_A_COLON, NO_NAMES, OF_GROUPS, Role, word_kinds
 from .word_groups import word_groups
@@ -56,7 +57,10 @@ def scope(role: Role) -> str:
 
 
 def main() -> None:
-    """Write the grammars."""
+    """Write the grammars. Ends with a diagnostic where there is no checkout to write them into."""
+    if not FOLDER.is_dir():
+        help = "run it in a checkout of dsldec: its folder `editors/vscode` has the extension"
+        raise SystemExit(str(Diagnostic("E0432", "there is no folder for the grammars here", help=help)))
     for name, text in files().items():
         (FOLDER / name).write_text(text, encoding="utf-8", newline="\n")
 

@@ -6,6 +6,7 @@ The comparison runs the library of VS Code: it needs node, and `npm ci` in `edit
 from __future__ import annotations
 
 import json
+import re
 import shutil
 import subprocess
 from itertools import accumulate
@@ -14,6 +15,7 @@ from pathlib import Path
 import pytest
 
 from dsldec.editors import textmate
+from dsldec.editors.pygments_lexer import TOKEN_TYPES
 from dsldec.editors.roles import Role, roles
 from dsldec.editors.textmate import SCOPES_OF_ROLES, scope
 from dsldec.editors.word_groups import word_groups
@@ -61,6 +63,33 @@ def test_the_command_writes_the_grammars(tmp_path, monkeypatch):
     monkeypatch.setattr(textmate, "FOLDER", tmp_path)
     textmate.main()
     assert {path.name: path.read_text(encoding="utf-8") for path in tmp_path.iterdir()} == textmate.files()
+
+
+def test_without_a_checkout_the_command_says_so(tmp_path, monkeypatch):
+    monkeypatch.setattr(textmate, "FOLDER", tmp_path / "none")
+    with pytest.raises(SystemExit, match=r"error\[E0432\].*\n.*run it in a checkout"):
+        textmate.main()
+
+
+def test_the_page_names_tokens_and_scopes_that_exist():
+    page = (ROOT / "docs" / "editors.md").read_text(encoding="utf-8")
+    table = page.split("| token of Pygments | scope of TextMate |")[1].split("\n\n")[0]
+    rows = [line.split("|")[1:3] for line in table.splitlines()[2:]]
+    tokens, scopes = ({one for row in rows for one in re.findall("`(.*?)`", row[at])} for at in (0, 1))
+    known = {str(kind).removeprefix("Token.").removeprefix("Literal.") for kind in TOKEN_TYPES.values()}
+    assert tokens <= known
+    assert known - tokens == {
+        "Comment.Single",
+        "Error",
+        "Number",
+        "Name",
+        "Operator",
+        "Operator.Word",
+        "Punctuation",
+    }
+    assert [
+        one for one in scopes if not any(scope.startswith(one) for scope in SCOPES_OF_ROLES.values())
+    ] == []
 
 
 def scopes_of(texts: dict[str, tuple[str, str]]) -> dict[str, list[tuple[int, int, list[str]]]]:
