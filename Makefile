@@ -20,7 +20,7 @@ PYTEST = -m pytest -n auto --maxprocesses 4 --dist loadfile
 TESTS = OMP_NUM_THREADS=1 $(BIN)/python $(PYTEST)
 TESTED_IN = $(1)/bin/python -m tests.versions && OMP_NUM_THREADS=1 $(1)/bin/python $(PYTEST)
 
-.PHONY: help run test check lint policies wheel bench-check setup lock test-newest test-oldest gpu sglang-test fuzz clean
+.PHONY: help run test check lint policies wheel bench-check setup editor lock test-newest test-oldest gpu sglang-test fuzz clean
 
 help: ## these lines
 	@sed -n 's/^\([a-z-]*\):[^#]*## /make \1	/p' $(MAKEFILE_LIST)
@@ -52,6 +52,9 @@ wheel: $(SET_UP) ## build the wheel, and run it in a clean environment
 # Ratios depend on the machine and its load: no test and no CI job compares them.
 bench-check: $(SET_UP) ## measure again, and compare with the ratios in benchmarks/expected.json
 	$(BIN)/python benchmarks/check.py
+
+editor: ## bundle the editor of `dsldec play` again, with node and npm
+	cd editors/codemirror && npm ci --ignore-scripts --no-audit --no-fund && npm run build
 
 setup: $(SET_UP) ## .venv with dsldec and its tools; again when pyproject.toml has changed
 

@@ -536,6 +536,11 @@ _CODES = (
     Code("E0473", "a worker has another version of dsldec than the driver"),
     Code("E0474", "the worker died each time it decoded this prompt"),
     # Editors
+    Code("E0575", "the playground's port cannot be used"),
+    Code("E0576", "a decode needs more than the playground allows"),
+    Code("E0577", "the playground refuses a request"),
+    Code("E0578", "the playground has no values for a parameter of this kind"),
+    Code("E0579", "the playground fails by a mistake of dsldec"),
     Code("E0585", "a package of the extra `lsp` is not installed"),
     Code("E0586", "the language server is started without an editor"),
     # The library of policies

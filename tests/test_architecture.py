@@ -67,6 +67,7 @@ CLI_LAYERS = (
         "exporting",
         "frontiers",
         "listing",
+        "playing",
         "policies",
         "precompiling",
         "tuning",
@@ -105,7 +106,7 @@ READ_THEIR_OWN = {
     "files.py", "language/grammar.py", "tools/evaluate.py", "tools/build.py", "tools/bench_compile.py", "tools/inside.py", "tools/batch_pool.py", "tools/batch_worker.py", "tools/results.py", "tools/model.py",
     "patterns/dfa_process.py", "backends/user_folder.py", "models/train/loop.py", "models/weights.py", "models/vocab_txt.py", "models/chat_template.py", "models/template_process.py",
     "backends/aot.py", "backends/engine_cache.py", "backends/manifest_reader.py", "backends/sealed.py",
-    "backends/step_cache.py", "backends/step_form.py",
+    "backends/step_cache.py", "backends/step_form.py", "tools/playing/play_assets.py",
 }  # fmt: skip
 
 

@@ -158,6 +158,7 @@ VERBS: dict[str, tuple[str, Callable[[list[str]], int]]] = {
         _of("comparing", "compare"),
     ),
     "evolve": ("search for new policies on a task", _of("evolving", "evolve")),
+    "play": ("write policies in the browser, and watch them decode", _of("playing", "play")),
     "lsp": ("serve an editor with the Language Server Protocol", _of("editing", "lsp")),
     "tune": ("search parameter values of a policy, with an accuracy above a floor", _of("tuning", "tune")),
 }

@@ -1,0 +1,137 @@
+"""One thread decodes: the newest request of each page, and then the held-out prompts of its policy.
+
+A newer request of a page takes the place of its older one, also while that runs. Held-out prompts wait while
+a request waits. Not here: a decode (`watched_decode`), the figures (`held_out_run`).
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import OrderedDict
+from typing import Any
+
+from ...diagnostics import Diagnostic, PolicyError, UsageError
+from ...models.denoiser import Denoiser
+from .held_out_run import HeldOutRun
+from .play_requests import DecodeRequest
+from .watched_decode import PolicyTexts, Superseded, WatchedDecode
+
+MOST_TABS = 16
+REPLACED: dict[str, Any] = {"status": "replaced"}
+
+log = logging.getLogger("dsldec")
+
+
+class DecodeJob:
+    """A request and, once it is there, its result."""
+
+    def __init__(self, request: DecodeRequest) -> None:
+        self.request = request
+        self.ended = threading.Event()
+        self.result: dict[str, Any] = REPLACED
+
+    def end(self, result: dict[str, Any]) -> None:
+        self.result = result
+        self.ended.set()
+
+
+class DecodeQueue:
+    """Decodes for all pages, one request at a time, in a thread of its own."""
+
+    def __init__(self, denoiser: Denoiser, policies: PolicyTexts) -> None:
+        self._denoiser, self._policies = denoiser, policies
+        self._changed = threading.Condition()
+        self._newest: OrderedDict[str, DecodeJob] = OrderedDict()
+        self._waiting: OrderedDict[str, DecodeJob] = OrderedDict()
+        self._runs: OrderedDict[str, HeldOutRun] = OrderedDict()
+        self._at_work = ""  # the tab of the running decode
+        threading.Thread(target=self._work, name="dsldec-play", daemon=True).start()
+
+    def decoded(self, request: DecodeRequest) -> dict[str, Any]:
+        """The result of a request. Waits for it; returns earlier if a newer request replaces it."""
+        job, tab = DecodeJob(request), request.tab
+        with self._changed:
+            if (older := self._waiting.pop(tab, None)) is not None:
+                older.end(REPLACED)
+            self._newest[tab] = self._waiting[tab] = job
+            self._newest.move_to_end(tab)
+            self._runs.pop(tab, None)
+            while len(self._newest) > MOST_TABS:
+                self._forget(next(iter(self._newest)))
+            self._changed.notify_all()
+        job.ended.wait()
+        return job.result
+
+    def _forget(self, tab: str) -> None:
+        del self._newest[tab]
+        self._runs.pop(tab, None)
+        if (job := self._waiting.pop(tab, None)) is not None:
+            job.end(REPLACED)
+
+    def state(self, tab: str) -> dict[str, Any]:
+        """Which page is decoded for (`this`, `other` or an empty text), and the figures of this page."""
+        with self._changed:
+            at_work, run = self._at_work, self._runs.get(tab)
+        working = "" if not at_work else "this" if at_work == tab else "other"
+        return {"decoding": working, "held_out": None if run is None else run.figures()}
+
+    def _work(self) -> None:
+        while True:
+            with self._changed:
+                while not self._waiting and self._unfinished() is None:
+                    self._changed.wait()
+                if not self._waiting:
+                    job, unfinished = None, self._unfinished()
+                else:
+                    tab, job = self._waiting.popitem(last=False)
+                    self._at_work = tab
+            if job is not None:
+                self._decode(job)
+            elif unfinished is not None:
+                self._advance(*unfinished)
+
+    def _unfinished(self) -> tuple[str, HeldOutRun] | None:
+        return next(((tab, run) for tab, run in self._runs.items() if not run.ended), None)
+
+    def _advance(self, tab: str, run: HeldOutRun) -> None:
+        try:
+            run.advance(lambda: bool(self._waiting) or self._runs.get(tab) is not run)
+        except Exception:
+            log.exception("held-out prompts failed")
+            with self._changed:
+                self._runs.pop(tab, None)
+
+    def _decode(self, job: DecodeJob) -> None:
+        request = job.request
+
+        def superseded() -> bool:
+            return self._newest.get(request.tab) is not job
+
+        result = REPLACED
+        try:
+            policy = self._policies.bound(request)
+            result = WatchedDecode(self._denoiser, request, superseded).result(policy)
+            if result["status"] == "done":
+                with self._changed:
+                    if not superseded():
+                        self._runs[request.tab] = HeldOutRun(self._denoiser, policy, request.seed)
+        except Superseded:
+            pass
+        except PolicyError as wrong:
+            result = {"status": "failed", "diagnostics": wrong.diagnostics}
+        except UsageError as wrong:
+            result = {"status": "failed", "diagnostics": [wrong.diagnostic]}
+        except Exception as failure:
+            log.exception("a decode failed")
+            result = {"status": "failed", "diagnostics": [bug(failure)]}
+        finally:
+            with self._changed:
+                self._at_work = ""
+            job.end(result)
+
+
+def bug(failure: Exception) -> Diagnostic:
+    """The diagnostic about a mistake of dsldec. The terminal has the details."""
+    message = f"dsldec failed here, by a mistake of its own ({type(failure).__name__})"
+    return Diagnostic("E0579", message, help="the terminal of `dsldec play` shows the details: please report them")
