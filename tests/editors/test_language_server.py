@@ -264,7 +264,7 @@ def test_a_mistake_of_the_server_is_logged_and_the_session_goes_on() -> None:
     session(work, (sys.executable, "-c", BROKEN))
 
 
-# --- messages without a client library ------------------------------------------------------------------------
+# --- messages without a client library ----------------------------------------------------------------------
 
 
 def sent(*messages: bytes | dict[str, object]) -> bytes:
