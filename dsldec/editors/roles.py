@@ -13,16 +13,19 @@ from functools import cache
 from typing import NamedTuple
 
 from ..checks.names import SCOPES
-from ..language.lines import BEGINNERS
+from ..language.lines import BEGINNERS, IN_A_LIST
 from ..language.scan import Piece, PieceKind, pieces
 from ..language.words import KEYWORDS, SOFT_KEYWORDS
 from .word_groups import word_groups
 
 
 class Role(StrEnum):
-    """What a piece of a text is. `POLICY`, `FUNCTION`, `PHASE`, `PARAMETER` and `VARIABLE` are names at the
-    place that defines them; the name of a phase is `PHASE` everywhere. `VARIABLE` is a state or the name of a
-    value. `CHOICE` is a name that a parameter may be. `CALL` is the name of a function of the policy.
+    """The part that a piece plays in its text.
+
+    `POLICY`, `FUNCTION`, `PARAMETER` and `VARIABLE` are names at the place that defines them. `VARIABLE` is a
+    state or the name of a value. The name of a phase is `PHASE` everywhere. `ARGUMENT` is the name of an
+    argument in a call, `CHOICE` a name that a parameter may be, `CALL` the name of a function in a call.
+    `SCOPE` is `block` or `sequence` after `per`.
     """
 
     COMMENT = "comment"
@@ -87,8 +90,6 @@ AFTER = {
 BEFORE_A_COLON = {"else": Role.PHASE, "as": Role.VARIABLE}
 # These are no names, wherever they are.
 NO_NAMES = KEYWORDS - SOFT_KEYWORDS
-# A word at the start of a line inside brackets that is followed by one of these is a name in a list.
-IN_A_LIST = frozenset("=:,)")
 
 
 @cache
@@ -115,10 +116,10 @@ def roles(text: str) -> Iterator[RolePiece]:
 
 @dataclass(slots=True)
 class _TextPlace:
-    """The place in a text: what is before it on its line, and which brackets are open."""
+    """The place in a text: the pieces before it on its line, and the open brackets."""
 
     breaks: bool = True  # a line break is between the piece and the one before it
-    first: bool = True  # the next piece begins a line of its own, outside brackets
+    first: bool = True  # the piece is the first one of its line
     depth: int = 0
     before: str = ""
     two_before: str = ""
@@ -132,11 +133,7 @@ class _TextPlace:
             else:
                 yield RolePiece(self._role(piece, after.text if after else ""), piece.text, piece.start)
         if after is not None:
-            self._arrive(after)
-
-    def _arrive(self, piece: Piece) -> None:
-        """Whether the piece begins a line is known before its role."""
-        self.first, self.breaks = self.breaks, False
+            self.first, self.breaks = self.breaks, False
 
     def _role(self, piece: Piece, after: str) -> Role:
         if self.first and self.depth and piece.text in BEGINNERS and after not in IN_A_LIST:
