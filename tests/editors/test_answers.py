@@ -154,8 +154,26 @@ def test_completion_in_a_line_that_is_being_written(
     assert [one for one in never if one in labels] == []
     typed = re.search(r"\w*$", line).group()
     assert {one.span.text for one in found} == {typed}
-    if line.endswith("by="):
+    if line.endswith("1, by="):
         assert labels[:2] == ["conf", "margin"]
+
+
+@pytest.mark.parametrize(
+    ("line", "first"),
+    [
+        ("    commit ", ["a", "same", "masked"]),
+        ("    x = top(", ["a", "same", "masked"]),
+        ("    commit top(masked, ", ["rounds"]),
+        ("    revoke committed at most 1 by ", ["doubt", "entropy"]),
+        ("    commit masked as ", ["token"]),
+        ("    commit masked at least 1 by ", ["conf", "margin"]),
+        ("    next look when ", ["a"]),
+    ],
+)
+def test_values_that_the_place_wants_come_first(line: str, first: list[str]) -> None:
+    text = HEAD + line
+    labels = [one.label for one in completion(text, len(text)) if one.kind != "argument"]
+    assert labels[: len(first)] == first
 
 
 @pytest.mark.parametrize(
