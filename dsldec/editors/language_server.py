@@ -22,9 +22,10 @@ from pygls.lsp.server import LanguageServer
 
 from ..diagnostics import Diagnostic
 from ..language.fmt import formatted
+from ..language.parse import SMALLEST
 from ..resources import version
 from ..source import Source
-from .analysis import analysed
+from .analysis import analysed, diagnostics
 from .completion import completion
 from .hover import hover
 from .inlays import inlays
@@ -56,7 +57,7 @@ class PolicyServer(LanguageServer):
             "dsldec", version(), text_document_sync_kind=types.TextDocumentSyncKind.Full, max_workers=1
         )
         self.checkers: dict[str, Checker] = {
-            POLICY: lambda text: analysed(text).diagnostics,
+            POLICY: diagnostics,
             CASES: check_cases,
         }
         self.seconds: dict[str, float] = {}  # of the last check of each document
@@ -172,6 +173,8 @@ def _synchronise(server: PolicyServer) -> None:
         types.TEXT_DOCUMENT_DID_CHANGE: server.changed,
         types.TEXT_DOCUMENT_DID_CLOSE: server.closed,
     }
+    # The parser reads its tables now, before the first document comes.
+    server.feature(types.INITIALIZED)(lambda params: analysed(SMALLEST))
     for method, work in changed.items():
 
         def handler(params: Any, work: Callable[[str], None] = work) -> None:
@@ -267,7 +270,7 @@ def _actions(server: PolicyServer) -> _AnswerOf:
             str(types.CodeActionKind.QuickFix.value).startswith(str(one)) for one in wanted
         ):
             return []
-        found = analysed(document.text).diagnostics
+        found = diagnostics(document.text)
         return document.actions(found, params.range, versioned=server.versioned)
 
     return answer
@@ -304,8 +307,9 @@ def _protocol_alone() -> Iterator[BinaryIO]:
     sys.stdout.flush()
     output = os.fdopen(os.dup(sys.stdout.fileno()), "wb")
     try:
-        os.dup2(2, 1)
-        sys.stdout = sys.stderr
+        nowhere = os.open(os.devnull, os.O_WRONLY) if sys.stderr is None else None
+        os.dup2(2 if nowhere is None else nowhere, 1)
+        sys.stdout = sys.stderr or os.fdopen(1, "w", closefd=False)
         yield output
     finally:
         sys.stdout = printed

@@ -236,6 +236,30 @@ def test_documents_that_are_no_policies() -> None:
     session(work)
 
 
+SLOW = """
+from dsldec.editors import language_server as server
+server.QUICK, server.PAUSE = -1.0, 0.2
+server.serve(lambda text: [])
+"""
+
+
+def test_a_slow_text_is_checked_when_typing_pauses() -> None:
+    async def work(editor: Editor) -> None:
+        await editor.open(BAD)
+        for at in range(6):
+            editor.type(BAD + f"# {at}\n")
+        editor.type(GOOD)
+        assert await editor.diagnostics(editor.version) == []
+        assert [one.version for one in editor.published] == [1, editor.version]
+        editor.type(BAD)
+        editor.client.text_document_did_close(types.DidCloseTextDocumentParams(HERE))
+        assert await editor.diagnostics(None) == []
+        await asyncio.sleep(0.4)
+        assert editor.published[-1].version is None  # the check of a closed document does not come late
+
+    session(work, (sys.executable, "-c", SLOW))
+
+
 BROKEN = """
 import os, warnings
 from dsldec.editors import language_server as server
@@ -264,7 +288,7 @@ def test_a_mistake_of_the_server_is_logged_and_the_session_goes_on() -> None:
     session(work, (sys.executable, "-c", BROKEN))
 
 
-# --- messages without a client library ------------------------------------------------------------------------
+# --- messages without a client library ----------------------------------------------------------------------
 
 
 def sent(*messages: bytes | dict[str, object]) -> bytes:
