@@ -61,6 +61,7 @@ CLI_LAYERS = (
         "decoding",
         "distributing",
         "evolving",
+        "explaining",
         "exporting",
         "frontiers",
         "listing",

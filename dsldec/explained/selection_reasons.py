@@ -173,8 +173,8 @@ def _not_picked(
     passes = part_of(part, keyword(call, "while"))
     if passes is not None and why.holds(passes) is False:
         return f"{by}, and `while` fails here", texts, (passes, at)
-    most = values.operation(part.operation).attribute
-    most = values.record.explained.parameters.get(most) if isinstance(most, str) else most
+    named = values.operation(part.operation).attribute
+    most = values.record.explained.parameters.get(named) if isinstance(named, str) else named
     if isinstance(most, int) and len(picks) >= most:
         return f"{by}, and all {{}} picks are better", [*texts, str(most)], None
     best = min(left, key=lambda place: (-left[place], place))
