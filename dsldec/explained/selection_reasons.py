@@ -12,7 +12,8 @@ from types import MappingProxyType
 from ..ir.watched import GROUPS, MASK, RANDOM, RANK, SCORE, WIDTH, WatchedPart
 from ..language import syntax
 from ..language.arithmetic import float32
-from .expression_reasons import YES, ExpressionReasons
+from .expression_reasons import ExpressionReasons
+from .line_writer import YES
 from .part_values import PartValues
 from .value_texts import number_text, text_of
 
