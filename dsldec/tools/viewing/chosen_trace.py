@@ -110,7 +110,7 @@ def _name(trace: Trajectory) -> str:
 
 
 def _more(file: str, shown: Trajectory) -> str:
-    which = f"of the prompt {quoted(_name(shown))}" if shown.id is not None else "the first one"
+    which = f"that of prompt {quoted(_name(shown))}" if shown.id is not None else "the first one"
     return f"{quoted_path(file)} has several traces; the page shows {which}. `--id ID` chooses another"
 
 
