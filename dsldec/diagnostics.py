@@ -16,6 +16,7 @@ from .source import Span
 from .terminal import printable
 
 LONGEST_TEXT = 1000  # characters of a message, a label, a help
+LONGEST_TITLE = 60  # characters of a text in the title of a fix
 
 
 class Severity(StrEnum):
@@ -26,11 +27,36 @@ class Severity(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class Fix:
+    """A change of a policy's text that removes a mistake: `text` in place of `span`.
+
+    An empty `span` inserts the text before it, an empty `text` deletes the span.
+    """
+
+    span: Span
+    text: str
+
+    @property
+    def title(self) -> str:
+        """The change in a few words."""
+        old, new = (_on_one_line(one.strip())[:LONGEST_TITLE] for one in (self.span.text, self.text))
+        if not old and not new:
+            return "change the indentation"
+        return f"add `{new}`" if not old else f"replace `{old}` with `{new}`" if new else f"delete `{old}`"
+
+    def applied(self) -> str:
+        """The whole text after the change."""
+        text = self.span.source.text
+        return text[: self.span.start] + self.text + text[self.span.end :]
+
+
+@dataclass(frozen=True, slots=True)
 class Diagnostic:
     """One mistake of the user.
 
     `message` names the mistake, `label` explains it at the caret, `help` has the correction. Text of the user
-    is in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`.
+    is in backticks. A mistake outside a policy's text (an option, a model's path) has no `span`. `fix` is the
+    correction as a change of the text, where there is one that needs no decision of the user.
     """
 
     code: str
@@ -38,6 +64,7 @@ class Diagnostic:
     span: Span | None = None
     label: str = ""
     help: str = ""
+    fix: Fix | None = None
 
     def __post_init__(self) -> None:
         for name in (

@@ -35,6 +35,7 @@ LAYERS = (
     ("backends",),
     ("parameter_values", "plan"),
     ("ir",),
+    ("editors",),
     ("checks",),
     ("networks",),
     ("language",),
@@ -79,7 +80,7 @@ MOST_LINES_OF_A_CLASS, MOST_LINES_OF_A_FUNCTION = 200, 50
 
 HEAVY = {"torch", "transformers", "numpy", "safetensors", "tokenizers"}
 LIGHT = set(
-    "parameter_values plan ir checks networks language calls synonyms instead library options diagnostics codes spelling source files "
+    "parameter_values plan ir editors checks networks language calls synonyms instead library options diagnostics codes spelling source files "
     "terminal resources lru collector".split()
 )  # no heavy import at all
 LIGHT_TO_IMPORT = {"__init__", "__main__", "cli", "policy"}  # a heavy import only inside a function
@@ -89,6 +90,7 @@ MET_IN_ONE_PLACE = {
     "argparse": {"cli/arguments.py", "models/train/__main__.py"},
     "outlines_core": {"patterns/dfa_process.py"},
     "optuna": {"tools/tune/proposals.py"},
+    "pygments": {"editors/pygments_lexer.py"},
 }
 
 # Who reads without `files`: files of our own (grammar, held-out prompts, what was built a moment ago), what

@@ -34,6 +34,7 @@ MOST = {
     "backends": 0,
     "checks": 0,
     "cli": 0,
+    "editors": 0,
     "engines": 0,
     "explained": 0,
     "ir": 0,

@@ -56,6 +56,10 @@ def test_the_wheel_carries_all_of_it(tmp_path):
     (wheel,) = tmp_path.glob("*.whl")
     site = tmp_path / "site"
     zipfile.ZipFile(wheel).extractall(site)
+    # Not the extension for VS Code, which is a folder of the checkout.
+    assert {path.name.split("-")[0] for path in site.iterdir()} == {"dsldec"}
+    assert (site / "dsldec" / "editors" / "pygments_lexer.py").is_file()
+    assert not (site / "dsldec" / "editors" / "vscode").exists()
 
     ask = (
         "from dsldec import resources as r; names = r.shipped_policies()\n"

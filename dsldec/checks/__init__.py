@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 
 from ..diagnostics import Diagnostic, Severity, in_order
-from ..language import parse
+from ..language import parse, syntax
 from ..language.limits import MOST_DIAGNOSTICS
 from ..language.words import Type
 from ..source import Source, Span
@@ -60,6 +60,20 @@ class CheckedPolicy:
     facts: Facts
 
 
+@dataclass(frozen=True, slots=True)
+class ExaminedPolicy:
+    """The results of all checks, for tools that read texts with mistakes.
+
+    `tree`: the policy as written; None where the text cannot be parsed. `resolved`: what the checks found,
+    also after a mistake. `checked`: the policy, if nothing is wrong. `diagnostics`: in the order of the text.
+    """
+
+    tree: syntax.PolicyDefinition | None
+    resolved: Resolved | None
+    checked: CheckedPolicy | None
+    diagnostics: list[Diagnostic]
+
+
 def check(
     source: Source, outputs: Mapping[str, Type] = MappingProxyType({})
 ) -> tuple[CheckedPolicy | None, list[Diagnostic]]:
@@ -68,14 +82,21 @@ def check(
     The policy is `None` if a diagnostic is an error. `outputs`: the type of the output of each network that
     is known already, by the name of its parameter.
     """
+    examined = examine(source, outputs)
+    return examined.checked, examined.diagnostics
+
+
+def examine(source: Source, outputs: Mapping[str, Type] = MappingProxyType({})) -> ExaminedPolicy:
+    """The results of all checks of a text, also where it has mistakes. `outputs`: as for `check`."""
     tree, diagnostics = parse.parse(source)
     if tree is None:
-        return None, diagnostics
+        return ExaminedPolicy(None, None, None, diagnostics)
     resolved, proved, wrong = _checked(Resolved(tree.policy, outputs=dict(outputs)))
     diagnostics = _shown(_causes(diagnostics + wrong))
-    if any(d.severity is Severity.ERROR for d in diagnostics):
-        return None, diagnostics
-    return CheckedPolicy(resolved, facts.summarise(resolved, proved)), diagnostics
+    checked = None
+    if not any(d.severity is Severity.ERROR for d in diagnostics):
+        checked = CheckedPolicy(resolved, facts.summarise(resolved, proved))
+    return ExaminedPolicy(tree.policy, resolved, checked, diagnostics)
 
 
 def _checked(resolved: Resolved) -> tuple[Resolved, Progress, list[Diagnostic]]:

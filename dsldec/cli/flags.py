@@ -11,7 +11,7 @@ from typing import Any, TypeVar
 from ..options import DECODE, LOAD, DecodeOptions, LoadOptions, Option, options_of
 from ..spelling import flag
 from .arguments import YES_OR_NO, Parser
-from .values import count, device, one_of, output_format, pattern, seed, text, token_id
+from .values import count, device, format_of, one_of, pattern, seed, text, token_id
 
 POLICY = "the name of a shipped policy, or a .policy file"
 Holder = TypeVar("Holder", DecodeOptions, LoadOptions)
@@ -100,7 +100,9 @@ def add_model(parser: Parser) -> None:
 def add_format(parser: Parser) -> None:
     """Adds the flag of the output format: text for people, or JSON."""
     help = "json: one object on standard output (default: human)"
-    parser.add_argument("--format", type=output_format, default="human", metavar="human|json", help=help)
+    parser.add_argument(
+        "--format", type=format_of(("human", "json")), default="human", metavar="human|json", help=help
+    )
 
 
 def taken(values: dict[str, Any], holder: type[Holder]) -> Holder:

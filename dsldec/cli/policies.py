@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from .arguments import Parser, parsed
 from .flags import POLICY, add_format, add_set
-from .values import count, one_of, percent
+from .values import count, format_of, one_of, percent
 
 
 def check(arguments: list[str]) -> int:
@@ -16,7 +16,7 @@ def check(arguments: list[str]) -> int:
         return 0
     from ..tools import check as tool
 
-    return tool.check(values["policies"], as_json=values["format"] == "json")
+    return tool.check(values["policies"], form=values["format"])
 
 
 def _check_parser() -> Parser:
@@ -26,7 +26,11 @@ def _check_parser() -> Parser:
         epilog="exit status: 0 clean or warnings only, 1 errors, 2 wrong usage",
     )
     parser.add_argument("policies", nargs="+", metavar="NAME|FILE", help=POLICY)
-    add_format(parser)
+    help = "json, github (workflow commands, for annotations) or sarif (version 2.1.0) on standard output (default: human)"
+    formats = ("human", "json", "github", "sarif")
+    parser.add_argument(
+        "--format", type=format_of(formats), default="human", metavar="|".join(formats), help=help
+    )
     return parser
 
 

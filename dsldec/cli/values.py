@@ -128,14 +128,19 @@ def device(text: str) -> str:
     raise UsageError(Diagnostic("E0422", f"unknown device {quoted(text)}", help=help))
 
 
-def output_format(text: str) -> str:
-    if text in ("human", "json"):
-        return text
-    raise UsageError(
-        Diagnostic(
-            "E0422", f"unknown format {quoted(text)}", help="write `--format human` or `--format json`"
-        )
-    )
+def format_of(formats: Sequence[str]) -> Callable[[str], str]:
+    """A parser of `--format` that takes one of these."""
+
+    def output_format(text: str) -> str:
+        if text in formats:
+            return text
+        near = did_you_mean(text, formats)
+        others = ", ".join(f"`{one}`" for one in formats[1:-1])
+        known = f"`--format {formats[0]}`{others and f', {others}'} or `{formats[-1]}`"
+        help = f"did you mean `{near}`? " if near else ""
+        raise UsageError(Diagnostic("E0422", f"unknown format {quoted(text)}", help=f"{help}write {known}"))
+
+    return output_format
 
 
 def shape(text: str) -> tuple[int, int, int]:

@@ -1,6 +1,6 @@
-"""`dsldec check`: every diagnostic of some policies, drawn for people or as one JSON object.
+"""`dsldec check`: every diagnostic of some policies, drawn for people or in a format for programs.
 
-Not here: the checks (`checks`).
+Not here: the checks (`checks`), the formats of others (`github_commands`, `sarif`).
 """
 
 from __future__ import annotations
@@ -11,31 +11,42 @@ from collections.abc import Sequence
 from .. import policy
 from ..diagnostics import Diagnostic, PolicyError, Severity, UsageError
 from ..terminal import data
+from . import sarif
+from .github_commands import command
 
 CLEAN, WRONG = 0, 1
 JSON_VERSION = 1
 
 
-def check(names: Sequence[str], *, as_json: bool) -> int:
-    """Check each policy, print its diagnostics, return the exit status. Raises `UsageError` for a policy that
-    cannot be read.
+def check(names: Sequence[str], *, form: str = "human") -> int:
+    """Check each policy, print its diagnostics, return the exit status. `form` is one of `human`, `json`,
+    `github` and `sarif`. Raises `UsageError` for a policy that cannot be read.
     """
     diagnostics = [(name, diagnostic) for name in names for diagnostic in _diagnostics(name)]
-    if as_json:
+    if form == "json":
         records = sorted(
             (record(name, d) for name, d in diagnostics),
             key=lambda r: (names.index(str(r["file"])), r["line"], r["column"]),
         )
-        print(json.dumps({"version": JSON_VERSION, "diagnostics": records}, ensure_ascii=False), file=data())
+        _print_json({"version": JSON_VERSION, "diagnostics": records})
+    elif form == "sarif":
+        _print_json(sarif.log(diagnostics))
     else:
+        for name, diagnostic in diagnostics:
+            if form == "github":
+                print(command(name, diagnostic), file=data())
+            else:
+                print(diagnostic, end="\n\n")
         errors = sum(d.severity is Severity.ERROR for _, d in diagnostics)
-        for _, diagnostic in diagnostics:
-            print(diagnostic, end="\n\n")
         warnings = len(diagnostics) - errors
         print(
             f"{_count(len(names), 'policy', 'policies')}: {_count(errors, 'error', 'errors')}, {_count(warnings, 'warning', 'warnings')}"
         )
     return WRONG if any(d.severity is Severity.ERROR for _, d in diagnostics) else CLEAN
+
+
+def _print_json(value: object) -> None:
+    print(json.dumps(value, ensure_ascii=False), file=data())
 
 
 def _diagnostics(name: str) -> list[Diagnostic]:
