@@ -108,7 +108,7 @@ def _indented(text: str) -> Iterator[str]:
 
 
 def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
-    facts, values = policy.facts, policy.parameters
+    values = policy.parameters
     yield f"{policy.name}: {policy.doc}" if policy.doc else policy.name
     yield ""
     for name, kind in policy.parameter_kinds.items():
@@ -116,13 +116,19 @@ def _of_policy(policy: Policy, gen_length: int) -> Iterator[str]:
             "each request may have its own"
             if kind == "pattern"
             else "static: fixed in the step, another value compiles again"
-            if name in facts.static
+            if name in policy.facts.static
             else "dynamic: an input of the compiled step"
         )
         kind = " | ".join(policy.program.parameters[name].choices) or kind
         value = f" = {values[name]}" if values.get(name) is not None else ""
         yield f"  {name}: {kind}{value}   ({about})"
     yield ""
+    yield from fact_lines(policy, gen_length)
+
+
+def fact_lines(policy: Policy, gen_length: int) -> Iterator[str]:
+    """The facts of a policy in words, under its parameter values and for a length."""
+    facts, values = policy.facts, policy.parameters
     for phase, reason in facts.reasons.items():
         yield f"  {f'phase {phase}' if phase else 'it ends'}: {reason}"
     plan = policy.plan(gen_length)
