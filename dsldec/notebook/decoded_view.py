@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ..diagnostics import Diagnostic
 from ..runtime.decoded import Decoded
 from .markup import framed, paragraph, table, text, unfolded
+from .page_frame import page_frame
 from .strip import strip
 
 MOST_PROMPTS, MOST_STRIPS, MOST_FAILED = 20, 3, 10
@@ -24,7 +25,9 @@ def decoded_html(decoded: Decoded) -> str:
         f"{count:,} prompt{'s' * (count != 1)}, {failed:,} failed: {tokens:,} tokens in {forwards:,} forwards"
     )
     head = ("", "text", "finish reason", "forwards", "tokens", "tokens a forward")
-    return framed(title, table(head, rows, numbers=(0, 3, 4, 5)), *_rest(decoded), *_strips(decoded))
+    return framed(
+        title, table(head, rows, numbers=(0, 3, 4, 5), prose=(1,)), *_rest(decoded), *_strips(decoded)
+    )
 
 
 def _row(decoded: Decoded, place: int) -> tuple[str, ...]:
@@ -63,6 +66,7 @@ def _strips(decoded: Decoded) -> Iterator[str]:
     traced = [(place, one) for place, one in enumerate(decoded.trajectories) if one is not None and one.steps]
     for number, (place, trajectory) in enumerate(traced[:MOST_STRIPS]):
         yield unfolded(f"How prompt {place} was written", strip(trajectory), opened=not number)
+        yield page_frame(trajectory, f"prompt {place}") if not number else ""
     if len(traced) > MOST_STRIPS:
         yield paragraph(
             f"<code>decoded.trajectories[{traced[MOST_STRIPS][0]}]</code> shows the next.", soft=True

@@ -72,7 +72,7 @@ def _table(owner: Facts | Plan, sentences: Mapping[str, str]) -> str:
         (f"<code>{name}</code>", _value(getattr(owner, name)), sentence)
         for name, sentence in sentences.items()
     )
-    return table(("name", "value", "meaning"), rows)
+    return table(("name", "value", "meaning"), rows, prose=(1, 2))
 
 
 def _value(value: object) -> str:

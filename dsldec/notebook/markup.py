@@ -13,11 +13,10 @@ from html import escape
 from ..terminal import printable
 
 LONGEST_TEXT = 400  # characters of a cell
-FRAME = "max-width:100%;overflow-wrap:anywhere;line-height:1.4"
-CELL = (
-    "text-align:left;vertical-align:top;padding:.2em .6em;white-space:pre-wrap;overflow-wrap:anywhere;"
-    "max-width:40em"
-)
+FRAME = "max-width:100%;overflow-wrap:break-word;line-height:1.4"
+CELL = "text-align:left;vertical-align:top;padding:.2em .6em;overflow-wrap:break-word;max-width:40em"
+# Only these columns break inside of a word, so that the others keep the width of theirs.
+PROSE = f"{CELL};white-space:pre-wrap;overflow-wrap:anywhere"
 NUMBER = "text-align:right;vertical-align:top;padding:.2em .6em"
 CODE = (
     "white-space:pre-wrap;overflow-wrap:anywhere;margin:.3em 0;padding:.5em;max-height:40em;overflow-y:auto;"
@@ -43,9 +42,15 @@ def paragraph(html: str, soft: bool = False) -> str:
     return f'<p style="margin:.3em 0;{SOFT if soft else ""}">{html}</p>'
 
 
-def table(head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = ()) -> str:
-    """A table. The names of its columns are plain text, its cells HTML. `numbers`: the columns of numbers."""
-    styles = [NUMBER if column in numbers else CELL for column in range(len(head))]
+def table(
+    head: Sequence[str], rows: Iterable[Sequence[str]], numbers: Sequence[int] = (), prose: Sequence[int] = ()
+) -> str:
+    """A table. The names of its columns are plain text, its cells HTML. `numbers`: the columns of numbers;
+    `prose`: those with long texts.
+    """
+    styles = [
+        NUMBER if column in numbers else PROSE if column in prose else CELL for column in range(len(head))
+    ]
     heads = "".join(
         f'<th scope="col" style="{style}">{escape(name)}</th>'
         for name, style in zip(head, styles, strict=True)

@@ -50,7 +50,7 @@ def _parameters(policy: Policy) -> Iterator[str]:
         _row(one, policy, values.get(one.identifier.text), comments.get(one.span.line, ""))
         for one in declared[:MOST_PARAMETERS]
     ]
-    yield table(("parameter", "value", "kind", "range", "another value", "comment"), rows)
+    yield table(("parameter", "value", "kind", "range", "another value", "comment"), rows, prose=(1, 5))
     if len(declared) > len(rows):
         more = len(declared) - len(rows)
         yield paragraph(f"{more} more: <code>policy.parameters</code>.", soft=True)

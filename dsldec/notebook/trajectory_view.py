@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from ..trace_step import TraceStep
 from ..trajectory import Trajectory
 from .markup import framed, paragraph, table, text, unfolded
+from .page_frame import page_frame
 from .strip import strip
 
 MOST_STEPS, MOST_POSITIONS = 64, 32
@@ -20,7 +21,12 @@ def trajectory_html(trajectory: Trajectory) -> str:
     steps = len(trajectory.steps)
     named = "" if trajectory.id is None else f" of prompt {text(trajectory.id)}"
     title = f"trajectory{named}: {trajectory.length:,} positions, {steps:,} steps"
-    return framed(title, strip(trajectory), unfolded("Steps as a table", _steps(trajectory)))
+    return framed(
+        title,
+        strip(trajectory),
+        unfolded("Steps as a table", _steps(trajectory)),
+        page_frame(trajectory, f"prompt {trajectory.id}" if trajectory.id is not None else "the prompt"),
+    )
 
 
 def _steps(trajectory: Trajectory) -> str:
@@ -28,7 +34,9 @@ def _steps(trajectory: Trajectory) -> str:
         (str(number), text(step.phase), str(step.forward), *_written(step))
         for number, step in enumerate(trajectory.steps[:MOST_STEPS])
     )
-    html = table(("step", "phase", "forward", "committed", "revoked", "edited"), rows, numbers=(0, 2))
+    html = table(
+        ("step", "phase", "forward", "committed", "revoked", "edited"), rows, numbers=(0, 2), prose=(3, 4, 5)
+    )
     more = len(trajectory.steps) - MOST_STEPS
     if more > 0:
         html += paragraph(f"{more:,} more steps: <code>trajectory.steps[{MOST_STEPS}:]</code>.", soft=True)
