@@ -38,7 +38,7 @@ def _of_phase(reasons: StatementReasons) -> None:
     """The phase that ran, and the headers that led to it."""
     values = reasons.values
     program = values.watched.program
-    ran, named = (values.value(values.watched.phases.get(one), None) for one in (RAN, NAMED))
+    ran, named = (values.value(values.watched.results.get(one), None) for one in (RAN, NAMED))
     if ran is None or named is None or len(program.phases) < 2:
         return
     phases = values.resolved.phases

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
+from ..ir.watched import AFTER
 from ..language import syntax
 from .part_values import PartValues
 from .statement_reasons import StatementReasons, Writing
@@ -47,14 +48,12 @@ def _touching(values: PartValues, at: int) -> list[Writing]:
 
 
 def _outcome(values: PartValues, at: int, touching: list[Writing]) -> str:
-    """What the statements did to a position. A position that is masked before and after is unchanged."""
-    if not touching:
+    """What the step did to a position. One that has the same id before and after is unchanged."""
+    mask, before = values.record.mask_id, values.record.canvas[at]
+    after = values.value(values.watched.results.get(AFTER), at)
+    if not touching or after == before:
         return UNCHANGED
-    masked = values.record.canvas[at] == values.record.mask_id
-    revoked = isinstance(touching[-1], syntax.Revoke)
-    if revoked:
-        return UNCHANGED if masked else REVOKED
-    return COMMITTED if masked else EDITED
+    return COMMITTED if before == mask else REVOKED if after == mask else EDITED
 
 
 def _outside(reasons: StatementReasons) -> None:

@@ -33,7 +33,8 @@ MASKED, FLOOR_RANK, LIMIT_RANK = "masked", "floor rank", "limit rank"
 # rank by it, the groups, the distance to a mask, the random number, the width of the picks, other masks.
 MASK, SCORE, RANK, GROUPS, DISTANCE, RANDOM = "mask", "score", "rank", "groups", "distance", "random"
 WIDTH, PASSES, LEFT, RIGHT, TRIM, OFFSET = "width", "passes", "left", "right", "trim", "offset"
-RAN, NAMED = "ran", "named"  # the phase that a step ran, and the phase that the state named
+# Results of a step: the phase that ran, the phase that the state named, the canvas after the statements.
+RAN, NAMED, AFTER = "ran", "named", "after"
 # The inputs of an operation that an explanation shows, by the name of the operation.
 SHOWN_INPUTS: Mapping[str, tuple[str, ...]] = MappingProxyType(
     {
@@ -95,8 +96,8 @@ class WatchedProgram:
     `expressions`: the operations of an expression, by the index of its phase. An expression has several where
     it is the argument of a function that reads it more than once. `statements`: the operations of a statement
     by name (`CHOSEN`, `LIMITED`, `WRITTEN`, `WHEN`, `STAYS` ...). `parts`: the expressions of a statement with
-    their parts. `headers`: those of the header of a phase. `phases`: which phase ran (`RAN`), and which one
-    the state named (`NAMED`); empty without phases.
+    their parts. `headers`: those of the header of a phase. `results`: of the step (`AFTER`; with phases also
+    `RAN`, `NAMED`).
     """
 
     program: Program
@@ -104,7 +105,7 @@ class WatchedProgram:
     statements: Mapping[tuple[int, syntax.Statement], Mapping[str, int]]
     parts: Mapping[tuple[int, syntax.Statement], tuple[WatchedPart, ...]] = field(default_factory=dict)
     headers: Mapping[str, tuple[WatchedPart, ...]] = field(default_factory=dict)
-    phases: Mapping[str, int] = field(default_factory=dict)
+    results: Mapping[str, int] = field(default_factory=dict)
 
 
 def watched(checked: CheckedPolicy, values: Mapping[str, Value]) -> WatchedProgram:
@@ -118,7 +119,7 @@ def watched(checked: CheckedPolicy, values: Mapping[str, Value]) -> WatchedProgr
         {key: {name: number[i] for name, i in of.items()} for key, of in lowering.of_statements.items()},
         {key: tuple(one.numbered(number) for one in parts) for key, parts in lowering.of_bodies.items()},
         {name: tuple(one.numbered(number) for one in parts) for name, parts in lowering.of_headers.items()},
-        {name: number[i] for name, i in lowering.of_phases.items()},
+        {name: number[i] for name, i in lowering.of_results.items()},
     )
 
 
@@ -140,7 +141,7 @@ class _WatchedLowering(Lowering):
         self.of_statements: dict[tuple[int, syntax.Statement], dict[str, int]] = {}
         self.of_bodies: dict[tuple[int, syntax.Statement], list[WatchedPart]] = {}
         self.of_headers: dict[str, list[WatchedPart]] = {}
-        self.of_phases: dict[str, int] = {}
+        self.of_results: dict[str, int] = {}
         self.numbers: dict[int, int] = {}  # of each watched operation: its number in the program
 
     def add(
@@ -152,7 +153,7 @@ class _WatchedLowering(Lowering):
 
     def enter_phase(self) -> int:
         ran = super().enter_phase()
-        self.of_phases = {RAN: ran, NAMED: self.state(PHASE)}
+        self.of_results = {RAN: ran, NAMED: self.state(PHASE)}
         for name, header in self.phases.items():
             own = expressions(header)
             self.of_headers[name] = [part for part in self.begun[-1].parts if part.node in own]
@@ -233,8 +234,9 @@ class _WatchedLowering(Lowering):
         self, canvas: int, done: int, finite: int, following: dict[str, int], events: dict[str, int]
     ) -> Program:
         of_parts = (*self.of_expressions.values(), *(set(of.values()) for of in self.of_statements.values()))
+        self.of_results[AFTER] = canvas
         trees = [*self.of_bodies.values(), *self.of_headers.values()]
-        wanted = {value for values in of_parts for value in values} | {*self.of_phases.values()}
+        wanted = {value for values in of_parts for value in values} | {*self.of_results.values()}
         wanted.update(value for parts in trees for part in parts for value in part.operations())
         named = {f"{WATCHED}{value}": value for value in wanted}
         program = super()._pruned(canvas, done, finite, following, events | named)

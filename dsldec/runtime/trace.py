@@ -18,6 +18,7 @@ from torch import Tensor
 from ..backends.vocabulary import OBSERVATIONS, observe
 from ..explained.reasons import ExplainedStep
 from ..ir.protocol import STEP
+from ..models.denoiser import other_ids
 from ..options import VALUES, DecodeOptions
 from ..trace_step import TraceStep, logprobs_of
 from ..trajectory import Trajectory
@@ -207,7 +208,8 @@ def observer_of(
     """The observer of a session's steps."""
     recorder = texts = None
     if options.trace == VALUES:
-        recorder, texts = StepRecorder(session.policy, session.runner), IdTexts(denoiser)
+        recorder = StepRecorder(session.policy, session.runner, other_ids(denoiser))
+        texts = IdTexts(denoiser)
     return StepObserver(session.runner, bool(options.trace), on_step, options.logprobs, recorder, texts)
 
 
